@@ -1,0 +1,89 @@
+# Everything a contributor runs. `make` alone prints this list.
+# A machine needs make and any Python from 3.11 on; the rest goes into .venv.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+VENV ?= .venv
+# Arguments for the command behind a target: make demo ARGS=--once, make lock ARGS=--upgrade.
+ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+LOCKED := install --require-hashes
+# No index, no file of this machine's and no time of day goes into a lock file.
+COMPILE := $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
+	--generate-hashes --annotation-style line --custom-compile-command 'make lock' $(ARGS)
+
+.PHONY: help demo test test-all unit lint format drawing lock audit build clean
+
+help:  ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.run  ## Show the proxy at work (ARGS=--once: and stop)
+	@$(BIN)/candescent-proxy demo $(ARGS)
+
+test: lint unit  ## Lint, run every test, show coverage, ask all of it of the pure modules
+
+unit: $(VENV)/.dev  ## The same without the lint
+	@mkdir -p build
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term --cov-report=json $(ARGS)
+	$(BIN)/python -m tools.pure_coverage build/coverage.json
+
+test-all: lint  ## The tests on every Python from 3.11 on that this machine has
+	@tools/pythons | while read -r version python; do \
+		echo "== Python $$version"; \
+		$(MAKE) --no-print-directory unit VENV=.venv-$$version PYTHON=$$python </dev/null || exit 1; \
+	done
+
+lint: $(VENV)/.dev  ## ruff and mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/.dev  ## Let ruff lay out the code and mend what it can
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+drawing: $(VENV)/.dev  ## Bring the import graph in docs/architecture.md up to date
+	$(BIN)/python -m tools.architecture --write
+
+lock: $(VENV)/.dev  ## Pin the dependencies anew (ARGS=--upgrade: to their newest)
+	$(COMPILE) -o requirements/run.txt pyproject.toml
+	$(COMPILE) -o requirements/build.txt -c requirements/run.txt --group build
+	$(COMPILE) -o requirements/dev.txt -c requirements/run.txt -c requirements/build.txt \
+		pyproject.toml --group dev
+
+audit: $(VENV)/.dev  ## Look for known weaknesses in what we depend on (needs a network)
+	@tools/audit $(BIN)/uv requirements/run.txt
+
+build: $(VENV)/.dev  ## Build the wheel and the source distribution into dist/
+	$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python
+
+clean:  ## Remove all that the above has made, the virtual environments too
+	rm -rf .venv .venv-3.* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find proxy tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment. A stamp says which lock file an environment holds, so a second run costs nothing.
+# To run and to demonstrate, the program's own dependencies are enough.
+
+$(BIN)/python:
+	@python='$(PYTHON)'; \
+	if [ -z "$$python" ]; then python=$$(tools/pythons | sed -n '1s/^[^ ]* //p'); fi; \
+	if [ -z "$$python" ]; then \
+		echo "candescent-proxy needs Python 3.11 or later and found none: install one," \
+			"or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; \
+	fi; \
+	echo "Setting up $(VENV) with $$python (only this once)"; \
+	"$$python" -m venv --clear '$(VENV)' || { rm -rf '$(VENV)'; \
+		echo "No virtual environment could be made; on Debian and Ubuntu: apt-get install python3-venv" >&2; \
+		exit 1; }
+
+$(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml | $(BIN)/python
+	@$(PIP) $(LOCKED) -r requirements/run.txt -r requirements/build.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	@$(PIP) $(LOCKED) -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,36 @@
+"""candescent-proxy: one port for everything Candescent, tokens included.
+
+Two things move through this package, each along one way::
+
+    a request:  client → routing → token → headers → upstream → client
+    a token:    credentials → endpoint → cache → refresher keeps it fresh → request
+
+The request's way, in the order a request meets it:
+
+    server      the listening side: aiohttp's low-level server, in our words
+    forwarder   the story: route, token, headers, send, the 401 rule, relay
+    routing     PURE  (method, target) → Route, or why it is refused
+    headers     PURE  hop-by-hop out, the caller's credentials out, ours in
+    upstream/   one HTTP/1.1 exchange on a connection of our own; the pool; TLS
+
+The token's way:
+
+    credentials    secret files, read into memory
+    tokens/token   PURE  Token, its state at a moment, when to refresh
+    tokens/grants  PURE  what a token request and its answer look like
+    tokens/endpoint      asks the bank
+    tokens/cache         one request in flight, served until expiry
+    tokens/refresher     keeps the cache ahead of expiry
+
+Beside the two ways stand ``config``, ``errors`` (the one mapping from what went wrong to what
+the caller reads), ``facts`` (what happened, as plain values), ``metrics`` and ``logs`` (which
+turn facts into Prometheus series and log lines), ``admin/`` (probes and metrics on a port of
+their own), ``sandbox/`` (a bank to try it on) and ``app``, which puts all of it together.
+
+Words: *caller* is the application in front of us, *upstream* the bank's API behind us,
+*institution* the bank or credit union a token is for, *lifetime* what the bank says a token
+lives, *margin* how long before its end we renew it, *replay* sending a request a second time.
+Times are seconds, sizes are bytes.
+"""
+
+__version__ = "0.1.0"

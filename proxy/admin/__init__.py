@@ -1,0 +1,1 @@
+"""Probes and metrics, on a port of their own that no caller needs."""

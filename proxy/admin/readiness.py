@@ -1,0 +1,32 @@
+"""Whether the proxy is ready, and if not, why, in words for an operator."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from proxy.tokens.cache import Entry
+from proxy.tokens.token import Moment
+
+
+@dataclass(slots=True)
+class Readiness:
+    """Ready once every pinned key has had a live token, and until the drain begins."""
+
+    draining: bool = False
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is no reason against it."""
+        return not self.reasons
+
+
+def assess(entries: Iterable[Entry], now: Moment, *, draining: bool) -> Readiness:
+    """Return the readiness of a proxy that knows these keys at this moment."""
+    reasons = ["shutting down"] if draining else []
+    for entry in entries:
+        if entry.pinned and (entry.token is None or not entry.token.is_alive(now)):
+            why = entry.error.detail if entry.error is not None else "the first is on its way"
+            reasons.append(
+                f"no {entry.key.kind.value} token for institution {entry.key.institution}: {why}"
+            )
+    return Readiness(draining, reasons)

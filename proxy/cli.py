@@ -1,0 +1,185 @@
+"""The command line: argv → Config → run. The only place that exits."""
+
+import argparse
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from proxy import __version__, logs, settings
+from proxy.config import Address, Config
+from proxy.errors import ConfigError
+
+OK, FAILED, WRONG_CONFIGURATION = 0, 1, 2
+
+_FLAGS = {
+    "listen": ("HOST:PORT", "where applications call (default 127.0.0.1:8080)"),
+    "admin": ("HOST:PORT", "probes and metrics (default 127.0.0.1:9090)"),
+    "base_url": ("URL", "the API's base URL, instead of an environment's"),
+    "log_level": ("LEVEL", "debug, info, warning or error"),
+    "log_format": ("FORMAT", "json, console or auto"),
+}
+
+_EPILOG = """\
+Every flag has a variable (--base-url: CANDESCENT_BASE_URL), and every setting of the file too.
+Least of all that works:
+
+  CANDESCENT_CLIENT_ID=… CANDESCENT_CLIENT_SECRET=… CANDESCENT_INSTITUTION_ID=00016 \\
+    CANDESCENT_ENVIRONMENT=stage candescent-proxy run
+
+To try it without a bank: candescent-proxy demo
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and exit: 0 well, 1 failed, 2 wrong arguments or configuration."""
+    arguments = parser().parse_args(argv)
+    try:
+        code = arguments.command(arguments)
+    except ConfigError as error:
+        complain(error)
+        code = WRONG_CONFIGURATION
+    except KeyboardInterrupt:
+        code = OK
+    sys.exit(code)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser for every command."""
+    root = argparse.ArgumentParser(
+        prog="candescent-proxy",
+        description="A reverse proxy for the Candescent API that brings the tokens itself.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    root.add_argument("--version", action="version", version=f"candescent-proxy {__version__}")
+    commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="forward requests until SIGTERM or SIGINT")
+    _add_settings(run)
+    run.set_defaults(command=_run)
+
+    check = commands.add_parser("check-config", help="print every mistake in the configuration")
+    _add_settings(check)
+    check.add_argument("--print-schema", action="store_true", help="print the JSON Schema instead")
+    check.set_defaults(command=_check_config)
+
+    health = commands.add_parser("healthcheck", help="exit 0 if a running proxy is ready")
+    _add_settings(health)
+    health.add_argument("--live", action="store_true", help="ask only whether it is alive")
+    health.set_defaults(command=_healthcheck)
+
+    sandbox = commands.add_parser("sandbox", help="run the embedded bank to try things on")
+    sandbox.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:8081")
+    sandbox.add_argument("--lifetime", type=float, default=3600, help="of tokens, in seconds")
+    sandbox.add_argument("--base-path", default="", help="such as /digitalbanking/stage")
+    sandbox.add_argument("--settings", metavar="JSON", default="{}", help="any of its settings")
+    sandbox.add_argument(
+        "--fault",
+        metavar="JSON",
+        action="append",
+        default=[],
+        help='such as {"where": "token", "code": "CMN_90002", "times": 3}; may be repeated',
+    )
+    sandbox.set_defaults(command=_sandbox)
+
+    demo = commands.add_parser("demo", help="show the proxy at work in front of the sandbox")
+    demo.add_argument("--once", action="store_true", help="show it once and exit")
+    demo.set_defaults(command=_demo)
+    return root
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--config", type=Path, metavar="FILE", help="a YAML file (CANDESCENT_CONFIG)"
+    )
+    for name, (metavar, text) in _FLAGS.items():
+        command.add_argument("--" + name.replace("_", "-"), metavar=metavar, help=text)
+
+
+def configuration(arguments: argparse.Namespace) -> Config:
+    """Return the configuration that file, environment and flags make together."""
+    flags: dict[str, Any] = {}
+    for name in _FLAGS:
+        value = getattr(arguments, name)
+        if value is not None:
+            section, _, rest = name.partition("_")
+            if section == "log":
+                flags.setdefault("log", {})[rest] = value
+            else:
+                flags[name] = value
+    named = arguments.config or os.environ.get("CANDESCENT_CONFIG")
+    return settings.load(Path(named) if named else None, os.environ, flags)
+
+
+def complain(error: ConfigError) -> None:
+    """Print every mistake, a line each, to standard error."""
+    for mistake in error.mistakes:
+        print(f"candescent-proxy: {mistake}", file=sys.stderr)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from proxy import runner
+
+    config = configuration(arguments)
+    credentials = settings.credentials(config)
+    logs.set_up(config.log)
+    return runner.run(runner.serve(config, credentials))
+
+
+def _check_config(arguments: argparse.Namespace) -> int:
+    if arguments.print_schema:
+        print(json.dumps(Config.model_json_schema(), indent=2))
+        return OK
+    config = configuration(arguments)
+    settings.credentials(config)
+    print(f"The configuration is good: {config.listen} → {config.url.geturl()}")
+    return OK
+
+
+def _healthcheck(arguments: argparse.Namespace) -> int:
+    address = _admin_address(arguments)
+    probe = "livez" if arguments.live else "readyz"
+    try:
+        with urllib.request.urlopen(f"http://{address}/{probe}", timeout=3) as answer:
+            print(answer.read().decode())
+            return OK
+    except urllib.error.HTTPError as error:
+        print(error.read().decode(), file=sys.stderr)
+    except OSError as error:
+        print(f"candescent-proxy: nothing answers on {address} ({error})", file=sys.stderr)
+    return FAILED
+
+
+def _admin_address(arguments: argparse.Namespace) -> Address:
+    # A probe needs one setting only, and must not fail on the others.
+    given = arguments.admin or os.environ.get("CANDESCENT_ADMIN")
+    named = arguments.config or os.environ.get("CANDESCENT_CONFIG")
+    if given is None and named:
+        given = settings.read_file(Path(named)).get("admin")
+    address = settings.address("admin", given or "127.0.0.1:9090")
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised, not bound
+    return Address(host=everywhere.get(address.host, address.host), port=address.port)
+
+
+def _sandbox(arguments: argparse.Namespace) -> int:
+    from proxy import demo, runner, sandbox
+
+    address = settings.address("--listen", arguments.listen)
+    wanted = {"lifetime": arguments.lifetime, "base_path": arguments.base_path}
+    try:
+        bank = sandbox.changed(sandbox.Settings(), wanted | json.loads(arguments.settings))
+        faults = [sandbox.fault_from(json.loads(fault)) for fault in arguments.fault]
+    except ValueError as error:
+        raise ConfigError([f"sandbox: {error}"]) from error
+    return runner.run(demo.sandbox(address, bank, faults))
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from proxy import demo, runner
+
+    return runner.run(demo.show(once=arguments.once))

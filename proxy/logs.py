@@ -1,0 +1,162 @@
+"""Log lines: structlog set-up, redaction, and facts as lines."""
+
+import logging
+import random
+import re
+import sys
+from collections.abc import Callable, MutableMapping
+from typing import Any, TextIO
+
+import structlog
+
+from proxy.config import LogSettings
+from proxy.facts import (
+    Fact,
+    RequestRecord,
+    TokenRefreshed,
+    TokenRefreshFailed,
+    TokenRejected,
+    TokenReleased,
+)
+
+Event = MutableMapping[str, Any]
+
+_SECRET_NAMES = re.compile(
+    r"authoriz|secret|password|token$|access_token|bearer|cookie", re.IGNORECASE
+)
+_SECRET_TEXT = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9+/=._~-]{6,}")
+_HIDDEN = "[hidden]"
+
+
+def redact(_logger: Any, _method: str, event: Event) -> Event:
+    """Hide what must not be in a log: values under secret names, and credentials within text."""
+    for key, value in event.items():
+        if _SECRET_NAMES.search(key):
+            event[key] = _HIDDEN
+        elif isinstance(value, str):
+            event[key] = _SECRET_TEXT.sub(rf"\1 {_HIDDEN}", value)
+        elif isinstance(value, dict):
+            event[key] = redact(None, "", dict(value))
+    return event
+
+
+def set_up(settings: LogSettings, stream: TextIO | None = None) -> None:
+    """Configure structlog, and route the standard library's log through the same end."""
+    out = stream or sys.stderr
+    readable = settings.format == "console" or (settings.format == "auto" and out.isatty())
+    level = getattr(logging, settings.level.upper())
+    shared: list[Any] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+    last = (
+        structlog.dev.ConsoleRenderer(colors=out.isatty())
+        if readable
+        else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[*shared, last],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(out),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
+            foreign_pre_chain=shared,
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(max(level, logging.WARNING))
+
+
+class FactLog:
+    """Writes facts as log lines. ``chance`` decides which good requests a sample takes."""
+
+    def __init__(self, settings: LogSettings, chance: Callable[[], float] = random.random) -> None:
+        self._access = settings.access
+        self._sample = settings.sample if settings.access == "sampled" else 1.0
+        self._chance = chance
+        self._log = structlog.get_logger()
+
+    def fact(self, fact: Fact) -> None:
+        """Write one event of a token's life."""
+        match fact:
+            case TokenRefreshed(token, seconds, refresh_age):
+                self._log.info(
+                    "token refreshed",
+                    kind=token.key.kind,
+                    institution=token.key.institution,
+                    seconds=round(seconds, 3),
+                    lifetime=token.lifetime,
+                    refresh_in=round(refresh_age, 1),
+                )
+            case TokenRefreshFailed(key, error, seconds, failures, delay):
+                self._log.warning(
+                    "token refresh failed",
+                    kind=key.kind,
+                    institution=key.institution,
+                    reason=error.reason,
+                    code=error.code,
+                    detail=error.detail,
+                    seconds=round(seconds, 3),
+                    failures=failures,
+                    retry_in=round(delay, 1),
+                    exc_info=error.__cause__ if error.reason == "internal" else None,
+                )
+            case TokenRejected(token, dropped):
+                self._log.warning(
+                    "bank refused a token",
+                    kind=token.key.kind,
+                    institution=token.key.institution,
+                    dropped=dropped,
+                )
+            case TokenReleased(key):
+                self._log.info("unused token released", kind=key.kind, institution=key.institution)
+
+    def request(self, record: RequestRecord) -> None:
+        """Write one line for a request, if its kind is written."""
+        if self._access == "off":
+            return
+        failed = record.source != "none" or record.cut or record.status >= 500
+        if not failed and self._sample < 1 and self._chance() >= self._sample:
+            return
+        write = self._log.warning if failed else self._log.info
+        write("request", **request_fields(record))
+
+    def crash(self, error: BaseException) -> None:
+        """Write down a mistake of our own, with where it happened."""
+        self._log.error("internal error", exc_info=error)
+
+
+def request_fields(record: RequestRecord) -> dict[str, Any]:
+    """Return the fields of a request's line; times in milliseconds, sizes in bytes."""
+    fields: dict[str, Any] = {
+        "transactionId": record.transaction_id,
+        "method": record.method,
+        "path": record.path,
+        "status": record.status,
+        "error_source": record.source,
+        "route": record.route,
+        "institution": record.institution,
+        "ms": _ms(record.finished_at - record.started),
+        "upload_bytes": record.sent_bytes,
+        "download_bytes": record.received_bytes,
+    }
+    if record.answered_at:
+        fields["upstream_ms"] = _ms(record.answered_at - record.sent_at)
+    if record.reason:
+        fields["reason"] = record.reason
+    if record.replays:
+        fields["replays"] = record.replays
+    if record.cut:
+        fields["cut"] = True
+    return fields
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 2)

@@ -1,0 +1,66 @@
+"""Bodies in and out, in flat memory: counted and digested, whole or halved, at once or dribbled."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterable
+
+from aiohttp import web
+
+from proxy.sandbox.bank import Arrival
+from proxy.sandbox.messages import KEPT, SMALL, Call, Reply
+
+_NOTHING = hashlib.sha256(b"").hexdigest()
+
+
+async def read_body(request: web.BaseRequest, call: Call, arrival: Arrival | None = None) -> Call:
+    """The call with its body; ``100 Continue`` goes out first where it is waited for."""
+    if not request.can_read_body:
+        if arrival is not None:
+            arrival.complete, arrival.body_sha256 = True, _NOTHING
+        return call.with_body(b"", 0, _NOTHING)
+    if "100-continue" in (call.header("Expect") or "").lower():
+        write_raw(request, b"HTTP/1.1 100 Continue\r\n\r\n")
+    digest, length, kept = hashlib.sha256(), 0, bytearray()
+    async for chunk in request.content.iter_any():
+        length += len(chunk)
+        digest.update(chunk)
+        if length <= SMALL:
+            kept += chunk
+        if arrival is not None:
+            arrival.body_length = length
+    body = bytes(kept) if length <= SMALL else b""
+    if arrival is not None:
+        arrival.body = body if length <= KEPT else b""
+        arrival.body_sha256, arrival.complete = digest.hexdigest(), True
+    return call.with_body(body, length, digest.hexdigest())
+
+
+async def write_body(response: web.StreamResponse, reply: Reply, length: int | None) -> None:
+    """Write the reply's body, of ``length`` bytes; only half of it where it is to end badly."""
+    chunks: Iterable[bytes] = (reply.body,) if isinstance(reply.body, bytes) else reply.body()
+    if reply.ending != "clean":
+        chunks = _half(chunks, length)
+    for chunk in chunks:
+        if not reply.dribble:
+            await response.write(chunk)
+            continue
+        for byte in chunk:
+            await response.write(bytes((byte,)))
+            await asyncio.sleep(reply.dribble)
+
+
+def _half(chunks: Iterable[bytes], length: int | None) -> Iterable[bytes]:
+    left = (length or 131072) // 2
+    for chunk in chunks:
+        if left <= 0:
+            return
+        yield chunk[:left]
+        left -= len(chunk)
+
+
+def write_raw(request: web.BaseRequest, data: bytes) -> None:
+    """Put bytes on the wire as they stand."""
+    if request.transport is not None:
+        request.transport.write(data)

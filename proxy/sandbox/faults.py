@@ -1,0 +1,261 @@
+"""Faults on demand: what shall go wrong, where, how often, and how it looks.
+
+    bank.faults.append(Fault("token", code="CMN_90002", times=2))          # quota, as a 500, twice
+    bank.faults.append(Fault("token", status=429, headers={"Retry-After": "3"}))
+    bank.faults.append(Fault("token", shape="html"))                       # 200 with a web page
+    bank.faults.append(Fault("token", expires_in="abc"))                   # else a good answer
+    bank.faults.append(Fault("resource", reset=True, path_prefix="/v1/transfers", late=True))
+
+The first rule that fits a request and is not used up is taken. Rules are consulted in the order of
+the list; ``fault.used`` counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from proxy.sandbox.codes import ErrorShape, problem
+from proxy.sandbox.messages import Headers, Reply
+from proxy.sandbox.payloads import BOMB, PAGE, padding
+
+#: Where a fault can sit: a token endpoint (V2, V1, or ``any`` place at all), revocation, the
+#: institution-users look-up, or every resource, the look-up included.
+PLACES = ("token", "v1token", "revoke", "lookup", "resource", "any")
+
+#: What an answer can look like. ``cmn``, ``v1``, ``apigee`` are errors; the rest are ``200`` unless
+#: told otherwise: ``html`` a web page, ``empty`` nothing, ``truncated`` a body shorter than
+#: promised, ``notoken`` JSON without a token, ``notjson`` half of a JSON text, ``bomb`` an XML
+#: bomb, ``huge`` ``size`` bytes (50 MB) of JSON.
+SHAPES = (
+    "cmn", "v1", "apigee", "html", "empty", "truncated", "notoken", "notjson", "bomb", "huge",
+)  # fmt: skip
+
+#: The value of a field of the answer that is to be left as it is.
+UNTOUCHED: Any = type("Untouched", (), {"__repr__": lambda _: "UNTOUCHED"})()
+
+_ERROR_SHAPES: dict[str, ErrorShape] = {"cmn": "cmn", "v1": "v1", "apigee": "apigee"}
+
+
+@dataclass
+class Fault:
+    """One rule. Times are seconds, sizes bytes.
+
+    Which requests: ``where``, and if set ``institution``, ``path_prefix`` (raw, behind the base
+    path), ``method``, ``grant``; the first ``skip`` are let through, then ``times`` are hit
+    (``None``: all).
+
+    An answer in place of the good one: ``code`` (a spelling of ``codes.py``), ``status``,
+    ``message``, ``shape`` (one of ``SHAPES``, or the body as bytes), ``wire`` (the whole answer as
+    raw bytes; ``keep_open`` leaves the connection open after it).
+
+    A good answer, altered: ``expires_in`` and ``token_text`` put any value in place of the real
+    one; ``without`` leaves fields out.
+
+    Either way: ``headers`` are added, ``delay`` passes first, ``dribble`` passes between two bytes
+    of the body. ``hang`` and ``reset`` end it before it has begun; with ``after_head``, head and
+    half the body of the real answer go out first; so they do with ``cut``, which then closes.
+    ``late`` does the work of a resource first (a transfer is made) and only then goes wrong;
+    ``unread`` strikes at a resource before the request's body has been read.
+    """
+
+    where: str
+    times: int | None = None
+    status: int | None = None
+    code: str | None = None
+    message: str | None = None
+    shape: str | bytes | None = None
+    size: int = 50_000_000
+    wire: bytes | None = None
+    keep_open: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay: float = 0.0
+    dribble: float = 0.0
+    hang: bool = False
+    reset: bool = False
+    cut: bool = False
+    after_head: bool = False
+    late: bool = False
+    unread: bool = False
+    expires_in: Any = UNTOUCHED
+    token_text: Any = UNTOUCHED
+    without: tuple[str, ...] = ()
+    institution: str | None = None
+    path_prefix: str | None = None
+    method: str | None = None
+    grant: str | None = None
+    skip: int = 0
+    used: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense: ``ValueError`` with the name of the field."""
+        if self.where not in PLACES:
+            raise ValueError(f"where: expected one of {', '.join(PLACES)}")
+        if isinstance(self.shape, str) and self.shape not in SHAPES:
+            raise ValueError(f"shape: expected one of {', '.join(SHAPES)}, or bytes")
+        if self.code is not None:
+            problem(self.code)
+        if self.status is not None and not 200 <= self.status <= 599:
+            raise ValueError("status: expected 200 to 599; for others, use wire")
+
+    @property
+    def spent(self) -> bool:
+        """Whether it has been used as often as it may be."""
+        return self.times is not None and self.used >= self.times
+
+    @property
+    def replaces(self) -> bool:
+        """Whether it puts another answer in place of the good one."""
+        return any(part is not None for part in (self.status, self.code, self.shape, self.wire))
+
+    @property
+    def early(self) -> bool:
+        """Whether it strikes before any work is done."""
+        silent = (self.hang or self.reset) and not self.after_head
+        return not self.late and (self.replaces or silent)
+
+    @property
+    def ending(self) -> Literal["hang", "reset", "cut"] | None:
+        """How it ends an answer badly, if it does."""
+        if self.hang:
+            return "hang"
+        if self.reset:
+            return "reset"
+        return "cut" if self.cut else None
+
+    @property
+    def name(self) -> str:
+        """What the books call a request that it hit."""
+        if self.ending is not None:
+            return self.ending
+        if self.wire is not None or isinstance(self.shape, bytes):
+            return "bytes"
+        return self.code or self.shape or str(self.status or "altered")
+
+    def fits(self, place: Place) -> bool:
+        """Whether this rule is meant for a request like this."""
+        return (
+            self.where in place.names
+            and self.institution in (None, place.institution)
+            and self.method in (None, place.method)
+            and self.grant in (None, place.grant)
+            and place.path.startswith(self.path_prefix or "")
+        )
+
+    def answer(self) -> Reply:
+        """The answer that this fault puts in place of the good one (an error 500 by default)."""
+        if self.wire is not None:
+            return Reply(body=self.wire, ending="wire-open" if self.keep_open else "wire")
+        if isinstance(self.shape, bytes):
+            return Reply(self.status or 200, body=self.shape)
+        if self.shape in (None, *_ERROR_SHAPES):
+            return self._error()
+        return _SPOILT[self.shape or ""](self)
+
+    def spoil(self, reply: Reply) -> Reply:
+        """An answer with this fault's headers, pace and ending put upon it."""
+        spoilt = reply.with_headers(*self.headers.items()) if self.headers else reply
+        spoilt = replace(spoilt, delay=reply.delay + self.delay)
+        if self.replaces or self.ending:
+            spoilt = spoilt.with_outcome(self.name)
+        if self.dribble:
+            spoilt = replace(spoilt, dribble=self.dribble)
+        if self.ending is not None:
+            spoilt = replace(spoilt, ending=self.ending, after_head=self.after_head)
+        return spoilt
+
+    def alter(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a good token answer with this fault's put in or left out."""
+        altered = dict(fields)
+        if self.expires_in is not UNTOUCHED:
+            altered["expires_in"] = self.expires_in
+        if self.token_text is not UNTOUCHED:
+            altered["access_token"] = self.token_text
+        return {name: value for name, value in altered.items() if name not in self.without}
+
+    def _error(self) -> Reply:
+        v1 = self.where == "v1token"
+        code = self.code or _code_for(self.status or 500, self.where)
+        default: ErrorShape | None = "v1" if v1 and code.startswith("CMN_") else None
+        shape = _ERROR_SHAPES[self.shape] if isinstance(self.shape, str) else default
+        found = problem(code, shape=shape, status=self.status, message=self.message)
+        return found.reply()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a request is, as far as faults ask."""
+
+    names: tuple[str, ...]
+    method: str
+    path: str
+    institution: str | None = None
+    grant: str | None = None
+
+
+def choose(faults: Iterable[Fault], place: Place) -> Fault | None:
+    """The rule that this request meets, counted; ``None`` where all is well."""
+    for fault in faults:
+        if fault.fits(place) and not fault.spent:
+            if fault.skip > 0:
+                fault.skip -= 1
+                continue
+            fault.used += 1
+            return fault
+    return None
+
+
+def _code_for(status: int, where: str) -> str:
+    if status == 401:
+        return "CMN_90018" if where in ("resource", "lookup") else "CMN_90004"
+    return {400: "CMN_90011", 403: "CMN_90006", 429: "CMN_90002"}.get(status, "CMN_90000")
+
+
+def _html(fault: Fault) -> Reply:
+    return Reply(fault.status or 200, (("Content-Type", "text/html"),), PAGE)
+
+
+def _empty(fault: Fault) -> Reply:
+    return Reply(fault.status or 200, _typed(fault))
+
+
+def _truncated(fault: Fault) -> Reply:
+    body = json.dumps({"access_token": "cut", "expires_in": "3600", "token_type": "Bearer"})
+    return Reply(fault.status or 200, _typed(fault), body.encode(), ending="cut")
+
+
+def _notoken(fault: Fault) -> Reply:
+    text = "<token><expires_in>1799</expires_in></token>"
+    body = text if fault.where == "v1token" else '{"expires_in":"3600","token_type":"Bearer"}'
+    return Reply(fault.status or 200, _typed(fault), body.encode())
+
+
+def _notjson(fault: Fault) -> Reply:
+    return Reply(fault.status or 200, _typed(fault), b'{"access_token":"half')
+
+
+def _bomb(fault: Fault) -> Reply:
+    return Reply(fault.status or 200, (("Content-Type", "application/xml"),), BOMB)
+
+
+def _huge(fault: Fault) -> Reply:
+    size = fault.size
+    return Reply(fault.status or 200, _typed(fault), lambda: padding(size), size)
+
+
+def _typed(fault: Fault) -> Headers:
+    kind = "xml" if fault.where == "v1token" else "json"
+    return (("Content-Type", f"application/{kind}"),)
+
+
+_SPOILT = {
+    "html": _html,
+    "empty": _empty,
+    "truncated": _truncated,
+    "notoken": _notoken,
+    "notjson": _notjson,
+    "bomb": _bomb,
+    "huge": _huge,
+}

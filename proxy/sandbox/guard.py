@@ -1,0 +1,87 @@
+"""Who may see a resource: the bearer, its generation and institution, and the headers asked for.
+
+Pure. V1 tokens open paths with a ``/fis/`` segment, V2 tokens all else. Source: candescent.md,
+"Which call takes which token" and "Errors on a token call, and on a resource call".
+"""
+
+from __future__ import annotations
+
+from proxy.sandbox.bank import Bank, Generation, IssuedToken
+from proxy.sandbox.checks import RefusedError, check_single, limited
+from proxy.sandbox.messages import Call, is_uuid
+
+#: Families that ask for ``correlationId`` in place of ``transactionId``.
+CORRELATED = ("/v1/customers", "/v1/e-statements", "/v1/ach", "/v1/wires", "/mx/")
+
+
+def generation(path: str) -> Generation:
+    """Which token generation this path takes."""
+    return "V1" if "/fis/" in path else "V2"
+
+
+def path_institution(path: str) -> str | None:
+    """The institution in a V1 path: the segment behind ``fis``."""
+    _, found, rest = path.partition("/fis/")
+    return rest.partition("/")[0] if found else None
+
+
+def asked_institution(call: Call, bank: Bank) -> str | None:
+    """The institution this call is about: of its path, its header, or its token."""
+    named = path_institution(call.path) or call.header("institutionId") or call.header("di_fiid")
+    if named:
+        return named
+    token = bank.tokens.get(call.bearer() or "")
+    return token.institution if token else None
+
+
+def admit(call: Call, bank: Bank) -> IssuedToken:
+    """The good token this call carries. Raises ``RefusedError`` otherwise."""
+    if generation(call.path) == "V1":
+        return _admit_v1(call, bank)
+    return _admit_v2(call, bank)
+
+
+def _admit_v2(call: Call, bank: Bank) -> IssuedToken:
+    rules = bank.settings
+    check_single(call)
+    token = _token(call, bank, "V2", rules.unknown_as, rules.expired_as)
+    if call.path.startswith(CORRELATED):
+        if not is_uuid(call.header("correlationId")):
+            raise RefusedError("CMN_90010", "Header correlationId is invalid")
+    elif not is_uuid(call.header("transactionId")):
+        raise RefusedError("CMN_90008")
+    if call.header("institutionId") not in (None, token.institution):
+        raise RefusedError("CMN_90006")
+    _check_limits(bank, token)
+    return token
+
+
+def _admit_v1(call: Call, bank: Bank) -> IssuedToken:
+    rules = bank.settings
+    for name in ("Authorization", "di_tid"):
+        if len(call.all(name)) > 1:
+            raise RefusedError("90002", f"Header {name} came more than once")
+    token = _token(call, bank, "V1", rules.v1_unknown_as, rules.v1_expired_as)
+    if not is_uuid(call.header("di_tid")):
+        raise RefusedError("90002", "Header di_tid is invalid")
+    if path_institution(call.path) != token.institution:
+        raise RefusedError("90001/403", "Token is for another institution")
+    _check_limits(bank, token)
+    return token
+
+
+def _token(
+    call: Call, bank: Bank, kind: Generation, unknown_as: str, expired_as: str
+) -> IssuedToken:
+    token = bank.tokens.get(call.bearer() or "")
+    if token is None or token.refresh or token.generation != kind or token.revoked:
+        raise RefusedError(unknown_as)
+    if not bank.good(token):
+        raise RefusedError(expired_as)
+    return token
+
+
+def _check_limits(bank: Bank, token: IssuedToken) -> None:
+    v1 = token.generation == "V1"
+    if over := limited("resource", bank, token.client, token.institution, v1=v1):
+        raise RefusedError(over)

@@ -1,0 +1,201 @@
+"""The V2 resources: accounts, transactions, images, transfers, customers, institution-users.
+
+Pure: each is a function from ``Visit`` to ``Reply``. The paths are the public ones
+(candescent.md); the bodies are made up, in the vendor's manner.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote
+
+from proxy.sandbox import payloads, samples
+from proxy.sandbox.bank import Bank, IssuedToken
+from proxy.sandbox.checks import RefusedError
+from proxy.sandbox.messages import SMALL, Call, Reply, json_reply
+from proxy.sandbox.settings import Business, User
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A call that was let in: who it is, and what its path named."""
+
+    call: Call
+    bank: Bank
+    token: IssuedToken
+    named: tuple[str, ...] = ()
+
+
+Resource = Callable[[Visit], Reply]
+
+
+def accounts(visit: Visit) -> Reply:
+    """``GET /v1/accounts`` and ``/db-accounts/v1/accounts``."""
+    user, business = _customer(visit)
+    return json_reply({"accounts": samples.accounts(user, business)})
+
+
+def customer_accounts(visit: Visit) -> Reply:
+    """``GET /v1/customers/{id}:accounts``, with its literal colon; the id is a hostUserId."""
+    user = _find(visit, lambda user: user.host_user_id == visit.named[0])
+    return json_reply({"customerId": user.host_user_id, "accounts": samples.accounts(user, None)})
+
+
+def transactions(visit: Visit) -> Reply:
+    """``GET /v1/transactions?accountId=``; ``limit`` and ``offset`` page, links are absolute."""
+    account = visit.call.arguments.get("accountId")
+    if not account:
+        raise RefusedError("CMN_90011", "Query param accountId is missing")
+    limit = max(1, whole(visit, "limit", 10))
+    offset = whole(visit, "offset", 0)
+    every = samples.transactions(account)
+    links = [_page(visit, "self", account, limit, offset)]
+    if offset + limit < len(every):
+        links.append(_page(visit, "next", account, limit, offset + limit))
+    if offset > 0:
+        links.append(_page(visit, "prev", account, limit, max(0, offset - limit)))
+    page = every[offset : offset + limit]
+    return json_reply({"transactions": page, "total": len(every), "links": links})
+
+
+def banking_image(visit: Visit) -> Reply:
+    """``GET /v1/banking-images/{id}``: a picture in base64 inside JSON.
+
+    ``?bytes=N`` makes it N bytes of a pattern (``payloads.py``) in flat memory.
+    """
+    number = unquote(visit.named[0])
+    if "bytes" not in visit.call.arguments:
+        picture = base64.b64encode(samples.cheque(number)).decode()
+        return json_reply({"imageId": number, "contentType": "image/png", "image": picture})
+    size = whole(visit, "bytes", 0)
+    start = json.dumps({"imageId": number, "contentType": "image/x-pattern"})[:-1]
+    head, foot = f'{start}, "image": "'.encode(), b'"}'
+
+    def chunks() -> Iterator[bytes]:
+        yield head
+        yield from payloads.base64_pattern(size)
+        yield foot
+
+    length = len(head) + payloads.base64_length(size) + len(foot)
+    return Reply(headers=(("Content-Type", "application/json"),), body=chunks, length=length)
+
+
+def transfer(visit: Visit) -> Reply:
+    """``POST /v1/transfers``: money moves once for each time this is called, and is counted.
+
+    ``bank.transfers`` counts by ``transactionId``; nothing here makes a repeat harmless.
+    """
+    order = json_object(visit.call)
+    transaction = visit.call.header("transactionId") or ""
+    visit.bank.transfers[transaction] += 1
+    number = f"tr-{visit.bank.transfers.total():06d}"
+    return json_reply({"transferId": number, "status": "ACCEPTED", "order": order}, status=201)
+
+
+def institution_user(visit: Visit) -> Reply:
+    """``GET /db-users/v1/institution-users/{id}?userIdType=LOGIN_ID``, with the user's businesses.
+
+    CMN_90016 for a user who is not of this institution, CMN_90011 for another ``userIdType``.
+    """
+    if visit.call.arguments.get("userIdType") != "LOGIN_ID":
+        raise RefusedError("CMN_90011", "Query param userIdType is invalid: expected LOGIN_ID")
+    login_id = unquote(visit.named[0])
+    user = _find(visit, lambda user: user.login_id == login_id)
+    customers = [
+        {
+            "institutionCustomerId": business.institution_customer_id,
+            "memberNumber": business.member_number,
+            "name": business.name,
+        }
+        for business in user.businesses
+    ]
+    return json_reply(
+        {
+            "loginId": user.login_id,
+            "hostUserId": user.host_user_id,
+            "userType": "BUSINESS" if user.businesses else "RETAIL",
+            "institutionCustomers": customers,
+        }
+    )
+
+
+#: Method, pattern of the raw path, and what answers.
+ROUTES: tuple[tuple[str, re.Pattern[str], Resource], ...] = (
+    ("GET", re.compile(r"/(?:db-accounts/)?v1/accounts"), accounts),
+    ("GET", re.compile(r"/v1/customers/([^/]+):accounts"), customer_accounts),
+    ("GET", re.compile(r"/v1/transactions"), transactions),
+    ("GET", re.compile(r"/v1/banking-images/([^/]+)"), banking_image),
+    ("POST", re.compile(r"/v1/transfers"), transfer),
+    ("GET", re.compile(r"/db-users/v1/institution-users/([^/]+)"), institution_user),
+)
+
+
+def whole(visit: Visit, name: str, default: int) -> int:
+    """A query parameter that is a count; CMN_90011 where it is none."""
+    text = visit.call.arguments.get(name, str(default))
+    if not (text.isascii() and text.isdecimal() and len(text) < 16):
+        raise RefusedError("CMN_90011", f"Query param {name} is invalid: expected a number")
+    return int(text)
+
+
+def json_object(call: Call) -> dict[str, Any]:
+    """The body as a JSON object of at most 64 KiB; CMN_90011 where it is none."""
+    try:
+        value = json.loads(call.body if call.body_length <= SMALL else b"")
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise RefusedError("CMN_90011", "Request is invalid: expected a JSON object")
+    return value
+
+
+def _find(visit: Visit, wanted: Callable[[User], bool]) -> User:
+    for user in visit.bank.settings.users:
+        if user.institution == visit.token.institution and wanted(user):
+            return user
+    raise RefusedError("CMN_90016")
+
+
+def _customer(visit: Visit) -> tuple[User, Business | None]:
+    """Whose data this is: the token's user, or the one that the query names.
+
+    A user is named by ``hostUserId`` or ``loginId``, never both (CMN_90011); a business by
+    ``institutionCustomerId``, in the query or a header, and only with its ``loginId``. Without a
+    name the institution's first user is shown, unless ``Settings.user_required`` is set.
+    """
+    named = visit.call.arguments
+    login, host = named.get("loginId"), named.get("hostUserId")
+    if login and host:
+        raise RefusedError("CMN_90011", "Give hostUserId or loginId, not both")
+    if visit.token.user is not None:
+        user = visit.token.user
+    elif not login and not host and visit.bank.settings.user_required:
+        raise RefusedError("CMN_90016", "Query param hostUserId or loginId is missing")
+    else:
+        user = _find(
+            visit, lambda user: login in (None, user.login_id) and host in (None, user.host_user_id)
+        )
+    return user, _business(visit, user)
+
+
+def _business(visit: Visit, user: User) -> Business | None:
+    asked = visit.call.arguments.get("institutionCustomerId")
+    asked = asked or visit.call.header("institutionCustomerId")
+    if asked is None:
+        if user.businesses and visit.bank.settings.user_required:
+            raise RefusedError("CMN_90011", "Query param institutionCustomerId is missing")
+        return None
+    for business in user.businesses:
+        if business.institution_customer_id == asked:
+            return business
+    raise RefusedError("CMN_90006")
+
+
+def _page(visit: Visit, rel: str, account: str, limit: int, offset: int) -> dict[str, str]:
+    query = f"accountId={quote(account, safe='')}&limit={limit}&offset={offset}"
+    return {"rel": rel, "href": f"{visit.bank.url}/v1/transactions?{query}"}

@@ -1,0 +1,218 @@
+"""Where a configuration comes from: YAML, environment and flags, merged, checked, explained."""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from proxy.config import Address, Config
+from proxy.credentials import read_secret
+from proxy.errors import ConfigError
+from proxy.tokens.grants import Credentials
+
+PREFIX = "CANDESCENT_"
+
+_SHORT = {
+    "LOG_LEVEL": ("log", "level"),
+    "LOG_FORMAT": ("log", "format"),
+}
+_NOT_SETTINGS = re.compile(r"CONFIG|.*_SERVICE_(HOST|PORT.*)|.*_PORT(_\d+_(TCP|UDP).*)?")
+"""``CANDESCENT_CONFIG`` names the file; the others are what Kubernetes puts in every pod's
+environment for a Service whose name begins with ``candescent``."""
+
+
+def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
+    """Return the configuration. Raises ``ConfigError`` with every mistake that there is."""
+    mistakes: list[str] = []
+    merged: dict[str, Any] = {}
+    sources = [
+        _collect(mistakes, lambda: read_file(file) if file else {}),
+        _collect(mistakes, lambda: read_environment(environ)),
+        dict(flags),
+    ]
+    for source in sources:
+        _override(merged, source)
+    try:
+        config = Config.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(mistakes + list(_explain(error))) from None
+    if mistakes:
+        raise ConfigError(mistakes)
+    return config
+
+
+def credentials(config: Config) -> Credentials:
+    """Return the client id and secret, from wherever the configuration says they stand.
+
+    Raises ``ConfigError`` for files that cannot be used, both at once if need be.
+    """
+    mistakes: list[str] = []
+    client_id, client_secret = config.client_id or "", ""
+    if config.client_id_file:
+        path = config.client_id_file
+        client_id = _collect(mistakes, lambda: read_secret(path, "client_id_file"), "")
+    if config.client_secret:
+        client_secret = config.client_secret.get_secret_value()
+    elif config.client_secret_file:
+        secret_path = config.client_secret_file
+        client_secret = _collect(
+            mistakes, lambda: read_secret(secret_path, "client_secret_file"), ""
+        )
+    if mistakes:
+        raise ConfigError(mistakes)
+    return Credentials(client_id, client_secret)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file, every scalar as the text that stands there."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read ({error.strerror})"]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: is not UTF-8 text"]) from error
+    try:
+        document = yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - builds only str, list, dict
+    except yaml.YAMLError as error:
+        raise ConfigError([f"{path}: {_yaml_mistake(error)}"]) from error
+    if document in (None, ""):
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigError([f"{path}: expected settings as `name: value`"])
+    if "client_secret" in document:
+        raise ConfigError(
+            [f"{path}: client_secret: no secret stands in this file; use client_secret_file"]
+        )
+    return _without_empty(document)
+
+
+def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings in ``CANDESCENT_…`` variables; two underscores reach into a section.
+
+    An empty variable counts as not set.
+    """
+    found: dict[str, Any] = {}
+    mistakes = []
+    for variable, value in sorted(environ.items()):
+        if not variable.startswith(PREFIX) or not value:
+            continue
+        name = variable.removeprefix(PREFIX)
+        if _NOT_SETTINGS.fullmatch(name):
+            continue
+        path = _SHORT.get(name) or tuple(name.lower().split("__"))
+        if path not in known_paths():
+            mistakes.append(f"{variable}: no such setting{_suggestion(name, _variables())}")
+            continue
+        section = found
+        for part in path[:-1]:
+            section = section.setdefault(part, {})
+        section[path[-1]] = value
+    if mistakes:
+        raise ConfigError(mistakes)
+    return found
+
+
+def known_paths(model: type[BaseModel] = Config) -> set[tuple[str, ...]]:
+    """Return the path of every setting."""
+    paths: set[tuple[str, ...]] = set()
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__name__ != "Address":
+            paths |= {(name, *rest) for rest in known_paths(kind)}
+        else:
+            paths.add((name,))
+    return paths
+
+
+class _PlainLoader(yaml.BaseLoader):
+    """Reads every scalar as text, and takes a key that stands twice for the mistake it is."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value} is set twice", key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def _yaml_mistake(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return "is not YAML"
+
+
+def _without_empty(value: dict[str, Any]) -> dict[str, Any]:
+    # `key:` with nothing behind it means "as if it were not there", like a commented-out value.
+    return {
+        key: _without_empty(inner) if isinstance(inner, dict) else inner
+        for key, inner in value.items()
+        if inner not in ("", "~", "null")
+    }
+
+
+def _override(under: dict[str, Any], over: Mapping[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(under.get(key), dict):
+            _override(under[key], value)
+        else:
+            under[key] = dict(value) if isinstance(value, Mapping) else value
+    for first, second in _ALTERNATIVES:
+        # The later source decides: its variant replaces the other of an earlier one.
+        if (first in over) != (second in over):
+            under.pop(second if first in over else first, None)
+
+
+_ALTERNATIVES = (
+    ("environment", "base_url"),
+    ("client_id", "client_id_file"),
+    ("client_secret", "client_secret_file"),
+)
+
+
+def _collect(mistakes: list[str], read: Any, otherwise: Any = None) -> Any:
+    try:
+        return read()
+    except ConfigError as error:
+        mistakes += error.mistakes
+        return {} if otherwise is None else otherwise
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    for mistake in error.errors(include_url=False, include_input=False):
+        path = ".".join(str(part) for part in mistake["loc"])
+        message = mistake["msg"].removeprefix("Value error, ")
+        if mistake["type"] == "extra_forbidden":
+            names = [".".join(known) for known in known_paths()]
+            message = f"no such setting{_suggestion(path, names)}"
+        elif mistake["type"] == "missing":
+            message = f"is required; set it in the file or as {PREFIX}{path.upper()}"
+        if not path:
+            yield from message.split("\n")
+        else:
+            yield f"{path}: {message}"
+
+
+def _suggestion(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _variables() -> list[str]:
+    return list(_SHORT) + ["__".join(path).upper() for path in known_paths()]
+
+
+def address(setting: str, text: str) -> Address:
+    """Return a ``HOST:PORT`` outside of the model. Raises ``ConfigError``."""
+    try:
+        return Address.model_validate(text)
+    except ValidationError as error:
+        raise ConfigError(
+            [f"{setting}: {mistake.removeprefix(': ')}" for mistake in _explain(error)]
+        ) from None

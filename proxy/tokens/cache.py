@@ -1,0 +1,190 @@
+"""The token source that remembers: served until expiry, one request in flight for each key.
+
+What one institution does never reaches another: token, failure count and back-off stand in an
+entry for each key.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from cachetools import Cache, LRUCache
+
+from proxy.errors import TokenError, TokenFailure
+from proxy.facts import Emit, TokenRefreshed, TokenRefreshFailed, TokenRejected, TokenReleased
+from proxy.tasks import Tasks
+from proxy.tokens.token import Moment, RefreshPolicy, Token, TokenKey, TokenSource
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """What is known about one key. Times are monotonic seconds, ``refresh_age`` an age."""
+
+    key: TokenKey
+    used_at: float
+    pinned: bool = False
+    token: Token | None = None
+    refresh_age: float = 0.0
+    failures: int = 0
+    error: TokenError | None = None
+    retry_at: float = -math.inf
+    fetch: "asyncio.Task[Token | TokenError] | None" = None
+
+    def until_due(self, now: Moment) -> float:
+        """Return the seconds until the key wants a token call; infinite while one runs."""
+        if self.fetch is not None:
+            return math.inf
+        wait = self.retry_at - now.monotonic
+        if self.token is not None:
+            wait = max(wait, self.refresh_age - now.since(self.token.issued))
+        return max(wait, 0.0)
+
+
+class TokenCache:
+    """Wraps another token source.
+
+    ``capacity`` bounds the keys held; the least recently used goes first. ``changed`` is called
+    whenever a due time may have moved.
+    """
+
+    def __init__(
+        self,
+        source: TokenSource,
+        policy: RefreshPolicy,
+        *,
+        clock: Callable[[], Moment],
+        chance: Callable[[], float],
+        emit: Emit,
+        capacity: int = 4096,
+    ) -> None:
+        self._source = source
+        self._policy = policy
+        self._clock = clock
+        self._chance = chance
+        self._emit = emit
+        self._entries: LRUCache[TokenKey, Entry] = LRUCache(capacity)
+        self._tasks = Tasks("tokens")
+        self.changed: Callable[[], None] = lambda: None
+
+    def current(self, key: TokenKey) -> Token | None:
+        """Return the live token for ``key``, if there is one. The hot path: no lock, no task."""
+        try:
+            entry = self._entries[key]
+        except KeyError:
+            return None
+        if entry.token is None:
+            return None
+        now = self._clock()
+        entry.used_at = now.monotonic
+        return entry.token if entry.token.is_alive(now) else None
+
+    async def token(self, key: TokenKey) -> Token:
+        """Return a live token, waiting for the bank if need be.
+
+        Raises ``TokenError``; during a back-off at once, with the seconds left of it.
+        """
+        token = self.current(key)
+        if token is not None:
+            return token
+        entry = self._entry(key)
+        now = self._clock()
+        entry.used_at = now.monotonic
+        if entry.fetch is None and entry.error is not None and now.monotonic < entry.retry_at:
+            raise entry.error.waiting(entry.retry_at - now.monotonic)
+        self.start_refresh(entry)
+        assert entry.fetch is not None
+        outcome = await asyncio.shield(entry.fetch)
+        if isinstance(outcome, TokenError):
+            raise outcome.waiting(max(entry.retry_at - self._clock().monotonic, 1.0))
+        return outcome
+
+    def reject(self, token: Token) -> bool:
+        """Drop ``token`` because the bank refused it; say whether another may now be had.
+
+        Only the current token is dropped, so a late refusal of an older one does no harm.
+        """
+        entry = self._entries.get(token.key)
+        if entry is None or entry.token is not token:
+            self._emit(TokenRejected(token, dropped=False))
+            return True
+        dropped = self._policy.may_reject(token, self._clock())
+        if dropped:
+            entry.token = None
+            self.changed()
+        self._emit(TokenRejected(token, dropped=dropped))
+        return dropped
+
+    def pin(self, key: TokenKey) -> None:
+        """Keep a token for ``key`` at all times, used or not."""
+        self._entry(key).pinned = True
+        self.changed()
+
+    def forgive(self) -> None:
+        """Forget every failure, because the credentials have changed."""
+        for entry in self.entries():
+            entry.failures, entry.error, entry.retry_at = 0, None, -math.inf
+        self.changed()
+
+    def release(self, entry: Entry) -> None:
+        """Let a key go that nobody uses."""
+        self._entries.pop(entry.key, None)
+        self._emit(TokenReleased(entry.key))
+
+    def entries(self) -> Iterator[Entry]:
+        """Walk over what is known, without counting as use."""
+        # Past LRUCache's own look-up, which would count as use.
+        return iter([Cache.__getitem__(self._entries, key) for key in list(self._entries)])
+
+    def start_refresh(self, entry: Entry) -> None:
+        """Ask the source for a new token, unless somebody is asking already."""
+        if entry.fetch is None:
+            entry.fetch = self._tasks.spawn(f"fetch-{entry.key.institution}", self._fetch(entry))
+
+    async def close(self) -> None:
+        """End what is in flight."""
+        await self._tasks.cancel()
+
+    def _entry(self, key: TokenKey) -> Entry:
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = Entry(key, used_at=self._clock().monotonic)
+        return entry
+
+    async def _fetch(self, entry: Entry) -> Token | TokenError:
+        # Returned rather than raised: a fetch that nobody waits for must not end as a task
+        # whose exception was never looked at.
+        started = self._clock()
+        try:
+            outcome: Token | TokenError = await self._source.token(entry.key)
+        except TokenError as error:
+            outcome = error
+        except Exception as error:  # noqa: BLE001 - one failure must not end all refreshing
+            outcome = TokenError(
+                TokenFailure.INTERNAL, "The token request failed inside the proxy."
+            )
+            outcome.__cause__ = error
+        finally:
+            entry.fetch = None
+        seconds = self._clock().since(started)
+        if isinstance(outcome, Token):
+            self._succeeded(entry, outcome, seconds)
+        else:
+            self._failed(entry, outcome, seconds)
+        self.changed()
+        return outcome
+
+    def _succeeded(self, entry: Entry, token: Token, seconds: float) -> None:
+        entry.token = token
+        entry.refresh_age = self._policy.refresh_age(token.lifetime, self._chance())
+        entry.failures, entry.error, entry.retry_at = 0, None, -math.inf
+        self._emit(TokenRefreshed(token, seconds, entry.refresh_age))
+
+    def _failed(self, entry: Entry, error: TokenError, seconds: float) -> None:
+        entry.failures += 1
+        entry.error = error
+        delay = self._policy.retry_delay(
+            error.reason, entry.failures, self._chance(), error.retry_after
+        )
+        entry.retry_at = self._clock().monotonic + delay
+        self._emit(TokenRefreshFailed(entry.key, error, seconds, entry.failures, delay))

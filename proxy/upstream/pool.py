@@ -1,0 +1,229 @@
+"""The connections to the one upstream: checkout, limits, ages.
+
+The origin is fixed when the process starts; nothing in a request can change it.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+from dataclasses import dataclass
+
+from proxy.errors import ProxyError, UpstreamError, UpstreamFailure
+from proxy.upstream.connection import Connection, Deadlines
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where every request goes. ``tls`` None means plain HTTP, which only a sandbox speaks."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+
+    @property
+    def host_header(self) -> bytes:
+        """The value of ``Host``: with the port only where it is not the scheme's own."""
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        usual = 443 if self.tls else 80
+        return (name if self.port == usual else f"{name}:{self.port}").encode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on connections. Ages and times are in seconds.
+
+    ``max_waiting`` bounds those who wait for a connection, ``max_wait`` how long; ``max_age``
+    makes DNS changes arrive.
+    """
+
+    max_connections: int = 128
+    max_waiting: int = 1024
+    max_wait: float = 5.0
+    connect_timeout: float = 5.0
+    max_idle_age: float = 30.0
+    max_age: float = 600.0
+
+
+class Pool:
+    """Hands out connections, the most recently used first, and takes them back."""
+
+    def __init__(self, origin: Origin, limits: Limits, deadlines: Deadlines) -> None:
+        self._origin = origin
+        self._limits = limits
+        self._deadlines = deadlines
+        # Asked for once: in Python 3.11 every look-up of the running loop is a system call.
+        self._loop = asyncio.get_running_loop()
+        self._idle: list[Connection] = []
+        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
+        self._reaper: asyncio.TimerHandle | None = None
+        self._closed = False
+        self.open = 0
+        self.opened = 0
+
+    @property
+    def idle(self) -> int:
+        """How many open connections are unused."""
+        return len(self._idle)
+
+    def checkout(self) -> Connection | None:
+        """Return an idle connection that may be used at once, if there is one."""
+        while self._idle:
+            connection = self._idle.pop()
+            if self._is_fit(connection):
+                return connection
+            self._discard(connection)
+        return None
+
+    async def connect(self) -> Connection:
+        """Return a connection: a new one, or under the limit the next that comes free.
+
+        Raises ``UpstreamError`` when none can be made, ``ProxyError`` (503) when all are in use
+        and too many wait already, or too long.
+        """
+        if self.open >= self._limits.max_connections:
+            freed = await self._queue()
+            if freed is not None:
+                if freed.is_quiet():
+                    return freed
+                freed.abort()
+        else:
+            self.open += 1
+        # From here on the place is ours: counted, and given on if no connection comes of it.
+        try:
+            return await self._open()
+        except BaseException:
+            self._give_up_place()
+            raise
+
+    def release(self, connection: Connection) -> None:
+        """Take a connection back after an exchange, whatever became of it."""
+        if not connection.is_reusable or self._closed or self._is_old(connection):
+            self._discard(connection)
+            return
+        connection.rest()
+        waiter = self._next_waiter()
+        if waiter is not None:
+            waiter.set_result(connection)
+            return
+        self._idle.append(connection)
+        if self._reaper is None:
+            self._schedule_reaper()
+
+    def close(self) -> None:
+        """Close what is idle; what is in use closes when it is released."""
+        self._closed = True
+        for connection in self._idle:
+            connection.abort()
+            self.open -= 1
+        self._idle.clear()
+        if self._reaper is not None:
+            self._reaper.cancel()
+
+    def _is_fit(self, connection: Connection) -> bool:
+        return (
+            self._loop.time() - connection.idle_since < self._limits.max_idle_age
+            and not self._is_old(connection)
+            and connection.is_quiet()
+        )
+
+    def _is_old(self, connection: Connection) -> bool:
+        return self._loop.time() - connection.born > self._limits.max_age
+
+    def _discard(self, connection: Connection) -> None:
+        connection.abort()
+        self._give_up_place()
+
+    def _give_up_place(self) -> None:
+        waiter = self._next_waiter()
+        if waiter is None:
+            self.open -= 1
+        else:
+            waiter.set_result(None)
+
+    def _next_waiter(self) -> "asyncio.Future[Connection | None] | None":
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                return waiter
+        return None
+
+    async def _queue(self) -> Connection | None:
+        if len(self._waiting) >= self._limits.max_waiting:
+            raise _exhausted()
+        place: asyncio.Future[Connection | None] = self._loop.create_future()
+        self._waiting.append(place)
+        try:
+            async with asyncio.timeout(self._limits.max_wait):
+                return await place
+        except BaseException as error:
+            self._return_place(place)
+            if isinstance(error, TimeoutError):
+                raise _exhausted() from None
+            raise
+
+    def _return_place(self, place: "asyncio.Future[Connection | None]") -> None:
+        # The place may have been given in the very moment its owner stopped waiting.
+        if not place.done() or place.cancelled():
+            if place in self._waiting:
+                self._waiting.remove(place)
+            return
+        connection = place.result()
+        if connection is None:
+            self._give_up_place()
+        else:
+            self._discard(connection)
+
+    async def _open(self) -> Connection:
+        try:
+            async with asyncio.timeout(self._limits.connect_timeout):
+                _, connection = await self._loop.create_connection(
+                    lambda: Connection(self._loop, self._deadlines),
+                    self._origin.host,
+                    self._origin.port,
+                    ssl=self._origin.tls,
+                    server_hostname=self._origin.host if self._origin.tls else None,
+                )
+        except (OSError, TimeoutError, ssl.SSLError) as error:
+            raise _connect_failure(error) from error
+        self.opened += 1
+        return connection
+
+    def _schedule_reaper(self) -> None:
+        self._reaper = self._loop.call_later(self._limits.max_idle_age, self._reap)
+
+    def _reap(self) -> None:
+        self._reaper = None
+        kept = [connection for connection in self._idle if self._is_fit(connection)]
+        for connection in set(self._idle).difference(kept):
+            self._discard(connection)
+        self._idle = kept
+        if kept:
+            self._schedule_reaper()
+
+
+def _exhausted() -> ProxyError:
+    return ProxyError(
+        "upstream-busy",
+        "Every connection to the upstream is in use; try again shortly.",
+        retry_after=1,
+    )
+
+
+def _connect_failure(error: Exception) -> UpstreamError:
+    if isinstance(error, TimeoutError):
+        return UpstreamError(
+            UpstreamFailure.CONNECT_TIMEOUT, "The upstream did not take the connection in time."
+        )
+    if isinstance(error, socket.gaierror):
+        return UpstreamError(
+            UpstreamFailure.RESOLVE, "The upstream's host name does not resolve; check base_url."
+        )
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return UpstreamError(
+            UpstreamFailure.TLS,
+            f"The upstream's certificate is not trusted: {error.verify_message}.",
+        )
+    if isinstance(error, ssl.SSLError):
+        return UpstreamError(UpstreamFailure.TLS, "The upstream does not speak TLS as it should.")
+    return UpstreamError(UpstreamFailure.CONNECT, "The upstream refuses connections.")

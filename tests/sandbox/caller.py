@@ -1,0 +1,164 @@
+"""A caller of the sandbox bank, over real sockets: what every test here speaks through."""
+
+import asyncio
+import json
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from proxy.sandbox import Bank, Sandbox
+
+CREDENTIALS = ("sandbox-client", "sandbox-secret")
+USER_AGENT = "TestBench/1.0"
+Headers = dict[str, str]
+
+
+@dataclass
+class Clock:
+    """A clock that stands until it is set."""
+
+    now: float = 1_000_000.0
+
+    def __call__(self) -> float:
+        """The time, in seconds since the epoch."""
+        return self.now
+
+
+@dataclass
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: CIMultiDictProxy[str] = field(repr=False)
+    body: bytes
+
+    def json(self) -> Any:
+        """The body, parsed."""
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        """The error code in it, whichever shape it has."""
+        text = self.body.decode()
+        if text.startswith("<"):
+            return text.partition("<errorCode>")[2].partition("<")[0]
+        value = self.json()
+        return str(value["fault"]["detail"]["errorcode"] if "fault" in value else value["code"])
+
+
+class Caller:
+    """Speaks to one sandbox as a client would, with good manners unless told otherwise."""
+
+    def __init__(self, sandbox: Sandbox, session: aiohttp.ClientSession) -> None:
+        """Speak to this sandbox through this session."""
+        self.sandbox = sandbox
+        self.session = session
+
+    @property
+    def bank(self) -> Bank:
+        """The bank's books."""
+        return self.sandbox.bank
+
+    async def send(
+        self, method: str, path: str, headers: Headers | CIMultiDict[str], body: Any = None
+    ) -> Answer:
+        """One request, exactly as told; the path byte for byte."""
+        url = URL(self.sandbox.url + path, encoded=True)
+        async with self.session.request(
+            method, url, headers=headers, data=body, allow_redirects=False
+        ) as answer:
+            return Answer(answer.status, answer.headers, await answer.read())
+
+    async def token(
+        self,
+        institution: str = "00016",
+        *,
+        headers: Headers | None = None,
+        credentials: tuple[str, str] = CREDENTIALS,
+        **form: str,
+    ) -> Answer:
+        """Ask for a V2 token; a header of the value ``""`` is left out."""
+        asked = {
+            "Authorization": aiohttp.encode_basic_auth(*credentials),
+            "transactionId": str(uuid.uuid4()),
+            "institutionId": institution,
+        } | (headers or {})
+        form = {"grant_type": "client_credentials"} | form
+        return await self.send("POST", "/oauth2/v1/token", _kept(asked), form)
+
+    async def v1_token(
+        self,
+        institution: str = "00016",
+        *,
+        headers: Headers | None = None,
+        credentials: tuple[str, str] = CREDENTIALS,
+        **form: str,
+    ) -> Answer:
+        """Ask for a V1 token; a header of the value ``""`` is left out."""
+        asked = {
+            "Authorization": aiohttp.encode_basic_auth(*credentials),
+            "di_tid": str(uuid.uuid4()),
+            "di_fiid": institution,
+            "user-agent": USER_AGENT,
+        } | (headers or {})
+        form = {"grant_type": "client_credentials"} | form
+        return await self.send("POST", "/v1/oauth/token", _kept(asked), form)
+
+    async def revoke(self, token: str, **headers: str) -> Answer:
+        """Revoke a token."""
+        asked = {
+            "Authorization": aiohttp.encode_basic_auth(*CREDENTIALS),
+            "transactionId": str(uuid.uuid4()),
+        } | headers
+        return await self.send("DELETE", "/oauth2/v1/revoke", asked, {"token": token})
+
+    async def bearer(self, institution: str = "00016", *, v1: bool = False) -> str:
+        """A fresh access token, as text."""
+        if not v1:
+            return str((await self.token(institution)).json()["access_token"])
+        text = (await self.v1_token(institution)).body.decode()
+        return text.partition("<access_token>")[2].partition("<")[0]
+
+    async def call(
+        self,
+        path: str,
+        method: str = "GET",
+        *,
+        bearer: str | None = None,
+        headers: Headers | None = None,
+        body: Any = None,
+    ) -> Answer:
+        """Use a resource, with a fresh token of the right kind unless one is given."""
+        v1 = "/fis/" in path
+        institution = path.partition("/fis/")[2].partition("/")[0] if v1 else "00016"
+        asked = {"Authorization": f"Bearer {bearer or await self.bearer(institution, v1=v1)}"}
+        asked |= {"di_tid" if v1 else "transactionId": str(uuid.uuid4())}
+        return await self.send(method, path, _kept(asked | (headers or {})), body)
+
+    async def control(self, path: str, method: str = "GET", body: Any = None) -> Answer:
+        """Use ``/_sandbox``."""
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        return await self.send(method, "/_sandbox" + path, {}, data)
+
+    async def raw(self, data: bytes) -> bytes:
+        """Send bytes over a connection of its own and read to its end (a second at most)."""
+        url = URL(self.sandbox.url)
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(data)
+        received = b""
+        try:
+            async with asyncio.timeout(1):
+                while chunk := await reader.read(65536):
+                    received += chunk
+        except (TimeoutError, ConnectionError):
+            pass
+        writer.close()
+        return received
+
+
+def _kept(headers: Headers) -> Headers:
+    return {name: value for name, value in headers.items() if value}

@@ -1,0 +1,84 @@
+"""The table of errors."""
+
+import json
+
+import pytest
+
+from proxy.sandbox.codes import CMN, problem, refuse, spellings
+from tests.sandbox.caller import Caller
+
+
+def test_table_is_the_documented_one() -> None:
+    """Twenty-two codes; the statuses that are not 400 are these."""
+    assert len(CMN) == 22
+    assert {code: status for code, (status, _) in CMN.items() if status != 400} == {
+        "CMN_90000": 500,
+        "CMN_90001": 500,
+        "CMN_90002": 500,
+        "CMN_90003": 500,
+        "CMN_90004": 401,
+        "CMN_90015": 401,
+        "CMN_90018": 401,
+        "CMN_90019": 500,
+    }
+
+
+@pytest.mark.parametrize("spelling", spellings())
+async def test_every_code_on_demand(caller: Caller, spelling: str) -> None:
+    """``/status/{code}`` answers with each code's documented status and shape."""
+    answer = await caller.call(f"/status/{spelling}")
+    expected = problem(spelling)
+    assert (answer.status, answer.code) == (expected.status, expected.code)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "status"),
+    [("CMN_90018/400", 400), ("access_token_expired/500", 500), ("90002/403", 403)],
+)
+async def test_other_status(caller: Caller, spelling: str, status: int) -> None:
+    """A status behind a slash takes the place of the documented one."""
+    answer = await caller.call(f"/status/{spelling}")
+    assert answer.status == status
+    assert spelling.partition("/")[0] in answer.code
+
+
+@pytest.mark.parametrize("spelling", ["CMN_1", "", "CMN_90000/x", "CMN_90000/99", "CMN_90000/600"])
+def test_unknown_spelling(spelling: str) -> None:
+    """An unknown spelling is a ``ValueError`` that says so."""
+    with pytest.raises(ValueError, match="unknown error code|is not a status"):
+        problem(spelling)
+
+
+def test_shapes() -> None:
+    """Any code can come in any of the three shapes."""
+    assert json.loads(_body("CMN_90002")) == {
+        "code": "CMN_90002",
+        "message": "Quota limit violation",
+    }
+    assert json.loads(_body("access_token_expired")) == {
+        "fault": {
+            "faultstring": "Access Token expired",
+            "detail": {"errorcode": "keymanagement.service.access_token_expired"},
+        }
+    }
+    assert _body("91000") == (
+        b'<Status xmlns="http://schema.intuit.com/fs/common/v2">'
+        b"<statusMessage>Quota limit violation</statusMessage><errorInfo>"
+        b"<errorType>SYSTEM_ERROR</errorType><errorCode>91000</errorCode>"
+        b"<errorMessage>Quota limit violation</errorMessage></errorInfo></Status>"
+    )
+
+
+def test_v1_shape_of_a_common_code() -> None:
+    """In the V1 shape a common code is its number, and text is escaped."""
+    reply = problem("CMN_90002", shape="v1", message="a<b").reply()
+    assert b"<errorCode>90002</errorCode><errorMessage>a&lt;b</errorMessage>" in _bytes(reply.body)
+
+
+def _body(spelling: str) -> bytes:
+    return _bytes(refuse(spelling).body)
+
+
+def _bytes(body: object) -> bytes:
+    assert isinstance(body, bytes)
+    return body

@@ -1,0 +1,87 @@
+"""Quota and spike limits, with and without a server."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.sandbox.limits import Limits
+from tests.sandbox.caller import Caller, Clock
+
+_steps = st.lists(st.floats(min_value=0, max_value=2, allow_nan=False), max_size=60)
+
+
+@given(_steps, st.integers(1, 5), st.integers(1, 5))
+def test_never_more_than_allowed(steps: list[float], quota: int, spike: int) -> None:
+    """Whatever the rhythm: never more than the quota in a window or the spike in a second."""
+    limits, now, let_in = Limits(), 0.0, list[float]()
+    for step in steps:
+        now += step
+        if limits.exceeded("key", now, quota=quota, window=10, spike=spike) is None:
+            let_in.append(now)
+    for index, first in enumerate(let_in):
+        assert sum(1 for time in let_in[index:] if time < first + 1 - 1e-9) <= spike
+    assert len(let_in) <= quota * (now // 10 + 1)
+
+
+def test_without_limits_nothing_is_kept() -> None:
+    """No limits, no counting, no memory."""
+    limits = Limits()
+    assert limits.exceeded("key", 0, quota=None, window=60, spike=None) is None
+    assert not limits.counts
+
+
+async def test_quota_counts(caller: Caller, clock: Clock) -> None:
+    """The third request of a window is refused as CMN_90002, 500; the next window is free."""
+    caller.bank.settings = replace(caller.bank.settings, quota=2, quota_window=60)
+    assert [(await caller.token()).status for _ in range(2)] == [200, 200]
+    refused = await caller.token()
+    assert (refused.status, refused.code) == (500, "CMN_90002")
+    clock.now += 60
+    assert (await caller.token()).status == 200
+
+
+async def test_spike_counts(caller: Caller, clock: Clock) -> None:
+    """The second request within a second is refused as CMN_90003, 500."""
+    caller.bank.settings = replace(caller.bank.settings, spike=1)
+    assert (await caller.token()).status == 200
+    assert (await caller.token()).code == "CMN_90003"
+    clock.now += 1
+    assert (await caller.token()).status == 200
+
+
+async def test_v1_has_its_own_codes(caller: Caller) -> None:
+    """V1 says 91000 for the quota and 92000 for the spike, both 500."""
+    caller.bank.settings = replace(caller.bank.settings, quota=0)
+    answer = await caller.v1_token()
+    assert (answer.status, answer.code) == (500, "91000")
+    caller.bank.settings = replace(caller.bank.settings, quota=None, spike=0)
+    assert (await caller.v1_token()).code == "92000"
+
+
+async def test_other_spellings(caller: Caller) -> None:
+    """As a gateway's 429 with ``Retry-After``, if the settings say so."""
+    caller.bank.settings = replace(
+        caller.bank.settings, quota=0, limit_status=429, limited_as="apigee", retry_after=7
+    )
+    answer = await caller.token()
+    assert (answer.status, answer.headers["Retry-After"]) == (429, "7")
+    assert answer.code == "policies.ratelimit.QuotaViolation"
+
+
+@pytest.mark.parametrize(("per", "status"), [("institution", 200), ("client", 500)])
+async def test_per_institution(caller: Caller, per: str, status: int) -> None:
+    """One institution's quota is its own only where the settings say so."""
+    caller.bank.settings = replace(caller.bank.settings, quota=1, limits_per=per)
+    assert (await caller.token("00016")).status == 200
+    assert (await caller.token("00017")).status == status
+
+
+async def test_at_resources(caller: Caller) -> None:
+    """Limits can sit at the resources in place of the token endpoints."""
+    caller.bank.settings = replace(caller.bank.settings, quota=1, limits_on="resource")
+    bearer = await caller.bearer()
+    assert (await caller.call("/v1/accounts", bearer=bearer)).status == 200
+    assert (await caller.call("/v1/accounts", bearer=bearer)).code == "CMN_90002"
+    assert (await caller.token()).status == 200

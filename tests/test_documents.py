@@ -1,0 +1,61 @@
+"""The pages tell the truth about the repository."""
+
+import re
+from operator import attrgetter
+from pathlib import Path
+
+import pytest
+
+from proxy.config import Config
+from tools.architecture import DOCUMENT, Tree, room
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def ids(path: Path) -> str:
+    """The page's path, for pytest to show."""
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every link to a file of the repository has its file."""
+    links = re.findall(r"\]\((?!\w+:|#)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_make_targets_exist(page: Path) -> None:
+    """Every `make` command that a page names is one of the Makefile's."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    commands = re.findall(r"(?:`| {4})make ([a-z-]+)", page.read_text(encoding="utf-8"))
+    assert set(commands) <= targets
+
+
+def test_the_two_ways_name_real_rooms() -> None:
+    """Each stop on the drawn ways is a room of the program, or one of its two ends."""
+    ways = re.findall(r"flowchart LR\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    stops = set(re.findall(r"[a-z][a-z.]+(?=\(| ==>| -\.|$)", "\n".join(ways), re.MULTILINE))
+    rooms = {room(name) for name in Tree(ROOT / "proxy").modules}
+    assert len(ways) == 2
+    assert {"routing", "tokens.cache"} <= stops
+    assert stops <= rooms | {"caller", "bank"}
+
+
+@pytest.mark.parametrize(
+    ("flag", "setting"),
+    [
+        ("--listen HOST:PORT", "listen"),
+        ("--admin HOST:PORT", "admin"),
+        ("--log-level", "log.level"),
+        ("--log-format", "log.format"),
+    ],
+)
+def test_readme_has_the_defaults_of_the_program(flag: str, setting: str) -> None:
+    """The default beside a flag is the one that the configuration has."""
+    default = attrgetter(setting)(Config.model_construct(institution_id="1"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    variable = f"CANDESCENT_{setting.upper().replace('.', '_')}"
+    assert f"| `{flag}` | `{variable}` | `{default}` |" in readme

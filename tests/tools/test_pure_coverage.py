@@ -1,0 +1,89 @@
+"""The checker finds a hole in a pure module, and lets the others be."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tools import pure_coverage
+from tools.pure_coverage import holes
+
+PURE = frozenset({"headers", "tokens.token"})
+FULL: dict[str, object] = {"missing_lines": [], "missing_branches": []}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A project of two pure modules and one that is not."""
+    for name in ("headers.py", "app.py", "tokens/token.py"):
+        path = tmp_path / "proxy" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x = 1\n", encoding="utf-8")
+    return tmp_path
+
+
+def files(**headers: object) -> dict[str, object]:
+    """The report's files, with these findings about the headers module."""
+    poor = {"missing_lines": [1], "missing_branches": [[1, 2]]}
+    return {
+        "proxy/app.py": poor,
+        "proxy/headers.py": FULL | headers,
+        "proxy/tokens/token.py": FULL,
+    }
+
+
+def test_complete_coverage_is_enough(root: Path) -> None:
+    """Nothing is said of complete modules, nor of those that are not pure."""
+    assert list(holes(files(), root, PURE)) == []
+
+
+def test_missing_line_and_branch_are_named(root: Path) -> None:
+    """A branch counts though every line ran; one from a missing line is not told twice."""
+    report = files(missing_lines=[3, 4, 7], missing_branches=[[7, 8], [9, 12], [11, -1]])
+    (complaint,) = holes(report, root, PURE)
+    path, _, missing = complaint.partition(": ")
+    assert path == "proxy/headers.py"
+    assert (
+        missing == "lines 3-4, line 7, line 9 never goes to line 12, line 11 never goes to the end"
+    )
+
+
+def test_unmeasured_module_is_named(root: Path) -> None:
+    """A pure module that no test imports has no coverage at all."""
+    report = files()
+    del report["proxy/tokens/token.py"]
+    assert list(holes(report, root, PURE)) == ["proxy/tokens/token.py: no test imports it"]
+
+
+def test_unmeasured_branches_are_named(root: Path) -> None:
+    """A report of lines alone says nothing about branches."""
+    report = files() | {"proxy/headers.py": {"missing_lines": []}}
+    assert list(holes(report, root, PURE)) == ["proxy/headers.py: its branches were not measured"]
+
+
+def test_pragma_is_no_way_out(root: Path) -> None:
+    """Complete means complete."""
+    (root / "proxy/headers.py").write_text("x = 1  # pragma: no cover\n", encoding="utf-8")
+    (complaint,) = holes(files(), root, PURE)
+    assert "pragma" in complaint
+
+
+def test_module_that_does_not_exist_is_no_hole(root: Path) -> None:
+    """That it exists is another test's to ask."""
+    assert list(holes(files(), root, PURE | {"routing"})) == []
+
+
+def test_command_fails_on_a_hole(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit 1 and the place of a hole, 0 and silence without one, 2 without a report."""
+    report = root / "coverage.json"
+    monkeypatch.setattr(pure_coverage, "ROOT", root)
+    report.write_text(json.dumps({"files": files()}), encoding="utf-8")
+    (root / "proxy/tokens/token.py").unlink()
+    assert pure_coverage.main([str(report)]) == 0
+    assert capsys.readouterr().out == ""
+    report.write_text(json.dumps({"files": files(missing_lines=[3])}), encoding="utf-8")
+    assert pure_coverage.main([str(report)]) == 1
+    assert "proxy/headers.py: line 3" in capsys.readouterr().out
+    assert pure_coverage.main([]) == 2

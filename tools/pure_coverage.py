@@ -1,0 +1,57 @@
+"""Ask for every line and branch of the pure modules: ``python -m tools.pure_coverage REPORT``.
+
+They decide and do nothing else, so no test of theirs is hard to write. ``REPORT`` is what
+``coverage json`` wrote. For the other modules a figure is shown and none is asked for.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from tools.architecture import PURE, ROOT
+
+
+def holes(files: Mapping[str, Any], root: Path, pure: frozenset[str] = PURE) -> Iterator[str]:
+    """Say where a pure module below ``root`` is not covered, one sentence for each module.
+
+    ``files`` is the part of the report of that name: a path's lines and branches.
+    """
+    for path in sorted(f"proxy/{name.replace('.', '/')}.py" for name in pure):
+        if not (root / path).exists():
+            continue
+        if "pragma: no" in (root / path).read_text(encoding="utf-8"):
+            yield f"{path}: keeps something from being measured with a pragma"
+        if path not in files:
+            yield f"{path}: no test imports it"
+        elif "missing_branches" not in files[path]:
+            yield f"{path}: its branches were not measured"
+        elif missing := [*_missing(files[path])]:
+            yield f"{path}: {', '.join(missing)}"
+
+
+def _missing(measured: Mapping[str, Any]) -> Iterator[str]:
+    for _, run in groupby(enumerate(measured["missing_lines"]), lambda at: at[1] - at[0]):
+        lines = [line for _, line in run]
+        yield f"line {lines[0]}" if len(lines) == 1 else f"lines {lines[0]}-{lines[-1]}"
+    for start, end in measured["missing_branches"]:
+        if start not in measured["missing_lines"]:
+            yield f"line {start} never goes to {f'line {end}' if end > 0 else 'the end'}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Check the report named on the command line; return the exit code."""
+    if len(arguments) != 1:
+        print("usage: python -m tools.pure_coverage REPORT", file=sys.stderr)
+        return 2
+    files = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))["files"]
+    found = list(holes(files, ROOT))
+    if found:
+        print("Not covered in the pure modules:", *found, sep="\n")
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
