@@ -6,11 +6,13 @@ from contextlib import AsyncExitStack, suppress
 
 from aiohttp import web
 
-from proxy import __version__, clock
+from proxy import clock, parts
 from proxy.admin import server as admin
 from proxy.admin.readiness import Readiness, assess
+from proxy.bank_client import BankClient
 from proxy.config import Address, Config
-from proxy.errors import ConfigError
+from proxy.credentials import Logins
+from proxy.errors import ConfigError, TokenError
 from proxy.facts import Fact, RequestRecord
 from proxy.forwarder import Forwarder, Forwarding
 from proxy.ids import new_transaction_id
@@ -21,14 +23,11 @@ from proxy.routing import Router
 from proxy.server import Server
 from proxy.tasks import Tasks
 from proxy.tokens.cache import TokenCache
-from proxy.tokens.endpoint import BankEndpoint
-from proxy.tokens.grants import Credentials
+from proxy.tokens.fixed import FixedBearer
 from proxy.tokens.refresher import Refresher
-from proxy.tokens.token import RefreshPolicy, TokenKey, TokenKind
-from proxy.upstream import Deadlines, Limits, Origin, Pool
+from proxy.tokens.token import TokenKey, TokenKind, TokenSource
+from proxy.upstream import Origin, Pool
 from proxy.upstream.tls import client_context
-
-USER_AGENT = f"candescent-proxy/{__version__}"
 
 
 class App:
@@ -37,7 +36,7 @@ class App:
     ``data_address`` and ``admin_address`` are known once it has started (port 0 is allowed).
     """
 
-    def __init__(self, config: Config, credentials: Credentials) -> None:
+    def __init__(self, config: Config, logins: Logins) -> None:
         url = config.url
         tls = client_context(config.upstream.ca_file) if url.scheme == "https" else None
         origin = Origin(str(url.hostname), url.port or (443 if tls else 80), tls)
@@ -45,38 +44,33 @@ class App:
         self._draining = False
         self.metrics = Metrics()
         self._log = FactLog(config.log)
-        self._endpoint = BankEndpoint(
-            url.geturl(),
-            lambda: credentials,
-            clock=clock.now,
-            new_id=new_transaction_id,
-            user_agent=USER_AGENT,
-            timeout=config.token.timeout,
-            tls=tls,
-        )
+        self._bank = BankClient(url.geturl(), timeout=config.token.timeout, tls=tls)
+        self._endpoint = parts.endpoint(config, logins, self._bank, self._log.warn)
         self.tokens = TokenCache(
-            self._endpoint,
-            refresh_policy(config),
+            self._token_source(),
+            parts.refresh_policy(config),
             clock=clock.now,
             chance=random.random,
             emit=self._fact,
         )
         self._refresher = Refresher(self.tokens, clock=clock.now, idle=config.token.idle)
-        self.pool = Pool(origin, limits(config), deadlines(config))
+        self.pool = Pool(origin, parts.limits(config), parts.deadlines(config))
         self._relay = Relay(
             f"{url.scheme}://{url.netloc}".encode("ascii"), url.path.encode("ascii")
         )
         self.forwarder = Forwarder(
             Forwarding(
                 institution=config.institution_id,
+                allowed=config.allowed,
                 host=origin.host_header,
                 correlation_id=config.headers.correlation_id,
-                deadlines=deadlines(config),
+                deadlines=parts.deadlines(config),
             ),
-            Router(url.path),
+            Router(url.path, config.rules, parts.policy(config)),
             self.tokens,
             self.pool,
             self._relay,
+            users=parts.users(config, self._bank),
             new_id=new_transaction_id,
             finished=self._request,
             crashed=self._log.crash,
@@ -87,9 +81,16 @@ class App:
         self._watch()
 
     async def start(self) -> None:
-        """Open both ports and begin to get tokens. Raises ``ConfigError`` for a port in use."""
+        """Open both ports and begin to get tokens.
+
+        Raises ``ConfigError`` for a port in use, and then leaves nothing open.
+        """
         self.admin_address = await self._start_admin()
-        self._listener = await self._listen()
+        try:
+            self._listener = await self._listen()
+        except ConfigError:
+            await self._stack.aclose()
+            raise
         self.data_address = bound(self._listener)
         self.tokens.pin(TokenKey(TokenKind.V2, self._config.institution_id))
         self._tasks.keep("refresher", self._refresher.run())
@@ -106,9 +107,11 @@ class App:
         await self._finish_requests()
         await self._server.shutdown(timeout=0.1)
         await self._tasks.cancel()
+        if self._config.revoke_on_shutdown:
+            await self._revoke_all()
         self.pool.close()
         await self.tokens.close()
-        await self._endpoint.close()
+        await self._bank.close()
         await self._stack.aclose()
 
     async def _finish_requests(self) -> None:
@@ -145,6 +148,27 @@ class App:
         host, port = runner.addresses[0][:2]
         return Address(host=host, port=port)
 
+    def _token_source(self) -> TokenSource:
+        bearer = self._config.bearer_token
+        if bearer is None:
+            return self._endpoint
+        self._log.warn(
+            "bearer_token is set: this one token is sent until it dies and never refreshed; "
+            "for a quick trial only"
+        )
+        return FixedBearer(bearer.get_secret_value(), clock.now)
+
+    async def _revoke_all(self) -> None:
+        """Revoke what the bank lets us revoke, within a grace period of its own."""
+        now = clock.now()
+        for entry in self.tokens.entries():
+            if entry.token is None or not entry.token.is_alive(now):
+                continue
+            try:
+                await self._endpoint.revoke_token(entry.token)
+            except TokenError as error:
+                self._log.warn(f"token of {entry.key} not revoked: {error.detail}")
+
     def _watch(self) -> None:
         watch = self.metrics.watch
         watch("requests_in_flight", "Requests being served.", lambda: self.forwarder.in_flight)
@@ -159,35 +183,6 @@ class App:
     def _request(self, record: RequestRecord) -> None:
         self.metrics.request(record)
         self._log.request(record)
-
-
-def refresh_policy(config: Config) -> RefreshPolicy:
-    """Return the refresh policy that the configuration describes."""
-    names = RefreshPolicy.__dataclass_fields__.keys() & type(config.token).model_fields.keys()
-    return RefreshPolicy(**{name: getattr(config.token, name) for name in names})
-
-
-def limits(config: Config) -> Limits:
-    """Return the bounds on upstream connections."""
-    upstream = config.upstream
-    return Limits(
-        max_connections=upstream.max_connections,
-        max_waiting=upstream.max_waiting,
-        max_wait=upstream.max_wait,
-        connect_timeout=upstream.connect_timeout,
-        max_idle_age=upstream.max_idle_age,
-        max_age=upstream.max_age,
-    )
-
-
-def deadlines(config: Config) -> Deadlines:
-    """Return the deadlines of an exchange with the bank."""
-    upstream = config.upstream
-    return Deadlines(
-        first_byte=upstream.first_byte_timeout,
-        idle=upstream.idle_timeout,
-        total=upstream.total_timeout,
-    )
 
 
 def bound(listener: asyncio.Server) -> Address:

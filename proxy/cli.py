@@ -1,6 +1,7 @@
 """The command line: argv → Config → run. The only place that exits."""
 
 import argparse
+import http.client
 import json
 import os
 import sys
@@ -126,9 +127,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from proxy import runner
 
     config = configuration(arguments)
-    credentials = settings.credentials(config)
+    logins = settings.logins(config)
     logs.set_up(config.log)
-    return runner.run(runner.serve(config, credentials))
+    return runner.run(runner.serve(config, logins))
 
 
 def _check_config(arguments: argparse.Namespace) -> int:
@@ -136,22 +137,43 @@ def _check_config(arguments: argparse.Namespace) -> int:
         print(json.dumps(Config.model_json_schema(), indent=2))
         return OK
     config = configuration(arguments)
-    settings.credentials(config)
+    _check_files(config)
     print(f"The configuration is good: {config.listen} → {config.url.geturl()}")
     return OK
+
+
+def _check_files(config: Config) -> None:
+    """Read every file that the configuration names, and report all that cannot be used."""
+    from proxy.upstream import tls
+
+    mistakes: list[str] = []
+    for read in (
+        lambda: settings.logins(config),
+        lambda: tls.client_context(config.upstream.ca_file),
+    ):
+        try:
+            read()
+        except ConfigError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise ConfigError(mistakes)
 
 
 def _healthcheck(arguments: argparse.Namespace) -> int:
     address = _admin_address(arguments)
     probe = "livez" if arguments.live else "readyz"
     try:
-        with urllib.request.urlopen(f"http://{address}/{probe}", timeout=3) as answer:
+        # HTTP_PROXY is for the way out, not for this machine's own port.
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(f"http://{address}/{probe}", timeout=3) as answer:
             print(answer.read().decode())
             return OK
     except urllib.error.HTTPError as error:
         print(error.read().decode(), file=sys.stderr)
     except OSError as error:
         print(f"candescent-proxy: nothing answers on {address} ({error})", file=sys.stderr)
+    except http.client.HTTPException:
+        print(f"candescent-proxy: what answers on {address} is not HTTP", file=sys.stderr)
     return FAILED
 
 
@@ -172,11 +194,21 @@ def _sandbox(arguments: argparse.Namespace) -> int:
     address = settings.address("--listen", arguments.listen)
     wanted = {"lifetime": arguments.lifetime, "base_path": arguments.base_path}
     try:
-        bank = sandbox.changed(sandbox.Settings(), wanted | json.loads(arguments.settings))
-        faults = [sandbox.fault_from(json.loads(fault)) for fault in arguments.fault]
+        bank = sandbox.changed(sandbox.Settings(), wanted | _json_object(arguments.settings))
+        faults = [sandbox.fault_from(_json_object(fault)) for fault in arguments.fault]
     except ValueError as error:
         raise ConfigError([f"sandbox: {error}"]) from error
     return runner.run(demo.sandbox(address, bank, faults))
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"not JSON ({error}): {text}") from error
+    if not isinstance(document, dict):
+        raise ValueError(f"expected a JSON object, not {text}")
+    return document
 
 
 def _demo(arguments: argparse.Namespace) -> int:

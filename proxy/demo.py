@@ -10,12 +10,12 @@ import aiohttp
 
 from proxy import logs
 from proxy.app import App, cannot_listen
-from proxy.config import Address, Config, LogSettings
+from proxy.config import Address, Config
 from proxy.errors import ConfigError
 from proxy.runner import signalled
 from proxy.sandbox import Arrival, Fault, Sandbox, Settings
-from proxy.settings import credentials
-from proxy.tasks import Tasks
+from proxy.sections import LogSettings
+from proxy.settings import logins
 
 LIFETIME = 8
 """Seconds that the demo's tokens live: short enough to watch one being renewed."""
@@ -44,9 +44,8 @@ async def _start(bank: Sandbox) -> App:
         try:
             await app.start()
         except ConfigError:
-            await app.stop()
-        else:
-            return app
+            continue
+        return app
     raise ConfigError(["demo: no free port on 127.0.0.1"])
 
 
@@ -64,7 +63,7 @@ def _app(bank: Sandbox, listen: Address, admin: Address) -> App:
             "log": {"level": "error", "access": "off"},
         }
     )
-    return App(config, credentials(config))
+    return App(config, logins(config))
 
 
 async def _tell(app: App, bank: Sandbox) -> bool:
@@ -141,7 +140,7 @@ async def _stay(app: App, bank: Sandbox) -> None:
         f"curl -s http://{app.admin_address}/metrics | grep candescent_proxy_token",
     )
     seen = len(bank.bank.token_requests)
-    ended = Tasks("demo").spawn("signals", signalled())
+    ended = signalled()
     while not ended.done():
         await asyncio.wait([ended], timeout=0.5)
         if len(bank.bank.token_requests) > seen:
@@ -187,6 +186,7 @@ def _say(title: str, text: str) -> None:
 
 async def sandbox(address: Address, bank: Settings, faults: Iterable[Fault]) -> int:
     """Run the sandbox bank until SIGTERM or SIGINT. Raises ``ConfigError`` for a port in use."""
+    stop = signalled()
     server = Sandbox(bank)
     server.bank.faults.extend(faults)
     try:
@@ -199,6 +199,6 @@ async def sandbox(address: Address, bank: Settings, faults: Iterable[Fault]) -> 
         f"Client id {client}, client secret {secret}, institutions {', '.join(bank.institutions)}"
     )
     print(f"Change it while it runs: curl {server.url}/_sandbox/", flush=True)
-    await signalled()
+    _ = await stop
     await server.stop()
     return 0

@@ -22,8 +22,10 @@ class Errand:
     route: Route
     key: TokenKey
     transaction_id: bytes
+    target: bytes
     total_at: float
     upload: Upload | None
+    customer_id: bytes | None = None
     upload_task: "asyncio.Task[None] | None" = None
 
     @property

@@ -66,6 +66,7 @@ class TokenFailure(StrEnum):
 
     BAD_CLIENT = "bad_client"
     BAD_INSTITUTION = "bad_institution"
+    BAD_USER = "bad_user"
     BAD_REQUEST = "bad_request"
     THROTTLED = "throttled"
     SERVER = "server"
@@ -81,7 +82,12 @@ class TokenFailure(StrEnum):
 
 
 _REFUSALS = frozenset(
-    {TokenFailure.BAD_CLIENT, TokenFailure.BAD_INSTITUTION, TokenFailure.BAD_REQUEST}
+    {
+        TokenFailure.BAD_CLIENT,
+        TokenFailure.BAD_INSTITUTION,
+        TokenFailure.BAD_USER,
+        TokenFailure.BAD_REQUEST,
+    }
 )
 
 

@@ -69,6 +69,7 @@ class RequestRecord:
     received_bytes: int = 0
     sent_bytes: int = 0
     replays: int = 0
+    warned: bool = False
     cut: bool = False
 
 

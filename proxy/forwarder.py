@@ -6,17 +6,19 @@ from dataclasses import dataclass
 
 from aiohttp.web_request import BaseRequest
 
+from proxy.bank_errors import CANDIDATES, MAX_ERROR_BODY, read_error, refuses_token
 from proxy.bodies import Upload
+from proxy.business import Users
 from proxy.errand import Errand
 from proxy.errors import CallerError, ProxyError, UpstreamError, internal
 from proxy.facts import Finish, RequestRecord
-from proxy.headers import CallerHeaders, bad_framing, request_head
+from proxy.headers import CallerHeaders, bad_framing, is_gzipped, request_head
 from proxy.relay import Relay
-from proxy.routing import Router
+from proxy.routing import Router, institution_for
 from proxy.server import Answer
 from proxy.tasks import Tasks
 from proxy.tokens.cache import TokenCache
-from proxy.tokens.token import Token, TokenKey
+from proxy.tokens.token import Token, TokenKey, TokenKind
 from proxy.upstream import Connection, Deadlines, Pool
 
 
@@ -25,6 +27,7 @@ class Forwarding:
     """What the forwarder is told by the configuration."""
 
     institution: str
+    allowed: frozenset[str]
     host: bytes
     correlation_id: bool
     deadlines: Deadlines
@@ -44,6 +47,7 @@ class Forwarder:
         pool: Pool,
         relay: Relay,
         *,
+        users: Users | None,
         new_id: Callable[[], str],
         finished: Finish,
         crashed: Callable[[BaseException], None],
@@ -53,12 +57,12 @@ class Forwarder:
         self._tokens = tokens
         self._pool = pool
         self._relay = relay
+        self._users = users
         self._new_id = new_id
         self._finished = finished
         self._crashed = crashed
         self._tasks = Tasks("forwarder")
         self._now = asyncio.get_running_loop().time
-        self._institution_line = b"institutionId: %b\r\n" % settings.institution.encode("ascii")
         self.in_flight = 0
         self._no_more: asyncio.Event | None = None
 
@@ -100,8 +104,12 @@ class Forwarder:
     async def _forward(self, request: BaseRequest, record: RequestRecord) -> Answer:
         errand = self._prepare(request, record)
         token = await self._tokens.token(errand.key)
+        if self._users is not None:
+            errand.target, errand.customer_id = await self._users.name_user(
+                request.method, errand.target, errand.route.path, token
+            )
         connection = await self._send(errand, token)
-        if connection.status == 401 and self._tokens.reject(token) and errand.is_replayable:
+        if await self._may_be_cured(connection, token) and errand.is_replayable:
             self._give_back(errand, connection)
             record.replays += 1
             token = await self._tokens.token(errand.key)
@@ -118,13 +126,17 @@ class Forwarder:
         caller = CallerHeaders(request.message.raw_headers)
         if caller.chunked and request.version == (1, 0):
             raise bad_framing()
-        transaction_id = caller.transaction_id or self._new_id().encode("ascii")
+        transaction_id = caller.transaction_id or caller.tid or self._new_id().encode("ascii")
         record.transaction_id = transaction_id.decode("ascii")
         route = self._router.route(
             request.method, request.raw_path.encode("utf-8", "surrogateescape")
         )
-        record.route = route.kind
-        record.institution = self._settings.institution
+        record.route, record.warned = route.kind, route.warned
+        settings = self._settings
+        institution = institution_for(
+            route, caller.institution, settings.institution, settings.allowed
+        )
+        record.institution = institution
         deadlines = self._settings.deadlines
         upload = None
         if caller.chunked or caller.length:
@@ -134,8 +146,9 @@ class Forwarder:
             record=record,
             caller=caller,
             route=route,
-            key=TokenKey(route.kind, self._settings.institution),
+            key=TokenKey(route.kind, institution),
             transaction_id=transaction_id,
+            target=route.target,
             total_at=record.started + deadlines.total,
             upload=upload,
         )
@@ -148,7 +161,7 @@ class Forwarder:
         """
         head = request_head(
             errand.request.method,
-            errand.route.target,
+            errand.target,
             self._settings.host,
             errand.caller,
             self._ours(errand, token),
@@ -165,10 +178,25 @@ class Forwarder:
 
     def _ours(self, errand: Errand, token: Token) -> list[bytes]:
         lines = [b"Authorization: ", token.authorization, b"\r\n"]
-        lines += (b"transactionId: ", errand.transaction_id, b"\r\n", self._institution_line)
+        if token.key.kind is TokenKind.V1:
+            lines += (b"di_tid: ", errand.transaction_id, b"\r\n")
+            return lines
+        institution = token.key.institution.encode("ascii")
+        lines += (b"transactionId: ", errand.transaction_id, b"\r\n")
+        lines += (b"institutionId: ", institution, b"\r\n")
         if self._settings.correlation_id and not errand.caller.correlated:
             lines += (b"correlationId: ", errand.transaction_id, b"\r\n")
+        if errand.customer_id is not None:
+            lines += (b"institutionCustomerId: ", errand.customer_id, b"\r\n")
         return lines
+
+    async def _may_be_cured(self, connection: Connection, token: Token) -> bool:
+        """Whether the bank refused the token, and another one may now be had."""
+        if connection.status not in CANDIDATES:
+            return False
+        body = await connection.peek(MAX_ERROR_BODY)
+        error = read_error(body, gzipped=is_gzipped(connection.headers))
+        return refuses_token(connection.status, error) and self._tokens.reject(token)
 
     async def _exchange(self, errand: Errand, connection: Connection, head: bytes) -> Connection:
         upload, record = errand.upload, errand.record

@@ -26,7 +26,7 @@ _HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-_OWNED = frozenset({b"authorization", b"institutionid", b"difiid", b"ditid"})
+_OWNED = frozenset({b"authorization", b"institutionid", b"transactionid", b"difiid", b"ditid"})
 _UUID = re.compile(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -43,8 +43,16 @@ class Fate(IntEnum):
     TRANSACTION = 7
     CORRELATION = 8
     LOCATION = 9
+    INSTITUTION = 10
+    TID = 11
 
 
+# What a caller may ask for, in the documented spelling only; any other spelling is dropped.
+_ASKED = {
+    b"institutionid": Fate.INSTITUTION,
+    b"transactionid": Fate.TRANSACTION,
+    b"di_tid": Fate.TID,
+}
 _NAMED = {
     b"connection": Fate.CONNECTION,
     b"transfer-encoding": Fate.TRANSFER_ENCODING,
@@ -57,11 +65,11 @@ _NAMED = {
 def request_fate(name: bytes) -> Fate:
     """Return what becomes of a caller's header; remembered, because names repeat."""
     low = name.lower()
+    if low in _ASKED:
+        return _ASKED[low]
     bare = low.replace(b"_", b"").replace(b"-", b"")
     if low in _HOP_BY_HOP or bare in _OWNED:
         return Fate.DROP
-    if bare == b"transactionid":
-        return Fate.TRANSACTION
     if bare == b"correlationid":
         return Fate.CORRELATION
     return Fate.EXPECT if low == b"expect" else _NAMED.get(low, Fate.PASS)
@@ -94,8 +102,10 @@ class CallerHeaders:
         "correlated",
         "expects_continue",
         "host",
+        "institution",
         "length",
         "lines",
+        "tid",
         "transaction_id",
     )
 
@@ -106,6 +116,8 @@ class CallerHeaders:
         self.expects_continue = False
         self.correlated = False
         self.transaction_id: bytes | None = None
+        self.tid: bytes | None = None
+        self.institution: bytes | None = None
         self.host = b""
         named: set[bytes] = set()
         hosts = 0
@@ -129,27 +141,40 @@ class CallerHeaders:
             self.lines = without(self.lines, named)
 
     def _note(self, fate: Fate, name: bytes, value: bytes) -> None:
-        if fate is Fate.CONTENT_LENGTH:
-            if self.length is not None or self.chunked or not value.isdigit() or len(value) > 18:
-                raise bad_framing()
-            self.length = int(value)
-        elif fate is Fate.TRANSFER_ENCODING:
-            if self.length is not None or self.chunked:
-                raise bad_framing()
-            if value.lower() != b"chunked":
-                raise CallerError(
-                    501, "transfer-encoding", "The only transfer coding understood is chunked."
-                )
-            self.chunked = True
+        if fate is Fate.CONTENT_LENGTH or fate is Fate.TRANSFER_ENCODING:
+            self._note_framing(fate, value)
         elif fate is Fate.EXPECT:
             self.expects_continue = value.lower() == b"100-continue"
         elif fate is Fate.TRANSACTION:
-            # Two of them name no one transaction, so neither is kept.
-            seen = self.transaction_id is not None
-            self.transaction_id = b"" if seen or not _UUID.fullmatch(value) else value
+            self.transaction_id = _only(self.transaction_id, value)
+        elif fate is Fate.TID:
+            self.tid = _only(self.tid, value)
+        elif fate is Fate.INSTITUTION:
+            if self.institution not in (None, value):
+                raise CallerError(400, "institution", "Two institutionId headers disagree.")
+            self.institution = value
         else:
             self.correlated = True
             self.lines += (name, b": ", value, b"\r\n")
+
+    def _note_framing(self, fate: Fate, value: bytes) -> None:
+        if self.length is not None or self.chunked:
+            raise bad_framing()
+        if fate is Fate.CONTENT_LENGTH:
+            if not value.isdigit() or len(value) > 18:
+                raise bad_framing()
+            self.length = int(value)
+        elif value.lower() == b"chunked":
+            self.chunked = True
+        else:
+            raise CallerError(
+                501, "transfer-encoding", "The only transfer coding understood is chunked."
+            )
+
+
+def _only(seen: bytes | None, value: bytes) -> bytes:
+    # Two of them name no one transaction, so neither is kept.
+    return value if seen is None and _UUID.fullmatch(value) else b""
 
 
 def connection_options(value: bytes) -> set[bytes]:
@@ -218,6 +243,13 @@ def passing(raw: RawHeaders) -> tuple[list[bytes], bytes | None, bool]:
         elif fate is Fate.CONNECTION:
             named |= connection_options(value)
     return (without(lines, named) if named else lines), location, identified
+
+
+def is_gzipped(raw: RawHeaders) -> bool:
+    """Whether an answer's body is gzip-encoded."""
+    return any(
+        name.lower() == b"content-encoding" and value.lower() == b"gzip" for name, value in raw
+    )
 
 
 def response_head(status: int, reason: bytes, lines: Iterable[bytes]) -> bytes:

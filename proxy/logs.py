@@ -5,11 +5,11 @@ import random
 import re
 import sys
 from collections.abc import Callable, MutableMapping
-from typing import Any, TextIO
+from contextlib import suppress
+from typing import Any, TextIO, cast
 
 import structlog
 
-from proxy.config import LogSettings
 from proxy.facts import (
     Fact,
     RequestRecord,
@@ -18,31 +18,66 @@ from proxy.facts import (
     TokenRejected,
     TokenReleased,
 )
+from proxy.sections import LogSettings
 
 Event = MutableMapping[str, Any]
 
 _SECRET_NAMES = re.compile(
     r"authoriz|secret|password|token$|access_token|bearer|cookie", re.IGNORECASE
 )
-_SECRET_TEXT = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9+/=._~-]{6,}")
+_SECRET_TEXT = re.compile(r"(?i)\b(bearer|basic)\s+\S{6,}")
 _HIDDEN = "[hidden]"
 
 
 def redact(_logger: Any, _method: str, event: Event) -> Event:
     """Hide what must not be in a log: values under secret names, and credentials within text."""
-    for key, value in event.items():
-        if _SECRET_NAMES.search(key):
-            event[key] = _HIDDEN
-        elif isinstance(value, str):
-            event[key] = _SECRET_TEXT.sub(rf"\1 {_HIDDEN}", value)
-        elif isinstance(value, dict):
-            event[key] = redact(None, "", dict(value))
+    for name, value in event.items():
+        if not name.startswith("_"):  # structlog's own, which is never written
+            event[name] = _harmless(name, value)
     return event
+
+
+def _harmless(name: object, value: Any) -> Any:
+    """Return ``value`` as it may be written, in whatever it is wrapped."""
+    if _SECRET_NAMES.search(_text(name)):
+        return _HIDDEN
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case dict():
+            return {_text(key): _harmless(key, inner) for key, inner in value.items()}
+        case (str() | bytes() as key, inner):  # a header, such as aiohttp keeps them
+            return [_text(key), _harmless(key, inner)]
+        case list() | tuple() | set() | frozenset():
+            return [_harmless("", inner) for inner in value]
+    return _SECRET_TEXT.sub(rf"\1 {_HIDDEN}", _text(value))
+
+
+def _text(value: object) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+class _Tolerant:
+    """A stream that does not mind when it cannot write: a full disk must not end a request."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write, or do not."""
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Flush, or do not."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def set_up(settings: LogSettings, stream: TextIO | None = None) -> None:
     """Configure structlog, and route the standard library's log through the same end."""
     out = stream or sys.stderr
+    tolerant = cast(TextIO, _Tolerant(out))
     readable = settings.format == "console" or (settings.format == "auto" and out.isatty())
     level = getattr(logging, settings.level.upper())
     shared: list[Any] = [
@@ -59,10 +94,10 @@ def set_up(settings: LogSettings, stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[*shared, last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(tolerant),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(out)
+    handler = logging.StreamHandler(tolerant)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
@@ -127,6 +162,10 @@ class FactLog:
             return
         write = self._log.warning if failed else self._log.info
         write("request", **request_fields(record))
+
+    def warn(self, text: str) -> None:
+        """Write what an operator should know."""
+        self._log.warning(text)
 
     def crash(self, error: BaseException) -> None:
         """Write down a mistake of our own, with where it happened."""

@@ -50,6 +50,7 @@ class RequestTally(Collector):
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str, int, str], int] = {}
+        self._errors: dict[tuple[str, str], int] = {}
         self._durations: dict[str, list[int]] = {}
         self._seconds: dict[str, float] = {}
         self._bytes = {"received": 0, "sent": 0}
@@ -61,6 +62,9 @@ class RequestTally(Collector):
         method = record.method if record.method in _METHODS else "other"
         key = (method, record.route, record.status, record.source)
         self._counts[key] = self._counts.get(key, 0) + 1
+        if record.reason:
+            error = (record.source, record.reason)
+            self._errors[error] = self._errors.get(error, 0) + 1
         seconds = record.finished_at - record.started
         try:
             buckets = self._durations[record.route]
@@ -84,6 +88,14 @@ class RequestTally(Collector):
         for (method, route, status, source), count in self._counts.items():
             requests.add_metric((method, route, str(status), source), count)
         yield requests
+        errors = CounterMetricFamily(
+            "candescent_proxy_errors",
+            "Requests that the proxy answered, or cut, itself: whose error it was, and which.",
+            labels=("error_source", "reason"),
+        )
+        for (source, reason), count in self._errors.items():
+            errors.add_metric((source, reason), count)
+        yield errors
         durations = HistogramMetricFamily(
             "candescent_proxy_request_duration_seconds",
             "Time from a request's head to the last byte of its answer.",

@@ -1,37 +1,55 @@
 """PURE: what a request is for: the token it takes and the target it has upstream, or a refusal."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
+from itertools import combinations
 
 from proxy.errors import CallerError
+from proxy.paths import is_reserved, segments, split_target
+from proxy.patterns import Pattern
+from proxy.policy import Policy, Verdict
 from proxy.tokens.token import TokenKind
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_RESERVED = (
-    (b"oauth2",),
-    (b"v1", b"oauth"),
-    (b"v1", b"auth-code"),
-    (b"v1", b"client-authorization"),
-)
-_REPEATED_DECODING = 8
+INSTITUTION = re.compile(rb"[0-9]{1,20}")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Which token a pattern of requests takes; rules go before the default."""
+
+    pattern: Pattern
+    kind: TokenKind
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a request goes. ``based`` when the caller's target already had the base path."""
+    """Where a request goes.
+
+    ``path`` is the caller's, without the base path; ``based`` when it had that;
+    ``institution`` is the one that a V1 path names (``/fis/{institution}/``), if any;
+    ``warned`` when a policy that only warns would have refused it.
+    """
 
     kind: TokenKind
     target: bytes
+    path: bytes
     based: bool
+    institution: bytes | None = None
+    warned: bool = False
 
 
 class Router:
     """Decides for one upstream, whose ``base_path`` (``""`` or ``/digitalbanking``) is fixed."""
 
-    def __init__(self, base_path: str) -> None:
+    def __init__(
+        self, base_path: str, rules: Sequence[Rule] = (), policy: Policy | None = None
+    ) -> None:
         self._base = base_path.encode("ascii")
+        self._rules = tuple(rules)
+        self._policy = policy or Policy()
 
     def route(self, method: str, target: bytes) -> Route:
         """Return the route of a request; raises ``CallerError`` where it is refused.
@@ -39,56 +57,97 @@ class Router:
         ``target`` is the request-target as it came; it goes on byte for byte behind the base
         path, which is not put in front of it twice.
         """
-        if method not in _METHODS:
+        if method not in METHODS:
             raise CallerError(405, "method", "This method is not forwarded.")
         if not target.startswith(b"/"):
             raise CallerError(
                 400, "target", "Send the path of the resource only, beginning with a slash."
             )
-        path = target.split(b"?", 1)[0]
+        path, _ = split_target(target)
         based = self._is_based(path)
         if is_reserved(path if based else self._base + path):
             raise CallerError(
                 403, "reserved", "Tokens are the proxy's work; their endpoints are not forwarded."
             )
-        return Route(TokenKind.V2, target if based else self._base + target, based)
+        own_path = path[len(self._base) :] if based else path
+        return Route(
+            kind=self._kind(method, own_path),
+            target=target if based else self._base + target,
+            path=own_path,
+            based=based,
+            institution=institution_in(own_path),
+            warned=self._is_warned(method, own_path),
+        )
+
+    def _kind(self, method: str, path: bytes) -> TokenKind:
+        if self._rules:
+            parts = segments(path)
+            for rule in self._rules:
+                if rule.pattern.matches(method, parts):
+                    return rule.kind
+        return TokenKind.V1 if b"/fis/" in path else TokenKind.V2
+
+    def _is_warned(self, method: str, path: bytes) -> bool:
+        if self._policy.is_empty:
+            return False
+        verdict = self._policy.judge(method, path)
+        if verdict is Verdict.REFUSED:
+            raise CallerError(403, "path-policy", "This proxy does not forward this resource.")
+        return verdict is Verdict.WARNED
 
     def _is_based(self, path: bytes) -> bool:
         base = self._base
-        return path.startswith(base) and (
-            not base or path[len(base) : len(base) + 1] in (b"", b"/")
-        )
+        if not base:
+            return True
+        return path.startswith(base) and path[len(base) : len(base) + 1] in (b"", b"/")
 
 
-def is_reserved(path: bytes) -> bool:
-    """Whether an upstream might take ``path`` for one of the bank's token endpoints.
+def institution_in(path: bytes) -> bytes | None:
+    """Return the institution that a V1 path names, as it stands there."""
+    _, found, rest = path.partition(b"/fis/")
+    return rest.partition(b"/")[0] if found else None
 
-    In every spelling that some server folds: case, doubled slashes, dot segments, backslashes,
-    path parameters, percent-encoding once or more often.
+
+def institution_for(
+    route: Route, asked: bytes | None, default: str, allowed: frozenset[str]
+) -> str:
+    """Return the institution that a request is for.
+
+    A V1 path's own goes first, then ``asked`` (the caller's ``institutionId``), then the
+    default. Raises ``CallerError``: 403 for one that is not ``allowed``, 400 for one that is no
+    number or where path and header disagree.
     """
-    low = path.lower()
-    if b"auth" not in low and b"%" not in low:
-        return False
-    segments = normalised(low)
-    return any(
-        tuple(segments[at : at + len(name)]) == name
-        for name in _RESERVED
-        for at in range(len(segments))
-    )
+    if route.institution is not None and asked is not None and asked != route.institution:
+        raise CallerError(
+            400, "institution", "The path and the institutionId header name two institutions."
+        )
+    named = route.institution if route.institution is not None else asked
+    if named is None:
+        return default
+    if not INSTITUTION.fullmatch(named):
+        raise CallerError(400, "institution", "An institution is written in digits.")
+    institution = named.decode("ascii")
+    if institution not in allowed:
+        raise CallerError(
+            403, "institution", "This proxy does not serve the institution that was asked for."
+        )
+    return institution
 
 
-def normalised(path: bytes) -> list[bytes]:
-    """Return the segments of ``path`` after every folding that an upstream might do."""
-    for _ in range(_REPEATED_DECODING):
-        decoded = unquote_to_bytes(path)
-        if decoded == path:
-            break
-        path = decoded
-    segments: list[bytes] = []
-    for raw in re.split(rb"[/\\]+", path.lower()):
-        segment = re.split(rb"[;?#\x00]", raw, maxsplit=1)[0].strip()
-        if segment == b"..":
-            del segments[-1:]
-        elif segment not in (b"", b"."):
-            segments.append(segment)
-    return segments
+def rule_mistakes(rules: Sequence[Rule]) -> list[str]:
+    """Return what is wrong with rules as a list: those that can never match, or say both."""
+    mistakes = []
+    for (first_at, first), (second_at, second) in combinations(enumerate(rules), 2):
+        if not first.pattern.covers(second.pattern):
+            continue
+        if first.kind is not second.kind and second.pattern.covers(first.pattern):
+            mistakes.append(
+                f"routes.{second_at}: {second.pattern} is given two tokens; "
+                f"routes.{first_at} says {first.kind}"
+            )
+        else:
+            mistakes.append(
+                f"routes.{second_at}: {second.pattern} is never reached; "
+                f"routes.{first_at} matches all of it first"
+            )
+    return mistakes

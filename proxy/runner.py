@@ -11,7 +11,7 @@ import structlog
 from proxy import __version__
 from proxy.app import App
 from proxy.config import Config
-from proxy.tokens.grants import Credentials
+from proxy.credentials import Logins
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -31,10 +31,11 @@ def run(work: Coroutine[Any, Any, int]) -> int:
         return runner.run(work)
 
 
-async def serve(config: Config, credentials: Credentials) -> int:
+async def serve(config: Config, logins: Logins) -> int:
     """Run the proxy until SIGTERM or SIGINT. Raises ``ConfigError`` if it cannot start."""
     log = structlog.get_logger()
-    app = App(config, credentials)
+    stop = signalled()
+    app = App(config, logins)
     await app.start()
     log.info(
         "listening",
@@ -44,15 +45,14 @@ async def serve(config: Config, credentials: Credentials) -> int:
         upstream=config.url.geturl(),
         institution=config.institution_id,
     )
-    received = await signalled()
-    log.info("stopping", signal=received, grace_period=config.grace_period)
+    log.info("stopping", signal=await stop, grace_period=config.grace_period)
     await app.stop()
     log.info("stopped")
     return 0
 
 
-async def signalled() -> str:
-    """Wait for SIGTERM or SIGINT; return its name."""
+def signalled() -> asyncio.Future[str]:
+    """Return what SIGTERM or SIGINT will set to its name; from now on they do nothing else."""
     loop = asyncio.get_running_loop()
     received: asyncio.Future[str] = loop.create_future()
 
@@ -65,4 +65,4 @@ async def signalled() -> str:
             signal.signal(number, lambda got, _frame: loop.call_soon_threadsafe(note, got))
         else:
             loop.add_signal_handler(number, note, number)
-    return await received
+    return received

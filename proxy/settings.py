@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import SecretStr, ValidationError
 
 from proxy.config import Address, Config
-from proxy.credentials import read_secret
+from proxy.credentials import Logins, read_secret
 from proxy.errors import ConfigError
-from proxy.tokens.grants import Credentials
+from proxy.sections import LoginSettings, Section
+from proxy.tokens.grants import Credentials, Login
 
 PREFIX = "CANDESCENT_"
 
@@ -45,26 +46,38 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]
     return config
 
 
-def credentials(config: Config) -> Credentials:
-    """Return the client id and secret, from wherever the configuration says they stand.
+def logins(config: Config) -> Logins:
+    """Return the login of every institution, its secrets read from where they stand.
 
-    Raises ``ConfigError`` for files that cannot be used, both at once if need be.
+    Raises ``ConfigError`` for files that cannot be used, all of them at once.
     """
     mistakes: list[str] = []
-    client_id, client_secret = config.client_id or "", ""
-    if config.client_id_file:
-        path = config.client_id_file
-        client_id = _collect(mistakes, lambda: read_secret(path, "client_id_file"), "")
-    if config.client_secret:
-        client_secret = config.client_secret.get_secret_value()
-    elif config.client_secret_file:
-        secret_path = config.client_secret_file
-        client_secret = _collect(
-            mistakes, lambda: read_secret(secret_path, "client_secret_file"), ""
-        )
+    own: dict[str, Login] = {}
+    for institution, login in config.logins():
+        path = "" if login is config else f"institutions.{institution}."
+        own[institution] = _login(login, path, mistakes, own.get(config.institution_id))
     if mistakes:
         raise ConfigError(mistakes)
-    return Credentials(client_id, client_secret)
+    return Logins(own.pop(config.institution_id), own, config.institution_id)
+
+
+def _login(login: LoginSettings, path: str, mistakes: list[str], default: Login | None) -> Login:
+    def secret(name: str) -> str | None:
+        plain, file = getattr(login, name), getattr(login, f"{name}_file")
+        if file is not None:
+            return str(_collect(mistakes, lambda: read_secret(file, f"{path}{name}_file"), ""))
+        return plain.get_secret_value() if isinstance(plain, SecretStr) else plain
+
+    client_id, client_secret = secret("client_id"), secret("client_secret")
+    inherited = default.credentials if default is not None else Credentials("", "")
+    own = client_id is not None and client_secret is not None
+    return Login(
+        Credentials(client_id or "", client_secret or "") if own else inherited,
+        login.chosen_grant,
+        login.username or "",
+        secret("password") or "",
+        login.scopes or "",
+    )
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -83,11 +96,13 @@ def read_file(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(document, dict):
         raise ConfigError([f"{path}: expected settings as `name: value`"])
-    if "client_secret" in document:
+    settings = _without_empty(document)
+    secrets = list(_secrets_in(settings))
+    if secrets:
         raise ConfigError(
-            [f"{path}: client_secret: no secret stands in this file; use client_secret_file"]
+            [f"{path}: {name}: no secret stands in this file; use {name}_file" for name in secrets]
         )
-    return _without_empty(document)
+    return settings
 
 
 def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -116,12 +131,12 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def known_paths(model: type[BaseModel] = Config) -> set[tuple[str, ...]]:
+def known_paths(model: type[Section] = Config) -> set[tuple[str, ...]]:
     """Return the path of every setting."""
     paths: set[tuple[str, ...]] = set()
     for name, field in model.model_fields.items():
         kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__name__ != "Address":
+        if isinstance(kind, type) and issubclass(kind, Section):
             paths |= {(name, *rest) for rest in known_paths(kind)}
         else:
             paths.add((name,))
@@ -157,6 +172,14 @@ def _without_empty(value: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _secrets_in(settings: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _secrets_in(value, f"{path}{name}.")
+        elif name in ("client_secret", "password", "bearer_token"):
+            yield path + name
+
+
 def _override(under: dict[str, Any], over: Mapping[str, Any]) -> None:
     for key, value in over.items():
         if isinstance(value, Mapping) and isinstance(under.get(key), dict):
@@ -173,6 +196,7 @@ _ALTERNATIVES = (
     ("environment", "base_url"),
     ("client_id", "client_id_file"),
     ("client_secret", "client_secret_file"),
+    ("password", "password_file"),
 )
 
 

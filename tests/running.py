@@ -25,7 +25,7 @@ def make_app(base_url: str, **overrides: Any) -> App:
         **overrides,
     }
     config = settings.load(None, {}, flags)
-    return App(config, settings.credentials(config))
+    return App(config, settings.logins(config))
 
 
 @asynccontextmanager

@@ -119,7 +119,7 @@ def _close(ticket: Ticket, reply: Reply) -> Reply:
     reply = _identified(call, reply, v1=guard.generation(call.path) == "V1")
     if ticket.fault:
         reply = ticket.fault.spoil(reply)
-    if ticket.arrival:
+    if ticket.arrival is not None:
         ticket.arrival.status, ticket.arrival.outcome = reply.status, reply.outcome
     bank.counts[f"resource {reply.outcome}"] += 1
     return replace(reply, delay=reply.delay + bank.settings.latency)

@@ -180,7 +180,8 @@ class Fault:
         code = self.code or _code_for(self.status or 500, self.where)
         default: ErrorShape | None = "v1" if v1 and code.startswith("CMN_") else None
         shape = _ERROR_SHAPES[self.shape] if isinstance(self.shape, str) else default
-        found = problem(code, shape=shape, status=self.status, message=self.message)
+        status = self.status or (None if self.code else 500)
+        found = problem(code, shape=shape, status=status, message=self.message)
         return found.reply()
 
 
@@ -208,6 +209,8 @@ def choose(faults: Iterable[Fault], place: Place) -> Fault | None:
 
 
 def _code_for(status: int, where: str) -> str:
+    if where == "v1token":
+        return {401: "90001", 403: "90001", 429: "91000"}.get(status, "90002")
     if status == 401:
         return "CMN_90018" if where in ("resource", "lookup") else "CMN_90004"
     return {400: "CMN_90011", 403: "CMN_90006", 429: "CMN_90002"}.get(status, "CMN_90000")

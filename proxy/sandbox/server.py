@@ -8,6 +8,7 @@ async with Sandbox(Settings(lifetime=5)) as sandbox:
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 import struct
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from typing import Self
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from proxy.sandbox import control, desk
 from proxy.sandbox.bank import Bank
@@ -26,6 +28,15 @@ from proxy.sandbox.settings import Settings
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  # to read, not to bind
 #: Long request lines and many headers are the callers' business; the bank takes them.
 _ROOM = 1 << 20
+_LOG = logging.getLogger("proxy.sandbox")
+
+
+def _worth_telling(record: logging.LogRecord) -> bool:
+    """A malformed request is answered 400; it deserves no traceback."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_LOG.addFilter(_worth_telling)
 
 
 class Sandbox:
@@ -63,6 +74,7 @@ class Sandbox:
             self._handle,
             handler_cancellation=True,
             access_log=None,
+            logger=_LOG,
             auto_decompress=False,
             max_line_size=_ROOM,
             max_field_size=_ROOM,

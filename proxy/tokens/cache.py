@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from cachetools import Cache, LRUCache
+from cachetools import Cache
 
 from proxy.errors import TokenError, TokenFailure
 from proxy.facts import Emit, TokenRefreshed, TokenRefreshFailed, TokenRejected, TokenReleased
@@ -41,6 +41,25 @@ class Entry:
         return max(wait, 0.0)
 
 
+class Entries(Cache[TokenKey, Entry]):
+    """The keys held. When there are too many, ``release`` is called with the longest unused.
+
+    One that is pinned, or whose token is on its way, goes only where there is no other.
+    """
+
+    def __init__(self, capacity: int, release: Callable[[Entry], None]) -> None:
+        super().__init__(capacity)
+        self._release = release
+
+    def popitem(self) -> tuple[TokenKey, Entry]:
+        """Let one key go."""
+        entry = min(
+            self.values(), key=lambda entry: (entry.pinned, entry.fetch is not None, entry.used_at)
+        )
+        self._release(entry)
+        return entry.key, entry
+
+
 class TokenCache:
     """Wraps another token source.
 
@@ -63,7 +82,7 @@ class TokenCache:
         self._clock = clock
         self._chance = chance
         self._emit = emit
-        self._entries: LRUCache[TokenKey, Entry] = LRUCache(capacity)
+        self._entries = Entries(capacity, self.release)
         self._tasks = Tasks("tokens")
         self.changed: Callable[[], None] = lambda: None
 
@@ -132,9 +151,8 @@ class TokenCache:
         self._emit(TokenReleased(entry.key))
 
     def entries(self) -> Iterator[Entry]:
-        """Walk over what is known, without counting as use."""
-        # Past LRUCache's own look-up, which would count as use.
-        return iter([Cache.__getitem__(self._entries, key) for key in list(self._entries)])
+        """Walk over what is known, whatever comes and goes meanwhile."""
+        return iter(list(self._entries.values()))
 
     def start_refresh(self, entry: Entry) -> None:
         """Ask the source for a new token, unless somebody is asking already."""
@@ -156,7 +174,7 @@ class TokenCache:
         # whose exception was never looked at.
         started = self._clock()
         try:
-            outcome: Token | TokenError = await self._source.token(entry.key)
+            outcome: Token | TokenError = self._living(await self._source.token(entry.key))
         except TokenError as error:
             outcome = error
         except Exception as error:  # noqa: BLE001 - one failure must not end all refreshing
@@ -173,6 +191,12 @@ class TokenCache:
             self._failed(entry, outcome, seconds)
         self.changed()
         return outcome
+
+    def _living(self, token: Token) -> Token:
+        # A bank slower than its tokens live, or a machine that slept while it waited.
+        if not token.is_alive(self._clock()):
+            raise TokenError(TokenFailure.TIMEOUT, "The token had expired before it arrived.")
+        return token
 
     def _succeeded(self, entry: Entry, token: Token, seconds: float) -> None:
         entry.token = token

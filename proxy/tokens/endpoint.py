@@ -1,110 +1,117 @@
-"""The token source that asks the bank."""
+"""The token source that asks the bank, by whichever grant the institution's login says."""
 
-import ssl
 from collections.abc import Callable
+from dataclasses import replace
 
-import aiohttp
-
-from proxy.errors import TokenError, TokenFailure
+from proxy.bank_client import BankClient
+from proxy.bank_errors import read_error
+from proxy.errors import ConfigError, TokenError, TokenFailure
 from proxy.tokens.grants import (
+    Caller,
     Credentials,
-    TokenRequest,
-    client_credentials,
+    Grant,
+    Issued,
+    Login,
     read_answer,
     read_retry_after,
+    refusal,
+    request_for,
+    revocation_for,
 )
-from proxy.tokens.token import Moment, Token, TokenKey
-
-MAX_ANSWER = 65_536
-"""Bytes; a token answer is some hundred. Anything longer is not read to its end."""
+from proxy.tokens.refresh_tokens import RefreshTokens
+from proxy.tokens.token import Moment, Token, TokenKey, TokenKind
 
 
 class BankEndpoint:
-    """Gets tokens from ``{base_url}/oauth2/v1/token``, one HTTP call for each.
+    """Gets and revokes tokens: V2 at ``/oauth2/v1``, V1 at ``/v1/oauth``.
 
-    A token call is rare and its price does not matter, so each opens its own connection and
-    none can be spoiled by what an earlier one left behind. ``timeout`` is in seconds and covers
-    the whole call.
+    A password login is renewed by its refresh token for as long as that lives, then by the
+    password again. ``complain`` gets what an operator should know but no request fails of.
     """
 
     def __init__(
         self,
-        base_url: str,
-        credentials: Callable[[], Credentials],
+        bank: BankClient,
+        login_for: Callable[[TokenKey], Login],
+        refresh_tokens: RefreshTokens,
         *,
         clock: Callable[[], Moment],
         new_id: Callable[[], str],
-        user_agent: str,
-        timeout: float,
-        tls: ssl.SSLContext | None = None,
+        caller: Caller,
+        complain: Callable[[str], None],
     ) -> None:
-        self._base_url = base_url
-        self._credentials = credentials
+        self._bank = bank
+        self._login_for = login_for
+        self._refresh_tokens = refresh_tokens
         self._clock = clock
         self._new_id = new_id
-        self._user_agent = user_agent
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
-        self._tls = tls
-        self._session: aiohttp.ClientSession | None = None
+        self._caller = caller
+        self._complain = complain
 
     async def token(self, key: TokenKey) -> Token:
         """Ask the bank. Raises ``TokenError`` with the reason when it gives none."""
-        request = client_credentials(key, self._credentials(), self._new_id(), self._user_agent)
+        login = login_of_kind(self._login_for(key), key.kind)
+        if login.grant is Grant.CLIENT_CREDENTIALS or key.kind is TokenKind.V1:
+            return await self._ask(key, login)
+        proof = self._refresh_tokens.current(key)
+        if proof:
+            try:
+                return await self._ask(key, replace(login, grant=Grant.REFRESH_TOKEN), proof)
+            except TokenError as error:
+                if not error.reason.is_refusal:
+                    raise
+                self._refresh_tokens.forget(key, proof)
+        if login.grant is Grant.PASSWORD:
+            return await self._ask(key, login)
+        raise TokenError(
+            TokenFailure.BAD_USER,
+            "Nobody is logged in, or the login has run out; run candescent-proxy login.",
+        )
+
+    async def exchange(self, key: TokenKey, code: str) -> Token:
+        """Exchange an authorization code, which is good once, and keep its refresh token.
+
+        Raises ``TokenError`` when the bank refuses the code.
+        """
+        login = replace(self._login_for(key), grant=Grant.AUTHORIZATION_CODE)
+        return await self._ask(key, login, code)
+
+    async def revoke(self, text: str, credentials: Credentials) -> None:
+        """Revoke a V2 access or refresh token. Raises ``TokenError`` when the bank does not."""
+        request = revocation_for(text, credentials, self._new_id())
+        answer = await self._bank.call("DELETE", request.path, request.headers, request.body)
+        if answer.status not in (200, 204):
+            raise refusal(TokenKind.V2, answer.status, read_error(answer.body))
+
+    async def revoke_token(self, token: Token) -> None:
+        """Revoke an access token of ours. Raises ``TokenError``; V1 tokens cannot be revoked."""
+        if token.key.kind is TokenKind.V1:
+            raise TokenError(
+                TokenFailure.BAD_REQUEST, "The bank has no way to revoke a V1 token; it runs out."
+            )
+        await self.revoke(token.text, self._login_for(token.key).credentials)
+
+    async def _ask(self, key: TokenKey, login: Login, proof: str = "") -> Token:
+        request = request_for(key, login, self._new_id(), self._caller, proof)
         asked = self._clock()
-        issued = read_answer(*await self._post(request))
+        answer = await self._bank.call("POST", request.path, request.headers, request.body)
+        issued = read_answer(
+            key.kind, answer.status, answer.body, read_retry_after(answer.retry_after)
+        )
+        self._keep(key, issued)
         return Token(key, issued.text, asked, issued.lifetime)
 
-    async def close(self) -> None:
-        """Let the connections go."""
-        if self._session is not None:
-            await self._session.close()
-
-    async def _post(self, request: TokenRequest) -> tuple[int, bytes, float | None]:
+    def _keep(self, key: TokenKey, issued: Issued) -> None:
+        if not issued.refresh_token or key.kind is TokenKind.V1:
+            return
         try:
-            async with self._client().post(
-                self._base_url + request.path,
-                data=request.body,
-                headers=request.headers,
-                allow_redirects=False,
-            ) as answer:
-                body = await _read_bounded(answer.content)
-                return answer.status, body, read_retry_after(answer.headers.get("Retry-After"))
-        except TimeoutError as error:
-            raise TokenError(
-                TokenFailure.TIMEOUT, "The token endpoint did not answer in time."
-            ) from error
-        except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, ValueError) as error:
-            raise TokenError(
-                TokenFailure.MALFORMED, "The token endpoint's answer is not HTTP."
-            ) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise TokenError(TokenFailure.UNREACHABLE, _unreachable(error)) from error
-
-    def _client(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self._tls or True, force_close=True),
-                timeout=self._timeout,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-            )
-        return self._session
+            self._refresh_tokens.keep(key, issued.refresh_token, issued.refresh_lifetime)
+        except ConfigError as error:
+            self._complain(str(error))
 
 
-async def _read_bounded(stream: aiohttp.StreamReader) -> bytes:
-    body = b""
-    while block := await stream.readany():
-        body += block
-        if len(body) > MAX_ANSWER:
-            raise TokenError(
-                TokenFailure.MALFORMED, f"The token endpoint's answer exceeds {MAX_ANSWER} bytes."
-            )
-    return body
-
-
-def _unreachable(error: BaseException) -> str:
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return "The token endpoint's certificate is not trusted; check upstream.ca_file."
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "The token endpoint's host name does not resolve; check base_url."
-    return "The token endpoint cannot be reached; check base_url and the network."
+def login_of_kind(login: Login, kind: TokenKind) -> Login:
+    """Return the login for tokens of ``kind``: V1 knows no authorization codes."""
+    if kind is TokenKind.V1 and login.grant is Grant.AUTHORIZATION_CODE:
+        return replace(login, grant=Grant.CLIENT_CREDENTIALS)
+    return login

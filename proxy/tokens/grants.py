@@ -1,23 +1,31 @@
-"""PURE: the bank's token endpoint in words and bytes: the request, the answer, the refusal.
+"""PURE: the bank's token endpoints in words and bytes: the request, the answer, the refusal.
 
-Source: candescent.md, "V2 tokens" and "Errors on a token call". The endpoint is read tolerantly
-where versions disagree (``expires_in`` a string or a number) and strictly where it matters: a
-token that could not stand in a header is an error, never injected.
+Source: candescent.md, "V2 tokens" and "V1 tokens". Read tolerantly where versions disagree
+(``expires_in`` a string or a number, V1 in XML or JSON) and strictly where it matters: a token
+that could not stand in a header is an error, never injected.
 """
 
-import json
 import math
 import re
 from base64 import b64encode
 from dataclasses import dataclass, field
-from typing import Any
+from enum import StrEnum
 from urllib.parse import urlencode
 
+from proxy.bank_errors import BankError, classify, json_object, read_error, xml_fields
 from proxy.errors import TokenError, TokenFailure
-from proxy.tokens.token import ASSUMED_LIFETIME, MAX_LIFETIME, TokenKey
+from proxy.tokens.token import ASSUMED_LIFETIME, MAX_LIFETIME, TokenKey, TokenKind
 
 _TOKEN_TEXT = re.compile(r"[\x21-\x7e]{1,8192}")
-_CODE = re.compile(r"[A-Za-z0-9_.-]{1,80}")
+
+
+class Grant(StrEnum):
+    """How a token is obtained."""
+
+    CLIENT_CREDENTIALS = "client_credentials"
+    PASSWORD = "password"  # noqa: S105 - the grant's name
+    REFRESH_TOKEN = "refresh_token"  # noqa: S105 - the grant's name
+    AUTHORIZATION_CODE = "authorization_code"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +43,32 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class Login:
+    """With what, and by which grant, the tokens of one institution are obtained.
+
+    ``username`` and ``password`` belong to the password grant; ``scopes`` are V2's, space or
+    comma separated as the bank documents them, and empty for all that are allowed.
+    """
+
+    credentials: Credentials
+    grant: Grant = Grant.CLIENT_CREDENTIALS
+    username: str = ""
+    password: str = field(default="", repr=False)
+    scopes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What a token call says about who makes it. The last two are V1's, and optional."""
+
+    user_agent: str
+    originating_ip: str = ""
+    offering_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """A POST to the token endpoint; ``path`` stands behind the base URL."""
+    """A POST to a token endpoint; ``path`` stands behind the base URL."""
 
     path: str
     headers: dict[str, str] = field(repr=False)
@@ -45,46 +77,99 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """What a good answer holds. ``lifetime`` is in seconds."""
+    """What a good answer holds. Lifetimes are in seconds; ``refresh_token`` may be empty."""
 
     text: str = field(repr=False)
     lifetime: float
+    refresh_token: str = field(default="", repr=False)
+    refresh_lifetime: float = 0.0
 
 
-def client_credentials(
-    key: TokenKey, credentials: Credentials, transaction_id: str, user_agent: str
+def request_for(
+    key: TokenKey, login: Login, transaction_id: str, caller: Caller, proof: str = ""
 ) -> TokenRequest:
-    """Return the request for an institution-level V2 token."""
-    return TokenRequest(
-        path="/oauth2/v1/token",
-        headers={
-            "Authorization": credentials.basic,
-            "Content-Type": "application/x-www-form-urlencoded",
+    """Return the request for a token.
+
+    ``proof`` is the refresh token or the authorization code, where ``login.grant`` is the grant
+    that shows one.
+    """
+    form = _form(login, proof)
+    headers = {
+        "Authorization": login.credentials.basic,
+        "Content-Type": "application/x-www-form-urlencoded",
+        "User-Agent": caller.user_agent,
+    }
+    if key.kind is TokenKind.V1:
+        headers |= {
+            "Accept": "application/xml",
+            "di_fiid": key.institution,
+            "di_tid": transaction_id,
+        }
+        optional = {"originating_ip": caller.originating_ip, "offering_id": caller.offering_id}
+        headers |= {name: value for name, value in optional.items() if value}
+        path = "/v1/oauth/token"
+    else:
+        headers |= {
             "Accept": "application/json",
-            "User-Agent": user_agent,
             "transactionId": transaction_id,
             "institutionId": key.institution,
+        }
+        if login.scopes:
+            form["scopes"] = login.scopes
+        path = "/oauth2/v1/token"
+    return TokenRequest(path, headers, urlencode(form).encode("ascii"))
+
+
+def _form(login: Login, proof: str) -> dict[str, str]:
+    form = {"grant_type": login.grant.value}
+    if login.grant is Grant.PASSWORD:
+        form |= {"username": login.username, "password": login.password}
+    elif login.grant is Grant.REFRESH_TOKEN:
+        form["refresh_token"] = proof
+    elif login.grant is Grant.AUTHORIZATION_CODE:
+        form["code"] = proof
+    return form
+
+
+def revocation_for(text: str, credentials: Credentials, transaction_id: str) -> TokenRequest:
+    """Return the (DELETE) request that revokes a V2 access or refresh token."""
+    return TokenRequest(
+        "/oauth2/v1/revoke",
+        {
+            "Authorization": credentials.basic,
+            "Content-Type": "application/x-www-form-urlencoded",
+            "transactionId": transaction_id,
         },
-        body=urlencode({"grant_type": "client_credentials"}).encode("ascii"),
+        urlencode({"token": text}).encode("ascii"),
     )
 
 
-def read_answer(status: int, body: bytes, retry_after: float | None = None) -> Issued:
-    """Return the token in an answer of the token endpoint.
+def read_answer(
+    kind: TokenKind, status: int, body: bytes, retry_after: float | None = None
+) -> Issued:
+    """Return the token in an answer of a token endpoint.
 
     Raises ``TokenError``: the bank's refusal by its class, or ``MALFORMED`` for a 200 that holds
     no token that could be sent.
     """
-    document = _json_object(body)
     if status != 200:
-        raise _refusal(status, document, retry_after)
-    text = document.get("access_token")
+        raise refusal(kind, status, read_error(body), retry_after)
+    is_xml = body.lstrip()[:1] == b"<"
+    fields: dict[str, object] = dict(xml_fields(body)) if is_xml else json_object(body)
+    text = fields.get("access_token")
     if not isinstance(text, str) or not _TOKEN_TEXT.fullmatch(text):
         raise TokenError(
             TokenFailure.MALFORMED,
             "The token endpoint answered 200 without a usable access_token.",
         )
-    return Issued(text, read_lifetime(document.get("expires_in")))
+    proof = fields.get("refresh_token")
+    usable = isinstance(proof, str) and _TOKEN_TEXT.fullmatch(proof)
+    return Issued(
+        text,
+        read_lifetime(fields.get("expires_in")),
+        proof if usable and isinstance(proof, str) else "",
+        _seconds(fields.get("refresh_token_expires_in"), MAX_LIFETIME),
+    )
 
 
 def read_lifetime(raw: object) -> float:
@@ -93,12 +178,7 @@ def read_lifetime(raw: object) -> float:
     A missing value or one that is no number counts as five minutes; one over thirty days as
     thirty days. Less than a second is no token at all: raises ``TokenError`` (``MALFORMED``).
     """
-    try:
-        seconds = float(raw) if isinstance(raw, str | int | float) else math.nan
-    except (ValueError, OverflowError):
-        seconds = math.nan
-    if math.isnan(seconds):
-        return ASSUMED_LIFETIME
+    seconds = _seconds(raw, ASSUMED_LIFETIME)
     if seconds < 1:
         raise TokenError(
             TokenFailure.MALFORMED, "The token endpoint issued a token that is already dead."
@@ -106,72 +186,31 @@ def read_lifetime(raw: object) -> float:
     return min(seconds, MAX_LIFETIME)
 
 
+def _seconds(raw: object, otherwise: float) -> float:
+    try:
+        seconds = float(raw) if isinstance(raw, str | int | float) else math.nan
+    except (ValueError, OverflowError):
+        seconds = math.nan
+    return otherwise if math.isnan(seconds) else seconds
+
+
 def read_retry_after(raw: str | None) -> float | None:
     """Return the seconds of a ``Retry-After`` header, or None where it has none to give."""
-    return float(raw) if raw is not None and re.fullmatch(r"\d{1,9}", raw) else None
+    return float(raw) if raw is not None and re.fullmatch(r"[0-9]{1,9}", raw) else None
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _refusal(status: int, document: dict[str, Any], retry_after: float | None) -> TokenError:
-    code, message = error_code(document)
-    reason = classify(status, code, message)
-    said = f" ({code})" if code else ""
+def refusal(
+    kind: TokenKind, status: int, error: BankError, retry_after: float | None = None
+) -> TokenError:
+    """Return the ``TokenError`` that a refusal by the bank stands for."""
+    reason = classify(status, error, v1=kind is TokenKind.V1)
+    said = f" ({error.code})" if error.code else ""
     return TokenError(
         reason,
         f"{_ADVICE[reason]} The bank said {status}{said}.",
-        code=code,
+        code=error.code or None,
         retry_after=retry_after,
     )
-
-
-def error_code(document: dict[str, Any]) -> tuple[str | None, str]:
-    """Return the code and message of a CMN error or of an Apigee fault; the code may be None."""
-    fault = document.get("fault")
-    if isinstance(fault, dict):
-        detail = fault.get("detail")
-        code = detail.get("errorcode") if isinstance(detail, dict) else None
-        message = fault.get("faultstring")
-    else:
-        code, message = document.get("code"), document.get("message")
-    readable = isinstance(code, str) and _CODE.fullmatch(code)
-    return (code if readable else None), (message if isinstance(message, str) else "")
-
-
-_BY_CODE = {
-    "CMN_90002": TokenFailure.THROTTLED,
-    "CMN_90003": TokenFailure.THROTTLED,
-    "policies.ratelimit.QuotaViolation": TokenFailure.THROTTLED,
-    "policies.ratelimit.SpikeArrestViolation": TokenFailure.THROTTLED,
-    "CMN_90004": TokenFailure.BAD_CLIENT,
-    "CMN_90021": TokenFailure.BAD_CLIENT,
-    "CMN_90005": TokenFailure.BAD_INSTITUTION,
-    "CMN_90006": TokenFailure.BAD_INSTITUTION,
-}
-
-
-def classify(status: int, code: str | None, message: str) -> TokenFailure:
-    """Return the class of a refused token call, from status, code and message together.
-
-    Codes repeat with other meanings in other versions, so an unknown one falls back to what
-    the message says and then to the status.
-    """
-    words = message.lower()
-    if status == 429 or "quota" in words or "spike" in words:
-        return TokenFailure.THROTTLED
-    if code in _BY_CODE:
-        return _BY_CODE[code]
-    if status == 401:
-        return TokenFailure.BAD_CLIENT
-    if status >= 500:
-        return TokenFailure.SERVER
-    return TokenFailure.BAD_REQUEST if status >= 400 else TokenFailure.MALFORMED
 
 
 _ADVICE = {
@@ -179,6 +218,7 @@ _ADVICE = {
     TokenFailure.BAD_INSTITUTION: (
         "The bank refused the institution for this application; check institution_id."
     ),
+    TokenFailure.BAD_USER: "The bank refused the user; check username and password.",
     TokenFailure.BAD_REQUEST: "The bank refused the token request.",
     TokenFailure.THROTTLED: "The bank's quota or spike limit for tokens is used up; waiting.",
     TokenFailure.SERVER: "The bank's token endpoint failed; it is asked again.",

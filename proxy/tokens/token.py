@@ -29,6 +29,16 @@ class TokenKey(NamedTuple):
     kind: TokenKind
     institution: str
 
+    def __str__(self) -> str:
+        """Return it as one word, such as ``v2:00016``."""
+        return f"{self.kind.value}:{self.institution}"
+
+    @classmethod
+    def parse(cls, text: str) -> "TokenKey":
+        """Read what ``str`` wrote. Raises ``ValueError``."""
+        kind, _, institution = text.partition(":")
+        return cls(TokenKind(kind), institution)
+
 
 class Moment(NamedTuple):
     """A point in time on two clocks, both in seconds.
@@ -109,7 +119,8 @@ class RefreshPolicy:
         its half.
         """
         margin = max(self.margin_min, min(self.margin_max, self.margin_fraction * lifetime))
-        spread = min(self.jitter_fraction * lifetime, self.jitter_max)
+        # The quarter keeps a large jitter_fraction from reaching the end of a short lifetime.
+        spread = min(self.jitter_fraction * lifetime, self.jitter_max, lifetime / 4)
         latest = max(lifetime - margin, lifetime / 2 + spread)
         return max(latest - chance * spread, lifetime / 2)
 
@@ -134,7 +145,7 @@ class RefreshPolicy:
             step = min(self.throttle_initial * 2.0**doublings, self.throttle_max)
             return max(asked, step / 2) + chance * step / 2
         step = min(self.backoff_initial * 2.0**doublings, self.backoff_max)
-        return max(asked, chance * step, self.backoff_initial / 10)
+        return max(asked + chance * step, self.backoff_initial / 10)
 
     def may_reject(self, token: Token, now: Moment) -> bool:
         """Whether a token that the bank refused may be thrown away.

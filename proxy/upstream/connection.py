@@ -137,6 +137,12 @@ class Connection(asyncio.Protocol):
             self._resume()
         return block
 
+    async def peek(self, limit: int) -> bytes:
+        """Return up to ``limit`` bytes of the body without taking them; all of a shorter one."""
+        while not self.complete and self._held < limit and self._error is None:
+            await self._wait()
+        return b"".join(self._blocks)[:limit]
+
     def fail(self, error: ProxyError) -> None:
         """End the exchange with ``error``: whoever waits gets it, the connection is closed.
 

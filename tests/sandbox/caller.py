@@ -79,7 +79,8 @@ class Caller:
         *,
         headers: Headers | None = None,
         credentials: tuple[str, str] = CREDENTIALS,
-        **form: str,
+        form: Headers | None = None,
+        **fields: str,
     ) -> Answer:
         """Ask for a V2 token; a header of the value ``""`` is left out."""
         asked = {
@@ -87,7 +88,7 @@ class Caller:
             "transactionId": str(uuid.uuid4()),
             "institutionId": institution,
         } | (headers or {})
-        form = {"grant_type": "client_credentials"} | form
+        form = {"grant_type": "client_credentials"} | (form or {}) | fields
         return await self.send("POST", "/oauth2/v1/token", _kept(asked), form)
 
     async def v1_token(
@@ -96,7 +97,8 @@ class Caller:
         *,
         headers: Headers | None = None,
         credentials: tuple[str, str] = CREDENTIALS,
-        **form: str,
+        form: Headers | None = None,
+        **fields: str,
     ) -> Answer:
         """Ask for a V1 token; a header of the value ``""`` is left out."""
         asked = {
@@ -105,7 +107,7 @@ class Caller:
             "di_fiid": institution,
             "user-agent": USER_AGENT,
         } | (headers or {})
-        form = {"grant_type": "client_credentials"} | form
+        form = {"grant_type": "client_credentials"} | (form or {}) | fields
         return await self.send("POST", "/v1/oauth/token", _kept(asked), form)
 
     async def revoke(self, token: str, **headers: str) -> Answer:
@@ -138,6 +140,14 @@ class Caller:
         asked = {"Authorization": f"Bearer {bearer or await self.bearer(institution, v1=v1)}"}
         asked |= {"di_tid" if v1 else "transactionId": str(uuid.uuid4())}
         return await self.send(method, path, _kept(asked | (headers or {})), body)
+
+    async def twice(self, path: str, *headers: tuple[str, str]) -> Answer:
+        """A GET whose headers go out exactly as given, also where two bear one name."""
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        target = URL(self.sandbox.url).raw_path.rstrip("/") + path
+        head = f"GET {target} HTTP/1.1\r\nHost: bank\r\nConnection: close\r\n{lines}\r\n"
+        start, _, body = (await self.raw(head.encode())).partition(b"\r\n\r\n")
+        return Answer(int(start.split()[1]), CIMultiDictProxy(CIMultiDict()), body)
 
     async def control(self, path: str, method: str = "GET", body: Any = None) -> Answer:
         """Use ``/_sandbox``."""

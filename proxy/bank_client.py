@@ -1,0 +1,90 @@
+"""The proxy's own calls to the bank (tokens, revocation, business users), over aiohttp's client.
+
+Rare, small and short, so each opens a connection of its own, and none can be spoiled by what an
+earlier one left behind. The requests of callers do not go this way.
+"""
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from proxy.errors import TokenError, TokenFailure
+
+MAX_ANSWER = 262_144
+"""Bytes; a token answer has some hundred, a business user's a few thousand."""
+
+
+@dataclass(frozen=True, slots=True)
+class BankAnswer:
+    """An answer, its body whole. ``retry_after`` is the header as it came."""
+
+    status: int
+    body: bytes = field(repr=False)
+    retry_after: str | None = None
+
+
+class BankClient:
+    """Calls paths behind ``base_url``. ``timeout`` is in seconds and covers a whole call."""
+
+    def __init__(self, base_url: str, *, timeout: float, tls: ssl.SSLContext | None) -> None:
+        self._base_url = base_url
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._tls = tls
+        self._session: aiohttp.ClientSession | None = None
+
+    async def call(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes = b""
+    ) -> BankAnswer:
+        """Make a call. Raises ``TokenError`` when no whole answer comes back."""
+        try:
+            async with self._client().request(
+                method,
+                self._base_url + path,
+                data=body or None,
+                headers=headers,
+                allow_redirects=False,
+            ) as answer:
+                whole = await _read_bounded(answer.content)
+                return BankAnswer(answer.status, whole, answer.headers.get("Retry-After"))
+        except TimeoutError as error:
+            raise TokenError(TokenFailure.TIMEOUT, "The bank did not answer in time.") from error
+        except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, ValueError) as error:
+            raise TokenError(TokenFailure.MALFORMED, "The bank's answer is not HTTP.") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise TokenError(TokenFailure.UNREACHABLE, _unreachable(error)) from error
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=self._tls or True, force_close=True),
+                timeout=self._timeout,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+            )
+        return self._session
+
+
+async def _read_bounded(stream: aiohttp.StreamReader) -> bytes:
+    body = b""
+    while block := await stream.readany():
+        body += block
+        if len(body) > MAX_ANSWER:
+            raise TokenError(
+                TokenFailure.MALFORMED, f"The bank's answer exceeds {MAX_ANSWER} bytes."
+            )
+    return body
+
+
+def _unreachable(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
+        return "The bank's certificate is not trusted; check upstream.ca_file."
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "The bank's host name does not resolve; check base_url."
+    return "The bank cannot be reached; check base_url and the network."

@@ -1,0 +1,192 @@
+"""PURE: what the bank's errors mean, on token calls and on resource calls.
+
+Source: candescent.md, "Errors on a token call, and on a resource call". Codes repeat with other
+meanings in other versions, so status, code **and** message are read together; where they leave
+doubt, the reading is taken that does least harm.
+"""
+
+import json
+import re
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import defusedxml.ElementTree as SafeXml
+from defusedxml.common import DefusedXmlException
+
+from proxy.errors import TokenFailure
+
+MAX_ERROR_BODY = 16_384
+"""Bytes of an answer that are looked at; the longest documented error has some hundred."""
+
+_READABLE_CODE = re.compile(r"[A-Za-z0-9_.-]{1,80}")
+
+
+@dataclass(frozen=True, slots=True)
+class BankError:
+    """An error of the bank's in any of its shapes; ``code`` and ``message`` may be empty."""
+
+    code: str = ""
+    message: str = ""
+
+
+def read_error(body: bytes, *, gzipped: bool = False) -> BankError:
+    """Return the error in a body: CMN JSON, an Apigee fault, or a V1 ``Status`` in XML.
+
+    Anything else, however hostile, is an empty error.
+    """
+    if gzipped:
+        body = _inflated(body)
+    text = body.lstrip()[:1]
+    if text == b"{":
+        return _from_json(body)
+    return _from_xml(body) if text == b"<" else BankError()
+
+
+def _inflated(body: bytes) -> bytes:
+    try:
+        return zlib.decompressobj(31).decompress(body, MAX_ERROR_BODY)
+    except zlib.error:
+        return b""
+
+
+def _from_json(body: bytes) -> BankError:
+    document = json_object(body)
+    fault = document.get("fault")
+    if isinstance(fault, dict):
+        detail = fault.get("detail")
+        code = detail.get("errorcode") if isinstance(detail, dict) else None
+        return _error(code, fault.get("faultstring"))
+    info = document.get("errorInfo")
+    if isinstance(info, dict):
+        return _error(info.get("errorCode"), info.get("errorMessage"))
+    return _error(document.get("code"), document.get("message"))
+
+
+def _from_xml(body: bytes) -> BankError:
+    fields = xml_fields(body)
+    return _error(fields.get("errorCode"), fields.get("errorMessage", fields.get("statusMessage")))
+
+
+def _error(code: object, message: object) -> BankError:
+    readable = isinstance(code, str) and _READABLE_CODE.fullmatch(code)
+    return BankError(
+        code if readable and isinstance(code, str) else "",
+        message if isinstance(message, str) else "",
+    )
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in ``body``, or an empty one."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def xml_fields(body: bytes) -> dict[str, str]:
+    """Return the text of each leaf element by its local name, in whatever namespace it stands.
+
+    Entities, document types and anything malformed make an empty result.
+    """
+    try:
+        root = SafeXml.fromstring(body, forbid_dtd=True)
+    except (SafeXml.ParseError, DefusedXmlException, ValueError, LookupError):
+        return {}
+    return {
+        element.tag.rpartition("}")[2]: (element.text or "").strip()
+        for element in root.iter()
+        if len(element) == 0
+    }
+
+
+_THROTTLED = frozenset(
+    {
+        "CMN_90002",
+        "CMN_90003",
+        "91000",
+        "92000",
+        "policies.ratelimit.QuotaViolation",
+        "policies.ratelimit.SpikeArrestViolation",
+    }
+)
+_BY_CODE = {
+    **dict.fromkeys(("CMN_90004", "CMN_90020", "CMN_90021"), TokenFailure.BAD_CLIENT),
+    **dict.fromkeys(("CMN_90005", "CMN_90006"), TokenFailure.BAD_INSTITUTION),
+    **dict.fromkeys(
+        ("CMN_90009", "CMN_90013", "CMN_90014", "CMN_90015", "CMN_90016", "CMN_90018"),
+        TokenFailure.BAD_USER,
+    ),
+}
+
+
+def is_throttling(status: int, error: BankError) -> bool:
+    """Whether the bank says "too much", which it does as 429 and as 500."""
+    words = error.message.lower()
+    return status == 429 or (
+        status >= 400 and (error.code in _THROTTLED or "quota" in words or "spike" in words)
+    )
+
+
+def classify(status: int, error: BankError, *, v1: bool = False) -> TokenFailure:
+    """Return the class of a refused token call.
+
+    ``v1``: on the legacy endpoint a 401 that does not name the client means an institution that
+    the application may not use, and its numeric codes mean too much to be trusted alone.
+    """
+    if is_throttling(status, error):
+        return TokenFailure.THROTTLED
+    if error.code in _BY_CODE:
+        return _BY_CODE[error.code]
+    if status == 401:
+        names_client = not v1 or "client" in error.message.lower()
+        return TokenFailure.BAD_CLIENT if names_client else TokenFailure.BAD_INSTITUTION
+    if status >= 500:
+        return TokenFailure.SERVER
+    return TokenFailure.BAD_REQUEST if status >= 400 else TokenFailure.MALFORMED
+
+
+CANDIDATES = frozenset({400, 401, 500})
+"""Statuses with which the bank has been seen to refuse a token on a resource call."""
+
+_REFUSED = frozenset(
+    {
+        "ACC_00601",
+        "TXN_11002",
+        "BIS_10002",
+        "DSC_11002",
+        "ISR_11002",
+        "UXU_10003",
+        "PRMSYS_10004",
+        "CMN_90018",
+        "keymanagement.service.access_token_expired",
+        "keymanagement.service.invalid_access_token",
+    }
+)
+_NOT_CURED = frozenset(
+    {
+        "keymanagement.service.InvalidAPICallAsNoApiProductMatchFound",
+        "CMN_90004",
+        "CMN_90006",
+        "CMN_90009",
+        "CMN_90015",
+    }
+)
+
+
+def refuses_token(status: int, error: BankError) -> bool:
+    """Whether a resource answer says that the token is no longer good, and a new one would be.
+
+    A 401 does, unless its code is one that no token cures. A 400 or 500 does only when its code,
+    or CMN_90016 together with its message, says so: those statuses mean much else.
+    """
+    if error.code in _NOT_CURED or is_throttling(status, error):
+        return False
+    if status == 401:
+        return not (error.code == "CMN_90001" and "not authorized" in error.message.lower())
+    if status not in CANDIDATES:
+        return False
+    if error.code == "CMN_90016":
+        return "token" in error.message.lower()
+    return error.code in _REFUSED

@@ -1,0 +1,63 @@
+"""PURE: path patterns, as rules and policies of the configuration write them.
+
+``/v1/accounts`` is that path, ``*`` stands for one segment, and ``**`` at the end for all that
+follows, nothing included.
+"""
+
+import re
+from dataclasses import dataclass
+
+_SEGMENT = re.compile(rb"[A-Za-z0-9._~!$&'()+,=:@%-]+|\*")
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A pattern for paths. ``methods`` empty means every method."""
+
+    segments: tuple[bytes, ...]
+    open_end: bool
+    methods: frozenset[str] = frozenset()
+
+    @classmethod
+    def parse(cls, text: str, methods: frozenset[str] = frozenset()) -> "Pattern":
+        """Read a pattern. Raises ``ValueError`` that says what is wrong with it."""
+        if not text.startswith("/"):
+            raise ValueError(f"{text!r} does not begin with a slash")
+        parts = [part for part in text.encode().split(b"/")[1:] if part]
+        open_end = parts[-1:] == [b"**"]
+        parts = parts[:-1] if open_end else parts
+        for part in parts:
+            if not _SEGMENT.fullmatch(part) or part in (b".", b".."):
+                raise ValueError(
+                    f"{text!r}: {part.decode()!r} is no segment; "
+                    "* stands for one segment, ** only at the end"
+                )
+        return cls(tuple(parts), open_end, methods)
+
+    def matches(self, method: str, segments: list[bytes]) -> bool:
+        """Whether a request of this method and these path segments is meant."""
+        if self.methods and method not in self.methods:
+            return False
+        if len(segments) < len(self.segments):
+            return False
+        if len(segments) > len(self.segments) and not self.open_end:
+            return False
+        pairs = zip(self.segments, segments, strict=False)
+        return all(mine in (b"*", theirs) for mine, theirs in pairs)
+
+    def covers(self, other: "Pattern") -> bool:
+        """Whether every request that ``other`` means is meant by this one too."""
+        if self.methods and not (other.methods and other.methods <= self.methods):
+            return False
+        if len(other.segments) < len(self.segments):
+            return False
+        if not self.open_end and (other.open_end or len(other.segments) > len(self.segments)):
+            return False
+        pairs = zip(self.segments, other.segments, strict=False)
+        return all(mine in (b"*", theirs) for mine, theirs in pairs)
+
+    def __str__(self) -> str:
+        """Return it as it is written."""
+        path = b"/" + b"/".join((*self.segments, *([b"**"] if self.open_end else [])))
+        methods = ",".join(sorted(self.methods)) or "any method"
+        return f"{path.decode()} ({methods})"

@@ -1,0 +1,100 @@
+"""The books, without a server."""
+
+import pytest
+
+from proxy.sandbox import Arrival, Bank, Fault, IssuedToken, Settings
+from tests.sandbox.caller import Clock
+
+
+@pytest.fixture
+def bank(clock: Clock) -> Bank:
+    """A bank whose clock stands."""
+    return Bank(Settings(seed=7), clock)
+
+
+def draft(institution: str = "00016", *, family: int = 0, refresh: bool = False) -> IssuedToken:
+    """A token to be issued."""
+    return IssuedToken("V2", "c", institution, "password", family=family, refresh=refresh)
+
+
+def test_token_lives_its_time(bank: Bank, clock: Clock) -> None:
+    """A token is good until just before its lifetime is over."""
+    token = bank.issue(draft(), 2.5)
+    clock.now += 2.4
+    assert bank.good(token)
+    clock.now += 0.1
+    assert not bank.good(token)
+
+
+def test_seed_makes_tokens_predictable(bank: Bank) -> None:
+    """The same seed, the same tokens; no seed, others each time."""
+    again, other = Bank(Settings(seed=7)), Bank(Settings())
+    first = bank.issue(draft(), 1).text
+    assert again.issue(draft(), 1).text == first
+    assert other.issue(draft(), 1).text != first
+    assert len(first) == 28
+
+
+def test_refresh_token_takes_its_family_with_it(bank: Bank) -> None:
+    """Revoking a refresh token kills the access tokens of its family, and no others."""
+    mine, others = bank.new_family(), bank.new_family()
+    access = bank.issue(draft(family=mine), 10)
+    renewal = bank.issue(draft(family=mine, refresh=True), 10)
+    stranger = bank.issue(draft(family=others), 10)
+    assert bank.revoke(renewal.text)
+    assert [bank.good(token) for token in (access, renewal, stranger)] == [False, False, True]
+    assert list(bank.revocations) == [renewal.text]
+
+
+def test_access_token_goes_alone(bank: Bank) -> None:
+    """Revoking an access token leaves its refresh token good."""
+    access = bank.issue(draft(family=1), 10)
+    renewal = bank.issue(draft(family=1, refresh=True), 10)
+    assert bank.revoke(access.text)
+    assert bank.good(renewal)
+    assert not bank.revoke("unheard of")
+
+
+def test_expire_all(bank: Bank) -> None:
+    """Every access token ends; one institution's only, or refresh tokens too, if asked."""
+    bank.issue(draft("00016"), 10)
+    bank.issue(draft("00017"), 10)
+    renewal = bank.issue(draft("00016", refresh=True), 10)
+    assert bank.expire_all(institution="00016") == 1
+    assert [token.institution for token in bank.live()] == ["00017"]
+    assert bank.expire_all() == 1
+    assert bank.good(renewal)
+    assert bank.expire_all(refresh_tokens=True) == 1
+    assert not bank.good(renewal)
+
+
+def test_books_stay_small(bank: Bank, clock: Clock) -> None:
+    """A month of short tokens does not fill the memory, and good ones are never struck out."""
+    keeper = bank.issue(draft(), 1e9)
+    for _ in range(50_000):
+        bank.issue(draft(), 1)
+        clock.now += 1
+    assert len(bank.tokens) <= 20_000
+    assert bank.tokens[keeper.text] is keeper
+
+
+def test_reset_forgets_what_happened_but_not_tokens(bank: Bank) -> None:
+    """A reset empties the books; tokens stay good."""
+    token = bank.issue(draft(), 10)
+    bank.faults.append(Fault("token", hang=True))
+    bank.transfers["x"] += 1
+    bank.reset()
+    assert (bank.faults, bank.transfers.total(), dict(bank.counts)) == ([], 0, {})
+    assert bank.good(token)
+
+
+def test_arrival_reads_headers_in_any_case() -> None:
+    """Headers are kept raw and found in any case."""
+    seen = Arrival(0, "GET", "/", [(b"X-A", b"1"), (b"x-a", b"2")])
+    assert (seen.all("x-A"), seen.header("X-a"), seen.header("y")) == (["1", "2"], "1", None)
+
+
+def test_no_token_in_a_repr(bank: Bank) -> None:
+    """A token's text does not stand in its repr."""
+    token = bank.issue(draft(), 1)
+    assert token.text not in repr(token)

@@ -1,0 +1,62 @@
+"""Bodies in and out."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+
+from tests.sandbox.caller import Caller
+
+
+async def test_expect_continue(caller: Caller) -> None:
+    """``100 Continue`` comes where the body is wanted."""
+    answer = await caller.raw(await _upload(caller, "Expect: 100-continue\r\n"))
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+
+
+async def test_expect_refused(caller: Caller) -> None:
+    """Nobody is asked for a body that will not be read."""
+    raw = b"PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+    assert (await caller.raw(raw)).startswith(b"HTTP/1.1 401 ")
+
+
+async def test_chunked_upload(caller: Caller) -> None:
+    """A chunked body counts like a sized one."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"x" * 1000
+            await asyncio.sleep(0)
+
+    answer = await caller.call("/upload", "POST", body=chunks())
+    assert answer.json()["bytes"] == 3000
+
+
+async def test_cut_upload(caller: Caller) -> None:
+    """A body that breaks off is in the books as incomplete, and the bank goes on."""
+    await caller.raw((await _upload(caller, ""))[:-3])
+    for _ in range(50):
+        if caller.bank.arrivals[-1].body_length:
+            break
+        await asyncio.sleep(0.01)
+    arrival = caller.bank.arrivals[-1]
+    assert (arrival.body_length, arrival.complete) == (2, False)
+    assert (await caller.call("/echo")).status == 200
+
+
+async def test_malformed_chunk(caller: Caller) -> None:
+    """A chunk that is none ends the connection, and the bank goes on."""
+    bearer = await caller.bearer()
+    raw = (
+        f"PUT /upload HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\n"
+        f"transactionId: {uuid.uuid4()}\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+    )
+    assert b" 200 OK" not in await caller.raw(raw.encode())
+    assert (await caller.call("/echo")).status == 200
+
+
+async def _upload(caller: Caller, header: str) -> bytes:
+    bearer = await caller.bearer()
+    return (
+        f"PUT /upload HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\n{header}"
+        f"transactionId: {uuid.uuid4()}\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
+    ).encode()

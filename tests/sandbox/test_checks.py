@@ -1,0 +1,81 @@
+"""Checks that several endpoints share."""
+
+import uuid
+
+import pytest
+
+from proxy.sandbox import Bank, Settings
+from proxy.sandbox.checks import (
+    FORM,
+    RefusedError,
+    answering,
+    check_client,
+    check_form,
+    limited,
+    whole_seconds,
+)
+from proxy.sandbox.messages import Call, Reply, is_uuid
+
+
+def call(*headers: tuple[str, str], body: bytes = b"") -> Call:
+    """A call with these headers."""
+    raw = tuple((name.encode(), value.encode()) for name, value in headers)
+    return Call("POST", "/", raw, body=body, body_length=len(body))
+
+
+def test_answering_echoes_a_good_transaction() -> None:
+    """A good ``transactionId`` is answered with, otherwise a new one is made."""
+    asked = str(uuid.uuid4())
+    assert answering(call(("TRANSACTIONID", asked))) == ("transactionId", asked)
+    assert is_uuid(answering(call(("transactionId", "x")))[1])
+
+
+@pytest.mark.parametrize("content_type", [FORM, FORM.upper(), FORM + "; charset=utf-8"])
+def test_form(content_type: str) -> None:
+    """The content type may have parameters and any case."""
+    check_form(call(("Content-Type", content_type), body=b"a=1"))
+
+
+@pytest.mark.parametrize(
+    "name", ["Authorization", "transactionId", "institutionId", "di_fiid", "di_tid"]
+)
+def test_twice(name: str) -> None:
+    """A header that may come once but comes twice is CMN_90010."""
+    twice = call(("Content-Type", FORM), (name, "a"), (name.upper(), "a"))
+    with pytest.raises(RefusedError, match="CMN_90010"):
+        check_form(twice)
+
+
+@pytest.mark.parametrize("body", [b"\n", b"\x7f", b"\xc3\xa9", b"a=1\r"])
+def test_printable(body: bytes) -> None:
+    """Anything but printable ASCII in a form is CMN_90017."""
+    with pytest.raises(RefusedError, match="CMN_90017"):
+        check_form(call(("Content-Type", FORM), body=body))
+
+
+def test_client() -> None:
+    """The client's id, where its secret is right."""
+    bank = Bank(Settings(clients={"a": "b"}))
+    assert check_client(call(("Authorization", "Basic YTpi")), bank) == "a"
+    with pytest.raises(RefusedError, match="CMN_90004"):
+        check_client(call(("Authorization", "Basic YTpj")), bank)
+
+
+def test_limits_count_where_they_are_set() -> None:
+    """A limit at the resources does not count token requests."""
+    bank = Bank(Settings(quota=0, limits_on="resource"))
+    assert limited("token", bank, "c", "00016") is None
+    refusal = limited("resource", bank, "c", "00016")
+    assert refusal is not None
+    assert refusal.outcome == "CMN_90002"
+
+
+def test_refused_with_an_answer() -> None:
+    """An error may carry an answer that is there already."""
+    assert RefusedError(Reply(418)).reply.status == 418
+
+
+def test_whole_seconds_can_be_told_a_least() -> None:
+    """The least ``expires_in`` is a setting."""
+    assert whole_seconds(Bank(Settings(least_expires_in=0)), 0.5) == "0"
+    assert whole_seconds(Bank(Settings(least_expires_in=-5)), 0.5) == "0"

@@ -1,0 +1,131 @@
+"""Control at run time."""
+
+from typing import Any
+
+import pytest
+
+from proxy.sandbox import Fault
+from tests.sandbox.caller import Caller
+
+
+async def test_summary(caller: Caller) -> None:
+    """The bank in short, without a secret in it."""
+    bearer = await caller.bearer()
+    await caller.call("/v1/accounts", bearer=bearer)
+    answer = await caller.control("")
+    seen = answer.json()
+    assert seen["live_tokens"] == {"V2 00016": 1}
+    assert seen["counts"] == {"issued": 1, "token ok": 1, "arrivals": 1, "resource ok": 1}
+    assert bearer not in answer.body.decode()
+    assert "sandbox-secret" not in answer.body.decode()
+
+
+async def test_settings(caller: Caller) -> None:
+    """A setting changes for the next request; the others stay."""
+    answer = await caller.control("/settings", "PUT", {"lifetime": 5})
+    assert answer.json()["lifetime"] == 5
+    assert (await caller.token()).json()["expires_in"] == "5"
+    assert (await caller.control("/settings")).json()["v1_lifetime"] == 1800
+
+
+async def test_faults(caller: Caller) -> None:
+    """Faults are added, one or several, shown with their use, and taken away."""
+    await caller.control("/faults", "POST", {"where": "token", "code": "CMN_90002", "times": 1})
+    await caller.control("/faults", "POST", [{"where": "resource", "status": 503}])
+    assert (await caller.token()).code == "CMN_90002"
+    assert (await caller.call("/echo")).status == 503
+    shown = (await caller.control("/faults")).json()
+    assert shown == [
+        {"where": "token", "code": "CMN_90002", "times": 1, "used": 1},
+        {"where": "resource", "status": 503, "used": 1},
+    ]
+    assert (await caller.control("/faults", "DELETE")).json() == []
+    assert (await caller.call("/echo")).status == 200
+
+
+async def test_expire(caller: Caller) -> None:
+    """Tokens can be ended, one institution's or all."""
+    first, second = await caller.bearer("00016"), await caller.bearer("00017")
+    assert (await caller.control("/expire", "POST", {"institution": "00017"})).json() == {
+        "expired": 1
+    }
+    assert (await caller.call("/echo", bearer=first)).status == 200
+    assert (await caller.call("/echo", bearer=second)).status == 401
+    assert (await caller.control("/expire", "POST")).json() == {"expired": 1}
+
+
+async def test_revoke(caller: Caller) -> None:
+    """Tokens can be revoked from the bank's side."""
+    bearer = await caller.bearer()
+    assert (await caller.control("/revoke", "POST")).json() == {"revoked": 1}
+    assert (await caller.call("/echo", bearer=bearer)).status == 401
+
+
+async def test_codes(caller: Caller) -> None:
+    """A code for a user, to try ``authorization_code`` with."""
+    answer = await caller.control("/codes", "POST", {"loginId": "juniper.quill"})
+    code = answer.json()["code"]
+    assert (await caller.token(grant_type="authorization_code", code=code)).status == 200
+
+
+async def test_reset(caller: Caller) -> None:
+    """A reset empties the books and takes the faults away."""
+    await caller.token()
+    caller.bank.faults.append(Fault("any", hang=True))
+    seen = (await caller.control("/reset", "POST")).json()
+    assert (seen["counts"], seen["faults"]) == ({}, [])
+
+
+async def test_arrivals_hide_credentials(caller: Caller) -> None:
+    """What arrived is shown without credentials, the last few only if asked."""
+    bearer = await caller.bearer()
+    for path in ("/echo/1", "/echo/2", "/echo/3"):
+        await caller.call(path, bearer=bearer)
+    answer = await caller.control("/arrivals?last=2")
+    assert [arrival["target"] for arrival in answer.json()] == ["/echo/2", "/echo/3"]
+    assert ["Authorization", "(hidden)"] in answer.json()[0]["headers"]
+    assert bearer not in answer.body.decode()
+    assert (await caller.control("/arrivals?last=0")).json() == []
+
+
+async def test_token_requests_hide_credentials(caller: Caller) -> None:
+    """Token requests are shown without credentials."""
+    await caller.token("00017")
+    seen = (await caller.control("/token-requests")).json()
+    assert [(request["kind"], request["institution"]) for request in seen] == [("V2", "00017")]
+    assert ["Authorization", "(hidden)"] in seen[0]["headers"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "words"),
+    [
+        ("PUT", "/settings", {"lifetme": 1}, "lifetme: no such setting"),
+        ("PUT", "/settings", {"lifetime": "5"}, "lifetime: expected seconds"),
+        ("PUT", "/settings", [1], "expected a JSON object"),
+        ("PUT", "/settings", b"{", "the body is not JSON"),
+        ("PUT", "/settings", b"x" * 100_000, "larger than 64 KiB"),
+        ("POST", "/faults", {"where": "moon"}, "where: expected one of"),
+        ("POST", "/faults", [1], "expected a fault"),
+        ("POST", "/faults", [{"where": "token"}, {}], "where: missing"),
+        ("POST", "/expire", {"instituton": "1"}, "instituton: no such field"),
+        ("POST", "/expire", {"institution": 16}, "institution: expected str"),
+        ("POST", "/codes", {"loginId": "ghost"}, "loginId: no such user"),
+        ("POST", "/codes", {}, "loginId: no such user"),
+        ("GET", "/arrivals?last=x", None, "last: expected a number"),
+    ],
+)
+async def test_mistakes(caller: Caller, method: str, path: str, body: Any, words: str) -> None:
+    """A mistake is a 400 that says what is wrong, and changes nothing."""
+    answer = await caller.control(path, method, body)
+    assert answer.status == 400
+    assert words in answer.json()["error"]
+    assert caller.bank.faults == []
+
+
+async def test_unknown_path_and_method(caller: Caller) -> None:
+    """What is not there is a 404 that lists what is, or a 405."""
+    answer = await caller.control("/nonsense")
+    assert answer.status == 404
+    assert "faults" in answer.json()["error"]
+    answer = await caller.control("/expire", "GET")
+    assert (answer.status, answer.headers["Allow"]) == (405, "POST")

@@ -1,0 +1,315 @@
+"""Faults on demand: each of the table "A bad token endpoint", and those of resources."""
+
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+
+from proxy.sandbox import UNTOUCHED, Fault
+from proxy.sandbox.faults import Place, choose
+from proxy.sandbox.payloads import BOMB, pattern_sha256
+from tests.sandbox.caller import Caller
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "code"),
+    [
+        (Fault("token", code="CMN_90002"), 500, "CMN_90002"),
+        (Fault("token", code="CMN_90003", status=429), 429, "CMN_90003"),
+        (Fault("token", status=429), 429, "CMN_90002"),
+        (Fault("token", status=401), 401, "CMN_90004"),
+        (Fault("token", status=503), 503, "CMN_90000"),
+        (Fault("token", shape="cmn"), 500, "CMN_90000"),
+        (Fault("token", shape="v1", code="CMN_90002"), 500, "90002"),
+        (Fault("token", code="QuotaViolation"), 429, "policies.ratelimit.QuotaViolation"),
+        (
+            Fault("token", code="SpikeArrestViolation/500"),
+            500,
+            "policies.ratelimit.SpikeArrestViolation",
+        ),
+    ],
+)
+async def test_errors(caller: Caller, fault: Fault, status: int, code: str) -> None:
+    """A code has its documented status and shape; each can be told otherwise."""
+    caller.bank.faults.append(fault)
+    answer = await caller.token()
+    assert (answer.status, answer.code) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "code"),
+    [
+        (Fault("v1token", code="CMN_90002"), 500, "90002"),
+        (Fault("v1token", code="91000"), 500, "91000"),
+        (Fault("v1token", status=403), 403, "90001"),
+        (Fault("v1token", status=429), 429, "91000"),
+        (Fault("v1token", shape="v1"), 500, "90002"),
+    ],
+)
+async def test_v1_errors(caller: Caller, fault: Fault, status: int, code: str) -> None:
+    """At the V1 endpoint the shape is ``Status`` by default."""
+    caller.bank.faults.append(fault)
+    answer = await caller.v1_token()
+    assert (answer.status, answer.code) == (status, code)
+
+
+async def test_retry_after(caller: Caller) -> None:
+    """Headers are added to the answer."""
+    caller.bank.faults.append(Fault("token", status=429, headers={"Retry-After": "3"}))
+    assert (await caller.token()).headers["Retry-After"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("shape", "content_type", "begin"),
+    [
+        ("html", "text/html", b"<!DOCTYPE html>"),
+        ("empty", "application/json", b""),
+        ("notoken", "application/json", b'{"expires_in":"3600"'),
+        ("notjson", "application/json", b'{"access_token":"half'),
+        ("bomb", "application/xml", BOMB),
+        (b"\xff\xfe", "application/octet-stream", b"\xff\xfe"),
+    ],
+)
+async def test_bodies_that_are_none(
+    caller: Caller, shape: str | bytes, content_type: str, begin: bytes
+) -> None:
+    """A 200 that is no token answer."""
+    caller.bank.faults.append(Fault("token", shape=shape))
+    answer = await caller.token()
+    assert (answer.status, answer.headers["Content-Type"]) == (200, content_type)
+    assert answer.body.startswith(begin)
+    assert bool(answer.body) == bool(begin)
+
+
+async def test_v1_bodies_that_are_none(caller: Caller) -> None:
+    """The same in XML, where XML is spoken."""
+    caller.bank.faults.append(Fault("v1token", shape="notoken"))
+    assert (await caller.v1_token()).body == b"<token><expires_in>1799</expires_in></token>"
+
+
+async def test_huge_body(caller: Caller) -> None:
+    """Fifty megabytes of JSON without a token."""
+    caller.bank.faults.append(Fault("token", shape="huge"))
+    assert len((await caller.token()).body) == 50_000_000
+
+
+async def test_truncated_body(caller: Caller) -> None:
+    """A body shorter than its Content-Length promised."""
+    caller.bank.faults.append(Fault("token", shape="truncated"))
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await caller.token()
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "abc", 1e308, 1, None])
+async def test_expires_in(caller: Caller, value: Any) -> None:
+    """``expires_in`` is whatever is asked for; the token is good nonetheless."""
+    caller.bank.faults.append(Fault("token", expires_in=value))
+    fields = (await caller.token()).json()
+    assert fields["expires_in"] == value
+    assert (await caller.call("/v1/accounts", bearer=fields["access_token"])).status == 200
+
+
+async def test_fields_left_out(caller: Caller) -> None:
+    """Fields of a good answer can be left out."""
+    caller.bank.faults.append(Fault("token", without=("expires_in", "token_type")))
+    assert list((await caller.token()).json()) == ["access_token"]
+
+
+async def test_token_with_line_break(caller: Caller) -> None:
+    """A token that would break out of a header, in JSON and in XML."""
+    caller.bank.faults.append(Fault("token", token_text="a\r\nX-Evil: 1"))
+    caller.bank.faults.append(Fault("v1token", token_text="a\r\nX-Evil: 1"))
+    assert (await caller.token()).json()["access_token"] == "a\r\nX-Evil: 1"
+    assert b"<access_token>a&#13;&#10;X-Evil: 1</access_token>" in (await caller.v1_token()).body
+
+
+async def test_hang(caller: Caller) -> None:
+    """Nothing comes, until the caller gives up."""
+    caller.bank.faults.append(Fault("token", hang=True, times=1))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await caller.token()
+    assert (await caller.token()).status == 200
+
+
+async def test_reset(caller: Caller) -> None:
+    """The connection is reset before a byte of an answer."""
+    caller.bank.faults.append(Fault("token", reset=True, times=1))
+    with pytest.raises(aiohttp.ClientOSError):
+        await caller.token()
+
+
+async def test_delay(caller: Caller) -> None:
+    """The answer comes late, and is good."""
+    caller.bank.faults.append(Fault("token", delay=0.2))
+    began = asyncio.get_running_loop().time()
+    assert (await caller.token()).status == 200
+    assert asyncio.get_running_loop().time() - began >= 0.2
+
+
+async def test_reset_after_head(caller: Caller) -> None:
+    """Head and half the body of the real answer, then a reset."""
+    caller.bank.faults.append(Fault("resource", reset=True, after_head=True))
+    with pytest.raises(aiohttp.ClientPayloadError, match="reset"):
+        await caller.call("/v1/accounts")
+
+
+@pytest.mark.parametrize("target", ["/download?bytes=300000", "/download?bytes=300000&chunked=1"])
+async def test_cut(caller: Caller, target: str) -> None:
+    """A real answer that ends in the middle, sized or chunked."""
+    caller.bank.faults.append(Fault("resource", cut=True))
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await caller.call(target)
+
+
+async def test_dribble(caller: Caller) -> None:
+    """One byte at a time, and all of them."""
+    caller.bank.faults.append(Fault("resource", dribble=0.001))
+    assert (await caller.call("/upload", "PUT", body=b"x")).json()["bytes"] == 1
+
+
+async def test_late_reset_does_the_work(caller: Caller) -> None:
+    """A transfer is made and the answer lost: what must not be sent again."""
+    caller.bank.faults.append(Fault("resource", reset=True, late=True, path_prefix="/v1/transfers"))
+    with pytest.raises(aiohttp.ClientOSError):
+        await caller.call("/v1/transfers", "POST", body=b"{}")
+    assert caller.bank.transfers.total() == 1
+
+
+async def test_early_reset_does_not(caller: Caller) -> None:
+    """By default a fault strikes before any work is done."""
+    caller.bank.faults.append(Fault("resource", reset=True))
+    with pytest.raises(aiohttp.ClientOSError):
+        await caller.call("/v1/transfers", "POST", body=b"{}")
+    assert caller.bank.transfers.total() == 0
+    assert caller.bank.arrivals[-1].body == b"{}"
+
+
+async def test_late_error_does_the_work(caller: Caller) -> None:
+    """An error may be told of work that was done."""
+    caller.bank.faults.append(Fault("resource", status=500, late=True))
+    assert (await caller.call("/v1/transfers", "POST", body=b"{}")).status == 500
+    assert caller.bank.transfers.total() == 1
+
+
+async def test_unread(caller: Caller) -> None:
+    """An answer before the body has been read."""
+    caller.bank.faults.append(Fault("resource", status=500, unread=True))
+    assert (await caller.call("/upload", "PUT", body=b"x" * 100_000)).status == 500
+    assert caller.bank.arrivals[-1].complete is False
+
+
+async def test_wire(caller: Caller) -> None:
+    """Any bytes at all in place of an answer."""
+    caller.bank.faults.append(Fault("resource", wire=b"HTTP/1.1 999 What\r\n\r\n"))
+    raw = b"GET /v1/accounts HTTP/1.1\r\nHost: x\r\n\r\n"
+    assert await caller.raw(raw) == b"HTTP/1.1 999 What\r\n\r\n"
+
+
+async def test_wire_kept_open(caller: Caller) -> None:
+    """The connection can stay open after them, and serves the next request."""
+    good = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+    caller.bank.faults.append(Fault("resource", wire=good, keep_open=True, times=1))
+    raw = b"GET /v1/accounts HTTP/1.1\r\nHost: x\r\n\r\n"
+    seen = await caller.raw(raw + raw)
+    assert seen.startswith(good + b"HTTP/1.1 401")
+
+
+async def test_times_and_skip(caller: Caller) -> None:
+    """The first ``skip`` go through, then ``times`` are hit, then all is well."""
+    fault = Fault("token", status=500, skip=1, times=2)
+    caller.bank.faults.append(fault)
+    assert [(await caller.token()).status for _ in range(4)] == [200, 500, 500, 200]
+    assert (fault.used, fault.spent) == (2, True)
+
+
+async def test_institution_and_grant(caller: Caller) -> None:
+    """A fault can be one institution's, or one grant's."""
+    caller.bank.faults.append(Fault("token", status=500, institution="00017"))
+    caller.bank.faults.append(Fault("token", status=503, grant="password"))
+    assert (await caller.token("00016")).status == 200
+    assert (await caller.token("00017")).status == 500
+    assert (await caller.token("00016", grant_type="password")).status == 503
+
+
+async def test_institution_of_a_resource(caller: Caller) -> None:
+    """At a resource the institution is that of the path, the header, or the token."""
+    caller.bank.faults.append(Fault("resource", status=500, institution="00017"))
+    assert (await caller.call("/v1/accounts")).status == 200
+    bearer = await caller.bearer("00017")
+    assert (await caller.call("/v1/accounts", bearer=bearer)).status == 500
+    assert (await caller.call("/fis/00017/echo")).status == 500
+
+
+@pytest.mark.parametrize(
+    ("where", "hit"),
+    [
+        ("token", {"token"}),
+        ("v1token", {"v1token"}),
+        ("revoke", {"revoke"}),
+        ("lookup", {"lookup"}),
+        ("resource", {"lookup", "resource"}),
+        ("any", {"token", "v1token", "revoke", "lookup", "resource"}),
+    ],
+)
+async def test_where(caller: Caller, where: str, hit: set[str]) -> None:
+    """A fault sits where it is put, and nowhere else."""
+    bearer = await caller.bearer()
+    caller.bank.faults.append(Fault(where, status=503))
+    look_up = "/db-users/v1/institution-users/acorn.owner?userIdType=LOGIN_ID"
+    answers = {
+        "token": await caller.token(),
+        "v1token": await caller.v1_token(),
+        "lookup": await caller.call(look_up, bearer=bearer),
+        "resource": await caller.call("/v1/accounts", bearer=bearer),
+        "revoke": await caller.revoke(bearer),
+    }
+    assert {place for place, answer in answers.items() if answer.status == 503} == hit
+
+
+def test_method_and_path() -> None:
+    """A fault can be kept to a method and to a path."""
+    fault = Fault("resource", status=500, method="GET", path_prefix="/v1/")
+    assert choose([fault], Place(("resource",), "POST", "/v1/x")) is None
+    assert choose([fault], Place(("resource",), "GET", "/v2/x")) is None
+    assert choose([fault], Place(("resource",), "GET", "/v1/x")) is fault
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"where": "moon"}, {"shape": "round"}, {"code": "CMN_1"}, {"status": 99}],
+)
+def test_nonsense_is_refused(wrong: dict[str, Any]) -> None:
+    """What makes no sense is a ``ValueError`` at once."""
+    with pytest.raises(ValueError, match=r"expected|unknown"):
+        Fault(**({"where": "token"} | wrong))
+
+
+def test_untouched_has_a_name() -> None:
+    """The mark for a field that is left alone can be read in a repr."""
+    assert "expires_in=UNTOUCHED" in repr(Fault("token"))
+    assert repr(UNTOUCHED) == "UNTOUCHED"
+
+
+async def test_outcome_in_the_books(caller: Caller) -> None:
+    """The books say what became of each request."""
+    for fault in (
+        Fault("token", code="CMN_90002", times=1),
+        Fault("token", shape="html", times=1),
+        Fault("token", shape=b"x", times=1),
+        Fault("token", status=500, times=1),
+        Fault("token", expires_in="0", times=1),
+    ):
+        caller.bank.faults.append(fault)
+        await caller.token()
+    outcomes = [request.outcome for request in caller.bank.token_requests]
+    assert outcomes == ["CMN_90002", "html", "bytes", "500", "ok"]
+
+
+async def test_large_answer_is_whole(caller: Caller) -> None:
+    """Without a fault the same download is whole."""
+    answer = await caller.call("/echo", "POST", body=b"x" * 100_000)
+    assert json.loads(answer.body)["body"]["bytes"] == 100_000
+    assert pattern_sha256(0) == (await caller.call("/echo")).json()["body"]["sha256"]

@@ -1,0 +1,138 @@
+"""Who may see a resource."""
+
+import uuid
+from dataclasses import replace
+
+import pytest
+
+from proxy.sandbox.guard import generation, path_institution
+from tests.sandbox.caller import Caller, Clock
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "institution"),
+    [
+        ("/v1/accounts", "V2", None),
+        ("/subscriptions/v1/fis/00016/fiCustomers/1/events", "V1", "00016"),
+        ("/fis/00017", "V1", "00017"),
+        ("/fis", "V2", None),
+        ("/v1/fisx/1", "V2", None),
+    ],
+)
+def test_generation(path: str, kind: str, institution: str | None) -> None:
+    """A ``/fis/`` segment makes a V1 path, and its institution comes next."""
+    assert (generation(path), path_institution(path)) == (kind, institution)
+
+
+@pytest.mark.parametrize(
+    ("headers", "code", "status"),
+    [
+        ({"Authorization": ""}, "CMN_90018", 401),
+        ({"Authorization": "Bearer unheard-of"}, "CMN_90018", 401),
+        ({"Authorization": "Basic eDp4"}, "CMN_90018", 401),
+        ({"transactionId": ""}, "CMN_90008", 400),
+        ({"transactionId": "x"}, "CMN_90008", 400),
+        ({"institutionId": "00017"}, "CMN_90006", 400),
+    ],
+)
+async def test_v2(caller: Caller, headers: dict[str, str], code: str, status: int) -> None:
+    """A V2 path wants a good bearer, a transactionId, and the token's own institution."""
+    answer = await caller.call("/v1/accounts", headers=headers)
+    assert (answer.status, answer.code) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("headers", "code", "status"),
+    [
+        ({"Authorization": ""}, "90001", 401),
+        ({"di_tid": ""}, "90002", 400),
+        ({"di_tid": "x"}, "90002", 400),
+    ],
+)
+async def test_v1(caller: Caller, headers: dict[str, str], code: str, status: int) -> None:
+    """A V1 path wants a good bearer and a di_tid."""
+    answer = await caller.call("/fis/00016/echo", headers=headers)
+    assert (answer.status, answer.code) == (status, code)
+
+
+async def test_each_path_its_generation(caller: Caller) -> None:
+    """A V2 token opens no V1 path, a V1 token no V2 path."""
+    v1, v2 = await caller.bearer(v1=True), await caller.bearer()
+    assert (await caller.call("/fis/00016/echo", bearer=v2)).code == "90001"
+    assert (await caller.call("/echo", bearer=v1)).code == "CMN_90018"
+    assert (await caller.call("/fis/00016/echo", bearer=v1)).status == 200
+
+
+async def test_v1_token_of_another_institution(caller: Caller) -> None:
+    """The path's institution has to be the V1 token's."""
+    answer = await caller.call("/fis/00016/echo", bearer=await caller.bearer("00017", v1=True))
+    assert (answer.status, answer.code) == (403, "90001")
+
+
+async def test_refresh_token_opens_nothing(caller: Caller) -> None:
+    """A refresh token is no bearer."""
+    pair = (
+        await caller.token(grant_type="password", username="juniper", password="moonlight")
+    ).json()
+    assert (await caller.call("/echo", bearer=pair["refresh_token"])).status == 401
+
+
+@pytest.mark.parametrize(
+    ("spelling", "status", "code"),
+    [
+        ("CMN_90018", 401, "CMN_90018"),
+        ("CMN_90018/400", 400, "CMN_90018"),
+        ("ACC_00601", 401, "ACC_00601"),
+        ("UXU_10003", 400, "UXU_10003"),
+        ("PRMSYS_10004", 400, "PRMSYS_10004"),
+        ("access_token_expired", 401, "keymanagement.service.access_token_expired"),
+        ("access_token_expired/500", 500, "keymanagement.service.access_token_expired"),
+    ],
+)
+async def test_expired_in_every_spelling(
+    caller: Caller, clock: Clock, spelling: str, status: int, code: str
+) -> None:
+    """A token past its time is refused in the spelling that is set."""
+    caller.bank.settings = replace(caller.bank.settings, expired_as=spelling)
+    bearer = await caller.bearer()
+    clock.now += 3599.9
+    assert (await caller.call("/v1/accounts", bearer=bearer)).status == 200
+    clock.now += 0.1
+    answer = await caller.call("/v1/accounts", bearer=bearer)
+    assert (answer.status, answer.code) == (status, code)
+
+
+async def test_v1_expired(caller: Caller, clock: Clock) -> None:
+    """A V1 token lives half an hour."""
+    caller.bank.settings = replace(caller.bank.settings, v1_expired_as="access_token_expired")
+    bearer = await caller.bearer(v1=True)
+    clock.now += 1800
+    answer = await caller.call("/fis/00016/echo", bearer=bearer)
+    assert answer.code == "keymanagement.service.access_token_expired"
+
+
+async def test_unknown_in_another_spelling(caller: Caller) -> None:
+    """A token that is not known has a spelling of its own."""
+    caller.bank.settings = replace(caller.bank.settings, unknown_as="invalid_access_token")
+    answer = await caller.call("/echo", bearer="x")
+    assert (answer.status, answer.code) == (401, "keymanagement.service.invalid_access_token")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("/echo", "transactionId"), ("/fis/00016/echo", "di_tid")]
+)
+async def test_twice_is_wrong(caller: Caller, path: str, name: str) -> None:
+    """A second copy of a header that the proxy owns is refused, whatever its case."""
+    bearer = await caller.bearer(v1=name == "di_tid")
+    headers = [("Authorization", f"Bearer {bearer}"), (name, str(uuid.uuid4()))]
+    assert (await caller.twice(path, *headers)).status == 200
+    again = (name.upper(), str(uuid.uuid4()))
+    assert (await caller.twice(path, *headers, again)).code in ("CMN_90010", "90002")
+
+
+async def test_newer_families_want_a_correlation(caller: Caller) -> None:
+    """Some families ask for ``correlationId`` in place of ``transactionId``."""
+    path = "/v1/customers/880017:accounts"
+    assert (await caller.call(path)).code == "CMN_90010"
+    headers = {"correlationId": str(uuid.uuid4()), "transactionId": ""}
+    assert (await caller.call(path, headers=headers)).status == 200

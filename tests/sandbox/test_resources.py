@@ -1,0 +1,172 @@
+"""The V2 resources."""
+
+import base64
+import uuid
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import pytest
+
+from proxy.sandbox.payloads import pattern
+from tests.sandbox.caller import Caller
+
+_LOOKUP = "/db-users/v1/institution-users/acorn.owner?userIdType=LOGIN_ID"
+
+
+@pytest.mark.parametrize("path", ["/v1/accounts", "/db-accounts/v1/accounts"])
+async def test_accounts(caller: Caller, path: str) -> None:
+    """Accounts of the institution's first user, where none is named."""
+    answer = await caller.call(path)
+    assert [account["accountId"] for account in answer.json()["accounts"]] == [
+        "880017-1",
+        "880017-2",
+        "880017-3",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "first"),
+    [
+        ("hostUserId=880019", "880019-1"),
+        ("loginId=acorn.owner", "880019-1"),
+        ("loginId=acorn.owner&institutionCustomerId=770002", "770002-1"),
+    ],
+)
+async def test_user_context(caller: Caller, query: str, first: str) -> None:
+    """The query names the user, and the business they act for."""
+    answer = await caller.call(f"/v1/accounts?{query}")
+    assert answer.json()["accounts"][0]["accountId"] == first
+
+
+async def test_business_in_a_header(caller: Caller) -> None:
+    """Some paths want the business as a header."""
+    answer = await caller.call(
+        "/v1/accounts?loginId=acorn.owner", headers={"institutionCustomerId": "770001"}
+    )
+    assert answer.json()["accounts"][0]["accountId"] == "770001-1"
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("hostUserId=1", "CMN_90016"),
+        ("loginId=basil.thyme", "CMN_90016"),
+        ("loginId=acorn.owner&hostUserId=880019", "CMN_90011"),
+        ("loginId=acorn.owner&institutionCustomerId=1", "CMN_90006"),
+    ],
+)
+async def test_wrong_user_context(caller: Caller, query: str, code: str) -> None:
+    """An unknown user, another institution's, two at once, a foreign business: refused."""
+    assert (await caller.call(f"/v1/accounts?{query}")).code == code
+
+
+async def test_user_may_be_required(caller: Caller) -> None:
+    """With ``user_required`` the context has to be whole."""
+    caller.bank.settings = replace(caller.bank.settings, user_required=True)
+    assert (await caller.call("/v1/accounts")).code == "CMN_90016"
+    assert (await caller.call("/v1/accounts?hostUserId=880017")).status == 200
+    assert (await caller.call("/v1/accounts?loginId=acorn.owner")).code == "CMN_90011"
+
+
+async def test_password_token_knows_its_user(caller: Caller) -> None:
+    """With a token of the password grant nobody needs naming."""
+    caller.bank.settings = replace(caller.bank.settings, user_required=True)
+    pair = await caller.token(grant_type="password", username="juniper", password="moonlight")
+    answer = await caller.call("/v1/accounts", bearer=pair.json()["access_token"])
+    assert answer.json()["accounts"][0]["accountId"] == "880017-1"
+
+
+async def test_literal_colon(caller: Caller) -> None:
+    """``/v1/customers/{id}:accounts`` has a literal colon; an escaped one is another path."""
+    headers = {"correlationId": str(uuid.uuid4())}
+    answer = await caller.call("/v1/customers/880017:accounts", headers=headers)
+    assert answer.json()["customerId"] == "880017"
+    assert (await caller.call("/v1/customers/880017%3Aaccounts", headers=headers)).status == 404
+    assert (await caller.call("/v1/customers/1:accounts", headers=headers)).code == "CMN_90016"
+
+
+async def test_pages(caller: Caller) -> None:
+    """Links are absolute, and following them shows every transaction once."""
+    path, pages, seen = "/v1/transactions?accountId=880017-1", 0, set[str]()
+    while path:
+        page = (await caller.call(path)).json()
+        pages += 1
+        seen |= {entry["transactionId"] for entry in page["transactions"]}
+        links = {link["rel"]: link["href"] for link in page["links"]}
+        assert all(href.startswith(caller.sandbox.url + "/v1/") for href in links.values())
+        assert ("prev" in links) is (pages > 1)
+        following = urlsplit(links.get("next", ""))
+        path = f"{following.path}?{following.query}" if following.path else ""
+    assert (pages, len(seen)) == (4, 37)
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?accountId=", "?accountId=1&limit=-1", "?accountId=1&limit=%C2%B2"]
+)
+async def test_wrong_page(caller: Caller, query: str) -> None:
+    """A missing account or a limit that is no number is CMN_90011."""
+    assert (await caller.call(f"/v1/transactions{query}")).code == "CMN_90011"
+
+
+async def test_image(caller: Caller) -> None:
+    """A picture in base64 inside JSON."""
+    answer = (await caller.call("/v1/banking-images/42")).json()
+    assert (answer["imageId"], answer["contentType"]) == ("42", "image/png")
+    assert base64.b64decode(answer["image"]).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("size", [0, 1, 65511, 1_000_000])
+async def test_image_of_any_size(caller: Caller, size: int) -> None:
+    """As large as asked for, with the right Content-Length."""
+    answer = await caller.call(f"/v1/banking-images/42?bytes={size}")
+    assert int(answer.headers["Content-Length"]) == len(answer.body)
+    assert base64.b64decode(answer.json()["image"]) == b"".join(pattern(size))
+
+
+async def test_transfers_are_counted(caller: Caller) -> None:
+    """Each transfer counts, by its transactionId; a repeat counts again."""
+    transaction = str(uuid.uuid4())
+    answers = [
+        await caller.call(
+            "/v1/transfers", "POST", headers={"transactionId": transaction}, body=b'{"amount":"5"}'
+        )
+        for _ in range(2)
+    ]
+    assert [answer.status for answer in answers] == [201, 201]
+    assert answers[0].json()["order"] == {"amount": "5"}
+    assert caller.bank.transfers == {transaction: 2}
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"a":"' + b"x" * 70_000 + b'"}'])
+async def test_transfers_want_an_object(caller: Caller, body: bytes) -> None:
+    """Anything but a small JSON object is CMN_90011, and no money moves."""
+    assert (await caller.call("/v1/transfers", "POST", body=body)).code == "CMN_90011"
+    assert not caller.bank.transfers
+
+
+async def test_business_lookup(caller: Caller) -> None:
+    """A business user's entry lists its businesses with their member numbers."""
+    answer = (await caller.call(_LOOKUP)).json()
+    assert {
+        customer["memberNumber"]: customer["institutionCustomerId"]
+        for customer in answer["institutionCustomers"]
+    } == {"12-3456789": "770001", "98-7654321": "770002"}
+    assert answer["userType"] == "BUSINESS"
+
+
+async def test_retail_lookup(caller: Caller) -> None:
+    """A retail user has no businesses."""
+    path = "/db-users/v1/institution-users/juniper.quill?userIdType=LOGIN_ID"
+    assert (await caller.call(path)).json()["institutionCustomers"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/db-users/v1/institution-users/acorn.owner", "CMN_90011"),
+        ("/db-users/v1/institution-users/ghost?userIdType=LOGIN_ID", "CMN_90016"),
+    ],
+)
+async def test_wrong_lookup(caller: Caller, path: str, code: str) -> None:
+    """Another type is CMN_90011, an unknown user CMN_90016."""
+    assert (await caller.call(path)).code == code

@@ -1,0 +1,124 @@
+"""V1 tokens: XML, both grants, every refusal."""
+
+import uuid
+from dataclasses import replace
+
+import pytest
+from defusedxml import ElementTree
+
+from proxy.sandbox.tokens_v1 import USER_AGENT
+from tests.sandbox.caller import Answer, Caller
+
+
+def fields(answer: Answer) -> dict[str, str]:
+    """The fields of an XML answer, by local name."""
+    root = ElementTree.fromstring(answer.body)
+    assert root.tag.rpartition("}")[2] == "token"
+    return {child.tag.rpartition("}")[2]: child.text or "" for child in root}
+
+
+async def test_client_credentials(caller: Caller) -> None:
+    """The documented answer, in XML, and the request's di_tid."""
+    tid = str(uuid.uuid4())
+    answer = await caller.v1_token(headers={"di_tid": tid})
+    assert (answer.status, answer.headers["di_tid"]) == (200, tid)
+    assert answer.headers["Content-Type"] == "application/xml"
+    seen = fields(answer)
+    assert list(seen) == ["di_fiid", "access_token", "expires_in"]
+    assert (seen["di_fiid"], seen["expires_in"]) == ("00016", "1800")
+
+
+async def test_password(caller: Caller) -> None:
+    """A retail user's answer has the customer's numbers and a refresh token."""
+    answer = await caller.v1_token(grant_type="password", username="juniper", password="moonlight")
+    seen = fields(answer)
+    assert seen["di_ficustomer"] == "5f1d7a8e-0c54-4b1e-9d0a-6f2f6f7c1a01"
+    assert seen["di_member_number"] == "100200300"
+    assert seen["refresh_token"]
+    assert seen["refresh_token_expires_in"] == "86400"
+
+
+async def test_prefixed(caller: Caller) -> None:
+    """The same with a namespace and a prefix."""
+    caller.bank.settings = replace(caller.bank.settings, v1_format="prefixed")
+    answer = await caller.v1_token()
+    assert b"<ns2:access_token>" in answer.body
+    assert fields(answer)["di_fiid"] == "00016"
+
+
+async def test_json(caller: Caller) -> None:
+    """The same in JSON, as some gateways have it."""
+    caller.bank.settings = replace(caller.bank.settings, v1_format="json")
+    assert (await caller.v1_token()).json()["expires_in"] == "1800"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({"di_tid": ""}, 400, "90002"),
+        ({"di_tid": "x"}, 400, "90002"),
+        ({"di_fiid": ""}, 400, "90002"),
+        ({"di_fiid": "16a"}, 400, "90002"),
+        ({"di_fiid": "00099"}, 401, "90001"),
+        ({"user-agent": "nonsense"}, 400, "90002"),
+        ({"Authorization": ""}, 401, "90001"),
+        ({"Content-Type": "application/json"}, 400, "90002"),
+    ],
+)
+async def test_headers(caller: Caller, headers: dict[str, str], status: int, code: str) -> None:
+    """Each required header is checked, and the error is a ``Status``."""
+    answer = await caller.v1_token(headers=headers)
+    assert (answer.status, answer.code) == (status, code)
+    assert ElementTree.fromstring(answer.body).tag == (
+        "{http://schema.intuit.com/fs/common/v2}Status"
+    )
+
+
+async def test_unauthorised_institution(caller: Caller) -> None:
+    """An institution the application may not use is 401."""
+    caller.bank.settings = replace(caller.bank.settings, unauthorised=frozenset({"00017"}))
+    assert (await caller.v1_token("00017")).status == 401
+
+
+@pytest.mark.parametrize(
+    ("form", "status", "code"),
+    [
+        ({"grant_type": "refresh_token"}, 400, "90002"),
+        ({"grant_type": "password"}, 401, "90001"),
+        ({"grant_type": "password", "username": "juniper", "password": "x"}, 401, "90001"),
+        ({"grant_type": "password", "username": "mallow", "password": "raincoat"}, 401, "90001"),
+        ({"grant_type": "password", "username": "acorn", "password": "lanterns"}, 403, "90002"),
+    ],
+)
+async def test_forms(caller: Caller, form: dict[str, str], status: int, code: str) -> None:
+    """Each mistake in the form has its code; business users have no password grant."""
+    answer = await caller.v1_token(form=form)
+    assert (answer.status, answer.code) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        ("iPhone/1.0/abc12345;Nokia3110", True),
+        ("candescent-proxy/0.1.0", True),
+        ("App/1.0;Linux 6.1 (x86)", True),
+        ("App", False),
+        ("App/", False),
+        ("/1.0", False),
+        ("Python/3.11 aiohttp/3.14.5", False),
+        ("App/1/2/3", False),
+        ("App/1;", False),
+    ],
+)
+def test_user_agent(text: str, good: bool) -> None:
+    """``{App}/{Version}[/{DeviceID}][;{Platform}]`` and nothing else."""
+    assert bool(USER_AGENT.fullmatch(text)) is good
+
+
+async def test_twice_is_wrong(caller: Caller) -> None:
+    """A header that comes twice is refused."""
+    raw = (
+        b"POST /v1/oauth/token HTTP/1.1\r\nHost: x\r\ndi_fiid: 00016\r\ndi_fiid: 00017\r\n"
+        b"Content-Type: application/x-www-form-urlencoded\r\nConnection: close\r\n\r\n"
+    )
+    assert b"Header di_fiid came more than once" in await caller.raw(raw)

@@ -1,0 +1,22 @@
+"""What arrived, for a reader."""
+
+import pytest
+
+from proxy.sandbox import Arrival, TokenRequest
+from proxy.sandbox.views import shown_arrival, shown_request
+
+
+@pytest.mark.parametrize("name", [b"Authorization", b"AUTHORIZATION", b"cookie"])
+def test_credentials_are_hidden(name: bytes) -> None:
+    """Credentials are hidden, whatever the case of their header."""
+    headers = [(name, b"secret"), (b"X", b"plain")]
+    arrival = shown_arrival(Arrival(0, "GET", "/", headers))
+    request = shown_request(TokenRequest(0, "V2", "password", "00016", "c", headers))
+    for shown in (arrival, request):
+        assert shown["headers"] == [[name.decode(), "(hidden)"], ["X", "plain"]]
+
+
+def test_body_is_counted_not_shown() -> None:
+    """A body is shown as its length and digest."""
+    arrival = Arrival(0, "PUT", "/", [], b"hi", 2, "abc", complete=True, status=200)
+    assert shown_arrival(arrival)["body"] == {"bytes": 2, "sha256": "abc"}
