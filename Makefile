@@ -15,10 +15,11 @@ LOCKED := install --require-hashes
 COMPILE := $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --annotation-style line --custom-compile-command 'make lock' $(ARGS)
 
-.PHONY: help demo test test-all unit lint format drawing lock audit build clean
+.PHONY: help demo test test-all unit lint format drawing settings lock audit institutions build \
+	image footprint charts clean
 
 help:  ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run  ## Show the proxy at work (ARGS=--once: and stop)
 	@$(BIN)/candescent-proxy demo $(ARGS)
@@ -48,17 +49,33 @@ format: $(VENV)/.dev  ## Let ruff lay out the code and mend what it can
 drawing: $(VENV)/.dev  ## Bring the import graph in docs/architecture.md up to date
 	$(BIN)/python -m tools.architecture --write
 
+settings: $(VENV)/.dev  ## Bring the table of settings in docs/configuration.md up to date
+	$(BIN)/python -m tools.settings_table --write
+
 lock: $(VENV)/.dev  ## Pin the dependencies anew (ARGS=--upgrade: to their newest)
 	$(COMPILE) -o requirements/run.txt pyproject.toml
 	$(COMPILE) -o requirements/build.txt -c requirements/run.txt --group build
 	$(COMPILE) -o requirements/dev.txt -c requirements/run.txt -c requirements/build.txt \
 		pyproject.toml --group dev
+	$(COMPILE) -o requirements/bench.txt -c requirements/run.txt --group bench
 
 audit: $(VENV)/.dev  ## Look for known weaknesses in what we depend on (needs a network)
 	@tools/audit $(BIN)/uv requirements/run.txt
 
+institutions: $(VENV)/.dev  ## Measure what a thousand institutions cost
+	@$(BIN)/python -m tools.many_institutions $(ARGS)
+
 build: $(VENV)/.dev  ## Build the wheel and the source distribution into dist/
 	$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python
+
+image: $(VENV)/.run  ## Build the container image with docker or podman (ARGS: more for its build)
+	@tools/image $$($(BIN)/candescent-proxy --version | sed 's/.* //') $(ARGS)
+
+footprint: $(VENV)/.dev  ## Measure the image, and what a container of it takes (podman, root)
+	@$(BIN)/python -m tools.footprint $(ARGS)
+
+charts: $(VENV)/.dev  ## Bring schemas and pages of the charts' values up to date
+	@$(BIN)/python -m tools.charts --write
 
 clean:  ## Remove all that the above has made, the virtual environments too
 	rm -rf .venv .venv-3.* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,17 +7,21 @@ Two things move through this package, each along one way::
 
 The request's way, in the order a request meets it:
 
-    server      the listening side: aiohttp's low-level server, in our words
+    callers/    the listening side: callers' connections, read strictly
     forwarder   the story: route, token, headers, send, the 401 rule, relay
+    admission   who may call;  policy, paths, patterns: what may be called
     routing     PURE  (method, target) → Route, or why it is refused
+    users       PURE  for whom the call is made;  business looks business users up
     headers     PURE  hop-by-hop out, the caller's credentials out, ours in
-    upstream/   one HTTP/1.1 exchange on a connection of our own; the pool; TLS
+    upstream/   one HTTP/1.1 exchange on a connection of our own; the pool; TLS; tunnels
+    relay       the bank's answer back to the caller;  bodies streams both ways
 
 The token's way:
 
     credentials    secret files, read into memory
     tokens/token   PURE  Token, its state at a moment, when to refresh
-    tokens/grants  PURE  what a token request and its answer look like
+    tokens/grants  PURE  what a token request and its answer look like, V1 and V2
+    bank_errors    PURE  what the bank's errors mean, here and on resource calls
     tokens/endpoint      asks the bank
     tokens/cache         one request in flight, served until expiry
     tokens/refresher     keeps the cache ahead of expiry
@@ -25,7 +29,9 @@ The token's way:
 Beside the two ways stand ``config``, ``errors`` (the one mapping from what went wrong to what
 the caller reads), ``facts`` (what happened, as plain values), ``metrics`` and ``logs`` (which
 turn facts into Prometheus series and log lines), ``admin/`` (probes and metrics on a port of
-their own), ``sandbox/`` (a bank to try it on) and ``app``, which puts all of it together.
+their own), ``sandbox/`` (a bank to try it on), ``core``, which puts both ways together from one
+configuration, and ``app``, which gives them ports and a life; ``reload`` replaces one core by
+another.
 
 Words: *caller* is the application in front of us, *upstream* the bank's API behind us,
 *institution* the bank or credit union a token is for, *lifetime* what the bank says a token

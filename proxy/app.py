@@ -1,84 +1,98 @@
-"""The composition root: builds every part from the configuration; starts, drains, stops them."""
+"""The composition root: the ports, the core behind them, and their life from start to stop."""
 
 import asyncio
-import random
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Awaitable, Iterator
+from contextlib import AsyncExitStack, nullcontext, suppress
+from pathlib import Path
 
 from aiohttp import web
 
 from proxy import clock, parts
 from proxy.admin import server as admin
 from proxy.admin.readiness import Readiness, assess
-from proxy.bank_client import BankClient
+from proxy.admission import server_context
+from proxy.callers import Answer, Request, Server
 from proxy.config import Address, Config
+from proxy.core import Core, Observers
 from proxy.credentials import Logins
-from proxy.errors import ConfigError, TokenError
+from proxy.errors import ConfigError, ProxyError
 from proxy.facts import Fact, RequestRecord
-from proxy.forwarder import Forwarder, Forwarding
-from proxy.ids import new_transaction_id
+from proxy.forwarder import Forwarder
 from proxy.logs import FactLog
 from proxy.metrics import Metrics
-from proxy.relay import Relay
-from proxy.routing import Router
-from proxy.server import Server
+from proxy.ports import Port, cannot_listen, for_owner_only
+from proxy.reload import Reloader, Reread
+from proxy.systemd import Systemd
 from proxy.tasks import Tasks
 from proxy.tokens.cache import TokenCache
-from proxy.tokens.fixed import FixedBearer
-from proxy.tokens.refresher import Refresher
-from proxy.tokens.token import TokenKey, TokenKind, TokenSource
-from proxy.upstream import Origin, Pool
-from proxy.upstream.tls import client_context
+from proxy.tokens.refresh_tokens import RefreshTokens
+from proxy.tokens.token import TokenKey
+from proxy.upstream import Pool
+
+_RESTART_ONLY = (
+    "listen",
+    "admin",
+    "admin_actions",
+    "refresh_token_file",
+    "reload_interval",
+    "log",
+    "limits",
+)
 
 
 class App:
     """The whole proxy, within a running event loop.
 
     ``data_address`` and ``admin_address`` are known once it has started (port 0 is allowed).
+    With ``reread``, changed files are noticed and taken; ``file`` is the configuration's own.
+    ``quit`` is set when somebody asked it to end.
     """
 
-    def __init__(self, config: Config, logins: Logins) -> None:
-        url = config.url
-        tls = client_context(config.upstream.ca_file) if url.scheme == "https" else None
-        origin = Origin(str(url.hostname), url.port or (443 if tls else 80), tls)
+    def __init__(
+        self, config: Config, logins: Logins, reread: Reread | None = None, file: Path | None = None
+    ) -> None:
         self._config = config
         self._draining = False
+        self.quit = asyncio.Event()
         self.metrics = Metrics()
         self._log = FactLog(config.log)
-        self._bank = BankClient(url.geturl(), timeout=config.token.timeout, tls=tls)
-        self._endpoint = parts.endpoint(config, logins, self._bank, self._log.warn)
-        self.tokens = TokenCache(
-            self._token_source(),
-            parts.refresh_policy(config),
-            clock=clock.now,
-            chance=random.random,
+        self._observers = Observers(self._fact, self._request, self._log.crash, self._log.warn)
+        self._refresh_tokens = RefreshTokens(clock.now, config.refresh_token_file)
+        self._core = Core(config, logins, self._observers, self._refresh_tokens)
+        self._retired: set[Core] = set()
+        self._tls = server_context(config.callers)
+        self._server = Server(self._handle, self._refuse, parts.caller_limits(config))
+        self._server.full = lambda: self._log.warn(
+            f"as many callers as may be ({config.limits.max_connections}); others are refused"
+        )
+        self._port = Port(self._server, config.listen, config.limits.header_timeout)
+        self._reloader = Reloader(
+            reread or (lambda: (config, logins)),
+            self._take,
+            config.files(),
+            always=[file] if file else [],
             emit=self._fact,
+            interval=config.reload_interval if reread else 0,
         )
-        self._refresher = Refresher(self.tokens, clock=clock.now, idle=config.token.idle)
-        self.pool = Pool(origin, parts.limits(config), parts.deadlines(config))
-        self._relay = Relay(
-            f"{url.scheme}://{url.netloc}".encode("ascii"), url.path.encode("ascii")
-        )
-        self.forwarder = Forwarder(
-            Forwarding(
-                institution=config.institution_id,
-                allowed=config.allowed,
-                host=origin.host_header,
-                correlation_id=config.headers.correlation_id,
-                deadlines=parts.deadlines(config),
-            ),
-            Router(url.path, config.rules, parts.policy(config)),
-            self.tokens,
-            self.pool,
-            self._relay,
-            users=parts.users(config, self._bank),
-            new_id=new_transaction_id,
-            finished=self._request,
-            crashed=self._log.crash,
-        )
-        self._server = Server(self.forwarder.handle, self.forwarder.refuse)
+        self._systemd = Systemd()
         self._tasks = Tasks("app")
         self._stack = AsyncExitStack()
         self._watch()
+
+    @property
+    def tokens(self) -> TokenCache:
+        """The tokens in use."""
+        return self._core.tokens
+
+    @property
+    def pool(self) -> Pool:
+        """The connections to the bank."""
+        return self._core.pool
+
+    @property
+    def forwarder(self) -> Forwarder:
+        """What forwards requests."""
+        return self._core.forwarder
 
     async def start(self) -> None:
         """Open both ports and begin to get tokens.
@@ -87,90 +101,146 @@ class App:
         """
         self.admin_address = await self._start_admin()
         try:
-            self._listener = await self._listen()
+            self.data_address = await self._port.open(
+                self._tls, int(self._config.callers.socket_mode, 8)
+            )
         except ConfigError:
             await self._stack.aclose()
             raise
-        self.data_address = bound(self._listener)
-        self.tokens.pin(TokenKey(TokenKind.V2, self._config.institution_id))
-        self._tasks.keep("refresher", self._refresher.run())
+        self._core.start()
+        self._tasks.keep("reloader", self._reloader.run())
+        self._tasks.keep("watchdog", self._systemd.keep_alive())
+        self._systemd.notify("READY=1", f"STATUS=Forwarding to {self._config.url.geturl()}")
 
     def readiness(self) -> Readiness:
         """Return whether requests would be served, and if not, why."""
-        return assess(self.tokens.entries(), clock.now(), draining=self._draining)
+        return assess(
+            self.tokens.entries(),
+            clock.now(),
+            draining=self._draining,
+            reload_failure=self._reloader.failure,
+        )
+
+    async def reload(self, why: str) -> bool:
+        """Read configuration and secrets anew; return whether they were taken."""
+        return await self._reloader.reload(why)
 
     async def stop(self) -> None:
-        """Refuse new work, finish what runs within the grace period, then end everything."""
-        self._draining = self._relay.draining = True
-        self._listener.close()
-        self._server.pre_shutdown()
-        await self._finish_requests()
-        await self._server.shutdown(timeout=0.1)
-        await self._tasks.cancel()
+        """Stop in order: not ready, wait, stop listening, finish what runs, revoke, end.
+
+        What still runs after the grace period is cut.
+        """
+        self._draining = True
+        self._systemd.notify("STOPPING=1")
+        await asyncio.sleep(self._config.drain_delay)
+        self._port.close()
+        self._server.close()
+        await self._finish(self._config.grace_period)
+        await self._server.abort()
         if self._config.revoke_on_shutdown:
-            await self._revoke_all()
-        self.pool.close()
-        await self.tokens.close()
-        await self._bank.close()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._config.token.timeout):
+                    await self._core.revoke_all()
+        await self._tasks.cancel()
+        await self._core.close()
         await self._stack.aclose()
 
-    async def _finish_requests(self) -> None:
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._config.grace_period
+    async def _finish(self, grace: float) -> None:
+        """Wait for the requests in flight, those of retired cores too."""
+        cores = (self._core, *self._retired)
+        for core in cores:
+            core.drain()
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(end):
-                await self.forwarder.idle()
+            async with asyncio.timeout(grace):
+                await asyncio.gather(*(core.finish() for core in cores))
+                # Answers are out of our hands when their connections have ended.
+                await self._server.finished()
 
-    async def _listen(self) -> asyncio.Server:
-        address = self._config.listen
+    def _handle(self, request: Request) -> Awaitable[Answer]:
+        return self._core.forwarder.handle(request)
+
+    def _refuse(self, error: ProxyError) -> Answer:
+        return self._core.forwarder.refuse(error)
+
+    async def _take(self, config: Config, logins: Logins) -> None:
+        """Put a core of another configuration in the running one's place, if it is any good."""
+        mistakes = [
+            f"{name}: changed; restart the proxy to take it"
+            for name in _RESTART_ONLY
+            if getattr(config, name) != getattr(self._config, name)
+        ]
+        if (config.callers.certificate_file is None) != (self._tls is None):
+            mistakes.append("callers.certificate_file: restart the proxy to turn TLS on or off")
+        if config.callers.socket_mode != self._config.callers.socket_mode:
+            mistakes.append("callers.socket_mode: changed; restart the proxy to take it")
+        if mistakes:
+            raise ConfigError(mistakes)
+        tls = server_context(config.callers)
+        successor = Core(config, logins, self._observers, self._refresh_tokens)
         try:
-            return await asyncio.get_running_loop().create_server(
-                self._server, address.host, address.port, backlog=1024
-            )
-        except OSError as error:
-            raise cannot_listen("listen", address, error) from error
+            await successor.try_out(self._core)
+            if tls is not None:
+                await self._port.renew(tls)
+            self._check_running()
+        except BaseException:
+            await successor.close()
+            raise
+        predecessor, self._core, self._config = self._core, successor, config
+        successor.start()
+        self._tasks.keep("retire", self._retire(predecessor))
+
+    def _check_running(self) -> None:
+        if self._draining:
+            raise ConfigError(["the proxy is shutting down"])
+
+    async def _retire(self, core: Core) -> None:
+        """Let a core that has been replaced finish what it has begun, however long that takes."""
+        self._retired.add(core)
+        try:
+            await core.finish()
+        finally:
+            self._retired.discard(core)
+            await core.close()
 
     async def _start_admin(self) -> Address:
         address = self._config.admin
+        actions = None
+        if self._config.admin_actions:
+            actions = admin.Actions(lambda: self.reload("admin"), self.quit.set)
         runner = web.AppRunner(
-            admin.build(self.readiness, self.metrics.exposition),
+            admin.build(self.readiness, self.metrics.exposition, actions),
             access_log=None,
             handle_signals=False,
+            shutdown_timeout=1,
         )
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, address.host, address.port, shutdown_timeout=1)
+        site = (
+            web.UnixSite(runner, address.path)
+            if address.path
+            else web.TCPSite(runner, address.host, address.port)
+        )
+        guard = for_owner_only(address.path, 0o600) if address.path else nullcontext()
         try:
-            await site.start()
+            with guard:
+                await site.start()
         except OSError as error:
             await self._stack.aclose()
             raise cannot_listen("admin", address, error) from error
+        if address.path:
+            return address
         host, port = runner.addresses[0][:2]
         return Address(host=host, port=port)
 
-    def _token_source(self) -> TokenSource:
-        bearer = self._config.bearer_token
-        if bearer is None:
-            return self._endpoint
-        self._log.warn(
-            "bearer_token is set: this one token is sent until it dies and never refreshed; "
-            "for a quick trial only"
-        )
-        return FixedBearer(bearer.get_secret_value(), clock.now)
-
-    async def _revoke_all(self) -> None:
-        """Revoke what the bank lets us revoke, within a grace period of its own."""
+    def _runway(self) -> Iterator[tuple[TokenKey, float]]:
         now = clock.now()
         for entry in self.tokens.entries():
-            if entry.token is None or not entry.token.is_alive(now):
-                continue
-            try:
-                await self._endpoint.revoke_token(entry.token)
-            except TokenError as error:
-                self._log.warn(f"token of {entry.key} not revoked: {error.detail}")
+            left = entry.token.remaining(now) if entry.token is not None else 0.0
+            yield entry.key, max(left, 0.0)
 
     def _watch(self) -> None:
         watch = self.metrics.watch
+        self.metrics.watch_runway(self._runway)
         watch("requests_in_flight", "Requests being served.", lambda: self.forwarder.in_flight)
         watch("upstream_connections", "Open connections to the bank.", lambda: self.pool.open)
         watch("upstream_connections_idle", "Those of them unused.", lambda: self.pool.idle)
@@ -183,17 +253,3 @@ class App:
     def _request(self, record: RequestRecord) -> None:
         self.metrics.request(record)
         self._log.request(record)
-
-
-def bound(listener: asyncio.Server) -> Address:
-    """Return where a server listens, with the port that the system chose."""
-    host, port = listener.sockets[0].getsockname()[:2]
-    return Address(host=host, port=port)
-
-
-def cannot_listen(setting: str, address: Address, error: OSError) -> ConfigError:
-    """Return what to say of a port that cannot be had."""
-    why = error.strerror or str(error)
-    return ConfigError(
-        [f"{setting}: cannot listen on {address} ({why}); choose another with --{setting}"]
-    )

@@ -7,10 +7,15 @@ earlier one left behind. The requests of callers do not go this way.
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 
+from proxy import __version__
 from proxy.errors import TokenError, TokenFailure
+from proxy.upstream.tunnel import OutboundProxy
+
+USER_AGENT = f"candescent-proxy/{__version__}"
 
 MAX_ANSWER = 262_144
 """Bytes; a token answer has some hundred, a business user's a few thousand."""
@@ -28,10 +33,18 @@ class BankAnswer:
 class BankClient:
     """Calls paths behind ``base_url``. ``timeout`` is in seconds and covers a whole call."""
 
-    def __init__(self, base_url: str, *, timeout: float, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        timeout: float,
+        tls: ssl.SSLContext | None = None,
+        proxy: OutboundProxy | None = None,
+    ) -> None:
         self._base_url = base_url
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._tls = tls
+        self._proxy = proxy
         self._session: aiohttp.ClientSession | None = None
 
     async def call(
@@ -45,15 +58,26 @@ class BankClient:
                 data=body or None,
                 headers=headers,
                 allow_redirects=False,
+                **self._way_out(),
             ) as answer:
                 whole = await _read_bounded(answer.content)
                 return BankAnswer(answer.status, whole, answer.headers.get("Retry-After"))
         except TimeoutError as error:
             raise TokenError(TokenFailure.TIMEOUT, "The bank did not answer in time.") from error
+        except (aiohttp.ClientHttpProxyError, aiohttp.ClientConnectorError) as error:
+            # Before the next line, because a certificate's error is a ValueError too.
+            raise TokenError(TokenFailure.UNREACHABLE, _unreachable(error)) from error
         except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, ValueError) as error:
             raise TokenError(TokenFailure.MALFORMED, "The bank's answer is not HTTP.") from error
         except (aiohttp.ClientError, OSError) as error:
             raise TokenError(TokenFailure.UNREACHABLE, _unreachable(error)) from error
+
+    def _way_out(self) -> dict[str, Any]:
+        proxy = self._proxy
+        if proxy is None:
+            return {}
+        shown = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
+        return {"proxy": f"http://{proxy.host}:{proxy.port}", "proxy_headers": shown}
 
     async def close(self) -> None:
         """Let the connections go."""
@@ -66,6 +90,7 @@ class BankClient:
                 connector=aiohttp.TCPConnector(ssl=self._tls or True, force_close=True),
                 timeout=self._timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": USER_AGENT},
                 trust_env=False,
             )
         return self._session
@@ -85,6 +110,12 @@ async def _read_bounded(stream: aiohttp.StreamReader) -> bytes:
 def _unreachable(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
         return "The bank's certificate is not trusted; check upstream.ca_file."
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        if error.status == 407:
+            return "The outbound proxy wants a user and password, or other ones."
+        return f"The outbound proxy refused to connect ({error.status})."
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return "The outbound proxy cannot be reached; check upstream.proxy."
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "The bank's host name does not resolve; check base_url."
     return "The bank cannot be reached; check base_url and the network."

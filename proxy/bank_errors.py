@@ -8,6 +8,7 @@ doubt, the reading is taken that does least harm.
 import json
 import re
 import zlib
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,10 +38,12 @@ def read_error(body: bytes, *, gzipped: bool = False) -> BankError:
     """
     if gzipped:
         body = _inflated(body)
-    text = body.lstrip()[:1]
-    if text == b"{":
-        return _from_json(body)
-    return _from_xml(body) if text == b"<" else BankError()
+    return _from_xml(body) if is_xml(body) else _from_json(body)
+
+
+def is_xml(body: bytes) -> bool:
+    """Whether a body is XML rather than JSON, by how it begins."""
+    return body.removeprefix(BOM_UTF8).lstrip()[:1] == b"<"
 
 
 def _inflated(body: bytes) -> bytes:
@@ -59,7 +62,9 @@ def _from_json(body: bytes) -> BankError:
         return _error(code, fault.get("faultstring"))
     info = document.get("errorInfo")
     if isinstance(info, dict):
-        return _error(info.get("errorCode"), info.get("errorMessage"))
+        return _error(
+            info.get("errorCode"), info.get("errorMessage", document.get("statusMessage"))
+        )
     return _error(document.get("code"), document.get("message"))
 
 
@@ -69,9 +74,9 @@ def _from_xml(body: bytes) -> BankError:
 
 
 def _error(code: object, message: object) -> BankError:
-    readable = isinstance(code, str) and _READABLE_CODE.fullmatch(code)
+    text = str(code) if isinstance(code, str | int) else ""
     return BankError(
-        code if readable and isinstance(code, str) else "",
+        text if _READABLE_CODE.fullmatch(text) else "",
         message if isinstance(message, str) else "",
     )
 
@@ -91,7 +96,7 @@ def xml_fields(body: bytes) -> dict[str, str]:
     Entities, document types and anything malformed make an empty result.
     """
     try:
-        root = SafeXml.fromstring(body, forbid_dtd=True)
+        root = SafeXml.fromstring(body.removeprefix(BOM_UTF8).lstrip(), forbid_dtd=True)
     except (SafeXml.ParseError, DefusedXmlException, ValueError, LookupError):
         return {}
     return {
@@ -111,7 +116,11 @@ _THROTTLED = frozenset(
         "policies.ratelimit.SpikeArrestViolation",
     }
 )
+_SPENT_AS_500 = "90001"
+"""V1's quota, in the version that has no code of its own for it."""
+
 _BY_CODE = {
+    "CMN_90019": TokenFailure.SERVER,  # "Error creating token", also as 400
     **dict.fromkeys(("CMN_90004", "CMN_90020", "CMN_90021"), TokenFailure.BAD_CLIENT),
     **dict.fromkeys(("CMN_90005", "CMN_90006"), TokenFailure.BAD_INSTITUTION),
     **dict.fromkeys(
@@ -124,27 +133,37 @@ _BY_CODE = {
 def is_throttling(status: int, error: BankError) -> bool:
     """Whether the bank says "too much", which it does as 429 and as 500."""
     words = error.message.lower()
-    return status == 429 or (
-        status >= 400 and (error.code in _THROTTLED or "quota" in words or "spike" in words)
+    return (
+        status == 429
+        or (status >= 400 and (error.code in _THROTTLED or "quota" in words or "spike" in words))
+        or (status >= 500 and error.code == _SPENT_AS_500)
     )
 
 
 def classify(status: int, error: BankError, *, v1: bool = False) -> TokenFailure:
     """Return the class of a refused token call.
 
-    ``v1``: on the legacy endpoint a 401 that does not name the client means an institution that
-    the application may not use, and its numeric codes mean too much to be trusted alone.
+    ``v1``: on the legacy endpoint a 401 or 403 that names neither client nor user means an
+    institution that the application may not use; its numeric codes mean too much to be trusted
+    alone.
     """
     if is_throttling(status, error):
         return TokenFailure.THROTTLED
     if error.code in _BY_CODE:
         return _BY_CODE[error.code]
+    if v1 and status in (401, 403):
+        return _refused_as_v1(error.message.lower())
     if status == 401:
-        names_client = not v1 or "client" in error.message.lower()
-        return TokenFailure.BAD_CLIENT if names_client else TokenFailure.BAD_INSTITUTION
+        return TokenFailure.BAD_CLIENT
     if status >= 500:
         return TokenFailure.SERVER
     return TokenFailure.BAD_REQUEST if status >= 400 else TokenFailure.MALFORMED
+
+
+def _refused_as_v1(words: str) -> TokenFailure:
+    if "client" in words:
+        return TokenFailure.BAD_CLIENT
+    return TokenFailure.BAD_USER if "user" in words else TokenFailure.BAD_INSTITUTION
 
 
 CANDIDATES = frozenset({400, 401, 500})

@@ -3,15 +3,10 @@
 import asyncio
 from dataclasses import dataclass
 
-from aiohttp import StreamReader
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.web_protocol import RequestPayloadError
-from aiohttp.web_request import BaseRequest
-
+from proxy.callers import CallerLimits, Request
 from proxy.errors import CallerError, ProxyError
 from proxy.facts import RequestRecord
 from proxy.headers import CallerHeaders
-from proxy.server import cut
 from proxy.upstream import Connection
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -20,22 +15,39 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 @dataclass(slots=True)
 class Upload:
-    """The body of one request on its way upstream. ``idle`` is the caller's patience, seconds."""
+    """The body of one request on its way upstream. ``sent`` is in bytes."""
 
-    content: StreamReader
-    writer: AbstractStreamWriter
+    request: Request
     caller: CallerHeaders
-    idle: float
+    limits: CallerLimits
     sent: int = 0
     finished: bool = False
+    held: bytes | None = None
+
+    async def hold(self) -> None:
+        """Read the whole body and keep it, so that it can be sent again. Raises ``CallerError``.
+
+        Only for bodies whose declared length is small.
+        """
+        await self._invite()
+        body = b""
+        while block := await self._read():
+            body += block
+        self.held = body
 
     def at_once(self) -> bytes | None:
-        """Return the whole body framed for upstream, if it has arrived already."""
-        if not self.content.is_eof() or self.content.exception() is not None:
+        """Return the whole body framed for upstream, if it has arrived already.
+
+        Raises ``CallerError`` for one that is over the limit.
+        """
+        if self.held is not None:
+            self.sent, self.finished = len(self.held), True
+            return self.held
+        if not self.request.body.complete:
             return None
-        body = self.content.read_nowait(-1)
-        self.sent = len(body)
-        self.finished = True
+        body = self.request.body.take()
+        self._count(len(body))
+        self._finish()
         if not self.caller.chunked:
             return body
         return (chunk(body) if body else b"") + LAST_CHUNK
@@ -46,30 +58,46 @@ class Upload:
             await self._send(connection)
         except ProxyError as error:
             connection.fail(error)
-        except RequestPayloadError:
-            connection.fail(CallerError(400, "bad-body", "The body's chunks are not valid."))
         except ConnectionError:
-            connection.abort()  # The caller is gone; its handler is being cancelled.
+            connection.abort()  # The caller is gone.
 
     async def _send(self, connection: Connection) -> None:
-        if self.caller.expects_continue:
-            await self.writer.write(_CONTINUE)
+        await self._invite()
         while block := await self._next(connection):
-            self.sent += len(block)
+            self._count(len(block))
             await connection.write(chunk(block) if self.caller.chunked else block)
         if self.caller.chunked:
             await connection.write(LAST_CHUNK)
-        self.finished = True
+        self._finish()
+
+    async def _invite(self) -> None:
+        if self.caller.expects_continue and self.request.version >= (1, 1):
+            await self.request.connection.deliver(_CONTINUE)
 
     async def _next(self, connection: Connection) -> bytes:
         connection.awaits_caller = True
         try:
-            async with asyncio.timeout(self.idle):
-                return await self.content.readany()
-        except TimeoutError:
-            raise CallerError(408, "slow-body", "The body of the request did not arrive.") from None
+            return await self._read()
         finally:
             connection.awaits_caller = False
+
+    async def _read(self) -> bytes:
+        try:
+            async with asyncio.timeout(self.limits.idle_timeout):
+                return await self.request.body.read()
+        except TimeoutError:
+            raise CallerError(408, "slow-body", "The body of the request did not arrive.") from None
+
+    def _finish(self) -> None:
+        # The parser sees to this. Were it ever wrong, the next request on the connection would
+        # be read as the rest of this one.
+        if self.caller.length is not None and self.sent != self.caller.length:
+            raise CallerError(400, "bad-body", "The body is not as long as declared.")
+        self.finished = True
+
+    def _count(self, size: int) -> None:
+        self.sent += size
+        self.limits.check_body(self.sent)
 
 
 def chunk(block: bytes) -> bytes:
@@ -79,7 +107,7 @@ def chunk(block: bytes) -> bytes:
 
 async def download(
     connection: Connection,
-    request: BaseRequest,
+    request: Request,
     record: RequestRecord,
     head: bytes,
     *,
@@ -88,16 +116,19 @@ async def download(
     """Send an answer to the caller as it comes; the head goes out with the first block.
 
     When the answer breaks off, the caller's connection is cut, because only a broken end tells
-    the truth; raises the ``ProxyError`` that broke it.
+    the truth, unless nothing of the answer is out yet; raises the ``ProxyError`` that broke it.
     """
-    writer = request.writer
+    caller = request.connection
     try:
         while block := await connection.read():
             record.received_bytes += len(block)
-            await writer.write(head + (chunk(block) if chunked else block))
+            await caller.deliver(head + (chunk(block) if chunked else block))
             head = b""
     except ProxyError:
-        cut(request)
+        if head:
+            record.status = 0
+        else:
+            caller.cut()
         raise
     if head or chunked:
-        await writer.write(head + (LAST_CHUNK if chunked else b""))
+        await caller.deliver(head + (LAST_CHUNK if chunked else b""))

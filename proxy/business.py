@@ -3,18 +3,22 @@
 Source: candescent.md, "Business users": ``GET /db-users/v1/institution-users/{loginId}``.
 """
 
+import asyncio
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
-from cachetools import TTLCache
+from cachetools import LRUCache, TTLCache
 
-from proxy.bank_client import BankClient
-from proxy.bank_errors import json_object
+from proxy.bank_client import BankAnswer, BankClient
+from proxy.bank_errors import json_object, read_error, refuses_token
 from proxy.errors import ProxyError, TokenError
-from proxy.tokens.token import Token, TokenKind
-from proxy.users import HeaderPaths, UserContext
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.token import Token, TokenKey, TokenKind
+from proxy.users import HeaderPaths, UserContext, names_customer
 
 KEPT = 3600.0
 """Seconds that a found customer id is kept."""
@@ -22,74 +26,118 @@ KEPT = 3600.0
 FAILURE_KEPT = 10.0
 """Seconds that a failed look-up is remembered, so that it is not repeated for each request."""
 
+_CUSTOMER_ID = re.compile(r"[\x21-\x7e]{1,200}")
+
 
 @dataclass(frozen=True, slots=True)
-class _Key:
-    institution: str
+class _Wanted:
+    key: TokenKey
     login_id: str
     member_number: str
 
 
 class BusinessDirectory:
-    """Looks customer ids up and keeps them for a while; ``timer`` is monotonic seconds."""
+    """Looks customer ids up and keeps them for a while; ``timer`` is monotonic seconds.
+
+    One that was found is used past its time when the bank cannot be asked again.
+    """
 
     def __init__(
-        self, bank: BankClient, *, new_id: Callable[[], str], timer: Callable[[], float]
+        self,
+        bank: BankClient,
+        tokens: TokenCache,
+        *,
+        new_id: Callable[[], str],
+        timer: Callable[[], float],
     ) -> None:
         self._bank = bank
+        self._tokens = tokens
         self._new_id = new_id
-        self._found: TTLCache[_Key, str] = TTLCache(4096, KEPT, timer)
-        self._failed: TTLCache[_Key, ProxyError] = TTLCache(4096, FAILURE_KEPT, timer)
+        self._fresh: TTLCache[_Wanted, str] = TTLCache(4096, KEPT, timer)
+        self._known: LRUCache[_Wanted, str] = LRUCache(4096)
+        self._failed: TTLCache[_Wanted, str] = TTLCache(4096, FAILURE_KEPT, timer)
+        self._asking: WeakValueDictionary[_Wanted, asyncio.Lock] = WeakValueDictionary()
 
-    async def customer_id(self, user: UserContext, token: Token) -> str:
-        """Return the customer id of a business user. Raises ``ProxyError`` (502, 503)."""
-        key = _Key(token.key.institution, user.login_id, user.member_number)
-        found = self._found.get(key)
+    async def customer_id(self, user: UserContext, key: TokenKey) -> str:
+        """Return the customer id of a business user.
+
+        Raises ``ProxyError`` (503), and ``TokenError`` when there is no token to ask with.
+        """
+        wanted = _Wanted(key, user.login_id, user.member_number)
+        found = self._fresh.get(wanted)
         if found is not None:
             return found
-        failed = self._failed.get(key)
-        if failed is not None:
-            raise lookup_error(failed.detail)
-        try:
-            self._found[key] = found = await self._look_up(user, token)
-        except ProxyError as error:
-            self._failed[key] = error
-            raise
-        return found
+        lock = self._asking.setdefault(wanted, asyncio.Lock())
+        async with lock:
+            if wanted not in self._fresh and wanted not in self._failed:
+                await self._renew(wanted)
+        known = self._known.get(wanted)
+        if known is None:
+            raise lookup_error(self._failed.get(wanted, ""))
+        return known
 
-    async def _look_up(self, user: UserContext, token: Token) -> str:
-        path = f"/db-users/v1/institution-users/{quote(user.login_id, safe='')}?userIdType=LOGIN_ID"
+    async def _renew(self, wanted: _Wanted) -> None:
+        try:
+            answer = await self._ask(wanted)
+        except _UnansweredError as error:
+            self._failed[wanted] = str(error)
+            return
+        if answer.status != 200:
+            self._failed[wanted] = f"The bank answered {answer.status}."
+            return
+        found = customer_in(json_object(answer.body), wanted.member_number)
+        if found is None:
+            self._known.pop(wanted, None)
+            self._failed[wanted] = "No customer of this login has the configured member_number."
+        else:
+            self._fresh[wanted] = self._known[wanted] = found
+
+    async def _ask(self, wanted: _Wanted) -> BankAnswer:
+        token = await self._tokens.token(wanted.key)
+        answer = await self._call(wanted, token)
+        if refuses_token(answer.status, read_error(answer.body)) and self._tokens.reject(token):
+            answer = await self._call(wanted, await self._tokens.token(wanted.key))
+        return answer
+
+    async def _call(self, wanted: _Wanted, token: Token) -> BankAnswer:
+        login_id = quote(wanted.login_id, safe="")
         headers = {
             "Authorization": token.authorization.decode("ascii"),
             "transactionId": self._new_id(),
-            "institutionId": token.key.institution,
+            "institutionId": wanted.key.institution,
             "Accept": "application/json",
         }
+        path = f"/db-users/v1/institution-users/{login_id}?userIdType=LOGIN_ID"
         try:
-            answer = await self._bank.call("GET", path, headers)
+            return await self._bank.call("GET", path, headers)
         except TokenError as error:
-            raise lookup_error("The bank did not answer.") from error
-        if answer.status != 200:
-            raise lookup_error(f"The bank answered {answer.status}.")
-        return customer_in(json_object(answer.body), user.member_number)
+            raise _UnansweredError(error.detail) from error
 
 
-def customer_in(document: dict[str, Any], member_number: str) -> str:
-    """Return the ``institutionCustomerId`` of a member number. Raises ``ProxyError``."""
+class _UnansweredError(Exception):
+    """The look-up itself failed, not the token for it."""
+
+
+def customer_in(document: dict[str, Any], member_number: str) -> str | None:
+    """Return the ``institutionCustomerId`` of a member number, if there is a usable one."""
     customers = document.get("institutionCustomers")
     for customer in customers if isinstance(customers, list) else []:
-        if isinstance(customer, dict) and customer.get("memberNumber") == member_number:
-            found = customer.get("institutionCustomerId")
-            if isinstance(found, str) and found.isascii() and found.isprintable() and found:
+        if isinstance(customer, dict) and _text(customer.get("memberNumber")) == member_number:
+            found = _text(customer.get("institutionCustomerId"))
+            if _CUSTOMER_ID.fullmatch(found):
                 return found
-    raise lookup_error("No customer of this login has the configured member_number.")
+    return None
+
+
+def _text(value: object) -> str:
+    return str(value) if isinstance(value, str | int) else ""
 
 
 def lookup_error(why: str) -> ProxyError:
     """Return the error for a business user that cannot be resolved."""
     return ProxyError(
         "business-user",
-        f"The business user could not be looked up. {why}",
+        f"The business user could not be looked up. {why}".strip(),
         status=503,
         retry_after=FAILURE_KEPT,
     )
@@ -109,18 +157,21 @@ class Users:
         self._directory = directory
 
     async def name_user(
-        self, method: str, target: bytes, own_path: bytes, token: Token
+        self, method: str, target: bytes, own_path: bytes, key: TokenKey, *, has_customer: bool
     ) -> tuple[bytes, bytes | None]:
         """Return the target with its user named, and the customer id where a header is wanted.
 
-        ``own_path`` is the path without the base path. Raises ``ProxyError`` when a business
-        user has to be looked up and cannot be.
+        ``own_path`` is the path without the base path; ``has_customer`` whether a header of the
+        caller's names the customer. Raises ``ProxyError`` when a business user has to be looked
+        up and cannot be.
         """
-        context = self._contexts.get(token.key.institution)
-        if context is None or token.key.kind is not TokenKind.V2:
+        context = self._contexts.get(key.institution)
+        if context is None or key.kind is not TokenKind.V2 or not context.applies_to(target):
             return target, None
-        customer_id = context.customer_id
-        if context.needs_lookup and context.applies_to(target):
-            customer_id = await self._directory.customer_id(context, token)
+        customer_id = ""
+        if not has_customer and not names_customer(target):
+            customer_id = context.customer_id
+            if context.needs_lookup:
+                customer_id = await self._directory.customer_id(context, key)
         in_header = self._header_paths.match(method, own_path)
         return context.name_user(target, customer_id, in_header=in_header)

@@ -1,18 +1,17 @@
 """The command line: argv → Config → run. The only place that exits."""
 
 import argparse
-import http.client
+import getpass
 import json
 import os
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from proxy import __version__, logs, settings
+from proxy import __version__, logs, probe, settings
 from proxy.config import Address, Config
+from proxy.credentials import Logins
 from proxy.errors import ConfigError
 
 OK, FAILED, WRONG_CONFIGURATION = 0, 1, 2
@@ -74,6 +73,23 @@ def parser() -> argparse.ArgumentParser:
     health.add_argument("--live", action="store_true", help="ask only whether it is alive")
     health.set_defaults(command=_healthcheck)
 
+    wait = commands.add_parser("wait", help="wait until a running proxy is ready")
+    _add_settings(wait)
+    wait.add_argument("--timeout", type=float, default=60, help="seconds (default 60)")
+    wait.set_defaults(command=_wait)
+
+    login = commands.add_parser(
+        "login", help="exchange an authorization code, read from standard input"
+    )
+    _add_settings(login)
+    login.add_argument("--institution", help="other than the default one")
+    login.set_defaults(command=_login)
+
+    revoke = commands.add_parser("revoke", help="revoke a token, read from standard input")
+    _add_settings(revoke)
+    revoke.add_argument("--kind", choices=["v2", "v1"], default="v2")
+    revoke.set_defaults(command=_revoke)
+
     sandbox = commands.add_parser("sandbox", help="run the embedded bank to try things on")
     sandbox.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:8081")
     sandbox.add_argument("--lifetime", type=float, default=3600, help="of tokens, in seconds")
@@ -113,8 +129,12 @@ def configuration(arguments: argparse.Namespace) -> Config:
                 flags.setdefault("log", {})[rest] = value
             else:
                 flags[name] = value
+    return settings.load(_config_file(arguments), os.environ, flags)
+
+
+def _config_file(arguments: argparse.Namespace) -> Path | None:
     named = arguments.config or os.environ.get("CANDESCENT_CONFIG")
-    return settings.load(Path(named) if named else None, os.environ, flags)
+    return Path(named) if named else None
 
 
 def complain(error: ConfigError) -> None:
@@ -126,10 +146,47 @@ def complain(error: ConfigError) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from proxy import runner
 
-    config = configuration(arguments)
-    logins = settings.logins(config)
+    def reread() -> tuple[Config, Logins]:
+        config = configuration(arguments)
+        return config, settings.logins(config)
+
+    config, _ = reread()
     logs.set_up(config.log)
-    return runner.run(runner.serve(config, logins))
+    return runner.run(runner.serve(reread, _config_file(arguments)))
+
+
+def _login(arguments: argparse.Namespace) -> int:
+    from proxy import commands, runner
+
+    config = configuration(arguments)
+    code = _secret_input("Authorization code: ")
+    return runner.run(commands.login(config, settings.logins(config), arguments.institution, code))
+
+
+def _revoke(arguments: argparse.Namespace) -> int:
+    from proxy import commands, runner
+
+    if arguments.kind == "v1":
+        print(
+            "candescent-proxy: the bank has no way to revoke a V1 token; it runs out by itself.",
+            file=sys.stderr,
+        )
+        return FAILED
+    config = configuration(arguments)
+    text = _secret_input("Access or refresh token: ")
+    return runner.run(commands.revoke(config, settings.logins(config), text))
+
+
+def _secret_input(prompt: str) -> str:
+    """Return one line of standard input, asked for without echo on a terminal."""
+    text = getpass.getpass(prompt) if sys.stdin.isatty() else sys.stdin.readline()
+    if not text.strip():
+        raise ConfigError(["standard input: expected one line, and there was none"])
+    return text.strip()
+
+
+def _wait(arguments: argparse.Namespace) -> int:
+    return _told(probe.wait(_admin_address(arguments), arguments.timeout))
 
 
 def _check_config(arguments: argparse.Namespace) -> int:
@@ -144,12 +201,16 @@ def _check_config(arguments: argparse.Namespace) -> int:
 
 def _check_files(config: Config) -> None:
     """Read every file that the configuration names, and report all that cannot be used."""
-    from proxy.upstream import tls
+    from proxy import admission, parts
+    from proxy.upstream.tls import UpstreamTls
 
     mistakes: list[str] = []
     for read in (
         lambda: settings.logins(config),
-        lambda: tls.client_context(config.upstream.ca_file),
+        lambda: UpstreamTls.load(config.upstream, https=True),
+        lambda: parts.outbound_proxy(config),
+        lambda: admission.Admission.load(config.callers),
+        lambda: admission.server_context(config.callers),
     ):
         try:
             read()
@@ -160,32 +221,24 @@ def _check_files(config: Config) -> None:
 
 
 def _healthcheck(arguments: argparse.Namespace) -> int:
-    address = _admin_address(arguments)
-    probe = "livez" if arguments.live else "readyz"
-    try:
-        # HTTP_PROXY is for the way out, not for this machine's own port.
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with direct.open(f"http://{address}/{probe}", timeout=3) as answer:
-            print(answer.read().decode())
-            return OK
-    except urllib.error.HTTPError as error:
-        print(error.read().decode(), file=sys.stderr)
-    except OSError as error:
-        print(f"candescent-proxy: nothing answers on {address} ({error})", file=sys.stderr)
-    except http.client.HTTPException:
-        print(f"candescent-proxy: what answers on {address} is not HTTP", file=sys.stderr)
-    return FAILED
+    return _told(probe.ask(_admin_address(arguments), "livez" if arguments.live else "readyz"))
+
+
+def _told(answer: tuple[bool, str]) -> int:
+    is_well, said = answer
+    print(said.rstrip(), file=sys.stdout if is_well else sys.stderr)
+    return OK if is_well else FAILED
 
 
 def _admin_address(arguments: argparse.Namespace) -> Address:
     # A probe needs one setting only, and must not fail on the others.
     given = arguments.admin or os.environ.get("CANDESCENT_ADMIN")
-    named = arguments.config or os.environ.get("CANDESCENT_CONFIG")
-    if given is None and named:
-        given = settings.read_file(Path(named)).get("admin")
+    file = _config_file(arguments)
+    if given is None and file is not None:
+        given = settings.read_file(file).get("admin")
     address = settings.address("admin", given or "127.0.0.1:9090")
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised, not bound
-    return Address(host=everywhere.get(address.host, address.host), port=address.port)
+    return address.model_copy(update={"host": everywhere.get(address.host, address.host)})
 
 
 def _sandbox(arguments: argparse.Namespace) -> int:

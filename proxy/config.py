@@ -10,19 +10,23 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from proxy.routing import Rule, rule_mistakes
 from proxy.sections import (
     AccessSettings,
     Address,
+    CallerSettings,
     HeaderSettings,
     Institution,
     LegacySettings,
+    LimitSettings,
     ListenAddress,
     LoginSettings,
     LogSettings,
+    ReplaySettings,
     RouteSetting,
+    Secret,
     TokenSettings,
     UpstreamSettings,
     check_base_url,
@@ -52,7 +56,7 @@ class Config(LoginSettings):
     institutions: dict[Institution, LoginSettings] = Field(
         {}, description="allowed institutions with a login of their own"
     )
-    bearer_token: SecretStr | None = Field(
+    bearer_token: Secret | None = Field(
         None, description="for a quick trial: sent as it is, never refreshed"
     )
     refresh_token_file: Path | None = Field(
@@ -61,13 +65,28 @@ class Config(LoginSettings):
     revoke_on_shutdown: bool = Field(
         False, description="revoke V2 tokens at the end; a sibling may be using the same"
     )
-    listen: ListenAddress = Address(host="127.0.0.1", port=8080)
-    admin: ListenAddress = Address(host="127.0.0.1", port=9090)
+    listen: ListenAddress = Field(
+        Address(host="127.0.0.1", port=8080),
+        description="where applications call: HOST:PORT or unix:/PATH",
+    )
+    admin: ListenAddress = Field(
+        Address(host="127.0.0.1", port=9090),
+        description="probes and metrics: HOST:PORT or unix:/PATH",
+    )
     trust_network: bool = Field(
         False, description="the operator's word that the network keeps strangers from a port"
     )
+    admin_actions: bool = Field(
+        False, description="allow POST /-/reload and POST /quitquitquit on the admin port"
+    )
+    drain_delay: Annotated[float, Field(ge=0, le=3600)] = Field(
+        0.0, description="seconds between not ready and not listening, for load balancers to see"
+    )
     grace_period: Annotated[float, Field(ge=0, le=3600)] = Field(
         25.0, description="seconds that running requests are given at shutdown"
+    )
+    reload_interval: Annotated[float, Field(ge=0, le=3600)] = Field(
+        5.0, description="seconds between looks at the files that may change; 0 for never"
     )
     log: LogSettings = LogSettings()
     upstream: UpstreamSettings = UpstreamSettings()
@@ -76,6 +95,9 @@ class Config(LoginSettings):
     v1: LegacySettings = LegacySettings()
     routes: tuple[RouteSetting, ...] = Field((), description="which paths take which token")
     access: AccessSettings = AccessSettings()
+    callers: CallerSettings = CallerSettings()
+    limits: LimitSettings = LimitSettings()
+    replay: ReplaySettings = ReplaySettings()
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -93,22 +115,56 @@ class Config(LoginSettings):
         for institution, login in self.institutions.items():
             yield from login.mistakes(f"institutions.{institution}.", needs_client=False)
         yield from rule_mistakes(self.rules)
+        if self.bearer_token is not None and self.revoke_on_shutdown:
+            yield "revoke_on_shutdown: a bearer_token given by hand is not the proxy's to revoke"
         if any(login.chosen_grant == "authorization_code" for _, login in self.logins()) and (
             self.refresh_token_file is None
         ):
             yield "refresh_token_file: the authorization_code grant needs one"
         if self.token.margin_min > self.token.margin_max:
             yield "token.margin_min: must not exceed token.margin_max"
-        for name in ("listen", "admin"):
-            yield from self._exposure(name, getattr(self, name))
+        yield from self._exposure()
+        yield from self._certificate_mistakes()
 
-    def _exposure(self, name: str, address: Address) -> Iterator[str]:
-        if not address.is_loopback and not self.trust_network:
+    def _exposure(self) -> Iterator[str]:
+        if self.trust_network:
+            return
+        if not self.listen.is_loopback and not self.callers.are_authenticated:
             yield (
-                f"{name}: {address} can be reached from other machines, and callers are not "
-                "asked who they are; listen on 127.0.0.1, or set trust_network: true if the "
-                "network keeps strangers out"
+                f"listen: {self.listen} can be reached from other machines, and callers are not "
+                "asked who they are; listen on 127.0.0.1, or set callers.secret_files or "
+                "callers.client_ca_file, or trust_network: true if the network keeps strangers out"
             )
+        if not self.admin.is_loopback and self.admin_actions:
+            yield (
+                f"admin: {self.admin} can be reached from other machines, and admin_actions are "
+                "allowed; listen on 127.0.0.1, or set trust_network: true"
+            )
+
+    def _certificate_mistakes(self) -> Iterator[str]:
+        callers, upstream = self.callers, self.upstream
+        if callers.client_ca_file is not None and callers.certificate_file is None:
+            yield "callers.client_ca_file: needs callers.certificate_file, so that the port has TLS"
+        if callers.certificate_file is not None and self.listen.path:
+            yield "callers.certificate_file: is for a port; a Unix socket speaks no TLS"
+        if callers.client_names and callers.client_ca_file is None:
+            yield "callers.client_names: needs callers.client_ca_file"
+        for path, section in (("callers", callers), ("upstream", upstream)):
+            if section.key_file is not None and section.certificate_file is None:
+                yield f"{path}.key_file: needs {path}.certificate_file"
+        if upstream.proxy is None and (upstream.proxy_user or upstream.proxy_password_file):
+            yield "upstream.proxy_user: needs upstream.proxy"
+        if (upstream.proxy_user is None) != (upstream.proxy_password_file is None):
+            yield "upstream.proxy_user: goes with upstream.proxy_password_file, and it with this"
+
+    def files(self) -> Iterator[Path]:
+        """Return every file whose change means another configuration."""
+        for _, login in self.logins():
+            yield from _given(login.client_id_file, login.client_secret_file, login.password_file)
+        for section in (self.upstream, self.callers):
+            yield from _given(section.certificate_file, section.key_file)
+        yield from _given(self.upstream.ca_file, self.upstream.proxy_password_file)
+        yield from _given(self.callers.client_ca_file, *self.callers.secret_files)
 
     def logins(self) -> Iterator[tuple[str, LoginSettings]]:
         """Return every institution that has a login of its own, the default one first."""
@@ -129,6 +185,10 @@ class Config(LoginSettings):
     def url(self) -> SplitResult:
         """The base URL, wherever it came from."""
         return urlsplit(self.base_url or ENVIRONMENTS[str(self.environment)])
+
+
+def _given(*files: Path | None) -> Iterator[Path]:
+    return (file for file in files if file is not None)
 
 
 __all__ = ["Address", "Config"]

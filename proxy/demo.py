@@ -9,9 +9,10 @@ from typing import Any
 import aiohttp
 
 from proxy import logs
-from proxy.app import App, cannot_listen
+from proxy.app import App
 from proxy.config import Address, Config
 from proxy.errors import ConfigError
+from proxy.ports import cannot_listen
 from proxy.runner import signalled
 from proxy.sandbox import Arrival, Fault, Sandbox, Settings
 from proxy.sections import LogSettings

@@ -3,20 +3,39 @@
 import asyncio
 from dataclasses import dataclass
 
-from aiohttp.web_request import BaseRequest
-
 from proxy.bodies import Upload
+from proxy.callers import Request
 from proxy.facts import RequestRecord
 from proxy.headers import CallerHeaders
+from proxy.paths import segments
+from proxy.patterns import Pattern
 from proxy.routing import SAFE_METHODS, Route
 from proxy.tokens.token import TokenKey
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Which requests with a body may be sent again after a refused token, and up to what size.
+
+    ``max_body`` is in bytes. By default there are none.
+    """
+
+    patterns: tuple[Pattern, ...] = ()
+    max_body: int = 0
+
+    def allows(self, method: str, path: bytes, length: int | None) -> bool:
+        """Whether a request with a body of this declared length is one of them."""
+        if not self.patterns or length is None or length > self.max_body:
+            return False
+        parts = segments(path)
+        return any(pattern.matches(method, parts) for pattern in self.patterns)
 
 
 @dataclass(slots=True)
 class Errand:
     """Everything that is known of one request. ``total_at`` is in loop seconds."""
 
-    request: BaseRequest
+    request: Request
     record: RequestRecord
     caller: CallerHeaders
     route: Route
@@ -29,9 +48,14 @@ class Errand:
     upload_task: "asyncio.Task[None] | None" = None
 
     @property
-    def is_replayable(self) -> bool:
+    def is_safe(self) -> bool:
         """Whether sending it twice can do no harm: a safe method without a body."""
         return self.upload is None and self.request.method in SAFE_METHODS
+
+    @property
+    def is_replayable(self) -> bool:
+        """Whether it may go again once the bank has refused the token, so did nothing else."""
+        return self.is_safe or (self.upload is not None and self.upload.held is not None)
 
     @property
     def is_uploaded(self) -> bool:

@@ -42,35 +42,62 @@ class TokenReleased:
     key: TokenKey
 
 
-Fact = TokenRefreshed | TokenRefreshFailed | TokenRejected | TokenReleased
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """Configuration and secrets were read anew and taken; ``why`` says who asked."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadFailed:
+    """A changed configuration or secret was not taken; the old one stays in force.
+
+    ``error`` is a mistake of our own that was the cause.
+    """
+
+    why: str
+    detail: str
+    error: Exception | None = None
+
+
+Fact = TokenRefreshed | TokenRefreshFailed | TokenRejected | TokenReleased | Reloaded | ReloadFailed
 Emit = Callable[[Fact], None]
 
 
-@dataclass(slots=True)
 class RequestRecord:
     """One forwarded or refused request, filled in on its way. Times are loop seconds.
 
-    ``route`` is a bounded word, ``path`` has no query; ``status`` 0 means that the caller went
-    away before there was one.
+    ``route`` is a bounded word, ``status`` 0 means that the caller went away before there was
+    one. What stands here as a class attribute is what a record says until it is told otherwise;
+    so the making of one costs three assignments, not twenty.
     """
 
-    method: str
-    path: str
-    started: float
-    transaction_id: str = ""
-    route: str = "none"
-    institution: str = ""
-    status: int = 0
-    source: Source = Source.NONE
-    reason: str = ""
-    sent_at: float = 0.0
-    answered_at: float = 0.0
-    finished_at: float = 0.0
-    received_bytes: int = 0
-    sent_bytes: int = 0
-    replays: int = 0
-    warned: bool = False
-    cut: bool = False
+    transaction_id = ""
+    route = "none"
+    institution = ""
+    status = 0
+    source = Source.NONE
+    reason = ""
+    sent_at = 0.0
+    answered_at = 0.0
+    finished_at = 0.0
+    received_bytes = 0
+    sent_bytes = 0
+    replays = 0
+    warned = False
+    refused = False
+    cut = False
+
+    def __init__(self, method: str, target: bytes, started: float) -> None:
+        self.method = method
+        self.target = target
+        self.started = started
+
+    @property
+    def path(self) -> str:
+        """The path that was asked for, without its query, which may name people."""
+        return self.target.partition(b"?")[0].decode("latin-1")
 
 
 Finish = Callable[[RequestRecord], None]

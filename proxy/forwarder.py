@@ -4,18 +4,18 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from aiohttp.web_request import BaseRequest
-
+from proxy.admission import Admission
 from proxy.bank_errors import CANDIDATES, MAX_ERROR_BODY, read_error, refuses_token
 from proxy.bodies import Upload
 from proxy.business import Users
-from proxy.errand import Errand
-from proxy.errors import CallerError, ProxyError, UpstreamError, internal
+from proxy.callers import Answer, CallerLimits, Request
+from proxy.callers.limits import overloaded
+from proxy.errand import Errand, Replay
+from proxy.errors import ProxyError, UpstreamError, internal
 from proxy.facts import Finish, RequestRecord
-from proxy.headers import CallerHeaders, bad_framing, is_gzipped, request_head
+from proxy.headers import CallerHeaders, bad_framing, request_head
 from proxy.relay import Relay
 from proxy.routing import Router, institution_for
-from proxy.server import Answer
 from proxy.tasks import Tasks
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.token import Token, TokenKey, TokenKind
@@ -31,6 +31,8 @@ class Forwarding:
     host: bytes
     correlation_id: bool
     deadlines: Deadlines
+    limits: CallerLimits
+    replay: Replay
 
 
 class Forwarder:
@@ -48,6 +50,7 @@ class Forwarder:
         relay: Relay,
         *,
         users: Users | None,
+        admission: Admission | None,
         new_id: Callable[[], str],
         finished: Finish,
         crashed: Callable[[BaseException], None],
@@ -58,6 +61,7 @@ class Forwarder:
         self._pool = pool
         self._relay = relay
         self._users = users
+        self._admission = admission
         self._new_id = new_id
         self._finished = finished
         self._crashed = crashed
@@ -66,11 +70,13 @@ class Forwarder:
         self.in_flight = 0
         self._no_more: asyncio.Event | None = None
 
-    async def handle(self, request: BaseRequest) -> Answer:
+    async def handle(self, request: Request) -> Answer:
         """Answer one request, whatever happens to it."""
-        record = RequestRecord(request.method, request.raw_path.partition("?")[0], self._now())
+        record = RequestRecord(request.method, request.target, self._now())
         self.in_flight += 1
         try:
+            if self.in_flight > self._settings.limits.max_in_flight:
+                raise overloaded()
             return await self._forward(request, record)
         except ProxyError as error:
             return self._refusal(request, record, error)
@@ -89,27 +95,35 @@ class Forwarder:
 
     async def idle(self) -> None:
         """Wait until no request is in flight."""
-        if self.in_flight:
-            self._no_more = asyncio.Event()
+        while self.in_flight:
+            self._no_more = self._no_more or asyncio.Event()
+            self._no_more.clear()
             await self._no_more.wait()
 
-    def refuse(self, request: BaseRequest, error: ProxyError) -> Answer:
+    def refuse(self, error: ProxyError) -> Answer:
         """Answer what could not even be read as a request."""
-        record = RequestRecord("", "", self._now())
-        answer = self._refusal(request, record, error)
+        record = RequestRecord("", b"", self._now())
+        answer = self._refusal(None, record, error)
         record.finished_at = record.started
         self._finished(record)
         return answer
 
-    async def _forward(self, request: BaseRequest, record: RequestRecord) -> Answer:
+    async def _forward(self, request: Request, record: RequestRecord) -> Answer:
         errand = self._prepare(request, record)
-        token = await self._tokens.token(errand.key)
         if self._users is not None:
             errand.target, errand.customer_id = await self._users.name_user(
-                request.method, errand.target, errand.route.path, token
+                request.method,
+                errand.target,
+                errand.route.path,
+                errand.key,
+                has_customer=errand.caller.names_customer,
             )
+        token = self._tokens.current(errand.key) or await self._tokens.token(errand.key)
+        if self._settings.replay.patterns and errand.upload is not None:
+            await self._hold_body(errand, errand.upload)
         connection = await self._send(errand, token)
-        if await self._may_be_cured(connection, token) and errand.is_replayable:
+        refusal = connection.status in CANDIDATES
+        if refusal and await self._is_to_be_replayed(errand, connection, token):
             self._give_back(errand, connection)
             record.replays += 1
             token = await self._tokens.token(errand.key)
@@ -119,28 +133,29 @@ class Forwarder:
         finally:
             self._give_back(errand, connection)
 
-    def _prepare(self, request: BaseRequest, record: RequestRecord) -> Errand:
+    def _prepare(self, request: Request, record: RequestRecord) -> Errand:
         """Read what the caller sent and decide what it is. Raises ``CallerError``."""
-        if request.version not in ((1, 1), (1, 0)):
-            raise CallerError(505, "version", "Send HTTP/1.1.")
-        caller = CallerHeaders(request.message.raw_headers)
+        if self._admission is not None:
+            self._admission.check(request.headers, request.connection.certificate)
+        caller = CallerHeaders(request.headers)
         if caller.chunked and request.version == (1, 0):
             raise bad_framing()
         transaction_id = caller.transaction_id or caller.tid or self._new_id().encode("ascii")
         record.transaction_id = transaction_id.decode("ascii")
-        route = self._router.route(
-            request.method, request.raw_path.encode("utf-8", "surrogateescape")
-        )
+        route = self._router.route(request.method, request.target)
         record.route, record.warned = route.kind, route.warned
+        if route.kind is TokenKind.V1 and caller.tid:
+            transaction_id = caller.tid
+            record.transaction_id = transaction_id.decode("ascii")
         settings = self._settings
         institution = institution_for(
             route, caller.institution, settings.institution, settings.allowed
         )
         record.institution = institution
-        deadlines = self._settings.deadlines
         upload = None
         if caller.chunked or caller.length:
-            upload = Upload(request.content, request.writer, caller, deadlines.idle)
+            settings.limits.check_body(caller.length or 0)
+            upload = Upload(request, caller, settings.limits)
         return Errand(
             request=request,
             record=record,
@@ -149,7 +164,7 @@ class Forwarder:
             key=TokenKey(route.kind, institution),
             transaction_id=transaction_id,
             target=route.target,
-            total_at=record.started + deadlines.total,
+            total_at=record.started + settings.deadlines.total,
             upload=upload,
         )
 
@@ -171,7 +186,7 @@ class Forwarder:
             try:
                 return await self._exchange(errand, connection, head)
             except UpstreamError as error:
-                if not (error.untouched and errand.is_replayable):
+                if not (error.untouched and errand.is_safe):
                     raise
                 errand.record.replays += 1
         return await self._exchange(errand, await self._pool.connect(), head)
@@ -181,28 +196,39 @@ class Forwarder:
         if token.key.kind is TokenKind.V1:
             lines += (b"di_tid: ", errand.transaction_id, b"\r\n")
             return lines
-        institution = token.key.institution.encode("ascii")
         lines += (b"transactionId: ", errand.transaction_id, b"\r\n")
-        lines += (b"institutionId: ", institution, b"\r\n")
+        lines += (b"institutionId: ", token.institution, b"\r\n")
         if self._settings.correlation_id and not errand.caller.correlated:
             lines += (b"correlationId: ", errand.transaction_id, b"\r\n")
         if errand.customer_id is not None:
             lines += (b"institutionCustomerId: ", errand.customer_id, b"\r\n")
         return lines
 
-    async def _may_be_cured(self, connection: Connection, token: Token) -> bool:
-        """Whether the bank refused the token, and another one may now be had."""
-        if connection.status not in CANDIDATES:
-            return False
-        body = await connection.peek(MAX_ERROR_BODY)
-        error = read_error(body, gzipped=is_gzipped(connection.headers))
-        return refuses_token(connection.status, error) and self._tokens.reject(token)
+    async def _hold_body(self, errand: Errand, upload: Upload) -> None:
+        """Keep a small body of a request that the operator allows to be sent again."""
+        method, path = errand.request.method, errand.route.path
+        if self._settings.replay.allows(method, path, errand.caller.length):
+            await upload.hold()
+
+    async def _is_to_be_replayed(
+        self, errand: Errand, connection: Connection, token: Token
+    ) -> bool:
+        """Whether the bank refused the token, another may be had, and a replay does no harm."""
+        try:
+            body = await connection.peek(MAX_ERROR_BODY)
+        except BaseException:
+            self._give_back(errand, connection)
+            raise
+        error = read_error(body, gzipped=connection.head.gzipped)
+        errand.record.refused = refuses_token(connection.status, error)
+        cured = errand.record.refused and self._tokens.reject(token)
+        return cured and errand.is_replayable
 
     async def _exchange(self, errand: Errand, connection: Connection, head: bytes) -> Connection:
         upload, record = errand.upload, errand.record
         record.sent_at = self._now()
-        body = b"" if upload is None else upload.at_once()
         try:
+            body = b"" if upload is None else upload.at_once()
             connection.start(
                 head + (body or b""),
                 bodiless=errand.request.method == "HEAD",
@@ -227,7 +253,7 @@ class Forwarder:
             connection.abort()
         self._pool.release(connection)
 
-    def _refusal(self, request: BaseRequest, record: RequestRecord, error: ProxyError) -> Answer:
+    def _refusal(self, request: Request | None, record: RequestRecord, error: ProxyError) -> Answer:
         if record.status:
             # The head of the bank's answer is out already, and the caller's connection cut.
             record.cut, record.source, record.reason = True, error.source, error.name

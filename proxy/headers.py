@@ -45,6 +45,8 @@ class Fate(IntEnum):
     LOCATION = 9
     INSTITUTION = 10
     TID = 11
+    CUSTOMER = 12
+    ENCODING = 13
 
 
 # What a caller may ask for, in the documented spelling only; any other spelling is dropped.
@@ -53,6 +55,8 @@ _ASKED = {
     b"transactionid": Fate.TRANSACTION,
     b"di_tid": Fate.TID,
 }
+# What passes, and keeps us from adding our own.
+_NOTED = {b"correlationid": Fate.CORRELATION, b"institutioncustomerid": Fate.CUSTOMER}
 _NAMED = {
     b"connection": Fate.CONNECTION,
     b"transfer-encoding": Fate.TRANSFER_ENCODING,
@@ -67,11 +71,12 @@ def request_fate(name: bytes) -> Fate:
     low = name.lower()
     if low in _ASKED:
         return _ASKED[low]
-    bare = low.replace(b"_", b"").replace(b"-", b"")
-    if low in _HOP_BY_HOP or bare in _OWNED:
+    dashed = low.replace(b"_", b"-")
+    bare = dashed.replace(b"-", b"")
+    if dashed in _HOP_BY_HOP or bare in _OWNED or (dashed != low and dashed in _NAMED):
         return Fate.DROP
-    if bare == b"correlationid":
-        return Fate.CORRELATION
+    if bare in _NOTED:
+        return _NOTED[bare]
     return Fate.EXPECT if low == b"expect" else _NAMED.get(low, Fate.PASS)
 
 
@@ -85,8 +90,14 @@ def response_fate(name: bytes) -> Fate:
         return Fate.TRANSACTION
     if low == b"location":
         return Fate.LOCATION
+    if low == b"content-encoding":
+        return Fate.ENCODING
     fate = _NAMED.get(low, Fate.PASS)
     return Fate.PASS if fate is Fate.HOST else fate
+
+
+# Looked up once: a member of an enumeration costs more to name than a header to copy.
+_PASS, _DROP, _HOST_FATE, _CONNECTION = Fate.PASS, Fate.DROP, Fate.HOST, Fate.CONNECTION
 
 
 class CallerHeaders:
@@ -97,48 +108,45 @@ class CallerHeaders:
     ``CallerError`` for headers that two HTTP readers could understand differently.
     """
 
-    __slots__ = (
-        "chunked",
-        "correlated",
-        "expects_continue",
-        "host",
-        "institution",
-        "length",
-        "lines",
-        "tid",
-        "transaction_id",
-    )
+    length: int | None = None
+    chunked = False
+    expects_continue = False
+    correlated = False
+    names_customer = False
+    transaction_id: bytes | None = None
+    tid: bytes | None = None
+    institution: bytes | None = None
+    host = b""
 
     def __init__(self, raw: RawHeaders) -> None:
-        self.lines: list[bytes] = []
-        self.length: int | None = None
-        self.chunked = False
-        self.expects_continue = False
-        self.correlated = False
-        self.transaction_id: bytes | None = None
-        self.tid: bytes | None = None
-        self.institution: bytes | None = None
-        self.host = b""
-        named: set[bytes] = set()
+        lines: list[bytes] = []
+        self.lines = lines
+        named: frozenset[bytes] = frozenset()
         hosts = 0
         for name, value in raw:
             if not value.isascii():
                 raise bad_header()
             fate = request_fate(name)
-            if fate is Fate.PASS:
-                self.lines += (name, b": ", value, b"\r\n")
-            elif fate is Fate.HOST:
+            if fate is _PASS:
+                lines += (name, b": ", value, b"\r\n")
+            elif fate is _HOST_FATE:
                 hosts += 1
                 _check_host(value)
                 self.host = value
-            elif fate is Fate.CONNECTION:
+            elif fate is _CONNECTION:
                 named |= connection_options(value)
-            elif fate is not Fate.DROP:
+            elif fate is not _DROP:
                 self._note(fate, name, value)
         if hosts != 1:
             raise CallerError(400, "bad-host", "A request needs exactly one Host header.")
         if named:
-            self.lines = without(self.lines, named)
+            self._remove(named)
+
+    def _remove(self, named: frozenset[bytes]) -> None:
+        self.lines = without(self.lines, named)
+        left = {request_fate(name) for name in self.lines[::4]}
+        self.correlated = Fate.CORRELATION in left
+        self.names_customer = Fate.CUSTOMER in left
 
     def _note(self, fate: Fate, name: bytes, value: bytes) -> None:
         if fate is Fate.CONTENT_LENGTH or fate is Fate.TRANSFER_ENCODING:
@@ -154,7 +162,8 @@ class CallerHeaders:
                 raise CallerError(400, "institution", "Two institutionId headers disagree.")
             self.institution = value
         else:
-            self.correlated = True
+            self.correlated |= fate is Fate.CORRELATION
+            self.names_customer |= fate is Fate.CUSTOMER
             self.lines += (name, b": ", value, b"\r\n")
 
     def _note_framing(self, fate: Fate, value: bytes) -> None:
@@ -177,13 +186,14 @@ def _only(seen: bytes | None, value: bytes) -> bytes:
     return value if seen is None and _UUID.fullmatch(value) else b""
 
 
-def connection_options(value: bytes) -> set[bytes]:
+@lru_cache(maxsize=256)
+def connection_options(value: bytes) -> frozenset[bytes]:
     """Return the header names that a ``Connection`` header removes, in lower case."""
-    options = {option.strip().lower() for option in value.split(b",")}
+    options = frozenset(option.strip().lower() for option in value.split(b","))
     return options - {b"", b"close", b"keep-alive"}
 
 
-def without(lines: list[bytes], names: set[bytes]) -> list[bytes]:
+def without(lines: list[bytes], names: frozenset[bytes]) -> list[bytes]:
     """Return the flat header list without the headers of these names."""
     kept: list[bytes] = []
     for at in range(0, len(lines), 4):
@@ -221,40 +231,62 @@ def request_head(
     return b"".join(parts)
 
 
-def passing(raw: RawHeaders) -> tuple[list[bytes], bytes | None, bool]:
-    """Return an answer's passing header lines, its ``Location``, and whether it is identified.
+class AnswerHeaders:
+    """The headers of the bank's answer, read once: what passes, and what we must know.
 
-    Identified means that it carries a ``transactionId``. Framing and ``Location`` are left out
-    of the lines: both are written anew.
+    ``lines`` is the flat list of what goes to the caller; framing and ``location`` are left out
+    of it, both are written anew. ``identified`` when it carries a ``transactionId``. Raises
+    ``ValueError`` for a body whose end could be seen in different places.
     """
-    lines: list[bytes] = []
+
+    length: bytes | None = None
     location: bytes | None = None
+    chunked = False
+    gzipped = False
     identified = False
-    named: set[bytes] = set()
-    for name, value in raw:
-        fate = response_fate(name)
-        if fate is Fate.PASS:
-            lines += (name, b": ", value, b"\r\n")
-        elif fate is Fate.TRANSACTION:
-            identified = True
-            lines += (name, b": ", value, b"\r\n")
+
+    def __init__(self, raw: RawHeaders) -> None:
+        lines: list[bytes] = []
+        self.lines = lines
+        named: frozenset[bytes] = frozenset()
+        for name, value in raw:
+            fate = response_fate(name)
+            if fate is _PASS:
+                lines += (name, b": ", value, b"\r\n")
+            elif fate is _CONNECTION:
+                named |= connection_options(value)
+            elif fate is not _DROP:
+                self._note(fate, name, value.rstrip(b" "))
+        if named:
+            self.lines = without(lines, named)
+            fates = {response_fate(name) for name in self.lines[::4]}
+            self.identified = Fate.TRANSACTION in fates
+
+    def _note(self, fate: Fate, name: bytes, value: bytes) -> None:
+        if fate is Fate.CONTENT_LENGTH:
+            self.length = value
+        elif fate is Fate.TRANSFER_ENCODING:
+            # The parser refuses two lengths, and a length beside chunks; not two codings, of
+            # which it would undo the last only.
+            if self.chunked or value.lower() != b"chunked":
+                raise ValueError("transfer coding")
+            self.chunked = True
         elif fate is Fate.LOCATION:
-            location = value
-        elif fate is Fate.CONNECTION:
-            named |= connection_options(value)
-    return (without(lines, named) if named else lines), location, identified
-
-
-def is_gzipped(raw: RawHeaders) -> bool:
-    """Whether an answer's body is gzip-encoded."""
-    return any(
-        name.lower() == b"content-encoding" and value.lower() == b"gzip" for name, value in raw
-    )
+            self.location = value
+        else:
+            self.identified |= fate is Fate.TRANSACTION
+            self.gzipped |= fate is Fate.ENCODING and value.lower() == b"gzip"
+            self.lines += (name, b": ", value, b"\r\n")
 
 
 def response_head(status: int, reason: bytes, lines: Iterable[bytes]) -> bytes:
     """Return the bytes of the answer up to its body."""
-    return b"".join((b"HTTP/1.1 %d " % status, reason, b"\r\n", *lines, b"\r\n"))
+    return b"".join((_status_line(status, reason), *lines, b"\r\n"))
+
+
+@lru_cache(maxsize=256)
+def _status_line(status: int, reason: bytes) -> bytes:
+    return b"HTTP/1.1 %d %b\r\n" % (status, reason)
 
 
 class Framing(NamedTuple):
@@ -265,8 +297,13 @@ class Framing(NamedTuple):
     """
 
     line: bytes
-    chunked: bool
-    ends: bool
+    chunked: bool = False
+    ends: bool = True
+
+
+_NOTHING = Framing(b"")
+_CHUNKS = Framing(b"Transfer-Encoding: chunked\r\n", chunked=True)
+_UNTIL_CLOSE = Framing(b"", ends=False)
 
 
 def answer_framing(
@@ -278,23 +315,27 @@ def answer_framing(
     here already, ``chunks`` whether this caller understands chunks (HTTP/1.1).
     """
     if status == 204:
-        return Framing(b"", chunked=False, ends=True)
+        return _NOTHING
     if length is not None:
-        return Framing(b"Content-Length: %b\r\n" % length, chunked=False, ends=True)
+        return Framing(b"Content-Length: %b\r\n" % length)
     if bodiless:
-        return Framing(b"", chunked=False, ends=True)
+        return _NOTHING
     if whole is not None:
-        return Framing(b"Content-Length: %d\r\n" % whole, chunked=False, ends=True)
+        return Framing(b"Content-Length: %d\r\n" % whole)
     if chunks:
-        return Framing(b"Transfer-Encoding: chunked\r\n", chunked=True, ends=True)
-    return Framing(b"", chunked=False, ends=False)
+        return _CHUNKS
+    return _UNTIL_CLOSE
 
 
-def persistence_line(*, keep_alive: bool, http_1_0: bool) -> bytes:
-    """Return the ``Connection`` header that says what happens next, where one must be said."""
-    if not keep_alive:
-        return b"Connection: close\r\n"
-    return b"Connection: keep-alive\r\n" if http_1_0 else b""
+def persistence_line(*, keep_alive: bool) -> bytes:
+    """Return the ``Connection`` header that says what happens next.
+
+    Needed where the connection closes, and always for an HTTP/1.0 caller.
+    """
+    return b"Connection: keep-alive\r\n" if keep_alive else b"Connection: close\r\n"
+
+
+_DEFAULT_PORTS = {True: b":443", False: b":80"}
 
 
 def rewrite_location(location: bytes, origin: bytes, base: bytes, proxy: bytes) -> bytes:
@@ -305,7 +346,7 @@ def rewrite_location(location: bytes, origin: bytes, base: bytes, proxy: bytes) 
     is left alone: it is not ours to follow, nor to hide.
     """
     head = location[: len(origin)]
-    path = location[len(origin) :]
+    path = location[len(origin) :].removeprefix(_DEFAULT_PORTS[origin.startswith(b"https:")])
     if head.lower() != origin.lower() or path[:1] not in (b"", b"/", b"?"):
         return location
     if base and path.startswith(base) and path[len(base) : len(base) + 1] in (b"", b"/", b"?"):

@@ -1,12 +1,27 @@
-"""Transaction ids: random UUIDs (version 4), one for each request that brings none."""
+"""Transaction ids: UUIDs (version 4), one for each request that brings none."""
 
 import random
+from collections.abc import Iterator
 
-_random = random.Random()  # noqa: S311 - seeded by the system; unique, not secret
+SHARED = 65_536
+"""How many ids share their random bits: unique is what they have to be, not secret."""
+
+_random = random.SystemRandom()
+
+
+def _ids() -> Iterator[str]:
+    while True:
+        bits = f"{_random.getrandbits(72):018x}"
+        variant = _random.choice("89ab")
+        head = f"{bits[:8]}-{bits[8:12]}-4{bits[12:15]}-{variant}{bits[15:18]}-"
+        first = _random.randrange(2**48 - SHARED)
+        for count in range(first, first + SHARED):
+            yield f"{head}{count:012x}"
+
+
+_source = _ids()
 
 
 def new_transaction_id() -> str:
-    """Return a UUID in its canonical form, in a seventh of the time that ``uuid.uuid4`` takes."""
-    bits = f"{_random.getrandbits(128):032x}"
-    variant = "89ab"[ord(bits[16]) & 3]
-    return f"{bits[:8]}-{bits[8:12]}-4{bits[13:16]}-{variant}{bits[17:20]}-{bits[20:]}"
+    """Return a UUID in its canonical form; ``uuid.uuid4`` takes several times as long."""
+    return next(_source)

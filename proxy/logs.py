@@ -12,6 +12,8 @@ import structlog
 
 from proxy.facts import (
     Fact,
+    Reloaded,
+    ReloadFailed,
     RequestRecord,
     TokenRefreshed,
     TokenRefreshFailed,
@@ -32,8 +34,7 @@ _HIDDEN = "[hidden]"
 def redact(_logger: Any, _method: str, event: Event) -> Event:
     """Hide what must not be in a log: values under secret names, and credentials within text."""
     for name, value in event.items():
-        if not name.startswith("_"):  # structlog's own, which is never written
-            event[name] = _harmless(name, value)
+        event[name] = _harmless(name, value)
     return event
 
 
@@ -150,6 +151,12 @@ class FactLog:
                     institution=token.key.institution,
                     dropped=dropped,
                 )
+            case Reloaded(why):
+                self._log.info("configuration taken", why=why)
+            case ReloadFailed(why, detail, error):
+                self._log.error(
+                    "changed configuration not taken", why=why, detail=detail, exc_info=error
+                )
             case TokenReleased(key):
                 self._log.info("unused token released", kind=key.kind, institution=key.institution)
 
@@ -157,7 +164,7 @@ class FactLog:
         """Write one line for a request, if its kind is written."""
         if self._access == "off":
             return
-        failed = record.source != "none" or record.cut or record.status >= 500
+        failed = record.source != "none" or record.cut or record.warned or record.status >= 500
         if not failed and self._sample < 1 and self._chance() >= self._sample:
             return
         write = self._log.warning if failed else self._log.info
@@ -192,6 +199,8 @@ def request_fields(record: RequestRecord) -> dict[str, Any]:
         fields["reason"] = record.reason
     if record.replays:
         fields["replays"] = record.replays
+    if record.warned:
+        fields["policy"] = "warned"
     if record.cut:
         fields["cut"] = True
     return fields

@@ -31,10 +31,13 @@ from prometheus_client.registry import Collector
 from proxy import __version__
 from proxy.facts import (
     Fact,
+    Reloaded,
+    ReloadFailed,
     RequestRecord,
     TokenRefreshed,
     TokenRefreshFailed,
     TokenRejected,
+    TokenReleased,
 )
 from proxy.tokens.token import TokenKey
 
@@ -56,6 +59,8 @@ class RequestTally(Collector):
         self._bytes = {"received": 0, "sent": 0}
         self._replays = 0
         self._cut = 0
+        self._refused = 0
+        self._warned = 0
 
     def add(self, record: RequestRecord) -> None:
         """Count one finished request."""
@@ -77,6 +82,8 @@ class RequestTally(Collector):
         self._bytes["sent"] += record.received_bytes
         self._replays += record.replays
         self._cut += record.cut
+        self._refused += record.refused and not record.replays
+        self._warned += record.warned
 
     def collect(self) -> Iterator[Metric]:
         """Make the series."""
@@ -114,6 +121,16 @@ class RequestTally(Collector):
         yield transferred
         yield CounterMetricFamily(
             "candescent_proxy_replays", "Requests that were sent a second time.", self._replays
+        )
+        yield CounterMetricFamily(
+            "candescent_proxy_refused_not_replayed",
+            "Requests whose token the bank refused and that were not sent again.",
+            self._refused,
+        )
+        yield CounterMetricFamily(
+            "candescent_proxy_policy_warnings",
+            "Requests that were forwarded because access.mode is warn, and would be refused.",
+            self._warned,
         )
         yield CounterMetricFamily(
             "candescent_proxy_requests_cut",
@@ -174,6 +191,18 @@ class Metrics:
             (*_TOKEN_LABELS, "dropped"),
             registry=self.registry,
         )
+        self._reloads = Counter(
+            "candescent_proxy_reloads",
+            "Changed configurations and secrets, by whether they were taken.",
+            ("result",),
+            registry=self.registry,
+        )
+        self._reloaded_well = Gauge(
+            "candescent_proxy_last_reload_successful",
+            "0 while a changed configuration or secret is not taken, 1 otherwise.",
+            registry=self.registry,
+        )
+        self._reloaded_well.set(1)
         Gauge(
             "candescent_proxy_build_info",
             "The version that runs; the value is always 1.",
@@ -183,6 +212,10 @@ class Metrics:
 
     def _token_gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"candescent_proxy_token_{name}", text, _TOKEN_LABELS, registry=self.registry)
+
+    def watch_runway(self, read: Callable[[], Iterable[tuple[TokenKey, float]]]) -> None:
+        """Expose how long until requests fail if nothing changes, for each key, in seconds."""
+        self.registry.register(_Runway(read))
 
     def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Expose a number that is read when somebody asks."""
@@ -205,8 +238,14 @@ class Metrics:
                 self._consecutive.labels(*labels).set(failures)
             case TokenRejected(token, dropped):
                 self._rejections.labels(*_labels(token.key), str(dropped).lower()).inc()
-            case _:
-                self._forget(fact.key)
+            case TokenReleased(key):
+                self._forget(key)
+            case Reloaded():
+                self._reloads.labels("taken").inc()
+                self._reloaded_well.set(1)
+            case ReloadFailed():
+                self._reloads.labels("refused").inc()
+                self._reloaded_well.set(0)
 
     def _forget(self, key: TokenKey) -> None:
         for gauge in (self._expiry, self._success, self._consecutive):
@@ -226,6 +265,21 @@ class _Watched(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(self._name, self._text, value=self._read())
+
+
+class _Runway(Collector):
+    def __init__(self, read: Callable[[], Iterable[tuple[TokenKey, float]]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        runway = GaugeMetricFamily(
+            "candescent_proxy_token_runway_seconds",
+            "How long until requests fail if no token request succeeds from now on.",
+            labels=_TOKEN_LABELS,
+        )
+        for key, seconds in self._read():
+            runway.add_metric(_labels(key), seconds)
+        yield runway
 
 
 def _labels(key: TokenKey) -> tuple[str, str]:

@@ -1,41 +1,104 @@
 """What each part is told, out of the configuration: one function a part."""
 
+import ssl
 import time
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
-from proxy import __version__, clock
-from proxy.bank_client import BankClient
+from proxy import clock
+from proxy.bank_client import USER_AGENT, BankClient
 from proxy.business import BusinessDirectory, Users
+from proxy.callers import CallerLimits
 from proxy.config import Config
-from proxy.credentials import Logins
+from proxy.credentials import Logins, read_secret
+from proxy.errand import Replay
+from proxy.forwarder import Forwarding
 from proxy.ids import new_transaction_id
 from proxy.policy import Policy
 from proxy.sections import LoginSettings
+from proxy.tokens.cache import TokenCache
 from proxy.tokens.endpoint import BankEndpoint
+from proxy.tokens.fixed import never_rejecting
 from proxy.tokens.grants import Caller
 from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.token import RefreshPolicy
-from proxy.upstream import Deadlines, Limits
+from proxy.upstream import Deadlines, Limits, Origin
+from proxy.upstream.tunnel import OutboundProxy
 from proxy.users import HeaderPaths, UserContext
 
-USER_AGENT = f"candescent-proxy/{__version__}"
+
+def origin(config: Config, tls: ssl.SSLContext | None) -> Origin:
+    """Return where every request goes."""
+    url = config.url
+    port = url.port or (443 if url.scheme == "https" else 80)
+    return Origin(str(url.hostname), port, tls, outbound_proxy(config))
+
+
+def outbound_proxy(config: Config) -> OutboundProxy | None:
+    """Return the HTTP proxy on the way out, if there is one. Raises ``ConfigError``."""
+    upstream = config.upstream
+    if upstream.proxy is None:
+        return None
+    url = urlsplit(upstream.proxy)
+    file = upstream.proxy_password_file
+    password = read_secret(file, "upstream.proxy_password_file") if file else ""
+    return OutboundProxy(str(url.hostname), url.port or 80, upstream.proxy_user or "", password)
+
+
+def bank_client(config: Config, tls: ssl.SSLContext | None) -> BankClient:
+    """Return the client for the proxy's own calls."""
+    return BankClient(
+        config.url.geturl(),
+        timeout=config.token.timeout,
+        tls=tls,
+        proxy=outbound_proxy(config),
+    )
+
+
+def forwarding(config: Config, origin: Origin) -> Forwarding:
+    """Return what the forwarder is told."""
+    return Forwarding(
+        institution=config.institution_id,
+        allowed=config.allowed,
+        host=origin.host_header,
+        correlation_id=config.headers.correlation_id,
+        deadlines=deadlines(config),
+        limits=caller_limits(config),
+        replay=Replay(tuple(path.pattern for path in config.replay.paths), config.replay.max_body),
+    )
+
+
+def caller_limits(config: Config) -> CallerLimits:
+    """Return what callers may take up."""
+    return CallerLimits(**config.limits.model_dump())
+
+
+def locations(config: Config) -> tuple[bytes, bytes]:
+    """Return the upstream's origin and base path, as ``Location`` headers show them."""
+    url = config.url
+    return f"{url.scheme}://{url.netloc}".encode("ascii"), url.path.encode("ascii")
 
 
 def refresh_policy(config: Config) -> RefreshPolicy:
     """Return the refresh policy that the configuration describes."""
     names = RefreshPolicy.__dataclass_fields__.keys() & type(config.token).model_fields.keys()
-    return RefreshPolicy(**{name: getattr(config.token, name) for name in names})
+    policy = RefreshPolicy(**{name: getattr(config.token, name) for name in names})
+    return policy if config.bearer_token is None else never_rejecting(policy)
 
 
 def endpoint(
-    config: Config, logins: Logins, bank: BankClient, complain: Callable[[str], None]
+    config: Config,
+    logins: Logins,
+    bank: BankClient,
+    refresh_tokens: RefreshTokens,
+    complain: Callable[[str], None],
 ) -> BankEndpoint:
     """Return the source that asks the bank, as the configuration describes it."""
     v1 = config.v1
     return BankEndpoint(
         bank,
         logins.for_key,
-        RefreshTokens(clock.now, config.refresh_token_file),
+        refresh_tokens,
         clock=clock.now,
         new_id=new_transaction_id,
         caller=Caller(
@@ -87,12 +150,12 @@ def deadlines(config: Config) -> Deadlines:
     )
 
 
-def users(config: Config, bank: BankClient) -> Users | None:
+def users(config: Config, bank: BankClient, tokens: TokenCache) -> Users | None:
     """Return what names the users of calls, or None where no user is configured."""
     contexts = {name: user_context(login) for name, login in config.logins()}
     contexts = {name: context for name, context in contexts.items() if not context.is_empty}
     if not contexts:
         return None
-    directory = BusinessDirectory(bank, new_id=new_transaction_id, timer=time.monotonic)
+    directory = BusinessDirectory(bank, tokens, new_id=new_transaction_id, timer=time.monotonic)
     paths = tuple(path.pattern for path in config.headers.customer_id_paths)
     return Users(contexts, HeaderPaths(paths), directory)

@@ -1,13 +1,14 @@
 """PURE: path patterns, as rules and policies of the configuration write them.
 
 ``/v1/accounts`` is that path, ``*`` stands for one segment, and ``**`` at the end for all that
-follows, nothing included.
+follows, nothing included. A slash at the end makes no difference, and a caller's percent-encoding
+none either: patterns are written in plain characters.
 """
 
 import re
 from dataclasses import dataclass
 
-_SEGMENT = re.compile(rb"[A-Za-z0-9._~!$&'()+,=:@%-]+|\*")
+_SEGMENT = re.compile(rb"[A-Za-z0-9._~!$&'()+,=:@-]+|\*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Pattern:
                 )
         return cls(tuple(parts), open_end, methods)
 
-    def matches(self, method: str, segments: list[bytes]) -> bool:
+    def matches(self, method: str, segments: list[bytes], *, any_case: bool = False) -> bool:
         """Whether a request of this method and these path segments is meant."""
         if self.methods and method not in self.methods:
             return False
@@ -43,6 +44,8 @@ class Pattern:
         if len(segments) > len(self.segments) and not self.open_end:
             return False
         pairs = zip(self.segments, segments, strict=False)
+        if any_case:
+            return all(mine == b"*" or mine.lower() == theirs.lower() for mine, theirs in pairs)
         return all(mine in (b"*", theirs) for mine, theirs in pairs)
 
     def covers(self, other: "Pattern") -> bool:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import unquote_to_bytes
 
 from proxy.paths import is_ambiguous, segments
 from proxy.patterns import Pattern
@@ -22,7 +21,7 @@ class Policy:
     """Allow and deny lists. ``deny`` wins; an empty ``allow`` allows all that is not denied.
 
     With ``enforce`` false, nothing is refused, only counted. Patterns are for the path without
-    the base path.
+    the base path. ``deny`` looks past upper and lower case, because an upstream might.
     """
 
     allow: Sequence[Pattern] = ()
@@ -43,7 +42,7 @@ class Policy:
     def _permits(self, method: str, path: bytes) -> bool:
         if is_ambiguous(path):
             return False
-        parts = segments(unquote_to_bytes(path))
-        if any(pattern.matches(method, parts) for pattern in self.deny):
+        parts = segments(path)
+        if any(pattern.matches(method, parts, any_case=True) for pattern in self.deny):
             return False
         return not self.allow or any(pattern.matches(method, parts) for pattern in self.allow)

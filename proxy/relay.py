@@ -2,21 +2,22 @@
 
 from http import HTTPStatus
 
-from aiohttp.web_request import BaseRequest
-
 from proxy.bodies import download
+from proxy.callers import Answer, Request
 from proxy.errand import Errand
 from proxy.errors import ProxyError, problem
 from proxy.facts import RequestRecord
 from proxy.headers import (
+    AnswerHeaders,
     answer_framing,
-    passing,
     persistence_line,
     response_head,
     rewrite_location,
 )
-from proxy.server import Answer
 from proxy.upstream import Connection
+
+_UNTRUSTED = frozenset({"bad-framing", "transfer-encoding", "bad-header", "bad-host"})
+"""Errors behind which another reader might see another request begin somewhere else."""
 
 
 class Relay:
@@ -32,58 +33,61 @@ class Relay:
 
         Raises ``ProxyError`` when it breaks off, after the caller's connection has been cut.
         """
-        request, record = errand.request, errand.record
-        record.status = connection.status
-        bodiless = request.method == "HEAD" or connection.status in (204, 304)
-        whole = await connection.read() if connection.complete else None
+        request, record, status = errand.request, errand.record, connection.status
+        record.status = status
+        whole = connection.take() if connection.complete else None
         framing = answer_framing(
-            connection.status,
-            connection.length,
-            bodiless=bodiless,
+            status,
+            connection.head.length,
+            bodiless=request.method == "HEAD" or status in (204, 304),
             whole=None if whole is None else len(whole),
             chunks=request.version >= (1, 1),
         )
         keep_alive = self._may_keep(request) and framing.ends and errand.is_uploaded
-        lines = self._lines(errand, connection)
+        lines = self._lines(errand, connection.head)
         lines.append(framing.line)
-        lines.append(persistence_line(keep_alive=keep_alive, http_1_0=request.version < (1, 1)))
-        head = response_head(connection.status, connection.reason, lines)
+        if not keep_alive or request.version < (1, 1):
+            lines.append(persistence_line(keep_alive=keep_alive))
+        head = response_head(status, connection.reason, lines)
         if whole is not None:
             record.received_bytes = len(whole)
             return Answer(head + whole, keep_alive=keep_alive)
         await download(connection, request, record, head, chunked=framing.chunked)
         return Answer(keep_alive=keep_alive)
 
-    def refusal(self, request: BaseRequest, record: RequestRecord, error: ProxyError) -> Answer:
-        """Answer with a problem; close where the rest of the caller's bytes cannot be trusted."""
+    def refusal(self, request: Request | None, record: RequestRecord, error: ProxyError) -> Answer:
+        """Answer with a problem; close where the rest of the caller's bytes cannot be trusted.
+
+        ``request`` is None for what could not be read as one.
+        """
         record.status, record.source, record.reason = error.status, error.source, error.name
         answer = problem(error, record.transaction_id)
-        keep_alive = self._may_keep(request) and _is_read(request)
+        keep_alive = (
+            request is not None
+            and self._may_keep(request)
+            and request.body.complete
+            and error.name not in _UNTRUSTED
+        )
         lines = [b"%b: %b\r\n" % pair for pair in answer.headers]
         lines.append(b"transactionId: %b\r\n" % record.transaction_id.encode("ascii"))
         lines.append(b"Content-Length: %d\r\n" % len(answer.body))
-        lines.append(persistence_line(keep_alive=keep_alive, http_1_0=request.version < (1, 1)))
+        if not keep_alive or (request is not None and request.version < (1, 1)):
+            lines.append(persistence_line(keep_alive=keep_alive))
         phrase = HTTPStatus(answer.status).phrase.encode("ascii")
         head = response_head(answer.status, phrase, lines)
-        return Answer(
-            head if request.method == "HEAD" else head + answer.body, keep_alive=keep_alive
-        )
+        bodiless = request is not None and request.method == "HEAD"
+        return Answer(head if bodiless else head + answer.body, keep_alive=keep_alive)
 
-    def _lines(self, errand: Errand, connection: Connection) -> list[bytes]:
-        lines, location, identified = passing(connection.headers)
-        if location is not None:
-            scheme = b"https://" if errand.request.secure else b"http://"
+    def _lines(self, errand: Errand, head: AnswerHeaders) -> list[bytes]:
+        lines = head.lines
+        if head.location is not None:
+            scheme = b"https://" if errand.request.connection.secure else b"http://"
             base = b"" if errand.route.based else self._base
-            seen = rewrite_location(location, self._origin, base, scheme + errand.caller.host)
+            seen = rewrite_location(head.location, self._origin, base, scheme + errand.caller.host)
             lines += (b"Location: ", seen, b"\r\n")
-        if not identified:
+        if not head.identified:
             lines += (b"transactionId: ", errand.transaction_id, b"\r\n")
         return lines
 
-    def _may_keep(self, request: BaseRequest) -> bool:
+    def _may_keep(self, request: Request) -> bool:
         return request.keep_alive and not self.draining
-
-
-def _is_read(request: BaseRequest) -> bool:
-    content = request.content
-    return content.is_eof() and content.exception() is None and not request.message.upgrade

@@ -3,10 +3,12 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
+from typing import NamedTuple
 
 from proxy.errors import CallerError
-from proxy.paths import is_reserved, segments, split_target
+from proxy.paths import is_reserved, segments
 from proxy.patterns import Pattern
 from proxy.policy import Policy, Verdict
 from proxy.tokens.token import TokenKind
@@ -24,8 +26,7 @@ class Rule:
     kind: TokenKind
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """Where a request goes.
 
     ``path`` is the caller's, without the base path; ``based`` when it had that;
@@ -50,6 +51,8 @@ class Router:
         self._base = base_path.encode("ascii")
         self._rules = tuple(rules)
         self._policy = policy or Policy()
+        # Applications ask for the same paths again and again; what was decided is remembered.
+        self._decide = lru_cache(maxsize=4096)(self._judge)
 
     def route(self, method: str, target: bytes) -> Route:
         """Return the route of a request; raises ``CallerError`` where it is refused.
@@ -57,13 +60,18 @@ class Router:
         ``target`` is the request-target as it came; it goes on byte for byte behind the base
         path, which is not put in front of it twice.
         """
+        path, mark, query = target.partition(b"?")
+        route = self._decide(method, path)
+        return route._replace(target=route.target + mark + query) if mark else route
+
+    def _judge(self, method: str, path: bytes) -> Route:
+        """Decide about a path without its query."""
         if method not in METHODS:
             raise CallerError(405, "method", "This method is not forwarded.")
-        if not target.startswith(b"/"):
+        if not path.startswith(b"/"):
             raise CallerError(
                 400, "target", "Send the path of the resource only, beginning with a slash."
             )
-        path, _ = split_target(target)
         based = self._is_based(path)
         if is_reserved(path if based else self._base + path):
             raise CallerError(
@@ -72,7 +80,7 @@ class Router:
         own_path = path[len(self._base) :] if based else path
         return Route(
             kind=self._kind(method, own_path),
-            target=target if based else self._base + target,
+            target=path if based else self._base + path,
             path=own_path,
             based=based,
             institution=institution_in(own_path),

@@ -4,14 +4,17 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import structlog
 
-from proxy import __version__
+from proxy import __version__, descriptors
 from proxy.app import App
 from proxy.config import Config
 from proxy.credentials import Logins
+from proxy.reload import Reread
+from proxy.tasks import Tasks
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -31,12 +34,33 @@ def run(work: Coroutine[Any, Any, int]) -> int:
         return runner.run(work)
 
 
-async def serve(config: Config, logins: Logins) -> int:
-    """Run the proxy until SIGTERM or SIGINT. Raises ``ConfigError`` if it cannot start."""
+async def serve(reread: Reread, file: Path | None) -> int:
+    """Run the proxy until SIGTERM or SIGINT; SIGHUP reads everything anew.
+
+    Raises ``ConfigError`` if it cannot start.
+    """
     log = structlog.get_logger()
     stop = signalled()
-    app = App(config, logins)
+    config, logins = reread()
+    limit = descriptors.raised_limit(descriptors.needed(config))
+    if descriptors.fitted(config, limit) is not config:
+        log.warning(
+            "fewer connections than configured fit into the limit of open files; raise it",
+            limit=limit,
+            needed=descriptors.needed(config),
+        )
+
+    def reread_to_fit() -> tuple[Config, Logins]:
+        config, logins = reread()
+        return descriptors.fitted(config, limit), logins
+
+    app = App(descriptors.fitted(config, limit), logins, reread_to_fit, file)
     await app.start()
+    tasks = Tasks("runner")
+    if hasattr(signal, "SIGHUP"):
+        asyncio.get_running_loop().add_signal_handler(
+            signal.SIGHUP, lambda: tasks.keep("reload", _reload(app))
+        )
     log.info(
         "listening",
         version=__version__,
@@ -45,10 +69,22 @@ async def serve(config: Config, logins: Logins) -> int:
         upstream=config.url.geturl(),
         institution=config.institution_id,
     )
-    log.info("stopping", signal=await stop, grace_period=config.grace_period)
+    tasks.keep("quit", _quit(app, stop))
+    log.info("stopping", reason=await stop, grace_period=config.grace_period)
     await app.stop()
+    await tasks.cancel()
     log.info("stopped")
     return 0
+
+
+async def _reload(app: App) -> None:
+    await app.reload("signal")
+
+
+async def _quit(app: App, stop: asyncio.Future[str]) -> None:
+    await app.quit.wait()
+    if not stop.done():
+        stop.set_result("asked to")
 
 
 def signalled() -> asyncio.Future[str]:

@@ -2,10 +2,9 @@
 
 import ipaddress
 import re
-from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -13,7 +12,10 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    IPvAnyAddress,
     SecretStr,
+    WithJsonSchema,
+    model_serializer,
     model_validator,
 )
 
@@ -34,6 +36,13 @@ def _institution(value: str) -> str:
     return value
 
 
+def _one_line(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value().strip("\r\n")
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("expected one line of printable ASCII")
+    return SecretStr(text)
+
+
 def comma_separated(value: object) -> object:
     """Return the parts of a comma-separated text; anything else as it is."""
     return (
@@ -45,7 +54,7 @@ def comma_separated(value: object) -> object:
 
 def check_base_url(value: str) -> str:
     """Return a base URL without the slash at its end. Raises ``ValueError``."""
-    url = urlsplit(value)
+    url = _split(value)
     if url.scheme not in ("http", "https") or not url.hostname:
         raise ValueError("expected http://HOST[:PORT][/PATH] or https://…")
     if url.username or url.password or url.query or url.fragment:
@@ -56,48 +65,98 @@ def check_base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def check_proxy_url(value: str) -> str:
+    """Return the URL of an outbound proxy. Raises ``ValueError``."""
+    url = _split(value)
+    if url.scheme != "http" or not url.hostname or not url.port or url.path.rstrip("/"):
+        raise ValueError("expected http://HOST:PORT")
+    if url.username or url.password:
+        raise ValueError("no user stands in it; use proxy_user and proxy_password_file")
+    return value.rstrip("/")
+
+
+def _split(value: str) -> SplitResult:
+    # urlsplit takes spaces and drops line ends; a host name goes into headers as ASCII.
+    if not re.fullmatch(r"[\x21-\x7e]+", value):
+        raise ValueError("expected plain ASCII without spaces, a host name as xn--…")
+    return urlsplit(value)
+
+
 class Address(BaseModel):
-    """A host and port to listen on, written ``HOST:PORT``; port 0 lets the system choose."""
+    """Where to listen: ``HOST:PORT`` (port 0 lets the system choose) or ``unix:PATH``."""
 
     model_config = ConfigDict(frozen=True)
     host: str
     port: Annotated[int, Field(ge=0, le=65535)]
+    path: str = ""
 
     @model_validator(mode="before")
     @classmethod
     def _parse(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
+        if value.startswith("unix:/"):
+            return {"host": "", "port": 0, "path": value.removeprefix("unix:")}
         match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})", value)
         if match is None:
-            raise ValueError("expected HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080")
+            raise ValueError("expected HOST:PORT or unix:/PATH, such as 127.0.0.1:8080")
         return {"host": match[1] or match[2], "port": match[3]}
 
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it."""
+        if self.path:
+            return True
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
 
+    @model_serializer
     def __str__(self) -> str:
         """Return it as it is written."""
+        if self.path:
+            return f"unix:{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+Secret = Annotated[SecretStr, AfterValidator(_one_line)]
 Institution = Annotated[str, AfterValidator(_institution)]
 Seconds = Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 ListenAddress = Annotated[
-    Address, Field(json_schema_extra={"type": "string", "pattern": "^.+:[0-9]{1,5}$"})
+    Address, WithJsonSchema({"type": "string", "pattern": "^(.+:[0-9]{1,5}|unix:/.+)$"})
 ]
+
+
+class CallerSettings(Section):
+    """Who may call, and how: needed as soon as other machines can reach the port."""
+
+    secret_files: Annotated[tuple[Path, ...], BeforeValidator(comma_separated)] = Field(
+        (), description="shared secrets, any of which a caller shows in Proxy-Authorization"
+    )
+    certificate_file: Path | None = Field(None, description="PEM; the port then speaks TLS")
+    key_file: Path | None = Field(None, description="PEM; the key of certificate_file")
+    client_ca_file: Path | None = Field(None, description="PEM; callers then need a certificate")
+    client_names: Annotated[tuple[str, ...], BeforeValidator(comma_separated)] = Field(
+        (), description="subject names (CN, DNS, URI) that may call; any of the CA if left out"
+    )
+    socket_mode: Annotated[str, Field(pattern="^0?[0-7]{3}$")] = Field(
+        "600", description="file mode of a Unix socket"
+    )
+
+    @property
+    def are_authenticated(self) -> bool:
+        """Whether callers have to show who they are."""
+        return bool(self.secret_files) or self.client_ca_file is not None
 
 
 class LogSettings(Section):
     """What is written to standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="the least that is written"
+    )
     format: Literal["auto", "json", "console"] = Field(
         "auto", description="auto: readable on a terminal, JSON otherwise"
     )
@@ -113,33 +172,65 @@ class UpstreamSettings(Section):
     """How the bank is spoken to. Times and ages in seconds."""
 
     ca_file: Path | None = Field(None, description="PEM; the system's authorities if left out")
-    connect_timeout: Seconds = 5.0
-    first_byte_timeout: Seconds = 60.0
-    idle_timeout: Seconds = 60.0
-    total_timeout: Seconds = 600.0
-    max_connections: Count = 128
-    max_waiting: Count = 1024
-    max_wait: Seconds = 5.0
-    max_idle_age: Seconds = 30.0
-    max_age: Seconds = 600.0
+    certificate_file: Path | None = Field(None, description="PEM; shown when the bank asks for one")
+    key_file: Path | None = Field(None, description="PEM; the key of certificate_file")
+    proxy: Annotated[str, AfterValidator(check_proxy_url)] | None = Field(
+        None, description="an HTTP proxy on the way out, http://HOST:PORT"
+    )
+    proxy_user: Annotated[str, Field(pattern=r"^[\x21-\x39\x3b-\x7e]+$")] | None = Field(
+        None, description="whom that proxy knows"
+    )
+    proxy_password_file: Path | None = Field(None, description="a file with that user's password")
+    connect_timeout: Seconds = Field(5.0, description="to connect, TLS included")
+    first_byte_timeout: Seconds = Field(
+        60.0, description="from the last byte sent to the head of the answer"
+    )
+    idle_timeout: Seconds = Field(60.0, description="between two blocks of a body")
+    total_timeout: Seconds = Field(600.0, description="for a whole exchange")
+    max_connections: Count = Field(128, description="open at once")
+    max_waiting: Count = Field(
+        1024, description="requests that may wait for a connection; beyond it, 503 at once"
+    )
+    max_wait: Seconds = Field(5.0, description="how long one waits for a connection")
+    max_idle_age: Seconds = Field(30.0, description="an unused connection is then closed")
+    max_age: Seconds = Field(
+        600.0, description="any connection is then closed, so that DNS changes arrive"
+    )
 
 
 class TokenSettings(Section):
     """When tokens are renewed. Times in seconds; see the refresh policy in the documentation."""
 
-    timeout: Seconds = 10.0
-    margin_min: Seconds = 60.0
-    margin_max: Seconds = 300.0
-    margin_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.2
-    jitter_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-    jitter_max: Seconds = 60.0
-    min_interval: Seconds = 10.0
-    backoff_initial: Seconds = 1.0
-    backoff_max: Seconds = 60.0
-    throttle_initial: Seconds = 10.0
-    throttle_max: Seconds = 300.0
-    refusal_memory: Seconds = 60.0
+    timeout: Seconds = Field(10.0, description="for each call of the proxy's own to the bank")
+    margin_min: Seconds = Field(
+        60.0, description="a token is renewed at least so long before its end"
+    )
+    margin_max: Seconds = Field(300.0, description="and at most so long before its end")
+    margin_fraction: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        0.2, description="in between, this share of its lifetime before its end"
+    )
+    jitter_fraction: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        0.1, description="earlier still by a random part of this share of the lifetime"
+    )
+    jitter_max: Seconds = Field(60.0, description="but by no more than this")
+    min_interval: Seconds = Field(
+        10.0, description="a token younger than this is kept even if the bank refuses it"
+    )
+    backoff_initial: Seconds = Field(
+        1.0, description="the wait after a first failure; each further one doubles it"
+    )
+    backoff_max: Seconds = Field(60.0, description="the longest such wait")
+    throttle_initial: Seconds = Field(
+        10.0, description="the wait after the bank has said quota or spike; it doubles too"
+    )
+    throttle_max: Seconds = Field(300.0, description="the longest such wait")
+    refusal_memory: Seconds = Field(
+        60.0, description="how long refused credentials are not tried again"
+    )
     idle: Seconds = Field(3600.0, description="an unused institution's token is then let go")
+    prefetch: Annotated[
+        tuple[TokenKind, ...], Field(min_length=1), BeforeValidator(comma_separated)
+    ] = Field((TokenKind.V2,), description="kinds that are there before the proxy is ready")
 
 
 def _is_pattern(value: str) -> str:
@@ -180,9 +271,42 @@ class RouteSetting(PathSetting):
 class AccessSettings(Section):
     """Which resources callers may use; ``deny`` wins, an empty ``allow`` allows the rest."""
 
-    mode: Literal["enforce", "warn"] = "enforce"
-    allow: tuple[PathSetting, ...] = ()
-    deny: tuple[PathSetting, ...] = ()
+    mode: Literal["enforce", "warn"] = Field(
+        "enforce", description="warn forwards what would be refused, and counts it"
+    )
+    allow: tuple[PathSetting, ...] = Field(
+        (), description="what callers may use; everything if left out"
+    )
+    deny: tuple[PathSetting, ...] = Field((), description="what they may not; goes before allow")
+
+
+class LimitSettings(Section):
+    """What one caller, and all of them together, may take up. Times in seconds, sizes in bytes."""
+
+    header_timeout: Seconds = Field(10.0, description="from the first byte of a head to its last")
+    keepalive_timeout: Seconds = Field(75.0, description="between two requests of a connection")
+    idle_timeout: Seconds = Field(60.0, description="while a body neither comes nor is taken")
+    half_close_timeout: Seconds = Field(
+        5.0, description="from a caller's end of sending to the first byte of its answer"
+    )
+    max_line: Count = Field(8190, description="the request line, and each header")
+    max_headers: Count = Field(100, description="of one request")
+    max_head: Count = Field(65_536, description="all headers together")
+    max_body: Annotated[int, Field(ge=0)] = Field(0, description="0 for no bound")
+    max_connections: Count = Field(2000, description="of callers, open at once")
+    max_in_flight: Count = Field(1000, description="beyond it, 503 at once")
+
+
+class ReplaySettings(Section):
+    """Requests that may be sent again when the bank refused the token, beyond safe methods.
+
+    Only for resources that the bank treats as idempotent; never for payments.
+    """
+
+    paths: tuple[PathSetting, ...] = Field((), description="which requests")
+    max_body: Annotated[int, Field(ge=0, le=1_048_576)] = Field(
+        65_536, description="bytes; larger bodies are not kept, so not sent again"
+    )
 
 
 class HeaderSettings(Section):
@@ -208,8 +332,12 @@ class LegacySettings(Section):
         ]
         | None
     ) = Field(None, description="{App}/{Version}[/{DeviceID}][;{Platform}]")
-    originating_ip: IPv4Address | IPv6Address | None = None
-    offering_id: Annotated[str, Field(pattern=r"^[\x21-\x7e]+$")] | None = None
+    originating_ip: IPvAnyAddress | None = Field(
+        None, description="the address of the device that calls, for V1 token calls"
+    )
+    offering_id: Annotated[str, Field(pattern=r"^[\x21-\x7e]+$")] | None = Field(
+        None, description="the name of the client application, for V1 token calls"
+    )
 
 
 class LoginSettings(Section):
@@ -218,22 +346,30 @@ class LoginSettings(Section):
     client_id: Annotated[str, Field(min_length=1)] | None = Field(
         None, description="the Shared Key"
     )
-    client_id_file: Path | None = None
-    client_secret: SecretStr | None = Field(None, description="the Secret Key; for development")
-    client_secret_file: Path | None = None
+    client_id_file: Path | None = Field(None, description="a file with the Shared Key")
+    client_secret: Secret | None = Field(None, description="the Secret Key; for development")
+    client_secret_file: Path | None = Field(None, description="a file with the Secret Key")
     grant: Literal["client_credentials", "password", "authorization_code"] | None = Field(
         None, description="password if a username is set, else client_credentials"
     )
-    username: Annotated[str, Field(min_length=1)] | None = None
-    password: SecretStr | None = Field(None, description="for development; else password_file")
-    password_file: Path | None = None
+    username: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="of the password grant"
+    )
+    password: Secret | None = Field(None, description="for development; else password_file")
+    password_file: Path | None = Field(None, description="a file with the password")
     scopes: str | None = Field(None, description="of V2 tokens; all that are allowed if left out")
-    host_user_id: Annotated[str, Field(min_length=1)] | None = None
-    login_id: Annotated[str, Field(min_length=1)] | None = None
+    host_user_id: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="the retail user of calls that name none"
+    )
+    login_id: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="the user of calls that name none, by login; retail or business"
+    )
     member_number: Annotated[str, Field(min_length=1)] | None = Field(
         None, description="TIN or EIN of a business user, who is then looked up"
     )
-    institution_customer_id: Annotated[str, Field(pattern=r"^[\x21-\x7e]+$")] | None = None
+    institution_customer_id: Annotated[str, Field(pattern=r"^[\x21-\x7e]+$")] | None = Field(
+        None, description="the business of login_id, where its id is known"
+    )
 
     @property
     def chosen_grant(self) -> Grant:

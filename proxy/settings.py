@@ -17,11 +17,13 @@ from proxy.tokens.grants import Credentials, Login
 
 PREFIX = "CANDESCENT_"
 
-_SHORT = {
+SHORT = {
     "LOG_LEVEL": ("log", "level"),
     "LOG_FORMAT": ("log", "format"),
 }
-_NOT_SETTINGS = re.compile(r"CONFIG|.*_SERVICE_(HOST|PORT.*)|.*_PORT(_\d+_(TCP|UDP).*)?")
+"""Variables that have one underscore where the rule would have two."""
+
+_NOT_SETTINGS = re.compile(r"CONFIG|(.*_)?SERVICE_(HOST|PORT.*)|(.*_)?PORT(_\d+_(TCP|UDP|SCTP).*)?")
 """``CANDESCENT_CONFIG`` names the file; the others are what Kubernetes puts in every pod's
 environment for a Service whose name begins with ``candescent``."""
 
@@ -29,18 +31,21 @@ environment for a Service whose name begins with ``candescent``."""
 def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
     """Return the configuration. Raises ``ConfigError`` with every mistake that there is."""
     mistakes: list[str] = []
-    merged: dict[str, Any] = {}
-    sources = [
-        _collect(mistakes, lambda: read_file(file) if file else {}),
-        _collect(mistakes, lambda: read_environment(environ)),
-        dict(flags),
+    written = _collect(mistakes, lambda: read_file(file) if file else {})
+    lost = bool(mistakes)
+    mistakes += [
+        f"{file}: {name}: no secret stands in this file; use {name}_file"
+        for name in _secrets_in(written)
     ]
-    for source in sources:
+    merged: dict[str, Any] = {}
+    for source in (written, read_environment(environ, mistakes), flags):
         _override(merged, source)
+    if lost:  # What a file that cannot be read would have set is not missing.
+        raise ConfigError(mistakes)
     try:
         config = Config.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(mistakes + list(_explain(error))) from None
+        raise ConfigError([*mistakes, *_explain(error), *_held_back(merged, error)]) from None
     if mistakes:
         raise ConfigError(mistakes)
     return config
@@ -71,12 +76,15 @@ def _login(login: LoginSettings, path: str, mistakes: list[str], default: Login 
     client_id, client_secret = secret("client_id"), secret("client_secret")
     inherited = default.credentials if default is not None else Credentials("", "")
     own = client_id is not None and client_secret is not None
+    scopes = login.scopes
+    if scopes is None and default is not None and not own:
+        scopes = default.scopes  # what narrows an application's tokens narrows all of them
     return Login(
         Credentials(client_id or "", client_secret or "") if own else inherited,
         login.chosen_grant,
         login.username or "",
         secret("password") or "",
-        login.scopes or "",
+        scopes or "",
     )
 
 
@@ -90,44 +98,35 @@ def read_file(path: Path) -> dict[str, Any]:
         raise ConfigError([f"{path}: is not UTF-8 text"]) from error
     try:
         document = yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - builds only str, list, dict
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError([f"{path}: {_yaml_mistake(error)}"]) from error
     if document in (None, ""):
         return {}
     if not isinstance(document, dict):
         raise ConfigError([f"{path}: expected settings as `name: value`"])
-    settings = _without_empty(document)
-    secrets = list(_secrets_in(settings))
-    if secrets:
-        raise ConfigError(
-            [f"{path}: {name}: no secret stands in this file; use {name}_file" for name in secrets]
-        )
-    return settings
+    return _without_empty(document)
 
 
-def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+def read_environment(environ: Mapping[str, str], mistakes: list[str]) -> dict[str, Any]:
     """Return the settings in ``CANDESCENT_…`` variables; two underscores reach into a section.
 
-    An empty variable counts as not set.
+    An empty variable counts as not set; an unknown one is added to ``mistakes``.
     """
     found: dict[str, Any] = {}
-    mistakes = []
     for variable, value in sorted(environ.items()):
         if not variable.startswith(PREFIX) or not value:
             continue
         name = variable.removeprefix(PREFIX)
         if _NOT_SETTINGS.fullmatch(name):
             continue
-        path = _SHORT.get(name) or tuple(name.lower().split("__"))
+        path = SHORT.get(name) or tuple(name.lower().split("__"))
         if path not in known_paths():
-            mistakes.append(f"{variable}: no such setting{_suggestion(name, _variables())}")
+            mistakes.append(f"{variable}: no such setting{_suggestion(variable, _variables())}")
             continue
         section = found
         for part in path[:-1]:
             section = section.setdefault(part, {})
         section[path[-1]] = value
-    if mistakes:
-        raise ConfigError(mistakes)
     return found
 
 
@@ -149,6 +148,10 @@ class _PlainLoader(yaml.BaseLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "expected a plain name", key.start_mark
+                )
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"{key.value} is set twice", key.start_mark
@@ -157,7 +160,7 @@ class _PlainLoader(yaml.BaseLoader):
         return super().construct_mapping(node, deep)
 
 
-def _yaml_mistake(error: yaml.YAMLError) -> str:
+def _yaml_mistake(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         return f"line {error.problem_mark.line + 1}: {error.problem}"
     return "is not YAML"
@@ -223,13 +226,29 @@ def _explain(error: ValidationError) -> Iterator[str]:
             yield f"{path}: {message}"
 
 
+def _held_back(merged: dict[str, Any], error: ValidationError) -> Iterator[str]:
+    """Yield what does not fit together, which pydantic only looks at when each setting is right.
+
+    Asked with the wrong settings left out, and told unless it is about one of them.
+    """
+    wrong = {str(mistake["loc"][0]) for mistake in error.errors() if mistake["loc"]}
+    right = {"institution_id": "0"} | {k: v for k, v in merged.items() if k not in wrong}
+    if not wrong:
+        return
+    try:
+        Config.model_validate(right)
+    except ValidationError as rest:
+        yield from (told for told in _explain(rest) if not wrong & set(re.findall(r"\w+", told)))
+
+
 def _suggestion(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def _variables() -> list[str]:
-    return list(_SHORT) + ["__".join(path).upper() for path in known_paths()]
+    names = [*SHORT, *("__".join(path).upper() for path in known_paths())]
+    return [PREFIX + name for name in names]
 
 
 def address(setting: str, text: str) -> Address:

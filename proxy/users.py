@@ -61,12 +61,17 @@ class UserContext:
         elif self.login_id:
             added.append((b"loginId", self.login_id))
         header = None
-        if customer_id and _CUSTOMER_NAME not in query_names(split_target(target)[1]):
+        if customer_id and not names_customer(target):
             if in_header:
                 header = customer_id.encode("ascii")
             else:
                 added.append((b"institutionCustomerId", customer_id))
         return with_query(target, added), header
+
+
+def names_customer(target: bytes) -> bool:
+    """Whether the query of a call names a business customer already."""
+    return _CUSTOMER_NAME in query_names(split_target(target)[1])
 
 
 def query_names(query: bytes) -> set[str]:

@@ -13,6 +13,7 @@ class Readiness:
 
     draining: bool = False
     reasons: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def is_ready(self) -> bool:
@@ -20,8 +21,17 @@ class Readiness:
         return not self.reasons
 
 
-def assess(entries: Iterable[Entry], now: Moment, *, draining: bool) -> Readiness:
-    """Return the readiness of a proxy that knows these keys at this moment."""
+def assess(
+    entries: Iterable[Entry], now: Moment, *, draining: bool, reload_failure: str = ""
+) -> Readiness:
+    """Return the readiness of a proxy that knows these keys at this moment.
+
+    ``reload_failure`` is why a changed configuration was not taken: a warning, since the old
+    one is in force.
+    """
+    warnings = (
+        [f"a changed configuration was not taken: {reload_failure}"] if reload_failure else []
+    )
     reasons = ["shutting down"] if draining else []
     for entry in entries:
         if entry.pinned and (entry.token is None or not entry.token.is_alive(now)):
@@ -29,4 +39,4 @@ def assess(entries: Iterable[Entry], now: Moment, *, draining: bool) -> Readines
             reasons.append(
                 f"no {entry.key.kind.value} token for institution {entry.key.institution}: {why}"
             )
-    return Readiness(draining, reasons)
+    return Readiness(draining, reasons, warnings)

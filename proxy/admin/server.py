@@ -1,6 +1,7 @@
 """The admin port: /livez, /readyz, /metrics."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -9,13 +10,37 @@ from proxy.admin.readiness import Readiness
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
+@dataclass(frozen=True, slots=True)
+class Actions:
+    """What may be asked of a running proxy, where that is allowed at all."""
+
+    reload: Callable[[], Awaitable[bool]]
+    quit: Callable[[], None]
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return ``POST /-/reload`` and ``POST /quitquitquit``."""
+        return [web.post("/-/reload", self._reload), web.post("/quitquitquit", self._quit)]
+
+    async def _reload(self, _request: web.Request) -> web.Response:
+        taken = await self.reload()
+        document = {"status": "taken" if taken else "not taken; /readyz says why"}
+        return web.json_response(document, status=200 if taken else 409, headers=_NO_STORE)
+
+    async def _quit(self, _request: web.Request) -> web.Response:
+        self.quit()
+        return web.json_response({"status": "stopping"}, headers=_NO_STORE)
+
+
 def build(
-    readiness: Callable[[], Readiness], exposition: Callable[[str], tuple[bytes, str]]
+    readiness: Callable[[], Readiness],
+    exposition: Callable[[str], tuple[bytes, str]],
+    actions: Actions | None = None,
 ) -> web.Application:
     """Return the admin application.
 
     ``/livez`` answers 200 as long as the event loop turns; ``/readyz`` 200 or 503 with the
-    reasons; ``/metrics`` in the Prometheus or the OpenMetrics format, as asked.
+    reasons; ``/metrics`` in the Prometheus or the OpenMetrics format, as asked. ``actions`` are
+    there only where an operator allowed them.
     """
 
     async def livez(_request: web.Request) -> web.Response:
@@ -23,7 +48,11 @@ def build(
 
     async def readyz(_request: web.Request) -> web.Response:
         state = readiness()
-        document = {"status": "ready" if state.is_ready else "not ready", "reasons": state.reasons}
+        document = {
+            "status": "ready" if state.is_ready else "not ready",
+            "reasons": state.reasons,
+            "warnings": state.warnings,
+        }
         return web.json_response(document, status=200 if state.is_ready else 503, headers=_NO_STORE)
 
     async def metrics(request: web.Request) -> web.Response:
@@ -34,4 +63,6 @@ def build(
     app.add_routes(
         [web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)]
     )
+    if actions is not None:
+        app.add_routes(actions.routes())
     return app

@@ -134,6 +134,15 @@ class TokenCache:
         self._emit(TokenRejected(token, dropped=dropped))
         return dropped
 
+    def install(self, token: Token, *, unless_known: bool = False) -> None:
+        """Take a token that was obtained elsewhere; ``unless_known`` keeps one that is here."""
+        entry = self._entry(token.key)
+        if not (unless_known and entry.token is not None):
+            entry.token = token
+            entry.refresh_age = self._policy.refresh_age(token.lifetime, self._chance())
+            entry.failures, entry.error, entry.retry_at = 0, None, -math.inf
+            self.changed()
+
     def pin(self, key: TokenKey) -> None:
         """Keep a token for ``key`` at all times, used or not."""
         self._entry(key).pinned = True
@@ -199,9 +208,7 @@ class TokenCache:
         return token
 
     def _succeeded(self, entry: Entry, token: Token, seconds: float) -> None:
-        entry.token = token
-        entry.refresh_age = self._policy.refresh_age(token.lifetime, self._chance())
-        entry.failures, entry.error, entry.retry_at = 0, None, -math.inf
+        self.install(token)
         self._emit(TokenRefreshed(token, seconds, entry.refresh_age))
 
     def _failed(self, entry: Entry, error: TokenError, seconds: float) -> None:

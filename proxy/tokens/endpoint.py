@@ -52,29 +52,43 @@ class BankEndpoint:
         """Ask the bank. Raises ``TokenError`` with the reason when it gives none."""
         login = login_of_kind(self._login_for(key), key.kind)
         if login.grant is Grant.CLIENT_CREDENTIALS or key.kind is TokenKind.V1:
-            return await self._ask(key, login)
-        proof = self._refresh_tokens.current(key)
-        if proof:
+            token, _ = await self._ask(key, login)
+            return token
+        tried = ""
+        while (proof := self._refresh_tokens.current(key, login.holder)) and proof != tried:
             try:
-                return await self._ask(key, replace(login, grant=Grant.REFRESH_TOKEN), proof)
+                return await self._renew(key, login, proof)
             except TokenError as error:
-                if not error.reason.is_refusal:
+                if not means_renewal_is_over(error, login.grant):
                     raise
-                self._refresh_tokens.forget(key, proof)
+                tried = proof
+                self._forget(key, proof)
         if login.grant is Grant.PASSWORD:
-            return await self._ask(key, login)
+            return await self._renew(key, login)
         raise TokenError(
             TokenFailure.BAD_USER,
             "Nobody is logged in, or the login has run out; run candescent-proxy login.",
         )
 
+    async def prove(self, key: TokenKey) -> Token:
+        """Ask with the login itself, whatever refresh token there is. Raises ``TokenError``."""
+        token, _ = await self._ask(key, login_of_kind(self._login_for(key), key.kind))
+        return token
+
     async def exchange(self, key: TokenKey, code: str) -> Token:
         """Exchange an authorization code, which is good once, and keep its refresh token.
 
-        Raises ``TokenError`` when the bank refuses the code.
+        Raises ``TokenError`` when the bank refuses the code or gives nothing to keep, and
+        ``ConfigError`` when the refresh token cannot be kept.
         """
         login = replace(self._login_for(key), grant=Grant.AUTHORIZATION_CODE)
-        return await self._ask(key, login, code)
+        token, issued = await self._ask(key, login, code)
+        if not issued.refresh_token:
+            raise TokenError(
+                TokenFailure.MALFORMED, "The bank took the code but gave no refresh token for it."
+            )
+        self._refresh_tokens.keep(key, issued.refresh_token, issued.refresh_lifetime, login.holder)
+        return token
 
     async def revoke(self, text: str, credentials: Credentials) -> None:
         """Revoke a V2 access or refresh token. Raises ``TokenError`` when the bank does not."""
@@ -84,30 +98,59 @@ class BankEndpoint:
             raise refusal(TokenKind.V2, answer.status, read_error(answer.body))
 
     async def revoke_token(self, token: Token) -> None:
-        """Revoke an access token of ours. Raises ``TokenError``; V1 tokens cannot be revoked."""
+        """Revoke an access token of ours. Raises ``TokenError``; V1 tokens cannot be revoked.
+
+        With a password login, its refresh token is revoked, which takes the access token along.
+        """
         if token.key.kind is TokenKind.V1:
             raise TokenError(
                 TokenFailure.BAD_REQUEST, "The bank has no way to revoke a V1 token; it runs out."
             )
-        await self.revoke(token.text, self._login_for(token.key).credentials)
+        login = self._login_for(token.key)
+        held = self._refresh_tokens.current(token.key, login.holder)
+        proof = held if login.grant is Grant.PASSWORD else ""
+        await self.revoke(proof or token.text, login.credentials)
+        if proof:
+            self._forget(token.key, proof)
 
-    async def _ask(self, key: TokenKey, login: Login, proof: str = "") -> Token:
+    async def _renew(self, key: TokenKey, login: Login, proof: str = "") -> Token:
+        used = replace(login, grant=Grant.REFRESH_TOKEN) if proof else login
+        token, issued = await self._ask(key, used, proof)
+        if issued.refresh_token:
+            self._keep(key, issued, login.holder)
+        return token
+
+    async def _ask(self, key: TokenKey, login: Login, proof: str = "") -> tuple[Token, Issued]:
         request = request_for(key, login, self._new_id(), self._caller, proof)
         asked = self._clock()
         answer = await self._bank.call("POST", request.path, request.headers, request.body)
         issued = read_answer(
             key.kind, answer.status, answer.body, read_retry_after(answer.retry_after)
         )
-        self._keep(key, issued)
-        return Token(key, issued.text, asked, issued.lifetime)
+        return Token(key, issued.text, asked, issued.lifetime), issued
 
-    def _keep(self, key: TokenKey, issued: Issued) -> None:
-        if not issued.refresh_token or key.kind is TokenKind.V1:
-            return
+    def _keep(self, key: TokenKey, issued: Issued, holder: str) -> None:
         try:
-            self._refresh_tokens.keep(key, issued.refresh_token, issued.refresh_lifetime)
+            self._refresh_tokens.keep(key, issued.refresh_token, issued.refresh_lifetime, holder)
         except ConfigError as error:
             self._complain(str(error))
+
+    def _forget(self, key: TokenKey, proof: str) -> None:
+        try:
+            self._refresh_tokens.forget(key, proof)
+        except ConfigError as error:
+            self._complain(str(error))
+
+
+def means_renewal_is_over(error: TokenError, grant: Grant) -> bool:
+    """Whether a refused refresh token is given up.
+
+    A password brings another, so any refusal ends it; a person's login is only given up when
+    the bank says that it is dead, not while the client, say, is refused.
+    """
+    return error.reason.is_refusal and (
+        grant is Grant.PASSWORD or error.reason is TokenFailure.BAD_USER
+    )
 
 
 def login_of_kind(login: Login, kind: TokenKind) -> Login:

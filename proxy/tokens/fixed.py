@@ -1,9 +1,12 @@
 """The token source for a quick trial: one bearer, given by hand, never refreshed."""
 
-import math
 from collections.abc import Callable
+from dataclasses import replace
 
-from proxy.tokens.token import Moment, Token, TokenKey
+from proxy.tokens.token import Moment, RefreshPolicy, Token, TokenKey
+
+FOR_EVER = 100 * 31_536_000.0
+"""Seconds; a lifetime that no process sees the end of, and that is a number in every format."""
 
 
 class FixedBearer:
@@ -18,4 +21,9 @@ class FixedBearer:
 
     async def token(self, key: TokenKey) -> Token:
         """Return the bearer, good for ever as far as we can tell."""
-        return Token(key, self._text, self._clock(), math.inf)
+        return Token(key, self._text, self._clock(), FOR_EVER)
+
+
+def never_rejecting(policy: RefreshPolicy) -> RefreshPolicy:
+    """Return a policy that keeps a refused token, because there is no other to be had."""
+    return replace(policy, min_interval=FOR_EVER)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlencode
 
-from proxy.bank_errors import BankError, classify, json_object, read_error, xml_fields
+from proxy.bank_errors import BankError, classify, is_xml, json_object, read_error, xml_fields
 from proxy.errors import TokenError, TokenFailure
 from proxy.tokens.token import ASSUMED_LIFETIME, MAX_LIFETIME, TokenKey, TokenKind
 
@@ -55,6 +55,11 @@ class Login:
     username: str = ""
     password: str = field(default="", repr=False)
     scopes: str = ""
+
+    @property
+    def holder(self) -> str:
+        """Whose refresh tokens these are: those of another login are of no use, or worse."""
+        return f"{self.grant} {self.credentials.client_id} {self.username}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +159,7 @@ def read_answer(
     """
     if status != 200:
         raise refusal(kind, status, read_error(body), retry_after)
-    is_xml = body.lstrip()[:1] == b"<"
-    fields: dict[str, object] = dict(xml_fields(body)) if is_xml else json_object(body)
+    fields: dict[str, object] = dict(xml_fields(body)) if is_xml(body) else json_object(body)
     text = fields.get("access_token")
     if not isinstance(text, str) or not _TOKEN_TEXT.fullmatch(text):
         raise TokenError(
@@ -168,8 +172,14 @@ def read_answer(
         text,
         read_lifetime(fields.get("expires_in")),
         proof if usable and isinstance(proof, str) else "",
-        _seconds(fields.get("refresh_token_expires_in"), MAX_LIFETIME),
+        _refresh_lifetime(fields.get("refresh_token_expires_in")),
     )
+
+
+def _refresh_lifetime(raw: object) -> float:
+    # Apigee says 0 or -1 of one that does not expire. Trying a dead one costs a single refusal.
+    seconds = _seconds(raw, MAX_LIFETIME)
+    return seconds if 0 < seconds < math.inf else MAX_LIFETIME
 
 
 def read_lifetime(raw: object) -> float:

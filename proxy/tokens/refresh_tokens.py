@@ -5,80 +5,149 @@ A refresh returns a new refresh token and ends the old one, so only the newest i
 
 import json
 import os
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxy.errors import ConfigError
 from proxy.tokens.token import Moment, TokenKey
 
+if sys.platform != "win32":
+    import fcntl
+
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
-    """A refresh token. ``expires_at`` is Unix seconds."""
+    """A refresh token. ``expires_at`` is Unix seconds; ``holder`` says whose login it renews."""
 
     text: str = field(repr=False)
     expires_at: float
+    holder: str = ""
+
+
+Known = dict[TokenKey, RefreshToken]
 
 
 class RefreshTokens:
     """Keeps refresh tokens. With a ``file``, only its owner may read what is written there.
 
     The file is read anew each time, so a ``candescent-proxy login`` beside a running proxy is
-    noticed by it.
+    noticed by it. What could not be written there is kept in memory, and goes before what the
+    file still holds.
     """
 
     def __init__(self, clock: Callable[[], Moment], file: Path | None = None) -> None:
         self._clock = clock
         self._file = file
-        self._known: dict[TokenKey, RefreshToken] = {}
+        self._known: Known = {}
+        self._ended: dict[TokenKey, str] = {}
 
-    def current(self, key: TokenKey) -> str:
-        """Return the refresh token for ``key``, or an empty text if there is no live one."""
-        known = self._read().get(key) or self._known.get(key)
-        if known is None or known.expires_at <= self._clock().wall:
+    def current(self, key: TokenKey, holder: str = "") -> str:
+        """Return the refresh token for ``key``, or an empty text if there is no live one.
+
+        One of another holder, whom a changed configuration has replaced, is none.
+        """
+        known = self._read().get(key)
+        if known is None or known.text == self._ended.get(key):
+            known = self._known.get(key)
+        if known is None or known.holder != holder or known.expires_at <= self._clock().wall:
             return ""
         return known.text
 
-    def keep(self, key: TokenKey, text: str, lifetime: float) -> None:
+    def keep(self, key: TokenKey, text: str, lifetime: float, holder: str = "") -> None:
         """Keep a new refresh token in place of the old one. Raises ``ConfigError`` (file)."""
-        self._known[key] = RefreshToken(text, self._clock().wall + lifetime)
-        if self._file is not None:
-            self._write(self._read() | {key: self._known[key]})
+        kept = self._known[key] = RefreshToken(text, self._clock().wall + lifetime, holder)
+        self._ended[key] = self._in_file(key)
+        self._change(lambda tokens: tokens.update({key: kept}))
 
     def forget(self, key: TokenKey, text: str) -> None:
-        """Forget a refresh token that has died, unless a newer one has taken its place."""
-        if self.current(key) != text:
+        """Forget a refresh token that has died, unless a newer one has taken its place.
+
+        Raises ``ConfigError`` (file); it is forgotten nevertheless.
+        """
+        if key in self._known and self._known[key].text == text:
+            del self._known[key]
+        if self._in_file(key) == text:
+            self._ended[key] = text
+            self._change(lambda tokens: _drop(tokens, key, text))
+
+    def _in_file(self, key: TokenKey) -> str:
+        held = self._read().get(key)
+        return "" if held is None else held.text
+
+    def _change(self, change: Callable[[Known], None]) -> None:
+        """Read the file, change it and write it, while no other process does."""
+        if self._file is None:
             return
-        self._known.pop(key, None)
-        if self._file is not None:
-            self._write({kept: token for kept, token in self._read().items() if kept != key})
-
-    def _read(self) -> dict[TokenKey, RefreshToken]:
-        if self._file is None or not self._file.exists():
-            return {}
         try:
-            document = json.loads(self._file.read_text(encoding="ascii"))
-            return {
-                TokenKey.parse(name): RefreshToken(str(entry["text"]), float(entry["expires_at"]))
-                for name, entry in document.items()
-            }
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            return {}
-
-    def _write(self, tokens: dict[TokenKey, RefreshToken]) -> None:
-        assert self._file is not None
-        document = {
-            str(key): {"text": token.text, "expires_at": token.expires_at}
-            for key, token in tokens.items()
-        }
-        try:
-            write_private(self._file, json.dumps(document))
+            with alone_in(self._file.parent):
+                tokens = self._read()
+                change(tokens)
+                write_private(self._file, json.dumps(_document(tokens)))
         except OSError as error:
             raise ConfigError(
                 [f"refresh_token_file: {self._file} cannot be written ({error.strerror})"]
             ) from error
+
+    def _read(self) -> Known:
+        if self._file is None:
+            return {}
+        try:
+            document = json.loads(self._file.read_text(encoding="ascii"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        entries = document.items() if isinstance(document, dict) else ()
+        return dict(filter(None, (_entry(name, entry) for name, entry in entries)))
+
+
+def _drop(tokens: Known, key: TokenKey, text: str) -> None:
+    if key in tokens and tokens[key].text == text:
+        del tokens[key]
+
+
+def _document(tokens: Known) -> dict[str, dict[str, str | float]]:
+    return {
+        str(key): {"text": token.text, "expires_at": token.expires_at, "holder": token.holder}
+        for key, token in tokens.items()
+    }
+
+
+def _entry(name: str, entry: object) -> tuple[TokenKey, RefreshToken] | None:
+    match entry:
+        case {
+            "text": str(text),
+            "expires_at": float() | int() as expires_at,
+            "holder": str(holder),
+        }:
+            pass
+        case _:
+            return None
+    try:
+        return TokenKey.parse(name), RefreshToken(text, expires_at, holder)
+    except ValueError:
+        return None
+
+
+@contextmanager
+def alone_in(directory: Path) -> Iterator[None]:
+    """Wait for other processes that change files of a directory, and keep them waiting.
+
+    Only those that ask the same way; a login and a proxy that write one file do. Raises
+    ``OSError``.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems have no locks for directories
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_private(path: Path, text: str) -> None:
@@ -87,6 +156,8 @@ def write_private(path: Path, text: str) -> None:
     try:
         with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -14,7 +14,9 @@ An exchange reads::
 """
 
 import asyncio
+import re
 import select
+import ssl
 from collections import deque
 from dataclasses import dataclass
 from typing import cast
@@ -22,12 +24,15 @@ from typing import cast
 import httptools
 
 from proxy.errors import ProxyError, UpstreamError, UpstreamFailure
+from proxy.headers import AnswerHeaders
 
 HIGH_WATER = 262_144
 """Bytes of an answer held for a slow caller before the upstream is made to wait."""
 
 MAX_HEAD = 131_072
-"""Bytes; an answer whose head is longer is no answer."""
+"""Bytes; an answer whose head is longer is no answer, nor is one with such trailers."""
+
+_REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,9 @@ class Deadlines:
     first_byte: float = 60.0
     idle: float = 60.0
     total: float = 600.0
+
+
+_NO_HEAD = AnswerHeaders(())
 
 
 class Connection(asyncio.Protocol):
@@ -64,19 +72,18 @@ class Connection(asyncio.Protocol):
     def _reset(self) -> None:
         self.status = 0
         self.reason = b""
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.length: bytes | None = None
+        self._headers: list[tuple[bytes, bytes]] = []
+        self.head: AnswerHeaders = _NO_HEAD
         self.complete = False
         self.awaits_caller = False
         self._error: ProxyError | None = None
         self._head_done = False
         self._head_taken = False
         self._bodiless = False
-        self._until_close = False
         self._keep_alive = False
         self._touched = False
         self._paused = False
-        self._head_size = 0
+        self._overhead = 0
         self._blocks: deque[bytes] = deque()
         self._held = 0
 
@@ -94,8 +101,10 @@ class Connection(asyncio.Protocol):
         self.exchanges += 1
         self._total_at = total_at
         self._active_at = self._loop.time()
+        if self._transport is None or self._transport.is_closing():
+            # Lost between the moment it was handed out and this one.
+            raise self._closed()
         self._arm()
-        assert self._transport is not None
         self._transport.write(head)
 
     async def write(self, block: bytes) -> None:
@@ -112,7 +121,7 @@ class Connection(asyncio.Protocol):
     async def answered(self) -> None:
         """Wait for the head of the answer. Raises ``UpstreamError``."""
         while not self._head_done:
-            await self._wait()
+            await self._woken()
         if self._error is not None:
             raise self._error
         self._head_taken = True
@@ -129,7 +138,11 @@ class Connection(asyncio.Protocol):
                 raise self._error
             if self.complete:
                 return b""
-            await self._wait()
+            await self._woken()
+        return self.take()
+
+    def take(self) -> bytes:
+        """Return all that is here of the body, without waiting."""
         block = self._blocks.popleft() if len(self._blocks) == 1 else b"".join(self._blocks)
         self._blocks.clear()
         self._held = 0
@@ -140,7 +153,7 @@ class Connection(asyncio.Protocol):
     async def peek(self, limit: int) -> bytes:
         """Return up to ``limit`` bytes of the body without taking them; all of a shorter one."""
         while not self.complete and self._held < limit and self._error is None:
-            await self._wait()
+            await self._woken()
         return b"".join(self._blocks)[:limit]
 
     def fail(self, error: ProxyError) -> None:
@@ -174,10 +187,10 @@ class Connection(asyncio.Protocol):
             and not self._transport.is_closing()
         )
 
-    def rest(self) -> None:
-        """Note that no exchange runs; from now on a single byte closes the connection."""
+    def rest(self, now: float) -> None:
+        """Note that no exchange runs; from ``now`` on a single byte closes the connection."""
         self._busy = False
-        self.idle_since = self._loop.time()
+        self.idle_since = now
 
     def is_quiet(self) -> bool:
         """Whether an idle connection is open with nothing to read, not even its end."""
@@ -202,16 +215,19 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         self._touched = True
-        self._active_at = self._loop.time()
+        if self._head_done:
+            # Not before: a head that dribbles in does not win time.
+            self._active_at = self._loop.time()
+        self._overhead += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.fail(self._parse_failure(error))
             return
+        if self._overhead > MAX_HEAD and not self.complete:
+            self.fail(_malformed("The upstream's answer has a head or trailers without end."))
+            return
         if not self._head_done:
-            self._head_size += len(data)
-            if self._head_size > MAX_HEAD:
-                self.fail(_malformed("The upstream's answer has a head without end."))
             return
         if self._held > HIGH_WATER and not self._paused:
             self._pause()
@@ -219,8 +235,9 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Take the upstream's end of the stream: the end of a body, or of our patience."""
-        if self._head_done and self._until_close and not self.complete and self._error is None:
-            self.complete = True
+        ends_here = not self.head.chunked and self.head.length is None
+        if self._head_done and ends_here and not self.complete and self._error is None:
+            self.complete = self._ended_itself()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that the connection is gone and end what runs on it."""
@@ -259,7 +276,7 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect a header; trailers are dropped."""
         if not self._head_done:
-            self.headers.append((name, value))
+            self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Decide what the head means: an interim answer, an end, or a body to come."""
@@ -268,18 +285,17 @@ class Connection(asyncio.Protocol):
             return
         if status == 101 or not 200 <= status <= 599 or not self._parser_speaks_http():
             raise _BadHeadError
-        self.status = status
-        names = {name.lower(): value for name, value in self.headers if len(name) in (14, 17)}
-        coding = names.get(b"transfer-encoding")
-        if coding is not None and coding.lower() != b"chunked":
+        if not _REASON.fullmatch(self.reason):
             raise _BadHeadError
-        self.length = names.get(b"content-length")
-        self._until_close = coding is None and self.length is None
-        self._keep_alive = self._parser.should_keep_alive()
+        self.status = status
+        self.head = AnswerHeaders(self._headers)
         self._head_done = True
+        # From here on to the first block of the body, this is when something last came.
+        self._active_at = self._loop.time()
         if self._bodiless:
-            # llhttp cannot be told that this answer has no body, so it is not used again.
+            self._keep_alive = self._parser.should_keep_alive()
             self.complete = True
+            # llhttp cannot be told that this answer has no body, so it is not used again.
             self._parser = httptools.HttpResponseParser(self)
 
     def on_body(self, block: bytes) -> None:
@@ -288,13 +304,16 @@ class Connection(asyncio.Protocol):
             raise _SecondAnswerError
         self._blocks.append(block)
         self._held += len(block)
+        self._overhead = 0
 
     def on_message_complete(self) -> None:
         """Note the end of the answer, or begin again after an interim one."""
         if not self._head_done:
             self.reason = b""
-            self.headers = []
-        else:
+            self._headers = []
+        elif not self.complete:
+            # Asked at the end, because trailers have a say in it.
+            self._keep_alive = self._parser.should_keep_alive()
             self.complete = True
 
     def _parser_speaks_http(self) -> bool:
@@ -302,20 +321,34 @@ class Connection(asyncio.Protocol):
 
     # Inside.
 
-    async def _wait(self) -> None:
+    def _ended_itself(self) -> bool:
+        """Whether the upstream has ended the stream, not somebody on the way who cut it short.
+
+        With TLS only TLS's own end counts; asyncio reports any.
+        """
+        assert self._transport is not None
+        tls: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
+        if tls is None:
+            return True
+        try:
+            return tls.read(1) == b""
+        except ssl.SSLError as error:
+            return isinstance(error, ssl.SSLZeroReturnError)
+
+    def _woken(self) -> "asyncio.Future[None]":
+        """Return what is done when something has come; raises the error that has."""
         if self._error is not None:
             raise self._error
         if self._transport is None:
             raise self._closed()
         self._wake = self._loop.create_future()
-        try:
-            await self._wake
-        finally:
-            self._wake = None
+        return self._wake
 
     def _notify(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        if self._wake is not None:
+            if not self._wake.done():
+                self._wake.set_result(None)
+            self._wake = None
 
     def _pause(self) -> None:
         self._paused = True

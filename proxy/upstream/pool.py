@@ -4,22 +4,29 @@ The origin is fixed when the process starts; nothing in a request can change it.
 """
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 from proxy.errors import ProxyError, UpstreamError, UpstreamFailure
 from proxy.upstream.connection import Connection, Deadlines
+from proxy.upstream.tunnel import OutboundProxy, open_tunnel
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where every request goes. ``tls`` None means plain HTTP, which only a sandbox speaks."""
+    """Where every request goes. ``tls`` None means plain HTTP, which only a sandbox speaks.
+
+    With ``proxy``, connections are tunnelled through a company's HTTP proxy.
+    """
 
     host: str
     port: int
     tls: ssl.SSLContext | None
+    proxy: OutboundProxy | None = None
 
     @property
     def host_header(self) -> bytes:
@@ -70,7 +77,7 @@ class Pool:
         """Return an idle connection that may be used at once, if there is one."""
         while self._idle:
             connection = self._idle.pop()
-            if self._is_fit(connection):
+            if self._is_fit(connection, self._loop.time()):
                 return connection
             self._discard(connection)
         return None
@@ -98,11 +105,13 @@ class Pool:
 
     def release(self, connection: Connection) -> None:
         """Take a connection back after an exchange, whatever became of it."""
-        if not connection.is_reusable or self._closed or self._is_old(connection):
+        now = self._loop.time()
+        too_old = now - connection.born > self._limits.max_age
+        if too_old or self._closed or not connection.is_reusable:
             self._discard(connection)
             return
-        connection.rest()
-        waiter = self._next_waiter()
+        connection.rest(now)
+        waiter = self._next_waiter() if self._waiting else None
         if waiter is not None:
             waiter.set_result(connection)
             return
@@ -120,15 +129,12 @@ class Pool:
         if self._reaper is not None:
             self._reaper.cancel()
 
-    def _is_fit(self, connection: Connection) -> bool:
+    def _is_fit(self, connection: Connection, now: float) -> bool:
         return (
-            self._loop.time() - connection.idle_since < self._limits.max_idle_age
-            and not self._is_old(connection)
+            now - connection.idle_since < self._limits.max_idle_age
+            and now - connection.born <= self._limits.max_age
             and connection.is_quiet()
         )
-
-    def _is_old(self, connection: Connection) -> bool:
-        return self._loop.time() - connection.born > self._limits.max_age
 
     def _discard(self, connection: Connection) -> None:
         connection.abort()
@@ -175,26 +181,35 @@ class Pool:
             self._discard(connection)
 
     async def _open(self) -> Connection:
+        deadline = self._loop.time() + self._limits.connect_timeout
         try:
-            async with asyncio.timeout(self._limits.connect_timeout):
-                _, connection = await self._loop.create_connection(
-                    lambda: Connection(self._loop, self._deadlines),
-                    self._origin.host,
-                    self._origin.port,
-                    ssl=self._origin.tls,
-                    server_hostname=self._origin.host if self._origin.tls else None,
-                )
+            connection = await self._reach(self._origin, deadline)
         except (OSError, TimeoutError, ssl.SSLError) as error:
             raise _connect_failure(error) from error
         self.opened += 1
         return connection
+
+    async def _reach(self, origin: Origin, deadline: float) -> Connection:
+        name = origin.host if origin.tls else None
+        where: dict[str, Any] = {"host": origin.host, "port": origin.port}
+        if origin.proxy is not None:
+            where = {"sock": await open_tunnel(origin.proxy, origin.host, origin.port, deadline)}
+        async with asyncio.timeout_at(deadline):
+            _, connection = await self._loop.create_connection(
+                self._make, **where, ssl=origin.tls, server_hostname=name
+            )
+        return connection
+
+    def _make(self) -> Connection:
+        return Connection(self._loop, self._deadlines)
 
     def _schedule_reaper(self) -> None:
         self._reaper = self._loop.call_later(self._limits.max_idle_age, self._reap)
 
     def _reap(self) -> None:
         self._reaper = None
-        kept = [connection for connection in self._idle if self._is_fit(connection)]
+        now = self._loop.time()
+        kept = [connection for connection in self._idle if self._is_fit(connection, now)]
         for connection in set(self._idle).difference(kept):
             self._discard(connection)
         self._idle = kept
@@ -210,7 +225,18 @@ def _exhausted() -> ProxyError:
     )
 
 
-def _connect_failure(error: Exception) -> UpstreamError:
+def out_of_files() -> ProxyError:
+    """Return what a caller reads when the system gives us no more sockets."""
+    return ProxyError(
+        "out-of-files",
+        "The proxy may not open as many files as it needs; raise its limit (ulimit -n).",
+        retry_after=1,
+    )
+
+
+def _connect_failure(error: Exception) -> ProxyError:
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return out_of_files()
     if isinstance(error, TimeoutError):
         return UpstreamError(
             UpstreamFailure.CONNECT_TIMEOUT, "The upstream did not take the connection in time."

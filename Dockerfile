@@ -1,0 +1,45 @@
+# The image: Python, the program and what they load, and nothing else. No shell, no package manager.
+#   docker build -t candescent-proxy .        (or podman, or buildah; docs/kubernetes.md has more)
+# To pin the base by digest: --build-arg BASE=python:3.13-slim@sha256:…
+ARG BASE=python:3.13-slim
+
+FROM ${BASE} AS build
+WORKDIR /src
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+COPY requirements/ requirements/
+# Nothing is installed that is not in the lock files, by hash. Behind a package mirror, give pip
+# its settings with --secret id=pip.conf,src=FILE; they do not stay in the image.
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    python3 -m venv /build \
+    && python3 -m venv --without-pip /app \
+    && /build/bin/pip install --require-hashes -r requirements/build.txt \
+    && /build/bin/pip --python /app/bin/python3 install \
+        --require-hashes --only-binary :all: --no-compile -r requirements/run.txt
+COPY . .
+RUN /build/bin/pip --python /app/bin/python3 install --no-deps --no-index --no-compile \
+        "$(/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheel . \
+            && ls /wheel/*.whl)" \
+    && python3 tools/image_root.py /app /image
+
+FROM scratch
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG CREATED=unknown
+LABEL org.opencontainers.image.title="candescent-proxy" \
+      org.opencontainers.image.description="A proxy in front of the Candescent Digital Banking API that keeps the access token" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}"
+COPY --from=build /image /
+ENV PATH=/app/bin LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
+# A number, so that Kubernetes can see that it is not root.
+USER 65532:65532
+WORKDIR /
+EXPOSE 8080 9090
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
+    CMD ["candescent-proxy", "healthcheck"]
+ENTRYPOINT ["candescent-proxy"]
+CMD ["run"]

@@ -1,0 +1,184 @@
+"""The bank of these measurements: nginx with static answers, on the load's core.
+
+It refuses with 401 whatever comes without a token that it has given out, so a proxy that forgets
+the token shows as failures and not as speed.
+"""
+
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bench.processes import Process, free_port
+
+SMALL = "/v1/accounts"
+"""Answers with 700 bytes of JSON, the size of a short list of accounts."""
+TOKEN = "/oauth2/v1/token"  # noqa: S105 - where tokens are had, not one
+SINK = "/sink"
+"""Takes a body of any size to its end, then answers."""
+BODIES = {"1k": 1024, "100k": 100 * 1024, "10m": 10 * 1024 * 1024}
+"""Bodies to fetch: /bodies/NAME."""
+
+PREFIX = "bench-"
+"""What every token begins with."""
+
+SLOW_RATE = 600
+"""Bytes a second; a token answer, which is longer than this and shorter than twice, takes 1 s."""
+
+_CONFIGURATION = """\
+daemon off;
+master_process off;
+pid {folder}/upstream.pid;
+error_log stderr warn;
+worker_rlimit_nofile {files};
+events {{ worker_connections {files}; }}
+http {{
+    access_log off;
+    sendfile on;
+    open_file_cache max=16;
+    keepalive_requests 1000000000;
+    keepalive_timeout 1h;
+    client_max_body_size 0;
+    client_body_temp_path {folder}/bodies-in;
+    proxy_temp_path {folder}/proxied;
+    fastcgi_temp_path {folder}/unused-1;
+    uwsgi_temp_path {folder}/unused-2;
+    scgi_temp_path {folder}/unused-3;
+    default_type application/json;
+    map $http_authorization $authorized {{ default 0; "~^Bearer {prefix}" 1; }}
+    log_format token '$msec';
+    server {{
+        listen 127.0.0.1:{plain} backlog=4096;
+        listen 127.0.0.1:{tls} ssl backlog=4096;
+        ssl_certificate {folder}/leaf.pem;
+        ssl_certificate_key {folder}/leaf.key;
+        location = {token} {{
+            access_log {folder}/tokens.log token;
+            {slowness}
+            return 200 '{{"access_token":"{prefix}$request_id{padding}",'
+                '"token_type":"Bearer","expires_in":{lifetime}}}';
+        }}
+        location = {small} {{
+            if ($authorized = 0) {{ return 401; }}
+            return 200 '{{"authorized":true,"accounts":"{accounts}"}}';
+        }}
+        location /bodies/ {{
+            if ($authorized = 0) {{ return 401; }}
+            root {folder};
+        }}
+        location = {sink} {{
+            if ($authorized = 0) {{ return 401; }}
+            # The whole body is read, into memory, before anything is answered; what then
+            # answers is not sent it again.
+            client_body_buffer_size 11m;
+            proxy_pass http://unix:{folder}/answer;
+            proxy_pass_request_body off;
+            proxy_set_header Content-Length "";
+        }}
+    }}
+    server {{
+        listen unix:{folder}/answer;
+        location / {{ return 200 '{{"taken":true}}'; }}
+    }}
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What the bank's tokens are like: ``lifetime`` in seconds, ``slow`` if one takes a second."""
+
+    lifetime: int = 3600
+    slow: bool = False
+
+
+class Upstream:
+    """The bank, running for as long as a ``with`` block lasts."""
+
+    def __init__(self, core: int, tokens: Tokens) -> None:
+        self._core = core
+        self._tokens = tokens
+        self._folder = Path()
+        self.ports = {"http": 0, "https": 0}
+
+    @property
+    def authority(self) -> Path:
+        """The certificate of the authority that vouches for it."""
+        return self._folder / "ca.pem"
+
+    def url(self, *, tls: bool) -> str:
+        """Return its base URL."""
+        scheme = "https" if tls else "http"
+        return f"{scheme}://127.0.0.1:{self.ports[scheme]}"
+
+    def token_calls(self) -> list[float]:
+        """Return when it has given tokens so far, in Unix time."""
+        log = self._folder / "tokens.log"
+        return [float(line) for line in log.read_text().split()]
+
+    def __enter__(self) -> Self:
+        """Make its files and start it."""
+        self._folder = Path(tempfile.mkdtemp(prefix="bench-upstream-"))
+        self.ports = {"http": free_port(), "https": free_port()}
+        make_certificates(self._folder)
+        self._make_bodies()
+        file = self._folder / "nginx.conf"
+        file.write_text(self._configuration(), encoding="ascii")
+        self._process = Process(["nginx", "-c", file], self._core, self._folder / "upstream.log")
+        self._process.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End it and take its files away."""
+        self._process.__exit__(kind, error, traceback)
+        shutil.rmtree(self._folder)
+
+    def _make_bodies(self) -> None:
+        folder = self._folder / "bodies"
+        folder.mkdir()
+        for name, size in BODIES.items():
+            (folder / name).write_bytes(b"x" * size)
+
+    def _configuration(self) -> str:
+        return _CONFIGURATION.format(
+            folder=self._folder,
+            files=16_384,
+            plain=self.ports["http"],
+            tls=self.ports["https"],
+            token=TOKEN,
+            small=SMALL,
+            sink=SINK,
+            prefix=PREFIX,
+            lifetime=self._tokens.lifetime,
+            slowness=f"limit_rate {SLOW_RATE};" if self._tokens.slow else "",
+            padding="x" * 600 if self._tokens.slow else "",
+            accounts="x" * (700 - len('{"authorized":true,"accounts":""}')),
+        )
+
+
+def make_certificates(folder: Path) -> None:
+    """Make an authority (ca.pem) and a certificate for this machine (leaf.pem, leaf.key)."""
+    names = folder / "names"
+    names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n", encoding="ascii")
+    new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    authority = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
+    for command in (
+        ["req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=bench"],
+        ["req", *new, "-keyout", "leaf.key", "-out", "leaf.csr", "-subj", "/CN=localhost"],
+        ["x509", "-req", "-in", "leaf.csr", *authority, "-extfile", "names", "-out", "leaf.pem"],
+    ):
+        subprocess.run(
+            ["openssl", *command],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            timeout=30,
+        )

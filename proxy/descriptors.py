@@ -1,0 +1,51 @@
+"""How many files this process may have open, and how many connections fit into that.
+
+A process that runs out of them can neither take a caller nor reach the bank, and its event loop
+closes newcomers without a word. So the limits on connections are brought down to what fits, and
+whoever comes on top of that is told so.
+"""
+
+import sys
+
+from proxy.config import Config
+
+RESERVE = 96
+"""Files for all but connections: listeners, log, event loop, files that are read anew, token
+calls, and callers that are being told that there is no room."""
+
+if sys.platform != "win32":
+    import resource
+
+
+def raised_limit(wanted: int) -> int:
+    """Raise the limit of open files to ``wanted``, if that may be; return what it is now."""
+    if sys.platform == "win32":
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    reach = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if reach > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (reach, hard))
+    return max(reach, soft)
+
+
+def needed(config: Config) -> int:
+    """Return how many files a proxy of this configuration may come to have open."""
+    # A reload has two pools for a while.
+    return config.limits.max_connections + 2 * config.upstream.max_connections + RESERVE
+
+
+def fitted(config: Config, limit: int) -> Config:
+    """Return the configuration with as many connections as fit into ``limit`` open files."""
+    if needed(config) <= limit:
+        return config
+    room = max(limit - RESERVE, 4)
+    upstream = min(config.upstream.max_connections, max(room // 4, 1))
+    callers = min(config.limits.max_connections, room - 2 * upstream)
+    return config.model_copy(
+        update={
+            "limits": config.limits.model_copy(update={"max_connections": callers}),
+            "upstream": config.upstream.model_copy(update={"max_connections": upstream}),
+        }
+    )

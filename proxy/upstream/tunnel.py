@@ -1,0 +1,124 @@
+"""The way out through a company's HTTP proxy: a TCP connection, tunnelled with ``CONNECT``."""
+
+import asyncio
+import re
+import socket
+from base64 import b64encode
+from dataclasses import dataclass, field
+
+from proxy.errors import UpstreamError, UpstreamFailure
+
+_STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: [^\r\n]*)?\r\n")
+_MAX_ANSWER = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundProxy:
+    """An HTTP proxy on the way to the upstream; ``user`` and ``password`` may be empty."""
+
+    host: str
+    port: int
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+    @property
+    def authorization(self) -> str:
+        """The value of ``Proxy-Authorization``, or an empty text."""
+        if not self.user:
+            return ""
+        pair = f"{self.user}:{self.password}".encode()
+        return "Basic " + b64encode(pair).decode("ascii")
+
+
+async def open_tunnel(proxy: OutboundProxy, host: str, port: int, deadline: float) -> socket.socket:
+    """Return a connected socket whose other end is ``host:port``, by ``deadline`` (loop seconds).
+
+    Raises ``UpstreamError`` (``PROXY_…``) with what the proxy did instead.
+    """
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await _tunnelled(proxy, host, port)
+    except TimeoutError:
+        raise _failure(UpstreamFailure.PROXY_TIMEOUT, "did not connect in time") from None
+
+
+async def _tunnelled(proxy: OutboundProxy, host: str, port: int) -> socket.socket:
+    loop = asyncio.get_running_loop()
+    sock = await _connected(loop, proxy)
+    try:
+        target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        await loop.sock_sendall(sock, _request(target, proxy.authorization))
+        check_answer(await _answer(loop, sock))
+    except OSError as error:
+        sock.close()
+        raise _no_answer() from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _connected(loop: asyncio.AbstractEventLoop, proxy: OutboundProxy) -> socket.socket:
+    try:
+        found = await loop.getaddrinfo(proxy.host, proxy.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise _failure(UpstreamFailure.PROXY_RESOLVE, "has a name that does not resolve") from error
+    for at, (family, kind, protocol, _, address) in enumerate(found, 1):
+        sock = socket.socket(family, kind, protocol)
+        sock.setblocking(False)
+        try:
+            await loop.sock_connect(sock, address)
+        except OSError as error:
+            sock.close()
+            if at == len(found):
+                raise _failure(UpstreamFailure.PROXY_CONNECT, "cannot be reached") from error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise AssertionError("a name that resolves has an address")
+
+
+def _request(target: str, authorization: str) -> bytes:
+    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
+    if authorization:
+        lines.append(f"Proxy-Authorization: {authorization}")
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+async def _answer(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bytes:
+    # A byte at a time would be right and slow; a proxy says nothing after its head until we do.
+    head = b""
+    while b"\r\n\r\n" not in head:
+        block = await loop.sock_recv(sock, 4096)
+        head += block
+        if not block or len(head) > _MAX_ANSWER:
+            raise _no_answer()
+    return head
+
+
+def check_answer(head: bytes) -> None:
+    """Return for the head of a proxy that has connected us; raise ``UpstreamError`` for others."""
+    match = _STATUS.match(head)
+    if match is None:
+        raise _no_answer()
+    status = int(match[1])
+    if status == 407:
+        raise _failure(
+            UpstreamFailure.PROXY_LOGIN,
+            "wants a user and password, or other ones; see upstream.proxy_user",
+        )
+    if not 200 <= status < 300:
+        raise _failure(UpstreamFailure.PROXY_REFUSED, f"refused to connect ({status})")
+    if not head.endswith(b"\r\n\r\n"):
+        # Whoever speaks before it is asked is not the bank.
+        raise _no_answer()
+
+
+def _no_answer() -> UpstreamError:
+    return _failure(UpstreamFailure.PROXY_MALFORMED, "gave no answer that is HTTP")
+
+
+def _failure(reason: UpstreamFailure, what: str) -> UpstreamError:
+    return UpstreamError(reason, f"The outbound proxy {what}.")

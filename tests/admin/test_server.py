@@ -1,0 +1,136 @@
+"""The admin port, over sockets: probes that tell the truth, metrics in both formats."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from proxy.admin import server
+from proxy.admin.readiness import Readiness
+from proxy.app import App
+from proxy.sandbox import Fault, Sandbox
+from tests.running import running, until, url
+
+
+@dataclass
+class Desk:
+    """An admin port whose readiness a test sets."""
+
+    session: aiohttp.ClientSession
+    state: Readiness
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    """Start an admin port on its own."""
+    state = Readiness()
+    runner = web.AppRunner(
+        server.build(lambda: state, lambda accept: (accept.encode(), "text/plain; x=1"))
+    )
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    async with aiohttp.ClientSession(f"http://{host}:{port}") as session:
+        yield Desk(session, state)
+    await runner.cleanup()
+
+
+async def test_alive(desk: Desk) -> None:
+    """Alive is whoever answers, ready or not."""
+    desk.state.reasons.append("no token")
+    async with desk.session.get("/livez") as answer:
+        assert (answer.status, await answer.json()) == (200, {"status": "alive"})
+
+
+async def test_ready(desk: Desk) -> None:
+    """No reason against it is a 200."""
+    async with desk.session.get("/readyz") as answer:
+        document = await answer.json()
+        assert (answer.status, document["status"], document["reasons"]) == (200, "ready", [])
+
+
+async def test_not_ready(desk: Desk) -> None:
+    """A reason is a 503 that says it."""
+    desk.state.reasons += ["no token", "shutting down"]
+    async with desk.session.get("/readyz") as answer:
+        document = await answer.json()
+        assert (answer.status, document["status"]) == (503, "not ready")
+        assert document["reasons"] == ["no token", "shutting down"]
+
+
+async def test_metrics_in_the_format_asked_for(desk: Desk) -> None:
+    """The scraper's ``Accept`` decides, and the content type goes out as it is."""
+    async with desk.session.get("/metrics", headers={"Accept": "a/b"}) as answer:
+        assert await answer.read() == b"a/b"
+        assert answer.headers["Content-Type"] == "text/plain; x=1"
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+async def test_answers_are_of_the_moment(desk: Desk, path: str) -> None:
+    """No cache keeps a probe's answer; a probe may ask with HEAD."""
+    for method in ("GET", "HEAD"):
+        async with desk.session.request(method, path) as answer:
+            assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 404),
+        ("GET", "/v1/accounts", 404),
+        ("GET", "/livez/", 404),
+        ("POST", "/livez", 405),
+        ("DELETE", "/metrics", 405),
+        ("POST", "/-/reload", 404),
+        ("POST", "/quitquitquit", 404),
+    ],
+)
+async def test_there_is_nothing_else(desk: Desk, method: str, path: str, status: int) -> None:
+    """Neither the bank's resources nor anything that changes something is reachable here."""
+    async with desk.session.request(method, path) as answer:
+        assert answer.status == status
+
+
+async def readyz(app: App) -> tuple[int, list[str]]:
+    """Ask a running proxy whether it is ready."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://{app.admin_address}/readyz") as answer,
+    ):
+        return answer.status, (await answer.json())["reasons"]
+
+
+async def test_proxy_is_not_ready_before_its_first_token() -> None:
+    """While the bank refuses, /readyz says what it said; when it no longer does, 200."""
+    async with Sandbox() as bank:
+        bank.bank.faults.append(Fault("token", code="CMN_90004"))
+        async with running(bank, ready=False, token={"refusal_memory": "0.2"}) as app:
+            await until(lambda: bank.bank.token_requests)
+            await until(lambda: "check" in str(app.readiness().reasons))
+            status, (reason,) = await readyz(app)
+            assert status == 503
+            assert reason.startswith("no v2 token for institution 00016: ")
+            assert "client id and secret" in reason
+            assert "sandbox-secret" not in reason
+            bank.bank.faults.clear()
+            await until(lambda: app.readiness().is_ready)
+            assert await readyz(app) == (200, [])
+
+
+async def test_probes_answer_while_requests_wait() -> None:
+    """A hundred requests that wait for the bank do not hold a probe up."""
+    async with (
+        Sandbox() as bank,
+        running(bank) as app,
+        aiohttp.ClientSession(url(app)) as session,
+    ):
+        bank.bank.faults.append(Fault("resource", hang=True))
+        waiting = [asyncio.create_task(session.get("/echo")) for _ in range(100)]
+        await until(lambda: app.forwarder.in_flight == 100)
+        assert await readyz(app) == (200, [])
+        for call in waiting:
+            call.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)

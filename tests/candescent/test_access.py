@@ -1,0 +1,79 @@
+"""What callers may not do."""
+
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from proxy.sandbox import Settings
+from tests.candescent.house import house, raw
+
+ENFORCED: dict[str, Any] = {
+    "allow": ["/v1/**", "/echo/**"],
+    "deny": [{"path": "/v1/transfers", "methods": "POST"}],
+}
+
+
+async def test_policy_refuses() -> None:
+    """What is denied or not allowed is 403 and does not reach the bank; nothing is a warning."""
+    async with house(access=ENFORCED) as there:
+        assert (await there.call("/v1/accounts")).status == 200
+        for method, path in (("POST", "/v1/transfers"), ("GET", "/gzip"), ("GET", "/v1/a;b/c")):
+            answer = await there.call(path, method)
+            assert (answer.status, answer.error) == (403, "caller path-policy")
+        assert there.bank.counts["arrivals"] == 1
+        assert there.count("policy_warnings") == 0
+
+
+async def test_policy_that_only_warns() -> None:
+    """In warn mode the same is forwarded, counted and written down."""
+    with capture_logs() as logs:
+        async with house(
+            access=ENFORCED | {"mode": "warn"}, log={"access": "sampled", "sample": "0"}
+        ) as there:
+            assert (await there.call("/gzip")).status == 200
+            assert (await there.call("/v1/accounts")).status == 200
+            assert there.count("policy_warnings") == 1
+    (line,) = [entry for entry in logs if entry["event"] == "request"]
+    assert (line["path"], line["policy"], line["log_level"]) == ("/gzip", "warned", "warning")
+
+
+RESERVED = [
+    "/oauth2/v1/token",
+    "/oauth2/v1/revoke",
+    "/v1/oauth/token",
+    "/v1/auth-code",
+    "/v1/client-authorization",
+    "//oauth2/v1/token",
+    "/OAuth2/v1/token",
+    "/x/../oauth2/v1/token",
+    "/x/%2e%2e/oauth2/v1/token",
+    "/x/..;/oauth2/v1/token",
+    "/%6fauth2/v1/token",
+    "/%256fauth2/v1/token",
+    "/oauth2%2fv1%2ftoken",
+    "/oauth2;a=b/v1/token",
+    "/oauth2/../echo",
+    "/v1\\oauth\\token",
+    "/v1/./oauth/token",
+    "/digitalbanking/stage/oauth2/v1/token",
+    "/digitalbanking/stage/../stage/oauth2/v1/token",
+    "/%c1%afauth2/v1/token",
+]
+
+
+@pytest.mark.parametrize("base", ["", "/digitalbanking/stage"])
+async def test_token_endpoints_are_refused_in_every_spelling(base: str) -> None:
+    """Nobody mints or revokes tokens through the proxy, however the path is written."""
+    async with house(Settings(base_path=base)) as there:
+        before = len(there.grants)
+        for path in RESERVED:
+            for method in ("POST", "DELETE", "GET"):
+                answer = await raw(
+                    there, f"{method} {path} HTTP/1.1", "Host: x", "Connection: close"
+                )
+                assert answer.startswith(b"HTTP/1.1 403 "), (path, answer)
+                assert b"urn:candescent-proxy:error:reserved" in answer
+        assert there.bank.counts["arrivals"] == 0
+        assert len(there.grants) == before
+        assert not there.bank.revocations

@@ -1,0 +1,215 @@
+"""Every grant through the running proxy."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from proxy import commands, settings
+from proxy.errors import ConfigError
+from proxy.sandbox import Fault, IssuedToken, Sandbox
+from tests.candescent.house import PASSWORD, V1_PATH, house
+from tests.running import CLIENT, until
+
+
+async def test_password_is_renewed_by_refresh_tokens() -> None:
+    """The password is shown once; each refresh token is used once and replaced by the next."""
+    async with house(**PASSWORD) as there:
+        assert (await there.echo())["grant"] == "password"
+        for _ in range(3):
+            there.bank.expire_all()
+            assert (await there.echo())["grant"] == "refresh_token"
+        assert there.grants == [("password", "ok")] + [("refresh_token", "ok")] * 3
+        live = [t for t in there.bank.tokens.values() if t.refresh and not t.revoked]
+        assert len(live) == 1
+
+
+async def test_password_again_when_the_refresh_token_has_died() -> None:
+    """A dead refresh token costs one refusal and no request: the password brings another."""
+    async with house(**PASSWORD) as there:
+        there.bank.expire_all(refresh_tokens=True)
+        assert (await there.echo())["grant"] == "password"
+        there.bank.expire_all()
+        assert (await there.echo())["grant"] == "refresh_token"
+        assert there.grants == [
+            ("password", "ok"),
+            ("refresh_token", "CMN_90018"),
+            ("password", "ok"),
+            ("refresh_token", "ok"),
+        ]
+
+
+@pytest.mark.parametrize("code", ["CMN_90000", "CMN_90002", "CMN_90019/400"])
+async def test_refresh_token_outlives_trouble(code: str) -> None:
+    """A bank in trouble is no dead refresh token: it is tried again, the password is not."""
+    async with house(
+        None, Fault("token", code=code, grant="refresh_token", times=1), **PASSWORD
+    ) as there:
+        there.bank.expire_all()
+        await there.call("/echo")
+        async with asyncio.timeout(10):
+            while (await there.call("/echo")).status != 200:  # noqa: ASYNC110 - a caller tries again
+                await asyncio.sleep(0.02)
+        assert [grant for grant, _ in there.grants] == [
+            "password",
+            "refresh_token",
+            "refresh_token",
+        ]
+
+
+async def test_wrong_password() -> None:
+    """A refused user is the token's error, with the bank's code, and not tried in a loop."""
+    async with house(ready=False, username="juniper", password="wrong") as there:
+        answer = await there.call("/echo")
+        assert (answer.status, answer.error) == (503, "token token-bad-user")
+        assert answer.json()["code"] == "CMN_90015"
+        assert len(there.grants) <= 2
+
+
+async def test_v1_password() -> None:
+    """V1 knows the password grant too; its refresh token is not used, for nothing takes it."""
+    async with house(**PASSWORD) as there:
+        path = V1_PATH.format("00016")
+        assert (await there.echo(path))["grant"] == "password"
+        there.bank.expire_all()
+        assert (await there.echo(path))["grant"] == "password"
+        v1 = [asked.grant for asked in there.bank.token_requests if asked.kind == "V1"]
+        assert v1 == ["password", "password"]
+
+
+def login_settings(file: Path) -> dict[str, Any]:
+    """Settings for a person's login that is kept in a file."""
+    return {"grant": "authorization_code", "refresh_token_file": str(file)}
+
+
+async def log_in(sandbox: Sandbox, file: Path, code: str) -> int:
+    """Do what ``candescent-proxy login`` does; return its exit code."""
+    where = {"base_url": sandbox.url, "institution_id": "00016"}
+    config = settings.load(None, {}, CLIENT | where | login_settings(file))
+    return await commands.login(config, settings.logins(config), None, code)
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """A bank that outlives the proxies before it."""
+    async with Sandbox() as bank:
+        yield bank
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where a login is kept."""
+    return tmp_path / "login.json"
+
+
+def kept(file: Path) -> str:
+    """What the file holds; nothing if it is not there."""
+    return file.read_text(encoding="ascii") if file.exists() else ""
+
+
+def mode(file: Path) -> int:
+    """Who may do what with the file."""
+    return file.stat().st_mode & 0o777
+
+
+async def test_login_with_a_code(
+    sandbox: Sandbox, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A code becomes a refresh token in a private file, which the proxy renews and keeps."""
+    code = sandbox.bank.code_for("juniper.quill")
+    assert await log_in(sandbox, file, code) == 0
+    first = kept(file)
+    for _ in range(2):
+        async with house(sandbox, **login_settings(file)) as there:
+            assert (await there.echo())["grant"] == "refresh_token"
+    grants = [asked.grant for asked in sandbox.bank.token_requests]
+    assert grants == ["authorization_code", "refresh_token", "refresh_token"]
+    assert mode(file) == 0o600
+    assert kept(file) != first
+    shown = capsys.readouterr()
+    held = [token.text for token in sandbox.bank.tokens.values()]
+    assert not [text for text in (code, *held) if text in shown.out + shown.err]
+
+
+async def test_code_used_twice(
+    sandbox: Sandbox, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A code is good once: the second time is a clear error, and the first login stays."""
+    code = sandbox.bank.code_for("juniper.quill")
+    assert await log_in(sandbox, file, code) == 0
+    held = kept(file)
+    assert await log_in(sandbox, file, code) == 1
+    assert kept(file) == held
+    told = capsys.readouterr().err
+    assert "not logged in" in told
+    assert code not in told
+
+
+async def test_login_that_cannot_be_kept(sandbox: Sandbox, file: Path) -> None:
+    """A login that cannot be written down is an error, not a success that is lost."""
+    nowhere = file.parent / "missing" / "login.json"
+    with pytest.raises(ConfigError, match=r"refresh_token_file: .*cannot be written"):
+        await log_in(sandbox, nowhere, sandbox.bank.code_for("juniper.quill"))
+
+
+async def test_login_without_a_refresh_token(
+    sandbox: Sandbox, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the bank gives nothing to keep, nobody is told that they are logged in."""
+    sandbox.bank.faults.append(Fault("token", without=("refresh_token",)))
+    assert await log_in(sandbox, file, sandbox.bank.code_for("juniper.quill")) == 1
+    assert "no refresh token" in capsys.readouterr().err
+    assert kept(file) == ""
+
+
+async def test_login_that_has_run_out(sandbox: Sandbox, file: Path) -> None:
+    """Nobody logged in and a dead login say what to do; a new login is taken without a restart."""
+    async with house(sandbox, ready=False, **login_settings(file)) as there:
+        for _ in range(2):
+            answer = await there.call("/echo")
+            assert (answer.status, answer.error) == (503, "token token-bad-user")
+            assert "candescent-proxy login" in answer.json()["detail"]
+            assert await log_in(sandbox, file, sandbox.bank.code_for("juniper.quill")) == 0
+            await until(lambda: there.app.readiness().is_ready)
+            assert (await there.call("/echo")).status == 200
+            sandbox.bank.expire_all(refresh_tokens=True)
+
+
+async def test_login_outlives_a_refused_client(sandbox: Sandbox, file: Path) -> None:
+    """While the bank refuses the application, a person's login is kept, and used afterwards."""
+    assert await log_in(sandbox, file, sandbox.bank.code_for("juniper.quill")) == 0
+    refused = Fault("token", code="CMN_90004", grant="refresh_token", times=2)
+    async with house(sandbox, refused, **login_settings(file)):
+        assert refused.spent
+
+
+async def test_two_proxies_share_a_login(sandbox: Sandbox, file: Path) -> None:
+    """One that finds its refresh token used up takes the newer one that the other has kept."""
+    assert await log_in(sandbox, file, sandbox.bank.code_for("juniper.quill")) == 0
+    async with (
+        house(sandbox, **login_settings(file)) as one,
+        house(sandbox, **login_settings(file)) as two,
+    ):
+        for there in (one, two, one, two):
+            sandbox.bank.expire_all()
+            assert (await there.call("/echo")).status == 200
+
+
+async def test_fixed_bearer(sandbox: Sandbox) -> None:
+    """It is warned of loudly and never renewed; its end reaches the caller, and is sent once."""
+    draft = IssuedToken("V2", "sandbox-client", "00016", "client_credentials")
+    bearer = sandbox.bank.issue(draft, 60).text
+    with capture_logs() as logs:
+        async with house(sandbox, bearer_token=bearer) as there:
+            assert (await there.call("/echo")).status == 200
+            sandbox.bank.expire_all()
+            refused = await there.call("/echo")
+            assert (refused.status, refused.json()["code"]) == (401, "CMN_90018")
+    assert not sandbox.bank.token_requests
+    assert [arrival.status for arrival in sandbox.bank.arrivals] == [200, 401]
+    (warning,) = [entry for entry in logs if "bearer_token is set" in entry["event"]]
+    assert warning["log_level"] == "warning"
+    assert bearer not in str(logs)

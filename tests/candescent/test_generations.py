@@ -1,0 +1,72 @@
+"""V1 and V2 through one port, without a caller knowing of tokens."""
+
+import uuid
+from collections import Counter
+
+import pytest
+
+from proxy.sandbox import Settings
+from tests.candescent.house import CUSTOMER, EVENT, V1_PATH, house
+
+
+async def test_v1_and_v2_on_one_port() -> None:
+    """Every kind of public V1 call, and V2 beside it, without a caller knowing of tokens."""
+    async with house() as there:
+        xml = {"Content_Type": "text/xml"}
+        sent = {name.replace("_", "-"): value for name, value in xml.items()}
+        events = f"/subscriptions/v1/fis/00016/fiCustomers/{CUSTOMER}/events"
+        customer = f"/bankingservices/v2/fis/00016/fiCustomers/{CUSTOMER}?fiCustomerIdType=GUID"
+        register = "/registration/v4/fis/00016/fiCustomers"
+        assert (await there.call(events, "POST", EVENT, **sent)).status == 204
+        assert CUSTOMER.encode() in (await there.call(customer)).body
+        assert (await there.call(register, "POST", b"<a/>", **sent)).status == 201
+        assert "accounts" in (await there.call("/v1/accounts")).json()
+        assert (await there.call("/v1/customers/880017:accounts")).status == 200
+        assert there.bank.events[0] == ("00016", CUSTOMER, EVENT)
+        kinds = Counter(asked.kind for asked in there.bank.token_requests)
+        assert kinds == {"V1": 1, "V2": 1}
+
+
+async def test_v2_headers() -> None:
+    """V2: one bearer, transactionId, institutionId and correlationId, and nothing of V1's."""
+    async with house() as there:
+        mine = str(uuid.uuid4())
+        seen = await there.echo(transactionId=mine, Authorization="Bearer mine", di_fiid="00099")
+        names = Counter(name for name, _ in seen["headers"])
+        wanted = ("authorization", "transactionid", "institutionid", "correlationid")
+        assert [names[name] for name in wanted] == [1, 1, 1, 1]
+        assert not names.keys() & {"di_tid", "di_fiid"}
+        headers = dict(seen["headers"])
+        assert headers["transactionid"] == headers["correlationid"] == mine
+        assert (headers["institutionid"], seen["generation"]) == ("00016", "V2")
+
+
+async def test_v1_headers() -> None:
+    """V1: one bearer and one di_tid, the caller's own where it is a UUID, nothing of V2's."""
+    async with house() as there:
+        mine, other = str(uuid.uuid4()), str(uuid.uuid4())
+        seen = await there.echo(V1_PATH.format("00016"), di_tid=mine, transactionId=other)
+        names = Counter(name for name, _ in seen["headers"])
+        assert (names["authorization"], names["di_tid"]) == (1, 1)
+        assert not names.keys() & {"transactionid", "institutionid", "correlationid"}
+        assert (dict(seen["headers"])["di_tid"], seen["generation"]) == (mine, "V1")
+        for sent in ("not-a-uuid", ""):
+            made = dict((await there.echo(V1_PATH.format("00016"), di_tid=sent))["headers"])
+            assert uuid.UUID(made["di_tid"]).version == 4
+
+
+@pytest.mark.parametrize("written", ["xml", "prefixed", "json"])
+async def test_v1_answers_in_every_form(written: str) -> None:
+    """A V1 token is read from XML, from XML in a namespace, and from JSON."""
+    async with house(Settings(v1_format=written)) as there:
+        assert (await there.echo(V1_PATH.format("00016")))["generation"] == "V1"
+
+
+async def test_configured_routes_go_first() -> None:
+    """A rule gives a path without /fis/ a V1 token, and one with it a V2 token."""
+    routes = [{"path": "/destinations/**", "token": "v1"}, {"path": "/a/fis/**", "token": "v2"}]
+    async with house(routes=routes, allowed_institutions="00017") as there:
+        await there.call("/destinations/v1/x", institutionId="00017")
+        await there.call("/a/fis/00016/echo")
+        kinds = [(asked.kind, asked.institution) for asked in there.bank.token_requests]
+        assert [*dict.fromkeys(kinds)] == [("V2", "00016"), ("V1", "00017")]

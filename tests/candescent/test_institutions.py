@@ -1,0 +1,158 @@
+"""Several institutions, two sets of credentials, one proxy."""
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from proxy.sandbox import Fault, Settings
+from tests.candescent.house import (
+    HASTY,
+    PASSWORD,
+    V1_PATH,
+    House,
+    house,
+)
+from tests.running import until
+
+TWO_CLIENTS = Settings(
+    clients={"sandbox-client": "sandbox-secret", "other-client": "other-secret"},
+    client_institutions={"sandbox-client": ("00016", "00018"), "other-client": ("00017",)},
+    least_expires_in=1,
+)
+THREE: dict[str, Any] = {
+    "allowed_institutions": "00018",
+    "institutions": {"00017": {"client_id": "other-client", "client_secret": "other-secret"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "expected"),
+    [
+        ("/echo", None, "00016"),
+        ("/echo", "00016", "00016"),
+        ("/echo", "00017", "00017"),
+        ("/echo", "00018", "00018"),
+        (V1_PATH.format("00016"), None, "00016"),
+        (V1_PATH.format("00017"), None, "00017"),
+        (V1_PATH.format("00018"), "00018", "00018"),
+    ],
+)
+async def test_institution_is_the_one_that_was_asked_for(
+    path: str, asked: str | None, expected: str
+) -> None:
+    """By header or by V1 path, each with the credentials of its own."""
+    async with house(TWO_CLIENTS, **THREE) as there:
+        seen = await there.echo(path, **({"institutionId": asked} if asked else {}))
+        assert seen["institution"] == expected
+        client = "other-client" if expected == "00017" else "sandbox-client"
+        assert there.bank.token_requests[-1].client == client
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "status"),
+    [
+        ("/echo", "00099", 403),
+        ("/echo", "16", 403),
+        ("/echo", "", 400),
+        ("/echo", "00016x", 400),
+        ("/echo", "00016, 00017", 400),
+        (V1_PATH.format("00099"), None, 403),
+        (V1_PATH.format("abc"), None, 400),
+        (V1_PATH.format(""), None, 400),
+        (V1_PATH.format("%30%30016"), None, 400),
+        (V1_PATH.format("00016"), "00017", 400),
+        (V1_PATH.format("00017"), "00016", 400),
+    ],
+)
+async def test_institution_that_may_not_be_asked_for(
+    path: str, asked: str | None, status: int
+) -> None:
+    """A foreign one is 403, none or a contradiction 400; nothing reaches the bank."""
+    async with house(TWO_CLIENTS, **THREE) as there:
+        answer = await there.call(path, **({} if asked is None else {"institutionId": asked}))
+        assert (answer.status, answer.error) == (status, "caller institution")
+        assert there.bank.counts["arrivals"] == 0
+        assert len(there.grants) == 1
+
+
+async def test_user_of_one_institution_is_not_another_s() -> None:
+    """An allowed institution has the default's credentials and scopes, never its user."""
+    async with house(allowed_institutions="00018", scopes="accounts:read", **PASSWORD) as there:
+        assert (await there.echo(institutionId="00018"))["grant"] == "client_credentials"
+        scopes = {token.scopes for token in there.bank.tokens.values()}
+        assert scopes == {("accounts:read",)}
+
+
+async def test_scopes_are_inherited_with_the_credentials() -> None:
+    """An institution without credentials of its own asks for no more than the default does."""
+    own = {"00017": {"host_user_id": "880018"}, "00018": {"scopes": "users:read"}}
+    async with house(institutions=own, scopes="accounts:read") as there:
+        for institution in own:
+            await there.echo(institutionId=institution)
+        scopes = {token.institution: token.scopes for token in there.bank.tokens.values()}
+        assert scopes["00017"] == ("accounts:read",)
+        assert scopes["00018"] == ("users:read",)
+
+
+async def test_three_institutions_one_refused_one_throttled() -> None:
+    """Under load, tokens dying each second: two in trouble, and the third notices nothing.
+
+    V1 and V2 for three institutions with two sets of credentials, as issue 3 wants it shown.
+    """
+    rules = replace(TWO_CLIENTS, lifetime=1.0, v1_lifetime=1.0, institution_lifetimes={})
+    paths = ["/echo", V1_PATH.format("00016")]
+    statuses: Counter[tuple[str, int]] = Counter()
+
+    async def load(there: House, institution: str) -> None:
+        while True:
+            for path in ("/echo", V1_PATH.format(institution)):
+                answer = await there.call(path, institutionId=institution)
+                statuses[institution, answer.status] += 1
+                if answer.status != 200:
+                    await asyncio.sleep(0.01)
+
+    def asked(there: House, institution: str) -> int:
+        return sum(a.institution == institution for a in there.bank.token_requests)
+
+    async with house(rules, **THREE) as there:
+        for institution in ("00017", "00018"):
+            assert (await there.call("/echo", institutionId=institution)).status == 200
+        for where in ("token", "v1token"):
+            there.bank.faults.append(Fault(where, code="CMN_90006/400", institution="00017"))
+            there.bank.faults.append(Fault(where, code="CMN_90002", institution="00018"))
+        loads = [
+            asyncio.ensure_future(load(there, name))
+            for name in ("00016", "00016", "00017", "00018")
+        ]
+        try:
+            await until(lambda: asked(there, "00016") > 8 and statuses["00018", 503] > 2, 30)
+        finally:
+            for task in loads:
+                task.cancel()
+            results = await asyncio.gather(*loads, return_exceptions=True)
+        assert all(isinstance(result, asyncio.CancelledError) for result in results)
+        assert {status for name, status in statuses if name == "00016"} == {200}
+        assert statuses["00016", 200] > 20 * len(paths)
+        assert statuses["00017", 503] > 2
+        assert there.count("token_refresh_failures", institution="00016") == 0
+        assert there.count("token_refresh_failures", institution="00017", reason="bad_institution")
+        assert there.count("token_refresh_failures", institution="00018", reason="throttled")
+        answers = [await there.call("/echo", institutionId=name) for name in ("00017", "00018")]
+        errors = {answer.error for answer in answers}
+        assert errors == {"token token-bad-institution", "token token-throttled"}
+        assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers)
+
+
+async def test_unused_institution_is_let_go_and_comes_back() -> None:
+    """A token that nobody asks for is not renewed; the next request brings a new one."""
+    quick: dict[str, Any] = {"token": HASTY["token"] | {"idle": "0.2"}}
+    rules = replace(TWO_CLIENTS, lifetime=1.0)
+    async with house(rules, **THREE, **quick) as there:
+        assert (await there.call("/echo", institutionId="00018")).status == 200
+        await until(
+            lambda: {entry.key.institution for entry in there.app.tokens.entries()} == {"00016"}
+        )
+        assert (await there.call("/echo", institutionId="00018")).status == 200

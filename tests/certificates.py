@@ -1,0 +1,67 @@
+"""Certificates for tests, made with the ``openssl`` command."""
+
+import ssl
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A certificate authority whose files stand in ``folder``."""
+
+    folder: Path
+    name: str = "ca"
+
+    @classmethod
+    def make(cls, folder: Path, name: str = "ca") -> "Authority":
+        """Make a new one."""
+        authority = cls(folder, name)
+        _openssl(
+            *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+            *("-keyout", authority.key, "-out", authority.file, "-subj", f"/CN={name}"),
+            *("-days", "2"),
+        )
+        return authority
+
+    @property
+    def file(self) -> Path:
+        """Its certificate."""
+        return self.folder / f"{self.name}.pem"
+
+    @property
+    def key(self) -> Path:
+        """Its key."""
+        return self.folder / f"{self.name}.key"
+
+    def issue(self, name: str, *names: str, days: str = "2", file: str = "leaf") -> Path:
+        """Make a certificate with its key in one PEM file; ``names`` such as ``DNS:bank.test``."""
+        path = self.folder / f"{file}.pem"
+        key, request, ext = (self.folder / f"{file}.{end}" for end in ("key", "csr", "ext"))
+        ext.write_text(f"subjectAltName={','.join(names)}\n" if names else "")
+        _openssl(
+            *("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+            *("-keyout", key, "-out", request, "-subj", f"/CN={name}"),
+        )
+        _openssl(
+            *("x509", "-req", "-in", request, "-CA", self.file, "-CAkey", self.key),
+            *("-CAcreateserial", "-out", path, "-days", days, "-extfile", ext),
+        )
+        path.write_bytes(path.read_bytes() + key.read_bytes())
+        return path
+
+
+def server_context(certificate: Path) -> ssl.SSLContext:
+    """Return a context for a server that shows ``certificate``."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+def _openssl(*arguments: str | Path) -> None:
+    subprocess.run(
+        ["openssl", *map(str, arguments)],  # noqa: S607 - whichever openssl this machine has
+        check=True,
+        capture_output=True,
+        timeout=30,
+    )

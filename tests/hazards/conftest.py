@@ -1,0 +1,14 @@
+"""What the hazards share."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.hazards.front import Front, front
+
+
+@pytest.fixture
+async def here() -> AsyncIterator[Front]:
+    """A proxy with its default limits."""
+    async with front() as running_front:
+        yield running_front

@@ -1,0 +1,87 @@
+"""The tools that these tests need: found, or the test is skipped with the reason."""
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+GATEWAY, LIBRARY = ROOT / "helm/candescent-proxy", ROOT / "helm/candescent-proxy-sidecar"
+OLDEST, NEWEST = "1.29", "1.37"
+"""The Kubernetes that the charts are made for by default, and the newest that is known."""
+
+Object = dict[str, Any]
+
+
+def tool(name: str, where_from: str = "tools/kubernetes-tools installs it") -> str:
+    """Return the path of a tool, or skip the test."""
+    go = os.environ.get("GOBIN") or Path(os.environ.get("GOPATH") or "~/go").expanduser() / "bin"
+    found = shutil.which(name, path=os.pathsep.join([str(go), os.environ.get("PATH", "")]))
+    if found is None:
+        pytest.skip(f"{name} is not on this machine; {where_from}")
+    return found
+
+
+def run(*command: object, given: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, whatever that is."""
+    return subprocess.run(
+        [*map(str, command)], input=given, capture_output=True, text=True, check=False, timeout=240
+    )
+
+
+def output(*command: object, given: str | None = None) -> str:
+    """Run a command that has to succeed, and return what it prints."""
+    done = run(*command, given=given)
+    assert done.returncode == 0, f"{' '.join(map(str, command))}:\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def helm(*arguments: object, given: str | None = None) -> str:
+    """Run a helm command that has to succeed."""
+    return output(tool("helm"), *arguments, given=given)
+
+
+def render(chart: Path, values: Mapping[str, Any], *flags: str, kube: str = NEWEST) -> list[Object]:
+    """Return the objects that a chart makes of these values."""
+    return objects(helm(*_template(chart, kube), *flags, given=json.dumps(values)))
+
+
+def refusal(chart: Path, values: Mapping[str, Any], *flags: str, kube: str = NEWEST) -> str:
+    """Return what helm says to values that the chart does not take."""
+    done = run(tool("helm"), *_template(chart, kube), *flags, given=json.dumps(values))
+    assert done.returncode != 0, f"rendered all the same:\n{done.stdout}"
+    return done.stderr
+
+
+def _template(chart: Path, kube: str) -> list[object]:
+    return ["template", "app", chart, "--values", "-", "--kube-version", f"{kube}.0"]
+
+
+def objects(text: str) -> list[Object]:
+    """Return the objects in a text of many YAML documents."""
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def only(found: Iterable[Object], kind: str, name: str | None = None) -> Object:
+    """Return the one object of this kind."""
+    (one,) = (
+        each for each in found if each["kind"] == kind and name in (None, each["metadata"]["name"])
+    )
+    return one
+
+
+@functools.cache
+def podman() -> tuple[str, ...]:
+    """Return the podman command, or skip the test."""
+    command = tool("podman", "Debian's packages podman and runc have it")
+    if os.geteuid() != 0:
+        pytest.skip("containers with another user's files and limits of memory need root here")
+    # crun, where it is the default, refuses machines with both kinds of control groups.
+    return (command, "--runtime", "runc") if shutil.which("runc") else (command,)

@@ -1,0 +1,103 @@
+"""Charts ready to render, secrets to mount, the image, and a node to run pods on."""
+
+import fcntl
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.certificates import Authority
+from tests.kubernetes.certificates import issue, strict_authority
+from tests.kubernetes.commands import LIBRARY, ROOT, helm, output, podman, run
+from tests.kubernetes.kubelet import Node
+
+IMAGE = "localhost/candescent-proxy:test"
+BASE = "python:3.13-slim"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give a test that may be the one to build the image the time for that."""
+    for item in items:
+        if "image" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(300))
+
+
+@pytest.fixture(scope="session")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example charts, with the library that they depend on brought in by helm."""
+    copy = tmp_path_factory.mktemp("charts") / "helm"
+    shutil.copytree(ROOT / "helm", copy)
+    for chart in sorted((copy / "examples").glob("*/Chart.yaml")):
+        helm("dependency", "build", chart.parent)
+        assert list((chart.parent / "charts").glob(f"{LIBRARY.name}-*.tgz"))
+    return copy / "examples"
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A certificate authority of the cluster's own."""
+    return strict_authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def secrets(authority: Authority) -> dict[str, dict[str, bytes]]:
+    """The Secrets that values name, with what the sandbox bank takes."""
+    login = {
+        "client-id": b"sandbox-client",
+        "client-secret": b"sandbox-secret\n",
+        "password": b"moonlight",
+    }
+    certificate = issue(authority, "gateway", "DNS:localhost", "IP:127.0.0.1")
+    tls = {
+        "tls.crt": certificate.read_bytes(),
+        "tls.key": certificate.with_suffix(".key").read_bytes(),
+        "ca.crt": authority.file.read_bytes(),
+    }
+    callers = {"secret": b"a" * 40, "current": b"b" * 40, "next": b"c" * 40}
+    logins = dict.fromkeys(("candescent", "candescent-main", "candescent-cu-17"), login)
+    return {**logins, "gateway-tls": tls, "candescent-callers": callers}
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    """The image that the Dockerfile makes of the tree as it is, built once for all workers."""
+    if run(*podman(), "image", "exists", BASE).returncode:
+        pytest.skip(f"the image {BASE} is not on this machine; tools/base-image makes one like it")
+    (ROOT / "build").mkdir(exist_ok=True)
+    with (ROOT / "build/image.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made_of = _fingerprint()
+        known = run(*podman(), "image", "inspect", "--format", "{{.Labels.madeOf}} {{.Id}}", IMAGE)
+        old, _, identity = known.stdout.strip().partition(" ")
+        if old != made_of:
+            output(
+                *podman(),
+                *("build", "--isolation=chroot", "--pull=never", "--layers=false"),
+                "--format=docker",
+                *("--label", f"madeOf={made_of}", "--build-arg", "VERSION=test"),
+                *("--tag", IMAGE, ROOT),
+            )
+            run(*podman(), "rmi", identity)  # unless a container of it still runs
+    return IMAGE
+
+
+def _fingerprint() -> str:
+    """Return a digest of everything that the image is made of."""
+    alone = ("Dockerfile", ".dockerignore", "tools/image_root.py", "pyproject.toml")
+    paths = [ROOT / name for name in alone]
+    paths += sorted([*(ROOT / "requirements").glob("*.txt"), *(ROOT / "proxy").rglob("*.py")])
+    digest = hashlib.sha256(output(*podman(), "image", "inspect", BASE).encode())
+    for path in paths:
+        digest.update(f"{path}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+@pytest.fixture
+def node(image: str, tmp_path: Path) -> Iterator[Node]:
+    """A node with nothing on it yet; the applications of the examples are Python programs."""
+    names = {"legacy-application:1.0": BASE, "nightly-report:1.0": BASE}
+    node = Node(tmp_path / "volumes", image, names | {"candescent-proxy:0.1.0": image})
+    yield node
+    node.clean()

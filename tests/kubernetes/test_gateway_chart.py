@@ -1,0 +1,208 @@
+"""The gateway's chart, rendered with everything that can be set, and what is rendered is run."""
+
+import asyncio
+import http.client
+import socket
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from proxy import probe
+from proxy.config import Address
+from proxy.sandbox import Sandbox
+from tests.kubernetes.commands import GATEWAY, ROOT, Object, helm, only, render
+from tests.kubernetes.merging import merged
+from tests.kubernetes.pods import Secrets, pod_of
+from tests.kubernetes.program import Installed
+from tests.kubernetes.rules import broken
+from tests.kubernetes.variants import GATEWAY as VARIANTS
+from tests.kubernetes.variants import LEAST, OPERATOR
+
+EXAMPLES = sorted((ROOT / "helm/examples").glob("*.yaml"))
+
+
+def rendered(values: dict[str, Any]) -> list[Object]:
+    """Return what a variant of the least values renders to."""
+    return render(GATEWAY, merged(LEAST, values), *OPERATOR)
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request: pytest.FixtureRequest) -> list[Object]:
+    """The objects of one variant after the other."""
+    return rendered(VARIANTS[request.param])
+
+
+def test_objects_are_valid_and_restricted(variant: list[Object]) -> None:
+    """Kubernetes' schemas and its restricted Pod Security Standard have nothing to say."""
+    assert broken(variant) == []
+
+
+def test_program_takes_what_is_rendered(
+    variant: list[Object], secrets: Secrets, tmp_path: Path
+) -> None:
+    """Arguments, environment and files of the container make a configuration without a mistake."""
+    vault = {"vault": {"id": b"sandbox-client", "secret": b"sandbox-secret"}}
+    pod = pod_of(only(variant, "Deployment"), variant, {**secrets, **vault})
+    done = Installed(pod, tmp_path).check()
+    assert done.returncode == 0, done.stderr
+
+
+def test_selectors_find_the_pods(variant: list[Object]) -> None:
+    """Services, policies and monitors select the Deployment's pods by labels that never change."""
+    deployment = only(variant, "Deployment")
+    labels = deployment["spec"]["template"]["metadata"]["labels"].items()
+    selectors = [deployment["spec"]["selector"]["matchLabels"]]
+    for each in variant:
+        match each["kind"]:
+            case "Service":
+                selectors.append(each["spec"]["selector"])
+            case "NetworkPolicy":
+                selectors.append(each["spec"]["podSelector"]["matchLabels"])
+            case "PodDisruptionBudget" | "PodMonitor":
+                selectors.append(each["spec"]["selector"]["matchLabels"])
+    assert all(selector.items() <= labels for selector in selectors)
+    assert all(set(selector) == set(selectors[0]) for selector in selectors)
+
+
+def test_ports_have_the_names_that_others_use(variant: list[Object]) -> None:
+    """Whoever names a port of the pod names one that it has."""
+    (container, *_) = only(variant, "Deployment")["spec"]["template"]["spec"]["containers"]
+    ports = {port["name"] for port in container["ports"]}
+    named = [
+        port.get("targetPort")
+        for each in variant
+        if each["kind"] == "Service"
+        for port in each["spec"]["ports"]
+    ]
+    assert set(named) <= ports
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_are_valid_and_taken(example: Path, secrets: Secrets, tmp_path: Path) -> None:
+    """The files in helm/examples are good as they stand, without a value from elsewhere."""
+    objects = render(GATEWAY, yaml.safe_load(example.read_text(encoding="utf-8")))
+    assert broken(objects) == []
+    done = Installed(pod_of(only(objects, "Deployment"), objects, secrets), tmp_path).check()
+    assert done.returncode == 0, done.stderr
+
+
+async def test_program_starts_with_what_is_rendered(secrets: Secrets, tmp_path: Path) -> None:
+    """It starts as the container would, gets a token, and SIGTERM ends it with code 0."""
+    port, admin = free_port(), free_port()
+    async with Sandbox() as bank:
+        values = {
+            "bank": {"environment": "", "baseUrl": bank.url},
+            "port": port,
+            "admin": {"port": admin},
+            "drainDelay": 0,
+        }
+        objects = rendered(values)
+        pod = pod_of(only(objects, "Deployment"), objects, secrets)
+        process = Installed(pod, tmp_path).start()
+        try:
+            await asyncio.to_thread(wait_ready, admin)
+            assert await asyncio.to_thread(status, port) == 200
+        finally:
+            process.terminate()
+            _, log = await asyncio.to_thread(process.communicate, timeout=20)
+        assert process.returncode == 0, log
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def wait_ready(admin: int) -> None:
+    """Wait for the proxy whose admin port this is, as a start script does."""
+    is_ready, said = probe.wait(Address(host="127.0.0.1", port=admin), 20)
+    assert is_ready, said
+
+
+def status(port: int) -> int:
+    """Return the status that a caller of the proxy gets."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request("GET", "/v1/accounts?hostUserId=880017")
+        return connection.getresponse().status
+
+
+def test_credentials_are_not_in_the_configuration() -> None:
+    """Created secrets stand in the Secret alone."""
+    objects = rendered(VARIANTS["created secret"])
+    assert only(objects, "Secret")["data"] == {
+        "client-id": "YW4taWQ=",
+        "client-secret": "YS1zZWNyZXQ=",
+    }
+    assert "a-secret" not in yaml.safe_dump([each for each in objects if each["kind"] != "Secret"])
+
+
+def test_service_account_has_no_token() -> None:
+    """Neither the account nor the pod asks for one."""
+    objects = rendered({})
+    assert only(objects, "ServiceAccount")["automountServiceAccountToken"] is False
+    pod = only(objects, "Deployment")["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+
+
+def test_new_settings_mean_new_pods_and_new_credentials_do_not() -> None:
+    """Only the configuration is part of the pod's template."""
+
+    def template(values: dict[str, Any]) -> Object:
+        return dict(only(rendered(values), "Deployment")["spec"]["template"])
+
+    created = VARIANTS["created secret"]
+    rotated = merged(created, {"credentials": {"create": {"clientSecret": "another"}}})
+    assert template({}) != template({"config": {"log": {"level": "debug"}}})
+    assert template(created) == template(rotated)
+
+
+def test_pods_are_killed_only_after_what_was_promised() -> None:
+    """Kubernetes waits longer than the drain's delay and the grace period together."""
+    pod = only(rendered({"drainDelay": 7, "gracePeriod": 33}), "Deployment")["spec"]["template"]
+    assert pod["spec"]["terminationGracePeriodSeconds"] == 45
+
+
+@pytest.mark.parametrize(
+    ("bank", "port"),
+    [
+        ({}, 443),
+        ({"environment": "", "baseUrl": "https://bank.test:8443/x"}, 8443),
+        ({"environment": "", "baseUrl": "http://bank.test/x"}, 80),
+        ({"environment": "", "baseUrl": "https://[2001:db8::1]/x"}, 443),
+    ],
+)
+def test_network_policy_lets_out_to_the_bank(bank: dict[str, str], port: int) -> None:
+    """The way out is open for names and for the port in the bank's URL."""
+    policy = only(rendered({"bank": bank}), "NetworkPolicy")
+    ports = [[each["port"] for each in rule["ports"]] for rule in policy["spec"]["egress"]]
+    assert ports == [[53, 53], [port]]
+
+
+def test_autoscaled_deployment_leaves_the_number_alone() -> None:
+    """Helm must not set back what the autoscaler has set."""
+    assert "replicas" not in only(rendered(VARIANTS["autoscaled"]), "Deployment")["spec"]
+
+
+def test_service_monitor_selects_the_admin_service_only() -> None:
+    """The Service for callers is not read."""
+    objects = rendered(VARIANTS["ServiceMonitor"])
+    selector = only(objects, "ServiceMonitor")["spec"]["selector"]["matchLabels"].items()
+    services = [each for each in objects if each["kind"] == "Service"]
+    matching = [each for each in services if selector <= each["metadata"]["labels"].items()]
+    assert [port["name"] for port in matching[0]["spec"]["ports"]] == ["admin"]
+    assert len(matching) == 1
+
+
+def test_lints_and_packages(tmp_path: Path) -> None:
+    """Helm's strict lint has nothing to say, and the package renders like the directory."""
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump(LEAST), encoding="utf-8")
+    helm("lint", "--strict", GATEWAY, "--values", values)
+    helm("package", GATEWAY, "--destination", tmp_path)
+    (package,) = tmp_path.glob("candescent-proxy-*.tgz")
+    assert render(package, LEAST) == render(GATEWAY, LEAST)

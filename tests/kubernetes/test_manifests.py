@@ -1,0 +1,69 @@
+"""The sidecar without Helm: the plain manifest and the Kustomize component."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.kubernetes.commands import ROOT, Object, objects, only, output, render, tool
+from tests.kubernetes.pods import Secrets, pod_of
+from tests.kubernetes.program import Installed
+from tests.kubernetes.rules import broken
+
+DEPLOY = ROOT / "deploy"
+
+
+def kustomize(directory: Path) -> list[Object]:
+    """Return what a directory is built to."""
+    return objects(output(tool("kustomize"), "build", directory))
+
+
+def test_plain_manifest_is_what_the_chart_renders(examples: Path) -> None:
+    """Whoever copies the manifest gets what the library would have given."""
+    (plain,) = objects((DEPLOY / "sidecar.yaml").read_text(encoding="utf-8"))
+    assert plain == only(render(examples / "legacy-deployment", {}), "Deployment")
+
+
+def test_component_is_valid_restricted_and_taken(secrets: Secrets, tmp_path: Path) -> None:
+    """The example's pod passes the same rules, and the program takes what it gets there."""
+    built = kustomize(DEPLOY / "kustomize/example")
+    assert broken(built) == []
+    pod = pod_of(only(built, "Deployment"), built, secrets)
+    done = Installed(pod, tmp_path).check()
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"])
+def test_component_serves_every_kind_of_workload(kind: str, tmp_path: Path) -> None:
+    """The sidecar comes first, and what the application had of its own stays."""
+    shutil.copytree(DEPLOY / "kustomize", tmp_path / "kustomize")
+    own = {
+        "initContainers": [{"name": "own-init", "image": "a"}],
+        "containers": [{"name": "own", "image": "a"}],
+        "volumes": [{"name": "own-volume", "emptyDir": {}}],
+    }
+    template = {"metadata": {"annotations": {"candescent-proxy/config": "a: b"}}, "spec": own}
+    spec: Object = {"template": template}
+    workload = {
+        "apiVersion": "batch/v1" if kind.endswith("Job") else "apps/v1",
+        "kind": kind,
+        "metadata": {"name": "own", "labels": {"candescent-proxy": "sidecar"}},
+        "spec": {"jobTemplate": {"spec": spec}} if kind == "CronJob" else spec,
+    }
+    path = tmp_path / "kustomize/example/application.yaml"
+    path.write_text(yaml.safe_dump(workload), encoding="utf-8")
+    pod = pod_of(only(kustomize(path.parent), kind)).spec
+    assert [each["name"] for each in pod["initContainers"]] == ["candescent-proxy", "own-init"]
+    assert [each["name"] for each in pod["containers"]] == ["own"]
+    volumes = {each["name"] for each in pod["volumes"]}
+    assert volumes == {"own-volume", "candescent-config", "candescent-secrets"}
+
+
+def test_component_leaves_others_alone(tmp_path: Path) -> None:
+    """A workload without the label is not touched."""
+    shutil.copytree(DEPLOY / "kustomize", tmp_path / "kustomize")
+    path = tmp_path / "kustomize/example/application.yaml"
+    text = path.read_text(encoding="utf-8").replace("candescent-proxy: sidecar", "other: label")
+    path.write_text(text, encoding="utf-8")
+    assert kustomize(path.parent) == objects(text)

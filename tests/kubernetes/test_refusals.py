@@ -1,0 +1,232 @@
+"""What the charts do not take, and the words in which they say so."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kubernetes.commands import GATEWAY, LIBRARY, refusal, render
+from tests.kubernetes.merging import merged
+from tests.kubernetes.variants import LEAST, OPERATOR
+
+NO_LOGIN: dict[str, Any] = {"credentials": {"existingSecret": ""}}
+TWICE = {"credentials": {"files": {"clientId": "/a", "clientSecret": "/b"}}}
+MONITORED = {"metrics": {"podMonitor": {"enabled": True}}}
+READ: dict[str, Any] = {"networkPolicy": {"scrapers": [{"podSelector": {}}]}}
+
+GATEWAY_REFUSES = {
+    "no credentials": (NO_LOGIN, "credentials.existingSecret: there are no credentials; name a"),
+    "two sources": (
+        TWICE,
+        "credentials: the same secret has two sources, existingSecret and files",
+    ),
+    "half a login": (
+        merged(NO_LOGIN, {"credentials": {"create": {"clientId": "a"}}}),
+        "credentials.create: set both clientId and clientSecret",
+    ),
+    "a secret twice for an institution": (
+        {
+            "institutions": {"00017": {"existingSecret": "other"}},
+            "config": {"institutions": {"00017": {"client_secret_file": "/elsewhere"}}},
+        },
+        "config.institutions.00017.client_secret_file: the same secret has two sources",
+    ),
+    "a secret in the environment too": (
+        {"extraEnv": [{"name": "CANDESCENT_CLIENT_SECRET", "value": "x"}]},
+        "extraEnv: CANDESCENT_CLIENT_SECRET is a second source of a secret",
+    ),
+    "a secret in the configuration": (
+        {"config": {"client_secret": "x"}},
+        "config.client_secret: a secret must not stand in the configuration",
+    ),
+    "the default institution twice": (
+        {"institutions": {"00016": {"existingSecret": "other"}}},
+        "institutions.00016: is bank.institutionId, whose credentials stand under credentials",
+    ),
+    "no bank": (
+        {"bank": {"environment": ""}},
+        "bank.environment: set it to stage or production, or set bank.baseUrl",
+    ),
+    "two banks": (
+        {"bank": {"baseUrl": "https://bank.test"}},
+        "bank.environment: set either bank.environment or bank.baseUrl, not both",
+    ),
+    "no institution": (
+        {"bank": {"institutionId": ""}},
+        'bank.institutionId: set it, in quotes, such as "00016"',
+    ),
+    "open to everybody": (
+        {"callers": {"trustNetwork": False}},
+        "callers: whoever reaches the port would act with your credentials; set callers.tls",
+    ),
+    "TLS that asks for no name": (
+        {
+            "callers": {
+                "trustNetwork": False,
+                "tls": {"existingSecret": "a", "clientCertificates": False},
+            }
+        },
+        "callers: whoever reaches the port would act with your credentials",
+    ),
+    "names without certificates": (
+        {"callers": {"tls": {"clientNames": ["a"]}}},
+        "callers.tls.clientNames: only a caller with a certificate has a name",
+    ),
+    "admin actions for everybody": (
+        {
+            "callers": {"trustNetwork": False, "secrets": {"existingSecret": "a"}},
+            "config": {"admin_actions": True},
+        },
+        "config.admin_actions: whoever reaches the admin port could stop the gateway",
+    ),
+    "what the chart writes": (
+        {"config": {"listen": "0.0.0.0:1"}},
+        "config.listen: set port instead",
+    ),
+    "what the chart writes, in the environment": (
+        {"extraEnv": [{"name": "CANDESCENT_LISTEN", "value": "0.0.0.0:1"}]},
+        "extraEnv: CANDESCENT_LISTEN would override port; set that instead",
+    ),
+    "one port for both": ({"admin": {"port": 8080}}, "admin.port: is the same as port"),
+    "killed too early": (
+        {"terminationGracePeriodSeconds": 30},
+        "terminationGracePeriodSeconds: 30 would kill requests that drainDelay and gracePeriod",
+    ),
+    "a budget of none": (
+        {"podDisruptionBudget": {"maxUnavailable": 0}},
+        "podDisruptionBudget.maxUnavailable: 0 would block every drain of a node",
+    ),
+    "a budget of no percent": (
+        {"podDisruptionBudget": {"maxUnavailable": "0%"}},
+        "podDisruptionBudget.maxUnavailable: 0% would block every drain of a node",
+    ),
+    "a budget of all": (
+        {"podDisruptionBudget": {"minAvailable": 2, "maxUnavailable": None}},
+        "podDisruptionBudget.minAvailable: 2 with replicas 2 would block every drain of a node",
+    ),
+    "a budget of nearly all": (
+        {
+            "podDisruptionBudget": {"minAvailable": "80%", "maxUnavailable": None},
+            "autoscaling": {"enabled": True, "minReplicas": 4},
+        },
+        "podDisruptionBudget.minAvailable: 80% with autoscaling.minReplicas 4 would block every",
+    ),
+    "two budgets": (
+        {"podDisruptionBudget": {"minAvailable": 1}},
+        "podDisruptionBudget: set either minAvailable or maxUnavailable",
+    ),
+    "no budget": (
+        {"podDisruptionBudget": {"maxUnavailable": None}},
+        "podDisruptionBudget: set minAvailable or maxUnavailable, or enabled: false",
+    ),
+    "fewest above most": (
+        {"autoscaling": {"enabled": True, "minReplicas": 20}},
+        "autoscaling.minReplicas: 20 is more than maxReplicas, 10",
+    ),
+    "a share of nothing": (
+        {"autoscaling": {"enabled": True}, "resources": {"requests": {"cpu": None}}},
+        "autoscaling.enabled: a share of the requested CPU needs a request; set resources",
+    ),
+    "a cluster without monitors": (
+        merged(MONITORED, READ),
+        "metrics.podMonitor.enabled: the cluster has no PodMonitor; install the Prometheus",
+    ),
+    "a cluster without rules": (
+        {"metrics": {"rules": {"enabled": True}}},
+        "metrics.rules.enabled: the cluster has no PrometheusRule; install the Prometheus",
+    ),
+}
+
+WITH_OPERATOR_REFUSES = {
+    "monitors that read twice": (
+        merged(MONITORED, READ, {"metrics": {"serviceMonitor": {"enabled": True}}}),
+        "metrics: every pod would be read twice; enable serviceMonitor or podMonitor",
+    ),
+    "a monitor that is kept out": (
+        MONITORED,
+        "networkPolicy.scrapers: Prometheus could not reach the admin port; say where it runs",
+    ),
+}
+
+SCHEMA_REFUSES = {
+    "an unknown value": ({"replica": 3}, "additional properties 'replica' not allowed"),
+    "a misspelt one below": ({"bank": {"enviroment": "x"}}, "additional properties 'enviroment'"),
+    "an unknown setting": ({"config": {"upstrem": {}}}, "at '/config': additional properties"),
+    "a wrong setting": ({"config": {"log": {"level": "loud"}}}, "'/config/log/level': value must"),
+    "an institution that lost its zeros": ({"bank": {"institutionId": 16}}, "got number, want"),
+    "a tag for a digest": ({"image": {"digest": "latest"}}, "'/image/digest': 'latest' does not"),
+    "a word for a number": ({"replicas": "two"}, "at '/replicas': got string, want integer"),
+}
+
+SIDECAR_REFUSES = {
+    "no credentials": (NO_LOGIN, "credentials.existingSecret: there are no credentials"),
+    "two sources": (TWICE, "credentials: the same secret has two sources"),
+    "no institution": ({"bank": {"institutionId": ""}}, "bank.institutionId: set it, in quotes"),
+    "another address": (
+        {"config": {"listen": "0.0.0.0:8080"}},
+        "config.listen: set port instead",
+    ),
+    "an unknown value": ({"probe": {}}, "additional properties 'probe' not allowed"),
+    "to quit what ends by itself": ({"quit": True}, "quit: a native sidecar ends by itself"),
+    "to be ended by anybody": (
+        {"quit": True, "native": False},
+        "quit: whoever reaches the admin port could end the sidecar; set admin.exposed: false",
+    ),
+    "annotations for nobody": (
+        {"scrapeAnnotations": True, "admin": {"exposed": False}},
+        "scrapeAnnotations: Prometheus could not reach the port; set admin.exposed: true",
+    ),
+    "actions by the back door": ({"config": {"admin_actions": True}}, "set quit instead"),
+}
+
+
+@pytest.mark.parametrize(("values", "words"), GATEWAY_REFUSES.values(), ids=GATEWAY_REFUSES)
+def test_gateway_refuses(values: dict[str, Any], words: str) -> None:
+    """A sentence says which value, what is wrong with it, and what to set."""
+    assert f"\n  - {words}" in refusal(GATEWAY, merged(LEAST, values))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"), WITH_OPERATOR_REFUSES.values(), ids=WITH_OPERATOR_REFUSES
+)
+def test_gateway_refuses_in_a_cluster_with_the_operator(values: dict[str, Any], words: str) -> None:
+    """Monitors that could not work are refused, where there can be monitors."""
+    assert f"\n  - {words}" in refusal(GATEWAY, merged(LEAST, values), *OPERATOR)
+
+
+@pytest.mark.parametrize(("values", "words"), SCHEMA_REFUSES.values(), ids=SCHEMA_REFUSES)
+def test_schema_refuses(values: dict[str, Any], words: str) -> None:
+    """What no value may be is refused before anything is rendered, the program's settings too."""
+    assert words in refusal(GATEWAY, merged(LEAST, values))
+
+
+@pytest.mark.parametrize(("values", "words"), SIDECAR_REFUSES.values(), ids=SIDECAR_REFUSES)
+def test_sidecar_refuses(examples: Path, values: dict[str, Any], words: str) -> None:
+    """The library says the same to the chart that uses it."""
+    assert words in refusal(examples / "legacy-deployment", {LIBRARY.name: values})
+
+
+def test_everything_is_said_at_once() -> None:
+    """Nobody has to render again and again to hear one mistake after the other."""
+    said = refusal(GATEWAY, {"podDisruptionBudget": {"maxUnavailable": 0}})
+    for setting in ("bank.environment", "bank.institutionId", "credentials", "callers", "podDis"):
+        assert f"\n  - {setting}" in said
+
+
+def test_old_cluster_without_native_sidecars(examples: Path) -> None:
+    """Where init containers cannot stay, a native sidecar would block the pod for ever."""
+    chart = examples / "legacy-deployment"
+    assert "native: Kubernetes v1.28.0 knows no native sidecars; set native: false" in refusal(
+        chart, {}, kube="1.28"
+    )
+    assert render(chart, {LIBRARY.name: {"native": False}}, kube="1.28")
+
+
+@pytest.mark.parametrize("name", ["rules", "dashboard"])
+def test_what_the_chart_has_no_file_for(name: str, tmp_path: Path) -> None:
+    """A chart that was packed without its files says so, instead of rendering an empty object."""
+    chart = tmp_path / "chart"
+    shutil.copytree(GATEWAY, chart, ignore=shutil.ignore_patterns("files"))
+    values = merged(LEAST, {"metrics": {name: {"enabled": True}}})
+    assert f"metrics.{name}.enabled: this chart has no files/" in refusal(chart, values, *OPERATOR)

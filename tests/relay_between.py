@@ -1,0 +1,190 @@
+"""A TCP relay between two real ends, which makes the network between them as bad as it is told.
+
+::
+
+    async with Relay(bank_port) as relay:
+        proxy = f"http://127.0.0.1:{relay.port}"
+        relay.back.latency = 0.2           # seconds, on what comes back
+        relay.back.slice = 1               # bytes at a time
+        relay.back.cut_after = 100         # bytes, then a clean end
+        relay.there.reset_after = 0        # bytes, then a reset; 0: at the next byte
+        relay.there.hole = True            # bytes vanish, connections stay
+        relay.reset_all()                  # every connection there is
+        relay.refuse()                     # nobody listens any more
+
+A fault holds for connections that are open and for those to come.
+"""
+
+import asyncio
+import socket
+import struct
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+@dataclass
+class Direction:
+    """What happens to bytes one way. ``bandwidth`` is in bytes a second."""
+
+    latency: float = 0.0
+    slice: int = 0
+    bandwidth: float = 0.0
+    cut_after: int | None = None
+    reset_after: int | None = None
+    hole: bool = False
+    passed: int = 0
+
+    @property
+    def end_after(self) -> int | None:
+        """After how many bytes a connection ends, if it does."""
+        return self.reset_after if self.cut_after is None else self.cut_after
+
+
+class Relay:
+    """Listens on a free port of 127.0.0.1 and passes everything on to ``port`` there.
+
+    ``there`` is the way to the server, ``back`` the way from it.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self.there = Direction()
+        self.back = Direction()
+        self.port = 0
+        self.connections = 0
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def __aenter__(self) -> Self:
+        """Begin to listen."""
+        await self.accept()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End everything."""
+        self.refuse()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def accept(self) -> None:
+        """Listen, again on the same port."""
+        self._server = await asyncio.start_server(self._take, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def refuse(self) -> None:
+        """Listen no more; connections that are open go on."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def heal(self) -> None:
+        """Let all be well from now on."""
+        self.there, self.back = Direction(), Direction()
+
+    def reset_all(self) -> None:
+        """Reset both ends of every connection."""
+        for writer in list(self._writers):
+            reset(writer)
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.connections += 1
+        self._writers.add(writer)
+        try:
+            await self._between(reader, writer)
+        except OSError:
+            reset(writer)
+        finally:
+            self._writers.discard(writer)
+            self._tasks.discard(task)
+            writer.close()
+
+    async def _between(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._target)
+        self._writers.add(back)
+        try:
+            await asyncio.gather(
+                self._pass(reader, back, writer, "there"), self._pass(there, writer, back, "back")
+            )
+        finally:
+            self._writers.discard(back)
+            back.close()
+
+    async def _pass(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        other: asyncio.StreamWriter,
+        way: str,
+    ) -> None:
+        passed = 0
+        while True:
+            block = await reader.read(65_536)
+            direction: Direction = getattr(self, way)
+            if direction.latency:
+                await asyncio.sleep(direction.latency)
+            if not block:
+                break
+            if direction.hole:
+                continue
+            rest = None if direction.end_after is None else direction.end_after - passed
+            if rest is not None and len(block) > rest:
+                await self._deliver(writer, block[: max(rest, 0)], direction)
+                self._end(writer, other, direction)
+                return
+            await self._deliver(writer, block, direction)
+            passed += len(block)
+        if writer.can_write_eof() and not writer.is_closing():
+            writer.write_eof()
+
+    async def _deliver(
+        self, writer: asyncio.StreamWriter, block: bytes, direction: Direction
+    ) -> None:
+        direction.passed += len(block)
+        size = direction.slice or len(block) or 1
+        for at in range(0, len(block), size):
+            writer.write(block[at : at + size])
+            await writer.drain()
+            if direction.bandwidth:
+                await asyncio.sleep(size / direction.bandwidth)
+            elif direction.slice:
+                await asyncio.sleep(0)
+
+    def _end(
+        self, writer: asyncio.StreamWriter, other: asyncio.StreamWriter, direction: Direction
+    ) -> None:
+        if direction.cut_after is not None:
+            writer.close()
+            other.close()
+        else:
+            reset(writer)
+            reset(other)
+
+
+async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass everything on, the end of it too."""
+    while block := await reader.read(65_536):
+        writer.write(block)
+        await writer.drain()
+    if writer.can_write_eof() and not writer.is_closing():
+        writer.write_eof()
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection with a reset."""
+    sock = writer.get_extra_info("socket")
+    if sock is not None and sock.fileno() >= 0:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    writer.transport.abort()

@@ -1,0 +1,66 @@
+"""Facts: plain values that hold no secret open, and that nobody can change."""
+
+import dataclasses
+
+import pytest
+
+from proxy.errors import Source, TokenError, TokenFailure
+from proxy.facts import (
+    RequestRecord,
+    TokenRefreshed,
+    TokenRefreshFailed,
+    TokenRejected,
+    TokenReleased,
+)
+from proxy.tokens.token import Moment, Token, TokenKey, TokenKind
+
+KEY = TokenKey(TokenKind.V2, "00016")
+TOKEN = Token(KEY, "gBOL-secret", Moment(1, 1), 60)
+FACTS = [
+    TokenRefreshed(TOKEN, 0.1, 30),
+    TokenRefreshFailed(KEY, TokenError(TokenFailure.SERVER, "closed"), 0.1, 1, 2),
+    TokenRejected(TOKEN, dropped=True),
+    TokenReleased(KEY),
+]
+
+
+@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: type(fact).__name__)
+def test_fact_cannot_be_changed(fact: object) -> None:
+    """What has happened has happened."""
+    name = dataclasses.fields(fact)[0].name  # type: ignore[arg-type]  # each is a dataclass
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(fact, name, None)
+
+
+@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: type(fact).__name__)
+def test_fact_shows_no_token(fact: object) -> None:
+    """A fact that reaches a log by accident gives no token away."""
+    assert "gBOL" not in f"{fact!r} {fact}"
+
+
+def test_record_begins_as_a_request_without_an_answer() -> None:
+    """Until something happens a request has no status, and nobody is at fault."""
+    record = RequestRecord("GET", b"/v1/accounts", 1.0)
+    assert (record.status, record.source, record.reason) == (0, Source.NONE, "")
+    assert (record.replays, record.cut, record.answered_at) == (0, False, 0)
+
+
+def test_record_of_one_request_is_not_that_of_another() -> None:
+    """What is noted about a request stands in its own record only."""
+    first, second = (RequestRecord("GET", b"/", 1.0) for _ in range(2))
+    first.status, first.cut = 502, True
+    assert (second.status, second.cut) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        (b"/v1/accounts?loginId=ann", "/v1/accounts"),
+        (b"/a?b?c", "/a"),
+        (b"?", ""),
+        (b"/\xff\x00", "/\xff\x00"),
+    ],
+)
+def test_path_of_a_record_has_no_query(target: bytes, path: str) -> None:
+    """A query may name people, so nothing that reads a record sees one."""
+    assert RequestRecord("GET", target, 1.0).path == path

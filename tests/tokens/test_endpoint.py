@@ -1,0 +1,315 @@
+"""The bank's token endpoint at its worst: hazards.md, "A bad token endpoint", row by row.
+
+Everything goes over sockets: a caller, the proxy, and a sandbox bank with a fault.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from proxy.app import App
+from proxy.sandbox import Fault, Sandbox
+from tests.running import running, until, url
+
+V2, V1 = "/echo", "/subscriptions/v1/fis/00016/echo"
+PATHS = {"token": V2, "v1token": V1}
+HASTY = {
+    "timeout": "0.3",
+    "backoff_initial": "0.1",
+    "throttle_initial": "0.2",
+    "refusal_memory": "0.3",
+}
+
+
+@dataclass
+class House:
+    """A caller, the proxy, and its bank."""
+
+    bank: Sandbox
+    app: App
+    session: aiohttp.ClientSession
+
+    async def call(self, path: str = V2) -> tuple[int, Any, dict[str, str]]:
+        """Send a request; return status, document and headers of the answer."""
+        async with self.session.get(path) as answer:
+            return answer.status, await answer.json(content_type=None), dict(answer.headers)
+
+    async def heal(self, path: str = V2) -> None:
+        """Call until the bank answers, as it must within a back-off."""
+        async with asyncio.timeout(10):
+            while (await self.call(path))[0] != 200:  # noqa: ASYNC110 - nobody tells a caller
+                await asyncio.sleep(0.02)
+
+    def series(self, name: str) -> dict[str, float]:
+        """Return the values of a metric, by institution."""
+        text, _ = self.app.metrics.exposition("")
+        return {
+            sample.labels["institution"]: sample.value
+            for family in text_string_to_metric_families(text.decode())
+            for sample in family.samples
+            if sample.name == f"candescent_proxy_token_{name}"
+        }
+
+    def lifetime(self) -> float:
+        """Return how long the token in use lives, in seconds."""
+        expiry = self.series("expiry_timestamp_seconds")["00016"]
+        return expiry - self.series("last_success_timestamp_seconds")["00016"]
+
+
+@asynccontextmanager
+async def house(
+    *faults: Fault, ready: bool = False, token: Mapping[str, str] | None = None
+) -> AsyncIterator[House]:
+    """Start all three; the bank has these faults from the beginning."""
+    async with Sandbox() as sandbox:
+        sandbox.bank.faults.extend(faults)
+        async with (
+            running(sandbox, ready=ready, token=token or {}) as app,
+            aiohttp.ClientSession(url(app)) as session,
+        ):
+            yield House(sandbox, app, session)
+
+
+MALFORMED: dict[str, dict[str, Any]] = {
+    "empty": {"shape": "empty"},
+    "web page": {"shape": "html"},
+    "without a token": {"shape": "notoken"},
+    "half of a document": {"shape": "notjson"},
+    "body cut short": {"shape": "truncated"},
+    "XML bomb": {"shape": "bomb"},
+    "50 MB": {"shape": "huge"},
+    "a list": {"shape": b"[]"},
+    "nested too deeply": {"shape": b"[" * 50_000},
+    "not UTF-8": {"shape": b'{"access_token":"\xff"}'},
+    "not HTTP": {"wire": b"SSH-2.0-OpenSSH_9.6\r\n"},
+    "two lengths": {"wire": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"},
+    "a redirect": {"status": 302, "headers": {"Location": "http://127.0.0.1:9/"}, "shape": "empty"},
+    "no content": {"status": 204, "shape": "empty"},
+    "CRLF in the token": {"token_text": "gBOL\r\nX-Injected: 1"},
+    "a space in the token": {"token_text": "gBOL two"},
+    "a token beyond ASCII": {"token_text": "gBÖL"},
+    "an empty token": {"token_text": ""},
+    "an endless token": {"token_text": "x" * 8193},
+    "dead at once": {"expires_in": "0"},
+    "dead before": {"expires_in": "-1"},
+}
+
+
+@pytest.mark.parametrize("where", PATHS)
+@pytest.mark.parametrize("fault", MALFORMED.values(), ids=MALFORMED)
+async def test_answer_that_is_none_is_an_error_like_any_other(
+    where: str, fault: dict[str, Any]
+) -> None:
+    """Callers read 503 and when to come back; nothing of the answer is ever sent to the bank."""
+    async with house(Fault(where, **fault), token=HASTY) as at:
+        status, problem, headers = await at.call(PATHS[where])
+        assert status == 503
+        assert problem["type"] == "urn:candescent-proxy:error:token-malformed"
+        assert headers["x-proxy-error-source"] == "token"
+        assert int(headers["Retry-After"]) >= 1
+        assert "gB" not in str(problem)
+        assert not at.bank.bank.arrivals
+        at.bank.bank.faults.clear()
+        await at.heal(PATHS[where])
+        assert len(at.bank.bank.arrivals) == 1
+
+
+JSON_ONLY = {"a number": {"token_text": 7}, "null": {"token_text": None}}
+
+
+@pytest.mark.parametrize("fault", JSON_ONLY.values(), ids=JSON_ONLY)
+async def test_token_that_is_no_text(fault: dict[str, Any]) -> None:
+    """An ``access_token`` of another type is no token."""
+    async with house(Fault("token", **fault)) as at:
+        _, problem, _ = await at.call()
+        assert problem["type"].endswith("token-malformed")
+        assert not at.bank.bank.arrivals
+
+
+async def test_redirect_is_not_followed() -> None:
+    """The client id and secret go to the configured origin and nowhere else."""
+    async with Sandbox() as elsewhere:
+        target = {"Location": elsewhere.url + "/oauth2/v1/token"}
+        for status in (302, 307, 308):
+            async with house(Fault("token", status=status, headers=target, shape="empty")) as at:
+                assert (await at.call())[0] == 503
+        assert not elsewhere.bank.token_requests
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"hang": True}, "timeout"),
+        ({"hang": True, "after_head": True}, "timeout"),
+        ({"delay": 5.0}, "timeout"),
+        ({"dribble": 0.2}, "timeout"),
+        ({"reset": True}, "unreachable"),
+        ({"status": 503}, "server"),
+        ({"code": "CMN_90000"}, "server"),
+        ({"code": "CMN_90019"}, "server"),
+    ],
+)
+async def test_silence_and_failure(fault: dict[str, Any], reason: str) -> None:
+    """A bank that hangs, dribbles, resets or fails is waited for no longer than is set."""
+    async with house(Fault("token", **fault), token=HASTY) as at:
+        status, problem, headers = await at.call()
+        assert (status, problem["type"].rpartition(":")[2]) == (503, f"token-{reason}")
+        assert int(headers["Retry-After"]) >= 1
+        at.bank.bank.faults.clear()
+        await at.heal()
+        assert at.app.readiness().is_ready
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"code": "CMN_90002"}, "throttled"),
+        ({"code": "CMN_90003"}, "throttled"),
+        ({"status": 429}, "throttled"),
+        ({"code": "policies.ratelimit.QuotaViolation", "shape": "apigee"}, "throttled"),
+        ({"code": "CMN_90004"}, "bad-client"),
+        ({"status": 401}, "bad-client"),
+        ({"code": "CMN_90005"}, "bad-institution"),
+        ({"code": "CMN_90007"}, "bad-request"),
+    ],
+)
+async def test_refusal_is_not_asked_about_by_every_caller(
+    fault: dict[str, Any], reason: str
+) -> None:
+    """Quota, spike and refusals: twenty callers are told to wait, and the bank hears one request.
+
+    A quota that comes as a 500 is throttling all the same.
+    """
+    async with house(Fault("token", **fault)) as at:
+        answers = [await at.call() for _ in range(20)]
+        assert {status for status, _, _ in answers} == {503}
+        assert {problem["type"].rpartition(":")[2] for _, problem, _ in answers} == {
+            f"token-{reason}"
+        }
+        assert min(int(headers["Retry-After"]) for _, _, headers in answers) >= 3
+        assert len(at.bank.bank.token_requests) == 1
+        assert not at.app.readiness().is_ready
+
+
+@pytest.mark.parametrize("code", ["CMN_90002", "CMN_90004", "CMN_90005", "CMN_90007"])
+async def test_refusal_is_tried_again_when_its_time_is_over(code: str) -> None:
+    """No refusal latches: the bank that changes its mind is believed, without a restart."""
+    async with house(Fault("token", code=code, times=2), ready=True, token=HASTY) as at:
+        assert (await at.call())[0] == 200
+        assert len(at.bank.bank.token_requests) == 3
+
+
+async def test_retry_after_of_the_bank_reaches_the_caller() -> None:
+    """A bank that says when to come back is heeded, and its word passed on."""
+    later = Fault("token", status=429, headers={"Retry-After": "77"})
+    async with house(later) as at:
+        _, _, headers = await at.call()
+        assert 60 <= int(headers["Retry-After"]) <= 90
+        assert len(at.bank.bank.token_requests) == 1
+
+
+async def test_retry_after_that_is_none_does_no_harm() -> None:
+    """A date or nonsense in ``Retry-After`` is as if there were none."""
+    for text in ("Wed, 21 Oct 2026 07:28:00 GMT", "-1", "1e9", "99999999999999", "soon"):
+        async with house(Fault("token", status=429, headers={"Retry-After": text})) as at:
+            _, problem, headers = await at.call()
+            assert problem["type"].endswith("throttled")
+            assert int(headers["Retry-After"]) <= 10
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "lifetime"),
+    [
+        ("1799", 1799),
+        (1799, 1799),
+        ("1799.5", 1799.5),
+        ("2591999", 2_591_999),
+        ("1e308", 2_592_000),
+        (10**400, 300),
+        ("inf", 2_592_000),
+        ("abc", 300),
+        ("", 300),
+        ("nan", 300),
+        (None, 300),
+        ([1799], 300),
+        ("1", 1),
+    ],
+)
+async def test_every_lifetime_is_defined(expires_in: object, lifetime: float) -> None:
+    """A string or a number counts; none counts as five minutes; too long is cut to thirty days."""
+    async with house(Fault("token", expires_in=expires_in), ready=True) as at:
+        assert at.lifetime() == pytest.approx(lifetime, abs=0.01)
+
+
+async def test_lifetime_left_out() -> None:
+    """Without ``expires_in`` a token is good for five minutes."""
+    async with house(Fault("token", without=("expires_in",)), ready=True) as at:
+        assert at.lifetime() == pytest.approx(300)
+        assert (await at.call())[0] == 200
+
+
+async def test_waiters_at_the_start_are_one_request() -> None:
+    """Two hundred callers before the first token, a third of whom give up: one token request."""
+    async with house(Fault("token", delay=0.3, times=1)) as at:
+        waiting = [asyncio.create_task(at.call()) for _ in range(200)]
+        await until(lambda: at.app.forwarder.in_flight > 60)
+        for call in waiting[::3]:
+            call.cancel()
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        served = [outcome for at_, outcome in enumerate(outcomes) if at_ % 3]
+        assert all(isinstance(outcome, tuple) and outcome[0] == 200 for outcome in served)
+        assert len(at.bank.bank.token_requests) == 1
+
+
+async def test_one_institution_refused_is_one_institution_refused() -> None:
+    """An institution that the bank refuses takes nothing from another one's tokens."""
+    broken = Fault("token", code="CMN_90005", institution="00017")
+    async with (
+        Sandbox() as bank,
+        running(bank, allowed_institutions="00017") as app,
+        aiohttp.ClientSession(url(app)) as session,
+    ):
+        bank.bank.faults.append(broken)
+        for institution, expected in (("00017", 503), ("00016", 200), ("00017", 503)):
+            async with session.get("/echo", headers={"institutionId": institution}) as answer:
+                assert answer.status == expected
+        assert app.readiness().is_ready
+        assert broken.used == 1
+
+
+async def test_request_is_the_documented_one() -> None:
+    """Basic credentials, a UUID, the institution with its zeros, a form: what the bank asks for."""
+    async with house(ready=True) as at:
+        request = at.bank.bank.token_requests[0]
+        headers = {name.decode().lower(): value.decode() for name, value in request.headers}
+        assert (request.grant, request.institution, request.outcome) == (
+            "client_credentials",
+            "00016",
+            "ok",
+        )
+        assert headers["authorization"] == aiohttp.encode_basic_auth(
+            "sandbox-client", "sandbox-secret"
+        )
+        assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", headers["transactionid"])
+        assert headers["content-type"] == "application/x-www-form-urlencoded"
+
+
+async def test_endpoint_that_is_not_there() -> None:
+    """No port, no name: the reason says which setting to look at."""
+    for base_url, word in (("http://127.0.0.1:9", "network"), ("http://nowhere.invalid", "name")):
+        async with (
+            running(base_url, ready=False) as app,
+            aiohttp.ClientSession(url(app)) as session,
+            session.get("/echo") as answer,
+        ):
+            problem = await answer.json(content_type=None)
+            assert problem["type"].endswith("token-unreachable")
+            assert word in problem["detail"]
+            assert "base_url" in app.readiness().reasons[0]

@@ -1,0 +1,347 @@
+"""Token requests and answers in words and bytes, for both generations and every grant."""
+
+import json
+import uuid
+from base64 import b64decode
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.bank_errors import BankError
+from proxy.errors import TokenError, TokenFailure
+from proxy.sandbox.payloads import BOMB, PAGE
+from proxy.tokens.grants import (
+    Caller,
+    Credentials,
+    Grant,
+    Issued,
+    Login,
+    TokenRequest,
+    read_answer,
+    read_lifetime,
+    read_retry_after,
+    refusal,
+    request_for,
+    revocation_for,
+)
+from proxy.tokens.token import ASSUMED_LIFETIME, MAX_LIFETIME, TokenKey, TokenKind
+
+V1, V2 = TokenKey(TokenKind.V1, "00016"), TokenKey(TokenKind.V2, "00016")
+CREDENTIALS = Credentials("shared-key", "s3cret:with colon")
+CALLER = Caller("bench/1.0", "192.0.2.7", "offer-1")
+ID = str(uuid.UUID(int=7))
+NAMESPACE = "http://schema.intuit.com/fs/common/v2"
+
+
+def form(request: TokenRequest) -> dict[str, str]:
+    """The fields of a request's body, each once."""
+    fields = parse_qs(request.body.decode(), keep_blank_values=True, strict_parsing=True)
+    assert all(len(values) == 1 for values in fields.values())
+    return {name: value for name, (value,) in fields.items()}
+
+
+def test_v2_request_is_the_documented_one() -> None:
+    """V2: Basic, form, transactionId and institutionId, at its own path."""
+    request = request_for(V2, Login(CREDENTIALS), ID, CALLER)
+    assert request.path == "/oauth2/v1/token"
+    assert request.headers == {
+        "Authorization": CREDENTIALS.basic,
+        "Content-Type": "application/x-www-form-urlencoded",
+        "User-Agent": "bench/1.0",
+        "Accept": "application/json",
+        "transactionId": ID,
+        "institutionId": "00016",
+    }
+    assert form(request) == {"grant_type": "client_credentials"}
+
+
+def test_v1_request_is_the_documented_one() -> None:
+    """V1: di_fiid, di_tid, user-agent, and what is optional where it is set."""
+    request = request_for(V1, Login(CREDENTIALS, scopes="accounts:read"), ID, CALLER)
+    assert request.path == "/v1/oauth/token"
+    assert request.headers == {
+        "Authorization": CREDENTIALS.basic,
+        "Content-Type": "application/x-www-form-urlencoded",
+        "User-Agent": "bench/1.0",
+        "Accept": "application/xml",
+        "di_fiid": "00016",
+        "di_tid": ID,
+        "originating_ip": "192.0.2.7",
+        "offering_id": "offer-1",
+    }
+    assert form(request) == {"grant_type": "client_credentials"}
+
+
+def test_optional_v1_headers_are_left_out() -> None:
+    """A header without a value is no header."""
+    headers = request_for(V1, Login(CREDENTIALS), ID, Caller("bench/1.0")).headers
+    assert not {"originating_ip", "offering_id"} & headers.keys()
+
+
+@pytest.mark.parametrize(
+    ("grant", "expected"),
+    [
+        (Grant.CLIENT_CREDENTIALS, {"scopes": "a:read, b:write"}),
+        (
+            Grant.PASSWORD,
+            {"username": "ju niper", "password": "m&o=o+n%", "scopes": "a:read, b:write"},
+        ),
+        (Grant.REFRESH_TOKEN, {"refresh_token": "pr/o+of=", "scopes": "a:read, b:write"}),
+        (Grant.AUTHORIZATION_CODE, {"code": "pr/o+of=", "scopes": "a:read, b:write"}),
+    ],
+)
+def test_every_grant_has_its_fields(grant: Grant, expected: dict[str, str]) -> None:
+    """Each grant sends its own fields and no other's, whatever characters they hold."""
+    login = Login(CREDENTIALS, grant, "ju niper", "m&o=o+n%", "a:read, b:write")
+    request = request_for(V2, login, ID, CALLER, "pr/o+of=")
+    assert form(request) == {"grant_type": grant.value} | expected
+
+
+def test_v1_password() -> None:
+    """V1 knows the password grant too; scopes it does not know."""
+    login = Login(CREDENTIALS, Grant.PASSWORD, "juniper", "moonlight", "a:read")
+    fields = form(request_for(V1, login, ID, CALLER))
+    assert fields == {"grant_type": "password", "username": "juniper", "password": "moonlight"}
+
+
+def test_revocation_is_a_delete_with_a_form() -> None:
+    """The token to be revoked is in the body, so that no log of paths has it."""
+    request = revocation_for("t/o+k", CREDENTIALS, ID)
+    assert request.path == "/oauth2/v1/revoke"
+    assert form(request) == {"token": "t/o+k"}
+    assert request.headers["transactionId"] == ID
+    assert request.headers["Authorization"] == CREDENTIALS.basic
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.text(st.characters(exclude_categories=["Cs"])),
+)
+def test_basic_is_what_the_bank_decodes(client_id: str, secret: str) -> None:
+    """The header holds id and secret, and no byte that a header may not."""
+    value = Credentials(client_id, secret).basic
+    assert value.isascii()
+    assert value.isprintable()
+    assert b64decode(value.removeprefix("Basic ")).decode() == f"{client_id}:{secret}"
+
+
+def test_nothing_secret_is_shown() -> None:
+    """No repr of what holds a secret shows it."""
+    login = Login(CREDENTIALS, Grant.PASSWORD, "juniper", "moonlight")
+    request = request_for(V2, login, ID, CALLER, "proof-of-login")
+    shown = repr((CREDENTIALS, login, request, Issued("to-ken", 1.0, "re-fresh")))
+    for secret in ("s3cret", "moonlight", "proof-of", "to-ken", "re-fresh", CREDENTIALS.basic):
+        assert secret not in shown
+    assert "juniper" in shown
+
+
+def test_holder_tells_logins_apart() -> None:
+    """Grant, client and user make a login; its secrets do not, so that they can be rotated."""
+    login = Login(CREDENTIALS, Grant.PASSWORD, "juniper", "moonlight")
+    assert login.holder == Login(Credentials("shared-key", "x"), Grant.PASSWORD, "juniper").holder
+    assert login.holder != Login(CREDENTIALS, Grant.PASSWORD, "basil").holder
+    assert login.holder != Login(CREDENTIALS, Grant.AUTHORIZATION_CODE, "juniper").holder
+
+
+def answer(**fields: Any) -> bytes:
+    """A JSON answer."""
+    return json.dumps({"access_token": "abc", "expires_in": "3600"} | fields).encode()
+
+
+def xml(prefix: str = "", declared: str = "", **fields: str) -> bytes:
+    """A V1 answer, under any prefix."""
+    every = {"di_fiid": "00016", "access_token": "abc", "expires_in": "1799"} | fields
+    inner = "".join(f"<{prefix}{k}>{v}</{prefix}{k}>" for k, v in every.items())
+    return f"<{prefix}token{declared}>{inner}</{prefix}token>".encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        xml(),
+        xml(declared=f' xmlns="{NAMESPACE}"'),
+        xml("ns2:", f' xmlns:ns2="{NAMESPACE}"'),
+        xml("x:", ' xmlns:x="urn:other"'),
+        b'<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n' + xml(),
+        b"\r\n" + xml(),
+        b"\xef\xbb\xbf" + xml(),
+        xml(access_token="<![CDATA[abc]]>"),
+        xml(access_token="\n  abc\n"),
+        answer(expires_in="1799"),
+        answer(expires_in=1799),
+        b"\xef\xbb\xbf" + answer(expires_in=1799),
+    ],
+)
+@pytest.mark.parametrize("kind", list(TokenKind))
+def test_answers_are_read_tolerantly(kind: TokenKind, body: bytes) -> None:
+    """V1 in every namespace and in JSON, V2 too: by local name, with a number or a text."""
+    issued = read_answer(kind, 200, body)
+    assert (issued.text, issued.lifetime, issued.refresh_token) == ("abc", 1799.0, "")
+
+
+def test_refresh_token_is_read() -> None:
+    """A password answer brings the refresh token and its lifetime, in both generations."""
+    for body in (
+        answer(refresh_token="next", refresh_token_expires_in="86399"),
+        xml(refresh_token="next", refresh_token_expires_in="86399", di_member_number="1"),
+    ):
+        issued = read_answer(TokenKind.V2, 200, body)
+        assert (issued.refresh_token, issued.refresh_lifetime) == ("next", 86399.0)
+
+
+@pytest.mark.parametrize("raw", [None, "0", "-1", 0, "abc", "nan", "inf", 1e999, [1]])
+def test_refresh_token_without_an_end(raw: object) -> None:
+    """A refresh token of no or no sensible lifetime is tried for thirty days."""
+    issued = read_answer(
+        TokenKind.V2, 200, answer(refresh_token="next", refresh_token_expires_in=raw)
+    )
+    assert issued.refresh_lifetime == MAX_LIFETIME
+
+
+@pytest.mark.parametrize("proof", [None, "", 7, "with space", "line\r\nend", "x" * 9000, ["a"]])
+def test_unusable_refresh_token_is_none(proof: object) -> None:
+    """What could not be a refresh token is left out; the access token is good."""
+    assert read_answer(TokenKind.V2, 200, answer(refresh_token=proof)).refresh_token == ""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        PAGE,
+        BOMB,
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"access_token": "half',
+        answer(access_token=None),
+        answer(access_token=""),
+        answer(access_token=12345),
+        answer(access_token="a b"),
+        answer(access_token="abc\r\nSet-Cookie: a=b"),
+        answer(access_token="abc\n"),
+        answer(access_token="ab\x00c"),
+        answer(access_token="tökén"),
+        answer(access_token="x" * 8193),
+        xml(access_token=""),
+        xml(access_token="a&#13;&#10;b"),
+        xml(access_token="<a>x</a>"),
+        b"<token><expires_in>1799</expires_in></token>",
+        b"<token><access_token>abc</access_token>",
+        b'<!DOCTYPE t SYSTEM "file:///etc/passwd"><token><access_token>abc</access_token></token>',
+        b"<" * 200_000,
+    ],
+    ids=lambda body: repr(body[:40]),
+)
+@pytest.mark.parametrize("kind", list(TokenKind))
+def test_200_without_a_usable_token(kind: TokenKind, body: bytes) -> None:
+    """A token that could not stand in a header is an error, never injected."""
+    with pytest.raises(TokenError) as error:
+        read_answer(kind, 200, body)
+    assert error.value.reason is TokenFailure.MALFORMED
+
+
+@given(st.text(max_size=60))
+def test_a_token_taken_can_stand_in_a_header(text: str) -> None:
+    """Whatever the bank sends as a token: it is refused, or it is visible ASCII."""
+    try:
+        issued = read_answer(TokenKind.V2, 200, answer(access_token=text))
+    except TokenError:
+        return
+    assert issued.text == text
+    assert text.isascii()
+    assert text.isprintable()
+    assert " " not in text
+
+
+@pytest.mark.parametrize(
+    ("raw", "seconds"),
+    [
+        ("2591999", 2_591_999),
+        ("3600", 3600),
+        (3600, 3600),
+        (1799.5, 1799.5),
+        (" 60 ", 60),
+        ("1", 1),
+        (None, ASSUMED_LIFETIME),
+        ("", ASSUMED_LIFETIME),
+        ("abc", ASSUMED_LIFETIME),
+        ("nan", ASSUMED_LIFETIME),
+        ([], ASSUMED_LIFETIME),
+        ({}, ASSUMED_LIFETIME),
+        (10**400, ASSUMED_LIFETIME),
+        ("1e308", MAX_LIFETIME),
+        ("inf", MAX_LIFETIME),
+        (99_999_999, MAX_LIFETIME),
+    ],
+)
+def test_lifetimes(raw: object, seconds: float) -> None:
+    """Every ``expires_in`` that is not death has a defined lifetime, thirty days at most."""
+    assert read_lifetime(raw) == seconds
+
+
+@pytest.mark.parametrize("raw", ["0", "-1", 0, -1e308, "0.9", "-inf", False])
+def test_dead_on_arrival(raw: object) -> None:
+    """A token that lives less than a second is none."""
+    with pytest.raises(TokenError) as error:
+        read_lifetime(raw)
+    assert error.value.reason is TokenFailure.MALFORMED
+
+
+@given(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.none()))
+def test_any_lifetime_is_defined(raw: object) -> None:
+    """Whatever stands there: between one second and thirty days, or an error."""
+    try:
+        seconds = read_lifetime(raw)
+    except TokenError:
+        seconds = 1.0
+    assert 1 <= seconds <= MAX_LIFETIME
+
+
+@pytest.mark.parametrize(
+    ("raw", "seconds"),
+    [
+        ("3", 3.0),
+        ("0", 0.0),
+        ("9" * 9, 999_999_999.0),
+        ("9" * 10, None),
+        (None, None),
+        ("", None),
+        ("-1", None),
+        ("1.5", None),
+        ("soon", None),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", None),
+    ],
+)
+def test_retry_after(raw: str | None, seconds: float | None) -> None:
+    """Whole seconds are honoured; anything else gives nothing to honour."""
+    assert read_retry_after(raw) == seconds
+
+
+def test_refusal_says_what_to_do_and_what_the_bank_said() -> None:
+    """The detail has advice, status and code, never the bank's own text."""
+    error = refusal(TokenKind.V2, 401, BankError("CMN_90004", "Invalid <script>"), 7.0)
+    assert error.reason is TokenFailure.BAD_CLIENT
+    assert (error.code, error.retry_after, error.status) == ("CMN_90004", 7.0, 503)
+    assert "check both" in error.detail
+    assert "401 (CMN_90004)" in error.detail
+    assert "script" not in error.detail
+
+
+def test_refusal_without_a_code() -> None:
+    """Without a code there is none to tell, and a V1 401 means the institution."""
+    error = refusal(TokenKind.V1, 401, BankError())
+    assert error.reason is TokenFailure.BAD_INSTITUTION
+    assert error.code is None
+    assert error.detail.endswith("The bank said 401.")
+
+
+@pytest.mark.parametrize("status", [201, 204, 302, 400, 401, 403, 404, 429, 500, 503])
+def test_every_status_is_refused_in_words(status: int) -> None:
+    """An answer other than 200 is a refusal that reads the body, in either kind."""
+    for kind in TokenKind:
+        with pytest.raises(TokenError, match=str(status)):
+            read_answer(kind, status, answer(), 3.0)

@@ -1,0 +1,290 @@
+"""TLS to the upstream, with real certificates from an authority made for the test."""
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from proxy.errors import ConfigError, UpstreamError, UpstreamFailure
+from proxy.upstream import Deadlines, Limits, Origin, Pool
+from proxy.upstream.tls import UpstreamTls, client_context
+from tests.certificates import Authority, server_context
+from tests.running import until
+from tests.upstream_server import (
+    Link,
+    Step,
+    Upstream,
+    answer,
+    behaving,
+    close,
+    ok,
+    read,
+    send,
+    sleep,
+)
+
+EVERY_LOOP = True
+
+GET = b"GET / HTTP/1.1\r\nHost: bank\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """An authority of our own."""
+    return Authority.make(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def certificate(authority: Authority) -> Path:
+    """A good certificate for where the tests' servers listen."""
+    return authority.issue("bank", "IP:127.0.0.1")
+
+
+def make_pool(port: int, context: ssl.SSLContext, host: str = "127.0.0.1") -> Pool:
+    """Make a pool that speaks TLS."""
+    return Pool(
+        Origin(host, port, context),
+        Limits(connect_timeout=2),
+        Deadlines(first_byte=5, idle=5, total=10),
+    )
+
+
+async def ask(pool: Pool) -> bytes:
+    """Run one exchange."""
+    connection = pool.checkout() or await pool.connect()
+    try:
+        connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
+        await connection.answered()
+        body = b""
+        while block := await connection.read():
+            body += block
+        return body
+    finally:
+        pool.release(connection)
+
+
+async def refused(certificate: Path, authority: Authority, host: str = "127.0.0.1") -> str:
+    """Connect to a server that must not be trusted; return what the caller would read."""
+    async with Upstream(behaving(), tls=server_context(certificate)) as upstream:
+        pool = make_pool(upstream.port, client_context(authority.file), host)
+        with pytest.raises(UpstreamError) as caught:
+            await pool.connect()
+        assert (caught.value.reason, caught.value.status) == (UpstreamFailure.TLS, 502)
+        assert pool.open == 0
+        await until(lambda: upstream.open == 0)
+        assert upstream.requests == []
+        return caught.value.detail
+
+
+async def test_good_certificate(authority: Authority, certificate: Path) -> None:
+    """With a trusted certificate of the right name, requests go and connections are reused."""
+    async with Upstream(behaving(), tls=server_context(certificate)) as upstream:
+        pool = make_pool(upstream.port, client_context(authority.file))
+        assert [await ask(pool) for _ in range(3)] == [b"yes"] * 3
+        assert upstream.connections == 1
+        (connection,) = pool._idle
+        assert connection._transport is not None
+        assert connection._transport.get_extra_info("ssl_object").version() == "TLSv1.3"
+        pool.close()
+        await until(lambda: upstream.open == 0)
+
+
+async def test_rotated_certificate(authority: Authority, certificate: Path) -> None:
+    """A server that comes back with another certificate of the same authority is trusted."""
+    context = client_context(authority.file)
+    async with Upstream(behaving(), tls=server_context(certificate)) as before:
+        pool = make_pool(before.port, context)
+        assert await ask(pool) == b"yes"
+    successor = Upstream(
+        behaving(b"again"),
+        tls=server_context(authority.issue("bank", "IP:127.0.0.1", file="successor")),
+    )
+    successor.port = before.port
+    async with successor:
+        await until(lambda: not pool._idle[0].is_quiet())
+        assert await ask(pool) == b"again"
+        pool.close()
+        await until(lambda: successor.open == 0)
+
+
+async def test_expired_certificate(authority: Authority) -> None:
+    """Is refused, and told apart."""
+    expired = authority.issue("bank", "IP:127.0.0.1", days="-1", file="expired")
+    assert "expired" in await refused(expired, authority)
+
+
+async def test_certificate_for_another_name(authority: Authority) -> None:
+    """Is refused, and told apart."""
+    other = authority.issue("bank", "DNS:elsewhere.test", "IP:127.0.0.9", file="other")
+    assert "127.0.0.1" in await refused(other, authority)
+    assert "localhost" in await refused(other, authority, "localhost")
+
+
+async def test_common_name_is_no_name(authority: Authority) -> None:
+    """A certificate that says who it is only in its common name says nothing."""
+    assert "mismatch" in await refused(
+        authority.issue("localhost", file="common"), authority, "localhost"
+    )
+
+
+async def test_unknown_authority(authority: Authority, certificate: Path, tmp_path: Path) -> None:
+    """A certificate of an authority that is not ours is refused, and told apart."""
+    stranger = Authority.make(tmp_path, "stranger")
+    assert "unable to get local issuer" in await refused(certificate, stranger)
+
+
+async def test_self_signed_certificate(authority: Authority, tmp_path: Path) -> None:
+    """Nobody vouches for oneself."""
+    own = Authority.make(tmp_path, "own")
+    both = tmp_path / "both.pem"
+    both.write_bytes(own.file.read_bytes() + own.key.read_bytes())
+    assert "self-signed" in await refused(both, authority)
+
+
+async def test_old_protocol_versions_are_not_spoken(
+    authority: Authority, certificate: Path
+) -> None:
+    """Not even where the server speaks nothing newer than TLS 1.1."""
+    context = server_context(certificate)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
+        context.minimum_version = ssl.TLSVersion.TLSv1
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    async with Upstream(behaving(), tls=context) as upstream:
+        pool = make_pool(upstream.port, client_context(authority.file))
+        with pytest.raises(UpstreamError) as caught:
+            await pool.connect()
+        assert caught.value.reason in (UpstreamFailure.TLS, UpstreamFailure.CONNECT)
+        assert upstream.requests == []
+
+
+@pytest.mark.parametrize(
+    ("script", "reasons"),
+    [
+        ([send(b"HTTP/1.1 400 Bad Request\r\n\r\n"), close()], {UpstreamFailure.TLS}),
+        ([close()], {UpstreamFailure.TLS, UpstreamFailure.CONNECT}),
+        ([sleep(30)], {UpstreamFailure.CONNECT_TIMEOUT}),
+    ],
+    ids=["plain HTTP", "closes", "says nothing"],
+)
+async def test_server_that_speaks_no_tls(
+    authority: Authority, script: Sequence[Step], reasons: set[UpstreamFailure]
+) -> None:
+    """The handshake ends in an error, at the latest with the connect deadline."""
+    async with Upstream(script) as upstream:
+        pool = Pool(
+            Origin("127.0.0.1", upstream.port, client_context(authority.file)),
+            Limits(connect_timeout=0.3),
+            Deadlines(),
+        )
+        with pytest.raises(UpstreamError) as caught:
+            await pool.connect()
+        assert caught.value.reason in reasons
+        assert pool.open == 0
+
+
+async def test_answer_cut_by_a_plain_end(authority: Authority, certificate: Path) -> None:
+    """Where the end of the connection is the end of the body, only TLS's own end counts.
+
+    Otherwise anyone on the way could shorten an answer.
+    """
+
+    async def rip(link: Link) -> None:
+        await asyncio.sleep(0.05)
+        link.writer.transport.abort()
+
+    script = [read(), send(answer(b"200 OK"), b"half of it"), rip]
+    async with Upstream(script, tls=server_context(certificate)) as upstream:
+        pool = make_pool(upstream.port, client_context(authority.file))
+        with pytest.raises(UpstreamError) as caught:
+            await ask(pool)
+        assert caught.value.reason is UpstreamFailure.TRUNCATED
+
+
+async def test_answer_ended_by_tls(authority: Authority, certificate: Path) -> None:
+    """And that one does count."""
+    script = [read(), send(answer(b"200 OK"), b"all of it"), close()]
+    async with Upstream(script, tls=server_context(certificate)) as upstream:
+        pool = make_pool(upstream.port, client_context(authority.file))
+        assert await ask(pool) == b"all of it"
+        assert pool.open == 0
+
+
+async def test_large_answer_over_tls(authority: Authority, certificate: Path) -> None:
+    """Back-pressure and TLS get on with each other."""
+    size = 8 << 20
+    script = [read(), send(ok(b"x" * size)), read(), send(ok(b"next")), sleep(30)]
+    async with Upstream(script, tls=server_context(certificate)) as upstream:
+        pool = make_pool(upstream.port, client_context(authority.file))
+        assert len(await ask(pool)) == size
+        assert await ask(pool) == b"next"
+        assert upstream.connections == 1
+        pool.close()
+
+
+async def test_our_certificate_is_shown(authority: Authority, certificate: Path) -> None:
+    """An upstream that asks for a client certificate gets the configured one."""
+    ours = authority.issue("proxy", file="ours")
+    context = server_context(certificate)
+    context.load_verify_locations(authority.file)
+    context.verify_mode = ssl.CERT_REQUIRED
+    async with Upstream(behaving(), tls=context) as upstream:
+        pool = make_pool(upstream.port, client_context(authority.file, ours, None))
+        assert await ask(pool) == b"yes"
+        pool.close()
+        without = make_pool(upstream.port, client_context(authority.file))
+        with pytest.raises(UpstreamError):
+            await ask(without)
+        await until(lambda: upstream.open == 0)
+
+
+def test_context_trusts_the_system_by_default() -> None:
+    """Without a file, certificate and name are checked against the system's authorities."""
+    context = client_context(None)
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [(None, "No such file"), (b"", "not what"), (b"nonsense", "not what")]
+)
+def test_ca_file_that_cannot_be_used(tmp_path: Path, content: bytes | None, says: str) -> None:
+    """A wrong file is a mistake in the configuration, told by its setting."""
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        client_context(file)
+    (mistake,) = caught.value.mistakes
+    assert mistake.startswith("upstream.ca_file: ")
+    assert says in mistake
+
+
+def test_certificate_file_that_cannot_be_used(authority: Authority, tmp_path: Path) -> None:
+    """So is a certificate without its key."""
+    with pytest.raises(ConfigError) as caught:
+        client_context(authority.file, authority.file, None)
+    assert caught.value.mistakes[0].startswith("upstream.certificate_file: ")
+    with pytest.raises(ConfigError):
+        client_context(authority.file, tmp_path / "none.pem", None)
+
+
+def test_fingerprint_follows_the_files(authority: Authority, certificate: Path) -> None:
+    """It changes with what is read, and is empty where there is no TLS."""
+
+    class Files:
+        ca_file: Path | None = authority.file
+        certificate_file: Path | None = None
+        key_file: Path | None = None
+
+    files = Files()
+    first = UpstreamTls.load(files, https=True)
+    assert first.context is not None
+    assert UpstreamTls.load(files, https=True).fingerprint == first.fingerprint
+    files.certificate_file = certificate
+    assert UpstreamTls.load(files, https=True).fingerprint != first.fingerprint
+    assert UpstreamTls.load(files, https=False) == UpstreamTls(None, "")

@@ -1,0 +1,280 @@
+"""The way out through a company's proxy: a real one, well and in each of its bad moods."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from proxy.errors import UpstreamError, UpstreamFailure
+from proxy.sandbox import Sandbox
+from proxy.upstream.tunnel import OutboundProxy, check_answer, open_tunnel
+from tests.certificates import Authority, server_context
+from tests.connect_proxy import ConnectProxy
+from tests.house import House, house, sample
+from tests.mounts import write
+from tests.running import CLIENT, until
+from tests.upstream_server import Upstream, behaving
+
+EVERY_LOOP = True
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who vouches for the bank."""
+    return Authority.make(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def context(authority: Authority) -> ssl.SSLContext:
+    """What the bank speaks TLS with."""
+    return server_context(authority.issue("bank", "IP:127.0.0.1"))
+
+
+@pytest.fixture
+async def bank(context: ssl.SSLContext) -> AsyncIterator[Sandbox]:
+    """A bank that speaks TLS."""
+    bank = Sandbox()
+    await bank.start(ssl_context=context)
+    yield bank
+    await bank.stop()
+
+
+async def tunnel(
+    proxy: OutboundProxy, host: str = "127.0.0.1", port: int = 1, patience: float = 5
+) -> socket.socket:
+    """Open a tunnel within ``patience`` seconds."""
+    return await open_tunnel(proxy, host, port, asyncio.get_running_loop().time() + patience)
+
+
+async def failure(proxy: OutboundProxy, patience: float = 5) -> tuple[UpstreamFailure, str]:
+    """Fail to open a tunnel; return reason and detail."""
+    with pytest.raises(UpstreamError) as caught:
+        (await tunnel(proxy, patience=patience)).close()
+    return caught.value.reason, caught.value.detail
+
+
+async def test_tunnel_leads_to_the_other_end() -> None:
+    """Bytes go through as they are, and the proxy is told no more than where to."""
+    async with Upstream(behaving(b"through")) as upstream, ConnectProxy() as company:
+        sock = await tunnel(OutboundProxy("127.0.0.1", company.port), port=upstream.port)
+        reader, writer = await asyncio.open_connection(sock=sock)
+        writer.write(b"GET / HTTP/1.1\r\nHost: bank\r\n\r\n")
+        assert b"through" in await reader.readuntil(b"through")
+        writer.close()
+        target = f"127.0.0.1:{upstream.port}"
+        assert company.seen == [f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"]
+
+
+async def test_address_of_version_six_stands_in_brackets() -> None:
+    """``CONNECT`` names an IPv6 address as a URL does."""
+    async with ConnectProxy(answer=b"HTTP/1.1 200 OK\r\n\r\n") as company:
+        sock = await tunnel(OutboundProxy("127.0.0.1", company.port), host="::1", port=443)
+        sock.close()
+        assert company.seen[0].startswith("CONNECT [::1]:443 HTTP/1.1\r\n")
+
+
+async def test_user_and_password_are_shown() -> None:
+    """With a login the proxy lets us through; its password is in no repr."""
+    async with Upstream(behaving()) as upstream, ConnectProxy(login="me:pa:ss") as company:
+        proxy = OutboundProxy("127.0.0.1", company.port, "me", "pa:ss")
+        (await tunnel(proxy, port=upstream.port)).close()
+        assert "pa:ss" not in repr(proxy)
+
+
+async def test_every_address_of_the_proxy_is_tried() -> None:
+    """A name with two addresses of which one refuses is still a way out."""
+    async with ConnectProxy(answer=b"HTTP/1.1 200 OK\r\n\r\n") as company:
+        # Where there is IPv6, localhost is ::1 first, and nobody listens there.
+        (await tunnel(OutboundProxy("localhost", company.port))).close()
+        assert len(company.seen) == 1
+
+
+FAILURES = {
+    "wants another login": (
+        b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
+        UpstreamFailure.PROXY_LOGIN,
+        "wants a user and password",
+    ),
+    "refuses": (b"HTTP/1.1 403 Forbidden\r\n\r\n", UpstreamFailure.PROXY_REFUSED, "(403)"),
+    "cannot reach the bank": (
+        b"HTTP/1.0 502 Bad Gateway\r\nX: y\r\n\r\n",
+        UpstreamFailure.PROXY_REFUSED,
+        "(502)",
+    ),
+    "redirects": (b"HTTP/1.1 302 Found\r\n\r\n", UpstreamFailure.PROXY_REFUSED, "(302)"),
+    "speaks something else": (b"220 mail.test ESMTP\r\n\r\n", UpstreamFailure.PROXY_MALFORMED, ""),
+    "closes": (b"HTTP/1.1 200 OK\r\n", UpstreamFailure.PROXY_MALFORMED, "no answer"),
+    "never ends its head": (
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 20_000,
+        UpstreamFailure.PROXY_MALFORMED,
+        "no answer",
+    ),
+    "speaks for the bank": (
+        b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad",
+        UpstreamFailure.PROXY_MALFORMED,
+        "no answer",
+    ),
+}
+
+
+@pytest.mark.parametrize("mood", FAILURES)
+async def test_each_failure_has_its_reason(mood: str) -> None:
+    """What the proxy did instead can be told from reason and detail."""
+    answer, reason, detail = FAILURES[mood]
+    async with ConnectProxy(answer=answer) as company:
+        found = await failure(OutboundProxy("127.0.0.1", company.port))
+        assert found[0] is reason
+        assert detail in found[1]
+        await until(lambda: company.open == 0)
+
+
+async def test_proxy_that_is_not_there() -> None:
+    """Nobody listens, and it is the outbound proxy's port that is named as the cause."""
+    async with ConnectProxy() as company:
+        pass
+    proxy = OutboundProxy("127.0.0.1", company.port)
+    assert await failure(proxy) == (
+        UpstreamFailure.PROXY_CONNECT,
+        "The outbound proxy cannot be reached.",
+    )
+
+
+async def test_proxy_whose_name_does_not_resolve() -> None:
+    """A name without an address is told apart from an address without a listener."""
+    assert (await failure(OutboundProxy("no-such-host.invalid", 3128)))[0] is (
+        UpstreamFailure.PROXY_RESOLVE
+    )
+
+
+async def test_proxy_that_says_nothing() -> None:
+    """Silence is waited for until the deadline; then the proxy is named, not the bank."""
+    async with ConnectProxy(silent=True) as company:
+        proxy = OutboundProxy("127.0.0.1", company.port)
+        assert (await failure(proxy, patience=0.1))[0] is UpstreamFailure.PROXY_TIMEOUT
+        await until(lambda: company.open == 0 or company.seen)
+
+
+async def test_proxy_that_resets() -> None:
+    """A reset before an answer is no answer."""
+    async with ConnectProxy(silent=True) as company:
+        opening = asyncio.create_task(failure(OutboundProxy("127.0.0.1", company.port)))
+        await until(lambda: company.seen)
+        for task in list(company._tasks):
+            task.cancel()
+        assert (await opening)[0] is UpstreamFailure.PROXY_MALFORMED
+
+
+def test_any_success_is_a_success() -> None:
+    """RFC 9110 gives every 2xx to CONNECT the same meaning, whatever its phrase."""
+    for line in (b"HTTP/1.1 200 ", b"HTTP/1.0 200 Connection established", b"HTTP/1.1 204"):
+        check_answer(line + b"\r\nVia: a\r\n\r\n")
+
+
+async def through(tmp_path: Path, authority: Authority, company: ConnectProxy) -> dict[str, str]:
+    """Return upstream settings for a way out through ``company``."""
+    write(tmp_path / "password", "company-password")
+    return {
+        "ca_file": str(authority.file),
+        "proxy": company.url,
+        "proxy_user": "me",
+        "proxy_password_file": str(tmp_path / "password"),
+    }
+
+
+@pytest.fixture
+async def company() -> AsyncIterator[ConnectProxy]:
+    """A company's proxy that wants to see a password."""
+    async with ConnectProxy(login="me:company-password") as company:
+        yield company
+
+
+@pytest.fixture
+async def home(
+    tmp_path: Path, bank: Sandbox, authority: Authority, company: ConnectProxy
+) -> AsyncIterator[House]:
+    """A proxy of ours that reaches its bank through the company's only."""
+    upstream = await through(tmp_path, authority, company)
+    write(tmp_path / "secret", CLIENT["client_secret"])
+    async with house(
+        tmp_path / "proxy.yaml", bank, client_secret_file=str(tmp_path / "secret"),
+        upstream=upstream | {"connect_timeout": "0.5"},
+    ) as home:  # fmt: skip
+        yield home
+
+
+async def test_requests_and_token_calls_go_through(home: House, company: ConnectProxy) -> None:
+    """Both go through the tunnel, with TLS to the bank inside it, and a connection is reused."""
+    assert [await home.call() for _ in range(3)] == [200] * 3
+    port = home.bank.url.rpartition(":")[2]
+    assert len(company.seen) == 2  # one for the token, one for the three requests
+    assert all(head.startswith(f"CONNECT 127.0.0.1:{port} HTTP/1.1") for head in company.seen)
+    assert "Bearer" not in "".join(company.seen)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "reason"),
+    [
+        (b"HTTP/1.1 407 No\r\n\r\n", 502, "upstream-proxy-login"),
+        (b"HTTP/1.1 403 No\r\n\r\n", 502, "upstream-proxy-refused"),
+        (b"what?\r\n\r\n", 502, "upstream-proxy-malformed"),
+        (b"", 504, "upstream-proxy-timeout"),
+    ],
+)
+async def test_failure_is_seen_from_outside(
+    home: House, company: ConnectProxy, answer: bytes, status: int, reason: str
+) -> None:
+    """Caller, log and metric are told of the company's proxy; afterwards all is well again."""
+    company.answer, company.silent = answer, not answer
+    assert await home.call() == status
+    assert home.book.lines("request")[-1]["reason"] == reason
+    found = sample(
+        home.app, "candescent_proxy_errors_total", reason=reason, error_source="upstream"
+    )
+    assert found == 1
+    company.answer, company.silent = b"", False
+    assert await home.call() == 200
+
+
+async def test_company_proxy_that_goes_away(home: House, company: ConnectProxy) -> None:
+    """Without the way out requests fail with its own reason, and recover with it."""
+    await company.__aexit__(None, None, None)
+    assert await home.call() == 502
+    assert home.book.lines("request")[-1]["reason"] == "upstream-proxy-connect"
+    async with company:
+        assert await home.call() == 200
+
+
+@pytest.mark.parametrize(
+    ("answer", "detail"),
+    [
+        (b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n", "wants a user and password"),
+        (b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", "refused to connect (403)"),
+    ],
+)
+async def test_token_call_tells_the_company_proxy_apart(
+    home: House, company: ConnectProxy, answer: bytes, detail: str
+) -> None:
+    """A token that cannot be had because of the way out is no fault of the bank's."""
+    company.answer = answer
+    entry = next(home.app.tokens.entries())
+    home.app.tokens.start_refresh(entry)
+    await until(lambda: home.book.lines("token refresh failed"))
+    line = home.book.lines("token refresh failed")[0]
+    assert line["reason"] == "unreachable"
+    assert detail in line["detail"]
+
+
+async def test_rotated_password_of_the_company_proxy(
+    home: House, company: ConnectProxy, tmp_path: Path
+) -> None:
+    """The password file is watched like any other secret: tried, then taken."""
+    write(tmp_path / "password", "not-yet")
+    await home.refused()
+    assert "outbound proxy wants a user" in home.warnings()[0]
+    company.login = "me:rotated"
+    write(tmp_path / "password", "rotated")
+    await home.taken()
+    assert await home.call() == 200

@@ -1,0 +1,152 @@
+"""The table of every setting, made from the model, in docs/configuration.md.
+
+::
+
+    python -m tools.settings_table            print it
+    python -m tools.settings_table --write    put it into docs/configuration.md
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.config import Config
+from proxy.settings import PREFIX, SHORT
+from tools.architecture import ROOT
+
+DOCUMENT = ROOT / "docs" / "configuration.md"
+
+# The table stands between these two lines of the document.
+OPENING = "<!-- settings: written by `make settings` -->"
+CLOSING = "<!-- settings end -->"
+
+_TYPES = {
+    "boolean": "true or false",
+    "integer": "whole number",
+    "path": "file",
+    "password": "secret",
+    "object": "institution: its login",
+}
+_HEAD = "| setting and variable | takes | default | meaning |\n|---|---|---|---|"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One setting: where it stands, what it takes, what it means."""
+
+    path: str
+    takes: str
+    default: str
+    meaning: str
+    variable: str
+
+    def __str__(self) -> str:
+        """A line of the table."""
+        name = f"`{self.path}`" + (f"<br>`{self.variable}`" if self.variable else "")
+        cells = (name, self.takes, self.default, self.meaning)
+        return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
+
+
+class Reference:
+    """Every setting, as the JSON Schema of the model has it."""
+
+    def __init__(self, model: type[Config] = Config) -> None:
+        """Read the model."""
+        self._schema = model.model_json_schema()
+
+    def sections(self) -> Iterator[tuple[str, str, list[Row]]]:
+        """Each section with what it is about and its settings; first those without a section."""
+        properties = self._schema["properties"]
+        nested = {name: self._named(field) for name, field in properties.items()}
+        nested = {name: model for name, model in nested.items() if "properties" in model}
+        plain = {name: field for name, field in properties.items() if name not in nested}
+        yield "", "", [*self._rows(plain, "")]
+        for name, model in nested.items():
+            about = " ".join(model["description"].replace("``", "`").split())
+            yield name, about, [*self._rows(model["properties"], f"{name}.")]
+
+    def rows(self) -> list[Row]:
+        """Every setting."""
+        return [row for _, _, rows in self.sections() for row in rows]
+
+    def _rows(self, properties: dict[str, Any], above: str) -> Iterator[Row]:
+        for name, field in properties.items():
+            path = above + name
+            default = shown(field["default"]) if "default" in field else "required"
+            takes = self._takes(field)
+            variable = "" if {":", "{"} & set(takes) else variable_of(path)
+            yield Row(path, takes, default, field.get("description", ""), variable)
+
+    def _named(self, field: dict[str, Any]) -> dict[str, Any]:
+        """What a field refers to, or the field itself."""
+        name = field.get("$ref", "").rpartition("/")[2]
+        found: dict[str, Any] = self._schema["$defs"][name] if name else field
+        return found
+
+    def _takes(self, field: dict[str, Any]) -> str:
+        """What a setting takes, in a word or two."""
+        given = [choice for choice in field.get("anyOf", [field]) if choice.get("type") != "null"]
+        kind = self._named(given[0])
+        if "enum" in kind:
+            return " or ".join(f"`{value}`" for value in kind["enum"])
+        if kind["type"] == "array":
+            return f"list of {self._takes(kind['items'])}"
+        if "properties" in kind:
+            return "{" + ", ".join(kind["properties"]) + "}"
+        known = _TYPES.get(kind.get("format", "")) or _TYPES.get(kind["type"])
+        return known or str(kind["type"]).replace("string", "text")
+
+
+def shown(value: Any) -> str:
+    """A default as it would be written in the file; nothing for none."""
+    if value in (None, "", [], {}):
+        return ""
+    match value:
+        case list():
+            return ", ".join(map(shown, value))
+        case {"path": path}:
+            return f"`{path}`"
+        case bool():
+            return f"`{str(value).lower()}`"
+        case float():
+            return f"`{value:g}`"
+    return f"`{value}`"
+
+
+def variable_of(path: str) -> str:
+    """The environment variable of a setting."""
+    parts = tuple(path.split("."))
+    short = [name for name, meant in SHORT.items() if meant == parts]
+    return PREFIX + (short[0] if short else "__".join(parts).upper())
+
+
+def table() -> str:
+    """The whole reference, in Markdown."""
+    blocks = []
+    for name, about, rows in Reference().sections():
+        heading = f"### `{name}`\n\n{about}\n" if name else "### Without a section\n"
+        blocks.append("\n".join([heading, _HEAD, *map(str, rows)]))
+    return "\n\n".join(blocks)
+
+
+def rewritten(document: str) -> str:
+    """The document with the table as it should be. Raises ``ValueError`` where it has no place."""
+    before, opening, rest = document.partition(OPENING)
+    _, closing, after = rest.partition(CLOSING)
+    if not opening or not closing:
+        raise ValueError(f"no place for the table between {OPENING} and {CLOSING}")
+    return f"{before}{OPENING}\n\n{table()}\n\n{CLOSING}{after}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the command line asks for; return the exit code."""
+    if arguments == ["--write"]:
+        DOCUMENT.write_text(rewritten(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
+    else:
+        print(table())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
