@@ -19,6 +19,7 @@ COPY . .
 RUN /build/bin/pip --python /app/bin/python3 install --no-deps --no-index --no-compile \
         "$(/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheel . \
             && ls /wheel/*.whl)" \
+    && /app/bin/python3 tools/check_parsers.py \
     && python3 tools/image_root.py /app /image
 
 FROM scratch

@@ -11,12 +11,14 @@ ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 LOCKED := install --require-hashes
+# Where the bench keeps what it compares with.
+BENCH := build/bench/venv
 # No index, no file of this machine's and no time of day goes into a lock file.
 COMPILE := $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --annotation-style line --custom-compile-command 'make lock' $(ARGS)
 
-.PHONY: help demo test test-all unit lint format drawing settings lock audit institutions build \
-	image footprint charts clean
+.PHONY: compiled help demo test test-all unit lint format drawing settings lock audit institutions build \
+	image footprint charts bench cost clean
 
 help:  ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +30,7 @@ test: lint unit  ## Lint, run every test, show coverage, ask all of it of the pu
 
 unit: $(VENV)/.dev  ## The same without the lint
 	@mkdir -p build
+	$(BIN)/python tools/check_parsers.py
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term --cov-report=json $(ARGS)
 	$(BIN)/python -m tools.pure_coverage build/coverage.json
 
@@ -55,6 +58,7 @@ settings: $(VENV)/.dev  ## Bring the table of settings in docs/configuration.md 
 lock: $(VENV)/.dev  ## Pin the dependencies anew (ARGS=--upgrade: to their newest)
 	$(COMPILE) -o requirements/run.txt pyproject.toml
 	$(COMPILE) -o requirements/build.txt -c requirements/run.txt --group build
+	$(COMPILE) -o requirements/compile.txt -c requirements/run.txt --group compile
 	$(COMPILE) -o requirements/dev.txt -c requirements/run.txt -c requirements/build.txt \
 		pyproject.toml --group dev
 	$(COMPILE) -o requirements/bench.txt -c requirements/run.txt --group bench
@@ -62,10 +66,24 @@ lock: $(VENV)/.dev  ## Pin the dependencies anew (ARGS=--upgrade: to their newes
 audit: $(VENV)/.dev  ## Look for known weaknesses in what we depend on (needs a network)
 	@tools/audit $(BIN)/uv requirements/run.txt
 
+sbom: $(VENV)/.dev  ## Write the bill of materials, CycloneDX, to dist/candescent-proxy.cdx.json
+	@mkdir -p dist
+	@$(BIN)/python -W ignore $(BIN)/cyclonedx-py requirements requirements/run.txt \
+		--pyproject pyproject.toml --short-PURLs --output-reproducible -o dist/candescent-proxy.cdx.json
+
 institutions: $(VENV)/.dev  ## Measure what a thousand institutions cost
 	@$(BIN)/python -m tools.many_institutions $(ARGS)
 
-build: $(VENV)/.dev  ## Build the wheel and the source distribution into dist/
+compiled: $(VENV)/.dev  ## Build a wheel with the request's way compiled, and .venv-compiled that runs it
+	@$(PIP) $(LOCKED) -r requirements/compile.txt
+	HATCH_BUILD_HOOK_ENABLE_MYPYC=true $(BIN)/python -m pip --quiet wheel --no-deps --no-build-isolation \
+		--wheel-dir build/compiled .
+	@test -x .venv-compiled/bin/python || $(BIN)/python -m venv .venv-compiled
+	@.venv-compiled/bin/python -m pip --quiet --disable-pip-version-check $(LOCKED) -r requirements/run.txt
+	@.venv-compiled/bin/python -m pip --quiet --disable-pip-version-check install --no-deps \
+		--force-reinstall build/compiled/*.whl
+
+build: $(VENV)/.dev sbom  ## Build the wheel, the source distribution and their SBOM into dist/
 	$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python
 
 image: $(VENV)/.run  ## Build the container image with docker or podman (ARGS: more for its build)
@@ -74,12 +92,18 @@ image: $(VENV)/.run  ## Build the container image with docker or podman (ARGS: m
 footprint: $(VENV)/.dev  ## Measure the image, and what a container of it takes (podman, root)
 	@$(BIN)/python -m tools.footprint $(ARGS)
 
+bench: $(VENV)/.run $(BENCH)/.done  ## Measure it beside Envoy, nginx and others (ARGS=--quick: roughly)
+	@$(BIN)/python -m bench $(ARGS)
+
+cost: $(VENV)/.run  ## Count the calls and memory blocks of a request (ARGS=--list: name them)
+	@$(BIN)/python -m bench.budget $(ARGS)
+
 charts: $(VENV)/.dev  ## Bring schemas and pages of the charts' values up to date
 	@$(BIN)/python -m tools.charts --write
 
 clean:  ## Remove all that the above has made, the virtual environments too
-	rm -rf .venv .venv-3.* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find proxy tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .venv .venv-3.* .venv-compiled build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find proxy tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. A stamp says which lock file an environment holds, so a second run costs nothing.
 # To run and to demonstrate, the program's own dependencies are enough.
@@ -103,4 +127,9 @@ $(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml | $(BIN
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	@$(PIP) $(LOCKED) -r requirements/dev.txt
+	@touch $@
+
+$(BENCH)/.done: requirements/bench.txt | $(BIN)/python
+	@$(BIN)/python -m venv --clear $(BENCH)
+	@$(BENCH)/bin/python -m pip --quiet --disable-pip-version-check --no-input $(LOCKED) -r requirements/bench.txt
 	@touch $@

@@ -7,7 +7,7 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +61,11 @@ def allow_many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def stay_on(core: int) -> None:
+    """Keep this process, and what it starts without another word, on one core."""
+    os.sched_setaffinity(0, {core})
+
+
 def describe(cores: Cores) -> dict[str, str]:
     """Return what a reader has to know to judge the figures."""
     return {
@@ -72,11 +77,6 @@ def describe(cores: Cores) -> dict[str, str]:
         "envoy": _first(r"version: [0-9a-f]+/([^/]+)", _said(TOOLS / "envoy", "--version")),
         "commit": _said("git", "-C", ROOT, "describe", "--always", "--dirty", "--exclude=*"),
     }
-
-
-def same_machine(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Whether two descriptions are of the same machine, whatever commit was measured."""
-    return {**one, "commit": ""} == {**other, "commit": ""}
 
 
 def _relation(cores: Cores) -> str:

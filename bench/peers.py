@@ -9,12 +9,17 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from bench import envoy, machine
 from bench.machine import BenchError
 from bench.upstream import PREFIX, TOKEN, Upstream
+
+HERE = Path(sys.executable).parent / "candescent-proxy"
+COMPILED = machine.ROOT / ".venv-compiled/bin/candescent-proxy"
+"""Of the same source, its request's way compiled: there once `make compiled` has been called."""
 
 CROWD = 900
 """With more callers than this at once, limits that are made to refuse some are raised."""
@@ -68,7 +73,7 @@ def institution(number: int) -> str:
     return f"{number + 16:05d}"
 
 
-def _ours(wiring: Wiring) -> Launch:
+def _ours(wiring: Wiring, program: Path = HERE) -> Launch:
     setup = wiring.setup
     variables = {
         "CANDESCENT_CLIENT_ID": "bench",
@@ -87,7 +92,7 @@ def _ours(wiring: Wiring) -> Launch:
         variables["CANDESCENT_ALLOWED_INSTITUTIONS"] = ",".join(names)
     return Launch(
         [
-            *(sys.executable, "-m", "proxy", "run", "--base-url", wiring.url),
+            *(program, "run", "--base-url", wiring.url),
             *("--listen", f"127.0.0.1:{wiring.port}", "--admin", f"127.0.0.1:{wiring.admin}"),
         ],
         variables,
@@ -196,6 +201,7 @@ PEERS = {
     peer.name: peer
     for peer in (
         Peer("ours", "candescent-proxy", _ours),
+        Peer("compiled", "candescent-proxy, compiled", partial(_ours, program=COMPILED)),
         Peer("envoy", "Envoy", _envoy),
         Peer("nginx", "nginx (a constant header)", _nginx),
         Peer("aiohttp", "aiohttp, the obvious way", _naive("aiohttp_proxy.py")),
@@ -203,6 +209,12 @@ PEERS = {
     )
 }
 """Every proxy that we know, ours first."""
+
+
+def usual() -> list[str]:
+    """Return the names of those that are measured unless others are asked for."""
+    return [name for name in PEERS if name != "compiled" or COMPILED.exists()]
+
 
 YARDSTICK = "envoy"
 """The one that the others are measured against."""

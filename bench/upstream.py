@@ -4,15 +4,16 @@ It refuses with 401 whatever comes without a token that it has given out, so a p
 the token shows as failures and not as speed.
 """
 
-import shutil
 import subprocess
 import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from bench.processes import Process, free_port
+from bench.machine import BenchError
+from bench.processes import Process, can_connect, free_port
 
 SMALL = "/v1/accounts"
 """Answers with 700 bytes of JSON, the size of a short list of accounts."""
@@ -58,8 +59,7 @@ http {{
         location = {token} {{
             access_log {folder}/tokens.log token;
             {slowness}
-            return 200 '{{"access_token":"{prefix}$request_id{padding}",'
-                '"token_type":"Bearer","expires_in":{lifetime}}}';
+            return 200 '{{"access_token":"{prefix}{padding}$request_id","expires_in":{lifetime}}}';
         }}
         location = {small} {{
             if ($authorized = 0) {{ return 401; }}
@@ -95,19 +95,17 @@ class Tokens:
     slow: bool = False
 
 
+@dataclass(frozen=True, slots=True)
 class Upstream:
-    """The bank, running for as long as a ``with`` block lasts."""
+    """The running bank: its files, and its ports by URL scheme."""
 
-    def __init__(self, core: int, tokens: Tokens) -> None:
-        self._core = core
-        self._tokens = tokens
-        self._folder = Path()
-        self.ports = {"http": 0, "https": 0}
+    folder: Path
+    ports: Mapping[str, int]
 
     @property
     def authority(self) -> Path:
         """The certificate of the authority that vouches for it."""
-        return self._folder / "ca.pem"
+        return self.folder / "ca.pem"
 
     def url(self, *, tls: bool) -> str:
         """Return its base URL."""
@@ -115,53 +113,52 @@ class Upstream:
         return f"{scheme}://127.0.0.1:{self.ports[scheme]}"
 
     def token_calls(self) -> list[float]:
-        """Return when it has given tokens so far, in Unix time."""
-        log = self._folder / "tokens.log"
-        return [float(line) for line in log.read_text().split()]
+        """Return when it has answered token calls so far, in Unix time."""
+        return [float(line) for line in (self.folder / "tokens.log").read_text().split()]
 
-    def __enter__(self) -> Self:
-        """Make its files and start it."""
-        self._folder = Path(tempfile.mkdtemp(prefix="bench-upstream-"))
-        self.ports = {"http": free_port(), "https": free_port()}
-        make_certificates(self._folder)
-        self._make_bodies()
-        file = self._folder / "nginx.conf"
-        file.write_text(self._configuration(), encoding="ascii")
-        self._process = Process(["nginx", "-c", file], self._core, self._folder / "upstream.log")
-        self._process.__enter__()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End it and take its files away."""
-        self._process.__exit__(kind, error, traceback)
-        shutil.rmtree(self._folder)
+@contextmanager
+def running_upstream(core: int, tokens: Tokens) -> Iterator[Upstream]:
+    """Run the bank on a core; raises ``BenchError`` if nginx does not start."""
+    with tempfile.TemporaryDirectory(prefix="bench-upstream-") as name:
+        bank = Upstream(Path(name), {"http": free_port(), "https": free_port()})
+        make_certificates(bank.folder)
+        _make_bodies(bank.folder / "bodies")
+        file = bank.folder / "nginx.conf"
+        file.write_text(_configuration(bank, tokens), encoding="ascii")
+        with Process(["nginx", "-c", file], core, bank.folder / "output") as process:
+            _wait(process, bank.ports["http"])
+            yield bank
 
-    def _make_bodies(self) -> None:
-        folder = self._folder / "bodies"
-        folder.mkdir()
-        for name, size in BODIES.items():
-            (folder / name).write_bytes(b"x" * size)
 
-    def _configuration(self) -> str:
-        return _CONFIGURATION.format(
-            folder=self._folder,
-            files=16_384,
-            plain=self.ports["http"],
-            tls=self.ports["https"],
-            token=TOKEN,
-            small=SMALL,
-            sink=SINK,
-            prefix=PREFIX,
-            lifetime=self._tokens.lifetime,
-            slowness=f"limit_rate {SLOW_RATE};" if self._tokens.slow else "",
-            padding="x" * 600 if self._tokens.slow else "",
-            accounts="x" * (700 - len('{"authorized":true,"accounts":""}')),
-        )
+def _wait(process: Process, port: int) -> None:
+    while not can_connect(port):
+        if process.has_ended:
+            raise BenchError(f"The upstream does not start:\n{process.last_words()}")
+        time.sleep(0.01)
+
+
+def _make_bodies(folder: Path) -> None:
+    folder.mkdir()
+    for name, size in BODIES.items():
+        (folder / name).write_bytes(b"x" * size)
+
+
+def _configuration(bank: Upstream, tokens: Tokens) -> str:
+    return _CONFIGURATION.format(
+        folder=bank.folder,
+        files=16_384,
+        plain=bank.ports["http"],
+        tls=bank.ports["https"],
+        token=TOKEN,
+        small=SMALL,
+        sink=SINK,
+        prefix=PREFIX,
+        lifetime=tokens.lifetime,
+        slowness=f"limit_rate {SLOW_RATE};" if tokens.slow else "",
+        padding="x" * 600 if tokens.slow else "",
+        accounts="x" * (700 - len('{"authorized":true,"accounts":""}')),
+    )
 
 
 def make_certificates(folder: Path) -> None:

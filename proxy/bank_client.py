@@ -17,6 +17,9 @@ from proxy.upstream.tunnel import OutboundProxy
 
 USER_AGENT = f"candescent-proxy/{__version__}"
 
+MAX_CALLS = 512
+"""At once; many, for an institution that hangs must not keep another one waiting."""
+
 MAX_ANSWER = 262_144
 """Bytes; a token answer has some hundred, a business user's a few thousand."""
 
@@ -52,25 +55,27 @@ class BankClient:
     ) -> BankAnswer:
         """Make a call. Raises ``TokenError`` when no whole answer comes back."""
         try:
-            async with self._client().request(
-                method,
-                self._base_url + path,
-                data=body or None,
-                headers=headers,
-                allow_redirects=False,
-                **self._way_out(),
-            ) as answer:
-                whole = await _read_bounded(answer.content)
-                return BankAnswer(answer.status, whole, answer.headers.get("Retry-After"))
-        except TimeoutError as error:
-            raise TokenError(TokenFailure.TIMEOUT, "The bank did not answer in time.") from error
-        except (aiohttp.ClientHttpProxyError, aiohttp.ClientConnectorError) as error:
-            # Before the next line, because a certificate's error is a ValueError too.
-            raise TokenError(TokenFailure.UNREACHABLE, _unreachable(error)) from error
-        except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, ValueError) as error:
-            raise TokenError(TokenFailure.MALFORMED, "The bank's answer is not HTTP.") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise TokenError(TokenFailure.UNREACHABLE, _unreachable(error)) from error
+            return await self._call(method, path, headers, body)
+        except TokenError:
+            raise
+        except (OSError, ValueError, aiohttp.ClientError) as error:
+            failure = _failure(error)
+        # Out here, so that it drags no cause along: aiohttp's errors hold the request's headers.
+        raise failure
+
+    async def _call(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> BankAnswer:
+        async with self._client().request(
+            method,
+            self._base_url + path,
+            data=body or None,
+            headers=headers,
+            allow_redirects=False,
+            **self._way_out(),
+        ) as answer:
+            whole = await _read_bounded(answer.content)
+            return BankAnswer(answer.status, whole, answer.headers.get("Retry-After"))
 
     def _way_out(self) -> dict[str, Any]:
         proxy = self._proxy
@@ -87,7 +92,9 @@ class BankClient:
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self._tls or True, force_close=True),
+                connector=aiohttp.TCPConnector(
+                    ssl=self._tls or True, force_close=True, limit=MAX_CALLS
+                ),
                 timeout=self._timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": USER_AGENT},
@@ -105,6 +112,17 @@ async def _read_bounded(stream: aiohttp.StreamReader) -> bytes:
                 TokenFailure.MALFORMED, f"The bank's answer exceeds {MAX_ANSWER} bytes."
             )
     return body
+
+
+def _failure(error: Exception) -> TokenError:
+    if isinstance(error, TimeoutError):
+        return TokenError(TokenFailure.TIMEOUT, "The bank did not answer in time.")
+    if isinstance(error, aiohttp.ClientHttpProxyError | aiohttp.ClientConnectorError):
+        # Before the next line, because a certificate's error is a ValueError too.
+        return TokenError(TokenFailure.UNREACHABLE, _unreachable(error))
+    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ClientResponseError | ValueError):
+        return TokenError(TokenFailure.MALFORMED, "The bank's answer is not HTTP.")
+    return TokenError(TokenFailure.UNREACHABLE, _unreachable(error))
 
 
 def _unreachable(error: BaseException) -> str:

@@ -20,7 +20,9 @@ from proxy.errors import TokenFailure
 MAX_ERROR_BODY = 16_384
 """Bytes of an answer that are looked at; the longest documented error has some hundred."""
 
-_READABLE_CODE = re.compile(r"[A-Za-z0-9_.-]{1,80}")
+_READABLE_CODE = re.compile(
+    r"[A-Z]{2,12}_[0-9]{1,8}|[0-9]{1,8}|[a-z]{1,40}(?:\.[A-Za-z_]{1,60}){1,6}"
+)
 
 
 @dataclass(frozen=True, slots=True)

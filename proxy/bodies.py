@@ -1,7 +1,7 @@
 """Bodies, both ways: streamed with back-pressure, never held whole, never decoded."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxy.callers import CallerLimits, Request
 from proxy.errors import CallerError, ProxyError
@@ -22,7 +22,7 @@ class Upload:
     limits: CallerLimits
     sent: int = 0
     finished: bool = False
-    held: bytes | None = None
+    held: bytes | None = field(default=None, repr=False)
 
     async def hold(self) -> None:
         """Read the whole body and keep it, so that it can be sent again. Raises ``CallerError``.

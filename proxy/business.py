@@ -1,6 +1,6 @@
 """Business users: which ``institutionCustomerId`` a login and a member number stand for.
 
-Source: candescent.md, "Business users": ``GET /db-users/v1/institution-users/{loginId}``.
+Source: candescent.md, "Business users": ``GET {path}/{loginId}?userIdType=LOGIN_ID``.
 """
 
 import asyncio
@@ -39,7 +39,8 @@ class _Wanted:
 class BusinessDirectory:
     """Looks customer ids up and keeps them for a while; ``timer`` is monotonic seconds.
 
-    One that was found is used past its time when the bank cannot be asked again.
+    ``path`` is the institution-users resource, which has another prefix at some bases. A customer
+    that was found is used past its time when the bank cannot be asked again.
     """
 
     def __init__(
@@ -47,10 +48,12 @@ class BusinessDirectory:
         bank: BankClient,
         tokens: TokenCache,
         *,
+        path: str,
         new_id: Callable[[], str],
         timer: Callable[[], float],
     ) -> None:
         self._bank = bank
+        self._path = path
         self._tokens = tokens
         self._new_id = new_id
         self._fresh: TTLCache[_Wanted, str] = TTLCache(4096, KEPT, timer)
@@ -107,7 +110,7 @@ class BusinessDirectory:
             "institutionId": wanted.key.institution,
             "Accept": "application/json",
         }
-        path = f"/db-users/v1/institution-users/{login_id}?userIdType=LOGIN_ID"
+        path = f"{self._path}/{login_id}?userIdType=LOGIN_ID"
         try:
             return await self._bank.call("GET", path, headers)
         except TokenError as error:

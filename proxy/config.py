@@ -12,25 +12,27 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from proxy.fields import (
+    Address,
+    Institution,
+    ListenAddress,
+    Secret,
+    check_base_url,
+    comma_separated,
+)
 from proxy.routing import Rule, rule_mistakes
 from proxy.sections import (
     AccessSettings,
-    Address,
     CallerSettings,
     HeaderSettings,
-    Institution,
     LegacySettings,
     LimitSettings,
-    ListenAddress,
     LoginSettings,
     LogSettings,
     ReplaySettings,
     RouteSetting,
-    Secret,
     TokenSettings,
     UpstreamSettings,
-    check_base_url,
-    comma_separated,
 )
 
 ENVIRONMENTS = {
@@ -123,6 +125,11 @@ class Config(LoginSettings):
             yield "refresh_token_file: the authorization_code grant needs one"
         if self.token.margin_min > self.token.margin_max:
             yield "token.margin_min: must not exceed token.margin_max"
+        if self.base_url and not self.trust_network and not _is_private(urlsplit(self.base_url)):
+            yield (
+                "base_url: http:// would send the client secret in clear over the network; use "
+                "https://, or set trust_network: true if nobody can listen there"
+            )
         yield from self._exposure()
         yield from self._certificate_mistakes()
 
@@ -185,6 +192,11 @@ class Config(LoginSettings):
     def url(self) -> SplitResult:
         """The base URL, wherever it came from."""
         return urlsplit(self.base_url or ENVIRONMENTS[str(self.environment)])
+
+
+def _is_private(url: SplitResult) -> bool:
+    """Whether nobody on the way to ``url`` can listen."""
+    return url.scheme == "https" or Address(host=str(url.hostname), port=0).is_loopback
 
 
 def _given(*files: Path | None) -> Iterator[Path]:

@@ -1,31 +1,34 @@
 """One request on its way: what the caller sent, and what we decided about it."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxy.bodies import Upload
 from proxy.callers import Request
 from proxy.facts import RequestRecord
 from proxy.headers import CallerHeaders
-from proxy.paths import segments
+from proxy.paths import is_ambiguous, segments
 from proxy.patterns import Pattern
 from proxy.routing import SAFE_METHODS, Route
-from proxy.tokens.token import TokenKey
+from proxy.tokens.token import Token, TokenKey
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Which requests with a body may be sent again after a refused token, and up to what size.
+    """Which requests may be sent again after a refused token, beyond the safe ones.
 
-    ``max_body`` is in bytes. By default there are none.
+    Their bodies are kept up to ``max_body`` bytes. By default there are none.
     """
 
     patterns: tuple[Pattern, ...] = ()
     max_body: int = 0
 
     def allows(self, method: str, path: bytes, length: int | None) -> bool:
-        """Whether a request with a body of this declared length is one of them."""
-        if not self.patterns or length is None or length > self.max_body:
+        """Whether a request with a body of this declared length is one of them.
+
+        One whose path another server might read differently is not.
+        """
+        if length is None or length > self.max_body or is_ambiguous(path):
             return False
         parts = segments(path)
         return any(pattern.matches(method, parts) for pattern in self.patterns)
@@ -33,17 +36,23 @@ class Replay:
 
 @dataclass(slots=True)
 class Errand:
-    """Everything that is known of one request. ``total_at`` is in loop seconds."""
+    """Everything that is known of one request. ``total_at`` is in loop seconds.
+
+    ``token`` is the one that it goes with; ``is_named`` when the operator has allowed that it is
+    sent again.
+    """
 
     request: Request
     record: RequestRecord
     caller: CallerHeaders
-    route: Route
+    route: Route = field(repr=False)  # a query may name people
     key: TokenKey
     transaction_id: bytes
-    target: bytes
+    target: bytes = field(repr=False)
     total_at: float
     upload: Upload | None
+    token: Token | None = None
+    is_named: bool = False
     customer_id: bytes | None = None
     upload_task: "asyncio.Task[None] | None" = None
 
@@ -55,7 +64,7 @@ class Errand:
     @property
     def is_replayable(self) -> bool:
         """Whether it may go again once the bank has refused the token, so did nothing else."""
-        return self.is_safe or (self.upload is not None and self.upload.held is not None)
+        return self.is_safe or self.is_named
 
     @property
     def is_uploaded(self) -> bool:

@@ -96,8 +96,12 @@ class RequestRecord:
 
     @property
     def path(self) -> str:
-        """The path that was asked for, without its query, which may name people."""
-        return self.target.partition(b"?")[0].decode("latin-1")
+        """The path that was asked for, without its query, which may name people.
+
+        Empty for a target that is no path; it might name a user and a password.
+        """
+        path = self.target.partition(b"?")[0]
+        return path.decode("latin-1") if path.startswith(b"/") else ""
 
 
 Finish = Callable[[RequestRecord], None]

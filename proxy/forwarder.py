@@ -118,16 +118,14 @@ class Forwarder:
                 errand.key,
                 has_customer=errand.caller.names_customer,
             )
-        token = self._tokens.current(errand.key) or await self._tokens.token(errand.key)
-        if self._settings.replay.patterns and errand.upload is not None:
-            await self._hold_body(errand, errand.upload)
-        connection = await self._send(errand, token)
+        if self._settings.replay.patterns:
+            await self._prepare_replay(errand)
+        connection = await self._send(errand)
         refusal = connection.status in CANDIDATES
-        if refusal and await self._is_to_be_replayed(errand, connection, token):
+        if refusal and await self._is_to_be_replayed(errand, connection):
             self._give_back(errand, connection)
             record.replays += 1
-            token = await self._tokens.token(errand.key)
-            connection = await self._send(errand, token)
+            connection = await self._send(errand)
         try:
             return await self._relay.answer(errand, connection)
         finally:
@@ -168,28 +166,30 @@ class Forwarder:
             upload=upload,
         )
 
-    async def _send(self, errand: Errand, token: Token) -> Connection:
+    async def _send(self, errand: Errand) -> Connection:
         """Return a connection on which the head of the answer has arrived.
 
         A reused connection that closes before any byte of an answer is replaced once by a new
         one, if the request may be sent twice.
         """
-        head = request_head(
-            errand.request.method,
-            errand.target,
-            self._settings.host,
-            errand.caller,
-            self._ours(errand, token),
-        )
+        tokens, key = self._tokens, errand.key
+        token = errand.token = tokens.current(key) or await tokens.token(key)
         connection = self._pool.checkout()
         if connection is not None:
             try:
-                return await self._exchange(errand, connection, head)
+                return await self._exchange(errand, connection, token)
             except UpstreamError as error:
                 if not (error.untouched and errand.is_safe):
                     raise
                 errand.record.replays += 1
-        return await self._exchange(errand, await self._pool.connect(), head)
+        connection = await self._pool.connect()
+        try:
+            # The token may have died while we waited for a connection.
+            token = errand.token = tokens.current(key) or await tokens.token(key)
+        except BaseException:
+            self._give_back(errand, connection)
+            raise
+        return await self._exchange(errand, connection, token)
 
     def _ours(self, errand: Errand, token: Token) -> list[bytes]:
         lines = [b"Authorization: ", token.authorization, b"\r\n"]
@@ -204,15 +204,16 @@ class Forwarder:
             lines += (b"institutionCustomerId: ", errand.customer_id, b"\r\n")
         return lines
 
-    async def _hold_body(self, errand: Errand, upload: Upload) -> None:
-        """Keep a small body of a request that the operator allows to be sent again."""
-        method, path = errand.request.method, errand.route.path
-        if self._settings.replay.allows(method, path, errand.caller.length):
-            await upload.hold()
+    async def _prepare_replay(self, errand: Errand) -> None:
+        """Keep the small body of a request that the operator allows to be sent again."""
+        method, path, caller = errand.request.method, errand.route.path, errand.caller
+        length = None if caller.chunked else caller.length or 0
+        if self._settings.replay.allows(method, path, length):
+            errand.is_named = True
+            if errand.upload is not None:
+                await errand.upload.hold()
 
-    async def _is_to_be_replayed(
-        self, errand: Errand, connection: Connection, token: Token
-    ) -> bool:
+    async def _is_to_be_replayed(self, errand: Errand, connection: Connection) -> bool:
         """Whether the bank refused the token, another may be had, and a replay does no harm."""
         try:
             body = await connection.peek(MAX_ERROR_BODY)
@@ -221,11 +222,19 @@ class Forwarder:
             raise
         error = read_error(body, gzipped=connection.head.gzipped)
         errand.record.refused = refuses_token(connection.status, error)
-        cured = errand.record.refused and self._tokens.reject(token)
+        assert errand.token is not None
+        cured = errand.record.refused and self._tokens.reject(errand.token)
         return cured and errand.is_replayable
 
-    async def _exchange(self, errand: Errand, connection: Connection, head: bytes) -> Connection:
+    async def _exchange(self, errand: Errand, connection: Connection, token: Token) -> Connection:
         upload, record = errand.upload, errand.record
+        head = request_head(
+            errand.request.method,
+            errand.target,
+            self._settings.host,
+            errand.caller,
+            self._ours(errand, token),
+        )
         record.sent_at = self._now()
         try:
             body = b"" if upload is None else upload.at_once()

@@ -156,6 +156,12 @@ def users(config: Config, bank: BankClient, tokens: TokenCache) -> Users | None:
     contexts = {name: context for name, context in contexts.items() if not context.is_empty}
     if not contexts:
         return None
-    directory = BusinessDirectory(bank, tokens, new_id=new_transaction_id, timer=time.monotonic)
+    directory = BusinessDirectory(
+        bank,
+        tokens,
+        path=config.headers.institution_users_path,
+        new_id=new_transaction_id,
+        timer=time.monotonic,
+    )
     paths = tuple(path.pattern for path in config.headers.customer_id_paths)
     return Users(contexts, HeaderPaths(paths), directory)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy.errors import ConfigError
-from proxy.sections import Address
+from proxy.fields import Address
 
 BACKLOG = 1024
 

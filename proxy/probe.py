@@ -4,7 +4,7 @@ import http.client
 import socket
 import time
 
-from proxy.sections import Address
+from proxy.fields import Address
 
 PATIENCE = 3.0
 """Seconds that a proxy has to answer in."""

@@ -11,11 +11,14 @@ from pathlib import Path
 
 from proxy.config import Config
 from proxy.credentials import Logins
-from proxy.errors import ConfigError, ProxyError
+from proxy.errors import ConfigError, TokenError
 from proxy.facts import Emit, Reloaded, ReloadFailed
 
 RETRY = 60.0
 """Seconds after which a refused change is tried again though no file has changed."""
+
+RETRY_SOON = 5.0
+"""The same for a change that could not be tried, because the bank was not reached."""
 
 Reread = Callable[[], tuple[Config, Logins]]
 Take = Callable[[Config, Logins], Awaitable[None]]
@@ -60,6 +63,7 @@ class Reloader:
         self._interval = interval
         self._taken = fingerprint(self._files)
         self._lock = asyncio.Lock()
+        self._patience = RETRY
         self.failure = ""
 
     async def run(self) -> None:
@@ -73,7 +77,7 @@ class Reloader:
             waited += self._interval
             # After a failure even the files in force are read again, when they come back.
             is_settled = now == self._taken and not self.failure
-            if is_settled or (now == seen and waited < RETRY):
+            if is_settled or (now == seen and waited < self._patience):
                 continue
             seen, waited = now, 0.0
             await self.reload("file")
@@ -84,13 +88,15 @@ class Reloader:
         ``why`` is ``file``, ``signal`` or ``admin``.
         """
         async with self._lock:
+            self._patience = RETRY
             current = fingerprint(self._files)
             try:
                 config, logins = self._reread()
                 await self._take(config, logins)
             except ConfigError as error:
                 return self._failed(why, "; ".join(error.mistakes))
-            except ProxyError as error:
+            except TokenError as error:
+                self._patience = RETRY if error.reason.is_refusal else RETRY_SOON
                 return self._failed(why, error.detail)
             except Exception as error:  # noqa: BLE001 - one failure must not end all reloading
                 return self._failed(why, "the proxy failed on it; its log says why", error)

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from proxy import __version__, descriptors
+from proxy import __version__, rlimits
 from proxy.app import App
 from proxy.config import Config
 from proxy.credentials import Logins
@@ -39,22 +39,23 @@ async def serve(reread: Reread, file: Path | None) -> int:
 
     Raises ``ConfigError`` if it cannot start.
     """
+    rlimits.forbid_core_dumps()
     log = structlog.get_logger()
     stop = signalled()
     config, logins = reread()
-    limit = descriptors.raised_limit(descriptors.needed(config))
-    if descriptors.fitted(config, limit) is not config:
+    limit = rlimits.raised_limit(rlimits.needed(config))
+    if rlimits.fitted(config, limit) is not config:
         log.warning(
             "fewer connections than configured fit into the limit of open files; raise it",
             limit=limit,
-            needed=descriptors.needed(config),
+            needed=rlimits.needed(config),
         )
 
     def reread_to_fit() -> tuple[Config, Logins]:
         config, logins = reread()
-        return descriptors.fitted(config, limit), logins
+        return rlimits.fitted(config, limit), logins
 
-    app = App(descriptors.fitted(config, limit), logins, reread_to_fit, file)
+    app = App(rlimits.fitted(config, limit), logins, reread_to_fit, file)
     await app.start()
     tasks = Tasks("runner")
     if hasattr(signal, "SIGHUP"):

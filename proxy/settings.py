@@ -12,7 +12,8 @@ from pydantic import SecretStr, ValidationError
 from proxy.config import Address, Config
 from proxy.credentials import Logins, read_secret
 from proxy.errors import ConfigError
-from proxy.sections import LoginSettings, Section
+from proxy.fields import Section
+from proxy.sections import LoginSettings
 from proxy.tokens.grants import Credentials, Login
 
 PREFIX = "CANDESCENT_"

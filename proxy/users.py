@@ -13,8 +13,9 @@ from proxy.paths import segments, split_target
 from proxy.patterns import Pattern
 
 _USER_NAMES = frozenset({"hostuserid", "loginid"})
-_CUSTOMER_NAME = "institutioncustomerid"
-_NAMED_IN_PATH = frozenset({b"institution-users", b"customers"})
+# Who pages through all locations of a business names none, and must not be given one.
+_CUSTOMER_NAMES = frozenset({"institutioncustomerid", "$apply"})
+_NAMED_IN_PATH = frozenset({b"institution-users", b"user-status", b"customers", b"mx"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,9 @@ class UserContext:
     def applies_to(self, target: bytes) -> bool:
         """Whether neither the path nor the query of a call names a user already."""
         path, query = split_target(target)
-        in_path = not _NAMED_IN_PATH.isdisjoint(segments(path))
+        parts = segments(path)
+        # /v1/customers/{id}:accounts wants both, the customer and on whose behalf.
+        in_path = not _NAMED_IN_PATH.isdisjoint(parts) and not parts[-1].endswith(b":accounts")
         return not in_path and _USER_NAMES.isdisjoint(query_names(query))
 
     def name_user(
@@ -70,8 +73,8 @@ class UserContext:
 
 
 def names_customer(target: bytes) -> bool:
-    """Whether the query of a call names a business customer already."""
-    return _CUSTOMER_NAME in query_names(split_target(target)[1])
+    """Whether the query of a call says for which of a business's customers it is, or for all."""
+    return not _CUSTOMER_NAMES.isdisjoint(query_names(split_target(target)[1]))
 
 
 def query_names(query: bytes) -> set[str]:

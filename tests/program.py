@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +74,7 @@ class Program:
 
 @asynccontextmanager
 async def program(
-    *arguments: str | Path, stdin: bytes = b"", before: tuple[str, ...] = (), **variables: str
+    *arguments: str | Path, stdin: bytes | str = b"", before: Sequence[str] = (), **variables: str
 ) -> AsyncIterator[Program]:
     """Start the program; kill it if it still runs in the end.
 
@@ -96,7 +96,7 @@ async def program(
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
-    process.stdin.write(stdin)
+    process.stdin.write(stdin.encode() if isinstance(stdin, str) else stdin)
     process.stdin.close()
     readers = [
         asyncio.create_task(_read(process.stdout, running.out)),
@@ -117,7 +117,7 @@ async def _read(stream: asyncio.StreamReader, lines: list[str]) -> None:
 
 
 async def ended(
-    *arguments: str | Path, stdin: bytes = b"", **variables: str
+    *arguments: str | Path, stdin: bytes | str = b"", **variables: str
 ) -> tuple[int, str, str]:
     """Run the program to its end; return exit code, standard output and standard error."""
     async with program(*arguments, stdin=stdin, **variables) as running:

@@ -1,5 +1,6 @@
 """The proxy's own calls to the bank, against servers that behave and servers that do not."""
 
+import asyncio
 import gzip
 import ssl
 from pathlib import Path
@@ -10,6 +11,7 @@ from proxy.bank_client import MAX_ANSWER, USER_AGENT, BankAnswer, BankClient
 from proxy.errors import TokenError, TokenFailure
 from proxy.upstream.tunnel import OutboundProxy
 from tests.certificates import Authority, server_context
+from tests.running import until
 from tests.upstream_server import Step, Upstream, hold, ok, read, reset, send
 
 HEADERS = {"transactionId": "0d1c", "Authorization": "Basic eDp5"}
@@ -205,6 +207,20 @@ async def test_outbound_proxy_that_is_not_there() -> None:
     with pytest.raises(TokenError, match="outbound proxy cannot be reached"):
         await bank.call("GET", "/p", HEADERS)
     await bank.close()
+
+
+async def test_those_that_hang_hold_no_other_up() -> None:
+    """A bank that says nothing to many institutions still hears and answers the next one."""
+    script = [[hold()]] * 200
+    async with Upstream(*script, [read(), send(ok(b"yes"))]) as upstream:
+        bank = BankClient(upstream.url, timeout=30)
+        stuck = [asyncio.ensure_future(bank.call("GET", "/p", HEADERS)) for _ in script]
+        await until(lambda: upstream.connections == len(script))
+        assert (await bank.call("GET", "/p", HEADERS)).body == b"yes"
+        for task in stuck:
+            task.cancel()
+        await asyncio.gather(*stuck, return_exceptions=True)
+        await bank.close()
 
 
 async def test_close_without_a_call() -> None:

@@ -63,7 +63,9 @@ class Office:
 
 
 @asynccontextmanager
-async def office(*faults: Fault) -> AsyncIterator[Office]:
+async def office(
+    *faults: Fault, path: str = "/db-users/v1/institution-users"
+) -> AsyncIterator[Office]:
     """Open one before a sandbox with these faults; its tokens may be rejected at any age."""
     async with Sandbox() as bank:
         bank.bank.faults.extend(faults)
@@ -81,7 +83,11 @@ async def office(*faults: Fault) -> AsyncIterator[Office]:
         policy = RefreshPolicy(min_interval=0.0)
         tokens = TokenCache(endpoint, policy, clock=now, chance=lambda: 0.5, emit=lambda _: None)
         directory = BusinessDirectory(
-            client, tokens, new_id=new_transaction_id, timer=lambda: there.now
+            client,
+            tokens,
+            path=path,
+            new_id=new_transaction_id,
+            timer=lambda: there.now,
         )
         there = Office(bank, directory)
         yield there
@@ -109,6 +115,13 @@ async def test_look_up_is_the_documented_one() -> None:
     assert call.target == "/db-users/v1/institution-users/a%20b%2Fc@d?userIdType=LOGIN_ID"
     assert call.header("institutionId") == "00016"
     assert len(str(call.header("transactionId"))) == 36
+
+
+async def test_look_up_goes_where_it_is_told() -> None:
+    """A base whose paths have no prefix is asked without one."""
+    async with office(path="/v1/institution-users") as there:
+        assert "answered 404" in (await there.error()).detail
+    assert there.look_ups[0].target == "/v1/institution-users/acorn.owner?userIdType=LOGIN_ID"
 
 
 async def test_many_at_once_are_one_question() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import socket
 import sys
@@ -69,13 +70,44 @@ async def until_ready(it: Program) -> None:
             await asyncio.sleep(0.05)
 
 
-async def both(*arguments: str | Path, **variables: str) -> tuple[int, str, str]:
-    """Return what ``run`` ends with, and see that ``check-config`` says exactly the same."""
-    run, check = await asyncio.gather(
-        ended("run", *arguments, **variables), ended("check-config", *arguments, **variables)
-    )
-    assert run == check
-    return run
+@dataclass
+class Probe:
+    """Runs short commands within this process, which is quicker; says what they said."""
+
+    capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch
+
+    async def run(self, *arguments: str | Path, **variables: str) -> tuple[int, str, str]:
+        """Return exit code, standard output and standard error."""
+
+        def main() -> object:
+            with pytest.raises(SystemExit) as caught:
+                cli.main([str(argument) for argument in arguments])
+            return caught.value.code
+
+        for name, text in variables.items():
+            self.monkeypatch.setenv(name, text)
+        self.capsys.readouterr()  # what a proxy in this process has logged
+        code = await asyncio.to_thread(main)
+        assert isinstance(code, int)
+        out, err = self.capsys.readouterr()
+        return code, out.rstrip("\n"), err.rstrip("\n")
+
+    async def both(self, *arguments: str | Path, **variables: str) -> tuple[int, str, str]:
+        """Return what ``run`` ends with, and see that ``check-config`` says exactly the same."""
+        run = await ended("run", *arguments, **variables)
+        assert await self.run("check-config", *arguments, **variables) == run
+        return run
+
+
+@pytest.fixture
+def probe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Probe:
+    """Run commands in an environment without settings and with a proxy that leads nowhere."""
+    for name in set(os.environ) - set(environment()):
+        monkeypatch.delenv(name)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    return Probe(capsys, monkeypatch)
 
 
 # Mistakes: one line each, exit code 2, never a traceback.
@@ -93,11 +125,11 @@ async def test_nothing_set() -> None:
     ]
 
 
-async def test_every_mistake_has_its_line(tmp_path: Path) -> None:
+async def test_every_mistake_has_its_line(probe: Probe, tmp_path: Path) -> None:
     """File, environment and flags are all looked at before the program gives up."""
     file = tmp_path / "proxy.yaml"
     file.write_text("grace_period: long\nlisen: x\n")
-    code, out, err = await both(
+    code, out, err = await probe.both(
         "--config", file, "--log-level", "loud", **STAGE, CANDESCENT_BASE_ULR="x"
     )
     assert (code, out) == (2, "")
@@ -111,11 +143,11 @@ async def test_every_mistake_has_its_line(tmp_path: Path) -> None:
     assert "did you mean CANDESCENT_BASE_URL?" in lines[0]
 
 
-async def test_secret_files_that_cannot_be_used(tmp_path: Path) -> None:
+async def test_secret_files_that_cannot_be_used(probe: Probe, tmp_path: Path) -> None:
     """A missing and an empty secret file are two lines that name setting, path and remedy."""
     missing, empty = tmp_path / "missing", tmp_path / "empty"
     empty.touch()
-    code, out, err = await both(
+    code, out, err = await probe.both(
         **WITHOUT_SECRETS,
         CANDESCENT_CLIENT_ID_FILE=str(missing),
         CANDESCENT_CLIENT_SECRET_FILE=str(empty),
@@ -127,11 +159,11 @@ async def test_secret_files_that_cannot_be_used(tmp_path: Path) -> None:
     ]
 
 
-async def test_authorities_that_cannot_be_used(tmp_path: Path) -> None:
+async def test_authorities_that_cannot_be_used(probe: Probe, tmp_path: Path) -> None:
     """A CA file that is none is a mistake before the first request, for ``check-config`` too."""
     file = tmp_path / "ca.pem"
     file.write_text("not a certificate\n")
-    code, _, err = await both(*ANYWHERE, **STAGE, CANDESCENT_UPSTREAM__CA_FILE=str(file))
+    code, _, err = await probe.both(*ANYWHERE, **STAGE, CANDESCENT_UPSTREAM__CA_FILE=str(file))
     assert code == 2
     (line,) = err.splitlines()
     assert line.startswith("candescent-proxy: upstream.ca_file: ")
@@ -280,18 +312,6 @@ def arguments_of(it: Program) -> str:
     return listed.read_text() if listed.exists() else ""
 
 
-async def test_secret_is_in_no_argument_and_no_line() -> None:
-    """Neither the process list nor the log has what the environment was trusted with."""
-    async with Sandbox() as bank, proxy(bank, "--log-level", "debug") as it:
-        await until_ready(it)
-        shown = arguments_of(it)
-        assert await it.end(SIGTERM) == 0
-        tokens = list(bank.bank.tokens)
-    written = shown + "\n".join([*it.out, *it.err])
-    assert tokens
-    assert not [secret for secret in ("sandbox-secret", *tokens) if secret in written]
-
-
 @pytest.mark.parametrize("number", [SIGTERM, SIGINT], ids=lambda number: Signals(number).name)
 async def test_signal_lets_what_runs_finish(number: Signals) -> None:
     """With a request in flight: no new work, not ready, the answer still comes, exit 0."""
@@ -363,16 +383,26 @@ async def test_unreachable_bank_at_the_start() -> None:
             assert await it.end(SIGTERM) == 0
 
 
-async def test_log_on_a_pipe_is_json() -> None:
-    """Where no terminal is, every line is one JSON object."""
-    async with Sandbox() as bank, proxy(bank, CANDESCENT_LOG__ACCESS="on") as it:
+async def test_log_on_a_pipe_is_json_and_holds_no_secret() -> None:
+    """Where no terminal is, every line is one JSON object; no credential is in it.
+
+    Nor is one in the arguments, which everybody on the machine can list.
+    """
+    async with (
+        Sandbox() as bank,
+        proxy(bank, "--log-level", "debug", CANDESCENT_LOG__ACCESS="on") as it,
+    ):
         await until_ready(it)
         _ = await get(await address(it, "listen") + "/v1/accounts?loginId=juniper.quill")
         line = await it.told("request")
         assert (line["path"], line["status"], line["error_source"]) == ("/v1/accounts", 200, "none")
+        shown = arguments_of(it)
         assert await it.end(SIGTERM) == 0
+        tokens = list(bank.bank.tokens)
     assert all(json.loads(line)["event"] for line in it.err)
-    assert "juniper" not in "\n".join(it.err)
+    written = shown + "\n".join([*it.out, *it.err])
+    assert tokens
+    assert not [secret for secret in ("sandbox-secret", "juniper", *tokens) if secret in written]
 
 
 async def test_log_whose_reader_is_gone_fails_no_request() -> None:
@@ -389,34 +419,6 @@ async def test_log_whose_reader_is_gone_fails_no_request() -> None:
 # Probes for containers and start scripts.
 
 
-@dataclass
-class Probe:
-    """Runs short commands within this process, which is quicker; says what they said."""
-
-    capsys: pytest.CaptureFixture[str]
-
-    async def run(self, *arguments: str | Path) -> tuple[int, str, str]:
-        """Return exit code, standard output and standard error."""
-
-        def main() -> object:
-            with pytest.raises(SystemExit) as caught:
-                cli.main([str(argument) for argument in arguments])
-            return caught.value.code
-
-        self.capsys.readouterr()  # what a proxy in this process has logged
-        code = await asyncio.to_thread(main)
-        assert isinstance(code, int)
-        return code, *self.capsys.readouterr()
-
-
-@pytest.fixture
-def probe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Probe:
-    """Run commands in an environment with a proxy that leads nowhere."""
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    return Probe(capsys)
-
-
 async def test_healthcheck(probe: Probe) -> None:
     """0 when ready, with ``--live`` when alive; ``HTTP_PROXY`` is not for a port of one's own."""
     async with Sandbox() as bank, running(bank) as app:
@@ -426,16 +428,14 @@ async def test_healthcheck(probe: Probe) -> None:
             assert (code, json.loads(out)["status"], err) == (0, status, "")
 
 
-async def test_healthcheck_of_a_proxy_that_is_not_ready(
-    probe: Probe, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_healthcheck_of_a_proxy_that_is_not_ready(probe: Probe) -> None:
     """1 with the reason on standard error; alive it is all the same."""
     async with Sandbox() as bank:
         bank.bank.faults.append(Fault("token", code="CMN_90004"))
         async with running(bank, ready=False) as app:
             await until(lambda: "client id and secret" in str(app.readiness().reasons))
-            monkeypatch.setenv("CANDESCENT_ADMIN", str(app.admin_address))
-            code, out, err = await probe.run("healthcheck")
+            admin = {"CANDESCENT_ADMIN": str(app.admin_address)}
+            code, out, err = await probe.run("healthcheck", **admin)
             assert (code, out) == (1, "")
             assert "client id and secret" in err
             assert (await probe.run("healthcheck", "--live"))[0] == 0
@@ -456,7 +456,7 @@ async def test_healthcheck_without_a_proxy(probe: Probe, tmp_path: Path) -> None
     async with await asyncio.start_server(mumble, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         code, _, err = await probe.run("healthcheck", "--admin", f"127.0.0.1:{port}")
-    assert (code, err) == (1, f"candescent-proxy: what answers on 127.0.0.1:{port} is not HTTP\n")
+    assert (code, err) == (1, f"candescent-proxy: what answers on 127.0.0.1:{port} is not HTTP")
 
 
 async def test_wait(probe: Probe) -> None:

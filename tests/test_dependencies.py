@@ -45,7 +45,7 @@ def test_every_run_dependency_has_its_reason(pyproject: Mapping[str, Any]) -> No
 def test_every_development_dependency_has_its_reason(pyproject: Mapping[str, Any]) -> None:
     """The same for what only a contributor needs."""
     groups = pyproject["dependency-groups"]
-    wanted = names(groups["build"]) + names(groups["dev"])
+    wanted = {name for group in ("build", "compile", "dev") for name in names(groups[group])}
     assert explained("To develop") == sorted(wanted, key=str.lower)
 
 

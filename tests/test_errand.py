@@ -49,11 +49,10 @@ async def test_safe_methods_without_a_body_are_safe(method: str) -> None:
         assert errand.is_uploaded != has_body
 
 
-async def test_held_body_may_be_replayed_but_is_not_safe() -> None:
+async def test_named_request_may_be_replayed_but_is_not_safe() -> None:
     """After a refused token, which did nothing; not after a connection that broke."""
     errand = make("POST", (b"Content-Length", b"5"))
-    assert errand.upload is not None
-    errand.upload.held = b"hello"
+    errand.is_named = True
     assert errand.is_replayable
     assert not errand.is_safe
 
@@ -78,6 +77,7 @@ PATTERNS = (Pattern.parse("/v1/things/*", frozenset({"PUT"})), Pattern.parse("/e
         ("PUT", b"/v1/things/7", None, False),
         ("POST", b"/v1/things/7", 10, False),
         ("PUT", b"/v1/things/7/x", 10, False),
+        ("PUT", b"/v1/things/%2e%2e", 10, False),
         ("POST", b"/echo", 10, True),
     ],
 )

@@ -35,7 +35,7 @@ EVERY_LOOP = True
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 MINE = "5F1D7A8E-0c54-4b1e-9d0a-6f2f6f7c1a01"
-FRESH = {"token": {"min_interval": "0.001"}}
+FRESH: dict[str, Any] = {"token": {"min_interval": "0.001"}}
 """Lets a token be thrown away right after it was issued."""
 
 
@@ -293,7 +293,7 @@ async def test_no_token_on_the_second_try() -> None:
 
 async def test_named_idempotent_route_is_sent_again_with_its_body() -> None:
     """Where the operator allows it, for a small body of known length; not for others."""
-    replay = {"replay": {"paths": ["/echo/again"], "max_body": "100"}}
+    replay: dict[str, Any] = {"replay": {"paths": ["/echo/again"], "max_body": "100"}}
     async with house(**FRESH, **replay) as here:
         for data, status in (
             (request("POST", "/echo/again", body=b"hello"), 200),
@@ -315,7 +315,7 @@ async def test_named_idempotent_route_is_sent_again_with_its_body() -> None:
                     answer = await wire.answer()
                 assert answer.status == status
             assert len(here.bank.arrivals) == (2 if status == 200 else 1)
-            assert {arrival.body for arrival in here.bank.arrivals if status == 200} <= {b"hello"}
+            assert here.bank.arrivals[-1].body == b"hello" or status == 401
 
 
 async def test_caller_that_goes_away_while_a_refusal_is_read() -> None:
@@ -340,7 +340,7 @@ async def test_caller_that_goes_away_while_a_refusal_is_read() -> None:
 async def test_stale_connection_is_replaced(ending: Step, method: str) -> None:
     """A safe request on a reused connection that ends without a byte goes again, and is counted."""
     stale: list[Step] = [read(), send(ok()), read(), ending]
-    async with scripted(stale, behaving()) as (app, upstream):
+    async with scripted(stale, behaving(b"")) as (app, upstream):
         records: list[RequestRecord] = []
         app.forwarder._finished = records.append
         async with connect(app) as wire:

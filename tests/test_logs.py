@@ -16,6 +16,8 @@ from proxy import logs
 from proxy.errors import Source, TokenError, TokenFailure
 from proxy.facts import (
     Fact,
+    Reloaded,
+    ReloadFailed,
     RequestRecord,
     TokenRefreshed,
     TokenRefreshFailed,
@@ -105,6 +107,7 @@ LEAKS: dict[str, Callable[[Any], object]] = {
     "secret": lambda log: log("read", client_secret=SECRET),
     "password": lambda log: log("read", db_password=[SECRET]),
     "token": lambda log: log("got", token=SECRET, access_token=SECRET, refresh_token=SECRET),
+    "private name": lambda log: log("read", _client_secret=SECRET),
     "cookie": lambda log: log("got", **{"Set-Cookie": SECRET}),
     "nested": lambda log: log("got", answer={"data": [{"access_token": SECRET}]}),
     "list": lambda log: log("sent", lines=["Host: x", f"Bearer {SECRET}"]),
@@ -289,6 +292,7 @@ BAD = {
     "callers": {"source": Source.CALLER, "status": 400},
     "cut": {"cut": True},
     "the bank's": {"status": 500},
+    "against a policy that only warns": {"warned": True},
 }
 
 
@@ -350,6 +354,14 @@ FACTS: list[tuple[Fact, dict[str, Any]]] = [
     (TokenRejected(TOKEN, dropped=True), {"event": "bank refused a token", "dropped": True}),
     (TokenReleased(KEY), {"event": "unused token released", "level": "info"}),
 ]
+RELOADS: list[tuple[Fact, dict[str, Any]]] = [
+    (Reloaded("signal"), {"event": "configuration taken", "level": "info", "why": "signal"}),
+    (
+        ReloadFailed("file", "listen: changed."),
+        {"event": "changed configuration not taken", "level": "error", "why": "file"}
+        | {"detail": "listen: changed."},
+    ),
+]
 
 
 @pytest.mark.parametrize(("fact", "expected"), FACTS, ids=lambda value: type(value).__name__)
@@ -360,6 +372,24 @@ def test_line_of_a_fact(fact: Fact, expected: dict[str, Any]) -> None:
     (line,) = lines(out)
     assert line.items() >= {"kind": "v2", "institution": "00016", **expected}.items()
     assert SECRET not in out.getvalue()
+
+
+@pytest.mark.parametrize(("fact", "expected"), RELOADS, ids=lambda value: type(value).__name__)
+def test_line_of_a_reload(fact: Fact, expected: dict[str, Any]) -> None:
+    """A change that was taken, or was not and why, is one line."""
+    out = set_up()
+    FactLog(LogSettings()).fact(fact)
+    (line,) = lines(out)
+    assert line.items() >= expected.items()
+    assert "exception" not in line
+
+
+def test_warning_for_an_operator() -> None:
+    """What fails no request but should be known is a warning, redacted like all else."""
+    out = set_up()
+    FactLog(LogSettings()).warn(f"kept nowhere: Bearer {SECRET}")
+    (line,) = lines(out)
+    assert (line["level"], line["event"]) == ("warning", "kept nowhere: Bearer [hidden]")
 
 
 def test_mistake_of_our_own_is_told_with_its_place() -> None:

@@ -16,6 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families as classic
 from proxy import __version__
 from proxy.errors import Source, TokenError, TokenFailure
 from proxy.facts import (
+    Reloaded,
+    ReloadFailed,
     RequestRecord,
     TokenRefreshed,
     TokenRefreshFailed,
@@ -276,6 +278,39 @@ def test_released_key_leaves_no_gauge() -> None:
 
 
 # The rest.
+
+
+def test_reloads_by_what_came_of_them() -> None:
+    """A change that is not taken shows until one is."""
+    metrics = Metrics()
+    assert value(metrics, "last_reload_successful") == 1
+    metrics.fact(ReloadFailed("file", "listen: changed."))
+    assert value(metrics, "last_reload_successful") == 0
+    metrics.fact(Reloaded("file"))
+    assert value(metrics, "last_reload_successful") == 1
+    assert value(metrics, "reloads_total", result="refused") == 1
+    assert value(metrics, "reloads_total", result="taken") == 1
+
+
+def test_runway_is_read_when_asked() -> None:
+    """How long the tokens last is a number of this moment, for each key that there is."""
+    metrics = Metrics()
+    left = {KEY: 60.0, OTHER: 0.0}
+    metrics.watch_runway(left.items)
+    assert value(metrics, "token_runway_seconds", **LABELS) == 60
+    left[KEY] = 30.0
+    assert value(metrics, "token_runway_seconds", **LABELS) == 30
+    del left[OTHER]
+    assert value(metrics, "token_runway_seconds", kind="v1", institution="00017") is None
+
+
+def test_refused_requests_that_were_not_sent_again() -> None:
+    """A refused token whose request could not be replayed is told from one whose was."""
+    metrics = Metrics()
+    metrics.request(record(refused=True))
+    metrics.request(record(refused=True, replays=1))
+    assert value(metrics, "refused_not_replayed_total") == 1
+    assert value(metrics, "replays_total") == 1
 
 
 def test_watched_number_is_read_when_asked() -> None:

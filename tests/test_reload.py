@@ -150,7 +150,7 @@ async def test_bank_that_is_down_postpones_a_good_secret(
     home: House, mount: Mount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A change that could not be tried is tried again by itself, without another change."""
-    monkeypatch.setattr("proxy.reload.RETRY", 0.1)
+    monkeypatch.setattr("proxy.reload.RETRY_SOON", 0.1)
     home.bank.bank.faults.append(Fault("token", status=503, times=2))
     home.rotate(sandbox_client=NEW)
     mount.swap(client_secret=NEW)

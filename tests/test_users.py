@@ -25,6 +25,7 @@ QUERIES = st.text(st.sampled_from("abA=&;?%+/loginIdhostUserId12"), max_size=40)
         (b"/v1/accounts?a=1&", b"/v1/accounts?a=1&hostUserId=880017"),
         (b"/v1/accounts?q=?x", b"/v1/accounts?q=?x&hostUserId=880017"),
         (b"/v1/a?user=loginId", b"/v1/a?user=loginId&hostUserId=880017"),
+        (b"/v1/customers/7:accounts", b"/v1/customers/7:accounts?hostUserId=880017"),
     ],
 )
 def test_user_is_added_behind_the_query(target: bytes, expected: bytes) -> None:
@@ -45,7 +46,10 @@ def test_user_is_added_behind_the_query(target: bytes, expected: bytes) -> None:
         b"/v1/accounts?a=1&&hostuserid=x",
         b"/db-users/v1/institution-users/someone?userIdType=LOGIN_ID",
         b"/db-users/v1/institution%2Dusers/someone",
-        b"/v1/customers/7:accounts",
+        b"/v1/customers/7",
+        b"/v1/customers/7/contact-methods",
+        b"/v1/user-status/7?userIdType=LOGIN_ID",
+        b"/mx/7/users/8",
     ],
 )
 @pytest.mark.parametrize("context", [RETAIL, KNOWN], ids=["retail", "business"])
@@ -69,7 +73,14 @@ def test_business_user_in_a_header() -> None:
 
 
 @pytest.mark.parametrize(
-    "query", [b"institutionCustomerId=9", b"INSTITUTIONCUSTOMERID", b"a;institutionCustomer%49d=9"]
+    "query",
+    [
+        b"institutionCustomerId=9",
+        b"INSTITUTIONCUSTOMERID",
+        b"a;institutionCustomer%49d=9",
+        b"$apply=groupBy(customer)&$skipGroups=0&$topGroups=1",
+        b"%24apply=x",
+    ],
 )
 @pytest.mark.parametrize("in_header", [True, False])
 def test_the_caller_s_customer_stays(query: bytes, in_header: bool) -> None:

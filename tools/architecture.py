@@ -32,10 +32,21 @@ FLOORS: Sequence[set[str]] = (
     COMMAND_LINE,
     {"app", "core", "parts"},
     {"forwarder", "bodies", "errand", "relay", "tokens.refresher", "admin", "sandbox"}
-    | {"admission", "business", "ports", "reload"},
+    | {"admission", "business", "ports", "reload", "rlimits"},
     {"callers", "routing", "headers", "upstream", "tokens", "tokens.endpoint", "tokens.cache"}
     | {"tokens.fixed", "tokens.refresh_tokens", "bank_client", "policy", "users"}
-    | {"clock", "config", "credentials", "ids", "logs", "metrics", "sections", "settings", "tasks"}
+    | {
+        "clock",
+        "config",
+        "credentials",
+        "fields",
+        "ids",
+        "logs",
+        "metrics",
+        "sections",
+        "settings",
+        "tasks",
+    }
     | {"paths", "patterns", "systemd"},
     {"bank_errors", "tokens.token", "tokens.grants", "errors", "facts"},
 )

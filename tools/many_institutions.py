@@ -36,6 +36,8 @@ OPENING = "<!-- institutions: measured by `make institutions ARGS=--write` -->"
 CLOSING = "<!-- institutions end -->"
 
 WARM_UP = 2000
+"""Requests before anything is measured; fewer where fewer institutions are asked for."""
+
 CALLERS = 16
 LONG = 3600.0
 """Seconds that tokens live where none shall be renewed while we look."""
@@ -145,11 +147,12 @@ async def proxy(folder: Path, url: str, institutions: int) -> AsyncIterator[Prox
     (folder / "config.yaml").write_text(yaml.safe_dump(configuration), encoding="utf-8")
     program = [sys.executable, "-m", "proxy"]
     file = ["--config", str(folder / "config.yaml")]
-    process = await asyncio.create_subprocess_exec(*program, "run", *file, cwd=ROOT)
+    with (folder / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(*program, "run", *file, cwd=ROOT, stderr=log)
     try:
         running = Proxy(process.pid, folder)
         await until_ready(folder)
-        await running.visit(["/echo"], [first] * WARM_UP)
+        await running.visit(["/echo"], [first] * min(WARM_UP, 50 * institutions))
         yield running
     finally:
         process.terminate()
@@ -157,18 +160,24 @@ async def proxy(folder: Path, url: str, institutions: int) -> AsyncIterator[Prox
 
 
 async def until_ready(folder: Path, patience: float = 30.0) -> None:
-    """Wait until the proxy has its first token; raises ``TimeoutError``."""
-    async with asyncio.timeout(patience):
-        while True:
-            connector = aiohttp.UnixConnector(str(folder / "admin"))
-            async with aiohttp.ClientSession("http://admin", connector=connector) as session:
-                try:
-                    async with session.get("/readyz") as answer:
-                        if answer.status == 200:
-                            return
-                except aiohttp.ClientConnectorError:
-                    pass
-            await asyncio.sleep(0.05)
+    """Wait until the proxy has its first token; exits with what it said if it gets none."""
+    try:
+        async with asyncio.timeout(patience):
+            while not await is_ready(folder):  # noqa: ASYNC110 - another process tells nobody
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise SystemExit((folder / "log").read_text(encoding="utf-8")) from None
+
+
+async def is_ready(folder: Path) -> bool:
+    """Whether the proxy says that it is."""
+    connector = aiohttp.UnixConnector(str(folder / "admin"))
+    async with aiohttp.ClientSession("http://admin", connector=connector) as session:
+        try:
+            async with session.get("/readyz") as answer:
+                return answer.status == 200
+        except aiohttp.ClientConnectorError:
+            return False
 
 
 async def measure(institutions: int, seconds: float) -> list[tuple[str, str]]:
@@ -196,14 +205,20 @@ async def measure(institutions: int, seconds: float) -> list[tuple[str, str]]:
         ("memory for each further institution", kilobytes(with_v2 - alone, institutions)),
         ("and for its V1 token beside the V2 token", kilobytes(with_both - with_v2, institutions)),
         ("CPU of a refresh, its TLS handshake included", f"{spent / refreshes * 1e3:.2f} ms"),
-        ("CPU while nobody calls, one token", f"{quiet:.2%} of a core"),
-        (f"CPU while nobody calls, {2 * institutions:,} tokens", f"{idle:.2%} of a core"),
+        ("CPU while nobody calls, one token", of_a_core(quiet, seconds)),
+        (f"CPU while nobody calls, {2 * institutions:,} tokens", of_a_core(idle, seconds)),
     ]
 
 
 def kilobytes(total: int, count: int) -> str:
     """So many bytes, shared by so many, as a cell of the table."""
     return f"{total / count / 1e3:.1f} kB"
+
+
+def of_a_core(part: float, seconds: float) -> str:
+    """A part of a core, as a cell of the table; Linux counts in ticks, so none is a bound."""
+    tick = 1 / os.sysconf("SC_CLK_TCK") / seconds
+    return f"{part:.2%} of a core" if part else f"less than {tick:.2%} of a core"
 
 
 async def share(one: Proxy, seconds: float) -> float:

@@ -82,4 +82,5 @@ def main() -> None:
     uvicorn.run(app, host="127.0.0.1", port=port, access_log=False, log_level="warning")
 
 
-main()
+if __name__ == "__main__":
+    main()

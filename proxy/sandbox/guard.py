@@ -11,7 +11,10 @@ from proxy.sandbox.checks import RefusedError, check_single, limited
 from proxy.sandbox.messages import Call, is_uuid
 
 #: Families that ask for ``correlationId`` in place of ``transactionId``.
-CORRELATED = ("/v1/customers", "/v1/e-statements", "/v1/ach", "/v1/wires", "/mx/")
+CORRELATED = (
+    *("/v1/customers", "/v1/e-statements", "/v2/e-statements", "/v1/reports/e-statements"),
+    *("/v1/ach-payments", "/v1/wire-payments", "/mx/"),
+)
 
 
 def generation(path: str) -> Generation:

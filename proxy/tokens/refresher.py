@@ -7,6 +7,9 @@ from collections.abc import Callable
 from proxy.tokens.cache import Entry, TokenCache
 from proxy.tokens.token import Moment
 
+SHORTEST_SLEEP = 0.05
+"""Seconds; with a thousand keys, what falls due in this time is looked at together."""
+
 LONGEST_SLEEP = 60.0
 """Seconds; after a suspended machine wakes, this bounds how late a due refresh is noticed."""
 
@@ -36,6 +39,7 @@ class Refresher:
         while True:
             self._wake.clear()
             await self._rest(self.step())
+            await asyncio.sleep(SHORTEST_SLEEP)
 
     def step(self) -> float:
         """Start everything that is due now; return the seconds until the next thing is."""

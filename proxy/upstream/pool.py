@@ -234,6 +234,15 @@ def out_of_files() -> ProxyError:
     )
 
 
+# By OpenSSL's X509_V_ERR codes; all others mean that nobody vouches for the certificate.
+_CERTIFICATES = {
+    9: UpstreamFailure.TLS_EXPIRED,
+    10: UpstreamFailure.TLS_EXPIRED,
+    62: UpstreamFailure.TLS_NAME,
+    64: UpstreamFailure.TLS_NAME,
+}
+
+
 def _connect_failure(error: Exception) -> ProxyError:
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         return out_of_files()
@@ -247,7 +256,7 @@ def _connect_failure(error: Exception) -> ProxyError:
         )
     if isinstance(error, ssl.SSLCertVerificationError):
         return UpstreamError(
-            UpstreamFailure.TLS,
+            _CERTIFICATES.get(error.verify_code, UpstreamFailure.TLS_UNTRUSTED),
             f"The upstream's certificate is not trusted: {error.verify_message}.",
         )
     if isinstance(error, ssl.SSLError):

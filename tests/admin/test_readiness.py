@@ -71,6 +71,14 @@ def test_draining_is_not_ready() -> None:
     assert not assess([entry()], NOW, draining=True).is_ready
 
 
+def test_change_that_was_not_taken_is_a_warning() -> None:
+    """The old configuration is in force and serves, so the proxy is ready, but says so."""
+    state = assess([entry()], NOW, draining=False, reload_failure="listen: changed")
+    assert state.is_ready
+    assert state.warnings == ["a changed configuration was not taken: listen: changed"]
+    assert assess([entry()], NOW, draining=False).warnings == []
+
+
 def test_no_secret_in_a_reason() -> None:
     """A dead token is not shown."""
     assert "gBOL" not in repr(assess([entry(9999)], NOW, draining=True))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import aiohttp
@@ -23,19 +24,31 @@ class Desk:
     state: Readiness
 
 
-@pytest.fixture
-async def desk() -> AsyncIterator[Desk]:
-    """Start an admin port on its own."""
-    state = Readiness()
-    runner = web.AppRunner(
-        server.build(lambda: state, lambda accept: (accept.encode(), "text/plain; x=1"))
+@asynccontextmanager
+async def served(
+    actions: server.Actions | None = None, state: Readiness | None = None
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """Start an admin port on its own, and call it."""
+    app = server.build(
+        lambda: state or Readiness(),
+        lambda accept: (accept.encode(), "text/plain; x=1"),
+        actions,
     )
+    runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0][:2]
     async with aiohttp.ClientSession(f"http://{host}:{port}") as session:
-        yield Desk(session, state)
+        yield session
     await runner.cleanup()
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    """An admin port, and its readiness."""
+    state = Readiness()
+    async with served(state=state) as session:
+        yield Desk(session, state)
 
 
 async def test_alive(desk: Desk) -> None:
@@ -94,6 +107,39 @@ async def test_there_is_nothing_else(desk: Desk, method: str, path: str, status:
         assert answer.status == status
 
 
+@pytest.mark.parametrize(("taken", "status"), [(True, 200), (False, 409)])
+async def test_reload_where_it_is_allowed(taken: bool, status: int) -> None:
+    """POST /-/reload says whether what has changed was taken; asking twice is asking twice."""
+    asked: list[bool] = []
+
+    async def reload() -> bool:
+        asked.append(taken)
+        return taken
+
+    async with served(server.Actions(reload, lambda: None)) as session:
+        for _ in range(2):
+            async with session.post("/-/reload") as answer:
+                assert answer.status == status
+                assert (await answer.json())["status"].startswith("taken") == taken
+        async with session.get("/-/reload") as answer:
+            assert answer.status == 405
+    assert len(asked) == 2
+
+
+async def test_quit_where_it_is_allowed() -> None:
+    """POST /quitquitquit is answered before anything ends."""
+    asked: list[bool] = []
+
+    async def reload() -> bool:
+        raise AssertionError
+
+    async with served(server.Actions(reload, lambda: asked.append(True))) as session:
+        async with session.get("/quitquitquit") as answer:
+            assert (answer.status, asked) == (405, [])
+        async with session.post("/quitquitquit") as answer:
+            assert (answer.status, asked) == (200, [True])
+
+
 async def readyz(app: App) -> tuple[int, list[str]]:
     """Ask a running proxy whether it is ready."""
     async with (
@@ -124,7 +170,7 @@ async def test_probes_answer_while_requests_wait() -> None:
     """A hundred requests that wait for the bank do not hold a probe up."""
     async with (
         Sandbox() as bank,
-        running(bank) as app,
+        running(bank, grace_period="0") as app,
         aiohttp.ClientSession(url(app)) as session,
     ):
         bank.bank.faults.append(Fault("resource", hang=True))

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from proxy.callers import Answer, CallerLimits, Request, Server
 from proxy.errors import ProxyError
-from proxy.sections import Address
+from proxy.fields import Address
 
 Handler = Callable[[Request], Awaitable[Answer]]
 

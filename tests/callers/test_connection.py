@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.callers import Answer, CallerLimits, Request
+from proxy.callers import Answer, CallerLimits, Request, connection
 from proxy.callers.connection import MAX_PIPELINED
 from proxy.callers.request import HIGH_WATER
 from tests.callers.listening import answer, echo, listening
@@ -310,8 +310,11 @@ async def test_cut() -> None:
         await until(lambda: front.server.connections == 0)
 
 
-async def test_refused_caller_that_keeps_sending_reads_why() -> None:
+async def test_refused_caller_that_keeps_sending_reads_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The answer is not lost in a reset; the connection ends soon after."""
+    monkeypatch.setattr(connection, "LINGER", 0.3)
     async with listening() as front, connect(front) as wire:
         await wire.send(b"nonsense\r\n\r\n")
         for _ in range(50):

@@ -134,6 +134,24 @@ async def test_login_with_a_code(
     assert not [text for text in (code, *held) if text in shown.out + shown.err]
 
 
+async def test_refresh_token_that_cannot_be_kept(tmp_path: Path) -> None:
+    """A file that cannot be written is complained of, and costs no request."""
+    with capture_logs() as logs:
+        nowhere = str(tmp_path / "missing" / "file")
+        async with house(refresh_token_file=nowhere, **PASSWORD) as there:
+            there.bank.expire_all()
+            assert (await there.echo())["grant"] == "refresh_token"
+    said = {entry["event"] for entry in logs if "cannot be written" in entry["event"]}
+    assert said == {f"refresh_token_file: {nowhere} cannot be written (No such file or directory)"}
+
+
+async def test_v1_beside_a_person_s_login(sandbox: Sandbox, file: Path) -> None:
+    """V1 knows no authorization codes, so its calls use the application's own credentials."""
+    assert await log_in(sandbox, file, sandbox.bank.code_for("juniper.quill")) == 0
+    async with house(sandbox, **login_settings(file)) as there:
+        assert (await there.echo(V1_PATH.format("00016")))["grant"] == "client_credentials"
+
+
 async def test_code_used_twice(
     sandbox: Sandbox, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -57,3 +57,16 @@ async def test_revocation_is_best_effort() -> None:
         started = asyncio.get_running_loop().time()
     assert asyncio.get_running_loop().time() - started < 10
     assert len(there.bank.revocations) == len(names) - 1
+
+
+async def test_revocation_that_the_bank_refuses() -> None:
+    """A refusal is a line in the log, with the bank's code and without the token."""
+    with capture_logs() as logs:
+        async with house(
+            None, Fault("revoke", code="CMN_90018"), revoke_on_shutdown="true"
+        ) as there:
+            pass
+    (said,) = [entry["event"] for entry in logs if "not revoked" in entry["event"]]
+    assert "token of v2:00016 not revoked" in said
+    assert "CMN_90018" in said
+    assert not [text for text in there.bank.tokens if text in said]

@@ -14,7 +14,8 @@ async def test_retail_user() -> None:
             ("/echo?a=1;b=2&c=", "/echo?a=1;b=2&c=&hostUserId=880017"),
             ("/echo?loginId=juniper.quill", "/echo?loginId=juniper.quill"),
             ("/echo?hostUserId=1", "/echo?hostUserId=1"),
-            ("/v1/customers/880017:accounts", "/v1/customers/880017:accounts"),
+            ("/v1/customers/880017:accounts", "/v1/customers/880017:accounts?hostUserId=880017"),
+            ("/mx/users/echo", "/mx/users/echo"),
             (V1_PATH.format("00016"), V1_PATH.format("00016")),
         ):
             assert (await there.call(sent)).status == 200
@@ -38,10 +39,10 @@ async def test_business_user() -> None:
 async def test_business_user_in_a_header() -> None:
     """Alert history wants the customer as a header; the caller's own goes before ours."""
     async with house(**BAKERY) as there:
-        seen = await there.echo("/alert-history/echo")
-        assert seen["target"] == "/alert-history/echo?loginId=acorn.owner"
+        seen = await there.echo("/v1/alert-history/echo")
+        assert seen["target"] == "/v1/alert-history/echo?loginId=acorn.owner"
         assert ("institutioncustomerid", "770001") in seen["headers"]
-        for path in ("/alert-history/echo", "/echo"):
+        for path in ("/v1/alert-history/echo", "/echo"):
             seen = await there.echo(path, institutionCustomerId="770002")
             found = [value for name, value in seen["headers"] if name == "institutioncustomerid"]
             assert found == ["770002"]

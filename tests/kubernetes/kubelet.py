@@ -63,7 +63,7 @@ class Node:
         command = ("sandbox", "--listen", BANK.removeprefix("http://"), *arguments)
         flags = ("--network", "none", "--no-healthcheck", *_LIMITS)
         self._podman("run", "--detach", "--name", self.name, *flags, self.image, *command)
-        until(lambda: self.ask(f"{BANK}/")[0])
+        until(lambda: self.ask(f"{BANK}/_sandbox/")[0])
 
     def clean(self) -> None:
         """Remove every container, whatever state it is in."""
@@ -223,7 +223,7 @@ class Node:
         return output("timeout", patience, *podman(), *arguments).strip()
 
 
-def until(condition: Any, patience: float = 20) -> None:
+def until(condition: Any, patience: float = 60) -> None:
     """Wait until ``condition`` holds."""
     end = time.monotonic() + patience
     while not condition():

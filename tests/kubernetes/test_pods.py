@@ -124,7 +124,7 @@ def test_gateway_under_the_rendered_security_context(secrets: Secrets, node: Nod
 
 def test_gateway_finishes_what_runs_when_it_is_told_to_end(secrets: Secrets, node: Node) -> None:
     """It says that it is not ready, still answers for the drain delay, and ends with code 0."""
-    node.start_bank("--fault", '{"where": "resource", "delay": 6, "times": 1}')
+    node.start_bank("--fault", '{"where": "resource", "delay": 4, "times": 1}')
     node.start(gateway_pod(secrets, {"callers": {"trustNetwork": True}}))
     until(lambda: node.ask(f"{ADMIN}/readyz")[0] == 200)
     answers: list[int] = []

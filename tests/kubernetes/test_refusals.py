@@ -223,6 +223,16 @@ def test_old_cluster_without_native_sidecars(examples: Path) -> None:
     assert render(chart, {LIBRARY.name: {"native": False}}, kube="1.28")
 
 
+def test_library_under_another_name(examples: Path, tmp_path: Path) -> None:
+    """With an alias the templates would look for their values in vain, and say so."""
+    chart = tmp_path / "chart"
+    shutil.copytree(examples / "cronjob", chart)
+    about = (chart / "Chart.yaml").read_text(encoding="utf-8")
+    (chart / "Chart.yaml").write_text(f"{about}    alias: other\n", encoding="utf-8")
+    said = refusal(chart, {})
+    assert "candescent-proxy-sidecar has to be a dependency of this chart, without an alias" in said
+
+
 @pytest.mark.parametrize("name", ["rules", "dashboard"])
 def test_what_the_chart_has_no_file_for(name: str, tmp_path: Path) -> None:
     """A chart that was packed without its files says so, instead of rendering an empty object."""

@@ -74,8 +74,8 @@ def test_only_the_sidecar_sees_the_credentials(examples: Path, example: str) -> 
     assert mounting == []
 
 
-def test_second_sidecar_has_values_of_its_own(examples: Path, tmp_path: Path) -> None:
-    """A template takes values in place of those under the library's name."""
+def test_workload_has_values_of_its_own(examples: Path, tmp_path: Path) -> None:
+    """A template takes values that win over those under the library's name."""
     values = {LIBRARY.name: {}, "second": {"port": 8181, "admin": {"port": 9191}}}
     call = 'include "candescent-proxy-sidecar.url" (dict "root" . "values" .Values.second)'
     chart = tmp_path / "two"

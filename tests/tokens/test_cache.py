@@ -288,6 +288,29 @@ async def test_clock_set_back_does_not_lengthen_a_life() -> None:
     assert await bench.cache.token(KEY) is not token
 
 
+async def test_token_from_elsewhere_is_taken() -> None:
+    """A token that was obtained in another way is served, and ends a back-off."""
+    bench = Bench()
+    bench.teller.fail(failure(TokenFailure.BAD_USER))
+    _ = await gathered([bench.cache.token(KEY)])
+    token = Token(KEY, "logged-in", bench.clock(), HOUR)
+    bench.cache.install(token)
+    assert await bench.cache.token(KEY) is token
+    assert (bench.entry().failures, bench.entry().error) == (0, None)
+    assert bench.refresher.step() == pytest.approx(3300)
+
+
+async def test_token_from_elsewhere_replaces_none_if_so_told() -> None:
+    """With ``unless_known`` the token that is here stays."""
+    bench = Bench()
+    known = await bench.cache.token(KEY)
+    other = Token(KEY, "handed-on", bench.clock(), HOUR)
+    bench.cache.install(other, unless_known=True)
+    assert bench.cache.current(KEY) is known
+    bench.cache.install(other)
+    assert bench.cache.current(KEY) is other
+
+
 async def test_facts_say_what_a_refresh_took() -> None:
     """A refresh is told with its duration and the age at which the next is due."""
     bench = Bench()

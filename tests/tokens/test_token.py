@@ -1,7 +1,7 @@
 """What a token is at a moment, and when it is renewed: for every lifetime and any chance."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.errors import TokenFailure
@@ -46,6 +46,8 @@ def later(moment: Moment, seconds: float, step: float = 0.0) -> Moment:
 
 
 @given(policies(), lifetimes, chances)
+@example(RefreshPolicy(jitter_fraction=0.5, jitter_max=1e6), 60.0, 0.0)
+@example(RefreshPolicy(margin_fraction=0.5, margin_max=1e6), 60.0, 0.0)
 def test_refresh_lies_in_the_second_half_of_a_life(
     policy: RefreshPolicy, lifetime: float, chance: float
 ) -> None:
@@ -159,6 +161,21 @@ def test_sleep_counts_as_age(awake: float, asleep: float) -> None:
     """A machine whose monotonic clock stood while it slept believes the wall clock."""
     now = later(NOW, awake, step=asleep)
     assert now.since(NOW) == pytest.approx(awake + asleep, abs=1e-3)
+
+
+@given(st.sampled_from(TokenKind), st.from_regex(r"[0-9]{1,20}", fullmatch=True))
+def test_key_reads_what_it_wrote(kind: TokenKind, institution: str) -> None:
+    """A key as one word, such as a store has it, is the same key when it is read."""
+    key = TokenKey(kind, institution)
+    assert TokenKey.parse(str(key)) == key
+    assert str(TokenKey(TokenKind.V1, "00016")) == "v1:00016"
+
+
+@pytest.mark.parametrize("text", ["", "v3:00016", "00016", ":00016"])
+def test_key_that_is_none(text: str) -> None:
+    """A word of another kind is no key."""
+    with pytest.raises(ValueError, match="not a valid TokenKind"):
+        TokenKey.parse(text)
 
 
 @given(steps, steps)

@@ -33,6 +33,9 @@ from tests.upstream_server import (
 
 EVERY_LOOP = True
 
+# What does not depend on the loop is tried on one.
+one_loop = pytest.mark.asyncio(loop_factories=["asyncio"])
+
 GET = b"GET /v1/accounts HTTP/1.1\r\nHost: bank\r\n\r\n"
 QUICK = Deadlines(first_byte=0.4, idle=0.4, total=5.0)
 
@@ -273,6 +276,7 @@ MALFORMED = {
 }
 
 
+@one_loop
 @pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
 async def test_answer_that_is_none(data: bytes) -> None:
     """What two readers could understand differently is an error before anyone has seen a byte."""
@@ -297,6 +301,7 @@ BAD_BODIES = {
 }
 
 
+@one_loop
 @pytest.mark.parametrize("body", BAD_BODIES.values(), ids=BAD_BODIES)
 async def test_bad_chunk(body: bytes) -> None:
     """A body whose chunks are not right never ends well."""
@@ -321,6 +326,7 @@ async def test_long_body_of_small_chunks_is_no_endless_head() -> None:
         assert connection.is_reusable
 
 
+@one_loop
 @pytest.mark.parametrize(
     "data",
     [

@@ -65,13 +65,15 @@ async def ask(pool: Pool) -> bytes:
         pool.release(connection)
 
 
-async def refused(certificate: Path, authority: Authority, host: str = "127.0.0.1") -> str:
+async def refused(
+    certificate: Path, authority: Authority, reason: str, host: str = "127.0.0.1"
+) -> str:
     """Connect to a server that must not be trusted; return what the caller would read."""
     async with Upstream(behaving(), tls=server_context(certificate)) as upstream:
         pool = make_pool(upstream.port, client_context(authority.file), host)
         with pytest.raises(UpstreamError) as caught:
             await pool.connect()
-        assert (caught.value.reason, caught.value.status) == (UpstreamFailure.TLS, 502)
+        assert (caught.value.reason, caught.value.status) == (reason, 502)
         assert pool.open == 0
         await until(lambda: upstream.open == 0)
         assert upstream.requests == []
@@ -112,27 +114,26 @@ async def test_rotated_certificate(authority: Authority, certificate: Path) -> N
 async def test_expired_certificate(authority: Authority) -> None:
     """Is refused, and told apart."""
     expired = authority.issue("bank", "IP:127.0.0.1", days="-1", file="expired")
-    assert "expired" in await refused(expired, authority)
+    assert "expired" in await refused(expired, authority, "tls_expired")
 
 
 async def test_certificate_for_another_name(authority: Authority) -> None:
     """Is refused, and told apart."""
     other = authority.issue("bank", "DNS:elsewhere.test", "IP:127.0.0.9", file="other")
-    assert "127.0.0.1" in await refused(other, authority)
-    assert "localhost" in await refused(other, authority, "localhost")
+    assert "127.0.0.1" in await refused(other, authority, "tls_name")
+    assert "localhost" in await refused(other, authority, "tls_name", "localhost")
 
 
 async def test_common_name_is_no_name(authority: Authority) -> None:
     """A certificate that says who it is only in its common name says nothing."""
-    assert "mismatch" in await refused(
-        authority.issue("localhost", file="common"), authority, "localhost"
-    )
+    common = authority.issue("localhost", file="common")
+    assert "mismatch" in await refused(common, authority, "tls_name", "localhost")
 
 
 async def test_unknown_authority(authority: Authority, certificate: Path, tmp_path: Path) -> None:
     """A certificate of an authority that is not ours is refused, and told apart."""
     stranger = Authority.make(tmp_path, "stranger")
-    assert "unable to get local issuer" in await refused(certificate, stranger)
+    assert "unable to get local issuer" in await refused(certificate, stranger, "tls_untrusted")
 
 
 async def test_self_signed_certificate(authority: Authority, tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ async def test_self_signed_certificate(authority: Authority, tmp_path: Path) -> 
     own = Authority.make(tmp_path, "own")
     both = tmp_path / "both.pem"
     both.write_bytes(own.file.read_bytes() + own.key.read_bytes())
-    assert "self-signed" in await refused(both, authority)
+    assert "self-signed" in await refused(both, authority, "tls_untrusted")
 
 
 async def test_old_protocol_versions_are_not_spoken(

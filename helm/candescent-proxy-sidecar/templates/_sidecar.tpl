@@ -1,6 +1,6 @@
 {{/*
 The sidecar, for the pod of another chart. Each template takes that chart's `.`, with the values
-under `candescent-proxy-sidecar:`; or, for a second one, (dict "root" . "values" .Values.other).
+under `candescent-proxy-sidecar:`; or, for a workload with others, (dict "root" . "values" .Values.other).
 
   metadata:
     annotations:
@@ -75,6 +75,9 @@ http://{{ $context.listen }}
 {{- define "candescent-proxy-sidecar.context" -}}
 {{- $name := "candescent-proxy-sidecar" -}}
 {{- $root := .root | default . -}}
+{{- if not (hasKey $root.Subcharts $name) -}}
+{{- fail (printf "%s has to be a dependency of this chart, without an alias; its README says how to give a workload values of its own" $name) -}}
+{{- end -}}
 {{- $values := deepCopy (get $root.Values $name) -}}
 {{- if .root }}{{ $values = mergeOverwrite $values (deepCopy .values) }}{{ end -}}
 {{- $host := ternary $values.admin.bind "127.0.0.1" $values.admin.exposed -}}

@@ -1,4 +1,4 @@
-"""How many files this process may have open, and how many connections fit into that.
+"""What the system grants this process: files to open, and so connections; and no core dumps.
 
 A process that runs out of them can neither take a caller nor reach the bank, and its event loop
 closes newcomers without a word. So the limits on connections are brought down to what fits, and
@@ -49,3 +49,13 @@ def fitted(config: Config, limit: int) -> Config:
             "upstream": config.upstream.model_copy(update={"max_connections": upstream}),
         }
     )
+
+
+def forbid_core_dumps() -> None:
+    """Keep the memory of a process that crashes, and the secrets in it, from being written down."""
+    if sys.platform == "win32":
+        return
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    # A limit of one byte also stops dumps that go to a program; for those, none means any size.
+    if hard != 0:
+        resource.setrlimit(resource.RLIMIT_CORE, (1, hard))

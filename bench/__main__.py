@@ -1,0 +1,138 @@
+"""``python -m bench``: measure, print, save. ``make bench`` calls it.
+
+::
+
+    make bench                              everything, some twenty minutes
+    make bench ARGS=--quick                 the main cases, roughly, in two
+    make bench ARGS='--cases small,tls --peers ours,envoy --rounds 10'
+    make bench ARGS=--footprint             memory, start-up, what an idle proxy costs
+    make bench ARGS=--write                 everything, and into docs/performance.md
+
+Results stand in build/bench (of a quick run in build/bench/quick): a JSON file a case with every
+sample, the tables as report.md, the chart as chart.svg. A case that is measured again replaces
+its own file only, and the report is made of all files that are there.
+"""
+
+import argparse
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import chart, machine
+from bench.cases import CASES, FOOTPRINT_CASES, Case
+from bench.figures import Sample
+from bench.machine import BUILD, BenchError, Cores
+from bench.peers import PEERS, usual
+from bench.report import METRICS, PAGE, Result, markdown, replaced, saved
+from bench.rounds import play
+
+PICTURE = PAGE.with_suffix(".svg")
+QUICK_ROUNDS, QUICK_SECONDS = 2, {3: 1, 8: 2, 20: 3}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the command line asks for; return the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        _run(arguments)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="less of it, shorter")
+    parser.add_argument("--footprint", action="store_true", help="memory, start, idleness only")
+    parser.add_argument("--cases", type=_names, default=[], help=f"of {', '.join(CASES)}")
+    parser.add_argument("--peers", type=_names, default=usual(), help=f"of {', '.join(PEERS)}")
+    parser.add_argument("--rounds", type=int, help="instead of each case's own number")
+    parser.add_argument("--write", action="store_true", help="bring docs/performance.md up to date")
+    return parser
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    cases = _chosen(arguments)
+    peers = _known(arguments.peers, PEERS)
+    machine.need(["nginx", "wrk", "taskset", "openssl"])
+    machine.allow_many_files()
+    cores = Cores.choose()
+    # What directs the work stays with the load, so that the proxies have their core for themselves.
+    machine.stay_on(cores.load)
+    folder = BUILD / "quick" if arguments.quick else BUILD
+    folder.mkdir(parents=True, exist_ok=True)
+    description = machine.describe(cores)
+    for case in cases:
+        names = [name for name in peers if name in case.peers]
+        if not names:
+            continue
+        print(f"{case.name}: {case.group}, {case.title}", flush=True)
+        rounds = play(case, names, cores, lambda *told, case=case: _tell(case, *told))
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        Result(case, now, case.seconds, description, rounds).save(folder)
+    _report(folder, write=arguments.write and not arguments.quick)
+
+
+def _chosen(arguments: argparse.Namespace) -> list[Case]:
+    """Return the cases to run, shortened where a quick run is asked for."""
+    named = [*arguments.cases, *(FOOTPRINT_CASES if arguments.footprint else ())]
+    cases = [CASES[name] for name in _known(named, CASES)] or [
+        case for case in CASES.values() if case.quick or not arguments.quick
+    ]
+    if arguments.quick:
+        cases = [
+            replace(
+                case,
+                rounds=min(case.rounds, QUICK_ROUNDS),
+                seconds=QUICK_SECONDS.get(case.seconds, case.seconds),
+            )
+            for case in cases
+        ]
+    return [replace(case, rounds=arguments.rounds or case.rounds) for case in cases]
+
+
+def _known(names: Sequence[str], known: Collection[str]) -> Sequence[str]:
+    """Return ``names``; raises ``BenchError`` if one of them is nothing that we know."""
+    strange = [name for name in names if name not in known]
+    if strange:
+        raise BenchError(f"{', '.join(strange)}: choose of {', '.join(known)}")
+    return names
+
+
+def _tell(case: Case, number: int, peer: str, sample: Sample) -> None:
+    told = (f"{METRICS[name][0]} {sample[name]:,.{METRICS[name][1]}f}" for name in case.metrics)
+    failed = f"; {sample['failed']:.1%} failed" if sample.get("failed") else ""
+    print(f"  {number + 1}/{case.rounds} {peer:10}", "; ".join(told) + failed, flush=True)
+
+
+def _report(folder: Path, *, write: bool) -> None:
+    results = saved(folder)
+    text = markdown(results)
+    picture = chart.svg(
+        {
+            result.case.name: {
+                peer: {metric: figure.value for metric, figure in figures.items()}
+                for peer, figures in result.figures.items()
+            }
+            for result in results
+        }
+    )
+    (folder / "report.md").write_text(text, encoding="utf-8")
+    (folder / "chart.svg").write_text(picture, encoding="utf-8")
+    print(f"\n{text}\nSaved in {folder.relative_to(machine.ROOT)}: JSON, report.md, chart.svg")
+    if write:
+        PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), text), encoding="utf-8")
+        PICTURE.write_text(picture, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

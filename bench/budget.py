@@ -1,0 +1,114 @@
+"""The budget of a request, held against what it costs: the guard that works on noisy machines.
+
+::
+
+    make cost                   count, and hold the counts against bench/budget.toml
+    make cost ARGS=--list       name every function that a request calls, and how often
+    make cost ARGS=--write      take today's counts for the budget
+"""
+
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from bench.cost import KINDS, Counts, counted, measure
+
+FILE = Path(__file__).parent / "budget.toml"
+TOLERANCE = 0.03
+STRANGE = 0.10
+"""The same for a Python that the budget does not know: each version counts a little otherwise."""
+MOST_LEFT = 0.2
+"""Blocks that may stay behind a request, or objects that only the garbage collector can free."""
+HEAD = """\
+# What one forwarded request may cost, by Python and kind: function calls, and memory blocks
+# asked for. `make cost` counts, tests/bench/test_budget.py holds it; `make cost ARGS=--write`
+# writes today's counts here, which is a decision and wants a reason.
+"""
+ADVICE = (
+    "The path of a request has become dearer. `make cost ARGS=--list` names what it calls. If that "
+    "is worth its price, say why in docs/performance.md and raise the budget: `make cost "
+    "ARGS=--write`, with each Python that bench/budget.toml knows."
+)
+
+
+def complaints(kind: str, counts: Counts, budget: Counts, tolerance: float) -> Iterator[str]:
+    """Say in what a request costs more than it may."""
+    for name, most in budget.items():
+        if counts[name] > most * (1 + tolerance):
+            more = counts[name] / most - 1
+            yield f"{kind}: {counts[name]:.2f} {name} instead of {most:.2f} ({more:+.1%})"
+    for name in ("kept_blocks", "circular_objects"):
+        if counts[name] > MOST_LEFT:
+            yield f"{kind}: {counts[name]:.2f} {name} left behind each request"
+
+
+def version() -> str:
+    """Return this Python's, as the budget knows it."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def budget(file: Path = FILE) -> tuple[dict[str, Counts], float]:
+    """Return the budget for this Python, kind to counts, and how far it may be exceeded.
+
+    A Python that is not known is held against the newest that is.
+    """
+    versions: dict[str, dict[str, Counts]] = tomllib.loads(file.read_text(encoding="utf-8"))
+    if version() in versions:
+        return versions[version()], TOLERANCE
+    newest = max(versions, key=lambda text: [int(part) for part in text.split(".")])
+    return versions[newest], STRANGE
+
+
+def written(versions: Mapping[str, Mapping[str, Counts]]) -> str:
+    """Return budgets as they stand in the file."""
+    parts = [HEAD]
+    for python, kinds in sorted(versions.items()):
+        for kind, counts in kinds.items():
+            lines = [f"{name} = {number:.2f}\n" for name, number in counts.items()]
+            parts.append(f'["{python}".{kind}]\n{"".join(lines)}')
+    return "\n".join(parts)
+
+
+def write(found: Mapping[str, Counts], file: Path = FILE) -> None:
+    """Take counts for the budget of this Python."""
+    versions = tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    versions[version()] = {
+        kind: {name: counts[name] for name in ("python_calls", "c_calls", "blocks")}
+        for kind, counts in found.items()
+    }
+    file.write_text(written(versions), encoding="utf-8")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the command line says; return the exit code."""
+    if arguments == ["--list"]:
+        print("\n".join(_listed()))
+        return 0
+    found = {kind: measure(kind) for kind in KINDS}
+    for kind, counts in found.items():
+        print(f"{kind}:", ", ".join(f"{number:.2f} {name}" for name, number in counts.items()))
+    if arguments == ["--write"]:
+        write(found)
+    allowed, tolerance = budget()
+    said = [
+        text
+        for kind, counts in found.items()
+        for text in complaints(kind, counts, allowed[kind], tolerance)
+    ]
+    print("\n".join([*said, ADVICE]) if said else "within the budget")
+    return bool(said)
+
+
+def _listed() -> Iterator[str]:
+    for kind in KINDS:
+        with counted(kind) as proxy:
+            names = proxy.count("names")
+        yield f"{kind}:"
+        for name, number in sorted(names.items(), key=lambda item: -item[1]):
+            if number > 0.5:
+                yield f"  {number:5.2f} {name}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,145 @@
+"""A proxy that counts what it does: function calls, and memory blocks asked for.
+
+::
+
+    python -m bench.counting BASE_URL SETTINGS
+
+``cost`` starts it and talks to it: on standard output it says its port; a line on standard input
+begins to count (``calls``, ``names`` or ``blocks``), an empty line ends that, and the counts come
+as a line of JSON. It runs on uvloop, as the program does, so that the loop's own calls, which are
+no business of ours, are not among them.
+"""
+
+import asyncio
+import gc
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Protocol
+
+import uvloop
+
+from proxy import logs, settings
+from proxy.app import App
+
+
+class Count(Protocol):
+    """Something that is told of every call and return, as ``sys.setprofile`` wants it."""
+
+    def note(self, frame: FrameType, event: str, arg: Any) -> None:
+        """Take one event."""
+
+    def result(self) -> dict[str, int]:
+        """Return what was counted."""
+
+
+class Calls:
+    """Counts the calls of Python functions and of C functions."""
+
+    def __init__(self) -> None:
+        self._events: Counter[str] = Counter()
+
+    def note(self, _frame: FrameType, event: str, _arg: Any) -> None:
+        """Count one event."""
+        self._events[event] += 1
+
+    def result(self) -> dict[str, int]:
+        """Return both counts."""
+        return {"python_calls": self._events["call"], "c_calls": self._events["c_call"]}
+
+
+class Names:
+    """Counts the calls of each function by its name."""
+
+    def __init__(self) -> None:
+        self._names: Counter[str] = Counter()
+
+    def note(self, frame: FrameType, event: str, arg: Any) -> None:
+        """Count one event."""
+        if event == "call":
+            self._names[frame.f_code.co_qualname] += 1
+        elif event == "c_call":
+            self._names[f"{arg.__qualname__} in {frame.f_code.co_qualname}"] += 1
+
+    def result(self) -> dict[str, int]:
+        """Return the count of each."""
+        return dict(self._names)
+
+
+class Blocks:
+    """Counts memory blocks: asked for from one event to the next, kept, and left in a circle.
+
+    Between two events only the difference shows; what a C function takes and gives back within
+    itself does not.
+    """
+
+    def __init__(self) -> None:
+        gc.collect()
+        gc.disable()
+        self._asked = 0
+        self._last = self._first = sys.getallocatedblocks()
+
+    def note(self, _frame: FrameType, _event: str, _arg: Any) -> None:
+        """Take the difference to the last event."""
+        now = sys.getallocatedblocks()
+        if now > self._last:
+            self._asked += now - self._last
+        self._last = now
+
+    def result(self) -> dict[str, int]:
+        """Return the three counts."""
+        circular = gc.collect()
+        gc.enable()
+        kept = max(sys.getallocatedblocks() - self._first, 0)
+        return {"blocks": self._asked, "kept_blocks": kept, "circular_objects": circular}
+
+
+COUNTS: dict[str, Callable[[], Count]] = {"calls": Calls, "names": Names, "blocks": Blocks}
+
+
+class Commands:
+    """Does what the lines on standard input say."""
+
+    def __init__(self) -> None:
+        self._count: Count | None = None
+
+    def read(self) -> None:
+        """Take one line; end with the end of the input."""
+        line = sys.stdin.readline()
+        if not line:
+            os._exit(0)  # nobody is left to whom an orderly end would matter
+        if self._count is None:
+            self._count = COUNTS[line.strip()]()
+            print("counting", flush=True)
+            sys.setprofile(self._count.note)
+            return
+        sys.setprofile(None)
+        print(json.dumps(self._count.result()), flush=True)
+        self._count = None
+
+
+async def serve(base_url: str, overrides: dict[str, Any]) -> None:
+    """Run a proxy until the input ends."""
+    flags: dict[str, Any] = {
+        "base_url": base_url,
+        "institution_id": "00016",
+        "client_id": "bench",
+        "client_secret": "bench",
+        "listen": "127.0.0.1:0",
+        "admin": "127.0.0.1:0",
+        **overrides,
+    }
+    config = settings.load(None, {}, flags)
+    logs.set_up(config.log)
+    app = App(config, settings.logins(config))
+    await app.start()
+    print(app.data_address.port, flush=True)
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), Commands().read)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(sys.argv[1], json.loads(sys.argv[2])))

@@ -1,0 +1,467 @@
+"""Law 8: no secret leaves. Every path is driven with marked secrets, which are then searched for.
+
+In log lines at debug level, metrics, error answers, /readyz, tracebacks, and the repr of every
+object that can be reached from the proxy; and in what its process shows of itself.
+"""
+
+import asyncio
+import re
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from signal import SIGTERM
+from typing import Any
+
+import aiohttp
+import pytest
+
+from proxy.sandbox import Fault, Sandbox, User, changed
+from proxy.tokens.token import TokenKey, TokenKind
+from tests.certificates import Authority, server_context
+from tests.connect_proxy import ConnectProxy
+from tests.house import House, house
+from tests.leaks import Watch, forms, reprs
+from tests.logbook import logbook
+from tests.mounts import write
+from tests.process import process
+from tests.running import running, until
+
+CLIENT_ID = "sandbox-client"
+SECRET = "Mark0ClientSecret0Mark"
+PASSWORD = "Mark0Password0Mark"
+SHARED = "Mark0SharedSecret0Mark"
+WRONG = "Mark0WrongSecret0Mark"
+BEARER = "Mark0GivenBearer0Mark"
+COMPANY = "Mark0CompanyPassword0Mark"
+FROM_CALLER = "Mark0CallersOwnToken0Mark"
+IN_QUERY = "Mark0QuerySecret0Mark"
+IN_BODY = "Mark0BodySecret0Mark"
+IN_HEADER = "Mark0HostileHeader0Mark"
+FROM_BANK = "Mark0BanksAnswer0Mark"
+
+
+@pytest.fixture
+def watch() -> Watch:
+    """Somebody who knows every secret."""
+    watch = Watch()
+    for name, text in list(globals().items()):
+        if isinstance(text, str) and text.startswith("Mark0"):
+            watch.secret(name, text)
+    return watch
+
+
+@asynccontextmanager
+async def watched(
+    watch: Watch, tmp_path: Path, bank: Sandbox | None = None, *, ready: bool = True, **more: Any
+) -> AsyncIterator[House]:
+    """A proxy with marked secrets in files; at its end everything about it is looked at."""
+    write(tmp_path / "secret", SECRET)
+    if bank is None:
+        async with Sandbox() as own, watched(watch, tmp_path, own, ready=ready, **more) as home:
+            yield home
+        return
+    people = (User("juniper", PASSWORD, "juniper.quill", "880017"),)
+    settings = changed(bank.bank.settings, {"clients": {CLIENT_ID: SECRET}})
+    bank.bank.settings = settings.__class__(**{**vars(settings), "users": people})
+    login = {"client_secret_file": str(tmp_path / "secret"), "admin_actions": "true"}
+    async with house(tmp_path / "proxy.yaml", bank, ready=ready, **{**login, **more}) as home:
+        yield home
+        await look(watch, home)
+    for token in bank.bank.tokens.values():
+        watch.secret("a token of the bank", token.text)
+    watch.take("the log", home.book.getvalue())
+
+
+async def look(watch: Watch, home: House) -> None:
+    """Take everything that can be seen of a running proxy."""
+    for accept in ("", "application/openmetrics-text"):
+        watch.take("metrics", home.app.metrics.exposition(accept)[0])
+    for path in ("/readyz", "/livez", "/metrics", "/nothing"):
+        watch.take(path, str(await home.admin(path)))
+    for kind, text in reprs(home.app):
+        watch.take(f"the repr of {kind}", text)
+
+
+async def speak(watch: Watch, home: House, *parts: bytes) -> bytes:
+    """Say something to the proxy over a connection of its own; take what comes back of ours."""
+    address = home.app.data_address
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    writer.write(b"".join(parts))
+    try:
+        async with asyncio.timeout(10):
+            answer = await reader.read()
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+    if b"x-proxy-error-source" in answer:
+        watch.take("an error answer", answer)
+    return answer
+
+
+def request(*lines: str, method: str = "GET", target: str = "/echo", body: str = "") -> bytes:
+    """Return a request with secrets of the caller's in every place."""
+    head = [
+        f"{method} {target}?token={IN_QUERY} HTTP/1.1",
+        "Host: x",
+        "Connection: close",
+        f"Authorization: Bearer {FROM_CALLER}",
+        f"Cookie: session={FROM_CALLER}",
+        f"X-Api-Key: {IN_HEADER}",
+        *lines,
+    ]
+    if body:
+        head.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*head, "", body]).encode("latin-1")
+
+
+async def test_good_requests(watch: Watch, tmp_path: Path) -> None:
+    """V2 and V1, with bodies, over reused connections, and every kind of token renewed."""
+    async with watched(watch, tmp_path) as home:
+        for target in ("/echo", "/subscriptions/v1/fis/00016/echo", "/v1/accounts"):
+            assert b" 200 " in await speak(watch, home, request(target=target))
+            posted = request(target="/echo", method="POST", body=IN_BODY)
+            assert b" 200 " in await speak(watch, home, posted)
+        for entry in home.app.tokens.entries():
+            home.app.tokens.start_refresh(entry)
+            await until(lambda entry=entry: entry.fetch is None)  # type: ignore[misc]
+        arrived = home.bank.bank.arrivals[1]
+        assert IN_QUERY in arrived.target
+        assert IN_BODY.encode() in home.bank.bank.arrivals[1].body
+        assert any(IN_HEADER.encode() == value for _, value in arrived.headers)
+    assert watch.leaks() == []
+
+
+async def test_requests_under_way(watch: Watch, tmp_path: Path) -> None:
+    """What stands in memory while requests and token calls run shows in no repr either."""
+    async with watched(
+        watch,
+        tmp_path,
+        allowed_institutions=["00017"],
+        upstream={"max_connections": "3"},
+        replay={"paths": ["/echo/**"], "max_body": "1000"},
+    ) as home:
+        home.bank.bank.faults.append(Fault("token", institution="00017", hang=True))
+        home.bank.bank.faults.append(Fault("resource", path_prefix="/echo/slow", hang=True))
+        half = request(f"Content-Length: {len(IN_BODY) + 5}", method="POST", target="/upload")
+        streamed = request("Transfer-Encoding: chunked", method="POST", target="/upload")
+        address = home.app.data_address
+        writers = []
+        for sent in (
+            half + IN_BODY.encode(),
+            request(method="POST", target="/echo/slow", body=IN_BODY),
+            streamed + b"%x\r\n%b\r\n" % (len(IN_BODY), IN_BODY.encode()),
+            request(target="/echo/slow"),
+            request("institutionId: 00017"),
+            b"GET /" + IN_QUERY.encode(),
+        ):
+            _, writer = await asyncio.open_connection(address.host, address.port)
+            writer.write(sent)
+            writers.append(writer)
+        await until(lambda: home.app.forwarder.in_flight == 5)
+        await until(lambda: home.app.pool.open == 3)
+        await look(watch, home)
+        for writer in writers:
+            writer.transport.abort()
+        await until(lambda: not home.app.forwarder.in_flight)
+    assert watch.leaks() == []
+
+
+TOKEN_FAULTS: dict[str, dict[str, Any]] = {
+    "refused with our secret in the message": {
+        "shape": b'{"code": "CMN_90004", "message": "%s is wrong"}' % SECRET.encode(),
+        "status": 401,
+    },
+    "our secret as the code": {"shape": b'{"code": "%s"}' % SECRET.encode(), "status": 400},
+    "a token that no header may hold": {"token_text": f"{FROM_BANK}\r\nX: {FROM_BANK}"},
+    "a lifetime that is none": {"expires_in": FROM_BANK},
+    "a dead token": {"expires_in": "0"},
+    "JSON that breaks off": {"shape": b'{"access_token": "%s' % FROM_BANK.encode()},
+    "a web page": {"shape": f"<html>{FROM_BANK}</html>".encode()},
+    "a bomb": {"shape": "bomb"},
+    "no HTTP": {"wire": b"%s\r\n\r\n" % FROM_BANK.encode()},
+    "a broken header": {"wire": b"HTTP/1.1 200 OK\r\n%s\0: x\r\n\r\n" % FROM_BANK.encode()},
+    "a cut answer": {"cut": True},
+    "a reset": {"reset": True},
+    "silence": {"hang": True},
+    "a redirect": {"status": 302, "headers": {"Location": f"http://evil.test/{FROM_BANK}"}},
+    "throttled": {"code": "CMN_90002", "headers": {"Retry-After": FROM_BANK}},
+}
+
+
+@pytest.mark.parametrize("fault", TOKEN_FAULTS)
+async def test_token_endpoint_at_its_worst(watch: Watch, tmp_path: Path, fault: str) -> None:
+    """Whatever it answers, its words and ours stay where they are."""
+    async with Sandbox() as bank:
+        bank.bank.faults.append(Fault("token", **TOKEN_FAULTS[fault]))
+        async with watched(
+            watch,
+            tmp_path,
+            bank,
+            ready=False,
+            token={"timeout": "0.3", "backoff_initial": "0.1"},
+        ) as home:
+            await until(lambda: home.book.lines("token refresh failed") or home.app.tokens.current(
+                TokenKey(TokenKind.V2, "00016")
+            ))  # fmt: skip
+            await speak(watch, home, request())
+    assert watch.leaks() == []
+
+
+RESOURCE_FAULTS: dict[str, dict[str, Any]] = {
+    "refused token": {"code": "CMN_90018"},
+    "no HTTP": {"wire": f"{FROM_BANK}\r\n\r\n".encode()},
+    "a broken header": {"wire": b"HTTP/1.1 200 OK\r\nX-%s\1: x\r\n\r\n" % FROM_BANK.encode()},
+    "two lengths": {
+        "wire": b"HTTP/1.1 200 %s\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx"
+        % FROM_BANK.encode()
+    },
+    "too much": {"wire": b"HTTP/1.1 204 No\r\n\r\n" + FROM_BANK.encode()},
+    "cut": {"cut": True},
+    "reset": {"reset": True},
+    "silence": {"hang": True},
+}
+
+
+@pytest.mark.parametrize("fault", RESOURCE_FAULTS)
+async def test_upstream_at_its_worst(watch: Watch, tmp_path: Path, fault: str) -> None:
+    """An answer that is none is neither quoted nor written down, nor is the request."""
+    async with watched(
+        watch,
+        tmp_path,
+        upstream={"first_byte_timeout": "0.2", "idle_timeout": "0.2"},
+        token={"min_interval": "0.001"},
+    ) as home:
+        home.bank.bank.faults.append(Fault("resource", **RESOURCE_FAULTS[fault], times=2))
+        await speak(watch, home, request())
+        await speak(watch, home, request(method="POST", body=IN_BODY))
+        assert home.book.lines("request")
+    assert watch.leaks() == []
+
+
+HOSTILE = (
+    f"GET /v1/accounts HTTP/1.1\r\nHost: x\r\nX: {IN_HEADER}\0\r\n\r\n",
+    f"GET /v1/accounts HTTP/1.1\r\nHost: x\r\n{IN_HEADER}\r\n\r\n",
+    f"GET /v1/accounts HTTP/1.1\r\nHost: x\r\n{IN_HEADER} : y\r\n\r\n",
+    f"GET /v1/accounts HTTP/1.1\r\nHost: {IN_HEADER}@x\r\n\r\n",
+    f"GET /v1/accounts HTTP/1.1\r\nHost: x\r\nContent-Length: {IN_HEADER}\r\n\r\n",
+    f"GET /v1/accounts HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: {IN_HEADER}\r\n\r\n",
+    f"GET /v1/accounts HTTP/1.1\r\nHost: x\r\ninstitutionId: {IN_HEADER}\r\n\r\n",
+    f"GET /v1/accounts HTTP/1.1\r\nHost: x\r\ntransactionId: {IN_HEADER}\r\nTE: x\r\n\r\n",
+    f"GET /v1/accounts HTTP/1.1\r\nHost: x\r\nX: {IN_HEADER}\x85\r\n\r\n",
+    f"GET /v1/accounts HTTP/1.1\r\nHost: x\r\nX: {IN_HEADER * 5000}\r\n\r\n",
+    f"GET /v1/accounts?{IN_QUERY * 5000} HTTP/1.1\r\nHost: x\r\n\r\n",
+    f"{IN_HEADER} /echo HTTP/1.1\r\nHost: x\r\n\r\n",
+    f"GET /v1/accounts {IN_HEADER}\r\nHost: x\r\n\r\n",
+    f"GET http://{IN_HEADER}/echo HTTP/1.1\r\nHost: x\r\n\r\n",
+    f"POST /oauth2/v1/token?{IN_QUERY} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+    f"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{IN_BODY}\r\n\r\n",
+    f"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n{IN_BODY}",
+    f"{IN_BODY}\r\n\r\n",
+)
+
+
+async def test_hostile_requests(watch: Watch, tmp_path: Path) -> None:
+    """What cannot be read as a request is not quoted, in no answer and in no line."""
+    async with watched(watch, tmp_path) as home:
+        for sent in HOSTILE:
+            end = b"" if sent.endswith(IN_BODY) else b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"
+            watch.take("an answer", await speak(watch, home, sent.encode("latin-1"), end))
+        assert len(home.book.lines("request")) >= len(HOSTILE) - 2
+    assert watch.leaks() == []
+
+
+async def test_reloads(watch: Watch, tmp_path: Path) -> None:
+    """Wrong secrets, secrets where none belong, and mistakes of every kind are told without."""
+    async with watched(watch, tmp_path) as home:
+        write(tmp_path / "secret", WRONG)
+        await home.refused()
+        write(tmp_path / "secret", SECRET)
+        await home.taken()
+        for changes in (
+            {"client_secret": WRONG},
+            {"bearer_token": WRONG},
+            {"password": WRONG, "username": "x"},
+            {"base_url": f"https://me:{WRONG}@bank.test"},
+            {"upstream": {"proxy": f"http://me:{WRONG}@company.test:1"}},
+            {"institution_id": WRONG},
+            {"token": {"timeout": WRONG}},
+            {"callers": {"secret_files": [str(tmp_path / "missing")]}},
+        ):
+            before = home.written
+            home.write(**changes)
+            assert (await home.admin("/-/reload", "POST"))[0] == 409
+            await look(watch, home)
+            home.written = before
+        write(home.file, f"client_secret: [{WRONG}")
+        assert (await home.admin("/-/reload", "POST"))[0] == 409
+        home.write()
+        await until(lambda: home.is_as_written)
+    assert watch.leaks() == []
+
+
+async def test_logins_of_people(watch: Watch, tmp_path: Path) -> None:
+    """Password, refresh token, and the file that keeps it; all of them revoked at the end."""
+    write(tmp_path / "password", PASSWORD)
+    async with watched(
+        watch,
+        tmp_path,
+        username="juniper",
+        password_file=str(tmp_path / "password"),
+        refresh_token_file=str(tmp_path / "tokens" / "kept.json"),
+        revoke_on_shutdown="true",
+    ) as home:
+        assert home.book.getvalue().count("cannot be written") == 1  # the directory is not there
+        (entry,) = home.app.tokens.entries()
+        for fault in (None, Fault("token", code="CMN_90018", grant="refresh_token", times=1)):
+            if fault is not None:
+                home.bank.bank.faults.append(fault)
+            home.app.tokens.start_refresh(entry)
+            await until(lambda: entry.fetch is None)
+        home.bank.bank.faults.append(Fault("revoke", status=500))
+        grants = {asked.grant for asked in home.bank.bank.token_requests}
+        assert grants == {"password", "refresh_token"}
+    assert watch.leaks() == []
+
+
+async def test_bearer_given_by_hand(watch: Watch, tmp_path: Path) -> None:
+    """A token from the environment is as secret as one from the bank, which refuses it here."""
+    async with Sandbox() as bank, aiohttp.ClientSession() as caller:
+        with logbook() as book:
+            async with running(bank, bearer_token=BEARER, log={"access": "on"}) as app:
+                home = House(bank, app, caller, book, tmp_path / "none", {})
+                assert b" 401 " in await speak(watch, home, request())
+                await look(watch, home)
+        assert f"Bearer {BEARER}" == bank.bank.arrivals[0].header("authorization")
+        watch.take("the log", book.getvalue())
+        assert book.lines("request")
+    assert watch.leaks() == []
+
+
+async def test_callers_and_the_company_proxy(watch: Watch, tmp_path: Path) -> None:
+    """The secret that callers show, the guesses of others, and the password for the way out."""
+    authority = Authority.make(tmp_path)
+    write(tmp_path / "shared", SHARED)
+    write(tmp_path / "company", COMPANY)
+    bank = Sandbox()
+    await bank.start(ssl_context=server_context(authority.issue("bank", "IP:127.0.0.1")))
+    async with (
+        ConnectProxy(login=f"me:{COMPANY}") as company,
+        watched(
+            watch,
+            tmp_path,
+            bank,
+            callers={"secret_files": [str(tmp_path / "shared")]},
+            upstream={
+                "ca_file": str(authority.file),
+                "proxy": company.url,
+                "proxy_user": "me",
+                "proxy_password_file": str(tmp_path / "company"),
+                "connect_timeout": "0.3",
+            },
+        ) as home,
+    ):
+        shown = f"Proxy-Authorization: Bearer {SHARED}"
+        guess = f"Proxy-Authorization: Bearer {WRONG}"
+        assert b" 200 " in await speak(watch, home, request(shown))
+        assert b" 403 " in await speak(watch, home, request(guess))
+        (entry,) = home.app.tokens.entries()
+        for answer in (b"HTTP/1.1 407 No\r\n\r\n", COMPANY.encode() + b"\r\n\r\n"):
+            company.answer = answer
+            home.bank.drop_connections()
+            assert b" 502 " in await speak(watch, home, request(shown))
+            home.app.tokens.start_refresh(entry)
+            await until(lambda: entry.fetch is None)
+        assert any(form in "".join(company.seen) for form in forms(COMPANY))
+    await bank.stop()
+    assert watch.leaks() == []
+
+
+async def test_mistake_of_our_own(
+    watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash with secrets in its words and all around it: a traceback without, a plain 500."""
+
+    def crash(*_: object) -> bytes:
+        local = SECRET  # what stands in a variable shows in no traceback
+        raise RuntimeError(f"could not send Authorization: Bearer {FROM_CALLER}; {len(local)}")
+
+    async with watched(watch, tmp_path) as home:
+        monkeypatch.setattr("proxy.forwarder.request_head", crash)
+        answer = await speak(watch, home, request(method="POST", body=IN_BODY))
+        assert b" 500 " in answer
+        (line,) = home.book.lines("internal error")
+        assert "Traceback" in line["exception"]
+        assert "in crash" in line["exception"]
+    assert watch.leaks() == []
+
+
+async def test_what_the_process_shows(watch: Watch, tmp_path: Path) -> None:
+    """Its arguments, its open files and its own output, from the start to a bad end."""
+    write(tmp_path / "secret", SECRET)
+    async with Sandbox() as bank:
+        bank.bank.settings = changed(bank.bank.settings, {"clients": {CLIENT_ID: SECRET}})
+        async with process(
+            tmp_path / "proxy.yaml",
+            bank.url,
+            client_secret_file=str(tmp_path / "secret"),
+            log={"level": "debug", "access": "on"},
+            client_id=CLIENT_ID,
+        ) as running:
+            for name in ("cmdline", "environ", "comm", "limits"):
+                watch.take(f"/proc/PID/{name}", await read(f"/proc/{running.pid}/{name}"))
+            core = re.search(
+                r"Max core file size +(\d+)", await read(f"/proc/{running.pid}/limits")
+            )
+            assert core is not None
+            assert int(core[1]) <= 1
+            write(tmp_path / "secret", WRONG)
+            _ = await running.program.told("changed configuration not taken")
+            assert await running.program.end(SIGTERM) == 0
+        watch.take("output", "\n".join([*running.program.out, *running.program.err]))
+        for token in bank.bank.tokens.values():
+            watch.secret("a token", token.text)
+    assert watch.leaks() == []
+
+
+async def read(path: str) -> str:
+    """Return what stands in a file."""
+    return await asyncio.to_thread(Path(path).read_text, "latin-1")
+
+
+def test_the_watch_finds_what_is_there() -> None:
+    """A search that finds nothing would hold for every program."""
+    watch = Watch()
+    watch.secret("it", "Mark0+Secret0Mark")
+    watch.take("plain", "… Mark0+Secret0Mark …")
+    watch.take("a form", "client_secret=Mark0%2BSecret0Mark&x=y")
+    for user in ("a", "ab", "abc"):
+        watch.take(f"Basic {user}", b64encode(f"{user}:Mark0+Secret0Mark".encode()))
+    watch.take("elsewhere", "nothing")
+    places = ("Basic a", "Basic ab", "Basic abc", "a form", "plain")
+    assert watch.leaks() == [f"it in {place}" for place in places]
+
+
+def test_the_walk_reaches_what_is_hidden() -> None:
+    """Objects behind attributes, closures, partials and causes are all looked at."""
+
+    class Careless:
+        def __init__(self, text: str) -> None:
+            self.text = text
+
+        def __repr__(self) -> str:
+            return self.text
+
+    def holding(one: object) -> object:
+        return lambda: one
+
+    class Root:
+        def __init__(self) -> None:
+            self.attribute = {"deep": [Careless("one")]}
+            self.closure = holding(Careless("two"))
+            self.error = ValueError("x")
+            self.error.__cause__ = KeyError(Careless("three"))
+
+    found = " ".join(text for _, text in reprs(Root()))
+    assert all(word in found for word in ("one", "two", "three"))

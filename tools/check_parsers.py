@@ -1,0 +1,46 @@
+"""Fail where a compiled HTTP parser is missing: ``python tools/check_parsers.py``.
+
+aiohttp has a second parser, in Python, that it falls back to without a word where its compiled one
+could not be built or is switched off. It is slower, and it reads some messages differently from
+llhttp; what passes one parser and not the other is how requests are smuggled. So nothing is built
+or tested with it. Run by ``make test`` and by the image's build, in the environment in question.
+"""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from importlib.machinery import EXTENSION_SUFFIXES
+
+COMPILED = (
+    "httptools.parser.parser",  # what callers and the bank send
+    "aiohttp._http_parser",  # token answers, and the admin port
+    "aiohttp._http_writer",  # refuses line ends in headers
+)
+
+
+def missing() -> Iterator[str]:
+    """Say what is missing, a sentence each."""
+    for name in COMPILED:
+        try:
+            module = importlib.import_module(name)
+        except ImportError as error:
+            yield f"{name}: cannot be loaded ({error})"
+            continue
+        if not str(module.__file__).endswith(tuple(EXTENSION_SUFFIXES)):
+            yield f"{name}: is not compiled"
+    parser = importlib.import_module("aiohttp.http_parser")
+    for role in ("HttpRequestParser", "HttpResponseParser"):
+        if getattr(parser, role) is getattr(parser, role + "Py"):
+            yield f"aiohttp.http_parser.{role}: is the one in Python"
+
+
+def main() -> int:
+    """Print what is missing; return the exit code."""
+    found = list(missing())
+    if found:
+        print("An HTTP parser is missing in this environment:", *found, sep="\n  ")
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
