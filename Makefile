@@ -17,7 +17,7 @@ BENCH := build/bench/venv
 COMPILE := $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --annotation-style line --custom-compile-command 'make lock' $(ARGS)
 
-.PHONY: compiled help demo test test-all unit lint format drawing settings lock audit institutions build \
+.PHONY: compiled help demo test test-all unit lint format drawing settings lock audit sbom soak fuzz institutions build \
 	image footprint charts bench cost clean
 
 help:  ## Print this list
@@ -66,6 +66,9 @@ lock: $(VENV)/.dev  ## Pin the dependencies anew (ARGS=--upgrade: to their newes
 audit: $(VENV)/.dev  ## Look for known weaknesses in what we depend on (needs a network)
 	@tools/audit $(BIN)/uv requirements/run.txt
 
+soak: $(VENV)/.dev  ## Minutes of load in all weathers, held to the promises (ARGS=--minutes 10)
+	@$(BIN)/python -m tests.soak $(ARGS)
+
 sbom: $(VENV)/.dev  ## Write the bill of materials, CycloneDX, to dist/candescent-proxy.cdx.json
 	@mkdir -p dist
 	@$(BIN)/python -W ignore $(BIN)/cyclonedx-py requirements requirements/run.txt \
@@ -76,8 +79,11 @@ institutions: $(VENV)/.dev  ## Measure what a thousand institutions cost
 
 compiled: $(VENV)/.dev  ## Build a wheel with the request's way compiled, and .venv-compiled that runs it
 	@$(PIP) $(LOCKED) -r requirements/compile.txt
-	HATCH_BUILD_HOOK_ENABLE_MYPYC=true $(BIN)/python -m pip --quiet wheel --no-deps --no-build-isolation \
-		--wheel-dir build/compiled .
+	@# In a copy, because the compiler leaves its work beside the sources, where it would be imported.
+	@rm -rf build/compiled && mkdir -p build/compiled/tree
+	@cp -r proxy pyproject.toml README.md LICENSE build/compiled/tree
+	@cd build/compiled/tree && HATCH_BUILD_HOOK_ENABLE_MYPYC=true '$(abspath $(BIN))/python' -m pip --quiet \
+		wheel --no-deps --no-build-isolation --wheel-dir .. .
 	@test -x .venv-compiled/bin/python || $(BIN)/python -m venv .venv-compiled
 	@.venv-compiled/bin/python -m pip --quiet --disable-pip-version-check $(LOCKED) -r requirements/run.txt
 	@.venv-compiled/bin/python -m pip --quiet --disable-pip-version-check install --no-deps \

@@ -14,6 +14,7 @@ its own file only, and the report is made of all files that are there.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -29,12 +30,14 @@ from bench.report import METRICS, PAGE, Result, markdown, replaced, saved
 from bench.rounds import play
 
 PICTURE = PAGE.with_suffix(".svg")
-QUICK_ROUNDS, QUICK_SECONDS = 2, {3: 1, 8: 2, 20: 3}
+QUICK_ROUNDS, QUICK_SHARE = 2, 4
+BUSY = 0.5
+"""A load average of a machine that has other work."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line asks for; return the exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     try:
         _run(arguments)
     except BenchError as error:
@@ -43,17 +46,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    root = argparse.ArgumentParser(
         prog="bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="less of it, shorter")
-    parser.add_argument("--footprint", action="store_true", help="memory, start, idleness only")
-    parser.add_argument("--cases", type=_names, default=[], help=f"of {', '.join(CASES)}")
-    parser.add_argument("--peers", type=_names, default=usual(), help=f"of {', '.join(PEERS)}")
-    parser.add_argument("--rounds", type=int, help="instead of each case's own number")
-    parser.add_argument("--write", action="store_true", help="bring docs/performance.md up to date")
-    return parser
+    root.add_argument("--quick", action="store_true", help="less of it, shorter")
+    root.add_argument("--footprint", action="store_true", help="memory, start, idleness only")
+    root.add_argument("--cases", type=_names, default=[], help=f"of {', '.join(CASES)}")
+    root.add_argument("--peers", type=_names, default=usual(), help=f"of {', '.join(PEERS)}")
+    root.add_argument("--rounds", type=int, help="instead of each case's own number")
+    root.add_argument("--write", action="store_true", help="bring docs/performance.md up to date")
+    return root
 
 
 def _names(text: str) -> list[str]:
@@ -61,7 +65,7 @@ def _names(text: str) -> list[str]:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    cases = _chosen(arguments)
+    cases = chosen(arguments)
     peers = _known(arguments.peers, PEERS)
     machine.need(["nginx", "wrk", "taskset", "openssl"])
     machine.allow_many_files()
@@ -71,6 +75,8 @@ def _run(arguments: argparse.Namespace) -> None:
     folder = BUILD / "quick" if arguments.quick else BUILD
     folder.mkdir(parents=True, exist_ok=True)
     description = machine.describe(cores)
+    if os.getloadavg()[0] > BUSY:
+        print("This machine is at work on something else; the figures will show it.")
     for case in cases:
         names = [name for name in peers if name in case.peers]
         if not names:
@@ -82,7 +88,7 @@ def _run(arguments: argparse.Namespace) -> None:
     _report(folder, write=arguments.write and not arguments.quick)
 
 
-def _chosen(arguments: argparse.Namespace) -> list[Case]:
+def chosen(arguments: argparse.Namespace) -> list[Case]:
     """Return the cases to run, shortened where a quick run is asked for."""
     named = [*arguments.cases, *(FOOTPRINT_CASES if arguments.footprint else ())]
     cases = [CASES[name] for name in _known(named, CASES)] or [
@@ -93,7 +99,7 @@ def _chosen(arguments: argparse.Namespace) -> list[Case]:
             replace(
                 case,
                 rounds=min(case.rounds, QUICK_ROUNDS),
-                seconds=QUICK_SECONDS.get(case.seconds, case.seconds),
+                seconds=max(case.seconds // QUICK_SHARE, 1),
             )
             for case in cases
         ]
@@ -130,7 +136,9 @@ def _report(folder: Path, *, write: bool) -> None:
     (folder / "chart.svg").write_text(picture, encoding="utf-8")
     print(f"\n{text}\nSaved in {folder.relative_to(machine.ROOT)}: JSON, report.md, chart.svg")
     if write:
-        PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), text), encoding="utf-8")
+        illustrated = f"![The main figures as bars]({PICTURE.name})\n\n{text}"
+        page = PAGE.read_text(encoding="utf-8")
+        PAGE.write_text(replaced(page, illustrated), encoding="utf-8")
         PICTURE.write_text(picture, encoding="utf-8")
 
 

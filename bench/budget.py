@@ -22,7 +22,7 @@ MOST_LEFT = 0.2
 """Blocks that may stay behind a request, or objects that only the garbage collector can free."""
 HEAD = """\
 # What one forwarded request may cost, by Python and kind: function calls, and memory blocks
-# asked for. `make cost` counts, tests/bench/test_budget.py holds it; `make cost ARGS=--write`
+# asked for. `make cost` counts, tests/bench/test_cost.py holds it; `make cost ARGS=--write`
 # writes today's counts here, which is a decision and wants a reason.
 """
 ADVICE = (
@@ -48,7 +48,7 @@ def version() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def budget(file: Path = FILE) -> tuple[dict[str, Counts], float]:
+def allowed(file: Path = FILE) -> tuple[dict[str, Counts], float]:
     """Return the budget for this Python, kind to counts, and how far it may be exceeded.
 
     A Python that is not known is held against the newest that is.
@@ -90,11 +90,11 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{kind}:", ", ".join(f"{number:.2f} {name}" for name, number in counts.items()))
     if arguments == ["--write"]:
         write(found)
-    allowed, tolerance = budget()
+    limits, tolerance = allowed()
     said = [
         text
         for kind, counts in found.items()
-        for text in complaints(kind, counts, allowed[kind], tolerance)
+        for text in complaints(kind, counts, limits[kind], tolerance)
     ]
     print("\n".join([*said, ADVICE]) if said else "within the budget")
     return bool(said)

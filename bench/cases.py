@@ -90,6 +90,7 @@ def _bodies() -> Iterator[Case]:
                 ("cpu_us", "mbps") if size < 2000 else ("cpu_ms_per_mb", "mbps"),
                 peers=FRONT,
                 rounds=3,
+                seconds=2,
                 quick=name == "10m",
             )
 
@@ -110,10 +111,17 @@ def _institutions() -> Iterator[Case]:
 
 def _latency() -> Iterator[Case]:
     sample = partial(samples.steady, RATE)
-    metrics = ("p50_ms", "p99_ms", "p999_ms", "steady_cpu_us")
+    metrics = ("p50_ms", "p99_ms", "p999_ms", "late_p99_ms", "steady_cpu_us")
     tls = Setup(tls=True)
-    yield Case("latency", LATENCY, "plain upstream", sample, metrics, seconds=8, quick=True)
-    yield Case("latency_tls", LATENCY, "TLS upstream", sample, metrics, tls, peers=FRONT, seconds=8)
+    yield Case(
+        "latency", LATENCY, "plain upstream", sample, metrics, rounds=4, seconds=6, quick=True
+    )
+    yield Case(
+        *("latency_tls", LATENCY, "TLS upstream", sample, metrics, tls),
+        peers=FRONT,
+        rounds=4,
+        seconds=6,
+    )
 
 
 def _tokens() -> Iterator[Case]:
@@ -129,7 +137,7 @@ def _tokens() -> Iterator[Case]:
         ),
         tokens=Tokens(lifetime=8, slow=True),
         peers=cached,
-        rounds=3,
+        rounds=2,
         seconds=12,
         fresh=True,
     )
@@ -142,7 +150,7 @@ def _tokens() -> Iterator[Case]:
         tokens=Tokens(lifetime=5),
         peers=cached,
         rounds=2,
-        seconds=12,
+        seconds=8,
         fresh=True,
     )
 
@@ -155,6 +163,7 @@ def _footprint() -> Iterator[Case]:
         samples.started,
         ("start_ms",),
         rounds=7,
+        seconds=1,
         fresh=True,
         quick=True,
     )
@@ -164,7 +173,7 @@ def _footprint() -> Iterator[Case]:
         "resident memory",
         samples.remembered,
         ("idle_mb", "loaded_mb", "bodies_mb"),
-        rounds=2,
+        rounds=1,
         fresh=True,
         quick=True,
     )
@@ -174,6 +183,7 @@ def _footprint() -> Iterator[Case]:
         "doing nothing",
         samples.rested,
         ("idle_us_per_s", "wake_ups_per_s"),
+        peers=FRONT,
         rounds=1,
         seconds=20,
         quick=True,

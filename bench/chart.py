@@ -14,6 +14,8 @@ PANELS = (
 """Case, metric, title, unit."""
 
 WIDTH, LABEL, BAR, GAP, HEAD = 720, 210, 18, 6, 34
+CUT = 8
+"""A bar is cut at so many times the first one's length."""
 COLOURS = {"ours": "#1f6feb"}
 OTHERS = "#8b949e"
 
@@ -42,18 +44,20 @@ def _bars(figures: Figures, metric: str) -> list[tuple[str, float]]:
 
 
 def _panel(y: int, title: str, unit: str, bars: Sequence[tuple[str, float]]) -> Iterator[str]:
-    most = max(value for _, value in bars) or 1.0
+    # One that is far behind the first would leave nothing of the others to be seen.
+    most = min(max(value for _, value in bars), CUT * bars[0][1]) or 1.0
     yield _text(16, y + 18, title, 'font-weight="bold"')
     for number, (name, value) in enumerate(bars):
         top = y + HEAD + number * (BAR + GAP)
-        length = max(value / most * (WIDTH - LABEL - 110), 1)
+        length = max(min(value / most, 1) * (WIDTH - LABEL - 140), 1)
         middle = top + BAR - 5
         yield _text(LABEL - 8, middle, PEERS[name].label, 'text-anchor="end"')
         yield (
             f'<rect x="{LABEL}" y="{top}" width="{length:.1f}" height="{BAR}" rx="2" '
             f'fill="{COLOURS.get(name, OTHERS)}"/>'
         )
-        yield _text(LABEL + length + 6, middle, _said(value, unit))
+        cut = " (bar cut)" if value > most else ""
+        yield _text(LABEL + length + 6, middle, _said(value, unit) + cut)
 
 
 def _text(x: float, y: float, text: str, more: str = "") -> str:

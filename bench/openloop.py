@@ -110,6 +110,8 @@ class Loop:
             for caller in select.select(self._busy, (), (), max(wait, 0))[0]:
                 self._receive(caller)
         self._result.failed += len(self._busy)
+        for caller in (*self._busy, *self._free):
+            caller.socket.close()
         return self._result
 
     def _now(self) -> float:
@@ -133,6 +135,8 @@ class Loop:
         self._result.failed += not 200 <= status < 400
         if status:
             self._free.append(caller)
+        else:
+            caller.socket.close()
 
 
 def main(arguments: Sequence[str]) -> None:

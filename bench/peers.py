@@ -112,9 +112,8 @@ def _envoy(wiring: Wiring) -> Launch:
     )
     file = wiring.folder / "envoy.json"
     file.write_text(json.dumps(config, indent=1), encoding="ascii")
-    return Launch(
-        [_tool("envoy"), "--config-path", file, "--concurrency", "1", "--log-level", "error"]
-    )
+    options = ["--concurrency", "1", "--log-level", "error", "--use-dynamic-base-id"]
+    return Launch([_tool("envoy"), "--config-path", file, *options])
 
 
 _NGINX = """\

@@ -27,6 +27,7 @@ METRICS = {
     "p50_ms": ("p50, ms", 2),
     "p99_ms": ("p99, ms", 2),
     "p999_ms": ("p99.9, ms", 2),
+    "late_p99_ms": ("the generator's own share, p99, ms", 2),
     "steady_cpu_us": ("CPU a request, µs", 1),
     "refreshes": ("refreshes", 0),
     "quiet_p99_ms": ("p99 between refreshes, ms", 2),
@@ -44,7 +45,7 @@ METRICS = {
 }
 """What the metrics that are shown are called, and how many decimals they have."""
 
-COUNTS = frozenset({"refreshes", "token_calls_per_minute"})
+COUNTS = frozenset({"refreshes", "token_calls_per_minute", "late_p99_ms"})
 """Metrics of which a ratio says nothing."""
 
 
@@ -115,8 +116,11 @@ def replaced(page: str, text: str) -> str:
 
 
 def _preface(results: Sequence[Result]) -> str:
-    machine = results[0].machine
-    known = ", ".join(f"{name} {value}" for name, value in machine.items() if value)
+    machine = {
+        name: sorted({result.machine.get(name, "") for result in results} - {""})
+        for name in results[0].machine
+    }
+    known = ", ".join(f"{name} {' and '.join(said)}" for name, said in machine.items() if said)
     days = sorted({result.when[:10] for result in results})
     return (
         f"Measured on {' and '.join(days)}; {known}. Each figure is the median over the rounds; "
@@ -129,7 +133,11 @@ def _table(results: Sequence[Result]) -> str:
     head = ["", "", *(PEERS[name].label for name in peers)]
     rule = ["---", "---", *("---:" for _ in peers)]
     rows = [row for result in results for row in _rows(result, peers)]
-    return "\n".join(f"| {' | '.join(row)} |".replace("|  |", "| |") for row in (head, rule, *rows))
+    return "\n".join(_line(row) for row in (head, rule, *rows))
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"|{'|'.join(f' {cell} ' if cell else ' ' for cell in cells)}|"
 
 
 def _rows(result: Result, peers: Sequence[str]) -> Iterator[list[str]]:

@@ -57,16 +57,16 @@ def short_lived(what: Load, running: Running, seconds: int) -> Sample:
 
 def steady(rate: int, running: Running, seconds: int) -> Sample:
     """Measure the latency of so many requests a second, in milliseconds, and their CPU."""
-    before = Usage.of(running.pid)
+    before = running_time(running.pid)
     result = _open_loop(rate, running, seconds)
-    used = Usage.of(running.pid) - before
+    used = running_time(running.pid) - before
     count = len(result.latencies)
     return {
         "p50_ms": percentile(result.latencies, 0.5) * 1000,
         "p99_ms": percentile(result.latencies, 0.99) * 1000,
         "p999_ms": percentile(result.latencies, 0.999) * 1000,
         "late_p99_ms": percentile(result.lateness, 0.99) * 1000,
-        "steady_cpu_us": used.total / count * 1e6,
+        "steady_cpu_us": used / count * 1e6,
         "failed": result.failed / count,
     }
 

@@ -88,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
     revoke = commands.add_parser("revoke", help="revoke a token, read from standard input")
     _add_settings(revoke)
     revoke.add_argument("--kind", choices=["v2", "v1"], default="v2")
+    revoke.add_argument("--institution", help="whose credentials to use, other than the default's")
     revoke.set_defaults(command=_revoke)
 
     sandbox = commands.add_parser("sandbox", help="run the embedded bank to try things on")
@@ -174,7 +175,8 @@ def _revoke(arguments: argparse.Namespace) -> int:
         return FAILED
     config = configuration(arguments)
     text = _secret_input("Access or refresh token: ")
-    return runner.run(commands.revoke(config, settings.logins(config), text))
+    logins = settings.logins(config)
+    return runner.run(commands.revoke(config, logins, arguments.institution, text))
 
 
 def _secret_input(prompt: str) -> str:

@@ -41,11 +41,12 @@ async def login(config: Config, logins: Logins, institution: str | None, code: s
     return 0
 
 
-async def revoke(config: Config, logins: Logins, text: str) -> int:
+async def revoke(config: Config, logins: Logins, institution: str | None, text: str) -> int:
     """Revoke a V2 access or refresh token; a refresh token takes its access tokens with it."""
+    key = TokenKey(TokenKind.V2, institution or config.institution_id)
     async with _endpoint(config, logins) as endpoint:
         try:
-            await endpoint.revoke(text, logins.default.credentials)
+            await endpoint.revoke(text, logins.for_key(key).credentials)
         except TokenError as error:
             return _failed(f"not revoked. {error.detail}")
     print("Revoked.")

@@ -8,7 +8,7 @@
         relay.back.slice = 1               # bytes at a time
         relay.back.cut_after = 100         # bytes, then a clean end
         relay.there.reset_after = 0        # bytes, then a reset; 0: at the next byte
-        relay.there.hole = True            # bytes vanish, connections stay
+        relay.there.hole = True            # nothing comes through for as long as this is set
         relay.reset_all()                  # every connection there is
         relay.refuse()                     # nobody listens any more
 
@@ -135,10 +135,10 @@ class Relay:
             direction: Direction = getattr(self, way)
             if direction.latency:
                 await asyncio.sleep(direction.latency)
+            while getattr(self, way).hole:  # as TCP does, which sends again what was lost
+                await asyncio.sleep(0.02)
             if not block:
                 break
-            if direction.hole:
-                continue
             rest = None if direction.end_after is None else direction.end_after - passed
             if rest is not None and len(block) > rest:
                 await self._deliver(writer, block[: max(rest, 0)], direction)

@@ -81,6 +81,7 @@ async def test_expectation(version: str) -> None:
     async with Sandbox() as bank, running(bank) as app, connect(app) as wire:
         head = request("POST", "/upload", "Content-Length: 5", "Expect: 100-continue")
         await wire.send(head.replace(b"HTTP/1.1", b"HTTP/" + version.encode()))
+        await until(lambda: bank.bank.arrivals)
         if version == "1.1":
             assert (await wire.answer()).status == 100
         await wire.send(b"hello")

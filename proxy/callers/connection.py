@@ -363,6 +363,8 @@ class CallerConnection(asyncio.Protocol):
             return False
         if not answer.keep_alive or (self._closing and not self._queue):
             return False
+        if request.body is not NO_BODY:
+            request.body.let_go()
         self._idle_since = self._loop.time()
         if self._timer is None or self._head_since:
             self._arm()

@@ -68,6 +68,13 @@ class Body:
                 self._wake = None
         return self.take()
 
+    def let_go(self) -> None:
+        """Forget what nobody will read, so that the caller may go on."""
+        self._blocks.clear()
+        if self._held > HIGH_WATER and self._connection is not None:
+            self._connection.resume_reading()
+        self._held = 0
+
     # What the connection calls.
 
     def feed(self, block: bytes) -> None:

@@ -50,6 +50,20 @@ async def test_request_as_it_came() -> None:
     assert (second.version, second.keep_alive) == ((1, 0), True)
 
 
+@pytest.mark.parametrize("size", [HIGH_WATER, HIGH_WATER + 1, 200_000])
+async def test_body_that_nobody_reads(size: int) -> None:
+    """A request that is answered without a look at its body keeps nobody from the next one."""
+
+    async def refuse(_: Request) -> Answer:
+        await asyncio.sleep(0.05)  # in which the body arrives, and reading is paused
+        return answer(b"no")
+
+    async with listening(refuse) as front, connect(front) as wire:
+        for _ in range(2):
+            await wire.send(post(b"x" * size))
+            assert (await wire.answer()).body == b"no"
+
+
 @pytest.mark.parametrize("size", [0, 1, 1000, 65_536, 1_000_000])
 async def test_sized_body(size: int) -> None:
     """Comes as it was sent, and the next request behind it."""
@@ -322,6 +336,19 @@ async def test_refused_caller_that_keeps_sending_reads_why(
         assert (await wire.answer()).status == 400
         assert await wire.ends() == b""
         await until(lambda: front.server.connections == 0)
+
+
+async def test_caller_whose_body_nobody_took_reads_its_answer() -> None:
+    """It was made to wait; now it may send the rest, which is dropped, and read."""
+
+    async def refuse(request: Request) -> Answer:
+        await until(lambda: request.body._held > HIGH_WATER)
+        return answer(b"no")
+
+    async with listening(refuse) as front, connect(front) as wire:
+        await wire.send(post(b"x" * 20_000_000))
+        assert (await wire.answer()).body == b"no"
+        assert await wire.ends() == b""
 
 
 # TLS.

@@ -202,10 +202,10 @@ async def test_caller_goes_away_before_the_answer(how: str) -> None:
         assert here.app.pool.open == 0
 
 
-@pytest.mark.parametrize("how", ["close", "reset"])
-async def test_caller_goes_away_in_mid_upload(here: Front, how: str) -> None:
+@pytest.mark.parametrize("how", ["close", "reset", "end_sending"])
+async def test_caller_goes_away_in_mid_upload(how: str) -> None:
     """What has not come whole is not taken for whole by the bank."""
-    async with connect(here.app) as wire:
+    async with front(limits={"half_close_timeout": "60"}) as here, connect(here.app) as wire:
         await wire.send(request("POST", "/upload", "Content-Length: 1000000") + b"x" * 1000)
         await until(lambda: here.bank.arrivals)
         getattr(wire, how)()

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -443,6 +444,23 @@ async def test_end_of_an_idle_connection_is_seen() -> None:
         connection.rest(asyncio.get_running_loop().time())
         upstream.go.set()
         await until(lambda: not connection.is_quiet())
+
+
+@one_loop
+@pytest.mark.parametrize("last", [b"late", b""], ids=["bytes", "end"])
+async def test_what_the_loop_has_not_heard_yet(last: bytes) -> None:
+    """The socket is asked itself, so not even a moment is left for the wrong connection."""
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    with theirs:
+        _, connection = await loop.create_connection(
+            lambda: Connection(loop, Deadlines()), sock=ours
+        )
+        assert connection.is_quiet()
+        theirs.sendall(last) if last else theirs.shutdown(socket.SHUT_WR)
+        assert not connection.is_quiet()
+        connection.abort()
+        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("ending", [close(), reset()], ids=["closed", "reset"])

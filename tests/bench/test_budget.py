@@ -1,0 +1,54 @@
+"""The guard sees what it should, and its file can be written and read."""
+
+from pathlib import Path
+
+import pytest
+
+from bench import budget
+from bench.budget import complaints
+
+BUDGET = {"python_calls": 100.0, "c_calls": 50.0, "blocks": 200.0}
+CLEAN = {"kept_blocks": 0.0, "circular_objects": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({}, []),
+        ({"python_calls": 102.9}, []),
+        ({"python_calls": 80.0, "blocks": 150.0}, []),
+        ({"python_calls": 104.0}, ["104.00 python_calls instead of 100.00 (+4.0%)"]),
+        ({"blocks": 220.0}, ["220.00 blocks instead of 200.00 (+10.0%)"]),
+        ({"kept_blocks": 1.0}, ["1.00 kept_blocks left behind each request"]),
+        ({"circular_objects": 3.0}, ["3.00 circular_objects left behind each request"]),
+    ],
+)
+def test_what_has_become_dearer_is_named(counts: dict[str, float], said: list[str]) -> None:
+    """Three in a hundred are let pass, more is told with both figures; so is what stays behind."""
+    told = complaints("get", BUDGET | CLEAN | counts, BUDGET, 0.03)
+    assert [text.removeprefix("get: ") for text in told] == said
+
+
+def test_budget_is_written_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each Python has its own part of the file, and writing one leaves the others."""
+    file = tmp_path / "budget.toml"
+    for version, more in (("3.11", 0.0), ("3.12", 1.0)):
+        monkeypatch.setattr(budget, "version", lambda version=version: version)
+        counts = {name: number + more for name, number in BUDGET.items()}
+        budget.write({"get": counts | CLEAN}, file)
+    assert budget.allowed(file) == (
+        {"get": {name: number + 1 for name, number in BUDGET.items()}},
+        budget.TOLERANCE,
+    )
+    monkeypatch.setattr(budget, "version", lambda: "3.11")
+    assert budget.allowed(file) == ({"get": BUDGET}, budget.TOLERANCE)
+
+
+def test_unknown_python_is_held_against_the_newest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more patience, since each version counts a little otherwise; 3.11 is newer than 3.9."""
+    file = tmp_path / "budget.toml"
+    file.write_text(budget.written({"3.9": {"get": {}}, "3.11": {"get": BUDGET}}))
+    monkeypatch.setattr(budget, "version", lambda: "3.99")
+    assert budget.allowed(file) == ({"get": BUDGET}, budget.STRANGE)

@@ -1,0 +1,56 @@
+"""What /proc says of this very process is understood."""
+
+import os
+import sys
+import threading
+import time
+
+import pytest
+
+from bench.measure import Usage, peak, resident, running_time, wake_ups
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+
+
+def test_cpu_time_is_what_the_system_says() -> None:
+    """User and system time agree with os.times, to the hundredths that /proc has."""
+    found, times = Usage.of(os.getpid()), os.times()
+    assert found.user == pytest.approx(times.user, abs=0.1)
+    assert found.system == pytest.approx(times.system, abs=0.1)
+    assert (found - found).total == 0
+
+
+def test_running_time_is_finer() -> None:
+    """A few milliseconds of work show."""
+    before = running_time(os.getpid())
+    until = time.thread_time() + 0.005
+    while time.thread_time() < until:
+        pass
+    assert running_time(os.getpid()) - before > 0.003
+
+
+def test_wake_ups_are_those_of_all_threads() -> None:
+    """Every sleep is one, whichever thread sleeps."""
+    before = wake_ups(os.getpid())
+    ended = threading.Event()
+
+    def sleep() -> None:
+        for _ in range(20):
+            time.sleep(0.001)
+        ended.wait()
+
+    thread = threading.Thread(target=sleep)
+    thread.start()
+    time.sleep(0.2)
+    after = wake_ups(os.getpid())
+    ended.set()
+    thread.join()
+    assert after - before >= 20
+
+
+def test_memory_grows_with_what_is_held() -> None:
+    """Ten megabytes show in what is resident, and the peak is no less."""
+    before = resident(os.getpid())
+    held = bytearray(os.urandom(10_000_000))
+    assert resident(os.getpid()) - before > 9_000_000
+    assert peak(os.getpid()) >= resident(os.getpid()) - len(held)

@@ -1,0 +1,122 @@
+"""A case is played on real proxies, in front of a real upstream."""
+
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from bench import samples
+from bench.cases import Case
+from bench.figures import Sample
+from bench.load import Load
+from bench.machine import BenchError, Cores
+from bench.peers import PEERS, Launch, Peer, Setup
+from bench.rounds import play
+from bench.running import Running
+from bench.upstream import Tokens
+
+pytestmark = pytest.mark.skipif(
+    not all(map(shutil.which, ("nginx", "wrk", "taskset", "openssl"))),
+    reason="nginx and wrk are needed",
+)
+FAST = ("ours", "nginx")
+"""Those that need nothing from PyPI."""
+
+
+@pytest.fixture
+def cores() -> Cores:
+    """One core for everything: here it is not the speed that counts."""
+    core = min(os.sched_getaffinity(0))
+    return Cores(core, core)
+
+
+def case(sample: object, **more: object) -> Case:
+    """A short case."""
+    settings = {"rounds": 2, "seconds": 1, "metrics": ()} | more
+    return Case("x", "group", "title", sample, **settings)  # type: ignore[arg-type]  # a test's own
+
+
+def test_proxies_are_played_in_turn(cores: Cores) -> None:
+    """Each sample is told as it comes; the proxies live through all rounds and forward tokens."""
+    told: list[tuple[int, str]] = []
+    pids: set[int] = set()
+
+    def sample(running: Running, seconds: int) -> Sample:
+        pids.add(running.pid)
+        return {"calls": len(running.upstream.token_calls()), "seconds": seconds}
+
+    rounds = play(case(sample), FAST, cores, lambda number, name, _: told.append((number, name)))
+    assert told == [(0, "ours"), (0, "nginx"), (1, "ours"), (1, "nginx")]
+    assert [list(one) for one in rounds] == [list(FAST)] * 2
+    assert rounds[0]["ours"] == {"calls": 1, "seconds": 1}
+    assert len(pids) == 2
+
+
+def test_fresh_proxies_are_started_for_each_sample(cores: Cores) -> None:
+    """A start is measured as often as there are rounds, to the first forwarded request."""
+    rounds = play(case(samples.started, fresh=True), FAST, cores, lambda *_: None)
+    assert all(one[name]["start_ms"] > 1 for one in rounds for name in FAST)
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        Load(),
+        Load(2, "/bodies/100k"),
+        Load(2, "/sink", upload=100_000),
+        Load(institutions=3),
+    ],
+    ids=["small", "down", "up", "institutions"],
+)
+def test_load_goes_through_without_a_failure(cores: Cores, load: Load) -> None:
+    """What is measured is forwarding: everything is answered well, with the token on it."""
+    setup = Setup(institutions=load.institutions, tls=load == Load())
+    one = case(partial(samples.saturated, load), setup=setup, rounds=1)
+    [sample] = [sample["ours"] for sample in play(one, ("ours",), cores, lambda *_: None)]
+    assert sample["failed"] == 0
+    assert sample["rps"] > 10
+    assert 0 < sample["cpu_us"] == pytest.approx(sample["user_us"] + sample["system_us"])
+
+
+def test_tokens_that_take_a_second_hold_nobody_up(cores: Cores) -> None:
+    """The refresh case sees refreshes, and tells requests during one from the others."""
+    one = case(
+        partial(samples.refreshed, 50),
+        tokens=Tokens(lifetime=4, slow=True),
+        rounds=1,
+        seconds=4,
+        fresh=True,
+    )
+    [sample] = [sample["ours"] for sample in play(one, ("ours",), cores, lambda *_: None)]
+    assert sample["refreshes"] >= 1
+    assert 0 < sample["refresh_p99_ms"] < 900
+
+
+def test_a_bad_sample_costs_only_itself(cores: Cores, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is told and left out; the others of its round stay."""
+    calls = 0
+
+    def sample(running: Running, _seconds: int) -> Sample:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise BenchError("it was not its day")
+        return {"pid": running.pid}
+
+    rounds = play(case(sample, fresh=True), FAST, cores, lambda *_: None)
+    assert [list(one) for one in rounds] == [["ours"], ["ours", "nginx"]]
+    assert "nginx: it was not its day" in capsys.readouterr().err
+
+
+def test_proxy_that_does_not_start_is_told_of(
+    cores: Cores, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With its last words."""
+    script = tmp_path / "broken"
+    script.write_text("#!/bin/sh\necho no config >&2; exit 3\n")
+    script.chmod(0o755)
+    monkeypatch.setitem(PEERS, "broken", Peer("broken", "Broken", lambda _: Launch([script])))
+    with pytest.raises(BenchError, match="Broken does not forward requests:\nno config"):
+        play(case(samples.started), ("broken",), cores, lambda *_: None)

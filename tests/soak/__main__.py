@@ -1,0 +1,41 @@
+"""``make soak``: run it, write build/soak.json, print a table; exit 1 on any broken promise."""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from proxy.runner import run
+from tests.soak.report import as_json, as_table
+from tests.soak.run import Outcome, Plan, soak
+
+RESULT = Path(__file__).parents[2] / "build" / "soak.json"
+
+
+def main() -> int:
+    """Do what the command line says; return the exit code."""
+    parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seed", type=int, default=1, help="of the weather")
+    parser.add_argument("--rest", type=float, default=0.05, help="of a caller, at most, in seconds")
+    arguments = parser.parse_args()
+    plan = Plan(arguments.minutes * 60, seed=arguments.seed, rest=arguments.rest)
+    outcomes: list[Outcome] = []
+    with tempfile.TemporaryDirectory() as folder:
+
+        async def work() -> int:
+            outcomes.append(await soak(Path(folder), plan))
+            return 0
+
+        run(work())
+    (outcome,) = outcomes
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(as_json(outcome) + "\n", encoding="utf-8")
+    print(as_table(outcome))
+    print("\n".join(outcome.broken[:20]), file=sys.stderr)
+    print(f"\n{RESULT} has all of it.")
+    return bool(outcome.broken)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""The bank's side: every request that arrives is judged by what it carries."""
+
+import re
+from collections import Counter, deque
+from collections.abc import Callable
+
+from proxy.sandbox import Arrival, Bank
+
+LATE = 0.1
+"""Seconds between a token's end and an arrival with it that the way explains."""
+
+_ASKED = re.compile(r"/(?:fis/|at/)(\d{5})/")
+_CLERK = {"00017": "basil"}
+"""Institutions whose calls are made for a user, by the name that logs in."""
+
+
+class Ledger(deque[Arrival]):
+    """Stands in the place of the bank's list of arrivals. ``broken`` counts what never may be.
+
+    ``delay`` returns the seconds that the way takes at the moment beyond that. ``latest`` is by
+    how many seconds, at most, a token arrived after its end.
+    """
+
+    def __init__(self, bank: Bank, delay: Callable[[], float]) -> None:
+        super().__init__(maxlen=100)
+        self._bank = bank
+        self._delay = delay
+        self._unsafe: Counter[str] = Counter()
+        self.arrivals = 0
+        self.latest = 0.0
+        self.broken: Counter[str] = Counter()
+
+    def append(self, arrival: Arrival) -> None:
+        """Take an arrival, and judge it."""
+        super().append(arrival)
+        self.arrivals += 1
+        for complaint in self._complaints(arrival):
+            self.broken[complaint] += 1
+
+    @property
+    def unsafe(self) -> int:
+        """Return how many requests came that must not come twice."""
+        return len(self._unsafe)
+
+    def _complaints(self, arrival: Arrival) -> list[str]:
+        found = []
+        if arrival.method not in ("GET", "HEAD", "OPTIONS"):
+            transaction = arrival.header("transactionId") or arrival.header("di_tid") or ""
+            self._unsafe[transaction] += 1
+            if self._unsafe[transaction] > 1:
+                found.append("an unsafe request arrived twice")
+        if arrival.header("proxy-authorization"):
+            found.append("what is between caller and proxy arrived")
+        return found + self._of_token(arrival)
+
+    def _of_token(self, arrival: Arrival) -> list[str]:
+        shown = arrival.all("authorization")
+        token = self._bank.tokens.get(shown[0].removeprefix("Bearer ")) if shown else None
+        if len(shown) != 1 or token is None:
+            return ["a token that is none of this bank's, or not exactly one"]
+        found = []
+        late = arrival.time - token.expires_at
+        self.latest = max(self.latest, late)
+        if late > LATE + self._delay():
+            found.append("an expired token was sent")
+        asked = _ASKED.search(arrival.target)
+        if asked is not None and asked[1] != token.institution:
+            found.append("a token of another institution was sent")
+        wanted = _CLERK.get(token.institution)
+        if token.generation == "V2" and (token.user.username if token.user else None) != wanted:
+            found.append("a token of another user was sent")
+        if (token.generation == "V1") != ("/fis/" in arrival.target) or token.refresh:
+            found.append("a token of another kind was sent")
+        return found

@@ -1,0 +1,110 @@
+"""What the soak itself decides by: it must be able to find a promise broken."""
+
+import pytest
+
+from proxy.sandbox import Arrival, Bank, IssuedToken, Settings
+from tests.soak.ledger import LATE, Ledger
+from tests.soak.promises import ALWAYS, Cause, Fate, allowed
+from tests.soak.sky import Sky
+
+NOW = 1_000.0
+
+
+def test_under_a_clear_sky_everything_must_go_well() -> None:
+    """No error of the proxy's or the bank's is allowed where nothing was wrong."""
+    assert {fate for fate in Fate if allowed(fate, frozenset())} == ALWAYS
+
+
+@pytest.mark.parametrize("fate", [Fate.WRONG, Fate.LOST, Fate.HUNG])
+def test_some_fates_are_never_allowed(fate: Fate) -> None:
+    """No weather explains a wrong answer, none at all, or one without an end."""
+    assert not allowed(fate, frozenset(Cause))
+
+
+def test_weather_explains_its_own_kind_only() -> None:
+    """A token endpoint that fails is no reason to cut an answer."""
+    assert allowed(Fate.TOKEN, frozenset({Cause.TOKENS}))
+    assert not allowed(Fate.CUT, frozenset({Cause.TOKENS}))
+    assert not allowed(Fate.UPSTREAM, frozenset({Cause.REVOKED}))
+
+
+def test_weather_is_over_after_a_while() -> None:
+    """A spell touches what overlaps it, and what begins shortly after it."""
+    now = 0.0
+    sky = Sky(lambda: now)
+    now = 10.0
+    with sky.spell(Cause.BANK, "bank resets"):
+        now = 12.0
+    assert sky.causes(9.0, 9.9) == frozenset()
+    assert sky.causes(9.0, 10.1) == {Cause.BANK}
+    assert sky.causes(12.9, 13.0) == {Cause.BANK}
+    assert sky.causes(13.1, 13.2) == frozenset()
+    assert "bank resets" in sky.told(12.0, 12.5)
+
+
+def ledger(**token: object) -> tuple[Ledger, str]:
+    """A ledger, and the text of a token that its bank has issued for 00016."""
+    bank = Bank(Settings(), clock=lambda: NOW)
+    draft = IssuedToken("V2", "sandbox-client", "00016", "client_credentials")
+    issued = bank.issue(draft, 3.0)
+    for name, value in token.items():
+        setattr(issued, name, value)
+    return Ledger(bank, lambda: 0.0), issued.text
+
+
+def arrival(text: str, target: str = "/at/00016/echo", method: str = "GET", **more: str) -> Arrival:
+    """A request with a token."""
+    headers = [(b"Authorization", f"Bearer {text}".encode()), (b"transactionId", b"t")]
+    headers += [(name.encode(), value.encode()) for name, value in more.items()]
+    return Arrival(NOW, method, target, headers)
+
+
+def test_good_arrivals_are_good() -> None:
+    """A live token of the institution that was asked for."""
+    book, text = ledger()
+    for _ in range(2):
+        book.append(arrival(text))
+    book.append(arrival(text, method="POST"))
+    assert book.broken == {}
+    assert (book.arrivals, book.unsafe) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("token", "target", "complaint"),
+    [
+        (
+            {"expires_at": NOW - LATE - 0.01},
+            "/at/00016/echo",
+            "an expired token was sent",
+        ),
+        ({}, "/at/00017/echo", "a token of another institution was sent"),
+        (
+            {"institution": "00017"},
+            "/at/00017/echo",
+            "a token of another user was sent",
+        ),
+        ({}, "/x/v1/fis/00016/echo", "a token of another kind was sent"),
+        ({"refresh": True}, "/at/00016/echo", "a token of another kind was sent"),
+    ],
+)
+def test_bad_tokens_are_found_out(token: dict[str, object], target: str, complaint: str) -> None:
+    """Dead, foreign, of another user, of another kind."""
+    book, text = ledger(**token)
+    book.append(arrival(text, target))
+    assert book.broken == {complaint: 1}
+
+
+def test_stolen_and_doubled_tokens_are_found_out() -> None:
+    """A bearer of the caller's own, or two of them."""
+    book, text = ledger()
+    book.append(arrival("stolen"))
+    book.append(arrival(text, authorization="Bearer other"))
+    assert book.broken == {"a token that is none of this bank's, or not exactly one": 2}
+
+
+def test_second_arrival_of_an_unsafe_request_is_found_out() -> None:
+    """The same transaction twice, unless it is safe."""
+    book, text = ledger()
+    for _ in range(2):
+        book.append(arrival(text, method="POST"))
+    assert book.broken == {"an unsafe request arrived twice": 1}
