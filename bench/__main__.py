@@ -2,8 +2,8 @@
 
 ::
 
-    make bench                              everything, some twenty minutes
-    make bench ARGS=--quick                 the main cases, roughly, in two
+    make bench                              everything, some twenty-five minutes
+    make bench ARGS=--quick                 the main cases, roughly, in three
     make bench ARGS='--cases small,tls --peers ours,envoy --rounds 10'
     make bench ARGS=--footprint             memory, start-up, what an idle proxy costs
     make bench ARGS=--write                 everything, and into docs/performance.md
@@ -43,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130  # every case that was over has been saved
     return 0
 
 

@@ -14,9 +14,9 @@ PANELS = (
 """Case, metric, title, unit."""
 
 WIDTH, LABEL, BAR, GAP, HEAD = 720, 210, 18, 6, 34
-CUT = 8
+CUT = 5
 """A bar is cut at so many times the first one's length."""
-COLOURS = {"ours": "#1f6feb"}
+COLOURS = {"ours": "#1f6feb", "compiled": "#54aeff"}
 OTHERS = "#8b949e"
 
 Figures = Mapping[str, Mapping[str, float]]

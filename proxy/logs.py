@@ -1,11 +1,13 @@
 """Log lines: structlog set-up, redaction, and facts as lines."""
 
+import json
 import logging
 import random
 import re
 import sys
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, TextIO, cast
 
 import structlog
@@ -31,16 +33,31 @@ _SECRET_TEXT = re.compile(r"(?i)\b(bearer|basic)\s+\S{6,}")
 _HIDDEN = "[hidden]"
 
 
+_PLAIN = frozenset({bool, float, int, type(None)})
+
+
 def redact(_logger: Any, _method: str, event: Event) -> Event:
     """Hide what must not be in a log: values under secret names, and credentials within text."""
     for name, value in event.items():
-        event[name] = _harmless(name, value)
+        kind = type(value)
+        if _is_secret(name):
+            event[name] = _HIDDEN
+        elif kind is str:
+            if not value.isalnum() and _SECRET_TEXT.search(value):
+                event[name] = _harmless(name, value)
+        elif kind not in _PLAIN:
+            event[name] = _harmless(name, value)
     return event
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAMES.search(name) is not None
 
 
 def _harmless(name: object, value: Any) -> Any:
     """Return ``value`` as it may be written, in whatever it is wrapped."""
-    if _SECRET_NAMES.search(_text(name)):
+    if _is_secret(_text(name)):
         return _HIDDEN
     match value:
         case None | bool() | int() | float():
@@ -56,6 +73,14 @@ def _harmless(name: object, value: Any) -> Any:
 
 def _text(value: object) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+_encode = json.JSONEncoder(default=repr).encode
+
+
+def _to_json(event: Event, **_options: Any) -> str:
+    # ``json.dumps`` makes an encoder for each line that has an option.
+    return _encode(event)
 
 
 class _Tolerant:
@@ -82,15 +107,15 @@ def set_up(settings: LogSettings, stream: TextIO | None = None) -> None:
     readable = settings.format == "console" or (settings.format == "auto" and out.isatty())
     level = getattr(logging, settings.level.upper())
     shared: list[Any] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         redact,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last = (
         structlog.dev.ConsoleRenderer(colors=out.isatty())
         if readable
-        else structlog.processors.JSONRenderer()
+        else structlog.processors.JSONRenderer(serializer=_to_json)
     )
     structlog.configure(
         processors=[*shared, last],
@@ -117,7 +142,8 @@ class FactLog:
         self._access = settings.access
         self._sample = settings.sample if settings.access == "sampled" else 1.0
         self._chance = chance
-        self._log = structlog.get_logger()
+        # Bound once, or structlog would put the logger together anew for each line.
+        self._log = structlog.get_logger().bind()
 
     def fact(self, fact: Fact) -> None:
         """Write one event of a token's life."""
@@ -186,8 +212,8 @@ def request_fields(record: RequestRecord) -> dict[str, Any]:
         "method": record.method,
         "path": record.path,
         "status": record.status,
-        "error_source": record.source,
-        "route": record.route,
+        "error_source": str(record.source),
+        "route": str(record.route),
         "institution": record.institution,
         "ms": _ms(record.finished_at - record.started),
         "upload_bytes": record.sent_bytes,

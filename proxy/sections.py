@@ -154,7 +154,7 @@ class LimitSettings(Section):
     max_head: Count = Field(65_536, description="all headers together")
     max_body: Annotated[int, Field(ge=0)] = Field(0, description="0 for no bound")
     max_connections: Count = Field(2000, description="of callers, open at once")
-    max_in_flight: Count = Field(1000, description="beyond it, 503 at once")
+    max_in_flight: Count = Field(2000, description="beyond it, 503 at once")
 
 
 class ReplaySettings(Section):

@@ -56,8 +56,8 @@ class ConnectProxy:
         self.open += 1
         try:
             await self._serve(reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # asyncio complains of handlers that are cancelled
         finally:
             self.open -= 1
             self._tasks.discard(task)

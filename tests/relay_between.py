@@ -18,6 +18,7 @@ A fault holds for connections that are open and for those to come.
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -27,7 +28,10 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 @dataclass
 class Direction:
-    """What happens to bytes one way. ``bandwidth`` is in bytes a second."""
+    """What happens to bytes one way. ``bandwidth`` is in bytes a second.
+
+    ``once``: only one connection is cut or reset.
+    """
 
     latency: float = 0.0
     slice: int = 0
@@ -35,6 +39,7 @@ class Direction:
     cut_after: int | None = None
     reset_after: int | None = None
     hole: bool = False
+    once: bool = False
     passed: int = 0
 
     @property
@@ -46,13 +51,15 @@ class Direction:
 class Relay:
     """Listens on a free port of 127.0.0.1 and passes everything on to ``port`` there.
 
-    ``there`` is the way to the server, ``back`` the way from it.
+    ``there`` is the way to the server, ``back`` the way from it. ``heard`` is called with what
+    comes for the server, before anything happens to it.
     """
 
     def __init__(self, port: int) -> None:
         self._target = port
         self.there = Direction()
         self.back = Direction()
+        self.heard: Callable[[bytes], None] = lambda _: None
         self.port = 0
         self.connections = 0
         self._server: asyncio.Server | None = None
@@ -104,7 +111,7 @@ class Relay:
         self._writers.add(writer)
         try:
             await self._between(reader, writer)
-        except OSError:
+        except (OSError, asyncio.CancelledError):  # asyncio complains of cancelled handlers
             reset(writer)
         finally:
             self._writers.discard(writer)
@@ -132,10 +139,13 @@ class Relay:
         passed = 0
         while True:
             block = await reader.read(65_536)
+            if way == "there":
+                self.heard(block)
             direction: Direction = getattr(self, way)
             if direction.latency:
                 await asyncio.sleep(direction.latency)
-            while getattr(self, way).hole:  # as TCP does, which sends again what was lost
+            # As TCP does, which sends again what was lost.
+            while getattr(self, way).hole:  # noqa: ASYNC110 - what is set from outside tells nobody
                 await asyncio.sleep(0.02)
             if not block:
                 break
@@ -171,6 +181,8 @@ class Relay:
         else:
             reset(writer)
             reset(other)
+        if direction.once:
+            direction.cut_after = direction.reset_after = None
 
 
 async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -117,7 +117,7 @@ def test_upstream_limits_and_deadlines() -> None:
 )
 def test_origin_is_fixed_by_the_base_url(base_url: str, port: int, host: bytes) -> None:
     """Scheme, host and port of the base URL are where everything goes."""
-    config = load(base_url=base_url)
+    config = load(base_url=base_url, trust_network="true")
     tls = ssl.create_default_context() if base_url.startswith("https") else None
     origin = parts.origin(config, tls)
     assert (origin.host, origin.port, origin.host_header) == ("bank.test", port, host)

@@ -25,7 +25,7 @@ class CallerLimits:
     max_head: int = 65_536
     max_body: int = 0
     max_connections: int = 2000
-    max_in_flight: int = 1000
+    max_in_flight: int = 2000
 
     def check_head(self, target: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         """Raise ``CallerError`` (414, 431) for a head that exceeds a limit."""

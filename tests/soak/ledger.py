@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from proxy.sandbox import Arrival, Bank
 
-LATE = 0.1
-"""Seconds between a token's end and an arrival with it that the way explains."""
+LATE = 0.05
+"""Seconds between a token's end and the moment it is seen that two busy processes explain."""
 
+_BEARER = re.compile(rb"\r\nAuthorization: Bearer ([A-Za-z0-9]+)\r\n")
 _ASKED = re.compile(r"/(?:fis/|at/)(\d{5})/")
 _CLERK = {"00017": "basil"}
 """Institutions whose calls are made for a user, by the name that logs in."""
@@ -17,18 +18,31 @@ _CLERK = {"00017": "basil"}
 class Ledger(deque[Arrival]):
     """Stands in the place of the bank's list of arrivals. ``broken`` counts what never may be.
 
-    ``delay`` returns the seconds that the way takes at the moment beyond that. ``latest`` is by
-    how many seconds, at most, a token arrived after its end.
+    ``lag`` returns by how many seconds this process is late at the moment. ``latest`` is by how
+    many seconds, at most, a token was sent after its end.
     """
 
-    def __init__(self, bank: Bank, delay: Callable[[], float]) -> None:
+    def __init__(self, bank: Bank, lag: Callable[[], float]) -> None:
         super().__init__(maxlen=100)
         self._bank = bank
-        self._delay = delay
+        self._lag = lag
         self._unsafe: Counter[str] = Counter()
         self.arrivals = 0
-        self.latest = 0.0
+        self.sent = 0
+        self.latest = float("-inf")
         self.broken: Counter[str] = Counter()
+
+    def hear(self, block: bytes) -> None:
+        """Judge the tokens in what the proxy has just sent; the network may yet delay it."""
+        for text in _BEARER.findall(block):
+            token = self._bank.tokens.get(text.decode("ascii"))
+            if token is None:
+                continue
+            self.sent += 1
+            late = self._bank.clock() - token.expires_at
+            self.latest = max(self.latest, late)
+            if late > LATE + self._lag():
+                self.broken["an expired token was sent"] += 1
 
     def append(self, arrival: Arrival) -> None:
         """Take an arrival, and judge it."""
@@ -59,10 +73,6 @@ class Ledger(deque[Arrival]):
         if len(shown) != 1 or token is None:
             return ["a token that is none of this bank's, or not exactly one"]
         found = []
-        late = arrival.time - token.expires_at
-        self.latest = max(self.latest, late)
-        if late > LATE + self._delay():
-            found.append("an expired token was sent")
         asked = _ASKED.search(arrival.target)
         if asked is not None and asked[1] != token.institution:
             found.append("a token of another institution was sent")

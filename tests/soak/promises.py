@@ -33,7 +33,8 @@ ALWAYS = frozenset({Fate.WELL, Fate.OUTSIDE, Fate.GONE})
 """Fates that need no explanation."""
 
 EXPLAINED_BY = {
-    Fate.BANK: frozenset({Cause.BANK, Cause.REVOKED, Cause.STALL}),
+    # A token that was sent in time may have died on a slow way.
+    Fate.BANK: frozenset({Cause.BANK, Cause.REVOKED, Cause.NETWORK, Cause.STALL}),
     Fate.TOKEN: frozenset({Cause.TOKENS, Cause.NETWORK}),
     Fate.UPSTREAM: frozenset({Cause.BANK, Cause.NETWORK}),
     Fate.BUSY: frozenset({Cause.BANK, Cause.NETWORK}),

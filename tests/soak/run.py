@@ -44,6 +44,7 @@ class Outcome:
     book: Book
     spells: dict[str, int]
     arrivals: int
+    sent: int
     unsafe: int
     payments: int
     tokens: int
@@ -114,6 +115,7 @@ async def _outcome(here: World, book: Book, plan: Plan, seconds: float, warm: Fo
         book=book,
         spells=here.sky.counts,
         arrivals=here.ledger.arrivals,
+        sent=here.ledger.sent,
         unsafe=here.ledger.unsafe,
         payments=sum(bank.transfers.values()),
         tokens=bank.counts["issued"],

@@ -72,11 +72,6 @@ def test_good_arrivals_are_good() -> None:
 @pytest.mark.parametrize(
     ("token", "target", "complaint"),
     [
-        (
-            {"expires_at": NOW - LATE - 0.01},
-            "/at/00016/echo",
-            "an expired token was sent",
-        ),
         ({}, "/at/00017/echo", "a token of another institution was sent"),
         (
             {"institution": "00017"},
@@ -88,10 +83,25 @@ def test_good_arrivals_are_good() -> None:
     ],
 )
 def test_bad_tokens_are_found_out(token: dict[str, object], target: str, complaint: str) -> None:
-    """Dead, foreign, of another user, of another kind."""
+    """Foreign, of another user, of another kind."""
     book, text = ledger(**token)
     book.append(arrival(text, target))
     assert book.broken == {complaint: 1}
+
+
+def test_dead_tokens_are_found_out() -> None:
+    """Judged when they are sent, however long they are on their way; to the end they are good."""
+    book, text = ledger()
+    request = f"GET / HTTP/1.1\r\nAuthorization: Bearer {text}\r\nHost: x\r\n\r\n".encode()
+    token = book._bank.tokens[text]
+    for over in (-3.0, 0.0, LATE / 2):
+        token.expires_at = NOW - over
+        book.hear(request)
+    assert (book.sent, book.broken) == (3, {})
+    assert book.latest == pytest.approx(LATE / 2)
+    token.expires_at = NOW - LATE - 0.01
+    book.hear(request)
+    assert book.broken == {"an expired token was sent": 1}
 
 
 def test_stolen_and_doubled_tokens_are_found_out() -> None:

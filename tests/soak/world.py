@@ -85,10 +85,6 @@ class World:
         """Return where the proxy finds the bank: behind the network."""
         return f"http://127.0.0.1:{self.relay.port}"
 
-    def delay(self) -> float:
-        """Return the seconds that the way to the bank takes at the moment."""
-        return self.relay.there.latency + self.lag
-
     async def watch_lag(self) -> None:
         """Note when this machine stands still: what arrives then was sent earlier."""
         loop = asyncio.get_running_loop()
@@ -117,8 +113,9 @@ async def world(folder: Path, seed: int) -> AsyncIterator[World]:
     bank = Sandbox(Settings(clients={CLIENT: "secret-0"}, lifetime=LIFETIME, v1_lifetime=LIFETIME))
     async with bank, Relay(int(bank.url.rpartition(":")[2])) as relay:
         here: list[World] = []
-        ledger = Ledger(bank.bank, lambda: here[0].delay() if here else 0.0)
+        ledger = Ledger(bank.bank, lambda: here[0].lag if here else 0.0)
         bank.bank.arrivals = ledger
+        relay.heard = ledger.hear
         file = folder / "proxy.yaml"
         write(file, "")
         async with process(file, f"http://127.0.0.1:{relay.port}", **written) as running:

@@ -1,0 +1,29 @@
+"""The tests that docs/reliability.md names are there."""
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def named() -> set[str]:
+    """The tests that the page names."""
+    page = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
+    return set(re.findall(r"`(test_\w+)`", page))
+
+
+def written() -> set[str]:
+    """The tests that there are."""
+    return {
+        node.name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+
+def test_every_test_that_is_named_is_there() -> None:
+    """A promise without its test is none."""
+    assert len(named()) > 80
+    assert named() - written() == set()
