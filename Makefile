@@ -69,6 +69,9 @@ audit: $(VENV)/.dev  ## Look for known weaknesses in what we depend on (needs a 
 soak: $(VENV)/.dev  ## Minutes of load in all weathers, held to the promises (ARGS=--minutes 10)
 	@$(BIN)/python -m tests.soak $(ARGS)
 
+fuzz: $(VENV)/.dev  ## Throw nonsense at parsers, headers, routing and error reader (ARGS=--minutes 5)
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
 sbom: $(VENV)/.dev  ## Write the bill of materials, CycloneDX, to dist/candescent-proxy.cdx.json
 	@mkdir -p dist
 	@$(BIN)/python -W ignore $(BIN)/cyclonedx-py requirements requirements/run.txt \

@@ -167,10 +167,11 @@ class CallerConnection(asyncio.Protocol):
         self._chunk = len(data)
         self._fed += self._chunk
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as pause:
-            self._data_behind(data[pause.args[0] :])
-            return
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as pause:
+                self._data_behind(data[pause.args[0] :])
+                return
         except httptools.HttpParserError as error:
             self._unreadable(error, data)
             return

@@ -315,6 +315,8 @@ class Connection(asyncio.Protocol):
             # Asked at the end, because trailers have a say in it.
             self._keep_alive = self._parser.should_keep_alive()
             self.complete = True
+        elif self._bodiless and self.head.chunked:
+            raise _SecondAnswerError  # the end of a body that must not be there
 
     def _parser_speaks_http(self) -> bool:
         return self._parser.get_http_version() in ("1.1", "1.0")

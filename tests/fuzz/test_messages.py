@@ -1,0 +1,105 @@
+"""Both parsers: however bytes are cut, whatever they are, we read what the RFC says or refuse."""
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from proxy.headers import AnswerHeaders
+from tests.fuzz import drive, reference
+from tests.fuzz.bytes_of import REQUEST_LINES, RESPONSE_LINES, cut_up, streams, well_formed
+
+RESPONSES = streams(RESPONSE_LINES, most=2)
+REQUESTS = streams(REQUEST_LINES)
+
+
+@given(RESPONSES.flatmap(cut_up), st.booleans(), st.booleans())
+@example([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0\r\n\r\n"], True, False)
+def test_answer_is_the_same_however_it_is_cut(
+    cut: list[bytes], bodiless: bool, ended: bool
+) -> None:
+    """Segments are the network's affair: the same bytes are the same answer."""
+    whole = drive.upstream([b"".join(cut)], bodiless=bodiless, ended=ended)
+    assert drive.upstream(cut, bodiless=bodiless, ended=ended) == whole
+
+
+@given(RESPONSES, st.booleans(), st.booleans())
+@example(b"HTTP/1.1 200 OK\r\n\r\nto the end", False, True)
+def test_answer_is_what_the_rfc_says(data: bytes, bodiless: bool, ended: bool) -> None:
+    """What we take for an answer is one, with that status, those headers and that body."""
+    ours = drive.upstream([data], bodiless=bodiless, ended=ended)
+    try:
+        theirs = reference.response(data, bodiless=bodiless, ended=ended)
+    except reference.NoMessageError:
+        assert not ours.complete, "an answer that is none was taken"
+        return
+    except reference.CutError:
+        assert not ours.complete, "an answer that is cut was taken for whole"
+        return
+    if theirs.rest.strip(b"\r\n"):  # line ends between messages are nobody's
+        assert ours.failure, "bytes behind an answer were overlooked"
+        return
+    assert ours.failure == ""
+    assert ours.complete
+    assert (ours.status, ours.body) == (int(theirs.start[1]), theirs.body)
+    assert [(name, value.rstrip(b"\t ")) for name, value in ours.headers] == theirs.headers
+
+
+@given(well_formed(RESPONSE_LINES))
+def test_answer_passed_on_is_one_answer(data: bytes) -> None:
+    """What goes to the caller is again exactly one message, whatever came from the bank."""
+    ours = drive.upstream([data], bodiless=False, ended=True)
+    assume(ours.complete and not ours.failure)
+    passing = AnswerHeaders(ours.headers)
+    sent = b"HTTP/1.1 %d OK\r\n%bContent-Length: %d\r\n\r\n%b" % (
+        ours.status,
+        b"".join(passing.lines),
+        len(ours.body),
+        ours.body,
+    )
+    assume(ours.status not in (204, 304))
+    read = reference.response(sent, bodiless=False, ended=False)
+    assert (read.body, read.rest) == (ours.body, b"")
+    assert b"connection" not in [name.lower() for name, _ in read.headers]
+
+
+@given(REQUESTS.flatmap(cut_up))
+@example(
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n",
+        b"Transfer-Encoding: : chunked\r\n\r\n0\r\n\r\n",
+    ]
+)
+def test_requests_are_the_same_however_they_are_cut(cut: list[bytes]) -> None:
+    """The same bytes are the same requests, and the same refusal behind them."""
+    whole, pieces = drive.caller([b"".join(cut)]), drive.caller(cut)
+    assert pieces.requests == whole.requests
+    assert bool(pieces.refusals) == bool(whole.refusals)
+
+
+@given(REQUESTS)
+def test_requests_are_what_the_rfc_says(data: bytes) -> None:
+    """No request is heard that was not sent, and none differently from how it was sent."""
+    heard = drive.caller([data])
+    rest, theirs = data, list[drive.Spoken]()
+    try:
+        while rest.lstrip(b"\r\n") and len(theirs) < len(heard.requests):
+            message = reference.request(rest)
+            method, target, _ = message.start
+            theirs.append((method.decode(), target, tuple(message.headers), message.body))
+            rest = message.rest
+    except (reference.NoMessageError, reference.CutError):
+        pass
+    assert heard.requests == theirs
+
+
+@pytest.mark.parametrize(
+    ("data", "count"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 3, 3),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhelloGET / HTTP/1.1\r\n", 1),
+        (b"GET / HTTP/1.0\r\nHost: x\r\n\r\nGET / HTTP/1.0\r\nHost: x\r\n\r\n", 1),
+    ],
+)
+def test_the_drive_hears_requests(data: bytes, count: int) -> None:
+    """A drive that hears nothing would agree with every reference."""
+    assert len(drive.caller([data]).requests) == count
