@@ -14,7 +14,7 @@ if importlib.util.find_spec("uvloop"):  # there is none for Windows and PyPy
     LOOPS["uvloop"] = importlib.import_module("uvloop").new_event_loop
 
 # Where a run must show that everything works (.ci/run), a test that did not run is a failure.
-NO_SKIP = "CANDESCENT_TESTS_NO_SKIP"
+NO_SKIP = "NO_SKIPPED_TESTS"
 
 # A slow machine is no bug; and what CI finds today, it must find again tomorrow.
 settings.register_profile("house", deadline=None, derandomize="CI" in os.environ)

@@ -367,7 +367,9 @@ class Taker:
                 raise ConfigError(["a mistake"])
             case institution:
                 config = settings.load(
-                    None, {}, {**CLIENT, "base_url": "http://x", "institution_id": institution}
+                    None,
+                    {},
+                    {**CLIENT, "base_url": "http://127.0.0.1", "institution_id": institution},
                 )
                 return config, settings.logins(config)
 

@@ -12,7 +12,9 @@ _STATUS_LINE = re.compile(rb"HTTP/(1\.[01]) ([0-9]{3})(?: ([\t\x20-\x7e\x80-\xff
 # Several spaces for one are harmless (RFC 9112, 3): the line goes on written anew.
 _REQUEST_LINE = re.compile(rb"(%b) +([\x21-\x7e\x80-\xff]+) +HTTP/(1\.[01])" % _TOKEN)
 _HEADER = re.compile(rb"(%b):[\t ]*((?:[\x21-\x7e\x80-\xff][\t\x20-\x7e\x80-\xff]*)?)" % _TOKEN)
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[\t ]*;[\t\x20-\x7e\x80-\xff]*)?")
+_CHUNK = re.compile(
+    rb'([0-9A-Fa-f]{1,16})(?:;%b(?:=(?:%b|"[^"\\\0-\x08\x0a-\x1f\x7f]*"))?)*' % (_TOKEN, _TOKEN)
+)
 
 Headers = list[tuple[bytes, bytes]]
 
