@@ -147,7 +147,9 @@ async def test_end_instead_of_an_answer(line: Line) -> None:
     """The connection ends before a byte of an answer: 502, once, on a new connection."""
     line.relay.back.cut_after = 0
     await line.fails(502, "upstream-closed", within=0)
-    assert len(line.home.bank.bank.arrivals) == 1
+    # Of this request: another test's proxy may still be looking for a bank that had this port.
+    arrivals = [arrival for arrival in line.home.bank.bank.arrivals if arrival.target == "/echo"]
+    assert len(arrivals) == 1
     await line.works()
 
 
