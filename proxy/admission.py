@@ -95,7 +95,8 @@ def server_context(settings: CallerSettings) -> ssl.SSLContext | None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     try:
-        context.load_cert_chain(settings.certificate_file, settings.key_file)
+        # Without a password, OpenSSL would ask for one on the terminal, and wait.
+        context.load_cert_chain(settings.certificate_file, settings.key_file, password="")
     except (OSError, ssl.SSLError) as error:
         raise _unusable("callers.certificate_file", error) from error
     if settings.client_ca_file is not None:

@@ -47,6 +47,7 @@ class Fate(IntEnum):
     TID = 11
     CUSTOMER = 12
     ENCODING = 13
+    SITE = 14
 
 
 # What a caller may ask for, in the documented spelling only; any other spelling is dropped.
@@ -62,6 +63,7 @@ _NAMED = {
     b"transfer-encoding": Fate.TRANSFER_ENCODING,
     b"content-length": Fate.CONTENT_LENGTH,
     b"host": Fate.HOST,
+    b"sec-fetch-site": Fate.SITE,
 }
 
 
@@ -93,7 +95,7 @@ def response_fate(name: bytes) -> Fate:
     if low == b"content-encoding":
         return Fate.ENCODING
     fate = _NAMED.get(low, Fate.PASS)
-    return Fate.PASS if fate is Fate.HOST else fate
+    return Fate.PASS if fate in (Fate.HOST, Fate.SITE) else fate
 
 
 # Looked up once: a member of an enumeration costs more to name than a header to copy.
@@ -162,6 +164,10 @@ class CallerHeaders:
                 raise CallerError(400, "institution", "Two institutionId headers disagree.")
             self.institution = value
         else:
+            if fate is Fate.SITE and value.lower() == b"cross-site":
+                raise CallerError(
+                    403, "cross-site", "Web pages of other sites may not call through this proxy."
+                )
             self.correlated |= fate is Fate.CORRELATION
             self.names_customer |= fate is Fate.CUSTOMER
             self.lines += (name, b": ", value, b"\r\n")

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import ssl
 import stat
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from proxy.app import App
 from proxy.errors import CallerError, ConfigError
 from proxy.sandbox import Sandbox
 from proxy.sections import CallerSettings
+from proxy.upstream.tls import client_context
 from tests.certificates import Authority
 from tests.house import House, house
 from tests.mounts import Mount, write
@@ -347,6 +349,44 @@ def test_unusable_file_is_named(
         assert caught.value.mistakes[0].startswith(
             "callers.cert" if "key" in setting else "callers."
         )
+
+
+def test_key_with_a_password_is_not_waited_for(
+    authority: Authority, port_files: dict[str, str], tmp_path: Path
+) -> None:
+    """OpenSSL would ask for it on the terminal; here it is a mistake to tell."""
+    key = tmp_path / "locked.key"
+    command = ["openssl", "ec", "-in", str(authority.key), "-aes256", "-passout", "pass:word"]
+    subprocess.run([*command, "-out", str(key)], check=True, capture_output=True)
+    with pytest.raises(ConfigError, match=r"callers\.certificate_file: cannot be used"):
+        server_context(
+            CallerSettings.model_validate(
+                {**port_files, "certificate_file": str(authority.file), "key_file": str(key)}
+            )
+        )
+    with pytest.raises(ConfigError, match=r"upstream\.certificate_file: cannot be used"):
+        client_context(None, authority.file, key)
+
+
+# A browser on the same machine.
+
+
+@pytest.mark.parametrize("shown", [b"cross-site", b"Cross-Site"])
+async def test_web_page_of_another_site_is_refused(shown: bytes) -> None:
+    """A browser lets any page send to loopback, blindly; it says so, and nothing comes of it."""
+    async with Sandbox() as bank, running(bank) as app:
+        answer = await speak(app, b"Sec-Fetch-Site: " + shown, b"Origin: https://evil.test")
+        assert answer.startswith(b"HTTP/1.1 403")
+        assert b"urn:candescent-proxy:error:cross-site" in answer
+        assert len(bank.bank.arrivals) == 0
+
+
+@pytest.mark.parametrize("shown", [b"same-origin", b"none", b"same-site"])
+async def test_other_words_of_a_browser_pass(shown: bytes) -> None:
+    """An application that passes its own browser's headers on is not disturbed."""
+    async with Sandbox() as bank, running(bank) as app:
+        assert (await speak(app, b"Sec-Fetch-Site: " + shown)).startswith(b"HTTP/1.1 200")
+        assert bank.bank.arrivals[0].header("sec-fetch-site") == shown.decode()
 
 
 # What is refused at the start.

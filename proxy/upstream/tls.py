@@ -69,7 +69,8 @@ def client_context(
     context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     if certificate_file is not None:
         try:
-            context.load_cert_chain(certificate_file, key_file)
+            # Without a password, OpenSSL would ask for one on the terminal, and wait.
+            context.load_cert_chain(certificate_file, key_file, password="")
         except (OSError, ssl.SSLError) as error:
             raise _unusable(
                 "upstream.certificate_file", error, "a certificate, its key in key_file"
