@@ -27,7 +27,7 @@ def names(requirements: list[Any]) -> list[str]:
 def explained(section: str) -> list[str]:
     """The packages that have a reason in a section of docs/dependencies.md."""
     page = (ROOT / "docs/dependencies.md").read_text(encoding="utf-8")
-    text = page.partition(f"## {section}\n")[2].partition("\n## ")[0]
+    text = re.split(r"\n##+ ", page.partition(f"## {section}\n")[2])[0]
     return re.findall(r"^\| `([^`]+)` \| \S.* \|$", text, re.MULTILINE)
 
 
@@ -40,6 +40,13 @@ def pins(lock: Path) -> dict[str, str]:
 def test_every_run_dependency_has_its_reason(pyproject: Mapping[str, Any]) -> None:
     """What the program needs is listed, all of it, only it, in order."""
     assert explained("To run") == sorted(names(pyproject["project"]["dependencies"]), key=str.lower)
+
+
+def test_every_optional_dependency_has_its_reason(pyproject: Mapping[str, Any]) -> None:
+    """Each extra has a section of its own."""
+    for extra, wanted in pyproject["project"]["optional-dependencies"].items():
+        listed = explained(f"With `candescent-proxy[{extra}]`")
+        assert listed == sorted(names(wanted), key=str.lower)
 
 
 def test_every_development_dependency_has_its_reason(pyproject: Mapping[str, Any]) -> None:
