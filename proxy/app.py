@@ -8,6 +8,7 @@ from pathlib import Path
 from aiohttp import web
 
 from proxy import clock, parts
+from proxy.access_log import AccessLog
 from proxy.admin import server as admin
 from proxy.admin.readiness import Readiness, assess
 from proxy.admission import server_context
@@ -55,7 +56,8 @@ class App:
         self._draining = False
         self.quit = asyncio.Event()
         self.metrics = Metrics()
-        self._log = FactLog(config.log)
+        self._log = FactLog()
+        self._access_log = AccessLog(config.log)
         self._observers = Observers(self._fact, self._request, self._log.crash, self._log.warn)
         self._refresh_tokens = RefreshTokens(clock.now, config.refresh_token_file)
         self._core = Core(config, logins, self._observers, self._refresh_tokens)
@@ -252,4 +254,4 @@ class App:
 
     def _request(self, record: RequestRecord) -> None:
         self.metrics.request(record)
-        self._log.request(record)
+        self._access_log.request(record)

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import random
 import re
 import sys
 from collections.abc import Callable, MutableMapping
@@ -16,7 +15,6 @@ from proxy.facts import (
     Fact,
     Reloaded,
     ReloadFailed,
-    RequestRecord,
     TokenRefreshed,
     TokenRefreshFailed,
     TokenRejected,
@@ -68,7 +66,15 @@ def _harmless(name: object, value: Any) -> Any:
             return [_text(key), _harmless(key, inner)]
         case list() | tuple() | set() | frozenset():
             return [_harmless("", inner) for inner in value]
-    return _SECRET_TEXT.sub(rf"\1 {_HIDDEN}", _text(value))
+    return harmless_text(_text(value))
+
+
+def harmless_text(text: str) -> str:
+    """Return ``text`` without the credentials in it."""
+    # No credential without a space; and all spaces but one kind are not printable.
+    if " " not in text and text.isprintable():
+        return text
+    return _SECRET_TEXT.sub(rf"\1 {_HIDDEN}", text)
 
 
 def _text(value: object) -> str:
@@ -135,13 +141,22 @@ def set_up(settings: LogSettings, stream: TextIO | None = None) -> None:
     root.setLevel(max(level, logging.WARNING))
 
 
-class FactLog:
-    """Writes facts as log lines. ``chance`` decides which good requests a sample takes."""
+def json_lines() -> Callable[[Event], None] | None:
+    """Return what writes fields as a line of JSON past structlog's chain; None on a terminal.
 
-    def __init__(self, settings: LogSettings, chance: Callable[[], float] = random.random) -> None:
-        self._access = settings.access
-        self._sample = settings.sample if settings.access == "sampled" else 1.0
-        self._chance = chance
+    What goes this way must be harmless: nothing is redacted, and no level is asked.
+    """
+    config = structlog.get_config()
+    if not isinstance(config["processors"][-1], structlog.processors.JSONRenderer):
+        return None
+    write = config["logger_factory"]().msg
+    return lambda event: write(_encode(event))
+
+
+class FactLog:
+    """Writes facts as log lines."""
+
+    def __init__(self) -> None:
         # Bound once, or structlog would put the logger together anew for each line.
         self._log = structlog.get_logger().bind()
 
@@ -186,16 +201,6 @@ class FactLog:
             case TokenReleased(key):
                 self._log.info("unused token released", kind=key.kind, institution=key.institution)
 
-    def request(self, record: RequestRecord) -> None:
-        """Write one line for a request, if its kind is written."""
-        if self._access == "off":
-            return
-        failed = record.source != "none" or record.cut or record.warned or record.status >= 500
-        if not failed and self._sample < 1 and self._chance() >= self._sample:
-            return
-        write = self._log.warning if failed else self._log.info
-        write("request", **request_fields(record))
-
     def warn(self, text: str) -> None:
         """Write what an operator should know."""
         self._log.warning(text)
@@ -203,34 +208,3 @@ class FactLog:
     def crash(self, error: BaseException) -> None:
         """Write down a mistake of our own, with where it happened."""
         self._log.error("internal error", exc_info=error)
-
-
-def request_fields(record: RequestRecord) -> dict[str, Any]:
-    """Return the fields of a request's line; times in milliseconds, sizes in bytes."""
-    fields: dict[str, Any] = {
-        "transactionId": record.transaction_id,
-        "method": record.method,
-        "path": record.path,
-        "status": record.status,
-        "error_source": str(record.source),
-        "route": str(record.route),
-        "institution": record.institution,
-        "ms": _ms(record.finished_at - record.started),
-        "upload_bytes": record.sent_bytes,
-        "download_bytes": record.received_bytes,
-    }
-    if record.answered_at:
-        fields["upstream_ms"] = _ms(record.answered_at - record.sent_at)
-    if record.reason:
-        fields["reason"] = record.reason
-    if record.replays:
-        fields["replays"] = record.replays
-    if record.warned:
-        fields["policy"] = "warned"
-    if record.cut:
-        fields["cut"] = True
-    return fields
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 2)

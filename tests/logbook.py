@@ -23,12 +23,12 @@ class Logbook(io.StringIO):
 
 
 @contextmanager
-def logbook(level: str = "debug") -> Iterator[Logbook]:
+def logbook(level: str = "debug", form: str = "json") -> Iterator[Logbook]:
     """Write the log into a book instead of standard error; afterwards all is as before."""
     root = logging.getLogger()
     before = root.handlers, root.level
     book = Logbook()
-    logs.set_up(LogSettings.model_validate({"level": level, "format": "json"}), book)
+    logs.set_up(LogSettings.model_validate({"level": level, "format": form}), book)
     try:
         yield book
     finally:

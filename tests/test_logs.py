@@ -13,12 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy import logs
-from proxy.errors import Source, TokenError, TokenFailure
+from proxy.errors import TokenError, TokenFailure
 from proxy.facts import (
     Fact,
     Reloaded,
     ReloadFailed,
-    RequestRecord,
     TokenRefreshed,
     TokenRefreshFailed,
     TokenRejected,
@@ -75,24 +74,6 @@ def set_up(level: Level = "debug", form: Format = "json") -> io.StringIO:
 def lines(out: io.StringIO) -> list[dict[str, Any]]:
     """Return the lines of a JSON log."""
     return [json.loads(line) for line in out.getvalue().splitlines()]
-
-
-def record(**changes: Any) -> RequestRecord:
-    """Return a request that went well in a tenth of a second."""
-    made = RequestRecord("GET", b"/v1/accounts?loginId=marked", 10.0)
-    usual = {
-        "transaction_id": "5f1d7a8e-0c54-4b1e-9d0a-6f2f6f7c1a01",
-        "route": "v2",
-        "institution": "00016",
-        "status": 200,
-        "sent_at": 10.01,
-        "answered_at": 10.06,
-        "finished_at": 10.1,
-        "received_bytes": 700,
-    }
-    for name, value in (usual | changes).items():
-        setattr(made, name, value)
-    return made
 
 
 # Redaction.
@@ -243,98 +224,10 @@ def test_log_that_cannot_be_written_ends_nothing(
         stream.close()
         # Such a stream cannot even say whether it is a terminal.
         stream.isatty = lambda: False  # type: ignore[method-assign]
-    logs.set_up(LogSettings(access="on", format=form), stream)
-    FactLog(LogSettings(access="on")).request(record())
+    logs.set_up(LogSettings(format=form), stream)
+    FactLog().warn("lost")
     logging.getLogger("some.library").error("lost")
     assert capsys.readouterr().err == ""
-
-
-# Requests.
-
-
-def test_line_of_a_request() -> None:
-    """Which transaction, what was asked, what came of it, whose error, how long, how much."""
-    out = set_up()
-    FactLog(LogSettings(access="on")).request(record(sent_bytes=5))
-    (line,) = lines(out)
-    del line["timestamp"]
-    assert line == {
-        "event": "request",
-        "level": "info",
-        "transactionId": "5f1d7a8e-0c54-4b1e-9d0a-6f2f6f7c1a01",
-        "method": "GET",
-        "path": "/v1/accounts",
-        "status": 200,
-        "error_source": "none",
-        "route": "v2",
-        "institution": "00016",
-        "ms": 100.0,
-        "upstream_ms": 50.0,
-        "upload_bytes": 5,
-        "download_bytes": 700,
-    }
-
-
-def test_line_of_a_request_that_went_wrong() -> None:
-    """A failure is a warning, with its reason, its replays, and that it was cut."""
-    out = set_up()
-    FactLog(LogSettings(access="on")).request(
-        record(source=Source.UPSTREAM, reason="upstream-closed", replays=1, cut=True, answered_at=0)
-    )
-    (line,) = lines(out)
-    assert (line["level"], line["error_source"]) == ("warning", "upstream")
-    assert (line["reason"], line["replays"], line["cut"]) == ("upstream-closed", 1, True)
-    assert "upstream_ms" not in line
-
-
-BAD = {
-    "ours": {"source": Source.TOKEN, "status": 503},
-    "callers": {"source": Source.CALLER, "status": 400},
-    "cut": {"cut": True},
-    "the bank's": {"status": 500},
-    "against a policy that only warns": {"warned": True},
-}
-
-
-@pytest.mark.parametrize("changes", BAD.values(), ids=BAD)
-def test_failures_are_written_when_sampled(changes: dict[str, Any]) -> None:
-    """A sample may leave out good requests only; ``off`` leaves out all."""
-    out = set_up()
-    FactLog(LogSettings(access="sampled", sample=0), chance=lambda: 0.0).request(record(**changes))
-    assert len(lines(out)) == 1
-    FactLog(LogSettings(access="off")).request(record(**changes))
-    assert len(lines(out)) == 1
-
-
-@pytest.mark.parametrize(
-    ("access", "sample", "chance", "written"),
-    [
-        ("on", 0.0, 0.999, True),
-        ("off", 1.0, 0.0, False),
-        ("sampled", 0.25, 0.2499, True),
-        ("sampled", 0.25, 0.25, False),
-        ("sampled", 0.0, 0.0, False),
-        ("sampled", 1.0, 0.999, True),
-    ],
-)
-def test_sample_of_good_requests(
-    access: Literal["on", "off", "sampled"], sample: float, chance: float, written: bool
-) -> None:
-    """On writes all, off none, sampled the share that chance picks."""
-    out = set_up()
-    settings = LogSettings(access=access, sample=sample)
-    FactLog(settings, chance=lambda: chance).request(record())
-    assert bool(out.getvalue()) == written
-
-
-@pytest.mark.parametrize("form", ["json", "console"])
-def test_path_cannot_forge_a_line(form: Format) -> None:
-    """Line ends and terminal controls in a path stay inside of their value."""
-    out = set_up(form=form)
-    target = b"/a\n2026-11-21 [info] forged\r\x1b[2J\x9b\xe2\x80\xa8\x85\xff"
-    FactLog(LogSettings(access="on")).request(record(target=target))
-    assert len(out.getvalue().splitlines()) == 1
-    assert not {"\x1b", "\r", "\x9b"} & set(out.getvalue())
 
 
 # The life of a token.
@@ -368,7 +261,7 @@ RELOADS: list[tuple[Fact, dict[str, Any]]] = [
 def test_line_of_a_fact(fact: Fact, expected: dict[str, Any]) -> None:
     """Each event of a token's life is one line that names the token's key, never its text."""
     out = set_up()
-    FactLog(LogSettings()).fact(fact)
+    FactLog().fact(fact)
     (line,) = lines(out)
     assert line.items() >= {"kind": "v2", "institution": "00016", **expected}.items()
     assert SECRET not in out.getvalue()
@@ -378,7 +271,7 @@ def test_line_of_a_fact(fact: Fact, expected: dict[str, Any]) -> None:
 def test_line_of_a_reload(fact: Fact, expected: dict[str, Any]) -> None:
     """A change that was taken, or was not and why, is one line."""
     out = set_up()
-    FactLog(LogSettings()).fact(fact)
+    FactLog().fact(fact)
     (line,) = lines(out)
     assert line.items() >= expected.items()
     assert "exception" not in line
@@ -387,7 +280,7 @@ def test_line_of_a_reload(fact: Fact, expected: dict[str, Any]) -> None:
 def test_warning_for_an_operator() -> None:
     """What fails no request but should be known is a warning, redacted like all else."""
     out = set_up()
-    FactLog(LogSettings()).warn(f"kept nowhere: Bearer {SECRET}")
+    FactLog().warn(f"kept nowhere: Bearer {SECRET}")
     (line,) = lines(out)
     assert (line["level"], line["event"]) == ("warning", "kept nowhere: Bearer [hidden]")
 
@@ -400,8 +293,8 @@ def test_mistake_of_our_own_is_told_with_its_place() -> None:
         raise ZeroDivisionError(f"Bearer {SECRET}")
     except ZeroDivisionError as error:
         bug.__cause__ = error
-        FactLog(LogSettings()).crash(error)
-    FactLog(LogSettings()).fact(TokenRefreshFailed(KEY, bug, 0.1, 1, 1))
+        FactLog().crash(error)
+    FactLog().fact(TokenRefreshFailed(KEY, bug, 0.1, 1, 1))
     for line in lines(out):
         assert "test_logs.py" in line["exception"]
         assert "ZeroDivisionError" in line["exception"]
@@ -413,7 +306,7 @@ def test_ordinary_failure_has_no_traceback() -> None:
     out = set_up()
     error = TokenError(TokenFailure.UNREACHABLE, "It is down.")
     error.__cause__ = OSError("refused")
-    FactLog(LogSettings()).fact(TokenRefreshFailed(KEY, error, 0.1, 1, 1))
+    FactLog().fact(TokenRefreshFailed(KEY, error, 0.1, 1, 1))
     assert "exception" not in lines(out)[0]
 
 

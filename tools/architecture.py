@@ -32,7 +32,7 @@ FLOORS: Sequence[set[str]] = (
     COMMAND_LINE,
     {"app", "core", "parts"},
     {"forwarder", "bodies", "errand", "relay", "tokens.refresher", "admin", "sandbox"}
-    | {"admission", "business", "ports", "reload", "rlimits"},
+    | {"access_log", "admission", "business", "ports", "reload", "rlimits"},
     {"callers", "routing", "headers", "upstream", "tokens", "tokens.endpoint", "tokens.cache"}
     | {"tokens.fixed", "tokens.refresh_tokens", "bank_client", "policy", "users"}
     | {
