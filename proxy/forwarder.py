@@ -175,21 +175,28 @@ class Forwarder:
         tokens, key = self._tokens, errand.key
         token = errand.token = tokens.current(key) or await tokens.token(key)
         connection = self._pool.checkout()
-        if connection is not None:
-            try:
-                return await self._exchange(errand, connection, token)
-            except UpstreamError as error:
-                if not (error.untouched and errand.is_safe):
-                    raise
-                errand.record.replays += 1
-        connection = await self._pool.connect()
+        if connection is None:
+            connection = await self._connect(errand)
+            token = errand.token
         try:
-            # The token may have died while we waited for a connection.
-            token = errand.token = tokens.current(key) or await tokens.token(key)
+            return await self._exchange(errand, connection, token)
+        except UpstreamError as error:
+            if not (error.untouched and errand.is_safe):
+                raise
+            errand.record.replays += 1
+        connection = await self._connect(errand, new=True)
+        return await self._exchange(errand, connection, errand.token)
+
+    async def _connect(self, errand: Errand, *, new: bool = False) -> Connection:
+        """Return a connection that was waited for, and see that the token is alive then."""
+        connection = await self._pool.connect(new=new)
+        try:
+            key = errand.key
+            errand.token = self._tokens.current(key) or await self._tokens.token(key)
         except BaseException:
             self._give_back(errand, connection)
             raise
-        return await self._exchange(errand, connection, token)
+        return connection
 
     def _ours(self, errand: Errand, token: Token) -> list[bytes]:
         lines = [b"Authorization: ", token.authorization, b"\r\n"]

@@ -82,16 +82,17 @@ class Pool:
             self._discard(connection)
         return None
 
-    async def connect(self) -> Connection:
-        """Return a connection: a new one, or under the limit the next that comes free.
+    async def connect(self, *, new: bool = False) -> Connection:
+        """Return a new connection, or where there are as many as may be, the next to come free.
 
-        Raises ``UpstreamError`` when none can be made, ``ProxyError`` (503) when all are in use
-        and too many wait already, or too long.
+        With ``new`` that one's place is taken, not the connection itself. Raises
+        ``UpstreamError`` when none can be made, ``ProxyError`` (503) when all are in use and too
+        many wait already, or too long.
         """
         if self.open >= self._limits.max_connections:
             freed = await self._queue()
             if freed is not None:
-                if freed.is_quiet():
+                if not new and freed.is_quiet():
                     return freed
                 freed.abort()
         else:

@@ -200,6 +200,21 @@ async def test_reset_on_first_use_of_a_reused_connection() -> None:
         assert "candescent_proxy_replays_total 1.0" in exposition
 
 
+@pytest.mark.parametrize(("method", "status"), [("GET", 200), ("POST", 502)])
+async def test_reset_of_a_connection_that_was_waited_for(method: str, status: int) -> None:
+    """One that came from the queue and had died is like any reused one: safe methods go again."""
+    one_at_a_time = {"upstream": QUICK["upstream"] | {"max_connections": "1"}}
+    stale: list[Step] = [read(), wait(), send(ok()), read(), reset()]
+    async with front(stale, behaving(), **one_at_a_time) as (here, upstream):
+        first = asyncio.create_task(ask(here.app))
+        await until(lambda: upstream.requests)
+        second = asyncio.create_task(ask(here.app, request(method, "/")))
+        await until(lambda: here.app.pool._waiting)
+        upstream.go.set()
+        assert [(await first).status, (await second).status] == [200, status]
+        assert [record.replays for record in here.records] == [0, int(status == 200)]
+
+
 async def test_redirect_to_another_host() -> None:
     """Is passed back, not followed."""
     elsewhere = b"Location: http://127.0.0.1:1/steal"

@@ -370,6 +370,20 @@ async def test_connection_spoilt_on_its_way_to_a_waiter_is_replaced() -> None:
         assert (pool.open, upstream.connections) == (1, 2)
 
 
+async def test_new_connection_is_new_even_where_one_was_waited_for() -> None:
+    """Whoever asks for a new one gets the place of the next that comes free, not that one."""
+    limits = Limits(max_connections=1)
+    async with Upstream(behaving()) as upstream, pooled(upstream, limits) as pool:
+        held = await checkout(pool)
+        await use(held)
+        waiting = asyncio.create_task(pool.connect(new=True))
+        await until(lambda: len(pool._waiting) == 1)
+        pool.release(held)
+        fresh = await waiting
+        assert (fresh.exchanges, pool.open, upstream.connections) == (0, 1, 2)
+        pool.release(fresh)
+
+
 async def test_cancelled_connect_gives_its_place_back() -> None:
     """A caller that goes away while a connection is made leaks none."""
     async with Upstream(behaving()) as upstream, pooled(upstream) as pool:
