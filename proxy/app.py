@@ -22,7 +22,7 @@ from proxy.forwarder import Forwarder
 from proxy.logs import FactLog
 from proxy.metrics import Metrics
 from proxy.ports import Port, cannot_listen, for_owner_only
-from proxy.reload import Reloader, Reread
+from proxy.reload import Reloader, Reread, watch
 from proxy.systemd import Systemd
 from proxy.tasks import Tasks
 from proxy.tokens.cache import TokenCache
@@ -111,6 +111,9 @@ class App:
             raise
         self._core.start()
         self._tasks.keep("reloader", self._reloader.run())
+        kept, interval = self._config.refresh_token_file, self._config.reload_interval
+        if kept is not None and interval:
+            self._tasks.keep("logins", watch(kept, min(interval, 1.0), self._logged_in))
         self._tasks.keep("watchdog", self._systemd.keep_alive())
         self._systemd.notify("READY=1", f"STATUS=Forwarding to {self._config.url.geturl()}")
 
@@ -190,6 +193,10 @@ class App:
         predecessor, self._core, self._config = self._core, successor, config
         successor.start()
         self._tasks.keep("retire", self._retire(predecessor))
+
+    def _logged_in(self) -> None:
+        """Ask the bank at once for those who have logged in beside us, refused before or not."""
+        self.tokens.forgive(self._refresh_tokens.arrived())
 
     def _check_running(self) -> None:
         if self._draining:

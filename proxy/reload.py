@@ -38,6 +38,16 @@ def _stat(file: Path) -> tuple[int, int, int] | None:
     return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
+async def watch(file: Path, interval: float, changed: Callable[[], None]) -> None:
+    """Look at a file every ``interval`` seconds, until cancelled, and say when it has changed."""
+    seen = fingerprint([file])
+    while True:
+        await asyncio.sleep(interval)
+        before, seen = seen, fingerprint([file])
+        if seen != before:
+            changed()
+
+
 class Reloader:
     """Watches the files of a configuration, and ``always`` those that every one has.
 

@@ -69,10 +69,13 @@ def permissions(path: Path) -> int:
 
 
 async def test_running_proxy_takes_the_login(bank: Sandbox, kept: Path, tmp_path: Path) -> None:
-    """A proxy that waits for somebody to log in becomes ready by itself, and survives a restart."""
+    """A proxy that waits for somebody to log in is ready as soon as that is done, and once more.
+
+    Though it remembers for a minute that it was refused.
+    """
     login: dict[str, Any] = {"grant": "authorization_code", "refresh_token_file": str(kept)}
     file = tmp_path / "proxy.yaml"
-    login["token"] = {"refusal_memory": "0.2"}
+    login["reload_interval"] = "0.05"
     async with process(file, bank.url, ready=False, **login) as running:
         _ = await running.program.told("token refresh failed")
         status, text = await running.ask("/readyz")

@@ -11,7 +11,7 @@ from proxy.config import Config
 from proxy.credentials import Logins
 from proxy.errors import ConfigError
 from proxy.facts import Fact, Reloaded, ReloadFailed
-from proxy.reload import Reloader, fingerprint
+from proxy.reload import Reloader, fingerprint, watch
 from proxy.sandbox import Fault
 from tests.house import House, Load, house, sample
 from tests.mounts import Mount, write
@@ -405,6 +405,20 @@ async def test_unchanged_mistake_is_told_once(tmp_path: Path) -> None:
     await asyncio.sleep(0.1)  # ten looks, none of which may say it again
     assert len(taker.facts) == 1
     watch.cancel()
+
+
+async def test_watched_file_is_told_of_once_a_change(tmp_path: Path) -> None:
+    """One that comes, changes and goes; while it stays as it is, nothing is said."""
+    file, told = tmp_path / "file", list[bool]()
+    watching = asyncio.create_task(watch(file, 0.01, lambda: told.append(file.exists())))
+    await asyncio.sleep(0.05)
+    write(file, "one")
+    await until(lambda: told == [True])
+    write(file, "another")
+    await until(lambda: told == [True, True])
+    file.unlink()
+    await until(lambda: told == [True, True, False])
+    watching.cancel()
 
 
 def test_fingerprint_sees_every_way_a_file_changes(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ entry for each key.
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from cachetools import Cache
@@ -148,10 +148,11 @@ class TokenCache:
         self._entry(key).pinned = True
         self.changed()
 
-    def forgive(self) -> None:
-        """Forget every failure, because the credentials have changed."""
+    def forgive(self, keys: Collection[TokenKey]) -> None:
+        """Forget the failures of these keys, because their credentials have changed."""
         for entry in self.entries():
-            entry.failures, entry.error, entry.retry_at = 0, None, -math.inf
+            if entry.key in keys:
+                entry.failures, entry.error, entry.retry_at = 0, None, -math.inf
         self.changed()
 
     def release(self, entry: Entry) -> None:

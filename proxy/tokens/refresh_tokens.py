@@ -44,6 +44,7 @@ class RefreshTokens:
         self._file = file
         self._known: Known = {}
         self._ended: dict[TokenKey, str] = {}
+        self._seen = self._read()
 
     def current(self, key: TokenKey, holder: str = "") -> str:
         """Return the refresh token for ``key``, or an empty text if there is no live one.
@@ -73,6 +74,15 @@ class RefreshTokens:
         if self._in_file(key) == text:
             self._ended[key] = text
             self._change(lambda tokens: _drop(tokens, key, text))
+
+    def arrived(self) -> set[TokenKey]:
+        """Return the keys for which another process has put a token into the file meanwhile.
+
+        Meanwhile is since the last call, or since the beginning.
+        """
+        before, self._seen = self._seen, self._read()
+        changed = {key for key, token in self._seen.items() if token != before.get(key)}
+        return {key for key in changed if self._seen[key] != self._known.get(key)}
 
     def _in_file(self, key: TokenKey) -> str:
         held = self._read().get(key)

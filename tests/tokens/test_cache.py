@@ -117,7 +117,10 @@ async def test_refusal_is_remembered_and_forgiven(reason: TokenFailure) -> None:
     _ = await gathered([bench.cache.token(KEY)])
     assert len(bench.asked) == 1
     bench.teller.errors.clear()
-    bench.cache.forgive()
+    bench.cache.forgive({OTHER})
+    _ = await gathered([bench.cache.token(KEY)])
+    assert len(bench.asked) == 1
+    bench.cache.forgive({KEY, OTHER})
     assert (await bench.cache.token(KEY)).is_alive(bench.clock())
 
 

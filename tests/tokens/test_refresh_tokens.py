@@ -68,6 +68,23 @@ def test_in_memory_only_the_newest(clock: Clock) -> None:
     assert tokens.current(KEY) == ""
 
 
+def test_login_beside_us_is_seen_once(clock: Clock, file: Path) -> None:
+    """What another process puts into the file is news, what we put there ourselves is not."""
+    tokens, login = RefreshTokens(clock, file), RefreshTokens(clock, file)
+    assert tokens.arrived() == set()
+    tokens.keep(KEY, "ours", 100)
+    assert tokens.arrived() == set()
+    login.keep(OTHER, "theirs", 100)
+    assert tokens.arrived() == {OTHER}
+    assert tokens.arrived() == set()
+    login.keep(KEY, "theirs too", 100)
+    tokens.keep(OTHER, "ours again", 100)
+    assert tokens.arrived() == {KEY}
+    login.forget(KEY, "theirs too")
+    assert tokens.arrived() == set()
+    assert RefreshTokens(clock, file).arrived() == set()
+
+
 def test_forgotten_unless_newer(clock: Clock) -> None:
     """A token that died is forgotten; a newer one that took its place is not."""
     tokens = RefreshTokens(clock)

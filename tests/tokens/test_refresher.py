@@ -123,7 +123,7 @@ async def test_refused_credentials_are_tried_once_a_minute(reason: TokenFailure)
     await bench.pass_by(590)
     assert len(bench.asked) == 10
     bench.teller.errors.clear()
-    bench.cache.forgive()
+    bench.cache.forgive({KEY})
     assert await bench.step() > 0
     assert bench.cache.current(KEY) is not None
 
