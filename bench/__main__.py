@@ -26,7 +26,7 @@ from bench.cases import CASES, FOOTPRINT_CASES, Case
 from bench.figures import Sample
 from bench.machine import BUILD, BenchError, Cores
 from bench.peers import PEERS, usual
-from bench.report import METRICS, PAGE, Result, markdown, replaced, saved
+from bench.report import METRICS, PAGE, PLACE, Result, markdown, saved
 from bench.rounds import play
 
 PICTURE = PAGE.with_suffix(".svg")
@@ -139,8 +139,7 @@ def _report(folder: Path, *, write: bool) -> None:
     print(f"\n{text}\nSaved in {folder.relative_to(machine.ROOT)}: JSON, report.md, chart.svg")
     if write:
         illustrated = f"![The main figures as bars]({PICTURE.name})\n\n{text}"
-        page = PAGE.read_text(encoding="utf-8")
-        PAGE.write_text(replaced(page, illustrated), encoding="utf-8")
+        PLACE.write(PAGE, illustrated)
         PICTURE.write_text(picture, encoding="utf-8")
 
 

@@ -11,10 +11,10 @@ from bench.cases import CASES, Case
 from bench.figures import Figure, Round, summary
 from bench.machine import ROOT
 from bench.peers import PEERS, YARDSTICK
+from tools.passage import Passage
 
 PAGE = ROOT / "docs" / "performance.md"
-OPENING = "<!-- bench: written by `make bench ARGS=--write` -->"
-CLOSING = "<!-- bench end -->"
+PLACE = Passage("bench", "written by `make bench ARGS=--write`")
 
 METRICS = {
     "cpu_us": ("CPU a request, µs", 1),
@@ -104,15 +104,6 @@ def markdown(results: Sequence[Result]) -> str:
         parts.append(f"### {group}\n\n{_table(together)}")
         parts += _institutions(together)
     return "\n\n".join(parts) + "\n"
-
-
-def replaced(page: str, text: str) -> str:
-    """Return a page with ``text`` between its two marks; raises ``ValueError`` without them."""
-    before, opening, rest = page.partition(OPENING)
-    _, closing, after = rest.partition(CLOSING)
-    if not (opening and closing):
-        raise ValueError(f"no place between {OPENING} and {CLOSING}")
-    return f"{before}{OPENING}\n\n{text}\n{CLOSING}{after}"
 
 
 def _preface(results: Sequence[Result]) -> str:

@@ -5,7 +5,7 @@ What breaks them is tried out on made-up trees in tests/tools/test_architecture.
 
 import pytest
 
-from tools.architecture import CLOSING, DOCUMENT, PURE, ROOT, Tree, broken_laws, drawn, untested
+from tools.architecture import DOCUMENT, PLACE, PURE, ROOT, Tree, broken_laws, drawn, untested
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_drawing_shows_the_imports(tree: Tree) -> None:
 
 def test_drawing_keeps_what_follows_it() -> None:
     """The drawing is one part of a longer page."""
-    assert DOCUMENT.read_text(encoding="utf-8").partition(CLOSING)[2].strip()
+    assert DOCUMENT.read_text(encoding="utf-8").partition(PLACE.closing)[2].strip()
 
 
 def test_every_module_has_a_test_file(tree: Tree) -> None:

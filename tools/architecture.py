@@ -21,6 +21,8 @@ from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+from tools.passage import Passage
+
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "architecture.md"
 
@@ -47,7 +49,7 @@ FLOORS: Sequence[set[str]] = (
         "settings",
         "tasks",
     }
-    | {"paths", "patterns", "systemd"},
+    | {"paths", "patterns", "systemd", "tracing"},
     {"bank_errors", "tokens.token", "tokens.grants", "errors", "facts"},
 )
 
@@ -57,9 +59,7 @@ PURE = frozenset(
 )
 IMPURE = frozenset({"aiohttp", "asyncio", "os", "random", "socket", "ssl", "time"})
 
-# The drawing stands between these two lines of the document.
-OPENING = "<!-- imports: drawn by `make drawing` -->"
-CLOSING = "<!-- imports end -->"
+PLACE = Passage("imports", "drawn by `make drawing`")
 
 
 @dataclass(frozen=True)
@@ -238,19 +238,8 @@ def draw(arrows: set[tuple[str, str]]) -> str:
 
 def drawn(document: str) -> set[tuple[str, str]]:
     """The arrows that a document shows between its two marks."""
-    _, _, rest = document.partition(OPENING)
-    drawing, mark, _ = rest.partition(CLOSING)
-    if not mark:
-        raise ValueError(f"no drawing between {OPENING} and {CLOSING}")
-    lines = re.findall(r"^\s*(\S+) --> (.+)$", drawing, re.MULTILINE)
+    lines = re.findall(r"^\s*(\S+) --> (.+)$", PLACE.read(document), re.MULTILINE)
     return {(a, b.strip()) for a, bs in lines for b in bs.split("&")}
-
-
-def redrawn(document: str, arrows: set[tuple[str, str]]) -> str:
-    """The document with these arrows in the place of the ones it shows."""
-    before, _, rest = document.partition(OPENING)
-    after = rest.partition(CLOSING)[2]
-    return f"{before}{OPENING}\n{draw(arrows)}\n{CLOSING}{after}"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -259,8 +248,7 @@ def main(arguments: Sequence[str]) -> int:
     if arguments == ["--draw"]:
         print(draw(tree.arrows()))
     elif arguments == ["--write"]:
-        text = DOCUMENT.read_text(encoding="utf-8")
-        DOCUMENT.write_text(redrawn(text, tree.arrows()), encoding="utf-8")
+        PLACE.write(DOCUMENT, draw(tree.arrows()))
     else:
         complaints = list(broken_laws(tree))
         print("\n".join(complaints) or "every law on imports is held")

@@ -18,10 +18,11 @@ import yaml
 
 from proxy.config import Config
 from tools.architecture import ROOT
+from tools.passage import Passage
 
 LIBRARY, GATEWAY = ROOT / "helm/candescent-proxy-sidecar", ROOT / "helm/candescent-proxy"
 SHARED = "templates/_shared.tpl"
-OPENING, CLOSING = "<!-- values begin: made by `make charts` -->", "<!-- values end -->"
+PLACE = Passage("values", "made by `make charts`")
 
 _TYPES = {str: "string", bool: "boolean", int: "integer", list: "array", dict: "object"}
 
@@ -148,22 +149,13 @@ def table(values: Sequence[Value]) -> str:
     return "\n".join(["| value | default | what it is |", "|---|---|---|", *rows])
 
 
-def with_table(page: str, values: Sequence[Value]) -> str:
-    """Return ``page`` with its table renewed. Raises ``ValueError`` if it has no place for one."""
-    before, opening, rest = page.partition(OPENING)
-    _, closing, after = rest.partition(CLOSING)
-    if not (opening and closing):
-        raise ValueError(f"no place for the table: expected {OPENING} and {CLOSING}")
-    return f"{before}{opening}\n\n{table(values)}\n\n{closing}{after}"
-
-
 def made() -> dict[Path, str]:
     """Return every file that is made, with the text that it should have."""
     files = {GATEWAY / SHARED: (LIBRARY / SHARED).read_text(encoding="utf-8")}
     for chart in (LIBRARY, GATEWAY):
         values = read((chart / "values.yaml").read_text(encoding="utf-8"))
         page = chart / "README.md"
-        files[page] = with_table(page.read_text(encoding="utf-8"), values)
+        files[page] = PLACE.put(page.read_text(encoding="utf-8"), table(values))
         files[chart / "values.schema.json"] = json.dumps(schema(values), indent=2) + "\n"
     return files
 

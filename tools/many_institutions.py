@@ -28,12 +28,12 @@ import yaml
 
 from proxy.sandbox import Sandbox, Settings
 from tools.architecture import ROOT
+from tools.passage import Passage
 
 DOCUMENT = ROOT / "docs" / "performance.md"
 
 # The table stands between these two lines of the document.
-OPENING = "<!-- institutions: measured by `make institutions ARGS=--write` -->"
-CLOSING = "<!-- institutions end -->"
+PLACE = Passage("institutions", "measured by `make institutions ARGS=--write`")
 
 WARM_UP = 2000
 """Requests before anything is measured; fewer where fewer institutions are asked for."""
@@ -245,15 +245,6 @@ def table(institutions: int, lines: Sequence[tuple[str, str]]) -> str:
     return f"{head}\n\n| what | measured |\n|---|---|\n{cells}"
 
 
-def rewritten(document: str, text: str) -> str:
-    """The document with this measurement. Raises ``ValueError`` where it has no place."""
-    before, opening, rest = document.partition(OPENING)
-    _, closing, after = rest.partition(CLOSING)
-    if not opening or not closing:
-        raise ValueError(f"no place for the table between {OPENING} and {CLOSING}")
-    return f"{before}{OPENING}\n\n{text}\n\n{CLOSING}{after}"
-
-
 def main(arguments: Sequence[str]) -> int:
     """Do what the command line asks for; return the exit code."""
     parser = argparse.ArgumentParser(prog="many_institutions", description=__doc__)
@@ -273,7 +264,7 @@ def main(arguments: Sequence[str]) -> int:
     text = table(asked.institutions, asyncio.run(measure(asked.institutions, asked.seconds)))
     print(text)
     if asked.write:
-        DOCUMENT.write_text(rewritten(DOCUMENT.read_text(encoding="utf-8"), text), encoding="utf-8")
+        PLACE.write(DOCUMENT, text)
     return 0
 
 

@@ -14,12 +14,11 @@ from typing import Any
 from proxy.config import Config
 from proxy.settings import PREFIX, SHORT
 from tools.architecture import ROOT
+from tools.passage import Passage
 
 DOCUMENT = ROOT / "docs" / "configuration.md"
 
-# The table stands between these two lines of the document.
-OPENING = "<!-- settings: written by `make settings` -->"
-CLOSING = "<!-- settings end -->"
+PLACE = Passage("settings", "written by `make settings`")
 
 _TYPES = {
     "boolean": "true or false",
@@ -130,19 +129,10 @@ def table() -> str:
     return "\n\n".join(blocks)
 
 
-def rewritten(document: str) -> str:
-    """The document with the table as it should be. Raises ``ValueError`` where it has no place."""
-    before, opening, rest = document.partition(OPENING)
-    _, closing, after = rest.partition(CLOSING)
-    if not opening or not closing:
-        raise ValueError(f"no place for the table between {OPENING} and {CLOSING}")
-    return f"{before}{OPENING}\n\n{table()}\n\n{CLOSING}{after}"
-
-
 def main(arguments: Sequence[str]) -> int:
     """Do what the command line asks for; return the exit code."""
     if arguments == ["--write"]:
-        DOCUMENT.write_text(rewritten(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
+        PLACE.write(DOCUMENT, table())
     else:
         print(table())
     return 0

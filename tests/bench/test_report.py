@@ -7,7 +7,7 @@ from defusedxml import ElementTree
 
 from bench import chart
 from bench.cases import CASES
-from bench.report import CLOSING, METRICS, OPENING, PAGE, Result, markdown, replaced, saved
+from bench.report import METRICS, PAGE, PLACE, Result, markdown, saved
 
 MACHINE = {"processor": "Abacus", "cores": "2", "commit": ""}
 
@@ -56,17 +56,9 @@ def test_cost_of_an_institution_is_told() -> None:
     assert "Each further institution takes 5.0 KB of memory." in markdown([one, many])
 
 
-def test_page_keeps_what_is_not_the_report() -> None:
-    """Only what stands between the marks changes."""
-    page = f"before\n{OPENING}\nold\n{CLOSING}\nafter"
-    assert replaced(page, "new") == f"before\n{OPENING}\n\nnew\n{CLOSING}\nafter"
-    with pytest.raises(ValueError, match="no place"):
-        replaced("before and after", "new")
-
-
 def test_documentation_has_a_place_for_the_report() -> None:
     """docs/performance.md has both marks."""
-    assert "new" in replaced(PAGE.read_text(encoding="utf-8"), "new")
+    assert "new" in PLACE.put(PAGE.read_text(encoding="utf-8"), "new")
 
 
 def test_chart_has_a_bar_for_each_proxy() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tools import architecture
-from tools.architecture import CLOSING, OPENING, Tree, broken_laws, draw, drawn, redrawn, untested
+from tools.architecture import PLACE, Tree, broken_laws, draw, drawn, untested
 
 Grow = Callable[[dict[str, str]], Tree]
 
@@ -156,22 +156,13 @@ def test_task_group_is_no_loose_task(grow: Grow) -> None:
 def test_drawing_is_read_as_it_was_drawn() -> None:
     """What ``draw`` writes, ``drawn`` reads."""
     arrows = {("app", "config"), ("app", "forwarder"), ("forwarder", "tokens.cache")}
-    assert drawn(f"page\n{OPENING}\n{draw(arrows)}\n{CLOSING}\nx --> y\n") == arrows
-
-
-def test_drawing_is_replaced_in_its_place() -> None:
-    """A new drawing leaves the rest of the page as it was."""
-    page = f"before\n\n{OPENING}\nold\n{CLOSING}\n\nafter\n"
-    new = redrawn(page, {("cli", "app")})
-    assert drawn(new) == {("cli", "app")}
-    assert new.startswith("before\n\n")
-    assert new.endswith("\n\nafter\n")
+    assert drawn(f"page\n{PLACE.opening}\n{draw(arrows)}\n{PLACE.closing}\nx --> y\n") == arrows
 
 
 def test_page_without_a_drawing_is_an_error() -> None:
     """A lost mark must not pass for a drawing without arrows."""
-    with pytest.raises(ValueError, match="no drawing between"):
-        drawn(f"page {OPENING} app --> config")
+    with pytest.raises(ValueError, match="no place between"):
+        drawn(f"page {PLACE.opening} app --> config")
 
 
 @pytest.mark.parametrize(
@@ -227,7 +218,7 @@ def test_command_draws_and_writes(
 ) -> None:
     """``--draw`` prints the graph, ``--write`` puts it into the page."""
     page = tmp_path / "architecture.md"
-    page.write_text(f"{OPENING}{CLOSING}", encoding="utf-8")
+    page.write_text(f"{PLACE.opening}{PLACE.closing}", encoding="utf-8")
     monkeypatch.setattr(architecture, "ROOT", tmp_path)
     monkeypatch.setattr(architecture, "DOCUMENT", page)
     grow({"cli.py": "import proxy.app", "app.py": ""})

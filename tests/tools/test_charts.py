@@ -10,16 +10,13 @@ import yaml
 from proxy import __version__
 from tools.architecture import ROOT
 from tools.charts import (
-    CLOSING,
     GATEWAY,
     LIBRARY,
-    OPENING,
     made,
     main,
     read,
     schema,
     table,
-    with_table,
 )
 
 CHARTS = [GATEWAY, LIBRARY]
@@ -121,16 +118,6 @@ def test_values_that_nobody_could_document(text: str, words: str) -> None:
     """What is missing is said with its line."""
     with pytest.raises(ValueError, match=re.escape(words)):
         read(text)
-
-
-def test_page_keeps_what_stands_around_the_table() -> None:
-    """Only what is between the marks is renewed; a page without them is refused."""
-    page = with_table(f"before\n{OPENING}\nold\n{CLOSING}\nafter\n", read(SMALL))
-    assert page.startswith("before\n")
-    assert page.endswith(f"{CLOSING}\nafter\n")
-    assert "old" not in page
-    with pytest.raises(ValueError, match="no place for the table"):
-        with_table("before", read(SMALL))
 
 
 def test_schema_knows_the_settings_of_the_program() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tools import many_institutions
-from tools.many_institutions import CLOSING, DOCUMENT, OPENING, main, names, rewritten, table
+from tools.many_institutions import DOCUMENT, PLACE, main, names, table
 
 
 def test_it_measures_and_writes_it_down(
@@ -14,11 +14,14 @@ def test_it_measures_and_writes_it_down(
 ) -> None:
     """A small run prints a figure for everything, and puts the same into the page."""
     page = tmp_path / "page.md"
-    page.write_text(f"before {OPENING} old {CLOSING} after", encoding="utf-8")
+    before = f"before {PLACE.opening} old {PLACE.closing} after"
+    page.write_text(before, encoding="utf-8")
     monkeypatch.setattr(many_institutions, "DOCUMENT", page)
     assert main(["--institutions", "4", "--seconds", "2", "--write"]) == 0
     shown = capsys.readouterr().out.strip()
-    assert page.read_text(encoding="utf-8") == f"before {OPENING}\n\n{shown}\n\n{CLOSING} after"
+    assert page.read_text(encoding="utf-8") == PLACE.put(
+        f"before {PLACE.opening}{PLACE.closing} after", shown
+    )
     figures = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", shown, re.MULTILINE)[1:])
     assert float(figures["memory with one institution's token"].removesuffix(" MB")) > 10
     assert float(figures["CPU of a refresh, its TLS handshake included"].removesuffix(" ms")) > 0
@@ -28,19 +31,12 @@ def test_it_measures_and_writes_it_down(
 
 def test_page_has_what_was_measured() -> None:
     """docs/performance.md shows a measurement of a thousand, and what it ran on."""
-    measured = DOCUMENT.read_text(encoding="utf-8").partition(OPENING)[2].partition(CLOSING)[0]
+    measured = PLACE.read(DOCUMENT.read_text(encoding="utf-8"))
     assert measured.strip().startswith("1,000 institutions in use, on ")
     lines = [line for line in measured.splitlines() if line.startswith("| ")]
     expected = [line for line in table(1000, []).splitlines() if line.startswith("| ")]
     assert lines[: len(expected)] == expected
     assert len(lines) == 7
-
-
-def test_page_without_a_place_is_refused() -> None:
-    """A page that lost its marks is told so."""
-    for page in ("", OPENING, CLOSING):
-        with pytest.raises(ValueError, match="no place for the table"):
-            rewritten(page, "text")
 
 
 def test_names_are_institutions() -> None:

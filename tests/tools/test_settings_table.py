@@ -8,7 +8,7 @@ from proxy import settings
 from proxy.errors import ConfigError
 from proxy.settings import known_paths
 from tools import settings_table
-from tools.settings_table import CLOSING, DOCUMENT, OPENING, Reference, Row, rewritten, shown
+from tools.settings_table import DOCUMENT, PLACE, Reference, Row, shown, table
 
 ROWS = Reference().rows()
 WITH_VARIABLE = [row for row in ROWS if row.variable]
@@ -28,7 +28,7 @@ def by_path(row: Row) -> str:
 def test_page_has_the_settings_that_the_program_has() -> None:
     """docs/configuration.md shows the model as it is (`make settings`)."""
     page = DOCUMENT.read_text(encoding="utf-8")
-    assert rewritten(page) == page
+    assert PLACE.put(page, table()) == page
 
 
 def test_every_setting_is_there_once() -> None:
@@ -100,18 +100,10 @@ def test_defaults_are_shown_as_they_are_written(value: object, text: str) -> Non
     assert shown(value) == text
 
 
-def test_page_without_a_place_is_refused() -> None:
-    """A page that lost its marks is told so, not filled anywhere."""
-    for page in ("", OPENING, CLOSING):
-        with pytest.raises(ValueError, match="no place for the table"):
-            rewritten(page)
-    assert rewritten(f"a{OPENING}old{CLOSING}b").startswith(f"a{OPENING}\n\n### ")
-
-
 def test_writing_mends_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``--write`` changes what stands between the marks, and nothing else."""
     page = tmp_path / "page.md"
-    page.write_text(f"before {OPENING} old {CLOSING} after", encoding="utf-8")
+    page.write_text(f"before {PLACE.opening} old {PLACE.closing} after", encoding="utf-8")
     monkeypatch.setattr(settings_table, "DOCUMENT", page)
     assert settings_table.main(["--write"]) == 0
     text = page.read_text(encoding="utf-8")
