@@ -7,7 +7,6 @@ root, and the image (``make image``). The bank is the sandbox, in a container of
 import asyncio
 import gzip
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import aiohttp
+
+from tools.machine import machine
 
 BANK, PROXY, ADMIN = "127.0.0.1:18081", "127.0.0.1:18080", "127.0.0.1:19090"
 PATH = "/v1/accounts?hostUserId=880017"
@@ -129,12 +130,7 @@ def healthcheck(image: str) -> float:
 
 def main(image: str, base: str = "python:3.13-slim") -> int:
     """Print every figure; return the exit code."""
-    model = next(
-        line.partition(": ")[2]
-        for line in Path("/proc/cpuinfo").read_text(encoding="ascii").splitlines()
-        if line.startswith("model name")
-    )
-    print(f"on {platform.system()} {platform.machine()}, {os.cpu_count()} cores of {model}")
+    print(f"on {machine()}")
     for name in (base, image):
         disk, compressed = sizes(name)
         print(f"{name}: {disk:.0f} MB on disk, {compressed:.0f} MB compressed")

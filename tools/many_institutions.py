@@ -13,7 +13,6 @@ a refresh costs what it costs. Memory and CPU are what Linux says of the proxy's
 import argparse
 import asyncio
 import os
-import platform
 import ssl
 import subprocess
 import sys
@@ -28,6 +27,7 @@ import yaml
 
 from proxy.sandbox import Sandbox, Settings
 from tools.architecture import ROOT
+from tools.machine import machine
 from tools.passage import Passage
 
 DOCUMENT = ROOT / "docs" / "performance.md"
@@ -226,16 +226,6 @@ async def share(one: Proxy, seconds: float) -> float:
     before = one.cpu()
     await asyncio.sleep(seconds)
     return (one.cpu() - before) / seconds
-
-
-def machine() -> str:
-    """What it ran on, in a sentence."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return (
-        f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores seen, "
-        f"Linux {platform.release()}, Python {platform.python_version()}"
-    )
 
 
 def table(institutions: int, lines: Sequence[tuple[str, str]]) -> str:

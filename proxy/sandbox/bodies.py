@@ -23,13 +23,16 @@ async def read_body(request: web.BaseRequest, call: Call, arrival: Arrival | Non
     if "100-continue" in (call.header("Expect") or "").lower():
         write_raw(request, b"HTTP/1.1 100 Continue\r\n\r\n")
     digest, length, kept = hashlib.sha256(), 0, bytearray()
-    async for chunk in request.content.iter_any():
-        length += len(chunk)
-        digest.update(chunk)
-        if length <= SMALL:
-            kept += chunk
-        if arrival is not None:
-            arrival.body_length = length
+    try:
+        async for chunk in request.content.iter_any():
+            length += len(chunk)
+            digest.update(chunk)
+            if length <= SMALL:
+                kept += chunk
+            if arrival is not None:
+                arrival.body_length = length
+    except RuntimeError as error:  # aiohttp's word for a caller that has gone
+        raise ConnectionResetError from error
     body = bytes(kept) if length <= SMALL else b""
     if arrival is not None:
         arrival.body = body if length <= KEPT else b""

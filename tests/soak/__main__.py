@@ -8,8 +8,12 @@ from pathlib import Path
 from proxy.runner import run
 from tests.soak.report import as_json, as_table
 from tests.soak.run import Outcome, Plan, soak
+from tools.architecture import ROOT
+from tools.passage import Passage
 
-RESULT = Path(__file__).parents[2] / "build" / "soak.json"
+RESULT = ROOT / "build" / "soak.json"
+PAGE = ROOT / "docs" / "reliability.md"
+PLACE = Passage("soak", "measured by `make soak ARGS='--minutes 10 --write'`")
 
 
 def main() -> int:
@@ -18,6 +22,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=1, help="of the weather")
     parser.add_argument("--rest", type=float, default=0.05, help="of a caller, at most, in seconds")
+    parser.add_argument("--write", action="store_true", help=f"into {PAGE.name}, if all is kept")
     arguments = parser.parse_args()
     plan = Plan(arguments.minutes * 60, seed=arguments.seed, rest=arguments.rest)
     outcomes: list[Outcome] = []
@@ -33,6 +38,8 @@ def main() -> int:
     RESULT.write_text(as_json(outcome) + "\n", encoding="utf-8")
     print(as_table(outcome))
     print("\n".join(outcome.broken[:20]), file=sys.stderr)
+    if arguments.write and not outcome.broken:
+        PLACE.write(PAGE, as_table(outcome))
     print(f"\n{RESULT} has all of it.")
     return bool(outcome.broken)
 

@@ -1,13 +1,12 @@
 """The outcome as JSON, for machines, and as a table, for people and for the documentation."""
 
 import json
-import platform
 from dataclasses import asdict
-from importlib.metadata import version
 
 from tests.soak.household import CHORES
 from tests.soak.promises import Fate
-from tests.soak.run import Outcome
+from tests.soak.run import CALLERS, Outcome
+from tools.machine import machine, today
 
 
 def as_json(outcome: Outcome) -> str:
@@ -40,7 +39,7 @@ def as_json(outcome: Outcome) -> str:
 
 
 def as_table(outcome: Outcome) -> str:
-    """Return the same in Markdown, without what only a machine wants."""
+    """Return the same in Markdown, without what only a program wants."""
     book = outcome.book
     rows = [
         ("requests", f"{book.total:,} in {outcome.seconds:.0f} s"),
@@ -53,7 +52,7 @@ def as_table(outcome: Outcome) -> str:
         ("unsafe requests among them, none twice", f"{outcome.unsafe:,}"),
         ("payments made, none twice", f"{outcome.payments:,}"),
         ("requests sent with a token, none after its end", f"{outcome.sent:,}"),
-        ("… the nearest to it, or past it", f"{outcome.latest * 1000:+.0f} ms"),
+        ("… the latest of them, before (-) or after (+) it", f"{outcome.latest * 1000:+.1f} ms"),
         ("tokens issued", f"{outcome.tokens:,}"),
         ("faults and weathers", f"{_weathers(outcome):,}"),
         ("changes taken, refused", f"{outcome.taken:.0f}, {outcome.refused:.0f}"),
@@ -69,18 +68,9 @@ def as_table(outcome: Outcome) -> str:
         ),
         ("promises broken", str(len(outcome.broken))),
     ]
-    lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
-    return "\n".join(lines)
-
-
-def machine() -> dict[str, str]:
-    """Return what it ran on."""
-    return {
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "uvloop": version("uvloop"),
-        "processor": platform.processor() or platform.machine(),
-    }
+    head = f"Measured on {today()}, on {machine()}, with {CALLERS} callers at once."
+    lines = ["| what | measured |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
+    return "\n".join([head, "", *lines])
 
 
 def _sum(outcome: Outcome, fate: Fate) -> int:
