@@ -1,9 +1,9 @@
-"""For newcomers: ``sandbox`` runs the embedded bank, ``demo`` shows the main job against it."""
+"""For newcomers: the main job, shown in front of the embedded bank."""
 
 import asyncio
 import json
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -12,9 +12,8 @@ from proxy import logs
 from proxy.app import App
 from proxy.config import Address, Config
 from proxy.errors import ConfigError
-from proxy.ports import cannot_listen
 from proxy.runner import signalled
-from proxy.sandbox import Arrival, Fault, Sandbox, Settings
+from proxy.sandbox import Arrival, Sandbox, Settings
 from proxy.sections import LogSettings
 from proxy.settings import logins
 
@@ -183,23 +182,3 @@ def _indent(text: str) -> str:
 
 def _say(title: str, text: str) -> None:
     print(f"\n── {title} {'─' * (70 - len(title))}\n{text}", flush=True)
-
-
-async def sandbox(address: Address, bank: Settings, faults: Iterable[Fault]) -> int:
-    """Run the sandbox bank until SIGTERM or SIGINT. Raises ``ConfigError`` for a port in use."""
-    stop = signalled()
-    server = Sandbox(bank)
-    server.bank.faults.extend(faults)
-    try:
-        await server.start(address.host, address.port)
-    except OSError as error:
-        raise cannot_listen("listen", address, error) from error
-    client, secret = next(iter(bank.clients.items()))
-    print(f"The sandbox bank listens; its base URL is {server.url}")
-    print(
-        f"Client id {client}, client secret {secret}, institutions {', '.join(bank.institutions)}"
-    )
-    print(f"Change it while it runs: curl {server.url}/_sandbox/", flush=True)
-    _ = await stop
-    await server.stop()
-    return 0

@@ -10,8 +10,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from proxy import commands, settings
+from proxy import settings
 from proxy.app import App
+from proxy.commands.login import login
 from proxy.config import Config
 from proxy.sandbox import Sandbox, Settings
 from tests.running import until, url
@@ -80,7 +81,7 @@ async def trial(example: str, folder: Path) -> AsyncIterator[Trial]:
         logins = settings.logins(config)
         if config.refresh_token_file is not None:
             code = bank.bank.code_for("juniper.quill")
-            assert await commands.login(config, logins, None, code) == 0
+            assert await login(config, logins, None, code) == 0
         app = App(config, logins)
         await app.start()
         async with aiohttp.ClientSession(url(app)) as session:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from proxy import commands, settings
+from proxy import settings
+from proxy.commands.login import login
 from proxy.errors import ConfigError
 from proxy.sandbox import Fault, IssuedToken, Sandbox
 from tests.candescent.house import PASSWORD, V1_PATH, house
@@ -89,7 +90,7 @@ async def log_in(sandbox: Sandbox, file: Path, code: str) -> int:
     """Do what ``candescent-proxy login`` does; return its exit code."""
     where = {"base_url": sandbox.url, "institution_id": "00016"}
     config = settings.load(None, {}, CLIENT | where | login_settings(file))
-    return await commands.login(config, settings.logins(config), None, code)
+    return await login(config, settings.logins(config), None, code)
 
 
 @pytest.fixture

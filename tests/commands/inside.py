@@ -1,0 +1,40 @@
+"""Commands run within this process, which is quicker than one of their own."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from proxy import cli
+from tests.program import ended
+
+
+@dataclass
+class Inside:
+    """Runs short commands within this process, which is quicker; says what they said."""
+
+    capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch
+
+    async def run(self, *arguments: str | Path, **variables: str) -> tuple[int, str, str]:
+        """Return exit code, standard output and standard error."""
+
+        def main() -> object:
+            with pytest.raises(SystemExit) as caught:
+                cli.main([str(argument) for argument in arguments])
+            return caught.value.code
+
+        for name, text in variables.items():
+            self.monkeypatch.setenv(name, text)
+        self.capsys.readouterr()  # what a proxy in this process has logged
+        code = await asyncio.to_thread(main)
+        assert isinstance(code, int)
+        out, err = self.capsys.readouterr()
+        return code, out.rstrip("\n"), err.rstrip("\n")
+
+    async def both(self, *arguments: str | Path, **variables: str) -> tuple[int, str, str]:
+        """Return what ``run`` ends with, and see that ``check-config`` says exactly the same."""
+        run = await ended("run", *arguments, **variables)
+        assert await self.run("check-config", *arguments, **variables) == run
+        return run
