@@ -62,14 +62,15 @@ class Core:
         self._proxy = origin.proxy
         self._bank = parts.bank_client(config, self._tls.context)
         self._endpoint = parts.endpoint(config, logins, self._bank, refresh_tokens, observers.warn)
+        policy = parts.refresh_policy(config)
         self.tokens = TokenCache(
             self._source(),
-            parts.refresh_policy(config),
+            policy,
             clock=clock.now,
             chance=random.random,
             emit=observers.emit,
         )
-        self._refresher = Refresher(self.tokens, clock=clock.now, idle=config.token.idle)
+        self._refresher = Refresher(self.tokens, policy, clock=clock.now, idle=config.token.idle)
         self.pool = Pool(origin, parts.limits(config), parts.deadlines(config))
         self.relay = Relay(*parts.locations(config))
         self.forwarder = Forwarder(

@@ -116,6 +116,17 @@ class TokenSettings(Section):
     refusal_memory: Seconds = Field(
         60.0, description="how long refused credentials are not tried again"
     )
+    start_spread: Annotated[float, Field(ge=0, le=3600)] = Field(
+        0.0,
+        description="a start's first token is asked for after a random part of this, or at once "
+        "when a request needs it; for roll-outs of many proxies without a shared store",
+    )
+    refresh_rate: Annotated[float, Field(gt=0, le=10_000)] = Field(
+        20.0,
+        description="token calls begun in a second when many fall due together; what a request "
+        "waits for is not counted, and lifetimes that need more get it",
+    )
+    max_refreshes: Count = Field(64, description="and how many of them are under way at once")
     idle: Seconds = Field(3600.0, description="an unused institution's token is then let go")
     prefetch: Annotated[
         tuple[TokenKind, ...], Field(min_length=1), BeforeValidator(comma_separated)

@@ -36,10 +36,11 @@ def load(**changes: Any) -> Config:
 def test_refresh_policy_has_every_setting() -> None:
     """Each field of the policy is a setting of the same name, and by default the same value."""
     assert parts.refresh_policy(load()) == RefreshPolicy()
-    names = set(asdict(RefreshPolicy())) - {"retry_after_max"}
-    changed = dict.fromkeys(names, "0.25")
+    names = set(asdict(RefreshPolicy())) - {"retry_after_max", "max_refreshes"}
+    changed = dict.fromkeys(names, "0.25") | {"max_refreshes": "7"}
     policy = asdict(parts.refresh_policy(load(token=changed)))
     assert {name for name, value in policy.items() if value == 0.25} == names
+    assert policy["max_refreshes"] == 7
 
 
 def test_fixed_bearer_is_never_rejected() -> None:

@@ -50,12 +50,12 @@ FLOORS: Sequence[set[str]] = (
         "tasks",
     }
     | {"paths", "patterns", "systemd", "tracing"},
-    {"bank_errors", "tokens.token", "tokens.grants", "errors", "facts"},
+    {"bank_errors", "tokens.pace", "tokens.token", "tokens.grants", "errors", "facts"},
 )
 
 PURE = frozenset(
     {"bank_errors", "errors", "facts", "headers", "paths", "patterns", "policy"}
-    | {"routing", "tokens.grants", "tokens.token", "users"}
+    | {"routing", "tokens.grants", "tokens.pace", "tokens.token", "users"}
 )
 IMPURE = frozenset({"aiohttp", "asyncio", "os", "random", "socket", "ssl", "time"})
 

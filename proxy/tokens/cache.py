@@ -31,6 +31,11 @@ class Entry:
     retry_at: float = -math.inf
     fetch: "asyncio.Task[Token | TokenError] | None" = None
 
+    @property
+    def is_new(self) -> bool:
+        """Whether there has been no token yet."""
+        return not self.refresh_age
+
     def until_due(self, now: Moment) -> float:
         """Return the seconds until the key wants a token call; infinite while one runs."""
         if self.fetch is not None:
@@ -144,8 +149,15 @@ class TokenCache:
             self.changed()
 
     def pin(self, key: TokenKey) -> None:
-        """Keep a token for ``key`` at all times, used or not."""
-        self._entry(key).pinned = True
+        """Keep a token for ``key`` at all times, used or not.
+
+        The first is fetched after the start's delay, or as soon as a request needs it.
+        """
+        entry = self._entry(key)
+        entry.pinned = True
+        if entry.is_new:
+            delay = self._policy.start_delay(self._chance())
+            entry.retry_at = max(entry.retry_at, self._clock().monotonic + delay)
         self.changed()
 
     def forgive(self, keys: Collection[TokenKey]) -> None:
@@ -216,7 +228,11 @@ class TokenCache:
         entry.failures += 1
         entry.error = error
         delay = self._policy.retry_delay(
-            error.reason, entry.failures, self._chance(), error.retry_after
+            error.reason,
+            entry.failures,
+            self._chance(),
+            error.retry_after,
+            first=entry.is_new,
         )
         entry.retry_at = self._clock().monotonic + delay
         self._emit(TokenRefreshFailed(entry.key, error, seconds, entry.failures, delay))

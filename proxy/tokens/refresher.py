@@ -5,7 +5,8 @@ import math
 from collections.abc import Callable
 
 from proxy.tokens.cache import Entry, TokenCache
-from proxy.tokens.token import Moment
+from proxy.tokens.pace import Allowance, rate_for
+from proxy.tokens.token import Moment, RefreshPolicy
 
 SHORTEST_SLEEP = 0.05
 """Seconds; with a thousand keys, what falls due in this time is looked at together."""
@@ -17,18 +18,22 @@ LONGEST_SLEEP = 60.0
 class Refresher:
     """Starts a refresh for each key when it is due, and lets unused keys go.
 
-    ``idle`` is the time, in seconds, after which the token of a key that no request has asked
-    for is released instead of renewed.
+    Where many are due together they go one after another, at the ``policy``'s pace. ``idle`` is
+    the time, in seconds, after which the token of a key that no request has asked for is
+    released instead of renewed.
     """
 
     def __init__(
         self,
         cache: TokenCache,
+        policy: RefreshPolicy,
         *,
         clock: Callable[[], Moment],
         idle: float,
     ) -> None:
         self._cache = cache
+        self._policy = policy
+        self._allowance = Allowance()
         self._clock = clock
         self._idle = idle
         self._wake = asyncio.Event()
@@ -42,18 +47,34 @@ class Refresher:
             await asyncio.sleep(SHORTEST_SLEEP)
 
     def step(self) -> float:
-        """Start everything that is due now; return the seconds until the next thing is."""
+        """Start what is due now, as the pace allows; return the seconds until there is more."""
         now = self._clock()
-        soonest = math.inf
+        soonest, running, needed = math.inf, 0, 0.0
+        due: list[Entry] = []
         for entry in self._cache.entries():
             wait = entry.until_due(now)
+            running += entry.fetch is not None
+            needed += 0.0 if entry.is_new else 1.0 / entry.refresh_age
             if wait > 0:
                 soonest = min(soonest, wait)
             elif self._is_unused(entry, now):
                 self._cache.release(entry)
             else:
-                self._cache.start_refresh(entry)
-        return soonest
+                due.append(entry)
+        return min(soonest, self._start(due, running, now.monotonic, needed)) if due else soonest
+
+    def _start(self, due: list[Entry], running: int, now: float, needed: float) -> float:
+        """Start some of these; return the seconds until another may be."""
+        rate = rate_for(self._policy.refresh_rate, needed)
+        allowance = self._allowance.grown(now, rate)
+        free = self._policy.max_refreshes - running
+        chosen = sorted(due, key=_urgency)[: max(min(int(allowance.calls), free), 0)]
+        for entry in chosen:
+            self._cache.start_refresh(entry)
+        self._allowance = allowance.less(len(chosen))
+        # With no place free, the end of any call wakes us.
+        waits = len(due) > len(chosen) and free > len(chosen)
+        return self._allowance.until_next(rate) if waits else math.inf
 
     def _is_unused(self, entry: Entry, now: Moment) -> bool:
         return not entry.pinned and now.monotonic - entry.used_at > self._idle
@@ -64,3 +85,8 @@ class Refresher:
                 await self._wake.wait()
         except TimeoutError:
             return
+
+
+def _urgency(entry: Entry) -> tuple[bool, int, float]:
+    """Readiness first; an institution in trouble does not hold up the others; then the used."""
+    return not entry.pinned, entry.failures, -entry.used_at

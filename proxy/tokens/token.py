@@ -99,7 +99,10 @@ class TokenSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RefreshPolicy:
-    """When tokens are renewed and how failures are waited out. All times in seconds."""
+    """When tokens are renewed and how failures are waited out. All times in seconds.
+
+    ``refresh_rate`` is in calls a second; see ``pace``.
+    """
 
     margin_min: float = 60.0
     margin_max: float = 300.0
@@ -113,6 +116,13 @@ class RefreshPolicy:
     throttle_max: float = 300.0
     refusal_memory: float = 60.0
     retry_after_max: float = 3600.0
+    start_spread: float = 0.0
+    refresh_rate: float = 20.0
+    max_refreshes: int = 64
+
+    def start_delay(self, chance: float) -> float:
+        """Return how long, in seconds, the first fetch of a start waits when no request needs it."""
+        return chance * self.start_spread
 
     def refresh_age(self, lifetime: float, chance: float) -> float:
         """Return the age, in seconds, at which a token of ``lifetime`` is renewed.
@@ -134,12 +144,17 @@ class RefreshPolicy:
         failures: int,
         chance: float,
         retry_after: float | None = None,
+        *,
+        first: bool = False,
     ) -> float:
         """Return how long to wait, in seconds, after the ``failures``-th failure in a row.
 
         Refusals are remembered, throttling is waited out (CMN_90002, CMN_90003), all else is
         tried again after an exponential back-off with full jitter. ``retry_after`` is the
         bank's own word and a lower bound.
+
+        ``first`` says that there has been no token yet. Throttled then, we are likely one of
+        many that start together, so the next try is anywhere in twice the time.
         """
         asked = min(retry_after or 0.0, self.retry_after_max)
         if reason.is_refusal:
@@ -147,6 +162,9 @@ class RefreshPolicy:
         doublings = min(failures - 1, 32)
         if reason is TokenFailure.THROTTLED:
             step = min(self.throttle_initial * 2.0**doublings, self.throttle_max)
+            if first:
+                spread = min(2 * step, self.throttle_max)
+                return max(asked, self.throttle_initial / 4) + chance * spread
             return max(asked, step / 2) + chance * step / 2
         step = min(self.backoff_initial * 2.0**doublings, self.backoff_max)
         return max(asked + chance * step, self.backoff_initial / 10)

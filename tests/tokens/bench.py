@@ -75,19 +75,26 @@ class Bench:
     The refresher's loop does not run: ``pass_by`` takes its steps, as often as they are due.
     """
 
-    def __init__(self, *, chance: float = 0.0, idle: float = HOUR, capacity: int = 4096) -> None:
+    def __init__(
+        self,
+        *,
+        chance: float = 0.0,
+        idle: float = HOUR,
+        capacity: int = 4096,
+        policy: RefreshPolicy = RefreshPolicy(),  # noqa: B008 - frozen
+    ) -> None:
         self.clock = Clock()
         self.teller = Teller(self.clock)
         self.facts: list[Fact] = []
         self.cache = TokenCache(
             self.teller,
-            RefreshPolicy(),
+            policy,
             clock=self.clock,
             chance=lambda: chance,
             emit=self.facts.append,
             capacity=capacity,
         )
-        self.refresher = Refresher(self.cache, clock=self.clock, idle=idle)
+        self.refresher = Refresher(self.cache, policy, clock=self.clock, idle=idle)
 
     @property
     def asked(self) -> list[TokenKey]:

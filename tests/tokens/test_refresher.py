@@ -14,7 +14,7 @@ from proxy.errors import TokenFailure
 from proxy.facts import TokenRefreshFailed, TokenReleased
 from proxy.sandbox import Fault, Sandbox, Settings
 from proxy.tokens.refresher import LONGEST_SLEEP
-from proxy.tokens.token import TokenKey, TokenKind
+from proxy.tokens.token import RefreshPolicy, TokenKey, TokenKind
 from tests.running import running, until, url
 from tests.tokens.bench import HOUR, KEY, OTHER, Bench, Clock, failure
 
@@ -210,12 +210,89 @@ async def test_machine_that_woke_up_sends_no_dead_token() -> None:
     keys = [TokenKey(TokenKind.V2, f"1{number:04}") for number in range(50)]
     for key in keys:
         bench.cache.pin(key)
-    _ = await bench.step()
+    await bench.pass_by(10)
     bench.clock.set_wall(8 * HOUR)
     assert [bench.cache.current(key) for key in keys] == [None] * 50
-    _ = await bench.step()
+    await bench.pass_by(60)
     assert all(bench.cache.current(key) for key in keys)
     assert len(bench.asked) == 100
+
+
+async def thousand(bench: Bench) -> list[TokenKey]:
+    """Have tokens for a thousand institutions, that one after another has asked for."""
+    keys = [TokenKey(TokenKind.V2, f"{number:05}") for number in range(1000)]
+    for key in keys:
+        _ = await bench.cache.token(key)
+        bench.clock.turn(0.001)
+    return keys
+
+
+async def test_wake_up_of_a_thousand_keys_is_no_storm() -> None:
+    """They are fetched in the pace that is set, the last used first, and each once."""
+    bench = Bench(idle=24 * HOUR)
+    keys = await thousand(bench)
+    bench.clock.set_wall(8 * HOUR)
+    begun = []
+    for _ in range(60):
+        before = len(bench.asked)
+        await bench.pass_by(1)
+        begun.append(len(bench.asked) - before)
+    assert max(begun) <= 24
+    assert begun[5:40] == [20] * 35
+    assert len(bench.asked) == 2000
+    assert bench.asked[1000:1010] == keys[:-11:-1]
+    assert all(bench.cache.current(key) for key in keys)
+
+
+async def test_request_does_not_wait_for_the_pace() -> None:
+    """What a request needs is asked for at once, however many are in the queue."""
+    bench = Bench(idle=24 * HOUR)
+    keys = await thousand(bench)
+    bench.clock.set_wall(8 * HOUR)
+    bench.refresher.step()
+    first = keys[0]
+    assert (await bench.cache.token(first)).is_alive(bench.clock())
+
+
+async def test_calls_under_way_are_bounded_and_trouble_goes_last() -> None:
+    """A bank that hangs holds up a few calls, and the next place goes to a key that works."""
+    bench = Bench(idle=24 * HOUR, policy=RefreshPolicy(max_refreshes=3))
+    bad = [TokenKey(TokenKind.V2, f"9{number:04}") for number in range(5)]
+    for key in bad:
+        bench.teller.fail(failure(), key)
+        bench.cache.pin(key)
+    await bench.pass_by(HOUR)
+    good = [TokenKey(TokenKind.V2, f"1{number:04}") for number in range(5)]
+    for key in good:
+        bench.cache.pin(key)
+    bench.clock.turn(120)  # the back-off of the bad ones is over too
+    bench.teller.open.clear()
+    assert bench.refresher.step() == float("inf")
+    under_way = [entry.key for entry in bench.cache.entries() if entry.fetch is not None]
+    assert under_way == good[:3]
+    bench.teller.open.set()
+
+
+async def test_start_is_spread_unless_a_request_needs_the_token() -> None:
+    """The first fetch waits for its part of the spread; a request goes before it."""
+    bench = Bench(chance=0.5, policy=RefreshPolicy(start_spread=60))
+    bench.cache.pin(KEY)
+    bench.cache.pin(OTHER)
+    await bench.pass_by(29)
+    assert bench.asked == []
+    _ = await bench.cache.token(OTHER)
+    assert bench.asked == [OTHER]
+    await bench.pass_by(2)
+    assert bench.asked == [OTHER, KEY]
+    assert (await bench.cache.token(KEY)).is_alive(bench.clock())
+
+
+async def test_lone_proxy_starts_at_once() -> None:
+    """With no spread set the first token is on its way with the first step."""
+    bench = Bench(chance=0.99)
+    bench.cache.pin(KEY)
+    _ = await bench.step()
+    assert bench.asked == [KEY]
 
 
 async def test_refused_token_is_replaced_in_the_background() -> None:

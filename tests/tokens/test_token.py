@@ -109,6 +109,23 @@ def test_throttling_waits_longer(count: int, chance: float) -> None:
     assert step / 2 <= delay <= step
 
 
+@given(failures, chances, st.floats(0, 100))
+def test_throttled_start_is_spread_over_twice_the_time(
+    count: int, chance: float, asked: float
+) -> None:
+    """Many that start together come back anywhere in it, not all in its second half."""
+    delay = DEFAULT.retry_delay(TokenFailure.THROTTLED, count, chance, asked, first=True)
+    step = min(20 * 2.0 ** min(count - 1, 60), 300)
+    assert delay == pytest.approx(max(asked, 2.5) + chance * step)
+
+
+@given(chances)
+def test_start_is_spread_over_what_is_set(chance: float) -> None:
+    """At once by default; else somewhere in the seconds that are set."""
+    assert DEFAULT.start_delay(chance) == 0
+    assert RefreshPolicy(start_spread=60).start_delay(chance) == chance * 60
+
+
 @given(st.sampled_from(TokenFailure), failures, chances, st.floats(0, 1e9))
 def test_retry_after_is_a_lower_bound(
     reason: TokenFailure, count: int, chance: float, asked: float
