@@ -1,0 +1,171 @@
+"""What the status page remembers: rings of bounded length, fed by facts and request records.
+
+A request costs one append to a ring. All else is worked out when somebody looks.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from proxy.admin.document import Area
+from proxy.admin.totals import Totals
+from proxy.errors import Source
+from proxy.facts import (
+    Fact,
+    Reloaded,
+    ReloadFailed,
+    RequestRecord,
+    TokenRefreshed,
+    TokenRefreshFailed,
+    TokenRejected,
+    Trigger,
+)
+from proxy.tokens.token import Moment, TokenKey
+
+REQUESTS = 100
+EVENTS = 100
+TROUBLES = 50
+STEP = 5.0
+"""Seconds between two samples of what the metrics have counted."""
+SAMPLES = 181
+"""A quarter of an hour of them, and the one it began with."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvent:
+    """What happened to a token. Plain values, because a fact would keep its token's text.
+
+    ``at`` is in Unix seconds, all other times are seconds.
+    """
+
+    at: float
+    key: TokenKey
+    why: Trigger
+    result: Literal["refreshed", "failed", "rejected"]
+    took: float | None = None
+    lifetime: float | None = None
+    failures: int = 0
+    retry_in: float | None = None
+    reason: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadEvent:
+    """A changed configuration was taken, or was not, for the reason in ``detail``."""
+
+    at: float
+    taken: bool
+    why: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What had been counted at a moment."""
+
+    at: Moment
+    totals: Totals
+
+
+@dataclass(slots=True)
+class Repeated:
+    """Errors of one area and name; times are Unix seconds.
+
+    ``record`` is the last request that had it.
+    """
+
+    area: Area
+    source: Source
+    reason: str
+    detail: str
+    first_at: float
+    last_at: float = 0.0
+    count: int = 0
+    institution: str = ""
+    record: RequestRecord | None = None
+
+
+class History:
+    """The rings. ``totals`` returns what the metrics have counted.
+
+    With ``keep`` false it keeps nothing, for a proxy that shows no status page.
+    """
+
+    def __init__(
+        self, totals: Callable[[], Totals], clock: Callable[[], Moment], *, keep: bool = True
+    ) -> None:
+        self._totals = totals
+        self._clock = clock
+        self._keep = keep
+        self.requests: deque[RequestRecord] = deque(maxlen=REQUESTS if keep else 0)
+        self.events: deque[TokenEvent] = deque(maxlen=EVENTS)
+        self.samples: deque[Sample] = deque(maxlen=SAMPLES)
+        self.troubles: dict[tuple[Area, str], Repeated] = {}
+        self.reload: ReloadEvent | None = None
+        self.request = self.requests.append
+
+    async def run(self) -> None:
+        """Take samples until cancelled."""
+        while self._keep:
+            self.samples.append(self.counted())
+            await asyncio.sleep(STEP)
+
+    def counted(self) -> Sample:
+        """Return what has been counted up to now."""
+        return Sample(self._clock(), self._totals())
+
+    def failed(self, record: RequestRecord) -> None:
+        """Remember a request that we answered ourselves, or the bank with a 5xx."""
+        if self._keep:
+            reason = record.reason or "bank-answer"
+            detail = record.detail or f"The bank answered {record.status}."
+            trouble = self._trouble("request", record.source, reason, detail, record.institution)
+            trouble.record = record
+
+    def fact(self, fact: Fact) -> None:
+        """Remember what happened to a token or to the configuration."""
+        if not self._keep:
+            return
+        now = self._clock().wall
+        match fact:
+            case TokenRefreshed(token, took, _, why):
+                self.events.append(
+                    TokenEvent(now, token.key, why, "refreshed", took, token.lifetime)
+                )
+            case TokenRefreshFailed(key, error, took, failures, delay, why):
+                said = (failures, delay, error.name, error.detail)
+                self.events.append(TokenEvent(now, key, why, "failed", took, None, *said))
+                self._trouble("token", error.source, error.name, error.detail, key.institution)
+            case TokenRejected(token):
+                name, detail = "token-refused", "The bank refused a token before its time."
+                self.events.append(
+                    TokenEvent(
+                        now, token.key, Trigger.REJECTED, "rejected", reason=name, detail=detail
+                    )
+                )
+                self._trouble("token", Source.TOKEN, name, detail, token.key.institution)
+            case Reloaded(why):
+                self.reload = ReloadEvent(now, taken=True, why=why)
+            case ReloadFailed(why, detail):
+                self.reload = ReloadEvent(now, taken=False, why=why, detail=detail)
+                self._trouble("configuration", Source.PROXY, "reload", detail, "")
+            case _:
+                pass  # what was waited for, and the like, is not for this page
+
+    def _trouble(
+        self, area: Area, source: Source, reason: str, detail: str, institution: str
+    ) -> Repeated:
+        # Taken out and put back, so that the dictionary's order is the order of time.
+        now = self._clock().wall
+        trouble = self.troubles.pop((area, reason), None)
+        if trouble is None:
+            trouble = Repeated(area, source, reason, detail, now)
+            if len(self.troubles) >= TROUBLES:
+                self.troubles.pop(next(iter(self.troubles)))
+        trouble.last_at, trouble.detail, trouble.institution = now, detail, institution
+        trouble.count += 1
+        self.troubles[area, reason] = trouble
+        return trouble

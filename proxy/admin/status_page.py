@@ -1,0 +1,77 @@
+"""The status page and the JSON behind it, for the person at this machine."""
+
+from collections.abc import Awaitable, Callable
+from functools import cache
+from importlib import resources
+
+from aiohttp import web
+
+from proxy.admin.document import Status
+from proxy.admin.visitors import Door
+
+FILES = {
+    "/": ("index.html", "text/html"),
+    "/page/status.css": ("status.css", "text/css"),
+    "/page/status.js": ("status.js", "text/javascript"),
+    "/page/plot.js": ("plot.js", "text/javascript"),
+    "/page/words.js": ("words.js", "text/javascript"),
+    "/page/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+POLICY = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+class StatusPage:
+    """Shows what ``status`` returns to those whom ``door`` lets in.
+
+    With ``door`` None there is no page, which is said too.
+    """
+
+    def __init__(self, status: Callable[[], Status], door: Door | None) -> None:
+        self._status = status
+        self._door = door
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return ``/``, what the page is made of, and ``/api/status``."""
+        files = [web.get(path, self._guarded(self._file)) for path in FILES]
+        return [*files, web.get("/api/status", self._guarded(self._document))]
+
+    def _guarded(self, handler: Handler) -> Handler:
+        async def guarded(request: web.Request) -> web.Response:
+            if self._door is None:
+                return _refused(404, "There is no status page here: status_page is off.")
+            why = self._door.refusal(
+                request.remote or "", request.headers, is_page=request.path == "/"
+            )
+            return _refused(403, why) if why else await handler(request)
+
+        return guarded
+
+    async def _file(self, request: web.Request) -> web.Response:
+        name, content_type = FILES[request.path]
+        return web.Response(
+            body=_read(name), content_type=content_type, charset="utf-8", headers=POLICY
+        )
+
+    async def _document(self, _request: web.Request) -> web.Response:
+        text = self._status().model_dump_json(by_alias=True)
+        return web.Response(text=text, content_type="application/json", headers=POLICY)
+
+
+def _refused(status: int, why: str) -> web.Response:
+    return web.Response(status=status, text=f"{why}\n", headers=POLICY)
+
+
+@cache
+def _read(name: str) -> bytes:
+    return resources.files("proxy.admin").joinpath("page", name).read_bytes()
