@@ -60,12 +60,14 @@ class Token:
     """An access token of the bank. Compared by identity; its repr does not show it.
 
     ``issued`` is when we began to ask for it, so ``lifetime`` (seconds) is never overestimated.
+    ``taken`` is true when another proxy of the fleet had asked the bank for it.
     """
 
     key: TokenKey
     text: str = field(repr=False)
     issued: Moment
     lifetime: float
+    taken: bool = False
     authorization: bytes = field(init=False, repr=False)
     institution: bytes = field(init=False)
 
