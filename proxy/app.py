@@ -37,6 +37,7 @@ _RESTART_ONLY = (
     "refresh_token_file",
     "reload_interval",
     "log",
+    "tracing",
     "limits",
 )
 
@@ -63,7 +64,9 @@ class App:
         self._core = Core(config, logins, self._observers, self._refresh_tokens)
         self._retired: set[Core] = set()
         self._tls = server_context(config.callers)
-        self._server = Server(self._handle, self._refuse, parts.caller_limits(config))
+        self._tracing = parts.tracing(config, lambda: self._core.config.url)
+        handle = self._handle if self._tracing is None else self._tracing.around(self._handle)
+        self._server = Server(handle, self._refuse, parts.caller_limits(config))
         self._server.full = lambda: self._log.warn(
             f"as many callers as may be ({config.limits.max_connections}); others are refused"
         )
@@ -148,6 +151,8 @@ class App:
                     await self._core.revoke_all()
         await self._tasks.cancel()
         await self._core.close()
+        if self._tracing is not None:
+            await self._tracing.close()
         await self._stack.aclose()
 
     async def _finish(self, grace: float) -> None:
@@ -258,7 +263,11 @@ class App:
     def _fact(self, fact: Fact) -> None:
         self.metrics.fact(fact)
         self._log.fact(fact)
+        if self._tracing is not None:
+            self._tracing.fact(fact)
 
     def _request(self, record: RequestRecord) -> None:
         self.metrics.request(record)
         self._access_log.request(record)
+        if self._tracing is not None:
+            self._tracing.request(record)

@@ -32,6 +32,7 @@ from proxy.sections import (
     ReplaySettings,
     RouteSetting,
     TokenSettings,
+    TracingSettings,
     UpstreamSettings,
 )
 
@@ -91,6 +92,7 @@ class Config(LoginSettings):
         5.0, description="seconds between looks at the files that may change; 0 for never"
     )
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
     upstream: UpstreamSettings = UpstreamSettings()
     token: TokenSettings = TokenSettings()
     headers: HeaderSettings = HeaderSettings()

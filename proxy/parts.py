@@ -3,7 +3,8 @@
 import ssl
 import time
 from collections.abc import Callable
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
 
 from proxy import clock
 from proxy.bank_client import USER_AGENT, BankClient
@@ -12,6 +13,7 @@ from proxy.callers import CallerLimits
 from proxy.config import Config
 from proxy.credentials import Logins, read_secret
 from proxy.errand import Replay
+from proxy.errors import ConfigError
 from proxy.forwarder import Forwarding
 from proxy.ids import new_transaction_id
 from proxy.policy import Policy
@@ -25,6 +27,9 @@ from proxy.tokens.token import RefreshPolicy
 from proxy.upstream import Deadlines, Limits, Origin
 from proxy.upstream.tunnel import OutboundProxy
 from proxy.users import HeaderPaths, UserContext
+
+if TYPE_CHECKING:
+    from proxy.tracing import Tracing
 
 
 def origin(config: Config, tls: ssl.SSLContext | None) -> Origin:
@@ -165,3 +170,24 @@ def users(config: Config, bank: BankClient, tokens: TokenCache) -> Users | None:
     )
     paths = tuple(path.pattern for path in config.headers.customer_id_paths)
     return Users(contexts, HeaderPaths(paths), directory)
+
+
+def tracing(config: Config, base: Callable[[], SplitResult]) -> "Tracing | None":
+    """Return what makes spans, where they are wanted; ``base`` returns the API's base URL.
+
+    Raises ``ConfigError`` where OpenTelemetry is not installed, or set up wrongly.
+    """
+    if config.tracing.endpoint is None:
+        return None
+    try:
+        from proxy.tracing import Tracing  # noqa: PLC0415 - an extra, and slow to import
+    except ImportError as error:
+        mistake = (
+            "tracing.endpoint: spans need OpenTelemetry, which is not installed; install "
+            "candescent-proxy[otel], or leave the endpoint out"
+        )
+        raise ConfigError([mistake]) from error
+    try:
+        return Tracing(config.tracing.endpoint, base)
+    except ValueError as error:  # what the SDK reads for itself
+        raise ConfigError([f"tracing: a variable OTEL_… is wrong ({error})"]) from error

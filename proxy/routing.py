@@ -72,7 +72,7 @@ class Router:
             raise CallerError(
                 400, "target", "Send the path of the resource only, beginning with a slash."
             )
-        based = self._is_based(path)
+        based = has_base(path, self._base)
         if is_reserved(path if based else self._base + path):
             raise CallerError(
                 403, "reserved", "Tokens are the proxy's work; their endpoints are not forwarded."
@@ -103,11 +103,12 @@ class Router:
             raise CallerError(403, "path-policy", "This proxy does not forward this resource.")
         return verdict is Verdict.WARNED
 
-    def _is_based(self, path: bytes) -> bool:
-        base = self._base
-        if not base:
-            return True
-        return path.startswith(base) and path[len(base) : len(base) + 1] in (b"", b"/")
+
+def has_base(path: bytes, base: bytes) -> bool:
+    """Whether ``path`` begins with the base path, as every path does with an empty one."""
+    if not base:
+        return True
+    return path.startswith(base) and path[len(base) : len(base) + 1] in (b"", b"/")
 
 
 def institution_in(path: bytes) -> bytes | None:

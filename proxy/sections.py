@@ -11,6 +11,7 @@ from proxy.fields import (
     Seconds,
     Secret,
     Section,
+    check_base_url,
     check_proxy_url,
     comma_separated,
 )
@@ -54,6 +55,15 @@ class LogSettings(Section):
     )
     sample: Annotated[float, Field(ge=0, le=1)] = Field(
         0.01, description="the share of good requests that `sampled` writes"
+    )
+
+
+class TracingSettings(Section):
+    """Where spans go, if anywhere; OpenTelemetry's own variables are understood too."""
+
+    endpoint: Annotated[str, AfterValidator(check_base_url)] | None = Field(
+        None,
+        description="OTLP over HTTP, such as http://HOST:4318/v1/traces; needs the extra `otel`",
     )
 
 

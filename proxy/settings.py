@@ -39,7 +39,12 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]
         for name in _secrets_in(written)
     ]
     merged: dict[str, Any] = {}
-    for source in (written, read_environment(environ, mistakes), flags):
+    for source in (
+        written,
+        read_standard_variables(environ),
+        read_environment(environ, mistakes),
+        flags,
+    ):
         _override(merged, source)
     if lost:  # What a file that cannot be read would have set is not missing.
         raise ConfigError(mistakes)
@@ -129,6 +134,18 @@ def read_environment(environ: Mapping[str, str], mistakes: list[str]) -> dict[st
             section = section.setdefault(part, {})
         section[path[-1]] = value
     return found
+
+
+def read_standard_variables(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return what OpenTelemetry's own variables set: where spans go, if they are wanted at all."""
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return {}
+    if environ.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp":
+        return {}
+    endpoint = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "")
+    if not endpoint and (collector := environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")):
+        endpoint = collector.rstrip("/") + "/v1/traces"
+    return {"tracing": {"endpoint": endpoint}} if endpoint else {}
 
 
 def known_paths(model: type[Section] = Config) -> set[tuple[str, ...]]:

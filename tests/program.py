@@ -24,7 +24,7 @@ ANYWHERE = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
 
 def environment(**variables: str) -> dict[str, str]:
     """Return this process's environment without settings and proxies, with these instead."""
-    ours = ("CANDESCENT_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
+    ours = ("CANDESCENT_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "OTEL_")
     kept = {name: text for name, text in os.environ.items() if not name.upper().startswith(ours)}
     return {**kept, "PYTHONUNBUFFERED": "1", **variables}
 

@@ -126,6 +126,14 @@ class Request:
         self.keep_alive = keep_alive
         self.body = NO_BODY
 
+    def with_headers(self, headers: list[tuple[bytes, bytes]]) -> "Request":
+        """Return the same request with other headers; this one stays as it came."""
+        other = Request(
+            self.connection, self.method, self.target, self.version, headers, self.keep_alive
+        )
+        other.body = self.body
+        return other
+
 
 class Answer:
     """What is left to write when a request has been served: all of the answer, or nothing.

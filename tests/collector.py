@@ -1,0 +1,85 @@
+"""A collector: a real OTLP endpoint over HTTP, that keeps the spans it is sent."""
+
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+
+def plain(attributes: Any) -> dict[str, Any]:
+    """Return attributes as Python has them."""
+    found: dict[str, Any] = {}
+    for pair in attributes:
+        assert isinstance(pair, KeyValue)
+        value: AnyValue = pair.value
+        found[pair.key] = getattr(value, str(value.WhichOneof("value")))
+    return found
+
+
+class Got:
+    """A span that has arrived. Times are nanoseconds; ids are bytes, ``parent`` empty for none."""
+
+    def __init__(self, span: Span) -> None:
+        self.name = span.name
+        self.kind = Span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_")
+        self.trace, self.id, self.parent = span.trace_id, span.span_id, span.parent_span_id
+        self.start, self.end = span.start_time_unix_nano, span.end_time_unix_nano
+        self.failed = span.status.code == 2
+        self.attributes = plain(span.attributes)
+
+
+class Collector:
+    """Runs on a free port for the time of a test. ``raw`` is all that came, in one piece."""
+
+    def __init__(self) -> None:
+        self.spans: list[Got] = []
+        self.resource: dict[str, Any] = {}
+        self.raw = b""
+        app = web.Application()
+        app.router.add_post("/v1/traces", self._take)
+        self._server = TestServer(app)
+
+    @property
+    def endpoint(self) -> str:
+        """Where spans are sent."""
+        return str(self._server.make_url("/v1/traces"))
+
+    def named(self, name: str) -> list[Got]:
+        """Return the spans of a name."""
+        return [span for span in self.spans if span.name == name]
+
+    def of_kind(self, kind: str) -> list[Got]:
+        """Return the spans of a kind: ``SERVER``, ``CLIENT`` or ``INTERNAL``."""
+        return [span for span in self.spans if span.kind == kind]
+
+    async def __aenter__(self) -> Self:
+        """Open the port."""
+        await self._server.start_server()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        await self._server.close()
+
+    async def _take(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        self.raw += body
+        sent = ExportTraceServiceRequest.FromString(body)
+        for resource in sent.resource_spans:
+            self.resource = plain(resource.resource.attributes)
+            for scope in resource.scope_spans:
+                self.spans += map(Got, scope.spans)
+        answer = ExportTraceServiceResponse().SerializeToString()
+        return web.Response(body=answer, content_type="application/x-protobuf")
