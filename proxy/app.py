@@ -238,7 +238,7 @@ class App:
         try:
             with guard:
                 await site.start()
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:
             await self._stack.aclose()
             raise cannot_listen("admin", address, error) from error
         if address.path:

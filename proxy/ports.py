@@ -43,7 +43,7 @@ class Port:
                 server = await loop.create_server(
                     self._protocol, address.host, address.port, **self._options(tls)
                 )
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:
             raise cannot_listen("listen", address, error) from error
         self._servers = [server]
         return bound(server)
@@ -92,7 +92,7 @@ async def _close(server: asyncio.Server) -> None:
 
 def _twin(sock: socket.socket) -> socket.socket:
     # The same open port under another number, so that each server closes its own.
-    return socket.socket(fileno=os.dup(sock.fileno()))
+    return socket.fromfd(sock.fileno(), sock.family, sock.type)
 
 
 @contextmanager
@@ -117,9 +117,10 @@ def bound(listener: asyncio.Server) -> Address:
     return Address(host=name[0], port=name[1])
 
 
-def cannot_listen(setting: str, address: Address, error: OSError) -> ConfigError:
-    """Return what to say of a port that cannot be had."""
-    why = error.strerror or str(error)
+def cannot_listen(setting: str, address: Address, error: Exception) -> ConfigError:
+    """Return what to say of a port that cannot be had; Windows has no Unix sockets at all."""
+    why = error.strerror if isinstance(error, OSError) else "this system has no Unix sockets"
+    why = why or str(error)
     return ConfigError(
         [f"{setting}: cannot listen on {address} ({why}); choose another with --{setting}"]
     )

@@ -2,8 +2,8 @@
 
 import asyncio
 import signal
-import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +59,7 @@ async def serve(reread: Reread, file: Path | None) -> int:
     await app.start()
     tasks = Tasks("runner")
     if hasattr(signal, "SIGHUP"):
-        asyncio.get_running_loop().add_signal_handler(
-            signal.SIGHUP, lambda: tasks.keep("reload", _reload(app))
-        )
+        on_signal(signal.SIGHUP, lambda: tasks.keep("reload", _reload(app)))
     log.info(
         "listening",
         version=__version__,
@@ -89,17 +87,27 @@ async def _quit(app: App, stop: asyncio.Future[str]) -> None:
 
 
 def signalled() -> asyncio.Future[str]:
-    """Return what SIGTERM or SIGINT will set to its name; from now on they do nothing else."""
-    loop = asyncio.get_running_loop()
-    received: asyncio.Future[str] = loop.create_future()
+    """Return what a signal to end will set to its name; from now on it does nothing else.
 
-    def note(number: int) -> None:
+    SIGTERM and SIGINT; on Windows, where nobody is sent SIGTERM, Ctrl-C and Ctrl-Break.
+    """
+    received: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def note(number: signal.Signals) -> None:
         if not received.done():
-            received.set_result(signal.Signals(number).name)
+            received.set_result(number.name)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        if sys.platform == "win32":
-            signal.signal(number, lambda got, _frame: loop.call_soon_threadsafe(note, got))
-        else:
-            loop.add_signal_handler(number, note, number)
+    for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
+        if hasattr(signal, name):
+            number = signal.Signals[name]
+            on_signal(number, partial(note, number))
     return received
+
+
+def on_signal(number: signal.Signals, act: Callable[[], None]) -> None:
+    """Call ``act`` from the running loop whenever the signal comes."""
+    loop = asyncio.get_running_loop()
+    try:
+        loop.add_signal_handler(number, act)
+    except NotImplementedError:  # Windows' loops; Python itself wakes them when a signal comes
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(act))

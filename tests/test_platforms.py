@@ -1,0 +1,129 @@
+"""Windows and macOS, as far as Linux can tell: no uvloop, no signals in the loop, no sockets."""
+
+import asyncio
+import os
+import signal
+import socket
+import ssl
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import structlog
+import yaml
+
+from proxy import runner, settings
+from proxy.config import Config
+from proxy.credentials import Logins
+from proxy.errors import ConfigError
+from proxy.ports import Port
+from proxy.sandbox import Sandbox
+from proxy.systemd import Systemd
+from tests.certificates import Authority, server_context
+from tests.logbook import logbook
+from tests.program import CREDENTIALS
+from tests.running import make_app, until
+from tests.windows_like import windows_like_loop
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def run(work: Coroutine[Any, Any, int]) -> int:
+    """Run work on a loop like that of Windows; leave the signals of this process as they were."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        with asyncio.Runner(loop_factory=windows_like_loop) as there:
+            return there.run(work)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        structlog.reset_defaults()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_the_wait(number: signal.Signals) -> None:
+    """Where the loop takes no signals, Python's own handlers wake it."""
+
+    async def work() -> int:
+        stop = runner.signalled()
+        for _ in range(2):
+            os.kill(os.getpid(), number)
+        async with asyncio.timeout(10):
+            return int(await stop == number.name)
+
+    assert run(work()) == 1
+
+
+def test_proxy_runs_from_start_to_end(tmp_path: Path) -> None:
+    """It forwards, takes a changed configuration, and ends in good order on a signal."""
+    file = tmp_path / "config.yaml"
+
+    async def work() -> int:
+        async with Sandbox() as bank:
+            written = {
+                "base_url": bank.url,
+                "listen": "127.0.0.1:0",
+                "admin": "127.0.0.1:0",
+                "log": {"access": "on"},
+            }
+            file.write_text(yaml.safe_dump(written))
+
+            def reread() -> tuple[Config, Logins]:
+                config = settings.load(file, CREDENTIALS, {})
+                return config, settings.logins(config)
+
+            serving = asyncio.create_task(runner.serve(reread, file))
+            await until(lambda: book.lines("listening") or serving.done())
+            (line,) = book.lines("listening")
+            async with aiohttp.request("GET", f"http://{line['listen']}/v1/accounts") as answer:
+                assert answer.status == 200
+            os.kill(os.getpid(), signal.SIGHUP)
+            await until(lambda: book.lines("configuration taken"))
+            os.kill(os.getpid(), signal.SIGTERM)
+            return await serving
+
+    with logbook() as book:
+        assert run(work()) == 0
+    assert book.lines()[-1]["event"] == "stopped"
+
+
+@pytest.mark.parametrize("setting", ["listen", "admin"])
+def test_unix_socket_where_there_are_none(setting: str, tmp_path: Path) -> None:
+    """Is a mistake in the configuration that says so."""
+
+    async def work() -> int:
+        app = make_app("http://127.0.0.1:1", **{setting: f"unix:{tmp_path}/socket"})
+        with pytest.raises(ConfigError, match=rf"^{setting}: .*no Unix sockets"):
+            await app.start()
+        return 0
+
+    assert run(work()) == 0
+
+
+def test_certificate_is_renewed(tmp_path: Path) -> None:
+    """An open port takes a new certificate without the help of readers."""
+    authority = Authority.make(tmp_path)
+    contexts = [
+        server_context(authority.issue("port", "IP:127.0.0.1", file=f"port-{number}"))
+        for number in range(2)
+    ]
+    trusting = ssl.create_default_context(cafile=authority.file)
+
+    async def work() -> int:
+        port = Port(asyncio.Protocol, settings.address("listen", "127.0.0.1:0"), 5)
+        address = await port.open(contexts[0], 0o600)
+        await port.renew(contexts[1])
+        _, writer = await asyncio.open_connection(address.host, address.port, ssl=trusting)
+        writer.close()
+        port.close()
+        return 0
+
+    assert run(work()) == 0
+
+
+def test_nobody_is_notified_where_there_is_no_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without Unix sockets has no systemd either."""
+    monkeypatch.delattr(socket, "AF_UNIX")
+    Systemd({"NOTIFY_SOCKET": "/run/systemd/notify"}).notify("READY=1")
