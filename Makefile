@@ -17,7 +17,7 @@ BENCH := build/bench/venv
 COMPILE := $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --annotation-style line --custom-compile-command 'make lock' $(ARGS)
 
-.PHONY: compiled help demo test test-all unit lint format drawing settings lock audit sbom soak fuzz institutions build \
+.PHONY: compiled help demo test test-all test-compiled unit lint format drawing settings lock audit sbom soak fuzz institutions build \
 	image footprint charts bench cost clean
 
 help:  ## Print this list
@@ -92,6 +92,12 @@ compiled: $(VENV)/.dev  ## Build a wheel with the request's way compiled, and .v
 	@.venv-compiled/bin/python -m pip --quiet --disable-pip-version-check $(LOCKED) -r requirements/run.txt
 	@.venv-compiled/bin/python -m pip --quiet --disable-pip-version-check install --no-deps \
 		--force-reinstall build/compiled/*.whl
+
+test-compiled: compiled  ## The tests of both ways, with the compiled modules in the place of the plain ones
+	@cp -r tests tools bench docs helm deploy requirements Makefile build/compiled/tree
+	cd build/compiled/tree && PYTHONPATH=. '$(abspath $(BIN))/python' -m pytest -n auto $(ARGS) tests/hazards \
+		tests/candescent tests/callers tests/upstream tests/tokens tests/admin tests/test_[a-ce-z]*.py \
+		--ignore tests/test_architecture.py --ignore tests/test_conftest.py
 
 build: $(VENV)/.dev sbom  ## Build the wheel, the source distribution and their SBOM into dist/
 	$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python

@@ -61,7 +61,11 @@ class BankClient:
         except (OSError, ValueError, aiohttp.ClientError) as error:
             failure = _failure(error)
         # Out here, so that it drags no cause along: aiohttp's errors hold the request's headers.
-        raise failure
+        try:
+            raise failure
+        finally:
+            # A compiled coroutine above this one still holds what it was woken with.
+            failure.__context__ = None
 
     async def _call(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes

@@ -7,11 +7,13 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from proxy.app import App
+from proxy.business import Users
 from proxy.facts import RequestRecord
 from proxy.sandbox import Bank, Fault, Sandbox, Settings
 from tests.running import running, until
@@ -468,21 +470,19 @@ async def test_mistake_of_our_own() -> None:
     """Is a 500 that says nothing of itself, and stands in the log."""
     crashes: list[BaseException] = []
 
-    def broken() -> str:
+    def broken(*_: object, **__: object) -> str:
         raise ValueError("a secret")
 
     async with house() as here:
         here.app.forwarder._crashed = crashes.append
-        here.app.forwarder._new_id, good = broken, here.app.forwarder._new_id
         async with connect(here.app) as wire:
-            await wire.send(request("GET", "/echo", f"transactionId: {MINE}"))
-            assert (await wire.answer()).status == 200
-            here.app.forwarder._router = None  # type: ignore[assignment]  # a mistake
+            answer = await wire.ask(request("GET", "/echo", f"transactionId: {MINE}"))
+            assert answer.status == 200
+            here.app.forwarder._users = cast(Users, SimpleNamespace(name_user=broken))
             answer = await wire.ask(request("GET", "/echo", f"transactionId: {MINE}"))
             assert (answer.status, answer.error) == (500, "internal")
-            assert b"NoneType" not in answer.body
-        here.app.forwarder._new_id = good
-        assert isinstance(crashes[0], AttributeError)
+            assert b"secret" not in answer.body
+        assert isinstance(crashes[0], ValueError)
         assert here.records[-1].source == "proxy"
 
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from signal import SIGTERM
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -383,12 +384,12 @@ async def test_mistake_of_our_own(
 ) -> None:
     """A crash with secrets in its words and all around it: a traceback without, a plain 500."""
 
-    def crash(*_: object) -> bytes:
+    def crash(*_: object, **__: object) -> str:
         local = SECRET  # what stands in a variable shows in no traceback
         raise RuntimeError(f"could not send Authorization: Bearer {FROM_CALLER}; {len(local)}")
 
     async with watched(watch, tmp_path) as home:
-        monkeypatch.setattr("proxy.forwarder.request_head", crash)
+        monkeypatch.setattr(home.app.forwarder, "_users", SimpleNamespace(name_user=crash))
         answer = await speak(watch, home, request(method="POST", body=IN_BODY))
         assert b" 500 " in answer
         (line,) = home.book.lines("internal error")
