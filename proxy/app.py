@@ -1,13 +1,13 @@
 """The composition root: the ports, the core behind them, and their life from start to stop."""
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack, nullcontext, suppress
 from pathlib import Path
 
 from aiohttp import web
 
-from proxy import clock, parts
+from proxy import certificates, clock, parts
 from proxy.access_log import AccessLog
 from proxy.admin import server as admin
 from proxy.admin.readiness import Readiness, assess
@@ -27,8 +27,8 @@ from proxy.systemd import Systemd
 from proxy.tasks import Tasks
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.refresh_tokens import RefreshTokens
-from proxy.tokens.token import TokenKey
 from proxy.upstream import Pool
+from proxy.watching import watch as watch_numbers
 
 _RESTART_ONLY = (
     "listen",
@@ -78,11 +78,20 @@ class App:
             always=[file] if file else [],
             emit=self._fact,
             interval=config.reload_interval if reread else 0,
+            rotates=lambda logins: logins != self._core.logins,
         )
         self._systemd = Systemd()
         self._tasks = Tasks("app")
         self._stack = AsyncExitStack()
-        self._watch()
+        self._opened_before = 0
+        watch_numbers(
+            self.metrics,
+            self._server,
+            self._cores,
+            opened_before=lambda: self._opened_before,
+            is_ready=lambda: self.readiness().is_ready,
+        )
+        self.metrics.changes.certificates = certificates.expiries(parts.certificate_files(config))
 
     @property
     def tokens(self) -> TokenCache:
@@ -117,6 +126,7 @@ class App:
         kept, interval = self._config.refresh_token_file, self._config.reload_interval
         if kept is not None and interval:
             self._tasks.keep("logins", watch(kept, min(interval, 1.0), self._logged_in))
+        self._tasks.keep("lag", self.metrics.lag.run())
         self._tasks.keep("watchdog", self._systemd.keep_alive())
         self._systemd.notify("READY=1", f"STATUS=Forwarding to {self._config.url.geturl()}")
 
@@ -157,7 +167,7 @@ class App:
 
     async def _finish(self, grace: float) -> None:
         """Wait for the requests in flight, those of retired cores too."""
-        cores = (self._core, *self._retired)
+        cores = self._cores()
         for core in cores:
             core.drain()
         with suppress(TimeoutError):
@@ -197,6 +207,7 @@ class App:
             raise
         predecessor, self._core, self._config = self._core, successor, config
         successor.start()
+        self.metrics.changes.certificates = certificates.expiries(parts.certificate_files(config))
         self._tasks.keep("retire", self._retire(predecessor))
 
     def _logged_in(self) -> None:
@@ -214,6 +225,7 @@ class App:
             await core.finish()
         finally:
             self._retired.discard(core)
+            self._opened_before += core.pool.opened
             await core.close()
 
     async def _start_admin(self) -> Address:
@@ -246,19 +258,9 @@ class App:
         host, port = runner.addresses[0][:2]
         return Address(host=host, port=port)
 
-    def _runway(self) -> Iterator[tuple[TokenKey, float]]:
-        now = clock.now()
-        for entry in self.tokens.entries():
-            left = entry.token.remaining(now) if entry.token is not None else 0.0
-            yield entry.key, max(left, 0.0)
-
-    def _watch(self) -> None:
-        watch = self.metrics.watch
-        self.metrics.watch_runway(self._runway)
-        watch("requests_in_flight", "Requests being served.", lambda: self.forwarder.in_flight)
-        watch("upstream_connections", "Open connections to the bank.", lambda: self.pool.open)
-        watch("upstream_connections_idle", "Those of them unused.", lambda: self.pool.idle)
-        watch("ready", "1 when /readyz says ready.", lambda: float(self.readiness().is_ready))
+    def _cores(self) -> Sequence[Core]:
+        """Return the running core, then those that finish what they have begun."""
+        return (self._core, *self._retired)
 
     def _fact(self, fact: Fact) -> None:
         self.metrics.fact(fact)

@@ -14,7 +14,7 @@ from proxy.admission import Admission
 from proxy.config import Config
 from proxy.credentials import Logins
 from proxy.errors import TokenError
-from proxy.facts import Emit, Finish
+from proxy.facts import Emit, Finish, Trigger
 from proxy.forwarder import Forwarder
 from proxy.ids import new_transaction_id
 from proxy.relay import Relay
@@ -104,7 +104,9 @@ class Core:
             if self.identity(key) == running.identity(key):
                 continue
             if self.config.bearer_token is None and login.grant is not Grant.AUTHORIZATION_CODE:
-                self.tokens.install(await self._endpoint.prove(key))
+                started = clock.now()
+                token = await self._endpoint.prove(key)
+                self.tokens.renew(token, clock.now().since(started), Trigger.RELOAD)
         for entry in running.tokens.entries():
             if entry.token is not None and self._may_use_tokens_of(running, entry.key):
                 self.tokens.install(entry.token, unless_known=True)

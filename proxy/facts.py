@@ -2,9 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from proxy.errors import Source, TokenError
 from proxy.tokens.token import Token, TokenKey
+
+
+class Trigger(StrEnum):
+    """Why the bank was asked for a token; a failed request keeps its trigger when tried again."""
+
+    FIRST = "first"
+    DUE = "due"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    RELOAD = "reload"
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +25,7 @@ class TokenRefreshed:
     token: Token
     seconds: float
     refresh_age: float
+    trigger: Trigger = Trigger.FIRST
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +37,7 @@ class TokenRefreshFailed:
     seconds: float
     failures: int
     delay: float
+    trigger: Trigger = Trigger.FIRST
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +57,28 @@ class TokenReleased:
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """Configuration and secrets were read anew and taken; ``why`` says who asked."""
+    """Configuration and secrets were read anew and taken; ``why`` says who asked.
+
+    ``rotated`` when a login to the bank was another than before.
+    """
 
     why: str
+    rotated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ReloadFailed:
     """A changed configuration or secret was not taken; the old one stays in force.
 
-    ``error`` is a mistake of our own that was the cause.
+    ``error`` is a mistake of our own that was the cause; ``refused`` when the bank gave no token
+    with it, ``rotated`` when a login to the bank is another in it.
     """
 
     why: str
     detail: str
     error: Exception | None = None
+    refused: bool = False
+    rotated: bool = False
 
 
 Fact = TokenRefreshed | TokenRefreshFailed | TokenRejected | TokenReleased | Reloaded | ReloadFailed
@@ -66,11 +86,19 @@ Emit = Callable[[Fact], None]
 
 
 class RequestRecord:
-    """One forwarded or refused request, filled in on its way. Times are loop seconds.
+    """One forwarded or refused request, filled in on its way. Times are monotonic seconds.
 
     ``route`` is a bounded word, ``status`` 0 means that the caller went away before there was
     one. What stands here as a class attribute is what a record says until it is told otherwise;
     so the making of one costs three assignments, not twenty.
+
+    ``started`` is when its head had been read, ``sent_at`` when its head went to the bank (the
+    last time, if it went twice), ``uploaded_at`` when the end of a body did that came later than
+    the head, ``answered_at`` when the head of the bank's answer was here, and ``relayed_at`` when
+    an answer that is streamed could begin to go out; one in a single piece is relayed when it is
+    finished. 0 where there was no such moment. The waits are in seconds: for a token, for a
+    connection, and for what else there is before a request is sent (a body to be kept, a business
+    user to be looked up).
     """
 
     transaction_id = ""
@@ -80,8 +108,13 @@ class RequestRecord:
     source = Source.NONE
     reason = ""
     sent_at = 0.0
+    uploaded_at = 0.0
     answered_at = 0.0
+    relayed_at = 0.0
     finished_at = 0.0
+    token_wait = 0.0
+    connection_wait = 0.0
+    other_wait = 0.0
     received_bytes = 0
     sent_bytes = 0
     replays = 0
@@ -93,6 +126,20 @@ class RequestRecord:
         self.method = method
         self.target = target
         self.started = started
+
+    def shares(self) -> tuple[float, float] | None:
+        """Return the proxy's own seconds and the bank's; None where they cannot be told apart.
+
+        Ours are those before the bank had the head of the request and after we had that of its
+        answer, less the waits; the bank's those from the end of the request to that head. They
+        can be told of a request that went to the bank once and was answered.
+        """
+        if self.replays or not self.answered_at:
+            return None
+        before = self.sent_at - self.started
+        after = (self.relayed_at or self.finished_at) - self.answered_at
+        waits = self.token_wait + self.connection_wait + self.other_wait
+        return before + after - waits, self.answered_at - (self.uploaded_at or self.sent_at)
 
     @property
     def path(self) -> str:

@@ -1,6 +1,7 @@
 """A request's way, from top to bottom: route, token, headers, send, the 401 rule, relay."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -66,7 +67,8 @@ class Forwarder:
         self._finished = finished
         self._crashed = crashed
         self._tasks = Tasks("forwarder")
-        self._now = asyncio.get_running_loop().time
+        # The loop's clock too, but uvloop tells it in whole milliseconds.
+        self._now = time.monotonic
         self.in_flight = 0
         self._no_more: asyncio.Event | None = None
 
@@ -110,16 +112,12 @@ class Forwarder:
 
     async def _forward(self, request: Request, record: RequestRecord) -> Answer:
         errand = self._prepare(request, record)
-        if self._users is not None:
-            errand.target, errand.customer_id = await self._users.name_user(
-                request.method,
-                errand.target,
-                errand.route.path,
-                errand.key,
-                has_customer=errand.caller.names_customer,
-            )
-        if self._settings.replay.patterns:
-            await self._prepare_replay(errand)
+        if self._users is not None or self._settings.replay.patterns:
+            began = self._now()
+            try:
+                await self._complete(errand)
+            finally:
+                record.other_wait = self._now() - began
         connection = await self._send(errand)
         refusal = connection.status in CANDIDATES
         if refusal and await self._is_to_be_replayed(errand, connection):
@@ -130,6 +128,19 @@ class Forwarder:
             return await self._relay.answer(errand, connection)
         finally:
             self._give_back(errand, connection)
+
+    async def _complete(self, errand: Errand) -> None:
+        """Find out what else must be known before the request can go."""
+        if self._users is not None:
+            errand.target, errand.customer_id = await self._users.name_user(
+                errand.request.method,
+                errand.target,
+                errand.route.path,
+                errand.key,
+                has_customer=errand.caller.names_customer,
+            )
+        if self._settings.replay.patterns:
+            await self._prepare_replay(errand)
 
     def _prepare(self, request: Request, record: RequestRecord) -> Errand:
         """Read what the caller sent and decide what it is. Raises ``CallerError``."""
@@ -172,8 +183,7 @@ class Forwarder:
         A reused connection that closes before any byte of an answer is replaced once by a new
         one, if the request may be sent twice.
         """
-        tokens, key = self._tokens, errand.key
-        token = errand.token = tokens.current(key) or await tokens.token(key)
+        token = errand.token = self._tokens.current(errand.key) or await self._token(errand)
         connection = self._pool.checkout()
         if connection is None:
             connection = await self._connect(errand)
@@ -189,14 +199,31 @@ class Forwarder:
 
     async def _connect(self, errand: Errand, *, new: bool = False) -> Connection:
         """Return a connection that was waited for, and see that the token is alive then."""
-        connection = await self._pool.connect(new=new)
+        began = self._now()
         try:
-            key = errand.key
-            errand.token = self._tokens.current(key) or await self._tokens.token(key)
+            connection = await self._pool.connect(new=new)
+        finally:
+            errand.record.connection_wait += self._now() - began
+        try:
+            errand.token = self._tokens.current(errand.key) or await self._token(errand)
         except BaseException:
             self._give_back(errand, connection)
             raise
         return connection
+
+    async def _token(self, errand: Errand) -> Token:
+        """Return a token that has to be waited for."""
+        began = self._now()
+        try:
+            return await self._tokens.token(errand.key)
+        finally:
+            errand.record.token_wait += self._now() - began
+
+    async def _upload(self, errand: Errand, upload: Upload, connection: Connection) -> None:
+        """Send the body as it comes, and note when it was all sent."""
+        await upload.run(connection)
+        if upload.finished and not errand.record.answered_at:
+            errand.record.uploaded_at = self._now()
 
     def _ours(self, errand: Errand, token: Token) -> list[bytes]:
         lines = [b"Authorization: ", token.authorization, b"\r\n"]
@@ -251,7 +278,9 @@ class Forwarder:
                 total_at=errand.total_at,
             )
             if upload is not None and body is None:
-                errand.upload_task = self._tasks.spawn("upload", upload.run(connection))
+                errand.upload_task = self._tasks.spawn(
+                    "upload", self._upload(errand, upload, connection)
+                )
             await connection.answered()
         except BaseException:
             self._give_back(errand, connection)

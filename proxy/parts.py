@@ -2,7 +2,8 @@
 
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
@@ -76,6 +77,19 @@ def forwarding(config: Config, origin: Origin) -> Forwarding:
 def caller_limits(config: Config) -> CallerLimits:
     """Return what callers may take up."""
     return CallerLimits(**config.limits.model_dump())
+
+
+def certificate_files(config: Config) -> Iterator[tuple[str, Path]]:
+    """Return the settings that name certificates, each with its file."""
+    callers, upstream = config.callers, config.upstream
+    for setting, file in (
+        ("callers.certificate_file", callers.certificate_file),
+        ("callers.client_ca_file", callers.client_ca_file),
+        ("upstream.certificate_file", upstream.certificate_file),
+        ("upstream.ca_file", upstream.ca_file),
+    ):
+        if file is not None:
+            yield setting, file
 
 
 def locations(config: Config) -> tuple[bytes, bytes]:

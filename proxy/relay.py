@@ -1,5 +1,6 @@
 """The way back: the bank's answer, or ours where there is none, to the caller."""
 
+import time
 from http import HTTPStatus
 
 from proxy.bodies import download
@@ -52,6 +53,7 @@ class Relay:
         if whole is not None:
             record.received_bytes = len(whole)
             return Answer(head + whole, keep_alive=keep_alive)
+        record.relayed_at = time.monotonic()
         await download(connection, request, record, head, chunked=framing.chunked)
         return Answer(keep_alive=keep_alive)
 

@@ -51,7 +51,8 @@ async def watch(file: Path, interval: float, changed: Callable[[], None]) -> Non
 class Reloader:
     """Watches the files of a configuration, and ``always`` those that every one has.
 
-    ``interval`` is in seconds; 0 watches nothing.
+    ``interval`` is in seconds; 0 watches nothing. ``rotates`` says whether logins are others than
+    those in force.
     ``failure`` is why the last attempt was not taken, empty when all is as the files say.
     """
 
@@ -64,6 +65,7 @@ class Reloader:
         always: Iterable[Path] = (),
         emit: Emit,
         interval: float,
+        rotates: Callable[[Logins], bool] = lambda _logins: False,
     ) -> None:
         self._reread = reread
         self._take = take
@@ -71,6 +73,7 @@ class Reloader:
         self._files = (*self._always, *files)
         self._emit = emit
         self._interval = interval
+        self._rotates = rotates
         self._taken = fingerprint(self._files)
         self._lock = asyncio.Lock()
         self._patience = RETRY
@@ -100,19 +103,23 @@ class Reloader:
         async with self._lock:
             self._patience = RETRY
             current = fingerprint(self._files)
+            rotated = False
             try:
                 config, logins = self._reread()
+                rotated = self._rotates(logins)
                 await self._take(config, logins)
             except ConfigError as error:
-                return self._failed(why, "; ".join(error.mistakes))
+                return self._failed(ReloadFailed(why, "; ".join(error.mistakes)))
             except TokenError as error:
                 self._patience = RETRY if error.reason.is_refusal else RETRY_SOON
-                return self._failed(why, error.detail)
+                return self._failed(ReloadFailed(why, error.detail, refused=True, rotated=rotated))
             except Exception as error:  # noqa: BLE001 - one failure must not end all reloading
-                return self._failed(why, "the proxy failed on it; its log says why", error)
+                return self._failed(
+                    ReloadFailed(why, "the proxy failed on it; its log says why", error)
+                )
             self._watch(config, current)
             self.failure = ""
-            self._emit(Reloaded(why))
+            self._emit(Reloaded(why, rotated))
             return True
 
     def _watch(self, config: Config, current: Fingerprint) -> None:
@@ -122,7 +129,7 @@ class Reloader:
             file: stat for file, stat in current.items() if file in self._files
         }
 
-    def _failed(self, why: str, detail: str, error: Exception | None = None) -> bool:
-        self.failure = detail
-        self._emit(ReloadFailed(why, detail, error))
+    def _failed(self, fact: ReloadFailed) -> bool:
+        self.failure = fact.detail
+        self._emit(fact)
         return False

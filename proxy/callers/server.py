@@ -16,7 +16,8 @@ STANDING = 32
 class Server:
     """Makes a connection for each caller; ``handle`` answers requests, ``refuse`` what is none.
 
-    ``full`` is called when the limit on connections is reached.
+    ``full`` is called when the limit on connections is reached; ``refused`` counts the
+    connections that have been ended for it.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Server:
         # In the order of their coming, so that of the idle ones the oldest goes first.
         self._connections: dict[CallerConnection, None] = {}
         self._is_full = False
+        self.refused = 0
         self._emptied: asyncio.Event | None = None
         self.full: Callable[[], None] = lambda: None
 
@@ -47,6 +49,8 @@ class Server:
 
     def opened(self, connection: CallerConnection) -> None:
         """Take a connection; over the limit an unserved one has to go, or else the newcomer."""
+        if len(self._connections) >= self._limits.max_connections:
+            self.refused += 1
         if len(self._connections) >= self._limits.max_connections + STANDING:
             connection.abort()
         elif len(self._connections) >= self._limits.max_connections:

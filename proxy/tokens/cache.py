@@ -12,14 +12,24 @@ from dataclasses import dataclass
 from cachetools import Cache
 
 from proxy.errors import TokenError, TokenFailure
-from proxy.facts import Emit, TokenRefreshed, TokenRefreshFailed, TokenRejected, TokenReleased
+from proxy.facts import (
+    Emit,
+    TokenRefreshed,
+    TokenRefreshFailed,
+    TokenRejected,
+    TokenReleased,
+    Trigger,
+)
 from proxy.tasks import Tasks
 from proxy.tokens.token import Moment, RefreshPolicy, Token, TokenKey, TokenSource
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """What is known about one key. Times are monotonic seconds, ``refresh_age`` an age."""
+    """What is known about one key. Times are monotonic seconds, ``refresh_age`` an age.
+
+    ``missing`` is why there is no token, where there is none.
+    """
 
     key: TokenKey
     used_at: float
@@ -29,6 +39,7 @@ class Entry:
     failures: int = 0
     error: TokenError | None = None
     retry_at: float = -math.inf
+    missing: Trigger = Trigger.FIRST
     fetch: "asyncio.Task[Token | TokenError] | None" = None
 
     @property
@@ -44,6 +55,12 @@ class Entry:
         if self.token is not None:
             wait = max(wait, self.refresh_age - now.since(self.token.issued))
         return max(wait, 0.0)
+
+    def trigger(self, now: Moment) -> Trigger:
+        """Return why a token is asked for, if one is asked for now."""
+        if self.token is None:
+            return self.missing
+        return Trigger.DUE if self.token.is_alive(now) else Trigger.EXPIRED
 
 
 class Entries(Cache[TokenKey, Entry]):
@@ -134,7 +151,7 @@ class TokenCache:
             return True
         dropped = self._policy.may_reject(token, self._clock())
         if dropped:
-            entry.token = None
+            entry.token, entry.missing = None, Trigger.REJECTED
             self.changed()
         self._emit(TokenRejected(token, dropped=dropped))
         return dropped
@@ -147,6 +164,11 @@ class TokenCache:
             entry.refresh_age = self._policy.refresh_age(token.lifetime, self._chance())
             entry.failures, entry.error, entry.retry_at = 0, None, -math.inf
             self.changed()
+
+    def renew(self, token: Token, seconds: float, trigger: Trigger) -> None:
+        """Take a token that the bank has given, ``seconds`` after it was asked, and tell of it."""
+        self.install(token)
+        self._emit(TokenRefreshed(token, seconds, self._entry(token.key).refresh_age, trigger))
 
     def pin(self, key: TokenKey) -> None:
         """Keep a token for ``key`` at all times, used or not.
@@ -195,6 +217,7 @@ class TokenCache:
         # Returned rather than raised: a fetch that nobody waits for must not end as a task
         # whose exception was never looked at.
         started = self._clock()
+        trigger = entry.trigger(started)
         try:
             outcome: Token | TokenError = self._living(await self._source.token(entry.key))
         except TokenError as error:
@@ -208,9 +231,9 @@ class TokenCache:
             entry.fetch = None
         seconds = self._clock().since(started)
         if isinstance(outcome, Token):
-            self._succeeded(entry, outcome, seconds)
+            self.renew(outcome, seconds, trigger)
         else:
-            self._failed(entry, outcome, seconds)
+            self._failed(entry, outcome, seconds, trigger)
         self.changed()
         return outcome
 
@@ -220,11 +243,7 @@ class TokenCache:
             raise TokenError(TokenFailure.TIMEOUT, "The token had expired before it arrived.")
         return token
 
-    def _succeeded(self, entry: Entry, token: Token, seconds: float) -> None:
-        self.install(token)
-        self._emit(TokenRefreshed(token, seconds, entry.refresh_age))
-
-    def _failed(self, entry: Entry, error: TokenError, seconds: float) -> None:
+    def _failed(self, entry: Entry, error: TokenError, seconds: float, trigger: Trigger) -> None:
         entry.failures += 1
         entry.error = error
         delay = self._policy.retry_delay(
@@ -235,4 +254,4 @@ class TokenCache:
             first=entry.is_new,
         )
         entry.retry_at = self._clock().monotonic + delay
-        self._emit(TokenRefreshFailed(entry.key, error, seconds, entry.failures, delay))
+        self._emit(TokenRefreshFailed(entry.key, error, seconds, entry.failures, delay, trigger))

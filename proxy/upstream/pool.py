@@ -73,6 +73,11 @@ class Pool:
         """How many open connections are unused."""
         return len(self._idle)
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a connection to come free."""
+        return len(self._waiting)
+
     def checkout(self) -> Connection | None:
         """Return an idle connection that may be used at once, if there is one."""
         while self._idle:

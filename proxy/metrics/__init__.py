@@ -1,0 +1,16 @@
+"""The only room that knows Prometheus: facts in, series out; docs/metrics.md has them all.
+
+A request or a fact costs a few additions to plain numbers; series are made when somebody asks.
+
+    requests.py    requests, counted and timed
+    tokens.py      token requests, and the tokens in use
+    changes.py     reloads, rotated secrets, certificates
+    gauges.py      numbers that are read when somebody asks
+    histogram.py   observations by bucket
+    lag.py         how late the event loop is
+    book.py        all of them, and their text in the two formats
+"""
+
+from proxy.metrics.book import Metrics
+
+__all__ = ["Metrics"]
