@@ -13,6 +13,7 @@ from proxy.errors import ConfigError
 
 COMMANDS = {
     "run": "forward requests until SIGTERM or SIGINT",
+    "doctor": "say what is wrong with a set-up, why, and what cures it",
     "check-config": "print every mistake in the configuration",
     "healthcheck": "exit 0 if a running proxy is ready",
     "wait": "wait until a running proxy is ready",

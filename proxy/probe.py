@@ -13,6 +13,12 @@ PAUSE = 0.2
 """Seconds between two questions of one who waits."""
 
 
+def reachable(address: Address) -> Address:
+    """Return where one who listens on ``address`` is reached from this machine."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised, not bound
+    return address.model_copy(update={"host": everywhere.get(address.host, address.host)})
+
+
 def ask(address: Address, probe: str) -> tuple[bool, str]:
     """Return whether ``/{probe}`` says yes, and what it says, or why there is no answer.
 

@@ -15,12 +15,14 @@ class ConnectProxy:
     """Listens on a free port of 127.0.0.1.
 
     With ``login``, a ``user:password``, it asks for that. ``answer`` is said in place of its own
-    word; ``silent`` says nothing at all. ``seen`` are the heads that came.
+    word; ``silent`` says nothing at all. ``leads_to`` is a port of this machine that is reached
+    whatever was asked for. ``seen`` are the heads that came.
     """
 
     login: str = ""
     answer: bytes = b""
     silent: bool = False
+    leads_to: int = 0
     seen: list[str] = field(default_factory=list)
     port: int = 0
     open: int = 0
@@ -78,7 +80,10 @@ class ConnectProxy:
         if target is None:
             writer.write(b"HTTP/1.1 400 Only tunnels\r\n\r\n")
             return
-        there, back = await asyncio.open_connection(target[1].strip("[]"), int(target[2]))
+        where = (target[1].strip("[]"), int(target[2]))
+        if self.leads_to:
+            where = ("127.0.0.1", self.leads_to)
+        there, back = await asyncio.open_connection(*where)
         writer.write(b"HTTP/1.1 200 Connection established\r\nVia: company\r\n\r\n")
         try:
             await asyncio.gather(copy(reader, back), copy(there, writer))

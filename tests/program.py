@@ -117,9 +117,9 @@ async def _read(stream: asyncio.StreamReader, lines: list[str]) -> None:
 
 
 async def ended(
-    *arguments: str | Path, stdin: bytes | str = b"", **variables: str
+    *arguments: str | Path, stdin: bytes | str = b"", before: Sequence[str] = (), **variables: str
 ) -> tuple[int, str, str]:
     """Run the program to its end; return exit code, standard output and standard error."""
-    async with program(*arguments, stdin=stdin, **variables) as running:
+    async with program(*arguments, stdin=stdin, before=before, **variables) as running:
         code = await running.end()
     return code, "\n".join(running.out), "\n".join(running.err)

@@ -3,12 +3,12 @@
 import argparse
 import json
 
-from proxy import admission, parts, settings
+from proxy import settings
 from proxy.commands import OK
 from proxy.commands.shared import add_settings, configuration
 from proxy.config import Config
+from proxy.doctor import files
 from proxy.errors import ConfigError
-from proxy.upstream.tls import UpstreamTls
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,8 @@ def run(arguments: argparse.Namespace) -> int:
         return OK
     config = configuration(arguments)
     check_files(config)
-    print(f"The configuration is good: {config.listen} → {config.url.geturl()}")
+    ways = ", ".join(str(way.address) for way in config.ways)
+    print(f"The configuration is good: {ways} → {config.url.geturl()}")
     return OK
 
 
@@ -34,17 +35,10 @@ def check_files(config: Config) -> None:
     Raises ``ConfigError`` with all that cannot be used.
     """
     mistakes: list[str] = []
-    for read in (
-        lambda: settings.logins(config),
-        lambda: UpstreamTls.load(config.upstream, https=config.url.scheme == "https"),
-        lambda: parts.outbound_proxy(config),
-        lambda: admission.Admission.load(config.callers),
-        lambda: admission.server_context(config.callers),
-        lambda: parts.tracing(config, lambda: config.url),
-    ):
-        try:
-            read()
-        except ConfigError as error:
-            mistakes += error.mistakes
+    try:
+        settings.logins(config)
+    except ConfigError as error:
+        mistakes += error.mistakes
+    mistakes += files.mistakes(config)
     if mistakes:
         raise ConfigError(mistakes)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from proxy import settings
+from proxy import probe, settings
 from proxy.commands import FAILED, OK
 from proxy.config import Address, Config
 from proxy.errors import ConfigError
@@ -63,13 +63,7 @@ def admin_address(arguments: argparse.Namespace) -> Address:
     file = config_file(arguments)
     if given is None and file is not None:
         given = settings.read_file(file).get("admin")
-    return reachable(settings.address("admin", given or "127.0.0.1:9090"))
-
-
-def reachable(address: Address) -> Address:
-    """Return where one who listens on ``address`` is reached from this machine."""
-    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised, not bound
-    return address.model_copy(update={"host": everywhere.get(address.host, address.host)})
+    return probe.reachable(settings.address("admin", given or "127.0.0.1:9090"))
 
 
 def secret_input(prompt: str) -> str:
