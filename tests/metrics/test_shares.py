@@ -73,7 +73,7 @@ async def test_wait_for_a_connection() -> None:
     """A request waits for a new one to be made, or for another's to come free."""
     async with Sandbox() as bank, running(bank, upstream={"max_connections": 1}) as app:
         bank.bank.faults.append(Fault("resource", delay=PAUSE))
-        assert await asyncio.gather(send(app), send(app)) == [200, 200]
+        assert set(await asyncio.gather(send(app), send(app))) == {200}
         await until(lambda: count(app, "request_duration") == 2)
         assert count(app, "connection_wait") == 2
         assert seconds(app, "connection_wait") > 0
