@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from proxy.facts import RequestRecord
+from proxy.facts import MAIN, RequestRecord
 from proxy.logs import harmless_text, json_lines
 from proxy.sections import LogSettings
 
@@ -68,6 +68,8 @@ def request_fields(record: RequestRecord) -> dict[str, Any]:
         "upload_bytes": record.sent_bytes,
         "download_bytes": record.received_bytes,
     }
+    if record.listener != MAIN:
+        fields["listener"] = record.listener
     if record.answered_at:
         fields["upstream_ms"] = _ms(record.answered_at - record.sent_at)
     if record.reason:

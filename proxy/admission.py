@@ -27,13 +27,18 @@ class Admission:
     names: frozenset[str] = frozenset()
 
     @classmethod
-    def load(cls, settings: CallerSettings) -> "Admission | None":
-        """Read the secrets; None where callers need not show anything. Raises ``ConfigError``."""
+    def load(cls, settings: CallerSettings, path: str = "") -> "Admission | None":
+        """Read the secrets; None where callers need not show anything.
+
+        Raises ``ConfigError`` with the settings' names below ``path``.
+        """
         mistakes: list[str] = []
         secrets = []
         for at, file in enumerate(settings.secret_files):
             try:
-                secrets.append(read_secret(file, f"callers.secret_files.{at}").encode("ascii"))
+                secrets.append(
+                    read_secret(file, f"{path}callers.secret_files.{at}").encode("ascii")
+                )
             except ConfigError as error:
                 mistakes += error.mistakes
         if mistakes:
@@ -87,7 +92,7 @@ def _names(certificate: PeerCertificate) -> Iterator[str]:
             yield value
 
 
-def server_context(settings: CallerSettings) -> ssl.SSLContext | None:
+def server_context(settings: CallerSettings, path: str = "") -> ssl.SSLContext | None:
     """Return the context of a port that speaks TLS, or None. Raises ``ConfigError``."""
     if settings.certificate_file is None:
         return None
@@ -98,12 +103,12 @@ def server_context(settings: CallerSettings) -> ssl.SSLContext | None:
         # Without a password, OpenSSL would ask for one on the terminal, and wait.
         context.load_cert_chain(settings.certificate_file, settings.key_file, password="")
     except (OSError, ssl.SSLError) as error:
-        raise _unusable("callers.certificate_file", error) from error
+        raise _unusable(f"{path}callers.certificate_file", error) from error
     if settings.client_ca_file is not None:
         try:
             context.load_verify_locations(settings.client_ca_file)
         except (OSError, ssl.SSLError) as error:
-            raise _unusable("callers.client_ca_file", error) from error
+            raise _unusable(f"{path}callers.client_ca_file", error) from error
         context.verify_mode = ssl.CERT_REQUIRED
     return context
 

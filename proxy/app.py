@@ -1,7 +1,7 @@
 """The composition root: the ports, the core behind them, and their life from start to stop."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, nullcontext, suppress
 from pathlib import Path
 
@@ -10,18 +10,22 @@ from aiohttp import web
 from proxy import certificates, clock, parts
 from proxy.access_log import AccessLog
 from proxy.admin import server as admin
+from proxy.admin import status
+from proxy.admin.document import Status
+from proxy.admin.history import History
 from proxy.admin.readiness import Readiness, assess
-from proxy.admission import server_context
-from proxy.callers import Answer, Request, Server
+from proxy.admin.status_page import StatusPage
+from proxy.admin.visitors import Door
 from proxy.config import Address, Config
 from proxy.core import Core, Observers
 from proxy.credentials import Logins
-from proxy.errors import ConfigError, ProxyError
-from proxy.facts import Fact, RequestRecord
+from proxy.doors import Doors, Handle
+from proxy.errors import ConfigError
+from proxy.facts import MAIN, Fact, RequestRecord
 from proxy.forwarder import Forwarder
 from proxy.logs import FactLog
 from proxy.metrics import Metrics
-from proxy.ports import Port, cannot_listen, for_owner_only
+from proxy.ports import cannot_listen, for_owner_only
 from proxy.reload import Reloader, Reread, watch
 from proxy.systemd import Systemd
 from proxy.tasks import Tasks
@@ -31,9 +35,9 @@ from proxy.upstream import Pool
 from proxy.watching import watch as watch_numbers
 
 _RESTART_ONLY = (
-    "listen",
     "admin",
     "admin_actions",
+    "status_page",
     "refresh_token_file",
     "reload_interval",
     "log",
@@ -45,7 +49,7 @@ _RESTART_ONLY = (
 class App:
     """The whole proxy, within a running event loop.
 
-    ``data_address`` and ``admin_address`` are known once it has started (port 0 is allowed).
+    ``addresses`` and ``admin_address`` are known once it has started (port 0 is allowed).
     With ``reread``, changed files are noticed and taken; ``file`` is the configuration's own.
     ``quit`` is set when somebody asked it to end.
     """
@@ -57,20 +61,17 @@ class App:
         self._draining = False
         self.quit = asyncio.Event()
         self.metrics = Metrics()
+        self._started = clock.now()
+        self._history = History(self.metrics.totals, clock.now, keep=config.status_page != "off")
         self._log = FactLog()
         self._access_log = AccessLog(config.log)
         self._observers = Observers(self._fact, self._request, self._log.crash, self._log.warn)
         self._refresh_tokens = RefreshTokens(clock.now, config.refresh_token_file)
         self._core = Core(config, logins, self._observers, self._refresh_tokens)
         self._retired: set[Core] = set()
-        self._tls = server_context(config.callers)
         self._tracing = parts.tracing(config, lambda: self._core.config.url)
-        handle = self._handle if self._tracing is None else self._tracing.around(self._handle)
-        self._server = Server(handle, self._refuse, parts.caller_limits(config))
-        self._server.full = lambda: self._log.warn(
-            f"as many callers as may be ({config.limits.max_connections}); others are refused"
-        )
-        self._port = Port(self._server, config.listen, config.limits.header_timeout)
+        around = _as_it_is if self._tracing is None else self._tracing.around
+        self._doors = Doors(config, self._core.forwarders, around, self._log.warn)
         self._reloader = Reloader(
             reread or (lambda: (config, logins)),
             self._take,
@@ -86,7 +87,7 @@ class App:
         self._opened_before = 0
         watch_numbers(
             self.metrics,
-            self._server,
+            self._doors,
             self._cores,
             opened_before=lambda: self._opened_before,
             is_ready=lambda: self.readiness().is_ready,
@@ -108,6 +109,21 @@ class App:
         """What forwards requests."""
         return self._core.forwarder
 
+    @property
+    def addresses(self) -> Mapping[str, Address]:
+        """Where callers reach us, by the listener's name."""
+        return self._doors.addresses
+
+    @property
+    def data_address(self) -> Address:
+        """Where they reach the listener that ``listen`` sets."""
+        return self._doors.addresses[MAIN]
+
+    @property
+    def connections(self) -> int:
+        """How many callers are connected."""
+        return self._doors.connections
+
     async def start(self) -> None:
         """Open both ports and begin to get tokens.
 
@@ -115,9 +131,7 @@ class App:
         """
         self.admin_address = await self._start_admin()
         try:
-            self.data_address = await self._port.open(
-                self._tls, int(self._config.callers.socket_mode, 8)
-            )
+            await self._doors.open()
         except ConfigError:
             await self._stack.aclose()
             raise
@@ -127,6 +141,7 @@ class App:
         if kept is not None and interval:
             self._tasks.keep("logins", watch(kept, min(interval, 1.0), self._logged_in))
         self._tasks.keep("lag", self.metrics.lag.run())
+        self._tasks.keep("history", self._history.run())
         self._tasks.keep("watchdog", self._systemd.keep_alive())
         self._systemd.notify("READY=1", f"STATUS=Forwarding to {self._config.url.geturl()}")
 
@@ -137,6 +152,28 @@ class App:
             clock.now(),
             draining=self._draining,
             reload_failure=self._reloader.failure,
+        )
+
+    def status(self) -> Status:
+        """Return what the status page shows."""
+        config, now = self._config, clock.now()
+        return status.build(
+            status.Scene(
+                now=now,
+                about=status.about(config, self._started, now),
+                listeners=status.listeners(config, self.addresses, self.admin_address),
+                readiness=self.readiness(),
+                reload_failure=self._reloader.failure,
+                entries=[*self.tokens.entries()],
+                institutions=config.allowed,
+                load=status.Load(
+                    in_flight=self._core.in_flight,
+                    caller_connections=self.connections,
+                    upstream_connections=self.pool.open,
+                    upstream_idle=self.pool.idle,
+                ),
+            ),
+            self._history,
         )
 
     async def reload(self, why: str) -> bool:
@@ -151,10 +188,9 @@ class App:
         self._draining = True
         self._systemd.notify("STOPPING=1")
         await asyncio.sleep(self._config.drain_delay)
-        self._port.close()
-        self._server.close()
+        self._doors.close()
         await self._finish(self._config.grace_period)
-        await self._server.abort()
+        await self._doors.abort()
         if self._config.revoke_on_shutdown:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._config.token.timeout):
@@ -174,13 +210,7 @@ class App:
             async with asyncio.timeout(grace):
                 await asyncio.gather(*(core.finish() for core in cores))
                 # Answers are out of our hands when their connections have ended.
-                await self._server.finished()
-
-    def _handle(self, request: Request) -> Awaitable[Answer]:
-        return self._core.forwarder.handle(request)
-
-    def _refuse(self, error: ProxyError) -> Answer:
-        return self._core.forwarder.refuse(error)
+                await self._doors.finished()
 
     async def _take(self, config: Config, logins: Logins) -> None:
         """Put a core of another configuration in the running one's place, if it is any good."""
@@ -189,23 +219,19 @@ class App:
             for name in _RESTART_ONLY
             if getattr(config, name) != getattr(self._config, name)
         ]
-        if (config.callers.certificate_file is None) != (self._tls is None):
-            mistakes.append("callers.certificate_file: restart the proxy to turn TLS on or off")
-        if config.callers.socket_mode != self._config.callers.socket_mode:
-            mistakes.append("callers.socket_mode: changed; restart the proxy to take it")
         if mistakes:
             raise ConfigError(mistakes)
-        tls = server_context(config.callers)
+        renewed = self._doors.check(config)
         successor = Core(config, logins, self._observers, self._refresh_tokens)
         try:
             await successor.try_out(self._core)
-            if tls is not None:
-                await self._port.renew(tls)
+            await self._doors.renew(renewed)
             self._check_running()
         except BaseException:
             await successor.close()
             raise
         predecessor, self._core, self._config = self._core, successor, config
+        self._doors.lead_to(config, successor.forwarders)
         successor.start()
         self.metrics.changes.certificates = certificates.expiries(parts.certificate_files(config))
         self._tasks.keep("retire", self._retire(predecessor))
@@ -234,7 +260,7 @@ class App:
         if self._config.admin_actions:
             actions = admin.Actions(lambda: self.reload("admin"), self.quit.set)
         runner = web.AppRunner(
-            admin.build(self.readiness, self.metrics.exposition, actions),
+            admin.build(self.readiness, self.metrics.exposition, actions, self._status_page()),
             access_log=None,
             handle_signals=False,
             shutdown_timeout=1,
@@ -262,14 +288,27 @@ class App:
         """Return the running core, then those that finish what they have begun."""
         return (self._core, *self._retired)
 
+    def _status_page(self) -> StatusPage:
+        shown = self._config.status_page
+        door = None if shown == "off" else Door(self._config.admin, is_open=shown == "on")
+        return StatusPage(self.status, door)
+
     def _fact(self, fact: Fact) -> None:
         self.metrics.fact(fact)
         self._log.fact(fact)
+        self._history.fact(fact)
         if self._tracing is not None:
             self._tracing.fact(fact)
 
     def _request(self, record: RequestRecord) -> None:
         self.metrics.request(record)
         self._access_log.request(record)
+        self._history.request(record)
+        if record.reason or record.status >= 500:
+            self._history.failed(record)
         if self._tracing is not None:
             self._tracing.request(record)
+
+
+def _as_it_is(handle: Handle) -> Handle:
+    return handle

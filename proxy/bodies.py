@@ -7,6 +7,7 @@ from proxy.callers import CallerLimits, Request
 from proxy.errors import CallerError, ProxyError
 from proxy.facts import RequestRecord
 from proxy.headers import CallerHeaders
+from proxy.links import Links
 from proxy.upstream import Connection
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -110,11 +111,13 @@ async def download(
     request: Request,
     record: RequestRecord,
     head: bytes,
+    links: Links | None,
     *,
     chunked: bool,
 ) -> None:
     """Send an answer to the caller as it comes; the head goes out with the first block.
 
+    What ``links`` keeps back for a moment goes out with the next block, or at the end.
     When the answer breaks off, the caller's connection is cut, because only a broken end tells
     the truth, unless nothing of the answer is out yet; raises the ``ProxyError`` that broke it.
     """
@@ -122,6 +125,8 @@ async def download(
     try:
         while block := await connection.read():
             record.received_bytes += len(block)
+            if links is not None and not (block := links.feed(block)):
+                continue
             await caller.deliver(head + (chunk(block) if chunked else block))
             head = b""
     except ProxyError:
@@ -130,5 +135,8 @@ async def download(
         else:
             caller.cut()
         raise
-    if head or chunked:
-        await caller.deliver(head + (LAST_CHUNK if chunked else b""))
+    rest = b"" if links is None else links.finish()
+    if chunked:
+        rest = (chunk(rest) if rest else b"") + LAST_CHUNK
+    if head or rest:
+        await caller.deliver(head + rest)

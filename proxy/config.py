@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from proxy.facts import MAIN
 from proxy.fields import (
     Address,
     Institution,
@@ -20,6 +21,8 @@ from proxy.fields import (
     check_base_url,
     comma_separated,
 )
+from proxy.listeners import ListenerName, ListenerSettings, PublicUrl, Way
+from proxy.listeners import mistakes as listener_mistakes
 from proxy.routing import Rule, rule_mistakes
 from proxy.sections import (
     AccessSettings,
@@ -35,6 +38,7 @@ from proxy.sections import (
     TracingSettings,
     UpstreamSettings,
 )
+from proxy.store_settings import StoreSettings
 
 ENVIRONMENTS = {
     "stage": "https://api.candescent.com/digitalbanking/stage",
@@ -76,11 +80,27 @@ class Config(LoginSettings):
         Address(host="127.0.0.1", port=9090),
         description="probes and metrics: HOST:PORT or unix:/PATH",
     )
+    listeners: dict[ListenerName, ListenerSettings] = Field(
+        {},
+        max_length=32,
+        description="further ports, each for an application of its own",
+    )
+    public_url: PublicUrl | None = Field(
+        None, description="http(s)://HOST[:PORT] by which `listen` is called, if not its address"
+    )
+    rewrite_links: bool = Field(
+        False, description="tell the bank's URLs in JSON answers as the proxy's"
+    )
     trust_network: bool = Field(
         False, description="the operator's word that the network keeps strangers from a port"
     )
     admin_actions: bool = Field(
         False, description="allow POST /-/reload and POST /quitquitquit on the admin port"
+    )
+    status_page: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="on the admin port; auto shows it to this machine only, on to whoever "
+        "reaches the port",
     )
     drain_delay: Annotated[float, Field(ge=0, le=3600)] = Field(
         0.0, description="seconds between not ready and not listening, for load balancers to see"
@@ -102,6 +122,7 @@ class Config(LoginSettings):
     callers: CallerSettings = CallerSettings()
     limits: LimitSettings = LimitSettings()
     replay: ReplaySettings = ReplaySettings()
+    store: StoreSettings = StoreSettings()
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -133,34 +154,27 @@ class Config(LoginSettings):
                 "https://, or set trust_network: true if nobody can listen there"
             )
         yield from self._exposure()
-        yield from self._certificate_mistakes()
+        yield from listener_mistakes(self.ways, self.allowed)
+        for path, callers in self.caller_sections():
+            yield from callers.mistakes(f"{path}callers.")
+        yield from self._upstream_mistakes()
+        yield from self.store.mistakes(trust_network=self.trust_network)
 
     def _exposure(self) -> Iterator[str]:
         if self.trust_network:
             return
-        if not self.listen.is_loopback and not self.callers.are_authenticated:
-            yield (
-                f"listen: {self.listen} can be reached from other machines, and callers are not "
-                "asked who they are; listen on 127.0.0.1, or set callers.secret_files or "
-                "callers.client_ca_file, or trust_network: true if the network keeps strangers out"
-            )
+        for way in self.ways:
+            yield from way.exposure()
         if not self.admin.is_loopback and self.admin_actions:
             yield (
                 f"admin: {self.admin} can be reached from other machines, and admin_actions are "
                 "allowed; listen on 127.0.0.1, or set trust_network: true"
             )
 
-    def _certificate_mistakes(self) -> Iterator[str]:
-        callers, upstream = self.callers, self.upstream
-        if callers.client_ca_file is not None and callers.certificate_file is None:
-            yield "callers.client_ca_file: needs callers.certificate_file, so that the port has TLS"
-        if callers.certificate_file is not None and self.listen.path:
-            yield "callers.certificate_file: is for a port; a Unix socket speaks no TLS"
-        if callers.client_names and callers.client_ca_file is None:
-            yield "callers.client_names: needs callers.client_ca_file"
-        for path, section in (("callers", callers), ("upstream", upstream)):
-            if section.key_file is not None and section.certificate_file is None:
-                yield f"{path}.key_file: needs {path}.certificate_file"
+    def _upstream_mistakes(self) -> Iterator[str]:
+        upstream = self.upstream
+        if upstream.key_file is not None and upstream.certificate_file is None:
+            yield "upstream.key_file: needs upstream.certificate_file"
         if upstream.proxy is None and (upstream.proxy_user or upstream.proxy_password_file):
             yield "upstream.proxy_user: needs upstream.proxy"
         if (upstream.proxy_user is None) != (upstream.proxy_password_file is None):
@@ -170,15 +184,40 @@ class Config(LoginSettings):
         """Return every file whose change means another configuration."""
         for _, login in self.logins():
             yield from _given(login.client_id_file, login.client_secret_file, login.password_file)
-        for section in (self.upstream, self.callers):
-            yield from _given(section.certificate_file, section.key_file)
+        yield from _given(self.upstream.certificate_file, self.upstream.key_file)
         yield from _given(self.upstream.ca_file, self.upstream.proxy_password_file)
-        yield from _given(self.callers.client_ca_file, *self.callers.secret_files)
+        yield from self.store.files()
+        for _, callers in self.caller_sections():
+            yield from callers.files()
 
     def logins(self) -> Iterator[tuple[str, LoginSettings]]:
         """Return every institution that has a login of its own, the default one first."""
         yield self.institution_id, self
         yield from self.institutions.items()
+
+    def caller_sections(self) -> Iterator[tuple[str, CallerSettings]]:
+        """Return every section ``callers``, and what stands in front of its name."""
+        yield "", self.callers
+        for name, listener in self.listeners.items():
+            if listener.callers is not None:
+                yield f"listeners.{name}.", listener.callers
+
+    @cached_property
+    def ways(self) -> tuple[Way, ...]:
+        """Every way in, that of ``listen`` first."""
+        main = Way(
+            name=MAIN,
+            path="",
+            address=self.listen,
+            institution=self.institution_id,
+            allowed=self.allowed,
+            user=None,
+            access=self.access,
+            callers=self.callers,
+            public_url=self.public_url or "",
+            rewrite_links=self.rewrite_links,
+        )
+        return main, *(main.inner(name, settings) for name, settings in self.listeners.items())
 
     @cached_property
     def rules(self) -> tuple[Rule, ...]:

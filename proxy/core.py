@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 from proxy import clock, parts
 from proxy.admission import Admission
+from proxy.business import BusinessDirectory
 from proxy.config import Config
 from proxy.credentials import Logins
 from proxy.errors import TokenError
-from proxy.facts import Emit, Finish, Trigger
+from proxy.facts import MAIN, Emit, Finish, Trigger
 from proxy.forwarder import Forwarder
 from proxy.ids import new_transaction_id
+from proxy.listeners import Way
 from proxy.relay import Relay
 from proxy.routing import Router
 from proxy.tasks import Tasks
@@ -26,7 +28,7 @@ from proxy.tokens.grants import Grant, Login
 from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.refresher import Refresher
 from proxy.tokens.token import Token, TokenKey, TokenSource
-from proxy.upstream import Pool
+from proxy.upstream import Origin, Pool
 from proxy.upstream.tls import UpstreamTls
 
 
@@ -63,6 +65,7 @@ class Core:
         self._bank = parts.bank_client(config, self._tls.context)
         self._endpoint = parts.endpoint(config, logins, self._bank, refresh_tokens, observers.warn)
         policy = parts.refresh_policy(config)
+        self.fleet = parts.fleet(config, logins, self._endpoint, observers.emit)
         self.tokens = TokenCache(
             self._source(),
             policy,
@@ -70,28 +73,50 @@ class Core:
             chance=random.random,
             emit=observers.emit,
         )
+        self._follower = self.fleet.follower(self.tokens) if self.fleet is not None else None
         self._refresher = Refresher(self.tokens, policy, clock=clock.now, idle=config.token.idle)
         self.pool = Pool(origin, parts.limits(config), parts.deadlines(config))
-        self.relay = Relay(*parts.locations(config))
-        self.forwarder = Forwarder(
-            parts.forwarding(config, origin),
-            Router(config.url.path, config.rules, parts.policy(config)),
+        directory = parts.directory(config, self._bank, self.tokens)
+        self.forwarders = {
+            way.name: self._forwarder(way, origin, directory, observers) for way in config.ways
+        }
+        self._tasks = Tasks("core")
+
+    @property
+    def forwarder(self) -> Forwarder:
+        """What forwards the requests of the listener that ``listen`` sets."""
+        return self.forwarders[MAIN]
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are being served."""
+        return sum(forwarder.in_flight for forwarder in self.forwarders.values())
+
+    def _forwarder(
+        self, way: Way, origin: Origin, directory: BusinessDirectory, observers: Observers
+    ) -> Forwarder:
+        config, told = self.config, parts.forwarding(self.config, way, origin)
+        return Forwarder(
+            told,
+            Router(config.url.path, config.rules, parts.policy(way.access)),
             self.tokens,
             self.pool,
-            self.relay,
-            users=parts.users(config, self._bank, self.tokens),
-            admission=Admission.load(config.callers),
+            Relay(told.names, rewrites_links=way.rewrite_links),
+            users=parts.users(config, way, directory),
+            admission=Admission.load(way.callers, way.path),
             new_id=new_transaction_id,
             finished=observers.finished,
             crashed=observers.crashed,
         )
-        self._tasks = Tasks("core")
 
     def start(self) -> None:
         """Begin to get tokens, and keep them fresh."""
-        for kind in self.config.token.prefetch:
-            self.tokens.pin(TokenKey(kind, self.config.institution_id))
+        for institution in dict.fromkeys(way.institution for way in self.config.ways):
+            for kind in self.config.token.prefetch:
+                self.tokens.pin(TokenKey(kind, institution))
         self._tasks.keep("refresher", self._refresher.run())
+        if self._follower is not None:
+            self._tasks.keep("follower", self._follower.run())
 
     async def try_out(self, running: "Core") -> None:
         """Ask the bank for a token with every login that differs from the running core's.
@@ -105,27 +130,39 @@ class Core:
                 continue
             if self.config.bearer_token is None and login.grant is not Grant.AUTHORIZATION_CODE:
                 started = clock.now()
-                token = await self._endpoint.prove(key)
+                token = await self._prove(key)
                 self.tokens.renew(token, clock.now().since(started), Trigger.RELOAD)
         for entry in running.tokens.entries():
             if entry.token is not None and self._may_use_tokens_of(running, entry.key):
                 self.tokens.install(entry.token, unless_known=True)
 
+    async def _prove(self, key: TokenKey) -> Token:
+        """Show that a key's login is good; where another proxy of the fleet has, that is enough."""
+        if self.fleet is not None and self.fleet.shares(key):
+            return await self.fleet.tokens.token(key)
+        return await self._endpoint.prove(key)
+
     def drain(self) -> None:
         """From now on let connections of callers end with the answer they are waiting for."""
-        self.relay.draining = True
+        for forwarder in self.forwarders.values():
+            forwarder.drain()
 
     async def finish(self) -> None:
         """Fetch nothing ahead of need any more, and wait for the requests in flight."""
         await self._tasks.cancel()
-        await self.forwarder.idle()
+        for forwarder in self.forwarders.values():
+            await forwarder.idle()
 
     async def revoke_all(self) -> None:
         """Revoke every token that the bank lets us revoke; say which it does not."""
         await self.tokens.close()  # or one on its way would be left
         now = clock.now()
         tokens = [entry.token for entry in self.tokens.entries() if entry.token is not None]
-        await asyncio.gather(*(self._revoke(token) for token in tokens if token.is_alive(now)))
+        ours = [token for token in tokens if token.is_alive(now) and self._is_ours_alone(token)]
+        await asyncio.gather(*(self._revoke(token) for token in ours))
+
+    def _is_ours_alone(self, token: Token) -> bool:
+        return self.fleet is None or not self.fleet.tokens.is_shared(token)
 
     async def _revoke(self, token: Token) -> None:
         try:
@@ -138,12 +175,14 @@ class Core:
         await self._tasks.cancel()
         self.pool.close()
         await self.tokens.close()
+        if self.fleet is not None:
+            await self.fleet.tokens.close()
         await self._bank.close()
 
     def _source(self) -> TokenSource:
         bearer = self.config.bearer_token
         if bearer is None:
-            return self._endpoint
+            return self._endpoint if self.fleet is None else self.fleet.tokens
         self._warn(
             "bearer_token is set: this one token is sent until it dies and never refreshed; "
             "for a quick trial only"

@@ -61,6 +61,14 @@ def check_base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def check_public_url(value: str) -> str:
+    """Return the URL of a server as a whole, without a path. Raises ``ValueError``."""
+    url = check_base_url(value)
+    if _split(url).path:
+        raise ValueError("expected http://HOST[:PORT] or https://…, without a path")
+    return url
+
+
 def check_proxy_url(value: str) -> str:
     """Return the URL of an outbound proxy. Raises ``ValueError``."""
     url = _split(value)

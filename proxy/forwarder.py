@@ -15,6 +15,8 @@ from proxy.errand import Errand, Replay
 from proxy.errors import ProxyError, UpstreamError, internal
 from proxy.facts import Finish, RequestRecord
 from proxy.headers import CallerHeaders, bad_framing, request_head
+from proxy.links import asking
+from proxy.origins import Names
 from proxy.relay import Relay
 from proxy.routing import Router, institution_for
 from proxy.tasks import Tasks
@@ -25,15 +27,18 @@ from proxy.upstream import Connection, Deadlines, Pool
 
 @dataclass(frozen=True, slots=True)
 class Forwarding:
-    """What the forwarder is told by the configuration."""
+    """What the forwarder is told by the configuration. ``listener`` is whose requests it serves."""
 
+    listener: str
     institution: str
     allowed: frozenset[str]
     host: bytes
     correlation_id: bool
+    rewrites_links: bool
     deadlines: Deadlines
     limits: CallerLimits
     replay: Replay
+    names: Names
 
 
 class Forwarder:
@@ -74,7 +79,7 @@ class Forwarder:
 
     async def handle(self, request: Request) -> Answer:
         """Answer one request, whatever happens to it."""
-        record = RequestRecord(request.method, request.target, self._now())
+        record = RequestRecord(request.method, request.target, self._now(), self._settings.listener)
         self.in_flight += 1
         try:
             if self.in_flight > self._settings.limits.max_in_flight:
@@ -95,6 +100,10 @@ class Forwarder:
             record.finished_at = self._now()
             self._finished(record)
 
+    def drain(self) -> None:
+        """From now on let connections of callers end with the answer they are waiting for."""
+        self._relay.draining = True
+
     async def idle(self) -> None:
         """Wait until no request is in flight."""
         while self.in_flight:
@@ -104,7 +113,7 @@ class Forwarder:
 
     def refuse(self, error: ProxyError) -> Answer:
         """Answer what could not even be read as a request."""
-        record = RequestRecord("", b"", self._now())
+        record = RequestRecord("", b"", self._now(), self._settings.listener)
         answer = self._refusal(None, record, error)
         record.finished_at = record.started
         self._finished(record)
@@ -151,12 +160,20 @@ class Forwarder:
             raise bad_framing()
         transaction_id = caller.transaction_id or caller.tid or self._new_id().encode("ascii")
         record.transaction_id = transaction_id.decode("ascii")
-        route = self._router.route(request.method, request.target)
+        target = request.target
+        if target[:1] != b"/":
+            target, caller.origin = self._settings.names.own_form(
+                request.method, target, request.connection.local()
+            )
+            record.target = target
+        route = self._router.route(request.method, target)
         record.route, record.warned = route.kind, route.warned
         if route.kind is TokenKind.V1 and caller.tid:
             transaction_id = caller.tid
             record.transaction_id = transaction_id.decode("ascii")
         settings = self._settings
+        if settings.rewrites_links:
+            caller.lines = asking(caller.lines)
         institution = institution_for(
             route, caller.institution, settings.institution, settings.allowed
         )
@@ -302,6 +319,7 @@ class Forwarder:
         if record.status:
             # The head of the bank's answer is out already, and the caller's connection cut.
             record.cut, record.source, record.reason = True, error.source, error.name
+            record.detail = error.detail
             return Answer(keep_alive=False)
         record.transaction_id = record.transaction_id or self._new_id()
         return self._relay.refusal(request, record, error)

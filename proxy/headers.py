@@ -27,6 +27,7 @@ _HOP_BY_HOP = frozenset(
     }
 )
 _OWNED = frozenset({b"authorization", b"institutionid", b"transactionid", b"difiid", b"ditid"})
+_ADDRESSES = frozenset({b"location", b"content-location", b"link", b"refresh"})
 _UUID = re.compile(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -90,7 +91,7 @@ def response_fate(name: bytes) -> Fate:
         return Fate.DROP
     if low == b"transactionid":
         return Fate.TRANSACTION
-    if low == b"location":
+    if low in _ADDRESSES:
         return Fate.LOCATION
     if low == b"content-encoding":
         return Fate.ENCODING
@@ -106,8 +107,9 @@ class CallerHeaders:
     """A caller's headers, read once: what passes, and what we must know of the rest.
 
     ``lines`` is the flat list of what goes upstream as it came. ``length`` is the declared body
-    length in bytes, ``chunked`` whether it comes in chunks instead; never both. Raises
-    ``CallerError`` for headers that two HTTP readers could understand differently.
+    length in bytes, ``chunked`` whether it comes in chunks instead; never both. ``origin`` is set
+    from without where the target names one. Raises ``CallerError`` for headers that two HTTP
+    readers could understand differently.
     """
 
     length: int | None = None
@@ -119,6 +121,7 @@ class CallerHeaders:
     tid: bytes | None = None
     institution: bytes | None = None
     host = b""
+    origin = b""
 
     def __init__(self, raw: RawHeaders) -> None:
         lines: list[bytes] = []
@@ -240,13 +243,13 @@ def request_head(
 class AnswerHeaders:
     """The headers of the bank's answer, read once: what passes, and what we must know.
 
-    ``lines`` is the flat list of what goes to the caller; framing and ``location`` are left out
-    of it, both are written anew. ``identified`` when it carries a ``transactionId``. Raises
-    ``ValueError`` for a body whose end could be seen in different places.
+    ``lines`` is the flat list of what goes to the caller; framing and ``addresses`` (headers that
+    hold URLs) are left out of it, both are written anew. ``identified`` when it carries a
+    ``transactionId``. Raises ``ValueError`` for a body whose end could be seen in different places.
     """
 
     length: bytes | None = None
-    location: bytes | None = None
+    addresses: list[tuple[bytes, bytes]] | None = None
     chunked = False
     gzipped = False
     identified = False
@@ -278,7 +281,7 @@ class AnswerHeaders:
                 raise ValueError("transfer coding")
             self.chunked = True
         elif fate is Fate.LOCATION:
-            self.location = value
+            self.addresses = [*(self.addresses or ()), (name, value)]
         else:
             self.identified |= fate is Fate.TRANSACTION
             self.gzipped |= fate is Fate.ENCODING and value.lower() == b"gzip"
@@ -339,25 +342,6 @@ def persistence_line(*, keep_alive: bool) -> bytes:
     Needed where the connection closes, and always for an HTTP/1.0 caller.
     """
     return b"Connection: keep-alive\r\n" if keep_alive else b"Connection: close\r\n"
-
-
-_DEFAULT_PORTS = {True: b":443", False: b":80"}
-
-
-def rewrite_location(location: bytes, origin: bytes, base: bytes, proxy: bytes) -> bytes:
-    """Return ``Location`` as the caller may follow it.
-
-    One that points at the upstream's origin is turned to ``proxy`` (scheme and host as the
-    caller knows them), without ``base`` where the caller does not use the base path. Any other
-    is left alone: it is not ours to follow, nor to hide.
-    """
-    head = location[: len(origin)]
-    path = location[len(origin) :].removeprefix(_DEFAULT_PORTS[origin.startswith(b"https:")])
-    if head.lower() != origin.lower() or path[:1] not in (b"", b"/", b"?"):
-        return location
-    if base and path.startswith(base) and path[len(base) : len(base) + 1] in (b"", b"/", b"?"):
-        path = path[len(base) :]
-    return proxy + path
 
 
 def bad_header() -> CallerError:

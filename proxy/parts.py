@@ -17,19 +17,23 @@ from proxy.errand import Replay
 from proxy.errors import ConfigError
 from proxy.forwarder import Forwarding
 from proxy.ids import new_transaction_id
+from proxy.listeners import Way
+from proxy.origins import Names
 from proxy.policy import Policy
-from proxy.sections import LoginSettings
+from proxy.sections import AccessSettings, UserSettings
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.endpoint import BankEndpoint
 from proxy.tokens.fixed import never_rejecting
 from proxy.tokens.grants import Caller
 from proxy.tokens.refresh_tokens import RefreshTokens
-from proxy.tokens.token import RefreshPolicy
+from proxy.tokens.token import RefreshPolicy, TokenSource
 from proxy.upstream import Deadlines, Limits, Origin
 from proxy.upstream.tunnel import OutboundProxy
 from proxy.users import HeaderPaths, UserContext
 
 if TYPE_CHECKING:
+    from proxy.facts import Emit
+    from proxy.fleet import Fleet
     from proxy.tracing import Tracing
 
 
@@ -61,16 +65,19 @@ def bank_client(config: Config, tls: ssl.SSLContext | None) -> BankClient:
     )
 
 
-def forwarding(config: Config, origin: Origin) -> Forwarding:
-    """Return what the forwarder is told."""
+def forwarding(config: Config, way: Way, origin: Origin) -> Forwarding:
+    """Return what the forwarder behind a way in is told."""
     return Forwarding(
-        institution=config.institution_id,
-        allowed=config.allowed,
+        listener=way.name,
+        institution=way.institution,
+        allowed=way.allowed,
         host=origin.host_header,
         correlation_id=config.headers.correlation_id,
+        rewrites_links=way.rewrite_links,
         deadlines=deadlines(config),
         limits=caller_limits(config),
         replay=Replay(tuple(path.pattern for path in config.replay.paths), config.replay.max_body),
+        names=Names(config.url, way.public_url),
     )
 
 
@@ -81,21 +88,19 @@ def caller_limits(config: Config) -> CallerLimits:
 
 def certificate_files(config: Config) -> Iterator[tuple[str, Path]]:
     """Return the settings that name certificates, each with its file."""
-    callers, upstream = config.callers, config.upstream
+    named = [
+        (f"{path}callers.{name}", getattr(callers, name))
+        for path, callers in config.caller_sections()
+        for name in ("certificate_file", "client_ca_file")
+    ]
+    upstream = config.upstream
     for setting, file in (
-        ("callers.certificate_file", callers.certificate_file),
-        ("callers.client_ca_file", callers.client_ca_file),
+        *named,
         ("upstream.certificate_file", upstream.certificate_file),
         ("upstream.ca_file", upstream.ca_file),
     ):
         if file is not None:
             yield setting, file
-
-
-def locations(config: Config) -> tuple[bytes, bytes]:
-    """Return the upstream's origin and base path, as ``Location`` headers show them."""
-    url = config.url
-    return f"{url.scheme}://{url.netloc}".encode("ascii"), url.path.encode("ascii")
 
 
 def refresh_policy(config: Config) -> RefreshPolicy:
@@ -127,7 +132,7 @@ def endpoint(
     )
 
 
-def user_context(login: LoginSettings) -> UserContext:
+def user_context(login: UserSettings) -> UserContext:
     """Return for whom the calls of an institution are made."""
     return UserContext(
         host_user_id=login.host_user_id or "",
@@ -137,12 +142,12 @@ def user_context(login: LoginSettings) -> UserContext:
     )
 
 
-def policy(config: Config) -> Policy:
+def policy(access: AccessSettings) -> Policy:
     """Return which resources callers may use."""
     return Policy(
-        tuple(path.pattern for path in config.access.allow),
-        tuple(path.pattern for path in config.access.deny),
-        config.access.mode == "enforce",
+        tuple(path.pattern for path in access.allow),
+        tuple(path.pattern for path in access.deny),
+        access.mode == "enforce",
     )
 
 
@@ -169,19 +174,25 @@ def deadlines(config: Config) -> Deadlines:
     )
 
 
-def users(config: Config, bank: BankClient, tokens: TokenCache) -> Users | None:
-    """Return what names the users of calls, or None where no user is configured."""
-    contexts = {name: user_context(login) for name, login in config.logins()}
-    contexts = {name: context for name, context in contexts.items() if not context.is_empty}
-    if not contexts:
-        return None
-    directory = BusinessDirectory(
+def directory(config: Config, bank: BankClient, tokens: TokenCache) -> BusinessDirectory:
+    """Return what looks business users up."""
+    return BusinessDirectory(
         bank,
         tokens,
         path=config.headers.institution_users_path,
         new_id=new_transaction_id,
         timer=time.monotonic,
     )
+
+
+def users(config: Config, way: Way, directory: BusinessDirectory) -> Users | None:
+    """Return what names the users of calls, or None where no user is configured."""
+    contexts = {name: user_context(login) for name, login in config.logins()}
+    if way.user is not None:
+        contexts[way.institution] = user_context(way.user)
+    contexts = {name: context for name, context in contexts.items() if not context.is_empty}
+    if not contexts:
+        return None
     paths = tuple(path.pattern for path in config.headers.customer_id_paths)
     return Users(contexts, HeaderPaths(paths), directory)
 
@@ -205,3 +216,23 @@ def tracing(config: Config, base: Callable[[], SplitResult]) -> "Tracing | None"
         return Tracing(config.tracing.endpoint, base)
     except ValueError as error:  # what the SDK reads for itself
         raise ConfigError([f"tracing: a variable OTEL_… is wrong ({error})"]) from error
+
+
+def fleet(config: Config, logins: Logins, source: TokenSource, emit: "Emit") -> "Fleet | None":
+    """Return what shares tokens with other proxies, where there is a store to do it by.
+
+    Raises ``ConfigError`` for files that cannot be used.
+    """
+    if config.store.url is None or config.bearer_token is not None:
+        return None
+    from proxy.fleet import Fleet  # noqa: PLC0415 - imports what only a store needs
+
+    return Fleet(config, logins, source, refresh_policy(config), emit)
+
+
+def check_store(config: Config) -> None:
+    """Read the files that the store needs. Raises ``ConfigError``."""
+    if config.store.url is not None:
+        from proxy import fleet  # noqa: PLC0415 - imports what only a store needs
+
+        fleet.check_files(config)

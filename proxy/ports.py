@@ -18,15 +18,20 @@ BACKLOG = 1024
 class Port:
     """Listens on ``address``; ``protocol`` makes what serves a connection.
 
-    ``handshake_timeout`` is in seconds.
+    ``handshake_timeout`` is in seconds; ``setting`` is where the address comes from.
     """
 
     def __init__(
-        self, protocol: Callable[[], asyncio.Protocol], address: Address, handshake_timeout: float
+        self,
+        protocol: Callable[[], asyncio.Protocol],
+        address: Address,
+        handshake_timeout: float,
+        setting: str = "listen",
     ) -> None:
         self._protocol = protocol
         self._address = address
         self._handshake_timeout = handshake_timeout
+        self._setting = setting
         self._servers: list[asyncio.Server] = []
         self._closed = False
 
@@ -44,7 +49,7 @@ class Port:
                     self._protocol, address.host, address.port, **self._options(tls)
                 )
         except (OSError, NotImplementedError) as error:
-            raise cannot_listen("listen", address, error) from error
+            raise cannot_listen(self._setting, address, error) from error
         self._servers = [server]
         return bound(server)
 
@@ -121,6 +126,5 @@ def cannot_listen(setting: str, address: Address, error: Exception) -> ConfigErr
     """Return what to say of a port that cannot be had; Windows has no Unix sockets at all."""
     why = error.strerror if isinstance(error, OSError) else "this system has no Unix sockets"
     why = why or str(error)
-    return ConfigError(
-        [f"{setting}: cannot listen on {address} ({why}); choose another with --{setting}"]
-    )
+    flag = "" if "." in setting else f" with --{setting}"
+    return ConfigError([f"{setting}: cannot listen on {address} ({why}); choose another{flag}"])

@@ -8,13 +8,9 @@ from proxy.callers import Answer, Request
 from proxy.errand import Errand
 from proxy.errors import ProxyError, problem
 from proxy.facts import RequestRecord
-from proxy.headers import (
-    AnswerHeaders,
-    answer_framing,
-    persistence_line,
-    response_head,
-    rewrite_location,
-)
+from proxy.headers import AnswerHeaders, answer_framing, persistence_line, response_head
+from proxy.links import Links, changed, is_readable
+from proxy.origins import Names
 from proxy.upstream import Connection
 
 _UNTRUSTED = frozenset({"bad-framing", "transfer-encoding", "bad-header", "bad-host"})
@@ -22,11 +18,11 @@ _UNTRUSTED = frozenset({"bad-framing", "transfer-encoding", "bad-header", "bad-h
 
 
 class Relay:
-    """Writes answers. ``origin`` and ``base`` are the upstream's, for ``Location``."""
+    """Writes answers. ``rewrites_links``: the bank's URLs in JSON bodies are told as ours too."""
 
-    def __init__(self, origin: bytes, base: bytes) -> None:
-        self._origin = origin
-        self._base = base
+    def __init__(self, names: Names, *, rewrites_links: bool) -> None:
+        self._names = names
+        self._rewrites_links = rewrites_links
         self.draining = False
 
     async def answer(self, errand: Errand, connection: Connection) -> Answer:
@@ -37,9 +33,18 @@ class Relay:
         request, record, status = errand.request, errand.record, connection.status
         record.status = status
         whole = connection.take() if connection.complete else None
+        if whole is not None:
+            record.received_bytes = len(whole)
+        length, links = connection.head.length, None
+        if self._rewrites_links:
+            links = self._links(errand, connection)
+            # A 304 would tell the length of another body.
+            length = length if links is None and status != 304 else None
+            if links is not None and whole is not None:
+                whole = links.feed(whole) + links.finish()
         framing = answer_framing(
             status,
-            connection.head.length,
+            length,
             bodiless=request.method == "HEAD" or status in (204, 304),
             whole=None if whole is None else len(whole),
             chunks=request.version >= (1, 1),
@@ -51,10 +56,9 @@ class Relay:
             lines.append(persistence_line(keep_alive=keep_alive))
         head = response_head(status, connection.reason, lines)
         if whole is not None:
-            record.received_bytes = len(whole)
             return Answer(head + whole, keep_alive=keep_alive)
         record.relayed_at = time.monotonic()
-        await download(connection, request, record, head, chunked=framing.chunked)
+        await download(connection, request, record, head, links, chunked=framing.chunked)
         return Answer(keep_alive=keep_alive)
 
     def refusal(self, request: Request | None, record: RequestRecord, error: ProxyError) -> Answer:
@@ -63,6 +67,7 @@ class Relay:
         ``request`` is None for what could not be read as one.
         """
         record.status, record.source, record.reason = error.status, error.source, error.name
+        record.detail = error.detail
         answer = problem(error, record.transaction_id)
         keep_alive = (
             request is not None
@@ -82,14 +87,32 @@ class Relay:
 
     def _lines(self, errand: Errand, head: AnswerHeaders) -> list[bytes]:
         lines = head.lines
-        if head.location is not None:
-            scheme = b"https://" if errand.request.connection.secure else b"http://"
-            base = b"" if errand.route.based else self._base
-            seen = rewrite_location(head.location, self._origin, base, scheme + errand.caller.host)
-            lines += (b"Location: ", seen, b"\r\n")
+        if head.addresses is not None:
+            seen, based = self._seen(errand), errand.route.based
+            for name, value in head.addresses:
+                told = self._names.header(name, value, seen, based=based)
+                lines += (name, b": ", told, b"\r\n")
         if not head.identified:
             lines += (b"transactionId: ", errand.transaction_id, b"\r\n")
         return lines
+
+    def _links(self, errand: Errand, connection: Connection) -> Links | None:
+        """Return what rewrites the body of this answer, if it can be read; its head is mended.
+
+        A ``HEAD`` is answered as the ``GET`` would be.
+        """
+        head = connection.head
+        if not is_readable(connection.status, head.lines):
+            return None
+        head.lines = changed(head.lines)
+        return Links(self._names, self._seen(errand), based=errand.route.based)
+
+    def _seen(self, errand: Errand) -> bytes:
+        """Return our origin as this caller knows it; empty if we cannot tell."""
+        caller, connection = errand.caller, errand.request.connection
+        if caller.origin:
+            return caller.origin
+        return self._names.seen(caller.host, connection.local(), secure=connection.secure)
 
     def _may_keep(self, request: Request) -> bool:
         return request.keep_alive and not self.draining

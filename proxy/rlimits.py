@@ -32,8 +32,9 @@ def raised_limit(wanted: int) -> int:
 
 def needed(config: Config) -> int:
     """Return how many files a proxy of this configuration may come to have open."""
-    # A reload has two pools for a while.
-    return config.limits.max_connections + 2 * config.upstream.max_connections + RESERVE
+    # A reload has two pools for a while. Each listener has its own limit on callers.
+    callers = len(config.ways) * config.limits.max_connections
+    return callers + 2 * config.upstream.max_connections + RESERVE
 
 
 def fitted(config: Config, limit: int) -> Config:
@@ -42,7 +43,8 @@ def fitted(config: Config, limit: int) -> Config:
         return config
     room = max(limit - RESERVE, 4)
     upstream = min(config.upstream.max_connections, max(room // 4, 1))
-    callers = min(config.limits.max_connections, room - 2 * upstream)
+    each = max((room - 2 * upstream) // len(config.ways), 1)
+    callers = min(config.limits.max_connections, each)
     return config.model_copy(
         update={
             "limits": config.limits.model_copy(update={"max_connections": callers}),

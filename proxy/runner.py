@@ -13,6 +13,7 @@ from proxy import __version__, rlimits
 from proxy.app import App
 from proxy.config import Config
 from proxy.credentials import Logins
+from proxy.facts import MAIN
 from proxy.reload import Reread
 from proxy.tasks import Tasks
 
@@ -64,6 +65,7 @@ async def serve(reread: Reread, file: Path | None) -> int:
         "listening",
         version=__version__,
         listen=str(app.data_address),
+        **_further(app),
         admin=str(app.admin_address),
         upstream=config.url.geturl(),
         institution=config.institution_id,
@@ -74,6 +76,12 @@ async def serve(reread: Reread, file: Path | None) -> int:
     await tasks.cancel()
     log.info("stopped")
     return 0
+
+
+def _further(app: App) -> dict[str, dict[str, str]]:
+    """Return the listeners beside the main one, if there are any, for the log."""
+    further = {name: str(where) for name, where in app.addresses.items() if name != MAIN}
+    return {"listeners": further} if further else {}
 
 
 async def _reload(app: App) -> None:

@@ -40,6 +40,24 @@ class CallerSettings(Section):
         """Whether callers have to show who they are."""
         return bool(self.secret_files) or self.client_ca_file is not None
 
+    def files(self) -> list[Path]:
+        """Return the files that it names."""
+        given = [self.certificate_file, self.key_file, self.client_ca_file, *self.secret_files]
+        return [file for file in given if file is not None]
+
+    def mistakes(self, path: str) -> list[str]:
+        """Return what does not fit together, each with its path below ``path``."""
+        found = []
+        if self.client_ca_file is not None and self.certificate_file is None:
+            found.append(
+                f"{path}client_ca_file: needs {path}certificate_file, so that the port has TLS"
+            )
+        if self.client_names and self.client_ca_file is None:
+            found.append(f"{path}client_names: needs {path}client_ca_file")
+        if self.key_file is not None and self.certificate_file is None:
+            found.append(f"{path}key_file: needs {path}certificate_file")
+        return found
+
 
 class LogSettings(Section):
     """What is written to standard error."""
@@ -228,7 +246,35 @@ class LegacySettings(Section):
     )
 
 
-class LoginSettings(Section):
+class UserSettings(Section):
+    """For whom calls are made that name nobody."""
+
+    host_user_id: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="the retail user of calls that name none"
+    )
+    login_id: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="the user of calls that name none, by login; retail or business"
+    )
+    member_number: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="TIN or EIN of a business user, who is then looked up"
+    )
+    institution_customer_id: Annotated[str, Field(pattern=r"^[\x21-\x7e]+$")] | None = Field(
+        None, description="the business of login_id, where its id is known"
+    )
+
+    def user_mistakes(self, path: str) -> list[str]:
+        """Return what does not fit together, each with its path below ``path``."""
+        found = []
+        if self.host_user_id and self.login_id:
+            found.append(f"{path}host_user_id: set host_user_id or login_id, not both")
+        if self.member_number and not self.login_id:
+            found.append(f"{path}member_number: is looked up by login_id, which is not set")
+        if self.member_number and self.institution_customer_id:
+            found.append(f"{path}member_number: institution_customer_id is set already")
+        return found
+
+
+class LoginSettings(UserSettings):
     """With what the tokens of one institution are obtained, and for whom its calls are made."""
 
     client_id: Annotated[str, Field(min_length=1)] | None = Field(
@@ -246,18 +292,6 @@ class LoginSettings(Section):
     password: Secret | None = Field(None, description="for development; else password_file")
     password_file: Path | None = Field(None, description="a file with the password")
     scopes: str | None = Field(None, description="of V2 tokens; all that are allowed if left out")
-    host_user_id: Annotated[str, Field(min_length=1)] | None = Field(
-        None, description="the retail user of calls that name none"
-    )
-    login_id: Annotated[str, Field(min_length=1)] | None = Field(
-        None, description="the user of calls that name none, by login; retail or business"
-    )
-    member_number: Annotated[str, Field(min_length=1)] | None = Field(
-        None, description="TIN or EIN of a business user, who is then looked up"
-    )
-    institution_customer_id: Annotated[str, Field(pattern=r"^[\x21-\x7e]+$")] | None = Field(
-        None, description="the business of login_id, where its id is known"
-    )
 
     @property
     def chosen_grant(self) -> Grant:
@@ -282,7 +316,7 @@ class LoginSettings(Section):
             found.append(f"{path}client_id: set either client_id or client_id_file")
         if not has_secret and (needs_client or has_id):
             found.append(f"{path}client_secret: set either client_secret or client_secret_file")
-        return found + self._grant_mistakes(path) + self._user_mistakes(path)
+        return found + self._grant_mistakes(path) + self.user_mistakes(path)
 
     def _grant_mistakes(self, path: str) -> list[str]:
         has_password = self.password is not None or self.password_file is not None
@@ -294,13 +328,3 @@ class LoginSettings(Section):
         if self.username or has_password:
             return [f"{path}username: only the password grant takes username and password"]
         return []
-
-    def _user_mistakes(self, path: str) -> list[str]:
-        found = []
-        if self.host_user_id and self.login_id:
-            found.append(f"{path}host_user_id: set host_user_id or login_id, not both")
-        if self.member_number and not self.login_id:
-            found.append(f"{path}member_number: is looked up by login_id, which is not set")
-        if self.member_number and self.institution_customer_id:
-            found.append(f"{path}member_number: institution_customer_id is set already")
-        return found

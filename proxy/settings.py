@@ -13,6 +13,7 @@ from proxy.config import Address, Config
 from proxy.credentials import Logins, read_secret
 from proxy.errors import ConfigError
 from proxy.fields import Section
+from proxy.listeners import ListenerSettings
 from proxy.sections import LoginSettings
 from proxy.tokens.grants import Credentials, Login
 
@@ -207,13 +208,13 @@ def _override(under: dict[str, Any], over: Mapping[str, Any]) -> None:
             _override(under[key], value)
         else:
             under[key] = dict(value) if isinstance(value, Mapping) else value
-    for first, second in _ALTERNATIVES:
+    for first, second in ALTERNATIVES:
         # The later source decides: its variant replaces the other of an earlier one.
         if (first in over) != (second in over):
             under.pop(second if first in over else first, None)
 
 
-_ALTERNATIVES = (
+ALTERNATIVES = (
     ("environment", "base_url"),
     ("client_id", "client_id_file"),
     ("client_secret", "client_secret_file"),
@@ -234,14 +235,25 @@ def _explain(error: ValidationError) -> Iterator[str]:
         path = ".".join(str(part) for part in mistake["loc"])
         message = mistake["msg"].removeprefix("Value error, ")
         if mistake["type"] == "extra_forbidden":
-            names = [".".join(known) for known in known_paths()]
-            message = f"no such setting{_suggestion(path, names)}"
+            message = f"no such setting{_suggestion(path, _paths_near(mistake['loc']))}"
         elif mistake["type"] == "missing":
-            message = f"is required; set it in the file or as {PREFIX}{path.upper()}"
+            variable = f"; set it in the file or as {PREFIX}{path.upper()}"
+            message = "is required" + (variable if len(mistake["loc"]) == 1 else "")
         if not path:
             yield from message.split("\n")
         else:
             yield f"{path}: {message}"
+
+
+def _paths_near(place: tuple[int | str, ...]) -> list[str]:
+    """Return the paths of settings that may have been meant at a place."""
+    mappings: dict[str, type[Section]] = {
+        "listeners": ListenerSettings,
+        "institutions": LoginSettings,
+    }
+    named = mappings.get(str(place[0]))
+    above = place[:2] if named else ()
+    return [".".join(map(str, (*above, *known))) for known in known_paths(named or Config)]
 
 
 def _held_back(merged: dict[str, Any], error: ValidationError) -> Iterator[str]:

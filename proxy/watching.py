@@ -1,16 +1,23 @@
 """What the metrics read when somebody asks: numbers of the parts that run, over every core."""
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from proxy import clock
-from proxy.callers import Server
 from proxy.core import Core
+from proxy.doors import Doors
 from proxy.metrics import Metrics
+from proxy.sections import LimitSettings
+
+if TYPE_CHECKING:
+    from proxy.fleet import Fleet
+
+T = TypeVar("T")
 
 
 def watch(
     metrics: Metrics,
-    server: Server,
+    doors: Doors,
     cores: Callable[[], Sequence[Core]],
     *,
     opened_before: Callable[[], int],
@@ -25,27 +32,29 @@ def watch(
         lambda: _running(cores).tokens.entries(),  # noqa: PLW0108 - a reload puts another there
         clock.now,
     )
+    metrics.store.is_useful = lambda: _fleet(cores, lambda fleet: fleet.is_useful)
+    metrics.store.unopened = lambda: _fleet(cores, lambda fleet: fleet.tokens.unopened) or 0
     gauge, counter = metrics.watched.gauge, metrics.watched.counter
     gauge(
         "requests_in_flight",
         "Requests being served.",
-        lambda: sum(core.forwarder.in_flight for core in cores()),
+        lambda: sum(core.in_flight for core in cores()),
     )
     gauge(
         "requests_in_flight_limit",
         "Requests that may be served at once.",
-        lambda: _running(cores).config.limits.max_in_flight,
+        lambda: _limits(cores).max_in_flight * doors.count,
     )
-    gauge("caller_connections", "Callers that are connected.", lambda: server.connections)
+    gauge("caller_connections", "Callers that are connected.", lambda: doors.connections)
     gauge(
         "caller_connections_limit",
         "Callers that may be connected at once.",
-        lambda: _running(cores).config.limits.max_connections,
+        lambda: _limits(cores).max_connections * doors.count,
     )
     counter(
         "caller_connections_refused",
         "Connections of callers ended because there were too many.",
-        lambda: server.refused,
+        lambda: doors.refused,
     )
     gauge(
         "upstream_connections",
@@ -77,3 +86,13 @@ def watch(
 
 def _running(cores: Callable[[], Sequence[Core]]) -> Core:
     return cores()[0]
+
+
+def _fleet(cores: Callable[[], Sequence[Core]], read: Callable[["Fleet"], T]) -> T | None:
+    """Return something of the running core's share in a fleet, None where it has none."""
+    fleet = _running(cores).fleet
+    return None if fleet is None else read(fleet)
+
+
+def _limits(cores: Callable[[], Sequence[Core]]) -> LimitSettings:
+    return _running(cores).config.limits

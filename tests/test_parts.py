@@ -68,9 +68,11 @@ async def test_users_only_where_one_is_configured() -> None:
         chance=lambda: 0.5,
         emit=lambda _: None,
     )
-    assert parts.users(load(institutions={"00017": {}}), bank, tokens) is None
+    config = load(institutions={"00017": {}})
+    directory = parts.directory(config, bank, tokens)
+    assert parts.users(config, config.ways[0], directory) is None
     config = load(institutions={"00017": {"host_user_id": "9"}})
-    users = parts.users(config, bank, tokens)
+    users = parts.users(config, config.ways[0], directory)
     assert users is not None
     key = TokenKey(TokenKind.V2, "00017")
     named = await users.name_user("GET", b"/a", b"/a", key, has_customer=False)
@@ -79,12 +81,12 @@ async def test_users_only_where_one_is_configured() -> None:
 
 def test_policy() -> None:
     """Lists and mode are the configured ones; without lists there is no policy."""
-    assert parts.policy(load()).is_empty
+    assert parts.policy(load().access).is_empty
     lists = {"allow": ["/v1/**"], "deny": [{"path": "/v1/transfers", "methods": "POST"}]}
-    enforced = parts.policy(load(access=lists))
+    enforced = parts.policy(load(access=lists).access)
     assert enforced.judge("POST", b"/v1/transfers") is Verdict.REFUSED
     assert enforced.judge("GET", b"/v1/transfers") is Verdict.ALLOWED
-    warned = parts.policy(load(access=lists | {"mode": "warn"}))
+    warned = parts.policy(load(access=lists | {"mode": "warn"}).access)
     assert warned.judge("GET", b"/v2") is Verdict.WARNED
 
 
@@ -122,7 +124,7 @@ def test_origin_is_fixed_by_the_base_url(base_url: str, port: int, host: bytes) 
     tls = ssl.create_default_context() if base_url.startswith("https") else None
     origin = parts.origin(config, tls)
     assert (origin.host, origin.port, origin.host_header) == ("bank.test", port, host)
-    assert parts.forwarding(config, origin).host == host
+    assert parts.forwarding(config, config.ways[0], origin).host == host
 
 
 def test_forwarding() -> None:
@@ -132,17 +134,12 @@ def test_forwarding() -> None:
         headers={"correlation_id": "false"},
         replay={"paths": ["/v1/idempotent"], "max_body": "100"},
     )
-    told = parts.forwarding(config, parts.origin(config, None))
+    told = parts.forwarding(config, config.ways[0], parts.origin(config, None))
     assert told.institution == "00016"
     assert told.allowed == {"00016", "00017"}
     assert told.correlation_id is False
     assert told.replay.allows("POST", b"/v1/idempotent", 100)
     assert not told.replay.allows("POST", b"/v1/transfers", 100)
-
-
-def test_locations() -> None:
-    """Origin and base path, as they may stand in a Location."""
-    assert parts.locations(load()) == (b"http://127.0.0.1:1", b"/digitalbanking/stage")
 
 
 def test_outbound_proxy(tmp_path: Path) -> None:

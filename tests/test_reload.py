@@ -300,11 +300,11 @@ async def test_download_begun_before_a_reload_is_finished(home: House, mount: Mo
 async def test_connection_of_a_caller_outlives_a_reload(home: House) -> None:
     """A caller that keeps its connection need not open another."""
     assert await home.call() == 200
-    served = home.app._server.connections
+    served = home.app.connections
     home.write(allowed_institutions=["00017"])
     await home.taken()
     assert await home.call() == 200
-    assert (served, home.app._server.connections) == (1, 1)
+    assert (served, home.app.connections) == (1, 1)
 
 
 async def test_nothing_is_left_of_replaced_cores(home: House) -> None:

@@ -26,17 +26,19 @@ from tools.passage import Passage
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "architecture.md"
 
-COMMAND_LINE = {"cli", "commands", "demo", "probe", "runner"}
+COMMAND_LINE = {"cli", "commands", "demo", "doctor", "probe", "runner"}
 
 # From the roof down. A room imports from its own floor or from a lower one, and never in a circle.
 FLOORS: Sequence[set[str]] = (
     {"__main__"},
     COMMAND_LINE,
-    {"app", "core", "parts", "watching"},
+    {"app", "core", "doors", "fleet", "parts", "watching"},
     {"forwarder", "bodies", "errand", "relay", "tokens.refresher", "admin", "sandbox"}
+    | {"tokens.follower"}
     | {"access_log", "admission", "business", "ports", "reload", "rlimits"},
     {"callers", "routing", "headers", "upstream", "tokens", "tokens.endpoint", "tokens.cache"}
     | {"tokens.fixed", "tokens.refresh_tokens", "bank_client", "policy", "users"}
+    | {"tokens.shared", "tokens.store", "tokens.store_clients"}
     | {
         "certificates",
         "clock",
@@ -44,19 +46,29 @@ FLOORS: Sequence[set[str]] = (
         "credentials",
         "fields",
         "ids",
+        "links",
+        "listeners",
         "logs",
         "metrics",
+        "origins",
         "sections",
         "settings",
+        "store_settings",
         "tasks",
     }
     | {"paths", "patterns", "systemd", "tracing"},
-    {"bank_errors", "tokens.pace", "tokens.token", "tokens.grants", "errors", "facts"},
+    {"bank_errors", "doctor.findings", "doctor.remedies", "errors", "facts"}
+    | {"tokens.grants", "tokens.pace", "tokens.sharing", "tokens.token"}
+    | {"tokens.records", "tokens.sealing"}
+    | {"tokens.store_facts", "tokens.store_script", "tokens.store_url"},
 )
 
 PURE = frozenset(
-    {"bank_errors", "errors", "facts", "headers", "paths", "patterns", "policy"}
-    | {"routing", "tokens.grants", "tokens.pace", "tokens.token", "users"}
+    {"bank_errors", "doctor.findings", "doctor.remedies", "errors", "facts", "headers"}
+    | {"links", "origins", "paths", "patterns"}
+    | {"policy", "routing", "tokens.grants", "tokens.pace", "tokens.records"}
+    | {"tokens.sealing", "tokens.sharing"}
+    | {"tokens.store_facts", "tokens.store_script", "tokens.store_url", "tokens.token", "users"}
 )
 IMPURE = frozenset({"aiohttp", "asyncio", "os", "random", "socket", "ssl", "time"})
 

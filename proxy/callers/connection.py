@@ -23,6 +23,9 @@ Handler = Callable[[Request], Awaitable[Answer]]
 LINGER = 2.0
 """Seconds that a refused caller is listened to, so that it reads why before it is cut off."""
 
+LOOK = 1.0
+"""Seconds between looks at the socket of a caller that is made to wait."""
+
 MAX_PIPELINED = 64
 """Requests that may wait behind the one being served; a caller that sends more is cut off."""
 
@@ -60,6 +63,7 @@ class CallerConnection(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._look: asyncio.TimerHandle | None = None
         self._idle_since = self._loop.time()
         self._head_since = 0.0
         # Bytes of the head under way in earlier chunks, and the size of the present one.
@@ -107,6 +111,11 @@ class CallerConnection(asyncio.Protocol):
         """Return the certificate that the caller showed, as ``ssl`` decodes it, if any."""
         return None if self._transport is None else self._transport.get_extra_info("peercert")
 
+    def local(self) -> tuple[str, int] | None:
+        """Return the address and port that the caller has reached; None on a Unix socket."""
+        name = None if self._transport is None else self._transport.get_extra_info("sockname")
+        return (name[0], name[1]) if isinstance(name, tuple) else None
+
     # What the server uses.
 
     @property
@@ -143,9 +152,13 @@ class CallerConnection(asyncio.Protocol):
         """Make the caller wait."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
+            self._look_later()
 
     def resume_reading(self) -> None:
         """Let the caller go on."""
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
@@ -208,8 +221,9 @@ class CallerConnection(asyncio.Protocol):
         self._server.closed(self)
         if self._reading is not None:
             self._reading.body.fail(ConnectionResetError("The caller is gone."))
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._look):
+            if timer is not None:
+                timer.cancel()
         self.resume_writing()
         if self._task is not None:
             self._task.cancel()
@@ -404,6 +418,24 @@ class CallerConnection(asyncio.Protocol):
                     raise ConnectionResetError("The caller does not take its answer.") from None
         if self._transport is None:
             raise ConnectionResetError("The caller is gone.")
+
+    def _look_later(self) -> None:
+        if self._look is None:
+            self._look = self._loop.call_later(LOOK, self._look_now)
+
+    def _look_now(self) -> None:
+        """End the connection of a caller that has reset it while it was made to wait.
+
+        Who does not read learns nothing of a reset from the event loop; the socket knows.
+        """
+        self._look = None
+        if self._transport is None:
+            return
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.abort()
+        else:
+            self._look_later()
 
     def _due(self) -> float | None:
         """Return when, in loop seconds, this connection has waited long enough, if it waits."""

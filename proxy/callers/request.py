@@ -23,6 +23,9 @@ class Caller(Protocol):
     def certificate(self) -> Mapping[str, Any] | None:
         """Return the certificate that the caller showed, if any."""
 
+    def local(self) -> tuple[str, int] | None:
+        """Return the address and port that the caller has reached; None on a Unix socket."""
+
     def pause_reading(self) -> None:
         """Make the caller wait."""
 

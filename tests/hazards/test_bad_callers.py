@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from proxy.sandbox import Fault
 from tests.hazards.front import Front, front
 from tests.running import until
 from tests.wire import GET, ask, connect, connected, request
@@ -117,10 +118,10 @@ async def test_idle_connections_over_the_cap() -> None:
         front(limits={"max_connections": "100"}) as here,
         connected(here.app, 200) as wires,
     ):
-        await until(lambda: here.app._server.connections == 100)
+        await until(lambda: here.app.connections == 100)
         assert (await wires[-1].ask()).status == 200
         assert (await ask(here.app)).status == 200
-        assert here.app._server.connections <= 100
+        assert here.app.connections <= 100
         assert await wires[0].ends() == b""
 
 
@@ -147,7 +148,7 @@ async def test_newcomer_when_all_are_being_served() -> None:
                 assert answer.header("x-proxy-error-source") == "proxy"
                 assert await newcomer.ends() == b""
             assert [(await wire.answer()).status for wire in wires] == [200, 200]
-        await until(lambda: here.app._server.connections == 0)
+        await until(lambda: here.app.connections == 0)
 
 
 async def test_requests_in_flight_are_bounded() -> None:
@@ -213,6 +214,22 @@ async def test_caller_goes_away_in_mid_upload(how: str) -> None:
     assert here.app.pool.open == 0
     assert not here.bank.arrivals[0].complete
     assert '"error_source": "upstream"' not in here.log
+
+
+async def test_caller_that_is_made_to_wait_goes_away() -> None:
+    """Its reset is seen though nothing of it is read: the bank does not take its upload."""
+    async with front() as here, connect(here.app) as wire:
+        fault = Fault("resource", hang=True, unread=True, path_prefix="/upload")
+        here.bank.faults.append(fault)
+        await wire.send(request("POST", "/upload", "Content-Length: 50000000"))
+        sending = asyncio.create_task(wire.send(b"x" * 50_000_000))
+        await until(lambda: wire.writer.transport.get_write_buffer_size())
+        await until(lambda: here.app.pool.open == 1)
+        sending.cancel()
+        wire.reset()
+        await until(lambda: here.app.forwarder.in_flight == 0)
+        assert here.app.pool.open == 0
+        here.bank.faults.clear()
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])

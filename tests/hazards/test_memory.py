@@ -38,8 +38,8 @@ class Program:
 
 
 @asynccontextmanager
-async def program(base_url: str) -> AsyncIterator[Program]:
-    """Run ``candescent-proxy run`` in front of ``base_url``."""
+async def program(base_url: str, **settings: str) -> AsyncIterator[Program]:
+    """Run ``candescent-proxy run`` in front of ``base_url``, with further settings."""
     environment = {
         **{name: value for name, value in os.environ.items() if "CANDESCENT" not in name},
         **{f"CANDESCENT_{name.upper()}": value for name, value in CLIENT.items()},
@@ -49,6 +49,7 @@ async def program(base_url: str) -> AsyncIterator[Program]:
         "CANDESCENT_ADMIN": "127.0.0.1:0",
         "CANDESCENT_LOG_FORMAT": "json",
         "CANDESCENT_GRACE_PERIOD": "1",
+        **{f"CANDESCENT_{name.upper()}": text for name, text in settings.items()},
     }
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "proxy", "run"),
@@ -85,6 +86,21 @@ async def test_memory_is_flat() -> None:
             await wire.send(request("GET", f"/download?bytes={size}&chunked=1"))
             await asyncio.sleep(0.5)  # nobody reads: what is held now is what is ever held
             assert len((await wire.answer()).body) == size
+        assert proxy.peak - before < 30 * MB
+
+
+async def test_memory_is_flat_where_links_are_rewritten() -> None:
+    """Fifty megabytes of JSON that is read on its way."""
+    size = 50 * MB
+    async with Sandbox() as bank, program(bank.url, rewrite_links="true") as proxy:
+        assert (await ask(proxy, request("GET", "/v1/accounts"))).status == 200
+        before = proxy.peak
+        async with connect(proxy) as wire:
+            await wire.send(request("GET", f"/v1/banking-images/7?bytes={size}"))
+            await asyncio.sleep(0.5)  # nobody reads: what is held now is what is ever held
+            answer = await wire.answer()
+        assert answer.header("Transfer-Encoding") == "chunked"
+        assert len(answer.json()["image"]) == (size + 2) // 3 * 4
         assert proxy.peak - before < 30 * MB
 
 
