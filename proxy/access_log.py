@@ -10,11 +10,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import structlog
-
 from proxy.facts import MAIN, RequestRecord
 from proxy.logs import harmless_text, json_lines
 from proxy.sections import LogSettings
+from proxy.structured import structlog
 
 
 class AccessLog:

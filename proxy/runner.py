@@ -7,14 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from proxy import __version__, rlimits
 from proxy.app import App
 from proxy.config import Config
 from proxy.credentials import Logins
 from proxy.facts import MAIN
 from proxy.reload import Reread
+from proxy.structured import structlog
 from proxy.tasks import Tasks
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
