@@ -21,6 +21,7 @@ from proxy.facts import (
     TokenReleased,
 )
 from proxy.sections import LogSettings
+from proxy.tokens.store_facts import EntryUnopened, Origin, StoreFact, StoreTurned, TokenShared
 
 Event = MutableMapping[str, Any]
 
@@ -200,6 +201,33 @@ class FactLog:
                 )
             case TokenReleased(key):
                 self._log.info("unused token released", kind=key.kind, institution=key.institution)
+            case StoreTurned() | EntryUnopened() | TokenShared():
+                self._store_fact(fact)
+
+    def _store_fact(self, fact: StoreFact) -> None:
+        match fact:
+            case StoreTurned(trouble) if trouble:
+                self._log.warning(
+                    "the fleet's store is of no use, each proxy asks the bank for itself",
+                    reason=trouble,
+                )
+            case StoreTurned():
+                self._log.info("the fleet's store is of use")
+            case EntryUnopened(key, why):
+                self._log.warning(
+                    "an entry in the fleet's store does not open",
+                    kind=key.kind,
+                    institution=key.institution,
+                    reason=why,
+                )
+            case TokenShared(key, origin, waited) if origin is not Origin.FETCHED:
+                self._log.debug(
+                    "token by way of the fleet",
+                    kind=key.kind,
+                    institution=key.institution,
+                    origin=origin,
+                    seconds=round(waited, 3),
+                )
 
     def warn(self, text: str) -> None:
         """Write what an operator should know."""

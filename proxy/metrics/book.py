@@ -23,6 +23,7 @@ from proxy.metrics.families import gauge
 from proxy.metrics.gauges import Watched
 from proxy.metrics.lag import LoopLag
 from proxy.metrics.requests import RequestTally
+from proxy.metrics.store import StoreTally
 from proxy.metrics.tokens import TokenGauges, TokenTally
 from proxy.tokens.cache import Entry
 from proxy.tokens.token import Moment
@@ -32,7 +33,7 @@ class Metrics:
     """What the rest of the program knows of metrics. ``request`` counts a finished request.
 
     ``watched`` takes numbers that are kept elsewhere, ``changes`` knows the certificates, and
-    ``lag`` has to be run.
+    ``lag`` has to be run; ``store`` is told where the fleet's store is, if there is one.
     """
 
     def __init__(self) -> None:
@@ -40,11 +41,13 @@ class Metrics:
         self.watched = Watched()
         self.changes = ChangeTally()
         self.lag = LoopLag()
+        self.store = StoreTally()
         self._tokens = TokenTally()
         requests = RequestTally()
         self.request = requests.add
         for ours in (requests, self._tokens, self.changes, self.watched, self.lag, _Build()):
             self.registry.register(ours)
+        self.registry.register(self.store)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -59,6 +62,7 @@ class Metrics:
         """Count one event beside the requests."""
         self._tokens.add(fact)
         self.changes.add(fact)
+        self.store.add(fact)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return the series as text, and its content type, in the format asked for."""
