@@ -16,12 +16,7 @@ def read_secret(path: Path, setting: str) -> str:
 
     Raises ``ConfigError`` that names the setting, never the content.
     """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_SECRET + 1)
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError([f"{setting}: {path} cannot be read ({why})"]) from error
+    raw = _read(path, setting)
     try:
         text = raw.decode("ascii").strip("\r\n")
     except UnicodeDecodeError:
@@ -31,6 +26,24 @@ def read_secret(path: Path, setting: str) -> str:
     if text is None or len(raw) > MAX_SECRET or not text.isprintable():
         raise ConfigError([f"{setting}: {path} does not hold one line of printable ASCII"])
     return text
+
+
+def read_lines(path: Path, setting: str) -> list[str]:
+    """Return the lines of a file of secrets. Raises ``ConfigError`` as ``read_secret`` does."""
+    raw = _read(path, setting)
+    try:
+        return raw.decode("ascii").splitlines()
+    except UnicodeDecodeError:
+        raise ConfigError([f"{setting}: {path} does not hold lines of ASCII"]) from None
+
+
+def _read(path: Path, setting: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_SECRET + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError([f"{setting}: {path} cannot be read ({why})"]) from error
 
 
 @dataclass(frozen=True, slots=True)

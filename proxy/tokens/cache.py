@@ -86,7 +86,8 @@ class TokenCache:
     """Wraps another token source.
 
     ``capacity`` bounds the keys held; the least recently used goes first. ``changed`` is called
-    whenever a due time may have moved.
+    whenever a due time may have moved, ``rejected`` with each token that is dropped because the
+    bank refused it.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class TokenCache:
         self._entries = Entries(capacity, self.release)
         self._tasks = Tasks("tokens")
         self.changed: Callable[[], None] = lambda: None
+        self.rejected: Callable[[Token], None] = lambda _token: None
 
     def current(self, key: TokenKey) -> Token | None:
         """Return the live token for ``key``, if there is one. The hot path: no lock, no task."""
@@ -152,9 +154,28 @@ class TokenCache:
         dropped = self._policy.may_reject(token, self._clock())
         if dropped:
             entry.token, entry.missing = None, Trigger.REJECTED
+            self.rejected(token)
             self.changed()
         self._emit(TokenRejected(token, dropped=dropped))
         return dropped
+
+    def held(self, key: TokenKey) -> Token | None:
+        """Return the live token for ``key``, if there is one, without counting as its use."""
+        entry = self._entries.get(key)
+        if entry is None or entry.token is None or not entry.token.is_alive(self._clock()):
+            return None
+        return entry.token
+
+    def withdraw(self, token: Token) -> None:
+        """Drop ``token`` because another proxy has seen the bank refuse it."""
+        entry = self._entries.get(token.key)
+        if (
+            entry is not None
+            and entry.token is token
+            and self._policy.may_reject(token, self._clock())
+        ):
+            entry.token, entry.missing = None, Trigger.REJECTED
+            self.changed()
 
     def install(self, token: Token, *, unless_known: bool = False) -> None:
         """Take a token that was obtained elsewhere; ``unless_known`` keeps one that is here."""
@@ -231,7 +252,7 @@ class TokenCache:
             entry.fetch = None
         seconds = self._clock().since(started)
         if isinstance(outcome, Token):
-            self.renew(outcome, seconds, trigger)
+            self.renew(outcome, seconds, Trigger.TAKEN if outcome.taken else trigger)
         else:
             self._failed(entry, outcome, seconds, trigger)
         self.changed()

@@ -35,11 +35,13 @@ class News(NamedTuple):
 class _Turn:
     """One wish for a token, from its beginning to its end.
 
-    ``blind`` is since when the store has been of no use to it.
+    ``held`` is the token to be replaced, if there is one; ``blind`` is since when the store has
+    been of no use to it.
     """
 
     key: TokenKey
     name: Name
+    held: Token | None
     began: Moment
     chance: float
     looks: int = 0
@@ -87,8 +89,11 @@ class SharedTokens:
         name = self._name_for(key)
         if name is None:
             return await self._source.token(key)
-        turn = _Turn(key, name, self._clock(), self._chance())
+        turn = _Turn(key, name, self.in_hand(key), self._clock(), self._chance())
         while True:
+            newer = self.in_hand(key)
+            if newer is not None and newer is not turn.held:  # somebody followed meanwhile
+                return self._came(turn, newer, Origin.TAKEN)
             wish = self._wish(turn)
             try:
                 token = await self._with_store(turn, wish)
@@ -133,7 +138,7 @@ class SharedTokens:
             return News()
         held = self.in_hand(key)
         rejected = held is not None and name.digest(held.text) in seen.rejected
-        newer = self._best(key, name, seen, sent)
+        newer = self._best(key, name, seen, sent, held)
         left = held.remaining(self._clock()) if held is not None and not rejected else 0.0
         if newer is not None and newer.remaining(self._clock()) <= left:
             newer = None
@@ -161,7 +166,7 @@ class SharedTokens:
         turn.blind = None
         match step:
             case Step.TAKE:
-                token = self._best(turn.key, turn.name, seen, sent)
+                token = self._best(turn.key, turn.name, seen, sent, turn.held)
                 return None if token is None else self._came(turn, token, Origin.TAKEN)
             case Step.REFUSE:
                 raise self._refused(turn, seen)
@@ -170,7 +175,7 @@ class SharedTokens:
         return None
 
     def _decide(self, turn: _Turn, wish: Wish, seen: Seen, sent: Moment) -> Step:
-        token = self._best(turn.key, turn.name, seen, sent)
+        token = self._best(turn.key, turn.name, seen, sent, turn.held)
         offered = token.remaining(self._clock()) if token is not None else 0.0
         refusal = self._refusal(turn, seen)
         refused = refusal.until - seen.now if refusal is not None else 0.0
@@ -263,16 +268,17 @@ class SharedTokens:
     def _refusal(self, turn: _Turn, seen: Seen) -> SealedRefusal | None:
         return self._records.refusal(turn.key, turn.name, seen)
 
-    def _best(self, key: TokenKey, name: Name, seen: Seen, sent: Moment) -> Token | None:
-        """Return the best token of a record that is neither the one in hand nor rejected."""
-        held = self.in_hand(key)
+    def _best(
+        self, key: TokenKey, name: Name, seen: Seen, sent: Moment, held: Token | None
+    ) -> Token | None:
+        """Return the best token of a record that is neither ``held`` nor rejected."""
         ours = () if held is None else (name.digest(held.text),)
         unwanted = {*seen.rejected, *self._rejected.get(key, ()), *ours}
         return self._records.best(key, name, seen, unwanted, sent=sent, now=self._clock())
 
     def _wish(self, turn: _Turn) -> Wish:
         now = self._clock()
-        held = self.in_hand(turn.key)
+        held = turn.held if turn.held is self.in_hand(turn.key) else None
         left = max(held.remaining(now), 0.0) if held is not None else 0.0
         return Wish(left, now.since(turn.began), turn.chance)
 

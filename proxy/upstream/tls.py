@@ -51,16 +51,21 @@ class UpstreamTls:
 
 
 def client_context(
-    ca_file: Path | None, certificate_file: Path | None = None, key_file: Path | None = None
+    ca_file: Path | None,
+    certificate_file: Path | None = None,
+    key_file: Path | None = None,
+    *,
+    section: str = "upstream",
 ) -> ssl.SSLContext:
     """Return a context that trusts the system's authorities, or those in ``ca_file``.
 
-    With a certificate, it is what we show when the upstream asks. Raises ``ConfigError``.
+    With a certificate, it is what we show when the upstream asks. Raises ``ConfigError``, which
+    names the settings as those of ``section``.
     """
     try:
         context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
     except (OSError, ssl.SSLError) as error:
-        raise _unusable("upstream.ca_file", error, "CA certificates") from error
+        raise _unusable(f"{section}.ca_file", error, "CA certificates") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     context.hostname_checks_common_name = False
@@ -73,7 +78,7 @@ def client_context(
             context.load_cert_chain(certificate_file, key_file, password="")
         except (OSError, ssl.SSLError) as error:
             raise _unusable(
-                "upstream.certificate_file", error, "a certificate, its key in key_file"
+                f"{section}.certificate_file", error, "a certificate, its key in key_file"
             ) from error
     return context
 
