@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import Authority
-from tests.kubernetes.certificates import issue, strict_authority
 from tests.kubernetes.commands import LIBRARY, ROOT, helm, output, podman, run
 from tests.kubernetes.kubelet import Node
 
@@ -38,7 +37,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """A certificate authority of the cluster's own."""
-    return strict_authority(tmp_path_factory.mktemp("authority"))
+    return Authority.make(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +48,7 @@ def secrets(authority: Authority) -> dict[str, dict[str, bytes]]:
         "client-secret": b"sandbox-secret\n",
         "password": b"moonlight",
     }
-    certificate = issue(authority, "gateway", "DNS:localhost", "IP:127.0.0.1")
+    certificate = authority.issue("gateway", "DNS:localhost", "IP:127.0.0.1")
     tls = {
         "tls.crt": certificate.read_bytes(),
         "tls.key": certificate.with_suffix(".key").read_bytes(),

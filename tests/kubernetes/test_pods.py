@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from tests.certificates import Authority
-from tests.kubernetes.certificates import issue
 from tests.kubernetes.commands import GATEWAY, NEWEST, ROOT, only, render
 from tests.kubernetes.kubelet import BANK, Node, until
 from tests.kubernetes.merging import merged
@@ -163,7 +162,7 @@ def test_gateway_knows_its_callers_by_certificate(
     until(lambda: node.ask(f"{ADMIN}/readyz")[0] == 200)
 
     def status(name: str | None) -> int:
-        shown = issue(authority, name, f"DNS:{name}") if name else None
+        shown = authority.issue(name, f"DNS:{name}", file=name) if name else None
         url = f"https://127.0.0.1:8080{ACCOUNTS}"
         return node.ask(url, authority=authority.file, certificate=shown)[0]
 
