@@ -2,16 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack, nullcontext, suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-
-from aiohttp import web
 
 from proxy import certificates, clock, parts
 from proxy.access_log import AccessLog
 from proxy.admin import server as admin
 from proxy.admin import status
-from proxy.admin.document import Status
+from proxy.admin.document import Load, Status
 from proxy.admin.history import History
 from proxy.admin.readiness import Readiness, assess
 from proxy.admin.status_page import StatusPage
@@ -25,7 +23,6 @@ from proxy.facts import MAIN, Fact, RequestRecord
 from proxy.forwarder import Forwarder
 from proxy.logs import FactLog
 from proxy.metrics import Metrics
-from proxy.ports import cannot_listen, for_owner_only
 from proxy.reload import Reloader, Reread, watch
 from proxy.systemd import Systemd
 from proxy.tasks import Tasks
@@ -166,7 +163,7 @@ class App:
                 reload_failure=self._reloader.failure,
                 entries=[*self.tokens.entries()],
                 institutions=config.allowed,
-                load=status.Load(
+                load=Load(
                     in_flight=self._core.in_flight,
                     caller_connections=self.connections,
                     upstream_connections=self.pool.open,
@@ -255,43 +252,22 @@ class App:
             await core.close()
 
     async def _start_admin(self) -> Address:
-        address = self._config.admin
+        config = self._config
         actions = None
-        if self._config.admin_actions:
+        if config.admin_actions:
             actions = admin.Actions(lambda: self.reload("admin"), self.quit.set)
-        runner = web.AppRunner(
-            admin.build(self.readiness, self.metrics.exposition, actions, self._status_page()),
-            access_log=None,
-            handle_signals=False,
-            shutdown_timeout=1,
+        shown = config.status_page
+        door = None if shown == "off" else Door(config.admin, is_open=shown == "on")
+        page = StatusPage(self.status, door)
+        return await admin.serve(
+            admin.build(self.readiness, self.metrics.exposition, actions, page),
+            config.admin,
+            self._stack,
         )
-        await runner.setup()
-        self._stack.push_async_callback(runner.cleanup)
-        site = (
-            web.UnixSite(runner, address.path)
-            if address.path
-            else web.TCPSite(runner, address.host, address.port)
-        )
-        guard = for_owner_only(address.path, 0o600) if address.path else nullcontext()
-        try:
-            with guard:
-                await site.start()
-        except (OSError, NotImplementedError) as error:
-            await self._stack.aclose()
-            raise cannot_listen("admin", address, error) from error
-        if address.path:
-            return address
-        host, port = runner.addresses[0][:2]
-        return Address(host=host, port=port)
 
     def _cores(self) -> Sequence[Core]:
         """Return the running core, then those that finish what they have begun."""
         return (self._core, *self._retired)
-
-    def _status_page(self) -> StatusPage:
-        shown = self._config.status_page
-        door = None if shown == "off" else Door(self._config.admin, is_open=shown == "on")
-        return StatusPage(self.status, door)
 
     def _fact(self, fact: Fact) -> None:
         self.metrics.fact(fact)

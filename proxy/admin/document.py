@@ -50,7 +50,7 @@ class About(Part):
 class Listener(Part):
     """Where it listens."""
 
-    name: str = Field(description="for whom: `callers`, `admin`, or the name in the configuration")
+    name: str = Field(description="`main`, `admin`, or its name in the configuration")
     address: str = Field(description="`HOST:PORT` or `unix:/PATH`")
     tls: bool = Field(description="whether the port speaks TLS")
     authenticated: bool = Field(description="whether whoever calls must show who they are")
@@ -147,6 +147,7 @@ class Answered(Part):
     reason: str = Field(description="the name of the error; empty where there is none")
     route: str = Field(description="which token it took: `v1`, `v2` or `none`")
     institution: str = Field(description="for whom; empty where it was refused before")
+    listener: str = Field(description="where it came in; `main` is the one that `listen` sets")
     transaction_id: str = Field(alias="transactionId", description="as in the log and at the bank")
     total_ms: float = Field(description="from its head to the last byte of its answer")
     own_ms: float | None = Field(
@@ -180,6 +181,8 @@ class Minute(Part):
     bank: int = Field(description="of them, answered by the bank with a 5xx")
     p50_ms: float | None = Field(description="half were faster; estimated from a histogram")
     p99_ms: float | None = Field(description="all but one in a hundred were faster; likewise")
+    own_p50_ms: float | None = Field(description="half of what the proxy added was less; likewise")
+    own_p99_ms: float | None = Field(description="all but one in a hundred; likewise")
 
 
 class Series(Part):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from proxy.admin.document import Area
-from proxy.admin.totals import Totals
+from proxy.admin.rates import SAMPLES, STEP, Sample
 from proxy.errors import Source
 from proxy.facts import (
     Fact,
@@ -22,15 +22,12 @@ from proxy.facts import (
     TokenRejected,
     Trigger,
 )
+from proxy.metrics.totals import Totals
 from proxy.tokens.token import Moment, TokenKey
 
 REQUESTS = 100
 EVENTS = 100
 TROUBLES = 50
-STEP = 5.0
-"""Seconds between two samples of what the metrics have counted."""
-SAMPLES = 181
-"""A quarter of an hour of them, and the one it began with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +57,6 @@ class ReloadEvent:
     taken: bool
     why: str
     detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What had been counted at a moment."""
-
-    at: Moment
-    totals: Totals
 
 
 @dataclass(slots=True)

@@ -1,11 +1,15 @@
-"""The admin port: /livez, /readyz, /metrics."""
+"""The admin port: /livez, /readyz, /metrics, and the status page."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from proxy.admin.readiness import Readiness
+from proxy.admin.status_page import StatusPage
+from proxy.fields import Address
+from proxy.ports import cannot_listen, for_owner_only
 
 _NO_STORE = {"Cache-Control": "no-store"}
 
@@ -35,12 +39,13 @@ def build(
     readiness: Callable[[], Readiness],
     exposition: Callable[[str], tuple[bytes, str]],
     actions: Actions | None = None,
+    page: StatusPage | None = None,
 ) -> web.Application:
     """Return the admin application.
 
     ``/livez`` answers 200 as long as the event loop turns; ``/readyz`` 200 or 503 with the
     reasons; ``/metrics`` in the Prometheus or the OpenMetrics format, as asked. ``actions`` are
-    there only where an operator allowed them.
+    there only where an operator allowed them, ``page`` where there is one.
     """
 
     async def livez(_request: web.Request) -> web.Response:
@@ -65,4 +70,32 @@ def build(
     )
     if actions is not None:
         app.add_routes(actions.routes())
+    if page is not None:
+        app.add_routes(page.routes())
     return app
+
+
+async def serve(application: web.Application, address: Address, stack: AsyncExitStack) -> Address:
+    """Serve on ``address`` until ``stack`` is closed; return where (port 0 is allowed).
+
+    Raises ``ConfigError`` for a port in use, and then leaves nothing open.
+    """
+    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    site = (
+        web.UnixSite(runner, address.path)
+        if address.path
+        else web.TCPSite(runner, address.host, address.port)
+    )
+    guard = for_owner_only(address.path, 0o600) if address.path else nullcontext()
+    try:
+        with guard:
+            await site.start()
+    except OSError as error:
+        await stack.aclose()
+        raise cannot_listen("admin", address, error) from error
+    if address.path:
+        return address
+    host, port = runner.addresses[0][:2]
+    return Address(host=host, port=port)

@@ -1,8 +1,7 @@
 """Builds what ``/api/status`` answers, out of what the proxy knows at a moment. No I/O."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from proxy import __version__
 from proxy.admin import verdict
@@ -13,20 +12,18 @@ from proxy.admin.document import (
     Failure,
     Listener,
     Load,
-    Minute,
     Ready,
     Refresh,
     Reload,
-    Series,
     Status,
     TokenHealth,
     TokenState,
     Trouble,
 )
-from proxy.admin.history import STEP, History, Repeated, Sample, TokenEvent
+from proxy.admin.history import History, Repeated, TokenEvent
 from proxy.admin.masking import masked
+from proxy.admin.rates import last_minute, series
 from proxy.admin.readiness import Readiness
-from proxy.admin.totals import Totals, quantile
 from proxy.config import Address, Config
 from proxy.errors import TokenError
 from proxy.facts import RequestRecord
@@ -36,7 +33,6 @@ from proxy.tokens.token import Moment
 TOKENS = 100
 LONGEST = 128
 """Characters of what a caller has chosen."""
-MINUTE = 60.0
 
 _URGENCY = {"missing": 0, "failing": 1, "pending": 2, "fresh": 3}
 
@@ -66,18 +62,18 @@ def about(config: Config, started: Moment, now: Moment) -> About:
     )
 
 
-def listeners(config: Config, data: Address, admin: Address) -> list[Listener]:
-    """Return where a proxy listens that is bound to these addresses."""
-    callers = config.callers
-    return [
+def listeners(config: Config, addresses: Mapping[str, Address], admin: Address) -> list[Listener]:
+    """Return where a proxy listens; ``addresses`` are those of the ways in, by name."""
+    ways = [
         Listener(
-            name="callers",
-            address=str(data),
-            tls=callers.certificate_file is not None,
-            authenticated=callers.are_authenticated,
-        ),
-        Listener(name="admin", address=str(admin), tls=False, authenticated=False),
+            name=way.name,
+            address=str(addresses[way.name]),
+            tls=way.callers.certificate_file is not None,
+            authenticated=way.callers.are_authenticated,
+        )
+        for way in config.ways
     ]
+    return [*ways, Listener(name="admin", address=str(admin), tls=False, authenticated=False)]
 
 
 def build(scene: Scene, history: History) -> Status:
@@ -185,6 +181,7 @@ def answered(record: RequestRecord, scene: Scene) -> Answered:
         reason=record.reason,
         route=str(record.route),
         institution=record.institution,
+        listener=record.listener,
         transactionId=record.transaction_id[:LONGEST],
         total_ms=_ms(record.finished_at - record.started),
         own_ms=own,
@@ -214,63 +211,11 @@ def _trouble(trouble: Repeated, scene: Scene) -> Trouble:
     )
 
 
-def last_minute(samples: Sequence[Sample]) -> Minute:
-    """Add up what came in the last minute, or in as much of it as is known."""
-    newest = samples[-1]
-    oldest = next(each for each in samples if _between(each, newest) <= MINUTE)
-    came, seconds = newest.totals.since(oldest.totals), _between(oldest, newest)
-    return Minute(
-        seconds=seconds,
-        requests=came.requests,
-        per_second=_rate(came.requests, seconds),
-        caller=came.caller,
-        token=came.token,
-        upstream=came.upstream,
-        proxy=came.proxy,
-        bank=came.bank,
-        p50_ms=_quantile_ms(came, 0.5),
-        p99_ms=_quantile_ms(came, 0.99),
-    )
-
-
-def series(samples: Sequence[Sample]) -> Series:
-    """Return what came between each two samples."""
-    steps = [
-        (later.at.wall, later.totals.since(earlier.totals), _between(earlier, later))
-        for earlier, later in pairwise(samples)
-    ]
-    return Series(
-        step=STEP,
-        at=[at for at, _, _ in steps],
-        per_second=[_rate(came.requests, seconds) for _, came, seconds in steps],
-        caller=[_rate(came.caller, seconds) for _, came, seconds in steps],
-        token=[_rate(came.token, seconds) for _, came, seconds in steps],
-        upstream=[_rate(came.upstream, seconds) for _, came, seconds in steps],
-        proxy=[_rate(came.proxy, seconds) for _, came, seconds in steps],
-        bank=[_rate(came.bank, seconds) for _, came, seconds in steps],
-        p50_ms=[_quantile_ms(came, 0.5) for _, came, _ in steps],
-        p99_ms=[_quantile_ms(came, 0.99) for _, came, _ in steps],
-    )
-
-
-def _rate(count: int, seconds: float) -> float:
-    return round(count / seconds, 3) if seconds > 0 else 0.0
-
-
-def _quantile_ms(came: Totals, share: float) -> float | None:
-    seconds = quantile(came.buckets, share)
-    return None if seconds is None else _ms(seconds)
-
-
 def _reload(history: History) -> Reload | None:
     if history.reload is None:
         return None
     event = history.reload
     return Reload(at=event.at, taken=event.taken, why=event.why, detail=event.detail)
-
-
-def _between(earlier: Sample, later: Sample) -> float:
-    return later.at.monotonic - earlier.at.monotonic
 
 
 def _wall(monotonic: float, now: Moment) -> float:

@@ -12,9 +12,10 @@ from proxy.admin.visitors import Door
 FILES = {
     "/": ("index.html", "text/html"),
     "/page/status.css": ("status.css", "text/css"),
-    "/page/status.js": ("status.js", "text/javascript"),
-    "/page/plot.js": ("plot.js", "text/javascript"),
-    "/page/words.js": ("words.js", "text/javascript"),
+    **{
+        f"/page/{name}.js": (f"{name}.js", "text/javascript")
+        for name in ("dom", "plot", "plots", "rows", "status", "tokens", "words")
+    },
     "/page/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 POLICY = {

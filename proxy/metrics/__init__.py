@@ -8,6 +8,7 @@ A request or a fact costs a few additions to plain numbers; series are made when
     changes.py     reloads, rotated secrets, certificates
     gauges.py      numbers that are read when somebody asks
     histogram.py   observations by bucket
+    totals.py      what was counted of requests, in a few numbers
     lag.py         how late the event loop is
     book.py        all of them, and their text in the two formats
 """

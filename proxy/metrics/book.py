@@ -30,8 +30,9 @@ from proxy.tokens.token import Moment
 
 
 class Metrics:
-    """What the rest of the program knows of metrics. ``request`` counts a finished request.
+    """What the rest of the program knows of metrics.
 
+    ``request`` counts a finished request, and ``totals`` tells what it has counted.
     ``watched`` takes numbers that are kept elsewhere, ``changes`` knows the certificates, and
     ``lag`` has to be run; ``store`` is told where the fleet's store is, if there is one.
     """
@@ -45,6 +46,7 @@ class Metrics:
         self._tokens = TokenTally()
         requests = RequestTally()
         self.request = requests.add
+        self.totals = requests.totals
         for ours in (requests, self._tokens, self.changes, self.watched, self.lag, _Build()):
             self.registry.register(ours)
         self.registry.register(self.store)

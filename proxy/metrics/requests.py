@@ -3,7 +3,7 @@
 import re
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from http import HTTPStatus
 from operator import attrgetter
 
@@ -14,6 +14,7 @@ from prometheus_client.samples import Exemplar
 from proxy.facts import RequestRecord
 from proxy.metrics.families import Labels, counter, histogram
 from proxy.metrics.histogram import BUCKETS, FINE_BUCKETS, Histogram
+from proxy.metrics.totals import FAILED, Buckets, Totals
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Every other one is counted as ``other``."""
@@ -112,17 +113,6 @@ class RequestTally(Collector):
             times = self._times[route]
         except KeyError:
             times = self._times[route] = Times()
-        self._time(times, record)
-        if record.reason:
-            self._add_error(record)
-        self._received += record.sent_bytes
-        self._sent += record.received_bytes
-        self._replays += record.replays
-        self._cut += record.cut
-        self._refused += record.refused and not record.replays
-        self._warned += record.warned
-
-    def _time(self, times: Times, record: RequestRecord) -> None:
         end = record.finished_at
         seconds = end - record.started
         at = bisect_left(BUCKETS, seconds)
@@ -140,6 +130,14 @@ class RequestTally(Collector):
             times.token_wait.observe(record.token_wait)
         if record.connection_wait:
             times.connection_wait.observe(record.connection_wait)
+        if record.reason:
+            self._add_error(record)
+        self._received += record.sent_bytes
+        self._sent += record.received_bytes
+        self._replays += record.replays
+        self._cut += record.cut
+        self._refused += record.refused and not record.replays
+        self._warned += record.warned
 
     def _add_error(self, record: RequestRecord) -> None:
         error = (record.source, record.reason)
@@ -148,6 +146,23 @@ class RequestTally(Collector):
             # What has no method was no request: a caller at a door that was full.
             reason = _SHED[record.reason] if record.method else "connections"
             self._shed[(reason,)] += 1
+
+    def totals(self) -> Totals:
+        """Return what has been counted, in few numbers and without making series."""
+        requests = 0
+        failed = dict.fromkeys(FAILED, 0)
+        for (_, _, status, source, _), count in self._counts.items():
+            requests += count
+            whose = "bank" if source == "none" and status[0] == "5" else source
+            if whose in failed:
+                failed[whose] += count
+        routes = self._times.values()
+        return Totals(
+            requests,
+            failed,
+            _sums([times.whole.counts for times in routes]),
+            _sums([times.own.counts for times in routes]),
+        )
 
     def collect(self) -> Iterator[Metric]:
         """Make the series."""
@@ -241,3 +256,7 @@ class RequestTally(Collector):
             return None
         ended = self._wall() - (self._timer() - times.ends[at])
         return Exemplar({_EXEMPLAR: times.ids[at]}, times.seconds[at], ended)
+
+
+def _sums(rows: Sequence[Sequence[int]]) -> Buckets:
+    return tuple(map(sum, zip(*rows, strict=True)))

@@ -1,0 +1,69 @@
+// The tokens: a card each, with a line from its issue to its end.
+
+import { byId, make, mend, show, write } from './dom.js';
+import { shape } from './plot.js';
+import { countdown, duration, grouped } from './words.js';
+
+const STATES = {
+  fresh: 'fresh',
+  failing: 'cannot be renewed',
+  missing: 'missing',
+  pending: 'on its way',
+};
+
+export function showTokens(status) {
+  const { tokens } = status;
+  const others = status.tokens_in_all - tokens.length;
+  write(byId('tokens-count'), others > 0 ? `${tokens.length} of ${grouped(status.tokens_in_all)}` : '');
+  show(byId('no-tokens'), tokens.length === 0);
+  mend(byId('token-list'), tokens, (token) => `${token.kind} ${token.institution}`, card, update);
+}
+
+function card(token) {
+  const head = make('div', 'card-head');
+  head.append(make('h3', '', token.kind.toUpperCase(), make('span', 'institution', token.institution)), make('span', 'chip'));
+  const times = make('dl', 'card-times');
+  for (const [name, word] of [['end', 'Expires in'], ['next', 'Refresh in']]) {
+    const pair = make('div', name);
+    pair.append(make('dt', '', word), make('dd'));
+    times.append(pair);
+  }
+  const bar = shape('svg', { class: 'life', viewBox: '0 0 100 6', preserveAspectRatio: 'none', 'aria-hidden': 'true' });
+  bar.append(
+    shape('rect', { class: 'life-all', width: 100, height: 2, y: 2 }),
+    shape('rect', { class: 'life-left', height: 2, y: 2 }),
+    shape('rect', { class: 'life-next', width: 0.6, height: 6 }),
+  );
+  return make('li', 'card', head, times, bar, make('p', 'card-cause'), make('p', 'card-advice'));
+}
+
+function update(item, token) {
+  item.dataset.state = token.state;
+  const asking = token.refreshing && token.state !== 'pending' ? ', the bank is being asked' : '';
+  write(item.querySelector('.chip'), STATES[token.state] + asking);
+  const { failure } = token;
+  const times = token.failures > 1 ? ` (${token.failures} times in a row)` : '';
+  const code = failure?.code && !failure.detail.includes(failure.code) ? ` ${failure.code}` : '';
+  write(item.querySelector('.card-cause'), failure ? failure.detail + code + times : '');
+  write(item.querySelector('.card-advice'), failure ? failure.advice : '');
+  write(item.querySelector('.next dt'), failure ? 'Next try in' : 'Refresh in');
+  item.token = token;
+}
+
+// What runs on by itself between two looks at the proxy. `now` is by the proxy's clock.
+export function tickTokens(now) {
+  for (const item of byId('token-list').children) {
+    const { token } = item;
+    const left = token.expires_at === null ? 0 : token.expires_at - now;
+    const next = token.refresh_at === null ? null : token.refresh_at - now;
+    const isOver = token.expires_at === null || left <= 0;
+    write(item.querySelector('.end dt'), isOver && token.expires_at !== null ? 'Expired' : 'Expires in');
+    write(item.querySelector('.end dd'), isOver ? (token.expires_at === null ? '–' : `${duration(-left)} ago`) : countdown(left));
+    write(item.querySelector('.next dd'), next === null ? 'now' : next <= 0.5 ? 'now' : countdown(next));
+    const share = isOver ? 0 : left / token.lifetime;
+    item.querySelector('.life-left').setAttribute('width', Math.max(0, Math.min(100, 100 * share)));
+    const mark = item.querySelector('.life-next');
+    const place = next === null || isOver || next > left ? -10 : 100 * ((left - next) / token.lifetime);
+    mark.setAttribute('x', place);
+  }
+}

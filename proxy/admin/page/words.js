@@ -1,0 +1,77 @@
+// Numbers and times, as a person reads them. Nothing here touches the page.
+
+export const NONE = '–';
+
+export function duration(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  if (whole < 120) return `${whole} s`;
+  const minutes = Math.floor(whole / 60);
+  const hours = Math.floor(whole / 3600);
+  if (hours < 1) return `${minutes} min`;
+  if (hours < 48) return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
+  return `${Math.floor(whole / 86400)} days`;
+}
+
+// A countdown says seconds as long as they matter.
+export function countdown(seconds) {
+  const whole = Math.max(0, Math.ceil(seconds));
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, '0')} s`;
+  return duration(whole);
+}
+
+const CLOCK = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+const DAY = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' });
+
+// The time of day; with the day, if it is another than that of now.
+export function moment(at, now) {
+  const date = new Date(at * 1000);
+  const same = date.toDateString() === new Date(now * 1000).toDateString();
+  return (same ? CLOCK : DAY).format(date);
+}
+
+export function iso(at) {
+  return new Date(at * 1000).toISOString();
+}
+
+// Milliseconds with three figures that mean something.
+export function ms(value) {
+  if (value === null) return NONE;
+  if (value < 10) return value.toFixed(2);
+  if (value < 100) return value.toFixed(1);
+  return grouped(Math.round(value));
+}
+
+export function time(milliseconds) {
+  if (milliseconds === null) return NONE;
+  if (milliseconds < 1000) return `${ms(milliseconds)} ms`;
+  return `${(milliseconds / 1000).toFixed(milliseconds < 10000 ? 2 : 1)} s`;
+}
+
+// The word at a line of a plot: one figure is enough.
+export function tick(milliseconds) {
+  return milliseconds < 1000 ? `${milliseconds} ms` : `${milliseconds / 1000} s`;
+}
+
+export function rate(value) {
+  if (value === 0) return '0';
+  if (value < 10) return value.toFixed(1);
+  return grouped(Math.round(value));
+}
+
+export function grouped(value) {
+  return String(value).replace(/\B(?=(\d{3})+$)/g, '\u202f');
+}
+
+const OWNERS = { upstream: 'bank' };
+
+// Whose error an answer is; empty where it is none. What the bank did not answer is its error too.
+export function owner(source, status) {
+  if (source !== 'none') return OWNERS[source] ?? source;
+  return status >= 400 ? 'bank' : '';
+}
+
+// The name of an error behind the word whose it is.
+export function short(reason) {
+  return reason.replace(/^(token|upstream)-/, '');
+}
