@@ -66,7 +66,8 @@ FLOORS: Sequence[set[str]] = (
 )
 
 PURE = frozenset(
-    {"bank_errors", "doctor.findings", "doctor.remedies", "errors", "facts", "headers"}
+    {"admin.advice", "admin.masking", "admin.verdict", "admin.visitors"}
+    | {"bank_errors", "doctor.findings", "doctor.remedies", "errors", "facts", "headers"}
     | {"links", "origins", "paths", "patterns"}
     | {"policy", "routing", "tokens.grants", "tokens.pace", "tokens.records"}
     | {"tokens.sealing", "tokens.sharing"}
