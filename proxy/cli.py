@@ -83,7 +83,8 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"candescent-proxy {__version__}")
     commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, about in COMMANDS.items():
-        command = commands.add_parser(name, help=about)
+        # Without short forms, of which --client-secret would be one of --client-secret-file.
+        command = commands.add_parser(name, help=about, allow_abbrev=False)
         if wanted in (None, name):
             module = importlib.import_module(f"proxy.commands.{name.replace('-', '_')}")
             module.add_arguments(command)

@@ -52,7 +52,7 @@ async def examine(
     if has_failed(found):
         yield skipped("bank", "Not looked at: the files come first.")
         return
-    async for finding in _bank(config, sources, sample, wall):
+    async for finding in examine_bank(config, sources.environ, sample, wall):
         yield finding
 
 
@@ -105,12 +105,19 @@ def _files(sources: Sources, config: Config, now: float) -> Iterator[Finding]:
     yield from files.own_certificates(config, now)
 
 
-async def _bank(
-    config: Config, sources: Sources, sample: str, wall: Callable[[], float]
+async def examine_bank(
+    config: Config,
+    environ: Mapping[str, str],
+    sample: str | None,
+    wall: Callable[[], float] = time.time,
 ) -> AsyncIterator[Finding]:
+    """Look at the way to the bank and at what it answers; ``sample`` None makes no sample call.
+
+    Raises ``ConfigError`` for files that cannot be used.
+    """
     tls = UpstreamTls.load(config.upstream, https=config.url.scheme == "https").context
     patience = min(config.upstream.connect_timeout, config.token.timeout)
-    way = Way(parts.origin(config, tls), config.url.path, sources.environ, wall, patience)
+    way = Way(parts.origin(config, tls), config.url.path, environ, wall, patience)
     found = []
     async for finding in way.findings():
         found.append(finding)
@@ -126,7 +133,8 @@ async def _bank(
             for key in bank.wanted():
                 async for finding in bank.token(key):
                     yield finding
-        async for finding in bank.call(sample):
-            yield finding
+        if sample is not None:
+            async for finding in bank.call(sample):
+                yield finding
     finally:
         await bank.client.close()

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ConfigError
-from proxy.tokens.refresh_tokens import RefreshToken, RefreshTokens, write_private
+from proxy.tokens.refresh_tokens import RefreshToken, RefreshTokens
 from proxy.tokens.token import Moment, TokenKey, TokenKind
 
 KEY = TokenKey(TokenKind.V2, "00016")
@@ -244,16 +244,6 @@ def test_any_text_comes_back(
     file = tmp_path_factory.getbasetemp() / "any.json"
     RefreshTokens(Clock(), file).keep(KEY, text, lifetime)
     assert RefreshTokens(Clock(), file).current(KEY) == text
-
-
-def test_private_file_is_whole_or_not_there(tmp_path: Path) -> None:
-    """A text that cannot be written leaves the old file and nothing beside it."""
-    path = tmp_path / "kept"
-    write_private(path, "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_private(path, "ä" * 100_000)
-    assert path.read_text(encoding="ascii") == "old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_repr_hides_it() -> None:
