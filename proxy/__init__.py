@@ -7,14 +7,16 @@ Two things move through this package, each along one way::
 
 The request's way, in the order a request meets it:
 
-    callers/    the listening side: callers' connections, read strictly
+    callers/    the listening side: callers' connections, read strictly;  doors: a port for each
     forwarder   the story: route, token, headers, send, the 401 rule, relay
     admission   who may call;  policy, paths, patterns: what may be called
     routing     PURE  (method, target) → Route, or why it is refused
     users       PURE  for whom the call is made;  business looks business users up
     headers     PURE  hop-by-hop out, the caller's credentials out, ours in
     upstream/   one HTTP/1.1 exchange on a connection of our own; the pool; TLS; tunnels
+    origins     PURE  what the two ends are called, and the bank's URLs told as ours
     relay       the bank's answer back to the caller;  bodies streams both ways
+    links       PURE  the bank's URLs in JSON bodies, while they stream
 
 The token's way:
 

@@ -72,7 +72,7 @@ async def trial(example: str, folder: Path) -> AsyncIterator[Trial]:
     for name, secret in SECRETS.items():
         (folder / name).write_text(secret + "\n")
     text = re.sub(r"/(?:etc|var/lib)/candescent-proxy/", f"{folder}/", example)
-    (folder / "config.yaml").write_text(text.replace(":8080", ":0"))
+    (folder / "config.yaml").write_text(re.sub(r":80[89]\d\b", ":0", text))
     async with Sandbox(BANK) as bank:
         flags = {"base_url": bank.url, "admin": "127.0.0.1:0"}
         if "\nlisten:" not in text:
@@ -123,6 +123,21 @@ async def _several(there: Trial) -> None:
         "00017": "other-client",
         "00018": "sandbox-client",
     }
+
+
+@check("Several applications")
+async def _applications(there: Trial) -> None:
+    for name, institution in (("payroll", "00017"), ("kiosk", "00016")):
+        async with aiohttp.ClientSession(f"http://{there.app.addresses[name]}") as caller:
+            async with caller.get("/v1/transactions?accountId=1") as answer:
+                links = (await answer.json())["links"]
+            arrival = there.bank.bank.arrivals[-1]
+            assert arrival.header("institutionId") == institution
+            assert ("hostUserId=880017" in arrival.target) == (name == "kiosk")
+            ours = f"http://{there.app.addresses[name]}" if name == "kiosk" else there.bank.url
+            assert links[0]["href"].startswith(ours)
+            async with caller.post("/v1/transfers") as answer:
+                assert (answer.status == 403) == (name == "kiosk")
 
 
 @check("A retail user")

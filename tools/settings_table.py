@@ -25,8 +25,8 @@ _TYPES = {
     "integer": "whole number",
     "path": "file",
     "password": "secret",
-    "object": "institution: its login",
 }
+_MAPPINGS = {"LoginSettings": "institution: its login", "ListenerSettings": "name: its settings"}
 _HEAD = "| setting and variable | takes | default | meaning |\n|---|---|---|---|"
 
 
@@ -65,16 +65,24 @@ class Reference:
             about = " ".join(model["description"].replace("``", "`").split())
             yield name, about, [*self._rows(model["properties"], f"{name}.")]
 
+    def listeners(self) -> tuple[str, list[Row]]:
+        """What one listener is about, and its settings."""
+        model = self._schema["$defs"]["ListenerSettings"]
+        about = " ".join(model["description"].split())
+        return about, [*self._rows(model["properties"], "listeners.NAME.", by_variable=False)]
+
     def rows(self) -> list[Row]:
         """Every setting."""
         return [row for _, _, rows in self.sections() for row in rows]
 
-    def _rows(self, properties: dict[str, Any], above: str) -> Iterator[Row]:
+    def _rows(
+        self, properties: dict[str, Any], above: str, *, by_variable: bool = True
+    ) -> Iterator[Row]:
         for name, field in properties.items():
             path = above + name
             default = shown(field["default"]) if "default" in field else "required"
             takes = self._takes(field)
-            variable = "" if {":", "{"} & set(takes) else variable_of(path)
+            variable = variable_of(path) if by_variable and not {":", "{"} & set(takes) else ""
             yield Row(path, takes, default, field.get("description", ""), variable)
 
     def _named(self, field: dict[str, Any]) -> dict[str, Any]:
@@ -91,6 +99,9 @@ class Reference:
             return " or ".join(f"`{value}`" for value in kind["enum"])
         if kind["type"] == "array":
             return f"list of {self._takes(kind['items'])}"
+        if kind["type"] == "object" and "properties" not in kind:
+            of = kind.get("additionalProperties") or next(iter(kind["patternProperties"].values()))
+            return _MAPPINGS[of["$ref"].rpartition("/")[2]]
         if "properties" in kind:
             return "{" + ", ".join(kind["properties"]) + "}"
         known = _TYPES.get(kind.get("format", "")) or _TYPES.get(kind["type"])
@@ -126,6 +137,8 @@ def table() -> str:
     for name, about, rows in Reference().sections():
         heading = f"### `{name}`\n\n{about}\n" if name else "### Without a section\n"
         blocks.append("\n".join([heading, _HEAD, *map(str, rows)]))
+    about, rows = Reference().listeners()
+    blocks.append("\n".join([f"### `listeners.NAME`\n\n{about}\n", _HEAD, *map(str, rows)]))
     return "\n\n".join(blocks)
 
 
