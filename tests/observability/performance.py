@@ -1,0 +1,71 @@
+"""All of it on one stage: bank, proxies, callers, Prometheus with our rules, Alertmanager."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from proxy.sandbox import Sandbox
+from tests.observability.faster import FACTOR, faster
+from tests.observability.servers import (
+    Alertmanager,
+    Prometheus,
+    alertmanager,
+    prometheus,
+)
+from tests.observability.stage import Callers, Player, bank_for, player, playing
+
+DEPLOY = Path(__file__).parents[2] / "deploy/prometheus"
+
+
+@dataclass
+class Stage:
+    """Everything that runs. ``players`` are the proxies by name."""
+
+    bank: Sandbox
+    players: Mapping[str, Player]
+    prometheus: Prometheus
+    alertmanager: Alertmanager
+
+
+def rules() -> dict[str, Any]:
+    """Return the rules as operators have them."""
+    return dict(yaml.safe_load((DEPLOY / "rules.yaml").read_text(encoding="utf-8")))
+
+
+@asynccontextmanager
+async def stage(
+    folder: Path, names: Iterable[str], *, tls: Sequence[str] = (), fleet: str = ""
+) -> AsyncIterator[Stage]:
+    """Start it with proxies of these names, those in ``tls`` with TLS.
+
+    ``fleet`` is the namespace of them all; without one, each is in a namespace of its own name.
+    """
+    cast = list(names)
+    async with AsyncExitStack() as stack:
+        bank = await stack.enter_async_context(bank_for(len(cast)))
+        players = {
+            name: player(folder / name, name, number, bank, tls=name in tls)
+            for number, name in enumerate(cast)
+        }
+        await stack.enter_async_context(playing(players.values()))
+        manager = await stack.enter_async_context(
+            alertmanager(folder / "alertmanager", DEPLOY / "alertmanager.yaml")
+        )
+        targets: dict[str, list[str]] = {}
+        for name, one in players.items():
+            targets.setdefault(fleet or name, []).append(one.running.admin)
+        watching = prometheus(folder / "prometheus", faster(rules(), FACTOR), targets, manager)
+        yield Stage(bank, players, await stack.enter_async_context(watching), manager)
+
+
+@asynccontextmanager
+async def called(players: Iterable[Player]) -> AsyncIterator[None]:
+    """Let the usual callers call: of the first institution, and now and then a bad request."""
+    async with AsyncExitStack() as stack:
+        for one in players:
+            await stack.enter_async_context(Callers(one, hostile=0.02).calling())
+        yield

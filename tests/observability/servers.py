@@ -1,0 +1,206 @@
+"""A real Prometheus and a real Alertmanager, on free ports, each in a process of its own."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+
+SCRAPE = 0.5
+"""Seconds between two readings, and between two looks at the rules."""
+
+Sample = tuple[Mapping[str, str], float]
+
+
+def tool(*names: str) -> str:
+    """Return the path of a program by any of its names, or skip the test."""
+    for name in names:
+        if found := shutil.which(name):
+            return found
+    pytest.skip(f"{names[0]} is not on this machine; Debian's packages of that name have it")
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """A running Prometheus. ``url`` is its address."""
+
+    url: str
+
+    async def get(self, path: str, **parameters: str) -> Any:
+        """Ask its API; return the data of the answer. Raises ``AssertionError`` with its words."""
+        address = f"{self.url}/api/v1/{path}"
+        async with aiohttp.request("GET", address, params=parameters) as answer:
+            document = await answer.json()
+        assert document["status"] == "success", f"{parameters}: {document.get('error')}"
+        return document["data"]
+
+    async def query(self, expr: str) -> list[Sample]:
+        """Return the present value of every series of an expression."""
+        found = (await self.get("query", query=expr))["result"]
+        return [(one["metric"], float(one["value"][1])) for one in found]
+
+    async def series(
+        self, expr: str, start: float, end: float, step: float
+    ) -> list[tuple[Mapping[str, str], list[tuple[float, float]]]]:
+        """Return every series of an expression from ``start`` to ``end``, in Unix time."""
+        span = {"start": str(start), "end": str(end), "step": str(step)}
+        found = (await self.get("query_range", query=expr, **span))["result"]
+        return [
+            (one["metric"], [(at, float(value)) for at, value in one["values"]]) for one in found
+        ]
+
+    async def has_fired(self) -> list[Mapping[str, str]]:
+        """Return the labels of every alert that fires or has fired, within the hour."""
+        found = await self.query('last_over_time(ALERTS{alertstate="firing"}[1h])')
+        return [labels for labels, _ in found]
+
+    async def firing(self) -> list[dict[str, Any]]:
+        """Return every alert that fires now, with its labels and what it says."""
+        alerts = (await self.get("alerts"))["alerts"]
+        return [one for one in alerts if one["state"] == "firing"]
+
+
+async def until(condition: Callable[[], Awaitable[bool]], patience: float) -> bool:
+    """Ask until it is so, for so many seconds; return whether it came to be so."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + patience
+    while not await condition():
+        if loop.time() > end:
+            return False
+        await asyncio.sleep(SCRAPE / 2)
+    return True
+
+
+@dataclass(frozen=True)
+class Alertmanager:
+    """A running Alertmanager. ``url`` is its address."""
+
+    url: str
+
+    async def alerts(self) -> list[dict[str, Any]]:
+        """Return the alerts that it holds."""
+        async with aiohttp.request("GET", f"{self.url}/api/v2/alerts") as answer:
+            return list(await answer.json())
+
+
+@asynccontextmanager
+async def prometheus(
+    folder: Path,
+    rules: Mapping[str, Any],
+    targets: Mapping[str, Sequence[str]],
+    alertmanager: Alertmanager | None = None,
+    port: int = 0,
+    *features: str,
+) -> AsyncIterator[Prometheus]:
+    """Start one that reads ``targets`` (addresses by namespace) and follows ``rules``.
+
+    ``features`` are those that Prometheus has to be asked for.
+    """
+    _write(folder / "rules.yaml", rules)
+    ours = [{"targets": [alertmanager.url.partition("//")[2]]}] if alertmanager else []
+    _write(
+        folder / "prometheus.yaml",
+        {
+            "global": {
+                "scrape_interval": f"{SCRAPE * 1000:.0f}ms",
+                "evaluation_interval": f"{SCRAPE * 1000:.0f}ms",
+            },
+            "rule_files": [str(folder / "rules.yaml")],
+            "alerting": {"alertmanagers": [{"static_configs": ours}]},
+            "scrape_configs": [
+                {
+                    "job_name": "candescent-proxy",
+                    "static_configs": [
+                        {"targets": list(addresses), "labels": {"namespace": namespace}}
+                        for namespace, addresses in targets.items()
+                    ],
+                }
+            ],
+        },
+    )
+    command = (
+        tool("prometheus"),
+        f"--config.file={folder / 'prometheus.yaml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        "--storage.tsdb.retention.time=1d",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--log.format=json",
+        *(f"--enable-feature={feature}" for feature in features),
+    )
+    async with _server(*command) as url:
+        yield Prometheus(url)
+
+
+@asynccontextmanager
+async def alertmanager(folder: Path, config: Path, port: int = 0) -> AsyncIterator[Alertmanager]:
+    """Start one with the configuration in a file."""
+    command = (
+        tool("prometheus-alertmanager", "alertmanager"),
+        f"--config.file={config}",
+        f"--storage.path={folder}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--cluster.listen-address=",
+        "--log.format=json",
+    )
+    async with _server(*command) as url:
+        yield Alertmanager(url)
+
+
+def _write(file: Path, document: Mapping[str, Any]) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(yaml.safe_dump(dict(document), sort_keys=False), encoding="utf-8")
+
+
+@asynccontextmanager
+async def _server(*command: str) -> AsyncIterator[str]:
+    """Start a server that says in its log, in JSON, where it listens; yield its URL."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    said: list[str] = []
+    draining = None
+    try:
+        async with asyncio.timeout(30):
+            url = await _address(process.stderr, said)
+            await _ready(url)
+        draining = asyncio.create_task(_drain(process.stderr))
+        yield url
+    except TimeoutError:
+        raise AssertionError(f"{command[0]} did not start:\n" + "\n".join(said[-10:])) from None
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        if draining is not None:
+            await draining
+
+
+async def _address(log: asyncio.StreamReader, said: list[str]) -> str:
+    while line := await log.readline():
+        said.append(line.decode())
+        told = json.loads(line)
+        if told.get("msg") == "Listening on":
+            return f"http://{told['address']}"
+    raise AssertionError("it ended:\n" + "".join(said[-10:]))
+
+
+async def _ready(url: str) -> None:
+    async with aiohttp.ClientSession() as client:
+        while True:
+            async with client.get(f"{url}/-/ready") as answer:
+                if answer.status == 200:
+                    return
+            await asyncio.sleep(0.02)
+
+
+async def _drain(log: asyncio.StreamReader) -> None:
+    while await log.readline():
+        pass

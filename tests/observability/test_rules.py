@@ -1,0 +1,99 @@
+"""The rules: what promtool says of them, when each alert fires, what each has to have."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.observability.cases import alerts, promtool
+from tests.observability.performance import DEPLOY, rules
+from tests.observability.servers import tool
+
+HERE = Path(__file__).parent
+ROOT = DEPLOY.parents[1]
+RULES = DEPLOY / "rules.yaml"
+SEVERITIES = {"critical", "warning", "info"}
+_METRIC = re.compile(r"\b(up\b|slo:candescent\w+:\w+|[a-z_]*:?candescent_proxy\w+(?::\w+)?)")
+
+
+def cases() -> list[dict[str, Any]]:
+    """Return the cases; every scalar is text, for ``0x10`` is ten zeros and no sixteen."""
+    text = (HERE / "cases.yaml").read_text(encoding="utf-8")
+    return list(yaml.load(text, yaml.BaseLoader))  # noqa: S506 - a loader that makes texts only
+
+
+def run(*command: str | Path) -> str:
+    """Run a program that has to succeed; return what it says."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_promtool_has_nothing_to_say() -> None:
+    """The rules are well-formed, and its lint finds nothing."""
+    said = run(
+        tool("promtool", "prometheus"), "check", "rules", "--lint=all", "--lint-fatal", RULES
+    )
+    assert "SUCCESS" in said
+
+
+def test_amtool_takes_the_alertmanagers_configuration() -> None:
+    """The start for an Alertmanager that stands beside the rules is one."""
+    said = run(
+        tool("amtool", "prometheus-alertmanager"), "check-config", DEPLOY / "alertmanager.yaml"
+    )
+    assert "SUCCESS" in said
+
+
+@pytest.mark.timeout(120)
+def test_alerts_fire_when_they_should_and_only_then(tmp_path: Path) -> None:
+    """Every case of ``cases.yaml`` comes out as it says, labels and words included."""
+    file = tmp_path / "cases.yaml"
+    document = promtool(cases(), rules(), str(RULES))
+    file.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    assert "SUCCESS" in run(tool("promtool", "prometheus"), "test", "rules", file)
+
+
+def test_every_alert_has_cases_that_fire_and_cases_that_do_not() -> None:
+    """Nothing is alerted on that nobody has tried, and each severity of an alert is tried."""
+    tried = {about["alert"]: about for about in cases()}
+    assert {rule["alert"] for rule in alerts(rules())} == tried.keys()
+    assert all(about["fires"] and about["quiet"] for about in tried.values())
+    fired = {
+        (about["alert"], case["labels"]["severity"], case["labels"].get("window"))
+        for about in tried.values()
+        for case in about["fires"]
+    }
+    assert fired == {
+        (rule["alert"], rule["labels"]["severity"], rule["labels"].get("window"))
+        for rule in alerts(rules())
+    }
+
+
+@pytest.mark.parametrize("rule", [*alerts(rules())], ids=lambda rule: rule["alert"])
+def test_alert_says_what_it_means_and_where_to_read_on(rule: dict[str, Any]) -> None:
+    """It has a severity, a sentence, a sentence with its values, and a page that is there."""
+    assert rule["labels"]["severity"] in SEVERITIES
+    said = rule["annotations"]
+    assert said["summary"].endswith(".")
+    assert "$labels" in said["description"] or rule["expr"].startswith("absent")
+    assert said["runbook_url"] == f"docs/runbooks/{rule['alert']}.md"
+    assert (ROOT / said["runbook_url"]).is_file()
+
+
+def test_callers_errors_wake_nobody() -> None:
+    """What an application does wrong is for whoever looks."""
+    (rule,) = (rule for rule in alerts(rules()) if rule["alert"] == "CandescentProxyCallerErrors")
+    assert rule["labels"]["severity"] == "info"
+
+
+def test_every_selector_has_braces() -> None:
+    """The chart puts its labels where a brace opens, so none may be left out."""
+    for group in rules()["groups"]:
+        for rule in group["rules"]:
+            expr = re.sub(r'"[^"]*"', '""', rule["expr"])
+            for found in _METRIC.finditer(expr):
+                assert expr[found.end()] == "{", expr
