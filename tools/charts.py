@@ -3,8 +3,9 @@
 A chart's ``values.yaml`` is the one source. The comment above a value becomes its description in
 ``values.schema.json`` and its row in ``README.md``; its default becomes its type; a line
 ``# @schema {…}`` in the comment adds what a default cannot say. The schema of ``config`` is the
-program's own, so that a misspelt setting is refused when the chart is rendered. Without
-``--write`` nothing is changed, and a difference is an error.
+program's own, so that a misspelt setting is refused when the chart is rendered. The dashboard is
+built by ``tools.dashboard``; it and the rules of deploy/prometheus go into the gateway's chart as
+they are. Without ``--write`` nothing is changed, and a difference is an error.
 """
 
 import json
@@ -17,11 +18,13 @@ from typing import Any
 import yaml
 
 from proxy.config import Config
+from tools import dashboard
 from tools.architecture import ROOT
 from tools.passage import Passage
 
 LIBRARY, GATEWAY = ROOT / "helm/candescent-proxy-sidecar", ROOT / "helm/candescent-proxy"
 SHARED = "templates/_shared.tpl"
+RULES, DASHBOARD = ROOT / "deploy/prometheus/rules.yaml", ROOT / "deploy/grafana/dashboard.json"
 PLACE = Passage("values", "made by `make charts`")
 
 _TYPES = {str: "string", bool: "boolean", int: "integer", list: "array", dict: "object"}
@@ -151,7 +154,12 @@ def table(values: Sequence[Value]) -> str:
 
 def made() -> dict[Path, str]:
     """Return every file that is made, with the text that it should have."""
-    files = {GATEWAY / SHARED: (LIBRARY / SHARED).read_text(encoding="utf-8")}
+    files = {
+        GATEWAY / SHARED: (LIBRARY / SHARED).read_text(encoding="utf-8"),
+        DASHBOARD: dashboard.text(),
+        GATEWAY / "files/rules.yaml": RULES.read_text(encoding="utf-8"),
+        GATEWAY / "files/dashboard.json": dashboard.text(),
+    }
     for chart in (LIBRARY, GATEWAY):
         values = read((chart / "values.yaml").read_text(encoding="utf-8"))
         page = chart / "README.md"
@@ -172,6 +180,7 @@ def main(arguments: Sequence[str]) -> int:
     }
     for path, text in old.items():
         if arguments:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
         else:
             print(f"{path.relative_to(ROOT)} is out of date; run make charts", file=sys.stderr)

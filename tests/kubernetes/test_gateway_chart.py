@@ -3,7 +3,6 @@
 import asyncio
 import http.client
 import json
-import shutil
 import socket
 from contextlib import closing
 from pathlib import Path
@@ -198,24 +197,6 @@ def test_service_monitor_selects_the_admin_service_only() -> None:
     matching = [each for each in services if selector <= each["metadata"]["labels"].items()]
     assert [port["name"] for port in matching[0]["spec"]["ports"]] == ["admin"]
     assert len(matching) == 1
-
-
-def test_rules_and_dashboard_are_those_of_the_files(tmp_path: Path) -> None:
-    """They are taken as they stand, braces for Prometheus and Grafana included."""
-    chart = tmp_path / "chart"
-    shutil.copytree(GATEWAY, chart, dirs_exist_ok=True)
-    (chart / "files").mkdir(exist_ok=True)
-    rules = {"groups": [{"name": "one", "rules": [{"alert": "A", "expr": "{{ $labels.pod }}"}]}]}
-    (chart / "files/rules.yaml").write_text(yaml.safe_dump(rules), encoding="utf-8")
-    (chart / "files/dashboard.json").write_text('{"title": "{{pod}}"}\n', encoding="utf-8")
-    on = {"enabled": True}
-    values = merged(LEAST, {"metrics": {"rules": on, "dashboard": on, "labels": {"a": "b"}}})
-    objects = render(chart, values, *OPERATOR)
-    assert only(objects, "PrometheusRule")["spec"] == rules
-    assert only(objects, "PrometheusRule")["metadata"]["labels"]["a"] == "b"
-    dashboard = only(objects, "ConfigMap", "app-candescent-proxy-dash")
-    assert json.loads(dashboard["data"]["candescent-proxy.json"]) == {"title": "{{pod}}"}
-    assert broken(objects) == []
 
 
 def notes(values: dict[str, Any]) -> str:

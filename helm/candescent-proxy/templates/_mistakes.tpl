@@ -85,6 +85,15 @@ metrics: every pod would be read twice; enable serviceMonitor or podMonitor
 {{- if and $read .Values.networkPolicy.enabled (not .Values.networkPolicy.scrapers) }}
 networkPolicy.scrapers: Prometheus could not reach the admin port; say where it runs, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]
 {{- end }}
+{{- if $metrics.rules.enabled }}
+{{- $known := list }}
+{{- range ($.Files.Get "files/rules.yaml" | fromYaml).groups }}{{ range .rules }}{{ $known = append $known .alert }}{{ end }}{{ end }}
+{{- range $metrics.rules.without }}
+{{- if not (has . $known) }}
+metrics.rules.without: there is no alert {{ . }}; files/rules.yaml has their names
+{{- end }}
+{{- end }}
+{{- end }}
 {{- range $name, $file := dict "rules" "files/rules.yaml" "dashboard" "files/dashboard.json" }}
 {{- if and (get $metrics $name).enabled (not ($.Files.Get $file)) }}
 metrics.{{ $name }}.enabled: this chart has no {{ $file }}; set enabled: false

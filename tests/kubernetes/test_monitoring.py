@@ -1,0 +1,121 @@
+"""The PrometheusRule and the dashboard of the gateway's chart, and what can be chosen of them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.kubernetes.commands import GATEWAY, ROOT, Object, only, output, refusal, render, tool
+from tests.kubernetes.merging import merged
+from tests.kubernetes.rules import broken
+from tests.kubernetes.variants import LEAST, OPERATOR
+from tools.charts import DASHBOARD, RULES
+
+
+def rendered(**rules: Any) -> list[Object]:
+    """Return what the chart makes with rules and dashboard on."""
+    on = {"rules": {"enabled": True, **rules}, "dashboard": {"enabled": True}}
+    values = merged(LEAST, {"metrics": {**on, "labels": {"release": "prometheus"}}})
+    return render(GATEWAY, values, *OPERATOR)
+
+
+def each(objects: list[Object]) -> Iterator[dict[str, Any]]:
+    """Return every rule of the PrometheusRule."""
+    for group in only(objects, "PrometheusRule")["spec"]["groups"]:
+        yield from group["rules"]
+
+
+def alerts(objects: list[Object]) -> set[str]:
+    """Return the names of its alerts."""
+    return {rule["alert"] for rule in each(objects) if "alert" in rule}
+
+
+SOURCE = yaml.safe_load(RULES.read_text(encoding="utf-8"))
+
+
+def test_rules_for_all_proxies_are_those_of_the_file() -> None:
+    """Without a namespace of its own the chart says what deploy/prometheus/rules.yaml says."""
+    spec = only(rendered(namespace="*"), "PrometheusRule")["spec"]
+    for group in SOURCE["groups"]:
+        for rule in group["rules"]:
+            rule.setdefault("labels", {})
+    without = [
+        {**group, "rules": [{"labels": {}, **rule} for rule in group["rules"]]}
+        for group in spec["groups"]
+    ]
+    assert without == SOURCE["groups"]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {},
+        {"namespace": "*", "matchers": {"cluster": 'a"\\$1'}},
+        {"severities": ["critical"], "labels": {"team": "payments"}},
+    ],
+    ids=["of the release", "of a cluster", "for the night"],
+)
+def test_promtool_takes_what_is_rendered(rules: dict[str, Any], tmp_path: Path) -> None:
+    """Whatever is chosen, promtool finds nothing to say."""
+    objects = rendered(**rules)
+    assert broken(objects) == []
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump(only(objects, "PrometheusRule")["spec"]), encoding="utf-8")
+    promtool = tool("promtool", "Debian's package prometheus has it")
+    assert "SUCCESS" in output(promtool, "check", "rules", "--lint=all", "--lint-fatal", file)
+
+
+def test_rules_are_about_the_release() -> None:
+    """Every selector names the release's namespace and the given labels, and so do the results."""
+    objects = rendered(matchers={"cluster": "east"})
+    for rule in each(objects):
+        selectors = rule["expr"].count("{")
+        assert rule["expr"].count('{cluster="east",namespace="default",') == selectors
+        assert rule["labels"].items() >= {"cluster": "east", "namespace": "default"}.items()
+    assert only(objects, "PrometheusRule")["metadata"]["labels"]["release"] == "prometheus"
+
+
+def test_alerts_are_chosen_by_severity_and_name() -> None:
+    """What is not asked for is not there; recording rules stay, for the dashboard needs them."""
+    everything, night = rendered(), rendered(severities=["critical"])
+    assert alerts(night) < alerts(everything)
+    assert "CandescentProxyDown" in alerts(night)
+    assert "CandescentProxyThrottled" not in alerts(night)
+    some = rendered(without=["CandescentProxyCallerErrors"])
+    assert alerts(everything) - alerts(some) == {"CandescentProxyCallerErrors"}
+    records = [{rule["record"] for rule in each(one) if "record" in rule} for one in (night, some)]
+    assert records[0] == records[1] != set()
+
+
+def test_alerts_bear_labels_and_lead_to_pages() -> None:
+    """Whose they are, and where their pages are, is the operator's to say."""
+    for rule in each(rendered(labels={"team": "payments"}, runbooks="https://wiki.test/proxy/")):
+        if "alert" in rule:
+            assert rule["labels"]["team"] == "payments"
+            page = f"docs/runbooks/{rule['alert']}.md"
+            assert rule["annotations"]["runbook_url"] == f"https://wiki.test/proxy/{page}"
+
+
+def test_misspelt_alert_is_refused() -> None:
+    """Who leaves an alert out that there is not keeps one that was not wanted."""
+    values = {"metrics": {"rules": {"enabled": True, "without": ["CandescentProxyDowm"]}}}
+    words = "\n  - metrics.rules.without: there is no alert CandescentProxyDowm; files/rules.yaml"
+    assert words in refusal(GATEWAY, merged(LEAST, values), *OPERATOR)
+
+
+def test_dashboard_is_the_one_in_the_file() -> None:
+    """It is taken as it stands, braces and dollars for Grafana included."""
+    config = only(rendered(), "ConfigMap", "app-candescent-proxy-dash")
+    assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
+    shown = json.loads(config["data"]["candescent-proxy.json"])
+    assert shown == json.loads(DASHBOARD.read_text(encoding="utf-8"))
+
+
+def test_chart_has_the_files_of_deploy() -> None:
+    """One source for each: `make charts` copies them (tests/tools/test_charts.py asks for it)."""
+    assert (GATEWAY / "files/rules.yaml").read_bytes() == RULES.read_bytes()
+    assert (GATEWAY / "files/dashboard.json").read_bytes() == DASHBOARD.read_bytes()
+    assert ROOT / "deploy" in RULES.parents

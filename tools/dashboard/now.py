@@ -1,0 +1,102 @@
+"""What somebody who was called sees first."""
+
+from tools.dashboard.grafana import GREEN, ORANGE, RED, Panel, Query, Row
+from tools.dashboard.queries import HERE, OF, TOKEN, by, rate
+
+BURN = ((0, GREEN), (1, ORANGE), (14.4, RED))
+
+NOW = Row(
+    "Now",
+    [
+        Panel(
+            "Will requests fail soon?",
+            "The shortest time until requests fail if the bank gives no token from now on. A token "
+            "is renewed one to five minutes before its end, so some minutes are usual.",
+            "s",
+            [Query(f"min(candescent_proxy_token_runway_seconds{{{TOKEN}}})", "runway")],
+            kind="stat",
+            width=5,
+            height=6,
+            steps=((0, RED), (30, ORANGE), (60, GREEN)),
+        ),
+        Panel(
+            "Do requests fail now?",
+            "The share of requests that fail, and not because of their caller: no token, no answer "
+            "of the bank, or no room in the proxy.",
+            "percentunit",
+            [
+                Query(
+                    "(sum("
+                    + rate(
+                        "institution_requests_total",
+                        f'{OF},error_source=~"token|upstream|proxy"',
+                    )
+                    + f") or vector(0)) / sum({rate('institution_requests_total', OF)})",
+                    "failing",
+                )
+            ],
+            kind="stat",
+            width=5,
+            height=6,
+            decimals=2,
+            steps=((0, GREEN), (0.001, ORANGE), (0.01, RED)),
+        ),
+        Panel(
+            "Is every proxy ready?",
+            "The share of the proxies that answer and say that they are ready.",
+            "percentunit",
+            [
+                Query(
+                    f"sum(candescent_proxy_ready{{{HERE}}} and up{{{HERE}}} == 1)"
+                    f" / count(up{{{HERE}}})",
+                    "ready",
+                )
+            ],
+            kind="stat",
+            width=4,
+            height=6,
+            steps=((0, RED), (0.999, GREEN)),
+        ),
+        Panel(
+            "How fast is the error budget spent?",
+            "Over the last hour, for each promise: 1 spends in 30 days what it allows, 14.4 in two "
+            "days. docs/runbooks/CandescentProxyErrorBudgetBurn.md has the promises; the rules of "
+            "deploy/prometheus have to be there.",
+            "short",
+            [
+                Query(
+                    by(
+                        "slo",
+                        "namespace_job_slo:candescent_proxy_bad:ratio_rate1h"
+                        '{namespace=~"$namespace",job=~"$job"}'
+                        " / on (slo) group_left () (1 - slo:candescent_proxy_objective:ratio)",
+                        "max",
+                    ),
+                    "{{slo}}",
+                )
+            ],
+            kind="stat",
+            width=10,
+            height=6,
+            decimals=1,
+            steps=BURN,
+        ),
+        Panel(
+            "Which alerts fire?",
+            "Of those in deploy/prometheus/rules.yaml. docs/runbooks has a page for each.",
+            "short",
+            [
+                Query(
+                    'ALERTS{alertname=~"CandescentProxy.*",alertstate="firing",'
+                    'namespace=~"$namespace",job=~"$job"}',
+                    "{{alertname}}",
+                    instant=True,
+                )
+            ],
+            kind="table",
+            width=24,
+            height=6,
+            columns=("alertname", "severity", "namespace", "instance", "institution", "slo"),
+        ),
+    ],
+)
