@@ -52,6 +52,31 @@ def test_record_of_one_request_is_not_that_of_another() -> None:
     assert (second.status, second.cut) == (0, False)
 
 
+def timed(**times: float) -> RequestRecord:
+    """Return a record of a request that began at 10."""
+    record = RequestRecord("GET", b"/", 10.0)
+    usual = {"sent_at": 11.0, "answered_at": 14.0, "finished_at": 16.0}
+    for name, value in (usual | times).items():
+        setattr(record, name, value)
+    return record
+
+
+@pytest.mark.parametrize(
+    ("times", "shares"),
+    [
+        ({}, (3, 3)),
+        ({"token_wait": 0.5, "connection_wait": 0.25, "other_wait": 0.125}, (2.125, 3)),
+        ({"uploaded_at": 13.0}, (3, 1)),
+        ({"relayed_at": 14.5}, (1.5, 3)),
+        ({"replays": 1}, None),
+        ({"answered_at": 0.0}, None),
+    ],
+)
+def test_whose_time_it_was(times: dict[str, float], shares: tuple[float, float] | None) -> None:
+    """Ours is before the bank has the head and behind its answer, less the waits; else its own."""
+    assert timed(**times).shares() == shares
+
+
 @pytest.mark.parametrize(
     ("target", "path"),
     [

@@ -395,6 +395,30 @@ async def test_failure_that_nobody_thought_of_does_not_end_the_watch(tmp_path: P
     watch.cancel()
 
 
+async def test_rotation_is_told_from_other_changes(home: House, mount: Mount) -> None:
+    """A login that is another is a rotation, taken or refused; another setting is none."""
+    home.write(upstream={"max_connections": 7})
+    await home.taken()
+    assert rotations(home) == (0, 0)
+    mount.swap(client_secret=WRONG)
+    await home.refused()
+    assert rotations(home) == (0, 1)
+    home.rotate(sandbox_client=NEW)
+    mount.swap(client_secret=NEW)
+    await home.taken(2)
+    assert rotations(home) == (1, 1)
+    token = {"kind": "v2", "institution": "00016", "trigger": "reload"}
+    assert sample(home.app, "candescent_proxy_token_refreshes_total", **token) == 1
+    assert sample(home.app, "candescent_proxy_reload_failures_total", reason="token") == 1
+
+
+def rotations(home: House) -> tuple[float, float]:
+    """Return how many rotations were taken, and how many refused."""
+    name = "candescent_proxy_secret_rotations_total"
+    taken, refused = (sample(home.app, name, result=result) for result in ("taken", "refused"))
+    return taken, refused
+
+
 async def test_unchanged_mistake_is_told_once(tmp_path: Path) -> None:
     """A bad file that stays as it is fills no log."""
     write(tmp_path / "file", "1")

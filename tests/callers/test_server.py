@@ -107,3 +107,4 @@ async def test_newcomer_takes_the_place_of_the_oldest_that_is_not_served() -> No
             for wire in (wires[0], wires[2], newcomer):
                 assert (await wire.answer()).status == 200
     assert front.refused == []
+    assert front.server.refused == 1
