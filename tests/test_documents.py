@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from proxy.config import Config
+from tests.pages import PAGES, ROOT, anchors
 from tools.architecture import DOCUMENT, Tree, room
-
-ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def ids(path: Path) -> str:
@@ -23,6 +21,18 @@ def test_links_lead_somewhere(page: Path) -> None:
     """Every link to a file of the repository has its file."""
     links = re.findall(r"\]\((?!\w+:|#)([^)#]+)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_anchors_lead_somewhere(page: Path) -> None:
+    """Every link to a part of a page has its title there."""
+    links = re.findall(r"\]\((?!\w+:)([^)#]*\.md)?#([^)]+)\)", page.read_text(encoding="utf-8"))
+    lost = [
+        (other, anchor)
+        for other, anchor in links
+        if anchor not in anchors(page.parent / other if other else page)
+    ]
+    assert lost == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)

@@ -58,7 +58,7 @@ def named_in_source() -> set[str]:
     for file in (ROOT / "proxy").rglob("*.py"):
         if "sandbox" not in file.parts:
             text = file.read_text(encoding="utf-8")
-            names |= set(re.findall(r'CallerError\(\s*\d{3}, "([a-z-]+)"', text))
+            names |= set(re.findall(r'CallerError\(\s*\d{3},\s*"([a-z-]+)"', text))
             names |= set(re.findall(r'ProxyError\(\s*"([a-z-]+)"', text))
     return names
 
