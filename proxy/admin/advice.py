@@ -21,13 +21,15 @@ _ADVICE = {
     "token-server": "Look at the bank's status. A token in hand is used until it expires.",
     "token-malformed": "Check base_url: something other than the bank's token endpoint may be "
     "answering, such as a company proxy's web page.",
-    "token-unreachable": "Check base_url, DNS, the firewall and upstream.proxy from this machine.",
+    "token-unreachable": "Check base_url, DNS, the firewall and upstream.proxy; "
+    "candescent-proxy doctor finds where it stops.",
     "token-timeout": "Look at the network and at the bank's status; token.timeout sets the "
     "patience.",
     "token-internal": "Look for `internal error` in the proxy's log, and report it.",
     # The bank's side of a request.
     "upstream-resolve": "Check the host name in base_url, and DNS on this machine.",
-    "upstream-connect": "Check base_url and the firewall: the bank's port is not reached.",
+    "upstream-connect": "Check base_url and the firewall; candescent-proxy doctor finds "
+    "where it stops.",
     "upstream-connect-timeout": "Check the firewall and the route to the bank; packets get lost.",
     "upstream-proxy-resolve": "Check the host name in upstream.proxy.",
     "upstream-proxy-connect": "Check that the outbound proxy runs, and upstream.proxy.",
@@ -54,6 +56,7 @@ _ADVICE = {
     "upstream-busy": "The bank is slow, or upstream.max_connections is too small for the load.",
     "overloaded": "More requests than limits.max_in_flight; find who sends them, or add proxies.",
     "out-of-files": "Raise the limit of open files (ulimit -n, LimitNOFILE=).",
+    "business-user": "Compare login_id and member_number with the bank's institution users.",
     "internal": "Look for `internal error` in the proxy's log, and report it.",
     # Callers.
     "caller": "Give the caller the shared secret or a certificate that callers.client_names has. "

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from proxy.admin.readiness import Readiness
 from proxy.admin.status_page import StatusPage
+from proxy.admin.visitors import is_foreign
 from proxy.fields import Address
 from proxy.ports import cannot_listen, for_owner_only
 
@@ -25,14 +26,22 @@ class Actions:
         """Return ``POST /-/reload`` and ``POST /quitquitquit``."""
         return [web.post("/-/reload", self._reload), web.post("/quitquitquit", self._quit)]
 
-    async def _reload(self, _request: web.Request) -> web.Response:
+    async def _reload(self, request: web.Request) -> web.Response:
+        _keep_out_pages(request)
         taken = await self.reload()
         document = {"status": "taken" if taken else "not taken; /readyz says why"}
         return web.json_response(document, status=200 if taken else 409, headers=_NO_STORE)
 
-    async def _quit(self, _request: web.Request) -> web.Response:
+    async def _quit(self, request: web.Request) -> web.Response:
+        _keep_out_pages(request)
         self.quit()
         return web.json_response({"status": "stopping"}, headers=_NO_STORE)
+
+
+def _keep_out_pages(request: web.Request) -> None:
+    """Refuse what a web page asks: a browser lets any page send, blindly, to this machine."""
+    if is_foreign(request.headers, is_page=False):
+        raise web.HTTPForbidden(text="Web pages of other sites may not ask this.\n")
 
 
 def build(

@@ -1,0 +1,194 @@
+"""The rings: bounded, newest last, errors counted by name, and no token's text in them."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from proxy.admin import history
+from proxy.admin.history import EVENTS, REQUESTS, TROUBLES, History
+from proxy.errors import Source, TokenError, TokenFailure
+from proxy.facts import (
+    Fact,
+    Reloaded,
+    ReloadFailed,
+    RequestRecord,
+    TokenRefreshed,
+    TokenRefreshFailed,
+    TokenRejected,
+    TokenReleased,
+    Trigger,
+)
+from proxy.metrics.totals import Totals
+from proxy.tokens.token import Moment, Token, TokenKey, TokenKind
+from tests.leaks import reprs
+from tests.running import until
+
+KEY = TokenKey(TokenKind.V2, "00016")
+ERROR = TokenError(TokenFailure.SERVER, "The bank failed.", code="CMN_90000")
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        """Begin somewhere."""
+        self.now = 1000.0
+
+    def __call__(self) -> Moment:
+        """Tell the time; the wall clock is a million ahead."""
+        return Moment(self.now, self.now + 1_000_000)
+
+
+def token() -> Token:
+    """Return a token with a text that must not be kept."""
+    return Token(KEY, "Mark0Token0Mark", Moment(990.0, 1_000_990.0), 3600.0)
+
+
+def record(reason: str = "", status: int = 200, detail: str = "") -> RequestRecord:
+    """Return a finished request."""
+    made = RequestRecord("GET", b"/v1/accounts?q=1", 999.0)
+    made.status, made.reason, made.detail = status, reason, detail
+    made.source = Source.CALLER if reason else Source.NONE
+    return made
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that a test sets."""
+    return Clock()
+
+
+@pytest.fixture
+def kept(clock: Clock) -> History:
+    """A history that is kept."""
+    return History(Totals, clock)
+
+
+def test_requests_are_bounded(kept: History) -> None:
+    """However many there were, the last hundred are known."""
+    made = [record() for _ in range(3 * REQUESTS)]
+    for each in made:
+        kept.request(each)
+    assert list(kept.requests) == made[-REQUESTS:]
+
+
+def test_token_events(kept: History, clock: Clock) -> None:
+    """A refresh, a failure and a refusal are told with when, why and what came of it."""
+    kept.fact(TokenRefreshed(token(), 0.25, 3000.0, Trigger.FIRST))
+    clock.now += 10
+    kept.fact(TokenRefreshFailed(KEY, ERROR, 0.5, 2, 7.0, Trigger.DUE))
+    kept.fact(TokenRejected(token(), dropped=True))
+    first, failed, rejected = kept.events
+    assert (first.at, first.result, first.why) == (1_001_000.0, "refreshed", Trigger.FIRST)
+    assert (first.took, first.lifetime) == (0.25, 3600.0)
+    assert (failed.at, failed.result, failed.failures) == (1_001_010.0, "failed", 2)
+    assert (failed.retry_in, failed.reason) == (7.0, "token-server")
+    assert (rejected.result, rejected.reason) == ("rejected", "token-refused")
+
+
+def test_token_events_are_bounded(kept: History) -> None:
+    """A bank that fails for days fills no memory."""
+    for _ in range(3 * EVENTS):
+        kept.fact(TokenRefreshFailed(KEY, ERROR, 0.5, 2, 7.0))
+    assert len(kept.events) == EVENTS
+
+
+def test_no_token_is_kept(kept: History) -> None:
+    """Of a fact its plain values stay, so a token's text goes when its token does."""
+    kept.fact(TokenRefreshed(token(), 0.25, 3000.0))
+    kept.fact(TokenRejected(token(), dropped=False))
+    assert "TokenEvent" in {kind for kind, _ in reprs(kept)}
+    assert "Token" not in {kind for kind, _ in reprs(kept)}
+
+
+def test_errors_are_counted_by_name(kept: History, clock: Clock) -> None:
+    """A thousand of one kind are one entry, with the first time, the last and the last request."""
+    for _ in range(1000):
+        kept.failed(record("institution", 403, "Not served here."))
+        clock.now += 1
+    last = record("institution", 403, "Two of them.")
+    kept.failed(last)
+    (found,) = kept.troubles.values()
+    assert (found.area, found.source, found.count) == ("request", Source.CALLER, 1001)
+    assert (found.first_at, found.last_at) == (1_001_000.0, 1_002_000.0)
+    assert (found.detail, found.record) == ("Two of them.", last)
+
+
+def test_errors_stand_in_the_order_of_time(kept: History) -> None:
+    """One that comes again goes to the end."""
+    for reason in ("a", "b", "c", "a"):
+        kept.failed(record(reason))
+    assert [found.reason for found in kept.troubles.values()] == ["b", "c", "a"]
+
+
+def test_errors_are_bounded(kept: History) -> None:
+    """The names of errors are few; should they ever be many, the oldest go."""
+    for number in range(3 * TROUBLES):
+        kept.failed(record(f"error-{number}"))
+    assert len(kept.troubles) == TROUBLES
+    assert ("request", f"error-{3 * TROUBLES - 1}") in kept.troubles
+
+
+def test_banks_own_error(kept: History) -> None:
+    """A 5xx of the bank's is told as its own."""
+    kept.failed(record(status=503))
+    (found,) = kept.troubles.values()
+    assert (found.reason, found.detail) == ("bank-answer", "The bank answered 503.")
+    assert found.source is Source.NONE
+
+
+def test_failures_beside_requests(kept: History) -> None:
+    """A refresh, a refused token and a refused configuration are errors too."""
+    kept.fact(TokenRefreshFailed(KEY, ERROR, 0.5, 1, 7.0))
+    kept.fact(TokenRejected(token(), dropped=True))
+    kept.fact(ReloadFailed("file", "listen: changed"))
+    assert [(found.area, found.reason) for found in kept.troubles.values()] == [
+        ("token", "token-server"),
+        ("token", "token-refused"),
+        ("configuration", "reload"),
+    ]
+
+
+def test_last_reload(kept: History) -> None:
+    """What was last read, and whether it was taken."""
+    assert kept.reload is None
+    kept.fact(ReloadFailed("file", "listen: changed"))
+    assert kept.reload is not None
+    assert (kept.reload.taken, kept.reload.detail) == (False, "listen: changed")
+    kept.fact(Reloaded("signal"))
+    assert (kept.reload.taken, kept.reload.why, kept.reload.detail) == (True, "signal", "")
+
+
+def test_other_facts_are_not_for_it(kept: History) -> None:
+    """A token that is let go is no event worth a row."""
+    kept.fact(TokenReleased(KEY))
+    assert not kept.events
+    assert not kept.troubles
+
+
+async def test_samples(kept: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has been counted is looked at again and again, until it is ended."""
+    monkeypatch.setattr(history, "STEP", 0.001)
+    running = asyncio.create_task(kept.run())
+    await until(lambda: len(kept.samples) > 3)
+    running.cancel()
+    assert kept.samples[0].at == Moment(1000.0, 1_001_000.0)
+
+
+FACTS: list[Callable[[], Fact]] = [
+    lambda: TokenRefreshed(token(), 0.25, 3000.0),
+    lambda: TokenRefreshFailed(KEY, ERROR, 0.5, 1, 7.0),
+    lambda: ReloadFailed("file", "listen: changed"),
+]
+
+
+async def test_nothing_is_kept_where_there_is_no_page(clock: Clock) -> None:
+    """Without a status page none of it takes memory, and nothing runs."""
+    kept = History(Totals, clock, keep=False)
+    kept.request(record())
+    kept.failed(record("institution"))
+    for fact in FACTS:
+        kept.fact(fact())
+    await kept.run()
+    assert not any((kept.requests, kept.events, kept.troubles, kept.samples, kept.reload))

@@ -1,0 +1,60 @@
+"""Masked paths: their shape stays, what names an account or a person goes."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.admin.masking import HIDDEN, MOST, masked
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/v1/accounts", "/v1/accounts"),
+        ("/v1/accounts/4111111111111111", "/v1/accounts/…"),
+        ("/v1/customers/8812345:accounts", "/v1/customers/…:accounts"),
+        ("/fis/00016/fiCustomers/9f3c2b1a-11aa-4c1d/events", "/fis/00016/fiCustomers/…/events"),
+        ("/db-users/v1/institution-users/juniper.quill", "/db-users/v1/institution-users/…"),
+        ("/db-users/v1/institution-users/juniperquill", "/db-users/v1/institution-users/…"),
+        ("/db-users/v1/Institution%2Dusers/juniperquill", "/db-users/v1/…/…"),
+        ("/institution-users/", "/institution-users/"),
+        ("/oauth2/v1/token", "/oauth2/v1/token"),
+        ("/v1/accounts/anna@example.com", "/v1/accounts/…"),
+        ("/v1/%61ccounts", "/v1/…"),
+        ("/<script>alert(1)</script>", "/…/…"),
+        ("//", "//"),
+        ("", ""),
+    ],
+)
+def test_shape_is_kept(path: str, shown: str) -> None:
+    """Words, versions and known institutions stay, all else is hidden."""
+    assert masked(path, {"00016"}) == shown
+
+
+def test_strange_institution_is_hidden() -> None:
+    """Five digits that are no institution of ours may be anything."""
+    assert masked("/fis/00099/fiCustomers", {"00016"}) == "/fis/…/fiCustomers"
+
+
+@given(
+    st.from_regex(r"[0-9]{3,19}", fullmatch=True), st.sampled_from(["/a/{}", "/{}/b", "/a/{}:b"])
+)
+def test_no_number_is_shown(number: str, shape: str) -> None:
+    """A number of three digits or more never stands in what is shown."""
+    assert number not in masked(shape.format(number))
+
+
+@given(st.text(max_size=3000))
+def test_whatever_comes_is_bounded_and_plain(path: str) -> None:
+    """Nothing that is shown is longer than it may be, or anything but plain characters."""
+    shown = masked("/" + path)
+    assert len(shown) <= MOST
+    assert set(shown.replace(HIDDEN, "")) <= set(
+        "/:-_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    )
+
+
+def test_long_path_says_that_it_goes_on() -> None:
+    """What is left out at the end is seen to be."""
+    assert masked("/a" * 300).endswith("/…")
+    assert masked("/" + "1" * 10_000) == "/……"

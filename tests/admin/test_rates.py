@@ -1,0 +1,59 @@
+"""The last minute and the last quarter of an hour, out of what had been counted when."""
+
+import pytest
+
+from proxy.admin.rates import Sample, last_minute, series
+from proxy.metrics.histogram import BUCKETS, FINE_BUCKETS
+from proxy.metrics.totals import FAILED, Totals
+from proxy.tokens.token import Moment
+
+
+def sample(at: float, requests: int, bank: int = 0, wall: float = 0.0) -> Sample:
+    """Return what had been counted ``at`` monotonic seconds; all took two milliseconds."""
+    whole, own = [0] * (len(BUCKETS) + 1), [0] * (len(FINE_BUCKETS) + 1)
+    whole[2] = requests  # up to 2.5 ms
+    own[0] = requests  # up to 0.1 ms
+    failed = dict.fromkeys(FAILED, 0) | {"bank": bank}
+    totals = Totals(requests, failed, tuple(whole), tuple(own)) if requests else Totals()
+    return Sample(Moment(at, wall or 1_800_000_000.0 + at), totals)
+
+
+def test_minute() -> None:
+    """What came before the last minute does not count."""
+    found = last_minute([sample(0, 0), sample(40, 1000), sample(50, 1300), sample(100, 1600, 30)])
+    assert (found.seconds, found.requests, found.bank) == (60, 600, 30)
+    assert found.per_second == 10
+    assert found.p50_ms == pytest.approx(1.75)
+    assert found.own_p99_ms == pytest.approx(0.099)
+
+
+def test_less_than_a_minute_is_known() -> None:
+    """Just after the start the rate is of the seconds that there were."""
+    found = last_minute([sample(0, 0), sample(4, 100)])
+    assert (found.seconds, found.per_second) == (4, 25)
+
+
+def test_nothing_is_known() -> None:
+    """With one sample there is no rate, and no division by nought."""
+    found = last_minute([sample(7, 100)])
+    assert (found.seconds, found.requests, found.per_second, found.p50_ms) == (0, 0, 0, None)
+
+
+def test_columns() -> None:
+    """A place for what came between each two samples; none where nothing came."""
+    found = series([sample(0, 0), sample(5, 50, 10), sample(10, 50, 10)])
+    assert found.at == [1_800_000_005.0, 1_800_000_010.0]
+    assert (found.per_second, found.bank, found.caller) == ([10, 0], [2, 0], [0, 0])
+    assert found.p50_ms == [pytest.approx(1.75), None]
+
+
+def test_clock_that_is_set_back() -> None:
+    """Rates go by the clock that cannot be set."""
+    found = series([sample(0, 0, wall=5_000.0), sample(5, 50, wall=1_000.0)])
+    assert (found.at, found.per_second) == ([1_000.0], [10])
+
+
+def test_too_little_for_a_column() -> None:
+    """One sample makes no difference."""
+    assert series([sample(0, 0)]).at == []
+    assert series([]).at == []
