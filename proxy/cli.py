@@ -16,6 +16,7 @@ COMMANDS = {
     "init": "write a configuration: a few questions, tried at the bank",
     "run": "forward requests until SIGTERM or SIGINT",
     "doctor": "say what is wrong with a set-up, why, and what cures it",
+    "certificate": "make a local authority and a certificate, for HTTPS on the desk",
     "check-config": "print every mistake in the configuration",
     "healthcheck": "exit 0 if a running proxy is ready",
     "wait": "wait until a running proxy is ready",
