@@ -90,7 +90,7 @@ class RequestTally(Collector):
     ) -> None:
         self._timer = timer
         self._wall = wall
-        self._counts: dict[tuple[str, str, str, str, str], int] = {}
+        self._counts: dict[tuple[str, str, str, str, str, str], int] = {}
         self._errors: dict[Labels, float] = {}
         self._shed: dict[Labels, float] = dict.fromkeys(
             (("connections",), *((reason,) for reason in _SHED.values())), 0
@@ -103,7 +103,8 @@ class RequestTally(Collector):
         """Count one finished request."""
         method = record.method if record.method in METHODS else "other"
         route = record.route
-        key = (method, route, STATUSES[record.status], record.source, record.institution)
+        status = STATUSES[record.status]
+        key = (method, route, status, record.source, record.institution, record.listener)
         # An exception costs a new key; a look-up with a default costs every request.
         try:
             self._counts[key] += 1
@@ -151,7 +152,7 @@ class RequestTally(Collector):
         """Return what has been counted, in few numbers and without making series."""
         requests = 0
         failed = dict.fromkeys(FAILED, 0)
-        for (_, _, status, source, _), count in self._counts.items():
+        for (_, _, status, source, _, _), count in self._counts.items():
             requests += count
             whose = "bank" if source == "none" and status[0] == "5" else source
             if whose in failed:
@@ -170,19 +171,27 @@ class RequestTally(Collector):
             "requests",
             "Requests that have ended, by whose error the answer is (none: the bank's own).",
             ("method", "route", "status", "error_source"),
-            self._folded(lambda method, route, status, source, _: (method, route, status, source)),
+            self._folded(lambda method, route, status, source, *_: (method, route, status, source)),
         )
         yield counter(
             "institution_requests",
             "Requests that have ended, by the institution that they were for.",
             ("institution", "route", "status_class", "error_source"),
             self._folded(
-                lambda _, route, status, source, institution: (
+                lambda _, route, status, source, institution, __: (
                     institution or "none",
                     route,
-                    "none" if status == "0" else f"{status[0]}xx",
+                    _class_of(status),
                     source,
                 )
+            ),
+        )
+        yield counter(
+            "listener_requests",
+            "Requests that have ended, by the listener that they came to.",
+            ("listener", "status_class", "error_source"),
+            self._folded(
+                lambda _, __, status, source, ___, listener: (listener, _class_of(status), source)
             ),
         )
         yield counter(
@@ -201,7 +210,7 @@ class RequestTally(Collector):
         yield from self._histograms()
 
     def _folded(
-        self, fold: Callable[[str, str, str, str, str], Labels]
+        self, fold: Callable[[str, str, str, str, str, str], Labels]
     ) -> Iterable[tuple[Labels, float]]:
         """Return the counts under fewer labels."""
         folded: dict[Labels, float] = {}
@@ -256,6 +265,10 @@ class RequestTally(Collector):
             return None
         ended = self._wall() - (self._timer() - times.ends[at])
         return Exemplar({_EXEMPLAR: times.ids[at]}, times.seconds[at], ended)
+
+
+def _class_of(status: str) -> str:
+    return "none" if status == "0" else f"{status[0]}xx"
 
 
 def _sums(rows: Sequence[Sequence[int]]) -> Buckets:

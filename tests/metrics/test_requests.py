@@ -46,6 +46,16 @@ def test_request_of_nobody() -> None:
     assert value(counted, "institution_requests_total", institution="00016", **labels) == 1
 
 
+def test_listeners_are_told_apart() -> None:
+    """By the name that the configuration gives them."""
+    counted = tally(record(), record(listener="payroll"), record(listener="payroll", status=404))
+    labels = {"status_class": "2xx", "error_source": "none"}
+    assert value(counted, "listener_requests_total", listener="main", **labels) == 1
+    assert value(counted, "listener_requests_total", listener="payroll", **labels) == 1
+    labels["status_class"] = "4xx"
+    assert value(counted, "listener_requests_total", listener="payroll", **labels) == 1
+
+
 @given(st.lists(st.text(max_size=20), max_size=50))
 def test_methods_are_bounded(methods: list[str]) -> None:
     """Whatever callers call their methods, there are eight series at most."""
