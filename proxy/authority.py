@@ -28,8 +28,6 @@ _EARLIER = timedelta(hours=1)
 
 _LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _DNS = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
-    r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
-)
 
 Key = ec.EllipticCurvePrivateKey
 
