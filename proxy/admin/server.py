@@ -101,7 +101,7 @@ async def serve(application: web.Application, address: Address, stack: AsyncExit
     try:
         with guard:
             await site.start()
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:
         await stack.aclose()
         raise cannot_listen("admin", address, error) from error
     if address.path:
