@@ -1,6 +1,7 @@
 """Whose time it was: the proxy's, the bank's, the caller's, or a wait, through a real proxy."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -40,11 +41,29 @@ async def send(app: App, method: str = "GET", path: str = "/echo", data: object 
     return answer.status
 
 
-async def slowly() -> AsyncIterator[bytes]:
-    """Give a body whose end comes late."""
-    yield b"a" * 1000
-    await asyncio.sleep(PAUSE)
-    yield b"b" * 1000
+class Dawdler:
+    """A caller who pauses in the middle of a body; ``seconds`` is how long, by the same clock."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self.seconds = 0.0
+
+    async def pause(self) -> None:
+        """Wait for the proxy to have begun with the request, and a while longer."""
+        await until(lambda: value(self._app.metrics, "requests_in_flight"))
+        began = time.monotonic()
+        await asyncio.sleep(PAUSE)
+        self.seconds = time.monotonic() - began
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """Give a body whose end comes late."""
+        yield b"a" * 1000
+        await self.pause()
+        yield b"b" * 1000
+
+    def is_left_out(self) -> bool:
+        """Whether the pause is in nobody's share."""
+        return shares(self._app) <= seconds(self._app, "request_duration") - self.seconds + 1e-6
 
 
 async def test_bank_that_takes_its_time() -> None:
@@ -83,15 +102,17 @@ async def test_wait_for_a_connection() -> None:
 async def test_slow_upload_is_the_callers() -> None:
     """The bank's time begins with the last byte of the request."""
     async with Sandbox() as bank, running(bank) as app:
-        assert await send(app, "POST", data=slowly()) == 200
-        assert count(app, "upstream_duration") == 1
-        assert shares(app) <= seconds(app, "request_duration") - PAUSE
+        assert await send(app) == 200  # from now on there is a connection
+        caller = Dawdler(app)
+        assert await send(app, "POST", data=caller.body()) == 200
+        assert count(app, "upstream_duration") == 2
+        assert caller.is_left_out()
 
 
 async def test_slow_download_is_nobodys() -> None:
     """The proxy's time ends when the answer begins to go out, however long that takes."""
     async with Sandbox() as bank, running(bank) as app:
-        bank.bank.faults.append(Fault("resource", dribble=PAUSE / 50))
+        bank.bank.faults.append(Fault("resource", dribble=PAUSE / 250))
         assert await send(app) == 200
         assert count(app, "request_own_duration") == 1
         assert shares(app) <= seconds(app, "request_duration") - PAUSE
@@ -104,12 +125,13 @@ async def test_body_that_is_kept_for_a_replay_is_waited_for() -> None:
         _, port = str(app.data_address).rsplit(":", 1)
         reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
         writer.write(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab")
-        await asyncio.sleep(PAUSE)
+        caller = Dawdler(app)
+        await caller.pause()
         writer.write(b"cd")
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
         await until(lambda: count(app, "request_duration") == 1)
         writer.close()
-        assert shares(app) <= seconds(app, "request_duration") - PAUSE
+        assert caller.is_left_out()
 
 
 async def test_request_that_goes_twice_is_not_shared_out() -> None:
