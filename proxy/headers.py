@@ -270,6 +270,8 @@ class AnswerHeaders:
             self.lines = without(lines, named)
             fates = {response_fate(name) for name in self.lines[::4]}
             self.identified = Fate.TRANSACTION in fates
+            kept = [one for one in self.addresses or () if one[0].lower() not in named]
+            self.addresses = kept or None
 
     def _note(self, fate: Fate, name: bytes, value: bytes) -> None:
         if fate is Fate.CONTENT_LENGTH:

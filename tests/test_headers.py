@@ -413,6 +413,13 @@ def test_passing_headers_of_an_answer() -> None:
     )
 
 
+def test_addresses_that_are_taken_away() -> None:
+    """A header of the connection's own is not passed on, whatever it holds."""
+    link, location = (b"Link", b"</a>"), (b"Location", b"/b")
+    for named, left in ((b"link", [location]), (b"link, Location", None)):
+        assert AnswerHeaders([link, location, (b"Connection", named)]).addresses == left
+
+
 def test_empty_head_of_an_answer() -> None:
     """Nothing is known of it."""
     head = AnswerHeaders([])

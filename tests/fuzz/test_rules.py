@@ -5,7 +5,7 @@ import json
 import re
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -14,6 +14,7 @@ from proxy import settings
 from proxy.bank_errors import MAX_ERROR_BODY, classify, read_error, refuses_token
 from proxy.errors import CallerError, ConfigError, TokenError, TokenFailure, UpstreamError
 from proxy.headers import CallerHeaders, request_head
+from proxy.origins import Names
 from proxy.routing import Router
 from proxy.tokens.grants import read_answer, read_retry_after
 from proxy.tokens.token import MAX_LIFETIME, TokenKind
@@ -132,6 +133,33 @@ def test_any_target_is_forwarded_as_it_is_or_refused(target: bytes, base: str) -
         or (route.target.startswith(base.encode() + b"?"))
     )
     assert b"oauth2/v1/token" not in unquote_to_bytes(route.target.partition(b"?")[0]).lower()
+
+
+PIECES = st.sampled_from(
+    [
+        *(b"http", b"https", b"HTTP", b":", b"/", b"//", b"\\", b"@", b"?", b"#", b"%40", b"%2f"),
+        *(b"bank.test", b"BANK.test", b"evil.test", b".", b":80", b":443", b":8080", b"127.0.0.1"),
+        *(b"[::1]", b"localhost", b"me", b"x", b"http://bank.test", b"http://localhost:8080"),
+    ]
+)
+
+
+@given(st.lists(PIECES, max_size=9).map(b"".join))
+def test_whole_url_is_ours_to_every_reader(target: bytes) -> None:
+    """Where it is let through, no way to read a URL finds another host in it, or a user."""
+    names, here = Names(urlsplit("https://bank.test")), ("127.0.0.1", 8080)
+    try:
+        form, origin = names.own_form("GET", target, here)
+    except CallerError:
+        return
+    assert form.startswith(b"/")
+    assert target in (origin + form, origin + form[1:]) or target.lower() == (origin + form).lower()
+    for text in (target.decode(), target.decode().replace("\\", "/")):
+        url = urlsplit(text)
+        assert (url.username, url.password) == (None, None)
+        ends = {("bank.test", None), ("bank.test", 443), ("localhost", 8080), ("127.0.0.1", 8080)}
+        ends |= {("bank.test", 80)} if url.scheme == "http" else set()
+        assert (url.hostname, url.port) in ends
 
 
 WORDS = st.sampled_from(
