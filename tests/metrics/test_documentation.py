@@ -14,11 +14,13 @@ from proxy.facts import Trigger
 from proxy.metrics import Metrics
 from proxy.metrics.histogram import BUCKETS, FINE_BUCKETS
 from proxy.metrics.requests import METHODS
+from proxy.metrics.store import StoreTally
 from proxy.sandbox import Fault, Sandbox
+from proxy.tokens.store_facts import EntryUnopened, Origin, StoreAsked, StoreFailure, TokenShared
 from tests.certificates import Authority
 from tests.metrics import documented
 from tests.metrics.documented import Line
-from tests.metrics.reading import FORMATS, families
+from tests.metrics.reading import FORMATS, KEY, families
 from tests.running import running, url
 
 STORE = "candescent_proxy_store_"
@@ -65,6 +67,23 @@ async def test_every_metric_is_documented_and_every_line_exists(tmp_path: Path) 
         assert exposed(families(metrics, accept).values()) == lines
 
 
+def test_store_is_documented_too() -> None:
+    """What is exposed where a fleet has a store, which this one has in name only."""
+    tally = StoreTally()
+    tally.is_useful = lambda: True
+    for fact in (
+        StoreAsked("look", 0.001, StoreFailure.TIMEOUT),
+        TokenShared(KEY, Origin.TAKEN, 0.1),
+        EntryUnopened(KEY, "key"),
+    ):
+        tally.add(fact)
+    lines = {n: line for n, line in documented.metrics().items() if n.startswith(STORE)}
+    assert exposed(families(tally).values()) == lines
+    assert documented.label_values("`origin`") == set(Origin)
+    known = set(StoreFailure) - {StoreFailure.NONE}
+    assert documented.label_values("`reason` of store failures") == known
+
+
 def test_units_are_said_by_names() -> None:
     """What is in seconds or bytes says so at the end of its name, before a counter's _total."""
     for name, line in documented.metrics().items():
@@ -91,7 +110,7 @@ def test_shed_reasons_and_settings() -> None:
 def test_every_label_is_explained() -> None:
     """No label in a table of metrics lacks a line in that of labels."""
     lines = documented.metrics().items()
-    used = {label for name, line in lines if not name.startswith(STORE) for label in line.labels}
+    used = {label for _, line in lines for label in line.labels}
     section = documented.PAGE.partition("## Labels")[2]
     for label in used:
         assert re.search(rf"^\| [^|]*`{label}`[^|]*\|", section, re.MULTILINE), label
