@@ -11,6 +11,8 @@ COPY requirements/ requirements/
 ARG COMPILED=true
 RUN [ "$COMPILED" = false ] || command -v gcc || { apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends gcc libc6-dev; }
+# Which lock file: run, or otel for spans too (docs/operations.md).
+ARG REQUIREMENTS=run
 # Nothing is installed that is not in the lock files, by hash. Behind a package mirror, give pip
 # its settings with --secret id=pip.conf,src=FILE; they do not stay in the image.
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
@@ -20,7 +22,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     && { [ "$COMPILED" = false ] || /build/bin/pip install --require-hashes \
         -r requirements/run.txt -r requirements/compile.txt; } \
     && /build/bin/pip --python /app/bin/python3 install \
-        --require-hashes --only-binary :all: --no-compile -r requirements/run.txt
+        --require-hashes --only-binary :all: --no-compile -r requirements/$REQUIREMENTS.txt
 COPY . .
 RUN export HATCH_BUILD_HOOK_ENABLE_MYPYC="$COMPILED" \
     && /build/bin/pip --python /app/bin/python3 install --no-deps --no-index --no-compile \
