@@ -69,7 +69,7 @@ def _type(field: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
             return f"`{value}`"
         case {"type": "array", "items": items}:
             return f"list of {_type(items, parts)}"
-    return _TYPES.get(field["type"], field["type"])
+    return _TYPES.get(str(field["type"]), str(field["type"]))
 
 
 def _names(field: Mapping[str, Any]) -> Iterator[str]:

@@ -216,7 +216,7 @@ class Status(Part):
     at: float = Field(description="when it was made, by the proxy's clock")
     verdict: Verdict
     about: About
-    listeners: list[Listener]
+    listeners: list[Listener] = Field(description="where it listens, the admin port last")
     readiness: Ready
     tokens: list[TokenState] = Field(description="those in trouble first; at most 100")
     tokens_in_all: int = Field(description="how many there are")

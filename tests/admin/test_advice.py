@@ -19,8 +19,10 @@ def names_in_source() -> Iterator[tuple[str, str]]:
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
                 continue
             place = {"CallerError": 1, "ProxyError": 0}.get(node.func.id, -1)
-            if 0 <= place < len(node.args) and isinstance(node.args[place], ast.Constant):
-                yield node.func.id, str(node.args[place].value)
+            if 0 <= place < len(node.args):
+                name = node.args[place]
+                if isinstance(name, ast.Constant):
+                    yield node.func.id, str(name.value)
 
 
 def test_every_reason_without_a_token_has_advice() -> None:

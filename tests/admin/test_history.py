@@ -152,7 +152,6 @@ def test_failures_beside_requests(kept: History) -> None:
 
 def test_last_reload(kept: History) -> None:
     """What was last read, and whether it was taken."""
-    assert kept.reload is None
     kept.fact(ReloadFailed("file", "listen: changed"))
     assert kept.reload is not None
     assert (kept.reload.taken, kept.reload.detail) == (False, "listen: changed")

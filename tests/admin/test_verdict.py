@@ -40,7 +40,7 @@ def minute(requests: int = 100, **failed: int) -> Minute:
 
 def said(*tokens: TokenState, of: Minute | None = None, **more: Any) -> Verdict:
     """Return the verdict on a scene."""
-    known = {"draining": False, "reload_failure": ""} | more
+    known: dict[str, Any] = {"draining": False, "reload_failure": ""} | more
     return verdict(Scene(tokens=tokens, minute=of or minute(), **known))
 
 

@@ -14,13 +14,12 @@ def refusal(
     door: Door,
     peer: str = "127.0.0.1",
     host: str = "127.0.0.1:9090",
-    page: bool = False,
     **more: str,
 ) -> str:
     """Ask at a door; ``_`` in a header's name stands for ``-``."""
     headers = CIMultiDict({"Host": host})
     headers.update({name.replace("_", "-"): value for name, value in more.items()})
-    return door.refusal(peer, headers, is_page=page)
+    return door.refusal(peer, headers, is_page=False)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,214 @@
+"""The document: tokens by urgency, events, requests and errors as they may be shown."""
+
+from typing import Any
+
+import pytest
+
+from proxy.admin import status
+from proxy.admin.document import About, Load, Status
+from proxy.admin.history import History
+from proxy.admin.readiness import Readiness
+from proxy.admin.status import Scene, build, token_state
+from proxy.errors import Source, TokenError, TokenFailure
+from proxy.facts import Reloaded, RequestRecord, TokenRefreshed, TokenRefreshFailed, Trigger
+from proxy.metrics.totals import Totals
+from proxy.tokens.cache import Entry
+from proxy.tokens.token import Moment, Token, TokenKey, TokenKind
+
+NOW = Moment(10_000.0, 1_800_000_000.0)
+KEY = TokenKey(TokenKind.V2, "00016")
+ERROR = TokenError(TokenFailure.BAD_CLIENT, "Refused.", code="CMN_90004")
+
+
+def entry(age: float | None = 0.0, *, key: TokenKey = KEY, **known: Any) -> Entry:
+    """Return a key whose token of an hour is this old and due at 3,000 s; None for no token."""
+    if age is not None:
+        issued = Moment(NOW.monotonic - age, NOW.wall - age)
+        known |= {"token": Token(key, "gBOL-secret", issued, 3600), "refresh_age": 3000.0}
+    return Entry(key, 0.0, **known)
+
+
+def scene(*entries: Entry) -> Scene:
+    """Return a moment of a proxy with these keys."""
+    return Scene(
+        now=NOW,
+        about=About(
+            version="1", started_at=0.0, uptime=1.0, upstream="https://x", institution="00016"
+        ),
+        listeners=[],
+        readiness=Readiness(),
+        reload_failure="",
+        entries=entries,
+        institutions=frozenset({"00016"}),
+        load=Load(in_flight=0, caller_connections=0, upstream_connections=0, upstream_idle=0),
+    )
+
+
+@pytest.fixture
+def kept() -> History:
+    """A history without anything in it yet."""
+    return History(Totals, lambda: NOW)
+
+
+def built(kept: History, *entries: Entry) -> Status:
+    """Return the document."""
+    return build(scene(*entries), kept)
+
+
+def test_fresh_token() -> None:
+    """When it came, when it is renewed, when it dies."""
+    found = token_state(entry(600.0), NOW)
+    assert (found.state, found.runway, found.failure) == ("fresh", 3000.0, None)
+    assert found.issued_at == NOW.wall - 600
+    assert found.refresh_at == NOW.wall + 2400
+    assert found.expires_at == NOW.wall + 3000
+
+
+@pytest.mark.parametrize(
+    ("age", "error", "state"),
+    [
+        (600.0, None, "fresh"),
+        (600.0, ERROR, "failing"),
+        (3600.0, ERROR, "missing"),
+        (3600.0, None, "pending"),
+        (None, ERROR, "missing"),
+        (None, None, "pending"),
+    ],
+)
+def test_state_of_a_token(age: float | None, error: TokenError | None, state: str) -> None:
+    """What matters is whether it may be sent, and whether the last refresh failed."""
+    assert token_state(entry(age, error=error), NOW).state == state
+
+
+def test_failing_token_says_why() -> None:
+    """The error's own words, what to do, and the bank's code."""
+    failure = token_state(entry(error=ERROR, failures=3), NOW).failure
+    assert failure is not None
+    assert (failure.reason, failure.detail, failure.code) == (
+        "token-bad-client",
+        "Refused.",
+        "CMN_90004",
+    )
+    assert "client_id" in failure.advice
+
+
+def test_laptop_that_slept() -> None:
+    """The wall clock went on: the token's end is the one that is believed."""
+    slept = Moment(NOW.monotonic + 10, NOW.wall + 1000)
+    found = token_state(entry(0.0), slept)
+    assert found.runway == 2600
+    assert found.expires_at == slept.wall + 2600
+
+
+def test_tokens_in_trouble_stand_first(kept: History) -> None:
+    """Missing before failing before fresh, and not more than a page can show."""
+    keys = [TokenKey(TokenKind.V2, f"{number:05}") for number in range(150)]
+    entries = [entry(key=key) for key in keys]
+    entries[77] = entry(error=ERROR, key=keys[77])
+    entries[99] = entry(None, error=ERROR, key=keys[99])
+    found = built(kept, *entries)
+    assert [token.institution for token in found.tokens[:2]] == ["00099", "00077"]
+    assert (len(found.tokens), found.tokens_in_all) == (100, 150)
+
+
+def test_refreshes_newest_first(kept: History) -> None:
+    """With why, what it took and what came of it."""
+    token = entry().token
+    assert token is not None
+    kept.fact(TokenRefreshed(token, 0.25, 3000.0, Trigger.FIRST))
+    kept.fact(TokenRefreshFailed(KEY, ERROR, 0.5, 1, 60.0, Trigger.DUE))
+    failed, refreshed = built(kept, entry()).refreshes
+    assert (refreshed.result, refreshed.why, refreshed.took) == ("refreshed", "first", 0.25)
+    assert (failed.result, failed.why, failed.retry_in) == ("failed", "due", 60.0)
+    assert (failed.reason, failed.detail) == ("token-bad-client", "Refused.")
+
+
+def request(target: bytes = b"/v1/accounts/8812345?q=secret", **known: Any) -> RequestRecord:
+    """Return a request that ended two seconds ago and took 50 ms, 40 of them the bank's."""
+    made = RequestRecord("GET", target, NOW.monotonic - 2.05)
+    made.transaction_id, made.route, made.institution = "7b85", TokenKind.V2, "00016"
+    made.status, made.sent_at = 200, made.started + 0.002
+    made.answered_at, made.finished_at = made.sent_at + 0.04, made.started + 0.05
+    for name, value in known.items():
+        setattr(made, name, value)
+    return made
+
+
+def test_request(kept: History) -> None:
+    """Its shape, its times apart, its id; no query and no number."""
+    kept.request(request())
+    (found,) = built(kept).requests
+    assert (found.method, found.path, found.status) == ("GET", "/v1/accounts/…", 200)
+    assert (found.total_ms, found.upstream_ms, found.own_ms) == (50.0, 40.0, 10.0)
+    assert found.at == pytest.approx(NOW.wall - 2)
+    assert (found.transaction_id, found.error_source, found.listener) == ("7b85", "none", "main")
+
+
+def test_request_without_an_answer(kept: History) -> None:
+    """Whose time it was cannot be told then."""
+    kept.request(request(answered_at=0.0, token_wait=0.003, cut=True, status=0))
+    (found,) = built(kept).requests
+    assert (found.own_ms, found.upstream_ms, found.waited_ms, found.cut) == (None, None, 3.0, True)
+
+
+def test_what_callers_chose_is_bounded(kept: History) -> None:
+    """A method, an id and a path are cut to what a page can show."""
+    made = request(b"/" + b"x" * 9000, transaction_id="i" * 9000)
+    made.method = "M" * 9000
+    kept.request(made)
+    (found,) = built(kept).requests
+    assert max(len(found.method), len(found.transaction_id), len(found.path)) <= 200
+
+
+def test_errors(kept: History) -> None:
+    """Newest first, with the last request that had it."""
+    kept.failed(request(reason="overloaded", source=Source.PROXY, status=503, detail="Full."))
+    kept.failed(request(reason="institution", source=Source.CALLER, status=403, detail="No."))
+    newest, oldest = built(kept).errors
+    assert (oldest.reason, oldest.source, oldest.count) == ("overloaded", "proxy", 1)
+    assert (newest.method, newest.path, newest.status) == ("GET", "/v1/accounts/…", 403)
+    assert (newest.transaction_id, newest.detail, newest.area) == ("7b85", "No.", "request")
+
+
+def test_error_that_was_no_request(kept: History) -> None:
+    """It has no path and no id."""
+    kept.fact(TokenRefreshFailed(KEY, ERROR, 0.5, 1, 60.0))
+    (found,) = built(kept).errors
+    assert (found.area, found.institution) == ("token", "00016")
+    assert (found.method, found.path, found.status, found.transaction_id) == ("", "", 0, "")
+
+
+def test_reload(kept: History) -> None:
+    """The last change of the configuration, if there was one."""
+    assert built(kept).reload is None
+    kept.fact(Reloaded("signal"))
+    found = built(kept).reload
+    assert found is not None
+    assert (found.taken, found.why, found.at) == (True, "signal", NOW.wall)
+
+
+def test_verdict_has_the_last_error_of_a_request(kept: History) -> None:
+    """A token's error beside it is told by the token."""
+    counted = Totals()
+    kept = History(lambda: counted, lambda: NOW)
+    kept.samples.append(kept.counted())
+    kept.failed(request(reason="upstream-connect", source=Source.UPSTREAM, detail="Refused."))
+    counted = Totals(10, dict(Totals().failed) | {"upstream": 10})
+    found = built(kept, entry()).verdict
+    assert (found.state, found.cause) == ("failing", "Refused.")
+
+
+def test_no_secret_in_the_document(kept: History) -> None:
+    """Neither a token's text nor a query."""
+    token = entry().token
+    assert token is not None
+    kept.fact(TokenRefreshed(token, 0.25, 3000.0))
+    kept.request(request())
+    text = built(kept, entry()).model_dump_json()
+    assert "gBOL" not in text
+    assert "secret" not in text
+
+
+def test_bounds() -> None:
+    """What the documentation says of how much is kept."""
+    assert status.TOKENS == 100

@@ -1,0 +1,235 @@
+"""The status page over a socket: who gets it, how it is guarded, and the JSON behind it."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from proxy.admin.document import Status
+from proxy.admin.status_page import FILES
+from proxy.app import App
+from proxy.sandbox import Fault, Sandbox
+from tests.running import running, until, url
+
+EVERYWHERE = "0.0.0.0:0"
+PATHS = [*FILES, "/api/status"]
+
+
+@asynccontextmanager
+async def looked_at(app: App, host: str = "127.0.0.1") -> AsyncIterator[aiohttp.ClientSession]:
+    """Look at the admin port of a proxy, by way of an address of this machine."""
+    address = f"http://{host}:{app.admin_address.port}"
+    async with aiohttp.ClientSession(address) as session:
+        yield session
+
+
+async def ask(app: App, path: str = "/api/status", **headers: str) -> tuple[int, str]:
+    """Ask for a path; return status and text."""
+    async with looked_at(app) as session, session.get(path, headers=headers) as answer:
+        return answer.status, await answer.text()
+
+
+async def document(app: App) -> dict[str, Any]:
+    """Return the document, held against the model that its schema is made from."""
+    status, text = await ask(app)
+    assert status == 200
+    Status.model_validate_json(text, strict=True)
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+async def call(app: App, path: str, **headers: str) -> int:
+    """Call through the proxy."""
+    async with (
+        aiohttp.ClientSession(url(app)) as session,
+        session.get(path, headers=headers) as answer,
+    ):
+        await answer.read()
+        return answer.status
+
+
+def refresh(app: App) -> None:
+    """Let every token be refreshed now."""
+    for entry in app.tokens.entries():
+        app.tokens.start_refresh(entry)
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[App]:
+    """A running proxy."""
+    async with Sandbox() as bank, running(bank) as app:
+        yield app
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_headers(app: App, path: str) -> None:
+    """Nothing from elsewhere, nothing inline, in no frame, kept by nobody."""
+    async with looked_at(app) as session, session.get(path) as answer:
+        assert answer.status == 200
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "base-uri 'none'" in policy
+        assert "form-action 'none'" in policy
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert answer.charset == "utf-8"
+
+
+async def test_page_asks_for_nothing_that_is_not_there(app: App) -> None:
+    """Every file that the page or one of its files names is served; none is from outside."""
+    async with looked_at(app) as session:
+        for path in FILES:
+            async with session.get(path) as answer:
+                text = await answer.text()
+            assert not re.search(r"(?:src|href|url|from)\W{1,3}(?:https?:)?//", text)
+            for named in re.findall(r"""(?:src|href)="(/page/[^"]+)"|from '\./([^']+)'""", text):
+                assert (named[0] or f"/page/{named[1]}") in FILES
+
+
+def test_files_are_those_that_are_there() -> None:
+    """No file of the page is forgotten, and none lies about unused."""
+    folder = Path(__file__).parents[2] / "proxy" / "admin" / "page"
+    assert {file.name for file in folder.iterdir()} == {name for name, _ in FILES.values()}
+
+
+async def test_document_under_all_sorts_of_weather() -> None:
+    """Good requests, refused ones, the bank's own errors, cut ones, a failing token: one schema."""
+    async with (
+        Sandbox() as bank,
+        running(bank, token={"refusal_memory": "0.1"}, upstream={"total_timeout": "2"}) as app,
+    ):
+        assert (await document(app))["verdict"]["state"] == "ok"
+        bank.bank.faults.append(Fault("resource", status=503, times=1))
+        bank.bank.faults.append(Fault("resource", reset=True, times=1, path_prefix="/v1/transfers"))
+        assert await call(app, "/v1/accounts") == 503
+        assert await call(app, "/v1/transfers/771234") in (200, 404, 502)
+        assert await call(app, "/v1/accounts", institutionId="00099") == 403
+        assert await call(app, "/echo?secret=1") == 200
+        bank.bank.faults.append(Fault("token", code="CMN_90004"))
+        refresh(app)
+        await until(lambda: any(entry.failures for entry in app.tokens.entries()))
+        found = await document(app)
+        assert found["verdict"]["state"] == "warning"
+        assert [token["state"] for token in found["tokens"]] == ["failing"]
+        assert {error["reason"] for error in found["errors"]} >= {
+            "bank-answer",
+            "institution",
+            "token-bad-client",
+        }
+        assert found["requests"][0]["path"] == "/echo"
+        bank.bank.faults.clear()
+        refresh(app)
+        await until(lambda: not any(entry.failures for entry in app.tokens.entries()))
+        assert (await document(app))["tokens"][0]["state"] == "fresh"
+
+
+async def test_rates_are_of_what_was_called(app: App) -> None:
+    """The minute counts every request, the document lists them newest first."""
+    for number in range(7):
+        assert (
+            await call(app, "/echo", transactionId=f"6f1d0c4e-0000-4000-8000-00000000000{number}")
+            == 200
+        )
+    found = await document(app)
+    assert found["minute"]["requests"] == 7
+    ids = [request["transactionId"] for request in found["requests"]]
+    assert ids == [f"6f1d0c4e-0000-4000-8000-00000000000{number}" for number in range(6, -1, -1)]
+    assert all(request["own_ms"] is not None for request in found["requests"])
+
+
+async def test_stopping_is_told() -> None:
+    """While what runs is finished, the page is there and says so."""
+    async with Sandbox() as bank, running(bank, drain_delay="0.5") as app:
+        ending = asyncio.create_task(app.stop())
+        await until(lambda: app.readiness().draining)
+        assert (await document(app))["verdict"]["state"] == "stopping"
+        await ending
+
+
+async def test_no_page_where_it_is_off() -> None:
+    """It says that it is off, and by which setting; nothing is kept for it."""
+    async with Sandbox() as bank, running(bank, status_page="off") as app:
+        assert await call(app, "/echo") == 200
+        for path in PATHS:
+            status, text = await ask(app, path)
+            assert (status, "status_page is off" in text) == (404, True)
+        assert app.status().requests == []
+
+
+async def test_stranger_on_a_port_that_others_reach() -> None:
+    """Who comes from another address is told what to do; this machine sees the page."""
+    async with Sandbox() as bank, running(bank, admin=EVERYWHERE) as app:
+        assert (await ask(app))[0] == 200
+        # What comes by way of a proxy is a stranger's.
+        status, text = await ask(app, "/api/status", **{"X-Forwarded-For": "10.0.0.9"})
+        assert status == 403
+        assert "status_page: on" in text
+        assert (await ask(app, "/readyz", **{"X-Forwarded-For": "10.0.0.9"}))[0] == 200
+
+
+async def test_operator_may_open_it() -> None:
+    """With ``status_page: on`` whoever reaches the port may look."""
+    async with Sandbox() as bank, running(bank, admin=EVERYWHERE, status_page="on") as app:
+        assert (await ask(app, "/api/status", **{"X-Forwarded-For": "10.0.0.9"}))[0] == 200
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_name_that_a_stranger_turned_here(app: App, path: str) -> None:
+    """DNS rebinding: under another name there is no page, but probes answer."""
+    status, text = await ask(app, path, Host="evil.example")
+    assert status == 403
+    assert "name" in text
+    assert (await ask(app, "/readyz", Host="evil.example"))[0] == 200
+
+
+async def test_page_of_another_site(app: App) -> None:
+    """It may neither read nor embed anything; a link to the page works."""
+    site = {"Sec-Fetch-Site": "cross-site"}
+    follows = {**site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert (await ask(app, "/api/status", **site))[0] == 403
+    assert (await ask(app, "/page/status.js", **site))[0] == 403
+    assert (await ask(app, "/", **site))[0] == 403
+    assert (await ask(app, "/", **follows))[0] == 200
+    assert (await ask(app, "/api/status", **follows))[0] == 403
+
+
+async def test_page_of_another_site_asks_for_an_end() -> None:
+    """What an operator allowed to be asked is not for web pages."""
+    async with Sandbox() as bank, running(bank, admin_actions=True) as app:
+        for path in ("/-/reload", "/quitquitquit"):
+            async with (
+                looked_at(app) as session,
+                session.post(path, headers={"Sec-Fetch-Site": "cross-site"}) as answer,
+            ):
+                assert answer.status == 403
+        assert not app.quit.is_set()
+
+
+async def test_reading_is_all_that_can_be_done(app: App) -> None:
+    """Nothing is changed by way of the page."""
+    async with looked_at(app) as session:
+        for path in PATHS:
+            async with session.post(path) as answer:
+                assert answer.status == 405
+
+
+async def test_unix_socket(tmp_path: Path) -> None:
+    """On a socket the page is there under any name; the file's mode guards it."""
+    async with Sandbox() as bank, running(bank, admin=f"unix:{tmp_path}/admin.sock"):
+        connector = aiohttp.UnixConnector(str(tmp_path / "admin.sock"))
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.get("http://anything/api/status") as answer,
+        ):
+            assert answer.status == 200
+            found = await answer.json()
+        assert found["listeners"][-1]["address"] == f"unix:{tmp_path}/admin.sock"
