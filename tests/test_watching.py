@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from proxy.certificates import expiries
 from proxy.sandbox import Fault
 from tests.certificates import Authority
@@ -94,6 +96,27 @@ async def test_callers_and_their_limit(tmp_path: Path) -> None:
         for _, writer in callers:
             writer.close()
         await until(lambda: not read(home, "caller_connections"))
+
+
+@pytest.mark.parametrize(
+    ("limits", "full"),
+    [({"max_connections": 1}, "connections"), ({"max_in_flight": 1}, "in_flight")],
+)
+async def test_shed_by_the_limit_that_was_reached(
+    tmp_path: Path, limits: dict[str, Any], full: str
+) -> None:
+    """A full house reads alike to callers; an operator is told whether door or desk was full."""
+    async with housed(tmp_path, limits=limits | QUICK) as home:
+        hanging = Fault("resource", times=1, hang=True)
+        home.bank.bank.faults.append(hanging)
+        first = asyncio.ensure_future(home.call())
+        await until(lambda: hanging.used)
+        assert await home.call() == 503
+        name = "candescent_proxy_requests_shed_total"
+        await until(lambda: sample(home.app, name, reason=full) == 1)
+        assert sample(home.app, name) == 1
+        first.cancel()
+        await until(lambda: not read(home, "requests_in_flight"))
 
 
 async def test_ready_is_what_readyz_says(tmp_path: Path) -> None:
