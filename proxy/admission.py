@@ -47,11 +47,22 @@ class Admission:
             return None
         return cls(tuple(secrets), frozenset(settings.client_names))
 
-    def check(self, headers: RawHeaders, certificate: Callable[[], PeerCertificate | None]) -> None:
-        """Let a caller in, or raise ``CallerError`` (403)."""
+    def check(
+        self,
+        headers: RawHeaders,
+        certificate: Callable[[], PeerCertificate | None],
+        *,
+        as_proxy: bool = False,
+    ) -> None:
+        """Let a caller in, or raise ``CallerError`` (403).
+
+        407 for one that takes us for its HTTP proxy: it may show the secret when it is asked.
+        """
         if self.secrets and not self._knows(headers):
             raise CallerError(
-                403, "caller", "Show the proxy's shared secret in Proxy-Authorization."
+                407 if as_proxy else 403,
+                "caller",
+                "Show the proxy's shared secret in Proxy-Authorization.",
             )
         if self.names and self.names.isdisjoint(subject_names(certificate() or {})):
             raise CallerError(403, "caller", "The client certificate's name is not allowed here.")

@@ -53,7 +53,7 @@ class ProxyError(Exception):
 
 
 class CallerError(ProxyError):
-    """A request that is ours to refuse (400, 403, 405, 408, 413, 414, 431, 501, 505)."""
+    """A request that is ours to refuse (400, 403, 405, 407, 408, 413, 414, 431, 501, 505)."""
 
     source = Source.CALLER
 
@@ -205,6 +205,8 @@ def problem(error: ProxyError, transaction_id: str) -> Problem:
         headers.append((b"Retry-After", b"%d" % max(1, ceil(error.retry_after))))
     if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers.append((b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
+    if error.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        headers.append((b"Proxy-Authenticate", b'Basic realm="candescent-proxy"'))
     body = json.dumps(document, indent=2).encode() + b"\n"
     return Problem(error.status, error.source, body, tuple(headers))
 

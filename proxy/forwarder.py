@@ -153,14 +153,16 @@ class Forwarder:
 
     def _prepare(self, request: Request, record: RequestRecord) -> Errand:
         """Read what the caller sent and decide what it is. Raises ``CallerError``."""
+        target = request.target
         if self._admission is not None:
-            self._admission.check(request.headers, request.connection.certificate)
+            self._admission.check(
+                request.headers, request.connection.certificate, as_proxy=target[:1] != b"/"
+            )
         caller = CallerHeaders(request.headers)
         if caller.chunked and request.version == (1, 0):
             raise bad_framing()
         transaction_id = caller.transaction_id or caller.tid or self._new_id().encode("ascii")
         record.transaction_id = transaction_id.decode("ascii")
-        target = request.target
         if target[:1] != b"/":
             target, caller.origin = self._settings.names.own_form(
                 request.method, target, request.connection.local()

@@ -167,7 +167,12 @@ async def test_proxy_password(tmp_path: Path) -> None:
     callers = {"secret_files": [str(file)]}
     async with Sandbox() as sandbox, running(sandbox, callers=callers) as app:
         url = f"{sandbox.url}/echo"
-        assert (await ask(app, request("GET", url))).status == 403
+        for asking in (request("GET", url), request("CONNECT", "bank.test:443")):
+            answer = await ask(app, asking)
+            assert (answer.status, answer.error) == (407, "caller")
+            assert answer.header("Proxy-Authenticate") == 'Basic realm="candescent-proxy"'
+        answer = await ask(app, request("GET", "/echo"))
+        assert (answer.status, answer.header("Proxy-Authenticate")) == (403, None)
         data = request("GET", url, f"Proxy-Authorization: Basic {shown}")
         assert (await ask(app, data)).status == 200
         assert sandbox.bank.arrivals[-1].header("Proxy-Authorization") is None
