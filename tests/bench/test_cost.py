@@ -4,8 +4,8 @@ import importlib.util
 
 import pytest
 
-from bench import budget
-from bench.cost import KINDS, measure
+from bench import budget, cost
+from bench.cost import KINDS, counted, measure
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("uvloop") is None, reason="the counts are of a proxy on uvloop"
@@ -18,3 +18,20 @@ def test_a_request_is_within_its_budget(kind: str) -> None:
     allowed, tolerance = budget.allowed()
     said = list(budget.complaints(kind, measure(kind), allowed[kind], tolerance))
     assert not said, "\n".join([*said, budget.ADVICE])
+
+
+def called(kind: str) -> set[str]:
+    """Return the names of all functions that a request calls."""
+    with counted(kind) as proxy:
+        return set(proxy.count("names"))
+
+
+def test_spans_cost_nothing_where_nobody_collects_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request then calls what it calls with a collector, but for the span's own functions."""
+    request, settings = KINDS["get"]
+    traced = settings | {"tracing": {"endpoint": "http://127.0.0.1:1/v1/traces"}}
+    monkeypatch.setattr(cost, "KINDS", {"get": (request, settings), "traced": (request, traced)})
+    off, on = called("get"), called("traced")
+    assert "Tracing.request" in on
+    assert not [name for name in off if "Tracing" in name or "span" in name.lower()]
+    assert off <= on
