@@ -20,10 +20,13 @@ COMMANDS = {
     "check-config": "print every mistake in the configuration",
     "healthcheck": "exit 0 if a running proxy is ready",
     "wait": "wait until a running proxy is ready",
+    "top": "watch a running proxy: tokens, rates, last requests",
+    "token": "get a token, and with --reveal print it, for curl",
     "login": "exchange an authorization code, read from standard input",
     "revoke": "revoke a token, read from standard input",
     "sandbox": "run the embedded bank to try things on",
     "demo": "show the proxy at work in front of the sandbox",
+    "completion": "print what lets a shell complete these commands",
 }
 """What each command does; the module of its name in ``proxy.commands`` does it."""
 
@@ -82,6 +85,7 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     root.add_argument("--version", action="version", version=f"candescent-proxy {__version__}")
+    root.set_defaults(whole=parser)  # for completion, which is about all of them
     commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, about in COMMANDS.items():
         # Without short forms, of which --client-secret would be one of --client-secret-file.

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import sys
+import termios
 from codecs import getincrementaldecoder
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -56,12 +57,21 @@ class Terminal:
 @asynccontextmanager
 async def terminal(*arguments: str | Path, cwd: Path, **variables: str) -> AsyncIterator[Terminal]:
     """Start the program on a terminal of its own; kill it if it still runs in the end."""
+    command = (sys.executable, "-m", "proxy", *map(str, arguments))
+    async with on_terminal(*command, cwd=cwd, **variables) as screen:
+        yield screen
+
+
+@asynccontextmanager
+async def on_terminal(*command: str, cwd: Path, **variables: str) -> AsyncIterator[Terminal]:
+    """Start any command on a terminal of its own; kill it if it still runs in the end."""
     ours, its = pty.openpty()
-    environ = environment(TERM="xterm", COLUMNS="100", **variables)
+    termios.tcsetwinsize(its, (40, 140))
+    environ = environment(TERM="xterm", **variables)
     process = await asyncio.create_subprocess_exec(
         # So that the terminal is its own: a password is asked for on /dev/tty.
         *("setsid", "--ctty", "--wait"),
-        *(sys.executable, "-m", "proxy", *map(str, arguments)),
+        *command,
         cwd=cwd,
         env=environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
         stdin=its,

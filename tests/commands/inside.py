@@ -1,6 +1,7 @@
 """Commands run within this process, which is quicker than one of their own."""
 
 import asyncio
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,10 @@ class Inside:
         assert isinstance(code, int)
         out, err = self.capsys.readouterr()
         return code, out.rstrip("\n"), err.rstrip("\n")
+
+    def types(self, text: str) -> None:
+        """Let the commands to come read this from standard input, which is no terminal."""
+        self.monkeypatch.setattr("sys.stdin", io.StringIO(text))
 
     async def both(self, *arguments: str | Path, **variables: str) -> tuple[int, str, str]:
         """Return what ``run`` ends with, and see that ``check-config`` says exactly the same."""

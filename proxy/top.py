@@ -1,0 +1,162 @@
+"""What ``candescent-proxy top`` shows: one frame, made of what ``/api/status`` has said.
+
+The document is read by its names, and what a newer proxy adds to it is not minded.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import ceil
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+Document = Mapping[str, Any]
+
+REQUESTS, ERRORS, TOKENS = 12, 4, 12
+"""How many lines each table has at most."""
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_PLAIN_BARS = " .:-=+*#%"
+_STATES = {"ok": "bold green", "warning": "bold yellow", "failing": "bold red"}
+_TOKEN_STATES = {"fresh": "green", "failing": "yellow", "missing": "bold red", "pending": "cyan"}
+
+
+def frame(status: Document, *, is_unicode: bool = True) -> RenderableType:
+    """Return what one look at the proxy shows."""
+    parts: list[RenderableType] = [*_head(status), "", _tokens(status)]
+    parts.append(_rates(status, _BARS if is_unicode else _PLAIN_BARS))
+    if status["errors"]:
+        parts += ["", _errors(status)]
+    parts += ["", _requests(status)]
+    return Group(*parts)
+
+
+def gone(why: str, seconds: float, last: Document | None) -> RenderableType:
+    """Return what is shown while nothing answers: for how long, and what was seen last."""
+    lines = [Text(f"gone   {why}", "bold red")]
+    lines.append(Text(f"       for {span(seconds)}; it is asked again every moment"))
+    if last is None:
+        return Group(*lines)
+    about = last["about"]
+    known = f"       seen last: version {about['version']} → {about['upstream']}"
+    return Group(*lines, Text(known), Text(f"       {last['verdict']['sentence']}", "dim"))
+
+
+def _head(status: Document) -> Iterator[RenderableType]:
+    verdict, about = status["verdict"], status["about"]
+    line = Text(f"{verdict['state']:7}", _STATES.get(verdict["state"], "bold cyan"))
+    yield line.append(verdict["sentence"], "bold")
+    for name in ("cause", "advice"):
+        if verdict[name]:
+            yield Text(f"       {verdict[name]}")
+    at = ", ".join(f"{way['name']} {way['address']}" for way in status["listeners"])
+    yield Text(
+        f"       version {about['version']}, up {span(about['uptime'])}; {at} → "
+        f"{about['upstream']}",
+        "dim",
+    )
+
+
+def _tokens(status: Document) -> RenderableType:
+    table = _table("token", "state", "dies in", "asked again in", "failures", "why")
+    for token in status["tokens"][:TOKENS]:
+        failure = token["failure"]
+        table.add_row(
+            f"{token['kind']}:{token['institution']}",
+            Text(token["state"], _TOKEN_STATES.get(token["state"], "")),
+            _until(token["expires_at"], status["at"]),
+            "now" if token["refreshing"] else _until(token["refresh_at"], status["at"]),
+            str(token["failures"] or ""),
+            escape(failure["detail"]) if failure else "",
+        )
+    rest = status["tokens_in_all"] - min(len(status["tokens"]), TOKENS)
+    return Group(table, Text(f" and {rest} more", "dim")) if rest > 0 else table
+
+
+def _rates(status: Document, bars: str) -> RenderableType:
+    minute, load = status["minute"], status["load"]
+    failed = {name: minute[name] for name in ("bank", "upstream", "token", "proxy", "caller")}
+    errors = ", ".join(f"{count} {name}" for name, count in failed.items() if count)
+    line = Text(f" {minute['per_second']:.1f} requests a second", "bold")
+    line.append(f"; half within {_ms(minute['p50_ms'])}, 99 % within {_ms(minute['p99_ms'])}")
+    line.append(f"; {load['in_flight']} running, {load['upstream_connections']} connections")
+    if errors:
+        line.append(f"; errors of a minute: {errors}", "yellow")
+    return Group(line, Text(f" {spark(status['series']['per_second'][-60:], bars)}", "cyan"))
+
+
+def _errors(status: Document) -> RenderableType:
+    table = _table("error", "times", "ago", "what to do")
+    for trouble in status["errors"][:ERRORS]:
+        ago = span(status["at"] - trouble["last_at"])
+        what = escape(trouble["advice"] or trouble["detail"])
+        table.add_row(Text(trouble["reason"], "yellow"), str(trouble["count"]), ago, what)
+    return table
+
+
+def _requests(status: Document) -> RenderableType:
+    table = _table("ago", "request", "answer", "ms", "institution", "transactionId")
+    for request in status["requests"][:REQUESTS]:
+        table.add_row(
+            span(status["at"] - request["at"]),
+            escape(f"{request['method']} {request['path']}"),
+            _answer(request),
+            f"{request['total_ms']:.1f}",
+            request["institution"],
+            request["transactionId"],
+        )
+    return table if status["requests"] else Text(" no requests yet", "dim")
+
+
+def _answer(request: Document) -> Text:
+    shown = str(request["status"] or "none")
+    if request["cut"]:
+        shown += ", cut"
+    if request["error_source"] != "none":
+        return Text(f"{shown} {request['reason']} ({request['error_source']})", "red")
+    return Text(shown, "green" if request["status"] < 400 else "yellow")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=True, show_edge=False, header_style="dim")
+    for name in columns:
+        is_number = name in ("ms", "times", "failures", "ago")
+        table.add_column(
+            name,
+            justify="right" if is_number else "left",
+            overflow="ellipsis",
+            no_wrap=name not in ("why", "what to do"),
+        )
+    return table
+
+
+def _until(moment: float | None, now: float) -> str:
+    return "" if moment is None else span(max(moment - now, 0.0))
+
+
+def _ms(value: float | None) -> str:
+    return "no time" if value is None else f"{value:.1f} ms"
+
+
+def span(seconds: float) -> str:
+    """Return a length of time in its two greatest units, such as ``1 h 05 min``."""
+    whole = int(max(seconds, 0))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600:02} h"
+
+
+def spark(values: Sequence[float], bars: str = _BARS) -> str:
+    """Return a row of bars, the highest value being a full one."""
+    top = max(values, default=0.0)
+    if top <= 0:
+        return bars[0] * len(values)
+    # Rounded up, so that what is little can be told from nothing.
+    return "".join(bars[ceil(value / top * (len(bars) - 1))] for value in values)
