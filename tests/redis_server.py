@@ -33,7 +33,19 @@ class RedisServer:
 
     async def do(self, *command: Any) -> Any:
         """Run a command."""
-        return await self.admin.execute_command(*command)
+        client: Any = self.admin  # the library has no types here
+        return await client.execute_command(*command)
+
+    async def info(self, section: str, password: str = "") -> bytes:
+        """Return what it says of itself, as it says it."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        login = f"AUTH {password}\r\n" if password else ""
+        writer.write(f"{login}INFO {section}\r\n".encode())
+        while not (line := await reader.readline()).startswith(b"$"):
+            assert line.startswith(b"+OK"), line
+        text = await reader.readexactly(int(line[1:]))
+        writer.close()
+        return text
 
     async def records(self) -> list[bytes]:
         """Return the names of all records."""
@@ -54,17 +66,27 @@ class RedisServer:
 
 @asynccontextmanager
 async def redis_server(
-    folder: Path, *arguments: str, password: str = "", **options: Any
+    folder: Path,
+    *arguments: str,
+    password: str = "",
+    port: int = 0,
+    file: Path | None = None,
+    **options: Any,
 ) -> AsyncIterator[RedisServer]:
-    """Start one; ``arguments`` are as on its command line, ``options`` for the admin's client."""
+    """Start one; ``arguments`` are as on its command line, ``options`` for the admin's client.
+
+    A Sentinel has a ``file``, which it writes to; there its password stands too.
+    """
     if shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed")
-    folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    if password:
+    folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a test's own folder
+    port = port or free_port()
+    if password and file is None:
         arguments += ("--requirepass", password)
+    if file is not None:
+        arguments = (str(file), *arguments)
     process = await _start(folder, port, arguments)
-    admin = Redis(port=port, password=password or None, **options)
+    admin = Redis(host="127.0.0.1", port=port, password=password or None, **options)
     server = RedisServer(folder, port, arguments, process, admin)
     try:
         await _answering(admin)
@@ -90,18 +112,22 @@ def free_port(besides: int = 0) -> int:
             return port
 
 
-async def _start(
-    folder: Path, port: int, arguments: tuple[str, ...]
-) -> asyncio.subprocess.Process:
+async def _start(folder: Path, port: int, arguments: tuple[str, ...]) -> asyncio.subprocess.Process:
+    file = arguments[:1] if arguments and not arguments[0].startswith("--") else ()
+    ours = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
+    ours += ["--logfile", str(folder / "log")]
+    if not file:
+        ours += ["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"]
     return await asyncio.create_subprocess_exec(
-        *("redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)),
-        *("--save", "", "--appendonly", "no", "--logfile", str(folder / "log")),
-        *arguments,
+        "redis-server",
+        *file,
+        *ours,
+        *arguments[len(file) :],
         env={**os.environ, "LC_ALL": "C"},
     )
 
 
-async def _answering(admin: Redis) -> None:
+async def _answering(admin: Any) -> None:
     async with asyncio.timeout(20):
         while True:
             with suppress(RedisError, OSError):

@@ -52,6 +52,23 @@ class _Login(CredentialProvider):
         return self.get_credentials()
 
 
+class _Named:
+    """The primary that Sentinels name, closed together with the connections to them."""
+
+    def __init__(self, sentinels: Any, name: str) -> None:
+        self._sentinels = sentinels
+        self._primary: Client = sentinels.master_for(name)
+
+    async def execute_command(self, *args: Any) -> Any:
+        """Run a command on the primary."""
+        return await self._primary.execute_command(*args)
+
+    async def aclose(self) -> None:
+        """Let the connections go."""
+        await self._primary.aclose()
+        await self._sentinels.aclose()
+
+
 def connect(
     url: StoreUrl, login: StoreLogin, sentinel_login: StoreLogin, tls: StoreTls, deadline: float
 ) -> Client:
@@ -78,10 +95,9 @@ def connect(
         asked = dict(common)
         if sentinel_login.user or sentinel_login.password:
             asked["credential_provider"] = _Login(sentinel_login)
-        sentinels: Any = Sentinel  # the library has no types here
-        asking = sentinels(url.nodes, sentinel_kwargs=asked, **common, **known, db=url.database)
-        found: Client = asking.master_for(url.primary)
-        return found
+        make: Any = Sentinel  # the library has no types here
+        sentinels = make(url.nodes, sentinel_kwargs=asked, **common, **known, db=url.database)
+        return _Named(sentinels, url.primary)
     host, port = url.nodes[0]
     return Redis(host=host, port=port, db=url.database, **common, **known)
 
