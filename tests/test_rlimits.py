@@ -2,6 +2,7 @@
 
 import resource
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from proxy.rlimits import RESERVE, fitted, forbid_core_dumps, needed, raised_lim
 from tests.running import CLIENT
 
 
-def config(callers: int, upstream: int) -> Config:
+def config(callers: int, upstream: int, **more: Any) -> Config:
     """Return a configuration with these limits on connections."""
     return settings.load(
         None,
@@ -24,6 +25,7 @@ def config(callers: int, upstream: int) -> Config:
             "institution_id": "1",
             "limits": {"max_connections": str(callers)},
             "upstream": {"max_connections": str(upstream)},
+            **more,
         },
     )
 
@@ -42,6 +44,17 @@ def test_what_is_left_fits(callers: int, upstream: int, limit: int) -> None:
     assert 1 <= found.limits.max_connections <= callers
     assert 1 <= found.upstream.max_connections <= upstream
     assert needed(found) <= max(limit, RESERVE + 4)
+
+
+@given(st.integers(1, 5000), st.integers(1, 8), st.integers(0, 60_000))
+def test_every_listener_has_room(callers: int, listeners: int, limit: int) -> None:
+    """Each has the limit on callers for itself, and all of them together fit."""
+    more = {f"l{at}": {"listen": f"127.0.0.1:{9000 + at}"} for at in range(listeners)}
+    wanted = config(callers, 4, listeners=more)
+    assert needed(wanted) - needed(config(callers, 4)) == listeners * callers
+    found = fitted(wanted, limit)
+    assert 1 <= found.limits.max_connections <= callers
+    assert needed(found) <= max(limit, RESERVE + 3 + listeners)
 
 
 @pytest.fixture
