@@ -17,7 +17,7 @@ from proxy.admin.visitors import Door
 from proxy.config import Address, Config
 from proxy.core import Core, Observers
 from proxy.credentials import Logins
-from proxy.doors import Doors, Handle
+from proxy.doors import Doors, Handle, contexts
 from proxy.errors import ConfigError
 from proxy.facts import MAIN, Fact, RequestRecord
 from proxy.forwarder import Forwarder
@@ -216,13 +216,14 @@ class App:
             for name in _RESTART_ONLY
             if getattr(config, name) != getattr(self._config, name)
         ]
+        mistakes += self._doors.mistakes(config)
         if mistakes:
             raise ConfigError(mistakes)
-        renewed = self._doors.check(config)
+        tls = contexts(config)
         successor = Core(config, logins, self._observers, self._refresh_tokens)
         try:
             await successor.try_out(self._core)
-            await self._doors.renew(renewed)
+            await self._doors.renew(tls)
             self._check_running()
         except BaseException:
             await successor.close()

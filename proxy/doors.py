@@ -16,6 +16,11 @@ from proxy.ports import Port
 Handle = Callable[[Request], Awaitable[Answer]]
 
 
+def contexts(config: Config) -> dict[str, ssl.SSLContext | None]:
+    """Return what each listener speaks TLS with, if it does. Raises ``ConfigError``."""
+    return {way.name: server_context(way.callers, way.path) for way in config.ways}
+
+
 class Door:
     """One way in. ``forwarder`` takes its requests, and is replaced when the core is."""
 
@@ -102,28 +107,22 @@ class Doors:
             self.close()
             raise
 
-    def check(self, config: Config) -> dict[str, ssl.SSLContext]:
-        """Return the certificates of a changed configuration, by the listener's name.
-
-        Raises ``ConfigError`` for what cannot be taken without a restart, and for files that
-        cannot be used.
-        """
+    def mistakes(self, config: Config) -> list[str]:
+        """Say what of a changed configuration cannot be taken without a restart."""
         ways = {way.name: way for way in config.ways}
-        mistakes = [
+        found = [
             f"listeners.{name}: came or went; restart the proxy to take it"
             for name in sorted(ways.keys() ^ self._doors.keys())
         ]
-        for name in ways.keys() & self._doors.keys():
-            mistakes += self._doors[name].mistakes(ways[name])
-        if mistakes:
-            raise ConfigError(mistakes)
-        contexts = {name: server_context(way.callers, way.path) for name, way in ways.items()}
-        return {name: context for name, context in contexts.items() if context is not None}
+        for name, door in self._doors.items():
+            found += door.mistakes(ways[name]) if name in ways else ()
+        return found
 
-    async def renew(self, contexts: Mapping[str, ssl.SSLContext]) -> None:
+    async def renew(self, contexts: Mapping[str, ssl.SSLContext | None]) -> None:
         """Let connections from now on see these certificates."""
         for name, context in contexts.items():
-            await self._doors[name].port.renew(context)
+            if context is not None:
+                await self._doors[name].port.renew(context)
 
     def lead_to(self, config: Config, forwarders: Mapping[str, Forwarder]) -> None:
         """Let requests from now on go to the forwarders of another core."""

@@ -63,9 +63,10 @@ def check_base_url(value: str) -> str:
 
 def check_public_url(value: str) -> str:
     """Return the URL of a server as a whole, without a path. Raises ``ValueError``."""
-    url = check_base_url(value)
-    if _split(url).path:
+    url = value.rstrip("/")
+    if not re.fullmatch(r"https?://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", url):
         raise ValueError("expected http://HOST[:PORT] or https://…, without a path")
+    _ = _split(url).port
     return url
 
 

@@ -1,5 +1,7 @@
 """What settings are made of: what each kind takes, and what it says of what it does not."""
 
+from urllib.parse import urlsplit
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +13,10 @@ from proxy.fields import (
     Secret,
     check_base_url,
     check_proxy_url,
+    check_public_url,
     comma_separated,
 )
+from proxy.origins import Names
 
 
 @given(st.text())
@@ -118,3 +122,35 @@ def test_outbound_proxies_that_are_none(text: str) -> None:
     """No TLS to it, no path, and no user in it."""
     with pytest.raises(ValueError, match=r"expected|no user"):
         check_proxy_url(text)
+
+
+@pytest.mark.parametrize("text", ["https://bank.desk.test", "http://[::1]:8080", "https://a_b:1"])
+def test_public_url(text: str) -> None:
+    """Scheme, host and port; a slash at the end is left out, and what is left makes an origin."""
+    assert check_public_url(text + "/") == text
+    assert (
+        Names(urlsplit("https://bank.test"), text).seen(
+            text.partition("//")[2].encode(), None, secure=False
+        )
+        == text.encode()
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("bank.desk.test", "HTTPS://a", "ftp://a", "https://", "https://a/b", "https://a?b"),
+        *(
+            "https://me@a",
+            "https://a b",
+            "https://a:99999",
+            "https://a:x",
+            "https://ä",
+            "https://a\n",
+        ),
+    ],
+)
+def test_what_is_no_public_url(text: str) -> None:
+    """A path, a user, a query; and what could not stand in a header."""
+    with pytest.raises(ValueError, match=r"."):
+        check_public_url(text)
