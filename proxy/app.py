@@ -232,6 +232,7 @@ class App:
         self._doors.lead_to(config, successor.forwarders)
         successor.start()
         self.metrics.changes.certificates = certificates.expiries(parts.certificate_files(config))
+        self._retired.add(predecessor)  # now, or for a moment nobody would know of it
         self._tasks.keep("retire", self._retire(predecessor))
 
     def _logged_in(self) -> None:
@@ -244,7 +245,6 @@ class App:
 
     async def _retire(self, core: Core) -> None:
         """Let a core that has been replaced finish what it has begun, however long that takes."""
-        self._retired.add(core)
         try:
             await core.finish()
         finally:
