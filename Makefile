@@ -17,7 +17,7 @@ BENCH := build/bench/venv
 COMPILE := $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --annotation-style line --custom-compile-command 'make lock' $(ARGS)
 
-.PHONY: compiled help demo test test-all test-compiled unit lint format drawing settings lock audit sbom soak fuzz institutions build \
+.PHONY: compiled help demo test test-all test-compiled unit lint format drawing manual settings lock audit sbom soak observe fuzz institutions build \
 	image footprint charts bench cost clean
 
 help:  ## Print this list
@@ -52,6 +52,10 @@ format: $(VENV)/.dev  ## Let ruff lay out the code and mend what it can
 drawing: $(VENV)/.dev  ## Bring the import graph in docs/architecture.md up to date
 	$(BIN)/python -m tools.architecture --write
 
+manual: $(VENV)/.dev  ## Bring the manual page and the doctor's causes in docs/commands.md up to date
+	$(BIN)/python -m tools.manual --write
+	$(BIN)/python -m tools.remedies_table --write
+
 settings: $(VENV)/.dev  ## Bring the table of settings in docs/configuration.md up to date
 	$(BIN)/python -m tools.settings_table --write
 
@@ -69,6 +73,9 @@ audit: $(VENV)/.dev  ## Look for known weaknesses in what we depend on (needs a 
 
 soak: $(VENV)/.dev  ## Minutes of load in all weathers, held to the promises (ARGS=--minutes 10)
 	@$(BIN)/python -m tests.soak $(ARGS)
+
+observe: $(VENV)/.dev  ## Proxies in trouble under a real Prometheus (ARGS=--once; --pictures draws them)
+	@$(BIN)/python -m tests.observability $(ARGS)
 
 fuzz: $(VENV)/.dev  ## Throw nonsense at parsers, headers, routing and error reader (ARGS=--minutes 5)
 	@$(BIN)/python -m tests.fuzz $(ARGS)
@@ -113,7 +120,7 @@ bench: $(VENV)/.run $(BENCH)/.done  ## Measure it beside Envoy, nginx and others
 cost: $(VENV)/.run  ## Count the calls and memory blocks of a request (ARGS=--list: name them)
 	@$(BIN)/python -m bench.budget $(ARGS)
 
-charts: $(VENV)/.dev  ## Bring schemas and pages of the charts' values up to date
+charts: $(VENV)/.dev  ## Bring the dashboard, and what the charts are made of, up to date
 	@$(BIN)/python -m tools.charts --write
 
 clean:  ## Remove all that the above has made, the virtual environments too

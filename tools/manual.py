@@ -1,0 +1,190 @@
+"""The manual page, made from the command line's own definition: docs/candescent-proxy.1.
+
+::
+
+    python -m tools.manual            print it
+    python -m tools.manual --write    write it
+
+It is read with ``man -l docs/candescent-proxy.1``.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+
+from proxy import __version__, cli
+from proxy.commands.shared import add_settings
+from tools.architecture import ROOT
+
+PAGE = ROOT / "docs" / "candescent-proxy.1"
+
+_DESCRIPTION = """\
+candescent-proxy stands in front of the Candescent Digital Banking API. It asks the bank for access
+tokens, keeps them fresh and puts them on every request, so that the applications behind it need
+not know what a token is.
+
+What can be set stands in a YAML file, in the environment and in flags; a later one goes before an
+earlier one. An unknown name is an error. Secrets come from files or from the environment, never
+from flags.
+"""
+
+_SETTINGS = """\
+Where a command takes a SETTING, it is one of these. All others stand in the file or in the
+environment.
+"""
+
+_EXIT = {
+    "0": "All is well; a proxy or sandbox that was asked to end has ended in good order.",
+    "1": "It failed: a probe said no, the bank refused, something cannot be written.",
+    "2": "Wrong arguments, or a configuration with mistakes; each has its line.",
+    "130": "Ended by Ctrl-C.",
+}
+
+_ENVIRONMENT = {
+    "CANDESCENT_CONFIG": "The configuration file, where --config names none.",
+    "CANDESCENT_...": "Every setting, in capitals; two underscores reach into a section, as in "
+    "CANDESCENT_TOKEN__TIMEOUT. Those of the vendor's SDK are among them: CANDESCENT_CLIENT_ID, "
+    "CANDESCENT_CLIENT_SECRET, CANDESCENT_INSTITUTION_ID, CANDESCENT_ENVIRONMENT.",
+    "NO_COLOR": "If set, nothing is coloured.",
+}
+
+_EXAMPLES = {
+    "Set it up, then run it:": (
+        "candescent-proxy init",
+        "candescent-proxy run --config candescent-proxy/proxy.yaml",
+    ),
+    "Find out what is wrong:": ("candescent-proxy doctor --config candescent-proxy/proxy.yaml",),
+    "Try it without a bank, each in a terminal of its own:": (
+        "candescent-proxy sandbox",
+        "candescent-proxy init --sandbox trial",
+        "candescent-proxy run --config trial/proxy.yaml",
+        "curl http://127.0.0.1:8080/v1/accounts",
+    ),
+}
+
+
+def page() -> str:
+    """Return the whole page."""
+    return "\n".join(_page()) + "\n"
+
+
+def _page() -> Iterator[str]:
+    yield '.\\" Written by `make manual`.'
+    yield f'.TH CANDESCENT-PROXY 1 "" "candescent-proxy {__version__}" "User Commands"'
+    yield from (".SH NAME", roff("candescent-proxy - brings the tokens to a banking API"))
+    yield from (".SH SYNOPSIS", "\\fBcandescent\\-proxy\\fR \\fICOMMAND\\fR [\\fIOPTION\\fR ...]")
+    yield ".SH DESCRIPTION"
+    yield from paragraphs(_DESCRIPTION)
+    yield ".SH COMMANDS"
+    for name, command in commands(cli.parser()).items():
+        yield from _command(name, command)
+    yield ".SH SETTINGS"
+    yield from paragraphs(_SETTINGS)
+    yield from _arguments(_settings())
+    yield ".SH EXIT STATUS"
+    yield from definitions(_EXIT)
+    yield ".SH ENVIRONMENT"
+    yield from definitions(_ENVIRONMENT)
+    yield ".SH EXAMPLES"
+    for about, lines in _EXAMPLES.items():
+        yield from (".PP", roff(about), ".PP", ".nf", ".RS 4", *map(roff, lines), ".RE", ".fi")
+    yield ".SH SEE ALSO"
+    yield roff("candescent-proxy COMMAND --help; docs/ in the source, configuration.md first.")
+
+
+def commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of every command."""
+    (found,) = (
+        action
+        for action in parser._actions  # noqa: SLF001 - argparse has no other way to list them
+        if isinstance(action, argparse._SubParsersAction)  # noqa: SLF001 - likewise
+    )
+    return dict(found.choices)
+
+
+def _settings() -> list[argparse.Action]:
+    """Return the flags that every command has which reads the configuration."""
+    parser = argparse.ArgumentParser(add_help=False)
+    add_settings(parser)
+    return parser._actions  # noqa: SLF001 - argparse has no other way to list them
+
+
+def _command(name: str, command: argparse.ArgumentParser) -> Iterator[str]:
+    arguments = [action for action in command._actions if action.dest != "help"]  # noqa: SLF001 - likewise
+    common = {str(action.option_strings) for action in _settings()}
+    takes_settings = common <= {str(action.option_strings) for action in arguments}
+    flags = [action for action in arguments if action.option_strings]
+    if takes_settings:
+        flags = [action for action in flags if str(action.option_strings) not in common]
+    places = [action for action in arguments if not action.option_strings]
+    line = [f"\\fB{roff(name)}\\fR", *(["[\\fISETTING\\fR ...]"] if takes_settings else [])]
+    line += ["[\\fIOPTION\\fR ...]"] if flags else []
+    yield ".SS " + " ".join(line + [_place(action) for action in places])
+    yield roff(_sentence(cli.COMMANDS[name]))
+    yield from _arguments([*places, *flags])
+    if command.epilog:
+        yield from (".PP", ".nf", *map(roff, command.epilog.strip().splitlines()), ".fi")
+
+
+def _arguments(actions: Iterable[argparse.Action]) -> Iterator[str]:
+    for action in actions:
+        yield from (".TP", _head(action), roff(_help(action)))
+
+
+def _place(action: argparse.Action) -> str:
+    name = f"\\fI{roff(_metavar(action))}\\fR"
+    return {"?": f"[{name}]", "*": f"[{name} ...]"}.get(str(action.nargs), name)
+
+
+def _head(action: argparse.Action) -> str:
+    if not action.option_strings:
+        return _place(action)
+    flags = ", ".join(f"\\fB{roff(flag)}\\fR" for flag in action.option_strings)
+    return flags if action.nargs == 0 else f"{flags} \\fI{roff(_metavar(action))}\\fR"
+
+
+def _metavar(action: argparse.Action) -> str:
+    return str(action.metavar) if action.metavar else action.dest.replace("_", "-").upper()
+
+
+def _help(action: argparse.Action) -> str:
+    text = (action.help or "").replace("%%", "%")
+    choices = f"one of {', '.join(map(str, action.choices))}" if action.choices else ""
+    return "; ".join(filter(None, (text, choices))) or _metavar(action).lower()
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+
+
+def paragraphs(text: str) -> Iterator[str]:
+    """Return paragraphs that are parted by empty lines."""
+    for paragraph in text.strip().split("\n\n"):
+        yield from (".PP", roff(" ".join(paragraph.split())))
+
+
+def definitions(entries: dict[str, str]) -> Iterator[str]:
+    """Return a list of words, each with its meaning."""
+    for word, meaning in entries.items():
+        yield from (".TP", f"\\fB{roff(word)}\\fR", roff(meaning))
+
+
+def roff(text: str) -> str:
+    """Return a line of text that means to troff what it says."""
+    escaped = text.replace("\\", "\\e").replace("-", "\\-")
+    escaped = re.sub(r"[^\x00-\x7f]", lambda found: f"\\[u{ord(found[0]):04X}]", escaped)
+    return re.sub(r"^(?=[.'])", r"\\&", escaped)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the command line asks for; return the exit code."""
+    if arguments == ["--write"]:
+        PAGE.write_text(page(), encoding="utf-8")
+    else:
+        print(page(), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
