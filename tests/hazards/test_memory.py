@@ -3,7 +3,10 @@
 import asyncio
 import os
 import re
+import resource
+import socket
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -102,6 +105,95 @@ async def test_memory_is_flat_where_links_are_rewritten() -> None:
         assert answer.header("Transfer-Encoding") == "chunked"
         assert len(answer.json()["image"]) == (size + 2) // 3 * 4
         assert proxy.peak - before < 30 * MB
+
+
+async def test_memory_is_flat_under_two_gigabytes() -> None:
+    """Two gibibytes up and two down; the ends are threads, so that the proxy is what it takes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        bank = asyncio.create_task(asyncio.to_thread(_vast_bank, listener))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with program(url, bearer_token="scripted") as proxy:
+            assert await asyncio.to_thread(_vast_caller, proxy) < 30 * MB
+        await bank
+
+
+VAST = 2 * 2**30
+"""Bytes that go each way."""
+
+PIECE = 64 * 2**20
+"""Bytes of the file of nothing from which they come."""
+
+
+def _vast_caller(proxy: Program) -> int:
+    """Upload, then download; return by how much the proxy's memory has grown."""
+    address = (proxy.data_address.host, proxy.data_address.port)
+    with socket.create_connection(address, timeout=30) as sock:
+        before = proxy.peak
+        sock.sendall(request("POST", "/", f"Content-Length: {VAST}"))
+        _pour(sock)
+        assert _head(sock).startswith(b"HTTP/1.1 200 ")
+        sock.sendall(request("GET", "/"))
+        assert b"\r\ncontent-length: %d\r\n" % VAST in _head(sock).lower()
+        _drain(sock)
+        return proxy.peak - before
+
+
+def _vast_bank(listener: socket.socket) -> None:
+    """Take an upload and give a download, on one connection."""
+    sock, _ = listener.accept()
+    with sock:
+        sock.settimeout(30)
+        assert _head(sock).startswith(b"POST ")
+        _drain(sock)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        assert _head(sock).startswith(b"GET ")
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % VAST)
+        _pour(sock)
+
+
+def _head(sock: socket.socket) -> bytes:
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = sock.recv(1)
+        assert byte, head
+        head += byte
+    return head
+
+
+def _pour(sock: socket.socket) -> None:
+    with tempfile.TemporaryFile() as file:
+        file.truncate(PIECE)
+        for _ in range(VAST // PIECE):
+            file.seek(0)
+            sock.sendfile(file, count=PIECE)
+
+
+def _drain(sock: socket.socket) -> None:
+    buffer, left = bytearray(2**20), VAST
+    while left:
+        # The kernel throws away what is asked for so: it costs no copy.
+        got = sock.recv_into(buffer, min(left, len(buffer)), socket.MSG_TRUNC)
+        assert got, f"{left} bytes are missing"
+        left -= got
+
+
+async def test_two_thousand_idle_connections() -> None:
+    """They take little, others are served meanwhile, and at the cap the oldest makes room."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < 5000:
+        pytest.skip("this machine allows too few open files (ulimit -Hn)")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    async with Sandbox() as bank, program(bank.url) as proxy:
+        assert (await ask(proxy, request("GET", "/echo"))).status == 200
+        before = proxy.peak
+        async with connected(proxy, 1000) as silent, connected(proxy, 999) as used:
+            answers = await asyncio.gather(*[wire.ask() for wire in used])
+            assert {answer.status for answer in answers} == {200}
+            assert (await ask(proxy, request("GET", "/echo"))).status == 200
+            assert proxy.peak - before < 60 * MB
+            async with connected(proxy, 2):
+                assert await silent[0].ends() == b""
+                assert (await used[0].ask()).status == 200
 
 
 async def test_memory_is_flat_before_a_bank_that_does_not_read() -> None:
