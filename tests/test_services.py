@@ -186,6 +186,8 @@ async def test_launchd_s_service_runs(tmp_path: Path) -> None:
     assert agent["Label"] == PLIST.stem
     assert agent["ExitTimeOut"] > needed_to_end()
     assert agent["Umask"] == 0o077
+    # Not every shell gives its place to the last command unasked.
+    assert agent["ProgramArguments"][-1].startswith("exec ")
     for folder in (".local/bin", ".config/candescent-proxy", "Library/Logs"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / ".local/bin/candescent-proxy").symlink_to(PROGRAM)
