@@ -17,6 +17,7 @@ from tests.observability.servers import (
     prometheus,
 )
 from tests.observability.stage import Callers, Player, bank_for, player, playing
+from tests.redis_server import redis_server
 
 DEPLOY = Path(__file__).parents[2] / "deploy/prometheus"
 
@@ -38,17 +39,31 @@ def rules() -> dict[str, Any]:
 
 @asynccontextmanager
 async def stage(
-    folder: Path, names: Iterable[str], *, tls: Sequence[str] = (), fleet: str = ""
+    folder: Path,
+    names: Iterable[str],
+    *,
+    tls: Sequence[str] = (),
+    sharing: Sequence[str] = (),
+    fleet: str = "",
 ) -> AsyncIterator[Stage]:
     """Start it with proxies of these names, those in ``tls`` with TLS.
 
+    Those in ``sharing`` have their institutions in common, and their tokens by way of a store.
     ``fleet`` is the namespace of them all; without one, each is in a namespace of its own name.
     """
     cast = list(names)
     async with AsyncExitStack() as stack:
         bank = await stack.enter_async_context(bank_for(len(cast)))
+        store = await stack.enter_async_context(redis_server(folder / "store"))
         players = {
-            name: player(folder / name, name, number, bank, tls=name in tls)
+            name: player(
+                folder / name,
+                name,
+                cast.index(sharing[0]) if name in sharing else number,
+                bank,
+                tls=name in tls,
+                store=store if name in sharing else None,
+            )
             for number, name in enumerate(cast)
         }
         await stack.enter_async_context(playing(players.values()))
@@ -67,5 +82,5 @@ async def called(players: Iterable[Player]) -> AsyncIterator[None]:
     """Let the usual callers call: of the first institution, and now and then a bad request."""
     async with AsyncExitStack() as stack:
         for one in players:
-            await stack.enter_async_context(Callers(one, hostile=0.02).calling())
+            await stack.enter_async_context(Callers(one, rest=0.4, hostile=0.02).calling())
         yield

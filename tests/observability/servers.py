@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 import yaml
 
-SCRAPE = 0.5
+SCRAPE = 1.0
 """Seconds between two readings, and between two looks at the rules."""
 
 Sample = tuple[Mapping[str, str], float]

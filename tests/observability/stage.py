@@ -13,8 +13,10 @@ import aiohttp
 
 from proxy.sandbox import Sandbox, Settings
 from tests.certificates import Authority
+from tests.fleet.sealing import write_key
 from tests.mounts import write
 from tests.process import Running, process, write_settings
+from tests.redis_server import RedisServer
 from tests.running import CLIENT
 
 LIFETIME = 12.0
@@ -51,8 +53,9 @@ SETTINGS: Mapping[str, Any] = {
 class Player:
     """One proxy, what it was told, and where its files are.
 
-    ``institutions`` are the ones it may act for, its own first; no other proxy has them, so that
-    what the bank does to an institution it does to one proxy.
+    ``institutions`` are the ones it may act for, its own first; only a proxy that shares its
+    tokens by way of ``store`` has the same, so that what the bank does to an institution it does
+    to one proxy.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Player:
     written: dict[str, Any]
     bank_url: str
     authority: Authority | None = None
+    store: RedisServer | None = None
     running: Running = field(init=False)
 
     @property
@@ -91,7 +95,15 @@ class Player:
             yield
 
 
-def player(folder: Path, name: str, number: int, bank: Sandbox, *, tls: bool = False) -> Player:
+def player(
+    folder: Path,
+    name: str,
+    number: int,
+    bank: Sandbox,
+    *,
+    tls: bool = False,
+    store: RedisServer | None = None,
+) -> Player:
     """Make a proxy of this name ready to start; ``number`` makes its institutions its own."""
     folder.mkdir()
     institutions = tuple(f"{number:02}{institution[2:]}" for institution in INSTITUTIONS)
@@ -102,7 +114,10 @@ def player(folder: Path, name: str, number: int, bank: Sandbox, *, tls: bool = F
         "client_id": CLIENT["client_id"],
         "client_secret_file": str(folder / "secret"),
     }
-    made = Player(name, institutions, folder, written, bank.url)
+    if store is not None:
+        keys = write_key(folder / "sealing-keys")
+        written["store"] = {"url": store.url, "sealing_key_file": str(keys)}
+    made = Player(name, institutions, folder, written, bank.url, store=store)
     if tls:
         made.authority = Authority.make(folder)
         made.certify(90)

@@ -162,6 +162,23 @@ async def killed(_bank: Sandbox, player: Player) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def alone(_bank: Sandbox, player: Player) -> AsyncIterator[None]:
+    """End the fleet's store, and start it again."""
+    assert player.store is not None
+    await player.store.kill()
+    try:
+        yield
+    finally:
+        await player.store.start_again()
+
+
+@asynccontextmanager
+async def untroubled(_bank: Sandbox, _player: Player) -> AsyncIterator[None]:
+    """Do nothing: the trouble is somebody else's."""
+    yield
+
+
+@asynccontextmanager
 async def wronged(_bank: Sandbox, player: Player) -> AsyncIterator[None]:
     """Let an application ask for what it may not have."""
     async with Callers(player, 4, hostile=0.9).calling():
@@ -219,7 +236,7 @@ BANK_SLOW = Trouble(
 )
 FULL = Trouble(
     "More requests come than there is room for",
-    resources(3 * MOST, path="/echo/crowd", delay=1.0),
+    resources(3 * MOST, path="/echo/crowd", rest=2.0, delay=1.5),
     _names("Shedding OwnErrors ErrorBudgetBurn"),
     UNWELL,
 )
@@ -242,5 +259,7 @@ STARVED = Trouble(
 BAD_CALLERS = Trouble(
     "An application sends what cannot be forwarded", wronged, _names("CallerErrors")
 )
+NO_STORE = Trouble("The fleet's store is gone", alone, _names("StoreDown"))
+SIBLING_OF_NO_STORE = Trouble("It is gone for its sibling too", untroubled, _names("StoreDown"))
 REVOKED = Trouble("Somebody revokes the proxy's tokens", revoked, frozenset(), WITHOUT_TOKEN)
 KILLED = Trouble("The proxy is killed", killed, _names("Down"))

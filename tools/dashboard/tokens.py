@@ -1,7 +1,10 @@
 """Whether tokens are there, whether they are renewed, and who renews them."""
 
 from tools.dashboard.grafana import GREEN, Panel, Query, Row
-from tools.dashboard.queries import TOKEN, by, quantile, rate
+from tools.dashboard.queries import HERE, TOKEN, by, quantile, rate
+
+ASKED = f'{TOKEN},trigger!="taken"'
+"""Of the tokens that came, those that the bank was asked for; a fleet shares the others."""
 
 TOKENS = Row(
     "Tokens",
@@ -28,7 +31,7 @@ TOKENS = Row(
             "Token requests a minute, by what came of them.",
             "opm",
             [
-                Query(f"60 * sum({rate('token_refreshes_total', TOKEN)})", "well"),
+                Query(f"60 * sum({rate('token_refreshes_total', ASKED)})", "well"),
                 Query(
                     f"60 * {by('reason', rate('token_refresh_failures_total', TOKEN))}",
                     "{{reason}}",
@@ -115,7 +118,7 @@ FETCHING = Row(
             "Which proxies ask the bank for tokens?",
             "Token requests a minute, by proxy.",
             "opm",
-            [Query(f"60 * {by('instance', rate('token_refreshes_total', TOKEN))}", "{{instance}}")],
+            [Query(f"60 * {by('instance', rate('token_refreshes_total', ASKED))}", "{{instance}}")],
             width=12,
         ),
         Panel(
@@ -125,12 +128,39 @@ FETCHING = Row(
             "opm",
             [
                 Query(
-                    f"60 * {by('trigger', rate('token_refreshes_total', TOKEN))}",
+                    f"60 * {by('trigger', rate('token_refreshes_total', ASKED))}",
                     "{{trigger}}",
                 )
             ],
             width=12,
             stacked=True,
+        ),
+        Panel(
+            "How do they come by their tokens?",
+            "With a store that the fleet shares. Fetched: asked the bank for all. Taken: another "
+            "had asked. Unshared, alone: the store was of no use, or too slow. Refused, failed: "
+            "the bank gave none. Without a store there is nothing here.",
+            "opm",
+            [Query(f"60 * {by('origin', rate('store_tokens_total', TOKEN))}", "{{origin}}")],
+            stacked=True,
+        ),
+        Panel(
+            "Is the fleet's store of use?",
+            "1 where the last steps on it were done; where not, a proxy asks the bank for itself.",
+            "short",
+            [Query(by("instance", f"candescent_proxy_store_up{{{HERE}}}", "min"), "{{instance}}")],
+            most=1,
+        ),
+        Panel(
+            "What fails on the store?",
+            "Steps on the store that were not done, a minute.",
+            "opm",
+            [
+                Query(
+                    f"60 * {by('step, reason', rate('store_failures_total'))}",
+                    "{{step}} {{reason}}",
+                )
+            ],
         ),
     ],
 )

@@ -1,0 +1,109 @@
+"""``make observe``: a bank, two proxies, callers, troubles, Prometheus and Alertmanager.
+
+Says where to look, then lets one trouble after the other happen and tells which alerts come of
+it, for ever; with ``--once``, once. Exit 1 if an alert did not come.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from proxy.runner import run, signalled
+from tests.observability import troubles
+from tests.observability.faster import FACTOR, shorter
+from tests.observability.performance import Stage, called, stage
+from tests.observability.pictures import Span, draw
+from tests.observability.story import Teller
+from tools.dashboard import whole
+
+PROXIES = ("north", "south")
+IMAGES = Path(__file__).parents[2] / "docs/images"
+
+
+def main() -> int:
+    """Do what the command line says; return the exit code."""
+    parser = argparse.ArgumentParser(prog="make observe", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="end after the last trouble")
+    parser.add_argument(
+        "--pictures", action="store_true", help="the same, and draw the dashboard into docs/images"
+    )
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        return run(_observe(Path(folder), once=arguments.once, pictures=arguments.pictures))
+
+
+async def _observe(folder: Path, *, once: bool, pictures: bool) -> int:
+    async with (
+        stage(folder, PROXIES, tls=["south"], sharing=PROXIES, fleet="demo") as here,
+        called(here.players.values()),
+    ):
+        _introduce(here)
+        since = time.time()
+        teller = Teller(here, _tell, since)
+        silent = []
+        if once or pictures:
+            silent = await teller.programme()
+        else:
+            await _until_enough(teller)
+        if pictures:
+            files = await draw(here.prometheus, whole(), IMAGES, _spans(teller))
+            _tell("\n".join(f"drawn: {file}" for file in files))
+    for title in silent:
+        print(f"No alert told of this: {title}.", file=sys.stderr)
+    return bool(silent)
+
+
+def _spans(teller: Teller) -> dict[str, Span]:
+    """Return which rows are drawn, each over the time in which most can be seen of it."""
+    # Five minutes of the rules, as with a scrape interval of a minute or so.
+    interval = shorter("5m", FACTOR)
+    end = time.time()
+    return {
+        "Now": Span(teller.since, teller.told[troubles.NO_TOKENS], interval),
+        "Requests": Span(teller.since, end, interval),
+        "Time": Span(teller.since, end, interval),
+        "Tokens": Span(teller.since, teller.told[troubles.THROTTLED] + 15, interval),
+        "Who fetches?": Span(teller.since, end, interval),
+    }
+
+
+async def _until_enough(teller: Teller) -> None:
+    """Go through all troubles again and again, until somebody ends it."""
+    stop: asyncio.Future[str] = signalled()
+
+    async def for_ever() -> None:
+        while True:
+            await teller.programme()
+
+    task = asyncio.create_task(for_ever())
+    await stop
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _introduce(here: Stage) -> None:
+    _tell(
+        f"Prometheus    {here.prometheus.url}/alerts and /graph; its rules sixty times as fast\n"
+        f"Alertmanager  {here.alertmanager.url}/"
+    )
+    for name, player in here.players.items():
+        insecure = "-k " if player.authority else ""
+        _tell(
+            f"{name:12}  http://{player.running.admin}/ (status page, /metrics, /readyz)\n"
+            f"{'':12}  curl {insecure}{player.url}/echo/hello"
+        )
+    _tell(
+        "The dashboard is deploy/grafana/dashboard.json, for a Grafana that reads this Prometheus."
+    )
+    _tell("Ctrl-C ends it.\n")
+
+
+def _tell(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""One trouble after the other, told as it comes: what ``make observe`` runs."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from tests.observability import troubles
+from tests.observability.performance import Stage
+from tests.observability.servers import until
+from tests.observability.troubles import Trouble
+
+PATIENCE = 60.0
+"""Seconds that the alerts of a trouble have to come, and then to go."""
+
+CALM = 8.0
+"""Seconds of quiet before each trouble, for those who look."""
+
+PROGRAMME: Sequence[tuple[str, Trouble]] = (
+    ("south", troubles.NO_TOKENS),
+    ("south", troubles.REFUSED_CLIENT),
+    ("south", troubles.REFUSED_INSTITUTION),
+    ("south", troubles.THROTTLED),
+    ("north", troubles.BANK_FAILS),
+    ("north", troubles.BANK_SLOW),
+    ("north", troubles.FULL),
+    ("south", troubles.NO_STORE),
+    ("south", troubles.REVOKED),
+    ("south", troubles.BAD_ROTATION),
+    ("north", troubles.BAD_CONFIGURATION),
+    ("south", troubles.OLD_CERTIFICATE),
+    ("north", troubles.BAD_CALLERS),
+    ("south", troubles.STARVED),
+)
+"""Which proxy has which trouble."""
+
+
+@dataclass(frozen=True)
+class Teller:
+    """Tells of troubles and alerts. ``since`` is when it began, in Unix time."""
+
+    stage: Stage
+    tell: Callable[[str], None]
+    since: float
+    told: dict[Trouble, float] = field(default_factory=dict)
+    """When all alerts of a trouble had come, in Unix time."""
+
+    async def programme(self) -> list[str]:
+        """Go through all troubles; return those whose alerts did not come."""
+        silent = []
+        for name, trouble in PROGRAMME:
+            await asyncio.sleep(CALM)
+            if not await self._trouble(name, trouble):
+                silent.append(trouble.title)
+        return silent
+
+    async def _trouble(self, name: str, trouble: Trouble) -> bool:
+        self._say(f"{name}: {trouble.title}.")
+        known = await self._firing()
+        fired: set[str] = set()
+
+        async def all_fired() -> bool:
+            for alert, words in (await self._firing()).items():
+                if alert not in known and alert not in fired:
+                    self._say(words)
+                fired.add(alert)
+            return trouble.alerts <= fired
+
+        async with trouble.doing(self.stage.bank, self.stage.players[name]):
+            # The one without an alert is there to be seen on the dashboard.
+            await asyncio.sleep(0 if trouble.alerts else CALM)
+            came = await until(all_fired, PATIENCE)
+        self.told[trouble] = time.time()
+        if not came:
+            self._say(f"    no {', '.join(sorted(trouble.alerts - fired))}")
+        await until(lambda: self._quiet(trouble), PATIENCE)
+        self._say("    It is over.")
+        return came
+
+    async def _firing(self) -> dict[str, str]:
+        """Return the alerts that fire, each with what it says."""
+        return {
+            alert["labels"]["alertname"].removeprefix("CandescentProxy"): (
+                f"    {alert['labels']['severity']:8} {alert['labels']['alertname']}: "
+                f"{alert['annotations']['description']}"
+            )
+            for alert in await self.stage.prometheus.firing()
+        }
+
+    async def _quiet(self, trouble: Trouble) -> bool:
+        """Whether none of its own alerts fires any more; the budget's take their time."""
+        own = trouble.alerts - {"ErrorBudgetBurn"}
+        return own.isdisjoint(await self._firing())
+
+    def _say(self, text: str) -> None:
+        self.tell(f"{time.time() - self.since:5.0f} s  {text}")

@@ -1,0 +1,169 @@
+"""A real Prometheus reads real proxies to which everything happens that alerts are there for."""
+
+import asyncio
+import json
+import math
+import re
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.observability import troubles
+from tests.observability.faster import faster
+from tests.observability.panels import FLEET, asked, panels
+from tests.observability.performance import Stage, called, rules, stage
+from tests.observability.servers import prometheus, until
+from tests.observability.troubles import Trouble
+
+DASHBOARD = Path(__file__).parents[2] / "deploy/grafana/dashboard.json"
+RUNBOOKS = DASHBOARD.parents[2] / "docs/runbooks"
+PLAN: Mapping[str, Sequence[Trouble]] = {
+    "calm": (),
+    "tokens": (
+        troubles.NO_TOKENS,
+        troubles.REFUSED_CLIENT,
+        troubles.REFUSED_INSTITUTION,
+        troubles.THROTTLED,
+    ),
+    "bank": (troubles.BANK_FAILS,),
+    "slow": (troubles.BANK_SLOW,),
+    "full": (troubles.FULL,),
+    "secrets": (troubles.BAD_ROTATION,),
+    "changes": (troubles.OLD_CERTIFICATE, troubles.BAD_CALLERS),
+    "typing": (troubles.BAD_CONFIGURATION,),
+    "starved": (troubles.STARVED,),
+    "revoked": (troubles.REVOKED,),
+    "sharing": (troubles.NO_STORE,),
+    "sibling": (troubles.SIBLING_OF_NO_STORE,),
+    "killed": (troubles.KILLED,),
+}
+"""Proxies, each with its troubles."""
+
+SLOW_MACHINE = {"EventLoopLag"}
+"""What may fire anywhere: thirteen proxies on a machine that has other work are short of CPU."""
+
+PATIENCE = 90.0
+"""Seconds that everything has to happen in; on a machine of its own it takes a third of that."""
+
+
+@pytest.mark.timeout(240)
+async def test_each_trouble_is_told_calm_is_silent_and_every_panel_has_data(
+    tmp_path: Path,
+) -> None:
+    """The alert of each trouble fires, no other does, and the dashboard shows all of it.
+
+    Prometheus also takes every query of the runbooks.
+    """
+    tls = [name for name, those in PLAN.items() if any(one.tls for one in those)]
+    async with (
+        stage(tmp_path, PLAN, tls=tls, sharing=("sharing", "sibling")) as here,
+        called(here.players.values()),
+        AsyncExitStack() as stack,
+    ):
+        await _is_read(here)
+        assert await here.prometheus.has_fired() == []
+        for name, those in PLAN.items():
+            for trouble in those:
+                await stack.enter_async_context(trouble.doing(here.bank, here.players[name]))
+        missing = await _missing(here)
+        assert missing == set()
+        assert await _unexpected(here) == set()
+        assert await until(lambda: _passed_on(here), PATIENCE)
+        assert await until(lambda: _all_shown(here), PATIENCE), await _blank(here)
+        for expr in {query for page in RUNBOOKS.glob("*.md") for query in queries(page)}:
+            await here.prometheus.query(expr)
+
+
+async def test_nobody_to_be_read_is_told(tmp_path: Path) -> None:
+    """Where there is no proxy at all, the one alert that can says so."""
+    async with prometheus(tmp_path / "prometheus", faster(rules()), {}) as reading:
+
+        async def told() -> bool:
+            return bool(await reading.has_fired())
+
+        assert await until(told, 50)
+        (labels,) = await reading.has_fired()
+        assert labels["alertname"] == "CandescentProxyAbsent"
+
+
+def queries(page: Path) -> list[str]:
+    """Return the queries that a page of the runbooks tells people to ask."""
+    blocks = re.findall(r"```promql\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    return [" ".join(block.split()) for block in blocks]
+
+
+async def _is_read(here: Stage) -> None:
+    """Wait until Prometheus has read everybody, in calm, for some minutes of its rules."""
+
+    async def often() -> bool:
+        counts = await here.prometheus.query("sum_over_time(up[1m])")
+        return len(counts) == len(PLAN) and all(count >= 5 for _, count in counts)
+
+    assert await until(often, PATIENCE)
+
+
+async def _fired(here: Stage) -> set[tuple[str, str]]:
+    fired = await here.prometheus.has_fired()
+    return {
+        (one.get("namespace", ""), one["alertname"].removeprefix("CandescentProxy"))
+        for one in fired
+    }
+
+
+async def _missing(here: Stage) -> set[tuple[str, str]]:
+    """Wait for every alert that has to fire; return those that do not."""
+    due = {(name, alert) for name, those in PLAN.items() for one in those for alert in one.alerts}
+
+    async def all_fired() -> bool:
+        return due <= await _fired(here)
+
+    await until(all_fired, PATIENCE)
+    return due - await _fired(here)
+
+
+async def _unexpected(here: Stage) -> set[tuple[str, str]]:
+    """Return the alerts that no trouble explains."""
+    allowed = {
+        (name, alert)
+        for name, those in PLAN.items()
+        for one in those
+        for alert in one.alerts | one.also
+    }
+    unexpected = await _fired(here) - allowed
+    return {(name, alert) for name, alert in unexpected if alert not in SLOW_MACHINE}
+
+
+async def _passed_on(here: Stage) -> bool:
+    """Whether Alertmanager has been told of everything that fires."""
+    firing = {(one["labels"]["alertname"]) for one in await here.prometheus.firing()}
+    held = {one["labels"]["alertname"] for one in await here.alertmanager.alerts()}
+    return firing <= held
+
+
+async def _all_shown(here: Stage) -> bool:
+    return not await _blank(here)
+
+
+async def _blank(here: Stage) -> list[str]:
+    """Return the queries of the dashboard that show nothing, for the fleet and for one proxy."""
+    dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    everything = [query for panel in panels(dashboard) for query in asked(panel, FLEET, "5s")]
+    one = FLEET | {"instance": here.players["calm"].running.admin}
+    (row,) = (panel for panel in dashboard["panels"] if panel.get("repeat") == "instance")
+    everything += [query for panel in row["panels"] for query in asked(panel, one, "5s")]
+    now = time.time()
+    shown = await asyncio.gather(
+        *(here.prometheus.series(query.expr, now - 20, now, 1) for query in everything)
+    )
+    return [
+        f"{query.title} {query.legend}: {query.expr}"
+        for query, series in zip(everything, shown, strict=True)
+        if not any(
+            query.name(labels).strip() and not math.isnan(value)
+            for labels, values in series
+            for _, value in values
+        )
+    ]
