@@ -10,6 +10,9 @@ from proxy.facts import MAIN
 from proxy.fields import Address, Institution, ListenAddress, check_public_url, comma_separated
 from proxy.sections import AccessSettings, CallerSettings, UserSettings
 
+TAKEN = {MAIN: "listen", "admin": "admin"}
+"""Names that no further listener may have, and the settings they belong to."""
+
 ListenerName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,31}$")]
 PublicUrl = Annotated[str, AfterValidator(check_public_url)]
 
@@ -95,8 +98,8 @@ def mistakes(ways: Sequence[Way], allowed: frozenset[str]) -> Iterator[str]:
             yield f"{way.path}callers.certificate_file: is for a port; a Unix socket speaks no TLS"
         if way.user is not None:
             yield from way.user.user_mistakes(way.path)
-        if way.name == MAIN and way.path:
-            yield f"listeners.{MAIN}: is the name of the listener that `listen` sets"
+        if way.path and way.name in TAKEN:
+            yield f"listeners.{way.name}: is the name of the listener that `{TAKEN[way.name]}` sets"
         for institution in sorted(way.allowed - allowed):
             own = institution == way.institution
             yield (

@@ -274,6 +274,7 @@ def _inbound(record: RequestRecord) -> Attributes:
         "http.response.body.size": record.received_bytes,
         "candescent.transaction_id": record.transaction_id,
         "candescent.institution": record.institution,
+        "candescent.listener": record.listener,
         "candescent.route": str(record.route),
         "candescent.error.source": str(record.source),
     }

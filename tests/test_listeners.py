@@ -150,6 +150,13 @@ def test_mistakes_beside_each_other() -> None:
     ]
 
 
+@pytest.mark.parametrize(("name", "setting"), [("main", "listen"), ("admin", "admin")])
+def test_name_that_is_taken(name: str, setting: str) -> None:
+    """What the status page and the metrics call the ports that there are anyway."""
+    (mistake,) = told(**{name: {"listen": "127.0.0.1:8091"}})
+    assert mistake == f"listeners.{name}: is the name of the listener that `{setting}` sets"
+
+
 def test_free_ports_are_not_the_same() -> None:
     """Port 0 stands for any, so it may be written more than once."""
     load({"listen": "127.0.0.1:0"}, a={"listen": "127.0.0.1:0"}, b={"listen": "127.0.0.1:0"})

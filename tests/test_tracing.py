@@ -146,6 +146,7 @@ async def test_attributes() -> None:
                 "http.response.status_code": 200,
                 "candescent.transaction_id": ID,
                 "candescent.institution": "00016",
+                "candescent.listener": "main",
                 "candescent.route": "v2",
                 "candescent.error.source": "none",
             }.items()
