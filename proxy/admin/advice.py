@@ -73,7 +73,7 @@ _ADVICE = {
     "slow-head": "The caller connects and sends nothing, or too slowly; see limits.header_timeout.",
     "slow-body": "The caller sends its body too slowly; see limits.idle_timeout.",
     # The rest.
-    "bank-answer": "The bank answered with an error of its own; ask it with the transactionId.",
+    "bank-answer": "Look at the bank's status; ask those who run it, with the transactionId.",
     "token-refused": "The bank refused a token before its time; a new one is asked for by itself. "
     "If it goes on, somebody revokes tokens, or the application may not use the resource.",
     "reload": "Mend what the sentence names; candescent-proxy check-config lists every mistake. "

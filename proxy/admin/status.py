@@ -80,12 +80,19 @@ def build(scene: Scene, history: History) -> Status:
     """Return the document."""
     tokens = sorted(
         (token_state(entry, scene.now) for entry in scene.entries),
-        key=lambda token: (_URGENCY[token.state], not token.pinned, token.runway),
+        key=lambda token: (
+            *(_URGENCY[token.state], not token.pinned),
+            *(token.institution, token.kind),
+        ),
     )
     errors = [_trouble(each, scene) for each in reversed(history.troubles.values())]
     samples = [*history.samples]
     minute = last_minute([*samples, history.counted()])
-    last = next((error for error in errors if error.area == "request"), None)
+    causes = {
+        "bank" if error.source == "none" else str(error.source): (error.reason, error.detail)
+        for error in reversed(errors)
+        if error.area == "request"
+    }
     return Status(
         format=1,
         at=scene.now.wall,
@@ -95,9 +102,7 @@ def build(scene: Scene, history: History) -> Status:
                 minute=minute,
                 draining=scene.readiness.draining,
                 reload_failure=scene.reload_failure,
-                source=last.source if last else "",
-                reason=last.reason if last else "",
-                detail=last.detail if last else "",
+                causes=causes,
             )
         ),
         about=scene.about,

@@ -1,7 +1,7 @@
 """PURE: is it working? One sentence, with the cause and the advice when it is not."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from proxy.admin.advice import advice_for
 from proxy.admin.document import Minute, State, TokenState, Verdict
@@ -16,15 +16,16 @@ ENOUGH = 3
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What the verdict is about. ``reason`` and ``detail`` are the last failed request's."""
+    """What the verdict is about.
+
+    ``causes`` are the last error of each who may be at fault, as in ``Minute``: name and sentence.
+    """
 
     tokens: Sequence[TokenState]
     minute: Minute
     draining: bool
     reload_failure: str
-    source: str = ""
-    reason: str = ""
-    detail: str = ""
+    causes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def verdict(scene: Scene) -> Verdict:
@@ -73,17 +74,17 @@ def _unrenewed(scene: Scene) -> Verdict | None:
 
 def _unanswered(scene: Scene, state: State, share: float) -> Verdict | None:
     minute = scene.minute
-    for failed, who in (
-        (minute.upstream, "the bank did not answer"),
-        (minute.bank, "the bank answered with an error of its own to"),
-        (minute.proxy, "the proxy refused"),
-        (minute.token, "there was no token for"),
+    for whose, failed, words in (
+        ("upstream", minute.upstream, "the bank did not answer"),
+        ("bank", minute.bank, "the bank answered with an error of its own to"),
+        ("proxy", minute.proxy, "the proxy refused"),
+        ("token", minute.token, "there was no token for"),
     ):
         if failed >= ENOUGH and failed >= share * minute.requests:
             start = "Requests fail" if state == "failing" else "Working, but not for all"
-            sentence = f"{start}: {who} {failed} of {minute.requests} in the last minute."
-            advice = advice_for(scene.reason, scene.source) if scene.reason else ""
-            return _said(state, sentence, scene.detail, advice)
+            sentence = f"{start}: {words} {failed} of {minute.requests} in the last minute."
+            reason, detail = scene.causes.get(whose, ("", ""))
+            return _said(state, sentence, detail, advice_for(reason) if reason else "")
     return None
 
 

@@ -188,11 +188,12 @@ def test_reload(kept: History) -> None:
 
 
 def test_verdict_has_the_last_error_of_a_request(kept: History) -> None:
-    """A token's error beside it is told by the token."""
+    """Of whoever is at fault; what a caller did wrong later is not the cause."""
     counted = Totals()
     kept = History(lambda: counted, lambda: NOW)
     kept.samples.append(kept.counted())
     kept.failed(request(reason="upstream-connect", source=Source.UPSTREAM, detail="Refused."))
+    kept.failed(request(reason="institution", source=Source.CALLER, detail="Not served."))
     counted = Totals(10, dict(Totals().failed) | {"upstream": 10})
     found = built(kept, entry()).verdict
     assert (found.state, found.cause) == ("failing", "Refused.")

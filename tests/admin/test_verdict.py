@@ -119,14 +119,12 @@ def test_two_requests_are_no_state_of_things() -> None:
 
 
 def test_last_error_is_the_cause() -> None:
-    """The sentence and advice of the last failed request stand beside the numbers."""
-    found = said(
-        token("fresh"),
-        of=minute(upstream=60),
-        source="upstream",
-        reason="upstream-resolve",
-        detail="The name does not resolve.",
-    )
+    """The last error of whoever is at fault stands beside the numbers, with what to do."""
+    causes = {
+        "bank": ("bank-answer", "The bank answered 503."),
+        "upstream": ("upstream-resolve", "The name does not resolve."),
+    }
+    found = said(token("fresh"), of=minute(upstream=60, bank=2), causes=causes)
     assert found.sentence == "Requests fail: the bank did not answer 60 of 100 in the last minute."
     assert found.cause == "The name does not resolve."
     assert "DNS" in found.advice

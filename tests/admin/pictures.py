@@ -1,0 +1,136 @@
+"""The pictures of the status page in docs/images, taken of a proxy at work.
+
+::
+
+    python -m tests.admin.pictures                   a quarter of an hour of load, then the pictures
+    python -m tests.admin.pictures --minutes 1       a quick look at them
+
+The bank is the sandbox, the load and the troubles are made here, and nothing in a picture is drawn
+by hand.
+"""
+
+import argparse
+import asyncio
+import io
+import math
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from PIL import Image
+from playwright.async_api import Browser
+
+from proxy.app import App
+from proxy.sandbox import Fault, Sandbox, changed
+from proxy.tokens.token import TokenKind
+from tests.browser import chromium, opened
+from tests.running import running, url
+
+FOLDER = Path(__file__).parents[2] / "docs" / "images"
+COLOURS = 200
+PATHS = (
+    *("/v1/accounts?hostUserId=880017",) * 6,
+    *("/v1/transactions?accountId=880017-1&hostUserId=880017",) * 4,
+    *("/v1/customers/880017:accounts",) * 3,
+    "/v1/banking-images/77123",
+    "/db-users/v1/institution-users/juniper.quill?userIdType=LOGIN_ID",
+    "/bankingservices/v2/fis/00016/fiCustomers/880017?fiCustomerIdType=GUID",
+)
+
+
+class Load:
+    """Callers whose number goes up and down; one in two hundred asks for a strange institution."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._chance = random.Random(7)  # noqa: S311 - the same load each time
+
+    async def run(self) -> None:
+        """Call until cancelled."""
+        async with aiohttp.ClientSession(url(self._app)) as session, asyncio.TaskGroup() as group:
+            for at in range(1_000_000):
+                wanted = 2.6 + 1.6 * math.sin(at / 90) + self._chance.gauss(0, 0.7)
+                for _ in range(max(0, round(wanted))):
+                    group.create_task(self._call(session))
+                await asyncio.sleep(0.1)
+
+    async def _call(self, session: aiohttp.ClientSession) -> None:
+        headers = {"institutionId": "00099"} if self._chance.random() < 0.005 else {}
+        try:
+            async with session.get(self._chance.choice(PATHS), headers=headers) as answer:
+                await answer.read()
+        except aiohttp.ClientError:
+            return
+
+
+def weather(bank: Sandbox, chance: random.Random) -> None:
+    """Let the bank take the time that a bank takes."""
+    for _ in range(20):
+        delay = chance.lognormvariate(-3.2, 0.5)
+        bank.bank.faults.append(Fault("resource", delay=delay, times=chance.randint(1, 9)))
+
+
+async def weathers(bank: Sandbox) -> None:
+    """Change that again and again, until cancelled."""
+    chance = random.Random(11)  # noqa: S311 - the same weather each time
+    while True:
+        bank.bank.faults[:] = [rule for rule in bank.bank.faults if not rule.spent]
+        if len(bank.bank.faults) < 20:
+            weather(bank, chance)
+        await asyncio.sleep(0.2)
+
+
+async def take(browser: Browser, app: App, name: str, **more: Any) -> None:
+    """Take one picture, in few colours."""
+    async with opened(browser, f"http://{app.admin_address}/", **more) as page:
+        await page.wait_for_selector(".plot svg")
+        picture = Image.open(io.BytesIO(await page.screenshot()))
+    small = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    small.save(FOLDER / f"{name}.png", optimize=True)
+
+
+async def story(minutes: float) -> None:
+    """Let the proxy work for so long, then take the pictures, in good weather and in bad."""
+    seconds = 60 * minutes
+    async with Sandbox() as bank:
+        bank.bank.settings = changed(bank.bank.settings, {"lifetime": 600, "v1_lifetime": 400})
+        await at_work(bank, seconds)
+
+
+async def at_work(bank: Sandbox, seconds: float) -> None:
+    """Do so with a proxy in front of this bank."""
+    async with (
+        running(bank, token={"prefetch": "v2,v1"}) as app,
+        chromium() as browser,
+        asyncio.TaskGroup() as group,
+    ):
+        tasks = [group.create_task(Load(app).run()), group.create_task(weathers(bank))]
+        await asyncio.sleep(0.55 * seconds)
+        bank.bank.faults.insert(0, Fault("resource", status=503, times=90))
+        bank.bank.faults.insert(0, Fault("resource", reset=True, late=True, times=14))
+        await asyncio.sleep(0.45 * seconds)
+        await take(browser, app, "status-page", viewport={"width": 1160, "height": 1330})
+        bank.bank.faults.insert(0, Fault("token", code="CMN_90004"))
+        for entry in app.tokens.entries():
+            if entry.key.kind is TokenKind.V2:
+                app.tokens.start_refresh(entry)
+        await asyncio.sleep(2)
+        wide = {"width": 1160, "height": 760}
+        await take(browser, app, "status-page-dark", viewport=wide, color_scheme="dark")
+        phone = {"width": 360, "height": 760}
+        await take(browser, app, "status-page-phone", viewport=phone, color_scheme="dark")
+        for task in tasks:
+            task.cancel()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Do what the command line asks for."""
+    parser = argparse.ArgumentParser(description="Take the pictures of the status page.")
+    parser.add_argument("--minutes", type=float, default=15.5, help="of load before them")
+    asyncio.run(story(parser.parse_args(arguments).minutes))
+
+
+if __name__ == "__main__":
+    main()
