@@ -21,9 +21,9 @@ def test_a_request_is_within_its_budget(kind: str) -> None:
 
 
 def called(kind: str) -> set[str]:
-    """Return the names of all functions that a request calls."""
+    """Return the names of all functions that a request calls, not those of what runs beside it."""
     with counted(kind) as proxy:
-        return set(proxy.count("names"))
+        return {name for name, number in proxy.count("names").items() if number > 0.5}
 
 
 def test_spans_cost_nothing_where_nobody_collects_them(monkeypatch: pytest.MonkeyPatch) -> None:
