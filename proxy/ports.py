@@ -1,6 +1,7 @@
 """Where callers reach us: a TCP port, with TLS or without, or a Unix socket."""
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
@@ -104,14 +105,30 @@ def _twin(sock: socket.socket) -> socket.socket:
 def for_owner_only(path: str, mode: int) -> Iterator[None]:
     """Make a socket under a mask that leaves it to its owner, then give it its ``mode``.
 
-    So nobody slips in before the mode is set.
+    So nobody slips in before the mode is set. Raises ``OSError`` for a socket that is in use.
     """
+    _check_unused(path)
     mask = os.umask(0o177)
     try:
         yield
     finally:
         os.umask(mask)
     Path(path).chmod(mode)
+
+
+def _check_unused(path: str) -> None:
+    """Raise ``OSError`` if somebody answers there: an event loop would just take the name away."""
+    if not hasattr(socket, "AF_UNIX"):
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return  # none, or one that somebody has left behind
+        except BlockingIOError:
+            pass  # somebody, who has much to do
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 def bound(listener: asyncio.Server) -> Address:

@@ -82,6 +82,30 @@ async def test_unix_socket(tmp_path: Path) -> None:
     port.close()
 
 
+async def test_socket_that_was_left_behind(tmp_path: Path) -> None:
+    """Is replaced; one on which somebody answers, however busy, is not taken from it."""
+    address = at(f"unix:{tmp_path}/socket")
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(address.path)
+    port = Port(Greeter, address, 1)
+    await port.open(None, 0o600)
+    with pytest.raises(ConfigError, match=r"listen: cannot listen on unix:.*in use"):
+        await Port(Greeter, address, 1).open(None, 0o600)
+    assert await greeting(address) == b"hello"
+    port.close()
+
+
+async def test_socket_of_somebody_busy(tmp_path: Path) -> None:
+    """Whose queue is full is there all the same."""
+    address = at(f"unix:{tmp_path}/socket")
+    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
+        busy.bind(address.path)
+        busy.listen(0)
+        waiting.connect(address.path)
+        with pytest.raises(ConfigError, match=r"in use"):
+            await Port(Greeter, address, 1).open(None, 0o600)
+
+
 def permissions(path: Path) -> int:
     """Return the permission bits of a file."""
     return stat.S_IMODE(path.stat().st_mode)
