@@ -21,8 +21,8 @@ KINDS, ROUTES, OWN_ERRORS = 2, 3, 60
 """``OWN_ERRORS`` is more than there are names of errors in the program."""
 
 
-def bound(institutions: int) -> int:
-    """Return how many series there can be at most, with so many institutions configured."""
+def bound(institutions: int, listeners: int = 1) -> int:
+    """Return how many series there can be at most, with so many of each configured."""
     methods, statuses, sources, classes = len(METHODS) + 1, len(set(STATUSES)), len(Source), 6
     keys = KINDS * institutions
     requests = (
@@ -30,6 +30,7 @@ def bound(institutions: int) -> int:
         methods * KINDS * statuses
         + methods * ROUTES * OWN_ERRORS
         + (institutions + 1) * ROUTES * classes * sources
+        + listeners * classes * sources
         + OWN_ERRORS
         + ROUTES * (4 * (len(BUCKETS) + 3) + len(FINE_BUCKETS) + 3)
     )
