@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import socket
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
@@ -101,6 +102,8 @@ class Address(BaseModel):
         if not isinstance(value, str):
             return value
         if value.startswith("unix:/"):
+            if not hasattr(socket, "AF_UNIX"):  # Windows
+                raise ValueError("this system has no Unix sockets; expected HOST:PORT")
             return {"host": "", "port": 0, "path": value.removeprefix("unix:")}
         match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})", value)
         if match is None:

@@ -1,10 +1,12 @@
 """Windows and macOS, as far as Linux can tell: no uvloop, no signals in the loop, no sockets."""
 
 import asyncio
+import importlib.util
 import os
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -23,9 +25,9 @@ from proxy.sandbox import Sandbox
 from proxy.systemd import Systemd
 from tests.certificates import Authority, server_context
 from tests.logbook import logbook
-from tests.program import CREDENTIALS
+from tests.program import CREDENTIALS, ROOT, environment
 from tests.running import make_app, until
-from tests.windows_like import windows_like_loop
+from tests.windows_like import MODULES, OF_OS, windows_like_loop
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -127,3 +129,50 @@ def test_nobody_is_notified_where_there_is_no_systemd(monkeypatch: pytest.Monkey
     """A machine without Unix sockets has no systemd either."""
     monkeypatch.delattr(socket, "AF_UNIX")
     Systemd({"NOTIFY_SOCKET": "/run/systemd/notify"}).notify("READY=1")
+
+
+async def on_windows(*arguments: str | Path, **variables: str) -> tuple[int, str]:
+    """Run a command without what Windows lacks; return its exit code and all that it said."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.windows_like", *map(str, arguments)),
+        cwd=ROOT,
+        env=environment(**variables),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await asyncio.wait_for(process.communicate(), 50)
+    return process.returncode or 0, said.decode()
+
+
+async def test_commands_do_without_what_windows_lacks(tmp_path: Path) -> None:
+    """From the first question to the doctor's last word, every module loaded anew."""
+    (tmp_path / "key").write_text("sandbox-client")
+    (tmp_path / "secret").write_text("sandbox-secret")
+    async with Sandbox() as bank:
+        code, said = await on_windows(
+            *("init", tmp_path / "made", "--base-url", bank.url, "--institution", "00016"),
+            *("--client-id-file", tmp_path / "key", "--client-secret-file", tmp_path / "secret"),
+            *("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
+        )
+        assert code == 0, said
+        code, said = await on_windows("doctor", "--config", tmp_path / "made/proxy.yaml")
+        assert code == 0, said
+
+
+@pytest.mark.parametrize("command", ["run", "healthcheck"])
+async def test_commands_and_unix_sockets(command: str, tmp_path: Path) -> None:
+    """An address that Windows has not is a mistake that is told, never a traceback."""
+    addresses = ("--listen", f"unix:{tmp_path}/socket", "--admin", f"unix:{tmp_path}/admin")
+    async with Sandbox() as bank:
+        code, said = await on_windows(command, *addresses, "--base-url", bank.url, **CREDENTIALS)
+        assert code in (1, 2)
+        assert "no Unix sockets" in said
+        assert "Traceback" not in said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it is what this is about")
+def test_windows_lacks_what_is_taken_away() -> None:
+    """What is taken away is there on this system, so that something is tried."""
+    assert all(importlib.util.find_spec(name) for name in MODULES if name != "uvloop")
+    assert all(hasattr(os, name) for name in OF_OS)
