@@ -9,7 +9,7 @@ from typing import Any
 
 from proxy import parts, settings
 from proxy.config import Config
-from proxy.doctor import files, machine
+from proxy.doctor import files, machine, store
 from proxy.doctor.bank import SAMPLE, Bank
 from proxy.doctor.findings import Finding, has_failed, ill, note, skipped, well
 from proxy.doctor.way import Way
@@ -52,6 +52,8 @@ async def examine(
     if has_failed(found):
         yield skipped("bank", "Not looked at: the files come first.")
         return
+    async for finding in store.findings(config):
+        yield finding
     async for finding in examine_bank(config, sources.environ, sample, wall):
         yield finding
 

@@ -14,11 +14,16 @@ from proxy.config import Config
 from proxy.credentials import MAX_SECRET
 from proxy.doctor.findings import Finding, ill, well
 from proxy.errors import ConfigError
+from proxy.fields import Section
 from proxy.upstream.tls import UpstreamTls
 
 ENDING = 14 * 86_400.0
 """Seconds; a certificate that runs out sooner is worth a warning."""
 
+_SECRETS = (
+    *("client_id_file", "client_secret_file", "password_file"),
+    *("proxy_password_file", "sentinel_password_file"),
+)
 _MARKS = (BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)
 _WRAPPINGS = {" ": "space", "\t": "tab", '"': "quote", "'": "quote"}
 
@@ -30,18 +35,16 @@ def configuration_file(file: Path) -> Iterator[Finding]:
 
 
 def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
-    """Return every file that holds a secret, with the setting that names it."""
+    """Return every file that holds a secret in a line, with the setting that names it."""
+    sections: list[tuple[str, Section]] = [("upstream.", config.upstream), ("store.", config.store)]
     for institution, login in config.logins():
         path = "" if login is config else f"institutions.{institution}."
-        for name in ("client_id_file", "client_secret_file", "password_file"):
-            file = getattr(login, name)
+        sections.append((path, login))
+    for path, section in sections:
+        for name in _SECRETS:
+            file = getattr(section, name, None)
             if file is not None:
                 yield path + name, file
-    if config.upstream.proxy_password_file is not None:
-        yield "upstream.proxy_password_file", config.upstream.proxy_password_file
-    for name in ("password_file", "sentinel_password_file"):
-        if (file := getattr(config.store, name)) is not None:
-            yield f"store.{name}", file
     for path, callers in config.caller_sections():
         for at, file in enumerate(callers.secret_files):
             yield f"{path}callers.secret_files.{at}", file

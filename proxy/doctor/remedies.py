@@ -311,5 +311,50 @@ _MACHINE = {
     ),
 }
 
-REMEDIES = _SETTINGS | _SECRETS | _WAY | _TOKENS | _CALLS | _MACHINE
+_STORE = {
+    "store-unreachable": Remedy(
+        "The store {store} is not reached; each proxy asks the bank for itself meanwhile.",
+        "Check store.url, and that the store runs.",
+        is_warning=True,
+    ),
+    "store-timeout": Remedy(
+        "The store {store} does not answer within {seconds} s.",
+        "See whether it speaks TLS (rediss://) or not (redis://), and what keeps it; if it is far "
+        "away, raise store.timeout.",
+        is_warning=True,
+    ),
+    "store-tls": Remedy(
+        "The certificate of the store {store} is not trusted here, or not its own.",
+        "Set store.ca_file to its authority, and name the store as its certificate does.",
+        is_warning=True,
+    ),
+    "store-login": Remedy(
+        "The store {store} refuses the user or the password.",
+        "Check store.username and store.password_file.",
+        is_warning=True,
+    ),
+    "store-forbidden": Remedy(
+        "The store {store} does not let this user run scripts, or touch its records.",
+        "Allow it: ACL SETUSER … ~{prefix}:* +eval +evalsha +hget +hset +hdel +hkeys +type +del "
+        "+pttl +pexpire +time",
+        is_warning=True,
+    ),
+    "store-read-only": Remedy(
+        "The store {store} is a replica, which nothing can be written to.",
+        "Name the primary in store.url, or the Sentinels, which know it.",
+        is_warning=True,
+    ),
+    "store-full": Remedy(
+        "The store {store} is full, and forgets nothing.",
+        "Give it more memory, or a maxmemory-policy that lets old records go.",
+        is_warning=True,
+    ),
+    "store-failing": Remedy(
+        "The store {store} answers with an error, or is starting.",
+        "Look into its log.",
+        is_warning=True,
+    ),
+}
+
+REMEDIES = _SETTINGS | _SECRETS | _WAY | _TOKENS | _CALLS | _STORE | _MACHINE
 """Every remedy by its cause's name, which does not change from release to release."""

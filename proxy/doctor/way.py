@@ -217,7 +217,26 @@ class Way:
     async def _no_answer(self, head: bytes) -> _StuckError:
         if self.origin.tls is None and (head[:2] == _TLS_ALERT or await self._speaks_tls()):
             return self._stuck("tls", "plain-tls")
+        if self.origin.tls is not None and not head:
+            await self._hear_out(self.origin.tls)
         return self._stuck("answer", "answer-strange" if head else "answer-none")
+
+    async def _hear_out(self, tls: ssl.SSLContext) -> None:
+        """Connect once more and say nothing, for TLS's own last word. Raises what it means.
+
+        Whoever refuses a client's certificate says so after the handshake, and where a request
+        has come meanwhile, the word may be lost with the connection.
+        """
+        reader, writer = await self._secured(await self._connected(), tls)
+        try:
+            async with asyncio.timeout(self.patience):
+                _ = await reader.read(1)
+        except ssl.SSLError as error:
+            raise self._no_tls(error) from error
+        except OSError:  # TimeoutError is one
+            pass
+        finally:
+            writer.transport.abort()
 
     async def _speaks_tls(self) -> bool:
         try:

@@ -82,6 +82,11 @@ def test_every_secret_file_is_found(tmp_path: Path) -> None:
             "institutions": {"00017": own},
             "callers": {"secret_files": ["/e"]},
             "upstream": password,
+            "store": {
+                "url": "rediss://127.0.0.1",
+                "sealing_key_file": "/k",
+                "password_file": "/s",
+            },
         },
     )
     found = {setting: str(file) for setting, file in files.secret_files(config)}
@@ -91,6 +96,7 @@ def test_every_secret_file_is_found(tmp_path: Path) -> None:
         "institutions.00017.client_id_file": "/c",
         "institutions.00017.client_secret_file": "/d",
         "upstream.proxy_password_file": "/p",
+        "store.password_file": "/s",
         "callers.secret_files.0": "/e",
     }
 
