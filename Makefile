@@ -17,7 +17,7 @@ BENCH := build/bench/venv
 COMPILE := $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --annotation-style line --custom-compile-command 'make lock' $(ARGS)
 
-.PHONY: compiled help demo test test-all test-compiled unit lint format drawing manual settings lock audit sbom soak observe fuzz institutions build \
+.PHONY: compiled help demo test test-all test-compiled unit lint format drawing manual settings status-page pictures lock audit sbom soak observe fuzz institutions build \
 	image footprint charts bench cost clean
 
 help:  ## Print this list
@@ -55,6 +55,12 @@ drawing: $(VENV)/.dev  ## Bring the import graph in docs/architecture.md up to d
 manual: $(VENV)/.dev  ## Bring the manual page and the doctor's causes in docs/commands.md up to date
 	$(BIN)/python -m tools.manual --write
 	$(BIN)/python -m tools.remedies_table --write
+
+status-page: $(VENV)/.dev  ## Bring the schema of /api/status in docs/ up to date
+	$(BIN)/python -m tools.status_schema --write
+
+pictures: $(VENV)/.dev  ## Take the pictures of the status page (a quarter of an hour; ARGS='--minutes 1')
+	$(BIN)/python -m tests.admin.pictures $(ARGS)
 
 settings: $(VENV)/.dev  ## Bring the table of settings in docs/configuration.md up to date
 	$(BIN)/python -m tools.settings_table --write

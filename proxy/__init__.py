@@ -31,7 +31,7 @@ The token's way:
 Beside the two ways stand ``config``, ``errors`` (the one mapping from what went wrong to what
 the caller reads), ``facts`` (what happened, as plain values), ``metrics`` and ``logs`` (which
 turn facts into Prometheus series and log lines), ``tracing`` (which makes spans of them, where
-somebody collects those), ``admin/`` (probes and metrics on a port of
+somebody collects those), ``admin/`` (probes, metrics and status page on a port of
 their own), ``sandbox/`` (a bank to try it on), ``core``, which puts both ways together from one
 configuration, and ``app``, which gives them ports and a life; ``reload`` replaces one core by
 another.

@@ -257,8 +257,9 @@ class App:
         actions = None
         if config.admin_actions:
             actions = admin.Actions(lambda: self.reload("admin"), self.quit.set)
-        shown = config.status_page
-        door = None if shown == "off" else Door(config.admin, is_open=shown == "on")
+        address, shown = config.admin, config.status_page
+        is_open = address.is_loopback or shown == "on"
+        door = None if shown == "off" else Door(str(address), address.host, is_open)
         page = StatusPage(self.status, door)
         return await admin.serve(
             admin.build(self.readiness, self.metrics.exposition, actions, page),

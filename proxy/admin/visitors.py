@@ -10,30 +10,27 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from proxy.fields import Address
-
 FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 """What a proxy in front adds; whoever comes through one is not on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Where the admin port is, and whether the operator opened the page to all who reach it."""
+    """Where the admin port is: ``address`` as it is written, ``host`` empty for a Unix socket.
 
-    address: Address
-    is_open: bool = False
+    ``is_open`` when whoever reaches it may look: only this machine can, or the operator said so.
+    """
 
-    def __post_init__(self) -> None:
-        """Let in whoever reaches a port that only this machine reaches."""
-        if self.address.is_loopback:
-            object.__setattr__(self, "is_open", True)
+    address: str
+    host: str
+    is_open: bool
 
     def refusal(self, peer: str, headers: Mapping[str, str], *, is_page: bool) -> str:
         """Return why this visitor may not see the page, empty if it may.
 
         ``peer`` is the address it comes from, empty on a Unix socket; ``headers`` know no case.
         """
-        if self.address.path:
+        if not self.host:
             return ""
         if not self.is_open and (not is_local(peer) or any(name in headers for name in FORWARDED)):
             return (
@@ -55,7 +52,7 @@ class Door:
         if match is None:
             return False
         name = (match[1] or match[2]).lower().removesuffix(".")
-        if name == "localhost" or name == self.address.host.lower():
+        if name == "localhost" or name == self.host.lower():
             return True
         try:
             ipaddress.ip_address(name)  # no name, so nobody can turn it anywhere
