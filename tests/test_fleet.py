@@ -21,7 +21,7 @@ from tests.tokens.bench import Clock, Teller
 V2 = TokenKey(TokenKind.V2, "00016")
 
 
-def config(folder: Path, rest: dict[str, Any] | None = None, **store: str) -> Config:
+def config(folder: Path, rest: dict[str, Any] | None = None, **store: Any) -> Config:
     """Return a configuration with these settings of the store, and ``rest`` of the others."""
     keys = str(write_key(folder / "keys"))
     flags = {
@@ -76,7 +76,7 @@ def test_files_that_cannot_be_used_are_mistakes(tmp_path: Path) -> None:
         ("certificate_file", bad, "a certificate"),
     ):
         with pytest.raises(ConfigError, match=told) as caught:
-            check_files(config(tmp_path, **{name: file}))
+            check_files(config(tmp_path, None, **{name: file}))
         assert caught.value.mistakes[0].startswith(f"store.{name}: ")
         assert "moss" not in str(caught.value)
 
