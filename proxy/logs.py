@@ -2,14 +2,13 @@
 
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, TextIO, cast
-
-import structlog
 
 from proxy.facts import (
     Fact,
@@ -21,6 +20,7 @@ from proxy.facts import (
     TokenReleased,
 )
 from proxy.sections import LogSettings
+from proxy.structured import structlog
 from proxy.tokens.store_facts import EntryUnopened, Origin, StoreFact, StoreTurned, TokenShared
 
 Event = MutableMapping[str, Any]
@@ -120,7 +120,7 @@ def set_up(settings: LogSettings, stream: TextIO | None = None) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last = (
-        structlog.dev.ConsoleRenderer(colors=out.isatty())
+        structlog.dev.ConsoleRenderer(colors=out.isatty() and not os.environ.get("NO_COLOR"))
         if readable
         else structlog.processors.JSONRenderer(serializer=_to_json)
     )

@@ -170,13 +170,24 @@ def test_json_line() -> None:
     assert line["timestamp"].endswith("Z")
 
 
-def test_format_follows_the_reader() -> None:
+def test_format_follows_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unless told otherwise: readable on a terminal, JSON in a pipe."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
     for stream, readable in ((io.StringIO(), False), (Terminal(), True)):
         logs.set_up(LogSettings(), stream)
         structlog.get_logger().info("listening")
         assert stream.getvalue().startswith("{") != readable
         assert ("\x1b[" in stream.getvalue()) == readable
+
+
+def test_no_colours_where_none_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_COLOR is honoured, also on a terminal."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    terminal = Terminal()
+    logs.set_up(LogSettings(), terminal)
+    structlog.get_logger().info("listening", port=8080)
+    assert "\x1b" not in terminal.getvalue()
+    assert "port=8080" in terminal.getvalue()
 
 
 def test_console_in_a_file_has_no_colours() -> None:
