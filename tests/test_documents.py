@@ -36,6 +36,13 @@ def test_anchors_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_files_to_be_deployed_exist(page: Path) -> None:
+    """Whoever copies what a page tells to copy finds it."""
+    named = re.findall(r"(?:^|[ `])(deploy/[\w./-]+)", page.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name.rstrip(".")).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_make_targets_exist(page: Path) -> None:
     """Every `make` command that a page names is one of the Makefile's."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")

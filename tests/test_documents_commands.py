@@ -69,3 +69,20 @@ def test_variable_is_a_setting(page: str, variable: str) -> None:
     mistakes: list[str] = []
     settings.read_environment({variable: "1"}, mistakes)
     assert mistakes == [], page
+
+
+SECTIONS = {path[0] for path in settings.known_paths() if len(path) > 1}
+SETTINGS = sorted(
+    {
+        (str(page.relative_to(ROOT)), name)
+        for page in PAGES
+        for name in re.findall(r"`([a-z0-9]+\.[a-z_]+)`", prose(page))
+        if name.partition(".")[0] in SECTIONS
+    }
+)
+
+
+@pytest.mark.parametrize(("page", "setting"), SETTINGS)
+def test_setting_is_there(page: str, setting: str) -> None:
+    """Each setting of a section that a page names is one that can be set."""
+    assert tuple(setting.split(".")) in settings.known_paths(), page

@@ -35,6 +35,14 @@ def names(cell: str) -> set[str]:
     return set(re.findall(r"`([^`]+)`", cell))
 
 
+def test_every_series_is_one_of_the_metrics() -> None:
+    """What is to be watched is there: docs/metrics.md is held against the program itself."""
+    metrics = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(candescent_proxy_\w+)`", PAGE))
+    assert len(named) > 8
+    assert [name for name in named if f"| `{name}` |" not in metrics] == []
+
+
 def test_fields_of_a_request() -> None:
     """Each field that a request's line may have is told, with when it is there."""
     record = RequestRecord("GET", b"/", 0)
