@@ -103,17 +103,17 @@ MAIN = "main"
 class RequestRecord:
     """One forwarded or refused request, filled in on its way. Times are monotonic seconds.
 
-    ``route`` and ``listener`` are bounded words. ``status`` 0 means that the caller went away before
-    there was one. What stands here as a class attribute is what a record says until it is told
-    otherwise; so the making of one costs four assignments, not twenty.
+    ``route`` and ``listener`` are bounded words. ``status`` 0 means that the caller went away
+    before there was one. What stands here as a class attribute is what a record says until it is
+    told otherwise; so the making of one costs four assignments, not twenty.
 
     ``started`` is when its head had been read, ``sent_at`` when its head went to the bank (the
     last time, if it went twice), ``uploaded_at`` when the end of a body did that came later than
     the head, ``answered_at`` when the head of the bank's answer was here, and ``relayed_at`` when
     an answer that is streamed could begin to go out; one in a single piece is relayed when it is
     finished. 0 where there was no such moment. The waits are in seconds: for a token, for a
-    connection, and for what else there is before a request is sent (a body to be kept, a business
-    user to be looked up).
+    connection, and for what else there is to wait for on the way (a body to be kept, a business
+    user to be looked up, the body of an error to be read).
     """
 
     transaction_id = ""

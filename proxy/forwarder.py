@@ -268,11 +268,14 @@ class Forwarder:
 
     async def _is_to_be_replayed(self, errand: Errand, connection: Connection) -> bool:
         """Whether the bank refused the token, another may be had, and a replay does no harm."""
+        began = self._now()
         try:
             body = await connection.peek(MAX_ERROR_BODY)
         except BaseException:
             self._give_back(errand, connection)
             raise
+        finally:
+            errand.record.other_wait += self._now() - began
         error = read_error(body, gzipped=connection.head.gzipped)
         errand.record.refused = refuses_token(connection.status, error)
         assert errand.token is not None

@@ -118,6 +118,15 @@ async def test_slow_download_is_nobodys() -> None:
         assert shares(app) <= seconds(app, "request_duration") - PAUSE
 
 
+async def test_slow_body_of_an_error_is_nobodys() -> None:
+    """What might refuse the token is read before it is relayed, at the pace of the bank."""
+    async with Sandbox() as bank, running(bank) as app:
+        bank.bank.faults.append(Fault("resource", code="CMN_90006", dribble=PAUSE / 25))
+        assert await send(app) == 400
+        assert count(app, "request_own_duration") == 1
+        assert shares(app) <= seconds(app, "request_duration") - PAUSE
+
+
 async def test_body_that_is_kept_for_a_replay_is_waited_for() -> None:
     """Until it is here, the request does not go out, and that is not the proxy's time."""
     replay = {"paths": [{"path": "/echo", "methods": ["POST"]}]}
