@@ -7,6 +7,7 @@ batches by a thread of the SDK's; when its queue is full, they are dropped.
 """
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -102,6 +103,8 @@ class Tracing:
         )
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint)))
         self._tracer = self._provider.get_tracer("candescent-proxy", __version__)
+        # It quotes what is wrong with a caller's context, and a caller must not write our log.
+        logging.getLogger("opentelemetry.trace").setLevel(logging.ERROR)
 
     def around(self, handle: Handle) -> Handle:
         """Return ``handle`` within a span, the bank's part of the trace on the request."""
@@ -176,7 +179,12 @@ class Tracing:
     def _outbound(self, request: Request, trace: Trace) -> list[tuple[bytes, bytes]]:
         carrier: dict[str, str] = {}
         self._context.inject(carrier, set_span_in_context(NonRecordingSpan(trace.upstream)))
-        kept = [(name, value) for name, value in request.headers if name.lower() not in _CONTEXT]
+        kept = [
+            (name, value)
+            for name, value in request.headers
+            # What is no header at all is left to whoever refuses such requests.
+            if name.lower() not in _CONTEXT or not value.isascii()
+        ]
         return kept + [(name.encode("ascii"), text.encode()) for name, text in carrier.items()]
 
     def _wait(self, record: RequestRecord, trace: Trace) -> None:

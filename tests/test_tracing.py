@@ -18,6 +18,7 @@ from proxy.app import App
 from proxy.errors import ConfigError
 from proxy.sandbox import Fault, Sandbox, Settings
 from tests.collector import Collector, Got
+from tests.hazards.front import MARK
 from tests.house import house
 from tests.logbook import logbook
 from tests.program import ANYWHERE, CREDENTIALS, program
@@ -117,6 +118,35 @@ async def test_trace_that_is_none(sent: bytes) -> None:
         assert (server.parent, server.trace.hex() == TRACE) == (b"", False)
         assert there.upstream("traceparent") == begun(client)
         assert there.upstream("tracestate") is None
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        {"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": MARK},
+        {"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": f"a={MARK},a={MARK}"},
+        {"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": f"{MARK}=1," * 40},
+        {"traceparent": f"00-{MARK}-{PARENT}-01"},
+        {"traceparent": f"cc-{TRACE}-{PARENT}-01-{MARK}", "tracestate": f"a=1;{MARK}"},
+        {"traceparent": "0" * 8000, "tracestate": "\t,,\t=" * 900},
+    ],
+    ids=("no pair", "twice the same", "too many", "no trace", "a later version", "long"),
+)
+async def test_hostile_context(context: dict[str, str]) -> None:
+    """Is a request like any other, and writes nothing into the log."""
+    with logbook() as book:
+        async with scene(log={"access": "on"}) as there:
+            assert (await ask(there.app, get(**context))).status == 200
+            await until(lambda: there.collector.of_kind("SERVER"))
+        assert MARK not in book.getvalue()
+        assert {line["event"] for line in book.lines()} == {"token refreshed", "request"}
+
+
+async def test_context_that_is_no_header() -> None:
+    """Is refused as any header with such a byte in it."""
+    async with scene() as there:
+        sent = get(traceparent="x").replace(b": x\r\n", b": \xff\r\n")
+        assert (await ask(there.app, sent)).error == "bad-header"
 
 
 async def test_caller_that_takes_no_sample_is_obeyed() -> None:
