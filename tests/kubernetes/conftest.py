@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import Authority
+from tests.fleet.sealing import key_line
 from tests.kubernetes.commands import LIBRARY, ROOT, helm, output, podman, run
 from tests.kubernetes.kubelet import Node
 
@@ -55,8 +56,20 @@ def secrets(authority: Authority) -> dict[str, dict[str, bytes]]:
         "ca.crt": authority.file.read_bytes(),
     }
     callers = {"secret": b"a" * 40, "current": b"b" * 40, "next": b"c" * 40}
+    store = {
+        "sealing-key": key_line().encode(),
+        "seal": key_line("k2").encode(),
+        "password": b"moss",
+        "sentinel": b"fern",
+        **tls,
+    }
     logins = dict.fromkeys(("candescent", "candescent-main", "candescent-cu-17"), login)
-    return {**logins, "gateway-tls": tls, "candescent-callers": callers}
+    return {
+        **logins,
+        "gateway-tls": tls,
+        "candescent-callers": callers,
+        "candescent-store": store,
+    }
 
 
 @pytest.fixture(scope="session")

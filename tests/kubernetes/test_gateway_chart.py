@@ -184,6 +184,25 @@ def test_network_policy_lets_out_to_the_bank(bank: dict[str, str], port: int) ->
     assert ports == [[53, 53], [port]]
 
 
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://redis", [6379]),
+        ("valkeys://redis.cache:6380/2", [6380]),
+        ("redis+cluster://a:7000,b:7001,c", [7000, 7001, 6379]),
+        ("redis+sentinel://a,b:26380/fleet", [6379, 26379, 26380]),
+    ],
+)
+def test_network_policy_lets_out_to_the_store(url: str, expected: list[int]) -> None:
+    """The way out is open for the ports in its URL, or the usual ones, to the peers set."""
+    peers = [{"podSelector": {"matchLabels": {"app": "redis"}}}]
+    store = {"url": url, "existingSecret": "candescent-store"}
+    values = {"store": store, "networkPolicy": {"store": peers}}
+    *_, rule = only(rendered(values), "NetworkPolicy")["spec"]["egress"]
+    assert [each["port"] for each in rule["ports"]] == expected
+    assert rule["to"] == peers
+
+
 def test_autoscaled_deployment_leaves_the_number_alone() -> None:
     """Helm must not set back what the autoscaler has set."""
     assert "replicas" not in only(rendered(VARIANTS["autoscaled"]), "Deployment")["spec"]

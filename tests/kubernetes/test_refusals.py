@@ -97,6 +97,18 @@ GATEWAY_REFUSES = {
         {"podDisruptionBudget": {"maxUnavailable": 0}},
         "podDisruptionBudget.maxUnavailable: 0 would block every drain of a node",
     ),
+    "a store without a key": (
+        {"store": {"url": "redis://redis"}},
+        "store.existingSecret: name a Secret whose key sealing-key holds what seals tokens",
+    ),
+    "a store's Secret without a store": (
+        {"store": {"existingSecret": "candescent-store"}},
+        "store.url: set it, or remove store.existingSecret",
+    ),
+    "a store by the back door": (
+        {"config": {"store": {"url": "redis://redis"}}},
+        "config.store.url: set it under store instead",
+    ),
     "a budget of no percent": (
         {"podDisruptionBudget": {"maxUnavailable": "0%"}},
         "podDisruptionBudget.maxUnavailable: 0% would block every drain of a node",

@@ -16,6 +16,10 @@ OPERATOR = tuple(
 )
 """Say that the cluster has the Prometheus Operator's definitions."""
 
+STORE: Values = {
+    "store": {"url": "redis://redis.cache", "existingSecret": "candescent-store"},
+}
+
 GATEWAY: dict[str, Values] = {
     "least": {},
     "another bank": {
@@ -98,8 +102,26 @@ GATEWAY: dict[str, Values] = {
         "networkPolicy": {
             "callers": [{"podSelector": {"matchLabels": {"calls-the-bank": "true"}}}],
             "bank": [{"ipBlock": {"cidr": "203.0.113.0/24"}}],
-            "extraEgress": [{"ports": [{"port": 6379}], "to": [{"podSelector": {}}]}],
+            "extraEgress": [{"ports": [{"port": 3128}], "to": [{"podSelector": {}}]}],
         }
+    },
+    "a store": STORE,
+    "a store with everything": {
+        "store": {
+            "url": "rediss+sentinel://redis-0.redis:26380,redis-1.redis/fleet",
+            "username": "candescent",
+            "existingSecret": "candescent-store",
+            "keys": {
+                "sealingKey": "seal",
+                "password": "password",
+                "sentinelPassword": "sentinel",
+                "ca": "ca.crt",
+                "certificate": "tls.crt",
+                "certificateKey": "tls.key",
+            },
+        },
+        "config": {"store": {"timeout": 1.5, "prefix": "payments"}},
+        "networkPolicy": {"store": [{"podSelector": {"matchLabels": {"app": "redis"}}}]},
     },
     "a particular cluster": {
         "image": {"digest": f"sha256:{'0' * 64}", "pullSecrets": [{"name": "registry"}]},
@@ -154,4 +176,5 @@ SIDECAR: dict[str, Values] = {
         "extraVolumeMounts": [{"name": "vault", "mountPath": "/vault", "readOnly": True}],
         "extraEnv": [{"name": "CANDESCENT_LOG__ACCESS", "value": "on"}],
     },
+    "a store": STORE,
 }

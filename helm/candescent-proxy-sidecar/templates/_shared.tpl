@@ -55,6 +55,23 @@ default:
 {{- end }}
 {{- end }}
 
+{{/* The settings of the fleet's store, but for those that config.store has. */}}
+{{- define "candescent-proxy-shared.storeSettings" -}}
+{{- $store := .values.store -}}
+{{- if $store.url }}
+url: {{ $store.url | quote }}
+{{- with $store.username }}
+username: {{ . | quote }}
+{{- end }}
+{{- $names := dict "sealingKey" "sealing_key_file" "password" "password_file" "sentinelPassword" "sentinel_password_file" "ca" "ca_file" "certificate" "certificate_file" "certificateKey" "key_file" -}}
+{{- range $name, $setting := $names }}
+{{- with get $store.keys $name }}
+{{ $setting }}: {{ printf "/run/secrets/candescent/store/%s" . | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* The configuration file. */}}
 {{- define "candescent-proxy-shared.config" -}}
 {{- $bank := .values.bank -}}
@@ -70,6 +87,7 @@ default:
 {{- $own = merge $own (dict "institutions" (dict $directory $settings)) -}}
 {{- end -}}
 {{- end -}}
+{{- with include "candescent-proxy-shared.storeSettings" . | fromYaml }}{{ $_ := set $own "store" . }}{{ end -}}
 {{- mergeOverwrite (deepCopy .values.config) $own .more | toYaml -}}
 {{- end }}
 
@@ -85,6 +103,19 @@ default:
       {{- with get $login.keys $name }}
       - key: {{ . }}
         path: {{ $directory }}/{{ . }}
+      {{- end }}
+      {{- end }}
+{{- end }}
+{{- end }}
+{{- with .values.store }}
+{{- if .url }}
+- secret:
+    name: {{ .existingSecret }}
+    items:
+      {{- range $name, $key := .keys }}
+      {{- with $key }}
+      - key: {{ . }}
+        path: store/{{ . }}
       {{- end }}
       {{- end }}
 {{- end }}
@@ -177,6 +208,7 @@ institutions.{{ $bank.institutionId }}: is bank.institutionId, whose credentials
 {{- $at := ternary "credentials" (printf "institutions.%s" $directory) (eq $directory "default") }}
 {{- include "candescent-proxy-shared.loginMistakes" (dict "at" $at "login" $login "secret" $.secret) }}
 {{- end }}
+{{- include "candescent-proxy-shared.storeMistakes" . }}
 {{- include "candescent-proxy-shared.configMistakes" . }}
 {{- include "candescent-proxy-shared.envMistakes" . }}
 {{- end }}
@@ -201,6 +233,21 @@ institutions.{{ $bank.institutionId }}: is bank.institutionId, whose credentials
 {{- end }}
 {{- if not (and $login.keys.clientId $login.keys.clientSecret) }}
 {{ .at }}.keys: clientId and clientSecret name the keys in the Secret, so neither may be empty
+{{- end }}
+{{- end }}
+
+{{- define "candescent-proxy-shared.storeMistakes" -}}
+{{- $store := .values.store }}
+{{- if and $store.url (not (and $store.existingSecret $store.keys.sealingKey)) }}
+store.existingSecret: name a Secret whose key {{ $store.keys.sealingKey | default "sealing-key" }} holds what seals tokens; make one with: kubectl create secret generic candescent-store --from-literal=sealing-key="k1 $(openssl rand -base64 32)"
+{{- end }}
+{{- if and $store.existingSecret (not $store.url) }}
+store.url: set it, or remove store.existingSecret
+{{- end }}
+{{- range $name, $_ := .values.config.store }}
+{{- if or (hasSuffix "_file" $name) (has $name (list "url" "username")) }}
+config.store.{{ $name }}: set it under store instead, from which it is written
+{{- end }}
 {{- end }}
 {{- end }}
 
