@@ -1,5 +1,6 @@
 """``top``: on a terminal, where the proxy goes and comes back; once; and into a pipe."""
 
+import asyncio
 import io
 import re
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from signal import SIGTERM
 import pytest
 from rich.console import Console
 
+from proxy import probe
 from proxy.commands.top import document, look, reason
 from proxy.fields import Address
 from proxy.sandbox import Sandbox
@@ -101,6 +103,20 @@ def test_answers_that_are_no_status(answer: tuple[bool, str], why: str) -> None:
     assert not is_there
     assert re.match(rf"gone +{re.escape(why)}\n", shown)
     assert "for 10 s" in next(watched)[1]
+
+
+async def test_each_absence_is_counted_by_itself(bank: Sandbox) -> None:
+    """A proxy that was back in between has not been gone all the time; what it said is kept."""
+    async with running(bank) as app:
+        said = await asyncio.to_thread(probe.ask, app.admin_address, "api/status")
+    absence = (False, "nothing answers")
+    watched = looks(absence, absence, said, absence)
+    shown = [next(watched)[1] for _ in range(4)]
+    assert "for 0 s" in shown[0]
+    assert "for 10 s" in shown[1]
+    assert shown[2].startswith("ok ")
+    assert "for 0 s" in shown[3]
+    assert "seen last: version" in shown[3]
 
 
 def test_document_of_another_format() -> None:
