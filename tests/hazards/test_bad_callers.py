@@ -223,7 +223,7 @@ async def test_caller_that_is_made_to_wait_goes_away() -> None:
         here.bank.faults.append(fault)
         await wire.send(request("POST", "/upload", "Content-Length: 50000000"))
         sending = asyncio.create_task(wire.send(b"x" * 50_000_000))
-        await until(lambda: wire.writer.transport.get_write_buffer_size())
+        await until(wire.writer.transport.get_write_buffer_size)
         await until(lambda: here.app.pool.open == 1)
         sending.cancel()
         wire.reset()
