@@ -18,7 +18,7 @@ COMPILE := $(BIN)/uv pip compile --no-config --quiet --universal --python-versio
 	--generate-hashes --annotation-style line --custom-compile-command 'make lock' $(ARGS)
 
 .PHONY: compiled help demo test test-all test-compiled unit lint format drawing manual settings status-page pictures lock audit sbom soak observe fuzz institutions build \
-	image footprint charts bench cost clean
+	image footprint charts bench cost fleet clean
 
 help:  ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ sbom: $(VENV)/.dev  ## Write the bill of materials, CycloneDX, to dist/candescen
 
 institutions: $(VENV)/.dev  ## Measure what a thousand institutions cost
 	@$(BIN)/python -m tools.many_institutions $(ARGS)
+
+fleet: $(VENV)/.dev  ## Measure what fleets of proxies ask of the bank (ARGS=--write: into docs/sizing.md)
+	@$(BIN)/python -m bench.fleet $(ARGS)
 
 compiled: $(VENV)/.dev  ## Build a wheel with the request's way compiled, and .venv-compiled that runs it
 	@$(PIP) $(LOCKED) -r requirements/compile.txt

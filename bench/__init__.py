@@ -16,6 +16,7 @@
     figures     medians, percentiles, ratios
     report      results as JSON and Markdown;  chart  as SVG
     naive/      the proxies that one would write in an afternoon
+    fleet/      what many proxies ask of the bank: another bench, with a map of its own
 
 Apart from these stands the guard that works on noisy machines: ``counting`` is a proxy that
 counts its own function calls and memory blocks, ``cost`` drives it, and ``budget`` holds the counts

@@ -1,0 +1,41 @@
+"""The simulated bank: it counts as the sandbox does, and is away when the plan says so."""
+
+from collections.abc import Callable
+from random import Random
+
+from bench.fleet.books import Books
+from bench.fleet.heap import Heap
+from bench.fleet.plan import Plan, within
+from proxy.errors import TokenFailure
+from proxy.sandbox.limits import Limits
+
+Answer = Callable[[float, TokenFailure | None], None]
+"""Called with when the bank was asked, and why there is no token, if there is none."""
+
+QUOTA_WINDOW = 60.0
+
+
+class Bank:
+    """Answers token calls after the plan's latency."""
+
+    def __init__(self, plan: Plan, heap: Heap, random: Random, books: Books) -> None:
+        self._plan = plan
+        self._heap = heap
+        self._random = random
+        self._books = books
+        self._limits = Limits()
+
+    def ask(self, answer: Answer) -> None:
+        """Take a call; whether it is served is decided as it comes."""
+        now = self._heap.now
+        failure = self._failure(now)
+        self._books.calls.append((now, failure is None))
+        self._heap.after(self._random.uniform(*self._plan.latency), answer, now, failure)
+
+    def _failure(self, now: float) -> TokenFailure | None:
+        if within(self._plan.bank_down, now):
+            return self._plan.outage
+        over = self._limits.exceeded(
+            "client", now, quota=self._plan.quota, window=QUOTA_WINDOW, spike=self._plan.spike
+        )
+        return TokenFailure.THROTTLED if over else None

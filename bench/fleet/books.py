@@ -1,0 +1,88 @@
+"""Who asked the bank when, and who had no token: the books of a plan, real or played."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
+from math import floor
+
+from bench.fleet.plan import Plan, Window, within
+
+
+@dataclass(slots=True)
+class Books:
+    """``calls`` are (when, was it served); ``started`` and ``ready`` are when each pod was so.
+
+    ``gaps`` are the times in which a pod that had had a token of an institution had a dead one.
+    """
+
+    calls: list[tuple[float, bool]] = field(default_factory=list)
+    started: list[float] = field(default_factory=list)
+    ready: list[float] = field(default_factory=list)
+    gaps: list[Window] = field(default_factory=list)
+
+    def a_second(self, plan: Plan) -> Counter[int]:
+        """Return the calls in each second of what is watched."""
+        return Counter(floor(when) for when, _ in self.calls if within(plan.watched, when))
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What came of a plan. Times in seconds, None where there is nothing to tell.
+
+    ``ready_half`` and ``ready_all`` count from the first start; ``recovered`` from the end of what
+    went wrong to the last dead token replaced; ``without`` is the most pods' tokens dead at once.
+    """
+
+    calls: int
+    per_hour: float
+    worst_second: int
+    refused: int
+    ready_half: float | None
+    ready_all: float | None
+    recovered: float | None
+    without: int
+
+
+def figures(plan: Plan, books: Books) -> Figures:
+    """Return the figures of what is watched."""
+    watched = [served for when, served in books.calls if within(plan.watched, when)]
+    hours = (plan.watched[1] - plan.watched[0]) / 3600
+    ready = sorted(books.ready)
+    everybody = len(ready) == plan.pods
+    return Figures(
+        calls=len(watched),
+        per_hour=len(watched) / hours,
+        worst_second=max(books.a_second(plan).values(), default=0),
+        refused=watched.count(False),
+        ready_half=ready[plan.pods // 2] if len(ready) > plan.pods // 2 else None,
+        ready_all=ready[-1] if everybody else None,
+        recovered=_recovered(plan, books.gaps),
+        without=most_at_once(_watched_gaps(plan, books.gaps)),
+    )
+
+
+def _watched_gaps(plan: Plan, gaps: Iterable[Window]) -> Iterator[Window]:
+    """Cut gaps to what is watched."""
+    begin, end = plan.watched
+    return ((max(since, begin), to) for since, to in gaps if to > begin and since < end)
+
+
+def most_at_once(windows: Iterable[Window]) -> int:
+    """Return how many windows overlap where most do."""
+    steps = sorted(step for window in windows for step in _steps(window))
+    return max(accumulate(step for _, step in steps), default=0)
+
+
+def _steps(window: Window) -> Iterator[tuple[float, int]]:
+    yield window[0], 1
+    yield window[1], -1
+
+
+def _recovered(plan: Plan, gaps: list[Window]) -> float | None:
+    """Seconds from the end of what went wrong to the last token; None without a fault."""
+    end = plan.fault_end
+    if end == float("inf"):
+        return None
+    later = [to - end for since, to in gaps if to > end]
+    return max(later, default=0.0)

@@ -1,0 +1,59 @@
+"""A plan: a fleet, its bank, its store, and what goes wrong when. Plain values, all in seconds."""
+
+from dataclasses import dataclass, field
+
+from proxy.errors import TokenFailure
+from proxy.tokens.sharing import SharingPolicy
+from proxy.tokens.token import RefreshPolicy
+
+NEVER = (float("inf"), float("inf"))
+
+Window = tuple[float, float]
+"""From when, and to before when."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A fleet of ``pods``, each of which needs a token of each of the ``institutions``.
+
+    Pods start within ``start_over``, or at ``starts``, and their callers need every institution
+    within ``needed_within`` of that. The bank takes ``spike`` token calls in any second and
+    ``quota`` a minute, None for as many as come, and answers in ``latency`` (least, most). When it
+    is down, it fails as ``outage`` says. Figures are of what happens within ``watched``.
+    """
+
+    name: str
+    pods: int
+    institutions: int = 1
+    lifetime: float = 3600.0
+    has_store: bool = False
+    spike: int | None = 50
+    quota: int | None = None
+    latency: tuple[float, float] = (0.1, 0.3)
+    start_over: float = 1.0
+    starts: tuple[float, ...] = ()
+    needed_within: float = 60.0
+    watched: Window = (0.0, 3600.0)
+    bank_down: Window = NEVER
+    outage: TokenFailure = TokenFailure.SERVER
+    store_down: Window = NEVER
+    asleep: Window = NEVER
+    policy: RefreshPolicy = field(default_factory=RefreshPolicy)
+    sharing: SharingPolicy = field(default_factory=SharingPolicy)
+    seed: int = 1
+
+    @property
+    def end(self) -> float:
+        """When it is over."""
+        return self.watched[1]
+
+    @property
+    def fault_end(self) -> float:
+        """When the last thing that goes wrong is well again; infinite if nothing does."""
+        ends = [end for _, end in (self.bank_down, self.store_down, self.asleep)]
+        return max((end for end in ends if end != NEVER[1]), default=NEVER[1])
+
+
+def within(window: Window, now: float) -> bool:
+    """Whether ``now`` is in a window."""
+    return window[0] <= now < window[1]

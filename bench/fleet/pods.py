@@ -1,0 +1,260 @@
+"""The simulated proxies. Every decision is one of ``proxy.tokens``; here is only the waiting.
+
+A ``Holder`` is a proxy's entry for one institution, as the cache and the refresher keep it. Where
+there is a store, it asks through a ``Turn``, as ``proxy.tokens.shared`` does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+
+from bench.fleet.bank import Bank
+from bench.fleet.books import Books
+from bench.fleet.heap import Heap
+from bench.fleet.plan import Plan, within
+from bench.fleet.store import Issue, Record, Store
+from proxy.errors import TokenFailure
+from proxy.tokens.pace import Allowance, rate_for
+from proxy.tokens.sharing import Circuit, Step, View, Wish, binds_all
+
+
+@dataclass(slots=True)
+class World:
+    """What all pods stand in."""
+
+    plan: Plan
+    heap: Heap
+    random: Random
+    bank: Bank
+    store: Store | None
+    books: Books
+
+
+@dataclass(slots=True)
+class Pod:
+    """One proxy: the pace of its refresher, and what it thinks of the store."""
+
+    circuit: Circuit = field(default_factory=Circuit)
+    allowance: Allowance = field(default_factory=Allowance)
+    needed: float = 0.0
+    is_ready: bool = False
+
+
+class Holder:
+    """A pod's entry for one institution."""
+
+    __slots__ = (
+        "_failures", "_issue", "_phase", "_pod", "_refresh_age", "_world", "institution", "plan",
+    )  # fmt: skip
+
+    def __init__(self, world: World, pod: Pod, institution: int) -> None:
+        self._world = world
+        self._pod = pod
+        self.institution = institution
+        self.plan = world.plan
+        self._issue: Issue | None = None
+        self._refresh_age = 0.0
+        self._failures = 0
+        self._phase = world.random.random()
+
+    def start(self) -> None:
+        """Begin: the pinned institution after the start's delay, others as requests need them."""
+        random, policy = self._world.random, self.plan.policy
+        if self.institution == 0:
+            self._world.books.started.append(self._world.heap.now)
+            self._world.heap.after(policy.start_delay(random.random()), self.due)
+        else:
+            self._world.heap.after(
+                random.uniform(0.0, policy.start_spread + self.plan.needed_within), self.due
+            )
+
+    def due(self) -> None:
+        """Ask for a token at the refresher's pace, unless the machine sleeps."""
+        heap = self._world.heap
+        if within(self.plan.asleep, heap.now):
+            heap.at(self.plan.asleep[1], self.due)
+        else:
+            heap.after(self._pace(heap.now), self._ask)
+
+    def _ask(self) -> None:
+        """Ask the bank or the store, unless the store has brought a newer token meanwhile."""
+        world = self._world
+        if self._has_followed():
+            world.heap.at(self._due_at(), self.due)
+            return
+        if world.store is None:
+            world.bank.ask(self.answered)
+        else:
+            Turn(world, world.store, self._pod, self).look()
+
+    def left(self) -> float:
+        """Return the life left of the token in hand, 0 if there is none."""
+        return max(self._issue.dies - self._world.heap.now, 0.0) if self._issue else 0.0
+
+    def offered(self, record: Record) -> float:
+        """Return the life left of the store's token, if it is another than the one in hand."""
+        if record.issue is None or record.issue is self._issue:
+            return 0.0
+        return max(record.issue.dies - self._world.heap.now, 0.0)
+
+    def answered(self, asked: float, failure: TokenFailure | None) -> None:
+        """Take the bank's answer."""
+        if failure is None:
+            self.take(Issue(asked, asked + self.plan.lifetime))
+        else:
+            self.failed(failure)
+
+    def take(self, issue: Issue) -> None:
+        """Take a token, the bank's or the store's."""
+        self._install(issue, self._world.heap.now)
+        self._world.heap.at(self._due_at(), self.due)
+
+    def failed(self, failure: TokenFailure, retry_after: float | None = None) -> None:
+        """Wait as the policy says, then try again."""
+        self._failures += 1
+        delay = self.plan.policy.retry_delay(
+            failure,
+            self._failures,
+            self._world.random.random(),
+            retry_after,
+            first=not self._refresh_age,
+        )
+        self._world.heap.after(delay, self.due)
+
+    def close(self) -> None:
+        """Note at the end what is dead and was not replaced."""
+        end = self._world.heap.now
+        if self._issue is not None and self._issue.dies < end:
+            self._world.books.gaps.append((self._issue.dies, end))
+
+    def _install(self, issue: Issue, now: float) -> None:
+        world, pod = self._world, self._pod
+        if self._issue is not None and self._issue.dies < now:
+            world.books.gaps.append((self._issue.dies, now))
+        if self.institution == 0 and not pod.is_ready:
+            pod.is_ready = True
+            world.books.ready.append(now)
+        if self._refresh_age:
+            pod.needed -= 1 / self._refresh_age
+        self._issue, self._failures = issue, 0
+        self._refresh_age = self.plan.policy.refresh_age(self.plan.lifetime, world.random.random())
+        pod.needed += 1 / self._refresh_age
+
+    def _due_at(self) -> float:
+        assert self._issue is not None
+        return self._issue.asked + self._refresh_age
+
+    def _pace(self, now: float) -> float:
+        """Return how long the refresher waits before it begins this call, and reserve it."""
+        pod = self._pod
+        rate = rate_for(self.plan.policy.refresh_rate, pod.needed)
+        allowance = pod.allowance.grown(now, rate)
+        pod.allowance = allowance.less(1)
+        return allowance.until_next(rate)
+
+    def _has_followed(self) -> bool:
+        """Whether the follower has brought a newer token before this one became due.
+
+        Followers look at their own times; what they found is worked out when it matters.
+        """
+        store = self._world.store
+        if store is None or self._issue is None:
+            return False
+        record = store.records[self.institution]
+        every = self.plan.sharing.follow_every(self.plan.institutions) * self.plan.institutions
+        looked = record.written + self._phase * every
+        while not store.was_there(looked):
+            looked += every
+        issue = record.issue
+        if issue is None or looked > self._world.heap.now or issue.dies <= self._issue.dies:
+            return False
+        self._install(issue, looked)
+        return True
+
+
+class Turn:
+    """One wish for a token, from its beginning to its end."""
+
+    def __init__(self, world: World, store: Store, pod: Pod, holder: Holder) -> None:
+        self._world = world
+        self._store = store
+        self._record = store.records[holder.institution]
+        self._pod = pod
+        self._holder = holder
+        self._policy = world.plan.sharing
+        self._began = world.heap.now
+        self._chance = world.random.random()
+        self._blind: float | None = None
+        self._looks = 0
+
+    def look(self) -> None:
+        """Look into the store, and do what the record says."""
+        now, circuit = self._world.heap.now, self._pod.circuit
+        if not circuit.allows(now, 1.0):
+            self._without_store(now)
+        elif not self._store.is_there:
+            circuit.failed(now, self._world.random.random())
+            self._without_store(now)
+        else:
+            circuit.worked()
+            self._blind = None
+            self._with_store(now)
+
+    def _with_store(self, now: float) -> None:
+        record, holder = self._record, self._holder
+        view = View(
+            holder.offered(record),
+            max(record.leased_until - now, 0.0),
+            max(record.refused_until - now, 0.0) if record.refusal else 0.0,
+        )
+        match self._policy.decide(view, self._wish(now)):
+            case Step.TAKE:
+                assert record.issue is not None
+                holder.take(record.issue)
+            case Step.LEASE:
+                # Renewed for as long as the call runs.
+                record.leased_until = float("inf")
+                self._world.bank.ask(self._fetched)
+            case Step.REFUSE:
+                assert record.refusal is not None
+                holder.failed(record.refusal, view.refused)
+            case Step.ALONE:
+                self._world.bank.ask(holder.answered)
+            case Step.WAIT:
+                self._rest(now)
+
+    def _without_store(self, now: float) -> None:
+        self._blind = now if self._blind is None else self._blind
+        if self._policy.decide_blind(self._wish(now), now - self._blind) is Step.ALONE:
+            self._world.bank.ask(self._holder.answered)
+        else:
+            self._rest(now)
+
+    def _fetched(self, asked: float, failure: TokenFailure | None) -> None:
+        now, record = self._world.heap.now, self._record
+        if failure is None:
+            issue = Issue(asked, asked + self._world.plan.lifetime)
+            if self._store.is_there:
+                record.publish(issue, now)
+            else:
+                record.leased_until = now  # it runs out by itself, unwritten
+            self._holder.take(issue)
+            return
+        record.leased_until = now + self._policy.pause
+        if binds_all(failure):
+            record.leased_until = 0.0
+            record.refusals += 1
+            record.refusal = failure
+            record.refused_until = now + self._world.plan.policy.retry_delay(
+                failure, record.refusals, self._world.random.random()
+            )
+        self._holder.failed(failure)
+
+    def _rest(self, now: float) -> None:
+        wait = self._policy.next_look(self._wish(now), self._looks, self._world.random.random())
+        self._looks += 1
+        self._world.heap.after(wait, self.look)
+
+    def _wish(self, now: float) -> Wish:
+        return Wish(self._holder.left(), now - self._began, self._chance)

@@ -1,0 +1,232 @@
+"""A plan, played by real proxies, a real sandbox bank and, where there is one, a real redis-server.
+
+The bank runs here, so that its books are at hand; each proxy is a process of its own, listening on
+Unix sockets. Where the plan has the fleet sleep, its processes are stopped and go on together.
+"""
+
+import asyncio
+import base64
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yaml
+
+from bench.fleet.books import Books
+from bench.fleet.plan import NEVER, Plan
+from bench.fleet.redis_server import RedisServer, redis_server
+from bench.machine import ROOT, BenchError
+from proxy.errors import TokenFailure
+from proxy.sandbox import Fault, Sandbox, Settings
+from proxy.tasks import Tasks
+
+LOOK = 0.1
+"""Seconds between two looks at a proxy's readiness: as exact as a gap can be told."""
+
+PATIENCE = 180.0
+"""Seconds that all proxies together are given to be ready."""
+
+
+async def play(plan: Plan, *, settled: bool = False) -> Books:
+    """Return the books of a plan, whose time begins with the first start.
+
+    It is over when all proxies are ready; unless it is ``settled``: then its time begins with that,
+    and goes on to the plan's end. Raises ``BenchError`` when they do not get so far, or
+    redis-server is missing.
+    """
+    books = Books()
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fleet-")))
+        bank = await stack.enter_async_context(Sandbox(_rules(plan)))
+        store = await stack.enter_async_context(redis_server(folder)) if plan.has_store else None
+        started = began = time.time()
+        pods = [
+            await stack.enter_async_context(_pod(plan, folder, number, bank.url, store))
+            for number in range(plan.pods)
+        ]
+        watching = Tasks("fleet")
+        for pod in pods:
+            watching.keep("watch", pod.watch(plan, started, books))
+        await _all_ready(pods, books)
+        if settled:
+            began = time.time()
+            await _let_happen(plan, began, bank, store, pods)
+        await watching.cancel()
+        books.calls = [
+            (request.time - began, request.outcome == "ok") for request in bank.bank.token_requests
+        ]
+        books.gaps = [(since + started - began, to + started - began) for since, to in books.gaps]
+    return books
+
+
+async def _all_ready(pods: "list[Pod]", books: Books) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            while len(books.ready) < len(pods):  # noqa: ASYNC110 - other processes tell nobody
+                await asyncio.sleep(LOOK)
+            return
+    raise BenchError(f"Not all proxies became ready.\n{pods[-1].last_words()}")
+
+
+def institutions(plan: Plan) -> list[str]:
+    """Return the institutions' numbers; the first is every proxy's own."""
+    return [f"{number:05d}" for number in range(1, plan.institutions + 1)]
+
+
+def _rules(plan: Plan) -> Settings:
+    return Settings(
+        institutions=tuple(institutions(plan)),
+        lifetime=plan.lifetime,
+        spike=plan.spike,
+        quota=plan.quota,
+        token_latency=sum(plan.latency) / 2,
+    )
+
+
+async def _let_happen(
+    plan: Plan, began: float, bank: Sandbox, store: RedisServer | None, pods: "list[Pod]"
+) -> None:
+    """Let go wrong what goes wrong, each at its time."""
+    status = 503 if plan.outage is TokenFailure.SERVER else None
+    outage = Fault("token", status=status, reset=status is None)
+
+    async def bank_goes() -> None:
+        bank.bank.faults.append(outage)
+
+    async def bank_comes() -> None:
+        bank.bank.faults.remove(outage)
+
+    async def store_goes() -> None:
+        assert store is not None
+        await store.stop()
+
+    async def store_comes() -> None:
+        assert store is not None
+        await store.start()
+
+    async def sleep() -> None:
+        for pod in pods:
+            pod.process.send_signal(signal.SIGSTOP)
+
+    async def wake() -> None:
+        for pod in pods:
+            pod.process.send_signal(signal.SIGCONT)
+
+    events = [
+        (plan.bank_down, bank_goes, bank_comes),
+        (plan.store_down, store_goes, store_comes),
+        (plan.asleep, sleep, wake),
+    ]
+    turns = [(window[0], first) for window, first, _ in events if window != NEVER]
+    turns += [(window[1], last) for window, _, last in events if window != NEVER]
+    for when, happen in sorted(turns, key=lambda turn: turn[0]):
+        await asyncio.sleep(began + when - time.time())
+        await happen()
+    await asyncio.sleep(max(began + plan.end - time.time(), 0))
+
+
+class Pod:
+    """A proxy in a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process, folder: Path) -> None:
+        self.process = process
+        self._folder = folder
+
+    async def watch(self, plan: Plan, began: float, books: Books) -> None:
+        """Note when it is ready, and when not; ask for every institution's token once."""
+        connector = aiohttp.UnixConnector(str(self._folder / "admin"))
+        lost: float | None = None
+        started = asked = False
+        async with aiohttp.ClientSession("http://admin", connector=connector) as session:
+            while True:
+                answered, is_ready = await _look(session)
+                now = time.time() - began
+                if answered and not started:
+                    books.started.append(now)
+                    started = True
+                if is_ready and not asked:
+                    books.ready.append(now)
+                    asked = True
+                    await self._visit(plan)
+                elif is_ready and lost is not None:
+                    books.gaps.append((lost, now))
+                    lost = None
+                elif asked and not is_ready and lost is None:
+                    lost = now
+                await asyncio.sleep(LOOK)
+
+    def last_words(self) -> str:
+        """Return the end of what it said."""
+        return (self._folder / "log").read_text(encoding="utf-8")[-2000:]
+
+    async def _visit(self, plan: Plan) -> None:
+        connector = aiohttp.UnixConnector(str(self._folder / "proxy"))
+        async with aiohttp.ClientSession("http://proxy", connector=connector) as session:
+            for institution in institutions(plan):
+                async with session.get("/echo", headers={"institutionId": institution}) as answer:
+                    await answer.read()
+
+
+async def _look(session: aiohttp.ClientSession) -> tuple[bool, bool]:
+    """Return whether the admin port answers, and whether it says ready."""
+    with suppress(aiohttp.ClientError, OSError, TimeoutError):
+        async with session.get("/readyz", timeout=aiohttp.ClientTimeout(5)) as answer:
+            return True, answer.status == 200
+    return False, False
+
+
+@asynccontextmanager
+async def _pod(
+    plan: Plan, folder: Path, number: int, base_url: str, store: RedisServer | None
+) -> AsyncIterator[Pod]:
+    home = folder / str(number)
+    home.mkdir()
+    file = home / "proxy.yaml"
+    (home / "secret").write_text("sandbox-secret\n", encoding="ascii")
+    file.write_text(yaml.safe_dump(_settings(plan, home, base_url, store)), encoding="utf-8")
+    with (home / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "proxy", "run", "--config", str(file)),
+            cwd=ROOT,
+            stderr=log,
+            stdout=log,
+        )
+    try:
+        yield Pod(process, home)
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()  # what a proxy does when it is asked to stop is not the question here
+        await process.wait()
+
+
+def _settings(plan: Plan, home: Path, base_url: str, store: RedisServer | None) -> dict[str, Any]:
+    first, *others = institutions(plan)
+    policy = asdict(plan.policy)
+    del policy["retry_after_max"]  # no setting
+    settings: dict[str, Any] = {
+        "base_url": base_url,
+        "client_id": "sandbox-client",
+        "client_secret_file": str(home / "secret"),
+        "institution_id": first,
+        "allowed_institutions": others,
+        "listen": f"unix:{home}/proxy",
+        "admin": f"unix:{home}/admin",
+        "token": policy,
+        "log": {"level": "error", "access": "off"},
+    }
+    if store is not None:
+        settings["store"] = _store_settings(home, store)
+    return settings
+
+
+def _store_settings(home: Path, store: RedisServer) -> dict[str, Any]:
+    seal = home / "seal"
+    seal.write_text(f"fleet {base64.b64encode(b'made up for the bench, as it is.').decode()}\n")
+    return {"url": f"redis://127.0.0.1:{store.port}", "sealing_key_file": str(seal)}

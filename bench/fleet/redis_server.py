@@ -1,0 +1,58 @@
+"""A real redis-server on a free port of loopback, kept in memory only."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from bench.machine import BenchError
+from bench.processes import can_connect, free_port
+
+PATIENCE = 10.0
+"""Seconds that it is given to listen."""
+
+
+class RedisServer:
+    """Started and stopped as often as one likes, at the same port."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: asyncio.subprocess.Process | None = None
+        self.port = free_port()
+
+    async def start(self) -> None:
+        """Start it. Raises ``BenchError`` when it is not installed, or does not listen."""
+        if shutil.which("redis-server") is None:
+            raise BenchError("redis-server is missing; on Debian: apt-get install redis-server")
+        with (self._folder / "redis.log").open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *("redis-server", "--bind", "127.0.0.1", "--port", str(self.port)),
+                *("--save", "", "--appendonly", "no", "--dir", str(self._folder)),
+                stdout=log,
+                stderr=log,
+            )
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while not can_connect(self.port):  # noqa: ASYNC110 - another process tells nobody
+                    await asyncio.sleep(0.02)
+                return
+        raise BenchError((self._folder / "redis.log").read_text(encoding="utf-8")[-2000:])
+
+    async def stop(self) -> None:
+        """Kill it; what it held is gone."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+
+
+@asynccontextmanager
+async def redis_server(folder: Path) -> AsyncIterator[RedisServer]:
+    """Run one for as long as a ``with`` block lasts."""
+    server = RedisServer(folder)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()

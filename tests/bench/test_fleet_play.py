@@ -1,0 +1,136 @@
+"""The simulation of a fleet: what must hold of it, whatever the fleet."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.fleet.heap import Heap
+from bench.fleet.plan import Plan
+from bench.fleet.play import play, played
+from proxy.errors import TokenFailure
+from proxy.tokens.token import RefreshPolicy
+
+HOUR = 3600.0
+LATER = (4 * HOUR, 10 * HOUR)
+"""Past the start and its echoes."""
+
+
+def test_events_happen_in_their_order() -> None:
+    """By time, equal ones as they were planned, none in the past, none at the end or after it."""
+    heap, seen = Heap(), list[tuple[float, str]]()
+
+    def note(name: str) -> None:
+        seen.append((heap.now, name))
+
+    heap.at(2, note, "second")
+    heap.at(1, note, "first")
+    heap.at(2, note, "third")
+    heap.at(1.5, lambda: heap.at(0, note, "late"))
+    heap.at(9, note, "never")
+    heap.run(9)
+    assert seen == [(1, "first"), (1.5, "late"), (2, "second"), (2, "third")]
+    assert heap.now == 9
+
+
+def test_same_plan_is_the_same_story() -> None:
+    """A figure of the page can be had again, and another seed is another story."""
+    plan = Plan("x", pods=20, institutions=3)
+    assert play(plan) == play(plan)
+    assert play(plan) != play(replace(plan, seed=2))
+
+
+@given(st.integers(1, 60), st.integers(1, 4), st.sampled_from([600.0, 1800.0, HOUR]))
+@settings(max_examples=20, deadline=None)
+def test_calls_of_a_fleet_with_a_store_do_not_depend_on_its_size(
+    pods: int, institutions: int, lifetime: float
+) -> None:
+    """One a lifetime and institution, however many pods; alone, as many for each pod."""
+    plan = Plan(
+        "x", pods=pods, institutions=institutions, lifetime=lifetime, spike=None, watched=LATER
+    )
+    policy = RefreshPolicy()
+    hours = LATER[1] - LATER[0]
+    longest, shortest = policy.refresh_age(lifetime, 0), policy.refresh_age(lifetime, 1)
+    fewest, most = hours / longest - 1, hours / shortest + 1
+    shared = played(replace(plan, has_store=True))
+    assert institutions * fewest <= shared.calls <= institutions * most
+    alone = played(plan)
+    assert pods * institutions * fewest <= alone.calls <= pods * institutions * most
+    assert (shared.refused, shared.without, alone.without) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("has_store", [False, True])
+def test_bank_s_limits_are_enforced(*, has_store: bool) -> None:
+    """No second sees more calls served than the spike limit, no minute more than the quota."""
+    plan = Plan("x", pods=200, has_store=has_store, institutions=2, spike=5, quota=60)
+    served = [when for when, well in play(plan).calls if well]
+    assert max(Counter(int(when) for when in served).values()) <= 2 * 5
+    assert max(Counter(int(when // 60) for when in served).values()) <= 2 * 60
+
+
+def test_roll_out_is_ready_sooner_when_it_is_spread() -> None:
+    """A storm is refused, and comes back later than those who waited."""
+    storm = Plan("x", pods=1000, watched=(0, 1800))
+    spread = replace(storm, policy=RefreshPolicy(start_spread=40))
+    at_once, waited = played(storm), played(spread)
+    assert at_once.refused > 500
+    assert waited.refused == 0
+    assert waited.ready_all is not None
+    assert at_once.ready_all is not None
+    assert waited.ready_all < at_once.ready_all
+    assert played(replace(storm, has_store=True)).calls == 1
+
+
+@pytest.mark.parametrize("has_store", [False, True])
+@pytest.mark.parametrize("outage", [TokenFailure.SERVER, TokenFailure.UNREACHABLE])
+def test_every_pod_has_a_token_again_after_an_outage(
+    outage: TokenFailure, *, has_store: bool
+) -> None:
+    """All tokens die in a long one; within a back-off step of its end all are replaced."""
+    plan = Plan(
+        "x",
+        pods=30,
+        lifetime=1800,
+        has_store=has_store,
+        bank_down=(2 * HOUR, 3 * HOUR),
+        outage=outage,
+        watched=(2 * HOUR, 4 * HOUR),
+    )
+    found = played(plan)
+    assert found.without == 30
+    assert found.recovered is not None
+    assert 0 < found.recovered < 65
+
+
+def test_no_token_dies_for_want_of_the_store() -> None:
+    """Each pod gets its own while the store is away, at its own time; then all share again."""
+    away = (2 * HOUR, 4 * HOUR)
+    plan = Plan("x", pods=100, has_store=True, store_down=away, watched=away)
+    without = played(plan)
+    assert without.without == 0
+    assert without.calls >= 200
+    assert without.worst_second < 30
+    assert played(replace(plan, watched=(6 * HOUR, 12 * HOUR))).calls <= 7
+
+
+def test_wake_up_is_paced() -> None:
+    """A thousand dead tokens of one pod: as many calls a second as the policy says."""
+    plan = Plan(
+        "x", pods=1, institutions=1000, asleep=(2 * HOUR, 8 * HOUR), watched=(8 * HOUR, 8.5 * HOUR)
+    )
+    paced = played(plan)
+    assert (paced.worst_second, paced.refused, paced.without) == (23, 0, 1000)
+    at_once = played(replace(plan, policy=RefreshPolicy(refresh_rate=10_000)))
+    assert at_once.refused > 900
+
+
+def test_institutions_are_needed_when_the_plan_says() -> None:
+    """The first at the start, the others within their time."""
+    plan = Plan("x", pods=1, institutions=50, needed_within=600.0, watched=(0, 900), starts=(7.0,))
+    books = play(plan)
+    assert books.started == [7.0]
+    assert books.calls[0][0] == 7.0
+    assert 400 < books.calls[-1][0] < 607
