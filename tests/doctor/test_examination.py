@@ -2,6 +2,7 @@
 
 import inspect
 import shutil
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +24,7 @@ from tests.doctor import (
     broken_way,
 )
 from tests.doctor.setups import SETUPS, Setup
-from tests.doctor.world import World, saying, world
+from tests.doctor.world import World, certificate, refusing, saying, shown, world
 from tests.running import running
 
 BROKEN = [
@@ -105,6 +106,18 @@ async def test_bank_that_answers_nothing(well: World) -> None:
     assert causes == ["answer-slow", "token-timeout"]
     well.set(base_url=well.bank.url)
     assert [finding for finding in await well.examine() if finding.is_ill] == []
+
+
+async def test_last_word_that_was_lost(well: World) -> None:
+    """A bank that wants a certificate may cut the connection before its word for that is read."""
+    own = certificate(well.folder / "own.pem", "127.0.0.1")
+    context = shown(own)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(own)
+    port = refusing(shown(own), well.stack, context)
+    well.set(base_url=f"https://127.0.0.1:{port}", upstream={"ca_file": str(own)})
+    causes = [finding.cause for finding in await well.examine() if finding.is_ill]
+    assert causes == ["tls-certificate-wanted"]
 
 
 async def test_ports_that_are_ours_already(well: World, tmp_path: Path) -> None:

@@ -169,18 +169,21 @@ async def saying(answer: bytes, stack: AsyncExitStack, *, hold: bool = False) ->
     return port
 
 
-def refusing(context: ssl.SSLContext, stack: AsyncExitStack) -> int:
+def refusing(context: ssl.SSLContext, stack: AsyncExitStack, *later: ssl.SSLContext) -> int:
     """Listen, and refuse handshakes with TLS's own words, which asyncio leaves out.
 
-    Returns the port.
+    Whoever gets through gets no answer. Each connection takes the next context, all further ones
+    the last. Returns the port.
     """
+    contexts = [context, *later]
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
         with suppress(OSError):
             while True:
                 sock, _ = listener.accept()
-                with suppress(OSError), context.wrap_socket(sock, server_side=True) as secured:
+                present = contexts.pop(0) if len(contexts) > 1 else contexts[0]
+                with suppress(OSError), present.wrap_socket(sock, server_side=True) as secured:
                     secured.recv(1)
 
     thread = threading.Thread(target=serve)
