@@ -16,7 +16,7 @@ from tests.observability import troubles
 from tests.observability.faster import FACTOR, shorter
 from tests.observability.performance import Stage, called, stage
 from tests.observability.pictures import Span, draw
-from tests.observability.story import Teller
+from tests.observability.story import Teller, chosen
 from tools.dashboard import whole
 
 PROXIES = ("north", "south")
@@ -30,25 +30,31 @@ def main() -> int:
     parser.add_argument(
         "--pictures", action="store_true", help="the same, and draw the dashboard into docs/images"
     )
+    parser.add_argument(
+        "--only", default="", metavar="WORD", help="only troubles with this in their title"
+    )
     arguments = parser.parse_args()
+    if arguments.pictures and arguments.only:
+        parser.error("--pictures shows all troubles; leave --only out")
+    if not list(chosen(arguments.only)):
+        parser.error(f"no trouble has {arguments.only} in its title")
     with tempfile.TemporaryDirectory() as folder:
-        return run(_observe(Path(folder), once=arguments.once, pictures=arguments.pictures))
+        return run(_observe(Path(folder), arguments))
 
 
-async def _observe(folder: Path, *, once: bool, pictures: bool) -> int:
+async def _observe(folder: Path, arguments: argparse.Namespace) -> int:
+    silent = []
     async with (
         stage(folder, PROXIES, tls=["south"], sharing=PROXIES, fleet="demo") as here,
         called(here.players.values()),
     ):
         _introduce(here)
-        since = time.time()
-        teller = Teller(here, _tell, since)
-        silent = []
-        if once or pictures:
-            silent = await teller.programme()
+        teller = Teller(here, _tell, time.time())
+        if arguments.once or arguments.pictures:
+            silent = await teller.programme(arguments.only)
         else:
-            await _until_enough(teller)
-        if pictures:
+            await _until_enough(teller, arguments.only)
+        if arguments.pictures:
             files = await draw(here.prometheus, whole(), IMAGES, _spans(teller))
             _tell("\n".join(f"drawn: {file}" for file in files))
     for title in silent:
@@ -70,13 +76,13 @@ def _spans(teller: Teller) -> dict[str, Span]:
     }
 
 
-async def _until_enough(teller: Teller) -> None:
+async def _until_enough(teller: Teller, only: str) -> None:
     """Go through all troubles again and again, until somebody ends it."""
     stop: asyncio.Future[str] = signalled()
 
     async def for_ever() -> None:
         while True:
-            await teller.programme()
+            await teller.programme(only)
 
     task = asyncio.create_task(for_ever())
     await stop

@@ -35,7 +35,7 @@ SETTINGS: Mapping[str, Any] = {
     "limits": {"max_in_flight": str(MOST)},
     "token": {
         "prefetch": ["v2", "v1"],
-        "timeout": "2",
+        "timeout": "5",
         "margin_min": "6",
         "margin_max": "6",
         "jitter_max": "0.5",
@@ -133,10 +133,15 @@ def bank_for(proxies: int) -> Sandbox:
 
 @asynccontextmanager
 async def playing(players: Iterable[Player]) -> AsyncIterator[None]:
-    """Start proxies side by side."""
+    """Start proxies side by side, a few at a time: each has its own patience for its start."""
+    few = asyncio.Semaphore(3)
     async with AsyncExitStack() as stack:
-        starting = [stack.enter_async_context(one.plays()) for one in players]
-        await asyncio.gather(*starting)
+
+        async def start(one: Player) -> None:
+            async with few:
+                await stack.enter_async_context(one.plays())
+
+        await asyncio.gather(*map(start, players))
         yield
 
 

@@ -1,0 +1,64 @@
+"""``make observe``, run for one trouble."""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.observability.servers import tool
+from tests.program import environment
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _tools() -> None:
+    for name in ("prometheus", "prometheus-alertmanager", "redis-server"):
+        tool(name)
+
+
+async def started(*arguments: str) -> asyncio.subprocess.Process:
+    """Start it."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.observability", *arguments),
+        cwd=ROOT,
+        env=environment(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+@pytest.mark.timeout(150)
+async def test_one_trouble_is_told_and_it_ends() -> None:
+    """It says where to look, what goes wrong, which alert comes of it, and ends well."""
+    process = await started("--once", "--only", "certificate")
+    out, err = await process.communicate()
+    said = out.decode()
+    assert process.returncode == 0, said + err.decode()
+    for words in ("Prometheus ", "Alertmanager ", "north ", "south ", "dashboard.json"):
+        assert words in said
+    assert "south: A certificate is renewed with one that ends tomorrow." in said
+    assert "critical CandescentProxyCertificateExpiresSoon: The certificate in callers." in said
+    assert "It is over." in said
+
+
+@pytest.mark.timeout(150)
+async def test_somebody_ends_it() -> None:
+    """Without --once it goes on until a signal, and then leaves nothing running."""
+    process = await started("--only", "certificate")
+    assert process.stdout is not None
+    while b"A certificate is renewed" not in await process.stdout.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    _, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+
+
+async def test_trouble_that_there_is_not() -> None:
+    """A word in no title is a mistake, and nothing is started."""
+    process = await started("--only", "sunshine")
+    _, err = await process.communicate()
+    assert process.returncode == 2
+    assert "no trouble has sunshine in its title" in err.decode()
