@@ -34,7 +34,8 @@ turn facts into Prometheus series and log lines), ``tracing`` (which makes spans
 somebody collects those), ``admin/`` (probes, metrics and status page on a port of
 their own), ``sandbox/`` (a bank to try it on), ``core``, which puts both ways together from one
 configuration, and ``app``, which gives them ports and a life; ``reload`` replaces one core by
-another.
+another. ``cli`` and ``commands/`` are what a person types, ``doctor/`` is what says why it does
+not work.
 
 Words: *caller* is the application in front of us, *upstream* the bank's API behind us,
 *institution* the bank or credit union a token is for, *lifetime* what the bank says a token

@@ -26,7 +26,7 @@ _TOKEN_STATES = {"fresh": "green", "failing": "yellow", "missing": "bold red", "
 
 def frame(status: Document, *, is_unicode: bool = True) -> RenderableType:
     """Return what one look at the proxy shows."""
-    parts: list[RenderableType] = [*_head(status), "", _tokens(status)]
+    parts: list[RenderableType] = [*_head(status), "", _tokens(status), ""]
     parts.append(_rates(status, _BARS if is_unicode else _PLAIN_BARS))
     if status["errors"]:
         parts += ["", _errors(status)]
@@ -98,10 +98,13 @@ def _errors(status: Document) -> RenderableType:
 
 
 def _requests(status: Document) -> RenderableType:
-    table = _table("ago", "request", "answer", "ms", "institution", "transactionId")
+    ways = {way["name"] for way in status["listeners"]} - {"admin"}
+    several = ["listener"] if len(ways) > 1 else []
+    table = _table("ago", *several, "request", "answer", "ms", "institution", "transactionId")
     for request in status["requests"][:REQUESTS]:
         table.add_row(
             span(status["at"] - request["at"]),
+            *(request[name] for name in several),
             escape(f"{request['method']} {request['path']}"),
             _answer(request),
             f"{request['total_ms']:.1f}",

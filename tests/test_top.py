@@ -71,6 +71,18 @@ async def test_bad_day() -> None:
     assert document["errors"][0]["reason"] in shown
 
 
+async def test_several_listeners() -> None:
+    """With more than one way in, each request says by which it came."""
+    other = {"other": {"listen": "127.0.0.1:0"}}
+    async with Sandbox() as bank, running(bank, listeners=other) as app:
+        await call(app, "/v1/accounts")
+        await until(lambda: app.forwarder.in_flight == 0)
+        shown = drawn(frame(await status(app)))
+    (line,) = [line for line in shown.splitlines() if "GET /v1/accounts" in line]
+    assert " main " in line
+    assert "listener" in shown
+
+
 async def test_frame_fits_a_small_terminal() -> None:
     """No line is longer than the screen is wide, whatever is in it."""
     async with Sandbox() as bank, running(bank) as app:

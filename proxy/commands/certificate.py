@@ -104,7 +104,7 @@ def make(folder: Path, names: list[str], now: datetime, days: int, *, replace: b
     private_folder(folder)
     for file in files:
         keep_old(file)
-    authority = Authority.make(wanted, f"{getpass.getuser()} on {socket.gethostname()}", now)
+    authority = Authority.make(wanted, owner(), now)
     write_private(folder / KEY, key_pem(authority.key))
     write_whole(folder / AUTHORITY, certificate_pem(authority.certificate), 0o644)
     write_private(folder / SERVER, authority.issue(wanted, now, days))
@@ -119,6 +119,14 @@ def renew(folder: Path, names: list[str], now: datetime, days: int) -> None:
     server = folder / SERVER
     old = names_in(server.read_bytes()) if server.exists() else ALWAYS
     write_private(server, authority.issue(merged(old, names), now, days))
+
+
+def owner() -> str:
+    """Return whose authority this is, for the one who finds it among others."""
+    try:
+        return f"{getpass.getuser()} on {socket.gethostname()}"
+    except (KeyError, ImportError, OSError):  # a user without a name, as in a container
+        return socket.gethostname()
 
 
 def merged(first: "tuple[str, ...] | list[str]", more: list[str]) -> list[str]:
