@@ -177,7 +177,7 @@ def _stat(axes: Axes, panel: Json, lines: Sequence[Line], _span: Span) -> None:
 
 def _table(axes: Axes, panel: Json, lines: Sequence[Line], span: Span) -> None:
     axes.axis("off")
-    names = list(panel["transformations"][1]["options"]["indexByName"])[:-1]
+    names = list(panel["transformations"][1]["options"]["indexByName"])
     there = [line for line in lines if line.points[-1][0] > span.end - 2 * span.step]
     found = sorted({tuple(line.labels.get(name, "") for name in names) for line in there})
     for number, row in enumerate([names, *found[:8]]):

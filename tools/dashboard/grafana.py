@@ -158,7 +158,7 @@ class Panel:
     def _transformations(self) -> list[Json]:
         if not self.is_table:
             return []
-        shown = [*self.columns, "Value"]
+        shown = list(self.columns)
         return [
             {"id": "filterFieldsByName", "options": {"include": {"names": shown}}},
             {

@@ -47,7 +47,7 @@ NOW = Row(
             "percentunit",
             [
                 Query(
-                    f"sum(candescent_proxy_ready{{{HERE}}} and up{{{HERE}}} == 1)"
+                    f"(sum(candescent_proxy_ready{{{HERE}}} and up{{{HERE}}} == 1) or vector(0))"
                     f" / count(up{{{HERE}}})",
                     "ready",
                 )
