@@ -34,7 +34,9 @@ class Terminal:
 
     async def sees(self, text: str) -> None:
         """Wait until this text is shown, behind what was waited for before."""
-        await until(lambda: text in self.text[self.read :] or self.process.returncode is not None)
+        await until(
+            lambda: text in self.text[self.read :] or self.process.returncode is not None, 30
+        )
         at = self.text.find(text, self.read)
         assert at >= 0, f"{text!r} was not shown, but:\n{self.text[self.read :]}"
         self.read = at + len(text)
@@ -50,7 +52,7 @@ class Terminal:
 
     async def ends(self) -> int:
         """Wait for the end; return the exit code."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             return await self.process.wait()
 
 

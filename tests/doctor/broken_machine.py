@@ -2,6 +2,10 @@
 
 import socket
 
+import pytest
+
+from proxy import probe
+from proxy.doctor import machine
 from tests.doctor.setups import Steps, setup
 from tests.doctor.world import World, saying
 
@@ -16,9 +20,17 @@ async def port_that_is_taken(world: World) -> Steps:
     world.set(listen="127.0.0.1:0")
 
 
+def impatient(world: World) -> None:
+    """Wait a moment only for a program on a port to say what it is."""
+    patch = world.stack.enter_context(pytest.MonkeyPatch.context())
+    patch.setattr(machine, "PATIENCE", 0.3)
+    patch.setattr(probe, "PATIENCE", 0.3)
+
+
 @setup
 async def port_that_says_nothing(world: World) -> Steps:
     """The admin port, taken by one that never answers."""
+    impatient(world)
     port = await saying(b"", world.stack, hold=True)
     world.set(admin=f"127.0.0.1:{port}")
     _ = yield "port-taken"
@@ -28,6 +40,7 @@ async def port_that_says_nothing(world: World) -> Steps:
 @setup
 async def socket_that_is_taken(world: World) -> Steps:
     """By another program."""
+    impatient(world)
     path = world.folder / "app.sock"
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(path))

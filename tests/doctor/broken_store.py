@@ -20,7 +20,7 @@ def use(world: World, server: RedisServer | str, **more: str) -> None:
     """Let the set-up use a store."""
     url = server if isinstance(server, str) else server.url
     keys = world.private("sealing-keys", f"k1 {base64.b64encode(bytes(range(32))).decode()}\n")
-    world.set(store={"url": url, "sealing_key_file": keys, "timeout": "0.4", **more})
+    world.set(store={"url": url, "sealing_key_file": keys, "timeout": "10", **more})
 
 
 @setup
@@ -34,7 +34,8 @@ async def store_that_is_down(world: World) -> Steps:
 @setup
 async def store_that_hangs(world: World) -> Steps:
     """It takes the connection and says nothing."""
-    use(world, f"redis://127.0.0.1:{await saying(b'', world.stack, hold=True)}")
+    port = await saying(b"", world.stack, hold=True)
+    use(world, f"redis://127.0.0.1:{port}", timeout="0.4")
     _ = yield "store-timeout"
     await started(world)
 

@@ -40,10 +40,12 @@ async def firewall_that_drops(world: World) -> Steps:
         for sock in waiting:
             sock.setblocking(False)
             sock.connect_ex(full.getsockname())
+        world.hasty()
         world.set(base_url=f"http://127.0.0.1:{full.getsockname()[1]}")
         _ = yield "connect-timeout"
         for sock in waiting:
             sock.close()
+    world.patient()
     world.set(base_url=world.bank.url)
 
 
@@ -125,8 +127,10 @@ async def company_proxy_that_is_none(world: World) -> Steps:
 async def company_proxy_that_hangs(world: World) -> Steps:
     """It takes the connection and says nothing."""
     proxy = await through(world, silent=True)
+    world.hasty()
     _ = yield "proxy-timeout"
     proxy.silent = False
+    world.patient()
 
 
 @setup

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from proxy import probe
-from proxy.doctor import machine
 from proxy.doctor.findings import Level
 from proxy.doctor.remedies import REMEDIES
 from proxy.sandbox import Fault
@@ -40,10 +38,8 @@ BROKEN = [
 
 
 @pytest.fixture
-async def well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+async def well(tmp_path: Path) -> AsyncIterator[World]:
     """A set-up in which all is well."""
-    monkeypatch.setattr(machine, "PATIENCE", 0.3)
-    monkeypatch.setattr(probe, "PATIENCE", 0.3)
     async with world(tmp_path) as made:
         yield made
 
@@ -101,9 +97,11 @@ async def test_secret_in_quotes(well: World) -> None:
 async def test_bank_that_answers_nothing(well: World) -> None:
     """A bank that takes connections and hangs is told twice: on the way, and for its tokens."""
     port = await saying(b"", well.stack, hold=True)
+    well.hasty()
     well.set(base_url=f"http://127.0.0.1:{port}")
     causes = [finding.cause for finding in await well.examine() if finding.is_ill]
     assert causes == ["answer-slow", "token-timeout"]
+    well.patient()
     well.set(base_url=well.bank.url)
     assert [finding for finding in await well.examine() if finding.is_ill] == []
 

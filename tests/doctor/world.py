@@ -57,6 +57,14 @@ class World:
         write(self.file, yaml.safe_dump(self.written))
         self.file.chmod(0o644)
 
+    def hasty(self) -> None:
+        """Wait for nothing longer than a second, until ``patient``."""
+        self.set(token={"timeout": "1"})
+
+    def patient(self) -> None:
+        """Wait as long as the program does by itself, so that a busy machine is no fault."""
+        self.set(token=None)
+
     def hold(self, content: str | bytes = "sandbox-secret\n") -> Path:
         """Write the secret file."""
         write(self.secret, content)
@@ -99,7 +107,6 @@ async def world(folder: Path) -> AsyncIterator[World]:
             client_secret_file=str(made.secret),
             listen="127.0.0.1:0",
             admin="127.0.0.1:0",
-            token={"timeout": "0.5"},
         )
         yield made
 
@@ -109,6 +116,19 @@ def shown(certificate: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     return context
+
+
+_SIGNS = x509.KeyUsage(
+    digital_signature=True,
+    key_cert_sign=True,
+    crl_sign=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 def certificate(
@@ -143,6 +163,8 @@ def certificate(
             critical=False,
         )
     )
+    if issuer is None:  # from 3.13 on Python asks for what RFC 5280 does
+        builder = builder.add_extension(_SIGNS, critical=True)
     if listed:
         builder = builder.add_extension(x509.SubjectAlternativeName(listed), critical=False)
     made = builder.sign(signer, hashes.SHA256())
