@@ -72,7 +72,7 @@ async def _tell(app: App, bank: Sandbox) -> bool:
         "candescent-proxy demo",
         f"The bank:  {bank.url} (a sandbox; its tokens live {LIFETIME} s)\n"
         f"The proxy: {proxy} (applications call here, without credentials)\n"
-        f"Operators: http://{app.admin_address}/metrics, /readyz",
+        f"Operators: http://{app.admin_address}/ in a browser; /metrics, /readyz",
     )
     await _until(lambda: app.readiness().is_ready, 10)
     async with aiohttp.ClientSession(proxy) as caller:
