@@ -102,6 +102,8 @@ def _files(sources: Sources, config: Config, now: float) -> Iterator[Finding]:
         yield from files.configuration_file(sources.file)
     for setting, file in files.secret_files(config):
         yield from files.secret_file(setting, file)
+    for setting, file in files.key_files(config):
+        yield from files.key_file(setting, file)
     yield from files.login_file(config)
     yield from files.other_files(config)
     yield from files.own_certificates(config, now)

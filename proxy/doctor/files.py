@@ -24,6 +24,7 @@ _SECRETS = (
     *("client_id_file", "client_secret_file", "password_file"),
     *("proxy_password_file", "sentinel_password_file"),
 )
+_NO_PEM = ("sealing_key_file", "refresh_token_file")
 _MARKS = (BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)
 _WRAPPINGS = {" ": "space", "\t": "tab", '"': "quote", "'": "quote"}
 
@@ -64,10 +65,38 @@ def secret_file(setting: str, file: Path) -> Iterator[Finding]:
         return
     content = list(secret_content(raw))
     yield from (ill("files", cause, setting=setting, file=file, **more) for cause, more in content)
-    if sys.platform != "win32" and mode & (stat.S_IRWXO | stat.S_IWGRP):
+    if is_exposed(mode):
         yield ill("files", "secret-exposed", setting=setting, file=file, mode=f"{mode:o}")
     elif not content:
         yield well("files", f"{setting}: {file} holds one line, and others cannot read it.")
+
+
+def is_exposed(mode: int) -> bool:
+    """Whether a file of this mode can be read by others, or changed by its group."""
+    # Windows has no such bits, and says the same of every file.
+    return sys.platform != "win32" and bool(mode & (stat.S_IRWXO | stat.S_IWGRP))
+
+
+def key_files(config: Config) -> Iterator[tuple[str, Path]]:
+    """Return every file that may hold a key or a login, with the setting that names it."""
+    sections: list[tuple[str, Section]] = [("upstream.", config.upstream), ("store.", config.store)]
+    sections += [(f"{path}callers.", callers) for path, callers in config.caller_sections()]
+    for path, section in (*sections, ("", config)):
+        for name in ("certificate_file", "key_file", "sealing_key_file", "refresh_token_file"):
+            file = getattr(section, name, None)
+            if file is not None:
+                yield path + name, file
+
+
+def key_file(setting: str, file: Path) -> Iterator[Finding]:
+    """Look at whether others can read a key. What cannot be read at all is told elsewhere."""
+    try:
+        is_secret = setting.endswith(_NO_PEM) or b"PRIVATE KEY" in file.read_bytes()
+        mode = stat.S_IMODE(file.stat().st_mode)
+    except OSError:
+        return
+    if is_secret and is_exposed(mode):
+        yield ill("files", "secret-exposed", setting=setting, file=file, mode=f"{mode:o}")
 
 
 def secret_content(raw: bytes) -> Iterator[tuple[str, dict[str, object]]]:

@@ -3,7 +3,7 @@
 from proxy import settings
 from proxy.commands.login import login
 from tests.doctor.setups import Steps, setup
-from tests.doctor.world import World
+from tests.doctor.world import World, certificate
 
 
 @setup
@@ -68,6 +68,28 @@ async def secret_with_a_dash_of_a_word_processor(world: World) -> Steps:
 async def secret_that_others_can_read(world: World) -> Steps:
     """It was written without a thought of the mode."""
     world.secret.chmod(0o644)
+    finding = yield "secret-exposed"
+    world.obey(finding.cure)
+
+
+@setup
+async def key_that_others_can_read(world: World) -> Steps:
+    """The key of the listening side's certificate."""
+    file = certificate(world.folder / "server.pem", "localhost", until=30)
+    file.chmod(0o644)
+    world.set(callers={"certificate_file": str(file)})
+    finding = yield "secret-exposed"
+    assert "callers.certificate_file" in finding.text
+    world.obey(finding.cure)
+
+
+@setup
+async def login_that_others_can_read(world: World) -> Steps:
+    """A refresh token is as good as a password."""
+    file = world.folder / "login.json"
+    file.write_text("{}")
+    world.set(refresh_token_file=str(file))
+    file.chmod(0o644)
     finding = yield "secret-exposed"
     world.obey(finding.cure)
 

@@ -101,6 +101,46 @@ def test_every_secret_file_is_found(tmp_path: Path) -> None:
     }
 
 
+def test_certificate_without_its_key_is_no_secret(tmp_path: Path) -> None:
+    """Everybody may read a certificate; with its key in the same file, only the owner."""
+    file = tmp_path / "server.pem"
+    file.write_text("-----BEGIN CERTIFICATE-----\n")
+    file.chmod(0o644)
+    assert list(files.key_file("callers.certificate_file", file)) == []
+    file.write_text("-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n")
+    (finding,) = files.key_file("callers.certificate_file", file)
+    assert finding.cause == "secret-exposed"
+    file.chmod(0o600)
+    assert list(files.key_file("callers.certificate_file", file)) == []
+
+
+def test_every_key_file_is_found() -> None:
+    """Those of the way out, of the store, of every listener, and the login's."""
+    names = ("certificate_file", "key_file")
+    pair = {name: f"/{name}" for name in names}
+    config = settings.load(
+        None,
+        {},
+        {
+            "base_url": "https://127.0.0.1",
+            "institution_id": "00016",
+            "client_id": "x",
+            "client_secret": "y",
+            "refresh_token_file": "/r",
+            "upstream": pair,
+            "callers": pair,
+            "store": {"url": "redis://127.0.0.1", "sealing_key_file": "/s"},
+            "listeners": {"other": {"listen": "127.0.0.1:0", "callers": pair}},
+        },
+    )
+    assert [setting for setting, _ in files.key_files(config)] == [
+        *("upstream.certificate_file", "upstream.key_file", "store.sealing_key_file"),
+        *("callers.certificate_file", "callers.key_file"),
+        *("listeners.other.callers.certificate_file", "listeners.other.callers.key_file"),
+        "refresh_token_file",
+    ]
+
+
 def test_day() -> None:
     """A day is written the same in every part of the world."""
     assert files.day(86_399) == "1970-01-01"

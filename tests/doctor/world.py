@@ -171,6 +171,7 @@ def certificate(
     encoding = serialization.Encoding.PEM
     shape, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     write(file, made.public_bytes(encoding) + key.private_bytes(encoding, shape, none))
+    file.chmod(0o600)
     return file
 
 
