@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from proxy.admin.document import Area
-from proxy.admin.rates import SAMPLES, STEP, Sample
+from proxy.admin.rates import SAMPLES, STEP, STEPS, Sample, Step, step
 from proxy.errors import Source
 from proxy.facts import (
     Fact,
@@ -92,6 +92,7 @@ class History:
         self.requests: deque[RequestRecord] = deque(maxlen=REQUESTS if keep else 0)
         self.events: deque[TokenEvent] = deque(maxlen=EVENTS)
         self.samples: deque[Sample] = deque(maxlen=SAMPLES)
+        self.steps: deque[Step] = deque(maxlen=STEPS)
         self.troubles: dict[tuple[Area, str], Repeated] = {}
         self.reload: ReloadEvent | None = None
         self.request = self.requests.append
@@ -99,8 +100,15 @@ class History:
     async def run(self) -> None:
         """Take samples until cancelled."""
         while self._keep:
-            self.samples.append(self.counted())
+            self.sample()
             await asyncio.sleep(STEP)
+
+    def sample(self) -> None:
+        """Remember what has been counted up to now, and what of it is new."""
+        newest = self.counted()
+        if self.samples:
+            self.steps.append(step(self.samples[-1], newest))
+        self.samples.append(newest)
 
     def counted(self) -> Sample:
         """Return what has been counted up to now."""

@@ -1,8 +1,7 @@
 """What came in the last minute and in the last quarter of an hour, out of samples."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from proxy.admin.document import Minute, Series
 from proxy.metrics.histogram import BUCKETS, FINE_BUCKETS
@@ -11,9 +10,11 @@ from proxy.tokens.token import Moment
 
 STEP = 5.0
 """Seconds between two samples of what the metrics have counted."""
-SAMPLES = 181
-"""A quarter of an hour of them, and the one it began with."""
+STEPS = 180
+"""A quarter of an hour of them."""
 MINUTE = 60.0
+SAMPLES = 13
+"""A minute of them, and the one it began with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,17 @@ class Sample:
 
     at: Moment
     totals: Totals
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What came between two samples: rates a second, by whose error, and durations."""
+
+    at: float
+    per_second: float
+    failed: Mapping[str, float]
+    p50_ms: float | None
+    p99_ms: float | None
 
 
 def last_minute(samples: Sequence[Sample]) -> Minute:
@@ -45,23 +57,32 @@ def last_minute(samples: Sequence[Sample]) -> Minute:
     )
 
 
-def series(samples: Sequence[Sample]) -> Series:
-    """Return what came between each two samples."""
-    steps = [
-        (later.at.wall, later.totals.since(earlier.totals), _between(earlier, later))
-        for earlier, later in pairwise(samples)
-    ]
+def step(earlier: Sample, later: Sample) -> Step:
+    """Work out what came between two samples; once, not each time that somebody looks."""
+    came, seconds = later.totals.since(earlier.totals), _between(earlier, later)
+    return Step(
+        at=later.at.wall,
+        per_second=_rate(came.requests, seconds),
+        failed={whose: _rate(count, seconds) for whose, count in came.failed.items()},
+        p50_ms=_quantile_ms(came.whole, 0.5),
+        p99_ms=_quantile_ms(came.whole, 0.99),
+    )
+
+
+def series(steps: Iterable[Step]) -> Series:
+    """Return steps as columns."""
+    rows = [*steps]
     return Series(
         step=STEP,
-        at=[at for at, _, _ in steps],
-        per_second=[_rate(came.requests, seconds) for _, came, seconds in steps],
-        caller=[_rate(came.failed["caller"], seconds) for _, came, seconds in steps],
-        token=[_rate(came.failed["token"], seconds) for _, came, seconds in steps],
-        upstream=[_rate(came.failed["upstream"], seconds) for _, came, seconds in steps],
-        proxy=[_rate(came.failed["proxy"], seconds) for _, came, seconds in steps],
-        bank=[_rate(came.failed["bank"], seconds) for _, came, seconds in steps],
-        p50_ms=[_quantile_ms(came.whole, 0.5) for _, came, _ in steps],
-        p99_ms=[_quantile_ms(came.whole, 0.99) for _, came, _ in steps],
+        at=[row.at for row in rows],
+        per_second=[row.per_second for row in rows],
+        caller=[row.failed["caller"] for row in rows],
+        token=[row.failed["token"] for row in rows],
+        upstream=[row.failed["upstream"] for row in rows],
+        proxy=[row.failed["proxy"] for row in rows],
+        bank=[row.failed["bank"] for row in rows],
+        p50_ms=[row.p50_ms for row in rows],
+        p99_ms=[row.p99_ms for row in rows],
     )
 
 

@@ -78,16 +78,10 @@ def listeners(config: Config, addresses: Mapping[str, Address], admin: Address) 
 
 def build(scene: Scene, history: History) -> Status:
     """Return the document."""
-    tokens = sorted(
-        (token_state(entry, scene.now) for entry in scene.entries),
-        key=lambda token: (
-            *(_URGENCY[token.state], not token.pinned),
-            *(token.institution, token.kind),
-        ),
-    )
+    urgent = sorted(scene.entries, key=lambda entry: _urgency(entry, scene.now))
+    tokens = [token_state(entry, scene.now) for entry in urgent[:TOKENS]]
     errors = [_trouble(each, scene) for each in reversed(history.troubles.values())]
-    samples = [*history.samples]
-    minute = last_minute([*samples, history.counted()])
+    minute = last_minute([*history.samples, history.counted()])
     causes = {
         "bank" if error.source == "none" else str(error.source): (error.reason, error.detail)
         for error in reversed(errors)
@@ -112,32 +106,40 @@ def build(scene: Scene, history: History) -> Status:
             reasons=scene.readiness.reasons,
             warnings=scene.readiness.warnings,
         ),
-        tokens=tokens[:TOKENS],
-        tokens_in_all=len(tokens),
+        tokens=tokens,
+        tokens_in_all=len(urgent),
         refreshes=[refresh(event) for event in reversed(history.events)],
         errors=errors,
         requests=[answered(record, scene) for record in reversed(history.requests)],
         load=scene.load,
         minute=minute,
-        series=series(samples),
+        series=series(history.steps),
         reload=_reload(history),
     )
+
+
+def health(entry: Entry, now: Moment) -> TokenHealth:
+    """Return in one word how it stands with a token."""
+    if entry.token is not None and entry.token.is_alive(now):
+        return "fresh" if entry.error is None else "failing"
+    return "pending" if entry.error is None else "missing"
+
+
+def _urgency(entry: Entry, now: Moment) -> tuple[object, ...]:
+    """Return what puts keys in their order; nothing in it changes while all is well."""
+    state = health(entry, now)
+    left = entry.token.expires_at if state == "failing" and entry.token is not None else 0.0
+    return (_URGENCY[state], not entry.pinned, left, entry.key.institution, entry.key.kind)
 
 
 def token_state(entry: Entry, now: Moment) -> TokenState:
     """Return what may be shown of a token."""
     token, error = entry.token, entry.error
-    alive = token is not None and token.is_alive(now)
-    state: TokenHealth
-    if alive:
-        state = "fresh" if error is None else "failing"
-    else:
-        state = "pending" if error is None else "missing"
     wait = entry.until_due(now)
     return TokenState(
         kind=entry.key.kind,
         institution=entry.key.institution,
-        state=state,
+        state=health(entry, now),
         pinned=entry.pinned,
         refreshing=entry.fetch is not None,
         issued_at=token.issued.wall if token else None,

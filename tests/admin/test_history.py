@@ -7,6 +7,7 @@ import pytest
 
 from proxy.admin import history
 from proxy.admin.history import EVENTS, REQUESTS, TROUBLES, History
+from proxy.admin.rates import MINUTE, SAMPLES, STEP, STEPS
 from proxy.errors import Source, TokenError, TokenFailure
 from proxy.facts import (
     Fact,
@@ -173,6 +174,17 @@ async def test_samples(kept: History, monkeypatch: pytest.MonkeyPatch) -> None:
     await until(lambda: len(kept.samples) > 3)
     running.cancel()
     assert kept.samples[0].at == Moment(1000.0, 1_001_000.0)
+    assert len(kept.steps) == len(kept.samples) - 1
+
+
+def test_samples_are_bounded(kept: History, clock: Clock) -> None:
+    """A minute of what was counted and a quarter of an hour of rates is all that is kept."""
+    for _ in range(1000):
+        clock.now += STEP
+        kept.sample()
+    assert (len(kept.samples), len(kept.steps)) == (SAMPLES, STEPS)
+    assert SAMPLES * STEP > MINUTE
+    assert STEPS * STEP == 15 * MINUTE
 
 
 FACTS: list[Callable[[], Fact]] = [
@@ -190,4 +202,6 @@ async def test_nothing_is_kept_where_there_is_no_page(clock: Clock) -> None:
     for fact in FACTS:
         kept.fact(fact())
     await kept.run()
-    assert not any((kept.requests, kept.events, kept.troubles, kept.samples, kept.reload))
+    assert not any(
+        (kept.requests, kept.events, kept.troubles, kept.samples, kept.steps, kept.reload)
+    )

@@ -1,11 +1,19 @@
 """The last minute and the last quarter of an hour, out of what had been counted when."""
 
+from itertools import pairwise
+
 import pytest
 
-from proxy.admin.rates import Sample, last_minute, series
+from proxy.admin.document import Series
+from proxy.admin.rates import Sample, last_minute, series, step
 from proxy.metrics.histogram import BUCKETS, FINE_BUCKETS
 from proxy.metrics.totals import FAILED, Totals
 from proxy.tokens.token import Moment
+
+
+def columns(*samples: Sample) -> Series:
+    """Return what came between each two."""
+    return series([step(earlier, later) for earlier, later in pairwise(samples)])
 
 
 def sample(at: float, requests: int, bank: int = 0, wall: float = 0.0) -> Sample:
@@ -41,7 +49,7 @@ def test_nothing_is_known() -> None:
 
 def test_columns() -> None:
     """A place for what came between each two samples; none where nothing came."""
-    found = series([sample(0, 0), sample(5, 50, 10), sample(10, 50, 10)])
+    found = columns(sample(0, 0), sample(5, 50, 10), sample(10, 50, 10))
     assert found.at == [1_800_000_005.0, 1_800_000_010.0]
     assert (found.per_second, found.bank, found.caller) == ([10, 0], [2, 0], [0, 0])
     assert found.p50_ms == [pytest.approx(1.75), None]
@@ -49,11 +57,10 @@ def test_columns() -> None:
 
 def test_clock_that_is_set_back() -> None:
     """Rates go by the clock that cannot be set."""
-    found = series([sample(0, 0, wall=5_000.0), sample(5, 50, wall=1_000.0)])
+    found = columns(sample(0, 0, wall=5_000.0), sample(5, 50, wall=1_000.0))
     assert (found.at, found.per_second) == ([1_000.0], [10])
 
 
-def test_too_little_for_a_column() -> None:
-    """One sample makes no difference."""
-    assert series([sample(0, 0)]).at == []
-    assert series([]).at == []
+def test_nothing_yet() -> None:
+    """Before the second sample there are no columns."""
+    assert columns(sample(0, 0)).at == []

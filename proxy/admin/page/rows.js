@@ -135,6 +135,7 @@ export function showRequests(status) {
         ['Whose error', 'owner'], ['Proxy', 'number own'], ['Bank', 'number bank'], ['All', 'number all'],
         ['transactionId', 'id'],
       ]);
+      line.children[2].append(make('span'), make('span', 'quiet'));
       line.children[8].append(make('code', 'id'));
       return line;
     },
@@ -144,7 +145,9 @@ export function showRequests(status) {
       const whose = [owner(each.error_source, each.status), short(each.reason)].filter(Boolean).join(': ');
       const notes = [whose, each.replays ? 'sent again' : '', each.cut ? 'cut' : ''];
       write(line.children[1], each.method || '–');
-      write(line.children[2], each.path || 'no request that could be read');
+      const [path, way] = line.children[2].children;
+      write(path, each.path || 'no request that could be read');
+      write(way, status.listeners.length > 2 ? ` by ${each.listener}` : '');
       write(line.children[3], each.status ? String(each.status) : 'none');
       write(line.children[4], notes.filter(Boolean).join(', '));
       write(line.children[5], ms(each.own_ms));

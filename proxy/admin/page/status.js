@@ -90,7 +90,7 @@ function showGone(error) {
   const refused = error.message && !(error instanceof TypeError) && error.name === 'Error';
   showVerdict(
     'gone',
-    `The proxy does not answer.${since}`,
+    `The proxy does not ${refused ? 'show its status here' : 'answer'}.${since}`,
     refused ? error.message.trim() : 'Nothing answers at this address: it has stopped, or this machine cannot reach it.',
     refused ? '' : 'Look at its log and its service; this page finds it again by itself.',
   );
