@@ -34,11 +34,10 @@ PLAN: Mapping[str, Sequence[Trouble]] = {
     "full": (troubles.FULL,),
     "secrets": (troubles.BAD_ROTATION,),
     "changes": (troubles.OLD_CERTIFICATE, troubles.BAD_CALLERS),
-    "typing": (troubles.BAD_CONFIGURATION,),
     "starved": (troubles.STARVED,),
     "revoked": (troubles.REVOKED,),
-    "sharing": (troubles.NO_STORE,),
-    "sibling": (troubles.SIBLING_OF_NO_STORE,),
+    "sharing": (troubles.GARBAGE, troubles.SIBLING_OF_NO_STORE),
+    "sibling": (troubles.GARBAGE, troubles.NO_STORE, troubles.BAD_CONFIGURATION),
     "killed": (troubles.KILLED,),
 }
 """Proxies, each with its troubles."""
@@ -126,7 +125,7 @@ async def _fired(here: Stage) -> list[tuple[Alert, Mapping[str, str]]]:
 
 
 def _is_the_machine(labels: Mapping[str, str]) -> bool:
-    """Whether an alert says that there is little CPU: true of thirteen proxies at once."""
+    """Whether an alert says that there is little CPU: true of a dozen proxies at once."""
     lagging = labels["alertname"] == "CandescentProxyEventLoopLag"
     return lagging or labels.get("slo") == "own_latency"
 

@@ -173,6 +173,18 @@ async def alone(_bank: Sandbox, player: Player) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def planted(_bank: Sandbox, player: Player) -> AsyncIterator[None]:
+    """Put entries into the fleet's store that nobody of it has sealed; wait until that is seen."""
+    assert player.store is not None
+    for record in await player.store.records():
+        await player.store.do("HSET", record, "entry:moss", "moss")
+    async with asyncio.timeout(30):
+        while not await player.running.sample("candescent_proxy_store_entries_unreadable"):  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.1)
+    yield
+
+
+@asynccontextmanager
 async def untroubled(_bank: Sandbox, _player: Player) -> AsyncIterator[None]:
     """Do nothing: the trouble is somebody else's."""
     yield
@@ -259,6 +271,7 @@ STARVED = Trouble(
 BAD_CALLERS = Trouble(
     "An application sends what cannot be forwarded", wronged, _names("CallerErrors")
 )
+GARBAGE = Trouble("Somebody writes to the fleet's store", planted, _names("StoreEntriesUnreadable"))
 NO_STORE = Trouble("The fleet's store is gone", alone, _names("StoreDown"))
 SIBLING_OF_NO_STORE = Trouble("It is gone for its sibling too", untroubled, _names("StoreDown"))
 REVOKED = Trouble("Somebody revokes the proxy's tokens", revoked, frozenset(), WITHOUT_TOKEN)

@@ -4,6 +4,7 @@ Each before the real thing, on loopback.
 """
 
 import asyncio
+import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,6 +19,8 @@ from proxy.tokens.store_facts import StoreFailure
 from tests.certificates import Authority
 from tests.redis_server import RedisServer, free_port, redis_server
 from tests.tokens.store_bench import KEYS, NAME, store
+
+DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "fleet.md"
 
 
 async def round_trip(made: Store) -> None:
@@ -159,7 +162,10 @@ async def test_a_failover_by_sentinels(tmp_path: Path) -> None:
 
 
 async def test_a_cluster(tmp_path: Path) -> None:
-    """Records are spread over it, and found when their slots have moved."""
+    """Records are spread over it, and found when their slots have moved.
+
+    The user is allowed what docs/fleet.md says.
+    """
     flags = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
     async with AsyncExitStack() as stack:
         nodes = [
@@ -177,7 +183,13 @@ async def test_a_cluster(tmp_path: Path) -> None:
             async with asyncio.timeout(20):
                 while b"cluster_state:ok" not in await node.do("CLUSTER", "INFO"):  # noqa: ASYNC110 - it tells nobody
                     await asyncio.sleep(0.1)
-        async with store(f"redis+cluster://127.0.0.1:{first.port}") as (made, _):
+        page = DOCUMENT.read_text(encoding="utf-8")
+        allowed = re.findall(r"\+[a-z|]+", re.findall(r"ACL SETUSER .*", page)[0])
+        allowed += re.findall(r"\+[a-z|]+", re.findall(r"For a cluster, .*", page)[0])
+        for node in nodes:
+            await node.do("ACL", "SETUSER", "fern", "on", ">moss", "~moss:*", *allowed)
+        login = StoreLogin("fern", lambda: "moss")
+        async with store(f"redis+cluster://127.0.0.1:{first.port}", login=login) as (made, _):
             await well(made)
             names = [f"{number:x}" for number in range(40)]
             seen = await asyncio.gather(*(made.lease(name, 60, KEYS) for name in names))
