@@ -78,7 +78,7 @@ async def look(watch: Watch, home: House) -> None:
     """Take everything that can be seen of a running proxy."""
     for accept in ("", "application/openmetrics-text"):
         watch.take("metrics", home.app.metrics.exposition(accept)[0])
-    for path in ("/readyz", "/livez", "/metrics", "/nothing"):
+    for path in ("/readyz", "/livez", "/metrics", "/api/status", "/", "/nothing"):
         watch.take(path, str(await home.admin(path)))
     for kind, text in reprs(home.app):
         watch.take(f"the repr of {kind}", text)

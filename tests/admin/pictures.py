@@ -24,9 +24,8 @@ from playwright.async_api import Browser
 
 from proxy.app import App
 from proxy.sandbox import Fault, Sandbox, changed
-from proxy.tokens.token import TokenKind
 from tests.browser import chromium, opened
-from tests.running import running, url
+from tests.running import running, until, url
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images"
 COLOURS = 200
@@ -95,7 +94,7 @@ async def story(minutes: float) -> None:
     """Let the proxy work for so long, then take the pictures, in good weather and in bad."""
     seconds = 60 * minutes
     async with Sandbox() as bank:
-        bank.bank.settings = changed(bank.bank.settings, {"lifetime": 600, "v1_lifetime": 400})
+        bank.bank.settings = changed(bank.bank.settings, {"lifetime": 300, "v1_lifetime": 400})
         await at_work(bank, seconds)
 
 
@@ -113,10 +112,7 @@ async def at_work(bank: Sandbox, seconds: float) -> None:
         await asyncio.sleep(0.45 * seconds)
         await take(browser, app, "status-page", viewport={"width": 1160, "height": 1330})
         bank.bank.faults.insert(0, Fault("token", code="CMN_90004"))
-        for entry in app.tokens.entries():
-            if entry.key.kind is TokenKind.V2:
-                app.tokens.start_refresh(entry)
-        await asyncio.sleep(2)
+        await until(lambda: any(entry.failures for entry in app.tokens.entries()), 300)
         wide = {"width": 1160, "height": 760}
         await take(browser, app, "status-page-dark", viewport=wide, color_scheme="dark")
         phone = {"width": 360, "height": 760}

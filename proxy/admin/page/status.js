@@ -51,9 +51,9 @@ function showStatus() {
   const { verdict, about, load, minute } = status;
   showVerdict(verdict.state, verdict.sentence, verdict.cause, verdict.advice);
   write(byId('version'), about.version);
-  const failed = minute.token + minute.upstream + minute.proxy + minute.bank + minute.caller;
+  const failed = minute.token + minute.upstream + minute.proxy + minute.bank;
   write(byId('rate'), rate(minute.per_second));
-  write(byId('failed'), grouped(failed));
+  write(byId('failed'), grouped(failed + minute.caller));
   write(byId('failed-of'), minute.requests ? `of ${grouped(minute.requests)} in a minute` : 'in the last minute');
   byId('failed').parentElement.dataset.bad = String(failed > 0);
   write(byId('p50'), time(minute.p50_ms));
