@@ -3,7 +3,7 @@
 Two things move through this package, each along one way::
 
     a request:  client → routing → token → headers → upstream → client
-    a token:    credentials → endpoint → cache → refresher keeps it fresh → request
+    a token:    credentials → endpoint → (shared) → cache → refresher keeps it fresh → request
 
 The request's way, in the order a request meets it:
 
@@ -27,6 +27,9 @@ The token's way:
     tokens/endpoint      asks the bank
     tokens/cache         one request in flight, served until expiry
     tokens/refresher     keeps the cache ahead of expiry
+    tokens/shared        one token for a fleet, by way of a store; fleet builds it, where one is set
+    tokens/sharing PURE  who asks the bank for all, who waits, and for how long
+    tokens/sealing PURE  what the store sees: names that tell nothing, entries that only we open
 
 Beside the two ways stand ``config``, ``errors`` (the one mapping from what went wrong to what
 the caller reads), ``facts`` (what happened, as plain values), ``metrics`` and ``logs`` (which

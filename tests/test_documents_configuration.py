@@ -15,6 +15,7 @@ from proxy.app import App
 from proxy.commands.login import login
 from proxy.config import Config
 from proxy.sandbox import Sandbox, Settings
+from tests.fleet.sealing import key_line
 from tests.running import until, url
 
 PAGE = (Path(__file__).parent.parent / "docs/configuration.md").read_text(encoding="utf-8")
@@ -30,6 +31,8 @@ SECRETS = {
     "password": "moonlight",
     "caller-secret": "open-sesame",
     "next-caller-secret": "open-barley",
+    "sealing-key": key_line(),
+    "store-password": "moss-of-the-store",
 }
 BANK = Settings(
     clients={"sandbox-client": "sandbox-secret", "other-client": "other-secret"},
@@ -195,6 +198,13 @@ async def _others(there: Trial) -> None:
         shown = {"Proxy-Authorization": f"Bearer {secret}"}
         assert await there.status("/v1/accounts", **shown) == 200
     assert await there.status("/v1/accounts", **{"Proxy-Authorization": "Bearer guess"}) == 403
+
+
+@check("Many pods on one token")
+async def _fleet(there: Trial) -> None:
+    # There is no such store here; so this is also what becomes of a proxy whose store is away.
+    assert await there.status("/v1/accounts") == 200
+    assert there.app.metrics.store.is_useful() is False
 
 
 @check("For a log collector, leaving nothing behind")
