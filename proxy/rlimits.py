@@ -41,9 +41,11 @@ def fitted(config: Config, limit: int) -> Config:
     """Return the configuration with as many connections as fit into ``limit`` open files."""
     if needed(config) <= limit:
         return config
-    room = max(limit - RESERVE, 4)
-    upstream = min(config.upstream.max_connections, max(room // 4, 1))
-    each = max((room - 2 * upstream) // len(config.ways), 1)
+    # One caller for each listener and one connection to the bank is the least.
+    room = max(limit - RESERVE, len(config.ways) + 2)
+    share = min(room // 4, (room - len(config.ways)) // 2)
+    upstream = min(config.upstream.max_connections, max(share, 1))
+    each = (room - 2 * upstream) // len(config.ways)
     callers = min(config.limits.max_connections, each)
     return config.model_copy(
         update={

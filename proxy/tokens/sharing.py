@@ -22,7 +22,7 @@ While another holds the lease, they wait and look again.
 **The lease** is short and renewed while the call to the bank runs, so that a slow bank keeps
 everybody patient, and a killed owner nobody for longer than ``lease``. Each lease has a number,
 and each number is greater than all before it: one more than the last, or the store's time in
-milliseconds if that is more, so that even an emptied or replaced store never gives one twice. A
+microseconds if that is more, so that even an emptied or replaced store never gives one twice. A
 token is written only if the record still bears the writer's number. An owner that was stopped,
 and wakes after another took over, thus writes nothing; it uses the token it got by itself.
 

@@ -91,8 +91,10 @@ if step == 'lease' then
   local leased = left()
   if leased > 0 then return view(0, leased, 3) end
   local last = number('fence')
-  if last > now + 86400000 then last = 0 end
-  local given = math.max(last + 1, now)
+  -- In microseconds: an emptied store must not give a number twice.
+  local fresh = time[1] * 1000000 + time[2]
+  if last > fresh + 86400000000 then last = 0 end
+  local given = math.max(last + 1, fresh)
   local seen = view(given, 0, 3)
   set('fence', text(given), 'until', text(now + tonumber(ARGV[2])))
   live({MAX_LEASE})
