@@ -43,7 +43,7 @@ async def running(
         await app.stop()
 
 
-async def until(condition: Callable[[], object], patience: float = 10.0) -> None:
+async def until(condition: Callable[[], object], patience: float = 30.0) -> None:
     """Wait until ``condition`` holds; fail after ``patience`` seconds."""
     async with asyncio.timeout(patience):
         while not condition():  # noqa: ASYNC110 - a test looks on from outside

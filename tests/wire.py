@@ -69,7 +69,7 @@ class Wire:
 
     async def answer(self, *, bodiless: bool = False) -> Answer:
         """Read one answer; interim ones count as answers too."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             head = await self.reader.readuntil(b"\r\n\r\n")
             status_line, *lines = head[:-4].split(b"\r\n")
             version, status, reason = status_line.split(b" ", 2)
@@ -106,7 +106,7 @@ class Wire:
 
     async def ends(self) -> bytes:
         """Read until the proxy ends the connection in good order; return what came."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             return await self.reader.read()
 
     async def is_cut(self) -> bool:
