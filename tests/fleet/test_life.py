@@ -12,6 +12,7 @@ from proxy.app import App
 from proxy.sandbox import Sandbox, changed
 from tests.fleet.sealing import key_line, write_key
 from tests.house import app_from, base
+from tests.leaks import Watch, reprs
 from tests.mounts import write
 from tests.redis_server import RedisServer, redis_server
 from tests.running import until
@@ -159,3 +160,28 @@ async def test_a_changed_store_is_taken_without_a_restart(tmp_path: Path) -> Non
         assert len(await other.records()) == 1
         await until(lambda: len(here.texts()) == 1)
         assert here.asked == 2
+
+
+async def test_nothing_secret_shows_in_a_repr(tmp_path: Path) -> None:
+    """Neither a token nor the sealing key, the store's password or the client secret."""
+    password = "moss-of-the-store"
+    async with redis_server(tmp_path / "locked", password=password) as locked:
+        write(tmp_path / "password", password)
+        store = {
+            "url": locked.url,
+            "sealing_key_file": str(tmp_path / "keys"),
+            "password_file": str(tmp_path / "password"),
+        }
+        async with houses(tmp_path, store=store) as here:
+            watch = Watch()
+            watch.secret("password", password)
+            watch.secret("client secret", "sandbox-secret")
+            watch.secret("sealing key", key_line().split()[1])
+            for text in here.texts():
+                watch.secret("token", text)
+            shown = 0
+            for kind, text in reprs(here.apps[0]):
+                shown += kind in ("SharedTokens", "Store", "Seals", "Follower")
+                watch.take(kind, text)
+            assert shown == 4
+            assert not watch.leaks()
