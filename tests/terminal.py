@@ -69,7 +69,8 @@ async def on_terminal(*command: str, cwd: Path, **variables: str) -> AsyncIterat
     """Start any command on a terminal of its own; kill it if it still runs in the end."""
     ours, its = pty.openpty()
     termios.tcsetwinsize(its, (40, 140))
-    environ = environment(TERM="xterm", **variables)
+    # Where pytest itself has been told how wide it is, that is not how wide this is.
+    environ = environment(TERM="xterm", COLUMNS="140", LINES="40", **variables)
     process = await asyncio.create_subprocess_exec(
         # So that the terminal is its own: a password is asked for on /dev/tty.
         *("setsid", "--ctty", "--wait"),
