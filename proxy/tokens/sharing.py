@@ -105,7 +105,7 @@ class SharingPolicy:
     lease: float = 3.0
     pause: float = 0.5
     patience: float = 13.0
-    spread: float = 60.0
+    spread: float = 10.0
     spread_needy: float = 2.0
     look_first: float = 0.05
     look_last: float = 1.0
@@ -131,7 +131,8 @@ class SharingPolicy:
         """Return how long one waits for a store that does not answer.
 
         Somebody without a token has requests waiting, so not long; with a token in hand there is
-        time for a wide spread, but never more than half of what the token still lives.
+        more time, but never more than half of what the token still lives. Not much more: the
+        moment at which a token is due is random already, and a gateway has many to renew.
         """
         if wish.left <= 0:
             return wish.chance * self.spread_needy

@@ -114,16 +114,17 @@ class Store:
         started = self._timer()
         if not self._circuit.allows(started, self._deadline):
             raise StoreError(StoreFailure.RESTING)
-        failure = StoreFailure.NONE
+        answer, failure = None, StoreFailure.NONE
         try:
             async with asyncio.timeout(self._deadline), self._places:
-                return await self._run(step, self._prefix + ":{" + name + "}", *arguments)
+                answer = await self._run(step, self._prefix + ":{" + name + "}", *arguments)
         except Exception as error:  # noqa: BLE001 - the store is no dependency, whatever it does
             failure = failure_of(error)
-        finally:
-            self._note(step, failure, self._timer() - started)
-        # Out here, so that it drags no cause along, which might hold what was sent.
-        raise StoreError(failure)
+        # A step that was cancelled does not get here: it says nothing about the store.
+        self._note(step, failure, self._timer() - started)
+        if failure:  # out here, so that it drags no cause along, which might hold what was sent
+            raise StoreError(failure)
+        return answer
 
     async def _run(self, step: str, record: str, *arguments: Any) -> Any:
         try:

@@ -233,3 +233,25 @@ def test_a_store_that_answers_to_looks_is_not_well_for_that() -> None:
     assert Troubles().after("look", gone).after("look", StoreFailure.NONE) == Troubles()
     assert Troubles().after("look", StoreFailure.OTHER).worst is StoreFailure.OTHER
     assert Troubles().after("look", gone).after("lease", full).worst is full
+
+
+async def test_a_cancelled_step_says_nothing_about_the_store(tmp_path: Path) -> None:
+    """Neither that it is well nor that it is not."""
+    async with (
+        redis_server(tmp_path) as server,
+        Relay(server.port) as relay,
+        store(f"redis://127.0.0.1:{relay.port}", circuit=Circuit(0.01, 0.01)) as (made, told),
+    ):
+        relay.refuse()
+        assert await failed(made) is StoreFailure.UNREACHABLE
+        await relay.accept()
+        relay.back.hole = True
+        await asyncio.sleep(0.02)
+        step = asyncio.ensure_future(made.look(NAME, KEYS))
+        await asyncio.sleep(0.1)
+        step.cancel()
+        await asyncio.gather(step, return_exceptions=True)
+        assert made.trouble is StoreFailure.UNREACHABLE
+        assert told.failures == [StoreFailure.UNREACHABLE]
+        relay.heal()
+        await well(made)
