@@ -12,7 +12,7 @@ from proxy.commands.questions import KEYS, Questions, checked
 from proxy.commands.shared import failed
 from proxy.config import ENVIRONMENTS, Config
 from proxy.doctor.examination import examine_bank
-from proxy.doctor.findings import has_failed
+from proxy.doctor.findings import Finding, has_failed
 from proxy.doctor.report import teller
 from proxy.errors import ConfigError
 
@@ -64,8 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
     questions = Questions(arguments, os.environ, can_ask=sys.stdin.isatty())
     answers = questions.answers()
     config = checked(answers)
-    while not arguments.no_trial and not runner.run(is_taken(config)):
-        if not (questions.can_ask and questions.agree("Try other keys? [Y/n] ")):
+    while not arguments.no_trial and has_failed(found := runner.run(trial(config))):
+        is_refused = any(finding.check == "token" and finding.is_ill for finding in found)
+        may_ask = is_refused and questions.can_ask
+        if not (may_ask and questions.agree("Try other keys? [Y/n] ")):
             return failed("nothing was written, because the bank gave no token (--no-trial does).")
         answers = questions.other_keys(answers)
         config = checked(answers)
@@ -77,14 +79,14 @@ def run(arguments: argparse.Namespace) -> int:
     return OK
 
 
-async def is_taken(config: Config) -> bool:
+async def trial(config: Config) -> list[Finding]:
     """Ask the bank for a token of each kind that is wanted, and tell how that went."""
     print("Asking the bank:")
-    tell, found = teller(sys.stdout), []
+    tell, found = teller(sys.stdout), list[Finding]()
     async for finding in examine_bank(config, os.environ, None):
         found.append(finding)
         tell(finding)
-    return not has_failed(found)
+    return found
 
 
 def farewell(folder: Path, kept: list[Path], *, is_sandbox: bool) -> str:

@@ -56,6 +56,17 @@ async def test_person_who_mistypes(bank: Sandbox, tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "mine").iterdir()} == FILES
 
 
+async def test_bank_that_is_not_reached(tmp_path: Path) -> None:
+    """Other keys would not help, so nobody is asked for them."""
+    where = ("--base-url", "http://127.0.0.1:9", "--institution", "00016")
+    keys = {"CANDESCENT_CLIENT_ID": "key", "CANDESCENT_CLIENT_SECRET": "word"}
+    async with terminal("init", *where, cwd=tmp_path, **keys) as screen:
+        await screen.answers("V1", "")
+        await screen.sees("Nothing listens on 127.0.0.1:9.")
+        await screen.sees("nothing was written")
+        assert await screen.ends() == 1
+
+
 @pytest.mark.parametrize(("key", "code"), [("\x03", 130), ("\x04", 1)], ids=["ctrl-c", "ctrl-d"])
 async def test_person_who_leaves(tmp_path: Path, key: str, code: int) -> None:
     """Nothing is written, and there is no traceback."""
