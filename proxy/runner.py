@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from proxy import __version__, rlimits
 from proxy.app import App
@@ -16,6 +16,7 @@ from proxy.reload import Reread
 from proxy.structured import structlog
 from proxy.tasks import Tasks
 
+Result = TypeVar("Result")
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
@@ -28,8 +29,8 @@ def loop_factory() -> LoopFactory | None:
     return uvloop.new_event_loop
 
 
-def run(work: Coroutine[Any, Any, int]) -> int:
-    """Run ``work`` to its end and return its exit code."""
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run ``work`` to its end and return what it returns; for a command, its exit code."""
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(work)
 
