@@ -94,6 +94,11 @@ class Relay:
             self._server.close()
             self._server = None
 
+    def lead_to(self, port: int) -> None:
+        """Lead to another port there, connections that are open too: they are reset."""
+        self._target = port
+        self.reset_all()
+
     def heal(self) -> None:
         """Let all be well from now on."""
         self.there, self.back = Direction(), Direction()

@@ -1,4 +1,4 @@
-"""The tests that docs/reliability.md names are there."""
+"""The tests that docs/reliability.md and docs/fleet.md name are there."""
 
 import ast
 import re
@@ -8,9 +8,10 @@ ROOT = Path(__file__).parent.parent
 
 
 def named() -> set[str]:
-    """The tests that the page names."""
-    page = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
-    return set(re.findall(r"`(test_\w+)`", page))
+    """The tests that the pages name."""
+    pages = (ROOT / "docs" / name for name in ("reliability.md", "fleet.md"))
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    return set(re.findall(r"`(test_\w+)`", text))
 
 
 def written() -> set[str]:

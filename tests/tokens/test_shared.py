@@ -18,6 +18,7 @@ from proxy.tokens.store_facts import Origin, StoreFact, TokenShared
 from proxy.tokens.token import RefreshPolicy, Token, TokenKey
 from tests.fleet.sealing import key_line
 from tests.redis_server import RedisServer, redis_server
+from tests.relay_between import Relay
 from tests.running import until
 from tests.tokens.bench import HOUR, KEY, OTHER, Clock, Teller, failure
 from tests.tokens.store_bench import store
@@ -61,9 +62,12 @@ class Street:
     teller: Teller
     stack: AsyncExitStack
 
-    async def proxy(self, *lines: str, user: bool = False) -> Proxy:
-        """Open another; ``lines`` are its sealing keys, ``user`` makes its tokens a user's."""
-        made, told = await self.stack.enter_async_context(store(self.server.url))
+    async def proxy(self, *lines: str, user: bool = False, url: str = "") -> Proxy:
+        """Open another; ``lines`` are its sealing keys, ``user`` makes its tokens a user's.
+
+        ``url`` is where it finds the store.
+        """
+        made, told = await self.stack.enter_async_context(store(url or self.server.url))
         names: dict[TokenKey, Name] = {key: name_of(BASE, key, LOGIN) for key in (KEY, OTHER)}
         shared = SharedTokens(
             self.teller,
@@ -352,6 +356,22 @@ async def test_one_who_lost_the_lease_keeps_its_token_to_itself(here: Street) ->
     assert late.origins == [Origin.UNSHARED]
     assert [late.shared.is_shared(tokens[0]), other.shared.is_shared(tokens[1])] == [False, True]
     assert (await (await here.proxy()).token()).text == tokens[1].text
+
+
+async def test_a_split_store_is_two_stores_until_it_is_one_again(
+    here: Street, tmp_path: Path
+) -> None:
+    """Each side lives on a token of its own; afterwards one asks for both."""
+    async with redis_server(tmp_path / "other") as other, Relay(other.port) as way:
+        near = [await here.proxy() for _ in range(2)]
+        far = [await here.proxy(url=f"redis://127.0.0.1:{way.port}") for _ in range(2)]
+        tokens = [await proxy.token() for proxy in (*near, *far)]
+        assert [token.text for token in tokens] == ["token-1", "token-1", "token-2", "token-2"]
+        way.lead_to(here.server.port)
+        here.clock.turn(3300)
+        tokens = [await proxy.token() for proxy in (*far, *near)]
+        assert {token.text for token in tokens} == {"token-3"}
+        assert len(here.teller.asked) == 3
 
 
 async def test_a_fleet_with_two_keys(here: Street) -> None:
