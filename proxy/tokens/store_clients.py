@@ -3,6 +3,7 @@
 Importing this module imports ``redis``; only what has a store does.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,23 @@ class _Login(CredentialProvider):
         return self.get_credentials()
 
 
+class _Cluster:
+    """A cluster, closed for good: redis-py leaves connections open after one of them has failed."""
+
+    def __init__(self, cluster: RedisCluster) -> None:
+        self._cluster = cluster
+
+    async def execute_command(self, *args: Any) -> Any:
+        """Run a command on the node that has the record."""
+        return await self._cluster.execute_command(*args)
+
+    async def aclose(self) -> None:
+        """Let the connections go."""
+        nodes: Any = self._cluster.nodes_manager  # the library has no types here
+        closing = (self._cluster.aclose(), nodes.aclose(), nodes.aclose("startup_nodes"))
+        _ = await asyncio.gather(*closing, return_exceptions=True)
+
+
 class _Named:
     """The primary that Sentinels name, closed together with the connections to them."""
 
@@ -89,7 +107,7 @@ def connect(
         known["credential_provider"] = _Login(login)
     if url.kind is StoreKind.CLUSTER:
         nodes = [ClusterNode(host, port) for host, port in url.nodes]
-        return RedisCluster(startup_nodes=nodes, retry=_no_retry(), **common, **known)
+        return _Cluster(RedisCluster(startup_nodes=nodes, retry=_no_retry(), **common, **known))
     common["retry"] = _no_retry()
     if url.kind is StoreKind.SENTINEL:
         asked = dict(common)
