@@ -15,6 +15,7 @@
 
 What the simulation and the real proxies share are the decisions: ``RefreshPolicy``, ``Allowance``,
 ``SharingPolicy`` and ``Circuit`` are the program's own. What the simulation adds is a network
-without loss, calls that take a random time, and no cost of computing. A test plays the same small
-plans both ways and holds the counts against each other.
+without loss, calls that take a random time, and no cost of computing; what it leaves out is the
+bound on calls under way. A test plays the same small plans both ways and holds the counts against
+each other.
 """

@@ -80,9 +80,12 @@ def _steps(window: Window) -> Iterator[tuple[float, int]]:
 
 
 def _recovered(plan: Plan, gaps: list[Window]) -> float | None:
-    """Seconds from the end of what went wrong to the last token; None without a fault."""
+    """Seconds from the end of what went wrong to the last token.
+
+    None without a fault, and where something is dead to the end of what is watched.
+    """
     end = plan.fault_end
-    if end == float("inf"):
+    if end == float("inf") or any(to >= plan.end for _, to in gaps):
         return None
     later = [to - end for since, to in gaps if to > end]
     return max(later, default=0.0)

@@ -168,7 +168,7 @@ def real() -> Sequence[Plan]:
         ),
         *(
             replace(small, name=f"real-bank-{way}-settled", has_store=store, spike=10,
-                    bank_down=(2, 32), watched=(32, 82))
+                    bank_down=(2, 32), watched=(32, 132))
             for way, store in ways
         ),
         replace(small, name="real-store-settled", has_store=True, spike=10, store_down=(2, 42),

@@ -18,6 +18,9 @@ from proxy.errors import TokenFailure
 from proxy.tokens.pace import Allowance, rate_for
 from proxy.tokens.sharing import Circuit, Step, View, Wish, binds_all
 
+TRIAL = 0.5
+"""Seconds that one has who tries a dead store out: the default of ``store.timeout``."""
+
 
 @dataclass(slots=True)
 class World:
@@ -191,7 +194,7 @@ class Turn:
     def look(self) -> None:
         """Look into the store, and do what the record says."""
         now, circuit = self._world.heap.now, self._pod.circuit
-        if not circuit.allows(now, 1.0):
+        if not circuit.allows(now, TRIAL):
             self._without_store(now)
         elif not self._store.is_there:
             circuit.failed(now, self._world.random.random())

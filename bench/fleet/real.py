@@ -53,7 +53,7 @@ async def play(plan: Plan, *, settled: bool = False) -> Books:
         ]
         watching = Tasks("fleet")
         for pod in pods:
-            watching.keep("watch", pod.watch(plan, started, books))
+            watching.keep("watch", pod.watch(started, plan, books))
         await _all_ready(pods, books)
         if settled:
             began = time.time()
@@ -139,28 +139,32 @@ class Pod:
         self.process = process
         self._folder = folder
 
-    async def watch(self, plan: Plan, began: float, books: Books) -> None:
+    async def watch(self, began: float, plan: Plan, books: Books) -> None:
         """Note when it is ready, and when not; ask for every institution's token once."""
         connector = aiohttp.UnixConnector(str(self._folder / "admin"))
-        lost: float | None = None
         started = asked = False
+        lost = NEVER[0]
         async with aiohttp.ClientSession("http://admin", connector=connector) as session:
-            while True:
-                answered, is_ready = await _look(session)
-                now = time.time() - began
-                if answered and not started:
-                    books.started.append(now)
-                    started = True
-                if is_ready and not asked:
-                    books.ready.append(now)
-                    asked = True
-                    await self._visit(plan)
-                elif is_ready and lost is not None:
-                    books.gaps.append((lost, now))
-                    lost = None
-                elif asked and not is_ready and lost is None:
-                    lost = now
-                await asyncio.sleep(LOOK)
+            try:
+                while True:
+                    answered, is_ready = await _look(session)
+                    now = time.time() - began
+                    if answered and not started:
+                        books.started.append(now)
+                        started = True
+                    if is_ready and not asked:
+                        books.ready.append(now)
+                        asked = True
+                        await self._visit(plan)
+                    elif is_ready and lost < now:
+                        books.gaps.append((lost, now))
+                        lost = NEVER[0]
+                    elif asked and not is_ready:
+                        lost = min(lost, now)
+                    await asyncio.sleep(LOOK)
+            finally:
+                if lost < NEVER[0]:
+                    books.gaps.append((lost, NEVER[1]))
 
     def last_words(self) -> str:
         """Return the end of what it said."""

@@ -1,7 +1,7 @@
 """Results as JSON, one file a group, and as Markdown tables."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -84,7 +84,7 @@ def _steady(results: Sequence[Result]) -> Table:
         for lifetime in lifetimes:
             for way in ("alone", "store"):
                 one = found[pods, institutions, str(lifetime), way]
-                row.append(f"{one.per_hour:,.0f} ({one.worst_second:,})")
+                row.append(_tries(one))
         rows.append(row)
     return [head, *rows]
 
@@ -101,7 +101,7 @@ def _jitter_row(one: Result) -> list[str]:
     return [
         _span(lifetime),
         str(most),
-        f"{one.played.per_hour:,.0f}",
+        _rate(one.played.per_hour),
         *(f"{count:,}" for count in counts),
     ]
 
@@ -130,7 +130,7 @@ def _unreachable(results: Sequence[Result]) -> Table:
 
 
 def _tries(one: Figures) -> str:
-    return f"{one.per_hour:,.0f} ({one.worst_second:,})"
+    return f"{_rate(one.per_hour)} ({one.worst_second:,})"
 
 
 def _by_way(
@@ -175,22 +175,34 @@ def _wake(results: Sequence[Result]) -> Table:
 
 def _real(results: Sequence[Result]) -> Table:
     """Each figure as measured, and behind it as simulated."""
-    head = ["", "token calls", "worst second", "refused", "all ready", "recovered"]
-    return [head, *(list(_real_row(one)) for one in results)]
+    head = ["", "token calls", "worst second", "refused", "all ready", "dead at once", "recovered"]
+    return [head, *(_real_row(one) for one in results)]
 
 
-def _real_row(one: Result) -> Iterator[str]:
+def _real_row(one: Result) -> list[str]:
     measured, played = one.real, one.played
     assert measured is not None
-    yield " ".join(one.words)
-    yield f"{measured.calls:,} ({played.calls:,})"
-    yield f"{measured.worst_second:,} ({played.worst_second:,})"
-    yield f"{measured.refused:,} ({played.refused:,})"
-    for real, simulated in (
-        (measured.ready_all, played.ready_all),
-        (measured.recovered, played.recovered),
-    ):
-        yield "" if real is None else f"{_seconds(real)} ({_seconds(simulated)})"
+    *names, last = one.words
+    is_settled = last == "settled"
+    return [
+        " ".join(names if is_settled else one.words),
+        f"{measured.calls:,} ({played.calls:,})",
+        f"{measured.worst_second:,} ({played.worst_second:,})",
+        f"{measured.refused:,} ({played.refused:,})",
+        "" if is_settled else f"{_seconds(measured.ready_all)} ({_seconds(played.ready_all)})",
+        f"{measured.without:,} ({played.without:,})" if is_settled else "",
+        _both(measured.recovered, played.recovered),
+    ]
+
+
+def _both(measured: float | None, played: float | None) -> str:
+    if measured is None and played is None:
+        return ""
+    return f"{_seconds(measured)} ({_seconds(played)})"
+
+
+def _rate(calls: float) -> str:
+    return f"{calls:,.0f}" if calls >= 10 else f"{calls:.2g}"
 
 
 def _span(seconds: int) -> str:

@@ -31,6 +31,7 @@ def test_recovery_is_told_from_the_end_of_the_fault() -> None:
     assert figures(down, books).recovered == 7.0
     assert figures(down, Books(gaps=[(10.0, 15.0)])).recovered == 0.0
     assert figures(Plan("x", pods=2), books).recovered is None
+    assert figures(down, Books(gaps=[(10.0, 15.0), (12.0, 60.0)])).recovered is None
 
 
 def test_most_dead_tokens_at_once() -> None:

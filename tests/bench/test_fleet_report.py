@@ -1,0 +1,113 @@
+"""Results of the fleet bench: kept, put into tables and pictures, and into the page as they are."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.fleet import __main__ as fleet
+from bench.fleet import plans, plots
+from bench.fleet.books import Figures
+from bench.fleet.plan import Plan
+from bench.fleet.plans import GROUPS
+from bench.fleet.report import PAGE, Result, load, markdown, place, save
+
+FIGURES = Figures(
+    calls=1234,
+    per_hour=617.0,
+    worst_second=56,
+    refused=7,
+    ready_half=3.0,
+    ready_all=61.9,
+    recovered=None,
+    without=0,
+)
+
+
+def some(group: str) -> list[Result]:
+    """Return a result for every plan of a group."""
+    real = FIGURES if group == "real" else None
+    return [Result(plan.name, FIGURES, real) for plan in GROUPS[group]()]
+
+
+def test_names_of_plans_are_their_own() -> None:
+    """No two plans have one name, and it begins with its group's."""
+    names = [plan.name for group in GROUPS for plan in GROUPS[group]()]
+    assert len(set(names)) == len(names)
+    assert all(plan.name.startswith(f"{group}-") for group in GROUPS for plan in GROUPS[group]())
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_results_are_kept_as_they_are(tmp_path: Path, group: str) -> None:
+    """What is read back is what was written; of a group that was not played there is nothing."""
+    assert load(tmp_path, group) == ([], {})
+    save(tmp_path, group, some(group), day="2026-01-02")
+    assert load(tmp_path, group) == (some(group), {"day": "2026-01-02"})
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_table_is_whole(group: str) -> None:
+    """Every row has as many cells as the head, and every plan is somewhere in it."""
+    text = markdown(group, some(group), {})
+    rows = [line.split("|")[1:-1] for line in text.splitlines()]
+    assert {len(row) for row in rows} == {len(rows[0])}
+    cells = len(rows[2:]) * len(rows[0])
+    assert cells >= len(GROUPS[group]())
+    assert "617" in text or "1,234" in text or "62 s" in text or "56" in text
+
+
+def test_cells() -> None:
+    """Large numbers have commas, seconds their unit, and what never happened says so."""
+    never = Result("rollout-10000-spread", replace(FIGURES, ready_all=None))
+    ways = [Result("rollout-10000-alone", FIGURES), never, replace(never, name="rollout-10000-x")]
+    assert markdown("rollout", ways, {}).splitlines()[-1] == (
+        "| 10,000 | 62 s; 56; 7 | never; 56; 7 | never; 56; 7 |"
+    )
+
+
+def test_what_is_measured_says_on_what() -> None:
+    """The table of real proxies has the day and the machine above it."""
+    text = markdown("real", some("real"), {"day": "2026-01-02", "machine": "an abacus"})
+    assert text.startswith("Measured on 2026-01-02; an abacus.\n\n| ")
+    assert "| rollout alone | 1,234 (1,234) | 56 (56) | 7 (7) | 62 s (62 s) |  |  |" in text
+
+
+def test_pictures_are_drawn(tmp_path: Path) -> None:
+    """As SVG, the same bytes each time, and small enough for a page."""
+    small = [replace(plan, pods=20) for plan in plans.rollout()[:3]]
+    first, second = tmp_path / "one.svg", tmp_path / "two.svg"
+    for file in (first, second):
+        plots.rollout(small, file)
+    assert first.read_bytes() == second.read_bytes()
+    assert len(first.read_bytes()) < 60_000
+    steady = tmp_path / "steady.svg"
+    plots.steady(some("steady"), steady)
+    assert "with a store, 10 institutions" in steady.read_text(encoding="utf-8")
+
+
+def test_command_plays_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One group is played, and its table put where the page has a place for it."""
+    page = tmp_path / "page.md"
+    page.write_text(f"before {place('wake').opening} old {place('wake').closing} after")
+    monkeypatch.setattr(fleet, "FOLDER", tmp_path / "build")
+    monkeypatch.setattr(fleet, "PICTURES", tmp_path / "images")
+    monkeypatch.setattr(fleet, "PAGE", page)
+    monkeypatch.setattr(plans, "SIZES", (10_000,))
+    small = Plan("wake-paced", pods=1, institutions=5, asleep=(5000, 9000), watched=(9000, 9900))
+    monkeypatch.setitem(GROUPS, "wake", lambda: [small])
+    monkeypatch.setattr(plots, "rollout", lambda _plans, file: file.parent.mkdir())
+    assert fleet.main(["--groups", "wake", "--write"]) == 0
+    assert "| last token after | worst second | refused |" in page.read_text()
+    with pytest.raises(SystemExit):
+        fleet.main(["--groups", "weather"])
+
+
+def test_page_has_every_table() -> None:
+    """docs/sizing.md shows today's plans, all of them, and the machine of the real ones."""
+    page = PAGE.read_text(encoding="utf-8")
+    for group in GROUPS:
+        shown = place(group).read(page)
+        rows = re.findall(r"^\|.*\|$", shown, re.MULTILINE)
+        assert len(rows) == markdown(group, some(group), {}).count("\n") + 1, group
+    assert re.search(r"Measured on \d{4}-\d\d-\d\d; .*Python", place("real").read(page))
