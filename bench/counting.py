@@ -22,8 +22,9 @@ from typing import Any, Protocol
 
 import uvloop
 
-from proxy import logs, settings
+from proxy import logs
 from proxy.app import App
+from proxy.config import settings
 
 
 class Count(Protocol):

@@ -31,14 +31,14 @@ The token's way:
     tokens/sharing PURE  who asks the bank for all, who waits, and for how long
     tokens/sealing PURE  what the store sees: names that tell nothing, entries that only we open
 
-Beside the two ways stand ``config``, ``errors`` (the one mapping from what went wrong to what
-the caller reads), ``facts`` (what happened, as plain values), ``metrics`` and ``logs`` (which
-turn facts into Prometheus series and log lines), ``tracing`` (which makes spans of them, where
-somebody collects those), ``admin/`` (probes, metrics and status page on a port of
-their own), ``sandbox/`` (a bank to try it on), ``core``, which puts both ways together from one
+Beside the two ways stand ``config/`` (one model), ``errors`` (the one mapping from what went wrong
+to what the caller reads), ``facts`` (what happened, as plain values), ``metrics/`` and ``logs/``
+(which turn facts into Prometheus series and log lines), ``tracing`` (which makes spans of them,
+where somebody collects those), ``admin/`` (probes, metrics and status page on a port of their
+own), ``sandbox/`` (a bank to try it on), ``core``, which puts both ways together from one
 configuration, and ``app``, which gives them ports and a life; ``reload`` replaces one core by
-another. ``cli`` and ``commands/`` are what a person types, ``doctor/`` is what says why it does
-not work.
+another. ``cli`` and ``commands/`` are what a person types, ``desk/`` is what helps that person:
+set up, examine, watch, show.
 
 Words: *caller* is the application in front of us, *upstream* the bank's API behind us,
 *institution* the bank or credit union a token is for, *lifetime* what the bank says a token

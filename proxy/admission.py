@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from proxy.config.sections import CallerSettings
 from proxy.credentials import read_secret
 from proxy.errors import CallerError, ConfigError
 from proxy.headers import RawHeaders
-from proxy.sections import CallerSettings
 
 PeerCertificate = Mapping[str, Any]
 

@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from proxy import certificates, clock, parts
-from proxy.access_log import AccessLog
 from proxy.admin import server as admin
 from proxy.admin import status
 from proxy.admin.document import Load, Status
@@ -14,14 +13,14 @@ from proxy.admin.history import History
 from proxy.admin.readiness import Readiness, assess
 from proxy.admin.status_page import StatusPage
 from proxy.admin.visitors import Door
-from proxy.config import Address, Config
+from proxy.config.model import Address, Config
 from proxy.core import Core, Observers
 from proxy.credentials import Logins
 from proxy.doors import Doors, Handle, contexts
 from proxy.errors import ConfigError
 from proxy.facts import MAIN, Fact, RequestRecord
 from proxy.forwarder import Forwarder
-from proxy.logs import FactLog
+from proxy.logs import AccessLog, FactLog
 from proxy.metrics import Metrics
 from proxy.reload import Reloader, Reread, watch
 from proxy.systemd import Systemd

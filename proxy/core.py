@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from proxy import clock, parts
 from proxy.admission import Admission
 from proxy.business import BusinessDirectory
-from proxy.config import Config
+from proxy.config.listeners import Way
+from proxy.config.model import Config
 from proxy.credentials import Logins
 from proxy.errors import TokenError
 from proxy.facts import MAIN, Emit, Finish, Trigger
 from proxy.forwarder import Forwarder
 from proxy.ids import new_transaction_id
-from proxy.listeners import Way
 from proxy.relay import Relay
 from proxy.routing import Router
 from proxy.tasks import Tasks

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from proxy import parts
 from proxy.admission import server_context
 from proxy.callers import Answer, Request, Server
-from proxy.config import Config
+from proxy.config.fields import Address
+from proxy.config.listeners import Way
+from proxy.config.model import Config
 from proxy.errors import ConfigError, ProxyError
-from proxy.fields import Address
 from proxy.forwarder import Forwarder
-from proxy.listeners import Way
 from proxy.ports import Port
 
 Handle = Callable[[Request], Awaitable[Answer]]

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 
 from proxy import clock
-from proxy.config import Config
+from proxy.config.model import Config
+from proxy.config.store import StoreSettings
 from proxy.credentials import Logins, read_lines, read_secret
 from proxy.errors import ConfigError
 from proxy.facts import Emit
-from proxy.store_settings import StoreSettings
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.endpoint import login_of_kind
 from proxy.tokens.follower import Follower

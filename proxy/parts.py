@@ -11,16 +11,16 @@ from proxy import clock
 from proxy.bank_client import USER_AGENT, BankClient
 from proxy.business import BusinessDirectory, Users
 from proxy.callers import CallerLimits
-from proxy.config import Config
+from proxy.config.listeners import Way
+from proxy.config.model import Config
+from proxy.config.sections import AccessSettings, UserSettings
 from proxy.credentials import Logins, read_secret
 from proxy.errand import Replay
 from proxy.errors import ConfigError
 from proxy.forwarder import Forwarding
 from proxy.ids import new_transaction_id
-from proxy.listeners import Way
 from proxy.origins import Names
 from proxy.policy import Policy
-from proxy.sections import AccessSettings, UserSettings
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.endpoint import BankEndpoint
 from proxy.tokens.fixed import never_rejecting

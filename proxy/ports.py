@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from proxy.config.fields import Address
 from proxy.errors import ConfigError
-from proxy.fields import Address
 
 BACKLOG = 1024
 

@@ -4,7 +4,7 @@ import http.client
 import socket
 import time
 
-from proxy.fields import Address
+from proxy.config.fields import Address
 
 PATIENCE = 3.0
 """Seconds that a proxy has to answer in."""

@@ -9,7 +9,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
-from proxy.config import Config
+from proxy.config.model import Config
 from proxy.credentials import Logins
 from proxy.errors import ConfigError, TokenError
 from proxy.facts import Emit, Reloaded, ReloadFailed

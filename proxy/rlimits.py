@@ -7,7 +7,7 @@ whoever comes on top of that is told so.
 
 import sys
 
-from proxy.config import Config
+from proxy.config.model import Config
 
 RESERVE = 96
 """Files for all but connections: listeners, log, event loop, files that are read anew, token

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 from proxy import __version__, rlimits
 from proxy.app import App
-from proxy.config import Config
+from proxy.config.model import Config
 from proxy.credentials import Logins
 from proxy.facts import MAIN
+from proxy.logs.structured import structlog
 from proxy.reload import Reread
-from proxy.structured import structlog
 from proxy.tasks import Tasks
 
 Result = TypeVar("Result")

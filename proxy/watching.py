@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from proxy import clock
+from proxy.config.sections import LimitSettings
 from proxy.core import Core
 from proxy.doors import Doors
 from proxy.metrics import Metrics
-from proxy.sections import LimitSettings
 
 if TYPE_CHECKING:
     from proxy.fleet import Fleet

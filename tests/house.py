@@ -11,9 +11,9 @@ import aiohttp
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy import settings
 from proxy.app import App
-from proxy.config import Config
+from proxy.config import settings
+from proxy.config.model import Config
 from proxy.credentials import Logins
 from proxy.sandbox import Sandbox, changed
 from tests.logbook import Logbook, logbook

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from proxy import logs
-from proxy.sections import LogSettings
+from proxy.config.sections import LogSettings
 
 
 class Logbook(io.StringIO):

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from proxy import settings
 from proxy.app import App
+from proxy.config import settings
 from proxy.sandbox import Sandbox
 
 CLIENT = {"client_id": "sandbox-client", "client_secret": "sandbox-secret"}

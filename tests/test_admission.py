@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy import settings
 from proxy.admission import Admission, secret_in, server_context, subject_names
 from proxy.app import App
+from proxy.config import settings
+from proxy.config.sections import CallerSettings
 from proxy.errors import CallerError, ConfigError
 from proxy.sandbox import Sandbox
-from proxy.sections import CallerSettings
 from proxy.upstream.tls import client_context
 from tests.certificates import Authority
 from tests.house import House, house

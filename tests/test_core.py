@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from proxy import clock, settings
+from proxy import clock
+from proxy.config import settings
 from proxy.core import Core, Observers
 from proxy.errors import ConfigError, TokenError, TokenFailure
 from proxy.facts import Fact, RequestRecord

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.config import Config
+from proxy.config.model import Config
 from tests.pages import PAGES, ROOT, anchors
 from tools.architecture import DOCUMENT, Tree, room
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy import cli, settings
+from proxy import cli
+from proxy.config import settings
 from tests.pages import PAGES, ROOT, prose, shell_lines
 
 # In a block: behind variables, at the beginning of a line or behind a pipe.

@@ -10,10 +10,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from proxy import settings
 from proxy.app import App
 from proxy.commands.login import login
-from proxy.config import Config
+from proxy.config import settings
+from proxy.config.model import Config
 from proxy.sandbox import Sandbox, Settings
 from tests.fleet.sealing import key_line
 from tests.running import until, url

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxy.access_log import request_fields
 from proxy.errors import Source
 from proxy.facts import RequestRecord
+from proxy.logs.access_log import request_fields
 from proxy.sandbox import Sandbox
 from tests.collector import Collector
 from tests.logbook import logbook

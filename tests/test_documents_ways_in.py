@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from proxy import settings
 from proxy.app import App
+from proxy.config import settings
 from proxy.sandbox import Sandbox, Settings
 from tests.program import environment
 from tests.running import until

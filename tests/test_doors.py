@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from proxy.config.fields import Address
 from proxy.errors import ConfigError
-from proxy.fields import Address
 from proxy.sandbox import Sandbox
 from tests.certificates import Authority
 from tests.house import House, house

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from proxy import settings
-from proxy.config import Config
+from proxy.config import settings
+from proxy.config.model import Config
 from proxy.errors import ConfigError
 from proxy.fleet import Fleet, check_files, namer, sharing_policy
 from proxy.tokens.token import RefreshPolicy, TokenKey, TokenKind

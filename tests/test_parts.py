@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from proxy import clock, parts, settings
+from proxy import clock, parts
 from proxy.bank_client import USER_AGENT
-from proxy.config import Config
+from proxy.config import settings
+from proxy.config.model import Config
 from proxy.errors import ConfigError
 from proxy.policy import Verdict
 from proxy.sandbox import Sandbox

@@ -16,8 +16,9 @@ import pytest
 import structlog
 import yaml
 
-from proxy import runner, settings
-from proxy.config import Config
+from proxy import runner
+from proxy.config import settings
+from proxy.config.model import Config
 from proxy.credentials import Logins
 from proxy.errors import ConfigError
 from proxy.ports import Port

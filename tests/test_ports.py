@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from proxy.config.fields import Address
 from proxy.errors import ConfigError
-from proxy.fields import Address
 from proxy.ports import Port, for_owner_only
 from tests.certificates import Authority, server_context
 

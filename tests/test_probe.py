@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy import probe
-from proxy.fields import Address
+from proxy.config.fields import Address
 from proxy.sandbox import Sandbox
 from tests.running import running
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy import settings
-from proxy.config import Config
+from proxy.config import settings
+from proxy.config.model import Config
 from proxy.credentials import Logins
 from proxy.errors import ConfigError
 from proxy.facts import Fact, Reloaded, ReloadFailed

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy import settings
-from proxy.config import Config
+from proxy.config import settings
+from proxy.config.model import Config
 from proxy.rlimits import RESERVE, fitted, forbid_core_dumps, needed, raised_limit
 from tests.running import CLIENT
 

@@ -17,8 +17,9 @@ import pytest
 import yaml
 from defusedxml import ElementTree
 
-from proxy import cli, first_steps
-from proxy.config import Config
+from proxy import cli
+from proxy.config.model import Config
+from proxy.desk import first_steps
 from proxy.sandbox import Sandbox
 from proxy.tracing import FLUSH
 from tests.program import environment

@@ -13,8 +13,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from proxy import settings
 from proxy.app import App
+from proxy.config import settings
 from proxy.errors import ConfigError
 from proxy.sandbox import Fault, Sandbox, Settings
 from tests.collector import Collector, Got

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from proxy.fields import Address
+from proxy.config.fields import Address
 
 GET = b"GET /echo/hello HTTP/1.1\r\nHost: localhost\r\n\r\n"
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)

@@ -26,8 +26,7 @@ from tools.passage import Passage
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "architecture.md"
 
-COMMAND_LINE = {"cli", "commands", "demo", "doctor", "probe", "runner"}
-COMMAND_LINE |= {"authority", "first_steps", "top"}
+COMMAND_LINE = {"cli", "commands", "desk", "probe", "runner"}
 
 # From the roof down. A room imports from its own floor or from a lower one, and never in a circle.
 FLOORS: Sequence[set[str]] = (
@@ -36,7 +35,7 @@ FLOORS: Sequence[set[str]] = (
     {"app", "core", "doors", "fleet", "parts", "watching"},
     {"forwarder", "bodies", "errand", "relay", "tokens.refresher", "admin", "sandbox"}
     | {"tokens.follower"}
-    | {"access_log", "admission", "business", "ports", "reload", "rlimits"},
+    | {"admission", "business", "ports", "reload", "rlimits"},
     {"callers", "routing", "headers", "upstream", "tokens", "tokens.endpoint", "tokens.cache"}
     | {"tokens.fixed", "tokens.refresh_tokens", "bank_client", "policy", "users"}
     | {"tokens.shared", "tokens.store", "tokens.store_clients"}
@@ -45,22 +44,16 @@ FLOORS: Sequence[set[str]] = (
         "clock",
         "config",
         "credentials",
-        "fields",
         "ids",
         "links",
-        "listeners",
         "logs",
         "metrics",
         "origins",
         "private",
-        "sections",
-        "settings",
-        "structured",
-        "store_settings",
         "tasks",
     }
     | {"paths", "patterns", "systemd", "tracing"},
-    {"bank_errors", "doctor.findings", "doctor.remedies", "errors", "facts"}
+    {"bank_errors", "errors", "facts"}
     | {"tokens.grants", "tokens.pace", "tokens.sharing", "tokens.token"}
     | {"tokens.records", "tokens.sealing"}
     | {"tokens.store_facts", "tokens.store_script", "tokens.store_url"},
@@ -68,7 +61,7 @@ FLOORS: Sequence[set[str]] = (
 
 PURE = frozenset(
     {"admin.advice", "admin.masking", "admin.verdict", "admin.visitors"}
-    | {"bank_errors", "doctor.findings", "doctor.remedies", "errors", "facts", "headers"}
+    | {"bank_errors", "desk.doctor.findings", "desk.doctor.remedies", "errors", "facts", "headers"}
     | {"links", "origins", "paths", "patterns"}
     | {"policy", "routing", "tokens.grants", "tokens.pace", "tokens.records"}
     | {"tokens.sealing", "tokens.sharing"}

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from proxy.config import Config
+from proxy.config.model import Config
 from tools import dashboard
 from tools.architecture import ROOT
 from tools.passage import Passage

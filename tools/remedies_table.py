@@ -9,7 +9,7 @@
 import sys
 from collections.abc import Sequence
 
-from proxy.doctor.remedies import REMEDIES
+from proxy.desk.doctor.remedies import REMEDIES
 from tools.architecture import ROOT
 from tools.passage import Passage
 

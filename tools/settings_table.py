@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.config import Config
-from proxy.settings import PREFIX, SHORT
+from proxy.config.model import Config
+from proxy.config.settings import PREFIX, SHORT
 from tools.architecture import ROOT
 from tools.passage import Passage
 

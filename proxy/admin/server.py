@@ -9,7 +9,7 @@ from aiohttp import web
 from proxy.admin.readiness import Readiness
 from proxy.admin.status_page import StatusPage
 from proxy.admin.visitors import is_foreign
-from proxy.fields import Address
+from proxy.config.fields import Address
 from proxy.ports import cannot_listen, for_owner_only
 
 _NO_STORE = {"Cache-Control": "no-store"}

@@ -24,7 +24,7 @@ from proxy.admin.history import History, Repeated, TokenEvent
 from proxy.admin.masking import masked
 from proxy.admin.rates import last_minute, series
 from proxy.admin.readiness import Readiness
-from proxy.config import Address, Config
+from proxy.config.model import Address, Config
 from proxy.errors import TokenError
 from proxy.facts import RequestRecord
 from proxy.tokens.cache import Entry

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from proxy import clock, parts
-from proxy.config import Config
+from proxy.config.model import Config
 from proxy.credentials import Logins
 from proxy.tokens.endpoint import BankEndpoint
 from proxy.tokens.refresh_tokens import RefreshTokens

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from cryptography import x509
 
-from proxy.authority import (
+from proxy.commands import OK
+from proxy.commands.shared import failed
+from proxy.desk.authority import (
     ALWAYS,
     MAX_DAYS,
     Authority,
@@ -19,8 +21,6 @@ from proxy.authority import (
     key_pem,
     names_in,
 )
-from proxy.commands import OK
-from proxy.commands.shared import failed
 from proxy.private import keep_old, private_folder, write_private, write_whole
 
 AUTHORITY, KEY, SERVER = "authority.pem", "authority.key", "server.pem"

@@ -3,11 +3,11 @@
 import argparse
 import json
 
-from proxy import settings
 from proxy.commands import OK
 from proxy.commands.shared import add_settings, configuration
-from proxy.config import Config
-from proxy.doctor import files
+from proxy.config import settings
+from proxy.config.model import Config
+from proxy.desk.doctor import files
 from proxy.errors import ConfigError
 
 

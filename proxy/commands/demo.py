@@ -2,7 +2,8 @@
 
 import argparse
 
-from proxy import demo, runner
+from proxy import runner
+from proxy.desk import demo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,10 +7,10 @@ import sys
 from proxy import runner
 from proxy.commands import FAILED, OK
 from proxy.commands.shared import add_settings, config_file, flags
-from proxy.doctor.bank import SAMPLE
-from proxy.doctor.examination import Sources, examine
-from proxy.doctor.findings import Finding, has_failed
-from proxy.doctor.report import Tell, document, summary, teller
+from proxy.desk.doctor.bank import SAMPLE
+from proxy.desk.doctor.examination import Sources, examine
+from proxy.desk.doctor.findings import Finding, has_failed
+from proxy.desk.doctor.report import Tell, document, summary, teller
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,14 +6,15 @@ import shlex
 import sys
 from pathlib import Path
 
-from proxy import first_steps, runner
+from proxy import runner
 from proxy.commands import OK
 from proxy.commands.questions import KEYS, Questions, checked
 from proxy.commands.shared import failed
-from proxy.config import ENVIRONMENTS, Config
-from proxy.doctor.examination import examine_bank
-from proxy.doctor.findings import Finding, has_failed
-from proxy.doctor.report import teller
+from proxy.config.model import ENVIRONMENTS, Config
+from proxy.desk import first_steps
+from proxy.desk.doctor.examination import examine_bank
+from proxy.desk.doctor.findings import Finding, has_failed
+from proxy.desk.doctor.report import teller
 from proxy.errors import ConfigError
 
 

@@ -2,10 +2,11 @@
 
 import argparse
 
-from proxy import runner, settings
+from proxy import runner
 from proxy.commands import OK, bank
 from proxy.commands.shared import add_settings, complain, configuration, failed, secret_input
-from proxy.config import Config
+from proxy.config import settings
+from proxy.config.model import Config
 from proxy.credentials import Logins
 from proxy.errors import TokenError
 from proxy.tokens.grants import Grant

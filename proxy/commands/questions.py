@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from proxy import settings
 from proxy.commands.shared import complain
-from proxy.config import ENVIRONMENTS, Config
+from proxy.config import settings
+from proxy.config.model import ENVIRONMENTS, Config
 from proxy.credentials import read_secret
+from proxy.desk.first_steps import Answers
 from proxy.errors import ConfigError
-from proxy.first_steps import Answers
 
 SANDBOX = Answers("sandbox-client", "sandbox-secret", "00016", base_url="http://127.0.0.1:8081")
 """What ``candescent-proxy sandbox`` takes, unless it is told otherwise."""

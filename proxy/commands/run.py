@@ -2,9 +2,10 @@
 
 import argparse
 
-from proxy import logs, runner, settings
+from proxy import logs, runner
 from proxy.commands.shared import add_settings, config_file, configuration
-from proxy.config import Config
+from proxy.config import settings
+from proxy.config.model import Config
 from proxy.credentials import Logins
 
 

@@ -5,10 +5,11 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from proxy import runner, sandbox, settings
+from proxy import runner, sandbox
 from proxy.commands import OK
+from proxy.config import settings
+from proxy.config.fields import Address
 from proxy.errors import ConfigError
-from proxy.fields import Address
 from proxy.ports import cannot_listen
 from proxy.sandbox import Fault, Sandbox, Settings
 

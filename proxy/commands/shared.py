@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from proxy import probe, settings
+from proxy import probe
 from proxy.commands import FAILED, OK
-from proxy.config import Address, Config
+from proxy.config import settings
+from proxy.config.model import Address, Config
 from proxy.errors import ConfigError
 
 FLAGS = {

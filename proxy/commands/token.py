@@ -3,10 +3,11 @@
 import argparse
 from datetime import UTC, datetime
 
-from proxy import runner, settings
+from proxy import runner
 from proxy.commands import OK, bank
 from proxy.commands.shared import add_settings, complain, configuration, failed
-from proxy.config import Config
+from proxy.config import settings
+from proxy.config.model import Config
 from proxy.credentials import Logins
 from proxy.errors import TokenError
 from proxy.tokens.token import Token, TokenKey, TokenKind

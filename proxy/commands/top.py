@@ -14,8 +14,8 @@ from rich.live import Live
 from proxy import probe
 from proxy.commands import FAILED, OK
 from proxy.commands.shared import add_settings, admin_address
-from proxy.fields import Address
-from proxy.top import Document, frame, gone
+from proxy.config.fields import Address
+from proxy.desk.top import Document, frame, gone
 
 WIDTH = 140
 """Columns where there is no terminal to ask."""

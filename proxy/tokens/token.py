@@ -123,7 +123,7 @@ class RefreshPolicy:
     max_refreshes: int = 64
 
     def start_delay(self, chance: float) -> float:
-        """Return how long, in seconds, the first fetch of a start waits when no request needs it."""
+        """Return how many seconds the first fetch of a start waits when no request needs it."""
         return chance * self.start_spread
 
     def refresh_age(self, lifetime: float, chance: float) -> float:

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from proxy.callers import Answer, CallerLimits, Request, Server
+from proxy.config.fields import Address
 from proxy.errors import ProxyError
-from proxy.fields import Address
 
 Handler = Callable[[Request], Awaitable[Answer]]
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from proxy import settings
 from proxy.commands.login import login
+from proxy.config import settings
 from proxy.errors import ConfigError
 from proxy.sandbox import Fault, IssuedToken, Sandbox
 from tests.candescent.house import PASSWORD, V1_PATH, house

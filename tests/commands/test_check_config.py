@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from proxy.config import Config
+from proxy.config.model import Config
 from tests.commands.inside import Inside
 from tests.program import ANYWHERE, CREDENTIALS, ended
 

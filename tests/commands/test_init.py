@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy import settings
+from proxy.config import settings
 from proxy.sandbox import Fault, Sandbox
 from tests.commands.inside import Inside
 from tests.commands.operator import variables

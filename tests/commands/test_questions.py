@@ -8,8 +8,8 @@ import pytest
 
 from proxy.commands import init, questions
 from proxy.commands.questions import SANDBOX, Questions
+from proxy.desk.first_steps import Answers
 from proxy.errors import ConfigError
-from proxy.first_steps import Answers
 from proxy.sandbox import Settings
 
 EVERYTHING = {

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from proxy.commands import shared
+from proxy.config.fields import Address
 from proxy.errors import ConfigError
-from proxy.fields import Address
 
 
 def given(*words: str) -> argparse.Namespace:

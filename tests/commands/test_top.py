@@ -12,7 +12,7 @@ from rich.console import Console
 
 from proxy import probe
 from proxy.commands.top import document, look, reason
-from proxy.fields import Address
+from proxy.config.fields import Address
 from proxy.sandbox import Sandbox
 from tests.commands.inside import Inside
 from tests.process import process

@@ -23,8 +23,9 @@ from pathlib import Path
 
 import aiohttp
 
-from proxy import logs, settings
+from proxy import logs
 from proxy.app import App
+from proxy.config import settings
 from proxy.runner import loop_factory
 from tests.house import sample_in
 from tests.program import ROOT, environment

@@ -10,8 +10,8 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy import settings
 from proxy.bank_errors import MAX_ERROR_BODY, classify, read_error, refuses_token
+from proxy.config import settings
 from proxy.errors import CallerError, ConfigError, TokenError, TokenFailure, UpstreamError
 from proxy.headers import CallerHeaders, request_head
 from proxy.origins import Names

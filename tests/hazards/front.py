@@ -8,9 +8,9 @@ from typing import Any
 import structlog
 
 from proxy.app import App
+from proxy.config.sections import LogSettings
 from proxy.logs import set_up
 from proxy.sandbox import Bank, Sandbox
-from proxy.sections import LogSettings
 from tests.running import running, until
 from tests.wire import ask
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.fields import Address
+from proxy.config.fields import Address
 from proxy.sandbox import Fault, Sandbox, pattern, pattern_sha256
 from tests.running import CLIENT
 from tests.wire import ask, connect, connected, request

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from proxy import probe
-from proxy.config import Address
+from proxy.config.model import Address
 from proxy.sandbox import Sandbox
 from tests.kubernetes.commands import GATEWAY, ROOT, Object, helm, only, render
 from tests.kubernetes.merging import merged

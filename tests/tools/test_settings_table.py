@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy import settings
+from proxy.config import settings
+from proxy.config.settings import known_paths
 from proxy.errors import ConfigError
-from proxy.settings import known_paths
 from tools import settings_table
 from tools.settings_table import DOCUMENT, PLACE, Reference, Row, shown, table
 

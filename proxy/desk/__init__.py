@@ -1,0 +1,1 @@
+"""What a person at one machine asks for: set up, examine, watch, show."""

@@ -1,0 +1,64 @@
+"""What must not stand in a log, taken out of what is to be written."""
+
+import re
+from collections.abc import MutableMapping
+from functools import lru_cache
+from typing import Any
+
+Event = MutableMapping[str, Any]
+
+_SECRET_NAMES = re.compile(
+    r"authoriz|secret|password|token$|access_token|bearer|cookie", re.IGNORECASE
+)
+_SECRET_TEXT = re.compile(r"(?i)\b(bearer|basic)\s+\S{6,}")
+_HIDDEN = "[hidden]"
+
+
+_PLAIN = frozenset({bool, float, int, type(None)})
+
+
+def redact(_logger: Any, _method: str, event: Event) -> Event:
+    """Hide what must not be in a log: values under secret names, and credentials within text."""
+    for name, value in event.items():
+        kind = type(value)
+        if _is_secret(name):
+            event[name] = _HIDDEN
+        elif kind is str:
+            if not value.isalnum() and _SECRET_TEXT.search(value):
+                event[name] = _harmless(name, value)
+        elif kind not in _PLAIN:
+            event[name] = _harmless(name, value)
+    return event
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAMES.search(name) is not None
+
+
+def _harmless(name: object, value: Any) -> Any:
+    """Return ``value`` as it may be written, in whatever it is wrapped."""
+    if _is_secret(_text(name)):
+        return _HIDDEN
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case dict():
+            return {_text(key): _harmless(key, inner) for key, inner in value.items()}
+        case (str() | bytes() as key, inner):  # a header, such as aiohttp keeps them
+            return [_text(key), _harmless(key, inner)]
+        case list() | tuple() | set() | frozenset():
+            return [_harmless("", inner) for inner in value]
+    return harmless_text(_text(value))
+
+
+def harmless_text(text: str) -> str:
+    """Return ``text`` without the credentials in it."""
+    # No credential without a space; and all spaces but one kind are not printable.
+    if " " not in text and text.isprintable():
+        return text
+    return _SECRET_TEXT.sub(rf"\1 {_HIDDEN}", text)
+
+
+def _text(value: object) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,156 @@
+"""What settings are made of: what each kind takes, and what it says of what it does not."""
+
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from proxy.config.fields import (
+    Address,
+    PathSetting,
+    Secret,
+    check_base_url,
+    check_proxy_url,
+    check_public_url,
+    comma_separated,
+)
+from proxy.origins import Names
+
+
+@given(st.text())
+def test_a_secret_taken_is_one_printable_line(text: str) -> None:
+    """Whatever an environment holds, a secret that is taken can stand in a header."""
+    try:
+        taken = TypeAdapter(Secret).validate_python(text).get_secret_value()
+    except ValidationError:
+        return
+    assert taken.isascii()
+    assert taken.isprintable()
+    assert taken == text.strip("\r\n")
+
+
+def test_paths_may_be_plain_text() -> None:
+    """A path alone is a path for every method; methods may be written in any case."""
+    plain = PathSetting.model_validate("/a/*")
+    assert plain.pattern.matches("DELETE", [b"a", b"b"])
+    some = PathSetting.model_validate({"path": "/a", "methods": "get, POST"})
+    assert some.methods == ("GET", "POST")
+    assert comma_separated(["a,b"]) == ["a,b"]
+    assert comma_separated(" a ,, b,") == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "loopback"),
+    [
+        ("127.0.0.1:8080", "127.0.0.1:8080", True),
+        ("127.9.9.9:0", "127.9.9.9:0", True),
+        ("[::1]:8080", "[::1]:8080", True),
+        ("localhost:80", "localhost:80", True),
+        ("0.0.0.0:80", "0.0.0.0:80", False),
+        ("[::]:80", "[::]:80", False),
+        ("proxy.example:80", "proxy.example:80", False),
+        ("unix:/run/p.sock", "unix:/run/p.sock", True),
+    ],
+)
+def test_addresses(text: str, shown: str, loopback: bool) -> None:
+    """An address is written as it was read, and knows whether strangers reach it."""
+    address = Address.model_validate(text)
+    assert str(address) == shown
+    assert address.is_loopback is loopback
+    assert Address.model_validate(address) == address
+
+
+@pytest.mark.parametrize(
+    "text", ["8080", ":80", "127.0.0.1", "a b:80", "a:99999", "[::1:80", "h:-1", "unix:p", ""]
+)
+def test_addresses_that_are_none(text: str) -> None:
+    """Anything else is a mistake."""
+    with pytest.raises(ValidationError):
+        Address.model_validate(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("https://api.example/digitalbanking/", "https://api.example/digitalbanking"),
+        ("http://127.0.0.1:8081", "http://127.0.0.1:8081"),
+        ("https://[::1]:8443/a", "https://[::1]:8443/a"),
+    ],
+)
+def test_base_urls(text: str, expected: str) -> None:
+    """A base URL is kept without the slash at its end."""
+    assert check_base_url(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "api.example",
+        "ftp://api.example",
+        "https://",
+        "https://user@api.example",
+        "https://u:p@api.example",
+        "https://api.example?x=1",
+        "https://api.example#x",
+        "https://api.example/a%2fb",
+        "https://api.example/a b",
+        "https://api.example\r\nX: y",
+        "https://äpi.example",
+        "https://api.example:99999",
+        "https://api.example:x",
+        "",
+    ],
+)
+def test_base_urls_that_are_none(text: str) -> None:
+    """What is no plain origin with a plain path is refused."""
+    with pytest.raises(ValueError, match=r"."):
+        check_base_url(text)
+
+
+@pytest.mark.parametrize("text", ["http://proxy:3128", "http://proxy:3128/"])
+def test_outbound_proxies(text: str) -> None:
+    """An outbound proxy is a host and a port."""
+    assert check_proxy_url(text) == "http://proxy:3128"
+
+
+@pytest.mark.parametrize(
+    "text", ["https://proxy:3128", "http://proxy", "http://u:p@proxy:1", "http://proxy:1/x", "p:1"]
+)
+def test_outbound_proxies_that_are_none(text: str) -> None:
+    """No TLS to it, no path, and no user in it."""
+    with pytest.raises(ValueError, match=r"expected|no user"):
+        check_proxy_url(text)
+
+
+@pytest.mark.parametrize("text", ["https://bank.desk.test", "http://[::1]:8080", "https://a_b:1"])
+def test_public_url(text: str) -> None:
+    """Scheme, host and port; a slash at the end is left out, and what is left makes an origin."""
+    assert check_public_url(text + "/") == text
+    assert (
+        Names(urlsplit("https://bank.test"), text).seen(
+            text.partition("//")[2].encode(), None, secure=False
+        )
+        == text.encode()
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("bank.desk.test", "HTTPS://a", "ftp://a", "https://", "https://a/b", "https://a?b"),
+        *(
+            "https://me@a",
+            "https://a b",
+            "https://a:99999",
+            "https://a:x",
+            "https://ä",
+            "https://a\n",
+        ),
+    ],
+)
+def test_what_is_no_public_url(text: str) -> None:
+    """A path, a user, a query; and what could not stand in a header."""
+    with pytest.raises(ValueError, match=r"."):
+        check_public_url(text)

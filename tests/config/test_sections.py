@@ -1,0 +1,192 @@
+"""The parts of the configuration: what they take, and what they say of what they do not."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from proxy.config import settings
+from proxy.config.model import Config
+from proxy.config.sections import LoginSettings
+from proxy.errors import ConfigError
+from proxy.tokens.grants import Grant
+
+GOOD: dict[str, Any] = {
+    "base_url": "http://127.0.0.1:1",
+    "client_id": "key",
+    "client_secret": "secret",
+    "institution_id": "00016",
+}
+
+
+def load(**changes: Any) -> Config:
+    """Return a good configuration with changes; None leaves a setting out."""
+    merged = {name: value for name, value in (GOOD | changes).items() if value is not None}
+    return settings.load(None, {}, merged)
+
+
+def mistakes(**changes: Any) -> list[str]:
+    """Return what is wrong with a configuration of these changes."""
+    with pytest.raises(ConfigError) as error:
+        load(**changes)
+    return error.value.mistakes
+
+
+DIGITS = "an institution is written in digits, with its leading zeros"
+USERNAME_ONLY = "only the password grant takes username and password"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"institution_id": "16a"}, f"institution_id: {DIGITS}"),
+        ({"institution_id": "١٦"}, f"institution_id: {DIGITS}"),
+        ({"institution_id": "1" * 21}, f"institution_id: {DIGITS}"),
+        ({"institution_id": " 16"}, f"institution_id: {DIGITS}"),
+        ({"allowed_institutions": "00017, x"}, f"allowed_institutions.1: {DIGITS}"),
+        ({"allowed_institutions": ["00017", "-1"]}, f"allowed_institutions.1: {DIGITS}"),
+        ({"grant": "implicit"}, "grant: Input should be 'client_credentials'"),
+        ({"grant": "refresh_token"}, "grant: Input should be 'client_credentials'"),
+        ({"grant": "password"}, "username: the password grant needs one"),
+        ({"username": "juniper"}, "password: set either password or password_file"),
+        (
+            {"grant": "client_credentials", "username": "juniper", "password": "x"},
+            f"username: {USERNAME_ONLY}",
+        ),
+        ({"password": "moonlight"}, f"username: {USERNAME_ONLY}"),
+        (
+            {"grant": "authorization_code"},
+            "refresh_token_file: the authorization_code grant needs one",
+        ),
+        (
+            {"host_user_id": "1", "login_id": "2"},
+            "host_user_id: set host_user_id or login_id, not both",
+        ),
+        (
+            {"member_number": "12-3456789"},
+            "member_number: is looked up by login_id, which is not set",
+        ),
+        (
+            {"login_id": "a", "member_number": "1", "institution_customer_id": "2"},
+            "member_number: institution_customer_id is set already",
+        ),
+        ({"institution_customer_id": "a b"}, "institution_customer_id: String should match"),
+        ({"host_user_id": ""}, "host_user_id: String should have at least 1 character"),
+        (
+            {"client_id_file": "/x"},
+            "client_id: set either client_id or client_id_file, not both",
+        ),
+        (
+            {"client_secret_file": "/x"},
+            "client_secret: set either client_secret or client_secret_file, not both",
+        ),
+        ({"client_id": None}, "client_id: set either client_id or client_id_file"),
+        ({"client_secret": None}, "client_secret: set either client_secret or client_secret_file"),
+        ({"client_secret": "a\x00b"}, "client_secret: expected one line of printable ASCII"),
+        ({"client_secret": "a\nb"}, "client_secret: expected one line of printable ASCII"),
+        ({"bearer_token": "tökén"}, "bearer_token: expected one line of printable ASCII"),
+        (
+            {"bearer_token": "abc", "revoke_on_shutdown": "true"},
+            "revoke_on_shutdown: a bearer_token given by hand is not the proxy's to revoke",
+        ),
+        ({"v1": {"user_agent": "App"}}, "v1.user_agent: String should match pattern"),
+        ({"v1": {"user_agent": "App/1.0\r\nX: y"}}, "v1.user_agent: String should match pattern"),
+        (
+            {"v1": {"originating_ip": "here"}},
+            "v1.originating_ip: value is not a valid IPv4 or IPv6",
+        ),
+        ({"v1": {"offering_id": "a b"}}, "v1.offering_id: String should match pattern"),
+        ({"access": {"deny": ["v1/x"]}}, "access.deny.0.path: 'v1/x' does not begin with a slash"),
+        ({"access": {"allow": ["/a/**/b"]}}, "access.allow.0.path: '/a/**/b': '**' is no segment"),
+        ({"access": {"mode": "ask"}}, "access.mode: Input should be 'enforce' or 'warn'"),
+        (
+            {"access": {"deny": [{"path": "/x", "methods": "GET,FETCH"}]}},
+            "access.deny.0.methods.1: Input should be 'GET'",
+        ),
+        ({"routes": [{"path": "/x"}]}, "routes.0.token: "),
+        ({"routes": [{"path": "/x", "token": "v3"}]}, "routes.0.token: Input should be 'v1' or"),
+        ({"headers": {"customer_id_paths": ["x"]}}, "headers.customer_id_paths.0.path: 'x' does"),
+    ],
+    ids=str,
+)
+def test_one_mistake_is_one_line_with_its_path(changes: dict[str, Any], expected: str) -> None:
+    """Each mistake is told in one line that begins with the path of the setting."""
+    found = mistakes(**changes)
+    assert len([line for line in found if line.startswith(expected)]) == 1
+    assert not any("\n" in line or line == "secret" for line in found)
+
+
+def test_own_institutions_have_their_paths() -> None:
+    """A mistake in an institution's own login names the institution."""
+    wrong = {
+        "00017": {"client_id": "theirs"},
+        "00018": {"host_user_id": "1", "login_id": "2"},
+        "00019": {"grant": "password", "username": "u", "client_secret": "s"},
+    }
+    assert mistakes(institutions=wrong) == [
+        "institutions.00017.client_secret: set either client_secret or client_secret_file",
+        "institutions.00018.host_user_id: set host_user_id or login_id, not both",
+        "institutions.00019.client_id: set either client_id or client_id_file",
+        "institutions.00019.password: set either password or password_file",
+    ]
+    assert any(
+        line.startswith("institutions.abc") and line.endswith(DIGITS)
+        for line in mistakes(institutions={"abc": {}})
+    )
+
+
+def test_routes_that_are_never_reached_and_that_contradict() -> None:
+    """A rule behind one that covers it is unreachable; two tokens for one path contradict."""
+    routes = [
+        {"path": "/a/**", "token": "v1"},
+        {"path": "/a/b", "token": "v2"},
+        {"path": "/c", "token": "v1", "methods": "get,post"},
+        {"path": "/c", "token": "v2", "methods": ["POST", "GET"]},
+        {"path": "/c", "token": "v2"},
+        {"path": "/d", "token": "v2"},
+        {"path": "/d/", "token": "v2"},
+    ]
+    assert mistakes(routes=routes) == [
+        "routes.1: /a/b (any method) is never reached; routes.0 matches all of it first",
+        "routes.3: /c (GET,POST) is given two tokens; routes.2 says v1",
+        "routes.6: /d (any method) is never reached; routes.5 matches all of it first",
+    ]
+
+
+def test_institutions_keep_their_zeros() -> None:
+    """Leading zeros matter, and all that may be asked for is allowed."""
+    config = load(allowed_institutions="00017, 017", institutions={"00018": {}})
+    assert config.allowed == {"00016", "00017", "017", "00018"}
+
+
+@pytest.mark.parametrize(
+    ("login", "expected"),
+    [
+        ({}, Grant.CLIENT_CREDENTIALS),
+        ({"username": "juniper"}, Grant.PASSWORD),
+        ({"grant": "authorization_code"}, Grant.AUTHORIZATION_CODE),
+        ({"grant": "client_credentials"}, Grant.CLIENT_CREDENTIALS),
+    ],
+)
+def test_grant_is_the_one_that_is_meant(login: dict[str, Any], expected: Grant) -> None:
+    """A username means the password grant, unless another is named."""
+    assert LoginSettings(**login).chosen_grant is expected
+
+
+def test_nothing_changes_once_it_is_read() -> None:
+    """A configuration is frozen, in all its parts."""
+    config = load()
+    for part, name in ((config, "institution_id"), (config.token, "timeout"), (config.v1, "x")):
+        with pytest.raises(ValidationError):
+            setattr(part, name, "1")
+    assert Path("x") not in [*config.files()]
+
+
+def test_secret_loses_its_line_end_and_is_hidden() -> None:
+    """A line end that an environment brings along is no part of a secret; no repr shows one."""
+    login = load(client_secret="s3cret\r\n", bearer_token="be4rer\n")
+    assert login.client_secret == SecretStr("s3cret")
+    assert login.bearer_token == SecretStr("be4rer")
+    assert "s3cret" not in repr(login)
+    assert "be4rer" not in str(login)

@@ -1,0 +1,80 @@
+"""The store's settings: one turns it on, and what does not fit together is told."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.config import settings
+from proxy.config.model import Config
+from proxy.errors import ConfigError
+from tests.running import CLIENT
+
+ON = {"url": "rediss://store:6379", "sealing_key_file": "/keys"}
+
+
+def load(trust_network: str = "false", **store: Any) -> Config:
+    """Return a configuration with these settings of the store."""
+    flags = {
+        "environment": "stage",
+        "institution_id": "00016",
+        "trust_network": trust_network,
+        "store": store,
+        **CLIENT,
+    }
+    return settings.load(None, {}, flags)
+
+
+def test_off_by_default() -> None:
+    """And no file of it is watched."""
+    config = load()
+    assert config.store.url is None
+    assert list(config.store.files()) == []
+
+
+def test_one_setting_turns_it_on() -> None:
+    """With the key that seals; the environment can do it too."""
+    assert load(**ON).store.address.tls
+    environment = {
+        "CANDESCENT_STORE__URL": "redis://store",
+        "CANDESCENT_STORE__SEALING_KEY_FILE": "/keys",
+    }
+    flags = {"environment": "stage", "institution_id": "00016", **CLIENT}
+    assert settings.load(None, environment, flags).store.address.nodes == (("store", 6379),)
+
+
+def test_files_that_mean_another_configuration() -> None:
+    """A password is not one of them: each new connection reads it."""
+    config = load(**ON, ca_file="/ca", certificate_file="/crt", key_file="/key", password_file="/p")
+    assert list(config.store.files()) == [Path(p) for p in ("/keys", "/ca", "/crt", "/key")]
+    assert set(config.store.files()) <= set(config.files())
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"url": "redis://store"}, "store.sealing_key_file: needed with store.url"),
+        ({"password_file": "/p"}, "store.password_file: needs store.url"),
+        ({**ON, "url": "moss"}, "store.url: expected redis://"),
+        ({**ON, "username": "fern"}, "store.username: goes with store.password_file"),
+        ({**ON, "key_file": "/k"}, "store.key_file: needs store.certificate_file"),
+        ({**ON, "url": "redis://store", "ca_file": "/ca"}, "store.ca_file: is for rediss://"),
+        (
+            {**ON, "url": "redis://store", "password_file": "/p"},
+            "store.url: redis:// would send the store's password in clear",
+        ),
+        ({**ON, "lease": "60"}, "store.lease"),
+        ({**ON, "prefix": "a:b"}, "store.prefix"),
+    ],
+)
+def test_what_does_not_fit(given: dict[str, Any], told: str) -> None:
+    """Each mistake with its path, in words."""
+    with pytest.raises(ConfigError) as caught:
+        load(**given)
+    assert [mistake for mistake in caught.value.mistakes if mistake.startswith(told)]
+
+
+def test_a_password_in_clear_where_nobody_listens() -> None:
+    """On this machine, or on a network that somebody vouches for."""
+    assert load(**{**ON, "url": "redis://127.0.0.1"}, password_file="/p").store.password_file
+    assert load("true", **{**ON, "url": "redis://store"}, password_file="/p").store.password_file
