@@ -76,6 +76,7 @@ def sharing_policy(config: Config) -> SharingPolicy:
     return SharingPolicy(
         lease=settings.lease,
         patience=config.token.timeout + settings.lease,
+        spread=SharingPolicy().spread_for(len(config.allowed)),
         follow=settings.follow,
     )
 

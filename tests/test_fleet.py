@@ -40,6 +40,14 @@ def test_patience_is_longer_than_a_call_may_take(tmp_path: Path) -> None:
     assert (policy.patience, policy.lease, policy.follow) == (22, 2, 7)
 
 
+def test_a_gateway_of_many_institutions_waits_less_for_a_store_that_is_away(tmp_path: Path) -> None:
+    """One of a few spreads its calls as widely as it may."""
+    many = ",".join(f"{number:05}" for number in range(1000))
+    few, all_of_them = config(tmp_path), config(tmp_path, {"allowed_institutions": many})
+    assert sharing_policy(few).spread == 60
+    assert sharing_policy(all_of_them).spread == 5
+
+
 def test_tokens_of_an_application_have_a_name(tmp_path: Path) -> None:
     """Those of a user have none, but for V1 tokens of one who logged in with a code."""
     written = config(

@@ -105,7 +105,7 @@ class SharingPolicy:
     lease: float = 3.0
     pause: float = 0.5
     patience: float = 13.0
-    spread: float = 10.0
+    spread: float = 60.0
     spread_needy: float = 2.0
     look_first: float = 0.05
     look_last: float = 1.0
@@ -131,8 +131,7 @@ class SharingPolicy:
         """Return how long one waits for a store that does not answer.
 
         Somebody without a token has requests waiting, so not long; with a token in hand there is
-        more time, but never more than half of what the token still lives. Not much more: the
-        moment at which a token is due is random already, and a gateway has many to renew.
+        time for a wide spread, but never more than half of what the token still lives.
         """
         if wish.left <= 0:
             return wish.chance * self.spread_needy
@@ -150,6 +149,14 @@ class SharingPolicy:
     def renew_every(self) -> float:
         """Return the seconds between two renewals of a lease: one may get lost."""
         return self.lease / 3
+
+    def spread_for(self, keys: int) -> float:
+        """Return the widest spread, in seconds, for one who holds so many keys.
+
+        With few, what matters is how many others there are; a gateway with many has them spread
+        already, and only so many calls under way at once (``RefreshPolicy.max_refreshes``).
+        """
+        return min(self.spread, max(16 * self.spread / max(keys, 1), self.spread / 12))
 
     def follow_every(self, keys: int) -> float:
         """Return the seconds between two looks of one who only follows, holding so many keys.
