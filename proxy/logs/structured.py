@@ -1,8 +1,8 @@
-"""structlog, loaded without rich: ``from proxy.logs.structured import structlog``.
+"""structlog, loaded by itself: ``from proxy.logs.structured import structlog``.
 
 It would take rich where that is installed, as it is for ``top`` and ``doctor``: for tracebacks
 that show local variables, in which secrets stand, and which are not written here. That would cost
-the proxy 3 MB and a twelfth of its start.
+the proxy 3 MB and a twelfth of its start; greenlet, for contexts nobody has here, another MB.
 """
 
 import sys
@@ -26,5 +26,5 @@ def without(name: str) -> Iterator[None]:
             sys.modules[name] = known
 
 
-with without("rich"):
+with without("rich"), without("greenlet"):
     import structlog
