@@ -44,6 +44,8 @@ LABEL org.opencontainers.image.title="candescent-proxy" \
 COPY --from=build /image /
 ENV PATH=/app/bin LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
+# Blocks of large bodies are kept for the next one, not given back each time and faulted in anew.
+ENV MALLOC_MMAP_THRESHOLD_=1048576 MALLOC_TRIM_THRESHOLD_=4194304
 # A number, so that Kubernetes can see that it is not root.
 USER 65532:65532
 WORKDIR /

@@ -20,6 +20,8 @@ from bench.upstream import PREFIX, TOKEN, Upstream
 HERE = Path(sys.executable).parent / "candescent-proxy"
 COMPILED = machine.ROOT / ".venv-compiled/bin/candescent-proxy"
 """Of the same source, its request's way compiled: there once `make compiled` has been called."""
+IN_IMAGE = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "4194304"}
+"""What the image, in which it ships, sets besides (see Dockerfile)."""
 
 CROWD = 900
 """With more callers than this at once, limits that are made to refuse some are raised."""
@@ -76,6 +78,7 @@ def institution(number: int) -> str:
 def _ours(wiring: Wiring, program: Path = HERE) -> Launch:
     setup = wiring.setup
     variables = {
+        **(IN_IMAGE if program == COMPILED else {}),
         "CANDESCENT_CLIENT_ID": "bench",
         "CANDESCENT_CLIENT_SECRET": "bench",
         "CANDESCENT_INSTITUTION_ID": institution(0),

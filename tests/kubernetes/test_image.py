@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
+from bench.peers import IN_IMAGE
 from tests.kubernetes.commands import ROOT, output, podman, run
 from tests.kubernetes.kubelet import BANK, Node, until
 
@@ -110,6 +111,13 @@ def test_trusts_the_authorities_of_its_base(image: str) -> None:
 def test_way_of_a_request_is_compiled(image: str) -> None:
     """What `make compiled` does for a machine, the build does for the image."""
     assert python(image, "import proxy.forwarder as it; print(it.__file__)").endswith(".so\n")
+
+
+def test_memory_for_bodies_is_kept(image: str) -> None:
+    """The image has the variables that the bench measures it with."""
+    program = "import os; print(*(f'{k}={v}' for k, v in os.environ.items() if 'MALLOC' in k))"
+    wanted = {f"{name}={value}" for name, value in IN_IMAGE.items()}
+    assert set(python(image, program).split()) == wanted
 
 
 def test_other_modules_are_byte_code(image: str) -> None:
