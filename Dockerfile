@@ -7,7 +7,7 @@ FROM ${BASE} AS build
 WORKDIR /src
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 COPY requirements/ requirements/
-# Whether the request's way is compiled to C: a third less CPU for it. The compiler stays in this stage.
+# Whether the request's way is compiled to C: a quarter less CPU for it. The compiler stays in this stage.
 ARG COMPILED=true
 RUN [ "$COMPILED" = false ] || command -v gcc || { apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends gcc libc6-dev; }

@@ -1,8 +1,8 @@
 """structlog, loaded by itself: ``from proxy.logs.structured import structlog``.
 
 It would take rich where that is installed, as it is for ``top`` and ``doctor``: for tracebacks
-that show local variables, in which secrets stand, and which are not written here. That would cost
-the proxy 3 MB and a twelfth of its start; greenlet, for contexts nobody has here, another MB.
+that show local variables, in which secrets stand, and which are not written here; and greenlet,
+for contexts that nobody has here. Both would cost the proxy memory and a longer start.
 """
 
 import sys
