@@ -49,9 +49,11 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     given = sys.argv[1:] if argv is None else argv
     wanted = next((word for word in given if not word.startswith("-")), "")
     # What is loaded stays; to look through it for garbage all the time makes the start longer.
+    usual = gc.get_threshold()
     gc.set_threshold(10_000)
     arguments = parser(wanted).parse_args(given)
     gc.freeze()
+    gc.set_threshold(*usual)
     try:
         code = arguments.command(arguments)
         sys.stdout.flush()
