@@ -2,8 +2,12 @@
 
 import asyncio
 import json
+import shlex
+import shutil
+import sys
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -34,7 +38,25 @@ async def show(*, once: bool) -> int:
                 await _stay(app, bank)
         finally:
             await app.stop()
+    _say("Next", _next_steps(typed_name()))
     return 0 if well else 1
+
+
+def typed_name() -> str:
+    """Return what starts this program in the caller's shell: its name if it is on the PATH."""
+    started = Path(sys.argv[0])
+    if not started.stem.startswith("candescent-proxy"):
+        return f"{shlex.quote(sys.executable)} -m proxy"
+    found = shutil.which(started.name)
+    is_on_path = found is not None and Path(found).resolve() == started.resolve()
+    return started.name if is_on_path else shlex.quote(str(started))
+
+
+def _next_steps(program: str) -> str:
+    return (
+        f"{program} init     (with your own keys: a few questions, then a configuration)\n"
+        f"{program} sandbox  (without keys: a bank to try it on, see docs/quickstart.md)"
+    )
 
 
 async def _start(bank: Sandbox) -> App:
@@ -70,9 +92,9 @@ async def _tell(app: App, bank: Sandbox) -> bool:
     proxy = f"http://{app.data_address}"
     _say(
         "candescent-proxy demo",
-        f"The bank:  {bank.url} (a sandbox; its tokens live {LIFETIME} s)\n"
-        f"The proxy: {proxy} (applications call here, without credentials)\n"
-        f"Operators: http://{app.admin_address}/ in a browser; /metrics, /readyz",
+        f"Bank:        {bank.url} (a sandbox; its tokens live {LIFETIME} s)\n"
+        f"Proxy:       {proxy} (applications call here, without credentials)\n"
+        f"Status page: http://{app.admin_address}/ (in a browser)",
     )
     await _until(lambda: app.readiness().is_ready, 10)
     async with aiohttp.ClientSession(proxy) as caller:
@@ -135,9 +157,10 @@ async def _until(condition: Callable[[], bool], patience: float) -> None:
 async def _stay(app: App, bank: Sandbox) -> None:
     _say(
         "Your turn (Ctrl-C ends it)",
+        f"Status page: http://{app.admin_address}/\n"
         f"curl -i 'http://{app.data_address}/v1/accounts?loginId=juniper.quill'\n"
-        f"curl -i http://{app.data_address}/echo/anything\n"
-        f"curl -s http://{app.admin_address}/metrics | grep candescent_proxy_token",
+        f"curl -i 'http://{app.data_address}/echo/anything'\n"
+        f"curl -s 'http://{app.admin_address}/metrics' | grep candescent_proxy_token",
     )
     seen = len(bank.bank.token_requests)
     ended = signalled()

@@ -1,6 +1,10 @@
 """``demo --once``, as a newcomer sees it; what it does otherwise is in tests/test_demo.py."""
 
-from tests.program import program
+import asyncio
+import shlex
+from pathlib import Path
+
+from tests.program import ROOT, environment, program
 
 
 async def test_demo_once_shows_the_main_job() -> None:
@@ -20,8 +24,21 @@ async def test_demo_once_shows_the_main_job() -> None:
         "What came back",
         "the proxy has fetched its successor: token request no. 2",
         "candescent_proxy_token_refreshes_total",
+        "Status page: http://127.0.0.1:",
     ):
         assert told in text
     bearers = {line.strip() for line in it.out if "Authorization: Bearer" in line}
     assert len(bearers) == 2  # before the refresh and after it
     assert "sandbox-secret" not in text
+
+
+async def test_demo_ends_with_commands_that_exist(tmp_path: Path) -> None:
+    """What is offered next is typed as it stands, from the same folder, and works."""
+    async with program("demo", "--once") as it:
+        assert await it.end() == 0
+    init, sandbox = (shlex.split(line.partition("(")[0]) for line in it.out[-2:])
+    assert (init[-1], sandbox[-1]) == ("init", "sandbox")
+    for offered in ([*init, "--no-trial", "--sandbox", str(tmp_path)], [*sandbox, "--help"]):
+        typed = await asyncio.create_subprocess_exec(*offered, cwd=ROOT, env=environment())
+        assert await typed.wait() == 0
+    assert (tmp_path / "proxy.yaml").exists()
