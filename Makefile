@@ -17,7 +17,7 @@ BENCH := build/bench/venv
 COMPILE := $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --annotation-style line --custom-compile-command 'make lock' $(ARGS)
 
-.PHONY: compiled help demo test test-all test-compiled unit lint format drawing manual settings status-page pictures lock audit sbom soak observe fuzz institutions build \
+.PHONY: compiled help demo test test-all test-compiled unit lint format manual settings status-page pictures lock audit sbom soak observe fuzz institutions build \
 	image footprint charts bench cost fleet clean
 
 help:  ## Print this list
@@ -40,17 +40,15 @@ test-all: lint  ## The tests on every Python from 3.11 on that this machine has
 		$(MAKE) --no-print-directory unit VENV=.venv-$$version PYTHON=$$python </dev/null || exit 1; \
 	done
 
-lint: $(VENV)/.dev  ## ruff and mypy
+lint: $(VENV)/.dev  ## ruff, mypy, and the contracts on imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/mypy
 
 format: $(VENV)/.dev  ## Let ruff lay out the code and mend what it can
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
-
-drawing: $(VENV)/.dev  ## Bring the import graph in docs/architecture.md up to date
-	$(BIN)/python -m tools.architecture --write
 
 manual: $(VENV)/.dev  ## Bring the manual page and the doctor's causes in docs/commands.md up to date
 	$(BIN)/python -m tools.manual --write
@@ -112,7 +110,8 @@ compiled: $(VENV)/.dev  ## Build a wheel with the request's way compiled, and .v
 test-compiled: compiled  ## The tests of both ways, with the compiled modules in the place of the plain ones
 	@cp -r tests tools bench docs helm deploy requirements Makefile build/compiled/tree
 	cd build/compiled/tree && PYTHONPATH='$(CURDIR)/build/compiled/tree' '$(abspath $(BIN))/python' -m pytest -n auto $(ARGS) tests/hazards \
-		tests/candescent tests/callers tests/upstream tests/tokens tests/admin tests/test_[b-ce-z]*.py tests/test_a[cdp]*.py
+		tests/admin tests/candescent tests/forwarding tests/http1 tests/runtime tests/server tests/telemetry \
+		tests/tokens tests/upstream tests/test_errors.py tests/test_nothing_leaks.py tests/test_tasks.py
 
 build: $(VENV)/.dev sbom  ## Build the wheel, the source distribution and their SBOM into dist/
 	$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python

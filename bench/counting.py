@@ -22,9 +22,9 @@ from typing import Any, Protocol
 
 import uvloop
 
-from proxy import logs
-from proxy.app import App
-from proxy.config import settings
+from proxy.config import loader
+from proxy.runtime.app import App
+from proxy.telemetry import logs
 
 
 class Count(Protocol):
@@ -133,9 +133,9 @@ async def serve(base_url: str, overrides: dict[str, Any]) -> None:
         "admin": "127.0.0.1:0",
         **overrides,
     }
-    config = settings.load(None, {}, flags)
+    config = loader.load(None, {}, flags)
     logs.set_up(config.log)
-    app = App(config, settings.logins(config))
+    app = App(config, loader.logins(config))
     await app.start()
     print(app.data_address.port, flush=True)
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), Commands().read)

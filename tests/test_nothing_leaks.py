@@ -19,14 +19,14 @@ import pytest
 
 from proxy.sandbox import Fault, Sandbox, User, changed
 from proxy.tokens.token import TokenKey, TokenKind
-from tests.certificates import Authority, server_context
-from tests.connect_proxy import ConnectProxy
-from tests.house import House, house
-from tests.leaks import Watch, forms, reprs
-from tests.logbook import logbook
-from tests.mounts import write
-from tests.process import process
-from tests.running import running, until
+from tests.support.captured_log import logbook
+from tests.support.certificates import Authority, server_context
+from tests.support.connect_proxy import ConnectProxy
+from tests.support.mounted_files import write
+from tests.support.process import process
+from tests.support.proxy_fixture import House, house
+from tests.support.running import running, until
+from tests.support.secret_search import Watch, forms, reprs
 
 CLIENT_ID = "sandbox-client"
 SECRET = "Mark0ClientSecret0Mark"

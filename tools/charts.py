@@ -19,8 +19,8 @@ import yaml
 
 from proxy.config.model import Config
 from tools import dashboard
-from tools.architecture import ROOT
 from tools.passage import Passage
+from tools.repository import ROOT
 
 LIBRARY, GATEWAY = ROOT / "helm/candescent-proxy-sidecar", ROOT / "helm/candescent-proxy"
 SHARED = "templates/_shared.tpl"

@@ -13,9 +13,10 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
-from proxy import __version__, cli
-from proxy.commands.shared import add_settings
-from tools.architecture import ROOT
+from proxy import __version__
+from proxy.cli import main as cli
+from proxy.cli.commands.shared import add_settings
+from tools.repository import ROOT
 
 PAGE = ROOT / "docs" / "candescent-proxy.1"
 

@@ -26,9 +26,9 @@ import aiohttp
 import yaml
 
 from proxy.sandbox import Sandbox, Settings
-from tools.architecture import ROOT
 from tools.machine import machine
 from tools.passage import Passage
+from tools.repository import ROOT
 
 DOCUMENT = ROOT / "docs" / "performance.md"
 

@@ -6,22 +6,27 @@ They decide and do nothing else, so no test of theirs is hard to write. ``REPORT
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from tools.architecture import PURE, ROOT
+from tools.repository import ROOT
 
 
-def holes(files: Mapping[str, Any], root: Path, pure: frozenset[str] = PURE) -> Iterator[str]:
+def pure_modules(pyproject: str) -> list[str]:
+    """Return the names of the pure modules, which the contract ``pure`` lists."""
+    contracts = tomllib.loads(pyproject)["tool"]["importlinter"]["contracts"]
+    return [name for one in contracts if one["id"] == "pure" for name in one["source_modules"]]
+
+
+def holes(files: Mapping[str, Any], root: Path, pure: Iterable[str]) -> Iterator[str]:
     """Say where a pure module below ``root`` is not covered, one sentence for each module.
 
     ``files`` is the part of the report of that name: a path's lines and branches.
     """
-    for path in sorted(f"proxy/{name.replace('.', '/')}.py" for name in pure):
-        if not (root / path).exists():
-            continue
+    for path in sorted(f"{name.replace('.', '/')}.py" for name in pure):
         if "pragma: no" in (root / path).read_text(encoding="utf-8"):
             yield f"{path}: keeps something from being measured with a pragma"
         if path not in files:
@@ -47,7 +52,8 @@ def main(arguments: Sequence[str]) -> int:
         print("usage: python -m tools.pure_coverage REPORT", file=sys.stderr)
         return 2
     files = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))["files"]
-    found = list(holes(files, ROOT))
+    pure = pure_modules((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    found = list(holes(files, ROOT, pure))
     if found:
         print("Not covered in the pure modules:", *found, sep="\n")
     return bool(found)

@@ -9,9 +9,9 @@
 import sys
 from collections.abc import Sequence
 
-from proxy.desk.doctor.remedies import REMEDIES
-from tools.architecture import ROOT
+from proxy.cli.doctor.remedies import REMEDIES
 from tools.passage import Passage
+from tools.repository import ROOT
 
 DOCUMENT = ROOT / "docs" / "commands.md"
 

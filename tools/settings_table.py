@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from proxy.config.loader import PREFIX, SHORT
 from proxy.config.model import Config
-from proxy.config.settings import PREFIX, SHORT
-from tools.architecture import ROOT
 from tools.passage import Passage
+from tools.repository import ROOT
 
 DOCUMENT = ROOT / "docs" / "configuration.md"
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from proxy.admin.document import Status
-from tools.architecture import ROOT
 from tools.passage import Passage
+from tools.repository import ROOT
 
 DOCUMENT = ROOT / "docs" / "status-page.md"
 SCHEMA = ROOT / "docs" / "status.schema.json"

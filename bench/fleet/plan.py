@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from proxy.errors import TokenFailure
-from proxy.tokens.sharing import SharingPolicy
+from proxy.tokens.fleet.lease_policy import SharingPolicy
 from proxy.tokens.token import RefreshPolicy
 
 NEVER = (float("inf"), float("inf"))

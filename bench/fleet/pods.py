@@ -1,7 +1,7 @@
 """The simulated proxies. Every decision is one of ``proxy.tokens``; here is only the waiting.
 
 A ``Holder`` is a proxy's entry for one institution, as the cache and the refresher keep it. Where
-there is a store, it asks through a ``Turn``, as ``proxy.tokens.shared`` does.
+there is a store, it asks through a ``Turn``, as ``proxy.tokens.fleet.source`` does.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from bench.fleet.heap import Heap
 from bench.fleet.plan import Plan, within
 from bench.fleet.store import Issue, Record, Store
 from proxy.errors import TokenFailure
-from proxy.tokens.pace import Allowance, rate_for
-from proxy.tokens.sharing import Circuit, Step, View, Wish, binds_all
+from proxy.tokens.fleet.lease_policy import Circuit, Step, View, Wish, binds_all
+from proxy.tokens.rate_limit import Allowance, rate_for
 
 TRIAL = 0.5
 """Seconds that one has who tries a dead store out: the default of ``store.timeout``."""

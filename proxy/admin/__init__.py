@@ -11,6 +11,6 @@ The status page is put together when somebody looks; a request costs one append.
     masking.py       PURE  a path as it may be shown
     document.py      what ``/api/status`` answers, as a model
     status.py        builds it
-    visitors.py      PURE  who may see the page
+    page_access.py   PURE  who may see the page
     status_page.py   gives it out; what it is made of stands in ``page/``
 """

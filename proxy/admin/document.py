@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from proxy.errors import Source
-from proxy.facts import Trigger
+from proxy.tokens.events import Trigger
 from proxy.tokens.token import TokenKind
 
 FORMAT = 1

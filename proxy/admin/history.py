@@ -12,17 +12,10 @@ from typing import Literal
 from proxy.admin.document import Area
 from proxy.admin.rates import SAMPLES, STEP, STEPS, Sample, Step, step
 from proxy.errors import Source
-from proxy.facts import (
-    Fact,
-    Reloaded,
-    ReloadFailed,
-    RequestRecord,
-    TokenRefreshed,
-    TokenRefreshFailed,
-    TokenRejected,
-    Trigger,
-)
-from proxy.metrics.totals import Totals
+from proxy.forwarding.record import RequestRecord
+from proxy.telemetry.events import Fact, Reloaded, ReloadFailed
+from proxy.telemetry.metrics.totals import Totals
+from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected, Trigger
 from proxy.tokens.token import Moment, TokenKey
 
 REQUESTS = 100

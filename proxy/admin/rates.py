@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from proxy.admin.document import Minute, Series
-from proxy.metrics.histogram import BUCKETS, FINE_BUCKETS
-from proxy.metrics.totals import Buckets, Totals, quantile
+from proxy.telemetry.metrics.histogram import BUCKETS, FINE_BUCKETS
+from proxy.telemetry.metrics.totals import Buckets, Totals, quantile
 from proxy.tokens.token import Moment
 
 STEP = 5.0

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from proxy.admin.page_access import is_foreign
 from proxy.admin.readiness import Readiness
 from proxy.admin.status_page import StatusPage
-from proxy.admin.visitors import is_foreign
-from proxy.config.fields import Address
-from proxy.ports import cannot_listen, for_owner_only
+from proxy.server.address import Address
+from proxy.server.port import cannot_listen, for_owner_only
 
 _NO_STORE = {"Cache-Control": "no-store"}
 

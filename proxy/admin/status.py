@@ -1,9 +1,8 @@
 """Builds what ``/api/status`` answers, out of what the proxy knows at a moment. No I/O."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from proxy import __version__
 from proxy.admin import verdict
 from proxy.admin.advice import advice_for
 from proxy.admin.document import (
@@ -24,9 +23,8 @@ from proxy.admin.history import History, Repeated, TokenEvent
 from proxy.admin.masking import masked
 from proxy.admin.rates import last_minute, series
 from proxy.admin.readiness import Readiness
-from proxy.config.model import Address, Config
 from proxy.errors import TokenError
-from proxy.facts import RequestRecord
+from proxy.forwarding.record import RequestRecord
 from proxy.tokens.cache import Entry
 from proxy.tokens.token import Moment
 
@@ -49,31 +47,6 @@ class Scene:
     entries: Sequence[Entry]
     institutions: frozenset[str]
     load: Load
-
-
-def about(config: Config, started: Moment, now: Moment) -> About:
-    """Return which proxy this is."""
-    return About(
-        version=__version__,
-        started_at=started.wall,
-        uptime=now.since(started),
-        upstream=config.url.geturl(),
-        institution=config.institution_id,
-    )
-
-
-def listeners(config: Config, addresses: Mapping[str, Address], admin: Address) -> list[Listener]:
-    """Return where a proxy listens; ``addresses`` are those of the ways in, by name."""
-    ways = [
-        Listener(
-            name=way.name,
-            address=str(addresses[way.name]),
-            tls=way.callers.certificate_file is not None,
-            authenticated=way.callers.are_authenticated,
-        )
-        for way in config.ways
-    ]
-    return [*ways, Listener(name="admin", address=str(admin), tls=False, authenticated=False)]
 
 
 def build(scene: Scene, history: History) -> Status:

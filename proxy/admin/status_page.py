@@ -7,7 +7,7 @@ from importlib import resources
 from aiohttp import web
 
 from proxy.admin.document import Status
-from proxy.admin.visitors import Door
+from proxy.admin.page_access import Door
 
 FILES = {
     "/": ("index.html", "text/html"),

@@ -6,15 +6,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from proxy.config.fields import (
-    Address,
-    Institution,
-    ListenAddress,
-    check_public_url,
-    comma_separated,
-)
+from proxy.config.fields import Institution, ListenAddress, check_public_url, comma_separated
 from proxy.config.sections import AccessSettings, CallerSettings, UserSettings
-from proxy.facts import MAIN
+from proxy.forwarding.record import MAIN
+from proxy.server.address import Address
 
 TAKEN = {MAIN: "listen", "admin": "admin"}
 """Names that no further listener may have, and the settings they belong to."""

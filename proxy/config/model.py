@@ -12,14 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from proxy.config.fields import (
-    Address,
-    Institution,
-    ListenAddress,
-    Secret,
-    check_base_url,
-    comma_separated,
-)
+from proxy.config.fields import Institution, ListenAddress, Secret, check_base_url, comma_separated
 from proxy.config.listeners import ListenerName, ListenerSettings, PublicUrl, Way
 from proxy.config.listeners import mistakes as listener_mistakes
 from proxy.config.sections import (
@@ -37,8 +30,9 @@ from proxy.config.sections import (
     UpstreamSettings,
 )
 from proxy.config.store import StoreSettings
-from proxy.facts import MAIN
-from proxy.routing import Rule, rule_mistakes
+from proxy.forwarding.record import MAIN
+from proxy.forwarding.routing import Rule, rule_mistakes
+from proxy.server.address import Address
 
 ENVIRONMENTS = {
     "stage": "https://api.candescent.com/digitalbanking/stage",

@@ -6,8 +6,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from proxy.config.fields import Address, Seconds, Section
-from proxy.tokens.store_url import StoreUrl
+from proxy.config.fields import Seconds, Section
+from proxy.server.address import Address
+from proxy.tokens.fleet.url import StoreUrl
 
 
 def _check_store_url(value: str) -> str:

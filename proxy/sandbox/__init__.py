@@ -3,7 +3,8 @@
 What a newcomer runs against (``candescent-proxy sandbox``), and the real server of the tests. It
 imports nothing of the rest of the package. A call goes one way through it:
 
-    server → desk → (guard, faults) → tokens_v2 | tokens_v1 | resources | legacy | plumbing → bank
+    server → dispatch → (guard, faults)
+      → tokens_v2 | tokens_v1 | resources | legacy | plumbing → bank
 
     messages.py    PURE  Call and Reply, the two values that everything here is about
     codes.py       PURE  the table of errors and their three shapes
@@ -16,7 +17,7 @@ imports nothing of the rest of the package. A call goes one way through it:
     tokens_v1.py   PURE  /v1/oauth/token
     resources.py   PURE  V2 resources;  legacy.py  V1;  plumbing.py  echo, download and such
     control.py     PURE  /_sandbox, control at run time
-    desk.py        PURE  which of them serves a call
+    dispatch.py    PURE  which of them serves a call
     server.py      IO    sockets
 """
 

@@ -1,4 +1,4 @@
-"""The sandbox bank as a server: sockets on one side, ``desk.py`` on the other. The only I/O here.
+"""The sandbox bank as a server: sockets here, ``dispatch.py`` behind them. The only I/O.
 
 async with Sandbox(Settings(lifetime=5)) as sandbox:
     print(sandbox.url)                  # http://127.0.0.1:43121
@@ -19,7 +19,7 @@ from typing import Self
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from proxy.sandbox import control, desk
+from proxy.sandbox import control, dispatch
 from proxy.sandbox.bank import Bank
 from proxy.sandbox.bodies import read_body, write_body, write_raw
 from proxy.sandbox.messages import Call, Reply
@@ -122,10 +122,10 @@ class Sandbox:
                 return await self._send(
                     request, control.answer(await read_body(request, call), self.bank)
                 )
-            ticket = desk.at_the_door(call, self.bank)
+            ticket = dispatch.at_the_door(call, self.bank)
             if ticket.reply is None:
                 ticket.call = await read_body(request, call, ticket.arrival)
-            return await self._send(request, desk.serve(ticket))
+            return await self._send(request, dispatch.serve(ticket))
         except (ConnectionError, web.RequestPayloadError):
             return _closing(request)
 

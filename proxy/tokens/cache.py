@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from cachetools import Cache
 
 from proxy.errors import TokenError, TokenFailure
-from proxy.facts import (
-    Emit,
+from proxy.tasks import Tasks
+from proxy.tokens.events import (
+    TokenFact,
     TokenRefreshed,
     TokenRefreshFailed,
     TokenRejected,
     TokenReleased,
     Trigger,
 )
-from proxy.tasks import Tasks
 from proxy.tokens.token import Moment, RefreshPolicy, Token, TokenKey, TokenSource
 
 
@@ -97,7 +97,7 @@ class TokenCache:
         *,
         clock: Callable[[], Moment],
         chance: Callable[[], float],
-        emit: Emit,
+        emit: Callable[[TokenFact], None],
         capacity: int = 4096,
     ) -> None:
         self._source = source

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from proxy.bank_client import BankClient
-from proxy.bank_errors import read_error
 from proxy.errors import ConfigError, TokenError, TokenFailure
 from proxy.tokens.grants import (
     Caller,
@@ -20,6 +18,8 @@ from proxy.tokens.grants import (
 )
 from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.token import Moment, Token, TokenKey, TokenKind
+from proxy.upstream.bank_client import BankClient
+from proxy.upstream.bank_errors import read_error
 
 
 class BankEndpoint:

@@ -12,9 +12,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlencode
 
-from proxy.bank_errors import BankError, classify, is_xml, json_object, read_error, xml_fields
 from proxy.errors import TokenError, TokenFailure
 from proxy.tokens.token import ASSUMED_LIFETIME, MAX_LIFETIME, TokenKey, TokenKind
+from proxy.upstream.bank_errors import (
+    BankError,
+    classify,
+    is_xml,
+    json_object,
+    read_error,
+    xml_fields,
+)
 
 _TOKEN_TEXT = re.compile(r"[\x21-\x7e]{1,8192}")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxy.errors import ConfigError
-from proxy.private import write_private
+from proxy.tokens.secret_files import write_private
 from proxy.tokens.token import Moment, TokenKey
 
 if sys.platform != "win32":

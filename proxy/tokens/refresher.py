@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 
 from proxy.tokens.cache import Entry, TokenCache
-from proxy.tokens.pace import Allowance, rate_for
+from proxy.tokens.rate_limit import Allowance, rate_for
 from proxy.tokens.token import Moment, RefreshPolicy
 
 SHORTEST_SLEEP = 0.05

@@ -103,7 +103,7 @@ class TokenSource(Protocol):
 class RefreshPolicy:
     """When tokens are renewed and how failures are waited out. All times in seconds.
 
-    ``refresh_rate`` is in calls a second; see ``pace``.
+    ``refresh_rate`` is in calls a second; see ``rate_limit``.
     """
 
     margin_min: float = 60.0

@@ -1,6 +1,11 @@
-"""The way to the bank: connections of our own, one HTTP/1.1 exchange at a time on each."""
+"""The way to the bank: connections of our own, one HTTP/1.1 exchange at a time on each.
 
-from proxy.upstream.connection import Connection, Deadlines
-from proxy.upstream.pool import Limits, Origin, Pool
+Modules:
 
-__all__ = ["Connection", "Deadlines", "Limits", "Origin", "Pool"]
+    pool.py           the connections to one origin
+    connection.py     one exchange after another on a connection
+    tls.py            the TLS context
+    tunnel.py         connections through a company's HTTP proxy
+    bank_client.py    the proxy's own calls to the bank
+    bank_errors.py    what the bank's errors mean
+"""

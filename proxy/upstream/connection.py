@@ -24,7 +24,7 @@ from typing import cast
 import httptools
 
 from proxy.errors import ProxyError, UpstreamError, UpstreamFailure
-from proxy.headers import AnswerHeaders
+from proxy.forwarding.headers import AnswerHeaders
 
 HIGH_WATER = 262_144
 """Bytes of an answer held for a slow caller before the upstream is made to wait."""

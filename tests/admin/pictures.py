@@ -22,10 +22,10 @@ import aiohttp
 from PIL import Image
 from playwright.async_api import Browser
 
-from proxy.app import App
+from proxy.runtime.app import App
 from proxy.sandbox import Fault, Sandbox, changed
-from tests.browser import chromium, opened
-from tests.running import running, until, url
+from tests.support.browser import chromium, opened
+from tests.support.running import running, until, url
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images"
 COLOURS = 200

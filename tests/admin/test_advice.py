@@ -7,7 +7,7 @@ import pytest
 
 from proxy.admin.advice import advice_for
 from proxy.errors import TokenError, TokenFailure, UpstreamError, UpstreamFailure
-from tools.architecture import ROOT
+from tools.repository import ROOT
 
 GENERAL = {advice_for("unheard-of"), advice_for("unheard-of", "caller")}
 

@@ -9,21 +9,19 @@ from proxy.admin import history
 from proxy.admin.history import EVENTS, REQUESTS, TROUBLES, History
 from proxy.admin.rates import MINUTE, SAMPLES, STEP, STEPS
 from proxy.errors import Source, TokenError, TokenFailure
-from proxy.facts import (
-    Fact,
-    Reloaded,
-    ReloadFailed,
-    RequestRecord,
+from proxy.forwarding.record import RequestRecord
+from proxy.telemetry.events import Fact, Reloaded, ReloadFailed
+from proxy.telemetry.metrics.totals import Totals
+from proxy.tokens.events import (
     TokenRefreshed,
     TokenRefreshFailed,
     TokenRejected,
     TokenReleased,
     Trigger,
 )
-from proxy.metrics.totals import Totals
 from proxy.tokens.token import Moment, Token, TokenKey, TokenKind
-from tests.leaks import reprs
-from tests.running import until
+from tests.support.running import until
+from tests.support.secret_search import reprs
 
 KEY = TokenKey(TokenKind.V2, "00016")
 ERROR = TokenError(TokenFailure.SERVER, "The bank failed.", code="CMN_90000")

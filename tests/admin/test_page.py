@@ -10,13 +10,13 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from proxy.app import App
+from proxy.runtime.app import App
 from proxy.sandbox import Fault, Sandbox
 from proxy.tokens.token import TokenKind
-from tests.browser import chromium, opened
-from tests.leaks import Watch
-from tests.running import running, until, url
-from tests.wire import ask
+from tests.support.browser import chromium, opened
+from tests.support.raw_client import ask
+from tests.support.running import running, until, url
+from tests.support.secret_search import Watch
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

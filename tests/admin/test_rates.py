@@ -6,8 +6,8 @@ import pytest
 
 from proxy.admin.document import Series
 from proxy.admin.rates import Sample, last_minute, series, step
-from proxy.metrics.histogram import BUCKETS, FINE_BUCKETS
-from proxy.metrics.totals import FAILED, Totals
+from proxy.telemetry.metrics.histogram import BUCKETS, FINE_BUCKETS
+from proxy.telemetry.metrics.totals import FAILED, Totals
 from proxy.tokens.token import Moment
 
 

@@ -11,9 +11,9 @@ from aiohttp import web
 
 from proxy.admin import server
 from proxy.admin.readiness import Readiness
-from proxy.app import App
+from proxy.runtime.app import App
 from proxy.sandbox import Fault, Sandbox
-from tests.running import running, until, url
+from tests.support.running import running, until, url
 
 
 @dataclass

@@ -10,9 +10,11 @@ from proxy.admin.history import History
 from proxy.admin.readiness import Readiness
 from proxy.admin.status import Scene, build, token_state
 from proxy.errors import Source, TokenError, TokenFailure
-from proxy.facts import Reloaded, RequestRecord, TokenRefreshed, TokenRefreshFailed, Trigger
-from proxy.metrics.totals import Totals
+from proxy.forwarding.record import RequestRecord
+from proxy.telemetry.events import Reloaded
+from proxy.telemetry.metrics.totals import Totals
 from proxy.tokens.cache import Entry
+from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, Trigger
 from proxy.tokens.token import Moment, Token, TokenKey, TokenKind
 
 NOW = Moment(10_000.0, 1_800_000_000.0)

@@ -13,9 +13,9 @@ import pytest
 
 from proxy.admin.document import Status
 from proxy.admin.status_page import FILES
-from proxy.app import App
+from proxy.runtime.app import App
 from proxy.sandbox import Fault, Sandbox
-from tests.running import running, until, url
+from tests.support.running import running, until, url
 
 EVERYWHERE = "0.0.0.0:0"
 PATHS = [*FILES, "/api/status"]

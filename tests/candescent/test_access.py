@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from proxy.sandbox import Settings
-from tests.candescent.house import house, raw
+from tests.candescent.setup import house, raw
 
 ENFORCED: dict[str, Any] = {
     "allow": ["/v1/**", "/echo/**"],

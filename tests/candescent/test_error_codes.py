@@ -6,7 +6,7 @@ import pytest
 
 from proxy.sandbox import Fault
 from proxy.sandbox.codes import problem
-from tests.candescent.house import V1_PATH, arrived, house
+from tests.candescent.setup import V1_PATH, arrived, house
 
 REFUSING = {
     "CMN_90018",

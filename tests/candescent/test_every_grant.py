@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from proxy.commands.login import login
-from proxy.config import settings
+from proxy.cli.commands.login import login
+from proxy.config import loader
 from proxy.errors import ConfigError
 from proxy.sandbox import Fault, IssuedToken, Sandbox
-from tests.candescent.house import PASSWORD, V1_PATH, house
-from tests.running import CLIENT, until
+from tests.candescent.setup import PASSWORD, V1_PATH, house
+from tests.support.running import CLIENT, until
 
 
 async def test_password_is_renewed_by_refresh_tokens() -> None:
@@ -89,8 +89,8 @@ def login_settings(file: Path) -> dict[str, Any]:
 async def log_in(sandbox: Sandbox, file: Path, code: str) -> int:
     """Do what ``candescent-proxy login`` does; return its exit code."""
     where = {"base_url": sandbox.url, "institution_id": "00016"}
-    config = settings.load(None, {}, CLIENT | where | login_settings(file))
-    return await login(config, settings.logins(config), None, code)
+    config = loader.load(None, {}, CLIENT | where | login_settings(file))
+    return await login(config, loader.logins(config), None, code)
 
 
 @pytest.fixture

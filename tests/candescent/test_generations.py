@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from proxy.sandbox import Settings
-from tests.candescent.house import CUSTOMER, EVENT, V1_PATH, house
+from tests.candescent.setup import CUSTOMER, EVENT, V1_PATH, house
 
 
 async def test_v1_and_v2_on_one_port() -> None:

@@ -8,14 +8,8 @@ from typing import Any
 import pytest
 
 from proxy.sandbox import Fault, Settings
-from tests.candescent.house import (
-    HASTY,
-    PASSWORD,
-    V1_PATH,
-    House,
-    house,
-)
-from tests.running import until
+from tests.candescent.setup import HASTY, PASSWORD, V1_PATH, House, house
+from tests.support.running import until
 
 TWO_CLIENTS = Settings(
     clients={"sandbox-client": "sandbox-secret", "other-client": "other-secret"},

@@ -6,11 +6,7 @@ from typing import Any
 from structlog.testing import capture_logs
 
 from proxy.sandbox import Fault
-from tests.candescent.house import (
-    PASSWORD,
-    V1_PATH,
-    house,
-)
+from tests.candescent.setup import PASSWORD, V1_PATH, house
 
 
 async def test_revoked_on_shutdown() -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from proxy.sandbox import Settings
-from tests.candescent.house import V1_PATH, arrived, house
+from tests.candescent.setup import V1_PATH, arrived, house
 
 
 async def test_retail_user() -> None:

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from proxy.config.fields import (
-    Address,
     PathSetting,
     Secret,
     check_base_url,
@@ -16,7 +15,7 @@ from proxy.config.fields import (
     check_public_url,
     comma_separated,
 )
-from proxy.origins import Names
+from proxy.forwarding.url_rewriting import Names
 
 
 @given(st.text())
@@ -39,36 +38,6 @@ def test_paths_may_be_plain_text() -> None:
     assert some.methods == ("GET", "POST")
     assert comma_separated(["a,b"]) == ["a,b"]
     assert comma_separated(" a ,, b,") == ["a", "b"]
-
-
-@pytest.mark.parametrize(
-    ("text", "shown", "loopback"),
-    [
-        ("127.0.0.1:8080", "127.0.0.1:8080", True),
-        ("127.9.9.9:0", "127.9.9.9:0", True),
-        ("[::1]:8080", "[::1]:8080", True),
-        ("localhost:80", "localhost:80", True),
-        ("0.0.0.0:80", "0.0.0.0:80", False),
-        ("[::]:80", "[::]:80", False),
-        ("proxy.example:80", "proxy.example:80", False),
-        ("unix:/run/p.sock", "unix:/run/p.sock", True),
-    ],
-)
-def test_addresses(text: str, shown: str, loopback: bool) -> None:
-    """An address is written as it was read, and knows whether strangers reach it."""
-    address = Address.model_validate(text)
-    assert str(address) == shown
-    assert address.is_loopback is loopback
-    assert Address.model_validate(address) == address
-
-
-@pytest.mark.parametrize(
-    "text", ["8080", ":80", "127.0.0.1", "a b:80", "a:99999", "[::1:80", "h:-1", "unix:p", ""]
-)
-def test_addresses_that_are_none(text: str) -> None:
-    """Anything else is a mistake."""
-    with pytest.raises(ValidationError):
-        Address.model_validate(text)
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from proxy.config import settings
+from proxy.config import loader
 from proxy.config.listeners import Way
 from proxy.config.model import Config
 from proxy.errors import ConfigError
-from tests.running import CLIENT
+from tests.support.running import CLIENT
 
 OUTSIDE: dict[str, Any] = {
     **CLIENT,
@@ -22,7 +22,7 @@ OUTSIDE: dict[str, Any] = {
 
 def load(outside: dict[str, Any] | None = None, **listeners: Any) -> Config:
     """Return a configuration with these listeners; what stands outside may be changed."""
-    return settings.load(None, {}, {**OUTSIDE, **(outside or {}), "listeners": listeners})
+    return loader.load(None, {}, {**OUTSIDE, **(outside or {}), "listeners": listeners})
 
 
 def way(outside: dict[str, Any] | None = None, **written: Any) -> Way:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from proxy.config.model import ENVIRONMENTS, Address, Config
+from proxy.config.model import ENVIRONMENTS, Config
+from proxy.server.address import Address
 
 LEAST: dict[str, Any] = {
     "environment": "production",

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from proxy.config import settings
+from proxy.config import loader
 from proxy.config.model import Config
 from proxy.config.sections import LoginSettings
 from proxy.errors import ConfigError
@@ -23,7 +23,7 @@ GOOD: dict[str, Any] = {
 def load(**changes: Any) -> Config:
     """Return a good configuration with changes; None leaves a setting out."""
     merged = {name: value for name, value in (GOOD | changes).items() if value is not None}
-    return settings.load(None, {}, merged)
+    return loader.load(None, {}, merged)
 
 
 def mistakes(**changes: Any) -> list[str]:

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from proxy.config import settings
+from proxy.config import loader
 from proxy.config.model import Config
 from proxy.errors import ConfigError
-from tests.running import CLIENT
+from tests.support.running import CLIENT
 
 ON = {"url": "rediss://store:6379", "sealing_key_file": "/keys"}
 
@@ -22,7 +22,7 @@ def load(trust_network: str = "false", **store: Any) -> Config:
         "store": store,
         **CLIENT,
     }
-    return settings.load(None, {}, flags)
+    return loader.load(None, {}, flags)
 
 
 def test_off_by_default() -> None:
@@ -40,7 +40,7 @@ def test_one_setting_turns_it_on() -> None:
         "CANDESCENT_STORE__SEALING_KEY_FILE": "/keys",
     }
     flags = {"environment": "stage", "institution_id": "00016", **CLIENT}
-    assert settings.load(None, environment, flags).store.address.nodes == (("store", 6379),)
+    assert loader.load(None, environment, flags).store.address.nodes == (("store", 6379),)
 
 
 def test_files_that_mean_another_configuration() -> None:

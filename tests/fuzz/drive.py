@@ -6,10 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.callers import Answer, CallerConnection, CallerLimits, Request, Server
 from proxy.errors import CallerError, ProxyError
-from proxy.headers import CallerHeaders
-from proxy.upstream import Connection, Deadlines
+from proxy.forwarding.headers import CallerHeaders
+from proxy.server.connection import CallerConnection
+from proxy.server.limits import CallerLimits
+from proxy.server.messages import Answer, Request
+from proxy.server.server import Server
+from proxy.upstream.connection import Connection, Deadlines
 
 LOOP = asyncio.new_event_loop()
 """One loop for all examples: a hundred thousand of them make one each otherwise."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from proxy.headers import AnswerHeaders
+from proxy.forwarding.headers import AnswerHeaders
 from tests.fuzz import drive, reference
 from tests.fuzz.bytes_of import REQUEST_LINES, RESPONSE_LINES, cut_up, streams, well_formed
 

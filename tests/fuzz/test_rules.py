@@ -10,18 +10,18 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.bank_errors import MAX_ERROR_BODY, classify, read_error, refuses_token
-from proxy.config import settings
+from proxy.config import loader
 from proxy.errors import CallerError, ConfigError, TokenError, TokenFailure, UpstreamError
-from proxy.headers import CallerHeaders, request_head
-from proxy.origins import Names
-from proxy.routing import Router
+from proxy.forwarding.headers import CallerHeaders, request_head
+from proxy.forwarding.routing import Router
+from proxy.forwarding.url_rewriting import Names
 from proxy.tokens.grants import read_answer, read_retry_after
 from proxy.tokens.token import MAX_LIFETIME, TokenKind
+from proxy.upstream.bank_errors import MAX_ERROR_BODY, classify, read_error, refuses_token
 from proxy.upstream.tunnel import check_answer
 from tests.fuzz import drive, reference
 from tests.fuzz.bytes_of import BODIES, HEADERS, RESPONSE_LINES, streams
-from tests.mounts import write
+from tests.support.mounted_files import write
 
 OURS = (b"Authorization: Bearer ours\r\n", b"institutionId: 00016\r\n", b"transactionId: t\r\n")
 OWNED = re.compile(rb"(?i)authorization|institution[-_]?id|transaction[-_]?id|di[-_]?(fiid|tid)")
@@ -223,7 +223,7 @@ def test_any_retry_after_is_a_number_or_none(raw: str | None) -> None:
     assert seconds is None or 0 <= seconds < 1e10
 
 
-SETTINGS = st.sampled_from(sorted("__".join(path) for path in settings.known_paths()))
+SETTINGS = st.sampled_from(sorted("__".join(path) for path in loader.known_paths()))
 
 
 @given(st.text(max_size=80) | st.dictionaries(SETTINGS, st.text(max_size=8)).map(str))
@@ -232,7 +232,7 @@ def test_any_text_as_a_configuration(text: str) -> None:
     with NamedTemporaryFile() as file:
         write(Path(file.name), text.encode("utf-8", "surrogatepass"))
         with contextlib.suppress(ConfigError):
-            settings.load(Path(file.name), {}, {})
+            loader.load(Path(file.name), {}, {})
 
 
 @given(st.dictionaries(SETTINGS.map(str.upper), st.text(max_size=12), max_size=5))
@@ -240,7 +240,7 @@ def test_any_environment_as_a_configuration(variables: dict[str, str]) -> None:
     """The same for variables."""
     environ = {f"CANDESCENT_{name}": text for name, text in variables.items()}
     with contextlib.suppress(ConfigError):
-        settings.load(None, environ, {})
+        loader.load(None, environ, {})
 
 
 @given(streams(RESPONSE_LINES, most=1))

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.hazards.front import Front, front
+from tests.hazards.proxy_under_test import Front, front
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from proxy.sandbox import Fault
-from tests.hazards.front import Front, front
-from tests.running import until
-from tests.wire import GET, ask, connect, connected, request
+from tests.hazards.proxy_under_test import Front, front
+from tests.support.raw_client import GET, ask, connect, connected, request
+from tests.support.running import until
 
 EVERY_LOOP = True
 

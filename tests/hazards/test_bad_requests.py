@@ -9,9 +9,9 @@ import gzip
 
 import pytest
 
-from tests.hazards.front import BEARER, MARK, Front, front
-from tests.running import until
-from tests.wire import GET, Answer, ask, connect, request
+from tests.hazards.proxy_under_test import BEARER, MARK, Front, front
+from tests.support.raw_client import GET, Answer, ask, connect, request
+from tests.support.running import until
 
 
 async def refused(here: Front, data: bytes, *statuses: int) -> Answer:

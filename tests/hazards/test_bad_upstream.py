@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from proxy.app import App
-from proxy.facts import RequestRecord
-from tests.certificates import Authority, server_context
-from tests.running import running, until
-from tests.upstream_server import (
+from proxy.forwarding.record import RequestRecord
+from proxy.runtime.app import App
+from tests.support.certificates import Authority, server_context
+from tests.support.raw_client import GET, ask, connect, request
+from tests.support.running import running, until
+from tests.support.upstream_server import (
     Step,
     Upstream,
     answer,
@@ -29,7 +30,6 @@ from tests.upstream_server import (
     send,
     wait,
 )
-from tests.wire import GET, ask, connect, request
 
 QUICK = {
     "upstream": {

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from proxy.config.fields import Address
 from proxy.sandbox import Fault, Sandbox, pattern, pattern_sha256
-from tests.running import CLIENT
-from tests.wire import ask, connect, connected, request
+from proxy.server.address import Address
+from tests.support.raw_client import ask, connect, connected, request
+from tests.support.running import CLIENT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from proxy.sandbox import Sandbox, pattern, pattern_sha256
-from tests.house import House, house, sample
-from tests.mounts import write
-from tests.relay_between import Relay
-from tests.running import CLIENT, until
-from tests.wire import connect
+from tests.support.mounted_files import write
+from tests.support.proxy_fixture import House, house, sample
+from tests.support.raw_client import connect
+from tests.support.running import CLIENT, until
+from tests.support.tcp_relay import Relay
 
 DEADLINES = {
     "connect_timeout": "0.5",

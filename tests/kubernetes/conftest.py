@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.certificates import Authority
-from tests.fleet.sealing import key_line
 from tests.kubernetes.commands import LIBRARY, ROOT, helm, output, podman, run
 from tests.kubernetes.kubelet import Node
+from tests.support.certificates import Authority
+from tests.tokens.fleet.encryption_keys import key_line
 
 IMAGE = "localhost/candescent-proxy:test"
 BASE = "python:3.13-slim"

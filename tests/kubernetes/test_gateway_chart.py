@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from proxy import probe
-from proxy.config.model import Address
+from proxy.cli import admin_client
 from proxy.sandbox import Sandbox
+from proxy.server.address import Address
 from tests.kubernetes.commands import GATEWAY, ROOT, Object, helm, only, render
 from tests.kubernetes.merging import merged
 from tests.kubernetes.pods import Secrets, pod_of
@@ -121,7 +121,7 @@ def free_port() -> int:
 
 def wait_ready(admin: int) -> None:
     """Wait for the proxy whose admin port this is, as a start script does."""
-    is_ready, said = probe.wait(Address(host="127.0.0.1", port=admin), 20)
+    is_ready, said = admin_client.wait(Address(host="127.0.0.1", port=admin), 20)
     assert is_ready, said
 
 

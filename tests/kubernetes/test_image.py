@@ -110,7 +110,9 @@ def test_trusts_the_authorities_of_its_base(image: str) -> None:
 
 def test_way_of_a_request_is_compiled(image: str) -> None:
     """What `make compiled` does for a machine, the build does for the image."""
-    assert python(image, "import proxy.forwarder as it; print(it.__file__)").endswith(".so\n")
+    assert python(image, "import proxy.forwarding.forwarder as it; print(it.__file__)").endswith(
+        ".so\n"
+    )
 
 
 def test_memory_for_bodies_is_kept(image: str) -> None:
@@ -123,7 +125,7 @@ def test_memory_for_bodies_is_kept(image: str) -> None:
 def test_other_modules_are_byte_code(image: str) -> None:
     """A start compiles nothing, as it could not keep what it compiled."""
     program = (
-        "import proxy.app, sys\n"
+        "import proxy.runtime.app, sys\n"
         "print(*(n for n, m in sys.modules.items()\n"
         "        if (c := getattr(m, '__cached__', None)) and not __import__('os').path.exists(c)))"
     )

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.certificates import Authority
 from tests.kubernetes.commands import GATEWAY, NEWEST, ROOT, only, render
 from tests.kubernetes.kubelet import BANK, Node, until
 from tests.kubernetes.merging import merged
 from tests.kubernetes.pods import Pod, Secrets, pod_of
+from tests.support.certificates import Authority
 
 EXAMPLES = ROOT / "helm/examples"
 PROXY, ADMIN = "http://127.0.0.1:8080", "http://127.0.0.1:9090"

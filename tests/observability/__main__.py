@@ -11,12 +11,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from proxy.runner import run, signalled
-from tests.observability import troubles
+from proxy.runtime.serve import run, signalled
+from tests.observability import faults
 from tests.observability.faster import FACTOR, shorter
 from tests.observability.performance import Stage, called, stage
 from tests.observability.pictures import Span, draw
-from tests.observability.story import Teller, chosen
+from tests.observability.scenario import Teller, chosen
 from tools.dashboard import whole
 
 PROXIES = ("north", "south")
@@ -68,10 +68,10 @@ def _spans(teller: Teller) -> dict[str, Span]:
     interval = shorter("5m", FACTOR)
     end = time.time()
     return {
-        "Now": Span(teller.since, teller.told[troubles.NO_TOKENS], interval),
+        "Now": Span(teller.since, teller.told[faults.NO_TOKENS], interval),
         "Requests": Span(teller.since, end, interval),
         "Time": Span(teller.since, end, interval),
-        "Tokens": Span(teller.since, teller.told[troubles.THROTTLED] + 15, interval),
+        "Tokens": Span(teller.since, teller.told[faults.THROTTLED] + 15, interval),
         "Who fetches?": Span(teller.since, end, interval),
     }
 

@@ -16,8 +16,8 @@ from tests.observability.servers import (
     alertmanager,
     prometheus,
 )
-from tests.observability.stage import Callers, Player, bank_for, player, playing
-from tests.redis_server import redis_server
+from tests.observability.setup import Callers, Player, bank_for, player, playing
+from tests.support.redis_server import redis_server
 
 DEPLOY = Path(__file__).parents[2] / "deploy/prometheus"
 

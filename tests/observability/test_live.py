@@ -10,35 +10,35 @@ from pathlib import Path
 
 import pytest
 
-from tests.observability import troubles
+from tests.observability import faults
 from tests.observability.cases import alerts
 from tests.observability.faster import faster
+from tests.observability.faults import Trouble
 from tests.observability.panels import FLEET, asked, panels, rows
 from tests.observability.performance import Stage, called, rules, stage
 from tests.observability.pictures import Span, draw
 from tests.observability.servers import prometheus, until
-from tests.observability.troubles import Trouble
 from tools.dashboard import whole
 
 RUNBOOKS = Path(__file__).parents[2] / "docs/runbooks"
 PLAN: Mapping[str, Sequence[Trouble]] = {
     "calm": (),
     "tokens": (
-        troubles.NO_TOKENS,
-        troubles.REFUSED_CLIENT,
-        troubles.REFUSED_INSTITUTION,
-        troubles.THROTTLED,
+        faults.NO_TOKENS,
+        faults.REFUSED_CLIENT,
+        faults.REFUSED_INSTITUTION,
+        faults.THROTTLED,
     ),
-    "bank": (troubles.BANK_FAILS,),
-    "slow": (troubles.BANK_SLOW,),
-    "full": (troubles.FULL,),
-    "secrets": (troubles.BAD_ROTATION,),
-    "changes": (troubles.OLD_CERTIFICATE, troubles.BAD_CALLERS),
-    "starved": (troubles.STARVED,),
-    "revoked": (troubles.REVOKED,),
-    "sharing": (troubles.GARBAGE, troubles.SIBLING_OF_NO_STORE),
-    "sibling": (troubles.GARBAGE, troubles.NO_STORE, troubles.BAD_CONFIGURATION),
-    "killed": (troubles.KILLED,),
+    "bank": (faults.BANK_FAILS,),
+    "slow": (faults.BANK_SLOW,),
+    "full": (faults.FULL,),
+    "secrets": (faults.BAD_ROTATION,),
+    "changes": (faults.OLD_CERTIFICATE, faults.BAD_CALLERS),
+    "starved": (faults.STARVED,),
+    "revoked": (faults.REVOKED,),
+    "sharing": (faults.GARBAGE, faults.SIBLING_OF_NO_STORE),
+    "sibling": (faults.GARBAGE, faults.NO_STORE, faults.BAD_CONFIGURATION),
+    "killed": (faults.KILLED,),
 }
 """Proxies, each with its troubles."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.observability.servers import tool
-from tests.program import environment
+from tests.support.program import environment
 
 ROOT = Path(__file__).parents[2]
 

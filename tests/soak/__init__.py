@@ -3,15 +3,15 @@
 ``make soak ARGS="--minutes 10"`` runs it; ``docs/reliability.md`` holds what it last said. The
 real program runs as a process of its own; bank, network and callers are here. One idea a module::
 
-    promises   PURE  what may become of a request, and which weather explains what
-    sky              when which weather was
-    world            a bank, a network before it, the proxy, and all that can be changed about them
-    weather          what goes wrong: faults of the bank, of its token endpoint, of the network
-    household        what goes right or wrong at home: secrets that rotate, reloads, good and bad
-    ledger           the bank's side: every arrival judged (expired? foreign? a second time?)
-    callers          the load: each answer judged (whole? ours? as promised?)
-    run              all of it together, for so long
-    report           the outcome as JSON and as a table
+    promises          what may become of a request, and which fault explains what
+    fault_schedule    when which fault was
+    setup             a bank, a network before it, the proxy, and all that can be changed of them
+    faults            faults of the bank, of its token endpoint, of the network
+    reconfiguration   secrets that rotate, reloads, good and bad
+    arrivals          the bank's side: every request judged (expired? foreign? a second time?)
+    callers           the load: each response judged (whole? ours? as promised?)
+    run               all of it together, for so long
+    report            the outcome as JSON and as a table
 
 Words: an *act* is calm or stormy; in a calm one, once what was before has passed, every request
 must succeed. A *fate* is what became of a request. Times are seconds, sizes bytes.

@@ -5,11 +5,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from proxy.runner import run
+from proxy.runtime.serve import run
 from tests.soak.report import as_json, as_table
 from tests.soak.run import Outcome, Plan, soak
-from tools.architecture import ROOT
 from tools.passage import Passage
+from tools.repository import ROOT
 
 RESULT = ROOT / "build" / "soak.json"
 PAGE = ROOT / "docs" / "reliability.md"

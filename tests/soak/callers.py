@@ -13,7 +13,7 @@ from functools import cache
 
 from proxy.sandbox import pattern, pattern_sha256
 from tests.soak.promises import Fate, allowed
-from tests.soak.world import World
+from tests.soak.setup import World
 
 PATIENCE = 20.0
 """Seconds after which a request has no end: twice the deadlines that the proxy has."""

@@ -3,8 +3,8 @@
 import json
 from dataclasses import asdict
 
-from tests.soak.household import CHORES
 from tests.soak.promises import Fate
+from tests.soak.reconfiguration import CHORES
 from tests.soak.run import CALLERS, Outcome
 from tools.machine import machine, today
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGTERM
 
-from tests.running import until
-from tests.soak import weather
+from tests.soak import faults
 from tests.soak.callers import Book, Caller
-from tests.soak.household import household
 from tests.soak.promises import Fate
-from tests.soak.world import World, world
+from tests.soak.reconfiguration import household
+from tests.soak.setup import World, world
+from tests.support.running import until
 
 CALLERS = 24
 
@@ -90,9 +90,9 @@ async def _warmed(here: World, book: Book, plan: Plan, descriptors: int) -> Foot
 
 async def _storm(here: World, end: float, pace: float) -> None:
     await asyncio.gather(
-        weather.tokens_track(here, until=end, pace=pace),
-        weather.bank_track(here, until=end, pace=pace),
-        weather.network_track(here, until=end, pace=pace),
+        faults.tokens_track(here, until=end, pace=pace),
+        faults.bank_track(here, until=end, pace=pace),
+        faults.network_track(here, until=end, pace=pace),
         household(here, until=end, pace=pace),
     )
 

@@ -3,9 +3,9 @@
 import pytest
 
 from proxy.sandbox import Arrival, Bank, IssuedToken, Settings
-from tests.soak.ledger import LATE, Ledger
+from tests.soak.arrivals import LATE, Ledger
+from tests.soak.fault_schedule import Sky
 from tests.soak.promises import ALWAYS, Cause, Fate, allowed
-from tests.soak.sky import Sky
 
 NOW = 1_000.0
 

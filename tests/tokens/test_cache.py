@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Iterable
 import pytest
 
 from proxy.errors import TokenError, TokenFailure
-from proxy.facts import TokenRefreshed, TokenRefreshFailed, TokenRejected, TokenReleased
+from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected, TokenReleased
 from proxy.tokens.token import Token, TokenKey, TokenKind
-from tests.tokens.bench import HOUR, KEY, OTHER, Bench, failure
+from tests.tokens.harness import HOUR, KEY, OTHER, Bench, failure
 
 
 async def gathered(waiting: Iterable[Awaitable[Token]]) -> list[Token | BaseException]:

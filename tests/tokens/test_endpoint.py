@@ -14,9 +14,9 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.app import App
+from proxy.runtime.app import App
 from proxy.sandbox import Fault, Sandbox
-from tests.running import running, until, url
+from tests.support.running import running, until, url
 
 V2, V1 = "/echo", "/subscriptions/v1/fis/00016/echo"
 PATHS = {"token": V2, "v1token": V1}

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.bank_errors import BankError
 from proxy.errors import TokenError, TokenFailure
 from proxy.sandbox.payloads import BOMB, PAGE
 from proxy.tokens.grants import (
@@ -28,6 +27,7 @@ from proxy.tokens.grants import (
     revocation_for,
 )
 from proxy.tokens.token import ASSUMED_LIFETIME, MAX_LIFETIME, TokenKey, TokenKind
+from proxy.upstream.bank_errors import BankError
 
 V1, V2 = TokenKey(TokenKind.V1, "00016"), TokenKey(TokenKind.V2, "00016")
 CREDENTIALS = Credentials("shared-key", "s3cret:with colon")

@@ -137,7 +137,7 @@ def test_file_survives_a_restart_and_is_read_anew(clock: Clock, file: Path) -> N
 WRITER = """
 import sys
 from pathlib import Path
-from proxy.clock import now
+from proxy.runtime.clock import now
 from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.token import TokenKey, TokenKind
 tokens = RefreshTokens(now, Path(sys.argv[1]))

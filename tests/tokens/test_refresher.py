@@ -11,19 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import TokenFailure
-from proxy.facts import TokenRefreshFailed, TokenReleased
 from proxy.sandbox import Fault, Sandbox, Settings
+from proxy.tokens.events import TokenRefreshFailed, TokenReleased
 from proxy.tokens.refresher import LONGEST_SLEEP
 from proxy.tokens.token import RefreshPolicy, TokenKey, TokenKind
-from tests.running import running, until, url
-from tests.tokens.bench import HOUR, KEY, OTHER, Bench, Clock, failure
+from tests.support.running import running, until, url
+from tests.tokens.harness import HOUR, KEY, OTHER, Bench, Clock, failure
 
 
 @pytest.fixture
 def hand(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of everything that is built in this test, turned by hand."""
     clock = Clock()
-    monkeypatch.setattr("proxy.clock.now", clock)
+    monkeypatch.setattr("proxy.runtime.clock.now", clock)
     return clock
 
 

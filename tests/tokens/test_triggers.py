@@ -1,8 +1,8 @@
 """Why the bank is asked for a token: what the facts say, one cause after another."""
 
-from proxy.facts import TokenRefreshed, TokenRefreshFailed, Trigger
+from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, Trigger
 from proxy.tokens.token import RefreshPolicy
-from tests.tokens.bench import HOUR, KEY, Bench, failure
+from tests.tokens.harness import HOUR, KEY, Bench, failure
 
 
 def triggers(bench: Bench) -> list[Trigger]:

@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from proxy import __version__
-from tools.architecture import ROOT
 from tools.charts import (
     GATEWAY,
     LIBRARY,
@@ -18,6 +17,7 @@ from tools.charts import (
     schema,
     table,
 )
+from tools.repository import ROOT
 
 CHARTS = [GATEWAY, LIBRARY]
 

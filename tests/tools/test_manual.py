@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy import __version__, cli
+from proxy import __version__
+from proxy.cli import main
 from tools import manual
 from tools.manual import PAGE, commands, page, roff
 
@@ -21,7 +22,7 @@ def test_every_command_and_flag_is_in_it() -> None:
     text = page()
     assert f'"candescent-proxy {__version__}"' in text
     common = text.partition(".SH SETTINGS")[2].partition("\n.SH")[0]
-    for name, command in commands(cli.parser()).items():
+    for name, command in commands(main.parser()).items():
         section = text.partition(f".SS \\fB{roff(name)}\\fR")[2].partition("\n.S")[0]
         assert section, name
         flags = {flag for action in command._actions for flag in action.option_strings}

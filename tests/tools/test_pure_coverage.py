@@ -6,16 +6,22 @@ from pathlib import Path
 import pytest
 
 from tools import pure_coverage
-from tools.pure_coverage import holes
+from tools.pure_coverage import holes, pure_modules
+from tools.repository import ROOT
 
-PURE = frozenset({"headers", "tokens.token"})
+PURE = ["proxy.forwarding.headers", "proxy.tokens.token"]
+CONTRACT = """
+[[tool.importlinter.contracts]]
+id = "pure"
+source_modules = ["proxy.forwarding.headers"]
+"""
 FULL: dict[str, object] = {"missing_lines": [], "missing_branches": []}
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A project of two pure modules and one that is not."""
-    for name in ("headers.py", "app.py", "tokens/token.py"):
+    for name in ("forwarding/headers.py", "runtime/app.py", "tokens/token.py"):
         path = tmp_path / "proxy" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x = 1\n", encoding="utf-8")
@@ -26,8 +32,8 @@ def files(**headers: object) -> dict[str, object]:
     """The report's files, with these findings about the headers module."""
     poor = {"missing_lines": [1], "missing_branches": [[1, 2]]}
     return {
-        "proxy/app.py": poor,
-        "proxy/headers.py": FULL | headers,
+        "proxy/runtime/app.py": poor,
+        "proxy/forwarding/headers.py": FULL | headers,
         "proxy/tokens/token.py": FULL,
     }
 
@@ -42,7 +48,7 @@ def test_missing_line_and_branch_are_named(root: Path) -> None:
     report = files(missing_lines=[3, 4, 7], missing_branches=[[7, 8], [9, 12], [11, -1]])
     (complaint,) = holes(report, root, PURE)
     path, _, missing = complaint.partition(": ")
-    assert path == "proxy/headers.py"
+    assert path == "proxy/forwarding/headers.py"
     assert (
         missing == "lines 3-4, line 7, line 9 never goes to line 12, line 11 never goes to the end"
     )
@@ -57,20 +63,26 @@ def test_unmeasured_module_is_named(root: Path) -> None:
 
 def test_unmeasured_branches_are_named(root: Path) -> None:
     """A report of lines alone says nothing about branches."""
-    report = files() | {"proxy/headers.py": {"missing_lines": []}}
-    assert list(holes(report, root, PURE)) == ["proxy/headers.py: its branches were not measured"]
+    report = files() | {"proxy/forwarding/headers.py": {"missing_lines": []}}
+    assert list(holes(report, root, PURE)) == [
+        "proxy/forwarding/headers.py: its branches were not measured"
+    ]
 
 
 def test_pragma_is_no_way_out(root: Path) -> None:
     """Complete means complete."""
-    (root / "proxy/headers.py").write_text("x = 1  # pragma: no cover\n", encoding="utf-8")
+    (root / "proxy/forwarding/headers.py").write_text(
+        "x = 1  # pragma: no cover\n", encoding="utf-8"
+    )
     (complaint,) = holes(files(), root, PURE)
     assert "pragma" in complaint
 
 
-def test_module_that_does_not_exist_is_no_hole(root: Path) -> None:
-    """That it exists is another test's to ask."""
-    assert list(holes(files(), root, PURE | {"routing"})) == []
+def test_pure_modules_are_those_of_the_contract() -> None:
+    """The contract that keeps them pure is the only list of them."""
+    pure = pure_modules((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert {"proxy.forwarding.headers", "proxy.tokens.token"} <= {*pure}
+    assert "proxy.runtime.app" not in pure
 
 
 def test_command_fails_on_a_hole(
@@ -80,10 +92,10 @@ def test_command_fails_on_a_hole(
     report = root / "coverage.json"
     monkeypatch.setattr(pure_coverage, "ROOT", root)
     report.write_text(json.dumps({"files": files()}), encoding="utf-8")
-    (root / "proxy/tokens/token.py").unlink()
+    (root / "pyproject.toml").write_text(CONTRACT, encoding="utf-8")
     assert pure_coverage.main([str(report)]) == 0
     assert capsys.readouterr().out == ""
     report.write_text(json.dumps({"files": files(missing_lines=[3])}), encoding="utf-8")
     assert pure_coverage.main([str(report)]) == 1
-    assert "proxy/headers.py: line 3" in capsys.readouterr().out
+    assert "proxy/forwarding/headers.py: line 3" in capsys.readouterr().out
     assert pure_coverage.main([]) == 2

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.desk.doctor.remedies import REMEDIES
+from proxy.cli.doctor.remedies import REMEDIES
 from tools import remedies_table
 from tools.remedies_table import DOCUMENT, PLACE, table
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.test_dependencies import pins
+from tests.docs.test_dependencies import pins
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.config import settings
-from proxy.config.settings import known_paths
+from proxy.config import loader
+from proxy.config.loader import known_paths
 from proxy.errors import ConfigError
 from tools import settings_table
 from tools.settings_table import DOCUMENT, PLACE, Reference, Row, shown, table
@@ -50,7 +50,7 @@ def test_every_setting_says_what_it_means(row: Row) -> None:
 def test_variables_are_those_that_are_read(row: Row) -> None:
     """The variable beside a setting is the one that sets it."""
     mistakes: list[str] = []
-    found = settings.read_environment({row.variable: "x"}, mistakes)
+    found = loader.read_environment({row.variable: "x"}, mistakes)
     assert mistakes == []
     *sections, name = row.path.split(".")
     for section in sections:
@@ -64,16 +64,16 @@ def test_variables_are_those_that_are_read(row: Row) -> None:
 def test_defaults_are_what_leaving_out_means(row: Row) -> None:
     """A default, written as it is shown, is taken, and changes nothing."""
     default = row.default.replace("`", "")
-    written = settings.load(None, NEEDED | {row.variable: default}, {})
-    assert written == settings.load(None, NEEDED, {})
+    written = loader.load(None, NEEDED | {row.variable: default}, {})
+    assert written == loader.load(None, NEEDED, {})
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if not row.variable], ids=by_path)
 def test_others_are_for_the_file_alone(row: Row) -> None:
     """Where no variable is shown, one would not do."""
-    variable = settings.PREFIX + row.path.replace(".", "__").upper()
+    variable = loader.PREFIX + row.path.replace(".", "__").upper()
     with pytest.raises(ConfigError):
-        settings.load(None, NEEDED | {variable: "x"}, {})
+        loader.load(None, NEEDED | {variable: "x"}, {})
 
 
 def test_what_is_required_is_required() -> None:

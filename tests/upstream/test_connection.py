@@ -10,10 +10,9 @@ from dataclasses import dataclass
 import pytest
 
 from proxy.errors import CallerError, UpstreamError, UpstreamFailure
-from proxy.upstream import Connection, Deadlines
-from proxy.upstream.connection import HIGH_WATER, MAX_HEAD
-from tests.running import until
-from tests.upstream_server import (
+from proxy.upstream.connection import HIGH_WATER, MAX_HEAD, Connection, Deadlines
+from tests.support.running import until
+from tests.support.upstream_server import (
     Step,
     Upstream,
     answer,

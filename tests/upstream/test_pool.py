@@ -9,9 +9,10 @@ from functools import partial
 import pytest
 
 from proxy.errors import ProxyError, UpstreamError, UpstreamFailure
-from proxy.upstream import Connection, Deadlines, Limits, Origin, Pool
-from tests.running import until
-from tests.upstream_server import (
+from proxy.upstream.connection import Connection, Deadlines
+from proxy.upstream.pool import Limits, Origin, Pool
+from tests.support.running import until
+from tests.support.upstream_server import (
     Link,
     Step,
     Upstream,

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import ConfigError, UpstreamError, UpstreamFailure
-from proxy.upstream import Deadlines, Limits, Origin, Pool
+from proxy.upstream.connection import Deadlines
+from proxy.upstream.pool import Limits, Origin, Pool
 from proxy.upstream.tls import UpstreamTls, client_context
-from tests.certificates import Authority, server_context
-from tests.running import until
-from tests.upstream_server import (
+from tests.support.certificates import Authority, server_context
+from tests.support.running import until
+from tests.support.upstream_server import (
     Link,
     Step,
     Upstream,

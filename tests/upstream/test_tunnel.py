@@ -11,12 +11,12 @@ import pytest
 from proxy.errors import UpstreamError, UpstreamFailure
 from proxy.sandbox import Sandbox
 from proxy.upstream.tunnel import OutboundProxy, check_answer, open_tunnel
-from tests.certificates import Authority, server_context
-from tests.connect_proxy import ConnectProxy
-from tests.house import House, house, sample
-from tests.mounts import write
-from tests.running import CLIENT, until
-from tests.upstream_server import Upstream, behaving
+from tests.support.certificates import Authority, server_context
+from tests.support.connect_proxy import ConnectProxy
+from tests.support.mounted_files import write
+from tests.support.proxy_fixture import House, house, sample
+from tests.support.running import CLIENT, until
+from tests.support.upstream_server import Upstream, behaving
 
 EVERY_LOOP = True
 

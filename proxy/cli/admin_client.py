@@ -1,0 +1,64 @@
+"""Asks a running proxy how it is, on its admin port: what ``healthcheck`` and ``wait`` do."""
+
+import http.client
+import socket
+import time
+
+from proxy.server.address import Address
+
+PATIENCE = 3.0
+"""Seconds that a proxy has to answer in."""
+
+PAUSE = 0.2
+"""Seconds between two questions of one who waits."""
+
+
+def reachable(address: Address) -> Address:
+    """Return where one who listens on ``address`` is reached from this machine."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised, not bound
+    return address.model_copy(update={"host": everywhere.get(address.host, address.host)})
+
+
+def ask(address: Address, probe: str) -> tuple[bool, str]:
+    """Return whether ``/{probe}`` says yes, and what it says, or why there is no answer.
+
+    ``HTTP_PROXY`` is for the way out and not looked at: this is the machine's own port.
+    """
+    connection = _connection(address)
+    try:
+        connection.request("GET", f"/{probe}")
+        answer = connection.getresponse()
+        return answer.status == 200, answer.read(1_000_000).decode("utf-8", "replace")
+    except OSError as error:
+        return False, f"candescent-proxy: nothing answers on {address} ({error})"
+    except http.client.HTTPException:
+        return False, f"candescent-proxy: what answers on {address} is not HTTP"
+    finally:
+        connection.close()
+
+
+def wait(address: Address, patience: float) -> tuple[bool, str]:
+    """Ask until the proxy is ready, or ``patience`` seconds are over; return the last answer."""
+    end = time.monotonic() + patience
+    while True:
+        is_ready, said = ask(address, "readyz")
+        if is_ready or time.monotonic() >= end:
+            return is_ready, said
+        time.sleep(PAUSE)
+
+
+def _connection(address: Address) -> http.client.HTTPConnection:
+    if address.path:
+        return _UnixConnection(address.path)
+    return http.client.HTTPConnection(address.host, address.port, timeout=PATIENCE)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=PATIENCE)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(PATIENCE)
+        self.sock.connect(self._path)

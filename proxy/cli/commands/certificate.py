@@ -1,0 +1,162 @@
+"""``certificate``: HTTPS on the desk, by a local authority that applications are told to trust."""
+
+import argparse
+import getpass
+import shlex
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from proxy.cli.commands import OK
+from proxy.cli.commands.shared import failed
+from proxy.cli.local_ca import (
+    ALWAYS,
+    MAX_DAYS,
+    Authority,
+    AuthorityError,
+    certificate_pem,
+    general_name,
+    key_pem,
+    names_in,
+)
+from proxy.tokens.secret_files import keep_old, private_folder, write_private, write_whole
+
+AUTHORITY, KEY, SERVER = "authority.pem", "authority.key", "server.pem"
+
+_TRUST = """\
+Let applications trust it, each where it looks:
+  Debian, Ubuntu  sudo cp {pem} /usr/local/share/ca-certificates/candescent-proxy.crt
+                  sudo update-ca-certificates
+  Fedora, RHEL    sudo trust anchor {pem}
+  macOS           security add-trusted-cert -r trustRoot \\
+                    -k ~/Library/Keychains/login.keychain-db {pem}
+  Windows         certutil -user -addstore Root {pem}
+  Java            keytool -importcert -noprompt -cacerts -storepass changeit \\
+                    -alias candescent-proxy -file {pem}
+  Node.js         export NODE_EXTRA_CA_CERTS={pem}
+  Python          requests: export REQUESTS_CA_BUNDLE={pem}
+                  ssl, aiohttp, httpx: export SSL_CERT_FILE={pem}
+                  (both in place of the system's authorities)
+  curl            curl --cacert {pem} https://localhost:8080/
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add names, where it is written, and how long it is good."""
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"further names, beside {', '.join(ALWAYS)}"
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path("candescent-proxy"),
+        metavar="FOLDER",
+        help="where it is written (default ./candescent-proxy)",
+    )
+    parser.add_argument(
+        "--renew", action="store_true", help="a new certificate from the same authority"
+    )
+    parser.add_argument(
+        "--days", type=int, default=MAX_DAYS, help=f"it is good for, at most {MAX_DAYS} (default)"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="a new authority; the old one is kept beside it"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make what is wanted, and say how it is used."""
+    folder: Path = arguments.folder.absolute()
+    now = datetime.now(UTC)
+    if not 1 <= arguments.days <= MAX_DAYS:
+        return failed(f"--days: from 1 to {MAX_DAYS}, which is what clients take")
+    try:
+        if arguments.renew:
+            renew(folder, arguments.names, now, arguments.days)
+        else:
+            make(folder, arguments.names, now, arguments.days, replace=arguments.force)
+    except AuthorityError as error:
+        return failed(str(error))
+    except OSError as error:
+        return failed(f"{error.filename or folder}: {error.strerror}")
+    print(told(folder, is_new=not arguments.renew))
+    return OK
+
+
+def make(folder: Path, names: list[str], now: datetime, days: int, *, replace: bool) -> None:
+    """Make an authority and a certificate in ``folder``.
+
+    Raises ``AuthorityError`` and ``OSError``; what is there already is not replaced unless
+    ``replace``, and then kept.
+    """
+    wanted = merged(ALWAYS, names)
+    for name in wanted:
+        general_name(name)
+    files = [folder / name for name in (AUTHORITY, KEY, SERVER)]
+    there = next((file for file in files if file.exists()), None)
+    if there and not replace:
+        raise AuthorityError(
+            f"{there} is there already; --renew makes a new certificate from it, --force a new "
+            "authority"
+        )
+    private_folder(folder)
+    for file in files:
+        keep_old(file)
+    authority = Authority.make(wanted, owner(), now)
+    write_private(folder / KEY, key_pem(authority.key))
+    write_whole(folder / AUTHORITY, certificate_pem(authority.certificate), 0o644)
+    write_private(folder / SERVER, authority.issue(wanted, now, days))
+
+
+def renew(folder: Path, names: list[str], now: datetime, days: int) -> None:
+    """Make a new certificate for the old names and these.
+
+    Raises ``AuthorityError`` and ``OSError``.
+    """
+    authority = Authority.load((folder / AUTHORITY).read_bytes(), (folder / KEY).read_bytes())
+    server = folder / SERVER
+    old = names_in(server.read_bytes()) if server.exists() else ALWAYS
+    write_private(server, authority.issue(merged(old, names), now, days))
+
+
+def owner() -> str:
+    """Return whose authority this is, for the one who finds it among others."""
+    try:
+        return f"{getpass.getuser()} on {socket.gethostname()}"
+    except (KeyError, ImportError, OSError):  # a user without a name, as in a container
+        return socket.gethostname()
+
+
+def merged(first: "tuple[str, ...] | list[str]", more: list[str]) -> list[str]:
+    """Return all names, each once."""
+    return list(dict.fromkeys((*first, *(name.lower() for name in more))))
+
+
+def told(folder: Path, *, is_new: bool) -> str:
+    """Return what to say: what is where, what it is good for, and what to do with it."""
+    authority = x509.load_pem_x509_certificate((folder / AUTHORITY).read_bytes())
+    server = x509.load_pem_x509_certificate((folder / SERVER).read_bytes())
+    names = ", ".join(names_in((folder / SERVER).read_bytes()))
+    until = f"{authority.not_valid_after_utc:%Y-%m-%d}"
+    lines = [f"A certificate for {names}, good until {server.not_valid_after_utc:%Y-%m-%d}."]
+    if not is_new:
+        lines.append("Its authority is the same; a running proxy takes the new one by itself.")
+        return "\n".join(lines)
+    lines += [
+        "",
+        f"  {folder / SERVER}  certificate and key, for the proxy",
+        f"  {folder / AUTHORITY}  what applications trust, until {until}, for these names only",
+        f"  {folder / KEY}  its key: give it to nobody",
+        "",
+        "In the configuration:",
+        "  callers:",
+        f"    certificate_file: {folder / SERVER}",
+        "",
+        _TRUST.format(pem=shlex.quote(str(folder / AUTHORITY))).rstrip(),
+        "",
+        "Before it runs out: candescent-proxy certificate --renew"
+        + ("" if folder.name == "candescent-proxy" else f" --folder {shlex.quote(str(folder))}"),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,44 @@
+"""``check-config``: every mistake in the configuration, and in the files that it names."""
+
+import argparse
+import json
+
+from proxy.cli.commands import OK
+from proxy.cli.commands.shared import add_settings, configuration
+from proxy.cli.doctor import files
+from proxy.config import loader
+from proxy.config.model import Config
+from proxy.errors import ConfigError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the settings, and the schema in place of a check."""
+    add_settings(parser)
+    parser.add_argument("--print-schema", action="store_true", help="print the JSON Schema instead")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Say that the configuration is good, or raise ``ConfigError``."""
+    if arguments.print_schema:
+        print(json.dumps(Config.model_json_schema(), indent=2))
+        return OK
+    config = configuration(arguments)
+    check_files(config)
+    ways = ", ".join(str(way.address) for way in config.ways)
+    print(f"The configuration is good: {ways} → {config.url.geturl()}")
+    return OK
+
+
+def check_files(config: Config) -> None:
+    """Read every file that the configuration names.
+
+    Raises ``ConfigError`` with all that cannot be used.
+    """
+    mistakes: list[str] = []
+    try:
+        loader.logins(config)
+    except ConfigError as error:
+        mistakes += error.mistakes
+    mistakes += files.mistakes(config)
+    if mistakes:
+        raise ConfigError(mistakes)

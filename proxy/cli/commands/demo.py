@@ -1,0 +1,16 @@
+"""``demo``: the proxy at work in front of the sandbox bank."""
+
+import argparse
+
+from proxy.cli import tour
+from proxy.runtime import serve
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add whether it stays."""
+    parser.add_argument("--once", action="store_true", help="show it once and exit")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show it."""
+    return serve.run(tour.show(once=arguments.once))

@@ -1,0 +1,41 @@
+"""``doctor``: what is wrong with a set-up, why, and what cures it."""
+
+import argparse
+import os
+import sys
+
+from proxy.cli.commands import FAILED, OK
+from proxy.cli.commands.shared import add_settings, config_file, flags
+from proxy.cli.doctor.bank import SAMPLE
+from proxy.cli.doctor.checks import Sources, examine
+from proxy.cli.doctor.report import Tell, document, summary, teller
+from proxy.cli.doctor.results import Finding, has_failed
+from proxy.runtime import serve
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the settings, how it is told, and the sample call."""
+    add_settings(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument(
+        "--call",
+        metavar="PATH",
+        default=SAMPLE,
+        help=f"what to read at the bank (default {SAMPLE})",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look at everything; 1 if anything failed, 0 if the proxy can do its work."""
+    sources = Sources(config_file(arguments), os.environ, flags(arguments))
+    return serve.run(_examine(sources, arguments.call, as_json=arguments.json))
+
+
+async def _examine(sources: Sources, call: str, *, as_json: bool) -> int:
+    found: list[Finding] = []
+    tell: Tell = (lambda _: None) if as_json else teller(sys.stdout)
+    async for finding in examine(sources, sample=call):
+        found.append(finding)
+        tell(finding)
+    print(document(found) if as_json else summary(found))
+    return FAILED if has_failed(found) else OK

@@ -1,0 +1,17 @@
+"""``healthcheck``: whether a running proxy is ready, for container probes."""
+
+import argparse
+
+from proxy.cli import admin_client
+from proxy.cli.commands.shared import add_settings, admin_address, told
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the settings, and which question to ask."""
+    add_settings(parser)
+    parser.add_argument("--live", action="store_true", help="ask only whether it is alive")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask once."""
+    return told(admin_client.ask(admin_address(arguments), "livez" if arguments.live else "readyz"))

@@ -1,0 +1,105 @@
+"""``init``: from Shared Key and Secret Key to a configuration that works, in two minutes."""
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from proxy.cli import init_files
+from proxy.cli.commands import OK
+from proxy.cli.commands.questions import KEYS, Questions, checked
+from proxy.cli.commands.shared import failed
+from proxy.cli.doctor.checks import examine_bank
+from proxy.cli.doctor.report import teller
+from proxy.cli.doctor.results import Finding, has_failed
+from proxy.config.model import ENVIRONMENTS, Config
+from proxy.errors import ConfigError
+from proxy.runtime import serve
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add where it is written, and an answer to each question; never a secret itself."""
+    parser.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        default=Path("candescent-proxy"),
+        metavar="FOLDER",
+        help="where it is written (default ./candescent-proxy)",
+    )
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--environment", choices=[*ENVIRONMENTS], help="where the bank's API is")
+    place.add_argument("--base-url", metavar="URL", help="the same, as a URL")
+    place.add_argument(
+        "--sandbox", action="store_true", help="a set-up for candescent-proxy sandbox"
+    )
+    for name, text in KEYS.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}-file",
+            metavar="FILE",
+            help=f"a file with the {text}; - for a line of standard input",
+        )
+    parser.add_argument("--institution", metavar="DIGITS", help="with its leading zeros")
+    parser.add_argument("--v1", action="store_true", default=None, help="there are V1 calls too")
+    parser.add_argument("--listen", metavar="HOST:PORT", help="where applications will call")
+    parser.add_argument("--admin", metavar="HOST:PORT", help="for probes, metrics, status page")
+    parser.add_argument("--proxy", metavar="URL", help="a company's HTTP proxy on the way out")
+    parser.add_argument(
+        "--ca-file", metavar="FILE", help="authorities to trust instead of the system's"
+    )
+    parser.add_argument("--no-trial", action="store_true", help="do not ask the bank for a token")
+    parser.add_argument(
+        "--force", action="store_true", help="replace what is there, and keep a copy of it"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Get the answers, try them at the bank, write them down. Raises ``ConfigError``."""
+    folder: Path = arguments.folder
+    there = init_files.in_the_way(folder)
+    if there and not arguments.force:
+        raise ConfigError(
+            [f"{there[0]}: is there already; --force replaces it and keeps the old one beside it"]
+        )
+    questions = Questions(arguments, os.environ, can_ask=sys.stdin.isatty())
+    answers = questions.answers()
+    config = checked(answers)
+    while not arguments.no_trial and has_failed(found := serve.run(trial(config))):
+        is_refused = any(finding.check == "token" and finding.is_ill for finding in found)
+        may_ask = is_refused and questions.can_ask
+        if not (may_ask and questions.agree("Try other keys? [Y/n] ")):
+            return failed("nothing was written, because the bank gave no token (--no-trial does).")
+        answers = questions.other_keys(answers)
+        config = checked(answers)
+    try:
+        kept = init_files.write(answers, folder)
+    except OSError as error:
+        return failed(f"{error.filename or folder} cannot be written ({error.strerror})")
+    print(farewell(folder, kept, is_sandbox=arguments.sandbox))
+    return OK
+
+
+async def trial(config: Config) -> list[Finding]:
+    """Ask the bank for a token of each kind that is wanted, and tell how that went."""
+    print("Asking the bank:")
+    tell, found = teller(sys.stdout), list[Finding]()
+    async for finding in examine_bank(config, os.environ, None):
+        found.append(finding)
+        tell(finding)
+    return found
+
+
+def farewell(folder: Path, kept: list[Path], *, is_sandbox: bool) -> str:
+    """Return what to say in the end: what is where, and what to do next."""
+    file = shlex.quote(str(folder / init_files.CONFIGURATION))
+    lines = ["", "Written, for nobody but you to read:"]
+    lines += [f"  {folder / name}" for name in init_files.FILES]
+    if kept:
+        lines += ["What was there before:", *(f"  {copy}" for copy in kept)]
+    lines += ["", "Next:"]
+    if is_sandbox:
+        lines.append("  candescent-proxy sandbox        (in a terminal of its own)")
+    lines.append(f"  candescent-proxy run --config {file}")
+    lines += ["If something does not work:", f"  candescent-proxy doctor --config {file}"]
+    return "\n".join(lines)

@@ -1,0 +1,52 @@
+"""``login``: exchange an authorization code, and keep what it brings for the proxy."""
+
+import argparse
+
+from proxy.cli.commands import OK, bank
+from proxy.cli.commands.shared import add_settings, complain, configuration, failed, secret_input
+from proxy.config import loader
+from proxy.config.model import Config
+from proxy.errors import TokenError
+from proxy.runtime import serve
+from proxy.tokens.credentials import Logins
+from proxy.tokens.grants import Grant
+from proxy.tokens.token import TokenKey, TokenKind
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the settings, and for which institution."""
+    add_settings(parser)
+    parser.add_argument("--institution", help="other than the default one")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read the code from standard input and exchange it."""
+    config = configuration(arguments)
+    code = secret_input("Authorization code: ")
+    return serve.run(login(config, loader.logins(config), arguments.institution, code))
+
+
+async def login(config: Config, logins: Logins, institution: str | None, code: str) -> int:
+    """Exchange an authorization code, good once, and keep its refresh token in the file.
+
+    A running proxy that has the same ``refresh_token_file`` takes it from there. Raises
+    ``ConfigError`` when the file cannot be written.
+    """
+    if config.refresh_token_file is None:
+        return failed("refresh_token_file is not set, so there is nowhere to keep the login")
+    key = TokenKey(TokenKind.V2, institution or config.institution_id)
+    # Before the code is spent: a login that no request would use is none.
+    if key.institution not in config.allowed:
+        return failed("--institution: is none that the configuration allows")
+    if logins.for_key(key).grant is not Grant.AUTHORIZATION_CODE:
+        return failed(
+            f"institution {key.institution} does not log in with a code; "
+            "set its grant to authorization_code"
+        )
+    async with bank.endpoint(config, logins, complain) as endpoint:
+        try:
+            await endpoint.exchange(key, code)
+        except TokenError as error:
+            return failed(f"not logged in. {error.detail} A code is good once; ask for a new one.")
+    print(f"Logged in for institution {key.institution}; kept in {config.refresh_token_file}.")
+    return OK

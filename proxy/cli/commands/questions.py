@@ -1,0 +1,182 @@
+"""The questions of ``init``: each answered by a flag, the environment, or a person."""
+
+import argparse
+import getpass
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from proxy.cli.commands.shared import complain
+from proxy.cli.init_files import Answers
+from proxy.config import loader
+from proxy.config.model import ENVIRONMENTS, Config
+from proxy.errors import ConfigError
+from proxy.tokens.secret_files import read_secret
+
+SANDBOX = Answers("sandbox-client", "sandbox-secret", "00016", base_url="http://127.0.0.1:8081")
+"""What ``candescent-proxy sandbox`` takes, unless it is told otherwise."""
+
+KEYS = {"client_id": "Shared Key", "client_secret": "Secret Key"}
+
+
+def checked(answers: Answers) -> Config:
+    """Return the configuration that the answers mean. Raises ``ConfigError``."""
+    return loader.load(None, {}, answers.settings())
+
+
+@dataclass(slots=True)
+class Questions:
+    """Finds each answer: in a flag, in the environment, or by asking, where somebody is there.
+
+    What is missing where nobody is there is told all at once.
+    """
+
+    arguments: argparse.Namespace
+    environ: Mapping[str, str]
+    can_ask: bool
+
+    def answers(self) -> Answers:
+        """Return all of them. Raises ``ConfigError`` for what cannot be had."""
+        given = self.arguments
+        common = replace(
+            SANDBOX,
+            v1=bool(given.v1),
+            listen=given.listen or self._variable("listen") or SANDBOX.listen,
+            admin=given.admin or self._variable("admin") or SANDBOX.admin,
+            proxy=given.proxy or self._variable("upstream__proxy"),
+            ca_file=absolute(given.ca_file or self._variable("upstream__ca_file")),
+        )
+        if given.sandbox:
+            return common
+        missing: list[str] = []
+        place = self._find(missing, self._place)
+        keys = [self._find(missing, partial(self._key, name)) for name in KEYS]
+        institution = self._find(missing, self._institution)
+        if missing:
+            raise ConfigError(missing)
+        is_environment = place in ENVIRONMENTS
+        return replace(
+            common,
+            client_id=keys[0],
+            client_secret=keys[1],
+            institution=institution,
+            environment=place if is_environment else "",
+            base_url="" if is_environment else place,
+            v1=self._v1(),
+        )
+
+    def other_keys(self, answers: Answers) -> Answers:
+        """Ask anew for what the bank may have refused."""
+        return replace(
+            answers,
+            client_id=self._typed(KEYS["client_id"]),
+            client_secret=self._typed(KEYS["client_secret"]),
+            institution=self._ask("Institution", answers.institution, check_institution),
+        )
+
+    def agree(self, question: str) -> bool:
+        """Ask for a yes, which an empty answer is too."""
+        return not input(question).strip().lower().startswith("n")
+
+    def _find(self, missing: list[str], find: Callable[[], str]) -> str:
+        try:
+            return find()
+        except ConfigError as error:
+            missing += error.mistakes
+            return ""
+
+    def _variable(self, name: str) -> str:
+        return self.environ.get(loader.PREFIX + name.upper(), "")
+
+    def _place(self) -> str:
+        given: str = (
+            self.arguments.base_url
+            or self.arguments.environment
+            or self._variable("base_url")
+            or self._variable("environment")
+        )
+        if given:
+            return given
+        if not self.can_ask:
+            raise ConfigError(["environment: give --environment or --base-url"])
+        return self._ask("Environment: stage, production, or a URL", "stage", check_place)
+
+    def _institution(self) -> str:
+        given: str = self.arguments.institution or self._variable("institution_id")
+        if given:
+            return given
+        if not self.can_ask:
+            raise ConfigError(["institution_id: give --institution or CANDESCENT_INSTITUTION_ID"])
+        return self._ask("Institution, with its leading zeros", "", check_institution)
+
+    def _v1(self) -> bool:
+        if self.arguments.v1 is not None or not self.can_ask:
+            return bool(self.arguments.v1)
+        return input("Are there V1 calls too, under /fis/? [y/N] ").strip().lower().startswith("y")
+
+    def _key(self, name: str) -> str:
+        flag = f"--{name.replace('_', '-')}-file"
+        file: str = getattr(self.arguments, f"{name}_file") or self._variable(f"{name}_file")
+        if file == "-":
+            return checked_key(sys.stdin.readline(), f"{flag} -")
+        if file:
+            return read_secret(Path(file), flag)
+        if given := self._variable(name):
+            return checked_key(given, loader.PREFIX + name.upper())
+        if not self.can_ask:
+            raise ConfigError([f"{name}: give {flag} or {loader.PREFIX}{name.upper()}"])
+        return self._typed(KEYS[name])
+
+    def _typed(self, what: str) -> str:
+        while True:
+            try:
+                return checked_key(getpass.getpass(f"{what} (not shown): "), what)
+            except ConfigError as error:
+                complain(error.mistakes[0])
+
+    def _ask(self, question: str, otherwise: str, check: Callable[[str], str]) -> str:
+        shown = f"{question} [{otherwise}]: " if otherwise else f"{question}: "
+        while True:
+            try:
+                return check(input(shown).strip() or otherwise)
+            except ConfigError as error:
+                complain(error.mistakes[0])
+
+
+def absolute(file: str) -> str:
+    """Return a path as it is called from everywhere; none stays none."""
+    return str(Path(file).absolute()) if file else ""
+
+
+def checked_key(text: str, where: str) -> str:
+    """Return a key without the line's end. Raises ``ConfigError`` for what can be none."""
+    key = text.strip()
+    if not key:
+        raise ConfigError([f"{where}: is empty"])
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError([f"{where}: is not one line of printable ASCII"])
+    return key
+
+
+def check_place(text: str) -> str:
+    """Return an environment or a base URL. Raises ``ConfigError``."""
+    if text not in ENVIRONMENTS:
+        _checked(replace(SANDBOX, base_url=text), "base_url")
+    return text
+
+
+def check_institution(text: str) -> str:
+    """Return an institution. Raises ``ConfigError``."""
+    return _checked(replace(SANDBOX, institution=text), "institution_id") or text
+
+
+def _checked(answers: Answers, setting: str) -> str:
+    try:
+        checked(answers)
+    except ConfigError as error:
+        raise ConfigError(
+            [mistake for mistake in error.mistakes if mistake.startswith(setting)]
+        ) from None
+    return ""

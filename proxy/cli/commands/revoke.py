@@ -1,0 +1,40 @@
+"""``revoke``: end a token that has leaked, or a login that is over."""
+
+import argparse
+
+from proxy.cli.commands import OK, bank
+from proxy.cli.commands.shared import add_settings, complain, configuration, failed, secret_input
+from proxy.config import loader
+from proxy.config.model import Config
+from proxy.errors import TokenError
+from proxy.runtime import serve
+from proxy.tokens.credentials import Logins
+from proxy.tokens.token import TokenKey, TokenKind
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the settings, the kind of token, and whose credentials to use."""
+    add_settings(parser)
+    parser.add_argument("--kind", choices=["v2", "v1"], default="v2")
+    parser.add_argument("--institution", help="whose credentials to use, other than the default's")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read the token from standard input and revoke it."""
+    if arguments.kind == "v1":
+        return failed("the bank has no way to revoke a V1 token; it runs out by itself.")
+    config = configuration(arguments)
+    text = secret_input("Access or refresh token: ")
+    return serve.run(revoke(config, loader.logins(config), arguments.institution, text))
+
+
+async def revoke(config: Config, logins: Logins, institution: str | None, text: str) -> int:
+    """Revoke a V2 access or refresh token; a refresh token takes its access tokens with it."""
+    key = TokenKey(TokenKind.V2, institution or config.institution_id)
+    async with bank.endpoint(config, logins, complain) as endpoint:
+        try:
+            await endpoint.revoke(text, logins.for_key(key).credentials)
+        except TokenError as error:
+            return failed(f"not revoked. {error.detail}")
+    print("Revoked.")
+    return OK

@@ -1,0 +1,97 @@
+"""What commands share: the flags of the configuration, and how they speak."""
+
+import argparse
+import getpass
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from proxy.cli import admin_client
+from proxy.cli.commands import FAILED, OK
+from proxy.config import loader
+from proxy.config.model import Config
+from proxy.errors import ConfigError
+from proxy.server.address import Address
+
+FLAGS = {
+    "listen": ("HOST:PORT", "where applications call (default 127.0.0.1:8080)"),
+    "admin": ("HOST:PORT", "probes and metrics (default 127.0.0.1:9090)"),
+    "base_url": ("URL", "the API's base URL, instead of an environment's"),
+    "log_level": ("LEVEL", "debug, info, warning or error"),
+    "log_format": ("FORMAT", "json, console or auto"),
+}
+"""Settings that are flags of every command which reads the configuration."""
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the configuration."""
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="a YAML file (CANDESCENT_CONFIG)"
+    )
+    for name, (metavar, text) in FLAGS.items():
+        parser.add_argument("--" + name.replace("_", "-"), metavar=metavar, help=text)
+
+
+def flags(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that stand on the command line, as a file would nest them."""
+    found: dict[str, Any] = {}
+    for name in FLAGS:
+        value = getattr(arguments, name)
+        if value is not None:
+            section, _, rest = name.partition("_")
+            if section == "log":
+                found.setdefault("log", {})[rest] = value
+            else:
+                found[name] = value
+    return found
+
+
+def config_file(arguments: argparse.Namespace) -> Path | None:
+    """Return the configuration's file, if one is named."""
+    named = arguments.config or os.environ.get("CANDESCENT_CONFIG")
+    return Path(named) if named else None
+
+
+def configuration(arguments: argparse.Namespace) -> Config:
+    """Return what file, environment and flags make together. Raises ``ConfigError``."""
+    return loader.load(config_file(arguments), os.environ, flags(arguments))
+
+
+def admin_address(arguments: argparse.Namespace) -> Address:
+    """Return where the admin port of a running proxy is reached. Raises ``ConfigError``."""
+    # This needs one setting only, and must not fail on the others.
+    given = arguments.admin or os.environ.get("CANDESCENT_ADMIN")
+    file = config_file(arguments)
+    if given is None and file is not None:
+        given = loader.read_file(file).get("admin")
+    return admin_client.reachable(loader.address("admin", given or "127.0.0.1:9090"))
+
+
+def secret_input(prompt: str) -> str:
+    """Return one line of standard input, asked for without echo on a terminal.
+
+    Raises ``ConfigError`` where there is none.
+    """
+    text = getpass.getpass(prompt) if sys.stdin.isatty() else sys.stdin.readline()
+    if not text.strip():
+        raise ConfigError(["standard input: expected one line, and there was none"])
+    return text.strip()
+
+
+def complain(text: str) -> None:
+    """Say on standard error what went wrong."""
+    print(f"candescent-proxy: {text}", file=sys.stderr)
+
+
+def failed(text: str) -> int:
+    """Say what went wrong; return the exit code for it."""
+    complain(text)
+    return FAILED
+
+
+def told(answer: tuple[bool, str]) -> int:
+    """Print what a probe said where it belongs; return the exit code for it."""
+    is_well, said = answer
+    print(said.rstrip(), file=sys.stdout if is_well else sys.stderr)
+    return OK if is_well else FAILED

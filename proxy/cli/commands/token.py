@@ -1,0 +1,63 @@
+"""``token``: what a token would be, and only when asked for in so many words the token itself."""
+
+import argparse
+from datetime import UTC, datetime
+
+from proxy.cli.commands import OK, bank
+from proxy.cli.commands.shared import add_settings, complain, configuration, failed
+from proxy.config import loader
+from proxy.config.model import Config
+from proxy.errors import TokenError
+from proxy.runtime import serve
+from proxy.tokens.credentials import Logins
+from proxy.tokens.token import Token, TokenKey, TokenKind
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the settings, which token, and whether it is printed."""
+    add_settings(parser)
+    parser.add_argument("--kind", choices=["v2", "v1"], default="v2", help="default v2")
+    parser.add_argument("--institution", metavar="DIGITS", help="other than the default one")
+    parser.add_argument(
+        "--reveal", action="store_true", help="print it, and nothing else, to standard output"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask the bank for a token."""
+    config = configuration(arguments)
+    if config.bearer_token is not None:
+        return failed("bearer_token is set: that is the token, and the bank is asked for none")
+    key = TokenKey(TokenKind(arguments.kind), arguments.institution or config.institution_id)
+    if key.institution not in config.allowed:
+        return failed("--institution: is none that the configuration allows")
+    return serve.run(get(config, loader.logins(config), key, reveal=arguments.reveal))
+
+
+async def get(config: Config, logins: Logins, key: TokenKey, *, reveal: bool) -> int:
+    """Get a token and say what it is; with ``reveal`` print it.
+
+    Raises ``ConfigError`` for files that cannot be used.
+    """
+    async with bank.endpoint(config, logins, complain) as endpoint:
+        try:
+            token = await endpoint.token(key)
+        except TokenError as error:
+            return failed(f"no token. {error.detail} candescent-proxy doctor may say more.")
+    if not reveal:
+        print(f"{described(token)}\nIt is not shown; --reveal prints it.")
+        return OK
+    complain(
+        f"{described(token)} Whoever has it acts as your application until then. Do not keep it."
+    )
+    print(token.text)
+    return OK
+
+
+def described(token: Token) -> str:
+    """Return everything about a token but the token."""
+    until = datetime.fromtimestamp(token.expires_at, UTC)
+    return (
+        f"A {token.key.kind} token for institution {token.key.institution}, good for "
+        f"{token.lifetime:.0f} s, until {until:%Y-%m-%d %H:%M:%S} UTC."
+    )

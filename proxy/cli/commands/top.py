@@ -1,0 +1,89 @@
+"""``top``: a running proxy in a terminal, live."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from textwrap import shorten
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+from proxy.cli import admin_client
+from proxy.cli.commands import FAILED, OK
+from proxy.cli.commands.shared import add_settings, admin_address
+from proxy.cli.terminal_view import Document, frame, gone
+from proxy.server.address import Address
+
+WIDTH = 140
+"""Columns where there is no terminal to ask."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the settings, and how often it looks."""
+    add_settings(parser)
+    parser.add_argument("--once", action="store_true", help="show it once and exit")
+    parser.add_argument(
+        "--every", type=float, default=1.0, metavar="SECONDS", help="between two looks (default 1)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Watch until Ctrl-C; with ``--once`` exit 0 if a proxy has answered, else 1."""
+    address = admin_address(arguments)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    looks = look(address, lambda: admin_client.ask(address, "api/status"), time.monotonic, console)
+    if arguments.once:
+        is_there, shown = next(looks)
+        console.print(shown)
+        return OK if is_there else FAILED
+    if not console.is_terminal:
+        for _, shown in looks:
+            console.print(shown)
+            sys.stdout.flush()  # so that the end of a pipe is noticed
+            time.sleep(arguments.every)
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        for _, shown in looks:
+            live.update(shown, refresh=True)
+            time.sleep(arguments.every)
+    raise AssertionError("it looks without end")
+
+
+def look(
+    address: Address,
+    ask: Callable[[], tuple[bool, str]],
+    clock: Callable[[], float],
+    console: Console,
+) -> Iterator[tuple[bool, RenderableType]]:
+    """Ask again and again: whether a proxy answered, and what to show."""
+    is_unicode = console.encoding.lower().startswith("utf")
+    last: Document | None = None
+    since: float | None = None
+    while True:
+        is_well, said = ask()
+        status = document(said) if is_well else None
+        if status is not None:
+            last, since = status, None
+            yield True, frame(status, is_unicode=is_unicode)
+        else:
+            now = clock()
+            since = now if since is None else since
+            why = f"what answers on {address} is no candescent-proxy" if is_well else reason(said)
+            yield False, gone(why, now - since, last)
+
+
+def document(text: str) -> Document | None:
+    """Return the status in an answer, or None if it holds none that is understood."""
+    try:
+        read: Any = json.loads(text)
+    except ValueError:
+        return None
+    return read if isinstance(read, dict) and read.get("format") == 1 else None
+
+
+def reason(said: str) -> str:
+    """Return why there was no status, as a probe or the proxy itself has said it, in a line."""
+    first, *_ = [*said.strip().splitlines(), "the answer is empty"]
+    return shorten(first.removeprefix("candescent-proxy: "), 300)

@@ -1,0 +1,188 @@
+"""What the bank says: to a token request for each institution and kind, and to a sample call."""
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+
+from proxy.cli.doctor.results import Finding, ill, note, well
+from proxy.config.model import Config
+from proxy.errors import TokenError, TokenFailure
+from proxy.forwarding.transaction_ids import new_transaction_id
+from proxy.runtime import build, clock
+from proxy.tokens.credentials import Logins
+from proxy.tokens.endpoint import login_of_kind
+from proxy.tokens.grants import Caller, Grant, Issued, Login, read_answer, request_for
+from proxy.tokens.refresh_tokens import RefreshTokens
+from proxy.tokens.token import TokenKey, TokenKind
+from proxy.upstream.bank_client import USER_AGENT, BankAnswer, BankClient
+from proxy.upstream.bank_errors import BankError, is_throttling, read_error, refuses_token
+
+SAMPLE = "/v1/accounts"
+"""A resource that every application of digital banking reads."""
+
+_CAUSES = {
+    TokenFailure.BAD_CLIENT: "token-bad-client",
+    TokenFailure.BAD_INSTITUTION: "token-bad-institution",
+    TokenFailure.BAD_USER: "token-bad-user",
+    TokenFailure.BAD_REQUEST: "token-bad-request",
+    TokenFailure.THROTTLED: "token-throttled",
+    TokenFailure.SERVER: "token-server",
+    TokenFailure.TIMEOUT: "token-timeout",
+    TokenFailure.UNREACHABLE: "token-unreachable",
+}
+_NOT_A_PAGE = (b"<token", b"<status", b"<?xml")
+
+
+@dataclass(slots=True)
+class Bank:
+    """Asks the bank as the proxy would. ``tokens`` are those that it has given, by their key."""
+
+    config: Config
+    logins: Logins
+    client: BankClient
+    tokens: dict[TokenKey, str] = field(default_factory=dict, repr=False)
+
+    def wanted(self) -> Iterator[TokenKey]:
+        """Return for what tokens are asked: each kind for each institution with a login."""
+        for institution, _ in self.config.logins():
+            yield from (TokenKey(kind, institution) for kind in (TokenKind.V2, TokenKind.V1))
+
+    @property
+    def _uses_v1(self) -> bool:
+        """Whether the configuration says that V1 tokens are wanted."""
+        routed = any(route.token is TokenKind.V1 for route in self.config.routes)
+        return routed or TokenKind.V1 in self.config.token.prefetch
+
+    async def token(self, key: TokenKey) -> AsyncIterator[Finding]:
+        """Ask for a token for ``key``."""
+        login = login_of_kind(self.logins.for_key(key), key.kind)
+        if login.grant is Grant.AUTHORIZATION_CODE:
+            yield self._logged_in(key, login)
+            return
+        knows_v2 = TokenKey(TokenKind.V2, key.institution) in self.tokens
+        if key.kind is TokenKind.V1 and not (knows_v2 or self._uses_v1):
+            return  # keys that are refused already are not shown a second time
+        answer, failure = await self._ask(key, login)
+        if isinstance(failure, Issued):
+            self.tokens[key] = failure.text
+            yield well("token", f"{key}: the bank gives one, good for {failure.lifetime:.0f} s.")
+        else:
+            yield self._refused(key, answer, failure, knows_v2=knows_v2)
+
+    def _logged_in(self, key: TokenKey, login: Login) -> Finding:
+        kept = RefreshTokens(clock.now, self.config.refresh_token_file)
+        if not kept.current(key, login.holder):
+            return ill("token", "login-needed", key=key)
+        return note("token", f"{key}: somebody is logged in. Not tried, for that would renew it.")
+
+    async def _ask(
+        self, key: TokenKey, login: Login
+    ) -> tuple[BankAnswer | None, Issued | TokenError]:
+        v1 = self.config.v1
+        caller = Caller(
+            v1.user_agent or USER_AGENT, str(v1.originating_ip or ""), v1.offering_id or ""
+        )
+        request = request_for(key, login, new_transaction_id(), caller)
+        answer = None
+        try:
+            answer = await self.client.call("POST", request.path, request.headers, request.body)
+            return answer, read_answer(key.kind, answer.status, answer.body)
+        except TokenError as error:
+            return answer, error
+
+    def _refused(
+        self, key: TokenKey, answer: BankAnswer | None, error: TokenError, *, knows_v2: bool
+    ) -> Finding:
+        url = self.config.url.geturl()
+        shown = {
+            "key": key,
+            "url": url,
+            "said": said(answer) if answer is not None else error.detail,
+            "seconds": f"{self.config.token.timeout:g}",
+            "why": error.detail,
+        }
+        cause = token_cause(answer, error)
+        if key.kind is TokenKind.V1 and knows_v2 and error.reason.is_refusal:
+            if not self._uses_v1:
+                return note(
+                    "token",
+                    f"{key}: none for these keys ({shown['said']}); only calls under /fis/ "
+                    "would need one.",
+                )
+            cause = "v1-refused"
+        return ill("token", cause, **shown)
+
+    async def call(self, path: str) -> AsyncIterator[Finding]:
+        """Make a sample call for the default institution, with the token that it has."""
+        key = TokenKey(TokenKind.V2, self.config.institution_id)
+        bearer = self.config.bearer_token
+        text = bearer.get_secret_value() if bearer is not None else self.tokens.get(key)
+        if text is None:
+            return
+        context = build.user_context(self.config)
+        target, _ = context.name_user(path.encode("ascii"), context.customer_id, in_header=False)
+        headers = {
+            "Authorization": f"Bearer {text}",
+            "institutionId": key.institution,
+            "transactionId": new_transaction_id(),
+            "correlationId": new_transaction_id(),
+        }
+        started = time.monotonic()
+        try:
+            answer = await self.client.call("GET", target.decode("ascii"), headers)
+        except TokenError as error:
+            yield ill("call", "call-silent", call=f"GET {path}", why=error.detail)
+            return
+        yield call_finding(f"GET {path}", answer, time.monotonic() - started)
+
+
+def token_cause(answer: BankAnswer | None, error: TokenError) -> str:
+    """Return the name of the remedy for a token request that brought none."""
+    if answer is not None:
+        if is_page(answer.body):
+            return "token-page"
+        if 300 <= answer.status < 400:
+            return "token-redirect"
+        if answer.status in (404, 405, 501) and not read_error(answer.body).code:
+            return "token-path"
+    return _CAUSES.get(error.reason, "token-strange")
+
+
+def call_finding(call: str, answer: BankAnswer, seconds: float) -> Finding:
+    """Judge the answer to a sample call that took ``seconds``."""
+    error = read_error(answer.body)
+    shown = {"call": call, "said": said(answer)}
+    cause = call_cause(answer, error)
+    if cause:
+        return ill("call", cause, **shown)
+    if answer.status < 300:
+        return well("call", f"{call}: {answer.status} after {seconds:.1f} s.")
+    return note("call", f"{call}: {shown['said']}. It took the token; the call lacks something.")
+
+
+def call_cause(answer: BankAnswer, error: BankError) -> str:
+    """Return the name of the remedy for the answer to a sample call; empty if it needs none."""
+    status = answer.status
+    if is_page(answer.body):
+        return "call-page"
+    if is_throttling(status, error):
+        return "call-throttled"
+    if refuses_token(status, error):
+        return "call-token-refused"
+    if status in (401, 403) or error.code == "CMN_90006":
+        return "call-forbidden"
+    if status in (404, 405):
+        return "call-path"
+    return "call-server" if status >= 500 else ""
+
+
+def is_page(body: bytes) -> bool:
+    """Whether a body is a web page rather than an answer of the bank's."""
+    start = body[:1024].lstrip().lower()
+    return start.startswith(b"<") and not start.startswith(_NOT_A_PAGE) and b"<html" in start
+
+
+def said(answer: BankAnswer) -> str:
+    """Return status and code of an answer, which hold nothing secret."""
+    code = read_error(answer.body).code
+    return f"{answer.status}, {code}" if code else str(answer.status)

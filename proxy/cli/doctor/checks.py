@@ -1,0 +1,145 @@
+"""The order of the checks, and which of them wait for which."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from proxy.cli.doctor import files, machine, store
+from proxy.cli.doctor.bank import SAMPLE, Bank
+from proxy.cli.doctor.network import Way
+from proxy.cli.doctor.results import Finding, has_failed, ill, note, skipped, well
+from proxy.config import loader
+from proxy.config.model import Config
+from proxy.errors import ConfigError
+from proxy.runtime import build
+from proxy.upstream.tls import UpstreamTls
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where a configuration comes from; see ``settings.load``."""
+
+    file: Path | None
+    environ: Mapping[str, str] = field(default_factory=dict)
+    flags: Mapping[str, Any] = field(default_factory=dict)
+
+
+async def examine(
+    sources: Sources, *, sample: str = SAMPLE, wall: Callable[[], float] = time.time
+) -> AsyncIterator[Finding]:
+    """Look at a whole set-up, and yield each finding as soon as there is one.
+
+    ``sample`` is the path of the sample call; ``wall`` is this machine's clock.
+    """
+    try:
+        config = loader.load(sources.file, sources.environ, sources.flags)
+    except ConfigError as error:
+        for mistake in error.mistakes:
+            yield ill("configuration", _mistake_cause(mistake), mistake=mistake.rstrip("."))
+        yield skipped("bank", "Not looked at: the configuration comes first.")
+        return
+    url = config.url.geturl()
+    yield well("configuration", f"{sources.file or 'The environment'}: {config.listen} → {url}")
+    for finding in overridden(sources):
+        yield finding
+    found = list(_files(sources, config, wall()))
+    # In a thread, because another program on a port may be slow to say what it is.
+    ports = await asyncio.to_thread(lambda: list(machine.ports(config)))
+    for finding in [*found, *ports, *machine.open_files(config)]:
+        yield finding
+    if has_failed(found):
+        yield skipped("bank", "Not looked at: the files come first.")
+        return
+    async for finding in store.findings(config):
+        yield finding
+    async for finding in examine_bank(config, sources.environ, sample, wall):
+        yield finding
+
+
+def _mistake_cause(mistake: str) -> str:
+    return "config-unreadable" if "cannot be read (" in mistake else "config-mistake"
+
+
+def overridden(sources: Sources) -> Iterator[Finding]:
+    """Find settings of the file that a variable changes: what one does not see in the file."""
+    if sources.file is None:
+        return
+    written = loader.read_file(sources.file)
+    for variable, text in sorted(sources.environ.items()):
+        for path, value in _set_by(variable, text):
+            here: Any = written
+            for name in path:
+                here = here.get(name) if isinstance(here, dict) else None
+            if here is not None and here != value:
+                yield ill(
+                    "configuration",
+                    "config-overridden",
+                    variable=variable,
+                    setting=".".join(path),
+                    file=sources.file,
+                )
+
+
+def _set_by(variable: str, text: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Return the settings that a variable takes the place of: its own, and its alternative."""
+    found: Any = loader.read_environment({variable: text}, [])
+    path: tuple[str, ...] = ()
+    while isinstance(found, dict) and found:
+        ((name, found),) = found.items()
+        path = (*path, name)
+    if not path:
+        return
+    yield path, found
+    for first, second in loader.ALTERNATIVES:
+        if path[-1] in (first, second):
+            yield (*path[:-1], second if path[-1] == first else first), ""
+
+
+def _files(sources: Sources, config: Config, now: float) -> Iterator[Finding]:
+    if sources.file is not None:
+        yield from files.configuration_file(sources.file)
+    for setting, file in files.secret_files(config):
+        yield from files.secret_file(setting, file)
+    for setting, file in files.key_files(config):
+        yield from files.key_file(setting, file)
+    yield from files.login_file(config)
+    yield from files.other_files(config)
+    yield from files.own_certificates(config, now)
+
+
+async def examine_bank(
+    config: Config,
+    environ: Mapping[str, str],
+    sample: str | None,
+    wall: Callable[[], float] = time.time,
+) -> AsyncIterator[Finding]:
+    """Look at the way to the bank and at what it answers; ``sample`` None makes no sample call.
+
+    Raises ``ConfigError`` for files that cannot be used.
+    """
+    tls = UpstreamTls.load(config.upstream, https=config.url.scheme == "https").context
+    patience = min(config.upstream.connect_timeout, config.token.timeout)
+    way = Way(build.origin(config, tls), config.url.path, environ, wall, patience)
+    found = []
+    async for finding in way.findings():
+        found.append(finding)
+        yield finding
+    if has_failed(found):
+        yield skipped("token", "Not asked for: the way to the bank comes first.")
+        return
+    bank = Bank(config, loader.logins(config), build.bank_client(config, tls))
+    try:
+        if config.bearer_token is not None:
+            yield note("token", "bearer_token is set: it is sent as it is, and never renewed.")
+        else:
+            for key in bank.wanted():
+                async for finding in bank.token(key):
+                    yield finding
+        if sample is not None:
+            async for finding in bank.call(sample):
+                yield finding
+    finally:
+        await bank.client.close()

@@ -1,0 +1,174 @@
+"""The files of a set-up: the configuration's own, secrets, certificates; and who can read them."""
+
+import os
+import stat
+import sys
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from proxy.cli.doctor.results import Finding, ill, well
+from proxy.config.fields import Section
+from proxy.config.model import Config
+from proxy.errors import ConfigError
+from proxy.forwarding import authentication
+from proxy.runtime import build, certificate_expiry
+from proxy.tokens.secret_files import MAX_SECRET
+from proxy.upstream.tls import UpstreamTls
+
+ENDING = 14 * 86_400.0
+"""Seconds; a certificate that runs out sooner is worth a warning."""
+
+_SECRETS = (
+    *("client_id_file", "client_secret_file", "password_file"),
+    *("proxy_password_file", "sentinel_password_file"),
+)
+_NO_PEM = ("sealing_key_file", "refresh_token_file")
+_MARKS = (BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)
+_WRAPPINGS = {" ": "space", "\t": "tab", '"': "quote", "'": "quote"}
+
+
+def configuration_file(file: Path) -> Iterator[Finding]:
+    """Look at who may change the configuration."""
+    if sys.platform != "win32" and file.stat().st_mode & (stat.S_IWOTH | stat.S_IWGRP):
+        yield ill("files", "config-writable", file=file)
+
+
+def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
+    """Return every file that holds a secret in a line, with the setting that names it."""
+    sections: list[tuple[str, Section]] = [("upstream.", config.upstream), ("store.", config.store)]
+    for institution, login in config.logins():
+        path = "" if login is config else f"institutions.{institution}."
+        sections.append((path, login))
+    for path, section in sections:
+        for name in _SECRETS:
+            file = getattr(section, name, None)
+            if file is not None:
+                yield path + name, file
+    for path, callers in config.caller_sections():
+        for at, file in enumerate(callers.secret_files):
+            yield f"{path}callers.secret_files.{at}", file
+
+
+def secret_file(setting: str, file: Path) -> Iterator[Finding]:
+    """Look at one secret file: whether it can be used, and whether others can read it."""
+    try:
+        with file.open("rb") as stream:
+            raw = stream.read(MAX_SECRET + 1)
+            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
+    except FileNotFoundError:
+        yield ill("files", "secret-missing", setting=setting, file=file)
+        return
+    except OSError as error:
+        yield ill("files", "secret-unreadable", setting=setting, file=file, why=error.strerror)
+        return
+    content = list(secret_content(raw))
+    yield from (ill("files", cause, setting=setting, file=file, **more) for cause, more in content)
+    if is_exposed(mode):
+        yield ill("files", "secret-exposed", setting=setting, file=file, mode=f"{mode:o}")
+    elif not content:
+        yield well("files", f"{setting}: {file} holds one line, and others cannot read it.")
+
+
+def is_exposed(mode: int) -> bool:
+    """Whether a file of this mode can be read by others, or changed by its group."""
+    # Windows has no such bits, and says the same of every file.
+    return sys.platform != "win32" and bool(mode & (stat.S_IRWXO | stat.S_IWGRP))
+
+
+def key_files(config: Config) -> Iterator[tuple[str, Path]]:
+    """Return every file that may hold a key or a login, with the setting that names it."""
+    sections: list[tuple[str, Section]] = [("upstream.", config.upstream), ("store.", config.store)]
+    sections += [(f"{path}callers.", callers) for path, callers in config.caller_sections()]
+    for path, section in (*sections, ("", config)):
+        for name in ("certificate_file", "key_file", "sealing_key_file", "refresh_token_file"):
+            file = getattr(section, name, None)
+            if file is not None:
+                yield path + name, file
+
+
+def key_file(setting: str, file: Path) -> Iterator[Finding]:
+    """Look at whether others can read a key. What cannot be read at all is told elsewhere."""
+    try:
+        is_secret = setting.endswith(_NO_PEM) or b"PRIVATE KEY" in file.read_bytes()
+        mode = stat.S_IMODE(file.stat().st_mode)
+    except OSError:
+        return
+    if is_secret and is_exposed(mode):
+        yield ill("files", "secret-exposed", setting=setting, file=file, mode=f"{mode:o}")
+
+
+def secret_content(raw: bytes) -> Iterator[tuple[str, dict[str, object]]]:
+    """Say what is wrong with the content of a secret file: a cause, and what it mentions."""
+    if raw.startswith(_MARKS):
+        yield "secret-mark", {}
+        return
+    text = raw.decode("latin-1").strip("\r\n")
+    if not text:
+        yield "secret-empty", {}
+    elif len(lines := text.splitlines()) > 1:
+        yield "secret-lines", {"count": len(lines)}
+    elif not (text.isascii() and text.isprintable()):
+        yield "secret-letters", {}
+    elif wrapping := _WRAPPINGS.get(text[0]) or _WRAPPINGS.get(text[-1]):
+        yield "secret-wrapped", {"what": wrapping}
+
+
+def login_file(config: Config) -> Iterator[Finding]:
+    """Look at whether a login can be kept where the configuration says."""
+    if config.refresh_token_file is None:
+        return
+    folder = config.refresh_token_file.absolute().parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        yield ill("files", "login-folder", folder=folder)
+
+
+def mistakes(config: Config) -> list[str]:
+    """Read every file that is named besides the logins' secrets; return what cannot be used."""
+    reads: list[Callable[[], object]] = [
+        lambda: UpstreamTls.load(config.upstream, https=config.url.scheme == "https"),
+        lambda: build.outbound_proxy(config),
+        lambda: build.tracing(config, lambda: config.url),
+        lambda: build.check_store(config),
+    ]
+    for path, callers in config.caller_sections():
+        reads.append(partial(authentication.Admission.load, callers, path))
+        reads.append(partial(authentication.server_context, callers, path))
+    found: list[str] = []
+    for read in reads:
+        try:
+            read()
+        except ConfigError as error:
+            found += error.mistakes
+    return found
+
+
+def other_files(config: Config) -> Iterator[Finding]:
+    """Look at certificates and keys. Secret files have been looked at already."""
+    secrets = {setting for setting, _ in secret_files(config)}
+    for mistake in mistakes(config):
+        if mistake.partition(": ")[0] not in secrets:
+            yield ill("files", "file-unusable", mistake=mistake.rstrip("."))
+
+
+def own_certificates(config: Config, now: float) -> Iterator[Finding]:
+    """Look at how long our certificates are good, ``now`` in Unix seconds."""
+    shown = {"upstream.certificate_file": config.upstream.certificate_file}
+    for path, callers in config.caller_sections():
+        shown[f"{path}callers.certificate_file"] = callers.certificate_file
+    files = {setting: file for setting, file in shown.items() if file is not None}
+    for setting, until in certificate_expiry.expiries(files.items()).items():
+        values = {"setting": setting, "file": files[setting], "until": day(until)}
+        if until <= now:
+            yield ill("files", "certificate-over", **values)
+        elif until - now < ENDING:
+            yield ill("files", "certificate-ending", **values)
+        else:
+            yield well("files", f"{setting}: {files[setting]} is good until {day(until)}.")
+
+
+def day(moment: float) -> str:
+    """Return the day of a moment in Unix seconds."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d")

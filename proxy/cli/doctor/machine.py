@@ -1,0 +1,125 @@
+"""This machine: whether the ports are free, or ours already, and how many files may be open."""
+
+import errno
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from proxy.cli import admin_client
+from proxy.cli.doctor.results import Finding, ill, note, well
+from proxy.config.model import Config
+from proxy.errors import TYPE_PREFIX
+from proxy.runtime import rlimits
+from proxy.server.address import Address
+
+PATIENCE = 2.0
+"""Seconds that another program has to say what it is."""
+
+_QUESTION = b"TRACE / HTTP/1.1\r\nHost: doctor\r\nConnection: close\r\n\r\n"
+"""What a proxy of ours refuses in words of its own, and forwards to nobody."""
+
+
+def ports(config: Config) -> Iterator[Finding]:
+    """Look at every port that the proxy would listen on."""
+    for way in config.ways:
+        is_tls = way.callers.certificate_file is not None
+        yield from port(f"{way.path}listen", way.address, is_tls=is_tls)
+    yield from port("admin", config.admin, is_tls=False)
+
+
+def port(setting: str, address: Address, *, is_tls: bool) -> Iterator[Finding]:
+    """Look at one port: free, held by a proxy of ours, or by something else."""
+    if address.path and not Path(address.path).parent.is_dir():
+        yield ill("ports", "socket-folder", setting=setting, folder=Path(address.path).parent)
+        return
+    try:
+        _listen(address)
+    except OSError as error:
+        yield refused(setting, address, error, is_tls=is_tls)
+    else:
+        yield well("ports", f"{setting}: {address} is free.")
+
+
+def _listen(address: Address) -> None:
+    """Listen for a moment. Raises ``OSError`` as the proxy would get it."""
+    if address.path:
+        # A file that a proxy has left behind is no hindrance: it is replaced.
+        with socket.socket(socket.AF_UNIX) as sock, suppress(FileNotFoundError, ConnectionError):
+            sock.connect(address.path)
+            raise OSError(errno.EADDRINUSE, "in use")
+        return
+    found = socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    for family, kind, protocol, _, where in found:
+        with socket.socket(family, kind, protocol) as sock:
+            if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows, where REUSEADDR means sharing
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+            else:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(where)
+            sock.listen(1)
+
+
+def refused(setting: str, address: Address, error: OSError, *, is_tls: bool) -> Finding:
+    """Say why a port cannot be had, if it cannot: it may be held by a proxy of ours."""
+    shown = {"setting": setting, "address": address}
+    if error.errno == errno.EACCES:
+        return ill("ports", "port-forbidden", **shown)
+    if error.errno != errno.EADDRINUSE:
+        return ill("ports", "port-address", **shown, why=error.strerror or error)
+    ours = _is_our_admin(address) if setting == "admin" else _is_ours(address, is_tls=is_tls)
+    if ours:
+        return note("ports", f"{setting}: a candescent-proxy listens on {address} already.")
+    return ill("ports", "port-taken", **shown)
+
+
+def _is_our_admin(address: Address) -> bool:
+    is_alive, said = admin_client.ask(admin_client.reachable(address), "livez")
+    with suppress(ValueError):
+        return is_alive and json.loads(said) == {"status": "alive"}
+    return False
+
+
+def _is_ours(address: Address, *, is_tls: bool) -> bool:
+    """Whether what listens there refuses in our words."""
+    try:
+        with _dialled(admin_client.reachable(address), is_tls=is_tls) as sock:
+            sock.sendall(_QUESTION)
+            said = b""
+            while len(said) < 65_536 and (block := sock.recv(4096)):
+                said += block
+    except OSError:
+        return False
+    return TYPE_PREFIX.encode() in said
+
+
+def _dialled(address: Address, *, is_tls: bool) -> socket.socket:
+    if address.path:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(PATIENCE)
+        sock.connect(address.path)
+        return sock
+    sock = socket.create_connection((address.host, address.port), PATIENCE)
+    return unverified().wrap_socket(sock) if is_tls else sock
+
+
+def unverified() -> ssl.SSLContext:
+    """Return a context to look at a certificate with, whoever shows it. For nothing secret."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def open_files(config: Config) -> Iterator[Finding]:
+    """Look at how many files this user may open."""
+    needed = rlimits.needed(config)
+    limit = rlimits.raised_limit(needed)
+    if rlimits.fitted(config, limit) is not config:
+        yield ill("limits", "open-files", limit=limit, needed=needed)

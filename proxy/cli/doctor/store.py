@@ -1,0 +1,42 @@
+"""The store of a fleet: whether it can be reached, looked into, and written to."""
+
+from collections.abc import AsyncIterator
+
+from proxy.cli.doctor.results import Finding, ill, well
+from proxy.config.model import Config
+from proxy.tokens.fleet.events import StoreFailure
+
+_CAUSES = {
+    StoreFailure.UNREACHABLE: "store-unreachable",
+    StoreFailure.TIMEOUT: "store-timeout",
+    StoreFailure.TLS: "store-tls",
+    StoreFailure.LOGIN: "store-login",
+    StoreFailure.FORBIDDEN: "store-forbidden",
+    StoreFailure.READ_ONLY: "store-read-only",
+    StoreFailure.FULL: "store-full",
+}
+
+_RECORD = "doctor"
+"""What is written: a record of no token, which is gone after a second."""
+
+
+async def findings(config: Config) -> AsyncIterator[Finding]:
+    """Look at the store, where there is one."""
+    if config.store.url is None:
+        return
+    from proxy.runtime import build_fleet  # noqa: PLC0415 - imports what only a store needs
+    from proxy.tokens.fleet.store import StoreError  # noqa: PLC0415 - likewise
+
+    where = config.store.url
+    store = build_fleet.store(config, lambda _: None)
+    try:
+        await store.look(_RECORD, [_RECORD])
+        await store.reject(_RECORD, _RECORD, 1.0)
+    except StoreError as error:
+        cause = _CAUSES.get(error.reason, "store-failing")
+        seconds = f"{config.store.timeout:g}"
+        yield ill("store", cause, store=where, seconds=seconds, prefix=config.store.prefix)
+    else:
+        yield well("store", f"{where} can be read and written.")
+    finally:
+        await store.close()

@@ -1,0 +1,139 @@
+"""What ``candescent-proxy init`` writes, from answers: a commented configuration, secret files."""
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from proxy.tokens.secret_files import keep_old, private_folder, write_private
+
+CONFIGURATION, CLIENT_ID, CLIENT_SECRET = "proxy.yaml", "client-id", "client-secret"
+FILES = (CLIENT_ID, CLIENT_SECRET, CONFIGURATION)
+"""The configuration last: once it is there, what it names is there too."""
+
+_TEXT = """\
+# candescent-proxy, as `candescent-proxy init` has written it. What else can be set:
+#   candescent-proxy check-config --print-schema
+# A change is taken without a restart, after it was tried.
+
+# Where the bank's API is: environment says stage or production, base_url any other place.
+{place}
+
+# Whose calls these are; leading zeros matter.
+institution_id: {institution}
+
+# Shared Key and Secret Key, each in a file that only you can read.
+client_id_file: {client_id_file}
+client_secret_file: {client_secret_file}
+
+# Where applications call; and where probes, metrics and the status page are.
+listen: {listen}
+admin: {admin}
+
+{v1}
+# The retail user of calls that name none:
+# host_user_id: 880017
+
+# Further institutions that applications may ask for, by the header institutionId:
+# allowed_institutions: [00017, 00018]
+
+# A company's HTTP proxy on the way out (HTTPS_PROXY is not read), and its authority, if it looks
+# into TLS:
+{upstream}
+"""
+_V1 = """\
+# A V1 token, for paths with /fis/ in them, is there before the first request, as a V2 token is.
+token:
+  prefetch: [v2, v1]
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a set-up needs. ``environment`` or ``base_url`` is empty."""
+
+    client_id: str = field(repr=False)
+    client_secret: str = field(repr=False)
+    institution: str
+    environment: str = ""
+    base_url: str = ""
+    v1: bool = False
+    proxy: str = ""
+    ca_file: str = ""
+    listen: str = "127.0.0.1:8080"
+    admin: str = "127.0.0.1:9090"
+
+    @property
+    def upstream(self) -> dict[str, str]:
+        """Return the settings of the way out."""
+        found = {"proxy": self.proxy, "ca_file": self.ca_file}
+        return {name: value for name, value in found.items() if value}
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that the files will stand for, secrets included."""
+        place = {"environment": self.environment} if self.environment else {}
+        return {
+            **(place or {"base_url": self.base_url}),
+            "institution_id": self.institution,
+            "client_id": self.client_id,
+            "client_secret": self.client_secret,
+            "listen": self.listen,
+            "admin": self.admin,
+            "upstream": self.upstream,
+            "token": {"prefetch": ["v2", "v1"] if self.v1 else ["v2"]},
+        }
+
+
+def configuration(answers: Answers, folder: Path) -> str:
+    """Return the text of the configuration, for secret files in ``folder``."""
+    name = "environment" if answers.environment else "base_url"
+    return _TEXT.format(
+        place=f"{name}: {_scalar(answers.environment or answers.base_url)}",
+        institution=answers.institution,
+        client_id_file=_scalar(str(folder / CLIENT_ID)),
+        client_secret_file=_scalar(str(folder / CLIENT_SECRET)),
+        listen=_scalar(answers.listen),
+        admin=_scalar(answers.admin),
+        v1=_V1 if answers.v1 else "",
+        upstream=_upstream(answers.upstream),
+    ).replace("\n\n\n", "\n\n")
+
+
+def _upstream(given: dict[str, str]) -> str:
+    if given:
+        lines = [f"  {name}: {_scalar(value)}" for name, value in given.items()]
+        return "\n".join(["upstream:", *lines])
+    return "# upstream:\n#   proxy: http://proxy.example:3128\n#   ca_file: /etc/ssl/company.pem"
+
+
+def _scalar(text: str) -> str:
+    """Return a text as YAML takes it: plain where that is safe, else in quotes as JSON has them."""
+    return text if re.fullmatch(r"[A-Za-z0-9/][A-Za-z0-9/._:~+-]*", text) else json.dumps(text)
+
+
+def in_the_way(folder: Path) -> list[Path]:
+    """Return what is there already of that which would be written."""
+    return [folder / name for name in FILES if (folder / name).exists()]
+
+
+def write(answers: Answers, folder: Path) -> list[Path]:
+    """Write everything into ``folder``; return the copies of what was there before.
+
+    Each file is written whole or not at all, for its owner alone. Raises ``OSError``.
+    """
+    folder = folder.absolute()
+    if not folder.exists():
+        private_folder(folder)
+        write_private(folder / ".gitignore", "*\n")
+    kept = []
+    for name, content in (
+        (CLIENT_ID, answers.client_id + "\n"),
+        (CLIENT_SECRET, answers.client_secret + "\n"),
+        (CONFIGURATION, configuration(answers, folder)),
+    ):
+        file = folder / name
+        if not (file.exists() and file.read_bytes() == content.encode()):
+            kept.append(keep_old(file))
+            write_private(file, content)
+    return [copy for copy in kept if copy is not None]

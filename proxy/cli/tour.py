@@ -1,0 +1,208 @@
+"""For newcomers: the main job, shown in front of the embedded bank."""
+
+import asyncio
+import json
+import shlex
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from proxy.config.loader import logins
+from proxy.config.model import Config
+from proxy.config.sections import LogSettings
+from proxy.errors import ConfigError
+from proxy.runtime.app import App
+from proxy.runtime.serve import signalled
+from proxy.sandbox import Arrival, Sandbox, Settings
+from proxy.server.address import Address
+from proxy.telemetry import logs
+
+LIFETIME = 8
+"""Seconds that the demo's tokens live: short enough to watch one being renewed."""
+
+_SHOWN = ("authorization", "transactionid", "institutionid", "correlationid", "content-type")
+
+
+async def show(*, once: bool) -> int:
+    """Run the demo; return 0 if everything it shows came out as it should, else 1."""
+    logs.set_up(LogSettings(level="error", format="console"))
+    async with Sandbox(Settings(lifetime=LIFETIME)) as bank:
+        app = await _start(bank)
+        try:
+            well = await _tell(app, bank)
+            if not once and well:
+                await _stay(app, bank)
+        finally:
+            await app.stop()
+    _say("Next", _next_steps(typed_name()))
+    return 0 if well else 1
+
+
+def typed_name() -> str:
+    """Return what starts this program in the caller's shell: its name if it is on the PATH."""
+    started = Path(sys.argv[0])
+    if not started.stem.startswith("candescent-proxy"):
+        return f"{shlex.quote(sys.executable)} -m proxy"
+    found = shutil.which(started.name)
+    is_on_path = found is not None and Path(found).resolve() == started.resolve()
+    return started.name if is_on_path else shlex.quote(str(started))
+
+
+def _next_steps(program: str) -> str:
+    return (
+        f"{program} init     (with your own keys: a few questions, then a configuration)\n"
+        f"{program} sandbox  (without keys: a bank to try it on, see docs/quickstart.md)"
+    )
+
+
+async def _start(bank: Sandbox) -> App:
+    """Start a proxy on its usual ports, or on free ones where those are in use."""
+    for ports in ((8080, 9090), (0, 0)):
+        app = _app(bank, *(Address(host="127.0.0.1", port=port) for port in ports))
+        try:
+            await app.start()
+        except ConfigError:
+            continue
+        return app
+    raise ConfigError(["demo: no free port on 127.0.0.1"])
+
+
+def _app(bank: Sandbox, listen: Address, admin: Address) -> App:
+    client_id, client_secret = next(iter(bank.bank.settings.clients.items()))
+    config = Config.model_validate(
+        {
+            "base_url": bank.url,
+            "client_id": client_id,
+            "client_secret": client_secret,
+            "institution_id": "00016",
+            "listen": listen,
+            "admin": admin,
+            "grace_period": 2,
+            "log": {"level": "error", "access": "off"},
+        }
+    )
+    return App(config, logins(config))
+
+
+async def _tell(app: App, bank: Sandbox) -> bool:
+    proxy = f"http://{app.data_address}"
+    _say(
+        "candescent-proxy demo",
+        f"Bank:        {bank.url} (a sandbox; its tokens live {LIFETIME} s)\n"
+        f"Proxy:       {proxy} (applications call here, without credentials)\n"
+        f"Status page: http://{app.admin_address}/ (in a browser)",
+    )
+    await _until(lambda: app.readiness().is_ready, 10)
+    async with aiohttp.ClientSession(proxy) as caller:
+        well = await _call(
+            caller, bank, "1. Read accounts", "GET", "/v1/accounts?loginId=juniper.quill"
+        )
+        transfer = {"fromAccountId": "A1", "toAccountId": "A2", "amount": "12.50"}
+        well &= await _call(caller, bank, "2. Move money", "POST", "/v1/transfers", transfer)
+        well &= await _watch_refresh(bank)
+        well &= await _call(
+            caller, bank, "4. Read again, with the new token", "GET", "/v1/accounts"
+        )
+    _say("What the operator sees", _token_series(app))
+    return well
+
+
+async def _call(
+    caller: aiohttp.ClientSession,
+    bank: Sandbox,
+    title: str,
+    method: str,
+    path: str,
+    body: dict[str, str] | None = None,
+) -> bool:
+    async with caller.request(method, path, json=body) as answer:
+        text = await answer.text()
+    arrival = bank.bank.arrivals[-1]
+    sent = f"{method} {path}" + (f"\n{json.dumps(body)}" if body else "")
+    transaction = answer.headers.get("transactionId", "(none)")
+    _say(
+        title,
+        f"The caller sent\n{_indent(sent)}\n"
+        f"The bank saw\n{_indent(_seen(arrival))}\n"
+        f"What came back\n"
+        f"{_indent(f'{answer.status}, transactionId {transaction}')}\n{_indent(_short(text))}",
+    )
+    return answer.status < 300
+
+
+async def _watch_refresh(bank: Sandbox) -> bool:
+    """Wait until the proxy has renewed its token by itself."""
+    before = len(bank.bank.token_requests)
+    _say("3. Wait", f"Nobody calls. The token dies {LIFETIME} s after it was issued …")
+    try:
+        await _until(lambda: len(bank.bank.token_requests) > before, LIFETIME + 5)
+    except TimeoutError:
+        print("  The token was not renewed.")
+        return False
+    print(f"  … and the proxy has fetched its successor: token request no. {before + 1}.")
+    return True
+
+
+async def _until(condition: Callable[[], bool], patience: float) -> None:
+    """Wait for what only happens to be visible; raises ``TimeoutError`` after ``patience`` s."""
+    async with asyncio.timeout(patience):
+        while not condition():  # noqa: ASYNC110 - a spectator is told of nothing
+            await asyncio.sleep(0.05)
+
+
+async def _stay(app: App, bank: Sandbox) -> None:
+    _say(
+        "Your turn (Ctrl-C ends it)",
+        f"Status page: http://{app.admin_address}/\n"
+        f"curl -i 'http://{app.data_address}/v1/accounts?loginId=juniper.quill'\n"
+        f"curl -i 'http://{app.data_address}/echo/anything'\n"
+        f"curl -s 'http://{app.admin_address}/metrics' | grep candescent_proxy_token",
+    )
+    seen = len(bank.bank.token_requests)
+    ended = signalled()
+    while not ended.done():
+        await asyncio.wait([ended], timeout=0.5)
+        if len(bank.bank.token_requests) > seen:
+            seen = len(bank.bank.token_requests)
+            print(f"  token request no. {seen}", flush=True)
+
+
+def _seen(arrival: Arrival) -> str:
+    lines = [f"{arrival.method} {arrival.target}"]
+    for name, value in arrival.headers:
+        if name.lower().decode() in _SHOWN:
+            text = value.decode()
+            lines.append(f"{name.decode()}: {text[:18] + '…' if len(text) > 60 else text}")
+    return "\n".join(lines)
+
+
+def _token_series(app: App) -> str:
+    text, _ = app.metrics.exposition("")
+    wanted = ("token_refreshes_total", "token_expiry", "requests_total")
+    return "\n".join(
+        line
+        for line in text.decode().splitlines()
+        if line.startswith("candescent_proxy") and any(name in line for name in wanted)
+    )
+
+
+def _short(text: str) -> str:
+    try:
+        document: Any = json.loads(text)
+    except ValueError:
+        return textwrap.shorten(text, 300)
+    lines = json.dumps(document, indent=2).splitlines()
+    return "\n".join(lines[:12] + (["…"] if len(lines) > 12 else []))
+
+
+def _indent(text: str) -> str:
+    return textwrap.indent(text, "    ")
+
+
+def _say(title: str, text: str) -> None:
+    print(f"\n── {title} {'─' * (70 - len(title))}\n{text}", flush=True)

@@ -1,1 +1,0 @@
-"""What a person at one machine asks for: set up, examine, watch, show."""

@@ -1,0 +1,153 @@
+"""Who may call: a shared secret, or a client certificate with an allowed name.
+
+Needed as soon as other machines can reach the port; on loopback nothing is asked.
+"""
+
+import hmac
+import ssl
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from proxy.errors import CallerError, ConfigError
+from proxy.http1.fields import RawHeaders
+from proxy.tokens.secret_files import read_secret
+
+PeerCertificate = Mapping[str, Any]
+
+
+class CallerOptions(Protocol):
+    """What callers have to show, and the files of a port that speaks TLS (PEM)."""
+
+    @property
+    def secret_files(self) -> Sequence[Path]:
+        """Shared secrets, one a file; any of them will do."""
+
+    @property
+    def client_names(self) -> Sequence[str]:
+        """Names in client certificates that may call; any if there are none."""
+
+    @property
+    def certificate_file(self) -> Path | None:
+        """The port's own certificate; None for a port without TLS."""
+
+    @property
+    def key_file(self) -> Path | None:
+        """The key of the certificate, where it stands in a file of its own."""
+
+    @property
+    def client_ca_file(self) -> Path | None:
+        """The authority of client certificates; None where none is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What callers have to show. With several secrets any one will do, so that they can rotate."""
+
+    secrets: tuple[bytes, ...] = field(default=(), repr=False)
+    names: frozenset[str] = frozenset()
+
+    @classmethod
+    def load(cls, settings: CallerOptions, path: str = "") -> "Admission | None":
+        """Read the secrets; None where callers need not show anything.
+
+        Raises ``ConfigError`` with the settings' names below ``path``.
+        """
+        mistakes: list[str] = []
+        secrets = []
+        for at, file in enumerate(settings.secret_files):
+            try:
+                secrets.append(
+                    read_secret(file, f"{path}callers.secret_files.{at}").encode("ascii")
+                )
+            except ConfigError as error:
+                mistakes += error.mistakes
+        if mistakes:
+            raise ConfigError(mistakes)
+        if not secrets and not settings.client_names:
+            return None
+        return cls(tuple(secrets), frozenset(settings.client_names))
+
+    def check(
+        self,
+        headers: RawHeaders,
+        certificate: Callable[[], PeerCertificate | None],
+        *,
+        as_proxy: bool = False,
+    ) -> None:
+        """Let a caller in, or raise ``CallerError`` (403).
+
+        407 for one that takes us for its HTTP proxy: it may show the secret when it is asked.
+        """
+        if self.secrets and not self._knows(headers):
+            raise CallerError(
+                407 if as_proxy else 403,
+                "caller",
+                "Show the proxy's shared secret in Proxy-Authorization.",
+            )
+        if self.names and self.names.isdisjoint(subject_names(certificate() or {})):
+            raise CallerError(403, "caller", "The client certificate's name is not allowed here.")
+
+    def _knows(self, headers: RawHeaders) -> bool:
+        shown = [value for name, value in headers if name.lower() == b"proxy-authorization"]
+        if len(shown) != 1:
+            return False
+        secret = secret_in(shown[0])
+        # All are compared, whichever fits, so that the time taken tells nothing.
+        return sum(hmac.compare_digest(secret, known) for known in self.secrets) > 0
+
+
+def secret_in(value: bytes) -> bytes:
+    """Return the secret in ``Bearer SECRET`` or in the password of ``Basic …``."""
+    scheme, _, rest = value.partition(b" ")
+    rest = rest.strip()
+    if scheme.lower() == b"bearer":
+        return rest
+    if scheme.lower() != b"basic":
+        return b""
+    try:
+        return b64decode(rest, validate=True).partition(b":")[2]
+    except Base64Error:
+        return b""
+
+
+def subject_names(certificate: PeerCertificate) -> set[str]:
+    """Return the names in a peer's certificate: common name, DNS names, URIs and addresses."""
+    return set(_names(certificate))
+
+
+def _names(certificate: PeerCertificate) -> Iterator[str]:
+    for relative in certificate.get("subject", ()):
+        yield from (value for kind, value in relative if kind == "commonName")
+    for kind, value in certificate.get("subjectAltName", ()):
+        if kind in ("DNS", "URI", "email"):
+            yield value
+
+
+def server_context(settings: CallerOptions, path: str = "") -> ssl.SSLContext | None:
+    """Return the context of a port that speaks TLS, or None. Raises ``ConfigError``."""
+    if settings.certificate_file is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        # Without a password, OpenSSL would ask for one on the terminal, and wait.
+        context.load_cert_chain(settings.certificate_file, settings.key_file, password="")
+    except (OSError, ssl.SSLError) as error:
+        raise _unusable(f"{path}callers.certificate_file", error) from error
+    if settings.client_ca_file is not None:
+        try:
+            context.load_verify_locations(settings.client_ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise _unusable(f"{path}callers.client_ca_file", error) from error
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _unusable(setting: str, error: OSError) -> ConfigError:
+    why = "not what it should hold" if isinstance(error, ssl.SSLError) else error.strerror
+    return ConfigError([f"{setting}: cannot be used ({why}); give a PEM file"])

@@ -1,0 +1,100 @@
+"""Bodies, both ways: streamed with back-pressure, never held whole, never decoded."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from proxy.errors import CallerError, ProxyError
+from proxy.forwarding.headers import CallerHeaders
+from proxy.http1.writer import LAST_CHUNK, chunk
+from proxy.server.limits import CallerLimits
+from proxy.server.messages import Request
+from proxy.upstream.connection import Connection
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@dataclass(slots=True)
+class Upload:
+    """The body of one request on its way upstream. ``sent`` is in bytes."""
+
+    request: Request
+    caller: CallerHeaders
+    limits: CallerLimits
+    sent: int = 0
+    finished: bool = False
+    held: bytes | None = field(default=None, repr=False)
+
+    async def hold(self) -> None:
+        """Read the whole body and keep it, so that it can be sent again. Raises ``CallerError``.
+
+        Only for bodies whose declared length is small.
+        """
+        await self._invite()
+        body = b""
+        while block := await self._read():
+            body += block
+        self.held = body
+
+    def at_once(self) -> bytes | None:
+        """Return the whole body framed for upstream, if it has arrived already.
+
+        Raises ``CallerError`` for one that is over the limit.
+        """
+        if self.held is not None:
+            self.sent, self.finished = len(self.held), True
+            return self.held
+        if not self.request.body.complete:
+            return None
+        body = self.request.body.take()
+        self._count(len(body))
+        self._finish()
+        if not self.caller.chunked:
+            return body
+        return (chunk(body) if body else b"") + LAST_CHUNK
+
+    async def run(self, connection: Connection) -> None:
+        """Send the body as it comes; whatever stops it also ends the exchange."""
+        try:
+            await self._send(connection)
+        except ProxyError as error:
+            connection.fail(error)
+        except ConnectionError:
+            connection.abort()  # The caller is gone.
+
+    async def _send(self, connection: Connection) -> None:
+        await self._invite()
+        while block := await self._next(connection):
+            self._count(len(block))
+            await connection.write(chunk(block) if self.caller.chunked else block)
+        if self.caller.chunked:
+            await connection.write(LAST_CHUNK)
+        self._finish()
+
+    async def _invite(self) -> None:
+        if self.caller.expects_continue and self.request.version >= (1, 1):
+            await self.request.connection.deliver(_CONTINUE)
+
+    async def _next(self, connection: Connection) -> bytes:
+        connection.awaits_caller = True
+        try:
+            return await self._read()
+        finally:
+            connection.awaits_caller = False
+
+    async def _read(self) -> bytes:
+        try:
+            async with asyncio.timeout(self.limits.idle_timeout):
+                return await self.request.body.read()
+        except TimeoutError:
+            raise CallerError(408, "slow-body", "The body of the request did not arrive.") from None
+
+    def _finish(self) -> None:
+        # The parser sees to this. Were it ever wrong, the next request on the connection would
+        # be read as the rest of this one.
+        if self.caller.length is not None and self.sent != self.caller.length:
+            raise CallerError(400, "bad-body", "The body is not as long as declared.")
+        self.finished = True
+
+    def _count(self, size: int) -> None:
+        self.sent += size
+        self.limits.check_body(self.sent)

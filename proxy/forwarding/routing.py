@@ -1,0 +1,155 @@
+"""PURE: what a request is for: the token it takes and the target it has upstream, or a refusal."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+from typing import NamedTuple
+
+from proxy.errors import CallerError
+from proxy.forwarding.access_policy import Policy, Verdict
+from proxy.forwarding.paths import has_base, is_reserved, segments
+from proxy.forwarding.patterns import Pattern
+from proxy.tokens.token import TokenKind
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+INSTITUTION = re.compile(rb"[0-9]{1,20}")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Which token a pattern of requests takes; rules go before the default."""
+
+    pattern: Pattern
+    kind: TokenKind
+
+
+class Route(NamedTuple):
+    """Where a request goes.
+
+    ``path`` is the caller's, without the base path; ``based`` when it had that;
+    ``institution`` is the one that a V1 path names (``/fis/{institution}/``), if any;
+    ``warned`` when a policy that only warns would have refused it.
+    """
+
+    kind: TokenKind
+    target: bytes
+    path: bytes
+    based: bool
+    institution: bytes | None = None
+    warned: bool = False
+
+
+class Router:
+    """Decides for one upstream, whose ``base_path`` (``""`` or ``/digitalbanking``) is fixed."""
+
+    def __init__(
+        self, base_path: str, rules: Sequence[Rule] = (), policy: Policy | None = None
+    ) -> None:
+        self._base = base_path.encode("ascii")
+        self._rules = tuple(rules)
+        self._policy = policy or Policy()
+        # Applications ask for the same paths again and again; what was decided is remembered.
+        self._decide = lru_cache(maxsize=4096)(self._judge)
+
+    def route(self, method: str, target: bytes) -> Route:
+        """Return the route of a request; raises ``CallerError`` where it is refused.
+
+        ``target`` is the request-target as it came; it goes on byte for byte behind the base
+        path, which is not put in front of it twice.
+        """
+        path, mark, query = target.partition(b"?")
+        route = self._decide(method, path)
+        return route._replace(target=route.target + mark + query) if mark else route
+
+    def _judge(self, method: str, path: bytes) -> Route:
+        """Decide about a path without its query."""
+        if method not in METHODS:
+            raise CallerError(405, "method", "This method is not forwarded.")
+        if not path.startswith(b"/"):
+            raise CallerError(
+                400, "target", "Send the path of the resource only, beginning with a slash."
+            )
+        based = has_base(path, self._base)
+        if is_reserved(path if based else self._base + path):
+            raise CallerError(
+                403, "reserved", "Tokens are the proxy's work; their endpoints are not forwarded."
+            )
+        own_path = path[len(self._base) :] if based else path
+        return Route(
+            kind=self._kind(method, own_path),
+            target=path if based else self._base + path,
+            path=own_path,
+            based=based,
+            institution=institution_in(own_path),
+            warned=self._is_warned(method, own_path),
+        )
+
+    def _kind(self, method: str, path: bytes) -> TokenKind:
+        if self._rules:
+            parts = segments(path)
+            for rule in self._rules:
+                if rule.pattern.matches(method, parts):
+                    return rule.kind
+        return TokenKind.V1 if b"/fis/" in path else TokenKind.V2
+
+    def _is_warned(self, method: str, path: bytes) -> bool:
+        if self._policy.is_empty:
+            return False
+        verdict = self._policy.judge(method, path)
+        if verdict is Verdict.REFUSED:
+            raise CallerError(403, "path-policy", "This proxy does not forward this resource.")
+        return verdict is Verdict.WARNED
+
+
+def institution_in(path: bytes) -> bytes | None:
+    """Return the institution that a V1 path names, as it stands there."""
+    _, found, rest = path.partition(b"/fis/")
+    return rest.partition(b"/")[0] if found else None
+
+
+def institution_for(
+    route: Route, asked: bytes | None, default: str, allowed: frozenset[str]
+) -> str:
+    """Return the institution that a request is for.
+
+    A V1 path's own goes first, then ``asked`` (the caller's ``institutionId``), then the
+    default. Raises ``CallerError``: 403 for one that is not ``allowed``, 400 for one that is no
+    number or where path and header disagree.
+    """
+    if route.institution is not None and asked is not None and asked != route.institution:
+        raise CallerError(
+            400, "institution", "The path and the institutionId header name two institutions."
+        )
+    named = route.institution if route.institution is not None else asked
+    if named is None:
+        return default
+    if not INSTITUTION.fullmatch(named):
+        raise CallerError(400, "institution", "An institution is written in digits.")
+    institution = named.decode("ascii")
+    if institution not in allowed:
+        raise CallerError(
+            403, "institution", "This proxy does not serve the institution that was asked for."
+        )
+    return institution
+
+
+def rule_mistakes(rules: Sequence[Rule]) -> list[str]:
+    """Return what is wrong with rules as a list: those that can never match, or say both."""
+    mistakes = []
+    for (first_at, first), (second_at, second) in combinations(enumerate(rules), 2):
+        if not first.pattern.covers(second.pattern):
+            continue
+        if first.kind is not second.kind and second.pattern.covers(first.pattern):
+            mistakes.append(
+                f"routes.{second_at}: {second.pattern} is given two tokens; "
+                f"routes.{first_at} says {first.kind}"
+            )
+        else:
+            mistakes.append(
+                f"routes.{second_at}: {second.pattern} is never reached; "
+                f"routes.{first_at} matches all of it first"
+            )
+    return mistakes

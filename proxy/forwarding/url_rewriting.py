@@ -1,0 +1,154 @@
+"""PURE: what the two ends are called, and URLs turned from the bank's name to ours.
+
+A caller knows us by some name, or knows the bank only and has us as its HTTP proxy. Either way it
+must not learn of the difference: what the bank says of its own URLs is told in the caller's words.
+"""
+
+import re
+from functools import lru_cache
+from urllib.parse import SplitResult
+
+from proxy.errors import CallerError
+from proxy.forwarding.paths import has_base
+
+Local = tuple[str, int]
+"""Our end of a caller's connection: IP address and port."""
+
+_USUAL = {b"http": 80, b"https": 443}
+_ABSOLUTE = re.compile(rb"(https?)://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+_AUTHORITY = re.compile(rb"(?:([A-Za-z0-9._~-]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?")
+_LINK = re.compile(rb"<([^<>]*)>")
+_REFRESH = re.compile(rb"(\s*[0-9.]*\s*[;,]?\s*url\s*=\s*[\"']?)(.*)", re.IGNORECASE | re.DOTALL)
+
+
+class Names:
+    """The upstream as its base URL names it, and this listener as others name it.
+
+    ``public`` is the URL (scheme, host, port) by which callers reach the listener where that is
+    not its own address; empty where there is none.
+    """
+
+    def __init__(self, upstream: SplitResult, public: str = "") -> None:
+        self.base = upstream.path.encode("ascii")
+        scheme = upstream.scheme.encode("ascii")
+        self._host = str(upstream.hostname).encode("ascii")
+        self._port = upstream.port or _USUAL[scheme]
+        self._is_usual = self._port == _USUAL[scheme]
+        bare = b"[%b]" % self._host if b":" in self._host else self._host
+        # Scheme and host, then the port in each way that it may be written.
+        self.origin = scheme + b"://" + bare
+        self.ports = (b"", b":%d" % self._port) if self._is_usual else (b":%d" % self._port,)
+        self._public = public.encode("ascii")
+        self._public_scheme, _, authority = self._public.partition(b"://")
+        self._public_end = _end(self._public_scheme, authority) if public else None
+        self._url = re.compile(
+            rb"(?i:(?:%b:)?//%b)(?:%b)(?=[/?#]|\Z)"
+            % (scheme, re.escape(bare), b"|".join(self.ports))
+        )
+
+    def own_form(self, method: str, target: bytes, local: Local | None) -> tuple[bytes, bytes]:
+        """Return path and query of a target that is no path, and the origin that stands in it.
+
+        Only the upstream's own origin and ours pass: where a request goes is not the caller's to
+        say. Raises ``CallerError``.
+        """
+        if method == "CONNECT":
+            raise CallerError(
+                405,
+                "connect",
+                "The proxy cannot put a token into a tunnel. Let the application call the bank by "
+                "http:// instead of https://; from here on the request goes by TLS.",
+            )
+        match = _ABSOLUTE.fullmatch(target)
+        if match is None:
+            raise CallerError(
+                400, "target", "Send the path of the resource only, beginning with a slash."
+            )
+        scheme, authority, rest = match.groups()
+        if b"@" in authority:
+            raise CallerError(400, "target", "No user stands in a URL that is sent to the proxy.")
+        end = _end(scheme.lower(), authority)
+        if end is None or not self._admits(scheme.lower(), authority, end, local):
+            raise CallerError(
+                400,
+                "origin",
+                "This proxy forwards to its own bank only. Let other hosts go round it (NO_PROXY), "
+                "and see that base_url names the host that the application calls.",
+            )
+        return rest if rest[:1] == b"/" else b"/" + rest, scheme.lower() + b"://" + authority
+
+    def seen(self, host: bytes, local: Local | None, *, secure: bool) -> bytes:
+        """Return our origin as a caller knows it that sent this ``Host``; empty if we cannot tell.
+
+        Only names that are surely ours are given back; behind any other one, a path alone leads
+        where it should.
+        """
+        scheme = b"https" if secure else b"http"
+        if self._is_public(host):
+            return self._public
+        end = _end(scheme, host)
+        return scheme + b"://" + host if end is not None and _is_own(end, local) else b""
+
+    def header(self, name: bytes, value: bytes, seen: bytes, *, based: bool) -> bytes:
+        """Return the value of a header that holds URLs, as the caller may follow them."""
+        low = name.lower()
+        if low == b"link":
+            return _LINK.sub(
+                lambda found: b"<" + self.shown(found[1], seen, based=based) + b">", value
+            )
+        if low == b"refresh":
+            found = _REFRESH.fullmatch(value)
+            return found[1] + self.shown(found[2], seen, based=based) if found else value
+        return self.shown(value, seen, based=based)
+
+    def shown(self, url: bytes, seen: bytes, *, based: bool) -> bytes:
+        """Return a URL of the upstream's as one of ours, which leads to the same place.
+
+        ``based`` when the caller uses the base path, which then stays. What is not below the base
+        path is out of our reach and is left alone, as every other URL is.
+        """
+        match = self._url.match(url)
+        if match is None:
+            return url
+        rest = url[match.end() :]
+        path = rest if rest[:1] == b"/" else b"/" + rest
+        bare = re.split(rb"[?#]", path, maxsplit=1)[0]
+        if path[:2] == b"//" or not has_base(bare, self.base):
+            return url
+        if not based:
+            shorter = bare[len(self.base) :]
+            # Without its base this path must not look like one with it, nor like a host.
+            if shorter[:1] == b"/" and shorter[:2] != b"//" and not has_base(shorter, self.base):
+                path = path[len(self.base) :]
+        return seen + path
+
+    def _admits(
+        self, scheme: bytes, authority: bytes, end: tuple[bytes, int], local: Local | None
+    ) -> bool:
+        host, port = end
+        # http://bank/ is how one says "through the proxy" what is https://bank/ behind it.
+        is_usual = self._is_usual and port == _USUAL[scheme]
+        is_banks = host == self._host and (port == self._port or is_usual)
+        return is_banks or _is_own(end, local) or self._is_public(authority)
+
+    def _is_public(self, host: bytes) -> bool:
+        return self._public_end is not None and self._public_end == _end(self._public_scheme, host)
+
+
+@lru_cache(maxsize=256)
+def _end(scheme: bytes, authority: bytes) -> tuple[bytes, int] | None:
+    """Return host, in lower case, and port of an authority, or None if it is none."""
+    found = _AUTHORITY.fullmatch(authority)
+    if found is None:
+        return None
+    name, address, port = found.groups()
+    return (name or address).lower(), int(port) if port else _USUAL[scheme]
+
+
+def _is_own(end: tuple[bytes, int], local: Local | None) -> bool:
+    """Whether an end is ours: the address that was connected to, or this machine's own name."""
+    if local is None or end[1] != local[1]:
+        return False
+    address = local[0].removeprefix("::ffff:")
+    is_loopback = address.startswith("127.") or address == "::1"
+    return end[0] == address.encode("ascii") or (is_loopback and end[0] == b"localhost")

@@ -1,0 +1,22 @@
+"""Header fields of an HTTP/1.1 message, as both sides read them."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+RawHeaders = Sequence[tuple[bytes, bytes]]
+
+
+@lru_cache(maxsize=256)
+def connection_options(value: bytes) -> frozenset[bytes]:
+    """Return the header names that a ``Connection`` header removes, in lower case."""
+    options = frozenset(option.strip().lower() for option in value.split(b","))
+    return options - {b"", b"close", b"keep-alive"}
+
+
+def without(lines: list[bytes], names: frozenset[bytes]) -> list[bytes]:
+    """Return the flat header list without the headers of these names."""
+    kept: list[bytes] = []
+    for at in range(0, len(lines), 4):
+        if lines[at].lower() not in names:
+            kept += lines[at : at + 4]
+    return kept

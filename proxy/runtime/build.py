@@ -1,0 +1,240 @@
+"""What each part is told, out of the configuration: one function a part."""
+
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
+
+from proxy.config.listeners import Way
+from proxy.config.model import Config
+from proxy.config.sections import AccessSettings, UserSettings
+from proxy.errors import ConfigError
+from proxy.forwarding.access_policy import Policy
+from proxy.forwarding.business_users import BusinessDirectory, Users
+from proxy.forwarding.context import Replay
+from proxy.forwarding.forwarder import Forwarding
+from proxy.forwarding.transaction_ids import new_transaction_id
+from proxy.forwarding.url_rewriting import Names
+from proxy.forwarding.user_context import HeaderPaths, UserContext
+from proxy.runtime import clock
+from proxy.server.limits import CallerLimits
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.credentials import Logins
+from proxy.tokens.endpoint import BankEndpoint
+from proxy.tokens.grants import Caller
+from proxy.tokens.refresh_tokens import RefreshTokens
+from proxy.tokens.secret_files import read_secret
+from proxy.tokens.static import never_rejecting
+from proxy.tokens.token import RefreshPolicy, TokenSource
+from proxy.upstream.bank_client import USER_AGENT, BankClient
+from proxy.upstream.connection import Deadlines
+from proxy.upstream.pool import Limits, Origin
+from proxy.upstream.tunnel import OutboundProxy
+
+if TYPE_CHECKING:
+    from proxy.runtime.build_fleet import Fleet
+    from proxy.telemetry.events import Emit
+    from proxy.telemetry.tracing import Tracing
+
+
+def origin(config: Config, tls: ssl.SSLContext | None) -> Origin:
+    """Return where every request goes."""
+    url = config.url
+    port = url.port or (443 if url.scheme == "https" else 80)
+    return Origin(str(url.hostname), port, tls, outbound_proxy(config))
+
+
+def outbound_proxy(config: Config) -> OutboundProxy | None:
+    """Return the HTTP proxy on the way out, if there is one. Raises ``ConfigError``."""
+    upstream = config.upstream
+    if upstream.proxy is None:
+        return None
+    url = urlsplit(upstream.proxy)
+    file = upstream.proxy_password_file
+    password = read_secret(file, "upstream.proxy_password_file") if file else ""
+    return OutboundProxy(str(url.hostname), url.port or 80, upstream.proxy_user or "", password)
+
+
+def bank_client(config: Config, tls: ssl.SSLContext | None) -> BankClient:
+    """Return the client for the proxy's own calls."""
+    return BankClient(
+        config.url.geturl(),
+        timeout=config.token.timeout,
+        tls=tls,
+        proxy=outbound_proxy(config),
+    )
+
+
+def forwarding(config: Config, way: Way, origin: Origin) -> Forwarding:
+    """Return what the forwarder behind a way in is told."""
+    return Forwarding(
+        listener=way.name,
+        institution=way.institution,
+        allowed=way.allowed,
+        host=origin.host_header,
+        correlation_id=config.headers.correlation_id,
+        rewrites_links=way.rewrite_links,
+        deadlines=deadlines(config),
+        limits=caller_limits(config),
+        replay=Replay(tuple(path.pattern for path in config.replay.paths), config.replay.max_body),
+        names=Names(config.url, way.public_url),
+    )
+
+
+def caller_limits(config: Config) -> CallerLimits:
+    """Return what callers may take up."""
+    return CallerLimits(**config.limits.model_dump())
+
+
+def certificate_files(config: Config) -> Iterator[tuple[str, Path]]:
+    """Return the settings that name certificates, each with its file."""
+    named = [
+        (f"{path}callers.{name}", getattr(callers, name))
+        for path, callers in config.caller_sections()
+        for name in ("certificate_file", "client_ca_file")
+    ]
+    upstream = config.upstream
+    for setting, file in (
+        *named,
+        ("upstream.certificate_file", upstream.certificate_file),
+        ("upstream.ca_file", upstream.ca_file),
+    ):
+        if file is not None:
+            yield setting, file
+
+
+def refresh_policy(config: Config) -> RefreshPolicy:
+    """Return the refresh policy that the configuration describes."""
+    names = RefreshPolicy.__dataclass_fields__.keys() & type(config.token).model_fields.keys()
+    policy = RefreshPolicy(**{name: getattr(config.token, name) for name in names})
+    return policy if config.bearer_token is None else never_rejecting(policy)
+
+
+def endpoint(
+    config: Config,
+    logins: Logins,
+    bank: BankClient,
+    refresh_tokens: RefreshTokens,
+    complain: Callable[[str], None],
+) -> BankEndpoint:
+    """Return the source that asks the bank, as the configuration describes it."""
+    v1 = config.v1
+    return BankEndpoint(
+        bank,
+        logins.for_key,
+        refresh_tokens,
+        clock=clock.now,
+        new_id=new_transaction_id,
+        caller=Caller(
+            v1.user_agent or USER_AGENT, str(v1.originating_ip or ""), v1.offering_id or ""
+        ),
+        complain=complain,
+    )
+
+
+def user_context(login: UserSettings) -> UserContext:
+    """Return for whom the calls of an institution are made."""
+    return UserContext(
+        host_user_id=login.host_user_id or "",
+        login_id=login.login_id or "",
+        member_number=login.member_number or "",
+        customer_id=login.institution_customer_id or "",
+    )
+
+
+def policy(access: AccessSettings) -> Policy:
+    """Return which resources callers may use."""
+    return Policy(
+        tuple(path.pattern for path in access.allow),
+        tuple(path.pattern for path in access.deny),
+        access.mode == "enforce",
+    )
+
+
+def limits(config: Config) -> Limits:
+    """Return the bounds on upstream connections."""
+    upstream = config.upstream
+    return Limits(
+        max_connections=upstream.max_connections,
+        max_waiting=upstream.max_waiting,
+        max_wait=upstream.max_wait,
+        connect_timeout=upstream.connect_timeout,
+        max_idle_age=upstream.max_idle_age,
+        max_age=upstream.max_age,
+    )
+
+
+def deadlines(config: Config) -> Deadlines:
+    """Return the deadlines of an exchange with the bank."""
+    upstream = config.upstream
+    return Deadlines(
+        first_byte=upstream.first_byte_timeout,
+        idle=upstream.idle_timeout,
+        total=upstream.total_timeout,
+    )
+
+
+def directory(config: Config, bank: BankClient, tokens: TokenCache) -> BusinessDirectory:
+    """Return what looks business users up."""
+    return BusinessDirectory(
+        bank,
+        tokens,
+        path=config.headers.institution_users_path,
+        new_id=new_transaction_id,
+        timer=time.monotonic,
+    )
+
+
+def users(config: Config, way: Way, directory: BusinessDirectory) -> Users | None:
+    """Return what names the users of calls, or None where no user is configured."""
+    contexts = {name: user_context(login) for name, login in config.logins()}
+    if way.user is not None:
+        contexts[way.institution] = user_context(way.user)
+    contexts = {name: context for name, context in contexts.items() if not context.is_empty}
+    if not contexts:
+        return None
+    paths = tuple(path.pattern for path in config.headers.customer_id_paths)
+    return Users(contexts, HeaderPaths(paths), directory)
+
+
+def tracing(config: Config, base: Callable[[], SplitResult]) -> "Tracing | None":
+    """Return what makes spans, where they are wanted; ``base`` returns the API's base URL.
+
+    Raises ``ConfigError`` where OpenTelemetry is not installed, or set up wrongly.
+    """
+    if config.tracing.endpoint is None:
+        return None
+    try:
+        from proxy.telemetry.tracing import Tracing  # noqa: PLC0415 - an extra, and slow to import
+    except ImportError as error:
+        mistake = (
+            "tracing.endpoint: spans need OpenTelemetry, which is not installed; install "
+            "candescent-proxy[otel], or leave the endpoint out"
+        )
+        raise ConfigError([mistake]) from error
+    try:
+        return Tracing(config.tracing.endpoint, base)
+    except ValueError as error:  # what the SDK reads for itself
+        raise ConfigError([f"tracing: a variable OTEL_… is wrong ({error})"]) from error
+
+
+def fleet(config: Config, logins: Logins, source: TokenSource, emit: "Emit") -> "Fleet | None":
+    """Return what shares tokens with other proxies, where there is a store to do it by.
+
+    Raises ``ConfigError`` for files that cannot be used.
+    """
+    if config.store.url is None or config.bearer_token is not None:
+        return None
+    from proxy.runtime.build_fleet import Fleet  # noqa: PLC0415 - imports what only a store needs
+
+    return Fleet(config, logins, source, refresh_policy(config), emit)
+
+
+def check_store(config: Config) -> None:
+    """Read the files that the store needs. Raises ``ConfigError``."""
+    if config.store.url is not None:
+        from proxy.runtime import build_fleet  # noqa: PLC0415 - imports what only a store needs
+
+        build_fleet.check_files(config)

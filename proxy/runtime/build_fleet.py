@@ -1,0 +1,146 @@
+"""What makes a proxy one of a fleet: the store's part of a core, built from its configuration.
+
+Imported only where ``store.url`` is set, because it imports ``redis`` and ``cryptography``.
+"""
+
+import os
+import random
+import time
+from collections.abc import Callable
+
+from proxy.config.model import Config
+from proxy.config.store import StoreSettings
+from proxy.errors import ConfigError
+from proxy.runtime import clock
+from proxy.telemetry.events import Emit
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.credentials import Logins
+from proxy.tokens.endpoint import login_of_kind
+from proxy.tokens.fleet.clients import StoreLogin, StoreTls, connect
+from proxy.tokens.fleet.encryption import Name, Seals, name_of, read_keys
+from proxy.tokens.fleet.follower import Follower
+from proxy.tokens.fleet.lease_policy import Circuit, SharingPolicy
+from proxy.tokens.fleet.source import SharedTokens
+from proxy.tokens.fleet.store import Store
+from proxy.tokens.grants import Grant
+from proxy.tokens.secret_files import read_lines, read_secret
+from proxy.tokens.token import RefreshPolicy, TokenKey, TokenSource
+from proxy.upstream.tls import client_context
+
+
+class Fleet:
+    """The shared tokens of one core. Raises ``ConfigError`` for files that cannot be used."""
+
+    def __init__(
+        self,
+        config: Config,
+        logins: Logins,
+        source: TokenSource,
+        refresh: RefreshPolicy,
+        emit: Emit,
+    ) -> None:
+        check_files(config)
+        self._policy = sharing_policy(config)
+        self._store = store(config, emit)
+        self._name_for = namer(config, logins)
+        self.tokens = SharedTokens(
+            source,
+            self._store,
+            seals(config),
+            name_for=self._name_for,
+            policy=self._policy,
+            refresh=refresh,
+            clock=clock.now,
+            chance=random.random,
+            emit=emit,
+        )
+
+    def follower(self, cache: TokenCache) -> Follower:
+        """Tie the shared tokens to the cache around them; return what keeps it up to date."""
+        self.tokens.in_hand = cache.held
+        cache.rejected = self.tokens.reject
+        return Follower(cache, self.tokens, self._policy, chance=random.random)
+
+    def shares(self, key: TokenKey) -> bool:
+        """Whether the tokens of a key are shared."""
+        return self._name_for(key) is not None
+
+    @property
+    def is_useful(self) -> bool:
+        """Whether the last steps on the store were done."""
+        return not self._store.trouble
+
+
+def sharing_policy(config: Config) -> SharingPolicy:
+    """Return how the fleet shares. A call to the bank must fit into the others' patience."""
+    settings = config.store
+    return SharingPolicy(
+        lease=settings.lease,
+        patience=config.token.timeout + settings.lease,
+        spread=SharingPolicy().spread_for(len(config.allowed)),
+        follow=settings.follow,
+    )
+
+
+def namer(config: Config, logins: Logins) -> Callable[[TokenKey], Name | None]:
+    """Return what names the record of a key; None for the tokens of users, which are not shared."""
+    base_url = config.url.geturl()
+    known: dict[TokenKey, Name | None] = {}
+
+    def name_for(key: TokenKey) -> Name | None:
+        if key not in known:
+            login = login_of_kind(logins.for_key(key), key.kind)
+            is_shared = login.grant is Grant.CLIENT_CREDENTIALS
+            known[key] = name_of(base_url, key, login) if is_shared else None
+        return known[key]
+
+    return name_for
+
+
+def seals(config: Config) -> Seals:
+    """Return what seals entries and opens them. Raises ``ConfigError``."""
+    file, setting = config.store.sealing_key_file, "store.sealing_key_file"
+    assert file is not None
+    try:
+        return Seals(read_keys(read_lines(file, setting)), os.urandom)
+    except ValueError as error:
+        raise ConfigError([f"{setting}: {file}: {error}"]) from None
+
+
+def check_files(config: Config) -> None:
+    """Read everything that is otherwise read late. Raises ``ConfigError``."""
+    settings = config.store
+    _ = seals(config)
+    # redis-py reads these when it connects.
+    _ = client_context(
+        settings.ca_file, settings.certificate_file, settings.key_file, section="store"
+    )
+    for name in ("password_file", "sentinel_password_file"):
+        if (file := getattr(settings, name)) is not None:
+            _ = read_secret(file, f"store.{name}")
+
+
+def store(config: Config, emit: Emit) -> Store:
+    """Return the store, not yet connected."""
+    settings = config.store
+    client = connect(
+        settings.address,
+        StoreLogin(settings.username or "", _password(settings, "password_file")),
+        StoreLogin("", _password(settings, "sentinel_password_file")),
+        StoreTls(settings.ca_file, settings.certificate_file, settings.key_file),
+        settings.timeout,
+    )
+    return Store(
+        client,
+        prefix=settings.prefix,
+        deadline=settings.timeout,
+        circuit=Circuit(),
+        timer=time.monotonic,
+        chance=random.random,
+        emit=emit,
+    )
+
+
+def _password(settings: StoreSettings, name: str) -> Callable[[], str] | None:
+    file = getattr(settings, name)
+    return None if file is None else lambda: read_secret(file, f"store.{name}")

@@ -1,0 +1,213 @@
+"""Everything between the listening port and the bank, built from one configuration.
+
+A reload builds a second core beside the running one, tries it, and puts it in its place; so
+nothing inside a core ever has to change under a running request.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from proxy.config.listeners import Way
+from proxy.config.model import Config
+from proxy.errors import TokenError
+from proxy.forwarding.authentication import Admission
+from proxy.forwarding.business_users import BusinessDirectory
+from proxy.forwarding.forwarder import Forwarder
+from proxy.forwarding.record import MAIN, Finish
+from proxy.forwarding.response import Relay
+from proxy.forwarding.routing import Router
+from proxy.forwarding.transaction_ids import new_transaction_id
+from proxy.runtime import build, clock
+from proxy.tasks import Tasks
+from proxy.telemetry.events import Emit
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.credentials import Logins
+from proxy.tokens.events import Trigger
+from proxy.tokens.grants import Grant, Login
+from proxy.tokens.refresh_tokens import RefreshTokens
+from proxy.tokens.refresher import Refresher
+from proxy.tokens.static import FixedBearer
+from proxy.tokens.token import Token, TokenKey, TokenSource
+from proxy.upstream.pool import Origin, Pool
+from proxy.upstream.tls import UpstreamTls
+
+
+@dataclass(frozen=True, slots=True)
+class Observers:
+    """Who is told of what happens: facts, finished requests, our own mistakes, warnings."""
+
+    emit: Emit
+    finished: Finish
+    crashed: Callable[[BaseException], None]
+    warn: Callable[[str], None]
+
+
+class Core:
+    """The two ways, ready to run within a running event loop.
+
+    Raises ``ConfigError`` for certificates that cannot be used. ``refresh_tokens`` outlive a
+    core, because what the bank has replaced cannot be had again.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        logins: Logins,
+        observers: Observers,
+        refresh_tokens: RefreshTokens,
+    ) -> None:
+        self.config = config
+        self.logins = logins
+        self._warn = observers.warn
+        self._tls = UpstreamTls.load(config.upstream, https=config.url.scheme == "https")
+        origin = build.origin(config, self._tls.context)
+        self._proxy = origin.proxy
+        self._bank = build.bank_client(config, self._tls.context)
+        self._endpoint = build.endpoint(config, logins, self._bank, refresh_tokens, observers.warn)
+        policy = build.refresh_policy(config)
+        self.fleet = build.fleet(config, logins, self._endpoint, observers.emit)
+        self.tokens = TokenCache(
+            self._source(),
+            policy,
+            clock=clock.now,
+            chance=random.random,
+            emit=observers.emit,
+        )
+        self._follower = self.fleet.follower(self.tokens) if self.fleet is not None else None
+        self._refresher = Refresher(self.tokens, policy, clock=clock.now, idle=config.token.idle)
+        self.pool = Pool(origin, build.limits(config), build.deadlines(config))
+        directory = build.directory(config, self._bank, self.tokens)
+        self.forwarders = {
+            way.name: self._forwarder(way, origin, directory, observers) for way in config.ways
+        }
+        self._tasks = Tasks("core")
+
+    @property
+    def forwarder(self) -> Forwarder:
+        """What forwards the requests of the listener that ``listen`` sets."""
+        return self.forwarders[MAIN]
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are being served."""
+        return sum(forwarder.in_flight for forwarder in self.forwarders.values())
+
+    def _forwarder(
+        self, way: Way, origin: Origin, directory: BusinessDirectory, observers: Observers
+    ) -> Forwarder:
+        config, told = self.config, build.forwarding(self.config, way, origin)
+        return Forwarder(
+            told,
+            Router(config.url.path, config.rules, build.policy(way.access)),
+            self.tokens,
+            self.pool,
+            Relay(told.names, rewrites_links=way.rewrite_links),
+            users=build.users(config, way, directory),
+            admission=Admission.load(way.callers, way.path),
+            new_id=new_transaction_id,
+            finished=observers.finished,
+            crashed=observers.crashed,
+        )
+
+    def start(self) -> None:
+        """Begin to get tokens, and keep them fresh."""
+        for institution in dict.fromkeys(way.institution for way in self.config.ways):
+            for kind in self.config.token.prefetch:
+                self.tokens.pin(TokenKey(kind, institution))
+        self._tasks.keep("refresher", self._refresher.run())
+        if self._follower is not None:
+            self._tasks.keep("follower", self._follower.run())
+
+    async def try_out(self, running: "Core") -> None:
+        """Ask the bank for a token with every login that differs from the running core's.
+
+        The tokens are kept, and those that the running core holds for unchanged logins are
+        taken over. Raises ``TokenError`` when the bank gives none.
+        """
+        for institution, login in self._logins_by_institution():
+            key = TokenKey(self.config.token.prefetch[0], institution)
+            if self.identity(key) == running.identity(key):
+                continue
+            if self.config.bearer_token is None and login.grant is not Grant.AUTHORIZATION_CODE:
+                started = clock.now()
+                token = await self._prove(key)
+                self.tokens.renew(token, clock.now().since(started), Trigger.RELOAD)
+        for entry in running.tokens.entries():
+            if entry.token is not None and self._may_use_tokens_of(running, entry.key):
+                self.tokens.install(entry.token, unless_known=True)
+
+    async def _prove(self, key: TokenKey) -> Token:
+        """Show that a key's login is good; where another proxy of the fleet has, that is enough."""
+        if self.fleet is not None and self.fleet.shares(key):
+            return await self.fleet.tokens.token(key)
+        return await self._endpoint.prove(key)
+
+    def drain(self) -> None:
+        """From now on let connections of callers end with the answer they are waiting for."""
+        for forwarder in self.forwarders.values():
+            forwarder.drain()
+
+    async def finish(self) -> None:
+        """Fetch nothing ahead of need any more, and wait for the requests in flight."""
+        await self._tasks.cancel()
+        for forwarder in self.forwarders.values():
+            await forwarder.idle()
+
+    async def revoke_all(self) -> None:
+        """Revoke every token that the bank lets us revoke; say which it does not."""
+        await self.tokens.close()  # or one on its way would be left
+        now = clock.now()
+        tokens = [entry.token for entry in self.tokens.entries() if entry.token is not None]
+        ours = [token for token in tokens if token.is_alive(now) and self._is_ours_alone(token)]
+        await asyncio.gather(*(self._revoke(token) for token in ours))
+
+    def _is_ours_alone(self, token: Token) -> bool:
+        return self.fleet is None or not self.fleet.tokens.is_shared(token)
+
+    async def _revoke(self, token: Token) -> None:
+        try:
+            await self._endpoint.revoke_token(token)
+        except TokenError as error:
+            self._warn(f"token of {token.key} not revoked: {error.detail}")
+
+    async def close(self) -> None:
+        """End everything."""
+        await self._tasks.cancel()
+        self.pool.close()
+        await self.tokens.close()
+        if self.fleet is not None:
+            await self.fleet.tokens.close()
+        await self._bank.close()
+
+    def _source(self) -> TokenSource:
+        bearer = self.config.bearer_token
+        if bearer is None:
+            return self._endpoint if self.fleet is None else self.fleet.tokens
+        self._warn(
+            "bearer_token is set: this one token is sent until it dies and never refreshed; "
+            "for a quick trial only"
+        )
+        return FixedBearer(bearer.get_secret_value(), clock.now)
+
+    def _logins_by_institution(self) -> Iterator[tuple[str, Login]]:
+        yield self.config.institution_id, self.logins.default
+        yield from self.logins.own.items()
+
+    def identity(self, key: TokenKey) -> object:
+        """Everything that decides whether the bank will give a token for ``key``."""
+        has_login = key.institution in dict(self._logins_by_institution())
+        login = self.logins.for_key(key) if has_login else None
+        return (self.config.url, self._tls.fingerprint, self._proxy, login)
+
+    def _may_use_tokens_of(self, other: "Core", key: TokenKey) -> bool:
+        ours, theirs = self.logins.for_key(key), other.logins.for_key(key)
+        same_client = ours.credentials.client_id == theirs.credentials.client_id
+        same_user = (ours.grant, ours.username) == (theirs.grant, theirs.username)
+        return (
+            self.config.url == other.config.url
+            and key.institution in self.config.allowed
+            and same_client
+            and same_user
+        )

@@ -1,0 +1,98 @@
+"""What the metrics read when somebody asks: numbers of the parts that run, over every core."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from proxy.config.sections import LimitSettings
+from proxy.runtime import clock
+from proxy.runtime.core import Core
+from proxy.runtime.listeners import Doors
+from proxy.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from proxy.runtime.build_fleet import Fleet
+
+T = TypeVar("T")
+
+
+def watch(
+    metrics: Metrics,
+    doors: Doors,
+    cores: Callable[[], Sequence[Core]],
+    *,
+    opened_before: Callable[[], int],
+    is_ready: Callable[[], bool],
+) -> None:
+    """Tell ``metrics`` where to look.
+
+    ``cores`` returns the running one, then those that still finish what they began; of cores
+    that have ended, ``opened_before`` says how many connections they opened.
+    """
+    metrics.watch_tokens(
+        lambda: _running(cores).tokens.entries(),  # noqa: PLW0108 - a reload puts another there
+        clock.now,
+    )
+    metrics.store.is_useful = lambda: _fleet(cores, lambda fleet: fleet.is_useful)
+    metrics.store.unopened = lambda: _fleet(cores, lambda fleet: fleet.tokens.unopened) or 0
+    gauge, counter = metrics.watched.gauge, metrics.watched.counter
+    gauge(
+        "requests_in_flight",
+        "Requests being served.",
+        lambda: sum(core.in_flight for core in cores()),
+    )
+    gauge(
+        "requests_in_flight_limit",
+        "Requests that may be served at once.",
+        lambda: _limits(cores).max_in_flight * doors.count,
+    )
+    gauge("caller_connections", "Callers that are connected.", lambda: doors.connections)
+    gauge(
+        "caller_connections_limit",
+        "Callers that may be connected at once.",
+        lambda: _limits(cores).max_connections * doors.count,
+    )
+    counter(
+        "caller_connections_refused",
+        "Connections of callers ended because there were too many.",
+        lambda: doors.refused,
+    )
+    gauge(
+        "upstream_connections",
+        "Open connections to the bank, with those being made.",
+        lambda: sum(core.pool.open for core in cores()),
+    )
+    gauge(
+        "upstream_connections_idle",
+        "Those of them unused.",
+        lambda: sum(core.pool.idle for core in cores()),
+    )
+    gauge(
+        "upstream_connections_limit",
+        "Connections to the bank that may be open at once.",
+        lambda: _running(cores).config.upstream.max_connections,
+    )
+    counter(
+        "upstream_connections_opened",
+        "Connections made to the bank.",
+        lambda: opened_before() + sum(core.pool.opened for core in cores()),
+    )
+    gauge(
+        "requests_waiting_for_connection",
+        "Requests that wait for a connection to the bank to come free.",
+        lambda: sum(core.pool.waiting for core in cores()),
+    )
+    gauge("ready", "1 when /readyz says ready.", is_ready)
+
+
+def _running(cores: Callable[[], Sequence[Core]]) -> Core:
+    return cores()[0]
+
+
+def _fleet(cores: Callable[[], Sequence[Core]], read: Callable[["Fleet"], T]) -> T | None:
+    """Return something of the running core's share in a fleet, None where it has none."""
+    fleet = _running(cores).fleet
+    return None if fleet is None else read(fleet)
+
+
+def _limits(cores: Callable[[], Sequence[Core]]) -> LimitSettings:
+    return _running(cores).config.limits

@@ -1,0 +1,135 @@
+"""Taking a changed configuration, or changed secret files, without a restart.
+
+What changed is read anew, whole; tried with real token requests; and only then taken. A bad one
+changes nothing, is told, and is tried again when it changes or after a while.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+
+from proxy.config.model import Config
+from proxy.errors import ConfigError, TokenError
+from proxy.telemetry.events import Emit, Reloaded, ReloadFailed
+from proxy.tokens.credentials import Logins
+
+RETRY = 60.0
+"""Seconds after which a refused change is tried again though no file has changed."""
+
+RETRY_SOON = 5.0
+"""The same for a change that could not be tried, because the bank was not reached."""
+
+Reread = Callable[[], tuple[Config, Logins]]
+Take = Callable[[Config, Logins], Awaitable[None]]
+Fingerprint = dict[Path, tuple[int, int, int] | None]
+
+
+def fingerprint(files: Iterable[Path]) -> Fingerprint:
+    """Return what changes when a file is written or replaced, symlink swaps included."""
+    return {file: _stat(file) for file in files}
+
+
+def _stat(file: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = os.stat(file)  # noqa: PTH116 - follows symlinks, as reading does
+    except OSError:
+        return None
+    return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
+async def watch(file: Path, interval: float, changed: Callable[[], None]) -> None:
+    """Look at a file every ``interval`` seconds, until cancelled, and say when it has changed."""
+    seen = fingerprint([file])
+    while True:
+        await asyncio.sleep(interval)
+        before, seen = seen, fingerprint([file])
+        if seen != before:
+            changed()
+
+
+class Reloader:
+    """Watches the files of a configuration, and ``always`` those that every one has.
+
+    ``interval`` is in seconds; 0 watches nothing. ``rotates`` says whether logins are others than
+    those in force.
+    ``failure`` is why the last attempt was not taken, empty when all is as the files say.
+    """
+
+    def __init__(
+        self,
+        reread: Reread,
+        take: Take,
+        files: Iterable[Path],
+        *,
+        always: Iterable[Path] = (),
+        emit: Emit,
+        interval: float,
+        rotates: Callable[[Logins], bool] = lambda _logins: False,
+    ) -> None:
+        self._reread = reread
+        self._take = take
+        self._always = tuple(always)
+        self._files = (*self._always, *files)
+        self._emit = emit
+        self._interval = interval
+        self._rotates = rotates
+        self._taken = fingerprint(self._files)
+        self._lock = asyncio.Lock()
+        self._patience = RETRY
+        self.failure = ""
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        if not self._interval:
+            return
+        seen, waited = self._taken, 0.0
+        while True:
+            await asyncio.sleep(self._interval)
+            now = fingerprint(self._files)
+            waited += self._interval
+            # After a failure even the files in force are read again, when they come back.
+            is_settled = now == self._taken and not self.failure
+            if is_settled or (now == seen and waited < self._patience):
+                continue
+            seen, waited = now, 0.0
+            await self.reload("file")
+
+    async def reload(self, why: str) -> bool:
+        """Read everything anew and take it; return whether it was taken.
+
+        ``why`` is ``file``, ``signal`` or ``admin``.
+        """
+        async with self._lock:
+            self._patience = RETRY
+            current = fingerprint(self._files)
+            rotated = False
+            try:
+                config, logins = self._reread()
+                rotated = self._rotates(logins)
+                await self._take(config, logins)
+            except ConfigError as error:
+                return self._failed(ReloadFailed(why, "; ".join(error.mistakes)))
+            except TokenError as error:
+                self._patience = RETRY if error.reason.is_refusal else RETRY_SOON
+                return self._failed(ReloadFailed(why, error.detail, refused=True, rotated=rotated))
+            except Exception as error:  # noqa: BLE001 - one failure must not end all reloading
+                return self._failed(
+                    ReloadFailed(why, "the proxy failed on it; its log says why", error)
+                )
+            self._watch(config, current)
+            self.failure = ""
+            self._emit(Reloaded(why, rotated))
+            return True
+
+    def _watch(self, config: Config, current: Fingerprint) -> None:
+        self._files = (*self._always, *config.files())
+        # What changed since it was read must be seen as changed by the next look.
+        self._taken = fingerprint(self._files) | {
+            file: stat for file, stat in current.items() if file in self._files
+        }
+
+    def _failed(self, fact: ReloadFailed) -> bool:
+        self.failure = fact.detail
+        self._emit(fact)
+        return False

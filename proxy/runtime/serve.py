@@ -1,0 +1,122 @@
+"""Runs something that starts and stops until a signal says that it is enough."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from proxy import __version__
+from proxy.config.model import Config
+from proxy.forwarding.record import MAIN
+from proxy.runtime import rlimits
+from proxy.runtime.app import App
+from proxy.runtime.reload import Reread
+from proxy.tasks import Tasks
+from proxy.telemetry.logs.structured import structlog
+from proxy.tokens.credentials import Logins
+
+Result = TypeVar("Result")
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+def loop_factory() -> LoopFactory | None:
+    """Return uvloop's where there is one, else None for asyncio's own."""
+    try:
+        import uvloop  # noqa: PLC0415 - not there on Windows
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run ``work`` to its end and return what it returns; for a command, its exit code."""
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        return runner.run(work)
+
+
+async def serve(reread: Reread, file: Path | None) -> int:
+    """Run the proxy until SIGTERM or SIGINT; SIGHUP reads everything anew.
+
+    Raises ``ConfigError`` if it cannot start.
+    """
+    rlimits.forbid_core_dumps()
+    log = structlog.get_logger()
+    stop = signalled()
+    config, logins = reread()
+    limit = rlimits.raised_limit(rlimits.needed(config))
+    if rlimits.fitted(config, limit) is not config:
+        log.warning(
+            "fewer connections than configured fit into the limit of open files; raise it",
+            limit=limit,
+            needed=rlimits.needed(config),
+        )
+
+    def reread_to_fit() -> tuple[Config, Logins]:
+        config, logins = reread()
+        return rlimits.fitted(config, limit), logins
+
+    app = App(rlimits.fitted(config, limit), logins, reread_to_fit, file)
+    await app.start()
+    tasks = Tasks("runner")
+    if hasattr(signal, "SIGHUP"):
+        on_signal(signal.SIGHUP, lambda: tasks.keep("reload", _reload(app)))
+    log.info(
+        "listening",
+        version=__version__,
+        listen=str(app.data_address),
+        **_further(app),
+        admin=str(app.admin_address),
+        upstream=config.url.geturl(),
+        institution=config.institution_id,
+    )
+    tasks.keep("quit", _quit(app, stop))
+    log.info("stopping", reason=await stop, grace_period=config.grace_period)
+    await app.stop()
+    await tasks.cancel()
+    log.info("stopped")
+    return 0
+
+
+def _further(app: App) -> dict[str, dict[str, str]]:
+    """Return the listeners beside the main one, if there are any, for the log."""
+    further = {name: str(where) for name, where in app.addresses.items() if name != MAIN}
+    return {"listeners": further} if further else {}
+
+
+async def _reload(app: App) -> None:
+    await app.reload("signal")
+
+
+async def _quit(app: App, stop: asyncio.Future[str]) -> None:
+    await app.quit.wait()
+    if not stop.done():
+        stop.set_result("asked to")
+
+
+def signalled() -> asyncio.Future[str]:
+    """Return what a signal to end will set to its name; from now on it does nothing else.
+
+    SIGTERM and SIGINT; on Windows, where nobody is sent SIGTERM, Ctrl-C and Ctrl-Break.
+    """
+    received: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def note(number: signal.Signals) -> None:
+        if not received.done():
+            received.set_result(number.name)
+
+    for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
+        if hasattr(signal, name):
+            number = signal.Signals[name]
+            on_signal(number, partial(note, number))
+    return received
+
+
+def on_signal(number: signal.Signals, act: Callable[[], None]) -> None:
+    """Call ``act`` from the running loop whenever the signal comes."""
+    loop = asyncio.get_running_loop()
+    try:
+        loop.add_signal_handler(number, act)
+    except NotImplementedError:  # Windows' loops; Python itself wakes them when a signal comes
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(act))

@@ -1,0 +1,9 @@
+"""What the proxy says about itself: events, metrics, log lines and spans.
+
+Modules:
+
+    events.py     what happened, as plain values
+    metrics/      Prometheus series
+    logs/         log lines
+    tracing.py    OpenTelemetry spans, where a collector is configured
+"""

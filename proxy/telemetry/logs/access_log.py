@@ -1,0 +1,98 @@
+"""The access log: one line a request.
+
+With every request written, the line is most of what the proxy does for a request beyond forwarding
+it. Its fields are known here, so as JSON it goes past structlog's chain (docs/performance.md).
+"""
+
+import logging
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol
+
+from proxy.forwarding.record import MAIN, RequestRecord
+from proxy.telemetry.logs.lines import json_lines
+from proxy.telemetry.logs.redaction import harmless_text
+from proxy.telemetry.logs.structured import structlog
+
+
+class AccessLogOptions(Protocol):
+    """Which requests are written."""
+
+    @property
+    def access(self) -> Literal["off", "sampled", "on"]:
+        """No request, failed ones and a sample of the good ones, or every request."""
+
+    @property
+    def sample(self) -> float:
+        """The share of good requests that ``sampled`` writes."""
+
+
+class AccessLog:
+    """Writes the requests that ``settings`` asks for.
+
+    ``chance`` decides which good requests a sample takes, ``now`` says when it is.
+    """
+
+    def __init__(
+        self,
+        settings: AccessLogOptions,
+        chance: Callable[[], float] = random.random,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._access = settings.access
+        self._sample = settings.sample if settings.access == "sampled" else 1.0
+        self._chance = chance
+        self._now = now
+        self._log = structlog.get_logger().bind()
+        self._write = json_lines()
+
+    def request(self, record: RequestRecord) -> None:
+        """Write one line for a request, if its kind is written."""
+        if self._access == "off":
+            return
+        failed = record.source != "none" or record.cut or record.warned or record.status >= 500
+        if not failed and self._sample < 1 and self._chance() >= self._sample:
+            return
+        level = logging.WARNING if failed else logging.INFO
+        fields = request_fields(record)
+        if self._write is None:
+            self._log.log(level, "request", **fields)
+        elif self._log.is_enabled_for(level):
+            fields["event"] = "request"
+            fields["level"] = "warning" if failed else "info"
+            fields["timestamp"] = self._now().isoformat()[: -len("+00:00")] + "Z"
+            self._write(fields)
+
+
+def request_fields(record: RequestRecord) -> dict[str, Any]:
+    """Return the fields of a request's line; times in milliseconds, sizes in bytes."""
+    fields: dict[str, Any] = {
+        "transactionId": record.transaction_id,
+        "method": record.method,
+        "path": harmless_text(record.path),
+        "status": record.status,
+        "error_source": str(record.source),
+        "route": str(record.route),
+        "institution": record.institution,
+        "ms": _ms(record.finished_at - record.started),
+        "upload_bytes": record.sent_bytes,
+        "download_bytes": record.received_bytes,
+    }
+    if record.listener != MAIN:
+        fields["listener"] = record.listener
+    if record.answered_at:
+        fields["upstream_ms"] = _ms(record.answered_at - record.sent_at)
+    if record.reason:
+        fields["reason"] = record.reason
+    if record.replays:
+        fields["replays"] = record.replays
+    if record.warned:
+        fields["policy"] = "warned"
+    if record.cut:
+        fields["cut"] = True
+    return fields
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 2)

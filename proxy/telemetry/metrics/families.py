@@ -1,0 +1,53 @@
+"""Plain numbers made into Prometheus's families: one prefix, labels by position."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.samples import Exemplar
+
+from proxy.telemetry.metrics.histogram import Histogram
+
+PREFIX = "candescent_proxy_"
+
+Labels = tuple[str, ...]
+Values = Iterable[tuple[Labels, float]]
+"""The values of the labels, in their order, and the number."""
+
+
+def counter(name: str, text: str, labels: Sequence[str], values: Values) -> Metric:
+    """Return a counter; ``_total`` is put behind its name."""
+    family = CounterMetricFamily(PREFIX + name, text, labels=labels)
+    for key, value in values:
+        family.add_metric(key, value)
+    return family
+
+
+def gauge(name: str, text: str, labels: Sequence[str], values: Values) -> Metric:
+    """Return a gauge."""
+    family = GaugeMetricFamily(PREFIX + name, text, labels=labels)
+    for key, value in values:
+        family.add_metric(key, value)
+    return family
+
+
+def histogram(
+    name: str,
+    text: str,
+    labels: Sequence[str],
+    values: Iterable[tuple[Labels, Histogram]],
+    exemplar: Callable[[Labels, int], Exemplar | None] = lambda _key, _at: None,
+) -> Metric:
+    """Return a histogram; ``exemplar`` gives that of a key's bucket, if there is one."""
+    family = HistogramMetricFamily(PREFIX + name, text, labels=labels)
+    for key, held in values:
+        buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+        for at, (bound, count) in enumerate(held.cumulative()):
+            found = exemplar(key, at)
+            buckets.append((bound, count) if found is None else (bound, count, found))
+        family.add_metric(key, buckets, held.total)
+    return family

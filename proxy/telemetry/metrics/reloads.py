@@ -1,0 +1,86 @@
+"""What changed under the proxy, or is about to: reloads, rotated secrets, certificates."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from proxy.telemetry.events import Fact, Reloaded, ReloadFailed
+from proxy.telemetry.metrics.families import Labels, counter, gauge
+
+
+class ChangeTally(Collector):
+    """Counts reloads. ``certificates`` is when each expires, in Unix time, by its setting."""
+
+    def __init__(self, wall: Callable[[], float] = time.time) -> None:
+        self._wall = wall
+        self._reloads: dict[Labels, float] = {("taken",): 0, ("refused",): 0}
+        self._rotations: dict[Labels, float] = {("taken",): 0, ("refused",): 0}
+        self._failures: dict[Labels, float] = {
+            ("configuration",): 0,
+            ("token",): 0,
+            ("internal",): 0,
+        }
+        self._is_as_written = True
+        self._taken_at = wall()
+        self.certificates: Mapping[str, float] = {}
+
+    def add(self, fact: Fact) -> None:
+        """Count a fact, if it is a reload."""
+        match fact:
+            case Reloaded(_, rotated):
+                self._reloads[("taken",)] += 1
+                self._rotations[("taken",)] += rotated
+                self._is_as_written = True
+                self._taken_at = self._wall()
+            case ReloadFailed():
+                self._reloads[("refused",)] += 1
+                self._rotations[("refused",)] += fact.refused and fact.rotated
+                self._failures[(_reason(fact),)] += 1
+                self._is_as_written = False
+
+    def collect(self) -> Iterator[Metric]:
+        """Make the series."""
+        yield counter(
+            "reloads",
+            "Changed configurations and secrets, by whether they were taken.",
+            ("result",),
+            self._reloads.items(),
+        )
+        yield counter(
+            "reload_failures",
+            "Changed configurations and secrets that were not taken, by why.",
+            ("reason",),
+            self._failures.items(),
+        )
+        yield counter(
+            "secret_rotations",
+            "Reloads that changed a login to the bank, by whether the bank gave a token with it.",
+            ("result",),
+            self._rotations.items(),
+        )
+        yield gauge(
+            "last_reload_successful",
+            "0 while a changed configuration or secret is not taken, 1 otherwise.",
+            (),
+            [((), self._is_as_written)],
+        )
+        yield gauge(
+            "last_reload_success_timestamp_seconds",
+            "When the configuration in force was taken, in Unix time.",
+            (),
+            [((), self._taken_at)],
+        )
+        yield gauge(
+            "certificate_expiry_timestamp_seconds",
+            "When the first certificate in the file of a setting expires, in Unix time.",
+            ("setting",),
+            [((setting,), expiry) for setting, expiry in self.certificates.items()],
+        )
+
+
+def _reason(fact: ReloadFailed) -> str:
+    if fact.error is not None:
+        return "internal"
+    return "token" if fact.refused else "configuration"

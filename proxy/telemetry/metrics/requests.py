@@ -1,0 +1,275 @@
+"""Requests, counted and timed. Labels come from closed sets only; nothing of a caller's is one."""
+
+import re
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from http import HTTPStatus
+from operator import attrgetter
+
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
+
+from proxy.forwarding.record import RequestRecord
+from proxy.telemetry.metrics.families import Labels, counter, histogram
+from proxy.telemetry.metrics.histogram import BUCKETS, FINE_BUCKETS, Histogram
+from proxy.telemetry.metrics.totals import FAILED, Buckets, Totals
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Every other one is counted as ``other``."""
+
+_REGISTERED = frozenset(status.value for status in HTTPStatus)
+STATUSES = tuple(
+    str(status) if status in _REGISTERED or not status else f"{status // 100}xx"
+    for status in range(600)
+)
+"""The label of each status: registered ones as they are, others by their class."""
+
+_SHED = {
+    "overloaded": "in_flight",
+    "upstream-busy": "upstream_busy",
+    "out-of-files": "out_of_files",
+}
+"""Errors that mean there was no room, to the reason they are counted by."""
+
+_EXEMPLAR = "transactionId"
+LONGEST_ID = 128 - len(_EXEMPLAR)
+"""Characters; OpenMetrics allows an exemplar 128, its names included."""
+
+# What else a caller may put into its id would have to be escaped, and not every reader of
+# exemplars understands that; one that does not loses the whole scrape.
+_FIT = re.compile(rf"[0-9A-Za-z._~:/+=@-]{{1,{LONGEST_ID}}}")
+
+
+class Times:
+    """How long the requests of one route took, and by bucket the last that took so long."""
+
+    def __init__(self) -> None:
+        self.whole = Histogram(BUCKETS)
+        self.own = Histogram(FINE_BUCKETS)
+        self.upstream = Histogram(BUCKETS)
+        self.token_wait = Histogram(BUCKETS)
+        self.connection_wait = Histogram(BUCKETS)
+        self.ids = [""] * len(self.whole.counts)
+        self.seconds = [0.0] * len(self.whole.counts)
+        self.ends = [0.0] * len(self.whole.counts)
+
+
+_TIMES = (
+    (
+        "request_own_duration_seconds",
+        "What the proxy adds to a request that goes to the bank once and is answered.",
+        attrgetter("own"),
+    ),
+    (
+        "upstream_duration_seconds",
+        "What the bank takes, from the last byte of a request to the head of its answer.",
+        attrgetter("upstream"),
+    ),
+    (
+        "token_wait_seconds",
+        "What requests waited for a token that was not at hand.",
+        attrgetter("token_wait"),
+    ),
+    (
+        "connection_wait_seconds",
+        "What requests waited for a connection to the bank, to be made or to come free.",
+        attrgetter("connection_wait"),
+    ),
+)
+
+
+class RequestTally(Collector):
+    """Counts in plain dictionaries. ``timer`` is the clock of the records, ``wall`` Unix time."""
+
+    def __init__(
+        self,
+        timer: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._timer = timer
+        self._wall = wall
+        self._counts: dict[tuple[str, str, str, str, str, str], int] = {}
+        self._errors: dict[Labels, float] = {}
+        self._shed: dict[Labels, float] = dict.fromkeys(
+            (("connections",), *((reason,) for reason in _SHED.values())), 0
+        )
+        self._times: dict[str, Times] = {}
+        self._received = self._sent = 0
+        self._replays = self._cut = self._refused = self._warned = 0
+
+    def add(self, record: RequestRecord) -> None:
+        """Count one finished request."""
+        method = record.method if record.method in METHODS else "other"
+        route = record.route
+        status = STATUSES[record.status]
+        key = (method, route, status, record.source, record.institution, record.listener)
+        # An exception costs a new key; a look-up with a default costs every request.
+        try:
+            self._counts[key] += 1
+        except KeyError:
+            self._counts[key] = 1
+        try:
+            times = self._times[route]
+        except KeyError:
+            times = self._times[route] = Times()
+        end = record.finished_at
+        seconds = end - record.started
+        at = bisect_left(BUCKETS, seconds)
+        times.whole.counts[at] += 1
+        times.whole.total += seconds
+        times.ids[at], times.seconds[at], times.ends[at] = record.transaction_id, seconds, end
+        shares = record.shares()
+        if shares is not None:
+            own, upstream = shares
+            times.own.counts[bisect_left(FINE_BUCKETS, own)] += 1
+            times.own.total += own
+            times.upstream.counts[bisect_left(BUCKETS, upstream)] += 1
+            times.upstream.total += upstream
+        if record.token_wait:
+            times.token_wait.observe(record.token_wait)
+        if record.connection_wait:
+            times.connection_wait.observe(record.connection_wait)
+        if record.reason:
+            self._add_error(record)
+        self._received += record.sent_bytes
+        self._sent += record.received_bytes
+        self._replays += record.replays
+        self._cut += record.cut
+        self._refused += record.refused and not record.replays
+        self._warned += record.warned
+
+    def _add_error(self, record: RequestRecord) -> None:
+        error = (record.source, record.reason)
+        self._errors[error] = self._errors.get(error, 0) + 1
+        if record.reason in _SHED:
+            # What has no method was no request: a caller at a door that was full.
+            reason = _SHED[record.reason] if record.method else "connections"
+            self._shed[(reason,)] += 1
+
+    def totals(self) -> Totals:
+        """Return what has been counted, in few numbers and without making series."""
+        requests = 0
+        failed = dict.fromkeys(FAILED, 0)
+        for (_, _, status, source, _, _), count in self._counts.items():
+            requests += count
+            whose = "bank" if source == "none" and status[0] == "5" else source
+            if whose in failed:
+                failed[whose] += count
+        routes = self._times.values()
+        return Totals(
+            requests,
+            failed,
+            _sums([times.whole.counts for times in routes]),
+            _sums([times.own.counts for times in routes]),
+        )
+
+    def collect(self) -> Iterator[Metric]:
+        """Make the series."""
+        yield counter(
+            "requests",
+            "Requests that have ended, by whose error the answer is (none: the bank's own).",
+            ("method", "route", "status", "error_source"),
+            self._folded(lambda method, route, status, source, *_: (method, route, status, source)),
+        )
+        yield counter(
+            "institution_requests",
+            "Requests that have ended, by the institution that they were for.",
+            ("institution", "route", "status_class", "error_source"),
+            self._folded(
+                lambda _, route, status, source, institution, __: (
+                    institution or "none",
+                    route,
+                    _class_of(status),
+                    source,
+                )
+            ),
+        )
+        yield counter(
+            "listener_requests",
+            "Requests that have ended, by the listener that they came to.",
+            ("listener", "status_class", "error_source"),
+            self._folded(
+                lambda _, __, status, source, ___, listener: (listener, _class_of(status), source)
+            ),
+        )
+        yield counter(
+            "errors",
+            "Requests that the proxy answered, or cut, itself: whose error it was, and which.",
+            ("error_source", "reason"),
+            self._errors.items(),
+        )
+        yield counter(
+            "requests_shed",
+            "Requests refused with 503 because there was no room for them.",
+            ("reason",),
+            self._shed.items(),
+        )
+        yield from self._plain_counters()
+        yield from self._histograms()
+
+    def _folded(
+        self, fold: Callable[[str, str, str, str, str, str], Labels]
+    ) -> Iterable[tuple[Labels, float]]:
+        """Return the counts under fewer labels."""
+        folded: dict[Labels, float] = {}
+        for key, count in self._counts.items():
+            labels = fold(*key)
+            folded[labels] = folded.get(labels, 0) + count
+        return folded.items()
+
+    def _plain_counters(self) -> Iterator[Metric]:
+        yield counter(
+            "body_bytes",
+            "Bytes of bodies, received from callers and sent to them.",
+            ("direction",),
+            [(("received",), self._received), (("sent",), self._sent)],
+        )
+        for name, text, count in (
+            ("replays", "Requests that were sent a second time.", self._replays),
+            (
+                "refused_not_replayed",
+                "Requests whose token the bank refused and that were not sent again.",
+                self._refused,
+            ),
+            (
+                "policy_warnings",
+                "Requests that were forwarded because access.mode is warn, and would be refused.",
+                self._warned,
+            ),
+            (
+                "requests_cut",
+                "Requests whose caller went away or whose answer broke off.",
+                self._cut,
+            ),
+        ):
+            yield counter(name, text, (), [((), count)])
+
+    def _histograms(self) -> Iterator[Metric]:
+        yield histogram(
+            "request_duration_seconds",
+            "Time from a request's head to the last byte of its answer.",
+            ("route",),
+            [((route,), times.whole) for route, times in self._times.items()],
+            self._exemplar,
+        )
+        for name, text, part in _TIMES:
+            values = [((route,), part(times)) for route, times in self._times.items()]
+            yield histogram(name, text, ("route",), values)
+
+    def _exemplar(self, key: Labels, at: int) -> Exemplar | None:
+        """Return the last request that fell into a bucket."""
+        times = self._times[key[0]]
+        if not _FIT.fullmatch(times.ids[at]):
+            return None
+        ended = self._wall() - (self._timer() - times.ends[at])
+        return Exemplar({_EXEMPLAR: times.ids[at]}, times.seconds[at], ended)
+
+
+def _class_of(status: str) -> str:
+    return "none" if status == "0" else f"{status[0]}xx"
+
+
+def _sums(rows: Sequence[Sequence[int]]) -> Buckets:
+    return tuple(map(sum, zip(*rows, strict=True)))

@@ -1,0 +1,98 @@
+"""What a proxy and the fleet's store have to do with each other."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from proxy.telemetry.events import Fact
+from proxy.telemetry.metrics.families import Labels, counter, gauge, histogram
+from proxy.telemetry.metrics.histogram import Histogram
+from proxy.tokens.fleet.events import EntryUnopened, Origin, StoreAsked, TokenShared
+
+_KEY = ("kind", "institution")
+_WAITING = frozenset({Origin.TAKEN, Origin.ALONE, Origin.REFUSED})
+
+
+class StoreTally(Collector):
+    """Counts steps on the store and how tokens were come by; there is nothing without a store.
+
+    ``is_useful`` and ``unopened``, where somebody sets them, are asked for anew each time: whether
+    the last steps on the store were done, and how many entries do not open.
+    """
+
+    def __init__(self) -> None:
+        self.is_useful: Callable[[], bool | None] = lambda: None
+        self.unopened: Callable[[], int] = lambda: 0
+        self._tokens: dict[Labels, float] = {}
+        self._waits: dict[Labels, Histogram] = {}
+        self._failures: dict[Labels, float] = {}
+        self._durations: dict[Labels, Histogram] = {}
+        self._unopened: dict[Labels, float] = {}
+
+    def add(self, fact: Fact) -> None:
+        """Count a fact, if it is one of the store's."""
+        match fact:
+            case StoreAsked(step, seconds, failure):
+                self._durations.setdefault((step,), Histogram()).observe(seconds)
+                if failure:
+                    _count(self._failures, (step, failure.value))
+            case TokenShared(key, origin, waited):
+                _count(self._tokens, (key.kind.value, key.institution, origin.value))
+                if origin in _WAITING:
+                    self._waits.setdefault((origin.value,), Histogram()).observe(waited)
+            case EntryUnopened(key, why):
+                _count(self._unopened, (key.kind.value, key.institution, why))
+
+    def collect(self) -> Iterator[Metric]:
+        """Make the series."""
+        useful = self.is_useful()
+        if useful is None:
+            return
+        yield gauge(
+            "store_up",
+            "1 when the last steps on the fleet's store were done, 0 while it is of no use.",
+            (),
+            [((), float(useful))],
+        )
+        yield counter(
+            "store_tokens",
+            "Wishes for a token, by how they ended: fetched, taken, unshared, alone, refused, "
+            "failed.",
+            (*_KEY, "origin"),
+            self._tokens.items(),
+        )
+        yield histogram(
+            "store_wait_seconds",
+            "From the wish for a token to its end, of those that did not ask the bank for all.",
+            ("origin",),
+            self._waits.items(),
+        )
+        yield histogram(
+            "store_step_duration_seconds",
+            "What a step on the store took, done or not.",
+            ("step",),
+            self._durations.items(),
+        )
+        yield counter(
+            "store_failures",
+            "Steps on the store that were not done.",
+            ("step", "reason"),
+            self._failures.items(),
+        )
+        yield counter(
+            "store_entries_unopened",
+            "Entries that did not open, by why: sealed with another key, or garbage.",
+            (*_KEY, "why"),
+            self._unopened.items(),
+        )
+        yield gauge(
+            "store_entries_unreadable",
+            "Entries that stand in the store now and do not open.",
+            (),
+            [((), self.unopened())],
+        )
+
+
+def _count(counts: dict[Labels, float], labels: Labels) -> None:
+    counts[labels] = counts.get(labels, 0) + 1

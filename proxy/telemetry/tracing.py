@@ -1,0 +1,298 @@
+"""Spans for those who have a collector: requests, tokens and exchanges, told to OpenTelemetry.
+
+Imported only where ``tracing.endpoint`` is set, and it needs ``candescent-proxy[otel]``. A
+request's span begins before anything is decided about it, because its id goes upstream; the
+others are made afterwards, out of the record and the facts that everybody gets. Spans are sent in
+batches by a thread of the SDK's; when its queue is full, they are dropped.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from urllib.parse import SplitResult
+
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    set_span_in_context,
+)
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AttributeValue
+
+from proxy import __version__
+from proxy.errors import Source, TokenError
+from proxy.forwarding.paths import has_base
+from proxy.forwarding.record import RequestRecord
+from proxy.http1.fields import RawHeaders
+from proxy.server.messages import Answer, Request
+from proxy.telemetry.events import Fact
+from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed
+from proxy.tokens.token import TokenKey
+
+Handle = Callable[[Request], Awaitable[Answer]]
+Attributes = dict[str, AttributeValue]
+
+FLUSH = 2.0
+"""Seconds that the last spans are given at shutdown, whatever becomes of the collector."""
+
+_CONTEXT = (b"traceparent", b"tracestate")
+_METHODS = frozenset(
+    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A request under way: its span, and the span id that its exchange goes upstream by.
+
+    ``epoch`` is the wall clock's reading, in nanoseconds, when the monotonic one's was 0.
+    """
+
+    span: Span
+    upstream: SpanContext
+    epoch: int
+
+    def wall(self, seconds: float) -> int:
+        """Return monotonic seconds in nanoseconds of the wall clock."""
+        return self.epoch + int(seconds * 1e9)
+
+
+# The tasks that a request starts inherit it, so a token that is fetched for one belongs to it.
+_current: ContextVar[Trace | None] = ContextVar("trace", default=None)
+
+
+class _Ids(RandomIdGenerator):
+    """Gives the next span ``chosen``, where its id has gone upstream before it is made."""
+
+    chosen = 0
+
+    def generate_span_id(self) -> int:
+        chosen, self.chosen = self.chosen, 0
+        return chosen or super().generate_span_id()
+
+
+class Tracing:
+    """Makes spans. ``base`` returns the API's base URL.
+
+    The SDK's own variables (``OTEL_SERVICE_NAME``, ``OTEL_TRACES_SAMPLER``, headers and timeout
+    of the exporter, bounds of the queue) apply.
+    """
+
+    def __init__(self, endpoint: str, base: Callable[[], SplitResult]) -> None:
+        self._base = base
+        self._ids = _Ids()
+        self._context = TraceContextTextMapPropagator()
+        named = OTELResourceDetector().detect().attributes
+        ours: Attributes = {"service.name": "candescent-proxy", "service.version": __version__}
+        self._provider = TracerProvider(
+            resource=Resource.create({**ours, **named}),
+            id_generator=self._ids,
+            shutdown_on_exit=False,
+        )
+        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint)))
+        self._tracer = self._provider.get_tracer("candescent-proxy", __version__)
+        # It quotes what is wrong with a caller's context, and a caller must not write our log.
+        logging.getLogger("opentelemetry.trace").setLevel(logging.ERROR)
+
+    def around(self, handle: Handle) -> Handle:
+        """Return ``handle`` within a span, the bank's part of the trace on the request."""
+
+        async def traced(request: Request) -> Answer:
+            trace = self._begin(request)
+            _current.set(trace)
+            try:
+                return await handle(request.with_headers(self._outbound(request, trace)))
+            finally:
+                _current.set(None)
+
+        return traced
+
+    def request(self, record: RequestRecord) -> None:
+        """End the span of a request, and make those of what it waited for.
+
+        What could not be read as a request has none.
+        """
+        trace = _current.get()
+        if trace is None:
+            return
+        if record.token_wait:
+            self._wait(record, trace)
+        if record.sent_at:
+            self._exchange(record, trace)
+        trace.span.set_attributes(_inbound(record))
+        if record.cut or record.status >= 500:
+            _fail(trace.span, record.reason or ("cut" if record.cut else str(record.status)))
+        trace.span.end(trace.wall(record.finished_at))
+
+    def fact(self, fact: Fact) -> None:
+        """Make the span of a token call, which belongs to the request that made it necessary."""
+        match fact:
+            case TokenRefreshed(token, seconds):
+                self._refresh(token.key, seconds, None)
+            case TokenRefreshFailed(key, error, seconds):
+                self._refresh(key, seconds, error)
+
+    async def close(self) -> None:
+        """Send what is left. A collector that does not take it in ``FLUSH`` seconds is left."""
+        done, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def shut_down() -> None:
+            self._provider.shutdown()
+            with suppress(RuntimeError):  # the loop may have gone meanwhile
+                loop.call_soon_threadsafe(done.set)
+
+        # A thread of our own: the loop would wait for one of its executor's.
+        threading.Thread(target=shut_down, name="last-spans", daemon=True).start()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH):
+                await done.wait()
+
+    def _begin(self, request: Request) -> Trace:
+        epoch = time.time_ns() - time.monotonic_ns()
+        span = self._tracer.start_span(
+            _name(request.method),
+            self._context.extract(_carrier(request.headers)),
+            SpanKind.SERVER,
+            {
+                "url.scheme": "https" if request.connection.secure else "http",
+                "network.protocol.version": "{}.{}".format(*request.version),
+            },
+        )
+        own = span.get_span_context()
+        upstream = SpanContext(
+            own.trace_id, self._ids.generate_span_id(), False, own.trace_flags, own.trace_state
+        )
+        return Trace(span, upstream, epoch)
+
+    def _outbound(self, request: Request, trace: Trace) -> list[tuple[bytes, bytes]]:
+        carrier: dict[str, str] = {}
+        self._context.inject(carrier, set_span_in_context(NonRecordingSpan(trace.upstream)))
+        kept = [
+            (name, value)
+            for name, value in request.headers
+            # What is no header at all is left to whoever refuses such requests.
+            if name.lower() not in _CONTEXT or not value.isascii()
+        ]
+        return kept + [(name.encode("ascii"), text.encode()) for name, text in carrier.items()]
+
+    def _wait(self, record: RequestRecord, trace: Trace) -> None:
+        """Make the span of a request's wait for a token, which comes first of all waits but one."""
+        began = record.started + record.other_wait
+        span = self._tracer.start_span(
+            "token wait",
+            set_span_in_context(trace.span),
+            attributes=_token(str(record.route), record.institution),
+            start_time=trace.wall(began),
+        )
+        if record.source is Source.TOKEN:
+            _fail(span, record.reason)
+        span.end(trace.wall(began + record.token_wait))
+
+    def _refresh(self, key: TokenKey, seconds: float, error: TokenError | None) -> None:
+        """Make the span of a token call that has just ended."""
+        trace, now = _current.get(), time.time_ns()
+        span = self._tracer.start_span(
+            "token refresh",
+            None if trace is None else set_span_in_context(trace.span),
+            attributes=_token(str(key.kind), key.institution),
+            start_time=now - int(seconds * 1e9),
+        )
+        if error is not None:
+            _fail(span, error.name)
+            if error.code is not None:
+                span.set_attribute("candescent.error.code", error.code)
+        span.end(now)
+
+    def _exchange(self, record: RequestRecord, trace: Trace) -> None:
+        """Make the span of the last exchange; those before it are counted on it."""
+        is_answered = record.source is Source.NONE or record.cut
+        attributes = _method(record.method) | self._target(record.path)
+        if record.replays:
+            attributes["http.request.resend_count"] = record.replays
+        if is_answered and record.status:
+            attributes["http.response.status_code"] = record.status
+        self._ids.chosen = trace.upstream.span_id
+        span = self._tracer.start_span(
+            _name(record.method),
+            set_span_in_context(trace.span),
+            SpanKind.CLIENT,
+            attributes,
+            start_time=trace.wall(record.sent_at),
+        )
+        if record.source is Source.UPSTREAM:
+            _fail(span, record.reason)
+        elif is_answered and record.status >= 400:
+            _fail(span, str(record.status))
+        # What else went wrong did so behind the exchange.
+        over = record.finished_at if is_answered else record.answered_at or record.finished_at
+        span.end(trace.wall(over))
+
+    def _target(self, path: str) -> Attributes:
+        base = self._base()
+        if not has_base(path.encode("latin-1"), base.path.encode("ascii")):
+            path = base.path + path
+        return {
+            "url.full": f"{base.scheme}://{base.netloc}{path}",
+            "server.address": str(base.hostname),
+            "server.port": base.port or (443 if base.scheme == "https" else 80),
+        }
+
+
+def _carrier(headers: RawHeaders) -> dict[str, Sequence[str]]:
+    """Return the caller's trace context; none where two requests might be its parent."""
+    found: dict[str, list[str]] = {name.decode("ascii"): [] for name in _CONTEXT}
+    for name, value in headers:
+        if name.lower() in _CONTEXT:
+            found[name.lower().decode("ascii")].append(value.decode("latin-1"))
+    return dict(found) if len(found["traceparent"]) == 1 else {}
+
+
+def _name(method: str) -> str:
+    return method if method in _METHODS else "HTTP"
+
+
+def _method(method: str) -> Attributes:
+    if method in _METHODS:
+        return {"http.request.method": method}
+    return {"http.request.method": "_OTHER", "http.request.method_original": method}
+
+
+def _token(kind: str, institution: str) -> Attributes:
+    return {"candescent.token.kind": kind, "candescent.institution": institution}
+
+
+def _inbound(record: RequestRecord) -> Attributes:
+    """Return what a record says of a request, by OpenTelemetry's names; no query, no secret."""
+    attributes = _method(record.method) | {
+        "url.path": record.path,
+        "http.response.status_code": record.status,
+        "http.request.body.size": record.sent_bytes,
+        "http.response.body.size": record.received_bytes,
+        "candescent.transaction_id": record.transaction_id,
+        "candescent.institution": record.institution,
+        "candescent.listener": record.listener,
+        "candescent.route": str(record.route),
+        "candescent.error.source": str(record.source),
+    }
+    if not record.status:
+        del attributes["http.response.status_code"]
+    return attributes
+
+
+def _fail(span: Span, kind: str) -> None:
+    span.set_attribute("error.type", kind)
+    span.set_status(Status(StatusCode.ERROR))

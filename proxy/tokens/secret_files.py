@@ -1,0 +1,103 @@
+"""Secret files: read into memory, and written for their owner alone, whole or not at all.
+
+A secret stands in a file, or for development in a variable.
+"""
+
+import os
+import tempfile
+from itertools import count
+from pathlib import Path
+
+from proxy.errors import ConfigError
+
+MAX_SECRET = 65_536
+"""Bytes; a secret file larger than this is some other file."""
+
+
+def write_private(path: Path, content: str) -> None:
+    """Write a file that only its owner can read, in place of what is there. Raises ``OSError``."""
+    write_whole(path, content, 0o600)
+
+
+def write_whole(path: Path, content: str, mode: int) -> None:
+    """Write a file with this ``mode``, in place of what is there. Raises ``OSError``.
+
+    Whoever reads it meanwhile gets the old content or the new, never a part. On Windows, who can
+    read it is what its folder says.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def private_folder(path: Path) -> None:
+    """Make a folder that only its owner can enter; one that is there is left as it is.
+
+    Raises ``OSError``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
+
+
+def keep_old(path: Path) -> Path | None:
+    """Keep a copy of what stands in a file, for its owner alone; return where, None for no file.
+
+    It is called like the file with a number behind it. Raises ``OSError``.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    for number in count(1):
+        kept = path.with_name(f"{path.name}.{number}")
+        try:
+            handle = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            continue
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        return kept
+    raise AssertionError("numbers do not end")
+
+
+def read_secret(path: Path, setting: str) -> str:
+    """Return the text of a secret file without the line end that editors leave.
+
+    Raises ``ConfigError`` that names the setting, never the content.
+    """
+    raw = _read(path, setting)
+    try:
+        text = raw.decode("ascii").strip("\r\n")
+    except UnicodeDecodeError:
+        text = None
+    if text == "":
+        raise ConfigError([f"{setting}: {path} is empty; write the secret into it"])
+    if text is None or len(raw) > MAX_SECRET or not text.isprintable():
+        raise ConfigError([f"{setting}: {path} does not hold one line of printable ASCII"])
+    return text
+
+
+def read_lines(path: Path, setting: str) -> list[str]:
+    """Return the lines of a file of secrets. Raises ``ConfigError`` as ``read_secret`` does."""
+    raw = _read(path, setting)
+    try:
+        return raw.decode("ascii").splitlines()
+    except UnicodeDecodeError:
+        raise ConfigError([f"{setting}: {path} does not hold lines of ASCII"]) from None
+
+
+def _read(path: Path, setting: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_SECRET + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError([f"{setting}: {path} cannot be read ({why})"]) from error

@@ -1,0 +1,118 @@
+"""Who may see the status page: this machine may, and whom the operator lets in."""
+
+from dataclasses import replace
+
+import pytest
+from multidict import CIMultiDict
+
+from proxy.admin.page_access import Door, is_foreign, is_local
+
+LOOPBACK = Door("127.0.0.1:9090", "127.0.0.1", is_open=True)
+EVERYWHERE = Door("0.0.0.0:9090", "0.0.0.0", is_open=False)  # noqa: S104 - nothing listens here
+
+
+def refusal(
+    door: Door,
+    peer: str = "127.0.0.1",
+    host: str = "127.0.0.1:9090",
+    **more: str,
+) -> str:
+    """Ask at a door; ``_`` in a header's name stands for ``-``."""
+    headers = CIMultiDict({"Host": host})
+    headers.update({name.replace("_", "-"): value for name, value in more.items()})
+    return door.refusal(peer, headers, is_page=False)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1:9090", "127.0.0.1", "localhost", "LocalHost:9090", "localhost.", "[::1]:9090"),
+        *("10.1.2.3:80", "[2001:db8::1]"),
+    ],
+)
+def test_names_that_are_nobodys(host: str) -> None:
+    """An address, or localhost, cannot be turned elsewhere by a stranger."""
+    assert refusal(LOOPBACK, host=host) == ""
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("evil.example", "127.0.0.1.evil.example", "localhost.evil.example:9090", "", "a b"),
+        *("[::1", "127.0.0.1:9090:1", "127.0.0.1@evil.example", "0x7f.1", "2130706433"),
+    ],
+)
+def test_names_that_anybody_can_turn_here(host: str) -> None:
+    """DNS rebinding: a page of a stranger's site must not read the status under its own name."""
+    assert "name" in refusal(LOOPBACK, host=host)
+
+
+def test_configured_name() -> None:
+    """The name in the configuration is the operator's."""
+    door = Door("Proxy.internal:9090", "Proxy.internal", is_open=True)
+    assert refusal(door, "10.0.0.9", "proxy.internal:9090") == ""
+    assert refusal(door, "10.0.0.9", "other.internal:9090")
+
+
+def test_port_that_others_reach() -> None:
+    """Other machines are refused, with what to do; this one is let in, by a forwarded port too."""
+    said = refusal(EVERYWHERE, "10.0.0.9", "10.0.0.1:9090")
+    assert "status_page: on" in said
+    assert "0.0.0.0:9090" in said
+    assert refusal(EVERYWHERE, "127.0.0.1", "localhost:9090") == ""
+    assert refusal(EVERYWHERE, "::1", "[::1]:9090") == ""
+
+
+@pytest.mark.parametrize("header", ["X_Forwarded_For", "forwarded", "x_real_ip"])
+def test_who_comes_through_a_proxy_is_no_neighbour(header: str) -> None:
+    """A proxy on this machine brings strangers; it says so."""
+    assert refusal(EVERYWHERE, "127.0.0.1", "localhost", **{header: "10.0.0.9"})
+    assert not refusal(LOOPBACK, "127.0.0.1", "localhost", **{header: "10.0.0.9"})
+
+
+def test_operators_word() -> None:
+    """With ``status_page: on`` whoever reaches the port sees it."""
+    assert refusal(replace(EVERYWHERE, is_open=True), "10.0.0.9", "10.0.0.1:9090") == ""
+
+
+def test_socket_is_for_its_owner() -> None:
+    """On a Unix socket there are no names and no addresses; its file mode decides."""
+    door = Door("unix:/run/admin.sock", "", is_open=False)
+    assert refusal(door, "", "whatever") == ""
+
+
+@pytest.mark.parametrize(
+    ("site", "more", "page", "refused"),
+    [
+        ("none", {}, False, False),
+        ("same-origin", {}, False, False),
+        ("same-site", {}, False, True),
+        ("cross-site", {}, False, True),
+        ("cross-site", {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, True, False),
+        ("cross-site", {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}, True, True),
+        ("cross-site", {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script"}, True, True),
+        ("cross-site", {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, False, True),
+    ],
+)
+def test_pages_of_other_sites(site: str, more: dict[str, str], page: bool, refused: bool) -> None:
+    """A link to the page may be followed; nothing may be read or embedded from elsewhere."""
+    headers = CIMultiDict({"sec-fetch-site": site, **more})
+    assert is_foreign(headers, is_page=page) == refused
+
+
+def test_foreign_page_is_told_so() -> None:
+    """The door asks that too."""
+    assert "other sites" in refusal(LOOPBACK, Sec_Fetch_Site="cross-site")
+
+
+@pytest.mark.parametrize(
+    ("peer", "local"),
+    [
+        *(("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("::ffff:127.0.0.1", True)),
+        *(("10.0.0.1", False), ("::ffff:10.0.0.1", False), ("fe80::1%eth0", False), ("", False)),
+        ("localhost", False),
+    ],
+)
+def test_this_machine(peer: str, local: bool) -> None:
+    """Loopback in either family, also written as the other."""
+    assert is_local(peer) == local

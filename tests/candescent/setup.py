@@ -1,0 +1,123 @@
+"""A caller, the proxy and its bank, over sockets: what the tests of this directory live in."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+from yarl import URL
+
+from proxy.runtime.app import App
+from proxy.sandbox import Arrival, Bank, Fault, Sandbox, Settings
+from tests.support.running import running, url
+
+V1_PATH = "/subscriptions/v1/fis/{}/echo"
+EVENT = b"<event><type>LOGIN</type></event>"
+CUSTOMER = "5f1d7a8e-0c54-4b1e-9d0a-6f2f6f7c1a01"
+PASSWORD: dict[str, Any] = {"username": "juniper", "password": "moonlight"}
+# A token may be thrown away at any age, and nothing is waited out for longer than a moment.
+HASTY: dict[str, Any] = {
+    "token": {"min_interval": "0.001", "refusal_memory": "0.1", "throttle_initial": "0.2"}
+}
+
+
+@dataclass
+class Answer:
+    """What a caller got."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body, parsed."""
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> str:
+        """Whose error it is, and which: the last word of a problem's type."""
+        name = self.json()["type"].rpartition(":")[2]
+        return f"{self.headers['x-proxy-error-source']} {name}"
+
+
+@dataclass
+class House:
+    """A caller, the proxy and its bank."""
+
+    sandbox: Sandbox
+    app: App
+    session: aiohttp.ClientSession
+
+    @property
+    def bank(self) -> Bank:
+        """The bank's books."""
+        return self.sandbox.bank
+
+    @property
+    def grants(self) -> list[tuple[str, str]]:
+        """What was asked for at the token endpoints, and what came of it."""
+        return [(asked.grant, asked.outcome) for asked in self.bank.token_requests]
+
+    async def call(
+        self, path: str, method: str = "GET", body: Any = None, **headers: str
+    ) -> Answer:
+        """Send a request, its path byte for byte."""
+        target = URL(url(self.app) + path, encoded=True)
+        async with self.session.request(method, target, data=body, headers=headers) as answer:
+            return Answer(answer.status, dict(answer.headers), await answer.read())
+
+    async def echo(self, path: str = "/echo", **headers: str) -> dict[str, Any]:
+        """Return what the bank saw of a request; its headers as a list of pairs in lower case."""
+        answer = await self.call(path, **headers)
+        assert answer.status == 200, answer.body
+        seen: dict[str, Any] = answer.json()
+        seen["headers"] = [(name.lower(), value) for name, value in seen["headers"]]
+        return seen
+
+    def count(self, name: str, **labels: str) -> float:
+        """Return the sum of a counter's samples that have these labels."""
+        text, _ = self.app.metrics.exposition("")
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(text.decode())
+            for sample in family.samples
+            if sample.name == f"candescent_proxy_{name}_total"
+            and labels.items() <= sample.labels.items()
+        )
+
+
+@asynccontextmanager
+async def house(
+    rules: Settings | Sandbox | None = None, *faults: Fault, ready: bool = True, **overrides: Any
+) -> AsyncIterator[House]:
+    """Start all three; the bank has these rules and faults, the proxy these settings.
+
+    A sandbox in place of rules is one that runs already, and goes on afterwards.
+    """
+    async with nullcontext(rules) if isinstance(rules, Sandbox) else Sandbox(rules) as sandbox:
+        sandbox.bank.faults.extend(faults)
+        async with (
+            running(sandbox, ready=ready, **HASTY | overrides) as app,
+            aiohttp.ClientSession(auto_decompress=False) as session,
+        ):
+            yield House(sandbox, app, session)
+
+
+def arrived(bank: Bank, path: str) -> list[Arrival]:
+    """What reached a resource under this path, oldest first."""
+    return [arrival for arrival in bank.arrivals if arrival.target.startswith(path)]
+
+
+async def raw(there: House, *lines: str) -> bytes:
+    """Send a head as it is written; return all that comes back."""
+    address = there.app.data_address
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    writer.write("\r\n".join((*lines, "", "")).encode())
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+    return answer

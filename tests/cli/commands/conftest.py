@@ -1,0 +1,34 @@
+"""What tests of commands start from."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from proxy.sandbox import Sandbox
+from tests.cli.commands.inside import Inside
+from tests.support.program import environment
+
+
+@pytest.fixture
+async def bank() -> AsyncIterator[Sandbox]:
+    """A bank."""
+    async with Sandbox() as bank:
+        yield bank
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """Where a login is kept."""
+    return tmp_path / "login.json"
+
+
+@pytest.fixture
+def inside(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Inside:
+    """Run commands in an environment without settings and with a proxy that leads nowhere."""
+    for name in set(os.environ) - set(environment()):
+        monkeypatch.delenv(name)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    return Inside(capsys, monkeypatch)

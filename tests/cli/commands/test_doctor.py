@@ -1,0 +1,54 @@
+"""``doctor`` as a program: what it prints, as text and as JSON, and how it ends."""
+
+import json
+
+from proxy.sandbox import Fault, Sandbox
+from tests.cli.commands.inside import Inside
+from tests.cli.commands.operator import variables
+
+ANYWHERE = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+
+
+async def test_all_is_well(bank: Sandbox, inside: Inside) -> None:
+    """Exit 0, a line for each thing, and a last one."""
+    code, out, err = await inside.run("doctor", *ANYWHERE, **variables(bank))
+    assert (code, err) == (0, "")
+    *lines, last = out.splitlines()
+    assert last == "All is well."
+    assert all(line.startswith("well ") for line in lines)
+
+
+async def test_something_failed(bank: Sandbox, inside: Inside) -> None:
+    """Exit 1, with cause and cure; no traceback and no secret."""
+    bank.bank.faults.append(Fault("token", code="CMN_90004"))
+    code, out, err = await inside.run("doctor", *ANYWHERE, **variables(bank))
+    assert (code, err) == (1, "")
+    assert "failed   token" in out
+    assert "Cure: Compare both with Shared Key and Secret Key" in out
+    assert out.splitlines()[-1] == "1 failed"
+    assert "sandbox-secret" not in out
+
+
+async def test_warning_is_no_failure(bank: Sandbox, inside: Inside) -> None:
+    """Exit 0: the proxy can do its work."""
+    call = ("--call", "/v1/no-such-thing")
+    code, out, _ = await inside.run("doctor", *ANYWHERE, *call, **variables(bank))
+    assert (code, out.splitlines()[-1]) == (0, "1 to look at")
+
+
+async def test_json(bank: Sandbox, inside: Inside) -> None:
+    """One document and nothing else, also when something failed."""
+    code, out, _ = await inside.run("doctor", "--json", *ANYWHERE, **variables(bank))
+    assert (code, json.loads(out)["well"]) == (0, True)
+    code, out, _ = await inside.run("doctor", "--json", CANDESCENT_BASE_URL="http://127.0.0.1:9")
+    document = json.loads(out)
+    assert (code, document["well"]) == (1, False)
+    assert "connect-refused" in {finding["cause"] for finding in document["findings"]}
+
+
+async def test_nothing_configured(inside: Inside) -> None:
+    """A newcomer gets the list of what is missing, and how to write it."""
+    code, out, _ = await inside.run("doctor")
+    assert code == 1
+    assert out.count("failed   configuration") == 4
+    assert "skipped  bank" in out

@@ -1,0 +1,95 @@
+"""The questions of ``init``: what counts as an answer; whole dialogues are in test_init."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from proxy.cli.commands import init, questions
+from proxy.cli.commands.questions import SANDBOX, Questions
+from proxy.cli.init_files import Answers
+from proxy.errors import ConfigError
+from proxy.sandbox import Settings
+
+EVERYTHING = {
+    "CANDESCENT_ENVIRONMENT": "stage",
+    "CANDESCENT_CLIENT_ID": "key",
+    "CANDESCENT_CLIENT_SECRET": "word",
+    "CANDESCENT_INSTITUTION_ID": "00016",
+}
+
+
+def answers(*flags: str, environ: Mapping[str, str] = EVERYTHING) -> Answers:
+    """Return what is answered where nobody can be asked."""
+    parser = argparse.ArgumentParser()
+    init.add_arguments(parser)
+    return Questions(parser.parse_args(flags), environ, can_ask=False).answers()
+
+
+def test_environment_alone() -> None:
+    """The variables of the vendor's SDK are all that is needed."""
+    assert answers() == Answers("key", "word", "00016", environment="stage")
+
+
+def test_flags_go_before_the_environment(tmp_path: Path) -> None:
+    """Whatever a variable says, a flag that is given counts."""
+    (tmp_path / "key").write_text("another key\n")
+    found = answers(
+        *("--base-url", "http://127.0.0.1:9", "--institution", "00017", "--v1"),
+        *("--client-id-file", str(tmp_path / "key"), "--listen", "127.0.0.1:81"),
+    )
+    assert (found.environment, found.base_url) == ("", "http://127.0.0.1:9")
+    assert (found.client_id, found.institution, found.v1) == ("another key", "00017", True)
+    assert (found.listen, found.admin) == ("127.0.0.1:81", "127.0.0.1:9090")
+
+
+def test_all_that_is_missing_is_told_at_once() -> None:
+    """So that nobody has to try four times."""
+    with pytest.raises(ConfigError) as caught:
+        answers("--environment", "stage", environ={})
+    assert [mistake.split(":")[0] for mistake in caught.value.mistakes] == [
+        *("client_id", "client_secret", "institution_id")
+    ]
+
+
+def test_sandbox_is_the_sandbox_that_starts_by_itself() -> None:
+    """The answers are those that ``candescent-proxy sandbox`` takes."""
+    assert answers("--sandbox", environ={}) == SANDBOX
+    bank = Settings()
+    assert bank.clients == {SANDBOX.client_id: SANDBOX.client_secret}
+    assert SANDBOX.institution in bank.institutions
+
+
+@pytest.mark.parametrize("text", ["", "  ", "ab\ncd", "t\u00e4glich", "a\0b"])
+def test_key_that_can_be_none(text: str) -> None:
+    """It is told by where it came from, never by what it is."""
+    with pytest.raises(ConfigError) as caught:
+        questions.checked_key(text, "Secret Key")
+    assert str(caught.value).startswith("Secret Key: is ")
+    assert text.strip() == "" or text not in str(caught.value)
+
+
+def test_key_with_its_line_end() -> None:
+    """What comes with a line of standard input is taken away."""
+    assert questions.checked_key("word\r\n", "x") == "word"
+
+
+@pytest.mark.parametrize("text", ["stage", "production", "https://api.example/base"])
+def test_place(text: str) -> None:
+    """An environment or a URL."""
+    assert questions.check_place(text) == text
+
+
+@pytest.mark.parametrize("text", ["staging", "ftp://x", "http://api.example", "https://a?b"])
+def test_place_that_is_none(text: str) -> None:
+    """Each is told as the setting that it would be."""
+    with pytest.raises(ConfigError, match=r"^base_url: "):
+        questions.check_place(text)
+
+
+def test_institution() -> None:
+    """Digits, whose zeros are kept."""
+    assert questions.check_institution("00016") == "00016"
+    with pytest.raises(ConfigError, match=r"^institution_id: .* digits"):
+        questions.check_institution("sixteen")

@@ -1,0 +1,151 @@
+"""``run``, from outside: what it says, how it ends, and that it never just falls over."""
+
+import asyncio
+import json
+from pathlib import Path
+from signal import SIGINT, SIGTERM, Signals
+
+import aiohttp
+import pytest
+
+from proxy.sandbox import Fault, Sandbox
+from tests.cli.commands.started import address, get, proxy, ready, taken_port, until_ready
+from tests.support.program import CREDENTIALS, Program, ended
+from tests.support.running import until
+
+LOCAL = {**CREDENTIALS, "CANDESCENT_BASE_URL": "http://127.0.0.1:9"}
+
+
+@pytest.mark.parametrize("port", ["listen", "admin"])
+async def test_port_in_use(port: str) -> None:
+    """A port that somebody else has is one line that says which flag to change."""
+    with taken_port() as taken:
+        other = "admin" if port == "listen" else "listen"
+        code, _, err = await ended("run", f"--{port}", taken, f"--{other}", "127.0.0.1:0", **LOCAL)
+    assert code == 2
+    line = err.splitlines()[-1]
+    assert line.startswith(f"candescent-proxy: {port}: cannot listen on {taken} (")
+    assert line.endswith(f"choose another with --{port}")
+    assert "Traceback" not in err
+
+
+async def test_three_variables_and_a_base_url_forward_a_request() -> None:
+    """The least that works works: a caller without credentials reads accounts."""
+    async with Sandbox() as bank, proxy(bank) as it:
+        await until_ready(it)
+        status, body = await get(await address(it, "listen") + "/v1/accounts")
+        assert (status, bank.bank.arrivals[-1].target) == (200, "/v1/accounts")
+        assert "accounts" in body
+        text = (await get(await address(it, "admin") + "/metrics"))[1]
+        assert 'candescent_proxy_requests_total{error_source="none",method="GET"' in text
+        assert await it.end(SIGTERM) == 0
+
+
+def arguments_of(it: Program) -> str:
+    """Return the process's arguments as anybody on the machine sees them; Linux only."""
+    listed = Path(f"/proc/{it.process.pid}/cmdline")
+    return listed.read_text() if listed.exists() else ""
+
+
+@pytest.mark.parametrize("number", [SIGTERM, SIGINT], ids=lambda number: Signals(number).name)
+async def test_signal_lets_what_runs_finish(number: Signals) -> None:
+    """With a request in flight: no new work, not ready, the answer still comes, exit 0."""
+    async with (
+        Sandbox() as bank,
+        proxy(bank, CANDESCENT_GRACE_PERIOD="15") as it,
+        aiohttp.ClientSession() as session,
+    ):
+        await until_ready(it)
+        host = await address(it, "listen")
+        bank.bank.faults.append(Fault("resource", delay=0.7))
+        last = asyncio.create_task(session.get(host + "/echo/last"))
+        await until(lambda: bank.bank.arrivals)
+        it.send(number)
+        stopping = await it.told("stopping")
+        assert stopping["reason"] == Signals(number).name
+        assert not await ready(it)
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await get(host + "/echo/too-late")
+        async with await last as answer:
+            assert answer.status == 200
+            assert answer.headers["Connection"] == "close"
+        assert await it.end() == 0
+        assert not [line for line in it.err if "Traceback" in line]
+
+
+async def test_grace_period_ends() -> None:
+    """A request that does not end is cut when the grace period is over, and the exit code is 0."""
+    async with (
+        Sandbox() as bank,
+        proxy(bank, CANDESCENT_GRACE_PERIOD="0.5") as it,
+        aiohttp.ClientSession() as session,
+    ):
+        await until_ready(it)
+        bank.bank.faults.append(Fault("resource", hang=True))
+        last = asyncio.create_task(session.get(await address(it, "listen") + "/echo"))
+        await until(lambda: bank.bank.arrivals)
+        assert await it.end(SIGTERM) == 0
+        with pytest.raises(aiohttp.ClientError):
+            await last
+        assert not [line for line in it.err if "Traceback" in line]
+
+
+async def test_signal_right_after_the_start() -> None:
+    """From the first line on a signal is a request to stop, not the end of the process."""
+    async with Sandbox() as bank, proxy(bank) as it:
+        assert await it.end(SIGTERM) == 0
+        assert list(it.logged("stopped"))
+
+
+async def test_unreachable_bank_at_the_start() -> None:
+    """The program runs, is not ready and says why; when the bank comes up it is ready by itself."""
+    async with Sandbox() as bank:
+        port = int(bank.url.rpartition(":")[2])
+        await bank.stop()
+        async with proxy(bank, CANDESCENT_TOKEN__BACKOFF_MAX="1") as it:
+            await it.told("token refresh failed")
+            status, body = await get(await address(it, "admin") + "/readyz")
+            assert status == 503
+            (reason,) = json.loads(body)["reasons"]
+            assert reason.startswith("no v2 token for institution 00016: ")
+            assert "check base_url and the network" in reason
+            assert (await get(await address(it, "admin") + "/livez"))[0] == 200
+            assert (await get(await address(it, "listen") + "/v1/accounts"))[0] == 503
+            assert "Traceback" not in "\n".join(it.err)
+            await bank.start(port=port)
+            await until_ready(it)
+            assert (await get(await address(it, "listen") + "/v1/accounts"))[0] == 200
+            assert await it.end(SIGTERM) == 0
+
+
+async def test_log_on_a_pipe_is_json_and_holds_no_secret() -> None:
+    """Where no terminal is, every line is one JSON object; no credential is in it.
+
+    Nor is one in the arguments, which everybody on the machine can list.
+    """
+    async with (
+        Sandbox() as bank,
+        proxy(bank, "--log-level", "debug", CANDESCENT_LOG__ACCESS="on") as it,
+    ):
+        await until_ready(it)
+        _ = await get(await address(it, "listen") + "/v1/accounts?loginId=juniper.quill")
+        line = await it.told("request")
+        assert (line["path"], line["status"], line["error_source"]) == ("/v1/accounts", 200, "none")
+        shown = arguments_of(it)
+        assert await it.end(SIGTERM) == 0
+        tokens = list(bank.bank.tokens)
+    assert all(json.loads(line)["event"] for line in it.err)
+    written = shown + "\n".join([*it.out, *it.err])
+    assert tokens
+    assert not [secret for secret in ("sandbox-secret", "juniper", *tokens) if secret in written]
+
+
+async def test_log_whose_reader_is_gone_fails_no_request() -> None:
+    """When standard error is a pipe without an end, requests go on."""
+    async with Sandbox() as bank, proxy(bank, CANDESCENT_LOG__ACCESS="on") as it:
+        await until_ready(it)
+        host = await address(it, "listen")
+        it.process._transport.get_pipe_transport(2).close()  # type: ignore[attr-defined]
+        for _ in range(3):
+            assert (await get(host + "/v1/accounts"))[0] == 200
+        assert await it.end(SIGTERM) == 0

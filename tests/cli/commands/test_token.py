@@ -1,0 +1,76 @@
+"""``token``: what is said of a token, and the token itself only when it is asked for."""
+
+from pathlib import Path
+
+import pytest
+
+from proxy.sandbox import Fault, Sandbox
+from tests.cli.commands.inside import Inside
+from tests.cli.commands.operator import code as login_code
+from tests.cli.commands.operator import held, variables
+
+
+async def test_not_shown_unless_asked_for(bank: Sandbox, inside: Inside) -> None:
+    """Kind, institution and end; neither output has the token."""
+    code, out, err = await inside.run("token", **variables(bank))
+    assert (code, err) == (0, "")
+    assert out.startswith("A v2 token for institution 00016, good for 3600 s, until 20")
+    assert out.endswith("It is not shown; --reveal prints it.")
+    (token,) = bank.bank.tokens
+    assert token not in out
+
+
+@pytest.mark.parametrize("kind", ["v2", "v1"])
+async def test_revealed(bank: Sandbox, inside: Inside, kind: str) -> None:
+    """The token alone on standard output, so that ``$(…)`` has it; the warning beside."""
+    code, out, err = await inside.run("token", "--reveal", "--kind", kind, **variables(bank))
+    assert code == 0
+    (token,) = bank.bank.tokens
+    assert out == token
+    assert bank.bank.tokens[token].generation == kind.upper()
+    assert f"A {kind} token for institution 00016" in err
+    assert "Whoever has it acts as your application" in err
+    assert token not in err
+
+
+async def test_another_institution(bank: Sandbox, inside: Inside) -> None:
+    """One that is allowed; any other is refused without asking the bank."""
+    allowed = {"CANDESCENT_ALLOWED_INSTITUTIONS": "00017"}
+    told = ("token", "--institution")
+    code, out, _ = await inside.run(*told, "00017", **variables(bank), **allowed)
+    assert code == 0
+    assert "institution 00017" in out
+    code, _, err = await inside.run(*told, "00018")
+    assert (code, len(bank.bank.token_requests)) == (1, 1)
+    assert "none that the configuration allows" in err
+
+
+async def test_login_that_is_kept(bank: Sandbox, kept: Path, inside: Inside) -> None:
+    """A person's login is renewed, and what replaces it is kept for the proxy."""
+    with_login = variables(bank, kept)
+    code, _, err = await inside.run("token", **with_login)
+    assert code == 1
+    assert "candescent-proxy login" in err
+    inside.types(login_code(bank).decode())
+    assert (await inside.run("login"))[0] == 0
+    before = held(kept)
+    assert (await inside.run("token"))[0] == 0
+    assert held(kept) != before
+
+
+async def test_no_token(bank: Sandbox, inside: Inside) -> None:
+    """Why, and where to look further; exit 1."""
+    bank.bank.faults.append(Fault("token", code="CMN_90005"))
+    code, out, err = await inside.run("token", "--reveal", **variables(bank))
+    assert (code, out) == (1, "")
+    assert "check institution_id" in err
+    assert "candescent-proxy doctor" in err
+
+
+async def test_bearer_that_was_given_by_hand(bank: Sandbox, inside: Inside) -> None:
+    """It is the user's already, and not printed."""
+    given = {"CANDESCENT_BEARER_TOKEN": "given-by-hand"}
+    code, out, err = await inside.run("token", "--reveal", **variables(bank), **given)
+    assert (code, out) == (1, "")
+    assert "bearer_token is set" in err
+    assert "given-by-hand" not in err

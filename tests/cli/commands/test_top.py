@@ -1,0 +1,127 @@
+"""``top``: on a terminal, where the proxy goes and comes back; once; and into a pipe."""
+
+import asyncio
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from signal import SIGTERM
+
+import pytest
+from rich.console import Console
+
+from proxy.cli import admin_client
+from proxy.cli.commands.top import document, look, reason
+from proxy.sandbox import Sandbox
+from proxy.server.address import Address
+from tests.cli.commands.inside import Inside
+from tests.support.process import process
+from tests.support.program import program
+from tests.support.running import running, until
+from tests.support.terminal import terminal
+
+
+async def test_proxy_goes_and_comes_back(bank: Sandbox, tmp_path: Path) -> None:
+    """What is shown follows; Ctrl-C leaves with 130 and without a word."""
+    async with process(tmp_path / "x.yaml", bank.url) as first:
+        admin, listen = first.admin, first.listen
+        async with terminal("top", "--every", "0.1", "--admin", admin, cwd=tmp_path) as screen:
+            await screen.sees("v2:00016")
+            assert await first.program.end(SIGTERM) == 0
+            await screen.sees(f"nothing answers on {admin}")
+            await screen.sees("seen last: version")
+            async with process(tmp_path / "x.yaml", bank.url, admin=admin, listen=listen):
+                await screen.sees("v2:00016")
+            screen.types("\x03")
+            assert await screen.ends() == 130
+            assert "Traceback" not in screen.text
+
+
+async def test_once(bank: Sandbox, inside: Inside) -> None:
+    """One frame without colours for those who have no terminal; exit 0."""
+    async with running(bank) as app:
+        code, out, err = await inside.run("top", "--once", "--admin", str(app.admin_address))
+    assert (code, err) == (0, "")
+    assert out.startswith("ok     ")
+    assert "\x1b" not in out
+
+
+async def test_once_without_a_proxy(inside: Inside) -> None:
+    """Exit 1, and where nothing answers."""
+    code, out, _ = await inside.run("top", "--once", "--admin", "127.0.0.1:9")
+    assert code == 1
+    assert out.startswith("gone   nothing answers on 127.0.0.1:9")
+
+
+async def test_status_page_that_is_off(bank: Sandbox, inside: Inside) -> None:
+    """The proxy's own words say why there is nothing to see."""
+    async with running(bank, status_page="off") as app:
+        code, out, _ = await inside.run("top", "--once", "--admin", str(app.admin_address))
+    assert code == 1
+    assert "status_page is off" in out
+
+
+async def test_pipe_that_ends(bank: Sandbox) -> None:
+    """Frame after frame into a pipe, and a quiet end when the reader has had enough."""
+    async with (
+        running(bank) as app,
+        program("top", "--every", "0.05", "--admin", str(app.admin_address)) as watching,
+    ):
+        await watching.printed("v2:00016")
+        seen = len(watching.out)
+        await until(lambda: len(watching.out) > 2 * seen)
+        watching.process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
+        assert await watching.end() == 1
+        assert watching.err == []
+
+
+def looks(*said: tuple[bool, str]) -> Iterator[tuple[bool, str]]:
+    """Return what is shown for these answers, one after the other, ten seconds apart."""
+    answers, times = iter(said), iter(range(0, 1000, 10))
+    address = Address(host="127.0.0.1", port=9090)
+    console = Console(file=io.StringIO(), width=120)
+    for is_there, shown in look(address, lambda: next(answers), lambda: next(times), console):
+        with console.capture() as capture:
+            console.print(shown)
+        yield is_there, capture.get()
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ((True, "<html>"), "what answers on 127.0.0.1:9090 is no candescent-proxy"),
+        ((True, '{"format": 2}'), "what answers on 127.0.0.1:9090 is no candescent-proxy"),
+        ((False, "candescent-proxy: nothing answers"), "nothing answers"),
+        ((False, ""), "the answer is empty"),
+        ((False, "Not here.\nMore."), "Not here."),
+    ],
+)
+def test_answers_that_are_no_status(answer: tuple[bool, str], why: str) -> None:
+    """Each says what it is, in a line; a second one how long it has been so."""
+    watched = looks(answer, answer)
+    is_there, shown = next(watched)
+    assert not is_there
+    assert re.match(rf"gone +{re.escape(why)}\n", shown)
+    assert "for 10 s" in next(watched)[1]
+
+
+async def test_each_absence_is_counted_by_itself(bank: Sandbox) -> None:
+    """A proxy that was back in between has not been gone all the time; what it said is kept."""
+    async with running(bank) as app:
+        said = await asyncio.to_thread(admin_client.ask, app.admin_address, "api/status")
+    absence = (False, "nothing answers")
+    watched = looks(absence, absence, said, absence)
+    shown = [next(watched)[1] for _ in range(4)]
+    assert "for 0 s" in shown[0]
+    assert "for 10 s" in shown[1]
+    assert shown[2].startswith("ok ")
+    assert "for 0 s" in shown[3]
+    assert "seen last: version" in shown[3]
+
+
+def test_document_of_another_format() -> None:
+    """What a later format means is not guessed."""
+    assert document('{"format": 1}') == {"format": 1}
+    assert document('{"format": 2}') is None
+    assert document("[1]") is None
+    assert reason("x" * 500) == "[...]"

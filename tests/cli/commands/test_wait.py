@@ -1,0 +1,73 @@
+"""``wait``: it waits for a proxy that is not ready, and no longer than it is told."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from proxy.sandbox import Fault, Sandbox
+from tests.cli.commands.inside import Inside
+from tests.support.process import process
+from tests.support.program import ended
+from tests.support.running import running, until
+
+FAILED, WRONG = 1, 2
+
+
+async def test_wait_returns_when_the_proxy_is_ready(bank: Sandbox, tmp_path: Path) -> None:
+    """While the bank gives no token it waits; with the first one it exits 0."""
+    bank.bank.faults.append(Fault("token", status=503))
+    quick = {"backoff_initial": "0.1", "backoff_max": "0.2"}
+    async with process(tmp_path / "x.yaml", bank.url, ready=False, token=quick) as running:
+        waiting = asyncio.create_task(ended("wait", "--admin", running.admin))
+        await until(lambda: len(list(running.program.logged("token refresh failed"))) > 1)
+        assert not waiting.done()
+        bank.bank.faults.clear()
+        exit_code, said, _ = await waiting
+        assert exit_code == 0
+        assert json.loads(said)["status"] == "ready"
+
+
+async def test_wait_gives_up_and_says_why(bank: Sandbox, tmp_path: Path) -> None:
+    """A proxy that does not become ready in time: exit 1 with the reasons."""
+    bank.bank.faults.append(Fault("token", code="CMN_90004"))
+    async with process(tmp_path / "x.yaml", bank.url, ready=False) as running:
+        exit_code, _, complaint = await ended("wait", "--timeout", "0.3", "--admin", running.admin)
+        assert exit_code == FAILED
+        assert "refused the client id and secret" in complaint
+
+
+@pytest.mark.parametrize("name", ["wait", "healthcheck"])
+async def test_nobody_answers(name: str) -> None:
+    """Exit 1 with the address, not a traceback; a proxy for the way out is not asked."""
+    arguments = ("--timeout", "0") if name == "wait" else ()
+    exit_code, _, complaint = await ended(
+        name, *arguments, "--admin", "127.0.0.1:9", http_proxy="http://127.0.0.1:1"
+    )
+    assert exit_code == FAILED
+    assert complaint.startswith("candescent-proxy: nothing answers on 127.0.0.1:9")
+
+
+async def test_wait_and_healthcheck_over_a_unix_socket(bank: Sandbox, tmp_path: Path) -> None:
+    """Where the admin port is a socket file, both find it."""
+    admin = f"unix:{tmp_path}/admin.sock"
+    async with process(tmp_path / "x.yaml", bank.url, ready=False, admin=admin) as running:
+        assert running.admin == admin
+        for name in ("wait", "healthcheck"):
+            assert (await ended(name, "--admin", admin))[0] == 0
+
+
+async def test_wait(inside: Inside) -> None:
+    """It waits for a proxy that is not ready yet, and no longer than it is told to."""
+    async with Sandbox() as bank:
+        bank.bank.faults.append(Fault("token", code="CMN_90004"))
+        async with running(bank, ready=False, token={"refusal_memory": "0.2"}) as app:
+            await until(lambda: "client id and secret" in str(app.readiness().reasons))
+            admin = ("--admin", str(app.admin_address))
+            code, _, err = await inside.run("wait", *admin, "--timeout", "0")
+            assert (code, "client id and secret" in err) == (1, True)
+            waiting = asyncio.create_task(inside.run("wait", *admin, "--timeout", "20"))
+            bank.bank.faults.clear()
+            assert (await waiting)[0] == 0
+            assert app.readiness().is_ready

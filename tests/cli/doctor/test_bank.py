@@ -1,0 +1,79 @@
+"""What the bank's answers mean to the doctor, case by case; whole set-ups in test_examination."""
+
+import pytest
+
+from proxy.cli.doctor.bank import call_cause, call_finding, is_page, said, token_cause
+from proxy.cli.doctor.results import Level
+from proxy.errors import TokenError, TokenFailure
+from proxy.upstream.bank_client import BankAnswer
+from proxy.upstream.bank_errors import read_error
+
+
+@pytest.mark.parametrize(
+    ("body", "page"),
+    [
+        (b"<!DOCTYPE html>\n<html>", True),
+        (b"\n <HTML lang=en>", True),
+        (b"<token><access_token>x</access_token></token>", False),
+        (b'<?xml version="1.0"?><Status xmlns="http://x"/>', False),
+        (b'{"message": "<html>"}', False),
+        (b"", False),
+    ],
+)
+def test_page(body: bytes, page: bool) -> None:
+    """A web page is told from the bank's XML and JSON."""
+    assert is_page(body) is page
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "cause"),
+    [
+        (BankAnswer(404, b""), TokenFailure.BAD_REQUEST, "token-path"),
+        (BankAnswer(404, b'{"code": "CMN_90007"}'), TokenFailure.BAD_REQUEST, "token-bad-request"),
+        (BankAnswer(307, b""), TokenFailure.MALFORMED, "token-redirect"),
+        (BankAnswer(503, b"<html>down"), TokenFailure.SERVER, "token-page"),
+        (BankAnswer(200, b"{}"), TokenFailure.MALFORMED, "token-strange"),
+        (None, TokenFailure.TIMEOUT, "token-timeout"),
+        (None, TokenFailure.MALFORMED, "token-strange"),
+    ],
+)
+def test_cause_of_a_missing_token(
+    answer: BankAnswer | None, reason: TokenFailure, cause: str
+) -> None:
+    """What came goes before what it was taken for."""
+    assert token_cause(answer, TokenError(reason, "")) == cause
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "cause"),
+    [
+        (200, b"{}", ""),
+        (204, b"", ""),
+        (400, b'{"code": "CMN_90010"}', ""),
+        (401, b'{"code": "CMN_90018"}', "call-token-refused"),
+        (400, b'{"code": "UXU_10003"}', "call-token-refused"),
+        (401, b'{"code": "CMN_90006"}', "call-forbidden"),
+        (400, b'{"code": "CMN_90006"}', "call-forbidden"),
+        (403, b"", "call-forbidden"),
+        (429, b"", "call-throttled"),
+        (500, b'{"code": "CMN_90003"}', "call-throttled"),
+        (404, b"", "call-path"),
+        (500, b"", "call-server"),
+    ],
+)
+def test_cause_of_a_call_that_failed(status: int, body: bytes, cause: str) -> None:
+    """Status and code together decide, as they do for the proxy."""
+    assert call_cause(BankAnswer(status, body), read_error(body)) == cause
+
+
+def test_call_that_lacks_something() -> None:
+    """A 400 of the resource's own shows that the token was taken."""
+    finding = call_finding("GET /x", BankAnswer(400, b'{"code": "ACC_00401"}'), 0.1)
+    assert (finding.level, finding.cause) == (Level.NOTE, "")
+    assert "400, ACC_00401" in finding.text
+
+
+def test_said_holds_nothing_but_status_and_code() -> None:
+    """A message of the bank's may hold anything, and is left out."""
+    body = b'{"code": "CMN_90004", "message": "key abc is wrong"}'
+    assert said(BankAnswer(401, body)) == "401, CMN_90004"

@@ -1,0 +1,50 @@
+"""The way to the bank: what is read out of environment and answer; the rest in test_examination."""
+
+import pytest
+
+from proxy.cli.doctor.network import clock, shown_proxy
+from proxy.cli.doctor.results import Level
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://proxy.company:3128", "http://proxy.company:3128"),
+        ("http://me:word@proxy.company:3128/", "http://proxy.company:3128"),
+        ("http://proxy.company", "http://proxy.company:80"),
+        ("proxy.company:3128", ""),
+        ("http://proxy.company:port", ""),
+        ("http://[::1", ""),
+        ("", ""),
+    ],
+)
+def test_proxy_of_the_environment(text: str, shown: str) -> None:
+    """Only host and port are shown; what is no URL is not there."""
+    assert shown_proxy(text) == shown
+
+
+def head(date: str) -> bytes:
+    """Return the head of an answer of this date."""
+    return f"HTTP/1.1 200 OK\r\nDATE: {date}\r\nContent-Length: 0\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("date", "level"),
+    [
+        ("Thu, 01 Jan 1970 00:16:40 GMT", Level.WELL),
+        ("Thu, 01 Jan 1970 00:17:40 GMT", Level.WELL),
+        ("Thu, 01 Jan 1970 00:17:41 GMT", Level.WARNING),
+        ("Thu, 01 Jan 1970 00:15:39 GMT", Level.WARNING),
+    ],
+)
+def test_clock(date: str, level: Level) -> None:
+    """A minute either way is taken for the same time."""
+    (finding,) = clock(head(date), 1000.0)
+    assert finding.level is level
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "Thu, 99 Foo 1970 99:99:99 GMT"])
+def test_date_that_is_none(date: str) -> None:
+    """Nothing is said of a clock that cannot be read."""
+    assert clock(head(date), 1000.0) == []
+    assert clock(b"HTTP/1.1 200 OK\r\n\r\n", 1000.0) == []

@@ -1,0 +1,75 @@
+"""What ``init`` writes: it can be read by the proxy, by its owner alone, and nothing is lost."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from proxy.cli.init_files import FILES, Answers, configuration, in_the_way, write
+from proxy.config import loader
+
+ANSWERS = Answers("key", "word", "00016", base_url="http://127.0.0.1:1")
+EVERYTHING = Answers(
+    "key",
+    "word",
+    "00016",
+    environment="stage",
+    v1=True,
+    proxy="http://127.0.0.1:3128",
+    ca_file="C:\\Company CA\\root.pem",
+    listen="unix:/run/a b/app",
+    admin="[::1]:9090",
+)
+
+
+@pytest.mark.parametrize("answers", [ANSWERS, EVERYTHING], ids=["least", "most"])
+def test_files_stand_for_the_answers(answers: Answers, tmp_path: Path) -> None:
+    """What was tried and what is written are the same configuration."""
+    folder = tmp_path / "a folder: with odd letters # in its näme"
+    assert write(answers, folder) == []
+    tried = loader.load(None, {}, answers.settings())
+    written = loader.load(folder / "proxy.yaml", {}, {})
+    secrets = {"client_id": None, "client_secret": None}
+    files = {"client_id_file": None, "client_secret_file": None}
+    assert written.model_copy(update=files) == tried.model_copy(update=secrets)
+    assert loader.logins(written) == loader.logins(tried)
+
+
+def test_what_is_commented_out_can_be_taken_in(tmp_path: Path) -> None:
+    """Without its marks, the rest of the file is good too."""
+    text = configuration(ANSWERS, tmp_path)
+    text, taken = re.subn(r"(?m)^# (?=(  )?[a-z_0-9]+: |upstream:$)", "", text)
+    assert taken == 5
+    file = tmp_path / "proxy.yaml"
+    file.write_text(text.replace("[00017, 00018]", "00017, 00018"))
+    config = loader.load(file, {}, {})
+    assert config.host_user_id == "880017"
+    assert config.upstream.proxy == "http://proxy.example:3128"
+    assert config.allowed == {"00016", "00017", "00018"}
+
+
+def test_only_the_owner_can_read(tmp_path: Path) -> None:
+    """Neither the folder nor a file; and git takes none of them."""
+    folder = tmp_path / "new"
+    write(ANSWERS, folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert modes == dict.fromkeys((*FILES, ".gitignore"), 0o600)
+    assert (folder / ".gitignore").read_text() == "*\n"
+
+
+def test_what_was_there_is_kept(tmp_path: Path) -> None:
+    """What changes is copied first; what is the same, and what is not ours, is left alone."""
+    (tmp_path / ".gitignore").write_text("mine\n")
+    write(ANSWERS, tmp_path)
+    assert in_the_way(tmp_path) == [tmp_path / name for name in FILES]
+    kept = write(Answers("key", "another word", "00016", environment="stage"), tmp_path)
+    assert [path.name for path in kept] == ["client-secret.1", "proxy.yaml.1"]
+    assert kept[0].read_text() == "word\n"
+    assert kept[0].stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / ".gitignore").read_text() == "mine\n"
+
+
+def test_answers_hide_the_keys() -> None:
+    """Their repr does not show them."""
+    assert "word" not in repr(ANSWERS)

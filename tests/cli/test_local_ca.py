@@ -1,0 +1,169 @@
+"""A local authority: what it makes stands up to OpenSSL and Python at their strictest."""
+
+import ssl
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from proxy.cli.local_ca import (
+    ALWAYS,
+    MAX_DAYS,
+    Authority,
+    AuthorityError,
+    certificate_pem,
+    general_name,
+    key_pem,
+    names_in,
+)
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    """One for a few names."""
+    return Authority.make([*ALWAYS, "desk.example", "192.0.2.7"], "somebody on a desk", NOW)
+
+
+def verified(
+    folder: Path, authority: Authority, pem: str, *flags: str
+) -> "subprocess.CompletedProcess[str]":
+    """Let OpenSSL look at a certificate, as strictly as it can."""
+    (folder / "ca.pem").write_text(certificate_pem(authority.certificate))
+    (folder / "server.pem").write_text(pem)
+    command = ("openssl", "verify", "-x509_strict", "-purpose", "sslserver", *flags)
+    files = ("-CAfile", folder / "ca.pem", folder / "server.pem")
+    return subprocess.run(
+        [*command, *files], capture_output=True, text=True, check=False, timeout=20
+    )
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("-verify_hostname", "localhost"),
+        ("-verify_hostname", "app.localhost"),
+        ("-verify_hostname", "desk.example"),
+        ("-verify_ip", "127.0.0.1"),
+        ("-verify_ip", "::1"),
+        ("-verify_ip", "192.0.2.7"),
+    ],
+    ids=lambda flags: flags[1],
+)
+def test_openssl_takes_it(authority: Authority, tmp_path: Path, flags: tuple[str, str]) -> None:
+    """For every name that it was made for."""
+    names = [*ALWAYS, "app.localhost", "desk.example", "192.0.2.7"]
+    found = verified(tmp_path, authority, authority.issue(names, NOW, MAX_DAYS), *flags)
+    assert found.returncode == 0, found.stderr
+
+
+def test_authority_cannot_vouch_for_others(authority: Authority, tmp_path: Path) -> None:
+    """Even who has its key cannot be the bank to somebody who trusts it."""
+    found = verified(tmp_path, authority, forged(authority, "api.candescent.com"))
+    assert found.returncode != 0
+    assert "permitted subtree violation" in found.stdout + found.stderr
+    assert verified(tmp_path, authority, forged(authority, "localhost")).returncode == 0
+
+
+def forged(authority: Authority, name: str) -> str:
+    """Return a certificate for any name, signed with the authority's key past its own checks."""
+    made = x509.load_pem_x509_certificate(
+        Authority.make([name], "anybody", NOW).issue([name], NOW, 30).encode()
+    )
+    builder = x509.CertificateBuilder(
+        authority.certificate.subject,
+        made.subject,
+        made.public_key(),
+        made.serial_number,
+        made.not_valid_before_utc,
+        made.not_valid_after_utc,
+    )
+    signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
+    for extension in made.extensions:
+        is_signer = isinstance(extension.value, x509.AuthorityKeyIdentifier)
+        builder = builder.add_extension(
+            signer if is_signer else extension.value, extension.critical
+        )
+    return certificate_pem(builder.sign(authority.key, hashes.SHA256()))
+
+
+def test_shape(authority: Authority) -> None:
+    """P-256, at most 397 days, for servers alone; the authority signs nothing but certificates."""
+    made = x509.load_pem_x509_certificate(authority.issue(ALWAYS, NOW, MAX_DAYS).encode())
+    key = made.public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    assert isinstance(key.curve, ec.SECP256R1)
+    assert made.not_valid_after_utc - made.not_valid_before_utc <= timedelta(days=397)
+    usage = made.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(usage) == [x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]
+    its = authority.certificate.extensions
+    assert its.get_extension_for_class(x509.BasicConstraints).value.path_length == 0
+    assert its.get_extension_for_class(x509.NameConstraints).critical
+
+
+def test_two_certificates_share_neither_key_nor_number(authority: Authority) -> None:
+    """A renewed certificate is another one."""
+    one, two = (
+        x509.load_pem_x509_certificate(authority.issue(ALWAYS, NOW, 1).encode()) for _ in "12"
+    )
+    assert one.serial_number != two.serial_number
+    assert one.public_key() != two.public_key()
+
+
+@pytest.mark.parametrize(
+    "name", ["bank.example", "xlocalhost", "127.0.0.2", "::2", "192.0.2.8", "example"]
+)
+def test_name_that_it_was_not_made_for(authority: Authority, name: str) -> None:
+    """It is refused here, where one can do something about it, not by some client."""
+    with pytest.raises(AuthorityError, match="was not made for this name"):
+        authority.issue([name], NOW, 1)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a b", "*.example", "-a", "a..b", "http://a", "1.2.3", "ä.de"]
+)
+def test_name_that_is_none(name: str) -> None:
+    """Each is told by its name."""
+    with pytest.raises(AuthorityError, match="neither a host name nor an address"):
+        general_name(name)
+
+
+def test_certificate_does_not_outlive_its_authority(authority: Authority) -> None:
+    """Near its end it makes shorter ones, and after it none."""
+    end = authority.certificate.not_valid_after_utc
+    late = authority.issue(ALWAYS, end - timedelta(days=1), MAX_DAYS)
+    assert x509.load_pem_x509_certificate(late.encode()).not_valid_after_utc == end
+    with pytest.raises(AuthorityError, match="is over"):
+        authority.issue(ALWAYS, end, 1)
+
+
+def test_what_was_made_can_be_loaded(authority: Authority) -> None:
+    """And what does not belong together is refused."""
+    certificate, key = certificate_pem(authority.certificate).encode(), key_pem(authority.key)
+    assert Authority.load(certificate, key.encode()).certificate == authority.certificate
+    other = key_pem(Authority.make(ALWAYS, "another", NOW).key).encode()
+    with pytest.raises(AuthorityError, match="not that of its certificate"):
+        Authority.load(certificate, other)
+    for spoilt in (b"", b"-----BEGIN", certificate):
+        with pytest.raises(AuthorityError):
+            Authority.load(spoilt, spoilt)
+
+
+def test_names_are_read_back(authority: Authority) -> None:
+    """A renewal is for the same names."""
+    pem = authority.issue(["localhost", "::1", "desk.example"], NOW, 1).encode()
+    assert names_in(pem) == ["localhost", "::1", "desk.example"]
+    with pytest.raises(AuthorityError):
+        names_in(b"nothing")
+
+
+def test_keys_are_hidden(authority: Authority) -> None:
+    """Its repr does not show the key, and Python can use what is written."""
+    assert "key" not in repr(authority)
+    context = ssl.create_default_context(cadata=certificate_pem(authority.certificate))
+    assert len(context.get_ca_certs()) == 1

@@ -1,0 +1,147 @@
+"""The command line, from outside: what it says, how it ends, and that it never just falls over."""
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from proxy import __version__
+from proxy.cli import main
+from tests.support.program import CREDENTIALS, ROOT, ended, environment
+
+LOCAL = {**CREDENTIALS, "CANDESCENT_BASE_URL": "http://127.0.0.1:9"}
+
+
+async def test_nothing_set() -> None:
+    """A newcomer who sets nothing is told the four things that are needed."""
+    code, out, err = await ended("run")
+    assert (code, out) == (2, "")
+    assert [line.split(": ")[1] for line in err.splitlines()] == [
+        "institution_id",
+        "environment",
+        "client_id",
+        "client_secret",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "the following arguments are required: COMMAND"),
+        (("fly",), "invalid choice: 'fly'"),
+        (("run", "--fast"), "unrecognized arguments: --fast"),
+        (("run", "--config", "/nowhere.yaml"), "/nowhere.yaml: cannot be read"),
+        (("run", "--listen", "8080"), "listen: expected HOST:PORT"),
+        (("run", "--listen", "0.0.0.0:8080"), "can be reached from other machines"),
+        (("check-config", "--base-url", "http://bänk.example"), "base_url: expected plain ASCII"),
+        (("sandbox", "--listen", "8081"), "--listen: expected HOST:PORT"),
+        (("sandbox", "--lifetime", "-1"), "lifetime: expected seconds"),
+        (("sandbox", "--lifetime", "long"), "invalid float value"),
+        (("sandbox", "--settings", "{"), "not JSON"),
+        (("sandbox", "--settings", "[1]"), "expected a JSON object"),
+        (("sandbox", "--settings", '{"quoat": 1}'), "quoat: no such setting"),
+        (("sandbox", "--fault", "3"), "expected a JSON object"),
+        (("sandbox", "--fault", '{"where": "moon"}'), "where: expected one of"),
+        (("healthcheck", "--admin", "nowhere"), "admin: expected HOST:PORT"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_arguments(
+    arguments: tuple[str, ...],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever is wrong on the command line is told in a line, and the exit code is 2."""
+    for name, text in LOCAL.items():
+        monkeypatch.setenv(name, text)
+    with pytest.raises(SystemExit) as caught:
+        main.main(arguments)
+    assert caught.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["candescent-proxy", "python -m proxy"])
+async def test_version(command: str) -> None:
+    """The installed command and the module are the same program."""
+    if command.startswith("python"):
+        code, out, _ = await ended("--version")
+    else:
+        process = await asyncio.create_subprocess_exec(
+            Path(sys.executable).with_name(command),
+            "--version",
+            env=environment(),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out = (await process.communicate())[0].decode().strip()
+        code = process.returncode or 0
+    assert (code, out) == (0, f"candescent-proxy {__version__}")
+
+
+def helped(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the help for a command."""
+    with pytest.raises(SystemExit) as caught:
+        main.main([*arguments, "--help"])
+    assert caught.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_is_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
+    """The help names every command and the least that works; each command its flags."""
+    text = helped(capsys=capsys)
+    for command in ("run", "sandbox", "demo", "check-config", "healthcheck"):
+        assert re.search(rf"^    {command}\b", text, re.MULTILINE)
+    assert "CANDESCENT_CLIENT_ID=" in text
+    text = helped("run", capsys=capsys)
+    for flag in ("--config", "--listen", "--admin", "--base-url", "--log-level", "--log-format"):
+        assert flag in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unwanted"),
+    [
+        (("--version",), {"pydantic", "aiohttp", "asyncio", "structlog"}),
+        (("--help",), {"pydantic", "aiohttp", "asyncio", "structlog"}),
+        (("healthcheck", "--admin", "127.0.0.1:9"), {"aiohttp", "structlog", "rich", "asyncio"}),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+async def test_probe_does_not_wait_for_what_only_others_need(
+    arguments: tuple[str, ...], unwanted: set[str]
+) -> None:
+    """A look at the version, or a probe every ten seconds, loads no more than it needs."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-X", "importtime", "-m", "proxy", *arguments),
+        env=environment(),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    said = (await process.communicate())[1].decode()
+    loaded = {line.rpartition("|")[2].strip() for line in said.splitlines()}
+    assert "proxy.cli.main" in loaded
+    heavy = {"cryptography", "redis", "shtab", "opentelemetry", "prometheus_client"}
+    assert loaded & (heavy | unwanted) == set()
+
+
+def test_every_command_is_a_module_that_says_what_it_takes() -> None:
+    """The table names modules that are there, and none is there that it does not name."""
+    named = {name.replace("-", "_") for name in main.COMMANDS}
+    found = {path.stem for path in (ROOT / "proxy/cli/commands").glob("*.py")}
+    assert found - named == {"__init__", "bank", "questions", "shared"}
+    assert named <= found
+
+
+async def test_reader_who_has_had_enough() -> None:
+    """``| head`` ends the program without a traceback."""
+    command = f"{sys.executable} -m proxy check-config --print-schema | head -n 1"
+    process = await asyncio.create_subprocess_shell(
+        command,
+        env=environment(),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert await process.communicate() == (b"{\n", b"")

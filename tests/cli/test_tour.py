@@ -1,0 +1,107 @@
+"""The demo, as a newcomer sees it: one command, and the main job happens before their eyes."""
+
+import asyncio
+import logging
+import os
+import shlex
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from signal import SIGTERM, getsignal, signal
+
+import pytest
+import structlog
+
+from proxy.cli import tour
+from proxy.errors import ConfigError
+from proxy.runtime import serve
+from proxy.sandbox import Sandbox
+from tests.support.running import until
+
+
+@contextmanager
+def usual_ports_taken() -> Iterator[None]:
+    """Have somebody listen on the ports that the demo would like, or find that they do."""
+    with ExitStack() as stack:
+        for port in (8080, 9090):
+            with suppress(OSError):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        yield
+
+
+@pytest.fixture
+def as_before() -> Iterator[None]:
+    """Leave log and signals of this process as they were."""
+    root, handler = logging.getLogger(), getsignal(SIGTERM)
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+    signal(SIGTERM, handler)
+
+
+async def test_demo_takes_other_ports_where_its_own_are_in_use() -> None:
+    """A newcomer whose port 8080 is busy sees the demo all the same."""
+    with usual_ports_taken():
+        async with Sandbox() as bank:
+            app = await tour._start(bank)
+            try:
+                await until(lambda: app.readiness().is_ready)
+                assert app.data_address.port not in (0, 8080)
+                assert app.admin_address.port not in (0, 9090)
+            finally:
+                await app.stop()
+
+
+async def test_demo_without_any_port_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing can be listened on, the demo says that instead of trying for ever."""
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise ConfigError(["listen: cannot listen"])
+
+    monkeypatch.setattr("proxy.runtime.app.App.start", refuse)
+    async with Sandbox() as bank:
+        with pytest.raises(ConfigError) as caught:
+            await tour._start(bank)
+    assert caught.value.mistakes == ["demo: no free port on 127.0.0.1"]
+
+
+def test_demo_stays_until_it_is_told_to_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, as_before: None
+) -> None:
+    """Without ``--once`` it prints a line to try, goes on renewing tokens, and ends well."""
+    monkeypatch.setattr(tour, "LIFETIME", 2)
+    said = ""
+
+    async def watch() -> int:
+        nonlocal said
+        shown = asyncio.create_task(tour.show(once=False))
+        async with asyncio.timeout(20):
+            while "token request no. 3" not in said:
+                said += capsys.readouterr().out
+                await asyncio.sleep(0.05)
+        os.kill(os.getpid(), SIGTERM)
+        return await shown
+
+    assert serve.run(watch()) == 0
+    assert "curl -i 'http://" in said
+    assert "Status page: http://127.0.0.1:" in said.partition("Your turn")[2]
+
+
+def test_typed_name_is_short_only_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is offered as the next command starts the same program in the caller's shell."""
+    program = tmp_path / "a folder/candescent-proxy"
+    program.parent.mkdir()
+    program.touch(mode=0o755)
+    monkeypatch.setattr("sys.argv", [str(program)])
+    monkeypatch.setenv("PATH", "/usr/bin")
+    assert shlex.split(tour.typed_name()) == [str(program)]
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert tour.typed_name() == "candescent-proxy"
+    monkeypatch.setattr("sys.argv", ["proxy/__main__.py"])
+    assert shlex.split(tour.typed_name()) == [sys.executable, "-m", "proxy"]

@@ -1,0 +1,89 @@
+"""What the pages tell people to type is what the program understands."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from proxy.cli import main
+from proxy.config import loader
+from tests.support.pages import PAGES, ROOT, prose, shell_lines
+
+# In a block: behind variables, at the beginning of a line or behind a pipe.
+IN_BLOCK = re.compile(
+    r"(?:^|\| |&& |exec |& )(?:[A-Z_]+=\S+ +)*(?:\S*[/\\])?(candescent-proxy(?: .*[^:])?)$"
+)
+IN_TEXT = re.compile(r"`(candescent-proxy [^`]+)`")
+STOPS = {"|", "&", "&&", ";", ">", ">>", "<", "2>", "||"}
+
+
+def commands(page: Path) -> Iterator[str]:
+    """Yield every command of ours that a page names with its arguments."""
+    for line in shell_lines(page):
+        if found := IN_BLOCK.search(line):
+            yield found[1]
+    yield from IN_TEXT.findall(prose(page))
+
+
+def arguments(command: str) -> list[str]:
+    """Return the arguments of a command, up to where the shell goes on to something else."""
+    words = shlex.split(command, comments=True)[1:]
+    end = next((at for at, word in enumerate(words) if word in STOPS), len(words))
+    return words[:end]
+
+
+FOUND = sorted({(str(page.relative_to(ROOT)), line) for page in PAGES for line in commands(page)})
+
+
+@pytest.mark.parametrize(("page", "command"), FOUND)
+def test_command_is_understood(page: str, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each parses as it stands; a command that has gone, or a flag, is no longer told of."""
+    try:
+        main.parser(None).parse_args(arguments(command))
+        code: object = 0
+    except SystemExit as stopped:
+        code = stopped.code
+    assert code == 0, f"{page}: {command}: {capsys.readouterr().err}"
+
+
+def test_commands_are_found() -> None:
+    """The pages are read in both of their ways."""
+    pages = {page for page, _ in FOUND}
+    assert {"README.md", "docs/troubleshooting.md", "docs/quickstart.md"} <= pages
+    assert ["wait"] in [arguments(command)[:1] for _, command in FOUND]
+
+
+VARIABLES = sorted(
+    {
+        (str(page.relative_to(ROOT)), name)
+        for page in PAGES
+        for name in re.findall(r"\bCANDESCENT_[A-Z_]*[A-Z]\b", page.read_text(encoding="utf-8"))
+    }
+)
+
+
+@pytest.mark.parametrize(("page", "variable"), VARIABLES)
+def test_variable_is_a_setting(page: str, variable: str) -> None:
+    """Each variable that a page names is one that the program reads."""
+    mistakes: list[str] = []
+    loader.read_environment({variable: "1"}, mistakes)
+    assert mistakes == [], page
+
+
+SECTIONS = {path[0] for path in loader.known_paths() if len(path) > 1}
+SETTINGS = sorted(
+    {
+        (str(page.relative_to(ROOT)), name)
+        for page in PAGES
+        for name in re.findall(r"`([a-z0-9]+\.[a-z_]+)`", prose(page))
+        if name.partition(".")[0] in SECTIONS
+    }
+)
+
+
+@pytest.mark.parametrize(("page", "setting"), SETTINGS)
+def test_setting_is_there(page: str, setting: str) -> None:
+    """Each setting of a section that a page names is one that can be set."""
+    assert tuple(setting.split(".")) in loader.known_paths(), page

@@ -1,0 +1,266 @@
+"""The examples of docs/configuration.md, loaded as they stand, and run before the sandbox bank."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from proxy.cli.commands.login import login
+from proxy.config import loader
+from proxy.config.model import Config
+from proxy.runtime.app import App
+from proxy.sandbox import Sandbox, Settings
+from tests.support.running import until, url
+from tests.tokens.fleet.encryption_keys import key_line
+
+PAGE = (Path(__file__).parents[2] / "docs/configuration.md").read_text(encoding="utf-8")
+PARTS = [part.partition("\n") for part in PAGE.split("\n### ")]
+EXAMPLES = {
+    title: text.partition("```yaml\n")[2].partition("```")[0]
+    for title, _, text in PARTS
+    if "```yaml\n" in text
+}
+SECRETS = {
+    "client-secret": "sandbox-secret",
+    "other-secret": "other-secret",
+    "password": "moonlight",
+    "caller-secret": "open-sesame",
+    "next-caller-secret": "open-barley",
+    "sealing-key": key_line(),
+    "store-password": "moss-of-the-store",
+}
+BANK = Settings(
+    clients={"sandbox-client": "sandbox-secret", "other-client": "other-secret"},
+    client_institutions={"sandbox-client": ("00016", "00018"), "other-client": ("00017",)},
+)
+V1 = "/subscriptions/v1/fis/00016/echo"
+
+
+@dataclass
+class Trial:
+    """An example at work."""
+
+    bank: Sandbox
+    app: App
+    config: Config
+    session: aiohttp.ClientSession
+    is_over: bool = False
+
+    async def stop(self) -> None:
+        """Stop the proxy, if that has not been done yet."""
+        if not self.is_over:
+            self.is_over = True
+            await self.app.stop()
+
+    async def status(self, path: str, method: str = "GET", **headers: str) -> int:
+        """Send a request; return the status of its answer."""
+        async with self.session.request(method, path, headers=headers) as answer:
+            await answer.read()
+            return answer.status
+
+    @property
+    def target(self) -> str:
+        """What the bank was last asked for."""
+        return self.bank.bank.arrivals[-1].target
+
+
+@asynccontextmanager
+async def trial(example: str, folder: Path) -> AsyncIterator[Trial]:
+    """Write an example down with the files it names, and run it, on free ports."""
+    for name, secret in SECRETS.items():
+        (folder / name).write_text(secret + "\n")
+    text = re.sub(r"/(?:etc|var/lib)/candescent-proxy/", f"{folder}/", example)
+    (folder / "config.yaml").write_text(re.sub(r":80[89]\d\b", ":0", text))
+    async with Sandbox(BANK) as bank:
+        flags = {"base_url": bank.url, "admin": "127.0.0.1:0"}
+        if "\nlisten:" not in text:
+            flags["listen"] = "127.0.0.1:0"
+        config = loader.load(folder / "config.yaml", {}, flags)
+        logins = loader.logins(config)
+        if config.refresh_token_file is not None:
+            code = bank.bank.code_for("juniper.quill")
+            assert await login(config, logins, None, code) == 0
+        app = App(config, logins)
+        await app.start()
+        async with aiohttp.ClientSession(url(app)) as session:
+            there = Trial(bank, app, config, session)
+            try:
+                await until(lambda: app.readiness().is_ready)
+                yield there
+            finally:
+                await there.stop()
+
+
+Check = Callable[[Trial], Awaitable[None]]
+CHECKS: dict[str, Check] = {}
+
+
+def check(title: str) -> Callable[[Check], Check]:
+    """Say what an example promises."""
+
+    def keep(function: Check) -> Check:
+        CHECKS[title] = function
+        return function
+
+    return keep
+
+
+@check("Least of all")
+async def _least(there: Trial) -> None:
+    assert await there.status("/v1/accounts") == 200
+    assert await there.status(V1) == 200
+
+
+@check("Several institutions")
+async def _several(there: Trial) -> None:
+    asked = [await there.status("/echo", institutionId=f"0001{last}") for last in (6, 7, 8, 9)]
+    assert asked == [200, 200, 200, 403]
+    clients = {call.institution: call.client for call in there.bank.bank.token_requests}
+    assert clients == {
+        "00016": "sandbox-client",
+        "00017": "other-client",
+        "00018": "sandbox-client",
+    }
+
+
+@check("Several applications")
+async def _applications(there: Trial) -> None:
+    for name, institution in (("payroll", "00017"), ("kiosk", "00016")):
+        async with aiohttp.ClientSession(f"http://{there.app.addresses[name]}") as caller:
+            async with caller.get("/v1/transactions?accountId=1") as answer:
+                links = (await answer.json())["links"]
+            arrival = there.bank.bank.arrivals[-1]
+            assert arrival.header("institutionId") == institution
+            assert ("hostUserId=880017" in arrival.target) == (name == "kiosk")
+            ours = f"http://{there.app.addresses[name]}" if name == "kiosk" else there.bank.url
+            assert links[0]["href"].startswith(ours)
+            async with caller.post("/v1/transfers") as answer:
+                assert (answer.status == 403) == (name == "kiosk")
+
+
+@check("A retail user")
+async def _retail(there: Trial) -> None:
+    assert await there.status("/v1/accounts") == 200
+    assert there.target == "/v1/accounts?hostUserId=880017"
+    assert await there.status("/v1/accounts?loginId=acorn.owner") == 200
+    assert there.target == "/v1/accounts?loginId=acorn.owner"
+
+
+@check("A business user")
+async def _business(there: Trial) -> None:
+    assert await there.status("/v1/accounts") == 200
+    assert there.target == "/v1/accounts?loginId=acorn.owner&institutionCustomerId=770001"
+
+
+@check("With a user's password")
+async def _password(there: Trial) -> None:
+    assert await there.status("/v1/accounts") == 200
+    assert [call.grant for call in there.bank.bank.token_requests] == ["password"]
+
+
+@check("With a person's login")
+async def _login(there: Trial) -> None:
+    assert await there.status("/v1/accounts") == 200
+    grants = [call.grant for call in there.bank.bank.token_requests]
+    assert grants == ["authorization_code", "refresh_token"]
+
+
+@check("V1, the legacy calls")
+async def _v1(there: Trial) -> None:
+    await until(lambda: len(there.bank.bank.token_requests) == 2)
+    (asked,) = [call for call in there.bank.bank.token_requests if call.kind == "V1"]
+    sent = {name.lower(): value for name, value in asked.headers}
+    assert sent[b"user-agent"] == b"Teller/2.1;Kiosk"
+    assert sent[b"originating_ip"] == b"192.0.2.17"
+    await there.status("/destinations/v1/x")
+    assert there.bank.bank.arrivals[-1].header("di_tid")
+    assert await there.status(V1) == 200
+
+
+@check("Only what the application needs")
+async def _access(there: Trial) -> None:
+    assert await there.status("/v1/accounts") == 200
+    look_up = "/db-users/v1/institution-users/acorn.owner?userIdType=LOGIN_ID"
+    assert await there.status(look_up) == 200
+    for method, path in (("POST", "/v1/accounts"), ("GET", "/v1/transfers/7"), ("GET", "/v2/x")):
+        assert await there.status(path, method) == 403
+
+
+@check("For other machines")
+async def _others(there: Trial) -> None:
+    assert await there.status("/v1/accounts") == 403
+    for secret in ("open-sesame", "open-barley"):
+        shown = {"Proxy-Authorization": f"Bearer {secret}"}
+        assert await there.status("/v1/accounts", **shown) == 200
+    assert await there.status("/v1/accounts", **{"Proxy-Authorization": "Bearer guess"}) == 403
+
+
+@check("Many pods on one token")
+async def _fleet(there: Trial) -> None:
+    # There is no such store here; so this is also what becomes of a proxy whose store is away.
+    assert await there.status("/v1/accounts") == 200
+    assert there.app.metrics.store.is_useful() is False
+
+
+@check("For a log collector, leaving nothing behind")
+async def _revoked(there: Trial) -> None:
+    assert await there.status("/v1/accounts") == 200
+    await there.stop()
+    assert not list(there.bank.bank.live())
+    assert (there.config.log.format, there.config.log.access) == ("json", "on")
+
+
+@check("Slow answers and large bodies")
+async def _large(there: Trial) -> None:
+    assert await there.status("/v1/banking-images/7?bytes=2000000") == 200
+    assert there.config.upstream.first_byte_timeout == 180
+    address = there.app.data_address
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    writer.write(b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 52428801\r\n\r\n")
+    assert (await reader.readline()).split()[1] == b"413"
+    writer.close()
+
+
+def test_every_example_has_its_check() -> None:
+    """An example that nobody tries is a promise that nobody keeps."""
+    assert list(EXAMPLES) == list(CHECKS)
+
+
+@pytest.mark.parametrize("title", CHECKS)
+async def test_example_works(title: str, tmp_path: Path) -> None:
+    """Each example is loaded as it stands, starts, and does what its text says."""
+    async with trial(EXAMPLES[title], tmp_path) as there:
+        await CHECKS[title](there)
+
+
+def exported() -> dict[str, str]:
+    """The variables that the page's shell example sets."""
+    (block,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    return dict(re.findall(r"^export (\w+)=(\S+)$", block, re.MULTILINE))
+
+
+def test_the_sdk_s_variables_are_enough() -> None:
+    """What the vendor's SDK reads is a configuration, without a file and without a flag."""
+    config = loader.load(None, exported(), {})
+    assert config.url.geturl() == "https://api.candescent.com/digitalbanking/stage"
+    assert (config.institution_id, config.host_user_id) == ("00016", "880017")
+    assert loader.logins(config).default.credentials.client_id == "sandbox-client"
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        *("CLIENT_ID", "CLIENT_SECRET", "INSTITUTION_ID", "ENVIRONMENT", "USERNAME", "PASSWORD"),
+        *("HOST_USER_ID", "LOGIN_ID", "INSTITUTION_CUSTOMER_ID", "BEARER_TOKEN"),
+    ],
+)
+def test_every_variable_of_the_sdk_is_a_setting(variable: str) -> None:
+    """A user who has those set already needs nothing else."""
+    mistakes: list[str] = []
+    loader.read_environment({f"CANDESCENT_{variable}": "stage"}, mistakes)
+    assert mistakes == []

@@ -1,0 +1,82 @@
+"""What the project depends on is explained, pinned and hashed."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+
+
+@pytest.fixture(scope="module")
+def pyproject() -> Mapping[str, Any]:
+    """The project's own word on what it needs."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def names(requirements: list[Any]) -> list[str]:
+    """The bare names of requirements as pyproject.toml writes them, groups in groups left out."""
+    return [re.split(r"[^\w.-]", entry)[0] for entry in requirements if isinstance(entry, str)]
+
+
+def explained(section: str) -> list[str]:
+    """The packages that have a reason in a section of docs/dependencies.md."""
+    page = (ROOT / "docs/dependencies.md").read_text(encoding="utf-8")
+    text = re.split(r"\n##+ ", page.partition(f"## {section}\n")[2])[0]
+    return re.findall(r"^\| `([^`]+)` \| \S.* \|$", text, re.MULTILINE)
+
+
+def pins(lock: Path) -> dict[str, str]:
+    """Package to version, as a lock file has them."""
+    text = lock.read_text(encoding="utf-8")
+    return dict(re.findall(r"^([\w.-]+)==([\w.]+)", text, re.MULTILINE))
+
+
+def test_every_run_dependency_has_its_reason(pyproject: Mapping[str, Any]) -> None:
+    """What the program needs is listed, all of it, only it, in order."""
+    assert explained("To run") == sorted(names(pyproject["project"]["dependencies"]), key=str.lower)
+
+
+def test_every_optional_dependency_has_its_reason(pyproject: Mapping[str, Any]) -> None:
+    """Each extra has a section of its own."""
+    for extra, wanted in pyproject["project"]["optional-dependencies"].items():
+        listed = explained(f"With `candescent-proxy[{extra}]`")
+        assert listed == sorted(names(wanted), key=str.lower)
+
+
+def test_every_development_dependency_has_its_reason(pyproject: Mapping[str, Any]) -> None:
+    """The same for what only a contributor needs."""
+    groups = pyproject["dependency-groups"]
+    wanted = {name for group in ("build", "compile", "dev") for name in names(groups[group])}
+    assert explained("To develop") == sorted(wanted, key=str.lower)
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
+def test_lock_pins_and_hashes_everything(lock: Path) -> None:
+    """Each requirement has one version and at least one hash; pip accepts nothing else then."""
+    code = [line for line in lock.read_text(encoding="utf-8").splitlines() if "#" not in line]
+    pinned = [line for line in code if re.match(r"[\w.-]+==[\w.]+( ;.*)? \\$", line)]
+    hashes = [line for line in code if re.match(r" {4}--hash=sha256:[0-9a-f]{64}( \\)?$", line)]
+    assert pinned
+    assert len(pinned) + len(hashes) == len(code)
+    assert all(after in hashes for line, after in pairwise(code) if line in pinned)
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
+def test_lock_says_where_it_comes_from_and_nothing_of_the_machine(lock: Path) -> None:
+    """The header names the command; no host, option or path of the author's machine is in it."""
+    text = lock.read_text(encoding="utf-8")
+    assert "\n#    make lock\n" in text
+    assert not re.search(r"://|(?<!\S)/|^--", text, re.MULTILINE)
+
+
+def test_locks_agree(pyproject: Mapping[str, Any]) -> None:
+    """What is tested is what is run: the development lock holds the other two."""
+    run, build, dev = (pins(ROOT / f"requirements/{name}.txt") for name in ("run", "build", "dev"))
+    assert dev.items() >= run.items() | build.items()
+    assert run.keys() >= {name.lower() for name in names(pyproject["project"]["dependencies"])}

@@ -1,0 +1,120 @@
+"""Each example of docs/examples does what it says, before a real proxy and the sandbox bank."""
+
+import asyncio
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from defusedxml import ElementTree
+
+from proxy.sandbox import Sandbox, Settings
+from tests.support.program import environment
+from tests.support.running import running, url
+
+EXAMPLES = Path(__file__).parents[2] / "docs/examples"
+LISTED = """\
+880017-1 Everyday Checking 1432.07
+880017-2 Rainy Day Savings 8650.40
+880017-3 Sailing Boat Fund 212.99
+"""
+PROGRAMS = {".sh": "sh", ".py": sys.executable, ".java": "java", ".php": "php", ".pl": "perl"}
+BASE = "/digitalbanking/stage"
+
+
+def listed(out: str) -> str:
+    """Return the accounts that an example has printed; curl prints the bank's own words."""
+    if not out.startswith("{"):
+        return out
+    accounts = json.loads(out)["accounts"]
+    fields = ("accountId", "name", "availableBalance")
+    return "".join(" ".join(each[field] for field in fields) + "\n" for each in accounts)
+
+
+def needs(example: str) -> None:
+    """Skip where the language is not on this machine."""
+    program = PROGRAMS[Path(example).suffix]
+    wanted = [program, *(["curl"] if program == "sh" else [])]
+    missing = [name for name in wanted if shutil.which(name) is None]
+    if program == sys.executable and importlib.util.find_spec("requests") is None:
+        missing.append("requests")
+    if missing:
+        pytest.skip(f"{', '.join(missing)}: not on this machine")
+
+
+async def run(example: str, **variables: str) -> tuple[int, str, str]:
+    """Run an example to its end; return exit code, output and errors."""
+    needs(example)
+    process = await asyncio.create_subprocess_exec(
+        PROGRAMS[Path(example).suffix],
+        EXAMPLES / example,
+        env=environment(**variables),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 50)
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+ACCOUNTS = sorted(path.name for path in EXAMPLES.glob("[aA]ccounts.*"))
+HTTP_PROXY = sorted(path.name for path in EXAMPLES.glob("only_http_proxy.*"))
+
+
+@pytest.mark.parametrize("example", ACCOUNTS)
+async def test_accounts(example: str) -> None:
+    """Every language gets the same accounts, without a word about tokens."""
+    async with Sandbox() as bank, running(bank) as app:
+        code, out, err = await run(example, PROXY=url(app))
+        assert (code, err) == (0, "")
+        assert listed(out) == LISTED
+        (arrival,) = bank.bank.arrivals
+        assert arrival.target == "/v1/accounts?hostUserId=880017"
+
+
+@pytest.mark.parametrize("example", ACCOUNTS)
+async def test_accounts_that_cannot_be_had(example: str) -> None:
+    """An example that fails says so, with the proxy's own words."""
+    async with Sandbox() as bank, running(bank, ready=False, client_secret="another") as app:
+        code, out, err = await run(example, PROXY=url(app))
+        assert code != 0
+        assert "urn:candescent-proxy:error:token-bad-client" in out + err
+
+
+async def test_event() -> None:
+    """The XML reaches the V1 side of the bank byte for byte."""
+    async with Sandbox() as bank, running(bank) as app:
+        assert await run("send_event.sh", PROXY=url(app)) == (0, "204\n", "")
+        (arrival,) = bank.bank.arrivals
+        sent = (EXAMPLES / "event.xml").read_bytes()
+        assert arrival.body == sent
+        assert bank.bank.tokens[str(arrival.header("Authorization"))[7:]].generation == "V1"
+        assert ElementTree.fromstring(sent).tag.endswith("Event")
+
+
+@pytest.mark.parametrize("example", HTTP_PROXY)
+async def test_http_proxy(example: str) -> None:
+    """A request for the bank's own URL, sent to the proxy, is answered with a token's help."""
+    async with Sandbox(Settings(base_path=BASE)) as bank, running(bank) as app:
+        code, out, err = await run(example, PROXY=url(app), BANK=bank.url)
+        assert (code, err, listed(out)) == (0, "", LISTED)
+        (arrival,) = bank.bank.arrivals
+        assert arrival.header("Authorization")
+
+
+@pytest.mark.parametrize("example", HTTP_PROXY)
+async def test_other_hosts_are_not_reached_through_it(example: str) -> None:
+    """The proxy is one to its bank only."""
+    async with Sandbox() as bank, Sandbox() as other, running(bank) as app:
+        code, _, _ = await run(example, PROXY=url(app), BANK=other.url)
+        assert code != 0
+        assert not other.bank.arrivals
+
+
+def test_every_example_is_listed_and_run() -> None:
+    """A file that nobody runs, or that the page does not name, is forgotten sooner or later."""
+    page = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    files = {path.name for path in EXAMPLES.iterdir()} - {"README.md"}
+    assert {name for name in files if f"({name})" in page} == files
+    assert {*ACCOUNTS, *HTTP_PROXY, "event.xml", "send_event.sh"} == files

@@ -1,0 +1,98 @@
+"""docs/operations.md: the log has the fields that it says, and a transaction is found again."""
+
+import ast
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from proxy.errors import Source
+from proxy.forwarding.record import RequestRecord
+from proxy.sandbox import Sandbox
+from proxy.telemetry.logs.access_log import request_fields
+from tests.support.captured_log import logbook
+from tests.support.otlp_collector import Collector
+from tests.support.pages import ROOT
+from tests.support.raw_client import ask, request
+from tests.support.running import running, until
+
+PAGE = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+ADDED = {"event", "level", "timestamp"}
+LEVELS = {"debug", "info", "warning", "error"}
+ID = re.findall(r"grep ([0-9a-f-]{36})", PAGE)[0]
+
+
+def rows(mark: str) -> list[list[str]]:
+    """Return the cells of the table below a mark."""
+    table = PAGE.partition(f"<!-- {mark} -->\n\n")[2].partition("\n\n")[0]
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]
+    ]
+
+
+def names(cell: str) -> set[str]:
+    """Return what stands in quotes in a cell."""
+    return set(re.findall(r"`([^`]+)`", cell))
+
+
+def test_every_series_is_one_of_the_metrics() -> None:
+    """What is to be watched is there: docs/metrics.md is held against the program itself."""
+    metrics = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(candescent_proxy_\w+)`", PAGE))
+    assert len(named) > 8
+    assert [name for name in named if f"| `{name}` |" not in metrics] == []
+
+
+def test_fields_of_a_request() -> None:
+    """Each field that a request's line may have is told, with when it is there."""
+    record = RequestRecord("GET", b"/", 0)
+    always = set(request_fields(record)) | {"timestamp"}
+    record.answered_at, record.source, record.reason = 1, Source.UPSTREAM, "upstream-closed"
+    record.replays, record.warned, record.cut, record.listener = 1, True, True, "payroll"
+    told = rows("request fields")
+    assert set().union(*(names(row[0]) for row in told)) == set(request_fields(record)) | {
+        "timestamp"
+    }
+    assert set().union(*(names(row[0]) for row in told if row[1] == "always")) == always
+
+
+def written() -> Iterator[tuple[str, str, set[str]]]:
+    """Yield event, level and fields of every line that the program writes in so many words."""
+    for file in sorted((ROOT / "proxy").rglob("*.py")):
+        if {"sandbox", "doctor"} & set(file.parts):
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(value=logger, attr=level),
+                    args=[ast.Constant(value=str(event))],
+                    keywords=keywords,
+                ) if level in LEVELS and re.search(r"\blog$|_log$", ast.unparse(logger)):
+                    fields = {word.arg for word in keywords if word.arg}
+                    fields |= {"listeners"} if any(word.arg is None for word in keywords) else set()
+                    yield event, level, fields - {"exc_info"}
+
+
+def test_events() -> None:
+    """Each line that the program writes is told with its level and its fields, and no other."""
+    told = [(*names(row[0]), row[1], names(row[2])) for row in rows("events")]
+    assert len(told) > 10
+    assert sorted(told) == sorted(written())
+
+
+@pytest.mark.parametrize("kind", ["v1", "v2"])
+async def test_one_transaction(kind: str) -> None:
+    """The application's id is in the answer, in the log, at the bank and in the trace."""
+    path, header = {"v1": ("/v2/fis/00016/x", "di_tid"), "v2": ("/v1/x", "transactionId")}[kind]
+    with logbook() as book:
+        async with Collector() as collector, Sandbox() as bank:
+            tracing = {"endpoint": collector.endpoint}
+            async with running(bank, tracing=tracing, log={"access": "on"}) as app:
+                answer = await ask(app, request("GET", path, f"{header}: {ID}"))
+            await until(lambda: collector.of_kind("SERVER"))
+        (line,) = book.lines("request")
+    (span,) = collector.of_kind("SERVER")
+    assert answer.header("transactionId") == line["transactionId"] == ID
+    assert bank.bank.arrivals[-1].header(header) == ID
+    assert span.attributes["candescent.transaction_id"] == ID
+    assert line["route"] == kind

@@ -1,0 +1,59 @@
+"""docs/quickstart.md: what it tells a newcomer without keys to type is typed, as it stands."""
+
+import asyncio
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.pages import ROOT
+from tests.support.program import environment
+
+PAGE = (ROOT / "docs/quickstart.md").read_text(encoding="utf-8")
+TERMINALS = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+# A network of its own, since the page names ports; its loopback is still down.
+ALONE = ("unshare", "--map-root-user", "--net", "--kill-child", "--pid", "--fork")
+LOOPBACK_UP = """
+import fcntl, os, socket, struct, sys
+flags = struct.pack("16sh22x", b"lo", 0x41)  # up and running
+fcntl.ioctl(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), 0x8914, flags)
+os.execvp("sh", ["sh", "-euc", sys.argv[1]])
+"""
+# A newcomer looks what the first terminal says before going to the next.
+PATIENCE = "until curl --silent http://127.0.0.1:8081/ >sandbox.txt; do sleep 0.1; done"
+
+
+async def alone(script: str, folder: Path) -> tuple[int, str]:
+    """Run a script in a shell in a network of its own; return exit code and all that it said."""
+    path = f"{Path(sys.executable).parent}:{environment()['PATH']}"
+    process = await asyncio.create_subprocess_exec(
+        *(*ALONE, sys.executable, "-c", LOOPBACK_UP, script),
+        cwd=folder,
+        env=environment(PATH=path),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        said, _ = await asyncio.wait_for(process.communicate(), 50)
+    finally:
+        if process.returncode is None:
+            process.kill()
+    return process.returncode or 0, said.decode()
+
+
+async def test_without_keys(tmp_path: Path) -> None:
+    """Three terminals, the last one sees accounts, and the doctor finds nothing wrong."""
+    for tool in ("unshare", "curl"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not on this machine")
+    if (await alone("true", tmp_path))[0]:
+        pytest.skip("this machine gives nobody a network of its own")
+    sandbox, proxy, person = TERMINALS
+    script = f"({sandbox}) &\n{PATIENCE}\n({proxy}) >proxy.txt 2>&1 &\n{person}echo well"
+    code, said = await alone(script, tmp_path)
+    assert code == 0, said + (tmp_path / "proxy.txt").read_text()
+    assert '"name":"Everyday Checking"' in said
+    assert said.rstrip().endswith("well")

@@ -1,0 +1,143 @@
+"""The examples of docs/ways-in.md: each configuration is run, each command is typed."""
+
+import asyncio
+import json
+import re
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from proxy.config import loader
+from proxy.runtime.app import App
+from proxy.sandbox import Sandbox, Settings
+from tests.support.program import environment
+from tests.support.running import until
+
+
+def commands(text: str) -> list[str]:
+    """Return the lines that a part of the page tells the reader to type."""
+    return text.partition("```sh\n")[2].partition("```")[0].splitlines()
+
+
+PAGE = (Path(__file__).parents[2] / "docs/ways-in.md").read_text(encoding="utf-8")
+PARTS = [part.partition("\n") for part in PAGE.split("\n## ")]
+EXAMPLES = {
+    title: (text.partition("```yaml\n")[2].partition("```")[0], commands(text))
+    for title, _, text in PARTS
+    if "```yaml\n" in text
+}
+ORIGIN = "127.0.0.1:8080"
+
+Answers = list[Any]
+Check = Callable[[Answers, Sandbox], None]
+CHECKS: dict[str, Check] = {}
+
+pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+
+
+def check(title: str) -> Callable[[Check], Check]:
+    """Say what an example promises."""
+
+    def keep(function: Check) -> Check:
+        CHECKS[title] = function
+        return function
+
+    return keep
+
+
+def targets(bank: Sandbox) -> list[str]:
+    """Return what the bank was asked for by applications."""
+    asked = [arrival.target for arrival in bank.bank.arrivals]
+    return [target for target in asked if "institution-users" not in target]
+
+
+@check("Another base URL")
+def _base_url(answers: Answers, bank: Sandbox) -> None:
+    assert all(answer["accounts"] for answer in answers)
+    assert targets(bank) == ["/digitalbanking/v1/accounts"] * 2
+
+
+@check("Only an HTTP proxy")
+def _http_proxy(answers: Answers, bank: Sandbox) -> None:
+    assert all(answer["accounts"] for answer in answers)
+    assert targets(bank) == ["/digitalbanking/v1/accounts"] * 2
+
+
+@check("A Unix socket")
+def _unix_socket(answers: Answers, _bank: Sandbox) -> None:
+    assert answers[0]["accounts"]
+
+
+@check("Several applications")
+def _several(answers: Answers, bank: Sandbox) -> None:
+    assert all(answer["accounts"] for answer in answers)
+    asked = [arrival.header("institutionId") for arrival in bank.bank.arrivals]
+    assert asked[:3] == ["00016", "00017", "00016"]
+    assert [target.partition("?")[2] for target in targets(bank)] == [
+        *("", "", "hostUserId=880017", "loginId=acorn.owner&institutionCustomerId=770001")
+    ]
+
+
+@check("What the application sees of it")
+def _seen(answers: Answers, _bank: Sandbox) -> None:
+    hrefs = [link["href"] for link in answers[0]["links"]]
+    assert hrefs
+    assert all(href.startswith("https://bank.desk.example/v1/transactions?") for href in hrefs)
+
+
+def test_every_example_has_its_check() -> None:
+    """An example that nobody tries is a promise that nobody keeps."""
+    assert list(EXAMPLES) == list(CHECKS)
+
+
+@pytest.mark.parametrize("title", CHECKS)
+async def test_example_works(title: str, tmp_path: Path) -> None:
+    """Each is loaded as it stands, and what it tells the reader to type does what it says."""
+    written, lines = EXAMPLES[title]
+    async with trial(written, tmp_path) as (app, bank):
+        answers = [json.loads(await typed(line, written, app, bank, tmp_path)) for line in lines]
+        assert answers
+        CHECKS[title](answers, bank)
+
+
+@asynccontextmanager
+async def trial(written: str, folder: Path) -> AsyncIterator[tuple[App, Sandbox]]:
+    """Run a proxy that is configured as the page says, on free ports, before the sandbox."""
+    (folder / "client-secret").write_text("sandbox-secret\n")
+    text = re.sub(r"/(?:etc|run)/candescent-proxy/", f"{folder}/", written)
+    (folder / "config.yaml").write_text(re.sub(r"(127\.0\.0\.1):\d+", r"\1:0", text))
+    async with Sandbox(Settings(base_path="/digitalbanking")) as bank:
+        flags = {"base_url": bank.url, "admin": "127.0.0.1:0"}
+        if "\nlisten:" not in text:
+            flags["listen"] = "127.0.0.1:0"
+        config = loader.load(folder / "config.yaml", {}, flags)
+        app = App(config, loader.logins(config))
+        await app.start()
+        try:
+            await until(lambda: app.readiness().is_ready)
+            yield app, bank
+        finally:
+            await app.stop()
+
+
+async def typed(line: str, written: str, app: App, bank: Sandbox, folder: Path) -> str:
+    """Type a command, with the ports that were free for those of the page; return its output."""
+    listeners = yaml.safe_load(written).get("listeners", {})
+    places = {"main": ORIGIN} | {name: one["listen"] for name, one in listeners.items()}
+    for name, place in places.items():
+        line = line.replace(place, str(app.addresses[name]))
+    line = line.replace("/run/candescent-proxy/", f"{folder}/")
+    line = line.replace("api.candescent.com/digitalbanking", bank.url.removeprefix("http://"))
+    process = await asyncio.create_subprocess_shell(
+        line.replace("curl ", "curl --silent --show-error --fail-with-body --max-time 20 "),
+        stdout=asyncio.subprocess.PIPE,
+        env=environment(),
+    )
+    told, _ = await process.communicate()
+    assert process.returncode == 0, told.decode()
+    return told.decode()

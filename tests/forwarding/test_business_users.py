@@ -1,0 +1,320 @@
+"""Business users: from login and member number to the customer id, asked of the sandbox bank."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.errors import ProxyError, Source, TokenError
+from proxy.forwarding.business_users import (
+    FAILURE_KEPT,
+    KEPT,
+    BusinessDirectory,
+    Users,
+    customer_in,
+)
+from proxy.forwarding.patterns import Pattern
+from proxy.forwarding.transaction_ids import new_transaction_id
+from proxy.forwarding.user_context import HeaderPaths, UserContext
+from proxy.runtime.clock import now
+from proxy.sandbox import Arrival, Fault, Sandbox
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.endpoint import BankEndpoint
+from proxy.tokens.grants import Caller, Credentials, Login
+from proxy.tokens.refresh_tokens import RefreshTokens
+from proxy.tokens.token import RefreshPolicy, TokenKey, TokenKind
+from proxy.upstream.bank_client import BankClient
+from tests.support.running import until
+
+KEY = TokenKey(TokenKind.V2, "00016")
+BAKERY = UserContext(login_id="acorn.owner", member_number="12-3456789")
+BICYCLES = UserContext(login_id="acorn.owner", member_number="98-7654321")
+STRANGER = UserContext(login_id="acorn.owner", member_number="00-0000000")
+
+
+@dataclass
+class Office:
+    """A directory, its bank, and a clock that stands until it is set."""
+
+    bank: Sandbox
+    directory: BusinessDirectory
+    now: float = 0.0
+
+    async def ask(self, user: UserContext = BAKERY) -> str:
+        """Return the customer id of a user of the default institution."""
+        return await self.directory.customer_id(user, KEY)
+
+    async def error(self, user: UserContext = BAKERY) -> ProxyError:
+        """Return what asking for a user fails with."""
+        with pytest.raises(ProxyError) as error:
+            await self.ask(user)
+        return error.value
+
+    @property
+    def look_ups(self) -> list[Arrival]:
+        """What reached the bank."""
+        return list(self.bank.bank.arrivals)
+
+    def forget_businesses(self) -> None:
+        """Let the bank have no business customers any more."""
+        settings = self.bank.bank.settings
+        users = tuple(replace(user, businesses=()) for user in settings.users)
+        self.bank.bank.settings = replace(settings, users=users)
+
+
+@asynccontextmanager
+async def office(
+    *faults: Fault, path: str = "/db-users/v1/institution-users"
+) -> AsyncIterator[Office]:
+    """Open one before a sandbox with these faults; its tokens may be rejected at any age."""
+    async with Sandbox() as bank:
+        bank.bank.faults.extend(faults)
+        client = BankClient(bank.url, timeout=1)
+        login = Login(Credentials("sandbox-client", "sandbox-secret"))
+        endpoint = BankEndpoint(
+            client,
+            lambda _: login,
+            RefreshTokens(now),
+            clock=now,
+            new_id=new_transaction_id,
+            caller=Caller("bench/1.0"),
+            complain=print,
+        )
+        policy = RefreshPolicy(min_interval=0.0)
+        tokens = TokenCache(endpoint, policy, clock=now, chance=lambda: 0.5, emit=lambda _: None)
+        directory = BusinessDirectory(
+            client,
+            tokens,
+            path=path,
+            new_id=new_transaction_id,
+            timer=lambda: there.now,
+        )
+        there = Office(bank, directory)
+        yield there
+        await tokens.close()
+        await client.close()
+
+
+async def test_found_by_member_number_and_kept() -> None:
+    """Each member number is its own customer; one is asked for once, and again after a while."""
+    async with office() as there:
+        assert await there.ask() == "770001"
+        assert await there.ask(BICYCLES) == "770002"
+        assert await there.ask() == "770001"
+        assert len(there.look_ups) == 2
+        there.now = KEPT
+        assert await there.ask() == "770001"
+        assert len(there.look_ups) == 3
+
+
+async def test_look_up_is_the_documented_one() -> None:
+    """The call has the login in its path, and the headers that V2 wants."""
+    async with office() as there:
+        await there.error(UserContext(login_id="a b/c@d", member_number="1"))
+        (call,) = there.look_ups
+    assert call.target == "/db-users/v1/institution-users/a%20b%2Fc@d?userIdType=LOGIN_ID"
+    assert call.header("institutionId") == "00016"
+    assert len(str(call.header("transactionId"))) == 36
+
+
+async def test_look_up_goes_where_it_is_told() -> None:
+    """A base whose paths have no prefix is asked without one."""
+    async with office(path="/v1/institution-users") as there:
+        assert "answered 404" in (await there.error()).detail
+    assert there.look_ups[0].target == "/v1/institution-users/acorn.owner?userIdType=LOGIN_ID"
+
+
+async def test_many_at_once_are_one_question() -> None:
+    """However many requests want a customer at the same time, the bank is asked once."""
+    async with office(Fault("lookup", delay=0.1)) as there:
+        found = await asyncio.gather(*(there.ask() for _ in range(50)))
+        assert set(found) == {"770001"}
+        assert len(there.look_ups) == 1
+
+
+async def test_who_gives_up_does_not_take_the_others_along() -> None:
+    """When the one who asked goes away, the next in line asks."""
+    async with office(Fault("lookup", delay=0.2, times=1)) as there:
+        first = asyncio.ensure_future(there.ask())
+        others = [asyncio.ensure_future(there.ask()) for _ in range(3)]
+        await until(lambda: there.look_ups)
+        first.cancel()
+        assert await asyncio.gather(*others) == ["770001"] * 3
+
+
+async def test_unknown_member_number() -> None:
+    """No such customer is the proxy's error, remembered for a while and then asked anew."""
+    async with office() as there:
+        error = await there.error(STRANGER)
+        assert (error.name, error.status, error.source) == ("business-user", 503, Source.PROXY)
+        assert error.retry_after == FAILURE_KEPT
+        assert "member_number" in error.detail
+        assert "00-0000000" not in error.detail
+        await there.error(STRANGER)
+        assert len(there.look_ups) == 1
+        there.now = FAILURE_KEPT
+        await there.error(STRANGER)
+        assert len(there.look_ups) == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (Fault("lookup", status=500), "answered 500"),
+        (Fault("lookup", code="CMN_90006/403"), "answered 403"),
+        (Fault("lookup", status=302, shape="empty"), "answered 302"),
+        (Fault("lookup", shape="html"), "member_number"),
+        (Fault("lookup", reset=True), "cannot be reached"),
+        (Fault("lookup", hang=True), "in time"),
+        (Fault("lookup", shape="truncated"), "not HTTP"),
+    ],
+    ids=lambda value: value.name if isinstance(value, Fault) else "",
+)
+async def test_trouble_at_the_bank(fault: Fault, told: str) -> None:
+    """A look-up that fails is told as it is; well again, the customer is found."""
+    async with office(fault) as there:
+        assert told in (await there.error()).detail
+        there.bank.bank.faults.clear()
+        there.now += FAILURE_KEPT
+        assert await there.ask() == "770001"
+
+
+async def test_known_one_outlives_trouble() -> None:
+    """A customer that was found is used past its time while the bank cannot be asked."""
+    async with office() as there:
+        assert await there.ask() == "770001"
+        there.bank.bank.faults.append(Fault("lookup", status=500))
+        there.now += KEPT
+        assert [await there.ask() for _ in range(3)] == ["770001"] * 3
+        assert len(there.look_ups) == 2
+
+
+async def test_known_one_that_is_no_more() -> None:
+    """A customer that the bank no longer lists is not used any more."""
+    async with office() as there:
+        assert await there.ask() == "770001"
+        there.forget_businesses()
+        there.now += KEPT
+        assert "member_number" in (await there.error()).detail
+
+
+async def test_refused_token_is_replaced() -> None:
+    """A token that the bank refuses on a look-up is rejected, and the look-up made again."""
+    async with office() as there:
+        assert await there.ask() == "770001"
+        there.bank.bank.expire_all()
+        assert await there.ask(BICYCLES) == "770002"
+        assert [call.status for call in there.look_ups] == [200, 401, 200]
+
+
+async def test_token_that_stays_refused() -> None:
+    """The second refusal is the answer: no third call, no loop."""
+    async with office(Fault("lookup", code="CMN_90018")) as there:
+        assert "answered 401" in (await there.error()).detail
+        assert len(there.look_ups) == 2
+
+
+async def test_without_a_token_it_is_the_token_s_error() -> None:
+    """Where there is no token to ask with, the caller learns that, and it is not remembered."""
+    async with office(Fault("token", code="CMN_90000", times=1)) as there:
+        error = await there.error()
+        assert isinstance(error, TokenError)
+        assert there.look_ups == []
+
+
+@pytest.mark.parametrize(
+    ("customers", "expected"),
+    [
+        ([{"memberNumber": "1", "institutionCustomerId": "7"}], "7"),
+        ([{"memberNumber": 1, "institutionCustomerId": 7}], "7"),
+        ([{"memberNumber": "2", "institutionCustomerId": "7"}], None),
+        ([{"memberNumber": "1"}, {"memberNumber": "1", "institutionCustomerId": "8"}], "8"),
+        ([{"memberNumber": "1", "institutionCustomerId": None}], None),
+        ([{"memberNumber": "1", "institutionCustomerId": ""}], None),
+        ([{"memberNumber": "1", "institutionCustomerId": "a\r\nb: c"}], None),
+        ([{"memberNumber": "1", "institutionCustomerId": "ä"}], None),
+        ([{"memberNumber": "1", "institutionCustomerId": "x" * 201}], None),
+        ([{"memberNumber": None, "institutionCustomerId": "7"}, "x", None, []], None),
+        ({"memberNumber": "1", "institutionCustomerId": "7"}, None),
+        ("1", None),
+        (None, None),
+    ],
+)
+def test_customer_in(customers: object, expected: str | None) -> None:
+    """The entry of the member number, if its id could stand in a header."""
+    assert customer_in({"institutionCustomers": customers}, "1") == expected
+    assert customer_in({}, "1") is None
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(st.sampled_from(["memberNumber", "institutionCustomerId"]), inner)
+        ),
+    )
+)
+def test_any_document_is_harmless(customers: Any) -> None:
+    """Whatever the bank lists: none, or an id of visible ASCII."""
+    document = json.loads(json.dumps({"institutionCustomers": customers}))
+    found = customer_in(document, "1")
+    assert found is None or (found.isascii() and found.isprintable() and " " not in found)
+
+
+@pytest.fixture
+async def users() -> AsyncIterator[tuple[Users, Office]]:
+    """Users of two institutions, one of them a business."""
+    paths = HeaderPaths((Pattern.parse("/alert-history/**"),))
+    async with office() as there:
+        contexts = {"00016": BAKERY, "00017": UserContext(host_user_id="880018")}
+        yield Users(contexts, paths, there.directory), there
+
+
+async def test_users_are_named_by_institution(users: tuple[Users, Office]) -> None:
+    """Each institution has its own user; one without a context, and V1, have none."""
+    people, there = users
+    named = {
+        key: await people.name_user("GET", b"/a", b"/a", key, has_customer=False)
+        for key in (KEY, *(TokenKey(TokenKind.V2, name) for name in ("00017", "00018")))
+    }
+    assert list(named.values()) == [
+        (b"/a?loginId=acorn.owner&institutionCustomerId=770001", None),
+        (b"/a?hostUserId=880018", None),
+        (b"/a", None),
+    ]
+    v1 = TokenKey(TokenKind.V1, "00016")
+    assert await people.name_user("GET", b"/a", b"/a", v1, has_customer=False) == (b"/a", None)
+    assert len(there.look_ups) == 1
+
+
+async def test_customer_goes_into_a_header_on_some_paths(users: tuple[Users, Office]) -> None:
+    """The path without the base path decides; the target keeps its base path."""
+    people, _ = users
+    own = b"/alert-history/v1/x"
+    named = await people.name_user("GET", b"/base" + own, own, KEY, has_customer=False)
+    assert named == (b"/base/alert-history/v1/x?loginId=acorn.owner", b"770001")
+
+
+@pytest.mark.parametrize(
+    ("target", "has_customer", "expected"),
+    [
+        (b"/a", True, b"/a?loginId=acorn.owner"),
+        (b"/a?institutionCustomerId=9", False, b"/a?institutionCustomerId=9&loginId=acorn.owner"),
+        (b"/a?loginId=other", False, b"/a?loginId=other"),
+    ],
+)
+async def test_nothing_is_asked_that_the_caller_has_said(
+    users: tuple[Users, Office], target: bytes, has_customer: bool, expected: bytes
+) -> None:
+    """A customer or a user that the caller names, in query or header, costs no look-up."""
+    people, there = users
+    named = await people.name_user("GET", target, b"/a", KEY, has_customer=has_customer)
+    assert named == (expected, None)
+    assert there.look_ups == []

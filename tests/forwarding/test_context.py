@@ -1,0 +1,89 @@
+"""What may be sent twice."""
+
+import pytest
+
+from proxy.forwarding.bodies import Upload
+from proxy.forwarding.context import Errand, Replay
+from proxy.forwarding.headers import CallerHeaders
+from proxy.forwarding.patterns import Pattern
+from proxy.forwarding.record import RequestRecord
+from proxy.forwarding.routing import METHODS, SAFE_METHODS, Router
+from proxy.server.limits import CallerLimits
+from proxy.server.messages import Request
+from proxy.server.server import Server
+from proxy.tokens.token import TokenKey, TokenKind
+from tests.server.listening import echo
+
+
+def make(method: str, *headers: tuple[bytes, bytes]) -> Errand:
+    """Return an errand as the forwarder makes it."""
+    limits = CallerLimits()
+    server = Server(echo, lambda _error: NotImplemented, limits)
+    raw = [(b"Host", b"x"), *headers]
+    asked = Request(server(), method, b"/v1/x", (1, 1), raw, True)
+    caller = CallerHeaders(asked.headers)
+    has_body = caller.chunked or caller.length
+    return Errand(
+        request=asked,
+        record=RequestRecord(method, b"/v1/x", 0.0),
+        caller=caller,
+        route=Router("").route(method, asked.target),
+        key=TokenKey(TokenKind.V2, "00016"),
+        transaction_id=b"",
+        target=asked.target,
+        total_at=0.0,
+        upload=Upload(asked, caller, limits) if has_body else None,
+    )
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+async def test_safe_methods_without_a_body_are_safe(method: str) -> None:
+    """And nothing else is: law 9."""
+    for headers, has_body in (
+        ([], False),
+        ([(b"Content-Length", b"0")], False),
+        ([(b"Content-Length", b"5")], True),
+        ([(b"Transfer-Encoding", b"chunked")], True),
+    ):
+        errand = make(method, *headers)
+        assert errand.is_safe == (method in SAFE_METHODS and not has_body)
+        assert errand.is_replayable == errand.is_safe
+        assert errand.is_uploaded != has_body
+
+
+async def test_named_request_may_be_replayed_but_is_not_safe() -> None:
+    """After a refused token, which did nothing; not after a connection that broke."""
+    errand = make("POST", (b"Content-Length", b"5"))
+    errand.is_named = True
+    assert errand.is_replayable
+    assert not errand.is_safe
+
+
+async def test_upload_that_is_done() -> None:
+    """Is done."""
+    errand = make("POST", (b"Content-Length", b"5"))
+    assert errand.upload is not None
+    errand.upload.finished = True
+    assert errand.is_uploaded
+
+
+PATTERNS = (Pattern.parse("/v1/things/*", frozenset({"PUT"})), Pattern.parse("/echo"))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "length", "allowed"),
+    [
+        ("PUT", b"/v1/things/7", 100, True),
+        ("PUT", b"/v1/things/7", 0, True),
+        ("PUT", b"/v1/things/7", 101, False),
+        ("PUT", b"/v1/things/7", None, False),
+        ("POST", b"/v1/things/7", 10, False),
+        ("PUT", b"/v1/things/7/x", 10, False),
+        ("PUT", b"/v1/things/%2e%2e", 10, False),
+        ("POST", b"/echo", 10, True),
+    ],
+)
+def test_replay(method: str, path: bytes, length: int | None, *, allowed: bool) -> None:
+    """Only what is named, and small, and of known length."""
+    assert Replay(PATTERNS, 100).allows(method, path, length) is allowed
+    assert not Replay().allows(method, path, length)

@@ -1,0 +1,460 @@
+"""Which headers pass: the rules by example, and as properties over all that a caller may send."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.errors import CallerError
+from proxy.forwarding.headers import (
+    AnswerHeaders,
+    CallerHeaders,
+    Fate,
+    request_fate,
+    request_head,
+    response_fate,
+)
+
+HOST = (b"Host", b"localhost")
+UUID = b"5f1d7a8e-0c54-4b1e-9d0a-6f2f6f7c1a01"
+TOKEN = st.text("ABCxyz0129!#$%&'*+-.^_`|~", min_size=1, max_size=20).map(str.encode)
+VALUE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=30).map(
+    lambda text: text.strip().encode()
+)
+OWNED = ["Authorization", "transactionId", "institutionId", "di_fiid", "di_tid"]
+
+
+def read(*headers: tuple[bytes, bytes]) -> CallerHeaders:
+    """Read headers, with a Host where none is given."""
+    return CallerHeaders(
+        headers if any(name.lower() == b"host" for name, _ in headers) else (HOST, *headers)
+    )
+
+
+def passed(caller: CallerHeaders) -> list[tuple[bytes, bytes]]:
+    """Return the headers that go upstream as they came."""
+    lines = caller.lines
+    assert all(lines[at] == b": " for at in range(1, len(lines), 4))
+    assert all(lines[at] == b"\r\n" for at in range(3, len(lines), 4))
+    return list(zip(lines[::4], lines[2::4], strict=True))
+
+
+def refused(*headers: tuple[bytes, bytes]) -> tuple[int, str]:
+    """Read headers that must be refused; return status and name."""
+    with pytest.raises(CallerError) as caught:
+        read(*headers)
+    return caught.value.status, caught.value.name
+
+
+def spellings(name: str) -> Iterable[str]:
+    """Return ways to write a name that some server takes for the same."""
+    dashed = name.replace("_", "-")
+    split = "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name)
+    return {
+        name,
+        name.lower(),
+        name.upper(),
+        name.title(),
+        name.swapcase(),
+        dashed,
+        dashed.replace("-", "_"),
+        dashed.replace("-", ""),
+        split.strip("-"),
+        split.strip("-").replace("-", "_").upper(),
+    }
+
+
+# What a caller sends.
+
+
+def test_ordinary_headers_pass_as_they_came() -> None:
+    """In their order and case, twice if they came twice, with whatever meaning they have."""
+    headers = [
+        (b"Accept", b"application/json"),
+        (b"Cache-Control", b"no-cache"),
+        (b"x-One", b"1"),
+        (b"X-ONE", b"2"),
+        (b"Cookie", b"a=b; c=d"),
+        (b"Accept-Encoding", b"gzip"),
+        (b"Content-Type", b"application/xml"),
+        (b"Content-Encoding", b"gzip"),
+        (b"Empty", b""),
+    ]
+    assert passed(read(*headers)) == headers
+
+
+@pytest.mark.parametrize("name", sorted({way for name in OWNED for way in spellings(name)}))
+def test_owned_headers_never_pass(name: str) -> None:
+    """In no spelling that a server might take for ours."""
+    raw = name.encode()
+    assert passed(read((raw, b"theirs"), (b"X", b"y"), (raw.swapcase(), b"theirs"))) == [
+        (b"X", b"y")
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("TE", "Keep-Alive", "Proxy-Authorization", "Proxy-Authenticate", "Proxy-Connection"),
+        *("Upgrade", "Trailer", "keep_alive", "Proxy_Authorization"),
+    ],
+)
+def test_hop_by_hop_headers_never_pass(name: str) -> None:
+    """They speak of this connection, not of the next."""
+    assert passed(read((name.encode(), b"x"), (name.lower().encode(), b"y"))) == []
+
+
+@pytest.mark.parametrize("name", ["Content_Length", "transfer_encoding", "CONTENT_length"])
+def test_framing_by_another_name_never_passes(name: str) -> None:
+    """Nor what another server might take for a second length."""
+    caller = read((name.encode(), b"7"))
+    assert passed(caller) == []
+    assert caller.length is None
+
+
+@pytest.mark.parametrize(
+    ("value", "left"),
+    [
+        (b"close", [b"A", b"B", b"c"]),
+        (b"keep-alive", [b"A", b"B", b"c"]),
+        (b"", [b"A", b"B", b"c"]),
+        (b",", [b"A", b"B", b"c"]),
+        (b"a", [b"B", b"c"]),
+        (b"A, b", [b"c"]),
+        (b" a ,close,\tC ", [b"B"]),
+        (b"Authorization, institutionId, host, content-length", [b"A", b"B", b"c"]),
+    ],
+)
+def test_connection_names_headers(value: bytes, left: list[bytes]) -> None:
+    """What Connection names does not pass, in any case; itself it never does."""
+    caller = read((b"A", b"1"), (b"Connection", value), (b"B", b"2"), (b"c", b"3"))
+    assert [name for name, _ in passed(caller)] == left
+
+
+def test_several_connection_headers() -> None:
+    """All of them count, an empty first one too."""
+    caller = read(
+        (b"Connection", b""),
+        (b"connection", b"a"),
+        (b"a", b"1"),
+        (b"CONNECTION", b"b"),
+        (b"B", b""),
+    )
+    assert passed(caller) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "noted"),
+    [
+        (b"correlationId", "correlated"),
+        (b"correlation-id", "correlated"),
+        (b"institutionCustomerId", "names_customer"),
+        (b"Institution_Customer_Id", "names_customer"),
+    ],
+)
+def test_noted_headers(name: bytes, noted: str) -> None:
+    """They pass, and are known; named by Connection, they do not and are not."""
+    caller = read((name, b"x"))
+    assert passed(caller) == [(name, b"x")]
+    assert getattr(caller, noted) is True
+    assert getattr(read(), noted) is False
+    caller = read((name, b"x"), (b"Connection", name))
+    assert passed(caller) == []
+    assert getattr(caller, noted) is False
+
+
+@pytest.mark.parametrize(("name", "kept"), [("transactionId", "transaction_id"), ("di_tid", "tid")])
+def test_transaction_id_of_the_callers(name: str, kept: str) -> None:
+    """One valid UUID in the documented spelling is kept; all else counts as none."""
+    raw = name.encode()
+    assert getattr(read((raw, UUID)), kept) == UUID
+    assert getattr(read((raw.upper(), UUID.upper())), kept) == UUID.upper()
+    assert not getattr(read(), kept)
+    assert not getattr(read((raw, b"")), kept)
+    assert not getattr(read((raw, b"17")), kept)
+    assert not getattr(read((raw, UUID + b"0")), kept)
+    assert not getattr(read((raw, UUID.replace(b"-", b""))), kept)
+    assert not getattr(read((raw, UUID), (raw.lower(), UUID)), kept)
+    assert not getattr(read((raw, UUID), (raw, b"x"), (raw, UUID)), kept)
+    other = b"transaction-id" if kept == "transaction_id" else b"di-tid"
+    assert not getattr(read((other, UUID)), kept)
+
+
+def test_institution_that_the_caller_asks_for() -> None:
+    """The documented spelling counts; two that agree are one, two that do not are refused."""
+    assert read().institution is None
+    assert read((b"InstitutionID", b"00017")).institution == b"00017"
+    assert read((b"institutionId", b"17"), (b"institutionid", b"17")).institution == b"17"
+    assert read((b"institution_id", b"17")).institution is None
+    assert refused((b"institutionId", b"1"), (b"institutionId", b"2")) == (400, "institution")
+
+
+# Framing.
+
+
+@pytest.mark.parametrize(
+    ("headers", "length", "chunked"),
+    [
+        ([], None, False),
+        ([(b"Content-Length", b"0")], 0, False),
+        ([(b"content-length", b"007")], 7, False),
+        ([(b"Content-Length", b"9" * 18)], int("9" * 18), False),
+        ([(b"Transfer-Encoding", b"Chunked")], None, True),
+    ],
+)
+def test_framing(headers: list[tuple[bytes, bytes]], length: int | None, *, chunked: bool) -> None:
+    """A length, chunks, or neither."""
+    caller = read(*headers)
+    assert (caller.length, caller.chunked) == (length, chunked)
+    assert passed(caller) == []
+
+
+LENGTH, CODING = b"Content-Length", b"Transfer-Encoding"
+
+
+@pytest.mark.parametrize(
+    ("headers", "answer"),
+    [
+        ([(LENGTH, b"1"), (LENGTH, b"1")], (400, "bad-framing")),
+        ([(LENGTH, b"1"), (CODING, b"chunked")], (400, "bad-framing")),
+        ([(CODING, b"chunked"), (LENGTH, b"1")], (400, "bad-framing")),
+        ([(CODING, b"chunked"), (CODING, b"chunked")], (400, "bad-framing")),
+        ([(LENGTH, b"1, 1")], (400, "bad-framing")),
+        ([(LENGTH, b"+1")], (400, "bad-framing")),
+        ([(LENGTH, b"-1")], (400, "bad-framing")),
+        ([(LENGTH, b"0x1")], (400, "bad-framing")),
+        ([(LENGTH, b"1_0")], (400, "bad-framing")),
+        ([(LENGTH, b"")], (400, "bad-framing")),
+        ([(LENGTH, b"1" + b"0" * 23)], (400, "bad-framing")),
+        ([(LENGTH, "٣".encode())], (400, "bad-header")),
+        ([(CODING, b"xchunked")], (501, "transfer-encoding")),
+        ([(CODING, b"chunked, identity")], (501, "transfer-encoding")),
+        ([(CODING, b",chunked")], (501, "transfer-encoding")),
+        ([(CODING, b"gzip, chunked")], (501, "transfer-encoding")),
+        ([(CODING, b"\x0bchunked")], (501, "transfer-encoding")),
+        ([(CODING, b"")], (501, "transfer-encoding")),
+    ],
+)
+def test_framing_that_two_readers_could_see_differently(
+    headers: list[tuple[bytes, bytes]], answer: tuple[int, str]
+) -> None:
+    """Is refused, whichever way round it comes."""
+    assert refused(*headers) == answer
+
+
+def test_expectation() -> None:
+    """It is ours to meet; another than 100-continue is none that we know."""
+    caller = read((b"Expect", b"100-Continue"))
+    assert caller.expects_continue
+    assert passed(caller) == []
+    assert not read((b"Expect", b"teapot")).expects_continue
+
+
+# The host that a caller names.
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(b"localhost", b"a", b"127.0.0.1:8080", b"[::1]", b"[::1]:8080", b"a.b-c_d~e:0"),
+        *(b"a:65535", b"a:"),
+    ],
+)
+def test_good_host(host: bytes) -> None:
+    """A name or an address, with a port or without."""
+    caller = read((b"Host", host))
+    assert caller.host == host
+    assert passed(caller) == []
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(b"", b"a@b", b"a/b", b"a b", b"a:99999", b"a:65536", b"a:b", b"a:1:2", b"::1", b"[::1"),
+        *(b"a?b", b"a#b", b"a\\b", b"http://a", b"a:123456", b":80", b"[x]", b"a\x01"),
+    ],
+)
+def test_bad_host(host: bytes) -> None:
+    """Anything else is refused."""
+    assert refused((b"Host", host)) == (400, "bad-host")
+
+
+def test_number_of_hosts() -> None:
+    """There is one; two are refused even if they agree."""
+    assert refused(HOST, HOST) == (400, "bad-host")
+    with pytest.raises(CallerError):
+        CallerHeaders(())
+
+
+@pytest.mark.parametrize("byte", [0x80, 0x85, 0xFF])
+def test_byte_beyond_ascii(byte: int) -> None:
+    """Two readers take it for two letters, so nobody gets it, under whatever name it comes."""
+    for name in (b"X", b"Authorization", b"Connection", b"Host"):
+        assert refused((name, b"a" + bytes([byte]))) == (400, "bad-header")
+
+
+# Properties.
+
+
+@given(st.lists(st.tuples(TOKEN, VALUE), max_size=20))
+def test_nothing_owned_or_hop_by_hop_ever_passes(headers: list[tuple[bytes, bytes]]) -> None:
+    """Whatever names a caller makes up, what passes is a subset, in order, of what it may send."""
+    try:
+        caller = read(*headers)
+    except CallerError:
+        return
+    left = iter(headers)
+    for pair in passed(caller):
+        assert pair in left  # in order: what is skipped is used up
+        bare = pair[0].lower().replace(b"_", b"").replace(b"-", b"")
+        assert bare not in {b"authorization", b"institutionid", b"transactionid"}
+        assert bare not in {b"difiid", b"ditid", b"contentlength", b"transferencoding"}
+        assert bare not in {b"te", b"upgrade", b"keepalive", b"connection", b"host", b"trailer"}
+
+
+@given(
+    st.sampled_from(OWNED),
+    st.lists(st.booleans(), min_size=20, max_size=20),
+    st.lists(st.sampled_from(["", "-", "_"]), min_size=20, max_size=20),
+)
+def test_owned_however_spelt(name: str, upper: list[bool], between: list[str]) -> None:
+    """Any case, and dashes and underscores anywhere, make no difference."""
+    letters = zip(name.replace("_", ""), upper, between, strict=False)
+    spelt = "".join((one.upper() if up else one.lower()) + gap for one, up, gap in letters)
+    assert passed(read((spelt.encode(), b"x"))) == []
+
+
+@given(st.lists(st.tuples(TOKEN, VALUE), max_size=12), st.lists(TOKEN, max_size=4))
+def test_connection_takes_out_exactly_what_it_names(
+    headers: list[tuple[bytes, bytes]], named: list[bytes]
+) -> None:
+    """The rest is as if there were no Connection header."""
+    headers = [pair for pair in headers if request_fate(pair[0]) is Fate.PASS]
+    caller = read(*headers, (b"Connection", b",".join(named)))
+    low = {name.lower() for name in named} - {b"close", b"keep-alive"}
+    assert passed(caller) == [pair for pair in headers if pair[0].lower() not in low]
+
+
+@given(st.lists(st.tuples(TOKEN, VALUE), max_size=12))
+def test_reading_changes_nothing(headers: list[tuple[bytes, bytes]]) -> None:
+    """Law 5: what the caller sent is still there as it came."""
+    before = list(headers)
+    with suppress(CallerError):
+        read(*headers)
+    assert headers == before
+
+
+# The head that goes out.
+
+
+def test_request_head() -> None:
+    """Request line, our Host, theirs, the framing, and ours at the end."""
+    caller = read((b"Accept", b"*/*"), (b"Content-Length", b"05"))
+    head = request_head("POST", b"/v1/x?y=%zz", b"bank", caller, [b"A: ", b"b", b"\r\n"])
+    assert head == (
+        b"POST /v1/x?y=%zz HTTP/1.1\r\nHost: bank\r\nAccept: */*\r\n"
+        b"Content-Length: 5\r\nA: b\r\n\r\n"
+    )
+
+
+def test_request_head_of_a_chunked_body() -> None:
+    """Chunks stay chunks."""
+    caller = read((b"Transfer-Encoding", b"CHUNKED"))
+    head = request_head("PUT", b"/", b"bank", caller, [])
+    assert head == b"PUT / HTTP/1.1\r\nHost: bank\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def test_request_head_without_a_body() -> None:
+    """No body, no framing."""
+    assert request_head("GET", b"/", b"bank", read(), []) == b"GET / HTTP/1.1\r\nHost: bank\r\n\r\n"
+
+
+# What the bank answers.
+
+
+def test_passing_headers_of_an_answer() -> None:
+    """Hop-by-hop and framing go, what claims to be our error goes, the rest stays as it came."""
+    head = AnswerHeaders(
+        [
+            (b"Server", b"bank"),
+            (b"Content-Length", b"3 "),
+            (b"Keep-Alive", b"timeout=5"),
+            (b"X-Proxy-Error-Source", b"token"),
+            (b"Set-Cookie", b"a"),
+            (b"set-cookie", b"b"),
+            (b"Host", b"odd"),
+            (b"Connection", b"close, x-gone"),
+            (b"X-Gone", b"1"),
+            (b"TransactionId", UUID),
+            (b"Location", b"/elsewhere"),
+            (b"X", b"\xff"),
+        ]
+    )
+    assert list(zip(head.lines[::4], head.lines[2::4], strict=True)) == [
+        (b"Server", b"bank"),
+        (b"Set-Cookie", b"a"),
+        (b"set-cookie", b"b"),
+        (b"Host", b"odd"),
+        (b"TransactionId", UUID),
+        (b"X", b"\xff"),
+    ]
+    assert (head.addresses, head.length, head.identified) == (
+        [(b"Location", b"/elsewhere")],
+        b"3",
+        True,
+    )
+
+
+def test_addresses_that_are_taken_away() -> None:
+    """A header of the connection's own is not passed on, whatever it holds."""
+    link, location = (b"Link", b"</a>"), (b"Location", b"/b")
+    for named, left in ((b"link", [location]), (b"link, Location", None)):
+        assert AnswerHeaders([link, location, (b"Connection", named)]).addresses == left
+
+
+def test_empty_head_of_an_answer() -> None:
+    """Nothing is known of it."""
+    head = AnswerHeaders([])
+    assert (head.lines, head.length, head.addresses) == ([], None, None)
+    assert not any((head.chunked, head.gzipped, head.identified))
+
+
+def test_answer_whose_id_is_taken_away_is_not_identified() -> None:
+    """Named by Connection, the id goes; then the answer needs another."""
+    head = AnswerHeaders([(b"transactionId", UUID), (b"Connection", b"transactionid")])
+    assert head.lines == []
+    assert not head.identified
+
+
+@pytest.mark.parametrize(
+    "codings",
+    [[b"gzip"], [b"gzip, chunked"], [b"chunked", b"chunked"], [b"gzip", b"chunked"], [b""]],
+)
+def test_coding_of_an_answer_that_is_none(codings: list[bytes]) -> None:
+    """Chunked, alone and once, or no answer."""
+    with pytest.raises(ValueError, match="transfer coding"):
+        AnswerHeaders([(b"Transfer-Encoding", coding) for coding in codings])
+
+
+def test_chunked_answer() -> None:
+    """In whatever case."""
+    head = AnswerHeaders([(b"TRANSFER-encoding", b"Chunked ")])
+    assert head.chunked
+    assert head.lines == []
+
+
+def test_fates() -> None:
+    """A name's fate is the same however often it is asked for."""
+    assert request_fate(b"HOST") is request_fate(b"host") is Fate.HOST
+    assert response_fate(b"HOST") is Fate.PASS
+    assert response_fate(b"x-proxy-error-source") is Fate.DROP
+
+
+def test_gzipped_answer() -> None:
+    """Only gzip, in any case, is gzip; it passes either way."""
+    head = AnswerHeaders([(b"CONTENT-encoding", b"GZIP")])
+    assert head.gzipped
+    assert head.lines == [b"CONTENT-encoding", b": ", b"GZIP", b"\r\n"]
+    assert not AnswerHeaders([(b"Content-Encoding", b"br")]).gzipped

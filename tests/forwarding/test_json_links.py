@@ -1,0 +1,203 @@
+"""The bank's URLs in JSON bodies: whatever the JSON, and however it is cut up on its way."""
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.forwarding.json_links import Links, asking, changed, is_readable
+from proxy.forwarding.url_rewriting import Names
+
+BASES = ("https://b.test", "https://b.test/base", "http://b.test:81/a/a")
+US = b"http://127.0.0.1:8080"
+
+
+def links(url: str, seen: bytes = US, *, based: bool = False) -> Links:
+    """Return what rewrites the answers of a bank with this base URL."""
+    return Links(Names(urlsplit(url)), seen, based=based)
+
+
+def rewritten(text: bytes, url: str, seen: bytes = US, *, based: bool = False) -> bytes:
+    """Return a body that came in one piece."""
+    whole = links(url, seen, based=based)
+    return whole.feed(text) + whole.finish()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b'{"href":"https://b.test/base/v1/x?a=1"}', b'{"href":"%b/v1/x?a=1"}'),
+        (b'{"href":"https:\\/\\/b.test\\/base\\/v1\\/x"}', b'{"href":"%b\\/v1\\/x"}'),
+        (b'["https://b.test:443/base/v1"]', b'["%b/v1"]'),
+        (b'["https://b.test/base"]', b'["%b/base"]'),
+        (b'["https://b.test/base?x","https://b.test/base/"]', b'["%b/base?x","%b/"]'),
+        (b'["https://b.test/base/base/x"]', b'["%b/base/base/x"]'),
+        (b'["https://b.test/base//x"]', b'["%b/base//x"]'),
+    ],
+)
+def test_link(text: bytes, told: bytes) -> None:
+    """A string that begins with the base URL is told as ours, in any spelling of its slashes."""
+    assert rewritten(text, "https://b.test/base") == told.replace(b"%b", US)
+    assert rewritten(text, "https://b.test/base", b"") == told.replace(b"%b", b"")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(b'["https://b.test/other"]', b'["https://b.test/basement"]', b'["https://b.test"]'),
+        *(b'["https://b.test.evil/base/x"]', b'["https://b.test@evil/base"]'),
+        *(b'["https://b.test:444/base/x"]', b'["http://b.test/base/x"]', b'["b.test/base/x"]'),
+        b'["see https://b.test/base/x"]',
+        b'["say \\"https://b.test/base/x\\""]',
+        b'["\\\\\\"https://b.test/base/x"]',
+        b'["https://b.test\\\\/base/x"]',
+        b"https://b.test/base/x",
+    ],
+)
+def test_what_is_no_link(text: bytes) -> None:
+    """Another origin, another path, a URL in the middle of a text, an escaped quote before it."""
+    assert rewritten(text, "https://b.test/base") == text
+
+
+@pytest.mark.parametrize("based", [True, False])
+def test_base_stays_for_a_caller_that_uses_it(*, based: bool) -> None:
+    """As in a Location."""
+    told = rewritten(b'["https://b.test/base/v1"]', "https://b.test/base", based=based)
+    assert told == b'["%b%b/v1"]' % (US, b"/base" if based else b"")
+
+
+def test_origin_alone() -> None:
+    """Without a base path it is a link too, unless nothing would be left of it."""
+    text = b'["https://b.test","https://b.test?x","https://b.test/","https://b.test//evil"]'
+    assert rewritten(text, "https://b.test") == (
+        b'["%b","%b?x","%b/","https://b.test//evil"]'.replace(b"%b", US)
+    )
+    assert rewritten(text, "https://b.test", b"") == (
+        b'["https://b.test","https://b.test?x","/","https://b.test//evil"]'
+    )
+
+
+PIECE = st.sampled_from(
+    [
+        *('"', "\\", "/", "\\/", "h", "https:", "http:", "//", "b.test", ":81", ":443", "/base"),
+        *("/a", "/a/a", "?", "#", "x", '"https://b.test', '"https://b.test/base', "base", "\\\\"),
+        *('"http://b.test:81/a/a', "\\/a\\/a", '"https:\\/\\/b.test\\/base'),
+    ]
+)
+NOISE = st.lists(PIECE, max_size=14).map(lambda pieces: "".join(pieces).encode())
+
+
+@given(NOISE, st.sampled_from(BASES), st.booleans(), st.sampled_from([US, b""]), st.data())
+def test_cuts_make_no_difference(
+    text: bytes, url: str, based: bool, seen: bytes, data: st.DataObject
+) -> None:
+    """Of any bytes, JSON or not, cut anywhere: the same comes out, and little is kept back."""
+    whole = rewritten(text, url, seen, based=based)
+    for size in (1, data.draw(st.integers(1, len(text) + 1))):
+        stream = links(url, seen, based=based)
+        got = b""
+        for at in range(0, len(text), size):
+            got += stream.feed(text[at : at + size])
+            assert len(stream._held) <= 2 * len(url) + 20
+        assert got + stream.finish() == whole
+
+
+def test_no_cut_makes_a_difference() -> None:
+    """Every pair of cuts in one text that has everything in it."""
+    text = b'[{"href":"https:\\/\\/b.test/base\\/x"},"\\\\","https://b.test/base/base","https://b'
+    whole = rewritten(text, "https://b.test/base")
+    assert whole.count(US) == 2
+    for first in range(len(text)):
+        for second in range(first, len(text)):
+            stream = links("https://b.test/base")
+            parts = (text[:first], text[first:second], text[second:])
+            assert b"".join(map(stream.feed, parts)) + stream.finish() == whole
+
+
+LINK = st.builds(
+    lambda start, end: start + end,
+    st.sampled_from([*BASES, "https://other.test", "see https://b.test/base", '"https://b.test/a']),
+    st.sampled_from(["", "/v1/x", "?a=1", "/base/x", "//x", "x", "/a/a/a", '"', "\\/"]),
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | LINK,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+def told(value: Any, url: str) -> Any:
+    """Return a JSON value as it should come out, found by another way: string by string."""
+    if isinstance(value, dict):
+        return {key: told(inner, url) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [told(inner, url) for inner in value]
+    names = Names(urlsplit(url))
+    if isinstance(value, str) and value.startswith(url):
+        text = value.encode("utf-8", "surrogatepass")
+        # An origin with nothing behind it has no path of its own to be told.
+        bare = names.base == b"" and text[len(url) : len(url) + 1] in (b"", b"?", b"#")
+        shown = names.shown(text, US, based=False)
+        return (US + text[len(url) :] if bare else shown).decode("utf-8", "surrogatepass")
+    return value
+
+
+@given(value=JSON, url=st.sampled_from(BASES), slashed=st.booleans())
+def test_json_stays_json(value: Any, url: str, *, slashed: bool) -> None:
+    """Read back, it is the same but for the links, each of which is what a Location would say."""
+    text = json.dumps(value)
+    if slashed:
+        text = text.replace("/", "\\/")
+    got = rewritten(text.encode(), url)
+    assert json.loads(got) == told(json.loads(text), url)
+
+
+# Which answers, and what else of them changes.
+
+
+def lines(*headers: str) -> list[bytes]:
+    """Return headers as the flat list that they are kept in."""
+    pairs = [header.encode().split(b": ", 1) for header in headers]
+    return [part for name, value in pairs for part in (name, b": ", value, b"\r\n")]
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "readable"),
+    [
+        (200, ["Content-Type: application/json"], True),
+        (
+            200,
+            ["content-type: Application/JSON; charset=utf-8", "Content-Encoding: identity"],
+            True,
+        ),
+        (404, ["Content-Type: application/problem+json"], True),
+        (200, ["Content-Type: application/vnd.bank.v1+json;x=y"], True),
+        (206, ["Content-Type: application/json"], False),
+        (200, ["Content-Type: application/json", "Content-Encoding: gzip"], False),
+        (200, ["Content-Type: application/json-seq"], False),
+        (200, ["Content-Type: application/jsonp"], False),
+        (200, ["Content-Type: text/html"], False),
+        (200, ["Content-Type: application/json", "Content-Type: text/html"], False),
+        (200, [], False),
+    ],
+)
+def test_what_can_be_read(status: int, headers: list[str], *, readable: bool) -> None:
+    """JSON, whole, without a coding; everything else passes as it is."""
+    assert is_readable(status, lines(*headers)) is readable
+
+
+def test_request_for_what_can_be_read() -> None:
+    """No coding, no part: but everything else that the caller asks for."""
+    asked = lines("Accept: a/b", "accept-encoding: gzip", "Range: bytes=1-", "If-Range: x", "A: b")
+    assert asking(asked) == lines("Accept: a/b", "A: b", "Accept-Encoding: identity")
+
+
+def test_digests_go() -> None:
+    """They would be of another body. The ETag is the bank's name for the resource, and stays."""
+    answer = lines('ETag: "7"', "Digest: x", "Content-MD5: y", "accept-ranges: bytes", "A: b")
+    assert changed(answer) == lines('ETag: "7"', "A: b")

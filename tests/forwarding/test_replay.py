@@ -1,0 +1,257 @@
+"""A refused token: what is sent once more with another, and what is the caller's to repeat."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from proxy.forwarding.context import Replay
+from proxy.forwarding.patterns import Pattern
+from proxy.sandbox import Fault, Sandbox
+from tests.support.mounted_files import write
+from tests.support.proxy_fixture import House, house, sample
+from tests.support.running import CLIENT, until
+
+SEARCH = {"paths": [{"path": "/echo/search", "methods": ["POST", "DELETE"]}], "max_body": "1000"}
+
+
+@asynccontextmanager
+async def desk(tmp_path: Path, *faults: Fault, replay: Any = SEARCH) -> AsyncIterator[House]:
+    """A proxy that may replay searches, before a bank with these faults."""
+    write(tmp_path / "secret", CLIENT["client_secret"])
+    async with Sandbox() as bank:
+        bank.bank.faults.extend(faults)
+        async with house(
+            tmp_path / "proxy.yaml",
+            bank,
+            client_secret_file=str(tmp_path / "secret"),
+            replay=replay,
+            token={"min_interval": "0.001"},
+        ) as home:
+            yield home
+
+
+def counted(home: House) -> tuple[float, ...]:
+    """Return how many tokens were refused, requests replayed, and refused ones not replayed."""
+    names = ("token_rejections_total", "replays_total", "refused_not_replayed_total")
+    return tuple(sample(home.app, f"candescent_proxy_{name}") for name in names)
+
+
+def bodies(home: House) -> list[bytes]:
+    """Return the bodies that reached the bank's resources."""
+    return [arrival.body for arrival in home.bank.bank.arrivals]
+
+
+def tokens(home: House) -> list[str | None]:
+    """Return the tokens that reached the bank's resources."""
+    return [arrival.header("authorization") for arrival in home.bank.bank.arrivals]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+async def test_safe_request_is_replayed_with_another_token(tmp_path: Path, method: str) -> None:
+    """The caller reads the good answer; the refused token is never sent again."""
+    async with desk(tmp_path, Fault("resource", code="CMN_90018", times=1), replay={}) as home:
+        assert await home.call("/echo", method=method) == 200
+        first, second = tokens(home)
+        assert first != second
+        assert await home.call("/echo") == 200
+        assert tokens(home)[2] == second
+        assert counted(home) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("body", [b"", b"x=1"])
+async def test_unsafe_request_is_the_callers_to_repeat(
+    tmp_path: Path, method: str, body: bytes
+) -> None:
+    """The refusal reaches the caller as it came, and the next request has another token."""
+    async with desk(tmp_path, Fault("resource", code="CMN_90018", times=1), replay={}) as home:
+        async with home.caller.request(method, "/echo/search", data=body) as answer:
+            assert answer.status == 401
+            assert (await answer.json())["code"] == "CMN_90018"
+            assert "x-proxy-error-source" not in answer.headers
+        assert await home.call("/echo/search", method=method, data=body) == 200
+        first, second = tokens(home)
+        assert first != second
+        assert counted(home) == (1, 0, 1)
+
+
+@pytest.mark.parametrize(("method", "body"), [("POST", b'{"q": "x"}'), ("DELETE", b"")])
+async def test_named_route_is_replayed(tmp_path: Path, method: str, body: bytes) -> None:
+    """A search that the operator has named is sent again, the same in every byte but the token."""
+    async with desk(tmp_path, Fault("resource", code="CMN_90018", times=1)) as home:
+        assert await home.call("/echo/search?page=1", method=method, data=body) == 200
+        first, second = home.bank.bank.arrivals
+        assert (first.body, second.body) == (body, body)
+        assert first.target == second.target == "/echo/search?page=1"
+        assert [without_token(first.headers)] == [without_token(second.headers)]
+        assert counted(home) == (1, 1, 0)
+
+
+def without_token(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return headers without the one that may differ."""
+    return [(name, value) for name, value in headers if name.lower() != b"authorization"]
+
+
+async def test_second_refusal_goes_to_the_caller(tmp_path: Path) -> None:
+    """One replay and no more; the bank's second word is passed on as it came."""
+    async with desk(
+        tmp_path,
+        Fault("resource", code="CMN_90018", times=1),
+        Fault("resource", code="ACC_00601", message="no, really", times=1),
+    ) as home:
+        async with home.caller.post("/echo/search", data=b"x") as answer:
+            assert answer.status == 401
+            assert (await answer.json())["message"] == "no, really"
+        assert bodies(home) == [b"x", b"x"]
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        ("/echo/search", {"method": "PUT", "data": b"x"}),
+        ("/echo/searches", {"method": "POST", "data": b"x"}),
+        ("/echo/search/../search", {"method": "POST", "data": b"x"}),
+        ("/echo//search", {"method": "POST", "data": b"x"}),
+        ("/echo/search", {"method": "POST", "data": b"x" * 1001}),
+    ],
+    ids=["method", "path", "dots", "slashes", "size"],
+)
+async def test_what_was_not_named_is_not_replayed(
+    tmp_path: Path, path: str, more: dict[str, Any]
+) -> None:
+    """Another method, path, spelling or size is not what the operator has allowed."""
+    async with desk(tmp_path, Fault("resource", code="CMN_90018", times=1)) as home:
+        assert await raw(home, path, **more) == 401
+        assert len(home.bank.bank.arrivals) == 1
+        assert counted(home)[1:] == (0, 1)
+
+
+async def raw(home: House, path: str, *, method: str, data: bytes) -> int:
+    """Send a request whose path nobody tidies up; return the status."""
+    address = home.app.data_address
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"
+    writer.write(head.encode() + data)
+    status = (await reader.readline())[9:12]
+    writer.close()
+    return int(status)
+
+
+async def test_body_without_a_length_is_not_kept(tmp_path: Path) -> None:
+    """A chunked upload may never end, so it is streamed as ever and not replayed."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"a"
+        yield b"b"
+
+    async with desk(tmp_path, Fault("resource", code="CMN_90018", times=1)) as home:
+        assert await home.call("/echo/search", method="POST", data=chunks()) == 401
+        assert bodies(home) == [b"ab"]
+
+
+async def test_payment_is_made_once(tmp_path: Path) -> None:
+    """Whatever the bank says after it has done the work, nothing is sent a second time."""
+    for fault in (
+        Fault("resource", code="CMN_90018", late=True, times=1),
+        Fault("resource", status=500, late=True, times=1),
+        Fault("resource", reset=True, late=True, times=1),
+        Fault("resource", cut=True, late=True, times=1),
+    ):
+        async with desk(tmp_path, fault) as home:
+            try:
+                status = await home.call("/v1/transfers", method="POST", json={"amount": "1"})
+            except aiohttp.ClientError:
+                status = 0
+            assert status != 201
+            assert list(home.bank.bank.transfers.values()) == [1]
+
+
+async def test_broken_connection_is_no_refusal(tmp_path: Path) -> None:
+    """A named route is replayed after a refusal only: a reset does not say what was done."""
+    async with desk(tmp_path) as home:
+        assert await home.call("/echo/search", method="POST", data=b"1") == 200
+        home.bank.bank.faults.append(Fault("resource", reset=True, times=1))
+        assert await home.call("/echo/search", method="POST", data=b"2") == 502
+        assert bodies(home) == [b"1", b"2"]
+        assert counted(home) == (0, 0, 0)
+
+
+async def test_kept_body_is_asked_for_with_100_continue(tmp_path: Path) -> None:
+    """A caller that waits to be asked is asked once, although its body goes upstream twice."""
+    async with desk(tmp_path, Fault("resource", code="CMN_90018", times=1)) as home:
+        address = home.app.data_address
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(
+            b"POST /echo/search HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+            b"Expect: 100-continue\r\nConnection: close\r\n\r\n"
+        )
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"hi")
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"100 Continue" not in answer
+        assert bodies(home) == [b"hi", b"hi"]
+        writer.close()
+
+
+async def test_caller_that_goes_away_in_a_kept_body(tmp_path: Path) -> None:
+    """Half a body never reaches the bank."""
+    async with desk(tmp_path) as home:
+        address = home.app.data_address
+        _, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(b"POST /echo/search HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
+        await until(lambda: home.app.forwarder.in_flight)
+        writer.transport.abort()
+        await until(lambda: not home.app.forwarder.in_flight)
+        assert len(home.bank.bank.arrivals) == 0
+        assert await home.call("/echo/search", method="POST", data=b"x") == 200
+
+
+async def test_token_that_dies_while_a_body_is_awaited_is_not_sent(tmp_path: Path) -> None:
+    """The token is taken when the request goes out, however slowly its body has come."""
+    async with desk(tmp_path) as home:
+        address = home.app.data_address
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(b"POST /echo/search HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nha")
+        await until(lambda: home.app.forwarder.in_flight)
+        entry = next(home.app.tokens.entries())
+        old = entry.token
+        home.app.tokens.start_refresh(entry)
+        await until(lambda: entry.token is not old)
+        writer.write(b"lf")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        assert entry.token is not None
+        assert tokens(home) == [f"Bearer {entry.token.text}"]
+        writer.close()
+
+
+async def test_token_that_dies_in_the_queue_is_not_sent(tmp_path: Path) -> None:
+    """Whoever waits for a connection gets one, and the token that is good by then."""
+    write(tmp_path / "secret", CLIENT["client_secret"])
+    async with house(
+        tmp_path / "proxy.yaml",
+        client_secret_file=str(tmp_path / "secret"),
+        upstream={"max_connections": "1"},
+    ) as home:
+        first = asyncio.create_task(home.call("/slow?seconds=0.3"))
+        await until(lambda: home.bank.bank.arrivals)
+        second = asyncio.create_task(home.call("/echo"))
+        await until(lambda: home.app.pool._waiting)
+        entry = next(home.app.tokens.entries())
+        old = entry.token
+        home.app.tokens.start_refresh(entry)
+        await until(lambda: entry.token is not old)
+        assert [await first, await second] == [200, 200]
+        assert entry.token is not None
+        assert tokens(home)[1] == f"Bearer {entry.token.text}"
+
+
+def test_nothing_is_named_by_default() -> None:
+    """Without a setting, no request is replayed for its path."""
+    assert not Replay().allows("POST", b"/echo/search", 0)
+    assert Replay((Pattern.parse("/echo/**"),), 10).allows("POST", b"/echo/search", 10)

@@ -1,0 +1,255 @@
+"""The way back: what becomes of the bank's answer, and of ours where there is none."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from proxy.runtime.app import App
+from proxy.sandbox import Sandbox, Settings
+from tests.support.raw_client import GET, Answer, ask, connect, request
+from tests.support.running import running, until
+from tests.support.upstream_server import (
+    Step,
+    Upstream,
+    answer,
+    behaving,
+    chunked,
+    close,
+    forever,
+    hold,
+    ok,
+    read,
+    send,
+    wait,
+)
+
+EVERY_LOOP = True
+
+OLD = GET.replace(b"HTTP/1.1", b"HTTP/1.0")
+OLD_KEPT = OLD.replace(b"\r\n\r\n", b"\r\nConnection: keep-alive\r\n\r\n")
+
+
+@asynccontextmanager
+async def front(*script: Step, **overrides: Any) -> AsyncIterator[App]:
+    """Run a proxy before an upstream whose every connection follows the script."""
+    async with (
+        Upstream(script) as upstream,
+        running(upstream.url, bearer_token="scripted", **overrides) as app,
+    ):
+        yield app
+
+
+async def relayed(data: bytes, *steps: Step, asking: bytes = GET) -> Answer:
+    """Return what a caller gets when the bank answers with ``data``."""
+    async with front(read(), send(data), *(steps or (hold(),))) as app:
+        return await ask(app, asking)
+
+
+# The head.
+
+
+async def test_status_and_reason() -> None:
+    """Pass as they came, the empty reason too."""
+    got = await relayed(answer(b"299 Odd but well", b"Content-Length: 0"))
+    assert (got.version, got.status, got.reason) == (b"HTTP/1.1", 299, b"Odd but well")
+    assert (await relayed(answer(b"200 ", b"Content-Length: 0"))).reason == b""
+
+
+async def test_headers_pass_in_order() -> None:
+    """Twice if they came twice, with any byte a header may hold."""
+    got = await relayed(
+        ok(b"x", b"Set-Cookie: a", b"X-Long: " + b"y" * 30_000, b"set-cookie: b", b"X: \xe4")
+    )
+    names = [name for name, _ in got.headers]
+    assert names[:4] == [b"Set-Cookie", b"X-Long", b"set-cookie", b"X"]
+    assert got.all("Set-Cookie") == ["a", "b"]
+    assert got.all("X") == ["ä"]
+
+
+async def test_hop_by_hop_headers_of_the_banks() -> None:
+    """Speak of its connection, not of the caller's."""
+    got = await relayed(
+        ok(
+            b"x",
+            *(b"Connection: close, X-Gone", b"X-Gone: 1", b"Keep-Alive: timeout=5"),
+            *(b"Proxy-Authenticate: x", b"Upgrade: h2c", b"Trailer: X", b"TE: trailers"),
+            b"x-proxy-error-source: token",
+        )
+    )
+    assert [name for name, _ in got.headers] == [b"transactionId", b"Content-Length"]
+
+
+async def test_answer_is_identified() -> None:
+    """By the bank's own id, else by ours."""
+    got = await relayed(ok(b"", b"TransactionID: theirs"))
+    assert got.all("transactionId") == ["theirs"]
+    assert (await relayed(ok())).header("transactionId")
+
+
+async def test_interim_answers_are_dropped() -> None:
+    """A caller that asked for none gets none."""
+    got = await relayed(answer(b"103 Early Hints", b"Link: </a>") + ok(b"x"))
+    assert (got.status, got.body, got.header("Link")) == (200, b"x", None)
+
+
+@pytest.mark.parametrize(
+    ("location", "seen"),
+    [
+        ("{origin}/base/v1/x?y", "{us}/v1/x?y"),
+        ("{origin}/other", "{origin}/other"),
+        ("http://elsewhere.test/base/v1", "http://elsewhere.test/base/v1"),
+        ("/base/v1", "/base/v1"),
+    ],
+)
+async def test_location(location: str, seen: str) -> None:
+    """What points at the bank points at us, as this caller knows us; redirects are not followed.
+
+    A caller that knows us by a name that may not be ours gets a path.
+    """
+    async with Sandbox(Settings(base_path="/base")) as bank, running(bank) as app:
+        origin, host = bank.url.removesuffix("/base"), str(app.data_address)
+        target = "/redirect?to=" + location.format(origin=origin).replace("?", "%3F")
+        got = await ask(app, request("GET", target, host=host))
+        assert (got.status, got.header("Location")) == (
+            302,
+            seen.format(us=f"http://{host}", origin=origin),
+        )
+        based = await ask(app, request("GET", "/base" + target, host="me.test:99"))
+        kept = location.format(origin="" if location != seen else origin)
+        assert based.header("Location") == kept
+        assert len(bank.bank.arrivals) == 2
+
+
+# The body.
+
+
+@pytest.mark.parametrize("asking", [GET, OLD, OLD_KEPT], ids=["1.1", "1.0", "1.0 kept"])
+@pytest.mark.parametrize(
+    ("script", "ends"),
+    [
+        ([send(ok(b"hello"))], True),
+        ([send(chunked(b"hel", b"lo"))], True),
+        ([send(answer(b"200 OK", b"Content-Length: 5")), wait(), send(b"hello")], True),
+        (
+            [
+                send(answer(b"200 OK", b"Transfer-Encoding: chunked")),
+                *(wait(), send(b"5\r\nhello\r\n0\r\n\r\n")),
+            ],
+            False,
+        ),
+        ([send(answer(b"200 OK")), wait(), send(b"hello"), close()], False),
+    ],
+    ids=["sized", "chunked", "sized, later", "chunked, later", "until close"],
+)
+async def test_body_by_any_framing(asking: bytes, script: Sequence[Step], *, ends: bool) -> None:
+    """Comes whole to every kind of caller; a connection goes on where both ends allow it.
+
+    ``ends``: whether even a caller that knows no chunks can tell where the body ends.
+    """
+    async with (
+        Upstream([read(), *script, *behaving()], behaving()) as upstream,
+        running(upstream.url, bearer_token="scripted") as app,
+        connect(app) as wire,
+    ):
+        await wire.send(asking)
+        await until(lambda: upstream.requests)
+        upstream.go.set()
+        got = await wire.answer()
+        assert (got.version, got.body) == (b"HTTP/1.1", b"hello")
+        kept = asking is GET or (asking is OLD_KEPT and ends)
+        if kept:
+            assert got.header("Connection") == ("keep-alive" if asking is OLD_KEPT else None)
+            assert (await wire.ask()).body == b"yes"
+        else:
+            assert got.header("Connection") == "close"
+            assert await wire.ends() == b""
+
+
+@pytest.mark.parametrize(
+    ("method", "head", "length"),
+    [
+        ("HEAD", answer(b"200 OK", b"Content-Length: 77"), "77"),
+        ("HEAD", answer(b"200 OK", b"Transfer-Encoding: chunked"), None),
+        ("HEAD", answer(b"200 OK"), None),
+        ("GET", answer(b"304 Not Modified", b"Content-Length: 77", b'ETag: "x"'), "77"),
+        ("GET", answer(b"304 Not Modified"), None),
+        ("GET", answer(b"204 No Content"), None),
+        ("GET", answer(b"204 No Content", b"Content-Length: 0"), None),
+        ("HEAD", answer(b"204 No Content"), None),
+    ],
+)
+async def test_answer_without_a_body(method: str, head: bytes, length: str | None) -> None:
+    """Has none, says how long one would have been, and leaves the connection in order."""
+    async with front(forever(read(), send(head))) as app, connect(app) as wire:
+        for _ in range(2):
+            await wire.send(request(method, "/"))
+            got = await wire.answer(bodiless=True)
+            assert got.header("Content-Length") == length
+            assert got.header("Transfer-Encoding") is None
+            assert got.header("Connection") is None
+
+
+@pytest.mark.parametrize("size", [1, 65_536, 1_000_000])
+@pytest.mark.parametrize("in_chunks", [True, False])
+async def test_download(size: int, *, in_chunks: bool) -> None:
+    """Every byte in its place, in the framing that it came in."""
+    async with Sandbox() as bank, running(bank) as app:
+        target = f"/download?bytes={size}" + ("&chunked=1" if in_chunks else "")
+        got = await ask(app, request("GET", target))
+        assert len(got.body) == size
+        direct = await ask(app, request("GET", f"/download?bytes={size}"))
+        assert got.body == direct.body
+        # What is all here when the head goes out gets a length; the rest stays in chunks.
+        assert (got.header("Content-Length") is None) <= in_chunks
+
+
+# Answers of our own.
+
+
+@pytest.mark.parametrize(
+    ("data", "keeps"),
+    [
+        (request("GET", "/oauth2/x"), True),
+        (request("HEAD", "/oauth2/x"), True),
+        (request("POST", "/oauth2/x", body=b"all here"), True),
+        (request("POST", "/oauth2/x", "Content-Length: 100"), False),
+        (request("GET", "/oauth2/x", "Connection: close"), False),
+        (request("GET", "/oauth2/x").replace(b"1.1", b"1.0"), False),
+        (
+            request("GET", "/oauth2/x", "Connection: keep-alive").replace(b"1.1", b"1.0"),
+            True,
+        ),
+    ],
+    ids=["GET", "HEAD", "whole body", "half a body", "close", "1.0", "1.0 kept"],
+)
+async def test_refusal(data: bytes, *, keeps: bool) -> None:
+    """A problem, identified; the connection goes on where nothing of the request is left."""
+    async with front(*behaving()) as app, connect(app) as wire:
+        got = await wire.ask(data)
+        assert got.status == 403
+        assert got.header("transactionId")
+        assert got.header("Cache-Control") == "no-store"
+        assert got.header("x-proxy-error-source") == "caller"
+        assert bool(got.body) != data.startswith(b"HEAD")
+        if keeps:
+            old = b"HTTP/1.0" in data
+            assert got.header("Connection") == ("keep-alive" if old else None)
+            assert (await wire.ask()).status == 200
+        else:
+            assert got.header("Connection") == "close"
+            assert await wire.ends() == b""
+
+
+async def test_draining() -> None:
+    """Every answer is then the last of its connection."""
+    async with front(*behaving()) as app:
+        async with connect(app) as wire:
+            assert (await wire.ask()).header("Connection") is None
+            app.forwarder._relay.draining = True
+            got = await wire.ask()
+            assert (got.status, got.header("Connection")) == (200, "close")
+            assert await wire.ends() == b""
+        async with connect(app) as wire:
+            assert (await wire.ask(request("GET", "/oauth2/x"))).header("Connection") == "close"

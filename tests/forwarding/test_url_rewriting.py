@@ -1,0 +1,240 @@
+"""What the two ends are called, and URLs turned from the bank's name to ours."""
+
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.errors import CallerError
+from proxy.forwarding.routing import Router
+from proxy.forwarding.url_rewriting import Local, Names
+
+BANK = "https://api.candescent.com/digitalbanking"
+HERE: Local = ("127.0.0.1", 8080)
+US = b"http://127.0.0.1:8080"
+
+
+def names(url: str = BANK, public: str = "") -> Names:
+    """Return the names of a proxy for this base URL."""
+    return Names(urlsplit(url), public)
+
+
+def refused(target: bytes, method: str = "GET", local: Local | None = HERE) -> tuple[int, str]:
+    """Return status and name of the refusal of a target."""
+    with pytest.raises(CallerError) as caught:
+        names().own_form(method, target, local)
+    return caught.value.status, caught.value.name
+
+
+# Absolute-form targets.
+
+
+@pytest.mark.parametrize(
+    ("target", "form", "origin"),
+    [
+        (b"http://api.candescent.com/v1/x?y=1", b"/v1/x?y=1", b"http://api.candescent.com"),
+        (b"https://api.candescent.com/v1/x", b"/v1/x", b"https://api.candescent.com"),
+        (b"HTTP://API.Candescent.COM/v1/X", b"/v1/X", b"http://API.Candescent.COM"),
+        (b"http://api.candescent.com:80/x", b"/x", b"http://api.candescent.com:80"),
+        (b"http://api.candescent.com:443/x", b"/x", b"http://api.candescent.com:443"),
+        (b"https://api.candescent.com:443/x", b"/x", b"https://api.candescent.com:443"),
+        (b"http://api.candescent.com:/x", b"/x", b"http://api.candescent.com:"),
+        (b"http://api.candescent.com", b"/", b"http://api.candescent.com"),
+        (b"http://api.candescent.com?x=/y", b"/?x=/y", b"http://api.candescent.com"),
+        (b"http://api.candescent.com//evil/x", b"//evil/x", b"http://api.candescent.com"),
+        (b"http://127.0.0.1:8080/v1/x", b"/v1/x", b"http://127.0.0.1:8080"),
+        (b"http://localhost:8080/v1/x", b"/v1/x", b"http://localhost:8080"),
+    ],
+)
+def test_absolute_form(target: bytes, form: bytes, origin: bytes) -> None:
+    """The bank's own origin and ours are taken off, by either scheme, in any case."""
+    assert names().own_form("GET", target, HERE) == (form, origin)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *(
+            b"http://evil/p",
+            b"http://api.candescent.com.evil/p",
+            b"http://evil.api.candescent.com/p",
+        ),
+        *(b"http://api.candescent.com:8443/p", b"https://api.candescent.com:80/p"),
+        *(b"http://127.0.0.1:8081/p", b"http://127.0.0.1/p", b"http://127.0.0.2:8080/p"),
+        *(b"http:///p", b"http://api.candescent.com%00/p", b"http://api.candescent.com./p"),
+        *(b"http://[::1/p", b"http://api.candescent.com:99999/p", b"http://\\evil/p"),
+    ],
+)
+def test_origin_that_is_not_ours(target: bytes) -> None:
+    """Nothing else is forwarded, however alike it looks: where a request goes is configured."""
+    assert refused(target) == (400, "origin")
+
+
+@pytest.mark.parametrize(
+    ("target", "method", "error"),
+    [
+        (b"http://me@api.candescent.com/p", "GET", (400, "target")),
+        (b"http://me:secret@api.candescent.com/p", "GET", (400, "target")),
+        (b"http://api.candescent.com@evil/p", "GET", (400, "target")),
+        (b"ftp://api.candescent.com/p", "GET", (400, "target")),
+        (b"*", "OPTIONS", (400, "target")),
+        (b"@evil/p", "GET", (400, "target")),
+        (b"api.candescent.com:443", "CONNECT", (405, "connect")),
+        (b"evil:443", "CONNECT", (405, "connect")),
+    ],
+)
+def test_target_that_is_none(target: bytes, method: str, error: tuple[int, str]) -> None:
+    """A user in it, another scheme, no path at all; and a tunnel, which no token gets into."""
+    assert refused(target, method) == error
+
+
+@pytest.mark.parametrize(
+    ("url", "accepted", "not_accepted"),
+    [
+        ("http://127.0.0.1:8081", b"http://127.0.0.1:8081/x", b"http://127.0.0.1/x"),
+        ("https://bank.test:8443", b"http://bank.test:8443/x", b"http://bank.test/x"),
+        ("http://bank.test", b"https://bank.test:80/x", b"http://bank.test:443/x"),
+        ("https://[2001:DB8::1]", b"http://[2001:db8::1]/x", b"http://2001:db8::1/x"),
+    ],
+)
+def test_ports_and_addresses(url: str, accepted: bytes, not_accepted: bytes) -> None:
+    """A port counts, but for the usual one, which is understood when it is left out."""
+    assert names(url).own_form("GET", accepted, None)[0] == b"/x"
+    with pytest.raises(CallerError):
+        names(url).own_form("GET", not_accepted, None)
+
+
+def test_public_url_is_ours() -> None:
+    """By which others know us, and a Unix socket has no address of its own."""
+    known = names(public="https://bank.desk.test")
+    assert known.own_form("GET", b"https://bank.desk.test/x", None)[0] == b"/x"
+    assert refused(b"http://localhost:8080/x", local=None) == (400, "origin")
+
+
+# Who we are to a caller.
+
+
+@pytest.mark.parametrize(
+    ("host", "local", "secure", "seen"),
+    [
+        (b"127.0.0.1:8080", HERE, False, US),
+        (b"LocalHost:8080", HERE, False, b"http://LocalHost:8080"),
+        (b"127.0.0.1:8443", ("127.0.0.1", 8443), True, b"https://127.0.0.1:8443"),
+        (b"10.0.0.7", ("10.0.0.7", 80), False, b"http://10.0.0.7"),
+        (b"10.0.0.7", ("10.0.0.7", 443), True, b"https://10.0.0.7"),
+        (b"[::1]:8080", ("::1", 8080), False, b"http://[::1]:8080"),
+        (b"127.0.0.1:8080", ("::ffff:127.0.0.1", 8080), False, US),
+        (b"localhost:8080", ("10.0.0.7", 8080), False, b""),
+        (b"127.0.0.1:8081", HERE, False, b""),
+        (b"evil.test:8080", HERE, False, b""),
+        (b"a!b", HERE, False, b""),
+        (b"localhost", None, False, b""),
+        (b"", HERE, False, b""),
+        (b"bank.desk.test", HERE, False, b"https://bank.desk.test"),
+        (b"BANK.desk.test:443", None, False, b"https://bank.desk.test"),
+        (b"bank.desk.test:80", HERE, False, b""),
+    ],
+)
+def test_seen(host: bytes, local: Local | None, seen: bytes, *, secure: bool) -> None:
+    """Our own address as it was written, the public URL for its host, else nothing."""
+    known = names(public="https://bank.desk.test")
+    assert known.seen(host, local, secure=secure) == seen
+
+
+# URLs in headers.
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (b"https://api.candescent.com/digitalbanking/v1/x?y#z", US + b"/v1/x?y#z"),
+        (b"HTTPS://Api.Candescent.com/digitalbanking/v1", US + b"/v1"),
+        (b"https://api.candescent.com:443/digitalbanking/v1", US + b"/v1"),
+        (b"//api.candescent.com/digitalbanking/v1", US + b"/v1"),
+        (b"https://api.candescent.com/digitalbanking", US + b"/digitalbanking"),
+        (b"https://api.candescent.com/digitalbanking?x", US + b"/digitalbanking?x"),
+        (b"https://api.candescent.com/digitalbanking//evil/x", US + b"/digitalbanking//evil/x"),
+        (
+            b"https://api.candescent.com/digitalbanking/digitalbanking/x",
+            US + b"/digitalbanking/digitalbanking/x",
+        ),
+        *(
+            (same, same)
+            for same in (
+                *(b"https://api.candescent.com/other", b"https://api.candescent.com"),
+                *(
+                    b"https://api.candescent.com/digitalbankingx",
+                    b"https://elsewhere/digitalbanking",
+                ),
+                b"https://api.candescent.com.evil/digitalbanking",
+                b"https://api.candescent.com@evil/digitalbanking",
+                b"https://api.candescent.com:444/digitalbanking",
+                b"http://api.candescent.com/digitalbanking",
+                *(b"/digitalbanking/v1", b"v1", b"", b"https:/api.candescent.com/digitalbanking"),
+            )
+        ),
+    ],
+)
+def test_shown(url: bytes, shown: bytes) -> None:
+    """What is below the base URL is told as ours, the base taken off; everything else stays."""
+    assert names().shown(url, US, based=False) == shown
+
+
+def test_shown_to_a_caller_that_uses_the_base_path() -> None:
+    """Then the base path stays, so that the caller's next request fits its last."""
+    url = b"https://api.candescent.com/digitalbanking/v1"
+    assert names().shown(url, US, based=True) == US + b"/digitalbanking/v1"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (b"https://bank.test/v1", b"/v1"),
+        (b"https://bank.test", b"/"),
+        (b"https://bank.test?x", b"/?x"),
+        (b"https://bank.test//evil/x", b"https://bank.test//evil/x"),
+    ],
+)
+def test_shown_as_a_path(url: bytes, shown: bytes) -> None:
+    """To who is not surely at our address; never so that it would name another host."""
+    assert names("https://bank.test").shown(url, b"", based=True) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        (b"Location", b"{}/v1", b"{}/v1"),
+        (b"content-location", b"{}/v1", b"{}/v1"),
+        (
+            b"LINK",
+            b'<{}/v1?page=2>; rel="next", <https://elsewhere/>; rel="x", <{}/v1>',
+            b'<{}/v1?page=2>; rel="next", <https://elsewhere/>; rel="x", <{}/v1>',
+        ),
+        (b"Refresh", b"5; url={}/v1", b"5; url={}/v1"),
+        (b"Refresh", b'5;URL="{}/v1"', b'5;URL="{}/v1"'),
+        (b"Refresh", b"5", b"5"),
+    ],
+)
+def test_header(name: bytes, value: bytes, told: bytes) -> None:
+    """Each in its own way of writing URLs."""
+    value, told = value.replace(b"{}", BANK.encode()), told.replace(b"{}", US)
+    assert names().header(name, value, US, based=False) == told
+
+
+PATH = st.text("/ab?#:%", max_size=12)
+
+
+@given(base=st.sampled_from(["", "/a", "/a/b"]), path=PATH, based=st.booleans())
+def test_what_is_shown_leads_to_the_same_place(base: str, path: str, *, based: bool) -> None:
+    """Whatever the bank's path: a caller that follows what it is told arrives there."""
+    url = f"https://bank.test{base}{path}".encode()
+    for seen in (US, b""):
+        shown = names(f"https://bank.test{base}").shown(url, seen, based=based)
+        if shown == url:
+            continue
+        target = shown.removeprefix(seen).partition(b"#")[0]
+        assert not target.startswith(b"//")
+        meant = url.removeprefix(b"https://bank.test").partition(b"#")[0]
+        upstream = Router(base).route("GET", target).target
+        assert upstream == (meant if meant.startswith(b"/") else b"/" + meant)

@@ -1,0 +1,209 @@
+"""A bank, proxies as processes in front of it, and callers that never rest."""
+
+import asyncio
+import random
+import uuid
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from proxy.sandbox import Sandbox, Settings
+from tests.support.certificates import Authority
+from tests.support.mounted_files import write
+from tests.support.process import Running, process, write_settings
+from tests.support.redis_server import RedisServer
+from tests.support.running import CLIENT
+from tests.tokens.fleet.encryption_keys import write_key
+
+LIFETIME = 12.0
+"""Seconds that a token lives; at half of that the proxy renews it."""
+
+INSTITUTIONS = ("00016", "00021", "00022", "00023", "00024")
+"""Whom every proxy may act for. Its first one is its own: see ``Player.institutions``."""
+
+MOST = 40
+"""Requests that a proxy serves at once."""
+
+# Waits and margins of an hour's token are cut as faster.py cuts the alerts' durations.
+SETTINGS: Mapping[str, Any] = {
+    "reload_interval": "0.2",
+    "log": {"access": "off", "format": "json"},
+    "limits": {"max_in_flight": str(MOST)},
+    "token": {
+        "prefetch": ["v2", "v1"],
+        "timeout": "5",
+        "margin_min": "6",
+        "margin_max": "6",
+        "jitter_max": "0.5",
+        "min_interval": "0.2",
+        "backoff_initial": "0.2",
+        "backoff_max": "1",
+        "throttle_initial": "0.5",
+        "throttle_max": "5",
+        "refusal_memory": "1",
+    },
+}
+
+
+@dataclass
+class Player:
+    """One proxy, what it was told, and where its files are.
+
+    ``institutions`` are the ones it may act for, its own first; only a proxy that shares its
+    tokens by way of ``store`` has the same, so that what the bank does to an institution it does
+    to one proxy.
+    """
+
+    name: str
+    institutions: tuple[str, ...]
+    folder: Path
+    written: dict[str, Any]
+    bank_url: str
+    authority: Authority | None = None
+    store: RedisServer | None = None
+    running: Running = field(init=False)
+
+    @property
+    def url(self) -> str:
+        """Where callers reach it."""
+        return f"http{'s' if self.authority else ''}://{self.running.listen}"
+
+    @property
+    def secret(self) -> Path:
+        """The file that its client secret stands in."""
+        return self.folder / "secret"
+
+    def write(self, **changes: Any) -> None:
+        """Write its configuration file with these settings changed."""
+        write_settings(self.folder / "proxy.yaml", self.bank_url, **{**self.written, **changes})
+
+    def certify(self, days: int) -> None:
+        """Give it a certificate that lives so many days."""
+        assert self.authority is not None
+        self.authority.issue("localhost", "IP:127.0.0.1", days=str(days), file=f"{self.name}-leaf")
+
+    @asynccontextmanager
+    async def plays(self) -> AsyncIterator[None]:
+        """Start it; end it."""
+        write(self.secret, CLIENT["client_secret"])
+        file = self.folder / "proxy.yaml"
+        async with process(file, self.bank_url, **self.written) as self.running:
+            yield
+
+
+def player(
+    folder: Path,
+    name: str,
+    number: int,
+    bank: Sandbox,
+    *,
+    tls: bool = False,
+    store: RedisServer | None = None,
+) -> Player:
+    """Make a proxy of this name ready to start; ``number`` makes its institutions its own."""
+    folder.mkdir()
+    institutions = tuple(f"{number:02}{institution[2:]}" for institution in INSTITUTIONS)
+    written: dict[str, Any] = {
+        **SETTINGS,
+        "institution_id": institutions[0],
+        "allowed_institutions": list(institutions[1:]),
+        "client_id": CLIENT["client_id"],
+        "client_secret_file": str(folder / "secret"),
+    }
+    if store is not None:
+        keys = write_key(folder / "sealing-keys")
+        written["store"] = {"url": store.url, "sealing_key_file": str(keys)}
+    made = Player(name, institutions, folder, written, bank.url, store=store)
+    if tls:
+        made.authority = Authority.make(folder)
+        made.certify(90)
+        written["callers"] = {"certificate_file": str(folder / f"{name}-leaf.pem")}
+    return made
+
+
+def bank_for(proxies: int) -> Sandbox:
+    """Return a bank that knows the institutions of so many proxies."""
+    known = [f"{number:02}{name[2:]}" for number in range(proxies) for name in INSTITUTIONS]
+    return Sandbox(Settings(institutions=tuple(known), lifetime=LIFETIME, v1_lifetime=LIFETIME))
+
+
+@asynccontextmanager
+async def playing(players: Iterable[Player]) -> AsyncIterator[None]:
+    """Start proxies side by side, a few at a time: each has its own patience for its start."""
+    few = asyncio.Semaphore(3)
+    async with AsyncExitStack() as stack:
+
+        async def start(one: Player) -> None:
+            async with few:
+                await stack.enter_async_context(one.plays())
+
+        await asyncio.gather(*map(start, players))
+        yield
+
+
+class Callers:
+    """So many callers of a proxy, who never rest for longer than ``rest`` seconds.
+
+    ``hostile`` is the share of requests that cannot be forwarded. Whatever they get is well with
+    them: what is looked at here is what operators see of it.
+    """
+
+    def __init__(
+        self,
+        player: Player,
+        count: int = 2,
+        *,
+        rest: float = 0.2,
+        hostile: float = 0.0,
+        path: str = "/echo/well",
+        institution: str | None = None,
+    ) -> None:
+        self._player = player
+        self._count = count
+        self._rest = rest
+        self._hostile = hostile
+        self._path = path
+        self._institution = institution
+        self._dice = random.Random(count)  # noqa: S311 - what is asked for, not a secret
+
+    @asynccontextmanager
+    async def calling(self) -> AsyncIterator[None]:
+        """Call; stop."""
+        trusting = aiohttp.TCPConnector(ssl=False, limit=0)
+        async with aiohttp.ClientSession(self._player.url, connector=trusting) as session:
+            tasks = [asyncio.create_task(self._call(session)) for _ in range(self._count)]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _call(self, session: aiohttp.ClientSession) -> None:
+        while True:
+            with suppress(aiohttp.ClientError, TimeoutError):
+                await self._errand(session)
+            await asyncio.sleep(self._dice.random() * self._rest)
+
+    async def _errand(self, session: aiohttp.ClientSession) -> None:
+        institution = self._institution or self._player.institutions[0]
+        more: dict[str, Any] = {
+            "headers": {"institutionId": institution, "transactionId": str(uuid.uuid4())},
+            "timeout": aiohttp.ClientTimeout(total=20),
+        }
+        chance = self._dice.random()
+        if chance < self._hostile:
+            method, path = "POST", "/oauth2/v1/token"
+        elif chance > 0.8:
+            method, path = "POST", "/v1/transfers"
+            more["json"] = {"amount": "12.50"}
+        elif chance > 0.6:
+            method, path = "GET", f"/subscriptions/v1/fis/{institution}{self._path}"
+        else:
+            method, path = "GET", self._path
+        async with session.request(method, path, **more) as answer:
+            await answer.read()

@@ -1,0 +1,157 @@
+"""The whole proxy in one process: it starts whole or not at all, and stops in order."""
+
+import asyncio
+import gc
+import socket
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from proxy.errors import ConfigError
+from proxy.sandbox import Fault, Sandbox, Settings
+from tests.support.certificates import Authority, server_context
+from tests.support.running import make_app, running, until, url
+
+EVERY_LOOP = True
+
+
+@contextmanager
+def taken_port() -> Iterator[str]:
+    """Return an address that somebody else listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host, port = server.getsockname()
+        yield f"{host}:{port}"
+
+
+def is_free(address: object) -> bool:
+    """Whether nobody listens there (any more); found out without disturbing whoever does."""
+    host, _, port = str(address).rpartition(":")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+        except OSError:
+            return False
+        return True
+
+
+async def test_request_goes_through() -> None:
+    """A caller without credentials is answered by the bank, which saw ours."""
+    async with (
+        Sandbox() as bank,
+        running(bank) as app,
+        aiohttp.ClientSession(url(app)) as caller,
+        caller.get("/v1/accounts") as answer,
+    ):
+        assert answer.status == 200
+        (arrival,) = bank.bank.arrivals
+        assert arrival.all("authorization") == [f"Bearer {token}" for token in bank.bank.tokens]
+        assert arrival.all("institutionid") == ["00016"]
+
+
+async def test_base_path_of_the_environment() -> None:
+    """A base URL with a path, as the bank's own have, serves callers with and without it."""
+    async with (
+        Sandbox(Settings(base_path="/digitalbanking/stage")) as bank,
+        running(bank) as app,
+        aiohttp.ClientSession(url(app)) as caller,
+    ):
+        for path in ("/v1/accounts", "/digitalbanking/stage/v1/accounts"):
+            async with caller.get(path) as answer:
+                assert answer.status == 200
+        assert {arrival.target for arrival in bank.bank.arrivals} == {
+            "/digitalbanking/stage/v1/accounts"
+        }
+
+
+async def test_token_is_there_before_the_first_request() -> None:
+    """The default institution's token is fetched at the start, and its arrival is readiness."""
+    async with Sandbox() as bank, running(bank) as app:
+        assert app.readiness().is_ready
+        assert [request.institution for request in bank.bank.token_requests] == ["00016"]
+
+
+@pytest.mark.parametrize("name", ["listen", "admin"])
+async def test_port_in_use_leaves_nothing_open(name: str) -> None:
+    """A start that fails says why, and neither port is held afterwards."""
+    with taken_port() as taken, socket.create_server(("127.0.0.1", 0)) as other:
+        free = "127.0.0.1:" + str(other.getsockname()[1])
+        other.close()
+        ports = {"listen": free, "admin": free, name: taken}
+        app = make_app("http://127.0.0.1:9", **ports)
+        with pytest.raises(ConfigError) as caught:
+            await app.start()
+        assert caught.value.mistakes[0].startswith(f"{name}: cannot listen on {taken} (")
+        assert is_free(free)
+
+
+async def test_stop_leaves_nothing_behind() -> None:
+    """After the stop: no task, no port, no connection to the bank, no warning of a resource."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        async with Sandbox() as bank:
+            before = asyncio.all_tasks()
+            async with running(bank) as app, aiohttp.ClientSession(url(app)) as caller:
+                for method in ("GET", "POST"):
+                    async with caller.request(method, "/echo", data=b"x" * 100_000) as answer:
+                        _ = await answer.read()
+            assert is_free(app.data_address)
+            assert is_free(app.admin_address)
+            await until(lambda: bank.connections == 0)
+            assert asyncio.all_tasks() == before
+        gc.collect()
+
+
+async def test_stop_refuses_new_work_and_finishes_old() -> None:
+    """During the drain: not ready, the port closed, the running answer whole and the last one."""
+    async with Sandbox() as bank, aiohttp.ClientSession() as caller:
+        app = make_app(bank.url, grace_period="20")
+        await app.start()
+        bank.bank.faults.append(Fault("resource", delay=0.3))
+        last = asyncio.create_task(caller.get(url(app) + "/download?bytes=1000000"))
+        await until(lambda: bank.bank.arrivals)
+        stopping = asyncio.create_task(app.stop())
+        await until(lambda: is_free(app.data_address))
+        assert app.readiness().reasons == ["shutting down"]
+        assert not stopping.done()
+        async with await last as answer:
+            assert len(await answer.read()) == 1_000_000
+            assert answer.headers["Connection"] == "close"
+        await stopping
+
+
+async def test_stop_ends_with_the_grace_period() -> None:
+    """What does not end by itself is cut, and the stop is not held up by it."""
+    async with Sandbox() as bank, aiohttp.ClientSession() as caller:
+        async with running(bank, grace_period="0.2") as app:
+            bank.bank.faults.append(Fault("resource", hang=True))
+            cut = asyncio.create_task(caller.get(url(app) + "/echo"))
+            await until(lambda: bank.bank.arrivals)
+        with pytest.raises(aiohttp.ClientError):
+            await cut
+        assert app.forwarder.in_flight == 0
+
+
+async def test_bank_over_tls(tmp_path: Path) -> None:
+    """Tokens and resources are fetched from a bank whose authority is the configured one."""
+    authority = Authority.make(tmp_path)
+    certificate = authority.issue("bank", "IP:127.0.0.1")
+    bank = Sandbox()
+    await bank.start(ssl_context=server_context(certificate))
+    try:
+        async with (
+            running(bank, upstream={"ca_file": str(authority.file)}) as app,
+            aiohttp.ClientSession(url(app)) as caller,
+            caller.get("/v1/accounts") as answer,
+        ):
+            assert answer.status == 200
+        async with running(bank, ready=False) as app:
+            await until(lambda: "certificate" in str(app.readiness().reasons))
+            assert "upstream.ca_file" in app.readiness().reasons[0]
+        assert len(bank.bank.token_requests) == 1
+    finally:
+        await bank.stop()

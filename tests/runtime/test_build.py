@@ -1,0 +1,187 @@
+"""What each part is told, out of the configuration."""
+
+import ssl
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.config import loader
+from proxy.config.model import Config
+from proxy.errors import ConfigError
+from proxy.forwarding.access_policy import Verdict
+from proxy.forwarding.user_context import UserContext
+from proxy.runtime import build, clock
+from proxy.sandbox import Sandbox
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.refresh_tokens import RefreshTokens
+from proxy.tokens.token import Moment, RefreshPolicy, Token, TokenKey, TokenKind
+from proxy.upstream.bank_client import USER_AGENT
+from proxy.upstream.tunnel import OutboundProxy
+
+V2 = TokenKey(TokenKind.V2, "00016")
+
+
+def load(**changes: Any) -> Config:
+    """Return a configuration for the sandbox with changes."""
+    good = {
+        "base_url": "http://127.0.0.1:1/digitalbanking/stage",
+        "client_id": "sandbox-client",
+        "client_secret": "sandbox-secret",
+        "institution_id": "00016",
+    }
+    return loader.load(None, {}, good | changes)
+
+
+def test_refresh_policy_has_every_setting() -> None:
+    """Each field of the policy is a setting of the same name, and by default the same value."""
+    assert build.refresh_policy(load()) == RefreshPolicy()
+    names = set(asdict(RefreshPolicy())) - {"retry_after_max", "max_refreshes"}
+    changed = dict.fromkeys(names, "0.25") | {"max_refreshes": "7"}
+    policy = asdict(build.refresh_policy(load(token=changed)))
+    assert {name for name, value in policy.items() if value == 0.25} == names
+    assert policy["max_refreshes"] == 7
+
+
+def test_fixed_bearer_is_never_rejected() -> None:
+    """With a bearer given by hand there is no other to be had."""
+    policy = build.refresh_policy(load(bearer_token="abc"))
+    token = Token(V2, "abc", Moment(0.0, 0.0), 100 * 31_536_000.0)
+    assert not policy.may_reject(token, Moment(1e6, 1e6))
+
+
+def test_user_context_is_the_login_s() -> None:
+    """Every id of the login is in it, and what is not set is empty."""
+    login = load(login_id="acorn.owner", member_number="12-3456789")
+    assert build.user_context(login) == UserContext("", "acorn.owner", "12-3456789", "")
+    other = load(host_user_id="880017", institution_customer_id="7")
+    assert build.user_context(other) == UserContext("880017", "", "", "7")
+
+
+async def test_users_only_where_one_is_configured() -> None:
+    """Only where some institution has a user context does anything look at queries."""
+    bank = build.bank_client(load(), None)
+    tokens = TokenCache(
+        build.endpoint(load(), loader.logins(load()), bank, RefreshTokens(clock.now), print),
+        RefreshPolicy(),
+        clock=clock.now,
+        chance=lambda: 0.5,
+        emit=lambda _: None,
+    )
+    config = load(institutions={"00017": {}})
+    directory = build.directory(config, bank, tokens)
+    assert build.users(config, config.ways[0], directory) is None
+    config = load(institutions={"00017": {"host_user_id": "9"}})
+    users = build.users(config, config.ways[0], directory)
+    assert users is not None
+    key = TokenKey(TokenKind.V2, "00017")
+    named = await users.name_user("GET", b"/a", b"/a", key, has_customer=False)
+    assert named == (b"/a?hostUserId=9", None)
+
+
+def test_policy() -> None:
+    """Lists and mode are the configured ones; without lists there is no policy."""
+    assert build.policy(load().access).is_empty
+    lists = {"allow": ["/v1/**"], "deny": [{"path": "/v1/transfers", "methods": "POST"}]}
+    enforced = build.policy(load(access=lists).access)
+    assert enforced.judge("POST", b"/v1/transfers") is Verdict.REFUSED
+    assert enforced.judge("GET", b"/v1/transfers") is Verdict.ALLOWED
+    warned = build.policy(load(access=lists | {"mode": "warn"}).access)
+    assert warned.judge("GET", b"/v2") is Verdict.WARNED
+
+
+def test_upstream_limits_and_deadlines() -> None:
+    """Each is a setting under upstream."""
+    upstream = {
+        "max_connections": "1",
+        "max_waiting": "2",
+        "max_wait": "3",
+        "connect_timeout": "4",
+        "max_idle_age": "5",
+        "max_age": "6",
+        "first_byte_timeout": "7",
+        "idle_timeout": "8",
+        "total_timeout": "9",
+    }
+    config = load(upstream=upstream)
+    assert sorted(asdict(build.limits(config)).values()) == [1, 2, 3, 4, 5, 6]
+    deadlines = build.deadlines(config)
+    assert (deadlines.first_byte, deadlines.idle, deadlines.total) == (7, 8, 9)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "port", "host"),
+    [
+        ("http://bank.test", 80, b"bank.test"),
+        ("http://bank.test:8081/x", 8081, b"bank.test:8081"),
+        ("https://bank.test/x", 443, b"bank.test"),
+        ("https://bank.test:8443", 8443, b"bank.test:8443"),
+    ],
+)
+def test_origin_is_fixed_by_the_base_url(base_url: str, port: int, host: bytes) -> None:
+    """Scheme, host and port of the base URL are where everything goes."""
+    config = load(base_url=base_url, trust_network="true")
+    tls = ssl.create_default_context() if base_url.startswith("https") else None
+    origin = build.origin(config, tls)
+    assert (origin.host, origin.port, origin.host_header) == ("bank.test", port, host)
+    assert build.forwarding(config, config.ways[0], origin).host == host
+
+
+def test_forwarding() -> None:
+    """The forwarder knows institutions, replays and whether a correlation id is wanted."""
+    config = load(
+        allowed_institutions="00017",
+        headers={"correlation_id": "false"},
+        replay={"paths": ["/v1/idempotent"], "max_body": "100"},
+    )
+    told = build.forwarding(config, config.ways[0], build.origin(config, None))
+    assert told.institution == "00016"
+    assert told.allowed == {"00016", "00017"}
+    assert told.correlation_id is False
+    assert told.replay.allows("POST", b"/v1/idempotent", 100)
+    assert not told.replay.allows("POST", b"/v1/transfers", 100)
+
+
+def test_outbound_proxy(tmp_path: Path) -> None:
+    """Its password stands in a file; without one nobody is named; a missing file is a mistake."""
+    assert build.outbound_proxy(load()) is None
+    plain = build.outbound_proxy(load(upstream={"proxy": "http://out.test:3128"}))
+    assert plain == OutboundProxy("out.test", 3128)
+    file = tmp_path / "password"
+    file.write_text("pass\n")
+    upstream = {"proxy": "http://out.test:3128", "proxy_user": "me"}
+    named = build.outbound_proxy(load(upstream=upstream | {"proxy_password_file": str(file)}))
+    assert named == OutboundProxy("out.test", 3128, "me", "pass")
+    gone = load(upstream=upstream | {"proxy_password_file": str(tmp_path / "gone")})
+    with pytest.raises(ConfigError, match=r"^upstream.proxy_password_file: .* cannot be read"):
+        build.outbound_proxy(gone)
+
+
+@pytest.mark.parametrize(
+    ("v1", "expected"),
+    [
+        ({}, (USER_AGENT, None, None)),
+        (
+            {"user_agent": "iPhone/1.0/abc;Nokia3110", "originating_ip": "192.0.2.1"},
+            ("iPhone/1.0/abc;Nokia3110", "192.0.2.1", None),
+        ),
+        (
+            {"originating_ip": "2001:db8::1", "offering_id": "offer"},
+            (USER_AGENT, "2001:db8::1", "offer"),
+        ),
+    ],
+)
+async def test_endpoint_says_who_asks(v1: dict[str, str], expected: tuple[str | None, ...]) -> None:
+    """V1 token calls carry the user agent, and what is optional where it is set."""
+    async with Sandbox() as sandbox:
+        config = load(base_url=sandbox.url, v1=v1)
+        bank = build.bank_client(config, None)
+        endpoint = build.endpoint(
+            config, loader.logins(config), bank, RefreshTokens(clock.now), print
+        )
+        await endpoint.token(TokenKey(TokenKind.V1, "00016"))
+        await bank.close()
+    headers = {k.lower().decode(): v.decode() for k, v in sandbox.bank.token_requests[-1].headers}
+    names = ("user-agent", "originating_ip", "offering_id")
+    assert tuple(headers.get(name) for name in names) == expected

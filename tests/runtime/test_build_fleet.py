@@ -1,0 +1,119 @@
+"""The store's part of a core, built from its configuration; and what is imported without one."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.config import loader
+from proxy.config.model import Config
+from proxy.errors import ConfigError
+from proxy.runtime.build_fleet import Fleet, check_files, namer, sharing_policy
+from proxy.tokens.token import RefreshPolicy, TokenKey, TokenKind
+from tests.support.certificates import Authority
+from tests.support.program import ROOT
+from tests.support.running import CLIENT
+from tests.tokens.fleet.encryption_keys import write_key
+from tests.tokens.harness import Clock, Teller
+
+V2 = TokenKey(TokenKind.V2, "00016")
+
+
+def config(folder: Path, rest: dict[str, Any] | None = None, **store: Any) -> Config:
+    """Return a configuration with these settings of the store, and ``rest`` of the others."""
+    keys = str(write_key(folder / "keys"))
+    flags = {
+        "environment": "stage",
+        "institution_id": "00016",
+        "store": {"url": "rediss://store", "sealing_key_file": keys, **store},
+        **CLIENT,
+        **(rest or {}),
+    }
+    return loader.load(None, {}, flags)
+
+
+def test_patience_is_longer_than_a_call_may_take(tmp_path: Path) -> None:
+    """So nobody goes alone while another waits for the bank."""
+    policy = sharing_policy(config(tmp_path, {"token": {"timeout": "20"}}, lease="2", follow="7"))
+    assert (policy.patience, policy.lease, policy.follow) == (22, 2, 7)
+
+
+def test_a_gateway_of_many_institutions_waits_less_for_a_store_that_is_away(tmp_path: Path) -> None:
+    """One of a few spreads its calls as widely as it may."""
+    many = ",".join(f"{number:05}" for number in range(1000))
+    few, all_of_them = config(tmp_path), config(tmp_path, {"allowed_institutions": many})
+    assert sharing_policy(few).spread == 60
+    assert sharing_policy(all_of_them).spread == 5
+
+
+def test_tokens_of_an_application_have_a_name(tmp_path: Path) -> None:
+    """Those of a user have none, but for V1 tokens of one who logged in with a code."""
+    written = config(
+        tmp_path,
+        {
+            "institutions": {
+                "00017": {"username": "fern", "password": "moss"},
+                "00018": {"grant": "authorization_code"},
+            },
+            "refresh_token_file": str(tmp_path / "login"),
+        },
+    )
+    name_for = namer(written, loader.logins(written))
+    shared = {
+        f"{kind}:{institution}"
+        for kind in TokenKind
+        for institution in ("00016", "00017", "00018")
+        if name_for(TokenKey(kind, institution)) is not None
+    }
+    assert shared == {"v1:00016", "v2:00016", "v1:00018"}
+    assert name_for(V2) is name_for(V2)
+
+
+def test_files_that_cannot_be_used_are_mistakes(tmp_path: Path) -> None:
+    """Before a connection fails of them; what stands in them is not told."""
+    (tmp_path / "bad").write_text("moss-of-the-file\nand more\n")
+    bad, none = str(tmp_path / "bad"), str(tmp_path / "none")
+    for name, file, told in (
+        ("sealing_key_file", bad, "line 1 is not an id"),
+        ("sealing_key_file", none, "cannot be read"),
+        ("password_file", bad, "does not hold one line"),
+        ("sentinel_password_file", none, "cannot be read"),
+        ("ca_file", bad, "CA certificates"),
+        ("certificate_file", bad, "a certificate"),
+    ):
+        with pytest.raises(ConfigError, match=told) as caught:
+            check_files(config(tmp_path, None, **{name: file}))
+        assert caught.value.mistakes[0].startswith(f"store.{name}: ")
+        assert "moss" not in str(caught.value)
+
+
+async def test_a_fleet_is_built_without_a_connection(tmp_path: Path) -> None:
+    """It is of use until it turns out not to be; certificates and passwords are looked at."""
+    authority = Authority.make(tmp_path)
+    leaf = authority.issue("proxy")
+    (tmp_path / "password").write_text("moss\n")
+    written = config(
+        tmp_path,
+        ca_file=str(authority.file),
+        certificate_file=str(leaf),
+        password_file=str(tmp_path / "password"),
+        sentinel_password_file=str(tmp_path / "password"),
+    )
+    fleet = Fleet(written, loader.logins(written), Teller(Clock()), RefreshPolicy(), print)
+    assert fleet.is_useful
+    assert fleet.shares(V2)
+    await fleet.tokens.close()
+
+
+def test_nothing_is_imported_without_a_store() -> None:
+    """Neither redis nor cryptography: they cost memory and a slower start."""
+    code = (
+        "import sys, proxy.runtime.app, proxy.telemetry.metrics, proxy.telemetry.logs;"
+        "print(*sorted({'redis', 'cryptography'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == ""

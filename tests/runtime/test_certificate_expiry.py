@@ -1,0 +1,91 @@
+"""When certificates expire, held against what a library for certificates reads."""
+
+import base64
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.runtime.certificate_expiry import expiries, expiry
+from tests.support.certificates import Authority
+
+
+def dates(file: Path) -> list[float]:
+    """Return when the certificates in a file expire, as ``cryptography`` reads them."""
+    found = x509.load_pem_x509_certificates(file.read_bytes())
+    return [each.not_valid_after_utc.timestamp() for each in found]
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Return an authority of two days."""
+    return Authority.make(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.mark.parametrize("days", ["1", "400", "12000", "100000"])
+def test_expiry_is_the_librarys(authority: Authority, days: str) -> None:
+    """In this century and the next, which X.509 writes in two ways; the key in the file is none."""
+    file = authority.issue("bank.test", "DNS:bank.test", days=days, file=f"leaf-{days}")
+    assert expiries([("a", file)]) == {"a": dates(file)[0]}
+
+
+def test_first_of_a_bundle(authority: Authority, tmp_path: Path) -> None:
+    """Of a chain or a bundle the one that ends first counts, wherever it stands."""
+    leaf = authority.issue("bank.test", days="9", file="long")
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(b"Our authorities:\n" + leaf.read_bytes() + authority.file.read_bytes())
+    assert expiries([("a", bundle)]) == {"a": min(dates(bundle))}
+    assert len(set(dates(bundle))) == 2
+
+
+def test_each_setting_has_its_own(authority: Authority) -> None:
+    """Two settings, two dates."""
+    leaf = authority.issue("bank.test", days="9", file="nine")
+    found = expiries([("upstream.ca_file", authority.file), ("callers.certificate_file", leaf)])
+    assert found == {
+        "upstream.ca_file": dates(authority.file)[0],
+        "callers.certificate_file": dates(leaf)[0],
+    }
+
+
+def test_file_of_another_kind_is_left_out(authority: Authority, tmp_path: Path) -> None:
+    """One that is gone, empty, holds a key only or nonsense under the right name."""
+
+    def files() -> Iterator[tuple[str, Path]]:
+        yield "gone", tmp_path / "gone.pem"
+        yield "key", authority.key
+        for name, content in (
+            ("empty", b""),
+            ("nonsense", base64.b64encode(b"nonsense")),
+            ("no-base64", b"!"),
+        ):
+            file = tmp_path / name
+            frame = b"-----%b CERTIFICATE-----\n"
+            file.write_bytes(frame % b"BEGIN" + content + b"\n" + frame % b"END")
+            yield name, file
+
+    assert expiries(files()) == {}
+
+
+@given(st.binary(max_size=200))
+def test_nonsense_is_no_certificate(der: bytes) -> None:
+    """Whatever the bytes are, they are refused with one error."""
+    with pytest.raises(ValueError, match=r"."):
+        expiry(der)
+
+
+@given(st.data())
+def test_damaged_certificate_ends_well(authority: Authority, data: st.DataObject) -> None:
+    """A certificate with one byte changed has a date or is refused; nothing else happens."""
+    der = bytearray(ssl.PEM_cert_to_DER_cert(authority.file.read_text()))
+    at = data.draw(st.integers(0, len(der) - 1))
+    der[at] = data.draw(st.integers(0, 255))
+    try:
+        found = expiry(bytes(der))
+    except ValueError:
+        return
+    assert isinstance(found, float)

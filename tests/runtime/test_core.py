@@ -1,0 +1,248 @@
+"""A core, and what a second one built beside it takes over, tries, and leaves alone."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.config import loader
+from proxy.errors import ConfigError, TokenError, TokenFailure
+from proxy.forwarding.record import RequestRecord
+from proxy.runtime import clock
+from proxy.runtime.core import Core, Observers
+from proxy.sandbox import Fault, Sandbox
+from proxy.telemetry.events import Fact
+from proxy.tokens.refresh_tokens import RefreshTokens
+from proxy.tokens.token import TokenKey, TokenKind
+from tests.support.running import CLIENT, until
+
+MAIN = TokenKey(TokenKind.V2, "00016")
+OTHER = TokenKey(TokenKind.V2, "00017")
+
+
+@dataclass
+class Workshop:
+    """Where cores are built, one after another, all before one bank."""
+
+    bank: Sandbox
+    refresh_tokens: RefreshTokens = field(default_factory=lambda: RefreshTokens(clock.now))
+    cores: list[Core] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
+    records: list[RequestRecord] = field(default_factory=list)
+
+    def build(self, **changes: Any) -> Core:
+        """Build a core; None takes a setting away."""
+        flags = {"base_url": self.bank.url, "institution_id": "00016", **CLIENT, **changes}
+        config = loader.load(None, {}, {k: v for k, v in flags.items() if v is not None})
+        observers = Observers(
+            self.facts.append, self.records.append, self._crash, self.warnings.append
+        )
+        core = Core(config, loader.logins(config), observers, self.refresh_tokens)
+        self.cores.append(core)
+        return core
+
+    async def run(self, **changes: Any) -> Core:
+        """Build a core, start it, and wait for its first token."""
+        core = self.build(**changes)
+        core.start()
+        await until(lambda: core.tokens.current(MAIN))
+        return core
+
+    @property
+    def asked(self) -> list[str]:
+        """Return for which institutions the bank was asked for tokens."""
+        return [request.institution for request in self.bank.bank.token_requests]
+
+    def _crash(self, error: BaseException) -> None:
+        raise error
+
+
+@pytest.fixture
+async def workshop() -> AsyncIterator[Workshop]:
+    """A workshop with its bank."""
+    async with Sandbox() as bank:
+        workshop = Workshop(bank)
+        yield workshop
+        for core in workshop.cores:
+            await core.close()
+
+
+async def test_unchanged_login_is_not_tried_and_keeps_its_token(workshop: Workshop) -> None:
+    """A change of anything else costs no token request, and the token in use goes on."""
+    running = await workshop.run()
+    successor = workshop.build(allowed_institutions="00017")
+    await successor.try_out(running)
+    assert workshop.asked == ["00016"]
+    assert successor.tokens.current(MAIN) is running.tokens.current(MAIN)
+
+
+async def test_changed_secret_is_tried_and_gets_a_token(workshop: Workshop) -> None:
+    """A new secret is shown to the bank once, and its token is the one that is used."""
+    running = await workshop.run()
+    workshop.bank.bank.settings = workshop.bank.bank.settings.__class__(
+        clients={"sandbox-client": "other"}
+    )
+    successor = workshop.build(client_secret="other")
+    await successor.try_out(running)
+    assert workshop.asked == ["00016", "00016"]
+    token = successor.tokens.current(MAIN)
+    assert token is not None
+    assert token is not running.tokens.current(MAIN)
+
+
+async def test_each_changed_login_is_tried(workshop: Workshop) -> None:
+    """One login among several that the bank refuses is enough to refuse them all."""
+    running = await workshop.run()
+    good = workshop.build(institutions={"00017": {**CLIENT}})
+    await good.try_out(running)
+    assert workshop.asked == ["00016", "00017"]
+    bad = workshop.build(institutions={"00017": {**CLIENT, "client_secret": "wrong"}})
+    with pytest.raises(TokenError) as refused:
+        await bad.try_out(good)
+    assert refused.value.reason is TokenFailure.BAD_CLIENT
+    assert workshop.asked == ["00016", "00017", "00017"]
+
+
+async def test_another_default_institution_is_tried(workshop: Workshop) -> None:
+    """The same credentials for another institution may be good for nothing there."""
+    running = await workshop.run()
+    with pytest.raises(TokenError) as refused:
+        await workshop.build(institution_id="99999").try_out(running)
+    assert refused.value.reason is TokenFailure.BAD_INSTITUTION
+    successor = workshop.build(institution_id="00017")
+    await successor.try_out(running)
+    assert successor.tokens.current(OTHER) is not None
+    assert successor.tokens.current(MAIN) is None, "an institution that is no longer allowed"
+
+
+async def test_tokens_of_another_client_are_not_taken_over(workshop: Workshop) -> None:
+    """What the bank gave to one application is not used in the name of another."""
+    workshop.bank.bank.settings = workshop.bank.bank.settings.__class__(
+        clients={CLIENT["client_id"]: CLIENT["client_secret"], "second": "secret"}
+    )
+    running = await workshop.run(allowed_institutions="00017")
+    await running.tokens.token(OTHER)
+    successor = workshop.build(
+        client_id="second", client_secret="secret", allowed_institutions="00017"
+    )
+    await successor.try_out(running)
+    assert successor.tokens.current(OTHER) is None
+    token = successor.tokens.current(MAIN)
+    assert token is not None
+    assert workshop.bank.bank.tokens[token.text].client == "second"
+
+
+async def test_tokens_of_another_bank_are_not_taken_over(workshop: Workshop) -> None:
+    """A token goes to the origin that it was issued for and nowhere else."""
+    running = await workshop.run()
+    async with Sandbox() as elsewhere:
+        successor = workshop.build(base_url=elsewhere.url)
+        await successor.try_out(running)
+        token = successor.tokens.current(MAIN)
+        assert token is not None
+        assert token.text in elsewhere.bank.tokens
+
+
+async def test_changed_outbound_proxy_is_tried(workshop: Workshop) -> None:
+    """A way out that leads nowhere is found out before it is taken."""
+    running = await workshop.run()
+    successor = workshop.build(upstream={"proxy": "http://127.0.0.1:9"})
+    with pytest.raises(TokenError, match="outbound proxy cannot be reached"):
+        await successor.try_out(running)
+
+
+async def test_login_by_code_is_not_tried(workshop: Workshop, tmp_path: Path) -> None:
+    """To try it would spend the one refresh token that there is."""
+    running = await workshop.run()
+    successor = workshop.build(
+        grant="authorization_code", refresh_token_file=str(tmp_path / "tokens")
+    )
+    await successor.try_out(running)
+    assert workshop.asked == ["00016"]
+    assert successor.tokens.current(MAIN) is None
+
+
+async def test_fixed_bearer_is_warned_of(workshop: Workshop) -> None:
+    """A token given by hand is used as it is, and the operator is told what that means."""
+    core = workshop.build(bearer_token="given-by-hand", client_id=None, client_secret=None)
+    assert (await core.tokens.token(MAIN)).text == "given-by-hand"
+    assert "never refreshed" in workshop.warnings[0]
+    assert workshop.asked == []
+
+
+async def test_all_tokens_are_revoked(workshop: Workshop) -> None:
+    """Revocation ends every V2 token that lives, and says that V1 tokens cannot be."""
+    core = await workshop.run(allowed_institutions="00017")
+    await core.tokens.token(OTHER)
+    await core.tokens.token(TokenKey(TokenKind.V1, "00016"))
+    await core.revoke_all()
+    assert len(workshop.bank.bank.revocations) == 2
+    assert [token.generation for token in workshop.bank.bank.live()] == ["V1"]
+    assert "v1:00016 not revoked" in workshop.warnings[0]
+
+
+async def test_token_on_its_way_is_not_left_unrevoked(workshop: Workshop) -> None:
+    """A fetch under way when everything is revoked brings no token afterwards."""
+    core = await workshop.run()
+    workshop.bank.bank.faults.append(Fault("token", delay=0.2))
+    entry = next(core.tokens.entries())
+    core.tokens.start_refresh(entry)
+    await asyncio.sleep(0)
+    await core.revoke_all()
+    assert entry.fetch is None or entry.fetch.done()
+    assert len(workshop.bank.bank.revocations) == 1
+
+
+async def test_failed_revocation_is_told_and_no_obstacle(workshop: Workshop) -> None:
+    """A bank that does not revoke keeps nobody from stopping."""
+    core = await workshop.run()
+    workshop.bank.bank.faults.append(Fault("revoke", status=500))
+    await core.revoke_all()
+    assert "v2:00016 not revoked" in workshop.warnings[0]
+
+
+async def test_finished_core_asks_for_nothing_ahead_of_need(workshop: Workshop) -> None:
+    """Once it is retired, tokens are renewed by its successor alone."""
+    core = await workshop.run(token={"margin_min": "0.1"})
+    await core.finish()
+    entry = next(core.tokens.entries())
+    assert entry.token is not None
+    entry.refresh_age = 0.0
+    core.tokens.changed()
+    await asyncio.sleep(0.05)  # in which the refresher would have asked
+    assert workshop.asked == ["00016"]
+
+
+@contextmanager
+def complaining_of(setting: str) -> Iterator[None]:
+    """Expect a ConfigError about this setting."""
+    with pytest.raises(ConfigError) as caught:
+        yield
+    assert [setting in mistake for mistake in caught.value.mistakes] == [True]
+
+
+async def test_files_that_cannot_be_used_are_named(workshop: Workshop, tmp_path: Path) -> None:
+    """A core is not built from files that are not there."""
+    missing = str(tmp_path / "missing")
+    https = {"base_url": "https://bank.test"}
+    with complaining_of("upstream.ca_file"):
+        workshop.build(**https, upstream={"ca_file": missing})
+    with complaining_of("upstream.certificate_file"):
+        workshop.build(**https, upstream={"certificate_file": missing})
+    with complaining_of("upstream.proxy_password_file"):
+        workshop.build(
+            upstream={
+                "proxy": "http://x:1",
+                "proxy_user": "u",
+                "proxy_password_file": missing,
+            }
+        )
+    with complaining_of("callers.secret_files.1"):
+        present = tmp_path / "present"
+        present.write_text("secret")
+        workshop.build(callers={"secret_files": [str(present), missing]})

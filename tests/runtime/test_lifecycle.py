@@ -1,0 +1,442 @@
+"""The process: how it begins, what it does at its limits, and how it ends.
+
+hazards.md, "The process", held against the real program, started as an operator starts it.
+"""
+
+import asyncio
+import hashlib
+import os
+import re
+import resource
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from signal import SIGHUP, SIGKILL, SIGTERM
+from typing import Any
+
+import aiohttp
+import pytest
+
+from proxy.sandbox import Fault, Sandbox, Settings, pattern_sha256
+from tests.support.process import Running, process, write_settings
+from tests.support.running import until
+
+pytestmark = pytest.mark.timeout(180)
+
+MEGABYTE = 1_000_000
+LONG = 12 * MEGABYTE
+"""Bytes of a download that no socket's buffer holds."""
+
+
+@pytest.fixture
+async def bank() -> AsyncIterator[Sandbox]:
+    """A bank."""
+    async with Sandbox() as bank:
+        yield bank
+
+
+@dataclass
+class Reader:
+    """A caller that downloads over a connection of its own, as slowly as it is told."""
+
+    size: int
+    received: int = 0
+    head: bytes = b""
+    digest: str = ""
+    writer: asyncio.StreamWriter | None = None
+    may_go_on: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self, running: Running, *, stop_at: int) -> None:
+        """Download; pause at ``stop_at`` bytes until ``may_go_on``. Fails on a cut answer."""
+        host, _, port = running.listen.rpartition(":")
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, (host, int(port)))
+        reader, self.writer = await asyncio.open_connection(sock=sock, limit=16_384)
+        request = f"GET /download?bytes={self.size} HTTP/1.1\r\nHost: x\r\n\r\n"
+        self.writer.write(request.encode())
+        try:
+            await self._read(reader, stop_at)
+        finally:
+            self.writer.close()
+
+    async def _read(self, reader: asyncio.StreamReader, stop_at: int) -> None:
+        self.head = await reader.readuntil(b"\r\n\r\n")
+        digest = hashlib.sha256()
+        while self.received < self.size:
+            if self.received >= stop_at:
+                await self.may_go_on.wait()
+            block = await reader.read(min(65_536, self.size - self.received))
+            if not block:
+                raise ConnectionError(f"cut after {self.received} of {self.size} bytes")
+            self.received += len(block)
+            digest.update(block)
+        self.digest = digest.hexdigest()
+
+
+async def is_refused(running: Running) -> bool:
+    """Whether a new connection is refused."""
+    host, _, port = running.listen.rpartition(":")
+    try:
+        _, writer = await asyncio.open_connection(host, int(port))
+    except ConnectionRefusedError:
+        return True
+    writer.close()
+    return False
+
+
+async def becomes(condition: Callable[[], object]) -> None:
+    """Wait until an awaitable condition holds."""
+    async with asyncio.timeout(20):
+        while not await condition():  # type: ignore[misc]  # noqa: ASYNC110 - looked at from outside
+            await asyncio.sleep(0.02)
+
+
+async def test_sigterm_under_load_with_long_downloads(bank: Sandbox, tmp_path: Path) -> None:
+    """Not ready, nothing new, what runs is finished whole, exit 0 within the grace period."""
+    async with process(tmp_path / "proxy.yaml", bank.url, grace_period="20") as running:
+        readers = [Reader(LONG) for _ in range(8)]
+        downloads = [asyncio.create_task(one.run(running, stop_at=MEGABYTE)) for one in readers]
+        fates: Counter[str] = Counter()
+        load = [asyncio.create_task(call_on(running, fates)) for _ in range(8)]
+        await until(lambda: all(one.received >= MEGABYTE for one in readers))
+        await until(lambda: fates["200"] > 100)
+        running.program.send(SIGTERM)
+        await becomes(lambda: is_refused(running))
+        status, text = await running.ask("/readyz")
+        assert (status, "shutting down" in text) == (503, True)
+        assert not running.program.has_ended
+        for one in readers:
+            one.may_go_on.set()
+        await asyncio.gather(*downloads)
+        assert {one.digest for one in readers} == {pattern_sha256(LONG)}
+        assert await running.program.end() == 0
+        await asyncio.gather(*load)
+        # A connection that is closed while it is unused is no failed request.
+        assert fates.keys() <= {"200", "refused", "closed unused"}
+        assert [line["event"] for line in map(last_event, running.program.err[-1:])] == ["stopped"]
+
+
+def last_event(line: str) -> dict[str, str]:
+    """Return a log line, parsed as far as this test looks."""
+    match = re.search(r'"event": "([^"]*)"', line)
+    return {"event": match[1] if match else line}
+
+
+async def call_on(running: Running, fates: Counter[str]) -> None:
+    """Call on one connection until the proxy is gone; note what became of each request."""
+    host, _, port = running.listen.rpartition(":")
+    while True:
+        try:
+            reader, writer = await asyncio.open_connection(host, int(port))
+        except ConnectionRefusedError:
+            fates["refused"] += 1
+            return
+        try:
+            while fate := await one_request(reader, writer):
+                fates[fate] += 1
+                if fate != "200":
+                    break
+        finally:
+            writer.close()
+
+
+async def one_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
+    """Send a request and read its answer; return its fate, nothing after a last answer."""
+    try:
+        writer.write(b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError as error:
+        return "cut" if error.partial else "closed unused"
+    except ConnectionError:
+        return "closed unused"
+    length = re.search(rb"Content-Length: (\d+)", head)
+    assert length is not None
+    await reader.readexactly(int(length[1]))
+    return "" if b"Connection: close" in head else head[9:12].decode()
+
+
+async def test_slow_reader_gets_its_whole_answer(bank: Sandbox, tmp_path: Path) -> None:
+    """An answer that the bank has ended, but the caller not yet taken, is not lost at the end."""
+    async with process(tmp_path / "proxy.yaml", bank.url, grace_period="20") as running:
+        reader = Reader(MEGABYTE)
+        download = asyncio.create_task(reader.run(running, stop_at=1))
+        await until(lambda: reader.received)
+        running.program.send(SIGTERM)
+        await becomes(lambda: is_refused(running))
+        reader.may_go_on.set()
+        await download
+        assert reader.digest == pattern_sha256(MEGABYTE)
+        assert await running.program.end() == 0
+
+
+async def test_order_of_the_end(bank: Sandbox, tmp_path: Path) -> None:
+    """Not ready first, serving on for drain_delay, then closed, finished, revoked, gone."""
+    async with (
+        process(
+            tmp_path / "proxy.yaml",
+            bank.url,
+            drain_delay="1.5",
+            grace_period="20",
+            revoke_on_shutdown="true",
+        ) as running,
+        aiohttp.ClientSession() as caller,
+    ):
+        reader = Reader(LONG)
+        download = asyncio.create_task(reader.run(running, stop_at=1))
+        await until(lambda: reader.received)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        running.program.send(SIGTERM)
+        await becomes(lambda: is_not_ready(running))
+        assert loop.time() - began < 1.5
+        for _ in range(5):  # the load balancer has not noticed yet
+            async with caller.get(running.url + "/echo") as answer:
+                assert answer.status == 200
+        await becomes(lambda: is_refused(running))
+        assert loop.time() - began >= 1.4
+        assert len(bank.bank.revocations) == 0, "a token in use is not revoked"
+        reader.may_go_on.set()
+        await download
+        assert await running.program.end() == 0
+        assert len(bank.bank.revocations) == 1
+        assert list(bank.bank.live()) == []
+
+
+async def is_not_ready(running: Running) -> bool:
+    """Whether /readyz says 503."""
+    return (await running.ask("/readyz"))[0] == 503
+
+
+async def test_bank_that_does_not_revoke_delays_nothing(bank: Sandbox, tmp_path: Path) -> None:
+    """Revocation is tried for as long as a token call may take, and is told when it fails."""
+    bank.bank.faults.append(Fault("revoke", hang=True))
+    async with process(
+        tmp_path / "proxy.yaml",
+        bank.url,
+        revoke_on_shutdown="true",
+        token={"timeout": "0.5"},
+    ) as running:
+        assert await running.program.end(SIGTERM) == 0
+        assert "stopped" in running.program.err[-1]
+
+
+async def test_killed_process_leaves_nothing_to_recover(bank: Sandbox, tmp_path: Path) -> None:
+    """After SIGKILL the next start is like any other, on the same socket file and login."""
+    settings: dict[str, Any] = {
+        "listen": f"unix:{tmp_path}/proxy.sock",
+        "refresh_token_file": str(tmp_path / "login.json"),
+        "username": "juniper",
+        "password_file": str(tmp_path / "password"),
+    }
+    (tmp_path / "password").write_text("moonlight")
+    for _ in range(2):
+        async with process(tmp_path / "proxy.yaml", bank.url, **settings) as running:
+            connector = aiohttp.UnixConnector(str(tmp_path / "proxy.sock"))
+            async with aiohttp.ClientSession(connector=connector) as caller:
+                async with caller.get("http://proxy/echo") as answer:
+                    assert answer.status == 200
+                assert await running.program.end(SIGKILL) == -SIGKILL
+                with pytest.raises(aiohttp.ClientError):
+                    await caller.get("http://proxy/echo")
+    grants = [request.grant for request in bank.bank.token_requests]
+    assert grants == ["password", "refresh_token"]
+
+
+async def test_killed_process_cuts_its_answers(bank: Sandbox, tmp_path: Path) -> None:
+    """A caller in the middle of an answer sees that it is broken, never a clean end."""
+    async with process(tmp_path / "proxy.yaml", bank.url) as running:
+        reader = Reader(LONG)
+        download = asyncio.create_task(reader.run(running, stop_at=MEGABYTE))
+        await until(lambda: reader.received >= MEGABYTE)
+        running.program.send(SIGKILL)
+        await running.program.end()
+        reader.may_go_on.set()
+        with pytest.raises(ConnectionError):
+            await download
+
+
+async def test_out_of_file_descriptors(bank: Sandbox, tmp_path: Path) -> None:
+    """With few files to open it takes fewer callers, refuses the rest, says so once, recovers."""
+    limit = 200
+    async with process(
+        tmp_path / "proxy.yaml",
+        bank.url,
+        before=("/bin/sh", "-c", f'ulimit -n {limit}; exec "$0" "$@"'),
+    ) as running:
+        assert any("limit of open files" in line for line in running.program.err)
+        callers = []
+        for _ in range(300):
+            reader, writer = await opened(running)
+            writer.write(b"GET /slow?seconds=3 HTTP/1.1\r\nHost: x\r\n\r\n")
+            callers.append((reader, writer))
+        fates = Counter(await asyncio.gather(*(fate_of(reader) for reader, _ in callers)))
+        assert fates["200"] >= 20
+        assert fates["503"] >= 1
+        assert fates.keys() <= {"200", "503", "closed"}
+        assert len(running.descriptors()) < limit
+        for _, writer in callers:
+            writer.close()
+        told = [line for line in running.program.err if "as many callers as may be" in line]
+        assert len(told) == 1
+        await becomes(lambda: works(running))
+        assert await running.ask("/livez") == (200, '{"status": "alive"}')
+        assert not any("Traceback" in line for line in running.program.err)
+
+
+async def opened(running: Running) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection."""
+    host, _, port = running.listen.rpartition(":")
+    return await asyncio.open_connection(host, int(port))
+
+
+async def fate_of(reader: asyncio.StreamReader) -> str:
+    """Return the status of what comes, or that nothing does."""
+    try:
+        return (await reader.readuntil(b"\r\n"))[9:12].decode()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return "closed"
+
+
+async def works(running: Running) -> bool:
+    """Whether a good request on a new connection is answered."""
+    reader, writer = await opened(running)
+    writer.write(b"GET /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    fate = await fate_of(reader)
+    writer.close()
+    return fate == "200"
+
+
+async def test_limit_of_files_that_shrinks_while_it_runs(bank: Sandbox, tmp_path: Path) -> None:
+    """When the system gives no more sockets, callers read 503 and why; afterwards all is well."""
+    async with process(tmp_path / "proxy.yaml", bank.url) as running:
+        before = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
+        reader, writer = await opened(running)
+        writer.write(b"GET /slow?seconds=0.5 HTTP/1.1\r\nHost: x\r\n\r\n")  # takes the connection
+        other, other_writer = await opened(running)
+        await becomes(lambda: is_serving(running))
+        # What is open stays so; nothing can be opened any more.
+        resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+        other_writer.write(b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n")
+        head = await other.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503")
+        assert b"x-proxy-error-source: proxy" in head
+        assert await fate_of(reader) == "200"
+        resource.prlimit(running.pid, resource.RLIMIT_NOFILE, before)
+        assert await works(running)
+        writer.close()
+        other_writer.close()
+
+
+async def is_serving(running: Running) -> bool:
+    """Whether a request is in flight."""
+    return await running.sample("candescent_proxy_requests_in_flight") == 1
+
+
+async def test_memory_stays_flat_under_downloads(bank: Sandbox, tmp_path: Path) -> None:
+    """64 downloads at once whose callers read slowly cost buffers, not bodies.
+
+    8 MB each here, so that the test takes seconds; with CANDESCENT_TESTS_FULL, 64 MB.
+    """
+    size = (64 if os.environ.get("CANDESCENT_TESTS_FULL") else 8) * MEGABYTE
+    async with process(
+        tmp_path / "proxy.yaml", bank.url, limits={"idle_timeout": "600"}
+    ) as running:
+        before = running.resident()
+        readers = [Reader(size) for _ in range(64)]
+        downloads = [asyncio.create_task(one.run(running, stop_at=1)) for one in readers]
+        await until(lambda: all(one.received for one in readers), 60)
+        await until(lambda: len(bank.bank.arrivals) == 64)
+        await asyncio.sleep(1)  # in which a proxy that buffers would take all that it gets
+        peak = running.resident()
+        for one in readers:
+            one.may_go_on.set()
+        async with asyncio.timeout(170):
+            await asyncio.gather(*downloads)
+        after = running.resident()
+        assert {one.digest for one in readers} == {pattern_sha256(size)}
+        # For each: what stands between the water marks of the two sockets, about a megabyte.
+        assert peak - before < 64 * 1.5 * MEGABYTE
+        assert after - before < 64 * 1.5 * MEGABYTE
+
+
+async def test_tokens_of_a_second_under_load(tmp_path: Path) -> None:
+    """Token after token is renewed ahead of its end, and no request meets a dead one."""
+    async with (
+        Sandbox(Settings(lifetime=1)) as bank,
+        process(tmp_path / "proxy.yaml", bank.url) as running,
+    ):
+        fates: Counter[str] = Counter()
+        load = [asyncio.create_task(call_on(running, fates)) for _ in range(4)]
+        await until(lambda: len(bank.bank.token_requests) >= 10, 60)
+        for task in load:
+            task.cancel()
+        await asyncio.gather(*load, return_exceptions=True)
+        assert fates.keys() == {"200"}
+        refused = [name for name in bank.bank.counts if name.startswith("resource CMN")]
+        assert refused == []
+
+
+async def test_sighup_reads_the_configuration_anew(bank: Sandbox, tmp_path: Path) -> None:
+    """SIGHUP takes a changed file at once, where no interval is set to look at it."""
+    file = tmp_path / "proxy.yaml"
+    async with (
+        process(file, bank.url, reload_interval="0") as running,
+        aiohttp.ClientSession(headers={"institutionId": "00017"}) as caller,
+    ):
+        async with caller.get(running.url + "/echo") as answer:
+            assert answer.status == 403
+        write_settings(file, bank.url, reload_interval="0", allowed_institutions=["00017"])
+        running.program.send(SIGHUP)
+        taken = await running.program.told("configuration taken")
+        assert taken["why"] == "signal"
+        async with caller.get(running.url + "/echo") as answer:
+            assert answer.status == 200
+        file.write_text("nonsense: [")
+        running.program.send(SIGHUP)
+        _ = await running.program.told("changed configuration not taken")
+        assert await running.sample("candescent_proxy_last_reload_successful") == 0
+        async with caller.get(running.url + "/echo") as answer:
+            assert answer.status == 200
+
+
+async def test_end_by_the_admin_port(bank: Sandbox, tmp_path: Path) -> None:
+    """POST /quitquitquit ends it as a signal does, where an operator allowed that."""
+    async with process(tmp_path / "proxy.yaml", bank.url, admin_actions="true") as running:
+        assert (await running.ask("/quitquitquit", "POST"))[0] == 200
+        assert await running.program.end() == 0
+        stopping = await running.program.told("stopping")
+        assert stopping["reason"] == "asked to"
+
+
+async def test_second_signal_changes_nothing(bank: Sandbox, tmp_path: Path) -> None:
+    """An impatient operator, or a supervisor that repeats itself, cuts no answer short."""
+    async with process(tmp_path / "proxy.yaml", bank.url, grace_period="20") as running:
+        reader = Reader(LONG)
+        download = asyncio.create_task(reader.run(running, stop_at=1))
+        await until(lambda: reader.received)
+        for _ in range(3):
+            running.program.send(SIGTERM)
+            await asyncio.sleep(0.05)
+        reader.may_go_on.set()
+        await download
+        assert await running.program.end() == 0
+
+
+async def test_download_across_reload_and_end(bank: Sandbox, tmp_path: Path) -> None:
+    """An answer that began before a reload is finished although the end comes right after it."""
+    file = tmp_path / "proxy.yaml"
+    async with process(file, bank.url, grace_period="20", reload_interval="0") as running:
+        reader = Reader(LONG)
+        download = asyncio.create_task(reader.run(running, stop_at=1))
+        await until(lambda: reader.received)
+        running.program.send(SIGHUP)
+        _ = await running.program.told("configuration taken")
+        running.program.send(SIGTERM)
+        await becomes(lambda: is_refused(running))
+        reader.may_go_on.set()
+        await download
+        assert await running.program.end() == 0

@@ -1,0 +1,179 @@
+"""Windows and macOS, as far as Linux can tell: no uvloop, no signals in the loop, no sockets."""
+
+import asyncio
+import importlib.util
+import os
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import structlog
+import yaml
+
+from proxy.config import loader
+from proxy.config.model import Config
+from proxy.errors import ConfigError
+from proxy.runtime import serve
+from proxy.runtime.systemd import Systemd
+from proxy.sandbox import Sandbox
+from proxy.server.port import Port
+from proxy.tokens.credentials import Logins
+from tests.support.captured_log import logbook
+from tests.support.certificates import Authority, server_context
+from tests.support.program import CREDENTIALS, ROOT, environment
+from tests.support.running import make_app, until
+from tests.support.windows import MODULES, OF_OS, windows_like_loop
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def run(work: Coroutine[Any, Any, int]) -> int:
+    """Run work on a loop like that of Windows; leave the signals of this process as they were."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        with asyncio.Runner(loop_factory=windows_like_loop) as there:
+            return there.run(work)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        structlog.reset_defaults()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_the_wait(number: signal.Signals) -> None:
+    """Where the loop takes no signals, Python's own handlers wake it."""
+
+    async def work() -> int:
+        stop = serve.signalled()
+        for _ in range(2):
+            os.kill(os.getpid(), number)
+        async with asyncio.timeout(10):
+            return int(await stop == number.name)
+
+    assert run(work()) == 1
+
+
+def test_proxy_runs_from_start_to_end(tmp_path: Path) -> None:
+    """It forwards, takes a changed configuration, and ends in good order on a signal."""
+    file = tmp_path / "config.yaml"
+
+    async def work() -> int:
+        async with Sandbox() as bank:
+            written = {
+                "base_url": bank.url,
+                "listen": "127.0.0.1:0",
+                "admin": "127.0.0.1:0",
+                "log": {"access": "on"},
+            }
+            file.write_text(yaml.safe_dump(written))
+
+            def reread() -> tuple[Config, Logins]:
+                config = loader.load(file, CREDENTIALS, {})
+                return config, loader.logins(config)
+
+            serving = asyncio.create_task(serve.serve(reread, file))
+            await until(lambda: book.lines("listening") or serving.done())
+            (line,) = book.lines("listening")
+            async with aiohttp.request("GET", f"http://{line['listen']}/v1/accounts") as answer:
+                assert answer.status == 200
+            os.kill(os.getpid(), signal.SIGHUP)
+            await until(lambda: book.lines("configuration taken"))
+            os.kill(os.getpid(), signal.SIGTERM)
+            return await serving
+
+    with logbook() as book:
+        assert run(work()) == 0
+    assert book.lines()[-1]["event"] == "stopped"
+
+
+@pytest.mark.parametrize("setting", ["listen", "admin"])
+def test_unix_socket_where_there_are_none(setting: str, tmp_path: Path) -> None:
+    """Is a mistake in the configuration that says so."""
+
+    async def work() -> int:
+        app = make_app("http://127.0.0.1:1", **{setting: f"unix:{tmp_path}/socket"})
+        with pytest.raises(ConfigError, match=rf"^{setting}: .*no Unix sockets"):
+            await app.start()
+        return 0
+
+    assert run(work()) == 0
+
+
+def test_certificate_is_renewed(tmp_path: Path) -> None:
+    """An open port takes a new certificate without the help of readers."""
+    authority = Authority.make(tmp_path)
+    contexts = [
+        server_context(authority.issue("port", "IP:127.0.0.1", file=f"port-{number}"))
+        for number in range(2)
+    ]
+    trusting = ssl.create_default_context(cafile=authority.file)
+
+    async def work() -> int:
+        port = Port(asyncio.Protocol, loader.address("listen", "127.0.0.1:0"), 5)
+        address = await port.open(contexts[0], 0o600)
+        await port.renew(contexts[1])
+        _, writer = await asyncio.open_connection(address.host, address.port, ssl=trusting)
+        writer.close()
+        port.close()
+        return 0
+
+    assert run(work()) == 0
+
+
+def test_nobody_is_notified_where_there_is_no_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without Unix sockets has no systemd either."""
+    monkeypatch.delattr(socket, "AF_UNIX")
+    Systemd({"NOTIFY_SOCKET": "/run/systemd/notify"}).notify("READY=1")
+
+
+async def on_windows(*arguments: str | Path, **variables: str) -> tuple[int, str]:
+    """Run a command without what Windows lacks; return its exit code and all that it said."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.windows", *map(str, arguments)),
+        cwd=ROOT,
+        env=environment(**variables),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await asyncio.wait_for(process.communicate(), 50)
+    return process.returncode or 0, said.decode()
+
+
+async def test_commands_do_without_what_windows_lacks(tmp_path: Path) -> None:
+    """From the first question to the doctor's last word, every module loaded anew."""
+    (tmp_path / "key").write_text("sandbox-client")
+    (tmp_path / "secret").write_text("sandbox-secret")
+    async with Sandbox() as bank:
+        code, said = await on_windows(
+            *("init", tmp_path / "made", "--base-url", bank.url, "--institution", "00016"),
+            *("--client-id-file", tmp_path / "key", "--client-secret-file", tmp_path / "secret"),
+            *("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
+        )
+        assert code == 0, said
+        code, said = await on_windows("doctor", "--config", tmp_path / "made/proxy.yaml")
+        assert code == 0, said
+
+
+@pytest.mark.parametrize("command", ["run", "healthcheck"])
+async def test_commands_and_unix_sockets(command: str, tmp_path: Path) -> None:
+    """An address that Windows has not is a mistake that is told, never a traceback."""
+    addresses = ("--listen", f"unix:{tmp_path}/socket", "--admin", f"unix:{tmp_path}/admin")
+    async with Sandbox() as bank:
+        code, said = await on_windows(command, *addresses, "--base-url", bank.url, **CREDENTIALS)
+        assert code in (1, 2)
+        assert "no Unix sockets" in said
+        assert "Traceback" not in said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it is what this is about")
+def test_windows_lacks_what_is_taken_away() -> None:
+    """What is taken away is there on this system, so that something is tried."""
+    assert all(importlib.util.find_spec(name) for name in MODULES if name != "uvloop")
+    assert all(hasattr(os, name) for name in OF_OS)

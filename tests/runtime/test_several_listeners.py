@@ -1,0 +1,51 @@
+"""The program with several listeners, from outside: what it says of them."""
+
+from pathlib import Path
+
+import aiohttp
+
+from proxy.sandbox import Sandbox
+from tests.support.process import process, write_settings
+from tests.support.program import CREDENTIALS, ended
+
+LISTENERS = {"payroll": {"listen": "127.0.0.1:0", "institution_id": "00017"}}
+
+
+async def test_log_says_where_each_listens(tmp_path: Path) -> None:
+    """The line that tells of the start has every listener, with the port that was free."""
+    async with (
+        Sandbox() as bank,
+        process(
+            tmp_path / "c.yaml", bank.url, allowed_institutions=["00017"], listeners=LISTENERS
+        ) as running,
+    ):
+        told = await running.program.told("listening")
+        assert told["listeners"].keys() == {"payroll"}
+        for address, institution in (
+            (told["listen"], "00016"),
+            (told["listeners"]["payroll"], "00017"),
+        ):
+            async with aiohttp.request("GET", f"http://{address}/echo") as answer:
+                assert (await answer.json())["institution"] == institution
+        labels = {"listener": "payroll", "status_class": "2xx", "error_source": "none"}
+        name = "candescent_proxy_listener_requests_total"
+        assert await running.sample(name, **labels) == 1
+
+
+async def test_check_config_looks_at_every_listener(tmp_path: Path) -> None:
+    """Its files too, each mistake with its path."""
+    file, lost = tmp_path / "c.yaml", tmp_path / "lost"
+    callers = {"secret_files": [str(lost)]}
+    write_settings(
+        file,
+        "https://bank.test",
+        listen="127.0.0.1:8080",
+        listeners={"payroll": {"listen": "127.0.0.1:8091", "callers": callers}},
+    )
+    code, out, err = await ended("check-config", "--config", file, **CREDENTIALS)
+    assert (code, out) == (2, "")
+    assert "listeners.payroll.callers.secret_files.0: " in err
+    lost.write_text("open-sesame")
+    code, out, _ = await ended("check-config", "--config", file, **CREDENTIALS)
+    assert code == 0
+    assert "127.0.0.1:8080, 127.0.0.1:8091" in out

@@ -1,0 +1,37 @@
+"""What the status page says of the process."""
+
+from proxy.config import loader
+from proxy.runtime.status import about, listeners
+from proxy.server.address import Address
+from proxy.tokens.token import Moment
+
+FLAGS = {
+    "base_url": "https://bank.test/digitalbanking",
+    "institution_id": "00016",
+    "client_id": "i",
+    "client_secret": "s",
+    "listeners": {"branch": {"listen": "127.0.0.1:0"}},
+}
+
+
+def test_process_says_since_when_and_before_which_bank() -> None:
+    """The uptime is monotonic: a clock that is set does not change it."""
+    config = loader.load(None, {}, FLAGS)
+    shown = about(config, Moment(100.0, 1_800_000_000.0), Moment(160.0, 1_700_000_000.0))
+    assert (shown.started_at, shown.uptime) == (1_800_000_000.0, 60.0)
+    assert (shown.upstream, shown.institution) == ("https://bank.test/digitalbanking", "00016")
+
+
+def test_every_listener_is_shown_where_it_listens() -> None:
+    """The addresses are those that were opened, with port 0 replaced; the admin port is last."""
+    config = loader.load(None, {}, FLAGS)
+    opened = {
+        "main": Address(host="127.0.0.1", port=8080),
+        "branch": Address(host="127.0.0.1", port=8081),
+    }
+    shown = listeners(config, opened, Address(host="127.0.0.1", port=9090))
+    assert [(one.name, one.address, one.tls, one.authenticated) for one in shown] == [
+        ("main", "127.0.0.1:8080", False, False),
+        ("branch", "127.0.0.1:8081", False, False),
+        ("admin", "127.0.0.1:9090", False, False),
+    ]

@@ -1,0 +1,62 @@
+"""The listening side by itself, with whatever handler a test brings."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from proxy.errors import ProxyError
+from proxy.server.address import Address
+from proxy.server.limits import CallerLimits
+from proxy.server.messages import Answer, Request
+from proxy.server.server import Server
+
+Handler = Callable[[Request], Awaitable[Answer]]
+
+
+def answer(body: bytes = b"", *, keep_alive: bool = True) -> Answer:
+    """Return a good answer with ``body``."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+    return Answer(head + body, keep_alive=keep_alive)
+
+
+async def echo(request: Request) -> Answer:
+    """Answer with the target and the body."""
+    body = request.target
+    while block := await request.body.read():
+        body += block
+    return answer(body, keep_alive=request.keep_alive)
+
+
+class Front:
+    """A server on a free port. ``refused`` are the errors it was asked to put into words."""
+
+    def __init__(self, handler: Handler, limits: CallerLimits) -> None:
+        self.server = Server(handler, self._refuse, limits)
+        self.refused: list[ProxyError] = []
+        self.data_address = Address(host="127.0.0.1", port=0)
+
+    def _refuse(self, error: ProxyError) -> Answer:
+        self.refused.append(error)
+        head = b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % error.status
+        return Answer(head, keep_alive=False)
+
+
+@asynccontextmanager
+async def listening(
+    handler: Handler = echo, limits: CallerLimits | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Front]:
+    """Listen; at the end, no connection may be left."""
+    front = Front(handler, limits or CallerLimits())
+    listener = await asyncio.get_running_loop().create_server(front.server, "127.0.0.1", 0, ssl=tls)
+    port = listener.sockets[0].getsockname()[1]
+    front.data_address = Address(host="127.0.0.1", port=port)
+    try:
+        yield front
+    finally:
+        listener.close()
+        await front.server.abort()
+        await listener.wait_closed()
+    async with asyncio.timeout(10):
+        while front.server.connections:  # noqa: ASYNC110 - there is nobody to tell us
+            await asyncio.sleep(0.01)

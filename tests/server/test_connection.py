@@ -1,0 +1,406 @@
+"""A caller's connection: what is read, in which order it is answered, and how it ends.
+
+What callers do wrong stands in tests/hazards.
+"""
+
+import asyncio
+import ssl
+from pathlib import Path
+
+import pytest
+
+from proxy.server import connection
+from proxy.server.connection import MAX_PIPELINED
+from proxy.server.limits import CallerLimits
+from proxy.server.messages import HIGH_WATER, Answer, Request
+from tests.server.listening import answer, echo, listening
+from tests.support.certificates import Authority, server_context
+from tests.support.raw_client import Wire, connect
+from tests.support.running import until
+
+EVERY_LOOP = True
+
+GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def post(body: bytes, *headers: bytes) -> bytes:
+    """Return a POST with a sized body."""
+    lines = [b"POST /p HTTP/1.1", b"Host: x", b"Content-Length: %d" % len(body), *headers, b"", b""]
+    return b"\r\n".join(lines) + body
+
+
+# What is read.
+
+
+async def test_request_as_it_came() -> None:
+    """Method, target, version and headers are the caller's, byte for byte."""
+    seen: list[Request] = []
+
+    async def note(request: Request) -> Answer:
+        seen.append(request)
+        return answer()
+
+    async with listening(note) as front, connect(front) as wire:
+        await wire.ask(b"PATCH /a%zz?b#c HTTP/1.1\r\nHOST: x\r\nx-A:  b \r\nX-a:\r\n\r\n")
+        await wire.ask(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+    first, second = seen
+    assert (first.method, first.target, first.version) == ("PATCH", b"/a%zz?b#c", (1, 1))
+    assert first.headers == [(b"HOST", b"x"), (b"x-A", b"b"), (b"X-a", b"")]
+    assert first.keep_alive
+    assert first.body.complete
+    assert (second.version, second.keep_alive) == ((1, 0), True)
+
+
+@pytest.mark.parametrize("size", [HIGH_WATER, HIGH_WATER + 1, 200_000])
+async def test_body_that_nobody_reads(size: int) -> None:
+    """A request that is answered without a look at its body keeps nobody from the next one."""
+
+    async def refuse(_: Request) -> Answer:
+        await asyncio.sleep(0.05)  # in which the body arrives, and reading is paused
+        return answer(b"no")
+
+    async with listening(refuse) as front, connect(front) as wire:
+        for _ in range(2):
+            await wire.send(post(b"x" * size))
+            assert (await wire.answer()).body == b"no"
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, 65_536, 1_000_000])
+async def test_sized_body(size: int) -> None:
+    """Comes as it was sent, and the next request behind it."""
+    async with listening() as front, connect(front) as wire:
+        await wire.send(post(b"x" * size) + GET)
+        assert (await wire.answer()).body == b"/p" + b"x" * size
+        assert (await wire.answer()).body == b"/a"
+
+
+async def test_chunked_body_byte_by_byte() -> None:
+    """However it is cut up."""
+    data = (
+        b"POST /p HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"3\r\nabc\r\n2;ext=1\r\nde\r\n0\r\nTrailer: x\r\n\r\n"
+    )
+    async with listening() as front, connect(front) as wire:
+        await wire.send(*[data[at : at + 1] for at in range(len(data))])
+        assert (await wire.answer()).body == b"/pabcde"
+        assert (await wire.ask(GET)).body == b"/a"
+
+
+async def test_empty_lines_between_requests() -> None:
+    """Are no requests."""
+    async with listening() as front, connect(front) as wire:
+        await wire.send(b"\r\n\r\n" + GET + b"\r\n" + GET)
+        assert [(await wire.answer()).status for _ in range(2)] == [200, 200]
+        assert front.refused == []
+
+
+async def test_request_is_served_before_its_body_is_here() -> None:
+    """A handler may answer without waiting for it; then nothing may follow."""
+
+    async def hasty(_request: Request) -> Answer:
+        return answer(b"early")
+
+    async with listening(hasty) as front, connect(front) as wire:
+        await wire.send(b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\nabc")
+        assert (await wire.answer()).body == b"early"
+        assert await wire.ends() == b""
+
+
+async def test_caller_is_made_to_wait_for_a_slow_handler() -> None:
+    """Of a body that nobody takes, a bounded part is held; then the caller's sending stops."""
+    go = asyncio.Event()
+    held: list[int] = []
+
+    async def slow(request: Request) -> Answer:
+        await go.wait()
+        held.append(request.body._held)
+        return await echo(request)
+
+    size = 64 * HIGH_WATER
+    async with listening(slow) as front, connect(front) as wire:
+        sending = asyncio.create_task(wire.send(post(b"x" * size)))
+        await asyncio.sleep(0.2)
+        assert not sending.done()
+        go.set()
+        assert len((await wire.answer()).body) == size + 2
+        await sending
+        assert held[0] <= HIGH_WATER + 262_144  # one read of the loop on top
+
+
+# In which order.
+
+
+async def test_pipelined_requests_are_answered_in_order() -> None:
+    """One after another, whichever would be faster."""
+    running: list[bytes] = []
+
+    async def slow_first(request: Request) -> Answer:
+        running.append(request.target)
+        assert len(running) == 1
+        await asyncio.sleep(0.05 if request.target == b"/1" else 0)
+        running.remove(request.target)
+        return answer(request.target)
+
+    async with listening(slow_first) as front, connect(front) as wire:
+        await wire.send(b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % n for n in range(5)))
+        assert [(await wire.answer()).body for _ in range(5)] == [b"/%d" % n for n in range(5)]
+
+
+async def test_pipelining_is_bounded() -> None:
+    """A caller that sends far ahead of its answers is cut off, and what was taken is answered."""
+    async with listening() as front, connect(front) as wire:
+        await wire.send(GET * (MAX_PIPELINED + 50))
+        for _ in range(MAX_PIPELINED):
+            assert (await wire.answer()).status == 200
+        assert (await wire.answer()).status == 400
+        assert await wire.ends() == b""
+        assert [error.name for error in front.refused] == ["pipelined"]
+
+
+# How it ends.
+
+
+@pytest.mark.parametrize(
+    "request_head",
+    [
+        b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n",
+        b"GET / HTTP/1.1\r\nConnection: keep-alive, CLOSE\r\n\r\n",
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"CONNECT a:1 HTTP/1.1\r\n\r\n",
+    ],
+    ids=["close", "close among others", "1.0", "CONNECT"],
+)
+async def test_last_request(request_head: bytes) -> None:
+    """Behind a request that is the last by its own word nothing is read."""
+    async with listening() as front, connect(front) as wire:
+        await wire.send(request_head + GET)
+        assert (await wire.answer()).status == 200
+        assert await wire.ends() == b""
+        assert front.refused == []
+
+
+async def test_handler_may_end_it() -> None:
+    """An answer says whether another may follow."""
+
+    async def last(_request: Request) -> Answer:
+        return answer(keep_alive=False)
+
+    async with listening(last) as front, connect(front) as wire:
+        await wire.send(GET)
+        assert (await wire.answer()).status == 200
+        assert await wire.ends() == b""
+
+
+async def test_streamed_answer() -> None:
+    """A handler may write by itself, and return what is left."""
+
+    async def stream(request: Request) -> Answer:
+        await request.connection.deliver(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")
+        await request.connection.deliver(b"def")
+        return Answer(keep_alive=True)
+
+    async with listening(stream) as front, connect(front) as wire:
+        for _ in range(2):
+            assert (await wire.ask(GET)).body == b"abcdef"
+
+
+async def test_answer_to_a_slow_reader() -> None:
+    """Writing waits for the caller, and goes on when it reads."""
+    size, blocks = 1 << 20, 32
+    written = 0
+
+    async def stream(request: Request) -> Answer:
+        nonlocal written
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (size * blocks)
+        await request.connection.deliver(head)
+        for _ in range(blocks):
+            await request.connection.deliver(b"x" * size)
+            written += 1
+        return Answer(keep_alive=True)
+
+    async with listening(stream) as front, connect(front) as wire:
+        wire.stop_reading()
+        await wire.send(GET)
+        await until(lambda: written)
+        await asyncio.sleep(0.1)
+        assert written < blocks
+        wire.writer.transport.resume_reading()  # type: ignore[attr-defined]  # it can read, too
+        assert len((await wire.answer()).body) == size * blocks
+
+
+async def test_slow_reader_that_goes_on_reading_is_not_cut_off() -> None:
+    """Only one that takes nothing at all for the whole time is."""
+
+    async def large(_request: Request) -> Answer:
+        return answer(b"x" * 20_000_000)
+
+    limits = CallerLimits(idle_timeout=0.3)
+    async with listening(large, limits) as front, connect(front) as wire:
+        await wire.send(GET)
+        received = 0
+        while received < 20_000_000:
+            received += len(await wire.reader.read(1 << 20))
+            await asyncio.sleep(0.02)
+
+
+async def test_deliver_to_a_caller_that_is_gone() -> None:
+    """Is an error, at once or at the next block, and ends the handler."""
+    ended = asyncio.Event()
+
+    async def stream(request: Request) -> Answer:
+        try:
+            while True:
+                await request.connection.deliver(b"x" * 100_000)
+        finally:
+            ended.set()
+
+    async with listening(stream) as front, connect(front) as wire:
+        await wire.send(GET)
+        await wire.reader.readexactly(1000)
+        wire.reset()
+        async with asyncio.timeout(10):
+            await ended.wait()
+        await until(lambda: front.server.connections == 0)
+
+
+async def test_handler_is_cancelled_when_its_caller_goes() -> None:
+    """There is nobody left to answer."""
+    cancelled = asyncio.Event()
+    started = asyncio.Event()
+
+    async def forever(_request: Request) -> Answer:
+        started.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+        return answer()
+
+    async with listening(forever) as front, connect(front) as wire:
+        await wire.send(GET)
+        await started.wait()
+        wire.reset()
+        async with asyncio.timeout(10):
+            await cancelled.wait()
+
+
+async def test_reader_of_a_body_hears_that_its_caller_is_gone() -> None:
+    """Half a body is never taken for a whole one."""
+    heard: list[Exception] = []
+    started = asyncio.Event()
+
+    async def read(request: Request) -> Answer:
+        reading = asyncio.create_task(request.body.read())
+        await asyncio.sleep(0)
+        started.set()
+        try:
+            await asyncio.wait([reading])
+        finally:
+            await asyncio.wait([reading])
+            error = reading.exception()
+            assert isinstance(error, Exception)
+            heard.append(error)
+        return answer()
+
+    async with listening(read) as front, connect(front) as wire:
+        await wire.send(b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+        await started.wait()
+        wire.reset()
+        await until(lambda: heard)
+        assert isinstance(heard[0], ConnectionError)
+
+
+async def test_cut() -> None:
+    """A cut connection ends with a reset, even where all bytes are out."""
+
+    async def cut(request: Request) -> Answer:
+        await request.connection.deliver(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+        request.connection.cut()
+        return Answer(keep_alive=False)
+
+    async with listening(cut) as front, connect(front) as wire:
+        await wire.send(GET)
+        assert await wire.is_cut()
+        await until(lambda: front.server.connections == 0)
+
+
+async def test_refused_caller_that_keeps_sending_reads_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The answer is not lost in a reset; the connection ends soon after."""
+    monkeypatch.setattr(connection, "LINGER", 0.3)
+    async with listening() as front, connect(front) as wire:
+        await wire.send(b"nonsense\r\n\r\n")
+        for _ in range(50):
+            await wire.send(b"x" * 10_000)
+        assert (await wire.answer()).status == 400
+        assert await wire.ends() == b""
+        await until(lambda: front.server.connections == 0)
+
+
+async def test_caller_whose_body_nobody_took_reads_its_answer() -> None:
+    """It was made to wait; now it may send the rest, which is dropped, and read."""
+
+    async def refuse(request: Request) -> Answer:
+        await until(lambda: request.body._held > HIGH_WATER)
+        return answer(b"no")
+
+    async with listening(refuse) as front, connect(front) as wire:
+        await wire.send(post(b"x" * 20_000_000))
+        assert (await wire.answer()).body == b"no"
+        assert await wire.ends() == b""
+
+
+# TLS.
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """An authority of our own."""
+    return Authority.make(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def certificate(authority: Authority) -> Path:
+    """A certificate for where the tests' servers listen."""
+    return authority.issue("front", "IP:127.0.0.1")
+
+
+async def test_tls(authority: Authority, certificate: Path) -> None:
+    """A request over TLS knows that it came so, and what the caller showed."""
+    seen: list[tuple[bool, object]] = []
+
+    async def note(request: Request) -> Answer:
+        seen.append((request.connection.secure, request.connection.certificate()))
+        return await echo(request)
+
+    server = server_context(certificate)
+    server.load_verify_locations(authority.file)
+    server.verify_mode = ssl.CERT_OPTIONAL
+    client = ssl.create_default_context(cafile=str(authority.file))
+    client.load_cert_chain(authority.issue("caller", "DNS:app.test", file="caller"))
+    async with listening(note, tls=server) as front:
+        address = front.data_address
+        wire = Wire(*await asyncio.open_connection(address.host, address.port, ssl=client))
+        assert (await wire.ask(post(b"x" * 300_000))).body == b"/p" + b"x" * 300_000
+        assert (await wire.ask(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")).status == 200
+        assert await wire.ends() == b""
+        wire.close()
+        await wire.writer.wait_closed()
+    secure, shown = seen[0]
+    assert secure
+    assert isinstance(shown, dict)
+    assert shown["subjectAltName"] == (("DNS", "app.test"),)
+
+
+async def test_plain(certificate: Path) -> None:
+    """And one that did not, does not."""
+
+    async def note(request: Request) -> Answer:
+        assert not request.connection.secure
+        assert request.connection.certificate() is None
+        return answer()
+
+    async with listening(note) as front, connect(front) as wire:
+        assert (await wire.ask(GET)).status == 200

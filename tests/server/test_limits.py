@@ -1,0 +1,58 @@
+"""What callers may take up, and what they read when it is more."""
+
+import pytest
+
+from proxy.errors import CallerError, Source
+from proxy.server.limits import CallerLimits, overloaded, too_large
+
+LIMITS = CallerLimits(max_line=20, max_headers=3, max_head=60, max_body=100)
+
+
+@pytest.mark.parametrize(
+    ("target", "headers"),
+    [
+        (b"/", []),
+        (b"/" * 20, []),
+        (b"/", [(b"name", b"x" * 12)]),
+        (b"/", [(b"a", b"b")] * 3),
+        (b"/" * 6, [(b"name", b"x" * 10)] * 3),
+    ],
+    ids=["small", "long line", "long header", "many", "all of it"],
+)
+def test_head_within_the_limits(target: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    """Up to the limit, and the limit itself."""
+    LIMITS.check_head(target, headers)
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "status"),
+    [
+        (b"/" * 21, [], 414),
+        (b"/", [(b"name", b"x" * 13)], 431),
+        (b"/", [(b"n" * 17, b"")], 431),
+        (b"/", [(b"a", b"b")] * 4, 431),
+        (b"/" * 7, [(b"name", b"x" * 10)] * 3, 431),
+    ],
+    ids=["long line", "long value", "long name", "many", "all of it"],
+)
+def test_head_over_a_limit(target: bytes, headers: list[tuple[bytes, bytes]], status: int) -> None:
+    """One byte or one header more."""
+    with pytest.raises(CallerError) as caught:
+        LIMITS.check_head(target, headers)
+    assert caught.value.status == status
+
+
+def test_body() -> None:
+    """Up to the limit; without one, any."""
+    LIMITS.check_body(100)
+    CallerLimits().check_body(10**12)
+    with pytest.raises(CallerError) as caught:
+        LIMITS.check_body(101)
+    assert caught.value.status == 413
+
+
+def test_what_is_said() -> None:
+    """Too large a head is the caller's error; too much to do is ours, and passes."""
+    assert (too_large().status, too_large().source) == (431, Source.CALLER)
+    assert (overloaded().status, overloaded().source) == (503, Source.PROXY)
+    assert overloaded().retry_after == 1

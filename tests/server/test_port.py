@@ -1,0 +1,163 @@
+"""Where callers reach us: ports and sockets that open, change their certificates, and close."""
+
+import asyncio
+import os
+import socket
+import ssl
+import stat
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from proxy.errors import ConfigError
+from proxy.server.address import Address
+from proxy.server.port import Port, for_owner_only
+from tests.support.certificates import Authority, server_context
+
+EVERY_LOOP = True
+
+
+class Greeter(asyncio.Protocol):
+    """Says hello, and hears the rest."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet."""
+        assert isinstance(transport, asyncio.WriteTransport) or hasattr(transport, "write")
+        transport.write(b"hello")
+        transport.close()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who vouches for the port."""
+    return Authority.make(tmp_path_factory.mktemp("authority"))
+
+
+def at(text: str) -> Address:
+    """Return an address."""
+    return Address.model_validate(text)
+
+
+async def greeting(address: Address, tls: ssl.SSLContext | None = None) -> bytes:
+    """Connect and read what is said."""
+    if address.path:
+        reader, writer = await asyncio.open_unix_connection(address.path)
+    else:
+        reader, writer = await asyncio.open_connection(address.host, address.port, ssl=tls)
+    try:
+        return await reader.read()
+    finally:
+        writer.close()
+
+
+async def test_port_opens_and_closes() -> None:
+    """Port 0 becomes one that the system chose; after closing it is refused."""
+    port = Port(Greeter, at("127.0.0.1:0"), 1)
+    address = await port.open(None, 0o600)
+    assert address.port
+    assert await greeting(address) == b"hello"
+    port.close()
+    with pytest.raises(ConnectionRefusedError):
+        await greeting(address)
+
+
+async def test_port_in_use_is_told() -> None:
+    """With the setting, the address and the system's own words."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = at(f"127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(ConfigError, match=rf"listen: cannot listen on {address} \("):
+            await Port(Greeter, address, 1).open(None, 0o600)
+
+
+async def test_unix_socket(tmp_path: Path) -> None:
+    """A socket file with the mode that is asked for; the mask of the process is as before."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    port = Port(Greeter, at(f"unix:{tmp_path}/socket"), 1)
+    address = await port.open(None, 0o640)
+    assert await greeting(address) == b"hello"
+    assert permissions(tmp_path / "socket") == 0o640
+    assert os.umask(mask) == mask
+    port.close()
+
+
+async def test_socket_that_was_left_behind(tmp_path: Path) -> None:
+    """Is replaced; one on which somebody answers, however busy, is not taken from it."""
+    address = at(f"unix:{tmp_path}/socket")
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(address.path)
+    port = Port(Greeter, address, 1)
+    await port.open(None, 0o600)
+    with pytest.raises(ConfigError, match=r"listen: cannot listen on unix:.*in use"):
+        await Port(Greeter, address, 1).open(None, 0o600)
+    assert await greeting(address) == b"hello"
+    port.close()
+
+
+async def test_socket_of_somebody_busy(tmp_path: Path) -> None:
+    """Whose queue is full is there all the same."""
+    address = at(f"unix:{tmp_path}/socket")
+    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
+        busy.bind(address.path)
+        busy.listen(0)
+        waiting.connect(address.path)
+        with pytest.raises(ConfigError, match=r"in use"):
+            await Port(Greeter, address, 1).open(None, 0o600)
+
+
+def permissions(path: Path) -> int:
+    """Return the permission bits of a file."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_nobody_slips_in_before_the_mode(tmp_path: Path) -> None:
+    """Until its mode is set, a socket is its owner's alone, whatever the mask of the process."""
+    mask = os.umask(0)
+    try:
+        with for_owner_only(str(tmp_path / "socket"), 0o666), socket.socket(socket.AF_UNIX) as one:
+            one.bind(str(tmp_path / "socket"))
+            assert permissions(tmp_path / "socket") == 0o600
+        assert permissions(tmp_path / "socket") == 0o666
+    finally:
+        os.umask(mask)
+
+
+async def test_renewed_certificates_lose_no_connection(authority: Authority) -> None:
+    """While certificates change again and again, everyone who connects is greeted."""
+    certificates = [
+        server_context(authority.issue(f"port {number}", "IP:127.0.0.1", file=f"port-{number}"))
+        for number in range(2)
+    ]
+    trusting = ssl.create_default_context(cafile=authority.file)
+    port = Port(Greeter, at("127.0.0.1:0"), 5)
+    address = await port.open(certificates[0], 0o600)
+    heard: Counter[bytes] = Counter()
+
+    async def connect() -> None:
+        while heard.total() < 150:
+            heard[await greeting(address, trusting)] += 1
+
+    callers = [asyncio.create_task(connect()) for _ in range(10)]
+    turns = 0
+    while heard.total() < 150:
+        turns += 1
+        await port.renew(certificates[turns % 2])
+        await asyncio.sleep(0.005)
+    await asyncio.gather(*callers)
+    assert heard.keys() == {b"hello"}
+    assert turns > 3
+    port.close()
+
+
+async def test_port_that_is_closed_meanwhile_stays_closed(authority: Authority) -> None:
+    """A renewal under way when the proxy stops does not open the port again."""
+    context = server_context(authority.issue("port", "IP:127.0.0.1", file="port"))
+    port = Port(Greeter, at("127.0.0.1:0"), 5)
+    address = await port.open(context, 0o600)
+    renewing = asyncio.create_task(port.renew(context))
+    await asyncio.sleep(0)
+    port.close()
+    await renewing
+    with pytest.raises(ConnectionRefusedError):
+        await greeting(address)

@@ -1,0 +1,111 @@
+"""Who is connected, and how they are let go."""
+
+import asyncio
+
+from proxy.server.limits import CallerLimits
+from proxy.server.messages import Answer, Request
+from tests.server.listening import answer, listening
+from tests.support.raw_client import connect, connected
+from tests.support.running import until
+
+EVERY_LOOP = True
+
+GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def test_connections_are_counted() -> None:
+    """As long as they last."""
+    async with listening() as front:
+        async with connected(front, 3) as wires:
+            await until(lambda: front.server.connections == 3)
+            wires[0].close()
+            await until(lambda: front.server.connections == 2)
+        await until(lambda: front.server.connections == 0)
+
+
+async def test_close_ends_the_idle_at_once() -> None:
+    """Whether they have had a request or not."""
+    async with listening() as front, connect(front) as fresh, connect(front) as used:
+        await used.ask(GET)
+        front.server.close()
+        assert await fresh.ends() == b""
+        assert await used.ends() == b""
+
+
+async def test_close_lets_the_busy_finish() -> None:
+    """Their answer comes, and then the end."""
+    go = asyncio.Event()
+
+    async def slow(_request: Request) -> Answer:
+        await go.wait()
+        return answer(b"in time")
+
+    async with listening(slow) as front, connect(front) as wire:
+        await wire.send(GET)
+        await until(lambda: any(one.serving for one in front.server._connections))
+        front.server.close()
+        go.set()
+        assert (await wire.answer()).body == b"in time"
+        assert await wire.ends() == b""
+
+
+async def test_close_lets_a_queue_finish() -> None:
+    """What was taken before is answered."""
+    go = asyncio.Event()
+
+    async def slow(_request: Request) -> Answer:
+        await go.wait()
+        return answer()
+
+    async with listening(slow) as front, connect(front) as wire:
+        await wire.send(GET * 3)
+        await until(lambda: any(one.serving for one in front.server._connections))
+        front.server.close()
+        go.set()
+        assert [(await wire.answer()).status for _ in range(3)] == [200] * 3
+        assert await wire.ends() == b""
+
+
+async def test_abort_ends_all() -> None:
+    """Whatever is under way; its handlers are cancelled."""
+    cancelled: list[bytes] = []
+
+    async def forever(request: Request) -> Answer:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cancelled.append(request.target)
+        return answer()
+
+    async with listening(forever) as front, connect(front) as wire:
+        await wire.send(GET)
+        await until(lambda: any(one.serving for one in front.server._connections))
+        await front.server.abort()
+        assert cancelled == [b"/a"]
+        assert await wire.ends() == b""
+    assert front.server.connections == 0
+
+
+async def test_newcomer_takes_the_place_of_the_oldest_that_is_not_served() -> None:
+    """In the order of their coming; who is being served stays."""
+    go = asyncio.Event()
+
+    async def slow(_request: Request) -> Answer:
+        await go.wait()
+        return answer()
+
+    limits = CallerLimits(max_connections=3)
+    async with listening(slow, limits) as front, connected(front, 3) as wires:
+        await wires[0].send(GET)
+        await until(lambda: any(one.serving for one in front.server._connections))
+        await until(lambda: front.server.connections == 3)
+        async with connect(front) as newcomer:
+            assert await wires[1].ends() == b""
+            assert front.server.connections == 3
+            await newcomer.send(GET)
+            await wires[2].send(GET)
+            go.set()
+            for wire in (wires[0], wires[2], newcomer):
+                assert (await wire.answer()).status == 200
+    assert front.refused == []
+    assert front.server.refused == 1

@@ -1,0 +1,141 @@
+"""A bank, a network before it, the proxy as a process, and all that can be changed about them."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from proxy.sandbox import Sandbox, Settings, changed
+from tests.soak.arrivals import Ledger
+from tests.soak.fault_schedule import Sky
+from tests.soak.promises import Cause
+from tests.support.mounted_files import Mount, write
+from tests.support.process import Running, process, write_settings
+from tests.support.tcp_relay import Relay
+
+CLIENT = "sandbox-client"
+LIFETIME = 3.0
+"""Seconds that a token lives; the proxy renews it at half of that."""
+
+PROXY: dict[str, Any] = {
+    "allowed_institutions": ["00017", "00018"],
+    "institutions": {"00017": {"username": "basil"}},
+    "admin_actions": "true",
+    "reload_interval": "0.2",
+    "grace_period": "10",
+    "log": {"access": "off", "format": "json"},
+    "upstream": {
+        "connect_timeout": "1",
+        "first_byte_timeout": "1.5",
+        "idle_timeout": "1.5",
+        "total_timeout": "8",
+        "max_wait": "2",
+        "max_idle_age": "2",
+    },
+    "token": {
+        "timeout": "1",
+        "backoff_initial": "0.2",
+        "backoff_max": "0.5",
+        "throttle_initial": "0.3",
+        "throttle_max": "0.8",
+        "refusal_memory": "0.5",
+        "min_interval": "0.5",
+        "prefetch": ["v2", "v1"],
+    },
+}
+"""What the proxy is told; short enough that outages end within an act."""
+
+
+@dataclass
+class World:
+    """Everything there is."""
+
+    bank: Sandbox
+    relay: Relay
+    proxy: Running
+    file: Path
+    secrets: Mount
+    callers: Mount
+    written: dict[str, Any]
+    sky: Sky
+    ledger: Ledger
+    dice: random.Random
+    shown: str = "callers-0"
+    counter: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by whoever disturbs the token endpoint, and by whoever needs it undisturbed."""
+    road: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """The same for the network."""
+    lag: float = 0.0
+    """By how much this loop, which is bank and network too, was late in the last second."""
+
+    def let_in(self, **clients: str) -> None:
+        """Let the bank know these secrets of clients."""
+        known = {CLIENT: clients["secret"]}
+        self.bank.bank.settings = changed(self.bank.bank.settings, {"clients": known})
+
+    def write(self, **changes: Any) -> None:
+        """Write the proxy's configuration with these settings changed for this time."""
+        write_settings(self.file, self.bank_url, **{**self.written, **changes})
+
+    @property
+    def bank_url(self) -> str:
+        """Return where the proxy finds the bank: behind the network."""
+        return f"http://127.0.0.1:{self.relay.port}"
+
+    async def watch_lag(self) -> None:
+        """Note when this machine stands still: what arrives then was sent earlier."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + 0.02
+            await asyncio.sleep(0.02)
+            late = loop.time() - due
+            self.lag = max(late, self.lag - 0.02)
+            if late > 0.1:
+                self.sky.note(Cause.STALL, "machine stands still", late)
+
+
+@asynccontextmanager
+async def world(folder: Path, seed: int) -> AsyncIterator[World]:
+    """Create the world in ``folder``."""
+    loop = asyncio.get_running_loop()
+    secrets = Mount(folder / "secrets", client_secret="secret-0", password="sundial")
+    callers = Mount(folder / "callers", one="callers-0", two="callers-0")
+    written = PROXY | {
+        "client_id": CLIENT,
+        "client_secret_file": str(secrets / "client_secret"),
+        "callers": {"secret_files": [str(callers / "one"), str(callers / "two")]},
+    }
+    own = {"username": "basil", "password_file": str(secrets / "password")}
+    written["institutions"] = {"00017": own}
+    bank = Sandbox(Settings(clients={CLIENT: "secret-0"}, lifetime=LIFETIME, v1_lifetime=LIFETIME))
+    async with bank, Relay(int(bank.url.rpartition(":")[2])) as relay:
+        here: list[World] = []
+        ledger = Ledger(bank.bank, lambda: here[0].lag if here else 0.0)
+        bank.bank.arrivals = ledger
+        relay.heard = ledger.hear
+        file = folder / "proxy.yaml"
+        write(file, "")
+        async with process(file, f"http://127.0.0.1:{relay.port}", **written) as running:
+            dice = random.Random(seed)  # noqa: S311 - weather, not secrets
+            here.append(
+                World(
+                    bank=bank,
+                    relay=relay,
+                    proxy=running,
+                    file=file,
+                    secrets=secrets,
+                    callers=callers,
+                    written=written,
+                    sky=Sky(loop.time),
+                    ledger=ledger,
+                    dice=dice,
+                )
+            )
+            watching = asyncio.create_task(here[0].watch_lag())
+            try:
+                yield here[0]
+            finally:
+                watching.cancel()

@@ -1,0 +1,36 @@
+"""What the proxy writes, read back: a log for one test, line by line."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+
+from proxy.config.sections import LogSettings
+from proxy.telemetry import logs
+
+
+class Logbook(io.StringIO):
+    """A stream that takes log lines; ``lines`` are those of an event, all of them if not named."""
+
+    def lines(self, event: str = "") -> list[dict[str, Any]]:
+        """Return the lines written so far, parsed."""
+        parsed = [json.loads(line) for line in self.getvalue().splitlines()]
+        return [line for line in parsed if event in ("", line["event"])]
+
+
+@contextmanager
+def logbook(level: str = "debug", form: str = "json") -> Iterator[Logbook]:
+    """Write the log into a book instead of standard error; afterwards all is as before."""
+    root = logging.getLogger()
+    before = root.handlers, root.level
+    book = Logbook()
+    logs.set_up(LogSettings.model_validate({"level": level, "format": form}), book)
+    try:
+        yield book
+    finally:
+        root.handlers, root.level = before[0], before[1]
+        structlog.reset_defaults()

@@ -1,0 +1,95 @@
+"""A company's HTTP proxy, over real sockets: tunnels with ``CONNECT``, or fails as it is told."""
+
+import asyncio
+import re
+from base64 import b64encode
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from tests.support.tcp_relay import copy
+
+
+@dataclass
+class ConnectProxy:
+    """Listens on a free port of 127.0.0.1.
+
+    With ``login``, a ``user:password``, it asks for that. ``answer`` is said in place of its own
+    word; ``silent`` says nothing at all. ``leads_to`` is a port of this machine that is reached
+    whatever was asked for. ``seen`` are the heads that came.
+    """
+
+    login: str = ""
+    answer: bytes = b""
+    silent: bool = False
+    leads_to: int = 0
+    seen: list[str] = field(default_factory=list)
+    port: int = 0
+    open: int = 0
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def url(self) -> str:
+        """Return the setting for it."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        """Listen."""
+        self._server = await asyncio.start_server(self._take, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the port and every tunnel."""
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.open += 1
+        try:
+            await self._serve(reader, writer)
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # asyncio complains of handlers that are cancelled
+        finally:
+            self.open -= 1
+            self._tasks.discard(task)
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("ascii")
+        self.seen.append(head)
+        if self.silent:
+            await asyncio.Event().wait()
+        if self.answer:
+            writer.write(self.answer)
+            return
+        if not self._knows(head):
+            writer.write(b"HTTP/1.1 407 Who are you?\r\nProxy-Authenticate: Basic\r\n\r\n")
+            return
+        target = re.match(r"CONNECT (\S+):(\d+) HTTP/1.1\r\n", head)
+        if target is None:
+            writer.write(b"HTTP/1.1 400 Only tunnels\r\n\r\n")
+            return
+        where = (target[1].strip("[]"), int(target[2]))
+        if self.leads_to:
+            where = ("127.0.0.1", self.leads_to)
+        there, back = await asyncio.open_connection(*where)
+        writer.write(b"HTTP/1.1 200 Connection established\r\nVia: company\r\n\r\n")
+        try:
+            await asyncio.gather(copy(reader, back), copy(there, writer))
+        finally:
+            back.close()
+
+    def _knows(self, head: str) -> bool:
+        shown = f"Proxy-Authorization: Basic {b64encode(self.login.encode()).decode()}\r\n"
+        return not self.login or shown in head

@@ -1,0 +1,30 @@
+"""The documentation as text: its pages, and what on them is prose and what is for the shell."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+_FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+_SHELL = re.compile(r"^```(?:sh|powershell)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_INDENTED = re.compile(r"(?:^\n|\A)((?:^ {4}.*\n)+)", re.MULTILINE)
+
+
+def prose(page: Path) -> str:
+    """Return a page without its fenced blocks."""
+    return _FENCED.sub("", page.read_text(encoding="utf-8"))
+
+
+def shell_lines(page: Path) -> Iterator[str]:
+    """Yield what a page has for the shell, each line whole: an indented block is for the shell."""
+    blocks = _SHELL.findall(page.read_text(encoding="utf-8")) + _INDENTED.findall(prose(page))
+    for block in blocks:
+        yield from (line.strip() for line in block.replace("\\\n", " ").splitlines())
+
+
+def anchors(page: Path) -> set[str]:
+    """Return where links into a page may lead: its titles as GitHub turns them into anchors."""
+    titles = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-") for title in titles}

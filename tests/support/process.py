@@ -1,0 +1,92 @@
+"""``candescent-proxy run`` as a process, configured by a file, with its admin port at hand."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yaml
+
+from tests.support.mounted_files import write
+from tests.support.program import Program, program
+from tests.support.proxy_fixture import sample_in
+from tests.support.running import CLIENT
+
+
+@dataclass
+class Running:
+    """A running proxy. ``listen`` and ``admin`` are its addresses."""
+
+    program: Program
+    listen: str
+    admin: str
+
+    @property
+    def url(self) -> str:
+        """Return where callers reach it."""
+        return f"http://{self.listen}"
+
+    @property
+    def pid(self) -> int:
+        """Return its process id."""
+        return self.program.process.pid
+
+    async def ask(self, path: str, method: str = "GET") -> tuple[int, str]:
+        """Ask the admin port; return status and text."""
+        async with aiohttp.request(method, f"http://{self.admin}{path}") as answer:
+            return answer.status, await answer.text()
+
+    async def sample(self, name: str, **labels: str) -> float:
+        """Return the sum of the series of a name."""
+        return sample_in((await self.ask("/metrics"))[1], name, labels)
+
+    async def ready(self) -> None:
+        """Wait until /readyz says so."""
+        async with asyncio.timeout(20):
+            while (await self.ask("/readyz"))[0] != 200:  # noqa: ASYNC110 - nobody tells us
+                await asyncio.sleep(0.02)
+
+    def resident(self) -> int:
+        """Return how many bytes of memory it holds."""
+        pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        return int(pages) * 4096
+
+    def descriptors(self) -> set[int]:
+        """Return the numbers of the files that it has open."""
+        return {int(entry.name) for entry in Path(f"/proc/{self.pid}/fd").iterdir()}
+
+
+@asynccontextmanager
+async def process(
+    file: Path, base_url: str, *, before: tuple[str, ...] = (), ready: bool = True, **written: Any
+) -> AsyncIterator[Running]:
+    """Start a proxy with these settings in ``file``; None takes one away."""
+    write_settings(file, base_url, **written)
+    variables: dict[str, Any] = {
+        f"CANDESCENT_{name.upper()}": text
+        for name, text in CLIENT.items()
+        if f"{name}_file" not in written
+    }
+    async with program("run", "--config", file, before=before, **variables) as started:
+        listening = await started.told("listening")
+        running = Running(started, listening["listen"], listening["admin"])
+        if ready:
+            await running.ready()
+        yield running
+
+
+def write_settings(file: Path, base_url: str, **written: Any) -> None:
+    """Write a configuration file for a proxy in front of ``base_url``."""
+    everything = {
+        "base_url": base_url,
+        "institution_id": "00016",
+        "listen": "127.0.0.1:0",
+        "admin": "127.0.0.1:0",
+        "log": {"access": "on", "format": "json"},
+        **written,
+    }
+    kept = {name: value for name, value in everything.items() if value is not None}
+    write(file, yaml.safe_dump(kept))

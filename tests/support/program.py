@@ -1,0 +1,125 @@
+"""The real program, in a process of its own, for a test that wants to see it from outside."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support.running import until
+
+ROOT = Path(__file__).parents[2]
+CREDENTIALS = {
+    "CANDESCENT_CLIENT_ID": "sandbox-client",
+    "CANDESCENT_CLIENT_SECRET": "sandbox-secret",
+    "CANDESCENT_INSTITUTION_ID": "00016",
+}
+ANYWHERE = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Return this process's environment without settings and proxies, with these instead."""
+    ours = ("CANDESCENT_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "OTEL_")
+    kept = {name: text for name, text in os.environ.items() if not name.upper().startswith(ours)}
+    return {**kept, "PYTHONUNBUFFERED": "1", **variables}
+
+
+@dataclass
+class Program:
+    """A running ``candescent-proxy``. ``out`` and ``err`` are the lines it has written."""
+
+    process: asyncio.subprocess.Process
+    out: list[str] = field(default_factory=list)
+    err: list[str] = field(default_factory=list)
+
+    def logged(self, event: str) -> Iterator[dict[str, Any]]:
+        """Return the lines of a JSON log that tell of this event."""
+        for line in self.err:
+            if line.startswith("{") and (read := json.loads(line))["event"] == event:
+                yield read
+
+    async def told(self, event: str) -> dict[str, Any]:
+        """Wait until the log tells of this event; return the first line that does."""
+        await until(lambda: list(self.logged(event)) or self.has_ended, 20)
+        found = list(self.logged(event))
+        assert found, f"{event!r} was not told, but:\n" + "\n".join(self.err)
+        return found[0]
+
+    async def printed(self, text: str) -> str:
+        """Wait until a line with this text is on standard output; return it."""
+        await until(lambda: [line for line in self.out if text in line] or self.has_ended, 20)
+        return next(line for line in self.out if text in line)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it no longer runs."""
+        return self.process.returncode is not None
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    async def end(self, number: signal.Signals | None = None) -> int:
+        """Send a signal, if one is given, and wait for the end; return the exit code."""
+        if number is not None:
+            self.send(number)
+        async with asyncio.timeout(20):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def program(
+    *arguments: str | Path, stdin: bytes | str = b"", before: Sequence[str] = (), **variables: str
+) -> AsyncIterator[Program]:
+    """Start the program; kill it if it still runs in the end.
+
+    ``stdin`` is what it may read; ``before`` stands before its command, as ``nice`` does.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *before,
+        sys.executable,
+        "-m",
+        "proxy",
+        *map(str, arguments),
+        cwd=ROOT,
+        env=environment(**variables),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    running = Program(process)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdin.write(stdin.encode() if isinstance(stdin, str) else stdin)
+    process.stdin.close()
+    readers = [
+        asyncio.create_task(_read(process.stdout, running.out)),
+        asyncio.create_task(_read(process.stderr, running.err)),
+    ]
+    try:
+        yield running
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        await asyncio.gather(*readers)
+
+
+async def _read(stream: asyncio.StreamReader, lines: list[str]) -> None:
+    while line := await stream.readline():
+        lines.append(line.decode().rstrip("\n"))
+
+
+async def ended(
+    *arguments: str | Path, stdin: bytes | str = b"", before: Sequence[str] = (), **variables: str
+) -> tuple[int, str, str]:
+    """Run the program to its end; return exit code, standard output and standard error."""
+    async with program(*arguments, stdin=stdin, before=before, **variables) as running:
+        code = await running.end()
+    return code, "\n".join(running.out), "\n".join(running.err)

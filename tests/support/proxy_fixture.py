@@ -1,0 +1,185 @@
+"""A proxy that reads its configuration from a file, in front of a sandbox bank, in one process."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from proxy.config import loader
+from proxy.config.model import Config
+from proxy.runtime.app import App
+from proxy.sandbox import Sandbox, changed
+from proxy.tokens.credentials import Logins
+from tests.support.captured_log import Logbook, logbook
+from tests.support.mounted_files import write
+from tests.support.running import CLIENT, until, url
+
+QUICK = "0.02"
+"""Seconds between looks at files, for tests."""
+
+
+@dataclass
+class House:
+    """The proxy, its bank, a caller, the proxy's log, and the file it is configured by."""
+
+    bank: Sandbox
+    app: App
+    caller: aiohttp.ClientSession
+    book: Logbook
+    file: Path
+    written: dict[str, Any]
+
+    async def call(self, path: str = "/echo", **more: Any) -> int:
+        """Send a request; return the status of its answer."""
+        method = more.pop("method", "GET")
+        async with self.caller.request(method, path, **more) as answer:
+            await answer.read()
+            return answer.status
+
+    async def admin(self, path: str, method: str = "GET") -> tuple[int, Any]:
+        """Ask the admin port; return status and document."""
+        address = f"http://{self.app.admin_address}{path}"
+        async with aiohttp.request(method, address) as answer:
+            is_json = answer.content_type == "application/json"
+            return answer.status, await (answer.json() if is_json else answer.text())
+
+    def write(self, **changes: Any) -> None:
+        """Write the configuration file with these settings changed; None takes one away."""
+        self.written = {
+            name: value for name, value in (self.written | changes).items() if value is not None
+        }
+        write(self.file, yaml.safe_dump(self.written))
+
+    def reloads(self, result: str) -> float:
+        """Return how often a changed configuration was ``taken`` or ``refused``."""
+        return sample(self.app, "candescent_proxy_reloads_total", result=result)
+
+    @property
+    def is_as_written(self) -> bool:
+        """Whether the last reload was taken, as the metric has it."""
+        return sample(self.app, "candescent_proxy_last_reload_successful") == 1
+
+    def warnings(self) -> list[str]:
+        """Return what /readyz warns of."""
+        return self.app.readiness().warnings
+
+    def rotate(self, **clients: str) -> None:
+        """Let the bank know only these clients, by secret; ``_`` in an id stands for ``-``."""
+        known = {name.replace("_", "-"): secret for name, secret in clients.items()}
+        self.bank.bank.settings = changed(self.bank.bank.settings, {"clients": known})
+
+    async def taken(self, times: int = 1) -> None:
+        """Wait until so many reloads have been taken."""
+        await until(lambda: self.reloads("taken") >= times)
+
+    async def refused(self, times: int = 1) -> None:
+        """Wait until so many have been refused."""
+        await until(lambda: self.reloads("refused") >= times)
+
+
+@asynccontextmanager
+async def house(
+    file: Path, bank: Sandbox | None = None, *, ready: bool = True, **written: Any
+) -> AsyncIterator[House]:
+    """Start all of it, with the settings in ``written``; a bank that is given must be running."""
+    if bank is None:
+        async with Sandbox() as own, house(file, own, ready=ready, **written) as home:
+            yield home
+        return
+    everything = {**base(bank), **written}
+    with logbook() as book:
+        write(file, yaml.safe_dump(everything))
+        app = app_from(file)
+        await app.start()
+        try:
+            async with aiohttp.ClientSession(url(app)) as caller:
+                if ready:
+                    await until(lambda: app.readiness().is_ready)
+                yield House(bank, app, caller, book, file, everything)
+        finally:
+            await app.stop()
+
+
+def base(bank: Sandbox) -> dict[str, Any]:
+    """Return settings for a proxy in front of ``bank``, as they stand in a file."""
+    return {
+        "base_url": bank.url,
+        "institution_id": "00016",
+        "client_id": CLIENT["client_id"],
+        "listen": "127.0.0.1:0",
+        "admin": "127.0.0.1:0",
+        "grace_period": "2",
+        "reload_interval": QUICK,
+        "log": {"access": "on"},
+    }
+
+
+def app_from(file: Path) -> App:
+    """Return a proxy that is configured by ``file``, and reads it again when asked to."""
+
+    def reread() -> tuple[Config, Logins]:
+        config = loader.load(file, {}, {})
+        return config, loader.logins(config)
+
+    config, logins = reread()
+    return App(config, logins, reread, file)
+
+
+def sample(app: App, name: str, **labels: str) -> float:
+    """Return the value of a series of the proxy's; 0 for one that is not there."""
+    text, _ = app.metrics.exposition("")
+    return sample_in(text.decode(), name, labels)
+
+
+def sample_in(text: str, name: str, labels: Mapping[str, str]) -> float:
+    """Return the sum of the series of a name with these labels, in the text of /metrics."""
+    return sum(
+        found.value
+        for family in text_string_to_metric_families(text)
+        for found in family.samples
+        if found.name == name and found.labels.items() >= labels.items()
+    )
+
+
+class Load:
+    """Callers that never rest: ``statuses`` counts what they got until they are told to stop."""
+
+    def __init__(self, home: House, callers: int = 8, path: str = "/echo") -> None:
+        self._home = home
+        self._callers = callers
+        self._path = path
+        self._over = False
+        self.statuses: dict[int | str, int] = {}
+
+    async def __aenter__(self) -> Self:
+        """Begin to call."""
+        self._tasks = [asyncio.create_task(self._call()) for _ in range(self._callers)]
+        await until(lambda: self.total > self._callers)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Wait for a last round, so that what was changed has met requests, and stop."""
+        seen = self.total
+        await until(lambda: self.total > seen + 4 * self._callers)
+        self._over = True
+        await asyncio.gather(*self._tasks)
+
+    @property
+    def total(self) -> int:
+        """Return how many answers there were."""
+        return sum(self.statuses.values())
+
+    async def _call(self) -> None:
+        while not self._over:
+            fate: int | str
+            try:
+                fate = await self._home.call(self._path)
+            except aiohttp.ClientError as error:
+                fate = type(error).__name__
+            self.statuses[fate] = self.statuses.get(fate, 0) + 1

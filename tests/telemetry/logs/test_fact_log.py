@@ -1,0 +1,88 @@
+"""The lines of what happens to tokens, secrets and configuration."""
+
+from typing import Any
+
+import pytest
+
+from proxy.errors import TokenError, TokenFailure
+from proxy.telemetry.events import Fact, Reloaded, ReloadFailed
+from proxy.telemetry.logs import FactLog
+from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected, TokenReleased
+from tests.telemetry.logs.writing import KEY, SECRET, TOKEN, lines, set_up
+
+FACTS: list[tuple[Fact, dict[str, Any]]] = [
+    (
+        TokenRefreshed(TOKEN, 0.1234, 3300.04),
+        {"event": "token refreshed", "level": "info", "lifetime": 3600, "refresh_in": 3300.0},
+    ),
+    (
+        TokenRefreshFailed(
+            KEY, TokenError(TokenFailure.THROTTLED, "Too much.", code="CMN_90002"), 0.2, 3, 20
+        ),
+        {"event": "token refresh failed", "level": "warning", "reason": "throttled"}
+        | {"code": "CMN_90002", "failures": 3, "retry_in": 20, "detail": "Too much."},
+    ),
+    (TokenRejected(TOKEN, dropped=True), {"event": "bank refused a token", "dropped": True}),
+    (TokenReleased(KEY), {"event": "unused token released", "level": "info"}),
+]
+RELOADS: list[tuple[Fact, dict[str, Any]]] = [
+    (Reloaded("signal"), {"event": "configuration taken", "level": "info", "why": "signal"}),
+    (
+        ReloadFailed("file", "listen: changed."),
+        {"event": "changed configuration not taken", "level": "error", "why": "file"}
+        | {"detail": "listen: changed."},
+    ),
+]
+
+
+@pytest.mark.parametrize(("fact", "expected"), FACTS, ids=lambda value: type(value).__name__)
+def test_line_of_a_fact(fact: Fact, expected: dict[str, Any]) -> None:
+    """Each event of a token's life is one line that names the token's key, never its text."""
+    out = set_up()
+    FactLog().fact(fact)
+    (line,) = lines(out)
+    assert line.items() >= {"kind": "v2", "institution": "00016", **expected}.items()
+    assert SECRET not in out.getvalue()
+
+
+@pytest.mark.parametrize(("fact", "expected"), RELOADS, ids=lambda value: type(value).__name__)
+def test_line_of_a_reload(fact: Fact, expected: dict[str, Any]) -> None:
+    """A change that was taken, or was not and why, is one line."""
+    out = set_up()
+    FactLog().fact(fact)
+    (line,) = lines(out)
+    assert line.items() >= expected.items()
+    assert "exception" not in line
+
+
+def test_warning_for_an_operator() -> None:
+    """What fails no request but should be known is a warning, redacted like all else."""
+    out = set_up()
+    FactLog().warn(f"kept nowhere: Bearer {SECRET}")
+    (line,) = lines(out)
+    assert (line["level"], line["event"]) == ("warning", "kept nowhere: Bearer [hidden]")
+
+
+def test_mistake_of_our_own_is_told_with_its_place() -> None:
+    """Only a bug comes with a traceback, and that without credentials."""
+    out = set_up()
+    bug = TokenError(TokenFailure.INTERNAL, "It failed.")
+    try:
+        raise ZeroDivisionError(f"Bearer {SECRET}")
+    except ZeroDivisionError as error:
+        bug.__cause__ = error
+        FactLog().crash(error)
+    FactLog().fact(TokenRefreshFailed(KEY, bug, 0.1, 1, 1))
+    for line in lines(out):
+        assert "test_fact_log.py" in line["exception"]
+        assert "ZeroDivisionError" in line["exception"]
+    assert SECRET not in out.getvalue()
+
+
+def test_ordinary_failure_has_no_traceback() -> None:
+    """A bank that is down is no bug."""
+    out = set_up()
+    error = TokenError(TokenFailure.UNREACHABLE, "It is down.")
+    error.__cause__ = OSError("refused")
+    FactLog().fact(TokenRefreshFailed(KEY, error, 0.1, 1, 1))
+    assert "exception" not in lines(out)[0]

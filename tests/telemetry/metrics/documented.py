@@ -1,0 +1,33 @@
+"""What docs/metrics.md says that there is."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A metric: its type, the names of its labels, and what it is counted in."""
+
+    type: str
+    labels: frozenset[str]
+    unit: str = field(default="", compare=False)
+
+
+def metrics(page: str = PAGE) -> dict[str, Line]:
+    """Return the tables of metrics, by name as people ask for it: a counter's ends in _total."""
+    found = {}
+    for name, kind, labels, unit in re.findall(
+        r"^\| `(candescent_proxy_\w+)` \| (\w+) \|([^|]*)\|([^|]*)\|[^|]+\|$", page, re.MULTILINE
+    ):
+        assert name not in found, f"{name} stands there twice"
+        found[name] = Line(kind, frozenset(re.findall(r"`(\w+)`", labels)), unit.strip())
+    return found
+
+
+def label_values(label: str, page: str = PAGE) -> set[str]:
+    """Return every word that the table of labels has in code beside ``label``."""
+    (line,) = re.findall(rf"^\| {re.escape(label)} \| (.*) \|$", page, re.MULTILINE)
+    return set(re.findall(r"`([\w.]+)`", line))

@@ -1,0 +1,143 @@
+"""Nobody who calls, and no bank, can make the metrics grow: what bounds them is configured."""
+
+import asyncio
+import random
+from http import HTTPStatus
+
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+
+from proxy.errors import Source, TokenFailure
+from proxy.forwarding.record import RequestRecord
+from proxy.runtime.app import App
+from proxy.sandbox import Sandbox
+from proxy.telemetry.metrics.histogram import BUCKETS, FINE_BUCKETS
+from proxy.telemetry.metrics.requests import METHODS, STATUSES, RequestTally
+from proxy.tokens.events import Trigger
+from tests.support.running import running, until, url
+from tests.telemetry.metrics.reading import families
+
+INSTITUTIONS = ("00016", "00017", "00018")
+KINDS, ROUTES, OWN_ERRORS = 2, 3, 60
+"""``OWN_ERRORS`` is more than there are names of errors in the program."""
+
+
+def bound(institutions: int, listeners: int = 1) -> int:
+    """Return how many series there can be at most, with so many of each configured."""
+    methods, statuses, sources, classes = len(METHODS) + 1, len(set(STATUSES)), len(Source), 6
+    keys = KINDS * institutions
+    requests = (
+        # The bank's answers may have any status, ours have the few of our errors.
+        methods * KINDS * statuses
+        + methods * ROUTES * OWN_ERRORS
+        + (institutions + 1) * ROUTES * classes * sources
+        + listeners * classes * sources
+        + OWN_ERRORS
+        + ROUTES * (4 * (len(BUCKETS) + 3) + len(FINE_BUCKETS) + 3)
+    )
+    tokens = keys * (len(Trigger) * (1 + len(TokenFailure)) + 2 + 7) + KINDS * (len(BUCKETS) + 3)
+    return requests + tokens + 60  # what has no labels, or a handful of values
+
+
+def series(app: App) -> set[tuple[str, frozenset[tuple[str, str]]]]:
+    """Return every series of ours."""
+    text = app.metrics.exposition("")[0].decode()
+    return {
+        (sample.name, frozenset(sample.labels.items()))
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name.startswith("candescent_proxy_")
+    }
+
+
+class Stranger:
+    """A caller who makes things up, the same ones with the same seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.dice = random.Random(seed)  # noqa: S311 - to make things up, not to keep secrets
+
+    def word(self) -> str:
+        """Return something that nobody has said before."""
+        return f"x{self.dice.getrandbits(64):x}"
+
+    def method(self) -> str:
+        """Return a method that exists, or one that does not."""
+        return self.dice.choice((*METHODS, self.word().upper(), "TRACE"))
+
+    def institution(self) -> str:
+        """Return one that is configured, or another, or none."""
+        return self.dice.choice((*INSTITUTIONS, str(self.dice.randrange(10**9)), self.word()))
+
+    def target(self) -> str:
+        """Return a path: anything, a V1 one, or one whose answer has any status."""
+        return self.dice.choice(
+            (
+                f"/{self.word()}?{self.word()}",
+                f"/subscriptions/v1/fis/{self.institution()}/{self.word()}",
+                f"/status/{self.dice.randrange(200, 600)}",
+                "/oauth2/v1/token",
+            )
+        )
+
+    async def call(self, session: aiohttp.ClientSession) -> None:
+        """Send one request with everything made up."""
+        headers = {"institutionId": self.institution(), "transactionId": self.word()}
+        method, target = self.method(), self.target()
+        async with session.request(method, target, headers=headers) as answer:
+            await answer.read()
+
+
+async def test_hostile_callers_make_no_series() -> None:
+    """Two thousand requests with everything made up, through the proxy, to a bank of any status."""
+    async with (
+        Sandbox() as bank,
+        running(bank, allowed_institutions=INSTITUTIONS) as app,
+        aiohttp.ClientSession(url(app)) as session,
+    ):
+
+        async def strange(seed: int) -> None:
+            stranger = Stranger(seed)
+            for _ in range(250):
+                await stranger.call(session)
+
+        await asyncio.gather(*(strange(seed) for seed in range(8)))
+        _, writer = await asyncio.open_connection(str(app.data_address.host), app.data_address.port)
+        writer.write(b"\x01 / HTTP/1.1\r\n\r\n")
+        writer.close()
+        await until(lambda: any("unreadable" in dict(labels).values() for _, labels in series(app)))
+        found = series(app)
+        assert len(found) < bound(len(INSTITUTIONS))
+        values = {value for _, labels in found for _, value in labels}
+        assert not [value for value in values if value.startswith("x")]
+        institutions = {dict(labels).get("institution") for _, labels in found}
+        assert institutions <= {None, "none", *INSTITUTIONS}
+        statuses = {dict(labels).get("status", "0") for _, labels in found}
+        assert statuses <= {"0", "2xx", "3xx", "4xx", "5xx"} | {
+            str(each.value) for each in HTTPStatus
+        }
+
+
+def test_ten_thousand_strange_requests() -> None:
+    """Of what a caller says, a record's method, path and id; of what a bank does, its status."""
+    tally, stranger = RequestTally(), Stranger(2)
+    dice = stranger.dice
+    for _ in range(10_000):
+        record = RequestRecord(stranger.method(), stranger.target().encode(), 0.0)
+        record.transaction_id = stranger.word()
+        record.status = dice.randrange(100, 600)
+        record.route = dice.choice(("v1", "v2"))
+        record.institution = dice.choice(INSTITUTIONS)
+        record.sent_at, record.answered_at = 0.001, dice.expovariate(1)
+        record.finished_at = record.answered_at + dice.expovariate(1000)
+        tally.add(record)
+    found = families(tally)
+    count = sum(len(family.samples) for family in found.values())
+    assert count < bound(len(INSTITUTIONS))
+    assert sum(s.value for s in found["candescent_proxy_requests"].samples) == 10_000
+
+
+def test_bound_grows_with_the_configuration_only() -> None:
+    """An institution more costs a fixed number of series."""
+    steps = {bound(n + 1) - bound(n) for n in (1, 10, 1000)}
+    assert len(steps) == 1
+    assert steps.pop() < 300

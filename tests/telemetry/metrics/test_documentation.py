@@ -1,0 +1,124 @@
+"""docs/metrics.md, held against what a proxy exposes that has had its share of trouble."""
+
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from prometheus_client import Metric
+
+from proxy.errors import TokenFailure
+from proxy.sandbox import Fault, Sandbox
+from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.metrics.histogram import BUCKETS, FINE_BUCKETS
+from proxy.telemetry.metrics.requests import METHODS
+from proxy.telemetry.metrics.store import StoreTally
+from proxy.tokens.events import Trigger
+from proxy.tokens.fleet.events import EntryUnopened, Origin, StoreAsked, StoreFailure, TokenShared
+from tests.support.certificates import Authority
+from tests.support.running import running, url
+from tests.telemetry.metrics import documented
+from tests.telemetry.metrics.documented import Line
+from tests.telemetry.metrics.reading import FORMATS, KEY, families
+
+STORE = "candescent_proxy_store_"
+
+
+def exposed(found: Iterable[Metric]) -> dict[str, Line]:
+    """Return our metrics as the page would have them; each must have a series."""
+    lines = {}
+    for family in found:
+        if not family.name.startswith("candescent_proxy_"):
+            continue
+        (labels,) = {frozenset(sample.labels) - {"le"} for sample in family.samples}
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        lines[name] = Line(family.type, labels)
+    return lines
+
+
+async def troubled(folder: Path) -> Metrics:
+    """Return the metrics of a proxy that has seen a bit of everything."""
+    ca = Authority.make(folder)
+    settings: dict[str, Any] = {
+        "token": {"min_interval": "0.001", "backoff_initial": "0.01", "backoff_max": "0.02"},
+        "upstream": {"ca_file": str(ca.file)},
+    }
+    async with Sandbox() as bank:
+        bank.bank.faults.append(Fault("token", code="CMN_90001", times=2))
+        async with running(bank, **settings) as app, aiohttp.ClientSession(url(app)) as session:
+            bank.bank.expire_all()
+            for path in ("/echo", "/oauth2/v1/token", "/status/503"):
+                async with session.get(path) as answer:
+                    await answer.read()
+            bank.bank.faults.append(Fault("resource", reset=True, path_prefix="/broken"))
+            with suppress(aiohttp.ClientError):
+                async with session.post("/broken", data=b"x") as answer:
+                    await answer.read()
+            return app.metrics
+
+
+async def test_every_metric_is_documented_and_every_line_exists(tmp_path: Path) -> None:
+    """By name, type and labels, both ways, in both formats."""
+    metrics = await troubled(tmp_path)
+    lines = {n: line for n, line in documented.metrics().items() if not n.startswith(STORE)}
+    for accept in FORMATS:
+        assert exposed(families(metrics, accept).values()) == lines
+
+
+def test_store_is_documented_too() -> None:
+    """What is exposed where a fleet has a store, which this one has in name only."""
+    tally = StoreTally()
+    tally.is_useful = lambda: True
+    for fact in (
+        StoreAsked("look", 0.001, StoreFailure.TIMEOUT),
+        TokenShared(KEY, Origin.TAKEN, 0.1),
+        EntryUnopened(KEY, "key"),
+    ):
+        tally.add(fact)
+    lines = {n: line for n, line in documented.metrics().items() if n.startswith(STORE)}
+    assert exposed(families(tally).values()) == lines
+    assert documented.label_values("`origin`") == set(Origin)
+    # While the store is left in peace, no step is tried, so none is counted.
+    known = set(StoreFailure) - {StoreFailure.NONE, StoreFailure.RESTING}
+    assert documented.label_values("`reason` of store failures") == known
+
+
+def test_units_are_said_by_names() -> None:
+    """What is in seconds or bytes says so at the end of its name, before a counter's _total."""
+    for name, line in documented.metrics().items():
+        for word in ("seconds", "bytes"):
+            is_said = name.removesuffix("_total").endswith(f"_{word}")
+            assert is_said == line.unit.startswith(word), name
+
+
+def test_labels_have_their_values() -> None:
+    """The closed sets on the page are those of the program."""
+    assert documented.label_values("`method`") == METHODS | {"other"}
+    assert documented.label_values("`reason` of token failures") == set(TokenFailure)
+    assert documented.label_values("`trigger`") == set(Trigger)
+
+
+def test_shed_reasons_and_settings() -> None:
+    """What can be full, and which settings name certificates."""
+    said = documented.label_values("`reason` of shed requests")
+    samples = families(Metrics())["candescent_proxy_requests_shed"].samples
+    assert {sample.labels["reason"] for sample in samples} <= said
+    assert "callers.certificate_file" in documented.label_values("`setting`")
+
+
+def test_every_label_is_explained() -> None:
+    """No label in a table of metrics lacks a line in that of labels."""
+    lines = documented.metrics().items()
+    used = {label for _, line in lines for label in line.labels}
+    section = documented.PAGE.partition("## Labels")[2]
+    for label in used:
+        assert re.search(rf"^\| [^|]*`{label}`[^|]*\|", section, re.MULTILINE), label
+
+
+def test_buckets() -> None:
+    """The page's bounds are the program's."""
+    _, _, section = documented.PAGE.partition("## Buckets")
+    rows = re.findall(r"^0\.\d+(?:, [\d.]+)+(?=[;.])", section, re.MULTILINE)
+    assert rows == [", ".join(f"{bound:g}" for bound in each) for each in (BUCKETS, FINE_BUCKETS)]

@@ -1,0 +1,54 @@
+"""The event loop's lag: how late one timer after another is."""
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from proxy.telemetry.metrics.lag import INTERVAL, LoopLag
+from tests.telemetry.metrics.reading import buckets, value
+
+
+class World:
+    """A clock, and a sleep that takes as long as it is told, one time after another."""
+
+    def __init__(self, *lates: float) -> None:
+        self.now = 100.0
+        self.lates = list(lates)
+        self.slept: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        """Pass the time."""
+        if not self.lates:
+            raise asyncio.CancelledError
+        self.slept.append(seconds)
+        self.now += seconds + self.lates.pop(0)
+
+
+async def test_lateness_is_what_is_observed() -> None:
+    """A timer that comes when it should is late by nothing, one behind a blocked loop is not."""
+    world = World(0.0, 0.02, 0.4)
+    lag = LoopLag(lambda: world.now, world.sleep)
+    with suppress(asyncio.CancelledError):
+        await lag.run()
+    found = buckets(lag, "event_loop_lag_seconds")
+    assert (found["0.0001"], found["0.025"], found["0.5"]) == (1, 2, 3)
+    assert value(lag, "event_loop_lag_seconds_sum") == pytest.approx(0.42)
+
+
+async def test_early_is_not_late() -> None:
+    """A timer that fires a little early, as coarse clocks have it, counts as on time."""
+    world = World(-0.001)
+    lag = LoopLag(lambda: world.now, world.sleep)
+    with suppress(asyncio.CancelledError):
+        await lag.run()
+    assert value(lag, "event_loop_lag_seconds_sum") == 0
+
+
+async def test_idle_proxy_stays_idle() -> None:
+    """There is one timer a second and no more."""
+    world = World(0.0, 0.0, 0.0)
+    with suppress(asyncio.CancelledError):
+        await LoopLag(lambda: world.now, world.sleep).run()
+    assert world.slept == [INTERVAL] * 3
+    assert INTERVAL >= 1

@@ -1,0 +1,73 @@
+"""What a real Prometheus, and the tool that comes with it, say of a real proxy's metrics."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import aiohttp
+
+from proxy.runtime.app import App
+from proxy.sandbox import Sandbox
+from tests.observability.servers import prometheus, tool
+from tests.observability.servers import until as until_answered
+from tests.support.running import running, url
+from tests.telemetry.metrics.documented import metrics
+
+OURS = "candescent_proxy_"
+SLOW = "350ad2db-7117-413e-93b0-9c2909a6ab6d"
+CLASSIC = {"Accept": "text/plain;version=0.0.4"}
+
+
+async def call(app: App, path: str = "/echo", **headers: str) -> None:
+    """Send a request through the proxy."""
+    async with aiohttp.request("GET", url(app) + path, headers=headers) as answer:
+        await answer.read()
+
+
+async def test_promtool_has_nothing_to_say() -> None:
+    """Its lint of names, types, units and texts finds nothing in what the admin port answers."""
+    promtool = tool("promtool", "prometheus")
+    async with Sandbox() as bank, running(bank) as app:
+        for path in ("/echo", "/oauth2/v1/token", "/status/503"):
+            await call(app, path)
+        bank.bank.expire_all()
+        await call(app)
+        address = f"http://{app.admin_address}/metrics"
+        async with aiohttp.request("GET", address, headers=CLASSIC) as answer:
+            exposition = await answer.read()
+    process = await asyncio.create_subprocess_exec(
+        *(promtool, "check", "metrics"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate(exposition)
+    assert (process.returncode, said.decode()) == (0, "")
+
+
+async def test_prometheus_takes_everything_and_returns_the_exemplar(tmp_path: Path) -> None:
+    """It asks for OpenMetrics by itself; a slow bucket leads to the transaction that was slow."""
+    async with Sandbox() as bank, running(bank) as app:
+        await call(app, transactionId='an "odd" one\\')
+        await call(app, transactionId=SLOW)
+        targets = {"test": [str(app.admin_address)]}
+        async with prometheus(tmp_path, {}, targets, None, 0, "exemplar-storage") as server:
+            duration = "candescent_proxy_request_duration_seconds_bucket"
+
+            async def is_there() -> bool:
+                span = {"start": str(time.time() - 60), "end": str(time.time() + 60)}
+                found = await server.get("query_exemplars", query=duration, **span)
+                exemplars = [one for series in found for one in series["exemplars"]]
+                return {"transactionId": SLOW} in [one["labels"] for one in exemplars]
+
+            assert await until_answered(is_there, 20)
+            assert [value for _, value in await server.query("up")] == [1]
+            known = await server.get("metadata")
+            types = {
+                name: about[0]["type"] for name, about in known.items() if name.startswith(OURS)
+            }
+            assert types == {
+                name.removesuffix("_total"): line.type
+                for name, line in metrics().items()
+                if not name.startswith(f"{OURS}store_")
+            }

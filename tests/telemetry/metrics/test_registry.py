@@ -1,0 +1,138 @@
+"""The exposition: both formats, conventional names, no secret."""
+
+import re
+
+import aiohttp
+import pytest
+from prometheus_client import Metric
+
+from proxy import __version__
+from proxy.errors import Source, TokenError, TokenFailure
+from proxy.sandbox import Fault, Sandbox
+from proxy.telemetry.events import Reloaded
+from proxy.telemetry.metrics import Metrics
+from proxy.tokens.cache import Entry
+from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected
+from proxy.tokens.token import Moment
+from tests.support.running import running, until, url
+from tests.telemetry.metrics.reading import (
+    FORMATS,
+    KEY,
+    LABELS,
+    OPENMETRICS,
+    families,
+    record,
+    token,
+    value,
+)
+
+
+def busy() -> Metrics:
+    """Return metrics after a bit of everything."""
+    metrics = Metrics()
+    failed = TokenError(TokenFailure.SERVER, "It failed.")
+    metrics.fact(TokenRefreshed(token(), 0.1, 3300))
+    metrics.fact(TokenRefreshFailed(KEY, failed, 0.1, 1, 1))
+    metrics.fact(TokenRejected(token(), dropped=True))
+    metrics.fact(Reloaded("file"))
+    metrics.watch_tokens(lambda: [Entry(KEY, 0, token=token())], lambda: Moment(2, 1_800_000_001))
+    metrics.watched.gauge("ready", "Whether it is.", lambda: 1.0)
+    metrics.changes.certificates = {"upstream.ca_file": 1_900_000_000.0}
+    metrics.request(record())
+    metrics.request(record(source=Source.UPSTREAM, reason="upstream-closed", status=502))
+    return metrics
+
+
+@pytest.mark.parametrize("accept", FORMATS)
+def test_prometheus_can_read_it(accept: str) -> None:
+    """Both formats are read back by the parser of Prometheus's own library."""
+    found = families(busy(), accept)
+    assert found["candescent_proxy_requests"].type == "counter"
+    assert found["candescent_proxy_request_duration_seconds"].type == "histogram"
+    assert found["candescent_proxy_token_expiry_timestamp_seconds"].type == "gauge"
+    assert all(family.documentation for family in found.values())
+
+
+@pytest.mark.parametrize("accept", FORMATS)
+def test_nothing_yet_is_readable_too(accept: str) -> None:
+    """Before the first request and the first token there is something to scrape."""
+    assert "candescent_proxy_requests" in families(Metrics(), accept)
+
+
+def test_both_formats_say_the_same() -> None:
+    """A scraper of either kind sees the same series of ours with the same values."""
+    metrics = busy()
+
+    def ours(found: dict[str, Metric]) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        return {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for name, family in found.items()
+            for sample in family.samples
+            if name.startswith("candescent_proxy_")
+        }
+
+    assert ours(families(metrics, "")) == ours(families(metrics, OPENMETRICS))
+
+
+def test_content_types() -> None:
+    """The answer says which format it is in, and a scraper of today gets OpenMetrics."""
+    metrics = Metrics()
+    assert metrics.exposition("")[1].startswith("text/plain; version=")
+    accepted = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.2,*/*;q=0.1"
+    text, content_type = metrics.exposition(accepted)
+    assert content_type.startswith("application/openmetrics-text; version=1.0.0")
+    assert text.endswith(b"# EOF\n")
+
+
+def test_names_are_conventional() -> None:
+    """Snake case, base units at the end, ``_total`` on counters only, one prefix for ours."""
+    for name, family in families(busy(), OPENMETRICS).items():
+        if name.startswith(("process_", "python_")):
+            continue
+        assert re.fullmatch(r"candescent_proxy(_[a-z]+)+", name)
+        assert not re.search(r"_(ms|milliseconds|minutes|kb|count|sum|bucket|total)$", name)
+        shown = {sample.name for sample in family.samples}
+        if family.type == "counter":
+            assert shown <= {f"{name}_total"}
+        if family.type == "gauge":
+            assert shown <= {name}
+        if re.search(r"duration|timestamp|runway|wait_|lag", name):
+            assert name.endswith("_seconds")
+
+
+@pytest.mark.parametrize("accept", FORMATS)
+def test_no_secret_is_exposed(accept: str) -> None:
+    """A token is known to the metrics by its key only."""
+    assert b"gBOL" not in busy().exposition(accept)[0]
+
+
+def test_build_info() -> None:
+    """Which version runs, on which Python."""
+    (sample,) = families(Metrics())["candescent_proxy_build_info"].samples
+    assert (sample.labels["version"], sample.value) == (__version__, 1)
+    assert re.fullmatch(r"3\.\d+\.\d+.*", sample.labels["python"])
+
+
+async def test_operator_sees_the_life_of_the_proxy() -> None:
+    """After a good request, a refused one and a failing bank, every promised series tells it."""
+    async with (
+        Sandbox() as bank,
+        running(bank) as app,
+        aiohttp.ClientSession(url(app)) as session,
+    ):
+        bank.bank.faults.append(Fault("resource", reset=True, method="POST"))
+        for method, path in (("GET", "/echo"), ("POST", "/echo"), ("GET", "/oauth2/v1/token")):
+            async with session.request(method, path) as answer:
+                _ = await answer.read()
+        await until(lambda: not app.forwarder.in_flight)
+        errors = families(app.metrics)["candescent_proxy_errors"].samples
+        assert {sample.labels["error_source"] for sample in errors} == {"upstream", "caller"}
+        for name, expected in (
+            ("ready", 1),
+            ("requests_in_flight", 0),
+            ("caller_connections", 1),
+            ("upstream_connections_idle", 0),
+            ("upstream_connections_opened_total", 1),
+        ):
+            assert value(app.metrics, name) == expected
+        assert value(app.metrics, "token_refreshes_total", **LABELS, trigger="first") == 1

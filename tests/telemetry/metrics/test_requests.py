@@ -1,0 +1,216 @@
+"""Requests: what is counted and timed, and the exemplars that lead to a line of the log."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.samples import Exemplar
+
+from proxy.errors import Source
+from proxy.forwarding.record import RequestRecord
+from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.metrics.histogram import BUCKETS
+from proxy.telemetry.metrics.requests import LONGEST_ID, METHODS, STATUSES, RequestTally
+from tests.telemetry.metrics.reading import OPENMETRICS, buckets, families, record, value
+
+
+def tally(*records: RequestRecord) -> RequestTally:
+    """Return one that has counted these, at 20 in loop seconds and 1,800,000,020 in Unix time."""
+    made = RequestTally(lambda: 20.0, lambda: 1_800_000_020.0)
+    for each in records:
+        made.add(each)
+    return made
+
+
+# What is counted.
+
+
+def test_request_is_counted_once() -> None:
+    """By method, route, status and whose error it was; and by its institution."""
+    counted = tally(record(), record(), record(institution="00017"))
+    labels = {"method": "GET", "route": "v2", "status": "200", "error_source": "none"}
+    assert value(counted, "requests_total", **labels) == 3
+    labels = {"route": "v2", "status_class": "2xx", "error_source": "none"}
+    assert value(counted, "institution_requests_total", institution="00016", **labels) == 2
+    assert value(counted, "institution_requests_total", institution="00017", **labels) == 1
+
+
+def test_request_of_nobody() -> None:
+    """What was refused before its institution was known has none; without a status, no class."""
+    refused = {"institution": "", "route": "none", "source": Source.CALLER, "reason": "method"}
+    counted = tally(record(status=405, **refused), record(status=0, cut=True))
+    labels = {"route": "none", "status_class": "4xx", "error_source": "caller"}
+    assert value(counted, "institution_requests_total", institution="none", **labels) == 1
+    labels = {"route": "v2", "status_class": "none", "error_source": "none"}
+    assert value(counted, "institution_requests_total", institution="00016", **labels) == 1
+
+
+def test_listeners_are_told_apart() -> None:
+    """By the name that the configuration gives them."""
+    counted = tally(record(), record(listener="payroll"), record(listener="payroll", status=404))
+    labels = {"status_class": "2xx", "error_source": "none"}
+    assert value(counted, "listener_requests_total", listener="main", **labels) == 1
+    assert value(counted, "listener_requests_total", listener="payroll", **labels) == 1
+    labels["status_class"] = "4xx"
+    assert value(counted, "listener_requests_total", listener="payroll", **labels) == 1
+
+
+@given(st.lists(st.text(max_size=20), max_size=50))
+def test_methods_are_bounded(methods: list[str]) -> None:
+    """Whatever callers call their methods, there are eight series at most."""
+    counted = tally(*(record(method=method) for method in methods))
+    samples = families(counted)["candescent_proxy_requests"].samples
+    assert {sample.labels["method"] for sample in samples} <= METHODS | {"other"}
+    assert sum(sample.value for sample in samples) == len(methods)
+
+
+def test_statuses_are_bounded() -> None:
+    """Registered codes are told as they are, what a bank makes up by its class."""
+    assert [STATUSES[status] for status in (0, 200, 418, 503)] == ["0", "200", "418", "503"]
+    assert [STATUSES[status] for status in (299, 499, 599)] == ["2xx", "4xx", "5xx"]
+    assert len(set(STATUSES)) < 70
+
+
+def test_errors_by_reason() -> None:
+    """What the proxy answers itself is counted by whose error it was, and which."""
+    broken: dict[str, Any] = {"source": Source.UPSTREAM, "status": 502}
+    reasons = ("upstream-tls", "upstream-connect-timeout", "upstream-tls")
+    counted = tally(*(record(reason=reason, **broken) for reason in reasons), record())
+    tls = {"error_source": "upstream", "reason": "upstream-tls"}
+    assert value(counted, "errors_total", **tls) == 2
+    assert len(families(counted)["candescent_proxy_errors"].samples) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "shed"),
+    [
+        ({"reason": "overloaded"}, "in_flight"),
+        ({"reason": "overloaded", "method": ""}, "connections"),
+        ({"reason": "upstream-busy"}, "upstream_busy"),
+        ({"reason": "out-of-files"}, "out_of_files"),
+        ({"reason": "internal"}, None),
+    ],
+)
+def test_shed_by_what_was_full(changes: dict[str, Any], shed: str | None) -> None:
+    """Refusals for want of room are told by which room; each is there before the first."""
+    counted = tally(record(status=503, source=Source.PROXY, **changes))
+    for reason in ("in_flight", "connections", "upstream_busy", "out_of_files"):
+        assert value(counted, "requests_shed_total", reason=reason) == (reason == shed)
+
+
+def test_bytes_replays_cuts_and_warnings() -> None:
+    """What bodies weighed in each direction, what was sent twice, what broke off."""
+    counted = tally(record(replays=1), record(cut=True), record(warned=True))
+    assert value(counted, "body_bytes_total", direction="received") == 15
+    assert value(counted, "body_bytes_total", direction="sent") == 2100
+    for name in ("replays", "requests_cut", "policy_warnings"):
+        assert value(counted, f"{name}_total") == 1
+
+
+def test_refused_requests_that_were_not_sent_again() -> None:
+    """A refused token whose request could not be replayed is told from one whose was."""
+    counted = tally(record(refused=True), record(refused=True, replays=1))
+    assert value(counted, "refused_not_replayed_total") == 1
+    assert value(counted, "replays_total") == 1
+
+
+# What is timed.
+
+
+def test_durations_fall_into_their_buckets() -> None:
+    """Each bucket holds all that took no longer than its bound; the sum is in seconds."""
+    took = (0.0005, 0.001, 0.02, 3, 200)
+    counted = tally(*(record(started=0, finished_at=seconds) for seconds in took))
+    found = buckets(counted, "request_duration_seconds")
+    assert [float(bound) for bound in found] == [*BUCKETS, float("inf")]
+    assert (found["0.0005"], found["0.001"], found["0.025"]) == (1, 2, 3)
+    assert (found["120.0"], found["+Inf"]) == (4, 5)
+    total = value(counted, "request_duration_seconds_sum", route="v2")
+    assert total == pytest.approx(203.0215)
+
+
+def test_own_time_and_the_banks_are_apart() -> None:
+    """Of 20 milliseconds, 15 were the bank's and 5 ours."""
+    counted = tally(record())
+    assert value(counted, "request_own_duration_seconds_sum", route="v2") == pytest.approx(0.005)
+    assert value(counted, "upstream_duration_seconds_sum", route="v2") == pytest.approx(0.015)
+
+
+def test_waits_are_counted_for_those_who_waited() -> None:
+    """A request with a token and a connection at hand waits for neither."""
+    counted = tally(record(), record(token_wait=0.001), record(connection_wait=0.0015))
+    assert value(counted, "token_wait_seconds_count", route="v2") == 1
+    assert value(counted, "connection_wait_seconds_count", route="v2") == 1
+    assert value(counted, "connection_wait_seconds_sum", route="v2") == pytest.approx(0.0015)
+
+
+@pytest.mark.parametrize("changes", [{"replays": 1}, {"answered_at": 0.0, "status": 502}])
+def test_what_cannot_be_shared_out_is_not(changes: dict[str, Any]) -> None:
+    """A request that went twice, or had no answer, counts in the whole alone."""
+    counted = tally(record(**changes))
+    assert value(counted, "request_own_duration_seconds_count", route="v2") == 0
+    assert value(counted, "upstream_duration_seconds_count", route="v2") == 0
+    assert value(counted, "request_duration_seconds_count", route="v2") == 1
+
+
+# Exemplars.
+
+
+def exemplars(*records: RequestRecord) -> dict[str, Exemplar]:
+    """Return the exemplars of the whole duration, bound to exemplar, as a scraper reads them."""
+    metrics = Metrics()
+    for each in records:
+        metrics.request(each)
+    family = families(metrics, OPENMETRICS)["candescent_proxy_request_duration_seconds"]
+    return {s.labels["le"]: s.exemplar for s in family.samples if s.exemplar is not None}
+
+
+def test_exemplar_is_the_last_of_its_bucket() -> None:
+    """Each bucket leads to the transaction that fell into it last."""
+    slow = record(transaction_id="slow", finished_at=13)
+    found = exemplars(record(transaction_id="first"), record(transaction_id="last"), slow)
+    shown = {bound: (each.labels, each.value) for bound, each in found.items()}
+    assert shown == {
+        "0.025": ({"transactionId": "last"}, pytest.approx(0.02)),
+        "5.0": ({"transactionId": "slow"}, 3),
+    }
+
+
+def test_exemplar_says_when() -> None:
+    """Its time is when the request ended, in Unix time."""
+    family = next(
+        family
+        for family in tally(record(finished_at=10.5)).collect()
+        if family.name == "candescent_proxy_request_duration_seconds"
+    )
+    found = [sample.exemplar for sample in family.samples if sample.exemplar is not None]
+    assert [each.timestamp for each in found] == [1_800_000_010.5]
+
+
+@pytest.mark.parametrize("name", ["x" * LONGEST_ID, "350ad2db-7117-413e", "a.b_c~d:e/f+g=h@i"])
+def test_exemplar_carries_usual_ids(name: str) -> None:
+    """A UUID, and whatever else is made of the letters of URLs, up to what there is room for."""
+    (found,) = exemplars(record(transaction_id=name)).values()
+    assert found.labels == {"transactionId": name}
+
+
+@given(st.text(st.characters(max_codepoint=126), max_size=2 * LONGEST_ID))
+def test_no_id_spoils_the_scrape(name: str) -> None:
+    """Quotes, line ends and great length leave out the exemplar, and nothing else."""
+    for found in exemplars(record(transaction_id=name)).values():
+        assert found.labels == {"transactionId": name}
+        assert len(name) <= LONGEST_ID
+
+
+@pytest.mark.parametrize("name", ["x" * (LONGEST_ID + 1), "", '"', "a\\", "a b", "a\n# EOF"])
+def test_exemplar_that_is_unfit_is_left_out(name: str) -> None:
+    """OpenMetrics allows an exemplar 128 characters, and not every reader unescapes them."""
+    assert exemplars(record(transaction_id=name)) == {}
+
+
+def test_classic_format_has_no_exemplars() -> None:
+    """A scraper that does not ask for OpenMetrics would not understand them."""
+    metrics = Metrics()
+    metrics.request(record())
+    assert b"t-1" not in metrics.exposition("")[0]

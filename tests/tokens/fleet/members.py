@@ -1,0 +1,122 @@
+"""Many proxies as processes, without paying for the start of each.
+
+::
+
+    python -m tests.tokens.fleet.members FILE COUNT
+
+forks COUNT processes from one that has imported everything; in each a whole proxy runs, configured
+by FILE, with ports of its own. Each says on standard output, in a line of JSON, which it is, its
+process id and its addresses. They end when standard input does.
+
+A proxy shows the bank which it is by its ``User-Agent`` on token calls: ``member-3/1``.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from proxy.config import loader
+from proxy.runtime.app import App
+from proxy.runtime.serve import loop_factory
+from proxy.telemetry import logs
+from tests.support.program import ROOT, environment
+from tests.support.proxy_fixture import sample_in
+
+
+@dataclass
+class Member:
+    """One proxy of the fleet."""
+
+    number: int
+    pid: int
+    listen: str
+    admin: str
+
+    @property
+    def user_agent(self) -> str:
+        """Return what it calls itself at the bank."""
+        return f"member-{self.number}/1"
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it is running, stopped perhaps; one that was killed may still be a zombie."""
+        try:
+            state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return False
+        return state != "Z"
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    async def sample(self, name: str, **labels: str) -> float:
+        """Return the sum of the series of a name, as /metrics has it."""
+        async with aiohttp.request("GET", f"http://{self.admin}/metrics") as answer:
+            return sample_in(await answer.text(), name, labels)
+
+
+@asynccontextmanager
+async def members(file: Path, count: int) -> AsyncIterator[list[Member]]:
+    """Start so many proxies that are configured by ``file``; end them afterwards."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.tokens.fleet.members", str(file), str(count)),
+        cwd=ROOT,
+        env=environment(),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(40):
+            lines = [await process.stdout.readline() for _ in range(count)]
+        yield sorted((Member(**json.loads(line)) for line in lines), key=lambda one: one.number)
+    finally:
+        process.stdin.close()
+        await process.wait()
+
+
+async def _serve(file: Path, number: int) -> None:
+    config = loader.load(file, {}, {"v1": {"user_agent": f"member-{number}/1"}})
+    logs.set_up(config.log)
+    app = App(config, loader.logins(config))
+    await app.start()
+    told = {"listen": str(app.data_address), "admin": str(app.admin_address)}
+    line = json.dumps({"number": number, "pid": os.getpid(), **told}) + "\n"
+    os.write(1, line.encode())  # in one piece, for there are others who write
+    await asyncio.Event().wait()
+
+
+def _fork(file: Path, number: int) -> int:
+    pid = os.fork()
+    if pid == 0:
+        os.close(0)
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(_serve(file, number))
+        os._exit(0)
+    return pid
+
+
+def main(file: str, count: str) -> None:
+    """Fork, and wait for the end of standard input."""
+    # Imported by now, so that no child has to.
+    __import__("proxy.runtime.build_fleet")
+    children = [_fork(Path(file), number) for number in range(int(count))]
+    sys.stdin.read()
+    for child in children:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

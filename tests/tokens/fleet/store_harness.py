@@ -1,0 +1,63 @@
+"""A store as a proxy has it, before a real server: its facts are kept, and its clock runs."""
+
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.tokens.fleet.clients import StoreLogin, StoreTls, connect
+from proxy.tokens.fleet.events import StoreAsked, StoreFact, StoreFailure, StoreTurned
+from proxy.tokens.fleet.lease_policy import Circuit
+from proxy.tokens.fleet.store import Store
+from proxy.tokens.fleet.url import StoreUrl
+
+NAME = "0123456789abcdef"
+RECORD = "moss:{" + NAME + "}"
+KEYS = ("k1", "k2")
+
+
+@dataclass
+class Told:
+    """What a store has told."""
+
+    facts: list[StoreFact] = field(default_factory=list)
+
+    @property
+    def failures(self) -> list[StoreFailure]:
+        """Return why steps were not done, in order."""
+        return [fact.failure for fact in self.facts if isinstance(fact, StoreAsked)]
+
+    @property
+    def turns(self) -> list[StoreFailure]:
+        """Return how it turned."""
+        return [fact.trouble for fact in self.facts if isinstance(fact, StoreTurned)]
+
+
+@asynccontextmanager
+async def store(url: str, **options: Any) -> AsyncIterator[tuple[Store, Told]]:
+    """Return a store at a URL, and what it tells."""
+    told = Told()
+    deadline = options.pop("deadline", 2.0)
+    client = connect(
+        StoreUrl.parse(url),
+        options.pop("login", StoreLogin()),
+        options.pop("sentinel_login", StoreLogin()),
+        options.pop("tls", StoreTls()),
+        deadline,
+    )
+    made = Store(
+        client,
+        prefix="moss",
+        deadline=deadline,
+        circuit=options.pop("circuit", Circuit(shortest=0.05, longest=0.2)),
+        timer=time.monotonic,
+        chance=random.random,
+        emit=told.facts.append,
+    )
+    assert not options
+    try:
+        yield made, told
+    finally:
+        await made.close()

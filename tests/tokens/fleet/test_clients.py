@@ -1,0 +1,229 @@
+"""Clients for every kind of store there is: TLS, users, passwords that change, Sentinels, clusters.
+
+Each before the real thing, on loopback.
+"""
+
+import asyncio
+import gc
+import re
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.tokens.fleet.clients import StoreLogin, StoreTls
+from proxy.tokens.fleet.events import StoreFailure
+from proxy.tokens.fleet.store import Store, StoreError
+from tests.support.certificates import Authority
+from tests.support.redis_server import RedisServer, free_port, redis_server
+from tests.tokens.fleet.store_harness import KEYS, NAME, store
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "fleet.md"
+
+
+async def round_trip(made: Store) -> None:
+    """Write an entry and see it again."""
+    number = (await made.lease(NAME, 5, KEYS)).number
+    assert await made.write(NAME, number, "k1", b"entry", 60)
+    assert (await made.look(NAME, KEYS)).entries == {"k1": b"entry"}
+
+
+async def well(made: Store) -> None:
+    """Do a round trip again and again until it succeeds."""
+    async with asyncio.timeout(40):
+        while True:
+            try:
+                await round_trip(made)
+            except (StoreError, AssertionError):
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """Return an authority of the test's own."""
+    return Authority.make(tmp_path)
+
+
+@asynccontextmanager
+async def tls_server(folder: Path, authority: Authority) -> AsyncIterator[RedisServer]:
+    """Start a server that speaks TLS only and asks for certificates."""
+    leaf = authority.issue("store", "IP:127.0.0.1", file="store")
+    port = free_port()
+    arguments = (
+        *("--port", "0", "--tls-port", str(port), "--tls-cert-file", str(leaf)),
+        *("--tls-key-file", str(leaf), "--tls-ca-cert-file", str(authority.file)),
+    )
+    options: dict[str, Any] = {
+        "ssl": True,
+        "ssl_ca_certs": str(authority.file),
+        "ssl_certfile": str(leaf),
+        "ssl_keyfile": str(leaf),
+    }
+    async with redis_server(folder, *arguments, port=port, **options) as server:
+        yield server
+
+
+async def test_tls_with_certificates_on_both_sides(tmp_path: Path, authority: Authority) -> None:
+    """We check whom we speak to, and show who we are."""
+    ours = authority.issue("proxy", file="proxy")
+    async with tls_server(tmp_path / "redis", authority) as server:
+        url = f"rediss://127.0.0.1:{server.port}"
+        async with store(url, tls=StoreTls(authority.file, ours, ours)) as (made, _):
+            await round_trip(made)
+
+
+async def test_a_store_that_nobody_vouches_for(tmp_path: Path, authority: Authority) -> None:
+    """Another authority, or another name: the word is tls."""
+    (tmp_path / "other").mkdir()
+    other = Authority.make(tmp_path / "other")
+    async with tls_server(tmp_path / "redis", authority) as server:
+        for url, ca_file in (
+            (f"rediss://127.0.0.1:{server.port}", other.file),
+            (f"rediss://localhost:{server.port}", authority.file),
+        ):
+            async with store(url, tls=StoreTls(ca_file)) as (made, _):
+                with pytest.raises(StoreError) as caught:
+                    await made.look(NAME, KEYS)
+                assert caught.value.reason is StoreFailure.TLS
+
+
+async def test_a_password_that_changes(tmp_path: Path) -> None:
+    """A user's new password is taken at the next connection; nothing is restarted."""
+    file = tmp_path / "password"
+    file.write_text("first-moss")
+    login = StoreLogin("fern", file.read_text)
+    async with redis_server(tmp_path / "redis") as server:
+        await server.do("ACL", "SETUSER", "fern", "on", ">first-moss", "~*", "+@all")
+        async with store(server.url, login=login) as (made, told):
+            await round_trip(made)
+            file.write_text("second-moss")
+            await server.do("ACL", "SETUSER", "fern", ">second-moss", "<first-moss")
+            await server.do("CLIENT", "KILL", "USER", "fern")
+            await well(made)
+            assert StoreFailure.LOGIN not in told.failures
+
+
+async def test_a_database_of_its_own(tmp_path: Path) -> None:
+    """The number in the URL is used."""
+    async with redis_server(tmp_path) as server, store(f"{server.url}/3") as (made, _):
+        await round_trip(made)
+        assert await server.records() == []
+        assert b"db3:keys=1" in await server.info("keyspace")
+
+
+@asynccontextmanager
+async def sentinels(
+    folder: Path, primary: RedisServer, *, password: str = ""
+) -> AsyncIterator[list[RedisServer]]:
+    """Start three Sentinels that watch a primary by the name of ``fleet``."""
+    async with AsyncExitStack() as stack:
+        started = []
+        for number in range(3):
+            place = folder / f"sentinel-{number}"
+            place.mkdir()
+            lines = [
+                f"sentinel monitor fleet 127.0.0.1 {primary.port} 2",
+                "sentinel down-after-milliseconds fleet 300",
+                "sentinel failover-timeout fleet 2000",
+                *(
+                    [f"requirepass {password}", f"sentinel sentinel-pass {password}"]
+                    if password
+                    else []
+                ),
+            ]
+            (place / "conf").write_text("\n".join(lines) + "\n")
+            server = redis_server(place, "--sentinel", file=place / "conf", password=password)
+            started.append(await stack.enter_async_context(server))
+        for one in started:
+            async with asyncio.timeout(20):
+                while b"slaves=1,sentinels=3" not in await one.info("sentinel", password):  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0.1)
+        yield started
+
+
+async def test_a_failover_by_sentinels(tmp_path: Path) -> None:
+    """The primary is killed; the replica that they name in its place is used."""
+    async with redis_server(tmp_path / "a") as first, redis_server(tmp_path / "b") as second:
+        await second.do("REPLICAOF", "127.0.0.1", str(first.port))
+        async with sentinels(tmp_path, first, password="moss") as watching:
+            nodes = ",".join(f"127.0.0.1:{one.port}" for one in watching)
+            url = f"redis+sentinel://{nodes}/fleet"
+            login = StoreLogin("", lambda: "moss")
+            async with store(url, sentinel_login=login) as (made, told):
+                await round_trip(made)
+                await first.kill(signal.SIGKILL)
+                await well(made)
+                assert b"role:master" in await second.info("replication")
+                assert told.turns[-1] is StoreFailure.NONE
+    gc.collect()  # as in the test of a cluster
+
+
+async def test_a_cluster(tmp_path: Path) -> None:
+    """Records are spread over it, and found when their slots have moved.
+
+    The user is allowed what docs/fleet.md says.
+    """
+    flags = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+    async with AsyncExitStack() as stack:
+        nodes = [
+            await stack.enter_async_context(
+                redis_server(tmp_path / name, *flags, port=free_port(besides=10_000))
+            )
+            for name in "ab"
+        ]
+        first, second = nodes
+        await first.do("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
+        await second.do("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
+        await second.do("CLUSTER", "SET-CONFIG-EPOCH", 2)
+        await first.do("CLUSTER", "MEET", "127.0.0.1", second.port)
+        for node in nodes:
+            async with asyncio.timeout(20):
+                while b"cluster_state:ok" not in await node.do("CLUSTER", "INFO"):  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0.1)
+        page = DOCUMENT.read_text(encoding="utf-8")
+        allowed = re.findall(r"\+[a-z|]+", re.findall(r"ACL SETUSER .*", page)[0])
+        allowed += re.findall(r"\+[a-z|]+", re.findall(r"For a cluster, .*", page)[0])
+        for node in nodes:
+            await node.do("ACL", "SETUSER", "fern", "on", ">moss", "~moss:*", *allowed)
+        login = StoreLogin("fern", lambda: "moss")
+        async with store(f"redis+cluster://127.0.0.1:{first.port}", login=login) as (made, _):
+            await well(made)
+            names = [f"{number:x}" for number in range(40)]
+            seen = await asyncio.gather(*(made.lease(name, 60, KEYS) for name in names))
+            assert all(one.number for one in seen)
+            counts = [len(await node.records()) for node in nodes]
+            assert sum(counts) == 41
+            assert all(counts)
+            await move_slot_of(f"moss:{{{names[0]}}}", *nodes)
+            assert (await made.look(names[0], KEYS)).leased > 0
+            await second.kill()
+            first_failures = {await outcome(made, name) for name in names}
+            assert first_failures & {StoreFailure.UNREACHABLE, StoreFailure.RESTING}
+    gc.collect()  # a connection that was left open says so, and that is a failure
+
+
+async def outcome(made: Store, name: str) -> StoreFailure:
+    """Look; return what was wrong."""
+    try:
+        await made.look(name, KEYS)
+    except StoreError as error:
+        return error.reason
+    return StoreFailure.NONE
+
+
+async def move_slot_of(record: str, *nodes: RedisServer) -> None:
+    """Move the slot of a record from the node that has it to the other."""
+    slot = await nodes[0].do("CLUSTER", "KEYSLOT", record)
+    source, target = nodes if slot <= 8191 else nodes[::-1]
+    ids = [await node.do("CLUSTER", "MYID") for node in (source, target)]
+    await target.do("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
+    await source.do("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
+    for key in await source.do("CLUSTER", "GETKEYSINSLOT", slot, 10):
+        await source.do("MIGRATE", "127.0.0.1", target.port, key, 0, 5000)
+    for node in (target, source):
+        await node.do("CLUSTER", "SETSLOT", slot, "NODE", ids[1])

@@ -1,0 +1,143 @@
+"""Following: what others got is taken, what they saw rejected is dropped, before it is missed."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+from proxy.tasks import Tasks
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.events import TokenRefreshed, Trigger
+from proxy.tokens.fleet.follower import Follower
+from proxy.tokens.fleet.lease_policy import SharingPolicy
+from proxy.tokens.fleet.source import SharedTokens
+from proxy.tokens.token import RefreshPolicy
+from tests.support.running import until
+from tests.tokens.fleet.test_source import Street, street
+from tests.tokens.harness import KEY, Bench, failure
+
+QUICK = SharingPolicy(follow=0.05)
+
+
+class Member:
+    """A cache around shared tokens, as in a core, and what follows for it."""
+
+    def __init__(self, here: Street, shared: SharedTokens, policy: RefreshPolicy) -> None:
+        self.bench = Bench(policy=policy)
+        self.cache = TokenCache(
+            shared, policy, clock=here.clock, chance=lambda: 0.5, emit=self.bench.facts.append
+        )
+        shared.in_hand, self.cache.rejected = self.cache.held, shared.reject
+        self.follower = Follower(self.cache, shared, QUICK, chance=lambda: 0.5)
+
+    @property
+    def text(self) -> str:
+        """Return the token that it holds."""
+        held = self.cache.held(KEY)
+        return "" if held is None else held.text
+
+    def triggers(self) -> Iterator[Trigger]:
+        """Return why each of its tokens came."""
+        return (one.trigger for one in self.bench.facts if isinstance(one, TokenRefreshed))
+
+
+async def two(here: Street) -> tuple[Member, Member]:
+    """Return two members of a fleet."""
+    policy = RefreshPolicy(min_interval=1.0)
+    first = Member(here, (await here.proxy()).shared, policy)
+    return first, Member(here, (await here.proxy()).shared, policy)
+
+
+async def test_a_newer_token_is_taken(tmp_path: Path) -> None:
+    """It counts as taken, and the next renewal is reckoned from its own life."""
+    async with street(tmp_path) as here:
+        first, second = await two(here)
+        await first.cache.token(KEY)
+        await second.cache.token(KEY)
+        here.clock.turn(3300)
+        first.cache.start_refresh(next(first.cache.entries()))
+        await until(lambda: first.text == "token-2")
+        await second.follower.look(KEY)
+        assert second.text == "token-2"
+        assert list(second.triggers()) == [Trigger.TAKEN, Trigger.TAKEN]
+        assert list(first.triggers()) == [Trigger.FIRST, Trigger.DUE]
+        assert next(second.cache.entries()).until_due(here.clock()) > 3000
+
+
+async def test_a_token_that_another_saw_refused_is_dropped(tmp_path: Path) -> None:
+    """Without a request that meets the refusal; one that is very young is kept."""
+    async with street(tmp_path) as here:
+        first, second = await two(here)
+        token = await first.cache.token(KEY)
+        await second.cache.token(KEY)
+        here.clock.turn(0.5)
+        assert not first.cache.reject(token)
+        here.clock.turn(1)
+        assert first.cache.reject(token)
+        async with asyncio.timeout(10):
+            while second.text:
+                await second.follower.look(KEY)
+        assert (await second.cache.token(KEY)).text == "token-2"
+        assert len(here.teller.asked) == 2
+
+
+async def test_a_young_token_is_not_dropped_on_hearsay(tmp_path: Path) -> None:
+    """If the bank refuses even that, another will not help."""
+    async with street(tmp_path) as here:
+        first, second = await two(here)
+        await first.cache.token(KEY)
+        await second.cache.token(KEY)
+        held = second.cache.held(KEY)
+        assert held is not None
+        second.cache.withdraw(held)
+        assert second.text == "token-1"
+        here.clock.turn(1)
+        second.cache.withdraw(held)
+        assert second.text == ""
+        second.cache.withdraw(held)
+
+
+async def test_it_brings_back_who_had_given_up(tmp_path: Path) -> None:
+    """The bank refused one; another has a token since; the first one's wait is over."""
+    async with street(tmp_path) as here:
+        first, second = await two(here)
+        here.teller.fail(failure())
+        tasks = Tasks("test")
+        second.cache.pin(KEY)
+        second.cache.start_refresh(next(second.cache.entries()))
+        await until(lambda: next(second.cache.entries()).error)
+        here.teller.errors.clear()
+        tasks.keep("follower", second.follower.run())
+        async with asyncio.timeout(10):
+            while not first.text:
+                await asyncio.sleep(0.05)
+                here.clock.turn(1)
+                await asyncio.gather(first.cache.token(KEY), return_exceptions=True)
+        await until(lambda: second.text == first.text)
+        assert next(second.cache.entries()).error is None
+        await tasks.cancel()
+
+
+async def test_with_nothing_to_follow_it_rests(tmp_path: Path) -> None:
+    """And begins when there is something."""
+    async with street(tmp_path) as here:
+        first, second = await two(here)
+        tasks = Tasks("test")
+        tasks.keep("follower", second.follower.run())
+        await asyncio.sleep(0.1)
+        await first.cache.token(KEY)
+        second.cache.pin(KEY)
+        await until(lambda: second.text == "token-1")
+        await tasks.cancel()
+
+
+async def test_what_changed_while_it_looked_is_left_alone(tmp_path: Path) -> None:
+    """A token that came meanwhile is not overwritten by what was seen before."""
+    async with street(tmp_path) as here:
+        first, second = await two(here)
+        await first.cache.token(KEY)
+        looking = asyncio.ensure_future(second.follower.look(KEY))
+        await asyncio.sleep(0)
+        token = await here.teller.token(KEY)
+        second.cache.install(token)
+        await looking
+        assert second.cache.held(KEY) is token

@@ -1,0 +1,187 @@
+"""What else happens in a fleet's life: secrets rotate, proxies end, logins are of users."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from proxy.runtime.app import App
+from proxy.sandbox import Sandbox, changed
+from tests.support.mounted_files import write
+from tests.support.proxy_fixture import app_from, base
+from tests.support.redis_server import RedisServer, redis_server
+from tests.support.running import until
+from tests.support.secret_search import Watch, reprs
+from tests.tokens.fleet.encryption_keys import key_line, write_key
+from tests.tokens.harness import KEY
+
+
+@dataclass
+class Houses:
+    """Proxies that are configured by one file, as the pods of a Deployment are."""
+
+    bank: Sandbox
+    store: RedisServer
+    folder: Path
+    apps: list[App]
+
+    @property
+    def asked(self) -> int:
+        """Return how many token requests the bank has had."""
+        return len(self.bank.bank.token_requests)
+
+    def texts(self) -> set[str]:
+        """Return the tokens that the proxies hold."""
+        held = [app.tokens.held(KEY) for app in self.apps]
+        return {token.text for token in held if token is not None}
+
+    async def stop(self) -> None:
+        """Stop all."""
+        while self.apps:
+            await self.apps.pop().stop()
+
+
+@asynccontextmanager
+async def houses(folder: Path, **written: Any) -> AsyncIterator[Houses]:
+    """Start three, one after the other."""
+    write(folder / "secret", "sandbox-secret")
+    write_key(folder / "keys")
+    async with AsyncExitStack() as stack:
+        bank = await stack.enter_async_context(Sandbox())
+        store = await stack.enter_async_context(redis_server(folder / "redis"))
+        settings = {
+            **base(bank),
+            "client_secret_file": str(folder / "secret"),
+            "store": {
+                "url": store.url,
+                "sealing_key_file": str(folder / "keys"),
+                "follow": "0.1",
+                "timeout": "3",
+            },
+            **written,
+        }
+        write(folder / "proxy.yaml", yaml.safe_dump(settings))
+        built = Houses(bank, store, folder, [])
+        stack.push_async_callback(built.stop)
+        for _ in range(3):
+            app = app_from(folder / "proxy.yaml")
+            await app.start()
+            built.apps.append(app)
+            await until(lambda app=app: app.readiness().is_ready)  # type: ignore[misc]  # mypy cannot tell the type of a default
+        yield built
+
+
+async def test_a_rotated_secret_is_tried_once_for_all(tmp_path: Path) -> None:
+    """The first to see it asks the bank; the others take its token as the proof."""
+    async with houses(tmp_path) as here:
+        assert here.asked == 1
+        before = here.texts()
+        clients = {"sandbox-client": "another-secret"}
+        here.bank.bank.settings = changed(here.bank.bank.settings, {"clients": clients})
+        write(tmp_path / "secret", "another-secret")
+        await until(lambda: len(here.texts()) == 1 and here.texts() != before)
+        assert here.asked == 2
+        assert len(await here.store.records()) == 2
+
+
+async def test_a_wrong_secret_is_refused_once_for_all(tmp_path: Path) -> None:
+    """It changes nothing, and its refusal binds those that have read the same."""
+    async with houses(tmp_path) as here:
+        before = here.texts()
+        write(tmp_path / "secret", "a-wrong-secret")
+        await until(lambda: all(app.readiness().warnings for app in here.apps))
+        assert here.asked == 2
+        assert here.texts() == before
+
+
+async def test_sealing_keys_change_without_a_token_call(tmp_path: Path) -> None:
+    """First all can open with the new key, then one after the other seals with it."""
+    async with houses(tmp_path) as here:
+        old, new = key_line("k1"), key_line("k2", "fern")
+        for lines in ((old, new), (new, old)):
+            cores = [app.forwarder for app in here.apps]
+            write_key(tmp_path / "keys", *lines)
+            await until(
+                lambda cores=cores: not {*cores} & {app.forwarder for app in here.apps}  # type: ignore[misc]  # as above
+            )
+        late = app_from(tmp_path / "proxy.yaml")
+        here.apps.append(late)
+        await late.start()
+        await until(lambda: late.readiness().is_ready)
+        assert here.asked == 1
+        assert len(here.texts()) == 1
+
+
+async def test_a_shared_token_is_not_revoked_at_shutdown(tmp_path: Path) -> None:
+    """Others are using it; one that was got alone is revoked."""
+    async with houses(tmp_path, revoke_on_shutdown="true") as here:
+        await here.apps.pop().stop()
+        await here.apps.pop().stop()
+        assert not here.bank.bank.revocations
+        await here.store.kill()
+        token = here.apps[0].tokens.held(KEY)
+        assert token is not None
+        here.apps[0].tokens.withdraw(token)
+        late = app_from(tmp_path / "proxy.yaml")
+        here.apps.append(late)
+        await late.start()
+        await until(lambda: late.readiness().is_ready)
+        its_token = late.tokens.held(KEY)
+        assert its_token is not None
+        await here.apps.pop().stop()
+        assert list(here.bank.bank.revocations) == [its_token.text]
+
+
+async def test_tokens_of_a_user_are_not_shared(tmp_path: Path) -> None:
+    """The tokens of a user: each proxy has its own, with a refresh token that is good once."""
+    login = {"username": "juniper", "password_file": str(tmp_path / "password")}
+    write(tmp_path / "password", "moonlight")
+    async with houses(tmp_path, **login) as here:
+        assert here.asked == 3
+        assert await here.store.records() == []
+
+
+async def test_a_changed_store_is_taken_without_a_restart(tmp_path: Path) -> None:
+    """The file names another; the tokens in hand stay, and the next ones are shared there."""
+    async with houses(tmp_path) as here, redis_server(tmp_path / "other") as other:
+        text = (tmp_path / "proxy.yaml").read_text()
+        write(tmp_path / "proxy.yaml", text.replace(here.store.url, other.url))
+        await until(lambda: all(app.metrics.store.is_useful() for app in here.apps))
+        await here.store.kill()
+        token = here.apps[0].tokens.held(KEY)
+        assert token is not None
+        late = app_from(tmp_path / "proxy.yaml")
+        here.apps.append(late)
+        await late.start()
+        await until(lambda: late.readiness().is_ready)
+        assert len(await other.records()) == 1
+        await until(lambda: len(here.texts()) == 1)
+        assert here.asked == 2
+
+
+async def test_nothing_secret_shows_in_a_repr(tmp_path: Path) -> None:
+    """Neither a token nor the sealing key, the store's password or the client secret."""
+    password = "moss-of-the-store"
+    async with redis_server(tmp_path / "locked", password=password) as locked:
+        write(tmp_path / "password", password)
+        store = {
+            "url": locked.url,
+            "sealing_key_file": str(tmp_path / "keys"),
+            "password_file": str(tmp_path / "password"),
+        }
+        async with houses(tmp_path, store=store) as here:
+            watch = Watch()
+            watch.secret("password", password)
+            watch.secret("client secret", "sandbox-secret")
+            watch.secret("sealing key", key_line().split()[1])
+            for text in here.texts():
+                watch.secret("token", text)
+            shown = 0
+            for kind, text in reprs(here.apps[0]):
+                shown += kind in ("SharedTokens", "Store", "Seals", "Follower")
+                watch.take(kind, text)
+            assert shown == 4
+            assert not watch.leaks()

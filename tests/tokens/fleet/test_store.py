@@ -1,0 +1,257 @@
+"""The store when it is not well: one short deadline, a word for what is wrong, and a rest."""
+
+import asyncio
+import re
+import signal
+import ssl
+from pathlib import Path
+
+import pytest
+from redis import exceptions as redis_errors
+
+from proxy.tokens.fleet.clients import StoreLogin
+from proxy.tokens.fleet.events import StoreFailure
+from proxy.tokens.fleet.lease_policy import Circuit
+from proxy.tokens.fleet.store import Store, StoreError, Troubles, failure_of
+from tests.support.redis_server import redis_server
+from tests.support.tcp_relay import Relay
+from tests.tokens.fleet.store_harness import KEYS, NAME, RECORD, store
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "fleet.md"
+
+
+async def failed(made: Store, step: str = "look") -> StoreFailure:
+    """Do a step that is not done; return why."""
+    with pytest.raises(StoreError) as caught:
+        await (made.look(NAME, KEYS) if step == "look" else made.lease(NAME, 5, KEYS))
+    assert caught.value.__cause__ is None
+    return caught.value.reason
+
+
+async def well(made: Store, step: str = "look") -> None:
+    """Do a step again and again until it is done."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await (made.look(NAME, KEYS) if step == "look" else made.lease(NAME, 0.5, KEYS))
+            except StoreError:
+                await asyncio.sleep(0.02)
+            else:
+                return
+
+
+async def test_a_dead_store_rests_and_comes_back(tmp_path: Path) -> None:
+    """It is asked once, left alone for a while, and used again as soon as it answers."""
+    async with redis_server(tmp_path) as server, store(server.url) as (made, told):
+        await made.look(NAME, KEYS)
+        await server.kill()
+        assert await failed(made) is StoreFailure.UNREACHABLE
+        assert await failed(made) is StoreFailure.RESTING
+        assert made.trouble is StoreFailure.UNREACHABLE
+        await server.start_again()
+        await well(made)
+        assert not made.trouble
+        assert told.turns == [StoreFailure.UNREACHABLE, StoreFailure.NONE]
+        assert StoreFailure.RESTING not in told.failures
+
+
+async def test_a_silent_store_costs_one_deadline(tmp_path: Path) -> None:
+    """A stopped server, a black hole: the deadline passes once, then nobody waits."""
+    async with (
+        redis_server(tmp_path) as server,
+        store(server.url, deadline=0.3, circuit=Circuit(60, 60)) as (made, told),
+    ):
+        await made.look(NAME, KEYS)
+        await server.kill(signal.SIGSTOP)
+        assert await failed(made) is StoreFailure.TIMEOUT
+        assert {await failed(made) for _ in range(200)} == {StoreFailure.RESTING}
+        assert told.failures == [StoreFailure.NONE, StoreFailure.TIMEOUT]
+
+
+@pytest.mark.parametrize("way", ["there", "back"])
+async def test_a_bad_network(tmp_path: Path, way: str) -> None:
+    """Black holes, resets, answers byte by byte and cut answers: over within the deadline."""
+    async with (
+        redis_server(tmp_path) as server,
+        Relay(server.port) as relay,
+        store(f"redis://127.0.0.1:{relay.port}", deadline=0.5) as (made, _),
+    ):
+        direction = getattr(relay, way)
+        direction.slice = 1
+        await made.look(NAME, KEYS)
+        direction.hole = True
+        assert await failed(made) is StoreFailure.TIMEOUT
+        relay.heal()
+        await well(made)
+        getattr(relay, way).reset_after = 0
+        assert await failed(made) is StoreFailure.UNREACHABLE
+        relay.heal()
+        await well(made)
+        relay.back.cut_after = 3
+        assert await failed(made) in (StoreFailure.UNREACHABLE, StoreFailure.OTHER)
+        relay.heal()
+        await well(made)
+
+
+async def test_an_answer_is_never_given_to_another(tmp_path: Path) -> None:
+    """Who gave up leaves no answer on a connection for the next to read."""
+    async with (
+        redis_server(tmp_path) as server,
+        Relay(server.port) as relay,
+        store(f"redis://127.0.0.1:{relay.port}", deadline=0.2) as (made, _),
+    ):
+        number = (await made.lease("other", 60, KEYS)).number
+        assert await made.write("other", number, "k1", b"of the other", 60)
+        relay.back.hole = True
+        with pytest.raises(StoreError):
+            await made.look("other", KEYS)
+        relay.heal()
+        for _ in range(20):
+            await well(made)
+            assert (await made.look(NAME, KEYS)).entries == {}
+
+
+async def test_a_wrong_password(tmp_path: Path) -> None:
+    """Is told as such; with the right one it works without a restart."""
+    passwords = ["wrong"]
+    login = StoreLogin("", lambda: passwords[0])
+    async with (
+        redis_server(tmp_path, password="moss-of-the-store") as server,
+        store(server.url, login=login) as (made, told),
+    ):
+        assert await failed(made) is StoreFailure.LOGIN
+        passwords[0] = "moss-of-the-store"
+        await well(made)
+        assert "moss-of-the-store" not in repr((made, told, login))
+
+
+async def test_no_password_where_one_is_wanted(tmp_path: Path) -> None:
+    """The same word."""
+    async with (
+        redis_server(tmp_path, password="moss-of-the-store") as server,
+        store(server.url) as (made, _),
+    ):
+        assert await failed(made) is StoreFailure.LOGIN
+
+
+async def test_a_user_who_may_not_run_scripts(tmp_path: Path) -> None:
+    """Where Lua is turned off, the store is of no use, and says why."""
+    async with redis_server(tmp_path) as server:
+        await server.do("ACL", "SETUSER", "fern", "on", ">moss", "~moss:*", "+@all", "-@scripting")
+        login = StoreLogin("fern", lambda: "moss")
+        async with store(server.url, login=login) as (made, told):
+            assert await failed(made) is StoreFailure.FORBIDDEN
+            assert await failed(made) is StoreFailure.FORBIDDEN
+            await server.do("ACL", "SETUSER", "fern", "+@scripting")
+            await made.look(NAME, KEYS)
+            assert told.turns == [StoreFailure.FORBIDDEN, StoreFailure.NONE]
+
+
+async def test_the_user_of_the_documentation_is_allowed_enough(tmp_path: Path) -> None:
+    """The commands that docs/fleet.md names do for every step, and no others are allowed."""
+    document = DOCUMENT.read_text(encoding="utf-8")
+    allowed = re.findall(r"\+[a-z]+", re.findall(r"ACL SETUSER .*", document)[0])
+    async with redis_server(tmp_path) as server:
+        await server.do("ACL", "SETUSER", "fern", "on", ">moss", "~moss:*", *allowed)
+        async with store(server.url, login=StoreLogin("fern", lambda: "moss")) as (made, _):
+            await server.do("SET", RECORD, "garbage")
+            number = (await made.lease(NAME, 5, KEYS)).number
+            assert await made.renew(NAME, number, 5)
+            assert await made.write(NAME, number, "k1", b"entry", 60)
+            await made.reject(NAME, "a" * 32, 60)
+            assert (await made.look(NAME, KEYS)).entries
+            number = (await made.lease(NAME, 5, KEYS)).number
+            assert await made.release(NAME, number, 0, b"refusal", 60)
+
+
+async def test_a_full_store_can_still_be_looked_into(tmp_path: Path) -> None:
+    """What is there is read; changes are refused, and told, until there is room."""
+    async with redis_server(tmp_path) as server, store(server.url) as (made, told):
+        number = (await made.lease(NAME, 5, KEYS)).number
+        assert await made.write(NAME, number, "k1", b"entry", 60)
+        await server.do("CONFIG", "SET", "maxmemory", "1")
+        assert await failed(made, "lease") is StoreFailure.FULL
+        assert (await made.look(NAME, KEYS)).entries
+        assert made.trouble is StoreFailure.FULL
+        await server.do("CONFIG", "SET", "maxmemory", "0")
+        await made.lease(NAME, 5, KEYS)
+        assert told.turns == [StoreFailure.FULL, StoreFailure.NONE]
+
+
+async def test_a_replica_can_still_be_looked_into(tmp_path: Path) -> None:
+    """A primary that was made a replica is read-only until it is one again."""
+    async with redis_server(tmp_path / "a") as first, redis_server(tmp_path / "b") as second:
+        async with store(first.url) as (made, told):
+            number = (await made.lease(NAME, 5, KEYS)).number
+            assert await made.write(NAME, number, "k1", b"entry", 60)
+            await second.do("REPLICAOF", "127.0.0.1", str(first.port))
+            async with asyncio.timeout(20):
+                while b"link_status:up" not in await second.info("replication"):  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0.05)
+        async with store(second.url) as (made, told):
+            assert (await made.look(NAME, KEYS)).entries == {"k1": b"entry"}
+            assert await failed(made, "lease") is StoreFailure.READ_ONLY
+            await second.do("REPLICAOF", "NO", "ONE")
+            await made.lease(NAME, 5, KEYS)
+            assert told.turns == [StoreFailure.READ_ONLY, StoreFailure.NONE]
+
+
+async def test_scripts_that_are_forgotten_are_sent_again(tmp_path: Path) -> None:
+    """After SCRIPT FLUSH or a restart, the step is done all the same."""
+    async with redis_server(tmp_path) as server, store(server.url) as (made, told):
+        await made.look(NAME, KEYS)
+        await server.do("SCRIPT", "FLUSH")
+        await made.look(NAME, KEYS)
+        assert set(told.failures) == {StoreFailure.NONE}
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (TimeoutError(), StoreFailure.TIMEOUT),
+        (redis_errors.TimeoutError(), StoreFailure.TIMEOUT),
+        (redis_errors.BusyLoadingError(), StoreFailure.STARTING),
+        (redis_errors.ClusterDownError("down"), StoreFailure.UNREACHABLE),
+        (redis_errors.RedisClusterException(), StoreFailure.UNREACHABLE),
+        (redis_errors.ResponseError("OOM command not allowed, maxmemory"), StoreFailure.FULL),
+        (redis_errors.ResponseError("moss"), StoreFailure.OTHER),
+        (OSError(), StoreFailure.UNREACHABLE),
+        (ssl.SSLError(), StoreFailure.TLS),
+        (ValueError(), StoreFailure.OTHER),
+    ],
+)
+def test_a_word_for_every_error(error: Exception, reason: StoreFailure) -> None:
+    """Whatever the library raises has one."""
+    assert failure_of(error) is reason
+
+
+def test_a_store_that_answers_to_looks_is_not_well_for_that() -> None:
+    """While it refuses changes it is of no use; an absence is over with the first answer."""
+    full, gone = StoreFailure.FULL, StoreFailure.TIMEOUT
+    assert Troubles().after("lease", full).after("look", StoreFailure.NONE).worst is full
+    assert Troubles().after("lease", full).after("write", StoreFailure.NONE) == Troubles()
+    assert Troubles().after("look", gone).after("look", StoreFailure.NONE) == Troubles()
+    assert Troubles().after("look", StoreFailure.OTHER).worst is StoreFailure.OTHER
+    assert Troubles().after("look", gone).after("lease", full).worst is full
+
+
+async def test_a_cancelled_step_says_nothing_about_the_store(tmp_path: Path) -> None:
+    """Neither that it is well nor that it is not."""
+    async with (
+        redis_server(tmp_path) as server,
+        Relay(server.port) as relay,
+        store(f"redis://127.0.0.1:{relay.port}", circuit=Circuit(0.01, 0.01)) as (made, told),
+    ):
+        relay.refuse()
+        assert await failed(made) is StoreFailure.UNREACHABLE
+        await relay.accept()
+        relay.back.hole = True
+        await asyncio.sleep(0.02)
+        step = asyncio.ensure_future(made.look(NAME, KEYS))
+        await asyncio.sleep(0.1)
+        step.cancel()
+        await asyncio.gather(step, return_exceptions=True)
+        assert made.trouble is StoreFailure.UNREACHABLE
+        assert told.failures == [StoreFailure.UNREACHABLE]
+        relay.heal()
+        await well(made)

@@ -1,0 +1,53 @@
+"""Where a store is, in one line: what is understood, and what is told of the rest."""
+
+import pytest
+
+from proxy.tokens.fleet.url import StoreKind, StoreUrl
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("redis://store", StoreUrl(StoreKind.SINGLE, False, (("store", 6379),))),
+        ("valkey://store:7000/3", StoreUrl(StoreKind.SINGLE, False, (("store", 7000),), "", 3)),
+        ("rediss://[::1]:6380", StoreUrl(StoreKind.SINGLE, True, (("::1", 6380),))),
+        (
+            "redis+sentinel://a,b:26380/fleet/2",
+            StoreUrl(StoreKind.SENTINEL, False, (("a", 26379), ("b", 26380)), "fleet", 2),
+        ),
+        (
+            "rediss+sentinel://a/fleet",
+            StoreUrl(StoreKind.SENTINEL, True, (("a", 26379),), "fleet"),
+        ),
+        (
+            "valkeys+cluster://a:1,b:2",
+            StoreUrl(StoreKind.CLUSTER, True, (("a", 1), ("b", 2))),
+        ),
+    ],
+)
+def test_what_is_understood(text: str, expected: StoreUrl) -> None:
+    """One server, the primary that Sentinels name, or a cluster; with TLS or without."""
+    assert StoreUrl.parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("redis://user:secret@store", "store.password_file"),
+        ("http://store", "expected redis://"),
+        ("redis://", "expected redis://"),
+        ("redis://store:0", "no HOST:PORT"),
+        ("redis://store:66000", "no HOST:PORT"),
+        ("redis://a b", "no HOST:PORT"),
+        ("redis://a,b", r"redis\+sentinel"),
+        ("redis+sentinel://a", "by name"),
+        ("redis+sentinel://a/fleet/x", "number of a database"),
+        ("redis+cluster://a/1", "clusters have 0"),
+        ("redis://a/x", "number of a database"),
+    ],
+)
+def test_what_is_not(text: str, told: str) -> None:
+    """A mistake is told in words; a password that stands there is not."""
+    with pytest.raises(ValueError, match=told) as caught:
+        StoreUrl.parse(text)
+    assert "secret" not in str(caught.value)

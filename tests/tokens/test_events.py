@@ -1,0 +1,32 @@
+"""What happened to tokens: plain values that show no token."""
+
+import dataclasses
+
+import pytest
+
+from proxy.errors import TokenError, TokenFailure
+from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected, TokenReleased
+from proxy.tokens.token import Moment, Token, TokenKey, TokenKind
+
+KEY = TokenKey(TokenKind.V2, "00016")
+TOKEN = Token(KEY, "gBOL-secret", Moment(1, 1), 60)
+FACTS = [
+    TokenRefreshed(TOKEN, 0.1, 30),
+    TokenRefreshFailed(KEY, TokenError(TokenFailure.SERVER, "closed"), 0.1, 1, 2),
+    TokenRejected(TOKEN, dropped=True),
+    TokenReleased(KEY),
+]
+
+
+@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: type(fact).__name__)
+def test_fact_shows_no_token(fact: object) -> None:
+    """A fact that reaches a log by accident gives no token away."""
+    assert "gBOL" not in f"{fact!r} {fact}"
+
+
+@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: type(fact).__name__)
+def test_fact_cannot_be_changed(fact: object) -> None:
+    """What has happened has happened."""
+    name = dataclasses.fields(fact)[0].name  # type: ignore[arg-type]  # each is a dataclass
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(fact, name, None)

@@ -1,0 +1,228 @@
+"""The proxy's own calls to the bank, against servers that behave and servers that do not."""
+
+import asyncio
+import gzip
+import ssl
+from pathlib import Path
+
+import pytest
+
+from proxy.errors import TokenError, TokenFailure
+from proxy.upstream.bank_client import MAX_ANSWER, USER_AGENT, BankAnswer, BankClient
+from proxy.upstream.tunnel import OutboundProxy
+from tests.support.certificates import Authority, server_context
+from tests.support.running import until
+from tests.support.upstream_server import Step, Upstream, hold, ok, read, reset, send
+
+HEADERS = {"transactionId": "0d1c", "Authorization": "Basic eDp5"}
+
+
+async def call(
+    *script: Step, tls: ssl.SSLContext | None = None, trust: ssl.SSLContext | None = None
+) -> BankAnswer:
+    """Make one call to a server with this script; raises what the call raises."""
+    async with Upstream(script, tls=tls) as upstream:
+        bank = BankClient(upstream.url, timeout=5, tls=trust)
+        try:
+            return await bank.call("POST", "/p?a=b%20c", HEADERS, b"a=b")
+        finally:
+            await bank.close()
+
+
+async def failure(*script: Step, **how: ssl.SSLContext) -> TokenError:
+    """Return what a call to such a server fails with."""
+    with pytest.raises(TokenError) as error:
+        await call(*script, **how)
+    return error.value
+
+
+async def test_call_is_what_it_says() -> None:
+    """Method, path, headers and body arrive as they were given, with the proxy's own name."""
+    async with Upstream([read(), send(ok(b"yes"))]) as upstream:
+        bank = BankClient(upstream.url + "/base", timeout=5)
+        answer = await bank.call("DELETE", "/p?a=b%20c", HEADERS, b"token=x")
+        await bank.close()
+    (request,) = upstream.requests
+    head, _, body = request.partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    assert lines[0] == "DELETE /base/p?a=b%20c HTTP/1.1"
+    assert {"transactionId: 0d1c", "Authorization: Basic eDp5", f"User-Agent: {USER_AGENT}"} <= {
+        *lines
+    }
+    assert body == b"token=x"
+    assert (answer.status, answer.body, answer.retry_after) == (200, b"yes", None)
+    assert "yes" not in repr(answer)
+
+
+async def test_body_is_left_out_where_there_is_none() -> None:
+    """A look-up has no body, and a caller's own name goes before ours."""
+    async with Upstream([read(), send(ok(b""))]) as upstream:
+        bank = BankClient(upstream.url, timeout=5)
+        await bank.call("GET", "/p", {"User-Agent": "bench/1.0"})
+        await bank.close()
+    assert b"Content-Length" not in upstream.requests[0]
+    assert upstream.requests[0].count(b"User-Agent: bench/1.0\r\n") == 1
+
+
+async def test_status_and_retry_after_are_handed_on() -> None:
+    """An error is an answer too; what it asks for is handed on as it came."""
+    wire = b"HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\nno"
+    assert await call(read(), send(wire)) == BankAnswer(429, b"no", "7")
+
+
+async def test_redirect_is_not_followed() -> None:
+    """A redirect is an answer; where it points nobody goes."""
+    async with Upstream([read(), send(ok(b"stolen"))]) as elsewhere:
+        location = f"Location: {elsewhere.url}/x".encode()
+        wire = b"HTTP/1.1 302 Found\r\n%b\r\nContent-Length: 0\r\n\r\n" % location
+        assert (await call(read(), send(wire))).status == 302
+        assert elsewhere.connections == 0
+
+
+async def test_nothing_is_carried_from_call_to_call() -> None:
+    """Each call has a connection of its own, and cookies are not kept."""
+    wire = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"
+    async with Upstream([read(), send(wire), hold()]) as upstream:
+        bank = BankClient(upstream.url, timeout=5)
+        for _ in range(2):
+            await bank.call("GET", "/p", HEADERS)
+        await bank.close()
+    assert upstream.connections == 2
+    assert not any(b"ookie" in request for request in upstream.requests)
+
+
+async def test_environment_s_proxy_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials go to the configured origin, whatever HTTP_PROXY says."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert (await call(read(), send(ok(b"yes")))).status == 200
+
+
+async def test_compressed_answer_is_opened() -> None:
+    """A gzip answer is read as what it holds."""
+    packed = gzip.compress(b'{"a": 1}')
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+    assert (await call(read(), send(head + packed))).body == b'{"a": 1}'
+
+
+def framed(body: bytes, *lines: bytes) -> bytes:
+    """An answer with this body and these headers."""
+    head = b"\r\n".join((b"HTTP/1.1 200 OK", b"Content-Length: %d" % len(body), *lines))
+    return head + b"\r\n\r\n" + body
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        framed(b"x" * (MAX_ANSWER + 1)),
+        framed(gzip.compress(bytes(50_000_000)), b"Content-Encoding: gzip"),
+        framed(b"no gzip", b"Content-Encoding: gzip"),
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+        b"HTTP/1.1 200 OK\r\nA: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 20 OK\r\n\r\n",
+    ],
+    ids=["too long", "bomb", "no gzip", "no HTTP", "cut", "bad chunk", "lengths", "head", "status"],
+)
+async def test_answer_that_is_none(wire: bytes) -> None:
+    """What is too long, cut or no HTTP at all is a malformed answer, in bounded memory."""
+    error = await failure(read(), send(wire))
+    assert error.reason is TokenFailure.MALFORMED
+
+
+async def test_longest_answer_is_taken() -> None:
+    """The bound itself is within bounds."""
+    assert len((await call(read(), send(framed(b"x" * MAX_ANSWER)))).body) == MAX_ANSWER
+
+
+@pytest.mark.parametrize("script", [[hold()], [read(), send(b"HTTP/1.1 200 OK\r\n"), hold()]])
+async def test_silence_is_a_timeout(script: list[Step]) -> None:
+    """Who says nothing, or not all of it, in time has not answered."""
+    async with Upstream(script) as upstream:
+        bank = BankClient(upstream.url, timeout=0.2)
+        with pytest.raises(TokenError) as error:
+            await bank.call("GET", "/p", HEADERS)
+        await bank.close()
+    assert error.value.reason is TokenFailure.TIMEOUT
+
+
+@pytest.mark.parametrize("script", [[read()], [read(), reset()]], ids=["closed", "reset"])
+async def test_connection_lost(script: list[Step]) -> None:
+    """A connection that ends before the answer is a bank that cannot be reached."""
+    assert (await failure(*script)).reason is TokenFailure.UNREACHABLE
+
+
+async def test_nobody_there() -> None:
+    """A closed port is told apart from a name that does not resolve."""
+    async with Upstream([read()]) as upstream:
+        gone = upstream.url
+    for url, told in ((gone, "the network"), ("http://nowhere.invalid", "does not resolve")):
+        bank = BankClient(url, timeout=5)
+        with pytest.raises(TokenError, match=told) as error:
+            await bank.call("GET", "/p", HEADERS)
+        await bank.close()
+        assert error.value.reason is TokenFailure.UNREACHABLE
+
+
+async def test_certificate_has_to_be_good(tmp_path: Path) -> None:
+    """An unknown authority and a wrong name are refused, the right one is taken."""
+    ours, theirs = (Authority.make(tmp_path, name) for name in ("ours", "theirs"))
+    good = server_context(ours.issue("bank", "IP:127.0.0.1", file="good"))
+    named = server_context(ours.issue("bank", "DNS:elsewhere.test", file="named"))
+    trust, distrust = (ssl.create_default_context(cafile=ca.file) for ca in (ours, theirs))
+    assert (await call(read(), send(ok(b"yes")), tls=good, trust=trust)).body == b"yes"
+    for shown, trusted in ((good, distrust), (named, trust)):
+        error = await failure(read(), send(ok(b"yes")), tls=shown, trust=trusted)
+        assert error.reason is TokenFailure.UNREACHABLE
+        assert "upstream.ca_file" in error.detail
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ([read(), send(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")], "user and password"),
+        ([read(), send(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")], "refused to connect"),
+    ],
+)
+async def test_outbound_proxy_that_refuses(script: list[Step], told: str) -> None:
+    """What the company's proxy says is told apart from what the bank says."""
+    async with Upstream(script) as middle:
+        out = OutboundProxy("127.0.0.1", middle.port, "me", "pass")
+        bank = BankClient("https://bank.invalid", timeout=5, proxy=out)
+        with pytest.raises(TokenError, match=told) as error:
+            await bank.call("GET", "/p", HEADERS)
+        await bank.close()
+    assert error.value.reason is TokenFailure.UNREACHABLE
+    assert middle.requests[0].startswith(b"CONNECT bank.invalid:443 HTTP/1.1\r\n")
+    assert b"transactionId" not in middle.requests[0]
+
+
+async def test_outbound_proxy_that_is_not_there() -> None:
+    """A closed port of the company's proxy is named as such; without a user none is shown."""
+    async with Upstream([read()]) as middle:
+        port = middle.port
+    bank = BankClient("http://bank.invalid", timeout=5, proxy=OutboundProxy("127.0.0.1", port))
+    with pytest.raises(TokenError, match="outbound proxy cannot be reached"):
+        await bank.call("GET", "/p", HEADERS)
+    await bank.close()
+
+
+async def test_those_that_hang_hold_no_other_up() -> None:
+    """A bank that says nothing to many institutions still hears and answers the next one."""
+    script = [[hold()]] * 200
+    async with Upstream(*script, [read(), send(ok(b"yes"))]) as upstream:
+        bank = BankClient(upstream.url, timeout=30)
+        stuck = [asyncio.ensure_future(bank.call("GET", "/p", HEADERS)) for _ in script]
+        await until(lambda: upstream.connections == len(script))
+        assert (await bank.call("GET", "/p", HEADERS)).body == b"yes"
+        for task in stuck:
+            task.cancel()
+        await asyncio.gather(*stuck, return_exceptions=True)
+        await bank.close()
+
+
+async def test_close_without_a_call() -> None:
+    """A client that was never used has nothing to let go."""
+    await BankClient("http://127.0.0.1:1", timeout=1).close()
