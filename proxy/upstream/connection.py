@@ -178,18 +178,25 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_reusable(self) -> bool:
-        """Whether the exchange ended cleanly and the upstream keeps the connection open."""
+        """Whether nothing of the exchange is left on the connection, and it stays open.
+
+        Reading must not be paused, or the next response would never be read. No byte of the
+        request may wait to be written, or the next one would wait behind it.
+        """
         return (
             self.complete
             and self._keep_alive
             and self._error is None
+            and not self._paused
             and self._transport is not None
             and not self._transport.is_closing()
+            and not self._transport.get_write_buffer_size()
         )
 
     def rest(self, now: float) -> None:
         """Note that no exchange runs; from ``now`` on a single byte closes the connection."""
         self._busy = False
+        self._blocks.clear()  # what the caller did not stay for
         self.idle_since = now
 
     def is_quiet(self) -> bool:
@@ -229,7 +236,7 @@ class Connection(asyncio.Protocol):
             return
         if not self._head_done:
             return
-        if self._held > HIGH_WATER and not self._paused:
+        if self._held > HIGH_WATER and not self._paused and not self.complete:
             self._pause()
         self._notify()
 

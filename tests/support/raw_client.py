@@ -148,7 +148,11 @@ class Reachable(Protocol):
 async def connect(app: Reachable) -> AsyncIterator[Wire]:
     """Connect to a running proxy."""
     address = app.data_address
-    wire = Wire(*await asyncio.open_connection(address.host, address.port, limit=1 << 20))
+    limit = 1 << 20
+    if address.path:
+        wire = Wire(*await asyncio.open_unix_connection(address.path, limit=limit))
+    else:
+        wire = Wire(*await asyncio.open_connection(address.host, address.port, limit=limit))
     try:
         yield wire
     finally:

@@ -600,6 +600,27 @@ async def test_answer_is_held_back_from_a_slow_caller() -> None:
         assert connection.is_reusable
 
 
+async def test_complete_response_that_nobody_takes_leaves_the_connection_reading() -> None:
+    """A response whose last byte fills the buffer does not stop the next exchange."""
+    script = [read(), send(ok(b"x" * (HIGH_WATER + 1))), read(), send(ok(b"next")), hold()]
+    async with connected(script) as (connection, _):
+        connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
+        await connection.answered()
+        await until(lambda: connection.complete)
+        assert connection.is_reusable
+        connection.rest(asyncio.get_running_loop().time())
+        assert (await ask(connection)).body == b"next"
+
+
+async def test_early_response_before_the_request_is_written_ends_the_connection() -> None:
+    """Another request would wait behind bytes that the upstream may never read."""
+    size = 16 << 20  # more than the sockets' buffers hold
+    head = b"POST / HTTP/1.1\r\nHost: bank\r\nContent-Length: %d\r\n\r\n" % size
+    async with connected([read_head(), send(ok(b"early")), wait()]) as (connection, _):
+        assert (await ask(connection, head + b"x" * size)).body == b"early"
+        assert not connection.is_reusable
+
+
 async def test_upload_waits_for_a_slow_upstream() -> None:
     """Writing waits while the upstream does not read, and goes on when it does."""
     size, blocks = 1 << 20, 32

@@ -1,0 +1,146 @@
+"""A caller that leaves in the middle of a large response does not spoil the next exchange.
+
+The upstream is the standard library's server, which sends each response in one call and keeps its
+connections. The sizes matter: at some of them the last bytes of the response arrive in the same
+read that fills the proxy's buffer, so that the response is complete while reading is paused.
+"""
+
+import asyncio
+import ssl
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.runtime.app import App
+from tests.support.certificates import Authority, server_context
+from tests.support.raw_client import Wire, connect
+from tests.support.running import running, until
+
+EVERY_LOOP = True
+
+SIZES = [size * 100_000 for size in (3, 4, 6, 8, 10, 13, 18, 24, 28, 32, 34, 36, 40, 48, 64)]
+"""Bytes of a response."""
+
+
+class _Upstream(BaseHTTPRequestHandler):
+    """Answers ``/SIZE`` with a body of that many bytes."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        """Send a head and a body in one call."""
+        size = int(self.path.rpartition("/")[2])
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+        assert isinstance(self.server, _Server)
+        self.server.sent.clear()
+        self.server.requests += 1
+        self.wfile.write(head + b"x" * size)
+        self.server.sent.set()
+
+    def log_message(self, *_args: Any) -> None:
+        """Log nothing."""
+
+
+class _Server(ThreadingHTTPServer):
+    """``sent`` is set while no response is on its way into the socket."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Upstream)
+        self.sent = threading.Event()
+        self.requests = 0
+
+    @property
+    def url(self) -> str:
+        """Its base URL."""
+        scheme = "https" if isinstance(self.socket, ssl.SSLSocket) else "http"
+        return f"{scheme}://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, *_args: Any) -> None:
+        """Say nothing of a connection that the proxy has closed."""
+
+
+@contextmanager
+def stdlib_upstream(tls: ssl.SSLContext | None = None) -> Iterator[_Server]:
+    """Serve on a free port."""
+    server = _Server()
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@asynccontextmanager
+async def one_connection(
+    way: str, folder: Path, **overrides: Any
+) -> AsyncIterator[tuple[App, _Server]]:
+    """Run a proxy that has one connection to its upstream, so that every exchange shares it."""
+    upstream: dict[str, Any] = {"max_connections": 1, "first_byte_timeout": "5"}
+    context = None
+    if way == "tls":
+        authority = Authority.make(folder)
+        context = server_context(authority.issue("bank", "IP:127.0.0.1"))
+        upstream["ca_file"] = str(authority.file)
+    if way == "unix":
+        overrides["listen"] = f"unix:{folder}/proxy.sock"
+    with stdlib_upstream(context) as server:
+        settings = {"bearer_token": "scripted", "upstream": upstream, **overrides}
+        async with running(server.url, **settings) as app:
+            yield app, server
+
+
+def get(size: int) -> bytes:
+    """Return a request for a body of ``size`` bytes."""
+    return b"GET /%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % size
+
+
+async def ask_and_read_nothing(server: _Server, wire: Wire, size: int) -> None:
+    """Ask for ``size`` bytes and read none of them."""
+    wire.stop_reading()
+    before = server.requests
+    await wire.send(get(size))
+    await until(lambda: server.requests > before)
+
+
+async def expect_unharmed(app: App, size: int) -> None:
+    """Expect a good response for the next caller after one that has left ``size`` bytes."""
+    await until(lambda: app.forwarder.in_flight == 0)
+    async with connect(app) as wire:
+        response = await wire.ask(get(7))
+    assert (response.status, response.body) == (200, b"xxxxxxx"), f"after {size} bytes"
+
+
+@pytest.mark.parametrize("way", ["tcp", "unix", "tls"])
+async def test_caller_that_leaves(way: str, tmp_path: Path) -> None:
+    """Whatever its size, a response that nobody takes leaves the next request unharmed."""
+    async with one_connection(way, tmp_path) as (app, server):
+        for size in SIZES:
+            async with connect(app) as leaving:
+                await ask_and_read_nothing(server, leaving, size)
+                # A response that fits into the buffers on the way is sent by then; others stop.
+                await asyncio.to_thread(server.sent.wait, 0.1)
+                leaving.reset()
+            await expect_unharmed(app, size)
+
+
+@pytest.mark.parametrize("way", ["tcp", "unix", "tls"])
+async def test_caller_cut_off_by_its_deadline(way: str, tmp_path: Path) -> None:
+    """Likewise when the caller stays, reads nothing and is cut off."""
+    async with one_connection(way, tmp_path, limits={"idle_timeout": "0.1"}) as (app, server):
+        for size in SIZES:
+            async with connect(app) as slow:
+                await ask_and_read_nothing(server, slow, size)
+                await expect_unharmed(app, size)
