@@ -46,5 +46,5 @@ def test_every_module_has_its_test_file() -> None:
 
 def test_top_of_the_package_is_a_short_list() -> None:
     """The architecture shows in the file list, so the list must stay readable."""
-    names = {path.relative_to(ROOT / "proxy").parts[0] for path in MODULES}
+    names = {path.name for path in (ROOT / "proxy").iterdir()} - {"__pycache__"}
     assert len(names) <= 15
