@@ -7,7 +7,7 @@ FROM ${BASE} AS build
 WORKDIR /src
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 COPY requirements/ requirements/
-# Whether the request's way is compiled to C: a quarter less CPU for it. The compiler stays in this stage.
+# Whether the request path is compiled to C: a quarter less CPU for it. The compiler stays in this stage.
 ARG COMPILED=true
 RUN [ "$COMPILED" = false ] || command -v gcc || { apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends gcc libc6-dev; }
@@ -24,7 +24,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     && /build/bin/pip --python /app/bin/python3 install \
         --require-hashes --only-binary :all: --no-compile -r requirements/$REQUIREMENTS.txt
 COPY . .
-RUN export HATCH_BUILD_HOOK_ENABLE_MYPYC="$COMPILED" \
+RUN export PROXY_BUILD="$([ "$COMPILED" = false ] && echo pure || echo compiled)" \
     && /build/bin/pip --python /app/bin/python3 install --no-deps --no-index --no-compile \
         "$(/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheel . \
             && ls /wheel/*.whl)" \

@@ -95,29 +95,27 @@ institutions: $(VENV)/.dev  ## Measure what a thousand institutions cost
 fleet: $(VENV)/.dev  ## Measure what fleets of proxies ask of the bank (ARGS=--write: into docs/sizing.md)
 	@$(BIN)/python -m bench.fleet $(ARGS)
 
-compiled: $(VENV)/.dev  ## Build a wheel with the request's way compiled, and .venv-compiled that runs it
+compiled: $(VENV)/.dev  ## Build the compiled wheel, and .venv-compiled that runs it
 	@$(PIP) $(LOCKED) -r requirements/compile.txt
-	@# In a copy, because the compiler leaves its work beside the sources, where it would be imported.
 	@rm -rf build/compiled && mkdir -p build/compiled/tree
-	@cp -r proxy pyproject.toml README.md LICENSE build/compiled/tree
-	@cd build/compiled/tree && HATCH_BUILD_HOOK_ENABLE_MYPYC=true '$(abspath $(BIN))/python' -m pip --quiet \
-		wheel --no-deps --no-build-isolation --wheel-dir .. .
+	@PROXY_BUILD=compiled $(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/compiled .
 	@test -x .venv-compiled/bin/python || $(BIN)/python -m venv .venv-compiled
 	@.venv-compiled/bin/python -m pip --quiet --disable-pip-version-check $(LOCKED) -r requirements/run.txt
 	@.venv-compiled/bin/python -m pip --quiet --disable-pip-version-check install --no-deps \
 		--force-reinstall build/compiled/*.whl
 
 test-compiled: compiled  ## The tests of both ways, with the compiled modules in the place of the plain ones
-	@cp -r tests tools bench docs helm deploy requirements Makefile build/compiled/tree
+	@$(BIN)/python -m zipfile -e build/compiled/*.whl build/compiled/tree
+	@cp -r tests tools bench docs helm deploy requirements Makefile pyproject.toml README.md build/compiled/tree
 	cd build/compiled/tree && PYTHONPATH='$(CURDIR)/build/compiled/tree' '$(abspath $(BIN))/python' -m pytest -n auto $(ARGS) tests/hazards \
 		tests/admin tests/candescent tests/forwarding tests/http1 tests/runtime tests/server tests/telemetry \
 		tests/tokens tests/upstream tests/test_errors.py tests/test_nothing_leaks.py tests/test_tasks.py
 
 build: $(VENV)/.dev sbom  ## Build the wheel, the source distribution and their SBOM into dist/
-	$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python
+	PROXY_BUILD=pure $(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python
 
 image: $(VENV)/.run  ## Build the container image with docker or podman (ARGS: more for its build)
-	@tools/image $$($(BIN)/candescent-proxy --version | sed 's/.* //') $(ARGS)
+	@tools/image $$($(BIN)/candescent-proxy --version | cut -d' ' -f2) $(ARGS)
 
 footprint: $(VENV)/.dev  ## Measure the image, and what a container of it takes (podman, root)
 	@$(BIN)/python -m tools.footprint $(ARGS)

@@ -4,6 +4,7 @@ Modules:
 
     main.py             reads the arguments and runs one command; the only place that exits
     commands/           one module per command
+    version.py          what ``--version`` prints
     doctor/             finds out what is wrong with a set-up, and says what cures it
     init_files.py       the files that ``init`` writes
     local_ca.py         a local certificate authority

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from proxy import __version__
 from proxy.cli.commands import FAILED, INTERRUPTED, WRONG
+from proxy.cli.version import VersionAction
 from proxy.errors import ConfigError
 
 COMMANDS = {
@@ -85,7 +85,7 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    root.add_argument("--version", action="version", version=f"candescent-proxy {__version__}")
+    root.add_argument("--version", action=VersionAction)
     root.set_defaults(whole=parser)  # for completion, which is about all of them
     commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, about in COMMANDS.items():

@@ -3,11 +3,9 @@
 import asyncio
 import re
 import sys
-from pathlib import Path
 
 import pytest
 
-from proxy import __version__
 from proxy.cli import main
 from tests.support.program import CREDENTIALS, ROOT, ended, environment
 
@@ -61,23 +59,6 @@ def test_wrong_arguments(
         main.main(arguments)
     assert caught.value.code == 2
     assert told in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("command", ["candescent-proxy", "python -m proxy"])
-async def test_version(command: str) -> None:
-    """The installed command and the module are the same program."""
-    if command.startswith("python"):
-        code, out, _ = await ended("--version")
-    else:
-        process = await asyncio.create_subprocess_exec(
-            Path(sys.executable).with_name(command),
-            "--version",
-            env=environment(),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        out = (await process.communicate())[0].decode().strip()
-        code = process.returncode or 0
-    assert (code, out) == (0, f"candescent-proxy {__version__}")
 
 
 def helped(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
