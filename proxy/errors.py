@@ -111,7 +111,7 @@ class TokenError(ProxyError):
         self.reason = reason
         self.code = code
 
-    def waiting(self, seconds: float) -> "TokenError":
+    def with_retry_after(self, seconds: float) -> "TokenError":
         """Return the same error for another caller, who should wait ``seconds``."""
         return TokenError(self.reason, self.detail, code=self.code, retry_after=seconds)
 
@@ -148,32 +148,34 @@ class UpstreamFailure(StrEnum):
 class UpstreamError(ProxyError):
     """The exchange with the bank failed: 504 when it was slow, 502 otherwise.
 
-    ``untouched`` is true when a reused connection closed before a single byte of the response,
-    which is what an upstream does that had just given the idle connection up.
+    ``is_before_response`` is true when a reused connection closed before a single byte of the
+    response, which is what an upstream does that had just given the idle connection up.
     """
 
     source = Source.UPSTREAM
 
-    def __init__(self, reason: UpstreamFailure, detail: str, *, untouched: bool = False) -> None:
+    def __init__(
+        self, reason: UpstreamFailure, detail: str, *, is_before_response: bool = False
+    ) -> None:
         super().__init__(
             f"upstream-{reason.value.replace('_', '-')}",
             detail,
             status=504 if reason.is_timeout else 502,
         )
         self.reason = reason
-        self.untouched = untouched
+        self.is_before_response = is_before_response
 
 
 class ConfigError(Exception):
     """A configuration that cannot be run: every mistake in it, each with its path."""
 
-    def __init__(self, mistakes: list[str]) -> None:
-        super().__init__("; ".join(mistakes))
-        self.mistakes = mistakes
+    def __init__(self, errors: list[str]) -> None:
+        super().__init__("; ".join(errors))
+        self.errors = errors
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ProblemResponse:
     """An error as the caller reads it (RFC 9457 ``application/problem+json``)."""
 
     status: int
@@ -182,7 +184,7 @@ class Problem:
     headers: tuple[tuple[bytes, bytes], ...]
 
 
-def problem(error: ProxyError, transaction_id: str) -> Problem:
+def problem_response(error: ProxyError, transaction_id: str) -> ProblemResponse:
     """Turn any error into the one response for it.
 
     ``transaction_id`` is the request's, so that the answer can be found in the log.
@@ -208,9 +210,9 @@ def problem(error: ProxyError, transaction_id: str) -> Problem:
     if error.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         headers.append((b"Proxy-Authenticate", b'Basic realm="candescent-proxy"'))
     body = json.dumps(document, indent=2).encode() + b"\n"
-    return Problem(error.status, error.source, body, tuple(headers))
+    return ProblemResponse(error.status, error.source, body, tuple(headers))
 
 
-def internal(_error: BaseException) -> ProxyError:
+def internal_error(_error: BaseException) -> ProxyError:
     """Return the answer to a mistake of our own; its text stays in the log, never in a body."""
     return ProxyError("internal", "The proxy failed on this request; its log says why.", status=500)

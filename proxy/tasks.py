@@ -21,7 +21,7 @@ class Tasks:
         task.add_done_callback(self._running.discard)
         return task
 
-    def keep(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def spawn_background(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Start ``work`` that nobody waits for; it runs until it ends or is cancelled."""
         _ = self.spawn(name, work)
 

@@ -161,7 +161,7 @@ async def test_requests_under_way(watch: Watch, tmp_path: Path) -> None:
             writer.write(sent)
             writers.append(writer)
         await until(lambda: home.app.forwarder.in_flight == 5)
-        await until(lambda: home.app.pool.open == 3)
+        await until(lambda: home.app.pool.open_count == 3)
         await look(watch, home)
         for writer in writers:
             writer.transport.abort()

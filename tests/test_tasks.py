@@ -39,7 +39,7 @@ async def test_kept_task_is_not_collected_half_way() -> None:
         finally:
             ended.append(True)
 
-    tasks.keep("work", work())
+    tasks.spawn_background("work", work())
     await started.wait()
     gc.collect()
     assert not ended

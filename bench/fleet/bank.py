@@ -7,7 +7,7 @@ from bench.fleet.books import Books
 from bench.fleet.heap import Heap
 from bench.fleet.plan import Plan, within
 from proxy.errors import TokenFailure
-from proxy.sandbox.limits import Limits
+from proxy.sandbox.limits import RequestLimits
 
 Answer = Callable[[float, TokenFailure | None], None]
 """Called with when the bank was asked, and why there is no token, if there is none."""
@@ -23,7 +23,7 @@ class Bank:
         self._heap = heap
         self._random = random
         self._books = books
-        self._limits = Limits()
+        self._limits = RequestLimits()
 
     def ask(self, answer: Answer) -> None:
         """Take a call; whether it is served is decided as it comes."""

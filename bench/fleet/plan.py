@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from proxy.errors import TokenFailure
-from proxy.tokens.fleet.lease_policy import SharingPolicy
+from proxy.tokens.fleet.lease_policy import LeasePolicy
 from proxy.tokens.token import RefreshPolicy
 
 NEVER = (float("inf"), float("inf"))
@@ -39,7 +39,7 @@ class Plan:
     store_down: Window = NEVER
     asleep: Window = NEVER
     policy: RefreshPolicy = field(default_factory=RefreshPolicy)
-    sharing: SharingPolicy = field(default_factory=SharingPolicy)
+    sharing: LeasePolicy = field(default_factory=LeasePolicy)
     seed: int = 1
 
     @property

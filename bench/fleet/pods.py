@@ -15,8 +15,14 @@ from bench.fleet.heap import Heap
 from bench.fleet.plan import Plan, within
 from bench.fleet.store import Issue, Record, Store
 from proxy.errors import TokenFailure
-from proxy.tokens.fleet.lease_policy import Circuit, Step, View, Wish, binds_all
-from proxy.tokens.rate_limit import Allowance, rate_for
+from proxy.tokens.fleet.lease_policy import (
+    CircuitBreaker,
+    Need,
+    NextAction,
+    StoreState,
+    applies_to_fleet,
+)
+from proxy.tokens.rate_limit import TokenBucket, rate_for
 
 TRIAL = 0.5
 """Seconds that one has who tries a dead store out: the default of ``store.timeout``."""
@@ -38,8 +44,8 @@ class World:
 class Pod:
     """One proxy: the pace of its refresher, and what it thinks of the store."""
 
-    circuit: Circuit = field(default_factory=Circuit)
-    allowance: Allowance = field(default_factory=Allowance)
+    circuit: CircuitBreaker = field(default_factory=CircuitBreaker)
+    allowance: TokenBucket = field(default_factory=TokenBucket)
     needed: float = 0.0
     is_ready: bool = False
 
@@ -152,8 +158,8 @@ class Holder:
         """Return how long the refresher waits before it begins this call, and reserve it."""
         pod = self._pod
         rate = rate_for(self.plan.policy.refresh_rate, pod.needed)
-        allowance = pod.allowance.grown(now, rate)
-        pod.allowance = allowance.less(1)
+        allowance = pod.allowance.refilled(now, rate)
+        pod.allowance = allowance.minus(1)
         return allowance.until_next(rate)
 
     def _has_followed(self) -> bool:
@@ -165,7 +171,7 @@ class Holder:
         if store is None or self._issue is None:
             return False
         record = store.records[self.institution]
-        every = self.plan.sharing.follow_every(self.plan.institutions) * self.plan.institutions
+        every = self.plan.sharing.poll_interval(self.plan.institutions) * self.plan.institutions
         looked = record.written + self._phase * every
         while not store.was_there(looked):
             looked += every
@@ -197,39 +203,42 @@ class Turn:
         if not circuit.allows(now, TRIAL):
             self._without_store(now)
         elif not self._store.is_there:
-            circuit.failed(now, self._world.random.random())
+            circuit.record_failure(now, self._world.random.random())
             self._without_store(now)
         else:
-            circuit.worked()
+            circuit.record_success()
             self._blind = None
             self._with_store(now)
 
     def _with_store(self, now: float) -> None:
         record, holder = self._record, self._holder
-        view = View(
+        view = StoreState(
             holder.offered(record),
             max(record.leased_until - now, 0.0),
             max(record.refused_until - now, 0.0) if record.refusal else 0.0,
         )
         match self._policy.decide(view, self._wish(now)):
-            case Step.TAKE:
+            case NextAction.USE_SHARED:
                 assert record.issue is not None
                 holder.take(record.issue)
-            case Step.LEASE:
+            case NextAction.LEASE:
                 # Renewed for as long as the call runs.
                 record.leased_until = float("inf")
                 self._world.bank.ask(self._fetched)
-            case Step.REFUSE:
+            case NextAction.REFUSE:
                 assert record.refusal is not None
-                holder.failed(record.refusal, view.refused)
-            case Step.ALONE:
+                holder.failed(record.refusal, view.refusal_left)
+            case NextAction.FETCH_DIRECTLY:
                 self._world.bank.ask(holder.answered)
-            case Step.WAIT:
+            case NextAction.WAIT:
                 self._rest(now)
 
     def _without_store(self, now: float) -> None:
         self._blind = now if self._blind is None else self._blind
-        if self._policy.decide_blind(self._wish(now), now - self._blind) is Step.ALONE:
+        if (
+            self._policy.decide_without_store(self._wish(now), now - self._blind)
+            is NextAction.FETCH_DIRECTLY
+        ):
             self._world.bank.ask(self._holder.answered)
         else:
             self._rest(now)
@@ -245,7 +254,7 @@ class Turn:
             self._holder.take(issue)
             return
         record.leased_until = now + self._policy.pause
-        if binds_all(failure):
+        if applies_to_fleet(failure):
             record.leased_until = 0.0
             record.refusals += 1
             record.refusal = failure
@@ -255,9 +264,9 @@ class Turn:
         self._holder.failed(failure)
 
     def _rest(self, now: float) -> None:
-        wait = self._policy.next_look(self._wish(now), self._looks, self._world.random.random())
+        wait = self._policy.next_poll(self._wish(now), self._looks, self._world.random.random())
         self._looks += 1
         self._world.heap.after(wait, self.look)
 
-    def _wish(self, now: float) -> Wish:
-        return Wish(self._holder.left(), now - self._began, self._chance)
+    def _wish(self, now: float) -> Need:
+        return Need(self._holder.left(), now - self._began, self._chance)

@@ -53,7 +53,7 @@ async def play(plan: Plan, *, settled: bool = False) -> Books:
         ]
         watching = Tasks("fleet")
         for pod in pods:
-            watching.keep("watch", pod.watch(started, plan, books))
+            watching.spawn_background("watch", pod.watch(started, plan, books))
         await _all_ready(pods, books)
         if settled:
             began = time.time()

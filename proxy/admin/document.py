@@ -20,13 +20,13 @@ TokenHealth = Literal["fresh", "failing", "missing", "pending"]
 Area = Literal["request", "token", "configuration"]
 
 
-class Part(BaseModel):
+class DocumentPart(BaseModel):
     """A part of the document. Its schema is made when it is first asked for, not at the start."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
-class Verdict(Part):
+class HealthSummary(DocumentPart):
     """Whether it works, for a person."""
 
     state: State = Field(
@@ -37,7 +37,7 @@ class Verdict(Part):
     advice: str = Field(description="what to do; empty where there is nothing to do")
 
 
-class About(Part):
+class About(DocumentPart):
     """Which proxy this is."""
 
     version: str = Field(description="the version that runs")
@@ -47,7 +47,7 @@ class About(Part):
     institution: str = Field(description="the default institution")
 
 
-class Listener(Part):
+class ListenerStatus(DocumentPart):
     """Where it listens."""
 
     name: str = Field(description="`main`, `admin`, or its name in the configuration")
@@ -56,7 +56,7 @@ class Listener(Part):
     authenticated: bool = Field(description="whether whoever calls must show who they are")
 
 
-class Ready(Part):
+class Ready(DocumentPart):
     """What `/readyz` says."""
 
     ready: bool = Field(description="whether requests would be served")
@@ -64,7 +64,7 @@ class Ready(Part):
     warnings: list[str] = Field(description="what else an operator should know")
 
 
-class Failure(Part):
+class Failure(DocumentPart):
     """Why a token could not be had."""
 
     reason: str = Field(description="the name of the error, as in its `type` and in the metrics")
@@ -73,7 +73,7 @@ class Failure(Part):
     code: str | None = Field(description="the bank's own code, such as `CMN_90004`")
 
 
-class TokenState(Part):
+class TokenState(DocumentPart):
     """One token; never its text."""
 
     kind: TokenKind = Field(description="the generation")
@@ -95,7 +95,7 @@ class TokenState(Part):
     failure: Failure | None = Field(description="the last of them")
 
 
-class Refresh(Part):
+class Refresh(DocumentPart):
     """One event in the life of a token."""
 
     at: float = Field(description="when it ended")
@@ -116,7 +116,7 @@ class Refresh(Part):
     detail: str = Field("", description="the cause, in a sentence; empty where there is none")
 
 
-class Trouble(Part):
+class RecentError(DocumentPart):
     """Errors of one name, counted together."""
 
     area: Area = Field(description="what failed")
@@ -136,7 +136,7 @@ class Trouble(Part):
     status: int = Field(description="of the last one; 0 if it was no request")
 
 
-class Answered(Part):
+class RecentRequest(DocumentPart):
     """One request, forwarded or refused."""
 
     at: float = Field(description="when it was over")
@@ -159,7 +159,7 @@ class Answered(Part):
     cut: bool = Field(description="whether the caller went away, or the answer broke off")
 
 
-class Load(Part):
+class Load(DocumentPart):
     """What is going on now."""
 
     in_flight: int = Field(description="requests being served")
@@ -168,7 +168,7 @@ class Load(Part):
     upstream_idle: int = Field(description="those of them unused")
 
 
-class Minute(Part):
+class Minute(DocumentPart):
     """The last minute."""
 
     seconds: float = Field(description="how much of it is known, at most 60")
@@ -185,7 +185,7 @@ class Minute(Part):
     own_p99_ms: float | None = Field(description="all but one in a hundred; likewise")
 
 
-class Series(Part):
+class Series(DocumentPart):
     """The last quarter of an hour, oldest first: a column each, all of one length."""
 
     step: float = Field(description="seconds that one place stands for")
@@ -200,7 +200,7 @@ class Series(Part):
     p99_ms: list[float | None] = Field(description="likewise")
 
 
-class Reload(Part):
+class Reload(DocumentPart):
     """The last time that a changed configuration was read."""
 
     at: float = Field(description="when")
@@ -209,20 +209,20 @@ class Reload(Part):
     detail: str = Field(description="why it was not taken; empty if it was")
 
 
-class Status(Part):
+class Status(DocumentPart):
     """The whole document."""
 
     format: Literal[1] = Field(description="of this document")
     at: float = Field(description="when it was made, by the proxy's clock")
-    verdict: Verdict
+    verdict: HealthSummary
     about: About
-    listeners: list[Listener] = Field(description="where it listens, the admin port last")
+    listeners: list[ListenerStatus] = Field(description="where it listens, the admin port last")
     readiness: Ready
     tokens: list[TokenState] = Field(description="those in trouble first; at most 100")
     tokens_in_all: int = Field(description="how many there are")
     refreshes: list[Refresh] = Field(description="newest first; at most 100")
-    errors: list[Trouble] = Field(description="newest first; at most 50")
-    requests: list[Answered] = Field(description="newest first; at most 100")
+    errors: list[RecentError] = Field(description="newest first; at most 50")
+    requests: list[RecentRequest] = Field(description="newest first; at most 100")
     load: Load
     minute: Minute
     series: Series

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from proxy.admin.document import Area
-from proxy.admin.rates import SAMPLES, STEP, STEPS, Sample, Step, step
+from proxy.admin.rates import INTERVAL, INTERVALS, SAMPLES, Interval, Sample, interval_between
 from proxy.errors import Source
 from proxy.forwarding.record import RequestRecord
-from proxy.telemetry.events import Fact, Reloaded, ReloadFailed
+from proxy.telemetry.events import Event, Reloaded, ReloadFailed
 from proxy.telemetry.metrics.totals import Totals
 from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected, Trigger
-from proxy.tokens.token import Moment, TokenKey
+from proxy.tokens.token import Instant, TokenKey
 
-REQUESTS = 100
-EVENTS = 100
-TROUBLES = 50
+MAX_REQUESTS = 100
+MAX_EVENTS = 100
+MAX_ERRORS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,13 @@ class ReloadEvent:
     """A changed configuration was taken, or was not, for the reason in ``detail``."""
 
     at: float
-    taken: bool
+    success: bool
     why: str
     detail: str = ""
 
 
 @dataclass(slots=True)
-class Repeated:
+class RepeatedError:
     """Errors of one area and name; times are Unix seconds.
 
     ``record`` is the last request that had it.
@@ -77,16 +77,16 @@ class History:
     """
 
     def __init__(
-        self, totals: Callable[[], Totals], clock: Callable[[], Moment], *, keep: bool = True
+        self, totals: Callable[[], Totals], clock: Callable[[], Instant], *, keep: bool = True
     ) -> None:
         self._totals = totals
         self._clock = clock
         self._keep = keep
-        self.requests: deque[RequestRecord] = deque(maxlen=REQUESTS if keep else 0)
-        self.events: deque[TokenEvent] = deque(maxlen=EVENTS)
+        self.requests: deque[RequestRecord] = deque(maxlen=MAX_REQUESTS if keep else 0)
+        self.events: deque[TokenEvent] = deque(maxlen=MAX_EVENTS)
         self.samples: deque[Sample] = deque(maxlen=SAMPLES)
-        self.steps: deque[Step] = deque(maxlen=STEPS)
-        self.troubles: dict[tuple[Area, str], Repeated] = {}
+        self.intervals: deque[Interval] = deque(maxlen=INTERVALS)
+        self.errors: dict[tuple[Area, str], RepeatedError] = {}
         self.reload: ReloadEvent | None = None
         self.request = self.requests.append
 
@@ -94,33 +94,35 @@ class History:
         """Take samples until cancelled."""
         while self._keep:
             self.sample()
-            await asyncio.sleep(STEP)
+            await asyncio.sleep(INTERVAL)
 
     def sample(self) -> None:
         """Remember what has been counted up to now, and what of it is new."""
-        newest = self.counted()
+        newest = self.totals()
         if self.samples:
-            self.steps.append(step(self.samples[-1], newest))
+            self.intervals.append(interval_between(self.samples[-1], newest))
         self.samples.append(newest)
 
-    def counted(self) -> Sample:
+    def totals(self) -> Sample:
         """Return what has been counted up to now."""
         return Sample(self._clock(), self._totals())
 
-    def failed(self, record: RequestRecord) -> None:
+    def record_failed_request(self, record: RequestRecord) -> None:
         """Remember a request that we answered ourselves, or the bank with a 5xx."""
         if self._keep:
             reason = record.reason or "bank-answer"
             detail = record.detail or f"The bank answered {record.status}."
-            trouble = self._trouble("request", record.source, reason, detail, record.institution)
+            trouble = self._record_error(
+                "request", record.source, reason, detail, record.institution
+            )
             trouble.record = record
 
-    def fact(self, fact: Fact) -> None:
+    def event(self, event: Event) -> None:
         """Remember what happened to a token or to the configuration."""
         if not self._keep:
             return
         now = self._clock().wall
-        match fact:
+        match event:
             case TokenRefreshed(token, took, _, why):
                 self.events.append(
                     TokenEvent(now, token.key, why, "refreshed", took, token.lifetime)
@@ -128,7 +130,7 @@ class History:
             case TokenRefreshFailed(key, error, took, failures, delay, why):
                 said = (failures, delay, error.name, error.detail)
                 self.events.append(TokenEvent(now, key, why, "failed", took, None, *said))
-                self._trouble("token", error.source, error.name, error.detail, key.institution)
+                self._record_error("token", error.source, error.name, error.detail, key.institution)
             case TokenRejected(token):
                 name, detail = "token-refused", "The bank refused a token before its time."
                 self.events.append(
@@ -136,26 +138,26 @@ class History:
                         now, token.key, Trigger.REJECTED, "rejected", reason=name, detail=detail
                     )
                 )
-                self._trouble("token", Source.TOKEN, name, detail, token.key.institution)
+                self._record_error("token", Source.TOKEN, name, detail, token.key.institution)
             case Reloaded(why):
-                self.reload = ReloadEvent(now, taken=True, why=why)
+                self.reload = ReloadEvent(now, success=True, why=why)
             case ReloadFailed(why, detail):
-                self.reload = ReloadEvent(now, taken=False, why=why, detail=detail)
-                self._trouble("configuration", Source.PROXY, "reload", detail, "")
+                self.reload = ReloadEvent(now, success=False, why=why, detail=detail)
+                self._record_error("configuration", Source.PROXY, "reload", detail, "")
             case _:
                 pass  # what was waited for, and the like, is not for this page
 
-    def _trouble(
+    def _record_error(
         self, area: Area, source: Source, reason: str, detail: str, institution: str
-    ) -> Repeated:
+    ) -> RepeatedError:
         # Taken out and put back, so that the dictionary's order is the order of time.
         now = self._clock().wall
-        trouble = self.troubles.pop((area, reason), None)
+        trouble = self.errors.pop((area, reason), None)
         if trouble is None:
-            trouble = Repeated(area, source, reason, detail, now)
-            if len(self.troubles) >= TROUBLES:
-                self.troubles.pop(next(iter(self.troubles)))
+            trouble = RepeatedError(area, source, reason, detail, now)
+            if len(self.errors) >= MAX_ERRORS:
+                self.errors.pop(next(iter(self.errors)))
         trouble.last_at, trouble.detail, trouble.institution = now, detail, institution
         trouble.count += 1
-        self.troubles[area, reason] = trouble
+        self.errors[area, reason] = trouble
         return trouble

@@ -17,7 +17,7 @@ _PERSON_BEHIND = frozenset({"institution-users"})
 """Behind these stands a login, which may look like a word."""
 
 
-def masked(path: str, institutions: AbstractSet[str] = frozenset()) -> str:
+def mask_path(path: str, institutions: AbstractSet[str] = frozenset()) -> str:
     """Return ``path`` with everything hidden that is no plain word, version or institution.
 
     ``/v1/customers/8812345:accounts`` becomes ``/v1/customers/…:accounts``.

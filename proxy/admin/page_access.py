@@ -15,15 +15,16 @@ FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class PageAccess:
     """Where the admin port is: ``address`` as it is written, ``host`` empty for a Unix socket.
 
-    ``is_open`` when whoever reaches it may look: only this machine can, or the operator said so.
+    ``allows_any_host`` when whoever reaches it may look: only this machine can, or the operator
+    said so.
     """
 
     address: str
     host: str
-    is_open: bool
+    allows_any_host: bool
 
     def refusal(self, peer: str, headers: Mapping[str, str], *, is_page: bool) -> str:
         """Return why this visitor may not see the page, empty if it may.
@@ -32,7 +33,9 @@ class Door:
         """
         if not self.host:
             return ""
-        if not self.is_open and (not is_local(peer) or any(name in headers for name in FORWARDED)):
+        if not self.allows_any_host and (
+            not is_local(peer) or any(name in headers for name in FORWARDED)
+        ):
             return (
                 "The status page is for the machine that the proxy runs on: the admin port "
                 f"{self.address} can be reached from others. Look at it there (in Kubernetes: "

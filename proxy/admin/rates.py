@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from proxy.admin.document import Minute, Series
 from proxy.telemetry.metrics.histogram import BUCKETS, FINE_BUCKETS
 from proxy.telemetry.metrics.totals import Buckets, Totals, quantile
-from proxy.tokens.token import Moment
+from proxy.tokens.token import Instant
 
-STEP = 5.0
+INTERVAL = 5.0
 """Seconds between two samples of what the metrics have counted."""
-STEPS = 180
+INTERVALS = 180
 """A quarter of an hour of them."""
 MINUTE = 60.0
 SAMPLES = 13
@@ -21,12 +21,12 @@ SAMPLES = 13
 class Sample:
     """What had been counted at a moment."""
 
-    at: Moment
+    at: Instant
     totals: Totals
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Interval:
     """What came between two samples: rates a second, by whose error, and durations."""
 
     at: float
@@ -50,30 +50,30 @@ def last_minute(samples: Sequence[Sample]) -> Minute:
         upstream=came.failed["upstream"],
         proxy=came.failed["proxy"],
         bank=came.failed["bank"],
-        p50_ms=_quantile_ms(came.whole, 0.5),
-        p99_ms=_quantile_ms(came.whole, 0.99),
-        own_p50_ms=_quantile_ms(came.own, 0.5, FINE_BUCKETS),
-        own_p99_ms=_quantile_ms(came.own, 0.99, FINE_BUCKETS),
+        p50_ms=_quantile_ms(came.total_buckets, 0.5),
+        p99_ms=_quantile_ms(came.total_buckets, 0.99),
+        own_p50_ms=_quantile_ms(came.proxy_buckets, 0.5, FINE_BUCKETS),
+        own_p99_ms=_quantile_ms(came.proxy_buckets, 0.99, FINE_BUCKETS),
     )
 
 
-def step(earlier: Sample, later: Sample) -> Step:
+def interval_between(earlier: Sample, later: Sample) -> Interval:
     """Work out what came between two samples; once, not each time that somebody looks."""
     came, seconds = later.totals.since(earlier.totals), _between(earlier, later)
-    return Step(
+    return Interval(
         at=later.at.wall,
         per_second=_rate(came.requests, seconds),
         failed={whose: _rate(count, seconds) for whose, count in came.failed.items()},
-        p50_ms=_quantile_ms(came.whole, 0.5),
-        p99_ms=_quantile_ms(came.whole, 0.99),
+        p50_ms=_quantile_ms(came.total_buckets, 0.5),
+        p99_ms=_quantile_ms(came.total_buckets, 0.99),
     )
 
 
-def series(steps: Iterable[Step]) -> Series:
+def series(steps: Iterable[Interval]) -> Series:
     """Return steps as columns."""
     rows = [*steps]
     return Series(
-        step=STEP,
+        step=INTERVAL,
         at=[row.at for row in rows],
         per_second=[row.per_second for row in rows],
         caller=[row.failed["caller"] for row in rows],

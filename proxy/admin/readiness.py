@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from proxy.tokens.cache import Entry
-from proxy.tokens.token import Moment
+from proxy.tokens.token import Instant
 
 
 @dataclass(slots=True)
@@ -22,7 +22,7 @@ class Readiness:
 
 
 def assess(
-    entries: Iterable[Entry], now: Moment, *, draining: bool, reload_failure: str = ""
+    entries: Iterable[Entry], now: Instant, *, draining: bool, reload_failure: str = ""
 ) -> Readiness:
     """Return the readiness of a proxy that knows these keys at this moment.
 

@@ -7,26 +7,26 @@ from proxy.admin import verdict
 from proxy.admin.advice import advice_for
 from proxy.admin.document import (
     About,
-    Answered,
     Failure,
-    Listener,
+    ListenerStatus,
     Load,
     Ready,
+    RecentError,
+    RecentRequest,
     Refresh,
     Reload,
     Status,
     TokenHealth,
     TokenState,
-    Trouble,
 )
-from proxy.admin.history import History, Repeated, TokenEvent
-from proxy.admin.masking import masked
+from proxy.admin.history import History, RepeatedError, TokenEvent
+from proxy.admin.masking import mask_path
 from proxy.admin.rates import last_minute, series
 from proxy.admin.readiness import Readiness
 from proxy.errors import TokenError
 from proxy.forwarding.record import RequestRecord
 from proxy.tokens.cache import Entry
-from proxy.tokens.token import Moment
+from proxy.tokens.token import Instant
 
 TOKENS = 100
 LONGEST = 128
@@ -36,12 +36,12 @@ _URGENCY = {"missing": 0, "failing": 1, "pending": 2, "fresh": 3}
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class StatusInput:
     """The proxy at a moment."""
 
-    now: Moment
+    now: Instant
     about: About
-    listeners: list[Listener]
+    listeners: list[ListenerStatus]
     readiness: Readiness
     reload_failure: str
     entries: Sequence[Entry]
@@ -49,12 +49,12 @@ class Scene:
     load: Load
 
 
-def build(scene: Scene, history: History) -> Status:
+def build(source: StatusInput, history: History) -> Status:
     """Return the document."""
-    urgent = sorted(scene.entries, key=lambda entry: _urgency(entry, scene.now))
-    tokens = [token_state(entry, scene.now) for entry in urgent[:TOKENS]]
-    errors = [_trouble(each, scene) for each in reversed(history.troubles.values())]
-    minute = last_minute([*history.samples, history.counted()])
+    urgent = sorted(source.entries, key=lambda entry: _urgency(entry, source.now))
+    tokens = [token_state(entry, source.now) for entry in urgent[:TOKENS]]
+    errors = [_recent_error(each, source) for each in reversed(history.errors.values())]
+    minute = last_minute([*history.samples, history.totals()])
     causes = {
         "bank" if error.source == "none" else str(error.source): (error.reason, error.detail)
         for error in reversed(errors)
@@ -62,50 +62,50 @@ def build(scene: Scene, history: History) -> Status:
     }
     return Status(
         format=1,
-        at=scene.now.wall,
-        verdict=verdict.verdict(
-            verdict.Scene(
+        at=source.now.wall,
+        verdict=verdict.summarize(
+            verdict.HealthInput(
                 tokens=tokens,
                 minute=minute,
-                draining=scene.readiness.draining,
-                reload_failure=scene.reload_failure,
+                draining=source.readiness.draining,
+                reload_failure=source.reload_failure,
                 causes=causes,
             )
         ),
-        about=scene.about,
-        listeners=scene.listeners,
+        about=source.about,
+        listeners=source.listeners,
         readiness=Ready(
-            ready=scene.readiness.is_ready,
-            reasons=scene.readiness.reasons,
-            warnings=scene.readiness.warnings,
+            ready=source.readiness.is_ready,
+            reasons=source.readiness.reasons,
+            warnings=source.readiness.warnings,
         ),
         tokens=tokens,
         tokens_in_all=len(urgent),
         refreshes=[refresh(event) for event in reversed(history.events)],
         errors=errors,
-        requests=[answered(record, scene) for record in reversed(history.requests)],
-        load=scene.load,
+        requests=[recent_request(record, source) for record in reversed(history.requests)],
+        load=source.load,
         minute=minute,
-        series=series(history.steps),
+        series=series(history.intervals),
         reload=_reload(history),
     )
 
 
-def health(entry: Entry, now: Moment) -> TokenHealth:
+def health(entry: Entry, now: Instant) -> TokenHealth:
     """Return in one word how it stands with a token."""
     if entry.token is not None and entry.token.is_alive(now):
         return "fresh" if entry.error is None else "failing"
     return "pending" if entry.error is None else "missing"
 
 
-def _urgency(entry: Entry, now: Moment) -> tuple[object, ...]:
+def _urgency(entry: Entry, now: Instant) -> tuple[object, ...]:
     """Return what puts keys in their order; nothing in it changes while all is well."""
     state = health(entry, now)
     left = entry.token.expires_at if state == "failing" and entry.token is not None else 0.0
     return (_URGENCY[state], not entry.pinned, left, entry.key.institution, entry.key.kind)
 
 
-def token_state(entry: Entry, now: Moment) -> TokenState:
+def token_state(entry: Entry, now: Instant) -> TokenState:
     """Return what may be shown of a token."""
     token, error = entry.token, entry.error
     wait = entry.until_due(now)
@@ -148,14 +148,14 @@ def refresh(event: TokenEvent) -> Refresh:
     )
 
 
-def answered(record: RequestRecord, scene: Scene) -> Answered:
+def recent_request(record: RequestRecord, source: StatusInput) -> RecentRequest:
     """Return what may be shown of a request."""
-    shares = record.shares()
+    shares = record.durations()
     own, upstream = (None, None) if shares is None else map(_ms, shares)
-    return Answered(
-        at=_wall(record.finished_at, scene.now),
+    return RecentRequest(
+        at=_wall(record.finished_at, source.now),
         method=record.method[:LONGEST],
-        path=masked(record.path, scene.institutions),
+        path=mask_path(record.path, source.institutions),
         status=record.status,
         error_source=record.source,
         reason=record.reason,
@@ -163,30 +163,30 @@ def answered(record: RequestRecord, scene: Scene) -> Answered:
         institution=record.institution,
         listener=record.listener,
         transactionId=record.transaction_id[:LONGEST],
-        total_ms=_ms(record.finished_at - record.started),
+        total_ms=_ms(record.finished_at - record.started_at),
         own_ms=own,
         upstream_ms=upstream,
-        waited_ms=_ms(record.token_wait + record.connection_wait + record.other_wait),
+        waited_ms=_ms(record.token_wait + record.connection_wait + record.preparation_wait),
         replays=record.replays,
-        cut=record.cut,
+        cut=record.is_aborted,
     )
 
 
-def _trouble(trouble: Repeated, scene: Scene) -> Trouble:
-    record = trouble.record
-    return Trouble(
-        area=trouble.area,
-        source=trouble.source,
-        reason=trouble.reason,
-        detail=trouble.detail,
-        advice=advice_for(trouble.reason, trouble.source),
-        count=trouble.count,
-        first_at=trouble.first_at,
-        last_at=trouble.last_at,
-        institution=trouble.institution,
+def _recent_error(error: RepeatedError, source: StatusInput) -> RecentError:
+    record = error.record
+    return RecentError(
+        area=error.area,
+        source=error.source,
+        reason=error.reason,
+        detail=error.detail,
+        advice=advice_for(error.reason, error.source),
+        count=error.count,
+        first_at=error.first_at,
+        last_at=error.last_at,
+        institution=error.institution,
         transactionId=record.transaction_id[:LONGEST] if record else "",
         method=record.method[:LONGEST] if record else "",
-        path=masked(record.path, scene.institutions) if record else "",
+        path=mask_path(record.path, source.institutions) if record else "",
         status=record.status if record else 0,
     )
 
@@ -195,10 +195,10 @@ def _reload(history: History) -> Reload | None:
     if history.reload is None:
         return None
     event = history.reload
-    return Reload(at=event.at, taken=event.taken, why=event.why, detail=event.detail)
+    return Reload(at=event.at, taken=event.success, why=event.why, detail=event.detail)
 
 
-def _wall(monotonic: float, now: Moment) -> float:
+def _wall(monotonic: float, now: Instant) -> float:
     return now.wall - (now.monotonic - monotonic)
 
 

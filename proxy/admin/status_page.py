@@ -7,7 +7,7 @@ from importlib import resources
 from aiohttp import web
 
 from proxy.admin.document import Status
-from proxy.admin.page_access import Door
+from proxy.admin.page_access import PageAccess
 
 FILES = {
     "/": ("index.html", "text/html"),
@@ -29,29 +29,29 @@ POLICY = {
     "Cache-Control": "no-store",
 }
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+PageHandler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class StatusPage:
-    """Shows what ``status`` returns to those whom ``door`` lets in.
+    """Shows what ``status`` returns to those whom ``access`` lets in.
 
-    With ``door`` None there is no page, which is said too.
+    With ``access`` None there is no page, which is said too.
     """
 
-    def __init__(self, status: Callable[[], Status], door: Door | None) -> None:
+    def __init__(self, status: Callable[[], Status], access: PageAccess | None) -> None:
         self._status = status
-        self._door = door
+        self._access = access
 
     def routes(self) -> list[web.RouteDef]:
         """Return ``/``, what the page is made of, and ``/api/status``."""
         files = [web.get(path, self._guarded(self._file)) for path in FILES]
         return [*files, web.get("/api/status", self._guarded(self._document))]
 
-    def _guarded(self, handler: Handler) -> Handler:
+    def _guarded(self, handler: PageHandler) -> PageHandler:
         async def guarded(request: web.Request) -> web.Response:
-            if self._door is None:
+            if self._access is None:
                 return _refused(404, "There is no status page here: status_page is off.")
-            why = self._door.refusal(
+            why = self._access.refusal(
                 request.remote or "", request.headers, is_page=request.path == "/"
             )
             return _refused(403, why) if why else await handler(request)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from proxy.admin.advice import advice_for
-from proxy.admin.document import Minute, State, TokenState, Verdict
+from proxy.admin.document import HealthSummary, Minute, State, TokenState
 
 SOME = 0.05
 """The share of a minute's requests that may fail before the page warns."""
@@ -15,7 +15,7 @@ ENOUGH = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class HealthInput:
     """What the verdict is about.
 
     ``causes`` are the last error of each who may be at fault, as in ``Minute``: name and sentence.
@@ -28,52 +28,54 @@ class Scene:
     causes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
-def verdict(scene: Scene) -> Verdict:
+def summarize(source: HealthInput) -> HealthSummary:
     """Return the worst of what there is to say."""
-    if scene.draining:
-        return _said("stopping", "Shutting down: what runs is finished, new work is refused.")
+    if source.draining:
+        return _summary("stopping", "Shutting down: what runs is finished, new work is refused.")
     return (
-        _without_token(scene)
-        or _unanswered(scene, "failing", MANY)
-        or _unrenewed(scene)
-        or _unanswered(scene, "warning", SOME)
-        or _not_reloaded(scene)
-        or _well(scene)
+        _without_token(source)
+        or _failing_requests(source, "failing", MANY)
+        or _failing_refreshes(source)
+        or _failing_requests(source, "warning", SOME)
+        or _not_reloaded(source)
+        or _healthy(source)
     )
 
 
-def _without_token(scene: Scene) -> Verdict | None:
-    missing = [token for token in scene.tokens if token.state in ("missing", "pending")]
+def _without_token(source: HealthInput) -> HealthSummary | None:
+    missing = [token for token in source.tokens if token.state in ("missing", "pending")]
     pinned = [token for token in missing if token.pinned]
     for token in pinned:
         if token.failure is not None:
-            sentence = f"Requests fail: there is no {_named(token)}."
-            return _said("failing", sentence, token.failure.detail, token.failure.advice)
+            sentence = f"Requests fail: there is no {_token_name(token)}."
+            return _summary("failing", sentence, token.failure.detail, token.failure.advice)
     if pinned:
-        return _said("starting", f"Starting: the {_named(pinned[0])} is on its way.")
+        return _summary("starting", f"Starting: the {_token_name(pinned[0])} is on its way.")
     for token in missing:
         if token.failure is not None:
-            sentence = f"Working, except for institution {token.institution}: no {_named(token)}."
-            return _said("warning", sentence, token.failure.detail, token.failure.advice)
+            sentence = (
+                f"Working, except for institution {token.institution}: no {_token_name(token)}."
+            )
+            return _summary("warning", sentence, token.failure.detail, token.failure.advice)
     return None
 
 
-def _unrenewed(scene: Scene) -> Verdict | None:
-    failing = [token for token in scene.tokens if token.state == "failing"]
+def _failing_refreshes(source: HealthInput) -> HealthSummary | None:
+    failing = [token for token in source.tokens if token.state == "failing"]
     if not failing:
         return None
     token = min(failing, key=lambda token: token.runway)
     sentence = (
-        f"Working, but the {_named(token)} cannot be renewed: requests fail in "
+        f"Working, but the {_token_name(token)} cannot be renewed: requests fail in "
         f"{duration(token.runway)} unless that changes."
     )
     failure = token.failure
     assert failure is not None
-    return _said("warning", sentence, failure.detail, failure.advice)
+    return _summary("warning", sentence, failure.detail, failure.advice)
 
 
-def _unanswered(scene: Scene, state: State, share: float) -> Verdict | None:
-    minute = scene.minute
+def _failing_requests(source: HealthInput, state: State, share: float) -> HealthSummary | None:
+    minute = source.minute
     for whose, failed, words in (
         ("upstream", minute.upstream, "the bank did not answer"),
         ("bank", minute.bank, "the bank answered with an error of its own to"),
@@ -83,35 +85,35 @@ def _unanswered(scene: Scene, state: State, share: float) -> Verdict | None:
         if failed >= ENOUGH and failed >= share * minute.requests:
             start = "Requests fail" if state == "failing" else "Working, but not for all"
             sentence = f"{start}: {words} {failed} of {minute.requests} in the last minute."
-            reason, detail = scene.causes.get(whose, ("", ""))
-            return _said(state, sentence, detail, advice_for(reason) if reason else "")
+            reason, detail = source.causes.get(whose, ("", ""))
+            return _summary(state, sentence, detail, advice_for(reason) if reason else "")
     return None
 
 
-def _not_reloaded(scene: Scene) -> Verdict | None:
-    if not scene.reload_failure:
+def _not_reloaded(source: HealthInput) -> HealthSummary | None:
+    if not source.reload_failure:
         return None
     sentence = "Working with the configuration from before: the changed one was not taken."
-    return _said("warning", sentence, scene.reload_failure, advice_for("reload"))
+    return _summary("warning", sentence, source.reload_failure, advice_for("reload"))
 
 
-def _well(scene: Scene) -> Verdict:
-    if scene.minute.requests:
-        return _said("ok", "Working: tokens are fresh and the bank answers.")
-    return _said("ok", "Ready: tokens are fresh. No requests in the last minute.")
+def _healthy(source: HealthInput) -> HealthSummary:
+    if source.minute.requests:
+        return _summary("ok", "Working: tokens are fresh and the bank answers.")
+    return _summary("ok", "Ready: tokens are fresh. No requests in the last minute.")
 
 
-def _named(token: TokenState) -> str:
+def _token_name(token: TokenState) -> str:
     return f"{token.kind.upper()} token for institution {token.institution}"
 
 
-def _said(
+def _summary(
     state: State,
     sentence: str,
     cause: str = "",
     advice: str = "",
-) -> Verdict:
-    return Verdict(state=state, sentence=sentence, cause=cause, advice=advice)
+) -> HealthSummary:
+    return HealthSummary(state=state, sentence=sentence, cause=cause, advice=advice)
 
 
 def duration(seconds: float) -> str:

@@ -6,10 +6,10 @@ import time
 
 from proxy.server.address import Address
 
-PATIENCE = 3.0
+TIMEOUT = 3.0
 """Seconds that a proxy has to answer in."""
 
-PAUSE = 0.2
+POLL_INTERVAL = 0.2
 """Seconds between two questions of one who waits."""
 
 
@@ -19,7 +19,7 @@ def reachable(address: Address) -> Address:
     return address.model_copy(update={"host": everywhere.get(address.host, address.host)})
 
 
-def ask(address: Address, probe: str) -> tuple[bool, str]:
+def probe(address: Address, probe: str) -> tuple[bool, str]:
     """Return whether ``/{probe}`` says yes, and what it says, or why there is no answer.
 
     ``HTTP_PROXY`` is for the way out and not looked at: this is the machine's own port.
@@ -37,28 +37,28 @@ def ask(address: Address, probe: str) -> tuple[bool, str]:
         connection.close()
 
 
-def wait(address: Address, patience: float) -> tuple[bool, str]:
-    """Ask until the proxy is ready, or ``patience`` seconds are over; return the last answer."""
-    end = time.monotonic() + patience
+def wait(address: Address, timeout: float) -> tuple[bool, str]:
+    """Ask until the proxy is ready, or ``timeout`` seconds are over; return the last answer."""
+    end = time.monotonic() + timeout
     while True:
-        is_ready, said = ask(address, "readyz")
+        is_ready, said = probe(address, "readyz")
         if is_ready or time.monotonic() >= end:
             return is_ready, said
-        time.sleep(PAUSE)
+        time.sleep(POLL_INTERVAL)
 
 
 def _connection(address: Address) -> http.client.HTTPConnection:
     if address.path:
         return _UnixConnection(address.path)
-    return http.client.HTTPConnection(address.host, address.port, timeout=PATIENCE)
+    return http.client.HTTPConnection(address.host, address.port, timeout=TIMEOUT)
 
 
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=PATIENCE)
+        super().__init__("localhost", timeout=TIMEOUT)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(PATIENCE)
+        self.sock.settimeout(TIMEOUT)
         self.sock.connect(self._path)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from proxy.tokens.secret_files import keep_old, private_folder, write_private
+from proxy.tokens.secret_files import back_up, private_folder, write_private
 
 CONFIGURATION, CLIENT_ID, CLIENT_SECRET = "proxy.yaml", "client-id", "client-secret"
 FILES = (CLIENT_ID, CLIENT_SECRET, CONFIGURATION)
@@ -50,7 +50,7 @@ token:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class InitOptions:
     """What a set-up needs. ``environment`` or ``base_url`` is empty."""
 
     client_id: str = field(repr=False)
@@ -85,7 +85,7 @@ class Answers:
         }
 
 
-def configuration(answers: Answers, folder: Path) -> str:
+def configuration(answers: InitOptions, folder: Path) -> str:
     """Return the text of the configuration, for secret files in ``folder``."""
     name = "environment" if answers.environment else "base_url"
     return _TEXT.format(
@@ -112,12 +112,12 @@ def _scalar(text: str) -> str:
     return text if re.fullmatch(r"[A-Za-z0-9/][A-Za-z0-9/._:~+-]*", text) else json.dumps(text)
 
 
-def in_the_way(folder: Path) -> list[Path]:
+def existing_files(folder: Path) -> list[Path]:
     """Return what is there already of that which would be written."""
     return [folder / name for name in FILES if (folder / name).exists()]
 
 
-def write(answers: Answers, folder: Path) -> list[Path]:
+def write(answers: InitOptions, folder: Path) -> list[Path]:
     """Write everything into ``folder``; return the copies of what was there before.
 
     Each file is written whole or not at all, for its owner alone. Raises ``OSError``.
@@ -134,6 +134,6 @@ def write(answers: Answers, folder: Path) -> list[Path]:
     ):
         file = folder / name
         if not (file.exists() and file.read_bytes() == content.encode()):
-            kept.append(keep_old(file))
+            kept.append(back_up(file))
             write_private(file, content)
     return [copy for copy in kept if copy is not None]

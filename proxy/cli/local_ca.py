@@ -48,7 +48,7 @@ def general_name(name: str) -> x509.GeneralName:
 
 
 @dataclass(frozen=True, slots=True)
-class Authority:
+class LocalAuthority:
     """A certificate that applications trust, and its key."""
 
     certificate: x509.Certificate

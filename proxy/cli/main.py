@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from proxy.cli.commands import FAILED, INTERRUPTED, WRONG
+from proxy.cli.commands import FAILED, INTERRUPTED, USAGE_ERROR
 from proxy.cli.version import VersionAction
 from proxy.errors import ConfigError
 
@@ -58,9 +58,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         code = arguments.command(arguments)
         sys.stdout.flush()
     except ConfigError as error:
-        for mistake in error.mistakes:
-            print(f"candescent-proxy: {mistake}", file=sys.stderr)
-        code = WRONG
+        for message in error.errors:
+            print(f"candescent-proxy: {message}", file=sys.stderr)
+        code = USAGE_ERROR
     except EOFError:
         print("\ncandescent-proxy: a question was left without an answer", file=sys.stderr)
         code = FAILED

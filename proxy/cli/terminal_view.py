@@ -34,7 +34,7 @@ def frame(status: Document, *, is_unicode: bool = True) -> RenderableType:
     return Group(*parts)
 
 
-def gone(why: str, seconds: float, last: Document | None) -> RenderableType:
+def unreachable_frame(why: str, seconds: float, last: Document | None) -> RenderableType:
     """Return what is shown while nothing answers: for how long, and what was seen last."""
     lines = [Text(f"gone   {why}", "bold red")]
     lines.append(Text(f"       for {span(seconds)}; it is asked again every moment"))
@@ -52,7 +52,7 @@ def _head(status: Document) -> Iterator[RenderableType]:
     for name in ("cause", "advice"):
         if verdict[name]:
             yield Text(f"       {verdict[name]}")
-    at = ", ".join(f"{way['name']} {way['address']}" for way in status["listeners"])
+    at = ", ".join(f"{listener['name']} {listener['address']}" for listener in status["listeners"])
     yield Text(
         f"       version {about['version']}, up {span(about['uptime'])}; {at} → "
         f"{about['upstream']}",
@@ -98,8 +98,8 @@ def _errors(status: Document) -> RenderableType:
 
 
 def _requests(status: Document) -> RenderableType:
-    ways = {way["name"] for way in status["listeners"]} - {"admin"}
-    several = ["listener"] if len(ways) > 1 else []
+    listeners = {listener["name"] for listener in status["listeners"]} - {"admin"}
+    several = ["listener"] if len(listeners) > 1 else []
     table = _table("ago", *several, "request", "answer", "ms", "institution", "transactionId")
     for request in status["requests"][:REQUESTS]:
         table.add_row(

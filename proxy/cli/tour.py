@@ -17,7 +17,7 @@ from proxy.config.model import Config
 from proxy.config.sections import LogSettings
 from proxy.errors import ConfigError
 from proxy.runtime.app import App
-from proxy.runtime.serve import signalled
+from proxy.runtime.serve import stop_signal
 from proxy.sandbox import Arrival, Sandbox, Settings
 from proxy.server.address import Address
 from proxy.telemetry import logs
@@ -25,7 +25,13 @@ from proxy.telemetry import logs
 LIFETIME = 8
 """Seconds that the demo's tokens live: short enough to watch one being renewed."""
 
-_SHOWN = ("authorization", "transactionid", "institutionid", "correlationid", "content-type")
+_SHOWN_HEADERS = (
+    "authorization",
+    "transactionid",
+    "institutionid",
+    "correlationid",
+    "content-type",
+)
 
 
 async def show(*, once: bool) -> int:
@@ -34,12 +40,12 @@ async def show(*, once: bool) -> int:
     async with Sandbox(Settings(lifetime=LIFETIME)) as bank:
         app = await _start(bank)
         try:
-            well = await _tell(app, bank)
+            well = await _run_steps(app, bank)
             if not once and well:
-                await _stay(app, bank)
+                await _wait_for_stop(app, bank)
         finally:
             await app.stop()
-    _say("Next", _next_steps(typed_name()))
+    _print_step("Next", _next_steps(typed_name()))
     return 0 if well else 1
 
 
@@ -89,9 +95,9 @@ def _app(bank: Sandbox, listen: Address, admin: Address) -> App:
     return App(config, logins(config))
 
 
-async def _tell(app: App, bank: Sandbox) -> bool:
+async def _run_steps(app: App, bank: Sandbox) -> bool:
     proxy = f"http://{app.data_address}"
-    _say(
+    _print_step(
         "candescent-proxy demo",
         f"Bank:        {bank.url} (a sandbox; its tokens live {LIFETIME} s)\n"
         f"Proxy:       {proxy} (applications call here, without credentials)\n"
@@ -108,7 +114,7 @@ async def _tell(app: App, bank: Sandbox) -> bool:
         well &= await _call(
             caller, bank, "4. Read again, with the new token", "GET", "/v1/accounts"
         )
-    _say("What the operator sees", _token_series(app))
+    _print_step("What the operator sees", _token_series(app))
     return well
 
 
@@ -125,10 +131,10 @@ async def _call(
     arrival = bank.bank.arrivals[-1]
     sent = f"{method} {path}" + (f"\n{json.dumps(body)}" if body else "")
     transaction = answer.headers.get("transactionId", "(none)")
-    _say(
+    _print_step(
         title,
         f"The caller sent\n{_indent(sent)}\n"
-        f"The bank saw\n{_indent(_seen(arrival))}\n"
+        f"The bank saw\n{_indent(_describe_arrival(arrival))}\n"
         f"What came back\n"
         f"{_indent(f'{answer.status}, transactionId {transaction}')}\n{_indent(_short(text))}",
     )
@@ -138,7 +144,7 @@ async def _call(
 async def _watch_refresh(bank: Sandbox) -> bool:
     """Wait until the proxy has renewed its token by itself."""
     before = len(bank.bank.token_requests)
-    _say("3. Wait", f"Nobody calls. The token dies {LIFETIME} s after it was issued …")
+    _print_step("3. Wait", f"Nobody calls. The token dies {LIFETIME} s after it was issued …")
     try:
         await _until(lambda: len(bank.bank.token_requests) > before, LIFETIME + 5)
     except TimeoutError:
@@ -148,15 +154,15 @@ async def _watch_refresh(bank: Sandbox) -> bool:
     return True
 
 
-async def _until(condition: Callable[[], bool], patience: float) -> None:
-    """Wait for what only happens to be visible; raises ``TimeoutError`` after ``patience`` s."""
-    async with asyncio.timeout(patience):
+async def _until(condition: Callable[[], bool], seconds: float) -> None:
+    """Wait for what only happens to be visible; raises ``TimeoutError`` after ``seconds``."""
+    async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - a spectator is told of nothing
             await asyncio.sleep(0.05)
 
 
-async def _stay(app: App, bank: Sandbox) -> None:
-    _say(
+async def _wait_for_stop(app: App, bank: Sandbox) -> None:
+    _print_step(
         "Your turn (Ctrl-C ends it)",
         f"Status page: http://{app.admin_address}/\n"
         f"curl -i 'http://{app.data_address}/v1/accounts?loginId=juniper.quill'\n"
@@ -164,7 +170,7 @@ async def _stay(app: App, bank: Sandbox) -> None:
         f"curl -s 'http://{app.admin_address}/metrics' | grep candescent_proxy_token",
     )
     seen = len(bank.bank.token_requests)
-    ended = signalled()
+    ended = stop_signal()
     while not ended.done():
         await asyncio.wait([ended], timeout=0.5)
         if len(bank.bank.token_requests) > seen:
@@ -172,10 +178,10 @@ async def _stay(app: App, bank: Sandbox) -> None:
             print(f"  token request no. {seen}", flush=True)
 
 
-def _seen(arrival: Arrival) -> str:
+def _describe_arrival(arrival: Arrival) -> str:
     lines = [f"{arrival.method} {arrival.target}"]
     for name, value in arrival.headers:
-        if name.lower().decode() in _SHOWN:
+        if name.lower().decode() in _SHOWN_HEADERS:
             text = value.decode()
             lines.append(f"{name.decode()}: {text[:18] + '…' if len(text) > 60 else text}")
     return "\n".join(lines)
@@ -204,5 +210,5 @@ def _indent(text: str) -> str:
     return textwrap.indent(text, "    ")
 
 
-def _say(title: str, text: str) -> None:
+def _print_step(title: str, text: str) -> None:
     print(f"\n── {title} {'─' * (70 - len(title))}\n{text}", flush=True)

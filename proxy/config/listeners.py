@@ -8,10 +8,10 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from proxy.config.fields import Institution, ListenAddress, check_public_url, comma_separated
 from proxy.config.sections import AccessSettings, CallerSettings, UserSettings
-from proxy.forwarding.record import MAIN
+from proxy.forwarding.record import MAIN_LISTENER
 from proxy.server.address import Address
 
-TAKEN = {MAIN: "listen", "admin": "admin"}
+RESERVED_NAMES = {MAIN_LISTENER: "listen", "admin": "admin"}
 """Names that no further listener may have, and the settings they belong to."""
 
 ListenerName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,31}$")]
@@ -42,7 +42,7 @@ class ListenerSettings(UserSettings):
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class ListenerConfig:
     """A way in, with all that is left out filled in from outside of it.
 
     ``path`` is what stands in front of its settings' names; ``user`` is None where calls are made
@@ -53,26 +53,26 @@ class Way:
     path: str
     address: Address
     institution: str
-    allowed: frozenset[str]
+    permitted_institutions: frozenset[str]
     user: UserSettings | None
     access: AccessSettings
     callers: CallerSettings
     public_url: str
     rewrite_links: bool
 
-    def inner(self, name: str, settings: ListenerSettings) -> "Way":
+    def with_settings(self, name: str, settings: ListenerSettings) -> "ListenerConfig":
         """Return the way that a listener's settings describe, this one being the outer one."""
         institution = settings.institution_id or self.institution
         allowed = frozenset({institution, *(settings.allowed_institutions or ())})
         is_as_outside = settings.institution_id is None and settings.allowed_institutions is None
         names_user = any(getattr(settings, name) for name in UserSettings.model_fields)
         outer_links, links = self.rewrite_links, settings.rewrite_links
-        return Way(
+        return ListenerConfig(
             name=name,
             path=f"listeners.{name}.",
             address=settings.listen,
             institution=institution,
-            allowed=self.allowed if is_as_outside else allowed,
+            permitted_institutions=self.permitted_institutions if is_as_outside else allowed,
             user=settings if names_user else None,
             access=self.access if settings.access is None else settings.access,
             callers=self.callers if settings.callers is None else settings.callers,
@@ -80,7 +80,7 @@ class Way:
             rewrite_links=outer_links if links is None else links,
         )
 
-    def exposure(self) -> Iterator[str]:
+    def exposure_error(self) -> Iterator[str]:
         """Say if strangers could call."""
         if not self.address.is_loopback and not self.callers.are_authenticated:
             yield (
@@ -91,23 +91,28 @@ class Way:
             )
 
 
-def mistakes(ways: Sequence[Way], allowed: frozenset[str]) -> Iterator[str]:
+def listener_errors(listeners: Sequence[ListenerConfig], allowed: frozenset[str]) -> Iterator[str]:
     """Say what is wrong with ways in: by themselves, and beside each other."""
     taken: dict[str, str] = {}
-    for way in ways:
-        if way.callers.certificate_file is not None and way.address.path:
-            yield f"{way.path}callers.certificate_file: is for a port; a Unix socket speaks no TLS"
-        if way.user is not None:
-            yield from way.user.user_mistakes(way.path)
-        if way.path and way.name in TAKEN:
-            yield f"listeners.{way.name}: is the name of the listener that `{TAKEN[way.name]}` sets"
-        for institution in sorted(way.allowed - allowed):
-            own = institution == way.institution
+    for listener in listeners:
+        if listener.callers.certificate_file is not None and listener.address.path:
             yield (
-                f"{way.path}{'institution_id' if own else 'allowed_institutions'}: {institution} "
-                "is none of this proxy's; add it to its allowed_institutions or institutions"
+                f"{listener.path}callers.certificate_file: is for a port; "
+                "a Unix socket speaks no TLS"
             )
-        address = str(way.address)
-        if address in taken and (way.address.path or way.address.port):
-            yield f"{way.path}listen: {address} is taken by {taken[address]}listen already"
-        taken.setdefault(address, way.path)
+        if listener.user is not None:
+            yield from listener.user.user_errors(listener.path)
+        if listener.path and listener.name in RESERVED_NAMES:
+            setting = RESERVED_NAMES[listener.name]
+            yield f"listeners.{listener.name}: is the name of the listener that `{setting}` sets"
+        for institution in sorted(listener.permitted_institutions - allowed):
+            own = institution == listener.institution
+            setting = "institution_id" if own else "allowed_institutions"
+            yield (
+                f"{listener.path}{setting}: {institution} is not configured; "
+                "add it to allowed_institutions or institutions"
+            )
+        address = str(listener.address)
+        if address in taken and (listener.address.path or listener.address.port):
+            yield f"{listener.path}listen: {address} is taken by {taken[address]}listen already"
+        taken.setdefault(address, listener.path)

@@ -34,10 +34,10 @@ environment for a Service whose name begins with ``candescent``."""
 
 def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
     """Return the configuration. Raises ``ConfigError`` with every mistake that there is."""
-    mistakes: list[str] = []
-    written = _collect(mistakes, lambda: read_file(file) if file else {})
-    lost = bool(mistakes)
-    mistakes += [
+    errors: list[str] = []
+    written = _collect(errors, lambda: read_file(file) if file else {})
+    lost = bool(errors)
+    errors += [
         f"{file}: {name}: no secret stands in this file; use {name}_file"
         for name in _secrets_in(written)
     ]
@@ -45,18 +45,20 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]
     for source in (
         written,
         read_standard_variables(environ),
-        read_environment(environ, mistakes),
+        read_environment(environ, errors),
         flags,
     ):
         _override(merged, source)
     if lost:  # What a file that cannot be read would have set is not missing.
-        raise ConfigError(mistakes)
+        raise ConfigError(errors)
     try:
         config = Config.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError([*mistakes, *_explain(error), *_held_back(merged, error)]) from None
-    if mistakes:
-        raise ConfigError(mistakes)
+        raise ConfigError(
+            [*errors, *_explain(error), *_cross_field_errors(merged, error)]
+        ) from None
+    if errors:
+        raise ConfigError(errors)
     return config
 
 
@@ -65,21 +67,21 @@ def logins(config: Config) -> Logins:
 
     Raises ``ConfigError`` for files that cannot be used, all of them at once.
     """
-    mistakes: list[str] = []
+    errors: list[str] = []
     own: dict[str, Login] = {}
     for institution, login in config.logins():
         path = "" if login is config else f"institutions.{institution}."
-        own[institution] = _login(login, path, mistakes, own.get(config.institution_id))
-    if mistakes:
-        raise ConfigError(mistakes)
+        own[institution] = _login(login, path, errors, own.get(config.institution_id))
+    if errors:
+        raise ConfigError(errors)
     return Logins(own.pop(config.institution_id), own, config.institution_id)
 
 
-def _login(login: LoginSettings, path: str, mistakes: list[str], default: Login | None) -> Login:
+def _login(login: LoginSettings, path: str, errors: list[str], default: Login | None) -> Login:
     def secret(name: str) -> str | None:
         plain, file = getattr(login, name), getattr(login, f"{name}_file")
         if file is not None:
-            return str(_collect(mistakes, lambda: read_secret(file, f"{path}{name}_file"), ""))
+            return str(_collect(errors, lambda: read_secret(file, f"{path}{name}_file"), ""))
         return plain.get_secret_value() if isinstance(plain, SecretStr) else plain
 
     client_id, client_secret = secret("client_id"), secret("client_secret")
@@ -90,7 +92,7 @@ def _login(login: LoginSettings, path: str, mistakes: list[str], default: Login 
         scopes = default.scopes  # what narrows an application's tokens narrows all of them
     return Login(
         Credentials(client_id or "", client_secret or "") if own else inherited,
-        login.chosen_grant,
+        login.effective_grant,
         login.username or "",
         secret("password") or "",
         scopes or "",
@@ -108,7 +110,7 @@ def read_file(path: Path) -> dict[str, Any]:
     try:
         document = yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - builds only str, list, dict
     except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError([f"{path}: {_yaml_mistake(error)}"]) from error
+        raise ConfigError([f"{path}: {_yaml_error(error)}"]) from error
     if document in (None, ""):
         return {}
     if not isinstance(document, dict):
@@ -116,10 +118,10 @@ def read_file(path: Path) -> dict[str, Any]:
     return _without_empty(document)
 
 
-def read_environment(environ: Mapping[str, str], mistakes: list[str]) -> dict[str, Any]:
+def read_environment(environ: Mapping[str, str], errors: list[str]) -> dict[str, Any]:
     """Return the settings in ``CANDESCENT_…`` variables; two underscores reach into a section.
 
-    An empty variable counts as not set; an unknown one is added to ``mistakes``.
+    An empty variable counts as not set; an unknown one is added to ``errors``.
     """
     found: dict[str, Any] = {}
     for variable, value in sorted(environ.items()):
@@ -130,7 +132,7 @@ def read_environment(environ: Mapping[str, str], mistakes: list[str]) -> dict[st
             continue
         path = SHORT.get(name) or tuple(name.lower().split("__"))
         if path not in known_paths():
-            mistakes.append(f"{variable}: no such setting{_suggestion(variable, _variables())}")
+            errors.append(f"{variable}: no such setting{_suggestion(variable, _variables())}")
             continue
         section = found
         for part in path[:-1]:
@@ -181,7 +183,7 @@ class _PlainLoader(yaml.BaseLoader):
         return super().construct_mapping(node, deep)
 
 
-def _yaml_mistake(error: Exception) -> str:
+def _yaml_error(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         return f"line {error.problem_mark.line + 1}: {error.problem}"
     return "is not YAML"
@@ -224,23 +226,23 @@ ALTERNATIVES = (
 )
 
 
-def _collect(mistakes: list[str], read: Any, otherwise: Any = None) -> Any:
+def _collect(errors: list[str], read: Any, otherwise: Any = None) -> Any:
     try:
         return read()
     except ConfigError as error:
-        mistakes += error.mistakes
+        errors += error.errors
         return {} if otherwise is None else otherwise
 
 
 def _explain(error: ValidationError) -> Iterator[str]:
-    for mistake in error.errors(include_url=False, include_input=False):
-        path = ".".join(str(part) for part in mistake["loc"])
-        message = mistake["msg"].removeprefix("Value error, ")
-        if mistake["type"] == "extra_forbidden":
-            message = f"no such setting{_suggestion(path, _paths_near(mistake['loc']))}"
-        elif mistake["type"] == "missing":
+    for found in error.errors(include_url=False, include_input=False):
+        path = ".".join(str(part) for part in found["loc"])
+        message = found["msg"].removeprefix("Value error, ")
+        if found["type"] == "extra_forbidden":
+            message = f"no such setting{_suggestion(path, _paths_near(found['loc']))}"
+        elif found["type"] == "missing":
             variable = f"; set it in the file or as {PREFIX}{path.upper()}"
-            message = "is required" + (variable if len(mistake["loc"]) == 1 else "")
+            message = "is required" + (variable if len(found["loc"]) == 1 else "")
         if not path:
             yield from message.split("\n")
         else:
@@ -258,12 +260,12 @@ def _paths_near(place: tuple[int | str, ...]) -> list[str]:
     return [".".join(map(str, (*above, *known))) for known in known_paths(named or Config)]
 
 
-def _held_back(merged: dict[str, Any], error: ValidationError) -> Iterator[str]:
+def _cross_field_errors(merged: dict[str, Any], error: ValidationError) -> Iterator[str]:
     """Yield what does not fit together, which pydantic only looks at when each setting is right.
 
     Asked with the wrong settings left out, and told unless it is about one of them.
     """
-    wrong = {str(mistake["loc"][0]) for mistake in error.errors() if mistake["loc"]}
+    wrong = {str(error["loc"][0]) for error in error.errors() if error["loc"]}
     right = {"institution_id": "0"} | {k: v for k, v in merged.items() if k not in wrong}
     if not wrong:
         return
@@ -289,5 +291,5 @@ def address(setting: str, text: str) -> Address:
         return Address.model_validate(text)
     except ValidationError as error:
         raise ConfigError(
-            [f"{setting}: {mistake.removeprefix(': ')}" for mistake in _explain(error)]
+            [f"{setting}: {error.removeprefix(': ')}" for error in _explain(error)]
         ) from None

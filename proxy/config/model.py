@@ -13,8 +13,13 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from proxy.config.fields import Institution, ListenAddress, Secret, check_base_url, comma_separated
-from proxy.config.listeners import ListenerName, ListenerSettings, PublicUrl, Way
-from proxy.config.listeners import mistakes as listener_mistakes
+from proxy.config.listeners import (
+    ListenerConfig,
+    ListenerName,
+    ListenerSettings,
+    PublicUrl,
+    listener_errors,
+)
 from proxy.config.sections import (
     AccessSettings,
     CallerSettings,
@@ -30,8 +35,8 @@ from proxy.config.sections import (
     UpstreamSettings,
 )
 from proxy.config.store import StoreSettings
-from proxy.forwarding.record import MAIN
-from proxy.forwarding.routing import Rule, rule_mistakes
+from proxy.forwarding.record import MAIN_LISTENER
+from proxy.forwarding.routing import Rule, rule_errors
 from proxy.server.address import Address
 
 ENVIRONMENTS = {
@@ -120,23 +125,23 @@ class Config(LoginSettings):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        mistakes = list(self._mistakes())
-        if mistakes:
-            raise ValueError("\n".join(mistakes))
+        errors = list(self._errors())
+        if errors:
+            raise ValueError("\n".join(errors))
         return self
 
-    def _mistakes(self) -> Iterator[str]:
+    def _errors(self) -> Iterator[str]:
         if self.environment is None and self.base_url is None:
             yield "environment: set either environment or base_url"
         if self.environment is not None and self.base_url is not None:
             yield "environment: set either environment or base_url, not both"
-        yield from self.mistakes("", needs_client=self.bearer_token is None)
+        yield from self.errors("", needs_client=self.bearer_token is None)
         for institution, login in self.institutions.items():
-            yield from login.mistakes(f"institutions.{institution}.", needs_client=False)
-        yield from rule_mistakes(self.rules)
+            yield from login.errors(f"institutions.{institution}.", needs_client=False)
+        yield from rule_errors(self.rules)
         if self.bearer_token is not None and self.revoke_on_shutdown:
             yield "revoke_on_shutdown: a bearer_token given by hand is not the proxy's to revoke"
-        if any(login.chosen_grant == "authorization_code" for _, login in self.logins()) and (
+        if any(login.effective_grant == "authorization_code" for _, login in self.logins()) and (
             self.refresh_token_file is None
         ):
             yield "refresh_token_file: the authorization_code grant needs one"
@@ -147,25 +152,25 @@ class Config(LoginSettings):
                 "base_url: http:// would send the client secret in clear over the network; use "
                 "https://, or set trust_network: true if nobody can listen there"
             )
-        yield from self._exposure()
-        yield from listener_mistakes(self.ways, self.allowed)
+        yield from self._exposure_errors()
+        yield from listener_errors(self.listener_configs, self.permitted_institutions)
         for path, callers in self.caller_sections():
-            yield from callers.mistakes(f"{path}callers.")
-        yield from self._upstream_mistakes()
-        yield from self.store.mistakes(trust_network=self.trust_network)
+            yield from callers.errors(f"{path}callers.")
+        yield from self._upstream_errors()
+        yield from self.store.errors(trust_network=self.trust_network)
 
-    def _exposure(self) -> Iterator[str]:
+    def _exposure_errors(self) -> Iterator[str]:
         if self.trust_network:
             return
-        for way in self.ways:
-            yield from way.exposure()
+        for listener in self.listener_configs:
+            yield from listener.exposure_error()
         if not self.admin.is_loopback and self.admin_actions:
             yield (
                 f"admin: {self.admin} can be reached from other machines, and admin_actions are "
                 "allowed; listen on 127.0.0.1, or set trust_network: true"
             )
 
-    def _upstream_mistakes(self) -> Iterator[str]:
+    def _upstream_errors(self) -> Iterator[str]:
         upstream = self.upstream
         if upstream.key_file is not None and upstream.certificate_file is None:
             yield "upstream.key_file: needs upstream.certificate_file"
@@ -197,21 +202,23 @@ class Config(LoginSettings):
                 yield f"listeners.{name}.", listener.callers
 
     @cached_property
-    def ways(self) -> tuple[Way, ...]:
+    def listener_configs(self) -> tuple[ListenerConfig, ...]:
         """Every way in, that of ``listen`` first."""
-        main = Way(
-            name=MAIN,
+        main = ListenerConfig(
+            name=MAIN_LISTENER,
             path="",
             address=self.listen,
             institution=self.institution_id,
-            allowed=self.allowed,
+            permitted_institutions=self.permitted_institutions,
             user=None,
             access=self.access,
             callers=self.callers,
             public_url=self.public_url or "",
             rewrite_links=self.rewrite_links,
         )
-        return main, *(main.inner(name, settings) for name, settings in self.listeners.items())
+        return main, *(
+            main.with_settings(name, settings) for name, settings in self.listeners.items()
+        )
 
     @cached_property
     def rules(self) -> tuple[Rule, ...]:
@@ -219,7 +226,7 @@ class Config(LoginSettings):
         return tuple(Rule(route.pattern, route.token) for route in self.routes)
 
     @property
-    def allowed(self) -> frozenset[str]:
+    def permitted_institutions(self) -> frozenset[str]:
         """Every institution that a caller may ask for."""
         return frozenset({self.institution_id, *self.allowed_institutions, *self.institutions})
 

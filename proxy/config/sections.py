@@ -45,7 +45,7 @@ class CallerSettings(Section):
         given = [self.certificate_file, self.key_file, self.client_ca_file, *self.secret_files]
         return [file for file in given if file is not None]
 
-    def mistakes(self, path: str) -> list[str]:
+    def errors(self, path: str) -> list[str]:
         """Return what does not fit together, each with its path below ``path``."""
         found = []
         if self.client_ca_file is not None and self.certificate_file is None:
@@ -262,7 +262,7 @@ class UserSettings(Section):
         None, description="the business of login_id, where its id is known"
     )
 
-    def user_mistakes(self, path: str) -> list[str]:
+    def user_errors(self, path: str) -> list[str]:
         """Return what does not fit together, each with its path below ``path``."""
         found = []
         if self.host_user_id and self.login_id:
@@ -294,13 +294,13 @@ class LoginSettings(UserSettings):
     scopes: str | None = Field(None, description="of V2 tokens; all that are allowed if left out")
 
     @property
-    def chosen_grant(self) -> Grant:
+    def effective_grant(self) -> Grant:
         """The grant that is set, or the one that the other settings mean."""
         if self.grant is not None:
             return Grant(self.grant)
         return Grant.PASSWORD if self.username else Grant.CLIENT_CREDENTIALS
 
-    def mistakes(self, path: str, *, needs_client: bool) -> list[str]:
+    def errors(self, path: str, *, needs_client: bool) -> list[str]:
         """Return what does not fit together, each with its path below ``path``."""
         found = []
         for first, second in (
@@ -316,11 +316,11 @@ class LoginSettings(UserSettings):
             found.append(f"{path}client_id: set either client_id or client_id_file")
         if not has_secret and (needs_client or has_id):
             found.append(f"{path}client_secret: set either client_secret or client_secret_file")
-        return found + self._grant_mistakes(path) + self.user_mistakes(path)
+        return found + self._grant_errors(path) + self.user_errors(path)
 
-    def _grant_mistakes(self, path: str) -> list[str]:
+    def _grant_errors(self, path: str) -> list[str]:
         has_password = self.password is not None or self.password_file is not None
-        if self.chosen_grant is Grant.PASSWORD:
+        if self.effective_grant is Grant.PASSWORD:
             found = [] if self.username else [f"{path}username: the password grant needs one"]
             if not has_password:
                 found.append(f"{path}password: set either password or password_file")

@@ -24,7 +24,7 @@ class StoreSettings(Section):
         description="redis://HOST:PORT, redis+sentinel://HOST:PORT,…/NAME or "
         "redis+cluster://HOST:PORT,…; rediss for TLS; off if left out",
     )
-    sealing_key_file: Path | None = Field(
+    encryption_key_file: Path | None = Field(
         None, description="the keys that seal tokens: an id and 32 bytes in base64 on each line"
     )
     username: Annotated[str, Field(pattern=r"^[\x21-\x7e]+$")] | None = Field(
@@ -62,16 +62,16 @@ class StoreSettings(Section):
 
         Passwords are not among them: each new connection reads them.
         """
-        files = (self.sealing_key_file, self.ca_file, self.certificate_file, self.key_file)
+        files = (self.encryption_key_file, self.ca_file, self.certificate_file, self.key_file)
         return (file for file in files if file is not None)
 
-    def mistakes(self, *, trust_network: bool) -> Iterator[str]:
+    def errors(self, *, trust_network: bool) -> Iterator[str]:
         """Return what does not fit together."""
         if self.url is None:
             given = self.model_fields_set & _NEEDS_URL
             yield from (f"store.{name}: needs store.url" for name in sorted(given))
             return
-        if self.sealing_key_file is None:
+        if self.encryption_key_file is None:
             yield (
                 "store.sealing_key_file: needed with store.url, so that the store sees no token; "
                 'make one with: echo "k1 $(openssl rand -base64 32)"'
@@ -83,13 +83,13 @@ class StoreSettings(Section):
         if not self.address.tls:
             if self.ca_file is not None or self.certificate_file is not None:
                 yield "store.ca_file: is for rediss://, which speaks TLS"
-            if self.password_file is not None and not trust_network and not self._is_near():
+            if self.password_file is not None and not trust_network and not self._is_private():
                 yield (
                     "store.url: redis:// would send the store's password in clear over the "
                     "network; use rediss://, or set trust_network: true if nobody can listen there"
                 )
 
-    def _is_near(self) -> bool:
+    def _is_private(self) -> bool:
         return all(Address(host=host, port=port).is_loopback for host, port in self.address.nodes)
 
 

@@ -8,7 +8,7 @@ from proxy.forwarding.paths import is_ambiguous, segments
 from proxy.forwarding.patterns import Pattern
 
 
-class Verdict(StrEnum):
+class PolicyDecision(StrEnum):
     """What the policy says of a request; ``WARNED`` is forwarded and counted."""
 
     ALLOWED = "allowed"
@@ -17,7 +17,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class AccessPolicy:
     """Allow and deny lists. ``deny`` wins; an empty ``allow`` allows all that is not denied.
 
     With ``enforce`` false, nothing is refused, only counted. Patterns are for the path without
@@ -33,11 +33,11 @@ class Policy:
         """Whether it says nothing, so that paths need not be looked at."""
         return not self.allow and not self.deny
 
-    def judge(self, method: str, path: bytes) -> Verdict:
+    def evaluate(self, method: str, path: bytes) -> PolicyDecision:
         """Return the verdict on a request for ``path``."""
         if self.is_empty or self._permits(method, path):
-            return Verdict.ALLOWED
-        return Verdict.REFUSED if self.enforce else Verdict.WARNED
+            return PolicyDecision.ALLOWED
+        return PolicyDecision.REFUSED if self.enforce else PolicyDecision.WARNED
 
     def _permits(self, method: str, path: bytes) -> bool:
         if is_ambiguous(path):

@@ -44,19 +44,19 @@ class CallerOptions(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
+class CallerAuthentication:
     """What callers have to show. With several secrets any one will do, so that they can rotate."""
 
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
-    names: frozenset[str] = frozenset()
+    allowed_names: frozenset[str] = frozenset()
 
     @classmethod
-    def load(cls, settings: CallerOptions, path: str = "") -> "Admission | None":
+    def load(cls, settings: CallerOptions, path: str = "") -> "CallerAuthentication | None":
         """Read the secrets; None where callers need not show anything.
 
         Raises ``ConfigError`` with the settings' names below ``path``.
         """
-        mistakes: list[str] = []
+        errors: list[str] = []
         secrets = []
         for at, file in enumerate(settings.secret_files):
             try:
@@ -64,9 +64,9 @@ class Admission:
                     read_secret(file, f"{path}callers.secret_files.{at}").encode("ascii")
                 )
             except ConfigError as error:
-                mistakes += error.mistakes
-        if mistakes:
-            raise ConfigError(mistakes)
+                errors += error.errors
+        if errors:
+            raise ConfigError(errors)
         if not secrets and not settings.client_names:
             return None
         return cls(tuple(secrets), frozenset(settings.client_names))
@@ -82,16 +82,16 @@ class Admission:
 
         407 for one that takes us for its HTTP proxy: it may show the secret when it is asked.
         """
-        if self.secrets and not self._knows(headers):
+        if self.secrets and not self._has_secret(headers):
             raise CallerError(
                 407 if as_proxy else 403,
                 "caller",
                 "Show the proxy's shared secret in Proxy-Authorization.",
             )
-        if self.names and self.names.isdisjoint(subject_names(certificate() or {})):
+        if self.allowed_names and self.allowed_names.isdisjoint(subject_names(certificate() or {})):
             raise CallerError(403, "caller", "The client certificate's name is not allowed here.")
 
-    def _knows(self, headers: RawHeaders) -> bool:
+    def _has_secret(self, headers: RawHeaders) -> bool:
         shown = [value for name, value in headers if name.lower() == b"proxy-authorization"]
         if len(shown) != 1:
             return False

@@ -15,37 +15,37 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 @dataclass(slots=True)
 class Upload:
-    """The body of one request on its way upstream. ``sent`` is in bytes."""
+    """The body of one request on its way upstream. ``sent_bytes`` is in bytes."""
 
     request: Request
     caller: CallerHeaders
     limits: CallerLimits
-    sent: int = 0
-    finished: bool = False
-    held: bytes | None = field(default=None, repr=False)
+    sent_bytes: int = 0
+    is_finished: bool = False
+    buffered_body: bytes | None = field(default=None, repr=False)
 
-    async def hold(self) -> None:
+    async def buffer(self) -> None:
         """Read the whole body and keep it, so that it can be sent again. Raises ``CallerError``.
 
         Only for bodies whose declared length is small.
         """
-        await self._invite()
+        await self._send_continue()
         body = b""
         while block := await self._read():
             body += block
-        self.held = body
+        self.buffered_body = body
 
-    def at_once(self) -> bytes | None:
+    def framed_if_complete(self) -> bytes | None:
         """Return the whole body framed for upstream, if it has arrived already.
 
         Raises ``CallerError`` for one that is over the limit.
         """
-        if self.held is not None:
-            self.sent, self.finished = len(self.held), True
-            return self.held
+        if self.buffered_body is not None:
+            self.sent_bytes, self.is_finished = len(self.buffered_body), True
+            return self.buffered_body
         if not self.request.body.complete:
             return None
-        body = self.request.body.take()
+        body = self.request.body.read_available()
         self._count(len(body))
         self._finish()
         if not self.caller.chunked:
@@ -62,19 +62,19 @@ class Upload:
             connection.abort()  # The caller is gone.
 
     async def _send(self, connection: Connection) -> None:
-        await self._invite()
-        while block := await self._next(connection):
+        await self._send_continue()
+        while block := await self._read_block(connection):
             self._count(len(block))
             await connection.write(chunk(block) if self.caller.chunked else block)
         if self.caller.chunked:
             await connection.write(LAST_CHUNK)
         self._finish()
 
-    async def _invite(self) -> None:
+    async def _send_continue(self) -> None:
         if self.caller.expects_continue and self.request.version >= (1, 1):
             await self.request.connection.deliver(_CONTINUE)
 
-    async def _next(self, connection: Connection) -> bytes:
+    async def _read_block(self, connection: Connection) -> bytes:
         connection.awaits_caller = True
         try:
             return await self._read()
@@ -91,10 +91,10 @@ class Upload:
     def _finish(self) -> None:
         # The parser sees to this. Were it ever wrong, the next request on the connection would
         # be read as the rest of this one.
-        if self.caller.length is not None and self.sent != self.caller.length:
+        if self.caller.length is not None and self.sent_bytes != self.caller.length:
             raise CallerError(400, "bad-body", "The body is not as long as declared.")
-        self.finished = True
+        self.is_finished = True
 
     def _count(self, size: int) -> None:
-        self.sent += size
-        self.limits.check_body(self.sent)
+        self.sent_bytes += size
+        self.limits.check_body(self.sent_bytes)

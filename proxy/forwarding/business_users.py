@@ -17,26 +17,26 @@ from proxy.errors import ProxyError, TokenError
 from proxy.forwarding.user_context import HeaderPaths, UserContext, names_customer
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.token import Token, TokenKey, TokenKind
-from proxy.upstream.bank_client import BankAnswer, BankClient
+from proxy.upstream.bank_client import BankClient, BankResponse
 from proxy.upstream.bank_errors import json_object, read_error, refuses_token
 
-KEPT = 3600.0
+CACHE_TTL = 3600.0
 """Seconds that a found customer id is kept."""
 
-FAILURE_KEPT = 10.0
+FAILURE_TTL = 10.0
 """Seconds that a failed look-up is remembered, so that it is not repeated for each request."""
 
 _CUSTOMER_ID = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Lookup:
     key: TokenKey
     login_id: str
     member_number: str
 
 
-class BusinessDirectory:
+class BusinessUserDirectory:
     """Looks customer ids up and keeps them for a while; ``timer`` is monotonic seconds.
 
     ``path`` is the institution-users resource, which has another prefix at some bases. A customer
@@ -56,21 +56,21 @@ class BusinessDirectory:
         self._path = path
         self._tokens = tokens
         self._new_id = new_id
-        self._fresh: TTLCache[_Wanted, str] = TTLCache(4096, KEPT, timer)
-        self._known: LRUCache[_Wanted, str] = LRUCache(4096)
-        self._failed: TTLCache[_Wanted, str] = TTLCache(4096, FAILURE_KEPT, timer)
-        self._asking: WeakValueDictionary[_Wanted, asyncio.Lock] = WeakValueDictionary()
+        self._fresh: TTLCache[_Lookup, str] = TTLCache(4096, CACHE_TTL, timer)
+        self._known: LRUCache[_Lookup, str] = LRUCache(4096)
+        self._failed: TTLCache[_Lookup, str] = TTLCache(4096, FAILURE_TTL, timer)
+        self._pending: WeakValueDictionary[_Lookup, asyncio.Lock] = WeakValueDictionary()
 
     async def customer_id(self, user: UserContext, key: TokenKey) -> str:
         """Return the customer id of a business user.
 
         Raises ``ProxyError`` (503), and ``TokenError`` when there is no token to ask with.
         """
-        wanted = _Wanted(key, user.login_id, user.member_number)
+        wanted = _Lookup(key, user.login_id, user.member_number)
         found = self._fresh.get(wanted)
         if found is not None:
             return found
-        lock = self._asking.setdefault(wanted, asyncio.Lock())
+        lock = self._pending.setdefault(wanted, asyncio.Lock())
         async with lock:
             if wanted not in self._fresh and wanted not in self._failed:
                 await self._renew(wanted)
@@ -79,10 +79,10 @@ class BusinessDirectory:
             raise lookup_error(self._failed.get(wanted, ""))
         return known
 
-    async def _renew(self, wanted: _Wanted) -> None:
+    async def _renew(self, wanted: _Lookup) -> None:
         try:
             answer = await self._ask(wanted)
-        except _UnansweredError as error:
+        except _LookupFailedError as error:
             self._failed[wanted] = str(error)
             return
         if answer.status != 200:
@@ -95,14 +95,14 @@ class BusinessDirectory:
         else:
             self._fresh[wanted] = self._known[wanted] = found
 
-    async def _ask(self, wanted: _Wanted) -> BankAnswer:
+    async def _ask(self, wanted: _Lookup) -> BankResponse:
         token = await self._tokens.token(wanted.key)
         answer = await self._call(wanted, token)
         if refuses_token(answer.status, read_error(answer.body)) and self._tokens.reject(token):
             answer = await self._call(wanted, await self._tokens.token(wanted.key))
         return answer
 
-    async def _call(self, wanted: _Wanted, token: Token) -> BankAnswer:
+    async def _call(self, wanted: _Lookup, token: Token) -> BankResponse:
         login_id = quote(wanted.login_id, safe="")
         headers = {
             "Authorization": token.authorization.decode("ascii"),
@@ -114,10 +114,10 @@ class BusinessDirectory:
         try:
             return await self._bank.call("GET", path, headers)
         except TokenError as error:
-            raise _UnansweredError(error.detail) from error
+            raise _LookupFailedError(error.detail) from error
 
 
-class _UnansweredError(Exception):
+class _LookupFailedError(Exception):
     """The look-up itself failed, not the token for it."""
 
 
@@ -142,24 +142,24 @@ def lookup_error(why: str) -> ProxyError:
         "business-user",
         f"The business user could not be looked up. {why}".strip(),
         status=503,
-        retry_after=FAILURE_KEPT,
+        retry_after=FAILURE_TTL,
     )
 
 
-class Users:
+class UserContextInjector:
     """Names the user of calls, for each institution that has a user context."""
 
     def __init__(
         self,
         contexts: Mapping[str, UserContext],
         header_paths: HeaderPaths,
-        directory: BusinessDirectory,
+        directory: BusinessUserDirectory,
     ) -> None:
         self._contexts = contexts
         self._header_paths = header_paths
         self._directory = directory
 
-    async def name_user(
+    async def inject(
         self, method: str, target: bytes, own_path: bytes, key: TokenKey, *, has_customer: bool
     ) -> tuple[bytes, bytes | None]:
         """Return the target with its user named, and the customer id where a header is wanted.
@@ -177,4 +177,4 @@ class Users:
             if context.needs_lookup:
                 customer_id = await self._directory.customer_id(context, key)
         in_header = self._header_paths.match(method, own_path)
-        return context.name_user(target, customer_id, in_header=in_header)
+        return context.add_to(target, customer_id, in_header=in_header)

@@ -35,24 +35,24 @@ class Replay:
 
 
 @dataclass(slots=True)
-class Errand:
-    """Everything that is known of one request. ``total_at`` is in loop seconds.
+class RequestContext:
+    """Everything that is known of one request. ``deadline`` is in loop seconds.
 
-    ``token`` is the one that it goes with; ``is_named`` when the operator has allowed that it is
-    sent again.
+    ``token`` is the one that it goes with; ``is_replay_permitted`` when the operator has allowed
+    that it is sent again.
     """
 
     request: Request
     record: RequestRecord
-    caller: CallerHeaders
+    headers: CallerHeaders
     route: Route = field(repr=False)  # a query may name people
     key: TokenKey
     transaction_id: bytes
     target: bytes = field(repr=False)
-    total_at: float
+    deadline: float
     upload: Upload | None
     token: Token | None = None
-    is_named: bool = False
+    is_replay_permitted: bool = False
     customer_id: bytes | None = None
     upload_task: "asyncio.Task[None] | None" = None
 
@@ -64,9 +64,9 @@ class Errand:
     @property
     def is_replayable(self) -> bool:
         """Whether it may go again once the bank has refused the token, so did nothing else."""
-        return self.is_safe or self.is_named
+        return self.is_safe or self.is_replay_permitted
 
     @property
     def is_uploaded(self) -> bool:
         """Whether the whole request has gone upstream."""
-        return self.upload is None or self.upload.finished
+        return self.upload is None or self.upload.is_finished

@@ -5,19 +5,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from proxy.errors import ProxyError, UpstreamError, internal
-from proxy.forwarding.authentication import Admission
+from proxy.errors import ProxyError, UpstreamError, internal_error
+from proxy.forwarding.authentication import CallerAuthentication
 from proxy.forwarding.bodies import Upload
-from proxy.forwarding.business_users import Users
-from proxy.forwarding.context import Errand, Replay
+from proxy.forwarding.business_users import UserContextInjector
+from proxy.forwarding.context import Replay, RequestContext
 from proxy.forwarding.headers import CallerHeaders, bad_framing, our_headers, request_head
-from proxy.forwarding.json_links import asking
-from proxy.forwarding.record import Finish, RequestRecord
-from proxy.forwarding.response import Relay
+from proxy.forwarding.json_links import request_identity_encoding
+from proxy.forwarding.record import RequestObserver, RequestRecord
+from proxy.forwarding.response import ResponseWriter
 from proxy.forwarding.routing import Router, institution_for
-from proxy.forwarding.url_rewriting import Names
+from proxy.forwarding.url_rewriting import UrlRewriter
 from proxy.server.limits import CallerLimits, overloaded
-from proxy.server.messages import Answer, Request
+from proxy.server.messages import Request, Response
 from proxy.tasks import Tasks
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.token import Token, TokenKey, TokenKind
@@ -27,58 +27,58 @@ from proxy.upstream.pool import Pool
 
 
 @dataclass(frozen=True, slots=True)
-class Forwarding:
+class ForwarderSettings:
     """What the forwarder is told by the configuration. ``listener`` is whose requests it serves."""
 
     listener: str
     institution: str
-    allowed: frozenset[str]
+    permitted_institutions: frozenset[str]
     host: bytes
     correlation_id: bool
     rewrites_links: bool
     deadlines: Deadlines
     limits: CallerLimits
     replay: Replay
-    names: Names
+    url_rewriter: UrlRewriter
 
 
 class Forwarder:
     """Forwards requests to the bank.
 
-    ``finished`` gets the record of each request at its end, ``crashed`` a mistake of our own.
+    ``finished`` gets the record of each request at its end, ``on_crash`` a mistake of our own.
     """
 
     def __init__(
         self,
-        settings: Forwarding,
+        settings: ForwarderSettings,
         router: Router,
         tokens: TokenCache,
         pool: Pool,
-        relay: Relay,
+        writer: ResponseWriter,
         *,
-        users: Users | None,
-        admission: Admission | None,
+        user_injector: UserContextInjector | None,
+        authentication: CallerAuthentication | None,
         new_id: Callable[[], str],
-        finished: Finish,
-        crashed: Callable[[BaseException], None],
+        on_finished: RequestObserver,
+        on_crash: Callable[[BaseException], None],
     ) -> None:
         self._settings = settings
         self._router = router
         self._tokens = tokens
         self._pool = pool
-        self._relay = relay
-        self._users = users
-        self._admission = admission
+        self._writer = writer
+        self._user_injector = user_injector
+        self._authentication = authentication
         self._new_id = new_id
-        self._finished = finished
-        self._crashed = crashed
+        self._on_finished = on_finished
+        self._on_crash = on_crash
         self._tasks = Tasks("forwarder")
         # The loop's clock too, but uvloop tells it in whole milliseconds.
         self._now = time.monotonic
         self.in_flight = 0
-        self._no_more: asyncio.Event | None = None
+        self._is_idle: asyncio.Event | None = None
 
-    async def handle(self, request: Request) -> Answer:
+    async def handle(self, request: Request) -> Response:
         """Answer one request, whatever happens to it."""
         record = RequestRecord(request.method, request.target, self._now(), self._settings.listener)
         self.in_flight += 1
@@ -89,75 +89,75 @@ class Forwarder:
         except ProxyError as error:
             return self._refusal(request, record, error)
         except (ConnectionError, asyncio.CancelledError):
-            record.cut = True
+            record.is_aborted = True
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
-            self._crashed(error)
-            return self._refusal(request, record, internal(error))
+            self._on_crash(error)
+            return self._refusal(request, record, internal_error(error))
         finally:
             self.in_flight -= 1
-            if self._no_more is not None and not self.in_flight:
-                self._no_more.set()
+            if self._is_idle is not None and not self.in_flight:
+                self._is_idle.set()
             record.finished_at = self._now()
-            self._finished(record)
+            self._on_finished(record)
 
     def drain(self) -> None:
         """From now on let connections of callers end with the answer they are waiting for."""
-        self._relay.draining = True
+        self._writer.draining = True
 
-    async def idle(self) -> None:
+    async def wait_idle(self) -> None:
         """Wait until no request is in flight."""
         while self.in_flight:
-            self._no_more = self._no_more or asyncio.Event()
-            self._no_more.clear()
-            await self._no_more.wait()
+            self._is_idle = self._is_idle or asyncio.Event()
+            self._is_idle.clear()
+            await self._is_idle.wait()
 
-    def refuse(self, error: ProxyError) -> Answer:
+    def refuse(self, error: ProxyError) -> Response:
         """Answer what could not even be read as a request."""
         record = RequestRecord("", b"", self._now(), self._settings.listener)
-        answer = self._refusal(None, record, error)
-        record.finished_at = record.started
-        self._finished(record)
-        return answer
+        response = self._refusal(None, record, error)
+        record.finished_at = record.started_at
+        self._on_finished(record)
+        return response
 
-    async def _forward(self, request: Request, record: RequestRecord) -> Answer:
-        errand = self._prepare(request, record)
-        if self._users is not None or self._settings.replay.patterns:
-            began = self._now()
+    async def _forward(self, request: Request, record: RequestRecord) -> Response:
+        context = self._create_context(request, record)
+        if self._user_injector is not None or self._settings.replay.patterns:
+            started_at = self._now()
             try:
-                await self._complete(errand)
+                await self._prepare_context(context)
             finally:
-                record.other_wait = self._now() - began
-        connection = await self._send(errand)
+                record.preparation_wait = self._now() - started_at
+        connection = await self._send(context)
         refusal = connection.status in CANDIDATES
-        if refusal and await self._is_to_be_replayed(errand, connection):
-            self._give_back(errand, connection)
+        if refusal and await self._should_replay(context, connection):
+            self._release(context, connection)
             record.replays += 1
-            connection = await self._send(errand)
+            connection = await self._send(context)
         try:
-            return await self._relay.answer(errand, connection)
+            return await self._writer.write_response(context, connection)
         finally:
-            self._give_back(errand, connection)
+            self._release(context, connection)
 
-    async def _complete(self, errand: Errand) -> None:
+    async def _prepare_context(self, context: RequestContext) -> None:
         """Find out what else must be known before the request can go."""
-        if self._users is not None:
-            errand.target, errand.customer_id = await self._users.name_user(
-                errand.request.method,
-                errand.target,
-                errand.route.path,
-                errand.key,
-                has_customer=errand.caller.names_customer,
+        if self._user_injector is not None:
+            context.target, context.customer_id = await self._user_injector.inject(
+                context.request.method,
+                context.target,
+                context.route.path,
+                context.key,
+                has_customer=context.headers.has_customer_id,
             )
         if self._settings.replay.patterns:
-            await self._prepare_replay(errand)
+            await self._prepare_replay(context)
 
-    def _prepare(self, request: Request, record: RequestRecord) -> Errand:
+    def _create_context(self, request: Request, record: RequestRecord) -> RequestContext:
         """Read what the caller sent and decide what it is. Raises ``CallerError``."""
         target = request.target
-        if self._admission is not None:
-            self._admission.check(
-                request.headers, request.connection.certificate, as_proxy=target[:1] != b"/"
+        if self._authentication is not None:
+            self._authentication.check(
+                request.headers, request.connection.peer_certificate, as_proxy=target[:1] != b"/"
             )
         caller = CallerHeaders(request.headers)
         if caller.chunked and request.version == (1, 0):
@@ -165,159 +165,166 @@ class Forwarder:
         transaction_id = caller.transaction_id or caller.tid or self._new_id().encode("ascii")
         record.transaction_id = transaction_id.decode("ascii")
         if target[:1] != b"/":
-            target, caller.origin = self._settings.names.own_form(
-                request.method, target, request.connection.local()
+            target, caller.origin = self._settings.url_rewriter.to_origin_form(
+                request.method, target, request.connection.local_address()
             )
             record.target = target
         route = self._router.route(request.method, target)
-        record.route, record.warned = route.kind, route.warned
+        record.route, record.has_policy_warning = route.kind, route.has_policy_warning
         if route.kind is TokenKind.V1 and caller.tid:
             transaction_id = caller.tid
             record.transaction_id = transaction_id.decode("ascii")
         settings = self._settings
         if settings.rewrites_links:
-            caller.lines = asking(caller.lines)
+            caller.lines = request_identity_encoding(caller.lines)
         institution = institution_for(
-            route, caller.institution, settings.institution, settings.allowed
+            route, caller.institution, settings.institution, settings.permitted_institutions
         )
         record.institution = institution
         upload = None
         if caller.chunked or caller.length:
             settings.limits.check_body(caller.length or 0)
             upload = Upload(request, caller, settings.limits)
-        return Errand(
+        return RequestContext(
             request=request,
             record=record,
-            caller=caller,
+            headers=caller,
             route=route,
             key=TokenKey(route.kind, institution),
             transaction_id=transaction_id,
             target=route.target,
-            total_at=record.started + settings.deadlines.total,
+            deadline=record.started_at + settings.deadlines.total,
             upload=upload,
         )
 
-    async def _send(self, errand: Errand) -> Connection:
+    async def _send(self, context: RequestContext) -> Connection:
         """Return a connection on which the head of the answer has arrived.
 
         A reused connection that closes before any byte of an answer is replaced once by a new
         one, if the request may be sent twice.
         """
-        token = errand.token = self._tokens.current(errand.key) or await self._token(errand)
+        token = context.token = self._tokens.current(context.key) or await self._token(context)
         connection = self._pool.checkout()
         if connection is None:
-            connection = await self._connect(errand)
-            token = errand.token
+            connection = await self._connect(context)
+            token = context.token
         try:
-            return await self._exchange(errand, connection, token)
+            return await self._exchange(context, connection, token)
         except UpstreamError as error:
-            if not (error.untouched and errand.is_safe):
+            if not (error.is_before_response and context.is_safe):
                 raise
-            errand.record.replays += 1
-        connection = await self._connect(errand, new=True)
-        return await self._exchange(errand, connection, errand.token)
+            context.record.replays += 1
+        connection = await self._connect(context, new=True)
+        return await self._exchange(context, connection, context.token)
 
-    async def _connect(self, errand: Errand, *, new: bool = False) -> Connection:
+    async def _connect(self, context: RequestContext, *, new: bool = False) -> Connection:
         """Return a connection that was waited for, and see that the token is alive then."""
-        began = self._now()
+        started_at = self._now()
         try:
             connection = await self._pool.connect(new=new)
         finally:
-            errand.record.connection_wait += self._now() - began
+            context.record.connection_wait += self._now() - started_at
         try:
-            errand.token = self._tokens.current(errand.key) or await self._token(errand)
+            context.token = self._tokens.current(context.key) or await self._token(context)
         except BaseException:
-            self._give_back(errand, connection)
+            self._release(context, connection)
             raise
         return connection
 
-    async def _token(self, errand: Errand) -> Token:
+    async def _token(self, context: RequestContext) -> Token:
         """Return a token that has to be waited for."""
-        began = self._now()
+        started_at = self._now()
         try:
-            return await self._tokens.token(errand.key)
+            return await self._tokens.token(context.key)
         finally:
-            errand.record.token_wait += self._now() - began
+            context.record.token_wait += self._now() - started_at
 
-    async def _upload(self, errand: Errand, upload: Upload, connection: Connection) -> None:
+    async def _upload(
+        self, context: RequestContext, upload: Upload, connection: Connection
+    ) -> None:
         """Send the body as it comes, and note when it was all sent."""
         await upload.run(connection)
-        if upload.finished and not errand.record.answered_at:
-            errand.record.uploaded_at = self._now()
+        if upload.is_finished and not context.record.responded_at:
+            context.record.uploaded_at = self._now()
 
-    async def _prepare_replay(self, errand: Errand) -> None:
+    async def _prepare_replay(self, context: RequestContext) -> None:
         """Keep the small body of a request that the operator allows to be sent again."""
-        method, path, caller = errand.request.method, errand.route.path, errand.caller
+        method, path, caller = context.request.method, context.route.path, context.headers
         length = None if caller.chunked else caller.length or 0
         if self._settings.replay.allows(method, path, length):
-            errand.is_named = True
-            if errand.upload is not None:
-                await errand.upload.hold()
+            context.is_replay_permitted = True
+            if context.upload is not None:
+                await context.upload.buffer()
 
-    async def _is_to_be_replayed(self, errand: Errand, connection: Connection) -> bool:
+    async def _should_replay(self, context: RequestContext, connection: Connection) -> bool:
         """Whether the bank refused the token, another may be had, and a replay does no harm."""
-        began = self._now()
+        started_at = self._now()
         try:
             body = await connection.peek(MAX_ERROR_BODY)
         except BaseException:
-            self._give_back(errand, connection)
+            self._release(context, connection)
             raise
         finally:
-            errand.record.other_wait += self._now() - began
-        error = read_error(body, gzipped=connection.head.gzipped)
-        errand.record.refused = refuses_token(connection.status, error)
-        assert errand.token is not None
-        cured = errand.record.refused and self._tokens.reject(errand.token)
-        return cured and errand.is_replayable
+            context.record.preparation_wait += self._now() - started_at
+        error = read_error(body, gzipped=connection.head.is_gzipped)
+        context.record.is_token_refused = refuses_token(connection.status, error)
+        assert context.token is not None
+        has_new_token = context.record.is_token_refused and self._tokens.reject(context.token)
+        return has_new_token and context.is_replayable
 
-    async def _exchange(self, errand: Errand, connection: Connection, token: Token) -> Connection:
-        upload, record = errand.upload, errand.record
+    async def _exchange(
+        self, context: RequestContext, connection: Connection, token: Token
+    ) -> Connection:
+        upload, record = context.upload, context.record
         head = request_head(
-            errand.request.method,
-            errand.target,
+            context.request.method,
+            context.target,
             self._settings.host,
-            errand.caller,
+            context.headers,
             our_headers(
                 token,
-                errand.transaction_id,
-                errand.customer_id,
-                correlation_id=self._settings.correlation_id and not errand.caller.correlated,
+                context.transaction_id,
+                context.customer_id,
+                correlation_id=self._settings.correlation_id
+                and not context.headers.has_correlation_id,
             ),
         )
         record.sent_at = self._now()
         try:
-            body = b"" if upload is None else upload.at_once()
+            body = b"" if upload is None else upload.framed_if_complete()
             connection.start(
                 head + (body or b""),
-                bodiless=errand.request.method == "HEAD",
-                total_at=errand.total_at,
+                bodiless=context.request.method == "HEAD",
+                total_at=context.deadline,
             )
             if upload is not None and body is None:
-                errand.upload_task = self._tasks.spawn(
-                    "upload", self._upload(errand, upload, connection)
+                context.upload_task = self._tasks.spawn(
+                    "upload", self._upload(context, upload, connection)
                 )
-            await connection.answered()
+            await connection.wait_for_head()
         except BaseException:
-            self._give_back(errand, connection)
+            self._release(context, connection)
             raise
-        record.answered_at = self._now()
+        record.responded_at = self._now()
         return connection
 
-    def _give_back(self, errand: Errand, connection: Connection) -> None:
+    def _release(self, context: RequestContext, connection: Connection) -> None:
         """Return a connection to the pool, closed unless the exchange on it is wholly over."""
-        if errand.upload is not None:
-            errand.record.sent_bytes = errand.upload.sent
-        if errand.upload_task is not None and not errand.is_uploaded:
-            errand.upload_task.cancel()
-        if not (connection.complete and errand.is_uploaded):
+        if context.upload is not None:
+            context.record.sent_bytes = context.upload.sent_bytes
+        if context.upload_task is not None and not context.is_uploaded:
+            context.upload_task.cancel()
+        if not (connection.complete and context.is_uploaded):
             connection.abort()
         self._pool.release(connection)
 
-    def _refusal(self, request: Request | None, record: RequestRecord, error: ProxyError) -> Answer:
+    def _refusal(
+        self, request: Request | None, record: RequestRecord, error: ProxyError
+    ) -> Response:
         if record.status:
             # The head of the bank's answer is out already, and the caller's connection cut.
-            record.cut, record.source, record.reason = True, error.source, error.name
+            record.is_aborted, record.source, record.reason = True, error.source, error.name
             record.detail = error.detail
-            return Answer(keep_alive=False)
+            return Response(keep_alive=False)
         record.transaction_id = record.transaction_id or self._new_id()
-        return self._relay.refusal(request, record, error)
+        return self._writer.error_response(request, record, error)

@@ -26,11 +26,11 @@ _HOP_BY_HOP = frozenset(
     }
 )
 _OWNED = frozenset({b"authorization", b"institutionid", b"transactionid", b"difiid", b"ditid"})
-_ADDRESSES = frozenset({b"location", b"content-location", b"link", b"refresh"})
+_URL_HEADERS = frozenset({b"location", b"content-location", b"link", b"refresh"})
 _UUID = re.compile(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-class Fate(IntEnum):
+class HeaderRule(IntEnum):
     """What is done with a header of a given name."""
 
     PASS = 0
@@ -51,55 +51,63 @@ class Fate(IntEnum):
 
 
 # What a caller may ask for, in the documented spelling only; any other spelling is dropped.
-_ASKED = {
-    b"institutionid": Fate.INSTITUTION,
-    b"transactionid": Fate.TRANSACTION,
-    b"di_tid": Fate.TID,
+_CALLER_CHOICES = {
+    b"institutionid": HeaderRule.INSTITUTION,
+    b"transactionid": HeaderRule.TRANSACTION,
+    b"di_tid": HeaderRule.TID,
 }
 # What passes, and keeps us from adding our own.
-_NOTED = {b"correlationid": Fate.CORRELATION, b"institutioncustomerid": Fate.CUSTOMER}
+_NOTED_HEADERS = {
+    b"correlationid": HeaderRule.CORRELATION,
+    b"institutioncustomerid": HeaderRule.CUSTOMER,
+}
 _NAMED = {
-    b"connection": Fate.CONNECTION,
-    b"transfer-encoding": Fate.TRANSFER_ENCODING,
-    b"content-length": Fate.CONTENT_LENGTH,
-    b"host": Fate.HOST,
-    b"sec-fetch-site": Fate.SITE,
+    b"connection": HeaderRule.CONNECTION,
+    b"transfer-encoding": HeaderRule.TRANSFER_ENCODING,
+    b"content-length": HeaderRule.CONTENT_LENGTH,
+    b"host": HeaderRule.HOST,
+    b"sec-fetch-site": HeaderRule.SITE,
 }
 
 
 @lru_cache(maxsize=2048)
-def request_fate(name: bytes) -> Fate:
+def classify_request_header(name: bytes) -> HeaderRule:
     """Return what becomes of a caller's header; remembered, because names repeat."""
     low = name.lower()
-    if low in _ASKED:
-        return _ASKED[low]
+    if low in _CALLER_CHOICES:
+        return _CALLER_CHOICES[low]
     dashed = low.replace(b"_", b"-")
     bare = dashed.replace(b"-", b"")
     if dashed in _HOP_BY_HOP or bare in _OWNED or (dashed != low and dashed in _NAMED):
-        return Fate.DROP
-    if bare in _NOTED:
-        return _NOTED[bare]
-    return Fate.EXPECT if low == b"expect" else _NAMED.get(low, Fate.PASS)
+        return HeaderRule.DROP
+    if bare in _NOTED_HEADERS:
+        return _NOTED_HEADERS[bare]
+    return HeaderRule.EXPECT if low == b"expect" else _NAMED.get(low, HeaderRule.PASS)
 
 
 @lru_cache(maxsize=2048)
-def response_fate(name: bytes) -> Fate:
+def classify_response_header(name: bytes) -> HeaderRule:
     """Return what becomes of a header of the bank's answer."""
     low = name.lower()
     if low in _HOP_BY_HOP or low == b"x-proxy-error-source":
-        return Fate.DROP
+        return HeaderRule.DROP
     if low == b"transactionid":
-        return Fate.TRANSACTION
-    if low in _ADDRESSES:
-        return Fate.LOCATION
+        return HeaderRule.TRANSACTION
+    if low in _URL_HEADERS:
+        return HeaderRule.LOCATION
     if low == b"content-encoding":
-        return Fate.ENCODING
-    fate = _NAMED.get(low, Fate.PASS)
-    return Fate.PASS if fate in (Fate.HOST, Fate.SITE) else fate
+        return HeaderRule.ENCODING
+    rule = _NAMED.get(low, HeaderRule.PASS)
+    return HeaderRule.PASS if rule in (HeaderRule.HOST, HeaderRule.SITE) else rule
 
 
 # Looked up once: a member of an enumeration costs more to name than a header to copy.
-_PASS, _DROP, _HOST_FATE, _CONNECTION = Fate.PASS, Fate.DROP, Fate.HOST, Fate.CONNECTION
+_PASS, _DROP, _HOST_RULE, _CONNECTION = (
+    HeaderRule.PASS,
+    HeaderRule.DROP,
+    HeaderRule.HOST,
+    HeaderRule.CONNECTION,
+)
 
 
 class CallerHeaders:
@@ -114,8 +122,8 @@ class CallerHeaders:
     length: int | None = None
     chunked = False
     expects_continue = False
-    correlated = False
-    names_customer = False
+    has_correlation_id = False
+    has_customer_id = False
     transaction_id: bytes | None = None
     tid: bytes | None = None
     institution: bytes | None = None
@@ -125,59 +133,59 @@ class CallerHeaders:
     def __init__(self, raw: RawHeaders) -> None:
         lines: list[bytes] = []
         self.lines = lines
-        named: frozenset[bytes] = frozenset()
+        connection_named: frozenset[bytes] = frozenset()
         hosts = 0
         for name, value in raw:
             if not value.isascii():
                 raise bad_header()
-            fate = request_fate(name)
-            if fate is _PASS:
+            rule = classify_request_header(name)
+            if rule is _PASS:
                 lines += (name, b": ", value, b"\r\n")
-            elif fate is _HOST_FATE:
+            elif rule is _HOST_RULE:
                 hosts += 1
                 _check_host(value)
                 self.host = value
-            elif fate is _CONNECTION:
-                named |= connection_options(value)
-            elif fate is not _DROP:
-                self._note(fate, name, value)
+            elif rule is _CONNECTION:
+                connection_named |= connection_options(value)
+            elif rule is not _DROP:
+                self._note(rule, name, value)
         if hosts != 1:
             raise CallerError(400, "bad-host", "A request needs exactly one Host header.")
-        if named:
-            self._remove(named)
+        if connection_named:
+            self._remove(connection_named)
 
-    def _remove(self, named: frozenset[bytes]) -> None:
-        self.lines = without(self.lines, named)
-        left = {request_fate(name) for name in self.lines[::4]}
-        self.correlated = Fate.CORRELATION in left
-        self.names_customer = Fate.CUSTOMER in left
+    def _remove(self, connection_named: frozenset[bytes]) -> None:
+        self.lines = without(self.lines, connection_named)
+        left = {classify_request_header(name) for name in self.lines[::4]}
+        self.has_correlation_id = HeaderRule.CORRELATION in left
+        self.has_customer_id = HeaderRule.CUSTOMER in left
 
-    def _note(self, fate: Fate, name: bytes, value: bytes) -> None:
-        if fate is Fate.CONTENT_LENGTH or fate is Fate.TRANSFER_ENCODING:
-            self._note_framing(fate, value)
-        elif fate is Fate.EXPECT:
+    def _note(self, rule: HeaderRule, name: bytes, value: bytes) -> None:
+        if rule is HeaderRule.CONTENT_LENGTH or rule is HeaderRule.TRANSFER_ENCODING:
+            self._note_framing(rule, value)
+        elif rule is HeaderRule.EXPECT:
             self.expects_continue = value.lower() == b"100-continue"
-        elif fate is Fate.TRANSACTION:
+        elif rule is HeaderRule.TRANSACTION:
             self.transaction_id = _only(self.transaction_id, value)
-        elif fate is Fate.TID:
+        elif rule is HeaderRule.TID:
             self.tid = _only(self.tid, value)
-        elif fate is Fate.INSTITUTION:
+        elif rule is HeaderRule.INSTITUTION:
             if self.institution not in (None, value):
                 raise CallerError(400, "institution", "Two institutionId headers disagree.")
             self.institution = value
         else:
-            if fate is Fate.SITE and value.lower() == b"cross-site":
+            if rule is HeaderRule.SITE and value.lower() == b"cross-site":
                 raise CallerError(
                     403, "cross-site", "Web pages of other sites may not call through this proxy."
                 )
-            self.correlated |= fate is Fate.CORRELATION
-            self.names_customer |= fate is Fate.CUSTOMER
+            self.has_correlation_id |= rule is HeaderRule.CORRELATION
+            self.has_customer_id |= rule is HeaderRule.CUSTOMER
             self.lines += (name, b": ", value, b"\r\n")
 
-    def _note_framing(self, fate: Fate, value: bytes) -> None:
+    def _note_framing(self, rule: HeaderRule, value: bytes) -> None:
         if self.length is not None or self.chunked:
             raise bad_framing()
-        if fate is Fate.CONTENT_LENGTH:
+        if rule is HeaderRule.CONTENT_LENGTH:
             if not value.isdigit() or len(value) > 18:
                 raise bad_framing()
             self.length = int(value)
@@ -189,9 +197,9 @@ class CallerHeaders:
             )
 
 
-def _only(seen: bytes | None, value: bytes) -> bytes:
+def _only(previous: bytes | None, value: bytes) -> bytes:
     # Two of them name no one transaction, so neither is kept.
-    return value if seen is None and _UUID.fullmatch(value) else b""
+    return value if previous is None and _UUID.fullmatch(value) else b""
 
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{0,5}))?")
@@ -205,12 +213,12 @@ def _check_host(value: bytes) -> None:
 
 
 def request_head(
-    method: str, target: bytes, host: bytes, caller: CallerHeaders, ours: Iterable[bytes]
+    method: str, target: bytes, host: bytes, caller: CallerHeaders, proxy_lines: Iterable[bytes]
 ) -> bytes:
     """Return the bytes of the outbound request up to its body.
 
-    ``ours`` are whole header lines with their CRLF; they come last. The framing is the caller's,
-    written by us: exactly one of ``Content-Length`` and chunked, or neither.
+    ``proxy_lines`` are whole header lines with their CRLF; they come last. The framing is the
+    caller's, written by us: exactly one of ``Content-Length`` and chunked, or neither.
     """
     parts = [method.encode("ascii"), b" ", target, b" HTTP/1.1\r\nHost: ", host, b"\r\n"]
     parts += caller.lines
@@ -218,7 +226,7 @@ def request_head(
         parts.append(b"Transfer-Encoding: chunked\r\n")
     elif caller.length is not None:
         parts.append(b"Content-Length: %d\r\n" % caller.length)
-    parts += ours
+    parts += proxy_lines
     parts.append(b"\r\n")
     return b"".join(parts)
 
@@ -243,53 +251,55 @@ def our_headers(
     return lines
 
 
-class AnswerHeaders:
+class ResponseHeaders:
     """The headers of the bank's answer, read once: what passes, and what we must know.
 
-    ``lines`` is the flat list of what goes to the caller; framing and ``addresses`` (headers that
-    hold URLs) are left out of it, both are written anew. ``identified`` when it carries a
+    ``lines`` is the flat list of what goes to the caller; framing and ``url_headers`` (headers that
+    hold URLs) are left out of it, both are written anew. ``has_transaction_id`` when it carries a
     ``transactionId``. Raises ``ValueError`` for a body whose end could be seen in different places.
     """
 
     length: bytes | None = None
-    addresses: list[tuple[bytes, bytes]] | None = None
+    url_headers: list[tuple[bytes, bytes]] | None = None
     chunked = False
-    gzipped = False
-    identified = False
+    is_gzipped = False
+    has_transaction_id = False
 
     def __init__(self, raw: RawHeaders) -> None:
         lines: list[bytes] = []
         self.lines = lines
-        named: frozenset[bytes] = frozenset()
+        connection_named: frozenset[bytes] = frozenset()
         for name, value in raw:
-            fate = response_fate(name)
-            if fate is _PASS:
+            rule = classify_response_header(name)
+            if rule is _PASS:
                 lines += (name, b": ", value, b"\r\n")
-            elif fate is _CONNECTION:
-                named |= connection_options(value)
-            elif fate is not _DROP:
-                self._note(fate, name, value.rstrip(b" "))
-        if named:
-            self.lines = without(lines, named)
-            fates = {response_fate(name) for name in self.lines[::4]}
-            self.identified = Fate.TRANSACTION in fates
-            kept = [one for one in self.addresses or () if one[0].lower() not in named]
-            self.addresses = kept or None
+            elif rule is _CONNECTION:
+                connection_named |= connection_options(value)
+            elif rule is not _DROP:
+                self._note(rule, name, value.rstrip(b" "))
+        if connection_named:
+            self.lines = without(lines, connection_named)
+            rules = {classify_response_header(name) for name in self.lines[::4]}
+            self.has_transaction_id = HeaderRule.TRANSACTION in rules
+            url_headers = [
+                one for one in self.url_headers or () if one[0].lower() not in connection_named
+            ]
+            self.url_headers = url_headers or None
 
-    def _note(self, fate: Fate, name: bytes, value: bytes) -> None:
-        if fate is Fate.CONTENT_LENGTH:
+    def _note(self, rule: HeaderRule, name: bytes, value: bytes) -> None:
+        if rule is HeaderRule.CONTENT_LENGTH:
             self.length = value
-        elif fate is Fate.TRANSFER_ENCODING:
+        elif rule is HeaderRule.TRANSFER_ENCODING:
             # The parser refuses two lengths, and a length beside chunks; not two codings, of
             # which it would undo the last only.
             if self.chunked or value.lower() != b"chunked":
                 raise ValueError("transfer coding")
             self.chunked = True
-        elif fate is Fate.LOCATION:
-            self.addresses = [*(self.addresses or ()), (name, value)]
+        elif rule is HeaderRule.LOCATION:
+            self.url_headers = [*(self.url_headers or ()), (name, value)]
         else:
-            self.identified |= fate is Fate.TRANSACTION
-            self.gzipped |= fate is Fate.ENCODING and value.lower() == b"gzip"
+            self.has_transaction_id |= rule is HeaderRule.TRANSACTION
+            self.is_gzipped |= rule is HeaderRule.ENCODING and value.lower() == b"gzip"
             self.lines += (name, b": ", value, b"\r\n")
 
 

@@ -8,20 +8,20 @@ behind its last one there is never an ``h``. So no state but a few bytes has to 
 import re
 from functools import lru_cache
 
-from proxy.forwarding.url_rewriting import Names
+from proxy.forwarding.url_rewriting import UrlRewriter
 from proxy.http1.fields import without
 
 _JSON = re.compile(rb"application/(?:json|[a-z0-9!#$&^_.+-]+\+json)\s*(?:;.*)?", re.IGNORECASE)
-_UNTRUE = frozenset({b"content-md5", b"digest", b"content-digest", b"repr-digest"})
+_BODY_DIGESTS = frozenset({b"content-md5", b"digest", b"content-digest", b"repr-digest"})
 _PARTIAL = frozenset({b"accept-encoding", b"range", b"if-range"})
 
 
-def asking(lines: list[bytes]) -> list[bytes]:
+def request_identity_encoding(lines: list[bytes]) -> list[bytes]:
     """Return the headers of a request whose answer is to be read: whole, and without a coding."""
     return [*without(lines, _PARTIAL), b"Accept-Encoding", b": ", b"identity", b"\r\n"]
 
 
-def is_readable(status: int, lines: list[bytes]) -> bool:
+def is_rewritable(status: int, lines: list[bytes]) -> bool:
     """Whether an answer's body is JSON, whole and without a coding."""
     headers = [(lines[at].lower(), lines[at + 2]) for at in range(0, len(lines), 4)]
     kinds = [value for name, value in headers if name == b"content-type"]
@@ -30,63 +30,65 @@ def is_readable(status: int, lines: list[bytes]) -> bool:
     return status != 206 and is_json and set(codings) <= {b"identity"}
 
 
-def changed(lines: list[bytes]) -> list[bytes]:
+def drop_body_digests(lines: list[bytes]) -> list[bytes]:
     """Return the headers of an answer whose body is changed: without digests of what it was.
 
     An ``ETag`` stays. It is the bank's word for the resource, not for these bytes, and an
     ``If-Match`` that comes with it has to reach the bank as it was given.
     """
-    return without(lines, _UNTRUE | {b"accept-ranges"})
+    return without(lines, _BODY_DIGESTS | {b"accept-ranges"})
 
 
-class Links:
+class JsonLinkRewriter:
     """What is replaced in the answers to one request. Feed it the body, block by block.
 
-    ``seen`` is our origin as the caller knows it, or empty, and links then become paths;
-    ``based`` when the caller uses the base path, as in ``Names.shown``.
+    ``origin`` is our origin as the caller knows it, or empty, and links then become paths;
+    ``has_base_path`` when the caller uses the base path, as in ``UrlRewriter.shown``.
     """
 
-    def __init__(self, names: Names, seen: bytes, *, based: bool) -> None:
-        self._pattern = _pattern(names.origin, names.ports, names.base, based, not seen)
-        self._new = b'"' + seen
-        self._held = b""
+    def __init__(self, rewriter: UrlRewriter, origin: bytes, *, has_base_path: bool) -> None:
+        self._pattern = _pattern(
+            rewriter.origin, rewriter.ports, rewriter.base, has_base_path, not origin
+        )
+        self._replacement = b'"' + origin
+        self._pending = b""
         # The longest that has to be seen before it is decided.
-        self._whole = [
-            b'"' + names.origin + port + (names.base * 2 or b"/") for port in names.ports
+        self._link_prefixes = [
+            b'"' + rewriter.origin + port + (rewriter.base * 2 or b"/") for port in rewriter.ports
         ]
-        self._reach = 2 * max(map(len, self._whole)) + 1
+        self._longest_prefix = 2 * max(map(len, self._link_prefixes)) + 1
 
     def feed(self, block: bytes) -> bytes:
         """Return what is decided of the body so far; what may be half a link is kept."""
-        text = self._held + block if self._held else block
-        at = self._undecided(text)
-        self._held = text[at:]
-        if not self._held:
-            return self._pattern.sub(self._new, text)
+        text = self._pending + block if self._pending else block
+        at = self._decided_length(text)
+        self._pending = text[at:]
+        if not self._pending:
+            return self._pattern.sub(self._replacement, text)
         # The byte that is kept back is looked at, not replaced.
-        return self._pattern.sub(self._new, text[: at + 1])[:-1]
+        return self._pattern.sub(self._replacement, text[: at + 1])[:-1]
 
     def finish(self) -> bytes:
         """Return the rest, when the body has ended."""
-        rest, self._held = self._held, b""
-        return self._pattern.sub(self._new, rest)
+        pending, self._pending = self._pending, b""
+        return self._pattern.sub(self._replacement, pending)
 
-    def _undecided(self, text: bytes) -> int:
+    def _decided_length(self, text: bytes) -> int:
         """Return where what cannot be decided yet begins; the length of the text if nothing."""
-        quote = text.rfind(b'"', max(0, len(text) - self._reach))
-        if quote >= 0 and text[quote - 1 : quote] != b"\\" and self._may_grow(text[quote:]):
+        quote = text.rfind(b'"', max(0, len(text) - self._longest_prefix))
+        if quote >= 0 and text[quote - 1 : quote] != b"\\" and self._may_become_link(text[quote:]):
             return quote
         # Before a quote this would say that the quote is none.
         return len(text) - 1 if text[-1:] == b"\\" else len(text)
 
-    def _may_grow(self, tail: bytes) -> bool:
+    def _may_become_link(self, tail: bytes) -> bool:
         plain = tail.replace(b"\\/", b"/").removesuffix(b"\\")
-        return any(whole.startswith(plain) for whole in self._whole)
+        return any(prefix.startswith(plain) for prefix in self._link_prefixes)
 
 
 @lru_cache(maxsize=64)
 def _pattern(
-    origin: bytes, ports: tuple[bytes, ...], base: bytes, based: bool, relative: bool
+    origin: bytes, ports: tuple[bytes, ...], base: bytes, has_base_path: bool, relative: bool
 ) -> "re.Pattern[bytes]":
     """Return the pattern of what is replaced: a quote, the origin, and the base if that goes too.
 
@@ -101,7 +103,7 @@ def _pattern(
         return re.compile(start + (rb"(?=%b)" if relative else rb'(?=[?#"]|%b)') % path)
     written = re.escape(base).replace(b"/", rb"\\?/")
     stays = rb"(?=%b%b)" % (written, below)
-    if based:
+    if has_base_path:
         return re.compile(start + stays)
     goes = rb"%b(?=%b)(?!%b%b)" % (written, path, written, below)
     return re.compile(start + rb"(?:%b|%b)" % (goes, stays))

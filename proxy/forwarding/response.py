@@ -3,133 +3,149 @@
 import time
 from http import HTTPStatus
 
-from proxy.errors import ProxyError, problem
-from proxy.forwarding.context import Errand
-from proxy.forwarding.headers import AnswerHeaders
-from proxy.forwarding.json_links import Links, changed, is_readable
+from proxy.errors import ProxyError, problem_response
+from proxy.forwarding.context import RequestContext
+from proxy.forwarding.headers import ResponseHeaders
+from proxy.forwarding.json_links import JsonLinkRewriter, drop_body_digests, is_rewritable
 from proxy.forwarding.record import RequestRecord
-from proxy.forwarding.url_rewriting import Names
-from proxy.http1.writer import LAST_CHUNK, answer_framing, chunk, persistence_line, response_head
-from proxy.server.messages import Answer, Request
+from proxy.forwarding.url_rewriting import UrlRewriter
+from proxy.http1.writer import LAST_CHUNK, chunk, persistence_line, response_framing, response_head
+from proxy.server.messages import Request, Response
 from proxy.upstream.connection import Connection
 
 _UNTRUSTED = frozenset({"bad-framing", "transfer-encoding", "bad-header", "bad-host"})
 """Errors behind which another reader might see another request begin somewhere else."""
 
 
-class Relay:
+class ResponseWriter:
     """Writes answers. ``rewrites_links``: the bank's URLs in JSON bodies are told as ours too."""
 
-    def __init__(self, names: Names, *, rewrites_links: bool) -> None:
-        self._names = names
+    def __init__(self, url_rewriter: UrlRewriter, *, rewrites_links: bool) -> None:
+        self._url_rewriter = url_rewriter
         self._rewrites_links = rewrites_links
         self.draining = False
 
-    async def answer(self, errand: Errand, connection: Connection) -> Answer:
+    async def write_response(self, context: RequestContext, connection: Connection) -> Response:
         """Pass the bank's answer on: in one piece if it is all here, else as it comes.
 
         Raises ``ProxyError`` when it breaks off, after the caller's connection has been cut.
         """
-        request, record, status = errand.request, errand.record, connection.status
+        request, record, status = context.request, context.record, connection.status
         record.status = status
-        whole = connection.take() if connection.complete else None
-        if whole is not None:
-            record.received_bytes = len(whole)
-        length, links = connection.head.length, None
+        body = connection.read_available() if connection.complete else None
+        if body is not None:
+            record.received_bytes = len(body)
+        length, link_rewriter = connection.head.length, None
         if self._rewrites_links:
-            links = self._links(errand, connection)
+            link_rewriter = self._link_rewriter(context, connection)
             # A 304 would tell the length of another body.
-            length = length if links is None and status != 304 else None
-            if links is not None and whole is not None:
-                whole = links.feed(whole) + links.finish()
-        framing = answer_framing(
+            length = length if link_rewriter is None and status != 304 else None
+            if link_rewriter is not None and body is not None:
+                body = link_rewriter.feed(body) + link_rewriter.finish()
+        framing = response_framing(
             status,
             length,
             bodiless=request.method == "HEAD" or status in (204, 304),
-            whole=None if whole is None else len(whole),
+            complete_length=None if body is None else len(body),
             chunks=request.version >= (1, 1),
         )
-        keep_alive = self._may_keep(request) and framing.ends and errand.is_uploaded
-        lines = self._lines(errand, connection.head)
+        keep_alive = (
+            self._may_keep_alive(request) and framing.is_self_delimited and context.is_uploaded
+        )
+        lines = self._header_lines(context, connection.head)
         lines.append(framing.line)
         if not keep_alive or request.version < (1, 1):
             lines.append(persistence_line(keep_alive=keep_alive))
         head = response_head(status, connection.reason, lines)
-        if whole is not None:
-            return Answer(head + whole, keep_alive=keep_alive)
-        record.relayed_at = time.monotonic()
-        await download(connection, request, record, head, links, chunked=framing.chunked)
-        return Answer(keep_alive=keep_alive)
+        if body is not None:
+            return Response(head + body, keep_alive=keep_alive)
+        record.stream_started_at = time.monotonic()
+        await stream_response(
+            connection, request, record, head, link_rewriter, chunked=framing.chunked
+        )
+        return Response(keep_alive=keep_alive)
 
-    def refusal(self, request: Request | None, record: RequestRecord, error: ProxyError) -> Answer:
+    def error_response(
+        self, request: Request | None, record: RequestRecord, error: ProxyError
+    ) -> Response:
         """Answer with a problem; close where the rest of the caller's bytes cannot be trusted.
 
         ``request`` is None for what could not be read as one.
         """
         record.status, record.source, record.reason = error.status, error.source, error.name
         record.detail = error.detail
-        answer = problem(error, record.transaction_id)
+        problem = problem_response(error, record.transaction_id)
         keep_alive = (
             request is not None
-            and self._may_keep(request)
+            and self._may_keep_alive(request)
             and request.body.complete
             and error.name not in _UNTRUSTED
         )
-        lines = [b"%b: %b\r\n" % pair for pair in answer.headers]
+        lines = [b"%b: %b\r\n" % pair for pair in problem.headers]
         lines.append(b"transactionId: %b\r\n" % record.transaction_id.encode("ascii"))
-        lines.append(b"Content-Length: %d\r\n" % len(answer.body))
+        lines.append(b"Content-Length: %d\r\n" % len(problem.body))
         if not keep_alive or (request is not None and request.version < (1, 1)):
             lines.append(persistence_line(keep_alive=keep_alive))
-        phrase = HTTPStatus(answer.status).phrase.encode("ascii")
-        head = response_head(answer.status, phrase, lines)
+        phrase = HTTPStatus(problem.status).phrase.encode("ascii")
+        head = response_head(problem.status, phrase, lines)
         bodiless = request is not None and request.method == "HEAD"
-        return Answer(head if bodiless else head + answer.body, keep_alive=keep_alive)
+        return Response(head if bodiless else head + problem.body, keep_alive=keep_alive)
 
-    def _lines(self, errand: Errand, head: AnswerHeaders) -> list[bytes]:
+    def _header_lines(self, context: RequestContext, head: ResponseHeaders) -> list[bytes]:
         lines = head.lines
-        if head.addresses is not None:
-            seen, based = self._seen(errand), errand.route.based
-            for name, value in head.addresses:
-                told = self._names.header(name, value, seen, based=based)
-                lines += (name, b": ", told, b"\r\n")
-        if not head.identified:
-            lines += (b"transactionId: ", errand.transaction_id, b"\r\n")
+        if head.url_headers is not None:
+            origin, has_base_path = self._caller_origin(context), context.route.has_base_path
+            for name, value in head.url_headers:
+                rewritten = self._url_rewriter.rewrite_header(
+                    name, value, origin, has_base_path=has_base_path
+                )
+                lines += (name, b": ", rewritten, b"\r\n")
+        if not head.has_transaction_id:
+            lines += (b"transactionId: ", context.transaction_id, b"\r\n")
         return lines
 
-    def _links(self, errand: Errand, connection: Connection) -> Links | None:
+    def _link_rewriter(
+        self, context: RequestContext, connection: Connection
+    ) -> JsonLinkRewriter | None:
         """Return what rewrites the body of this answer, if it can be read; its head is mended.
 
         A ``HEAD`` is answered as the ``GET`` would be.
         """
         head = connection.head
-        if not is_readable(connection.status, head.lines):
+        if not is_rewritable(connection.status, head.lines):
             return None
-        head.lines = changed(head.lines)
-        return Links(self._names, self._seen(errand), based=errand.route.based)
+        head.lines = drop_body_digests(head.lines)
+        return JsonLinkRewriter(
+            self._url_rewriter,
+            self._caller_origin(context),
+            has_base_path=context.route.has_base_path,
+        )
 
-    def _seen(self, errand: Errand) -> bytes:
+    def _caller_origin(self, context: RequestContext) -> bytes:
         """Return our origin as this caller knows it; empty if we cannot tell."""
-        caller, connection = errand.caller, errand.request.connection
+        caller, connection = context.headers, context.request.connection
         if caller.origin:
             return caller.origin
-        return self._names.seen(caller.host, connection.local(), secure=connection.secure)
+        return self._url_rewriter.origin_seen_by_caller(
+            caller.host, connection.local_address(), secure=connection.is_tls
+        )
 
-    def _may_keep(self, request: Request) -> bool:
+    def _may_keep_alive(self, request: Request) -> bool:
         return request.keep_alive and not self.draining
 
 
-async def download(
+async def stream_response(
     connection: Connection,
     request: Request,
     record: RequestRecord,
     head: bytes,
-    links: Links | None,
+    link_rewriter: JsonLinkRewriter | None,
     *,
     chunked: bool,
 ) -> None:
     """Send an answer to the caller as it comes; the head goes out with the first block.
 
-    What ``links`` keeps back for a moment goes out with the next block, or at the end.
+    What ``link_rewriter`` keeps back for a moment goes out with the next block, or at the end.
     When the answer breaks off, the caller's connection is cut, because only a broken end tells
     the truth, unless nothing of the answer is out yet; raises the ``ProxyError`` that broke it.
     """
@@ -137,7 +153,7 @@ async def download(
     try:
         while block := await connection.read():
             record.received_bytes += len(block)
-            if links is not None and not (block := links.feed(block)):
+            if link_rewriter is not None and not (block := link_rewriter.feed(block)):
                 continue
             await caller.deliver(head + (chunk(block) if chunked else block))
             head = b""
@@ -145,10 +161,10 @@ async def download(
         if head:
             record.status = 0
         else:
-            caller.cut()
+            caller.reset()
         raise
-    rest = b"" if links is None else links.finish()
+    tail = b"" if link_rewriter is None else link_rewriter.finish()
     if chunked:
-        rest = (chunk(rest) if rest else b"") + LAST_CHUNK
-    if head or rest:
-        await caller.deliver(head + rest)
+        tail = (chunk(tail) if tail else b"") + LAST_CHUNK
+    if head or tail:
+        await caller.deliver(head + tail)

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 from proxy.errors import CallerError
-from proxy.forwarding.access_policy import Policy, Verdict
+from proxy.forwarding.access_policy import AccessPolicy, PolicyDecision
 from proxy.forwarding.paths import has_base, is_reserved, segments
 from proxy.forwarding.patterns import Pattern
 from proxy.tokens.token import TokenKind
@@ -29,30 +29,30 @@ class Rule:
 class Route(NamedTuple):
     """Where a request goes.
 
-    ``path`` is the caller's, without the base path; ``based`` when it had that;
+    ``path`` is the caller's, without the base path; ``has_base_path`` when it had that;
     ``institution`` is the one that a V1 path names (``/fis/{institution}/``), if any;
-    ``warned`` when a policy that only warns would have refused it.
+    ``has_policy_warning`` when a policy that only warns would have refused it.
     """
 
     kind: TokenKind
     target: bytes
     path: bytes
-    based: bool
+    has_base_path: bool
     institution: bytes | None = None
-    warned: bool = False
+    has_policy_warning: bool = False
 
 
 class Router:
     """Decides for one upstream, whose ``base_path`` (``""`` or ``/digitalbanking``) is fixed."""
 
     def __init__(
-        self, base_path: str, rules: Sequence[Rule] = (), policy: Policy | None = None
+        self, base_path: str, rules: Sequence[Rule] = (), policy: AccessPolicy | None = None
     ) -> None:
         self._base = base_path.encode("ascii")
         self._rules = tuple(rules)
-        self._policy = policy or Policy()
+        self._policy = policy or AccessPolicy()
         # Applications ask for the same paths again and again; what was decided is remembered.
-        self._decide = lru_cache(maxsize=4096)(self._judge)
+        self._decide = lru_cache(maxsize=4096)(self._decide_uncached)
 
     def route(self, method: str, target: bytes) -> Route:
         """Return the route of a request; raises ``CallerError`` where it is refused.
@@ -64,7 +64,7 @@ class Router:
         route = self._decide(method, path)
         return route._replace(target=route.target + mark + query) if mark else route
 
-    def _judge(self, method: str, path: bytes) -> Route:
+    def _decide_uncached(self, method: str, path: bytes) -> Route:
         """Decide about a path without its query."""
         if method not in METHODS:
             raise CallerError(405, "method", "This method is not forwarded.")
@@ -72,19 +72,19 @@ class Router:
             raise CallerError(
                 400, "target", "Send the path of the resource only, beginning with a slash."
             )
-        based = has_base(path, self._base)
-        if is_reserved(path if based else self._base + path):
+        has_base_path = has_base(path, self._base)
+        if is_reserved(path if has_base_path else self._base + path):
             raise CallerError(
                 403, "reserved", "Tokens are the proxy's work; their endpoints are not forwarded."
             )
-        own_path = path[len(self._base) :] if based else path
+        path_below_base = path[len(self._base) :] if has_base_path else path
         return Route(
-            kind=self._kind(method, own_path),
-            target=path if based else self._base + path,
-            path=own_path,
-            based=based,
-            institution=institution_in(own_path),
-            warned=self._is_warned(method, own_path),
+            kind=self._kind(method, path_below_base),
+            target=path if has_base_path else self._base + path,
+            path=path_below_base,
+            has_base_path=has_base_path,
+            institution=institution_in(path_below_base),
+            has_policy_warning=self._is_warned(method, path_below_base),
         )
 
     def _kind(self, method: str, path: bytes) -> TokenKind:
@@ -98,10 +98,10 @@ class Router:
     def _is_warned(self, method: str, path: bytes) -> bool:
         if self._policy.is_empty:
             return False
-        verdict = self._policy.judge(method, path)
-        if verdict is Verdict.REFUSED:
+        decision = self._policy.evaluate(method, path)
+        if decision is PolicyDecision.REFUSED:
             raise CallerError(403, "path-policy", "This proxy does not forward this resource.")
-        return verdict is Verdict.WARNED
+        return decision is PolicyDecision.WARNED
 
 
 def institution_in(path: bytes) -> bytes | None:
@@ -136,20 +136,20 @@ def institution_for(
     return institution
 
 
-def rule_mistakes(rules: Sequence[Rule]) -> list[str]:
+def rule_errors(rules: Sequence[Rule]) -> list[str]:
     """Return what is wrong with rules as a list: those that can never match, or say both."""
-    mistakes = []
+    errors = []
     for (first_at, first), (second_at, second) in combinations(enumerate(rules), 2):
         if not first.pattern.covers(second.pattern):
             continue
         if first.kind is not second.kind and second.pattern.covers(first.pattern):
-            mistakes.append(
+            errors.append(
                 f"routes.{second_at}: {second.pattern} is given two tokens; "
                 f"routes.{first_at} says {first.kind}"
             )
         else:
-            mistakes.append(
+            errors.append(
                 f"routes.{second_at}: {second.pattern} is never reached; "
                 f"routes.{first_at} matches all of it first"
             )
-    return mistakes
+    return errors

@@ -49,7 +49,7 @@ class UserContext:
         in_path = not _NAMED_IN_PATH.isdisjoint(parts) and not parts[-1].endswith(b":accounts")
         return not in_path and _USER_NAMES.isdisjoint(query_names(query))
 
-    def name_user(
+    def add_to(
         self, target: bytes, customer_id: str, *, in_header: bool
     ) -> tuple[bytes, bytes | None]:
         """Return ``target`` with the user in its query, and the customer id for a header.

@@ -15,8 +15,8 @@ def connection_options(value: bytes) -> frozenset[bytes]:
 
 def without(lines: list[bytes], names: frozenset[bytes]) -> list[bytes]:
     """Return the flat header list without the headers of these names."""
-    kept: list[bytes] = []
+    result: list[bytes] = []
     for at in range(0, len(lines), 4):
         if lines[at].lower() not in names:
-            kept += lines[at : at + 4]
-    return kept
+            result += lines[at : at + 4]
+    return result

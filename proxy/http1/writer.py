@@ -20,36 +20,36 @@ def _status_line(status: int, reason: bytes) -> bytes:
 class Framing(NamedTuple):
     """How a body's end is told: the header line for it, and what that means for the writer.
 
-    ``chunked``: blocks go out as chunks. ``ends``: the body ends by itself, so that the
-    connection may be kept.
+    ``chunked``: blocks go out as chunks. ``is_self_delimited``: the body ends by itself, so that
+    the connection may be kept.
     """
 
     line: bytes
     chunked: bool = False
-    ends: bool = True
+    is_self_delimited: bool = True
 
 
-_NOTHING = Framing(b"")
+_NO_BODY = Framing(b"")
 _CHUNKS = Framing(b"Transfer-Encoding: chunked\r\n", chunked=True)
-_UNTIL_CLOSE = Framing(b"", ends=False)
+_UNTIL_CLOSE = Framing(b"", is_self_delimited=False)
 
 
-def answer_framing(
-    status: int, length: bytes | None, *, bodiless: bool, whole: int | None, chunks: bool
+def response_framing(
+    status: int, length: bytes | None, *, bodiless: bool, complete_length: int | None, chunks: bool
 ) -> Framing:
     """Return the framing of an answer.
 
-    ``length`` is the upstream's own ``Content-Length``, ``whole`` the size of a body that is all
-    here already, ``chunks`` whether this caller understands chunks (HTTP/1.1).
+    ``length`` is the upstream's own ``Content-Length``, ``complete_length`` the size of a body
+    that is all here already, ``chunks`` whether this caller understands chunks (HTTP/1.1).
     """
     if status == 204:
-        return _NOTHING
+        return _NO_BODY
     if length is not None:
         return Framing(b"Content-Length: %b\r\n" % length)
     if bodiless:
-        return _NOTHING
-    if whole is not None:
-        return Framing(b"Content-Length: %d\r\n" % whole)
+        return _NO_BODY
+    if complete_length is not None:
+        return Framing(b"Content-Length: %d\r\n" % complete_length)
     if chunks:
         return _CHUNKS
     return _UNTIL_CLOSE

@@ -9,24 +9,24 @@ from proxy.admin import server as admin
 from proxy.admin import status
 from proxy.admin.document import Load, Status
 from proxy.admin.history import History
-from proxy.admin.page_access import Door
+from proxy.admin.page_access import PageAccess
 from proxy.admin.readiness import Readiness, assess
 from proxy.admin.status_page import StatusPage
 from proxy.config.model import Config
 from proxy.errors import ConfigError
 from proxy.forwarding.forwarder import Forwarder
-from proxy.forwarding.record import MAIN, RequestRecord
+from proxy.forwarding.record import MAIN_LISTENER, RequestRecord
 from proxy.runtime import build, certificate_expiry, clock
 from proxy.runtime.core import Core, Observers
-from proxy.runtime.listeners import Doors, Handle, contexts
-from proxy.runtime.metric_sources import watch as watch_numbers
-from proxy.runtime.reload import Reloader, Reread, watch
+from proxy.runtime.listeners import Listeners, RequestHandler, contexts
+from proxy.runtime.metric_sources import register as register_metric_sources
+from proxy.runtime.reload import LoadConfig, Reloader, watch
 from proxy.runtime.status import about, listeners
 from proxy.runtime.systemd import Systemd
 from proxy.server.address import Address
 from proxy.tasks import Tasks
-from proxy.telemetry.events import Fact
-from proxy.telemetry.logs import AccessLog, FactLog
+from proxy.telemetry.events import Event
+from proxy.telemetry.logs import AccessLog, EventLog
 from proxy.telemetry.metrics import Metrics
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.credentials import Logins
@@ -49,12 +49,16 @@ class App:
     """The whole proxy, within a running event loop.
 
     ``addresses`` and ``admin_address`` are known once it has started (port 0 is allowed).
-    With ``reread``, changed files are noticed and taken; ``file`` is the configuration's own.
+    With ``load``, changed files are noticed and taken; ``file`` is the configuration's own.
     ``quit`` is set when somebody asked it to end.
     """
 
     def __init__(
-        self, config: Config, logins: Logins, reread: Reread | None = None, file: Path | None = None
+        self,
+        config: Config,
+        logins: Logins,
+        load: LoadConfig | None = None,
+        file: Path | None = None,
     ) -> None:
         self._config = config
         self._draining = False
@@ -62,36 +66,38 @@ class App:
         self.metrics = Metrics()
         self._started = clock.now()
         self._history = History(self.metrics.totals, clock.now, keep=config.status_page != "off")
-        self._log = FactLog()
+        self._log = EventLog()
         self._access_log = AccessLog(config.log)
-        self._observers = Observers(self._fact, self._request, self._log.crash, self._log.warn)
+        self._observers = Observers(
+            self._on_event, self._on_request, self._log.crash, self._log.warn
+        )
         self._refresh_tokens = RefreshTokens(clock.now, config.refresh_token_file)
         self._core = Core(config, logins, self._observers, self._refresh_tokens)
         self._retired: set[Core] = set()
         self._tracing = build.tracing(config, lambda: self._core.config.url)
-        around = _as_it_is if self._tracing is None else self._tracing.around
-        self._doors = Doors(config, self._core.forwarders, around, self._log.warn)
+        wrap_handler = _unwrapped if self._tracing is None else self._tracing.wrap
+        self._listeners = Listeners(config, self._core.forwarders, wrap_handler, self._log.warn)
         self._reloader = Reloader(
-            reread or (lambda: (config, logins)),
-            self._take,
+            load or (lambda: (config, logins)),
+            self._apply,
             config.files(),
-            always=[file] if file else [],
-            emit=self._fact,
-            interval=config.reload_interval if reread else 0,
-            rotates=lambda logins: logins != self._core.logins,
+            extra_files=[file] if file else [],
+            emit=self._on_event,
+            interval=config.reload_interval if load else 0,
+            changes_logins=lambda logins: logins != self._core.logins,
         )
         self._systemd = Systemd()
         self._tasks = Tasks("app")
         self._stack = AsyncExitStack()
         self._opened_before = 0
-        watch_numbers(
+        register_metric_sources(
             self.metrics,
-            self._doors,
+            self._listeners,
             self._cores,
             opened_before=lambda: self._opened_before,
             is_ready=lambda: self.readiness().is_ready,
         )
-        self.metrics.changes.certificates = certificate_expiry.expiries(
+        self.metrics.reloads.certificates = certificate_expiry.expiries(
             build.certificate_files(config)
         )
 
@@ -113,17 +119,17 @@ class App:
     @property
     def addresses(self) -> Mapping[str, Address]:
         """Where callers reach us, by the listener's name."""
-        return self._doors.addresses
+        return self._listeners.addresses
 
     @property
     def data_address(self) -> Address:
         """Where they reach the listener that ``listen`` sets."""
-        return self._doors.addresses[MAIN]
+        return self._listeners.addresses[MAIN_LISTENER]
 
     @property
-    def connections(self) -> int:
+    def connection_count(self) -> int:
         """How many callers are connected."""
-        return self._doors.connections
+        return self._listeners.connection_count
 
     async def start(self) -> None:
         """Open both ports and begin to get tokens.
@@ -132,18 +138,18 @@ class App:
         """
         self.admin_address = await self._start_admin()
         try:
-            await self._doors.open()
+            await self._listeners.open()
         except ConfigError:
             await self._stack.aclose()
             raise
         self._core.start()
-        self._tasks.keep("reloader", self._reloader.run())
+        self._tasks.spawn_background("reloader", self._reloader.run())
         kept, interval = self._config.refresh_token_file, self._config.reload_interval
         if kept is not None and interval:
-            self._tasks.keep("logins", watch(kept, min(interval, 1.0), self._logged_in))
-        self._tasks.keep("lag", self.metrics.lag.run())
-        self._tasks.keep("history", self._history.run())
-        self._tasks.keep("watchdog", self._systemd.keep_alive())
+            self._tasks.spawn_background("logins", watch(kept, min(interval, 1.0), self._on_login))
+        self._tasks.spawn_background("lag", self.metrics.lag.run())
+        self._tasks.spawn_background("history", self._history.run())
+        self._tasks.spawn_background("watchdog", self._systemd.keep_alive())
         self._systemd.notify("READY=1", f"STATUS=Forwarding to {self._config.url.geturl()}")
 
     def readiness(self) -> Readiness:
@@ -159,19 +165,19 @@ class App:
         """Return what the status page shows."""
         config, now = self._config, clock.now()
         return status.build(
-            status.Scene(
+            status.StatusInput(
                 now=now,
                 about=about(config, self._started, now),
                 listeners=listeners(config, self.addresses, self.admin_address),
                 readiness=self.readiness(),
                 reload_failure=self._reloader.failure,
                 entries=[*self.tokens.entries()],
-                institutions=config.allowed,
+                institutions=config.permitted_institutions,
                 load=Load(
                     in_flight=self._core.in_flight,
-                    caller_connections=self.connections,
-                    upstream_connections=self.pool.open,
-                    upstream_idle=self.pool.idle,
+                    caller_connections=self.connection_count,
+                    upstream_connections=self.pool.open_count,
+                    upstream_idle=self.pool.idle_count,
                 ),
             ),
             self._history,
@@ -189,9 +195,9 @@ class App:
         self._draining = True
         self._systemd.notify("STOPPING=1")
         await asyncio.sleep(self._config.drain_delay)
-        self._doors.close()
-        await self._finish(self._config.grace_period)
-        await self._doors.abort()
+        self._listeners.close()
+        await self._wait_idle(self._config.grace_period)
+        await self._listeners.abort()
         if self._config.revoke_on_shutdown:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._config.token.timeout):
@@ -202,48 +208,48 @@ class App:
             await self._tracing.close()
         await self._stack.aclose()
 
-    async def _finish(self, grace: float) -> None:
+    async def _wait_idle(self, grace: float) -> None:
         """Wait for the requests in flight, those of retired cores too."""
         cores = self._cores()
         for core in cores:
             core.drain()
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                await asyncio.gather(*(core.finish() for core in cores))
+                await asyncio.gather(*(core.wait_idle() for core in cores))
                 # Answers are out of our hands when their connections have ended.
-                await self._doors.finished()
+                await self._listeners.wait_closed()
 
-    async def _take(self, config: Config, logins: Logins) -> None:
+    async def _apply(self, config: Config, logins: Logins) -> None:
         """Put a core of another configuration in the running one's place, if it is any good."""
-        mistakes = [
+        errors = [
             f"{name}: changed; restart the proxy to take it"
             for name in _RESTART_ONLY
             if getattr(config, name) != getattr(self._config, name)
         ]
-        mistakes += self._doors.mistakes(config)
-        if mistakes:
-            raise ConfigError(mistakes)
+        errors += self._listeners.restart_errors(config)
+        if errors:
+            raise ConfigError(errors)
         tls = contexts(config)
         successor = Core(config, logins, self._observers, self._refresh_tokens)
         try:
-            await successor.try_out(self._core)
-            await self._doors.renew(tls)
+            await successor.verify(self._core)
+            await self._listeners.replace_certificates(tls)
             self._check_running()
         except BaseException:
             await successor.close()
             raise
         predecessor, self._core, self._config = self._core, successor, config
-        self._doors.lead_to(config, successor.forwarders)
+        self._listeners.switch_to(config, successor.forwarders)
         successor.start()
-        self.metrics.changes.certificates = certificate_expiry.expiries(
+        self.metrics.reloads.certificates = certificate_expiry.expiries(
             build.certificate_files(config)
         )
         self._retired.add(predecessor)  # now, or for a moment nobody would know of it
-        self._tasks.keep("retire", self._retire(predecessor))
+        self._tasks.spawn_background("retire", self._retire(predecessor))
 
-    def _logged_in(self) -> None:
+    def _on_login(self) -> None:
         """Ask the bank at once for those who have logged in beside us, refused before or not."""
-        self.tokens.forgive(self._refresh_tokens.arrived())
+        self.tokens.clear_failures(self._refresh_tokens.updated_keys())
 
     def _check_running(self) -> None:
         if self._draining:
@@ -252,10 +258,10 @@ class App:
     async def _retire(self, core: Core) -> None:
         """Let a core that has been replaced finish what it has begun, however long that takes."""
         try:
-            await core.finish()
+            await core.wait_idle()
         finally:
             self._retired.discard(core)
-            self._opened_before += core.pool.opened
+            self._opened_before += core.pool.opened_count
             await core.close()
 
     async def _start_admin(self) -> Address:
@@ -265,8 +271,8 @@ class App:
             actions = admin.Actions(lambda: self.reload("admin"), self.quit.set)
         address, shown = config.admin, config.status_page
         is_open = address.is_loopback or shown == "on"
-        door = None if shown == "off" else Door(str(address), address.host, is_open)
-        page = StatusPage(self.status, door)
+        access = None if shown == "off" else PageAccess(str(address), address.host, is_open)
+        page = StatusPage(self.status, access)
         return await admin.serve(
             admin.build(self.readiness, self.metrics.exposition, actions, page),
             config.admin,
@@ -277,22 +283,22 @@ class App:
         """Return the running core, then those that finish what they have begun."""
         return (self._core, *self._retired)
 
-    def _fact(self, fact: Fact) -> None:
-        self.metrics.fact(fact)
-        self._log.fact(fact)
-        self._history.fact(fact)
+    def _on_event(self, event: Event) -> None:
+        self.metrics.event(event)
+        self._log.event(event)
+        self._history.event(event)
         if self._tracing is not None:
-            self._tracing.fact(fact)
+            self._tracing.event(event)
 
-    def _request(self, record: RequestRecord) -> None:
+    def _on_request(self, record: RequestRecord) -> None:
         self.metrics.request(record)
         self._access_log.request(record)
         self._history.request(record)
         if record.reason or record.status >= 500:
-            self._history.failed(record)
+            self._history.record_failed_request(record)
         if self._tracing is not None:
             self._tracing.request(record)
 
 
-def _as_it_is(handle: Handle) -> Handle:
+def _unwrapped(handle: RequestHandler) -> RequestHandler:
     return handle

@@ -7,43 +7,43 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
-from proxy.config.listeners import Way
+from proxy.config.listeners import ListenerConfig
 from proxy.config.model import Config
 from proxy.config.sections import AccessSettings, UserSettings
 from proxy.errors import ConfigError
-from proxy.forwarding.access_policy import Policy
-from proxy.forwarding.business_users import BusinessDirectory, Users
+from proxy.forwarding.access_policy import AccessPolicy
+from proxy.forwarding.business_users import BusinessUserDirectory, UserContextInjector
 from proxy.forwarding.context import Replay
-from proxy.forwarding.forwarder import Forwarding
+from proxy.forwarding.forwarder import ForwarderSettings
 from proxy.forwarding.transaction_ids import new_transaction_id
-from proxy.forwarding.url_rewriting import Names
+from proxy.forwarding.url_rewriting import UrlRewriter
 from proxy.forwarding.user_context import HeaderPaths, UserContext
 from proxy.runtime import clock
 from proxy.server.limits import CallerLimits
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.credentials import Logins
 from proxy.tokens.endpoint import BankEndpoint
-from proxy.tokens.grants import Caller
+from proxy.tokens.grants import ApplicationInfo
 from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.secret_files import read_secret
-from proxy.tokens.static import never_rejecting
+from proxy.tokens.static import without_rejection
 from proxy.tokens.token import RefreshPolicy, TokenSource
 from proxy.upstream.bank_client import USER_AGENT, BankClient
 from proxy.upstream.connection import Deadlines
-from proxy.upstream.pool import Limits, Origin
+from proxy.upstream.pool import PoolLimits, UpstreamOrigin
 from proxy.upstream.tunnel import OutboundProxy
 
 if TYPE_CHECKING:
     from proxy.runtime.build_fleet import Fleet
-    from proxy.telemetry.events import Emit
+    from proxy.telemetry.events import EventSink
     from proxy.telemetry.tracing import Tracing
 
 
-def origin(config: Config, tls: ssl.SSLContext | None) -> Origin:
+def origin(config: Config, tls: ssl.SSLContext | None) -> UpstreamOrigin:
     """Return where every request goes."""
     url = config.url
     port = url.port or (443 if url.scheme == "https" else 80)
-    return Origin(str(url.hostname), port, tls, outbound_proxy(config))
+    return UpstreamOrigin(str(url.hostname), port, tls, outbound_proxy(config))
 
 
 def outbound_proxy(config: Config) -> OutboundProxy | None:
@@ -67,19 +67,21 @@ def bank_client(config: Config, tls: ssl.SSLContext | None) -> BankClient:
     )
 
 
-def forwarding(config: Config, way: Way, origin: Origin) -> Forwarding:
+def forwarding(
+    config: Config, listener: ListenerConfig, origin: UpstreamOrigin
+) -> ForwarderSettings:
     """Return what the forwarder behind a way in is told."""
-    return Forwarding(
-        listener=way.name,
-        institution=way.institution,
-        allowed=way.allowed,
+    return ForwarderSettings(
+        listener=listener.name,
+        institution=listener.institution,
+        permitted_institutions=listener.permitted_institutions,
         host=origin.host_header,
         correlation_id=config.headers.correlation_id,
-        rewrites_links=way.rewrite_links,
+        rewrites_links=listener.rewrite_links,
         deadlines=deadlines(config),
         limits=caller_limits(config),
         replay=Replay(tuple(path.pattern for path in config.replay.paths), config.replay.max_body),
-        names=Names(config.url, way.public_url),
+        url_rewriter=UrlRewriter(config.url, listener.public_url),
     )
 
 
@@ -109,7 +111,7 @@ def refresh_policy(config: Config) -> RefreshPolicy:
     """Return the refresh policy that the configuration describes."""
     names = RefreshPolicy.__dataclass_fields__.keys() & type(config.token).model_fields.keys()
     policy = RefreshPolicy(**{name: getattr(config.token, name) for name in names})
-    return policy if config.bearer_token is None else never_rejecting(policy)
+    return policy if config.bearer_token is None else without_rejection(policy)
 
 
 def endpoint(
@@ -117,7 +119,7 @@ def endpoint(
     logins: Logins,
     bank: BankClient,
     refresh_tokens: RefreshTokens,
-    complain: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> BankEndpoint:
     """Return the source that asks the bank, as the configuration describes it."""
     v1 = config.v1
@@ -127,10 +129,10 @@ def endpoint(
         refresh_tokens,
         clock=clock.now,
         new_id=new_transaction_id,
-        caller=Caller(
+        caller=ApplicationInfo(
             v1.user_agent or USER_AGENT, str(v1.originating_ip or ""), v1.offering_id or ""
         ),
-        complain=complain,
+        warn=warn,
     )
 
 
@@ -144,19 +146,19 @@ def user_context(login: UserSettings) -> UserContext:
     )
 
 
-def policy(access: AccessSettings) -> Policy:
+def policy(access: AccessSettings) -> AccessPolicy:
     """Return which resources callers may use."""
-    return Policy(
+    return AccessPolicy(
         tuple(path.pattern for path in access.allow),
         tuple(path.pattern for path in access.deny),
         access.mode == "enforce",
     )
 
 
-def limits(config: Config) -> Limits:
+def limits(config: Config) -> PoolLimits:
     """Return the bounds on upstream connections."""
     upstream = config.upstream
-    return Limits(
+    return PoolLimits(
         max_connections=upstream.max_connections,
         max_waiting=upstream.max_waiting,
         max_wait=upstream.max_wait,
@@ -176,9 +178,9 @@ def deadlines(config: Config) -> Deadlines:
     )
 
 
-def directory(config: Config, bank: BankClient, tokens: TokenCache) -> BusinessDirectory:
+def directory(config: Config, bank: BankClient, tokens: TokenCache) -> BusinessUserDirectory:
     """Return what looks business users up."""
-    return BusinessDirectory(
+    return BusinessUserDirectory(
         bank,
         tokens,
         path=config.headers.institution_users_path,
@@ -187,16 +189,18 @@ def directory(config: Config, bank: BankClient, tokens: TokenCache) -> BusinessD
     )
 
 
-def users(config: Config, way: Way, directory: BusinessDirectory) -> Users | None:
+def users(
+    config: Config, listener: ListenerConfig, directory: BusinessUserDirectory
+) -> UserContextInjector | None:
     """Return what names the users of calls, or None where no user is configured."""
     contexts = {name: user_context(login) for name, login in config.logins()}
-    if way.user is not None:
-        contexts[way.institution] = user_context(way.user)
+    if listener.user is not None:
+        contexts[listener.institution] = user_context(listener.user)
     contexts = {name: context for name, context in contexts.items() if not context.is_empty}
     if not contexts:
         return None
     paths = tuple(path.pattern for path in config.headers.customer_id_paths)
-    return Users(contexts, HeaderPaths(paths), directory)
+    return UserContextInjector(contexts, HeaderPaths(paths), directory)
 
 
 def tracing(config: Config, base: Callable[[], SplitResult]) -> "Tracing | None":
@@ -209,18 +213,18 @@ def tracing(config: Config, base: Callable[[], SplitResult]) -> "Tracing | None"
     try:
         from proxy.telemetry.tracing import Tracing  # noqa: PLC0415 - an extra, and slow to import
     except ImportError as error:
-        mistake = (
+        message = (
             "tracing.endpoint: spans need OpenTelemetry, which is not installed; install "
             "candescent-proxy[otel], or leave the endpoint out"
         )
-        raise ConfigError([mistake]) from error
+        raise ConfigError([message]) from error
     try:
         return Tracing(config.tracing.endpoint, base)
     except ValueError as error:  # what the SDK reads for itself
         raise ConfigError([f"tracing: a variable OTEL_… is wrong ({error})"]) from error
 
 
-def fleet(config: Config, logins: Logins, source: TokenSource, emit: "Emit") -> "Fleet | None":
+def fleet(config: Config, logins: Logins, source: TokenSource, emit: "EventSink") -> "Fleet | None":
     """Return what shares tokens with other proxies, where there is a store to do it by.
 
     Raises ``ConfigError`` for files that cannot be used.

@@ -12,15 +12,15 @@ from proxy.config.model import Config
 from proxy.config.store import StoreSettings
 from proxy.errors import ConfigError
 from proxy.runtime import clock
-from proxy.telemetry.events import Emit
+from proxy.telemetry.events import EventSink
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.credentials import Logins
 from proxy.tokens.endpoint import login_of_kind
 from proxy.tokens.fleet.clients import StoreLogin, StoreTls, connect
-from proxy.tokens.fleet.encryption import Name, Seals, name_of, read_keys
+from proxy.tokens.fleet.encryption import EntryCipher, RecordName, read_keys, record_name
 from proxy.tokens.fleet.follower import Follower
-from proxy.tokens.fleet.lease_policy import Circuit, SharingPolicy
-from proxy.tokens.fleet.source import SharedTokens
+from proxy.tokens.fleet.lease_policy import CircuitBreaker, LeasePolicy
+from proxy.tokens.fleet.source import SharedTokenSource
 from proxy.tokens.fleet.store import Store
 from proxy.tokens.grants import Grant
 from proxy.tokens.secret_files import read_lines, read_secret
@@ -37,16 +37,16 @@ class Fleet:
         logins: Logins,
         source: TokenSource,
         refresh: RefreshPolicy,
-        emit: Emit,
+        emit: EventSink,
     ) -> None:
         check_files(config)
-        self._policy = sharing_policy(config)
+        self._policy = lease_policy(config)
         self._store = store(config, emit)
-        self._name_for = namer(config, logins)
-        self.tokens = SharedTokens(
+        self._name_for = record_namer(config, logins)
+        self.tokens = SharedTokenSource(
             source,
             self._store,
-            seals(config),
+            entry_cipher(config),
             name_for=self._name_for,
             policy=self._policy,
             refresh=refresh,
@@ -57,8 +57,8 @@ class Fleet:
 
     def follower(self, cache: TokenCache) -> Follower:
         """Tie the shared tokens to the cache around them; return what keeps it up to date."""
-        self.tokens.in_hand = cache.held
-        cache.rejected = self.tokens.reject
+        self.tokens.cached_token = cache.peek
+        cache.on_rejected = self.tokens.reject
         return Follower(cache, self.tokens, self._policy, chance=random.random)
 
     def shares(self, key: TokenKey) -> bool:
@@ -66,43 +66,43 @@ class Fleet:
         return self._name_for(key) is not None
 
     @property
-    def is_useful(self) -> bool:
+    def is_available(self) -> bool:
         """Whether the last steps on the store were done."""
-        return not self._store.trouble
+        return not self._store.failure
 
 
-def sharing_policy(config: Config) -> SharingPolicy:
+def lease_policy(config: Config) -> LeasePolicy:
     """Return how the fleet shares. A call to the bank must fit into the others' patience."""
     settings = config.store
-    return SharingPolicy(
+    return LeasePolicy(
         lease=settings.lease,
-        patience=config.token.timeout + settings.lease,
-        spread=SharingPolicy().spread_for(len(config.allowed)),
-        follow=settings.follow,
+        max_wait=config.token.timeout + settings.lease,
+        spread=LeasePolicy().spread_for(len(config.permitted_institutions)),
+        poll_every=settings.follow,
     )
 
 
-def namer(config: Config, logins: Logins) -> Callable[[TokenKey], Name | None]:
+def record_namer(config: Config, logins: Logins) -> Callable[[TokenKey], RecordName | None]:
     """Return what names the record of a key; None for the tokens of users, which are not shared."""
     base_url = config.url.geturl()
-    known: dict[TokenKey, Name | None] = {}
+    known: dict[TokenKey, RecordName | None] = {}
 
-    def name_for(key: TokenKey) -> Name | None:
+    def name_for(key: TokenKey) -> RecordName | None:
         if key not in known:
             login = login_of_kind(logins.for_key(key), key.kind)
             is_shared = login.grant is Grant.CLIENT_CREDENTIALS
-            known[key] = name_of(base_url, key, login) if is_shared else None
+            known[key] = record_name(base_url, key, login) if is_shared else None
         return known[key]
 
     return name_for
 
 
-def seals(config: Config) -> Seals:
+def entry_cipher(config: Config) -> EntryCipher:
     """Return what seals entries and opens them. Raises ``ConfigError``."""
-    file, setting = config.store.sealing_key_file, "store.sealing_key_file"
+    file, setting = config.store.encryption_key_file, "store.sealing_key_file"
     assert file is not None
     try:
-        return Seals(read_keys(read_lines(file, setting)), os.urandom)
+        return EntryCipher(read_keys(read_lines(file, setting)), os.urandom)
     except ValueError as error:
         raise ConfigError([f"{setting}: {file}: {error}"]) from None
 
@@ -110,7 +110,7 @@ def seals(config: Config) -> Seals:
 def check_files(config: Config) -> None:
     """Read everything that is otherwise read late. Raises ``ConfigError``."""
     settings = config.store
-    _ = seals(config)
+    _ = entry_cipher(config)
     # redis-py reads these when it connects.
     _ = client_context(
         settings.ca_file, settings.certificate_file, settings.key_file, section="store"
@@ -120,7 +120,7 @@ def check_files(config: Config) -> None:
             _ = read_secret(file, f"store.{name}")
 
 
-def store(config: Config, emit: Emit) -> Store:
+def store(config: Config, emit: EventSink) -> Store:
     """Return the store, not yet connected."""
     settings = config.store
     client = connect(
@@ -134,7 +134,7 @@ def store(config: Config, emit: Emit) -> Store:
         client,
         prefix=settings.prefix,
         deadline=settings.timeout,
-        circuit=Circuit(),
+        circuit=CircuitBreaker(),
         timer=time.monotonic,
         chance=random.random,
         emit=emit,

@@ -2,9 +2,9 @@
 
 import time
 
-from proxy.tokens.token import Moment
+from proxy.tokens.token import Instant
 
 
-def now() -> Moment:
+def now() -> Instant:
     """Return this moment on the monotonic and on the wall clock."""
-    return Moment(time.monotonic(), time.time())
+    return Instant(time.monotonic(), time.time())

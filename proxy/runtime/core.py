@@ -9,28 +9,28 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from proxy.config.listeners import Way
+from proxy.config.listeners import ListenerConfig
 from proxy.config.model import Config
 from proxy.errors import TokenError
-from proxy.forwarding.authentication import Admission
-from proxy.forwarding.business_users import BusinessDirectory
+from proxy.forwarding.authentication import CallerAuthentication
+from proxy.forwarding.business_users import BusinessUserDirectory
 from proxy.forwarding.forwarder import Forwarder
-from proxy.forwarding.record import MAIN, Finish
-from proxy.forwarding.response import Relay
+from proxy.forwarding.record import MAIN_LISTENER, RequestObserver
+from proxy.forwarding.response import ResponseWriter
 from proxy.forwarding.routing import Router
 from proxy.forwarding.transaction_ids import new_transaction_id
 from proxy.runtime import build, clock
 from proxy.tasks import Tasks
-from proxy.telemetry.events import Emit
+from proxy.telemetry.events import EventSink
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.credentials import Logins
 from proxy.tokens.events import Trigger
 from proxy.tokens.grants import Grant, Login
 from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.refresher import Refresher
-from proxy.tokens.static import FixedBearer
+from proxy.tokens.static import StaticTokenSource
 from proxy.tokens.token import Token, TokenKey, TokenSource
-from proxy.upstream.pool import Origin, Pool
+from proxy.upstream.pool import Pool, UpstreamOrigin
 from proxy.upstream.tls import UpstreamTls
 
 
@@ -38,9 +38,9 @@ from proxy.upstream.tls import UpstreamTls
 class Observers:
     """Who is told of what happens: facts, finished requests, our own mistakes, warnings."""
 
-    emit: Emit
-    finished: Finish
-    crashed: Callable[[BaseException], None]
+    emit: EventSink
+    on_finished: RequestObserver
+    on_crash: Callable[[BaseException], None]
     warn: Callable[[str], None]
 
 
@@ -80,14 +80,15 @@ class Core:
         self.pool = Pool(origin, build.limits(config), build.deadlines(config))
         directory = build.directory(config, self._bank, self.tokens)
         self.forwarders = {
-            way.name: self._forwarder(way, origin, directory, observers) for way in config.ways
+            listener.name: self._forwarder(listener, origin, directory, observers)
+            for listener in config.listener_configs
         }
         self._tasks = Tasks("core")
 
     @property
     def forwarder(self) -> Forwarder:
         """What forwards the requests of the listener that ``listen`` sets."""
-        return self.forwarders[MAIN]
+        return self.forwarders[MAIN_LISTENER]
 
     @property
     def in_flight(self) -> int:
@@ -95,32 +96,38 @@ class Core:
         return sum(forwarder.in_flight for forwarder in self.forwarders.values())
 
     def _forwarder(
-        self, way: Way, origin: Origin, directory: BusinessDirectory, observers: Observers
+        self,
+        listener: ListenerConfig,
+        origin: UpstreamOrigin,
+        directory: BusinessUserDirectory,
+        observers: Observers,
     ) -> Forwarder:
-        config, told = self.config, build.forwarding(self.config, way, origin)
+        config, told = self.config, build.forwarding(self.config, listener, origin)
         return Forwarder(
             told,
-            Router(config.url.path, config.rules, build.policy(way.access)),
+            Router(config.url.path, config.rules, build.policy(listener.access)),
             self.tokens,
             self.pool,
-            Relay(told.names, rewrites_links=way.rewrite_links),
-            users=build.users(config, way, directory),
-            admission=Admission.load(way.callers, way.path),
+            ResponseWriter(told.url_rewriter, rewrites_links=listener.rewrite_links),
+            user_injector=build.users(config, listener, directory),
+            authentication=CallerAuthentication.load(listener.callers, listener.path),
             new_id=new_transaction_id,
-            finished=observers.finished,
-            crashed=observers.crashed,
+            on_finished=observers.on_finished,
+            on_crash=observers.on_crash,
         )
 
     def start(self) -> None:
         """Begin to get tokens, and keep them fresh."""
-        for institution in dict.fromkeys(way.institution for way in self.config.ways):
+        for institution in dict.fromkeys(
+            listener.institution for listener in self.config.listener_configs
+        ):
             for kind in self.config.token.prefetch:
                 self.tokens.pin(TokenKey(kind, institution))
-        self._tasks.keep("refresher", self._refresher.run())
+        self._tasks.spawn_background("refresher", self._refresher.run())
         if self._follower is not None:
-            self._tasks.keep("follower", self._follower.run())
+            self._tasks.spawn_background("follower", self._follower.run())
 
-    async def try_out(self, running: "Core") -> None:
+    async def verify(self, running: "Core") -> None:
         """Ask the bank for a token with every login that differs from the running core's.
 
         The tokens are kept, and those that the running core holds for unchanged logins are
@@ -132,38 +139,38 @@ class Core:
                 continue
             if self.config.bearer_token is None and login.grant is not Grant.AUTHORIZATION_CODE:
                 started = clock.now()
-                token = await self._prove(key)
-                self.tokens.renew(token, clock.now().since(started), Trigger.RELOAD)
+                token = await self._verify_credentials(key)
+                self.tokens.record_refresh(token, clock.now().since(started), Trigger.RELOAD)
         for entry in running.tokens.entries():
             if entry.token is not None and self._may_use_tokens_of(running, entry.key):
                 self.tokens.install(entry.token, unless_known=True)
 
-    async def _prove(self, key: TokenKey) -> Token:
+    async def _verify_credentials(self, key: TokenKey) -> Token:
         """Show that a key's login is good; where another proxy of the fleet has, that is enough."""
         if self.fleet is not None and self.fleet.shares(key):
             return await self.fleet.tokens.token(key)
-        return await self._endpoint.prove(key)
+        return await self._endpoint.verify_credentials(key)
 
     def drain(self) -> None:
         """From now on let connections of callers end with the answer they are waiting for."""
         for forwarder in self.forwarders.values():
             forwarder.drain()
 
-    async def finish(self) -> None:
+    async def wait_idle(self) -> None:
         """Fetch nothing ahead of need any more, and wait for the requests in flight."""
         await self._tasks.cancel()
         for forwarder in self.forwarders.values():
-            await forwarder.idle()
+            await forwarder.wait_idle()
 
     async def revoke_all(self) -> None:
         """Revoke every token that the bank lets us revoke; say which it does not."""
         await self.tokens.close()  # or one on its way would be left
         now = clock.now()
         tokens = [entry.token for entry in self.tokens.entries() if entry.token is not None]
-        ours = [token for token in tokens if token.is_alive(now) and self._is_ours_alone(token)]
+        ours = [token for token in tokens if token.is_alive(now) and self._is_revocable(token)]
         await asyncio.gather(*(self._revoke(token) for token in ours))
 
-    def _is_ours_alone(self, token: Token) -> bool:
+    def _is_revocable(self, token: Token) -> bool:
         return self.fleet is None or not self.fleet.tokens.is_shared(token)
 
     async def _revoke(self, token: Token) -> None:
@@ -189,11 +196,11 @@ class Core:
             "bearer_token is set: this one token is sent until it dies and never refreshed; "
             "for a quick trial only"
         )
-        return FixedBearer(bearer.get_secret_value(), clock.now)
+        return StaticTokenSource(bearer.get_secret_value(), clock.now)
 
     def _logins_by_institution(self) -> Iterator[tuple[str, Login]]:
         yield self.config.institution_id, self.logins.default
-        yield from self.logins.own.items()
+        yield from self.logins.by_institution.items()
 
     def identity(self, key: TokenKey) -> object:
         """Everything that decides whether the bank will give a token for ``key``."""
@@ -207,7 +214,7 @@ class Core:
         same_user = (ours.grant, ours.username) == (theirs.grant, theirs.username)
         return (
             self.config.url == other.config.url
-            and key.institution in self.config.allowed
+            and key.institution in self.config.permitted_institutions
             and same_client
             and same_user
         )

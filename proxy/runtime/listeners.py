@@ -3,58 +3,68 @@
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 
-from proxy.config.listeners import Way
+from proxy.config.listeners import ListenerConfig
 from proxy.config.model import Config
 from proxy.errors import ConfigError, ProxyError
 from proxy.forwarding.authentication import server_context
 from proxy.forwarding.forwarder import Forwarder
 from proxy.runtime import build
 from proxy.server.address import Address
-from proxy.server.messages import Answer, Request
+from proxy.server.messages import Request, Response
 from proxy.server.port import Port
 from proxy.server.server import Server
 
-Handle = Callable[[Request], Awaitable[Answer]]
+RequestHandler = Callable[[Request], Awaitable[Response]]
 
 
 def contexts(config: Config) -> dict[str, ssl.SSLContext | None]:
     """Return what each listener speaks TLS with, if it does. Raises ``ConfigError``."""
-    return {way.name: server_context(way.callers, way.path) for way in config.ways}
+    return {
+        listener.name: server_context(listener.callers, listener.path)
+        for listener in config.listener_configs
+    }
 
 
-class Door:
+class Listener:
     """One way in. ``forwarder`` takes its requests, and is replaced when the core is."""
 
     def __init__(
         self,
-        way: Way,
+        listener_config: ListenerConfig,
         config: Config,
         forwarder: Forwarder,
-        around: Callable[[Handle], Handle],
+        wrap_handler: Callable[[RequestHandler], RequestHandler],
         warn: Callable[[str], None],
     ) -> None:
-        self.way = way
+        self.listener_config = listener_config
         self.forwarder = forwarder
-        self.tls = server_context(way.callers, way.path)
-        self.server = Server(around(self._handle), self._refuse, build.caller_limits(config))
+        self.tls = server_context(listener_config.callers, listener_config.path)
+        self.server = Server(wrap_handler(self._handle), self._refuse, build.caller_limits(config))
         most = config.limits.max_connections
-        where = f" of listener {way.name}" if way.path else ""
-        self.server.full = lambda: warn(
+        where = f" of listener {listener_config.name}" if listener_config.path else ""
+        self.server.on_full = lambda: warn(
             f"as many callers{where} as may be ({most}); others are refused"
         )
         self.port = Port(
-            self.server, way.address, config.limits.header_timeout, f"{way.path}listen"
+            self.server,
+            listener_config.address,
+            config.limits.header_timeout,
+            f"{listener_config.path}listen",
         )
 
     async def open(self) -> Address:
         """Begin to listen; return where. Raises ``ConfigError``."""
-        return await self.port.open(self.tls, int(self.way.callers.socket_mode, 8))
+        return await self.port.open(self.tls, int(self.listener_config.callers.socket_mode, 8))
 
-    def mistakes(self, way: Way) -> list[str]:
+    def restart_errors(self, listener_config: ListenerConfig) -> list[str]:
         """Say what of a changed way cannot be taken without a restart."""
-        path, before, after = way.path, self.way.callers, way.callers
+        path, before, after = (
+            listener_config.path,
+            self.listener_config.callers,
+            listener_config.callers,
+        )
         found = []
-        if way.address != self.way.address:
+        if listener_config.address != self.listener_config.address:
             found.append(f"{path}listen: changed; restart the proxy to take it")
         if (after.certificate_file is None) != (self.tls is None):
             found.append(f"{path}callers.certificate_file: restart the proxy to turn TLS on or off")
@@ -62,87 +72,88 @@ class Door:
             found.append(f"{path}callers.socket_mode: changed; restart the proxy to take it")
         return found
 
-    def _handle(self, request: Request) -> Awaitable[Answer]:
+    def _handle(self, request: Request) -> Awaitable[Response]:
         return self.forwarder.handle(request)
 
-    def _refuse(self, error: ProxyError) -> Answer:
+    def _refuse(self, error: ProxyError) -> Response:
         return self.forwarder.refuse(error)
 
 
-class Doors:
+class Listeners:
     """All of them. ``addresses`` are known once they are open (port 0 is allowed)."""
 
     def __init__(
         self,
         config: Config,
         forwarders: Mapping[str, Forwarder],
-        around: Callable[[Handle], Handle],
+        wrap_handler: Callable[[RequestHandler], RequestHandler],
         warn: Callable[[str], None],
     ) -> None:
-        self._doors = {
-            way.name: Door(way, config, forwarders[way.name], around, warn) for way in config.ways
+        self._listeners = {
+            listener.name: Listener(listener, config, forwarders[listener.name], wrap_handler, warn)
+            for listener in config.listener_configs
         }
         self.addresses: dict[str, Address] = {}
 
     @property
-    def connections(self) -> int:
+    def connection_count(self) -> int:
         """How many callers are connected."""
-        return sum(door.server.connections for door in self._doors.values())
+        return sum(listener.server.connection_count for listener in self._listeners.values())
 
     @property
-    def refused(self) -> int:
+    def refused_connections(self) -> int:
         """How many connections of callers were ended because there were too many."""
-        return sum(door.server.refused for door in self._doors.values())
+        return sum(listener.server.refused_connections for listener in self._listeners.values())
 
     @property
     def count(self) -> int:
         """How many ways in there are; each has the limits on callers for itself."""
-        return len(self._doors)
+        return len(self._listeners)
 
     async def open(self) -> None:
         """Begin to listen everywhere, or nowhere. Raises ``ConfigError`` for a port in use."""
         try:
-            for name, door in self._doors.items():
-                self.addresses[name] = await door.open()
+            for name, listener in self._listeners.items():
+                self.addresses[name] = await listener.open()
         except ConfigError:
             self.close()
             raise
 
-    def mistakes(self, config: Config) -> list[str]:
+    def restart_errors(self, config: Config) -> list[str]:
         """Say what of a changed configuration cannot be taken without a restart."""
-        ways = {way.name: way for way in config.ways}
+        listeners = {listener.name: listener for listener in config.listener_configs}
         found = [
             f"listeners.{name}: came or went; restart the proxy to take it"
-            for name in sorted(ways.keys() ^ self._doors.keys())
+            for name in sorted(listeners.keys() ^ self._listeners.keys())
         ]
-        for name, door in self._doors.items():
-            found += door.mistakes(ways[name]) if name in ways else ()
+        for name, listener in self._listeners.items():
+            found += listener.restart_errors(listeners[name]) if name in listeners else ()
         return found
 
-    async def renew(self, contexts: Mapping[str, ssl.SSLContext | None]) -> None:
+    async def replace_certificates(self, contexts: Mapping[str, ssl.SSLContext | None]) -> None:
         """Let connections from now on see these certificates."""
         for name, context in contexts.items():
             if context is not None:
-                await self._doors[name].port.renew(context)
+                await self._listeners[name].port.replace_tls(context)
 
-    def lead_to(self, config: Config, forwarders: Mapping[str, Forwarder]) -> None:
+    def switch_to(self, config: Config, forwarders: Mapping[str, Forwarder]) -> None:
         """Let requests from now on go to the forwarders of another core."""
-        for way in config.ways:
-            self._doors[way.name].way = way
-            self._doors[way.name].forwarder = forwarders[way.name]
+        for listener in config.listener_configs:
+            self._listeners[listener.name].listener_config = listener
+            self._listeners[listener.name].forwarder = forwarders[listener.name]
 
     def close(self) -> None:
         """Listen no more; idle connections end now, the others after their answer."""
-        for door in self._doors.values():
-            door.port.close()
-            door.server.close()
+        for listener in self._listeners.values():
+            listener.port.close()
+            listener.server.close()
 
-    async def finished(self) -> None:
+    async def wait_closed(self) -> None:
         """Wait until nobody is connected any more."""
-        for door in self._doors.values():
-            await door.server.finished()
+        for listener in self._listeners.values():
+            await listener.server.wait_closed()
 
     async def abort(self) -> None:
         """End every connection, whatever is under way."""
-        for door in self._doors.values():
-            await door.server.abort()
+        for listener in self._listeners.values():
+            await listener.server.abort()

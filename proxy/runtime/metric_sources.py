@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 from proxy.config.sections import LimitSettings
 from proxy.runtime import clock
 from proxy.runtime.core import Core
-from proxy.runtime.listeners import Doors
+from proxy.runtime.listeners import Listeners
 from proxy.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def watch(
+def register(
     metrics: Metrics,
-    doors: Doors,
+    listeners: Listeners,
     cores: Callable[[], Sequence[Core]],
     *,
     opened_before: Callable[[], int],
@@ -28,13 +28,15 @@ def watch(
     ``cores`` returns the running one, then those that still finish what they began; of cores
     that have ended, ``opened_before`` says how many connections they opened.
     """
-    metrics.watch_tokens(
+    metrics.register_tokens(
         lambda: _running(cores).tokens.entries(),  # noqa: PLW0108 - a reload puts another there
         clock.now,
     )
-    metrics.store.is_useful = lambda: _fleet(cores, lambda fleet: fleet.is_useful)
-    metrics.store.unopened = lambda: _fleet(cores, lambda fleet: fleet.tokens.unopened) or 0
-    gauge, counter = metrics.watched.gauge, metrics.watched.counter
+    metrics.store.is_available = lambda: _fleet(cores, lambda fleet: fleet.is_available)
+    metrics.store.undecryptable_count = lambda: (
+        _fleet(cores, lambda fleet: fleet.tokens.undecryptable_count) or 0
+    )
+    gauge, counter = metrics.callbacks.gauge, metrics.callbacks.counter
     gauge(
         "requests_in_flight",
         "Requests being served.",
@@ -43,28 +45,28 @@ def watch(
     gauge(
         "requests_in_flight_limit",
         "Requests that may be served at once.",
-        lambda: _limits(cores).max_in_flight * doors.count,
+        lambda: _limits(cores).max_in_flight * listeners.count,
     )
-    gauge("caller_connections", "Callers that are connected.", lambda: doors.connections)
+    gauge("caller_connections", "Callers that are connected.", lambda: listeners.connection_count)
     gauge(
         "caller_connections_limit",
         "Callers that may be connected at once.",
-        lambda: _limits(cores).max_connections * doors.count,
+        lambda: _limits(cores).max_connections * listeners.count,
     )
     counter(
         "caller_connections_refused",
         "Connections of callers ended because there were too many.",
-        lambda: doors.refused,
+        lambda: listeners.refused_connections,
     )
     gauge(
         "upstream_connections",
         "Open connections to the bank, with those being made.",
-        lambda: sum(core.pool.open for core in cores()),
+        lambda: sum(core.pool.open_count for core in cores()),
     )
     gauge(
         "upstream_connections_idle",
         "Those of them unused.",
-        lambda: sum(core.pool.idle for core in cores()),
+        lambda: sum(core.pool.idle_count for core in cores()),
     )
     gauge(
         "upstream_connections_limit",
@@ -74,12 +76,12 @@ def watch(
     counter(
         "upstream_connections_opened",
         "Connections made to the bank.",
-        lambda: opened_before() + sum(core.pool.opened for core in cores()),
+        lambda: opened_before() + sum(core.pool.opened_count for core in cores()),
     )
     gauge(
         "requests_waiting_for_connection",
         "Requests that wait for a connection to the bank to come free.",
-        lambda: sum(core.pool.waiting for core in cores()),
+        lambda: sum(core.pool.waiting_count for core in cores()),
     )
     gauge("ready", "1 when /readyz says ready.", is_ready)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from proxy.config.model import Config
 from proxy.errors import ConfigError, TokenError
-from proxy.telemetry.events import Emit, Reloaded, ReloadFailed
+from proxy.telemetry.events import EventSink, Reloaded, ReloadFailed
 from proxy.tokens.credentials import Logins
 
 RETRY = 60.0
@@ -20,8 +20,8 @@ RETRY = 60.0
 RETRY_SOON = 5.0
 """The same for a change that could not be tried, because the bank was not reached."""
 
-Reread = Callable[[], tuple[Config, Logins]]
-Take = Callable[[Config, Logins], Awaitable[None]]
+LoadConfig = Callable[[], tuple[Config, Logins]]
+ApplyConfig = Callable[[Config, Logins], Awaitable[None]]
 Fingerprint = dict[Path, tuple[int, int, int] | None]
 
 
@@ -38,61 +38,61 @@ def _stat(file: Path) -> tuple[int, int, int] | None:
     return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
-async def watch(file: Path, interval: float, changed: Callable[[], None]) -> None:
+async def watch(file: Path, interval: float, on_change: Callable[[], None]) -> None:
     """Look at a file every ``interval`` seconds, until cancelled, and say when it has changed."""
-    seen = fingerprint([file])
+    known = fingerprint([file])
     while True:
         await asyncio.sleep(interval)
-        before, seen = seen, fingerprint([file])
-        if seen != before:
-            changed()
+        before, known = known, fingerprint([file])
+        if known != before:
+            on_change()
 
 
 class Reloader:
-    """Watches the files of a configuration, and ``always`` those that every one has.
+    """Watches the files of a configuration, and ``extra_files`` those that every one has.
 
-    ``interval`` is in seconds; 0 watches nothing. ``rotates`` says whether logins are others than
-    those in force.
-    ``failure`` is why the last attempt was not taken, empty when all is as the files say.
+    ``interval`` is in seconds; 0 watches nothing. ``changes_logins`` says whether logins are
+    others than those in force. ``failure`` is why the last attempt was not taken, empty when all
+    is as the files say.
     """
 
     def __init__(
         self,
-        reread: Reread,
-        take: Take,
+        load: LoadConfig,
+        apply: ApplyConfig,
         files: Iterable[Path],
         *,
-        always: Iterable[Path] = (),
-        emit: Emit,
+        extra_files: Iterable[Path] = (),
+        emit: EventSink,
         interval: float,
-        rotates: Callable[[Logins], bool] = lambda _logins: False,
+        changes_logins: Callable[[Logins], bool] = lambda _logins: False,
     ) -> None:
-        self._reread = reread
-        self._take = take
-        self._always = tuple(always)
-        self._files = (*self._always, *files)
+        self._load = load
+        self._apply = apply
+        self._extra_files = tuple(extra_files)
+        self._files = (*self._extra_files, *files)
         self._emit = emit
         self._interval = interval
-        self._rotates = rotates
-        self._taken = fingerprint(self._files)
+        self._changes_logins = changes_logins
+        self._applied = fingerprint(self._files)
         self._lock = asyncio.Lock()
-        self._patience = RETRY
+        self._retry_delay = RETRY
         self.failure = ""
 
     async def run(self) -> None:
         """Watch until cancelled."""
         if not self._interval:
             return
-        seen, waited = self._taken, 0.0
+        known, waited = self._applied, 0.0
         while True:
             await asyncio.sleep(self._interval)
             now = fingerprint(self._files)
             waited += self._interval
             # After a failure even the files in force are read again, when they come back.
-            is_settled = now == self._taken and not self.failure
-            if is_settled or (now == seen and waited < self._patience):
+            is_settled = now == self._applied and not self.failure
+            if is_settled or (now == known and waited < self._retry_delay):
                 continue
-            seen, waited = now, 0.0
+            known, waited = now, 0.0
             await self.reload("file")
 
     async def reload(self, why: str) -> bool:
@@ -101,35 +101,39 @@ class Reloader:
         ``why`` is ``file``, ``signal`` or ``admin``.
         """
         async with self._lock:
-            self._patience = RETRY
+            self._retry_delay = RETRY
             current = fingerprint(self._files)
-            rotated = False
+            has_new_login = False
             try:
-                config, logins = self._reread()
-                rotated = self._rotates(logins)
-                await self._take(config, logins)
+                config, logins = self._load()
+                has_new_login = self._changes_logins(logins)
+                await self._apply(config, logins)
             except ConfigError as error:
-                return self._failed(ReloadFailed(why, "; ".join(error.mistakes)))
+                return self._failed(ReloadFailed(why, "; ".join(error.errors)))
             except TokenError as error:
-                self._patience = RETRY if error.reason.is_refusal else RETRY_SOON
-                return self._failed(ReloadFailed(why, error.detail, refused=True, rotated=rotated))
+                self._retry_delay = RETRY if error.reason.is_refusal else RETRY_SOON
+                return self._failed(
+                    ReloadFailed(
+                        why, error.detail, is_refused_by_bank=True, has_new_login=has_new_login
+                    )
+                )
             except Exception as error:  # noqa: BLE001 - one failure must not end all reloading
                 return self._failed(
                     ReloadFailed(why, "the proxy failed on it; its log says why", error)
                 )
             self._watch(config, current)
             self.failure = ""
-            self._emit(Reloaded(why, rotated))
+            self._emit(Reloaded(why, has_new_login))
             return True
 
     def _watch(self, config: Config, current: Fingerprint) -> None:
-        self._files = (*self._always, *config.files())
+        self._files = (*self._extra_files, *config.files())
         # What changed since it was read must be seen as changed by the next look.
-        self._taken = fingerprint(self._files) | {
+        self._applied = fingerprint(self._files) | {
             file: stat for file, stat in current.items() if file in self._files
         }
 
-    def _failed(self, fact: ReloadFailed) -> bool:
-        self.failure = fact.detail
-        self._emit(fact)
+    def _failed(self, event: ReloadFailed) -> bool:
+        self.failure = event.detail
+        self._emit(event)
         return False

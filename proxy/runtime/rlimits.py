@@ -17,7 +17,7 @@ if sys.platform != "win32":
     import resource
 
 
-def raised_limit(wanted: int) -> int:
+def raise_limit(wanted: int) -> int:
     """Raise the limit of open files to ``wanted``, if that may be; return what it is now."""
     if sys.platform == "win32":
         return wanted
@@ -30,22 +30,22 @@ def raised_limit(wanted: int) -> int:
     return max(reach, soft)
 
 
-def needed(config: Config) -> int:
+def files_needed(config: Config) -> int:
     """Return how many files a proxy of this configuration may come to have open."""
     # A reload has two pools for a while. Each listener has its own limit on callers.
-    callers = len(config.ways) * config.limits.max_connections
+    callers = len(config.listener_configs) * config.limits.max_connections
     return callers + 2 * config.upstream.max_connections + RESERVE
 
 
-def fitted(config: Config, limit: int) -> Config:
+def fit_to_limit(config: Config, limit: int) -> Config:
     """Return the configuration with as many connections as fit into ``limit`` open files."""
-    if needed(config) <= limit:
+    if files_needed(config) <= limit:
         return config
     # One caller for each listener and one connection to the bank is the least.
-    room = max(limit - RESERVE, len(config.ways) + 2)
-    share = min(room // 4, (room - len(config.ways)) // 2)
+    room = max(limit - RESERVE, len(config.listener_configs) + 2)
+    share = min(room // 4, (room - len(config.listener_configs)) // 2)
     upstream = min(config.upstream.max_connections, max(share, 1))
-    each = (room - 2 * upstream) // len(config.ways)
+    each = (room - 2 * upstream) // len(config.listener_configs)
     callers = min(config.limits.max_connections, each)
     return config.model_copy(
         update={

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from proxy import __version__
 from proxy.config.model import Config
-from proxy.forwarding.record import MAIN
+from proxy.forwarding.record import MAIN_LISTENER
 from proxy.runtime import rlimits
 from proxy.runtime.app import App
-from proxy.runtime.reload import Reread
+from proxy.runtime.reload import LoadConfig
 from proxy.tasks import Tasks
 from proxy.telemetry.logs.structured import structlog
 from proxy.tokens.credentials import Logins
@@ -36,42 +36,42 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
         return runner.run(work)
 
 
-async def serve(reread: Reread, file: Path | None) -> int:
+async def serve(load: LoadConfig, file: Path | None) -> int:
     """Run the proxy until SIGTERM or SIGINT; SIGHUP reads everything anew.
 
     Raises ``ConfigError`` if it cannot start.
     """
     rlimits.forbid_core_dumps()
     log = structlog.get_logger()
-    stop = signalled()
-    config, logins = reread()
-    limit = rlimits.raised_limit(rlimits.needed(config))
-    if rlimits.fitted(config, limit) is not config:
+    stop = stop_signal()
+    config, logins = load()
+    limit = rlimits.raise_limit(rlimits.files_needed(config))
+    if rlimits.fit_to_limit(config, limit) is not config:
         log.warning(
             "fewer connections than configured fit into the limit of open files; raise it",
             limit=limit,
-            needed=rlimits.needed(config),
+            needed=rlimits.files_needed(config),
         )
 
     def reread_to_fit() -> tuple[Config, Logins]:
-        config, logins = reread()
-        return rlimits.fitted(config, limit), logins
+        config, logins = load()
+        return rlimits.fit_to_limit(config, limit), logins
 
-    app = App(rlimits.fitted(config, limit), logins, reread_to_fit, file)
+    app = App(rlimits.fit_to_limit(config, limit), logins, reread_to_fit, file)
     await app.start()
     tasks = Tasks("runner")
     if hasattr(signal, "SIGHUP"):
-        on_signal(signal.SIGHUP, lambda: tasks.keep("reload", _reload(app)))
+        on_signal(signal.SIGHUP, lambda: tasks.spawn_background("reload", _reload(app)))
     log.info(
         "listening",
         version=__version__,
         listen=str(app.data_address),
-        **_further(app),
+        **_other_listeners(app),
         admin=str(app.admin_address),
         upstream=config.url.geturl(),
         institution=config.institution_id,
     )
-    tasks.keep("quit", _quit(app, stop))
+    tasks.spawn_background("quit", _quit(app, stop))
     log.info("stopping", reason=await stop, grace_period=config.grace_period)
     await app.stop()
     await tasks.cancel()
@@ -79,9 +79,9 @@ async def serve(reread: Reread, file: Path | None) -> int:
     return 0
 
 
-def _further(app: App) -> dict[str, dict[str, str]]:
+def _other_listeners(app: App) -> dict[str, dict[str, str]]:
     """Return the listeners beside the main one, if there are any, for the log."""
-    further = {name: str(where) for name, where in app.addresses.items() if name != MAIN}
+    further = {name: str(where) for name, where in app.addresses.items() if name != MAIN_LISTENER}
     return {"listeners": further} if further else {}
 
 
@@ -95,7 +95,7 @@ async def _quit(app: App, stop: asyncio.Future[str]) -> None:
         stop.set_result("asked to")
 
 
-def signalled() -> asyncio.Future[str]:
+def stop_signal() -> asyncio.Future[str]:
     """Return what a signal to end will set to its name; from now on it does nothing else.
 
     SIGTERM and SIGINT; on Windows, where nobody is sent SIGTERM, Ctrl-C and Ctrl-Break.

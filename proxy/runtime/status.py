@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 
 from proxy import __version__
-from proxy.admin.document import About, Listener
+from proxy.admin.document import About, ListenerStatus
 from proxy.config.model import Config
 from proxy.server.address import Address
-from proxy.tokens.token import Moment
+from proxy.tokens.token import Instant
 
 
-def about(config: Config, started: Moment, now: Moment) -> About:
+def about(config: Config, started: Instant, now: Instant) -> About:
     """Return which proxy this is."""
     return About(
         version=__version__,
@@ -20,15 +20,20 @@ def about(config: Config, started: Moment, now: Moment) -> About:
     )
 
 
-def listeners(config: Config, addresses: Mapping[str, Address], admin: Address) -> list[Listener]:
+def listeners(
+    config: Config, addresses: Mapping[str, Address], admin: Address
+) -> list[ListenerStatus]:
     """Return where a proxy listens; ``addresses`` are those of the ways in, by name."""
-    ways = [
-        Listener(
-            name=way.name,
-            address=str(addresses[way.name]),
-            tls=way.callers.certificate_file is not None,
-            authenticated=way.callers.are_authenticated,
+    listeners = [
+        ListenerStatus(
+            name=listener.name,
+            address=str(addresses[listener.name]),
+            tls=listener.callers.certificate_file is not None,
+            authenticated=listener.callers.are_authenticated,
         )
-        for way in config.ways
+        for listener in config.listener_configs
     ]
-    return [*ways, Listener(name="admin", address=str(admin), tls=False, authenticated=False)]
+    return [
+        *listeners,
+        ListenerStatus(name="admin", address=str(admin), tls=False, authenticated=False),
+    ]

@@ -21,7 +21,7 @@ imports nothing of the rest of the package. A call goes one way through it:
     server.py      IO    sockets
 """
 
-from proxy.sandbox.bank import Arrival, Bank, IssuedToken, TokenRequest
+from proxy.sandbox.bank import Arrival, Bank, IssuedToken, TokenArrival
 from proxy.sandbox.fault_json import fault_from
 from proxy.sandbox.faults import UNTOUCHED, Fault
 from proxy.sandbox.payloads import pattern, pattern_sha256
@@ -38,7 +38,7 @@ __all__ = [
     "IssuedToken",
     "Sandbox",
     "Settings",
-    "TokenRequest",
+    "TokenArrival",
     "User",
     "changed",
     "fault_from",

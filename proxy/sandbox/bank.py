@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from proxy.sandbox.faults import Fault
-from proxy.sandbox.limits import Limits
+from proxy.sandbox.limits import RequestLimits
 from proxy.sandbox.settings import Settings, User
 
 Generation = Literal["V1", "V2"]
@@ -77,7 +77,7 @@ class Arrival:
 
 
 @dataclass
-class TokenRequest:
+class TokenArrival:
     """One request at a token endpoint. ``outcome`` is ``ok``, an error code, or a fault's name."""
 
     time: float
@@ -101,7 +101,7 @@ class Bank:
         self.clock = clock
         self.url = ""
         self.faults: list[Fault] = []
-        self.limits = Limits()
+        self.limits = RequestLimits()
         self.tokens: dict[str, IssuedToken] = {}
         self.codes: dict[str, tuple[str, str, str]] = {}
         self.random = random.Random(settings.seed)  # noqa: S311  # only where a seed is asked for
@@ -112,7 +112,7 @@ class Bank:
 
     def _open(self) -> None:
         self.arrivals: deque[Arrival] = deque(maxlen=2000)
-        self.token_requests: deque[TokenRequest] = deque(maxlen=5000)
+        self.token_requests: deque[TokenArrival] = deque(maxlen=5000)
         self.revocations: deque[str] = deque(maxlen=2000)
         self.events: deque[tuple[str, str, bytes]] = deque(maxlen=500)
         #: How often each payment was made, by the ``transactionId`` it came with.
@@ -122,7 +122,7 @@ class Bank:
     def reset(self) -> None:
         """Forget what arrived, the counts, limits and faults; tokens stay good."""
         self._open()
-        self.limits = Limits()
+        self.limits = RequestLimits()
         self.faults.clear()
 
     # tokens
@@ -130,7 +130,7 @@ class Bank:
     def issue(self, draft: IssuedToken, lifetime: float) -> IssuedToken:
         """A new token made from this draft, good for ``lifetime`` seconds from now."""
         if len(self.tokens) >= self._full:
-            self._strike_out()
+            self._drop_expired()
         token = replace(draft, text=self._text(), expires_at=self.clock() + lifetime)
         self.tokens[token.text] = token
         self.counts["issued"] += 1
@@ -148,14 +148,18 @@ class Bank:
         self.codes[code] = (client, institution or (user.institution if user else ""), login_id)
         return code
 
-    def good(self, token: IssuedToken) -> bool:
+    def is_valid(self, token: IssuedToken) -> bool:
         """Whether this token is neither revoked nor past its time."""
         return not token.revoked and self.clock() < token.expires_at
 
-    def live(self, institution: str | None = None) -> Iterator[IssuedToken]:
+    def live_tokens(self, institution: str | None = None) -> Iterator[IssuedToken]:
         """The access tokens that are good now."""
         for token in self.tokens.values():
-            if not token.refresh and institution in (None, token.institution) and self.good(token):
+            if (
+                not token.refresh
+                and institution in (None, token.institution)
+                and self.is_valid(token)
+            ):
                 yield token
 
     def revoke(self, text: str) -> bool:
@@ -172,12 +176,14 @@ class Bank:
 
     def expire_all(self, *, institution: str | None = None, refresh_tokens: bool = False) -> int:
         """End every access token now (and refresh tokens, if asked); says how many."""
-        ended = list(self.live(institution))
+        ended = list(self.live_tokens(institution))
         if refresh_tokens:
             ended += [
                 token
                 for token in self.tokens.values()
-                if token.refresh and institution in (None, token.institution) and self.good(token)
+                if token.refresh
+                and institution in (None, token.institution)
+                and self.is_valid(token)
             ]
         now = self.clock()
         for token in ended:
@@ -188,8 +194,8 @@ class Bank:
         pick = secrets.choice if self.settings.seed is None else self.random.choice
         return "".join(pick(_LETTERS) for _ in range(28))
 
-    def _strike_out(self) -> None:
-        self.tokens = {text: token for text, token in self.tokens.items() if self.good(token)}
+    def _drop_expired(self) -> None:
+        self.tokens = {text: token for text, token in self.tokens.items() if self.is_valid(token)}
         self._full = max(_FULL, 2 * len(self.tokens))
 
     # limits

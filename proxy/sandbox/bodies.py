@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from aiohttp import web
 
 from proxy.sandbox.bank import Arrival
-from proxy.sandbox.messages import KEPT, SMALL, Call, Reply
+from proxy.sandbox.messages import MAX_KEPT_BODY, SMALL, Call, Reply
 
 _NOTHING = hashlib.sha256(b"").hexdigest()
 
@@ -35,7 +35,7 @@ async def read_body(request: web.BaseRequest, call: Call, arrival: Arrival | Non
         raise ConnectionResetError from error
     body = bytes(kept) if length <= SMALL else b""
     if arrival is not None:
-        arrival.body = body if length <= KEPT else b""
+        arrival.body = body if length <= MAX_KEPT_BODY else b""
         arrival.body_sha256, arrival.complete = digest.hexdigest(), True
     return call.with_body(body, length, digest.hexdigest())
 
@@ -44,7 +44,7 @@ async def write_body(response: web.StreamResponse, reply: Reply, length: int | N
     """Write the reply's body, of ``length`` bytes; only half of it where it is to end badly."""
     chunks: Iterable[bytes] = (reply.body,) if isinstance(reply.body, bytes) else reply.body()
     if reply.ending != "clean":
-        chunks = _half(chunks, length)
+        chunks = _first_half(chunks, length)
     for chunk in chunks:
         if not reply.dribble:
             await response.write(chunk)
@@ -54,7 +54,7 @@ async def write_body(response: web.StreamResponse, reply: Reply, length: int | N
             await asyncio.sleep(reply.dribble)
 
 
-def _half(chunks: Iterable[bytes], length: int | None) -> Iterable[bytes]:
+def _first_half(chunks: Iterable[bytes], length: int | None) -> Iterable[bytes]:
     left = (length or 131072) // 2
     for chunk in chunks:
         if left <= 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from proxy.sandbox.bank import Bank
-from proxy.sandbox.codes import problem, refuse
+from proxy.sandbox.codes import error_spec, refuse
 from proxy.sandbox.messages import Call, Reply, is_uuid
 
 FORM = "application/x-www-form-urlencoded"
@@ -21,7 +21,7 @@ class RefusedError(Exception):
         super().__init__(self.reply.outcome)
 
 
-def answering(call: Call) -> tuple[str, str]:
+def response_id(call: Call) -> tuple[str, str]:
     """The ``transactionId`` header that answers the request's; a new one where that was none."""
     asked = call.header("transactionId")
     return ("transactionId", asked if asked and is_uuid(asked) else str(uuid.uuid4()))
@@ -71,7 +71,7 @@ def limited(
         code = {"quota": "91000", "spike": "92000"}[over]
     else:
         code = {"quota": "CMN_90002", "spike": "CMN_90003"}[over]
-    reply = problem(code, status=rules.limit_status).reply()
+    reply = error_spec(code, status=rules.limit_status).reply()
     if rules.retry_after is None:
         return reply
     return reply.with_headers(("Retry-After", str(rules.retry_after)))

@@ -91,7 +91,7 @@ _V1_NAMESPACE = "http://schema.intuit.com/fs/common/v2"
 
 
 @dataclass(frozen=True)
-class Problem:
+class ErrorSpec:
     """One error: its code, message, HTTP status and the shape of its body."""
 
     code: str
@@ -104,13 +104,13 @@ class Problem:
         return _SHAPES[self.shape](self).with_outcome(self.code)
 
 
-def problem(
+def error_spec(
     spelling: str,
     *,
     shape: ErrorShape | None = None,
     status: int | None = None,
     message: str | None = None,
-) -> Problem:
+) -> ErrorSpec:
     """The error of this spelling; shape, status and message may be told otherwise.
 
     Raises ``ValueError`` for a spelling that no table knows.
@@ -129,7 +129,7 @@ def problem(
 
 def refuse(spelling: str, message: str | None = None) -> Reply:
     """The answer that goes with this spelling."""
-    return problem(spelling, message=message).reply()
+    return error_spec(spelling, message=message).reply()
 
 
 def spellings() -> list[str]:
@@ -137,11 +137,11 @@ def spellings() -> list[str]:
     return [*CMN, *FAMILIES, *V1, *APIGEE]
 
 
-def _find(code: str) -> Problem:
+def _find(code: str) -> ErrorSpec:
     for table, shape in _TABLES:
         for name, (status, message) in table.items():
             if code in (name, name.rpartition(".")[2]):
-                return Problem(name, message, status, shape)
+                return ErrorSpec(name, message, status, shape)
     raise ValueError(f"unknown error code {code!r}; known are {', '.join(spellings())}")
 
 
@@ -151,11 +151,11 @@ def _status(text: str) -> int:
     raise ValueError(f"{text!r} is not a status between 200 and 599")
 
 
-def _cmn(error: Problem) -> Reply:
+def _cmn(error: ErrorSpec) -> Reply:
     return json_reply({"code": error.code, "message": error.message}, error.status)
 
 
-def _v1(error: Problem) -> Reply:
+def _v1(error: ErrorSpec) -> Reply:
     kind = "USER_ERROR" if error.status < 500 else "SYSTEM_ERROR"
     code, text = escape(error.code.rpartition("_")[2]), escape(error.message)
     return xml_reply(
@@ -166,7 +166,7 @@ def _v1(error: Problem) -> Reply:
     )
 
 
-def _apigee(error: Problem) -> Reply:
+def _apigee(error: ErrorSpec) -> Reply:
     fault = {"faultstring": error.message, "detail": {"errorcode": error.code}}
     return json_reply({"fault": fault}, error.status)
 

@@ -51,8 +51,8 @@ def answer(call: Call, bank: Bank) -> Reply:
         return json_reply({"error": f"method not allowed; {allowed}"}, 405, (("Allow", allowed),))
     try:
         return json_reply(action(call, bank))
-    except ValueError as mistake:
-        return json_reply({"error": str(mistake)}, 400)
+    except ValueError as error:
+        return json_reply({"error": str(error)}, 400)
 
 
 def _name(call: Call) -> str | None:
@@ -65,7 +65,7 @@ def _name(call: Call) -> str | None:
 
 def _summary(_: Call, bank: Bank) -> dict[str, Any]:
     live: dict[str, int] = {}
-    for token in bank.live():
+    for token in bank.live_tokens():
         key = f"{token.generation} {token.institution}"
         live[key] = live.get(key, 0) + 1
     return {
@@ -121,7 +121,7 @@ def _expire(call: Call, bank: Bank) -> dict[str, int]:
 
 def _revoke(call: Call, bank: Bank) -> dict[str, int]:
     asked = _only(_object(call), institution=str)
-    live = [token.text for token in bank.live(asked.get("institution"))]
+    live = [token.text for token in bank.live_tokens(asked.get("institution"))]
     return {"revoked": sum(bank.revoke(text) for text in live)}
 
 

@@ -1,7 +1,7 @@
 """The front desk: which clerk serves a call. Pure, from ``Call`` to ``Reply``.
 
 The server asks twice, because a body should only be read by somebody who wants it:
-``at_the_door`` sees the head and may send the caller away at once, ``serve`` has the body too.
+``admit_call`` sees the head and may send the caller away at once, ``serve`` has the body too.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from proxy.sandbox import guard, legacy, plumbing, resources, tokens_v1, tokens_v2
-from proxy.sandbox.bank import Arrival, Bank, Generation, IssuedToken, TokenRequest
-from proxy.sandbox.checks import RefusedError, answering
+from proxy.sandbox.bank import Arrival, Bank, Generation, IssuedToken, TokenArrival
+from proxy.sandbox.checks import RefusedError, response_id
 from proxy.sandbox.codes import refuse
 from proxy.sandbox.faults import Fault, Place, choose
 from proxy.sandbox.messages import Call, Reply, is_uuid
 from proxy.sandbox.resources import Resource, Visit
 
 _ROUTES = (*resources.ROUTES, *legacy.ROUTES, *plumbing.ROUTES)
-_CLERKS = {
+_ENDPOINT_PATHS = {
     "/oauth2/v1/token": ("POST", "token"),
     "/v1/oauth/token": ("POST", "v1token"),
     "/oauth2/v1/revoke": ("DELETE", "revoke"),
@@ -28,12 +28,12 @@ _LOOKUP = "/db-users/v1/institution-users/"
 
 
 @dataclass
-class Ticket:
+class Exchange:
     """One call on its way through the bank. ``reply`` is set once the answer is known."""
 
     bank: Bank
     call: Call
-    clerk: str
+    endpoint: str
     resource: Resource | None = None
     named: tuple[str, ...] = ()
     token: IssuedToken | None = None
@@ -42,51 +42,51 @@ class Ticket:
     reply: Reply | None = field(default=None, repr=False)
 
 
-def at_the_door(call: Call, bank: Bank) -> Ticket:
+def admit_call(call: Call, bank: Bank) -> Exchange:
     """Find who serves this call, from its head alone, and whether it is let in.
 
     If ``reply`` is set afterwards, the body need not be read.
     """
     if not call.inside:
-        return Ticket(bank, call, "nobody", reply=refuse("ApplicationNotFound"))
-    method, clerk = _CLERKS.get(call.path, ("", "resource"))
-    ticket = Ticket(bank, call, clerk)
-    if clerk != "resource":
+        return Exchange(bank, call, "nobody", reply=refuse("ApplicationNotFound"))
+    method, endpoint = _ENDPOINT_PATHS.get(call.path, ("", "resource"))
+    exchange = Exchange(bank, call, endpoint)
+    if endpoint != "resource":
         if call.method != method:
-            ticket.reply = refuse("MethodNotAllowed")
-        return ticket
-    return _resource(ticket)
+            exchange.reply = refuse("MethodNotAllowed")
+        return exchange
+    return _resource(exchange)
 
 
-def serve(ticket: Ticket) -> Reply:
+def serve(exchange: Exchange) -> Reply:
     """The answer, the body being there. Faults are put upon it, and the books are written."""
-    if ticket.clerk == "nobody":
-        assert ticket.reply is not None
-        return ticket.reply
-    reply = ticket.reply
-    if ticket.clerk == "resource":
-        return _close(ticket, reply or _at_resource(ticket))
-    return reply or _at_token_endpoint(ticket)
+    if exchange.endpoint == "nobody":
+        assert exchange.reply is not None
+        return exchange.reply
+    reply = exchange.reply
+    if exchange.endpoint == "resource":
+        return _complete(exchange, reply or _at_resource(exchange))
+    return reply or _at_token_endpoint(exchange)
 
 
-def _resource(ticket: Ticket) -> Ticket:
-    call, bank = ticket.call, ticket.bank
-    ticket.arrival = Arrival(bank.clock(), call.method, call.target, list(call.headers))
-    bank.arrivals.append(ticket.arrival)
+def _resource(exchange: Exchange) -> Exchange:
+    call, bank = exchange.call, exchange.bank
+    exchange.arrival = Arrival(bank.clock(), call.method, call.target, list(call.headers))
+    bank.arrivals.append(exchange.arrival)
     bank.counts["arrivals"] += 1
     lookup = call.path.startswith(_LOOKUP)
     names = ("lookup", "resource", "any") if lookup else ("resource", "any")
     institution = guard.asked_institution(call, bank)
-    ticket.fault = choose(bank.faults, Place(names, call.method, call.path, institution))
-    if ticket.fault and ticket.fault.early:
-        ticket.reply = ticket.fault.answer() if ticket.fault.unread else None
-        return ticket
+    exchange.fault = choose(bank.faults, Place(names, call.method, call.path, institution))
+    if exchange.fault and exchange.fault.is_immediate:
+        exchange.reply = exchange.fault.answer() if exchange.fault.unread else None
+        return exchange
     try:
-        ticket.token = guard.admit(call, bank)
-        ticket.resource, ticket.named = _find(call)
+        exchange.token = guard.admit(call, bank)
+        exchange.resource, exchange.named = _find(call)
     except RefusedError as refused:
-        ticket.reply = refused.reply
-    return ticket
+        exchange.reply = refused.reply
+    return exchange
 
 
 def _find(call: Call) -> tuple[Resource, tuple[str, ...]]:
@@ -99,48 +99,50 @@ def _find(call: Call) -> tuple[Resource, tuple[str, ...]]:
     raise RefusedError("MethodNotAllowed" if other_method else "ApplicationNotFound")
 
 
-def _at_resource(ticket: Ticket) -> Reply:
-    fault = ticket.fault
-    if fault and fault.early:
+def _at_resource(exchange: Exchange) -> Reply:
+    fault = exchange.fault
+    if fault and fault.is_immediate:
         return fault.answer()
-    assert ticket.resource is not None
-    assert ticket.token is not None
-    visit = Visit(ticket.call, ticket.bank, ticket.token, ticket.named)
+    assert exchange.resource is not None
+    assert exchange.token is not None
+    visit = Visit(exchange.call, exchange.bank, exchange.token, exchange.named)
     try:
-        reply = ticket.resource(visit)
+        reply = exchange.resource(visit)
     except RefusedError as refused:
         reply = refused.reply
-    return fault.answer() if fault and fault.replaces else reply
+    return fault.answer() if fault and fault.replaces_response else reply
 
 
-def _close(ticket: Ticket, reply: Reply) -> Reply:
+def _complete(exchange: Exchange, reply: Reply) -> Reply:
     """Put the identifiers and the fault upon the answer, and note it with the arrival."""
-    call, bank = ticket.call, ticket.bank
+    call, bank = exchange.call, exchange.bank
     reply = _identified(call, reply, v1=guard.generation(call.path) == "V1")
-    if ticket.fault:
-        reply = ticket.fault.spoil(reply)
-    if ticket.arrival is not None:
-        ticket.arrival.status, ticket.arrival.outcome = reply.status, reply.outcome
+    if exchange.fault:
+        reply = exchange.fault.apply_to(reply)
+    if exchange.arrival is not None:
+        exchange.arrival.status, exchange.arrival.outcome = reply.status, reply.outcome
     bank.counts[f"resource {reply.outcome}"] += 1
     return replace(reply, delay=reply.delay + bank.settings.latency)
 
 
-def _at_token_endpoint(ticket: Ticket) -> Reply:
-    call, bank, where = ticket.call, ticket.bank, ticket.clerk
+def _at_token_endpoint(exchange: Exchange) -> Reply:
+    call, bank, where = exchange.call, exchange.bank, exchange.endpoint
     institution, grant = _named_institution(call, bank), call.form.get("grant_type", "")
     place = Place((where, "any"), call.method, call.path, institution, grant)
-    fault = ticket.fault = choose(bank.faults, place)
+    fault = exchange.fault = choose(bank.faults, place)
     try:
-        reply = fault.answer() if fault and fault.early else _ENDPOINTS[where](call, bank, fault)
+        reply = (
+            fault.answer() if fault and fault.is_immediate else _ENDPOINTS[where](call, bank, fault)
+        )
     except RefusedError as refused:
         reply = refused.reply
     if fault:
-        reply = fault.spoil(fault.answer() if fault.replaces else reply)
+        reply = fault.apply_to(fault.answer() if fault.replaces_response else reply)
     if where in ("token", "v1token"):
         client = (call.basic() or ("", ""))[0]
         kind: Generation = "V1" if where == "v1token" else "V2"
         bank.token_requests.append(
-            TokenRequest(
+            TokenArrival(
                 bank.clock(),
                 kind,
                 grant,
@@ -167,7 +169,7 @@ def _named_institution(call: Call, bank: Bank) -> str:
 def _identified(call: Call, reply: Reply, *, v1: bool) -> Reply:
     """The answer with ``di_tid`` or ``transactionId``, as the request had it."""
     if not v1:
-        return reply.with_headers(answering(call))
+        return reply.with_headers(response_id(call))
     tid = call.header("di_tid")
     return reply.with_headers(("di_tid", tid)) if tid and is_uuid(tid) else reply
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from proxy.sandbox.codes import ErrorShape, problem
+from proxy.sandbox.codes import ErrorShape, error_spec
 from proxy.sandbox.messages import Headers, Reply
 from proxy.sandbox.payloads import BOMB, PAGE, padding
 
@@ -96,28 +96,28 @@ class Fault:
         if isinstance(self.shape, str) and self.shape not in SHAPES:
             raise ValueError(f"shape: expected one of {', '.join(SHAPES)}, or bytes")
         if self.code is not None:
-            problem(self.code)
+            error_spec(self.code)
         if self.status is not None and not 200 <= self.status <= 599:
             raise ValueError("status: expected 200 to 599; for others, use wire")
 
     @property
-    def spent(self) -> bool:
+    def is_used_up(self) -> bool:
         """Whether it has been used as often as it may be."""
         return self.times is not None and self.used >= self.times
 
     @property
-    def replaces(self) -> bool:
+    def replaces_response(self) -> bool:
         """Whether it puts another answer in place of the good one."""
         return any(part is not None for part in (self.status, self.code, self.shape, self.wire))
 
     @property
-    def early(self) -> bool:
+    def is_immediate(self) -> bool:
         """Whether it strikes before any work is done."""
         silent = (self.hang or self.reset) and not self.after_head
-        return not self.late and (self.replaces or silent)
+        return not self.late and (self.replaces_response or silent)
 
     @property
-    def ending(self) -> Literal["hang", "reset", "cut"] | None:
+    def bad_ending(self) -> Literal["hang", "reset", "cut"] | None:
         """How it ends an answer badly, if it does."""
         if self.hang:
             return "hang"
@@ -128,8 +128,8 @@ class Fault:
     @property
     def name(self) -> str:
         """What the books call a request that it hit."""
-        if self.ending is not None:
-            return self.ending
+        if self.bad_ending is not None:
+            return self.bad_ending
         if self.wire is not None or isinstance(self.shape, bytes):
             return "bytes"
         return self.code or self.shape or str(self.status or "altered")
@@ -152,18 +152,18 @@ class Fault:
             return Reply(self.status or 200, body=self.shape)
         if self.shape in (None, *_ERROR_SHAPES):
             return self._error()
-        return _SPOILT[self.shape or ""](self)
+        return _BODY_SHAPES[self.shape or ""](self)
 
-    def spoil(self, reply: Reply) -> Reply:
+    def apply_to(self, reply: Reply) -> Reply:
         """An answer with this fault's headers, pace and ending put upon it."""
         spoilt = reply.with_headers(*self.headers.items()) if self.headers else reply
         spoilt = replace(spoilt, delay=reply.delay + self.delay)
-        if self.replaces or self.ending:
+        if self.replaces_response or self.bad_ending:
             spoilt = spoilt.with_outcome(self.name)
         if self.dribble:
             spoilt = replace(spoilt, dribble=self.dribble)
-        if self.ending is not None:
-            spoilt = replace(spoilt, ending=self.ending, after_head=self.after_head)
+        if self.bad_ending is not None:
+            spoilt = replace(spoilt, ending=self.bad_ending, after_head=self.after_head)
         return spoilt
 
     def alter(self, fields: dict[str, Any]) -> dict[str, Any]:
@@ -181,7 +181,7 @@ class Fault:
         default: ErrorShape | None = "v1" if v1 and code.startswith("CMN_") else None
         shape = _ERROR_SHAPES[self.shape] if isinstance(self.shape, str) else default
         status = self.status or (None if self.code else 500)
-        found = problem(code, shape=shape, status=status, message=self.message)
+        found = error_spec(code, shape=shape, status=status, message=self.message)
         return found.reply()
 
 
@@ -199,7 +199,7 @@ class Place:
 def choose(faults: Iterable[Fault], place: Place) -> Fault | None:
     """The rule that this request meets, counted; ``None`` where all is well."""
     for fault in faults:
-        if fault.fits(place) and not fault.spent:
+        if fault.fits(place) and not fault.is_used_up:
             if fault.skip > 0:
                 fault.skip -= 1
                 continue
@@ -253,7 +253,7 @@ def _typed(fault: Fault) -> Headers:
     return (("Content-Type", f"application/{kind}"),)
 
 
-_SPOILT = {
+_BODY_SHAPES = {
     "html": _html,
     "empty": _empty,
     "truncated": _truncated,

@@ -79,7 +79,7 @@ def _token(
     token = bank.tokens.get(call.bearer() or "")
     if token is None or token.refresh or token.generation != kind or token.revoked:
         raise RefusedError(unknown_as)
-    if not bank.good(token):
+    if not bank.is_valid(token):
         raise RefusedError(expired_as)
     return token
 

@@ -16,7 +16,7 @@ class _Count:
 
 
 @dataclass
-class Limits:
+class RequestLimits:
     """Counts requests for each key (a client, or a client and its institution).
 
     A refused request counts towards nothing, so that a client that waits gets in again.

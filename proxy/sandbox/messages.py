@@ -27,7 +27,7 @@ Chunks = Callable[[], Iterable[bytes]]
 #: The largest body that is kept beside its length and digest, in bytes.
 SMALL = 64 * 1024
 #: The largest body that stays in the books, in bytes.
-KEPT = 16 * 1024
+MAX_KEPT_BODY = 16 * 1024
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from proxy.sandbox.settings import Business, User
 
-Record = dict[str, Any]
+SampleRecord = dict[str, Any]
 
 _SHOPS = (
     ("Paper Lantern Books", -1840),
@@ -25,7 +25,7 @@ _SHOPS = (
 )
 
 
-def accounts(user: User, business: Business | None) -> list[Record]:
+def accounts(user: User, business: Business | None) -> list[SampleRecord]:
     """The accounts of this user, or of the business they act for. Amounts are strings, in USD."""
     if business is not None:
         return [
@@ -39,7 +39,7 @@ def accounts(user: User, business: Business | None) -> list[Record]:
     ]
 
 
-def _account(number: str, name: str, balance: str) -> Record:
+def _account(number: str, name: str, balance: str) -> SampleRecord:
     kind = "CHECKING" if number.endswith("-1") else "SAVINGS"
     return {
         "accountId": number,
@@ -52,12 +52,12 @@ def _account(number: str, name: str, balance: str) -> Record:
     }
 
 
-def transactions(account_id: str, count: int = 37) -> list[Record]:
+def transactions(account_id: str, count: int = 37) -> list[SampleRecord]:
     """The transactions of one account, newest first."""
     return [_transaction(account_id, index) for index in range(count)]
 
 
-def _transaction(account_id: str, index: int) -> Record:
+def _transaction(account_id: str, index: int) -> SampleRecord:
     shop, cents = _SHOPS[index % len(_SHOPS)]
     return {
         "transactionId": f"{account_id}-t{index:04d}",
@@ -69,7 +69,7 @@ def _transaction(account_id: str, index: int) -> Record:
     }
 
 
-def activities(count: int = 200) -> Record:
+def activities(count: int = 200) -> SampleRecord:
     """A long list of banking activities, worth compressing."""
     verbs = ("signed in", "looked at the Sailing Boat Fund", "moved $5 to Rainy Day")
     return {

@@ -27,7 +27,7 @@ from proxy.sandbox.settings import Settings
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  # to read, not to bind
 #: Long request lines and many headers are the callers' business; the bank takes them.
-_ROOM = 1 << 20
+_SOCKET_BUFFER = 1 << 20
 _LOG = logging.getLogger("proxy.sandbox")
 
 
@@ -76,8 +76,8 @@ class Sandbox:
             access_log=None,
             logger=_LOG,
             auto_decompress=False,
-            max_line_size=_ROOM,
-            max_field_size=_ROOM,
+            max_line_size=_SOCKET_BUFFER,
+            max_field_size=_SOCKET_BUFFER,
             max_headers=4096,
         )
         family = socket.AF_INET if host == "localhost" else socket.AF_UNSPEC
@@ -122,10 +122,10 @@ class Sandbox:
                 return await self._send(
                     request, control.answer(await read_body(request, call), self.bank)
                 )
-            ticket = dispatch.at_the_door(call, self.bank)
-            if ticket.reply is None:
-                ticket.call = await read_body(request, call, ticket.arrival)
-            return await self._send(request, dispatch.serve(ticket))
+            exchange = dispatch.admit_call(call, self.bank)
+            if exchange.reply is None:
+                exchange.call = await read_body(request, call, exchange.arrival)
+            return await self._send(request, dispatch.serve(exchange))
         except (ConnectionError, web.RequestPayloadError):
             return _closing(request)
 
@@ -170,7 +170,7 @@ class Sandbox:
         return _closing(request)
 
 
-class _Sent(web.StreamResponse):
+class _SentResponse(web.StreamResponse):
     """What aiohttp is handed where the answer is on the wire already."""
 
     @property
@@ -196,7 +196,7 @@ async def _wire(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
     assert isinstance(reply.body, bytes)
     write_raw(request, reply.body)
     if reply.ending == "wire-open":
-        return _Sent()
+        return _SentResponse()
     return _closing(request)
 
 

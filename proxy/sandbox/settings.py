@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.sandbox.codes import problem
+from proxy.sandbox.codes import error_spec
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Settings:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}: expected one of {', '.join(allowed)}")
         for name in SPELLINGS:
-            problem(getattr(self, name))
+            error_spec(getattr(self, name))
         for name in DURATIONS:
             seconds(name, getattr(self, name))
         for name in ("quota", "spike"):

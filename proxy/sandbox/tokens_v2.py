@@ -140,7 +140,7 @@ def _refresh_token(call: Call, bank: Bank, client: str) -> dict[str, Any]:
     old = bank.tokens.get(text)
     if old is None or not old.refresh or old.client != client or old.generation != "V2":
         raise RefusedError("CMN_90018")
-    if not bank.good(old):
+    if not bank.is_valid(old):
         raise RefusedError("CMN_90018")
     _check_named(call, bank, client, old.institution)
     old.revoked = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.sandbox.bank import Arrival, TokenRequest
+from proxy.sandbox.bank import Arrival, TokenArrival
 
 _SECRET = ("authorization", "proxy-authorization", "cookie")
 
@@ -33,7 +33,7 @@ def shown_arrival(arrival: Arrival) -> dict[str, Any]:
     }
 
 
-def shown_request(request: TokenRequest) -> dict[str, Any]:
+def shown_request(request: TokenArrival) -> dict[str, Any]:
     """One request at a token endpoint."""
     return {
         "time": request.time,

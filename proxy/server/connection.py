@@ -14,16 +14,16 @@ from typing import Any, Protocol, cast
 import httptools
 
 from proxy.errors import CallerError, ProxyError
-from proxy.server.limits import CallerLimits, too_large
-from proxy.server.messages import NO_BODY, Answer, Body, Request
+from proxy.server.limits import CallerLimits, head_too_large
+from proxy.server.messages import NO_BODY, Body, Request, Response
 from proxy.tasks import Tasks
 
-Handler = Callable[[Request], Awaitable[Answer]]
+Handler = Callable[[Request], Awaitable[Response]]
 
 LINGER = 2.0
 """Seconds that a refused caller is listened to, so that it reads why before it is cut off."""
 
-LOOK = 1.0
+RESET_POLL_INTERVAL = 1.0
 """Seconds between looks at the socket of a caller that is made to wait."""
 
 MAX_PIPELINED = 64
@@ -33,25 +33,25 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _VERSIONS = {"1.1": (1, 1), "1.0": (1, 0)}
 
 
-class Host(Protocol):
+class ConnectionOwner(Protocol):
     """What a connection asks of the server that made it."""
 
     handle: Handler
-    refuse: Callable[[ProxyError], Answer]
+    refuse: Callable[[ProxyError], Response]
     loop: asyncio.AbstractEventLoop
     tasks: Tasks
 
-    def opened(self, connection: "CallerConnection") -> None:
+    def connection_opened(self, connection: "CallerConnection") -> None:
         """Take a new connection."""
 
-    def closed(self, connection: "CallerConnection") -> None:
+    def connection_closed(self, connection: "CallerConnection") -> None:
         """Forget a connection."""
 
 
 class CallerConnection(asyncio.Protocol):
     """One connection of a caller. ``serving`` is the request under way."""
 
-    def __init__(self, server: Host, limits: CallerLimits) -> None:
+    def __init__(self, server: ConnectionOwner, limits: CallerLimits) -> None:
         self._server = server
         self._loop = server.loop
         self._limits = limits
@@ -74,13 +74,13 @@ class CallerConnection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._in_head = False
         # The framing of a body that llhttp will not read, because its request has an Upgrade.
-        self._left_off = b""
+        self._resumed_framing = b""
         self._resuming = False
-        self._deaf = False
+        self._ignores_input = False
         self._closing = False
         self._eof_at = 0.0
-        self._answered = False
-        self.secure = False
+        self._response_started = False
+        self.is_tls = False
         self.serving: Request | None = None
 
     # What the request's way uses.
@@ -93,12 +93,12 @@ class CallerConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("The caller is gone.")
-        self._answered = True
+        self._response_started = True
         transport.write(data)
         if self._drained is not None:
             await self._taken(transport)
 
-    def cut(self) -> None:
+    def reset(self) -> None:
         """End the connection so that it cannot be taken for the clean end of an answer."""
         if self._transport is None:
             return
@@ -107,11 +107,11 @@ class CallerConnection(asyncio.Protocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self._transport.abort()
 
-    def certificate(self) -> Mapping[str, Any] | None:
+    def peer_certificate(self) -> Mapping[str, Any] | None:
         """Return the certificate that the caller showed, as ``ssl`` decodes it, if any."""
         return None if self._transport is None else self._transport.get_extra_info("peercert")
 
-    def local(self) -> tuple[str, int] | None:
+    def local_address(self) -> tuple[str, int] | None:
         """Return the address and port that the caller has reached; None on a Unix socket."""
         name = None if self._transport is None else self._transport.get_extra_info("sockname")
         return (name[0], name[1]) if isinstance(name, tuple) else None
@@ -121,10 +121,10 @@ class CallerConnection(asyncio.Protocol):
     @property
     def is_idle(self) -> bool:
         """Whether nothing is being read or served."""
-        return self.is_unserved and not self._in_head
+        return self.is_waiting and not self._in_head
 
     @property
-    def is_unserved(self) -> bool:
+    def is_waiting(self) -> bool:
         """Whether nothing is being served; the head of a request may be on its way."""
         return self.serving is None and not self._queue
 
@@ -141,7 +141,7 @@ class CallerConnection(asyncio.Protocol):
 
     def refuse(self, error: ProxyError) -> None:
         """Answer with ``error`` in place of the next request, listen no more, and close."""
-        self._deaf = True
+        self._ignores_input = True
         self._in_head = False
         self._queue.append(error)
         self._notify()
@@ -168,14 +168,14 @@ class CallerConnection(asyncio.Protocol):
         """Begin to serve."""
         # uvloop's transports are no subclass of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
-        self.secure = transport.get_extra_info("sslcontext") is not None
+        self.is_tls = transport.get_extra_info("sslcontext") is not None
         self._task = self._server.tasks.spawn("connection", self._serve())
-        self._server.opened(self)
+        self._server.connection_opened(self)
         self._arm()
 
     def data_received(self, data: bytes) -> None:
         """Read requests out of what has come."""
-        if self._deaf:
+        if self._ignores_input:
             return
         self._chunk = len(data)
         self._fed += self._chunk
@@ -193,12 +193,12 @@ class CallerConnection(asyncio.Protocol):
             reading.body = Body(self)
         if self._in_head:
             if self._fed > self._limits.max_head:
-                self.refuse(too_large())
+                self.refuse(head_too_large())
             elif not self._head_since:
                 self._head_since = self._loop.time()
                 self._arm()
         elif reading is not None and self._fed > self._limits.max_head:
-            self._spoil(reading, too_large())  # trailers without end
+            self._fail_body(reading, head_too_large())  # trailers without end
         if self._queue:
             self._notify()
 
@@ -208,7 +208,7 @@ class CallerConnection(asyncio.Protocol):
         The same sign comes from a caller that has gone away; so an answer without a first byte
         after a while is given up. TLS knows no half-closed connections.
         """
-        if self._reading is not None or self.is_unserved or self.secure:
+        if self._reading is not None or self.is_waiting or self.is_tls:
             return False
         self._closing = True
         self._eof_at = self._loop.time()
@@ -218,7 +218,7 @@ class CallerConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End what is under way: there is nobody left to answer."""
         self._transport = None
-        self._server.closed(self)
+        self._server.connection_closed(self)
         if self._reading is not None:
             self._reading.body.fail(ConnectionResetError("The caller is gone."))
         for timer in (self._timer, self._look):
@@ -276,7 +276,7 @@ class CallerConnection(asyncio.Protocol):
         method = parser.get_method().decode("ascii")
         keep_alive = parser.should_keep_alive() and method != "CONNECT"
         if parser.should_upgrade() and method != "CONNECT":
-            self._left_off = _framing(self._headers)
+            self._resumed_framing = _framing(self._headers)
         request = Request(self, method, self._target, version, self._headers, keep_alive)
         self._reading = request
         self._queue.append(request)
@@ -291,21 +291,21 @@ class CallerConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """End the body; after a last request, listen no more."""
-        if self._left_off:
+        if self._resumed_framing:
             return
         request, self._reading = self._reading, None
         if request is not None:
             if request.body is not NO_BODY:
                 request.body.finish()
-            self._deaf = not request.keep_alive
+            self._ignores_input = not request.keep_alive
 
     # Inside.
 
     def _data_behind(self, rest: bytes) -> None:
         """Go on behind a request to change the protocol, which is answered like any other."""
-        if self._left_off:
+        if self._resumed_framing:
             self._resume()
-        if rest and not self._deaf:
+        if rest and not self._ignores_input:
             self.data_received(rest)
         elif self._queue:
             self._notify()
@@ -316,8 +316,8 @@ class CallerConnection(asyncio.Protocol):
         Java's client asks for h2c with every request. What it sends as a body must be nothing
         but that: another parser, told only the framing, reads it and whatever follows.
         """
-        head = b"POST / HTTP/1.1\r\n" + self._left_off + b"\r\n"
-        self._left_off = b""
+        head = b"POST / HTTP/1.1\r\n" + self._resumed_framing + b"\r\n"
+        self._resumed_framing = b""
         assert self._reading is not None
         self._reading.body = Body(self)
         self._parser = httptools.HttpRequestParser(self)
@@ -326,7 +326,7 @@ class CallerConnection(asyncio.Protocol):
         self._resuming = False
 
     def _unreadable(self, error: httptools.HttpParserError, data: bytes) -> None:
-        if self._deaf:
+        if self._ignores_input:
             # Bytes behind a request that was the last one by its own word.
             self._notify()
             return
@@ -334,12 +334,12 @@ class CallerConnection(asyncio.Protocol):
         if self._reading is None:
             self.refuse(refusal)
             return
-        self._spoil(self._reading, refusal)
+        self._fail_body(self._reading, refusal)
         self._notify()
 
-    def _spoil(self, request: Request, refusal: ProxyError) -> None:
+    def _fail_body(self, request: Request, refusal: ProxyError) -> None:
         """Let a request whose body is none be answered with why, and listen no more."""
-        self._deaf = True
+        self._ignores_input = True
         if request.body is NO_BODY:
             request.body = Body(self)
         request.body.fail(refusal)
@@ -357,7 +357,7 @@ class CallerConnection(asyncio.Protocol):
                     await self.deliver(self._server.refuse(request).data)
                     break
                 self.serving = request
-                self._answered = False
+                self._response_started = False
                 answer = await handle(request)
                 if answer.data:
                     await self.deliver(answer.data)
@@ -371,15 +371,15 @@ class CallerConnection(asyncio.Protocol):
         else:
             await self._end()
 
-    def _may_go_on(self, request: Request, answer: Answer) -> bool:
+    def _may_go_on(self, request: Request, answer: Response) -> bool:
         """Whether another request may follow on this connection."""
         if not request.body.complete:
-            self._deaf = True
+            self._ignores_input = True
             return False
         if not answer.keep_alive or (self._closing and not self._queue):
             return False
         if request.body is not NO_BODY:
-            request.body.let_go()
+            request.body.discard()
         self._idle_since = self._loop.time()
         if self._timer is None or self._head_since:
             self._arm()
@@ -394,7 +394,7 @@ class CallerConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
-        if self._deaf and transport.can_write_eof() and not self._eof_at:
+        if self._ignores_input and transport.can_write_eof() and not self._eof_at:
             self.resume_reading()
             transport.write_eof()
             await asyncio.sleep(LINGER)
@@ -414,14 +414,14 @@ class CallerConnection(asyncio.Protocol):
                     await asyncio.shield(self._drained)
             except TimeoutError:
                 if transport.get_write_buffer_size() >= held:
-                    self.cut()
+                    self.reset()
                     raise ConnectionResetError("The caller does not take its answer.") from None
         if self._transport is None:
             raise ConnectionResetError("The caller is gone.")
 
     def _look_later(self) -> None:
         if self._look is None:
-            self._look = self._loop.call_later(LOOK, self._look_now)
+            self._look = self._loop.call_later(RESET_POLL_INTERVAL, self._look_now)
 
     def _look_now(self) -> None:
         """End the connection of a caller that has reset it while it was made to wait.
@@ -440,7 +440,7 @@ class CallerConnection(asyncio.Protocol):
     def _due(self) -> float | None:
         """Return when, in loop seconds, this connection has waited long enough, if it waits."""
         if self.serving is not None or self._queue:
-            if self._eof_at and not self._answered:
+            if self._eof_at and not self._response_started:
                 return self._eof_at + self._limits.half_close_timeout
             return None
         if self._head_since:

@@ -33,9 +33,9 @@ class CallerLimits:
             raise CallerError(414, "target-too-long", "The request-target exceeds the limit.")
         sizes = [len(name) + len(value) + 4 for name, value in headers]
         if len(sizes) > self.max_headers or max(sizes, default=0) > self.max_line:
-            raise too_large()
+            raise head_too_large()
         if sum(sizes) + len(target) > self.max_head:
-            raise too_large()
+            raise head_too_large()
 
     def check_body(self, size: int) -> None:
         """Raise ``CallerError`` (413) for a body of more bytes than are allowed."""
@@ -43,7 +43,7 @@ class CallerLimits:
             raise CallerError(413, "body-too-large", "The body of the request exceeds the limit.")
 
 
-def too_large() -> CallerError:
+def head_too_large() -> CallerError:
     """Return the refusal of a head that exceeds a limit."""
     return CallerError(
         431, "too-large", "A header, the number of headers or their sum exceeds the limit."

@@ -9,21 +9,21 @@ HIGH_WATER = 131_072
 """Bytes of a body held for a slow upstream before the caller is made to wait."""
 
 
-class Caller(Protocol):
+class RequestConnection(Protocol):
     """The connection that a request came on, as the request's way sees it."""
 
-    secure: bool
+    is_tls: bool
 
     async def deliver(self, data: bytes) -> None:
         """Send ``data``, with back-pressure. Raises ``ConnectionError``."""
 
-    def cut(self) -> None:
+    def reset(self) -> None:
         """End the connection so that it cannot be taken for the clean end of an answer."""
 
-    def certificate(self) -> Mapping[str, Any] | None:
+    def peer_certificate(self) -> Mapping[str, Any] | None:
         """Return the certificate that the caller showed, if any."""
 
-    def local(self) -> tuple[str, int] | None:
+    def local_address(self) -> tuple[str, int] | None:
         """Return the address and port that the caller has reached; None on a Unix socket."""
 
     def pause_reading(self) -> None:
@@ -36,25 +36,25 @@ class Caller(Protocol):
 class Body:
     """The body of a request, in blocks. ``complete`` once its last byte is here."""
 
-    __slots__ = ("_blocks", "_connection", "_error", "_held", "_wake", "complete")
+    __slots__ = ("_blocks", "_buffered_bytes", "_connection", "_error", "_wake", "complete")
 
-    def __init__(self, connection: Caller | None, *, complete: bool = False) -> None:
+    def __init__(self, connection: RequestConnection | None, *, complete: bool = False) -> None:
         self._connection = connection
         self._blocks: deque[bytes] = deque()
-        self._held = 0
+        self._buffered_bytes = 0
         self._error: Exception | None = None
         self._wake: asyncio.Future[None] | None = None
         self.complete = complete
 
-    def take(self) -> bytes:
+    def read_available(self) -> bytes:
         """Return what is here, without waiting. Raises what ``fail`` was given."""
         if self._error is not None:
             raise self._error
         block = self._blocks.popleft() if len(self._blocks) == 1 else b"".join(self._blocks)
         self._blocks.clear()
-        if self._held > HIGH_WATER and self._connection is not None:
+        if self._buffered_bytes > HIGH_WATER and self._connection is not None:
             self._connection.resume_reading()
-        self._held = 0
+        self._buffered_bytes = 0
         return block
 
     async def read(self) -> bytes:
@@ -69,22 +69,22 @@ class Body:
                 await self._wake
             finally:
                 self._wake = None
-        return self.take()
+        return self.read_available()
 
-    def let_go(self) -> None:
+    def discard(self) -> None:
         """Forget what nobody will read, so that the caller may go on."""
         self._blocks.clear()
-        if self._held > HIGH_WATER and self._connection is not None:
+        if self._buffered_bytes > HIGH_WATER and self._connection is not None:
             self._connection.resume_reading()
-        self._held = 0
+        self._buffered_bytes = 0
 
     # What the connection calls.
 
     def feed(self, block: bytes) -> None:
         """Take a block that has arrived."""
         self._blocks.append(block)
-        self._held += len(block)
-        if self._held > HIGH_WATER and self._connection is not None:
+        self._buffered_bytes += len(block)
+        if self._buffered_bytes > HIGH_WATER and self._connection is not None:
             self._connection.pause_reading()
         self._notify()
 
@@ -114,7 +114,7 @@ class Request:
 
     def __init__(
         self,
-        connection: Caller,
+        connection: RequestConnection,
         method: str,
         target: bytes,
         version: tuple[int, int],
@@ -138,7 +138,7 @@ class Request:
         return other
 
 
-class Answer:
+class Response:
     """What is left to write when a request has been served: all of the answer, or nothing.
 
     ``keep_alive`` says whether the connection may serve another.

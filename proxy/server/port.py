@@ -52,9 +52,9 @@ class Port:
         except (OSError, NotImplementedError) as error:
             raise cannot_listen(self._setting, address, error) from error
         self._servers = [server]
-        return bound(server)
+        return bound_address(server)
 
-    async def renew(self, tls: ssl.SSLContext) -> None:
+    async def replace_tls(self, tls: ssl.SSLContext) -> None:
         """Let connections from now on see other certificates; none is missed meanwhile.
 
         A context that is in use could be loaded anew, but would go on trusting what it has
@@ -64,7 +64,7 @@ class Port:
         for sock in [sock for server in before for sock in server.sockets]:
             after.append(
                 await asyncio.get_running_loop().create_server(
-                    self._protocol, sock=_twin(sock), **self._options(tls)
+                    self._protocol, sock=_duplicate(sock), **self._options(tls)
                 )
             )
         self._servers, leaving = after, after if self._closed else before
@@ -96,7 +96,7 @@ async def _close(server: asyncio.Server) -> None:
     server.close()
 
 
-def _twin(sock: socket.socket) -> socket.socket:
+def _duplicate(sock: socket.socket) -> socket.socket:
     # The same open port under another number, so that each server closes its own.
     return socket.fromfd(sock.fileno(), sock.family, sock.type)
 
@@ -131,7 +131,7 @@ def _check_unused(path: str) -> None:
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
-def bound(listener: asyncio.Server) -> Address:
+def bound_address(listener: asyncio.Server) -> Address:
     """Return where a server listens, with the port that the system chose."""
     name = listener.sockets[0].getsockname()
     if isinstance(name, str):

@@ -4,34 +4,34 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.tokens.events import TokenFact
-from proxy.tokens.fleet.events import StoreFact
+from proxy.tokens.fleet.events import StoreEvent
 
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
     """Configuration and secrets were read anew and taken; ``why`` says who asked.
 
-    ``rotated`` when a login to the bank was another than before.
+    ``has_new_login`` when a login to the bank was another than before.
     """
 
     why: str
-    rotated: bool = False
+    has_new_login: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ReloadFailed:
     """A changed configuration or secret was not taken; the old one stays in force.
 
-    ``error`` is a mistake of our own that was the cause; ``refused`` when the bank gave no token
-    with it, ``rotated`` when a login to the bank is another in it.
+    ``error`` is a mistake of our own that was the cause; ``is_refused_by_bank`` when the bank gave
+    no token with it, ``has_new_login`` when a login to the bank is another in it.
     """
 
     why: str
     detail: str
     error: Exception | None = None
-    refused: bool = False
-    rotated: bool = False
+    is_refused_by_bank: bool = False
+    has_new_login: bool = False
 
 
-Fact = TokenFact | StoreFact | Reloaded | ReloadFailed
-Emit = Callable[[Fact], None]
+Event = TokenFact | StoreEvent | Reloaded | ReloadFailed
+EventSink = Callable[[Event], None]

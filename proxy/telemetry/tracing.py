@@ -38,12 +38,12 @@ from proxy.errors import Source, TokenError
 from proxy.forwarding.paths import has_base
 from proxy.forwarding.record import RequestRecord
 from proxy.http1.fields import RawHeaders
-from proxy.server.messages import Answer, Request
-from proxy.telemetry.events import Fact
+from proxy.server.messages import Request, Response
+from proxy.telemetry.events import Event
 from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed
 from proxy.tokens.token import TokenKey
 
-Handle = Callable[[Request], Awaitable[Answer]]
+RequestHandler = Callable[[Request], Awaitable[Response]]
 Attributes = dict[str, AttributeValue]
 
 FLUSH = 2.0
@@ -108,10 +108,10 @@ class Tracing:
         # It quotes what is wrong with a caller's context, and a caller must not write our log.
         logging.getLogger("opentelemetry.trace").setLevel(logging.ERROR)
 
-    def around(self, handle: Handle) -> Handle:
+    def wrap(self, handle: RequestHandler) -> RequestHandler:
         """Return ``handle`` within a span, the bank's part of the trace on the request."""
 
-        async def traced(request: Request) -> Answer:
+        async def traced(request: Request) -> Response:
             trace = self._begin(request)
             _current.set(trace)
             try:
@@ -134,13 +134,13 @@ class Tracing:
         if record.sent_at:
             self._exchange(record, trace)
         trace.span.set_attributes(_inbound(record))
-        if record.cut or record.status >= 500:
-            _fail(trace.span, record.reason or ("cut" if record.cut else str(record.status)))
+        if record.is_aborted or record.status >= 500:
+            _fail(trace.span, record.reason or ("cut" if record.is_aborted else str(record.status)))
         trace.span.end(trace.wall(record.finished_at))
 
-    def fact(self, fact: Fact) -> None:
+    def event(self, event: Event) -> None:
         """Make the span of a token call, which belongs to the request that made it necessary."""
-        match fact:
+        match event:
             case TokenRefreshed(token, seconds):
                 self._refresh(token.key, seconds, None)
             case TokenRefreshFailed(key, error, seconds):
@@ -168,7 +168,7 @@ class Tracing:
             self._context.extract(_carrier(request.headers)),
             SpanKind.SERVER,
             {
-                "url.scheme": "https" if request.connection.secure else "http",
+                "url.scheme": "https" if request.connection.is_tls else "http",
                 "network.protocol.version": "{}.{}".format(*request.version),
             },
         )
@@ -191,7 +191,7 @@ class Tracing:
 
     def _wait(self, record: RequestRecord, trace: Trace) -> None:
         """Make the span of a request's wait for a token, which comes first of all waits but one."""
-        began = record.started + record.other_wait
+        began = record.started_at + record.preparation_wait
         span = self._tracer.start_span(
             "token wait",
             set_span_in_context(trace.span),
@@ -219,7 +219,7 @@ class Tracing:
 
     def _exchange(self, record: RequestRecord, trace: Trace) -> None:
         """Make the span of the last exchange; those before it are counted on it."""
-        is_answered = record.source is Source.NONE or record.cut
+        is_answered = record.source is Source.NONE or record.is_aborted
         attributes = _method(record.method) | self._target(record.path)
         if record.replays:
             attributes["http.request.resend_count"] = record.replays
@@ -238,7 +238,7 @@ class Tracing:
         elif is_answered and record.status >= 400:
             _fail(span, str(record.status))
         # What else went wrong did so behind the exchange.
-        over = record.finished_at if is_answered else record.answered_at or record.finished_at
+        over = record.finished_at if is_answered else record.responded_at or record.finished_at
         span.end(trace.wall(over))
 
     def _target(self, path: str) -> Attributes:

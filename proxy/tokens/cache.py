@@ -21,14 +21,14 @@ from proxy.tokens.events import (
     TokenReleased,
     Trigger,
 )
-from proxy.tokens.token import Moment, RefreshPolicy, Token, TokenKey, TokenSource
+from proxy.tokens.token import Instant, RefreshPolicy, Token, TokenKey, TokenSource
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
     """What is known about one key. Times are monotonic seconds, ``refresh_age`` an age.
 
-    ``missing`` is why there is no token, where there is none.
+    ``missing_trigger`` is why there is no token, where there is none.
     """
 
     key: TokenKey
@@ -39,7 +39,7 @@ class Entry:
     failures: int = 0
     error: TokenError | None = None
     retry_at: float = -math.inf
-    missing: Trigger = Trigger.FIRST
+    missing_trigger: Trigger = Trigger.FIRST
     fetch: "asyncio.Task[Token | TokenError] | None" = None
 
     @property
@@ -47,7 +47,7 @@ class Entry:
         """Whether there has been no token yet."""
         return not self.refresh_age
 
-    def until_due(self, now: Moment) -> float:
+    def until_due(self, now: Instant) -> float:
         """Return the seconds until the key wants a token call; infinite while one runs."""
         if self.fetch is not None:
             return math.inf
@@ -56,14 +56,14 @@ class Entry:
             wait = max(wait, self.refresh_age - now.since(self.token.issued))
         return max(wait, 0.0)
 
-    def trigger(self, now: Moment) -> Trigger:
+    def trigger(self, now: Instant) -> Trigger:
         """Return why a token is asked for, if one is asked for now."""
         if self.token is None:
-            return self.missing
+            return self.missing_trigger
         return Trigger.DUE if self.token.is_alive(now) else Trigger.EXPIRED
 
 
-class Entries(Cache[TokenKey, Entry]):
+class EntryCache(Cache[TokenKey, Entry]):
     """The keys held. When there are too many, ``release`` is called with the longest unused.
 
     One that is pinned, or whose token is on its way, goes only where there is no other.
@@ -85,8 +85,8 @@ class Entries(Cache[TokenKey, Entry]):
 class TokenCache:
     """Wraps another token source.
 
-    ``capacity`` bounds the keys held; the least recently used goes first. ``changed`` is called
-    whenever a due time may have moved, ``rejected`` with each token that is dropped because the
+    ``capacity`` bounds the keys held; the least recently used goes first. ``on_change`` is called
+    whenever a due time may have moved, ``on_rejected`` with each token that is dropped because the
     bank refused it.
     """
 
@@ -95,7 +95,7 @@ class TokenCache:
         source: TokenSource,
         policy: RefreshPolicy,
         *,
-        clock: Callable[[], Moment],
+        clock: Callable[[], Instant],
         chance: Callable[[], float],
         emit: Callable[[TokenFact], None],
         capacity: int = 4096,
@@ -105,10 +105,10 @@ class TokenCache:
         self._clock = clock
         self._chance = chance
         self._emit = emit
-        self._entries = Entries(capacity, self.release)
+        self._entries = EntryCache(capacity, self.release)
         self._tasks = Tasks("tokens")
-        self.changed: Callable[[], None] = lambda: None
-        self.rejected: Callable[[Token], None] = lambda _token: None
+        self.on_change: Callable[[], None] = lambda: None
+        self.on_rejected: Callable[[Token], None] = lambda _token: None
 
     def current(self, key: TokenKey) -> Token | None:
         """Return the live token for ``key``, if there is one. The hot path: no lock, no task."""
@@ -134,12 +134,12 @@ class TokenCache:
         now = self._clock()
         entry.used_at = now.monotonic
         if entry.fetch is None and entry.error is not None and now.monotonic < entry.retry_at:
-            raise entry.error.waiting(entry.retry_at - now.monotonic)
+            raise entry.error.with_retry_after(entry.retry_at - now.monotonic)
         self.start_refresh(entry)
         assert entry.fetch is not None
         outcome = await asyncio.shield(entry.fetch)
         if isinstance(outcome, TokenError):
-            raise outcome.waiting(max(entry.retry_at - self._clock().monotonic, 1.0))
+            raise outcome.with_retry_after(max(entry.retry_at - self._clock().monotonic, 1.0))
         return outcome
 
     def reject(self, token: Token) -> bool:
@@ -149,24 +149,24 @@ class TokenCache:
         """
         entry = self._entries.get(token.key)
         if entry is None or entry.token is not token:
-            self._emit(TokenRejected(token, dropped=False))
+            self._emit(TokenRejected(token, was_current=False))
             return True
-        dropped = self._policy.may_reject(token, self._clock())
-        if dropped:
-            entry.token, entry.missing = None, Trigger.REJECTED
-            self.rejected(token)
-            self.changed()
-        self._emit(TokenRejected(token, dropped=dropped))
-        return dropped
+        was_dropped = self._policy.may_reject(token, self._clock())
+        if was_dropped:
+            entry.token, entry.missing_trigger = None, Trigger.REJECTED
+            self.on_rejected(token)
+            self.on_change()
+        self._emit(TokenRejected(token, was_current=was_dropped))
+        return was_dropped
 
-    def held(self, key: TokenKey) -> Token | None:
+    def peek(self, key: TokenKey) -> Token | None:
         """Return the live token for ``key``, if there is one, without counting as its use."""
         entry = self._entries.get(key)
         if entry is None or entry.token is None or not entry.token.is_alive(self._clock()):
             return None
         return entry.token
 
-    def withdraw(self, token: Token) -> None:
+    def drop_rejected(self, token: Token) -> None:
         """Drop ``token`` because another proxy has seen the bank refuse it."""
         entry = self._entries.get(token.key)
         if (
@@ -174,8 +174,8 @@ class TokenCache:
             and entry.token is token
             and self._policy.may_reject(token, self._clock())
         ):
-            entry.token, entry.missing = None, Trigger.REJECTED
-            self.changed()
+            entry.token, entry.missing_trigger = None, Trigger.REJECTED
+            self.on_change()
 
     def install(self, token: Token, *, unless_known: bool = False) -> None:
         """Take a token that was obtained elsewhere; ``unless_known`` keeps one that is here."""
@@ -184,9 +184,9 @@ class TokenCache:
             entry.token = token
             entry.refresh_age = self._policy.refresh_age(token.lifetime, self._chance())
             entry.failures, entry.error, entry.retry_at = 0, None, -math.inf
-            self.changed()
+            self.on_change()
 
-    def renew(self, token: Token, seconds: float, trigger: Trigger) -> None:
+    def record_refresh(self, token: Token, seconds: float, trigger: Trigger) -> None:
         """Take a token that the bank has given, ``seconds`` after it was asked, and tell of it."""
         self.install(token)
         self._emit(TokenRefreshed(token, seconds, self._entry(token.key).refresh_age, trigger))
@@ -201,14 +201,14 @@ class TokenCache:
         if entry.is_new:
             delay = self._policy.start_delay(self._chance())
             entry.retry_at = max(entry.retry_at, self._clock().monotonic + delay)
-        self.changed()
+        self.on_change()
 
-    def forgive(self, keys: Collection[TokenKey]) -> None:
+    def clear_failures(self, keys: Collection[TokenKey]) -> None:
         """Forget the failures of these keys, because their credentials have changed."""
         for entry in self.entries():
             if entry.key in keys:
                 entry.failures, entry.error, entry.retry_at = 0, None, -math.inf
-        self.changed()
+        self.on_change()
 
     def release(self, entry: Entry) -> None:
         """Let a key go that nobody uses."""
@@ -240,7 +240,7 @@ class TokenCache:
         started = self._clock()
         trigger = entry.trigger(started)
         try:
-            outcome: Token | TokenError = self._living(await self._source.token(entry.key))
+            outcome: Token | TokenError = self._check_alive(await self._source.token(entry.key))
         except TokenError as error:
             outcome = error
         except Exception as error:  # noqa: BLE001 - one failure must not end all refreshing
@@ -252,19 +252,23 @@ class TokenCache:
             entry.fetch = None
         seconds = self._clock().since(started)
         if isinstance(outcome, Token):
-            self.renew(outcome, seconds, Trigger.TAKEN if outcome.taken else trigger)
+            self.record_refresh(
+                outcome, seconds, Trigger.SHARED if outcome.is_from_store else trigger
+            )
         else:
-            self._failed(entry, outcome, seconds, trigger)
-        self.changed()
+            self._record_failure(entry, outcome, seconds, trigger)
+        self.on_change()
         return outcome
 
-    def _living(self, token: Token) -> Token:
+    def _check_alive(self, token: Token) -> Token:
         # A bank slower than its tokens live, or a machine that slept while it waited.
         if not token.is_alive(self._clock()):
             raise TokenError(TokenFailure.TIMEOUT, "The token had expired before it arrived.")
         return token
 
-    def _failed(self, entry: Entry, error: TokenError, seconds: float, trigger: Trigger) -> None:
+    def _record_failure(
+        self, entry: Entry, error: TokenError, seconds: float, trigger: Trigger
+    ) -> None:
         entry.failures += 1
         entry.error = error
         delay = self._policy.retry_delay(

@@ -15,13 +15,13 @@ class Logins:
     """
 
     default: Login
-    own: dict[str, Login] = field(default_factory=dict)
+    by_institution: dict[str, Login] = field(default_factory=dict)
     default_institution: str = ""
 
     def for_key(self, key: TokenKey) -> Login:
         """Return the login for the tokens of ``key``."""
-        if key.institution in self.own:
-            return self.own[key.institution]
+        if key.institution in self.by_institution:
+            return self.by_institution[key.institution]
         if key.institution == self.default_institution:
             return self.default
         return Login(self.default.credentials, scopes=self.default.scopes)

@@ -5,19 +5,19 @@ from dataclasses import replace
 
 from proxy.errors import ConfigError, TokenError, TokenFailure
 from proxy.tokens.grants import (
-    Caller,
+    ApplicationInfo,
     Credentials,
     Grant,
-    Issued,
     Login,
-    read_answer,
+    TokenResponse,
+    parse_response,
     read_retry_after,
     refusal,
-    request_for,
-    revocation_for,
+    revocation_request,
+    token_request,
 )
 from proxy.tokens.refresh_tokens import RefreshTokens
-from proxy.tokens.token import Moment, Token, TokenKey, TokenKind
+from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
 from proxy.upstream.bank_client import BankClient
 from proxy.upstream.bank_errors import read_error
 
@@ -26,7 +26,7 @@ class BankEndpoint:
     """Gets and revokes tokens: V2 at ``/oauth2/v1``, V1 at ``/v1/oauth``.
 
     A password login is renewed by its refresh token for as long as that lives, then by the
-    password again. ``complain`` gets what an operator should know but no request fails of.
+    password again. ``warn`` gets what an operator should know but no request fails of.
     """
 
     def __init__(
@@ -35,10 +35,10 @@ class BankEndpoint:
         login_for: Callable[[TokenKey], Login],
         refresh_tokens: RefreshTokens,
         *,
-        clock: Callable[[], Moment],
+        clock: Callable[[], Instant],
         new_id: Callable[[], str],
-        caller: Caller,
-        complain: Callable[[str], None],
+        caller: ApplicationInfo,
+        warn: Callable[[str], None],
     ) -> None:
         self._bank = bank
         self._login_for = login_for
@@ -46,7 +46,7 @@ class BankEndpoint:
         self._clock = clock
         self._new_id = new_id
         self._caller = caller
-        self._complain = complain
+        self._warn = warn
 
     async def token(self, key: TokenKey) -> Token:
         """Ask the bank. Raises ``TokenError`` with the reason when it gives none."""
@@ -55,14 +55,16 @@ class BankEndpoint:
             token, _ = await self._ask(key, login)
             return token
         tried = ""
-        while (proof := self._refresh_tokens.current(key, login.holder)) and proof != tried:
+        while (
+            refresh_token_or_code := self._refresh_tokens.current(key, login.subject)
+        ) and refresh_token_or_code != tried:
             try:
-                return await self._renew(key, login, proof)
+                return await self._renew(key, login, refresh_token_or_code)
             except TokenError as error:
-                if not means_renewal_is_over(error, login.grant):
+                if not is_refresh_token_dead(error, login.grant):
                     raise
-                tried = proof
-                self._forget(key, proof)
+                tried = refresh_token_or_code
+                self._forget(key, refresh_token_or_code)
         if login.grant is Grant.PASSWORD:
             return await self._renew(key, login)
         raise TokenError(
@@ -70,7 +72,7 @@ class BankEndpoint:
             "Nobody is logged in, or the login has run out; run candescent-proxy login.",
         )
 
-    async def prove(self, key: TokenKey) -> Token:
+    async def verify_credentials(self, key: TokenKey) -> Token:
         """Ask with the login itself, whatever refresh token there is. Raises ``TokenError``."""
         token, _ = await self._ask(key, login_of_kind(self._login_for(key), key.kind))
         return token
@@ -87,12 +89,12 @@ class BankEndpoint:
             raise TokenError(
                 TokenFailure.MALFORMED, "The bank took the code but gave no refresh token for it."
             )
-        self._refresh_tokens.keep(key, issued.refresh_token, issued.refresh_lifetime, login.holder)
+        self._refresh_tokens.keep(key, issued.refresh_token, issued.refresh_lifetime, login.subject)
         return token
 
     async def revoke(self, text: str, credentials: Credentials) -> None:
         """Revoke a V2 access or refresh token. Raises ``TokenError`` when the bank does not."""
-        request = revocation_for(text, credentials, self._new_id())
+        request = revocation_request(text, credentials, self._new_id())
         answer = await self._bank.call("DELETE", request.path, request.headers, request.body)
         if answer.status not in (200, 204):
             raise refusal(TokenKind.V2, answer.status, read_error(answer.body))
@@ -107,42 +109,44 @@ class BankEndpoint:
                 TokenFailure.BAD_REQUEST, "The bank has no way to revoke a V1 token; it runs out."
             )
         login = self._login_for(token.key)
-        held = self._refresh_tokens.current(token.key, login.holder)
-        proof = held if login.grant is Grant.PASSWORD else ""
-        await self.revoke(proof or token.text, login.credentials)
-        if proof:
-            self._forget(token.key, proof)
+        held = self._refresh_tokens.current(token.key, login.subject)
+        refresh_token_or_code = held if login.grant is Grant.PASSWORD else ""
+        await self.revoke(refresh_token_or_code or token.text, login.credentials)
+        if refresh_token_or_code:
+            self._forget(token.key, refresh_token_or_code)
 
-    async def _renew(self, key: TokenKey, login: Login, proof: str = "") -> Token:
-        used = replace(login, grant=Grant.REFRESH_TOKEN) if proof else login
-        token, issued = await self._ask(key, used, proof)
+    async def _renew(self, key: TokenKey, login: Login, refresh_token_or_code: str = "") -> Token:
+        used = replace(login, grant=Grant.REFRESH_TOKEN) if refresh_token_or_code else login
+        token, issued = await self._ask(key, used, refresh_token_or_code)
         if issued.refresh_token:
-            self._keep(key, issued, login.holder)
+            self._keep(key, issued, login.subject)
         return token
 
-    async def _ask(self, key: TokenKey, login: Login, proof: str = "") -> tuple[Token, Issued]:
-        request = request_for(key, login, self._new_id(), self._caller, proof)
+    async def _ask(
+        self, key: TokenKey, login: Login, refresh_token_or_code: str = ""
+    ) -> tuple[Token, TokenResponse]:
+        request = token_request(key, login, self._new_id(), self._caller, refresh_token_or_code)
         asked = self._clock()
         answer = await self._bank.call("POST", request.path, request.headers, request.body)
-        issued = read_answer(
+        issued = parse_response(
             key.kind, answer.status, answer.body, read_retry_after(answer.retry_after)
         )
         return Token(key, issued.text, asked, issued.lifetime), issued
 
-    def _keep(self, key: TokenKey, issued: Issued, holder: str) -> None:
+    def _keep(self, key: TokenKey, issued: TokenResponse, subject: str) -> None:
         try:
-            self._refresh_tokens.keep(key, issued.refresh_token, issued.refresh_lifetime, holder)
+            self._refresh_tokens.keep(key, issued.refresh_token, issued.refresh_lifetime, subject)
         except ConfigError as error:
-            self._complain(str(error))
+            self._warn(str(error))
 
-    def _forget(self, key: TokenKey, proof: str) -> None:
+    def _forget(self, key: TokenKey, refresh_token_or_code: str) -> None:
         try:
-            self._refresh_tokens.forget(key, proof)
+            self._refresh_tokens.forget(key, refresh_token_or_code)
         except ConfigError as error:
-            self._complain(str(error))
+            self._warn(str(error))
 
 
-def means_renewal_is_over(error: TokenError, grant: Grant) -> bool:
+def is_refresh_token_dead(error: TokenError, grant: Grant) -> bool:
     """Whether a refused refresh token is given up.
 
     A password brings another, so any refusal ends it; a person's login is only given up when

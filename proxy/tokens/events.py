@@ -15,7 +15,7 @@ class Trigger(StrEnum):
     EXPIRED = "expired"
     REJECTED = "rejected"
     RELOAD = "reload"
-    TAKEN = "taken"
+    SHARED = "taken"
     """The bank was not asked: another proxy of the fleet had asked it."""
 
 
@@ -43,10 +43,10 @@ class TokenRefreshFailed:
 
 @dataclass(frozen=True, slots=True)
 class TokenRejected:
-    """The bank refused a token on a resource call. ``dropped`` when it was the current one."""
+    """The bank refused a token on a resource call. ``was_current`` when it was the current one."""
 
     token: Token
-    dropped: bool
+    was_current: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,13 +64,13 @@ class Login:
     scopes: str = ""
 
     @property
-    def holder(self) -> str:
+    def subject(self) -> str:
         """Whose refresh tokens these are: those of another login are of no use, or worse."""
         return f"{self.grant} {self.credentials.client_id} {self.username}"
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class ApplicationInfo:
     """What a token call says about who makes it. The last two are V1's, and optional."""
 
     user_agent: str
@@ -88,7 +88,7 @@ class TokenRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Issued:
+class TokenResponse:
     """What a good answer holds. Lifetimes are in seconds; ``refresh_token`` may be empty."""
 
     text: str = field(repr=False)
@@ -97,15 +97,19 @@ class Issued:
     refresh_lifetime: float = 0.0
 
 
-def request_for(
-    key: TokenKey, login: Login, transaction_id: str, caller: Caller, proof: str = ""
+def token_request(
+    key: TokenKey,
+    login: Login,
+    transaction_id: str,
+    caller: ApplicationInfo,
+    refresh_token_or_code: str = "",
 ) -> TokenRequest:
     """Return the request for a token.
 
-    ``proof`` is the refresh token or the authorization code, where ``login.grant`` is the grant
-    that shows one.
+    ``refresh_token_or_code`` is the refresh token or the authorization code, where ``login.grant``
+    is the grant that shows one.
     """
-    form = _form(login, proof)
+    form = _form(login, refresh_token_or_code)
     headers = {
         "Authorization": login.credentials.basic,
         "Content-Type": "application/x-www-form-urlencoded",
@@ -132,18 +136,18 @@ def request_for(
     return TokenRequest(path, headers, urlencode(form).encode("ascii"))
 
 
-def _form(login: Login, proof: str) -> dict[str, str]:
+def _form(login: Login, refresh_token_or_code: str) -> dict[str, str]:
     form = {"grant_type": login.grant.value}
     if login.grant is Grant.PASSWORD:
         form |= {"username": login.username, "password": login.password}
     elif login.grant is Grant.REFRESH_TOKEN:
-        form["refresh_token"] = proof
+        form["refresh_token"] = refresh_token_or_code
     elif login.grant is Grant.AUTHORIZATION_CODE:
-        form["code"] = proof
+        form["code"] = refresh_token_or_code
     return form
 
 
-def revocation_for(text: str, credentials: Credentials, transaction_id: str) -> TokenRequest:
+def revocation_request(text: str, credentials: Credentials, transaction_id: str) -> TokenRequest:
     """Return the (DELETE) request that revokes a V2 access or refresh token."""
     return TokenRequest(
         "/oauth2/v1/revoke",
@@ -156,9 +160,9 @@ def revocation_for(text: str, credentials: Credentials, transaction_id: str) -> 
     )
 
 
-def read_answer(
+def parse_response(
     kind: TokenKind, status: int, body: bytes, retry_after: float | None = None
-) -> Issued:
+) -> TokenResponse:
     """Return the token in an answer of a token endpoint.
 
     Raises ``TokenError``: the bank's refusal by its class, or ``MALFORMED`` for a 200 that holds
@@ -173,12 +177,12 @@ def read_answer(
             TokenFailure.MALFORMED,
             "The token endpoint answered 200 without a usable access_token.",
         )
-    proof = fields.get("refresh_token")
-    usable = isinstance(proof, str) and _TOKEN_TEXT.fullmatch(proof)
-    return Issued(
+    refresh_token_or_code = fields.get("refresh_token")
+    usable = isinstance(refresh_token_or_code, str) and _TOKEN_TEXT.fullmatch(refresh_token_or_code)
+    return TokenResponse(
         text,
         read_lifetime(fields.get("expires_in")),
-        proof if usable and isinstance(proof, str) else "",
+        refresh_token_or_code if usable and isinstance(refresh_token_or_code, str) else "",
         _refresh_lifetime(fields.get("refresh_token_expires_in")),
     )
 

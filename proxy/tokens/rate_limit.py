@@ -10,19 +10,19 @@ BURST = 4.0
 """Calls that may begin together: the two kinds of an institution or two never wait."""
 
 
-class Allowance(NamedTuple):
+class TokenBucket(NamedTuple):
     """How many calls might begin at ``at`` (monotonic seconds), fractions counted."""
 
     calls: float = BURST
     at: float = 0.0
 
-    def grown(self, now: float, rate: float) -> "Allowance":
+    def refilled(self, now: float, rate: float) -> "TokenBucket":
         """Return what it has become by ``now``, at ``rate`` calls a second."""
-        return Allowance(min(self.calls + max(now - self.at, 0.0) * rate, BURST), now)
+        return TokenBucket(min(self.calls + max(now - self.at, 0.0) * rate, BURST), now)
 
-    def less(self, calls: int) -> "Allowance":
+    def minus(self, calls: int) -> "TokenBucket":
         """Return what is left when so many have begun."""
-        return Allowance(self.calls - calls, self.at)
+        return TokenBucket(self.calls - calls, self.at)
 
     def until_next(self, rate: float) -> float:
         """Return the seconds until one more may begin."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from proxy.errors import ConfigError
 from proxy.tokens.secret_files import write_private
-from proxy.tokens.token import Moment, TokenKey
+from proxy.tokens.token import Instant, TokenKey
 
 if sys.platform != "win32":
     import fcntl
@@ -21,11 +21,11 @@ if sys.platform != "win32":
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
-    """A refresh token. ``expires_at`` is Unix seconds; ``holder`` says whose login it renews."""
+    """A refresh token. ``expires_at`` is Unix seconds; ``subject`` says whose login it renews."""
 
     text: str = field(repr=False)
     expires_at: float
-    holder: str = ""
+    subject: str = ""
 
 
 Known = dict[TokenKey, RefreshToken]
@@ -39,29 +39,29 @@ class RefreshTokens:
     file still holds.
     """
 
-    def __init__(self, clock: Callable[[], Moment], file: Path | None = None) -> None:
+    def __init__(self, clock: Callable[[], Instant], file: Path | None = None) -> None:
         self._clock = clock
         self._file = file
         self._known: Known = {}
-        self._ended: dict[TokenKey, str] = {}
-        self._seen = self._read()
+        self._forgotten: dict[TokenKey, str] = {}
+        self._file_state = self._read()
 
-    def current(self, key: TokenKey, holder: str = "") -> str:
+    def current(self, key: TokenKey, subject: str = "") -> str:
         """Return the refresh token for ``key``, or an empty text if there is no live one.
 
         One of another holder, whom a changed configuration has replaced, is none.
         """
         known = self._read().get(key)
-        if known is None or known.text == self._ended.get(key):
+        if known is None or known.text == self._forgotten.get(key):
             known = self._known.get(key)
-        if known is None or known.holder != holder or known.expires_at <= self._clock().wall:
+        if known is None or known.subject != subject or known.expires_at <= self._clock().wall:
             return ""
         return known.text
 
-    def keep(self, key: TokenKey, text: str, lifetime: float, holder: str = "") -> None:
+    def keep(self, key: TokenKey, text: str, lifetime: float, subject: str = "") -> None:
         """Keep a new refresh token in place of the old one. Raises ``ConfigError`` (file)."""
-        kept = self._known[key] = RefreshToken(text, self._clock().wall + lifetime, holder)
-        self._ended[key] = self._in_file(key)
+        kept = self._known[key] = RefreshToken(text, self._clock().wall + lifetime, subject)
+        self._forgotten[key] = self._in_file(key)
         self._change(lambda tokens: tokens.update({key: kept}))
 
     def forget(self, key: TokenKey, text: str) -> None:
@@ -72,17 +72,17 @@ class RefreshTokens:
         if key in self._known and self._known[key].text == text:
             del self._known[key]
         if self._in_file(key) == text:
-            self._ended[key] = text
+            self._forgotten[key] = text
             self._change(lambda tokens: _drop(tokens, key, text))
 
-    def arrived(self) -> set[TokenKey]:
+    def updated_keys(self) -> set[TokenKey]:
         """Return the keys for which another process has put a token into the file meanwhile.
 
         Meanwhile is since the last call, or since the beginning.
         """
-        before, self._seen = self._seen, self._read()
-        changed = {key for key, token in self._seen.items() if token != before.get(key)}
-        return {key for key in changed if self._seen[key] != self._known.get(key)}
+        before, self._file_state = self._file_state, self._read()
+        changed = {key for key, token in self._file_state.items() if token != before.get(key)}
+        return {key for key in changed if self._file_state[key] != self._known.get(key)}
 
     def _in_file(self, key: TokenKey) -> str:
         held = self._read().get(key)
@@ -93,7 +93,7 @@ class RefreshTokens:
         if self._file is None:
             return
         try:
-            with alone_in(self._file.parent):
+            with directory_lock(self._file.parent):
                 tokens = self._read()
                 change(tokens)
                 write_private(self._file, json.dumps(_document(tokens)))
@@ -120,7 +120,7 @@ def _drop(tokens: Known, key: TokenKey, text: str) -> None:
 
 def _document(tokens: Known) -> dict[str, dict[str, str | float]]:
     return {
-        str(key): {"text": token.text, "expires_at": token.expires_at, "holder": token.holder}
+        str(key): {"text": token.text, "expires_at": token.expires_at, "holder": token.subject}
         for key, token in tokens.items()
     }
 
@@ -130,19 +130,19 @@ def _entry(name: str, entry: object) -> tuple[TokenKey, RefreshToken] | None:
         case {
             "text": str(text),
             "expires_at": float() | int() as expires_at,
-            "holder": str(holder),
+            "holder": str(subject),
         }:
             pass
         case _:
             return None
     try:
-        return TokenKey.parse(name), RefreshToken(text, expires_at, holder)
+        return TokenKey.parse(name), RefreshToken(text, expires_at, subject)
     except ValueError:
         return None
 
 
 @contextmanager
-def alone_in(directory: Path) -> Iterator[None]:
+def directory_lock(directory: Path) -> Iterator[None]:
     """Wait for other processes that change files of a directory, and keep them waiting.
 
     Only those that ask the same way; a login and a proxy that write one file do. Raises

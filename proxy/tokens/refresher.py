@@ -5,8 +5,8 @@ import math
 from collections.abc import Callable
 
 from proxy.tokens.cache import Entry, TokenCache
-from proxy.tokens.rate_limit import Allowance, rate_for
-from proxy.tokens.token import Moment, RefreshPolicy
+from proxy.tokens.rate_limit import TokenBucket, rate_for
+from proxy.tokens.token import Instant, RefreshPolicy
 
 SHORTEST_SLEEP = 0.05
 """Seconds; with a thousand keys, what falls due in this time is looked at together."""
@@ -28,22 +28,22 @@ class Refresher:
         cache: TokenCache,
         policy: RefreshPolicy,
         *,
-        clock: Callable[[], Moment],
+        clock: Callable[[], Instant],
         idle: float,
     ) -> None:
         self._cache = cache
         self._policy = policy
-        self._allowance = Allowance()
+        self._bucket = TokenBucket()
         self._clock = clock
         self._idle = idle
         self._wake = asyncio.Event()
-        cache.changed = self._wake.set
+        cache.on_change = self._wake.set
 
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
             self._wake.clear()
-            await self._rest(self.step())
+            await self._sleep(self.step())
             await asyncio.sleep(SHORTEST_SLEEP)
 
     def step(self) -> float:
@@ -66,20 +66,20 @@ class Refresher:
     def _start(self, due: list[Entry], running: int, now: float, needed: float) -> float:
         """Start some of these; return the seconds until another may be."""
         rate = rate_for(self._policy.refresh_rate, needed)
-        allowance = self._allowance.grown(now, rate)
+        allowance = self._bucket.refilled(now, rate)
         free = self._policy.max_refreshes - running
         chosen = sorted(due, key=_urgency)[: max(min(int(allowance.calls), free), 0)]
         for entry in chosen:
             self._cache.start_refresh(entry)
-        self._allowance = allowance.less(len(chosen))
+        self._bucket = allowance.minus(len(chosen))
         # With no place free, the end of any call wakes us.
         waits = len(due) > len(chosen) and free > len(chosen)
-        return self._allowance.until_next(rate) if waits else math.inf
+        return self._bucket.until_next(rate) if waits else math.inf
 
-    def _is_unused(self, entry: Entry, now: Moment) -> bool:
+    def _is_unused(self, entry: Entry, now: Instant) -> bool:
         return not entry.pinned and now.monotonic - entry.used_at > self._idle
 
-    async def _rest(self, seconds: float) -> None:
+    async def _sleep(self, seconds: float) -> None:
         try:
             async with asyncio.timeout(min(seconds, LONGEST_SLEEP)):
                 await self._wake.wait()

@@ -16,10 +16,10 @@ MAX_SECRET = 65_536
 
 def write_private(path: Path, content: str) -> None:
     """Write a file that only its owner can read, in place of what is there. Raises ``OSError``."""
-    write_whole(path, content, 0o600)
+    write_atomically(path, content, 0o600)
 
 
-def write_whole(path: Path, content: str, mode: int) -> None:
+def write_atomically(path: Path, content: str, mode: int) -> None:
     """Write a file with this ``mode``, in place of what is there. Raises ``OSError``.
 
     Whoever reads it meanwhile gets the old content or the new, never a part. On Windows, who can
@@ -47,7 +47,7 @@ def private_folder(path: Path) -> None:
     path.mkdir(mode=0o700, exist_ok=True)
 
 
-def keep_old(path: Path) -> Path | None:
+def back_up(path: Path) -> Path | None:
     """Keep a copy of what stands in a file, for its owner alone; return where, None for no file.
 
     It is called like the file with a number behind it. Raises ``OSError``.

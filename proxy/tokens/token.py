@@ -1,6 +1,6 @@
 """PURE: a token, what it is at a given moment, and when to renew it.
 
-No clock stands here: a ``Moment`` comes in as an argument, and so does the random number.
+No clock stands here: a ``Instant`` comes in as an argument, and so does the random number.
 """
 
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ class TokenKey(NamedTuple):
         return cls(TokenKind(kind), institution)
 
 
-class Moment(NamedTuple):
+class Instant(NamedTuple):
     """A point in time on two clocks, both in seconds.
 
     The monotonic one cannot be set; the wall one goes on while a laptop sleeps. Whichever says
@@ -50,7 +50,7 @@ class Moment(NamedTuple):
     monotonic: float
     wall: float
 
-    def since(self, earlier: "Moment") -> float:
+    def since(self, earlier: "Instant") -> float:
         """Return the seconds that have passed since ``earlier``, never less than zero."""
         return max(self.monotonic - earlier.monotonic, self.wall - earlier.wall, 0.0)
 
@@ -60,14 +60,14 @@ class Token:
     """An access token of the bank. Compared by identity; its repr does not show it.
 
     ``issued`` is when we began to ask for it, so ``lifetime`` (seconds) is never overestimated.
-    ``taken`` is true when another proxy of the fleet had asked the bank for it.
+    ``is_from_store`` is true when another proxy of the fleet had asked the bank for it.
     """
 
     key: TokenKey
     text: str = field(repr=False)
-    issued: Moment
+    issued: Instant
     lifetime: float
-    taken: bool = False
+    is_from_store: bool = False
     authorization: bytes = field(init=False, repr=False)
     institution: bytes = field(init=False)
 
@@ -76,13 +76,13 @@ class Token:
         object.__setattr__(self, "authorization", b"Bearer " + self.text.encode("ascii"))
         object.__setattr__(self, "institution", self.key.institution.encode("ascii"))
 
-    def is_alive(self, now: Moment) -> bool:
+    def is_alive(self, now: Instant) -> bool:
         """Whether the token may still be sent."""
         # What ``since`` says, on the hot path without the call.
         issued, lifetime = self.issued, self.lifetime
         return now[0] - issued[0] < lifetime and now[1] - issued[1] < lifetime
 
-    def remaining(self, now: Moment) -> float:
+    def remaining(self, now: Instant) -> float:
         """Return the seconds until the token dies; zero or less once it has."""
         return self.lifetime - now.since(self.issued)
 
@@ -171,7 +171,7 @@ class RefreshPolicy:
         step = min(self.backoff_initial * 2.0**doublings, self.backoff_max)
         return max(asked + chance * step, self.backoff_initial / 10)
 
-    def may_reject(self, token: Token, now: Moment) -> bool:
+    def may_reject(self, token: Token, now: Instant) -> bool:
         """Whether a token that the bank refused may be thrown away.
 
         One minted moments ago is kept: if the bank refuses even that, another will not help,

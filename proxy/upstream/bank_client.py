@@ -20,12 +20,12 @@ USER_AGENT = f"candescent-proxy/{__version__}"
 MAX_CALLS = 512
 """At once; many, for an institution that hangs must not keep another one waiting."""
 
-MAX_ANSWER = 262_144
+MAX_RESPONSE = 262_144
 """Bytes; a token answer has some hundred, a business user's a few thousand."""
 
 
 @dataclass(frozen=True, slots=True)
-class BankAnswer:
+class BankResponse:
     """An answer, its body whole. ``retry_after`` is the header as it came."""
 
     status: int
@@ -52,7 +52,7 @@ class BankClient:
 
     async def call(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes = b""
-    ) -> BankAnswer:
+    ) -> BankResponse:
         """Make a call. Raises ``TokenError`` when no whole answer comes back."""
         try:
             return await self._call(method, path, headers, body)
@@ -69,19 +69,19 @@ class BankClient:
 
     async def _call(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes
-    ) -> BankAnswer:
+    ) -> BankResponse:
         async with self._client().request(
             method,
             self._base_url + path,
             data=body or None,
             headers=headers,
             allow_redirects=False,
-            **self._way_out(),
+            **self._connector(),
         ) as answer:
             whole = await _read_bounded(answer.content)
-            return BankAnswer(answer.status, whole, answer.headers.get("Retry-After"))
+            return BankResponse(answer.status, whole, answer.headers.get("Retry-After"))
 
-    def _way_out(self) -> dict[str, Any]:
+    def _connector(self) -> dict[str, Any]:
         proxy = self._proxy
         if proxy is None:
             return {}
@@ -111,9 +111,9 @@ async def _read_bounded(stream: aiohttp.StreamReader) -> bytes:
     body = b""
     while block := await stream.readany():
         body += block
-        if len(body) > MAX_ANSWER:
+        if len(body) > MAX_RESPONSE:
             raise TokenError(
-                TokenFailure.MALFORMED, f"The bank's answer exceeds {MAX_ANSWER} bytes."
+                TokenFailure.MALFORMED, f"The bank's answer exceeds {MAX_RESPONSE} bytes."
             )
     return body
 

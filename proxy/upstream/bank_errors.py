@@ -39,7 +39,7 @@ def read_error(body: bytes, *, gzipped: bool = False) -> BankError:
     Anything else, however hostile, is an empty error.
     """
     if gzipped:
-        body = _inflated(body)
+        body = _decompress(body)
     return _from_xml(body) if is_xml(body) else _from_json(body)
 
 
@@ -48,7 +48,7 @@ def is_xml(body: bytes) -> bool:
     return body.removeprefix(BOM_UTF8).lstrip()[:1] == b"<"
 
 
-def _inflated(body: bytes) -> bytes:
+def _decompress(body: bytes) -> bytes:
     try:
         return zlib.decompressobj(31).decompress(body, MAX_ERROR_BODY)
     except zlib.error:

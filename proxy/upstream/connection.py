@@ -24,7 +24,7 @@ from typing import cast
 import httptools
 
 from proxy.errors import ProxyError, UpstreamError, UpstreamFailure
-from proxy.forwarding.headers import AnswerHeaders
+from proxy.forwarding.headers import ResponseHeaders
 
 HIGH_WATER = 262_144
 """Bytes of an answer held for a slow caller before the upstream is made to wait."""
@@ -48,7 +48,7 @@ class Deadlines:
     total: float = 600.0
 
 
-_NO_HEAD = AnswerHeaders(())
+_NO_HEADERS = ResponseHeaders(())
 
 
 class Connection(asyncio.Protocol):
@@ -63,7 +63,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._wake: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
-        self.born = self.idle_since = loop.time()
+        self.created_at = self.idle_since = loop.time()
         self.exchanges = 0
         self._busy = False
         self._active_at = self._total_at = self._timer_at = 0.0
@@ -73,7 +73,7 @@ class Connection(asyncio.Protocol):
         self.status = 0
         self.reason = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        self.head: AnswerHeaders = _NO_HEAD
+        self.head: ResponseHeaders = _NO_HEADERS
         self.complete = False
         self.awaits_caller = False
         self._error: ProxyError | None = None
@@ -81,11 +81,11 @@ class Connection(asyncio.Protocol):
         self._head_taken = False
         self._bodiless = False
         self._keep_alive = False
-        self._touched = False
+        self._response_started = False
         self._paused = False
         self._overhead = 0
         self._blocks: deque[bytes] = deque()
-        self._held = 0
+        self._buffered_bytes = 0
 
     # What the forwarder does with it.
 
@@ -118,7 +118,7 @@ class Connection(asyncio.Protocol):
         if self._drained is not None:
             await self._drained
 
-    async def answered(self) -> None:
+    async def wait_for_head(self) -> None:
         """Wait for the head of the answer. Raises ``UpstreamError``."""
         while not self._head_done:
             await self._woken()
@@ -139,20 +139,20 @@ class Connection(asyncio.Protocol):
             if self.complete:
                 return b""
             await self._woken()
-        return self.take()
+        return self.read_available()
 
-    def take(self) -> bytes:
+    def read_available(self) -> bytes:
         """Return all that is here of the body, without waiting."""
         block = self._blocks.popleft() if len(self._blocks) == 1 else b"".join(self._blocks)
         self._blocks.clear()
-        self._held = 0
+        self._buffered_bytes = 0
         if self._paused:
             self._resume()
         return block
 
     async def peek(self, limit: int) -> bytes:
         """Return up to ``limit`` bytes of the body without taking them; all of a shorter one."""
-        while not self.complete and self._held < limit and self._error is None:
+        while not self.complete and self._buffered_bytes < limit and self._error is None:
             await self._woken()
         return b"".join(self._blocks)[:limit]
 
@@ -193,13 +193,13 @@ class Connection(asyncio.Protocol):
             and not self._transport.get_write_buffer_size()
         )
 
-    def rest(self, now: float) -> None:
+    def mark_idle(self, now: float) -> None:
         """Note that no exchange runs; from ``now`` on a single byte closes the connection."""
         self._busy = False
         self._blocks.clear()  # what the caller did not stay for
         self.idle_since = now
 
-    def is_quiet(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether an idle connection is open with nothing to read, not even its end."""
         if self._transport is None or self._transport.is_closing():
             return False
@@ -221,7 +221,7 @@ class Connection(asyncio.Protocol):
         if not self._busy or self._error is not None:
             self.abort()
             return
-        self._touched = True
+        self._response_started = True
         if self._head_done:
             # Not before: a head that dribbles in does not win time.
             self._active_at = self._loop.time()
@@ -236,7 +236,7 @@ class Connection(asyncio.Protocol):
             return
         if not self._head_done:
             return
-        if self._held > HIGH_WATER and not self._paused and not self.complete:
+        if self._buffered_bytes > HIGH_WATER and not self._paused and not self.complete:
             self._pause()
         self._notify()
 
@@ -295,7 +295,7 @@ class Connection(asyncio.Protocol):
         if not _REASON.fullmatch(self.reason):
             raise _BadHeadError
         self.status = status
-        self.head = AnswerHeaders(self._headers)
+        self.head = ResponseHeaders(self._headers)
         self._head_done = True
         # From here on to the first block of the body, this is when something last came.
         self._active_at = self._loop.time()
@@ -310,7 +310,7 @@ class Connection(asyncio.Protocol):
         if self._bodiless:
             raise _SecondAnswerError
         self._blocks.append(block)
-        self._held += len(block)
+        self._buffered_bytes += len(block)
         self._overhead = 0
 
     def on_message_complete(self) -> None:
@@ -419,7 +419,7 @@ class Connection(asyncio.Protocol):
         return UpstreamError(
             UpstreamFailure.CLOSED,
             "The upstream closed the connection without an answer.",
-            untouched=self.exchanges > 1 and not self._touched,
+            is_before_response=self.exchanges > 1 and not self._response_started,
         )
 
     def _parse_failure(self, error: Exception) -> UpstreamError:

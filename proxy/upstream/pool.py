@@ -17,7 +17,7 @@ from proxy.upstream.tunnel import OutboundProxy, open_tunnel
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class UpstreamOrigin:
     """Where every request goes. ``tls`` None means plain HTTP, which only a sandbox speaks.
 
     With ``proxy``, connections are tunnelled through a company's HTTP proxy.
@@ -37,7 +37,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class PoolLimits:
     """Bounds on connections. Ages and times are in seconds.
 
     ``max_waiting`` bounds those who wait for a connection, ``max_wait`` how long; ``max_age``
@@ -55,7 +55,7 @@ class Limits:
 class Pool:
     """Hands out connections, the most recently used first, and takes them back."""
 
-    def __init__(self, origin: Origin, limits: Limits, deadlines: Deadlines) -> None:
+    def __init__(self, origin: UpstreamOrigin, limits: PoolLimits, deadlines: Deadlines) -> None:
         self._origin = origin
         self._limits = limits
         self._deadlines = deadlines
@@ -65,16 +65,16 @@ class Pool:
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
         self._reaper: asyncio.TimerHandle | None = None
         self._closed = False
-        self.open = 0
-        self.opened = 0
+        self.open_count = 0
+        self.opened_count = 0
 
     @property
-    def idle(self) -> int:
+    def idle_count(self) -> int:
         """How many open connections are unused."""
         return len(self._idle)
 
     @property
-    def waiting(self) -> int:
+    def waiting_count(self) -> int:
         """How many wait for a connection to come free."""
         return len(self._waiting)
 
@@ -82,7 +82,7 @@ class Pool:
         """Return an idle connection that may be used at once, if there is one."""
         while self._idle:
             connection = self._idle.pop()
-            if self._is_fit(connection, self._loop.time()):
+            if self._is_reusable(connection, self._loop.time()):
                 return connection
             self._discard(connection)
         return None
@@ -94,29 +94,29 @@ class Pool:
         ``UpstreamError`` when none can be made, ``ProxyError`` (503) when all are in use and too
         many wait already, or too long.
         """
-        if self.open >= self._limits.max_connections:
+        if self.open_count >= self._limits.max_connections:
             freed = await self._queue()
             if freed is not None:
-                if not new and freed.is_quiet():
+                if not new and freed.is_alive():
                     return freed
                 freed.abort()
         else:
-            self.open += 1
+            self.open_count += 1
         # From here on the place is ours: counted, and given on if no connection comes of it.
         try:
             return await self._open()
         except BaseException:
-            self._give_up_place()
+            self._free_slot()
             raise
 
     def release(self, connection: Connection) -> None:
         """Take a connection back after an exchange, whatever became of it."""
         now = self._loop.time()
-        too_old = now - connection.born > self._limits.max_age
+        too_old = now - connection.created_at > self._limits.max_age
         if too_old or self._closed or not connection.is_reusable:
             self._discard(connection)
             return
-        connection.rest(now)
+        connection.mark_idle(now)
         waiter = self._next_waiter() if self._waiting else None
         if waiter is not None:
             waiter.set_result(connection)
@@ -130,26 +130,26 @@ class Pool:
         self._closed = True
         for connection in self._idle:
             connection.abort()
-            self.open -= 1
+            self.open_count -= 1
         self._idle.clear()
         if self._reaper is not None:
             self._reaper.cancel()
 
-    def _is_fit(self, connection: Connection, now: float) -> bool:
+    def _is_reusable(self, connection: Connection, now: float) -> bool:
         return (
             now - connection.idle_since < self._limits.max_idle_age
-            and now - connection.born <= self._limits.max_age
-            and connection.is_quiet()
+            and now - connection.created_at <= self._limits.max_age
+            and connection.is_alive()
         )
 
     def _discard(self, connection: Connection) -> None:
         connection.abort()
-        self._give_up_place()
+        self._free_slot()
 
-    def _give_up_place(self) -> None:
+    def _free_slot(self) -> None:
         waiter = self._next_waiter()
         if waiter is None:
-            self.open -= 1
+            self.open_count -= 1
         else:
             waiter.set_result(None)
 
@@ -169,12 +169,12 @@ class Pool:
             async with asyncio.timeout(self._limits.max_wait):
                 return await place
         except BaseException as error:
-            self._return_place(place)
+            self._return_slot(place)
             if isinstance(error, TimeoutError):
                 raise _exhausted() from None
             raise
 
-    def _return_place(self, place: "asyncio.Future[Connection | None]") -> None:
+    def _return_slot(self, place: "asyncio.Future[Connection | None]") -> None:
         # The place may have been given in the very moment its owner stopped waiting.
         if not place.done() or place.cancelled():
             if place in self._waiting:
@@ -182,31 +182,31 @@ class Pool:
             return
         connection = place.result()
         if connection is None:
-            self._give_up_place()
+            self._free_slot()
         else:
             self._discard(connection)
 
     async def _open(self) -> Connection:
         deadline = self._loop.time() + self._limits.connect_timeout
         try:
-            connection = await self._reach(self._origin, deadline)
+            connection = await self._connect_socket(self._origin, deadline)
         except (OSError, TimeoutError, ssl.SSLError) as error:
             raise _connect_failure(error) from error
-        self.opened += 1
+        self.opened_count += 1
         return connection
 
-    async def _reach(self, origin: Origin, deadline: float) -> Connection:
+    async def _connect_socket(self, origin: UpstreamOrigin, deadline: float) -> Connection:
         name = origin.host if origin.tls else None
         where: dict[str, Any] = {"host": origin.host, "port": origin.port}
         if origin.proxy is not None:
             where = {"sock": await open_tunnel(origin.proxy, origin.host, origin.port, deadline)}
         async with asyncio.timeout_at(deadline):
             _, connection = await self._loop.create_connection(
-                self._make, **where, ssl=origin.tls, server_hostname=name
+                self._create_connection, **where, ssl=origin.tls, server_hostname=name
             )
         return connection
 
-    def _make(self) -> Connection:
+    def _create_connection(self) -> Connection:
         return Connection(self._loop, self._deadlines)
 
     def _schedule_reaper(self) -> None:
@@ -215,7 +215,7 @@ class Pool:
     def _reap(self) -> None:
         self._reaper = None
         now = self._loop.time()
-        kept = [connection for connection in self._idle if self._is_fit(connection, now)]
+        kept = [connection for connection in self._idle if self._is_reusable(connection, now)]
         for connection in set(self._idle).difference(kept):
             self._discard(connection)
         self._idle = kept

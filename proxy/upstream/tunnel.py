@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from proxy.errors import UpstreamError, UpstreamFailure
 
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: [^\r\n]*)?\r\n")
-_MAX_ANSWER = 16_384
+_MAX_RESPONSE = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +37,28 @@ async def open_tunnel(proxy: OutboundProxy, host: str, port: int, deadline: floa
     """
     try:
         async with asyncio.timeout_at(deadline):
-            return await _tunnelled(proxy, host, port)
+            return await _connect_through(proxy, host, port)
     except TimeoutError:
         raise _failure(UpstreamFailure.PROXY_TIMEOUT, "did not connect in time") from None
 
 
-async def _tunnelled(proxy: OutboundProxy, host: str, port: int) -> socket.socket:
+async def _connect_through(proxy: OutboundProxy, host: str, port: int) -> socket.socket:
     loop = asyncio.get_running_loop()
-    sock = await _connected(loop, proxy)
+    sock = await _connect(loop, proxy)
     try:
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         await loop.sock_sendall(sock, _request(target, proxy.authorization))
-        check_answer(await _answer(loop, sock))
+        check_response(await _read_response(loop, sock))
     except OSError as error:
         sock.close()
-        raise _no_answer() from error
+        raise _no_response() from error
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-async def _connected(loop: asyncio.AbstractEventLoop, proxy: OutboundProxy) -> socket.socket:
+async def _connect(loop: asyncio.AbstractEventLoop, proxy: OutboundProxy) -> socket.socket:
     try:
         found = await loop.getaddrinfo(proxy.host, proxy.port, type=socket.SOCK_STREAM)
     except OSError as error:
@@ -87,22 +87,22 @@ def _request(target: str, authorization: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("ascii")
 
 
-async def _answer(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bytes:
+async def _read_response(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bytes:
     # A byte at a time would be right and slow; a proxy says nothing after its head until we do.
     head = b""
     while b"\r\n\r\n" not in head:
         block = await loop.sock_recv(sock, 4096)
         head += block
-        if not block or len(head) > _MAX_ANSWER:
-            raise _no_answer()
+        if not block or len(head) > _MAX_RESPONSE:
+            raise _no_response()
     return head
 
 
-def check_answer(head: bytes) -> None:
+def check_response(head: bytes) -> None:
     """Return for the head of a proxy that has connected us; raise ``UpstreamError`` for others."""
     match = _STATUS.match(head)
     if match is None:
-        raise _no_answer()
+        raise _no_response()
     status = int(match[1])
     if status == 407:
         raise _failure(
@@ -113,10 +113,10 @@ def check_answer(head: bytes) -> None:
         raise _failure(UpstreamFailure.PROXY_REFUSED, f"refused to connect ({status})")
     if not head.endswith(b"\r\n\r\n"):
         # Whoever speaks before it is asked is not the bank.
-        raise _no_answer()
+        raise _no_response()
 
 
-def _no_answer() -> UpstreamError:
+def _no_response() -> UpstreamError:
     return _failure(UpstreamFailure.PROXY_MALFORMED, "gave no answer that is HTTP")
 
 

@@ -75,7 +75,7 @@ async def weathers(bank: Sandbox) -> None:
     """Change that again and again, until cancelled."""
     chance = random.Random(11)  # noqa: S311 - the same weather each time
     while True:
-        bank.bank.faults[:] = [rule for rule in bank.bank.faults if not rule.spent]
+        bank.bank.faults[:] = [rule for rule in bank.bank.faults if not rule.is_used_up]
         if len(bank.bank.faults) < 20:
             weather(bank, chance)
         await asyncio.sleep(0.2)

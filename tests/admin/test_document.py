@@ -3,20 +3,20 @@
 import pytest
 from pydantic import ValidationError
 
-from proxy.admin.document import FORMAT, Part, Reload, Status
+from proxy.admin.document import FORMAT, DocumentPart, Reload, Status
 
 
-def parts() -> list[type[Part]]:
+def parts() -> list[type[DocumentPart]]:
     """Return every part of the document."""
-    return [*Part.__subclasses__()]
+    return [*DocumentPart.__subclasses__()]
 
 
 @pytest.mark.parametrize("part", parts(), ids=lambda part: part.__name__)
-def test_every_field_says_what_it_means(part: type[Part]) -> None:
+def test_every_field_says_what_it_means(part: type[DocumentPart]) -> None:
     """A field has its words, or is a part that has its own."""
     for name, field in part.model_fields.items():
         annotation = field.annotation
-        is_part = isinstance(annotation, type) and issubclass(annotation, Part)
+        is_part = isinstance(annotation, type) and issubclass(annotation, DocumentPart)
         assert field.description or is_part, f"{part.__name__}.{name}"
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 import pytest
 
 from proxy.admin import history
-from proxy.admin.history import EVENTS, REQUESTS, TROUBLES, History
-from proxy.admin.rates import MINUTE, SAMPLES, STEP, STEPS
+from proxy.admin.history import MAX_ERRORS, MAX_EVENTS, MAX_REQUESTS, History
+from proxy.admin.rates import INTERVAL, INTERVALS, MINUTE, SAMPLES
 from proxy.errors import Source, TokenError, TokenFailure
 from proxy.forwarding.record import RequestRecord
-from proxy.telemetry.events import Fact, Reloaded, ReloadFailed
+from proxy.telemetry.events import Event, Reloaded, ReloadFailed
 from proxy.telemetry.metrics.totals import Totals
 from proxy.tokens.events import (
     TokenRefreshed,
@@ -19,7 +19,7 @@ from proxy.tokens.events import (
     TokenReleased,
     Trigger,
 )
-from proxy.tokens.token import Moment, Token, TokenKey, TokenKind
+from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
 from tests.support.running import until
 from tests.support.secret_search import reprs
 
@@ -34,14 +34,14 @@ class Clock:
         """Begin somewhere."""
         self.now = 1000.0
 
-    def __call__(self) -> Moment:
+    def __call__(self) -> Instant:
         """Tell the time; the wall clock is a million ahead."""
-        return Moment(self.now, self.now + 1_000_000)
+        return Instant(self.now, self.now + 1_000_000)
 
 
 def token() -> Token:
     """Return a token with a text that must not be kept."""
-    return Token(KEY, "Mark0Token0Mark", Moment(990.0, 1_000_990.0), 3600.0)
+    return Token(KEY, "Mark0Token0Mark", Instant(990.0, 1_000_990.0), 3600.0)
 
 
 def record(reason: str = "", status: int = 200, detail: str = "") -> RequestRecord:
@@ -66,18 +66,18 @@ def kept(clock: Clock) -> History:
 
 def test_requests_are_bounded(kept: History) -> None:
     """However many there were, the last hundred are known."""
-    made = [record() for _ in range(3 * REQUESTS)]
+    made = [record() for _ in range(3 * MAX_REQUESTS)]
     for each in made:
         kept.request(each)
-    assert list(kept.requests) == made[-REQUESTS:]
+    assert list(kept.requests) == made[-MAX_REQUESTS:]
 
 
 def test_token_events(kept: History, clock: Clock) -> None:
     """A refresh, a failure and a refusal are told with when, why and what came of it."""
-    kept.fact(TokenRefreshed(token(), 0.25, 3000.0, Trigger.FIRST))
+    kept.event(TokenRefreshed(token(), 0.25, 3000.0, Trigger.FIRST))
     clock.now += 10
-    kept.fact(TokenRefreshFailed(KEY, ERROR, 0.5, 2, 7.0, Trigger.DUE))
-    kept.fact(TokenRejected(token(), dropped=True))
+    kept.event(TokenRefreshFailed(KEY, ERROR, 0.5, 2, 7.0, Trigger.DUE))
+    kept.event(TokenRejected(token(), was_current=True))
     first, failed, rejected = kept.events
     assert (first.at, first.result, first.why) == (1_001_000.0, "refreshed", Trigger.FIRST)
     assert (first.took, first.lifetime) == (0.25, 3600.0)
@@ -88,15 +88,15 @@ def test_token_events(kept: History, clock: Clock) -> None:
 
 def test_token_events_are_bounded(kept: History) -> None:
     """A bank that fails for days fills no memory."""
-    for _ in range(3 * EVENTS):
-        kept.fact(TokenRefreshFailed(KEY, ERROR, 0.5, 2, 7.0))
-    assert len(kept.events) == EVENTS
+    for _ in range(3 * MAX_EVENTS):
+        kept.event(TokenRefreshFailed(KEY, ERROR, 0.5, 2, 7.0))
+    assert len(kept.events) == MAX_EVENTS
 
 
 def test_no_token_is_kept(kept: History) -> None:
     """Of a fact its plain values stay, so a token's text goes when its token does."""
-    kept.fact(TokenRefreshed(token(), 0.25, 3000.0))
-    kept.fact(TokenRejected(token(), dropped=False))
+    kept.event(TokenRefreshed(token(), 0.25, 3000.0))
+    kept.event(TokenRejected(token(), was_current=False))
     assert "TokenEvent" in {kind for kind, _ in reprs(kept)}
     assert "Token" not in {kind for kind, _ in reprs(kept)}
 
@@ -104,11 +104,11 @@ def test_no_token_is_kept(kept: History) -> None:
 def test_errors_are_counted_by_name(kept: History, clock: Clock) -> None:
     """A thousand of one kind are one entry, with the first time, the last and the last request."""
     for _ in range(1000):
-        kept.failed(record("institution", 403, "Not served here."))
+        kept.record_failed_request(record("institution", 403, "Not served here."))
         clock.now += 1
     last = record("institution", 403, "Two of them.")
-    kept.failed(last)
-    (found,) = kept.troubles.values()
+    kept.record_failed_request(last)
+    (found,) = kept.errors.values()
     assert (found.area, found.source, found.count) == ("request", Source.CALLER, 1001)
     assert (found.first_at, found.last_at) == (1_001_000.0, 1_002_000.0)
     assert (found.detail, found.record) == ("Two of them.", last)
@@ -117,32 +117,32 @@ def test_errors_are_counted_by_name(kept: History, clock: Clock) -> None:
 def test_errors_stand_in_the_order_of_time(kept: History) -> None:
     """One that comes again goes to the end."""
     for reason in ("a", "b", "c", "a"):
-        kept.failed(record(reason))
-    assert [found.reason for found in kept.troubles.values()] == ["b", "c", "a"]
+        kept.record_failed_request(record(reason))
+    assert [found.reason for found in kept.errors.values()] == ["b", "c", "a"]
 
 
 def test_errors_are_bounded(kept: History) -> None:
     """The names of errors are few; should they ever be many, the oldest go."""
-    for number in range(3 * TROUBLES):
-        kept.failed(record(f"error-{number}"))
-    assert len(kept.troubles) == TROUBLES
-    assert ("request", f"error-{3 * TROUBLES - 1}") in kept.troubles
+    for number in range(3 * MAX_ERRORS):
+        kept.record_failed_request(record(f"error-{number}"))
+    assert len(kept.errors) == MAX_ERRORS
+    assert ("request", f"error-{3 * MAX_ERRORS - 1}") in kept.errors
 
 
 def test_banks_own_error(kept: History) -> None:
     """A 5xx of the bank's is told as its own."""
-    kept.failed(record(status=503))
-    (found,) = kept.troubles.values()
+    kept.record_failed_request(record(status=503))
+    (found,) = kept.errors.values()
     assert (found.reason, found.detail) == ("bank-answer", "The bank answered 503.")
     assert found.source is Source.NONE
 
 
 def test_failures_beside_requests(kept: History) -> None:
     """A refresh, a refused token and a refused configuration are errors too."""
-    kept.fact(TokenRefreshFailed(KEY, ERROR, 0.5, 1, 7.0))
-    kept.fact(TokenRejected(token(), dropped=True))
-    kept.fact(ReloadFailed("file", "listen: changed"))
-    assert [(found.area, found.reason) for found in kept.troubles.values()] == [
+    kept.event(TokenRefreshFailed(KEY, ERROR, 0.5, 1, 7.0))
+    kept.event(TokenRejected(token(), was_current=True))
+    kept.event(ReloadFailed("file", "listen: changed"))
+    assert [(found.area, found.reason) for found in kept.errors.values()] == [
         ("token", "token-server"),
         ("token", "token-refused"),
         ("configuration", "reload"),
@@ -151,18 +151,18 @@ def test_failures_beside_requests(kept: History) -> None:
 
 def test_last_reload(kept: History) -> None:
     """What was last read, and whether it was taken."""
-    kept.fact(ReloadFailed("file", "listen: changed"))
+    kept.event(ReloadFailed("file", "listen: changed"))
     assert kept.reload is not None
-    assert (kept.reload.taken, kept.reload.detail) == (False, "listen: changed")
-    kept.fact(Reloaded("signal"))
-    assert (kept.reload.taken, kept.reload.why, kept.reload.detail) == (True, "signal", "")
+    assert (kept.reload.success, kept.reload.detail) == (False, "listen: changed")
+    kept.event(Reloaded("signal"))
+    assert (kept.reload.success, kept.reload.why, kept.reload.detail) == (True, "signal", "")
 
 
 def test_other_facts_are_not_for_it(kept: History) -> None:
     """A token that is let go is no event worth a row."""
-    kept.fact(TokenReleased(KEY))
+    kept.event(TokenReleased(KEY))
     assert not kept.events
-    assert not kept.troubles
+    assert not kept.errors
 
 
 async def test_samples(kept: History, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,21 +171,21 @@ async def test_samples(kept: History, monkeypatch: pytest.MonkeyPatch) -> None:
     running = asyncio.create_task(kept.run())
     await until(lambda: len(kept.samples) > 3)
     running.cancel()
-    assert kept.samples[0].at == Moment(1000.0, 1_001_000.0)
-    assert len(kept.steps) == len(kept.samples) - 1
+    assert kept.samples[0].at == Instant(1000.0, 1_001_000.0)
+    assert len(kept.intervals) == len(kept.samples) - 1
 
 
 def test_samples_are_bounded(kept: History, clock: Clock) -> None:
     """A minute of what was counted and a quarter of an hour of rates is all that is kept."""
     for _ in range(1000):
-        clock.now += STEP
+        clock.now += INTERVAL
         kept.sample()
-    assert (len(kept.samples), len(kept.steps)) == (SAMPLES, STEPS)
-    assert SAMPLES * STEP > MINUTE
-    assert STEPS * STEP == 15 * MINUTE
+    assert (len(kept.samples), len(kept.intervals)) == (SAMPLES, INTERVALS)
+    assert SAMPLES * INTERVAL > MINUTE
+    assert INTERVALS * INTERVAL == 15 * MINUTE
 
 
-FACTS: list[Callable[[], Fact]] = [
+FACTS: list[Callable[[], Event]] = [
     lambda: TokenRefreshed(token(), 0.25, 3000.0),
     lambda: TokenRefreshFailed(KEY, ERROR, 0.5, 1, 7.0),
     lambda: ReloadFailed("file", "listen: changed"),
@@ -196,10 +196,10 @@ async def test_nothing_is_kept_where_there_is_no_page(clock: Clock) -> None:
     """Without a status page none of it takes memory, and nothing runs."""
     kept = History(Totals, clock, keep=False)
     kept.request(record())
-    kept.failed(record("institution"))
+    kept.record_failed_request(record("institution"))
     for fact in FACTS:
-        kept.fact(fact())
+        kept.event(fact())
     await kept.run()
     assert not any(
-        (kept.requests, kept.events, kept.troubles, kept.samples, kept.steps, kept.reload)
+        (kept.requests, kept.events, kept.errors, kept.samples, kept.intervals, kept.reload)
     )

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 from multidict import CIMultiDict
 
-from proxy.admin.page_access import Door, is_foreign, is_local
+from proxy.admin.page_access import PageAccess, is_foreign, is_local
 
-LOOPBACK = Door("127.0.0.1:9090", "127.0.0.1", is_open=True)
-EVERYWHERE = Door("0.0.0.0:9090", "0.0.0.0", is_open=False)  # noqa: S104 - nothing listens here
+LOOPBACK = PageAccess("127.0.0.1:9090", "127.0.0.1", allows_any_host=True)
+EVERYWHERE = PageAccess("0.0.0.0:9090", "0.0.0.0", allows_any_host=False)  # noqa: S104 - nothing listens here
 
 
 def refusal(
-    door: Door,
+    door: PageAccess,
     peer: str = "127.0.0.1",
     host: str = "127.0.0.1:9090",
     **more: str,
@@ -49,7 +49,7 @@ def test_names_that_anybody_can_turn_here(host: str) -> None:
 
 def test_configured_name() -> None:
     """The name in the configuration is the operator's."""
-    door = Door("Proxy.internal:9090", "Proxy.internal", is_open=True)
+    door = PageAccess("Proxy.internal:9090", "Proxy.internal", allows_any_host=True)
     assert refusal(door, "10.0.0.9", "proxy.internal:9090") == ""
     assert refusal(door, "10.0.0.9", "other.internal:9090")
 
@@ -72,12 +72,12 @@ def test_who_comes_through_a_proxy_is_no_neighbour(header: str) -> None:
 
 def test_operators_word() -> None:
     """With ``status_page: on`` whoever reaches the port sees it."""
-    assert refusal(replace(EVERYWHERE, is_open=True), "10.0.0.9", "10.0.0.1:9090") == ""
+    assert refusal(replace(EVERYWHERE, allows_any_host=True), "10.0.0.9", "10.0.0.1:9090") == ""
 
 
 def test_socket_is_for_its_owner() -> None:
     """On a Unix socket there are no names and no addresses; its file mode decides."""
-    door = Door("unix:/run/admin.sock", "", is_open=False)
+    door = PageAccess("unix:/run/admin.sock", "", allows_any_host=False)
     assert refusal(door, "", "whatever") == ""
 
 

@@ -5,15 +5,15 @@ from itertools import pairwise
 import pytest
 
 from proxy.admin.document import Series
-from proxy.admin.rates import Sample, last_minute, series, step
+from proxy.admin.rates import Sample, interval_between, last_minute, series
 from proxy.telemetry.metrics.histogram import BUCKETS, FINE_BUCKETS
 from proxy.telemetry.metrics.totals import FAILED, Totals
-from proxy.tokens.token import Moment
+from proxy.tokens.token import Instant
 
 
 def columns(*samples: Sample) -> Series:
     """Return what came between each two."""
-    return series([step(earlier, later) for earlier, later in pairwise(samples)])
+    return series([interval_between(earlier, later) for earlier, later in pairwise(samples)])
 
 
 def sample(at: float, requests: int, bank: int = 0, wall: float = 0.0) -> Sample:
@@ -23,7 +23,7 @@ def sample(at: float, requests: int, bank: int = 0, wall: float = 0.0) -> Sample
     own[0] = requests  # up to 0.1 ms
     failed = dict.fromkeys(FAILED, 0) | {"bank": bank}
     totals = Totals(requests, failed, tuple(whole), tuple(own)) if requests else Totals()
-    return Sample(Moment(at, wall or 1_800_000_000.0 + at), totals)
+    return Sample(Instant(at, wall or 1_800_000_000.0 + at), totals)
 
 
 def test_minute() -> None:

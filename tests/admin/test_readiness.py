@@ -7,16 +7,16 @@ import pytest
 from proxy.admin.readiness import Readiness, assess
 from proxy.errors import TokenError, TokenFailure
 from proxy.tokens.cache import Entry
-from proxy.tokens.token import Moment, Token, TokenKey, TokenKind
+from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
 
-NOW = Moment(10_000.0, 1_800_000_000.0)
+NOW = Instant(10_000.0, 1_800_000_000.0)
 KEY = TokenKey(TokenKind.V2, "00016")
 
 
 def entry(age: float | None = 0.0, *, key: TokenKey = KEY, **known: Any) -> Entry:
     """Return a pinned key whose token of an hour is this old; None for no token yet."""
     if age is not None:
-        issued = Moment(NOW.monotonic - age, NOW.wall - age)
+        issued = Instant(NOW.monotonic - age, NOW.wall - age)
         known["token"] = Token(key, "gBOL-secret", issued, 3600)
     return Entry(key, 0.0, **{"pinned": True, **known})
 

@@ -8,16 +8,16 @@ from proxy.admin import status
 from proxy.admin.document import About, Load, Status
 from proxy.admin.history import History
 from proxy.admin.readiness import Readiness
-from proxy.admin.status import Scene, build, token_state
+from proxy.admin.status import StatusInput, build, token_state
 from proxy.errors import Source, TokenError, TokenFailure
 from proxy.forwarding.record import RequestRecord
 from proxy.telemetry.events import Reloaded
 from proxy.telemetry.metrics.totals import Totals
 from proxy.tokens.cache import Entry
 from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, Trigger
-from proxy.tokens.token import Moment, Token, TokenKey, TokenKind
+from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
 
-NOW = Moment(10_000.0, 1_800_000_000.0)
+NOW = Instant(10_000.0, 1_800_000_000.0)
 KEY = TokenKey(TokenKind.V2, "00016")
 ERROR = TokenError(TokenFailure.BAD_CLIENT, "Refused.", code="CMN_90004")
 
@@ -25,14 +25,14 @@ ERROR = TokenError(TokenFailure.BAD_CLIENT, "Refused.", code="CMN_90004")
 def entry(age: float | None = 0.0, *, key: TokenKey = KEY, **known: Any) -> Entry:
     """Return a key whose token of an hour is this old and due at 3,000 s; None for no token."""
     if age is not None:
-        issued = Moment(NOW.monotonic - age, NOW.wall - age)
+        issued = Instant(NOW.monotonic - age, NOW.wall - age)
         known |= {"token": Token(key, "gBOL-secret", issued, 3600), "refresh_age": 3000.0}
     return Entry(key, 0.0, **known)
 
 
-def scene(*entries: Entry) -> Scene:
+def scene(*entries: Entry) -> StatusInput:
     """Return a moment of a proxy with these keys."""
-    return Scene(
+    return StatusInput(
         now=NOW,
         about=About(
             version="1", started_at=0.0, uptime=1.0, upstream="https://x", institution="00016"
@@ -96,7 +96,7 @@ def test_failing_token_says_why() -> None:
 
 def test_laptop_that_slept() -> None:
     """The wall clock went on: the token's end is the one that is believed."""
-    slept = Moment(NOW.monotonic + 10, NOW.wall + 1000)
+    slept = Instant(NOW.monotonic + 10, NOW.wall + 1000)
     found = token_state(entry(0.0), slept)
     assert found.runway == 2600
     assert found.expires_at == slept.wall + 2600
@@ -117,8 +117,8 @@ def test_refreshes_newest_first(kept: History) -> None:
     """With why, what it took and what came of it."""
     token = entry().token
     assert token is not None
-    kept.fact(TokenRefreshed(token, 0.25, 3000.0, Trigger.FIRST))
-    kept.fact(TokenRefreshFailed(KEY, ERROR, 0.5, 1, 60.0, Trigger.DUE))
+    kept.event(TokenRefreshed(token, 0.25, 3000.0, Trigger.FIRST))
+    kept.event(TokenRefreshFailed(KEY, ERROR, 0.5, 1, 60.0, Trigger.DUE))
     failed, refreshed = built(kept, entry()).refreshes
     assert (refreshed.result, refreshed.why, refreshed.took) == ("refreshed", "first", 0.25)
     assert (failed.result, failed.why, failed.retry_in) == ("failed", "due", 60.0)
@@ -129,8 +129,8 @@ def request(target: bytes = b"/v1/accounts/8812345?q=secret", **known: Any) -> R
     """Return a request that ended two seconds ago and took 50 ms, 40 of them the bank's."""
     made = RequestRecord("GET", target, NOW.monotonic - 2.05)
     made.transaction_id, made.route, made.institution = "7b85", TokenKind.V2, "00016"
-    made.status, made.sent_at = 200, made.started + 0.002
-    made.answered_at, made.finished_at = made.sent_at + 0.04, made.started + 0.05
+    made.status, made.sent_at = 200, made.started_at + 0.002
+    made.responded_at, made.finished_at = made.sent_at + 0.04, made.started_at + 0.05
     for name, value in known.items():
         setattr(made, name, value)
     return made
@@ -164,8 +164,12 @@ def test_what_callers_chose_is_bounded(kept: History) -> None:
 
 def test_errors(kept: History) -> None:
     """Newest first, with the last request that had it."""
-    kept.failed(request(reason="overloaded", source=Source.PROXY, status=503, detail="Full."))
-    kept.failed(request(reason="institution", source=Source.CALLER, status=403, detail="No."))
+    kept.record_failed_request(
+        request(reason="overloaded", source=Source.PROXY, status=503, detail="Full.")
+    )
+    kept.record_failed_request(
+        request(reason="institution", source=Source.CALLER, status=403, detail="No.")
+    )
     newest, oldest = built(kept).errors
     assert (oldest.reason, oldest.source, oldest.count) == ("overloaded", "proxy", 1)
     assert (newest.method, newest.path, newest.status) == ("GET", "/v1/accounts/…", 403)
@@ -174,7 +178,7 @@ def test_errors(kept: History) -> None:
 
 def test_error_that_was_no_request(kept: History) -> None:
     """It has no path and no id."""
-    kept.fact(TokenRefreshFailed(KEY, ERROR, 0.5, 1, 60.0))
+    kept.event(TokenRefreshFailed(KEY, ERROR, 0.5, 1, 60.0))
     (found,) = built(kept).errors
     assert (found.area, found.institution) == ("token", "00016")
     assert (found.method, found.path, found.status, found.transaction_id) == ("", "", 0, "")
@@ -183,7 +187,7 @@ def test_error_that_was_no_request(kept: History) -> None:
 def test_reload(kept: History) -> None:
     """The last change of the configuration, if there was one."""
     assert built(kept).reload is None
-    kept.fact(Reloaded("signal"))
+    kept.event(Reloaded("signal"))
     found = built(kept).reload
     assert found is not None
     assert (found.taken, found.why, found.at) == (True, "signal", NOW.wall)
@@ -193,9 +197,13 @@ def test_verdict_has_the_last_error_of_a_request(kept: History) -> None:
     """Of whoever is at fault; what a caller did wrong later is not the cause."""
     counted = Totals()
     kept = History(lambda: counted, lambda: NOW)
-    kept.samples.append(kept.counted())
-    kept.failed(request(reason="upstream-connect", source=Source.UPSTREAM, detail="Refused."))
-    kept.failed(request(reason="institution", source=Source.CALLER, detail="Not served."))
+    kept.samples.append(kept.totals())
+    kept.record_failed_request(
+        request(reason="upstream-connect", source=Source.UPSTREAM, detail="Refused.")
+    )
+    kept.record_failed_request(
+        request(reason="institution", source=Source.CALLER, detail="Not served.")
+    )
     counted = Totals(10, dict(Totals().failed) | {"upstream": 10})
     found = built(kept, entry()).verdict
     assert (found.state, found.cause) == ("failing", "Refused.")
@@ -205,7 +213,7 @@ def test_no_secret_in_the_document(kept: History) -> None:
     """Neither a token's text nor a query."""
     token = entry().token
     assert token is not None
-    kept.fact(TokenRefreshed(token, 0.25, 3000.0))
+    kept.event(TokenRefreshed(token, 0.25, 3000.0))
     kept.request(request())
     text = built(kept, entry()).model_dump_json()
     assert "gBOL" not in text

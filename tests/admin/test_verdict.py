@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from proxy.admin.document import Failure, Minute, TokenState, Verdict
-from proxy.admin.verdict import Scene, duration, verdict
+from proxy.admin.document import Failure, HealthSummary, Minute, TokenState
+from proxy.admin.verdict import HealthInput, duration, summarize
 from proxy.tokens.token import TokenKind
 
 FAILURE = Failure(reason="token-server", detail="The bank failed.", advice="Wait.", code=None)
@@ -38,15 +38,15 @@ def minute(requests: int = 100, **failed: int) -> Minute:
     )
 
 
-def said(*tokens: TokenState, of: Minute | None = None, **more: Any) -> Verdict:
+def said(*tokens: TokenState, of: Minute | None = None, **more: Any) -> HealthSummary:
     """Return the verdict on a scene."""
     known: dict[str, Any] = {"draining": False, "reload_failure": ""} | more
-    return verdict(Scene(tokens=tokens, minute=of or minute(), **known))
+    return summarize(HealthInput(tokens=tokens, minute=of or minute(), **known))
 
 
 def test_all_is_well() -> None:
     """Fresh tokens and answered requests are nothing to worry about."""
-    assert said(token("fresh")) == Verdict(
+    assert said(token("fresh")) == HealthSummary(
         state="ok",
         sentence="Working: tokens are fresh and the bank answers.",
         cause="",

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from proxy.sandbox import Fault
-from proxy.sandbox.codes import problem
+from proxy.sandbox.codes import error_spec
 from tests.candescent.setup import V1_PATH, arrived, house
 
 REFUSING = {
@@ -43,7 +43,7 @@ HARMLESS = {
 async def test_code_on_a_resource_call(spelling: str) -> None:
     """The caller sees the bank's answer unchanged; only a refused token is replaced."""
     message = "Not authorized" if spelling == "CMN_90001/401" else None
-    error = problem(spelling, message=message)
+    error = error_spec(spelling, message=message)
     fault = Fault("resource", code=spelling, message=message)
     async with house(None, fault) as there:
         answer = await there.call("/v1/accounts")
@@ -80,7 +80,7 @@ async def test_refused_token_is_cured(spelling: str) -> None:
 )
 async def test_v1_code_on_a_resource_call(spelling: str, refused: bool) -> None:
     """The same for V1, whose codes mean little without their status."""
-    error = problem(spelling)
+    error = error_spec(spelling)
     async with house(None, Fault("resource", code=spelling)) as there:
         answer = await there.call(V1_PATH.format("00016"))
         assert (answer.status, answer.body) == (error.status, error.reply().body)
@@ -133,7 +133,7 @@ async def test_code_on_a_token_call(where: str, path: str, spelling: str, name: 
     async with house(None, Fault(where, code=spelling), ready=False) as there:
         answer = await there.call(path)
         assert (answer.status, answer.error) == (503, f"token token-{name}")
-        assert answer.json()["code"] == problem(spelling).code
+        assert answer.json()["code"] == error_spec(spelling).code
         assert int(answer.headers["Retry-After"]) >= 1
-        assert problem(spelling).message not in answer.body.decode()
+        assert error_spec(spelling).message not in answer.body.decode()
         assert there.bank.counts["arrivals"] == 0

@@ -202,7 +202,7 @@ async def test_login_outlives_a_refused_client(sandbox: Sandbox, file: Path) -> 
     assert await log_in(sandbox, file, sandbox.bank.code_for("juniper.quill")) == 0
     refused = Fault("token", code="CMN_90004", grant="refresh_token", times=2)
     async with house(sandbox, refused, **login_settings(file)):
-        assert refused.spent
+        assert refused.is_used_up
 
 
 async def test_two_proxies_share_a_login(sandbox: Sandbox, file: Path) -> None:

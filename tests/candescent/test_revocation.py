@@ -28,7 +28,7 @@ async def test_password_login_is_revoked_whole() -> None:
     async with house(revoke_on_shutdown="true", **PASSWORD) as there:
         there.bank.expire_all()
         await there.call("/echo")
-    assert not [token for token in there.bank.tokens.values() if there.bank.good(token)]
+    assert not [token for token in there.bank.tokens.values() if there.bank.is_valid(token)]
     assert len(there.bank.revocations) == 1
 
 
@@ -37,7 +37,7 @@ async def test_not_revoked_by_default() -> None:
     async with house() as there:
         await there.call("/echo")
     assert not there.bank.revocations
-    assert len(list(there.bank.live())) == 1
+    assert len(list(there.bank.live_tokens())) == 1
 
 
 async def test_revocation_is_best_effort() -> None:

@@ -15,7 +15,7 @@ from tests.support.running import running
 
 async def ask(address: Address, name: str = "readyz") -> tuple[bool, str]:
     """Ask, while the event loop that answers goes on."""
-    return await asyncio.to_thread(admin_client.ask, address, name)
+    return await asyncio.to_thread(admin_client.probe, address, name)
 
 
 @asynccontextmanager

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from proxy.cli.init_files import FILES, Answers, configuration, in_the_way, write
+from proxy.cli.init_files import FILES, InitOptions, configuration, existing_files, write
 from proxy.config import loader
 
-ANSWERS = Answers("key", "word", "00016", base_url="http://127.0.0.1:1")
-EVERYTHING = Answers(
+ANSWERS = InitOptions("key", "word", "00016", base_url="http://127.0.0.1:1")
+EVERYTHING = InitOptions(
     "key",
     "word",
     "00016",
@@ -23,7 +23,7 @@ EVERYTHING = Answers(
 
 
 @pytest.mark.parametrize("answers", [ANSWERS, EVERYTHING], ids=["least", "most"])
-def test_files_stand_for_the_answers(answers: Answers, tmp_path: Path) -> None:
+def test_files_stand_for_the_answers(answers: InitOptions, tmp_path: Path) -> None:
     """What was tried and what is written are the same configuration."""
     folder = tmp_path / "a folder: with odd letters # in its näme"
     assert write(answers, folder) == []
@@ -45,7 +45,7 @@ def test_what_is_commented_out_can_be_taken_in(tmp_path: Path) -> None:
     config = loader.load(file, {}, {})
     assert config.host_user_id == "880017"
     assert config.upstream.proxy == "http://proxy.example:3128"
-    assert config.allowed == {"00016", "00017", "00018"}
+    assert config.permitted_institutions == {"00016", "00017", "00018"}
 
 
 def test_only_the_owner_can_read(tmp_path: Path) -> None:
@@ -62,8 +62,8 @@ def test_what_was_there_is_kept(tmp_path: Path) -> None:
     """What changes is copied first; what is the same, and what is not ours, is left alone."""
     (tmp_path / ".gitignore").write_text("mine\n")
     write(ANSWERS, tmp_path)
-    assert in_the_way(tmp_path) == [tmp_path / name for name in FILES]
-    kept = write(Answers("key", "another word", "00016", environment="stage"), tmp_path)
+    assert existing_files(tmp_path) == [tmp_path / name for name in FILES]
+    kept = write(InitOptions("key", "another word", "00016", environment="stage"), tmp_path)
     assert [path.name for path in kept] == ["client-secret.1", "proxy.yaml.1"]
     assert kept[0].read_text() == "word\n"
     assert kept[0].stat().st_mode & 0o777 == 0o600

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from proxy.cli.local_ca import (
     ALWAYS,
     MAX_DAYS,
-    Authority,
     AuthorityError,
+    LocalAuthority,
     certificate_pem,
     general_name,
     key_pem,
@@ -25,13 +25,13 @@ NOW = datetime.now(UTC)
 
 
 @pytest.fixture(scope="module")
-def authority() -> Authority:
+def authority() -> LocalAuthority:
     """One for a few names."""
-    return Authority.make([*ALWAYS, "desk.example", "192.0.2.7"], "somebody on a desk", NOW)
+    return LocalAuthority.make([*ALWAYS, "desk.example", "192.0.2.7"], "somebody on a desk", NOW)
 
 
 def verified(
-    folder: Path, authority: Authority, pem: str, *flags: str
+    folder: Path, authority: LocalAuthority, pem: str, *flags: str
 ) -> "subprocess.CompletedProcess[str]":
     """Let OpenSSL look at a certificate, as strictly as it can."""
     (folder / "ca.pem").write_text(certificate_pem(authority.certificate))
@@ -55,14 +55,16 @@ def verified(
     ],
     ids=lambda flags: flags[1],
 )
-def test_openssl_takes_it(authority: Authority, tmp_path: Path, flags: tuple[str, str]) -> None:
+def test_openssl_takes_it(
+    authority: LocalAuthority, tmp_path: Path, flags: tuple[str, str]
+) -> None:
     """For every name that it was made for."""
     names = [*ALWAYS, "app.localhost", "desk.example", "192.0.2.7"]
     found = verified(tmp_path, authority, authority.issue(names, NOW, MAX_DAYS), *flags)
     assert found.returncode == 0, found.stderr
 
 
-def test_authority_cannot_vouch_for_others(authority: Authority, tmp_path: Path) -> None:
+def test_authority_cannot_vouch_for_others(authority: LocalAuthority, tmp_path: Path) -> None:
     """Even who has its key cannot be the bank to somebody who trusts it."""
     found = verified(tmp_path, authority, forged(authority, "api.candescent.com"))
     assert found.returncode != 0
@@ -70,10 +72,10 @@ def test_authority_cannot_vouch_for_others(authority: Authority, tmp_path: Path)
     assert verified(tmp_path, authority, forged(authority, "localhost")).returncode == 0
 
 
-def forged(authority: Authority, name: str) -> str:
+def forged(authority: LocalAuthority, name: str) -> str:
     """Return a certificate for any name, signed with the authority's key past its own checks."""
     made = x509.load_pem_x509_certificate(
-        Authority.make([name], "anybody", NOW).issue([name], NOW, 30).encode()
+        LocalAuthority.make([name], "anybody", NOW).issue([name], NOW, 30).encode()
     )
     builder = x509.CertificateBuilder(
         authority.certificate.subject,
@@ -92,7 +94,7 @@ def forged(authority: Authority, name: str) -> str:
     return certificate_pem(builder.sign(authority.key, hashes.SHA256()))
 
 
-def test_shape(authority: Authority) -> None:
+def test_shape(authority: LocalAuthority) -> None:
     """P-256, at most 397 days, for servers alone; the authority signs nothing but certificates."""
     made = x509.load_pem_x509_certificate(authority.issue(ALWAYS, NOW, MAX_DAYS).encode())
     key = made.public_key()
@@ -106,7 +108,7 @@ def test_shape(authority: Authority) -> None:
     assert its.get_extension_for_class(x509.NameConstraints).critical
 
 
-def test_two_certificates_share_neither_key_nor_number(authority: Authority) -> None:
+def test_two_certificates_share_neither_key_nor_number(authority: LocalAuthority) -> None:
     """A renewed certificate is another one."""
     one, two = (
         x509.load_pem_x509_certificate(authority.issue(ALWAYS, NOW, 1).encode()) for _ in "12"
@@ -118,7 +120,7 @@ def test_two_certificates_share_neither_key_nor_number(authority: Authority) -> 
 @pytest.mark.parametrize(
     "name", ["bank.example", "xlocalhost", "127.0.0.2", "::2", "192.0.2.8", "example"]
 )
-def test_name_that_it_was_not_made_for(authority: Authority, name: str) -> None:
+def test_name_that_it_was_not_made_for(authority: LocalAuthority, name: str) -> None:
     """It is refused here, where one can do something about it, not by some client."""
     with pytest.raises(AuthorityError, match="was not made for this name"):
         authority.issue([name], NOW, 1)
@@ -133,7 +135,7 @@ def test_name_that_is_none(name: str) -> None:
         general_name(name)
 
 
-def test_certificate_does_not_outlive_its_authority(authority: Authority) -> None:
+def test_certificate_does_not_outlive_its_authority(authority: LocalAuthority) -> None:
     """Near its end it makes shorter ones, and after it none."""
     end = authority.certificate.not_valid_after_utc
     late = authority.issue(ALWAYS, end - timedelta(days=1), MAX_DAYS)
@@ -142,19 +144,19 @@ def test_certificate_does_not_outlive_its_authority(authority: Authority) -> Non
         authority.issue(ALWAYS, end, 1)
 
 
-def test_what_was_made_can_be_loaded(authority: Authority) -> None:
+def test_what_was_made_can_be_loaded(authority: LocalAuthority) -> None:
     """And what does not belong together is refused."""
     certificate, key = certificate_pem(authority.certificate).encode(), key_pem(authority.key)
-    assert Authority.load(certificate, key.encode()).certificate == authority.certificate
-    other = key_pem(Authority.make(ALWAYS, "another", NOW).key).encode()
+    assert LocalAuthority.load(certificate, key.encode()).certificate == authority.certificate
+    other = key_pem(LocalAuthority.make(ALWAYS, "another", NOW).key).encode()
     with pytest.raises(AuthorityError, match="not that of its certificate"):
-        Authority.load(certificate, other)
+        LocalAuthority.load(certificate, other)
     for spoilt in (b"", b"-----BEGIN", certificate):
         with pytest.raises(AuthorityError):
-            Authority.load(spoilt, spoilt)
+            LocalAuthority.load(spoilt, spoilt)
 
 
-def test_names_are_read_back(authority: Authority) -> None:
+def test_names_are_read_back(authority: LocalAuthority) -> None:
     """A renewal is for the same names."""
     pem = authority.issue(["localhost", "::1", "desk.example"], NOW, 1).encode()
     assert names_in(pem) == ["localhost", "::1", "desk.example"]
@@ -162,7 +164,7 @@ def test_names_are_read_back(authority: Authority) -> None:
         names_in(b"nothing")
 
 
-def test_keys_are_hidden(authority: Authority) -> None:
+def test_keys_are_hidden(authority: LocalAuthority) -> None:
     """Its repr does not show the key, and Python can use what is written."""
     assert "key" not in repr(authority)
     context = ssl.create_default_context(cadata=certificate_pem(authority.certificate))

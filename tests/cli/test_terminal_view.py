@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from proxy.cli import admin_client
-from proxy.cli.terminal_view import frame, gone, span, spark
+from proxy.cli.terminal_view import frame, span, spark, unreachable_frame
 from proxy.runtime.app import App
 from proxy.sandbox import Fault, Sandbox
 from tests.support.running import running, until, url
@@ -25,7 +25,7 @@ def drawn(shown: RenderableType, width: int = 160) -> str:
 
 async def status(app: App) -> dict[str, Any]:
     """Return what a running proxy says of itself."""
-    is_well, said = await asyncio.to_thread(admin_client.ask, app.admin_address, "api/status")
+    is_well, said = await asyncio.to_thread(admin_client.probe, app.admin_address, "api/status")
     assert is_well, said
     document: dict[str, Any] = json.loads(said)
     return document
@@ -116,7 +116,7 @@ async def test_terminal_without_unicode() -> None:
 
 def test_nobody_there() -> None:
     """Why, and for how long; nothing was seen before."""
-    shown = drawn(gone("nothing answers on 127.0.0.1:9090", 61, None))
+    shown = drawn(unreachable_frame("nothing answers on 127.0.0.1:9090", 61, None))
     assert "nothing answers on 127.0.0.1:9090" in shown
     assert "for 1 min 01 s" in shown
     assert "seen last" not in shown

@@ -66,7 +66,7 @@ async def test_demo_without_any_port_says_so(monkeypatch: pytest.MonkeyPatch) ->
     async with Sandbox() as bank:
         with pytest.raises(ConfigError) as caught:
             await tour._start(bank)
-    assert caught.value.mistakes == ["demo: no free port on 127.0.0.1"]
+    assert caught.value.errors == ["demo: no free port on 127.0.0.1"]
 
 
 def test_demo_stays_until_it_is_told_to_end(

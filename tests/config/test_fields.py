@@ -15,7 +15,7 @@ from proxy.config.fields import (
     check_public_url,
     comma_separated,
 )
-from proxy.forwarding.url_rewriting import Names
+from proxy.forwarding.url_rewriting import UrlRewriter
 
 
 @given(st.text())
@@ -98,7 +98,7 @@ def test_public_url(text: str) -> None:
     """Scheme, host and port; a slash at the end is left out, and what is left makes an origin."""
     assert check_public_url(text + "/") == text
     assert (
-        Names(urlsplit("https://bank.test"), text).seen(
+        UrlRewriter(urlsplit("https://bank.test"), text).origin_seen_by_caller(
             text.partition("//")[2].encode(), None, secure=False
         )
         == text.encode()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.config import loader
-from proxy.config.listeners import Way
+from proxy.config.listeners import ListenerConfig
 from proxy.config.model import Config
 from proxy.errors import ConfigError
 from tests.support.running import CLIENT
@@ -25,10 +25,10 @@ def load(outside: dict[str, Any] | None = None, **listeners: Any) -> Config:
     return loader.load(None, {}, {**OUTSIDE, **(outside or {}), "listeners": listeners})
 
 
-def way(outside: dict[str, Any] | None = None, **written: Any) -> Way:
+def way(outside: dict[str, Any] | None = None, **written: Any) -> ListenerConfig:
     """Return the way in of a listener that is written so."""
     config = load(outside, payroll={"listen": "127.0.0.1:8091", **written})
-    main, found = config.ways
+    main, found = config.listener_configs
     assert (main.name, main.path, found.name) == ("main", "", "payroll")
     return found
 
@@ -37,7 +37,7 @@ def told(outside: dict[str, Any] | None = None, **listeners: Any) -> list[str]:
     """Return the mistakes in these listeners."""
     with pytest.raises(ConfigError) as caught:
         load(outside, **listeners)
-    return caught.value.mistakes
+    return caught.value.errors
 
 
 def test_what_is_left_out_is_as_outside() -> None:
@@ -45,9 +45,11 @@ def test_what_is_left_out_is_as_outside() -> None:
     access = {"deny": ["/v1/transfers/**"]}
     outside = {"access": access, "rewrite_links": "true", "public_url": "https://main.test"}
     config = load(outside, payroll={"listen": "127.0.0.1:8091"})
-    main, found = config.ways
+    main, found = config.listener_configs
     assert found.institution == main.institution == "00016"
-    assert found.allowed == main.allowed == {"00016", "00017", "00018"}
+    assert (
+        found.permitted_institutions == main.permitted_institutions == {"00016", "00017", "00018"}
+    )
     assert found.access is main.access
     assert found.callers is main.callers
     assert found.user is None
@@ -57,11 +59,11 @@ def test_what_is_left_out_is_as_outside() -> None:
 
 def test_institution_of_its_own() -> None:
     """Is the only one that may be asked for there, unless others are named."""
-    assert way(institution_id="00017").allowed == {"00017"}
+    assert way(institution_id="00017").permitted_institutions == {"00017"}
     several = way(institution_id="00017", allowed_institutions=["00018"])
     assert several.institution == "00017"
-    assert several.allowed == {"00017", "00018"}
-    assert way(allowed_institutions=[]).allowed == {"00016"}
+    assert several.permitted_institutions == {"00017", "00018"}
+    assert way(allowed_institutions=[]).permitted_institutions == {"00016"}
 
 
 def test_user_of_its_own() -> None:

@@ -46,7 +46,7 @@ def mistakes(
     """Return what is said about these sources."""
     with pytest.raises(ConfigError) as caught:
         load(environ, file=file, flags=flags)
-    return caught.value.mistakes
+    return caught.value.errors
 
 
 def yaml(path: Path, text: str) -> Path:
@@ -403,11 +403,11 @@ def test_all_wrong_secret_files_at_once(tmp_path: Path) -> None:
     config = with_files(tmp_path, None, b"")
     with pytest.raises(ConfigError) as caught:
         loader.logins(config)
-    assert [mistake.partition(" ")[0] for mistake in caught.value.mistakes] == [
+    assert [mistake.partition(" ")[0] for mistake in caught.value.errors] == [
         "client_id_file:",
         "client_secret_file:",
     ]
-    assert all(str(tmp_path) in mistake for mistake in caught.value.mistakes)
+    assert all(str(tmp_path) in mistake for mistake in caught.value.errors)
 
 
 # Addresses outside of the model.
@@ -418,4 +418,4 @@ def test_address_by_itself() -> None:
     assert str(loader.address("--listen", "[::1]:80")) == "[::1]:80"
     with pytest.raises(ConfigError) as caught:
         loader.address("--listen", "80")
-    assert caught.value.mistakes[0].startswith("--listen: expected HOST:PORT")
+    assert caught.value.errors[0].startswith("--listen: expected HOST:PORT")

@@ -30,7 +30,7 @@ def mistakes(**changes: Any) -> list[str]:
     """Return what is wrong with a configuration of these changes."""
     with pytest.raises(ConfigError) as error:
         load(**changes)
-    return error.value.mistakes
+    return error.value.errors
 
 
 DIGITS = "an institution is written in digits, with its leading zeros"
@@ -157,7 +157,7 @@ def test_routes_that_are_never_reached_and_that_contradict() -> None:
 def test_institutions_keep_their_zeros() -> None:
     """Leading zeros matter, and all that may be asked for is allowed."""
     config = load(allowed_institutions="00017, 017", institutions={"00018": {}})
-    assert config.allowed == {"00016", "00017", "017", "00018"}
+    assert config.permitted_institutions == {"00016", "00017", "017", "00018"}
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_institutions_keep_their_zeros() -> None:
 )
 def test_grant_is_the_one_that_is_meant(login: dict[str, Any], expected: Grant) -> None:
     """A username means the password grant, unless another is named."""
-    assert LoginSettings(**login).chosen_grant is expected
+    assert LoginSettings(**login).effective_grant is expected
 
 
 def test_nothing_changes_once_it_is_read() -> None:

@@ -71,7 +71,7 @@ def test_what_does_not_fit(given: dict[str, Any], told: str) -> None:
     """Each mistake with its path, in words."""
     with pytest.raises(ConfigError) as caught:
         load(**given)
-    assert [mistake for mistake in caught.value.mistakes if mistake.startswith(told)]
+    assert [mistake for mistake in caught.value.errors if mistake.startswith(told)]
 
 
 def test_a_password_in_clear_where_nobody_listens() -> None:

@@ -204,14 +204,14 @@ async def _others(there: Trial) -> None:
 async def _fleet(there: Trial) -> None:
     # There is no such store here; so this is also what becomes of a proxy whose store is away.
     assert await there.status("/v1/accounts") == 200
-    assert there.app.metrics.store.is_useful() is False
+    assert there.app.metrics.store.is_available() is False
 
 
 @check("For a log collector, leaving nothing behind")
 async def _revoked(there: Trial) -> None:
     assert await there.status("/v1/accounts") == 200
     await there.stop()
-    assert not list(there.bank.bank.live())
+    assert not list(there.bank.bank.live_tokens())
     assert (there.config.log.format, there.config.log.access) == ("json", "on")
 
 

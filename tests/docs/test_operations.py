@@ -47,8 +47,13 @@ def test_fields_of_a_request() -> None:
     """Each field that a request's line may have is told, with when it is there."""
     record = RequestRecord("GET", b"/", 0)
     always = set(request_fields(record)) | {"timestamp"}
-    record.answered_at, record.source, record.reason = 1, Source.UPSTREAM, "upstream-closed"
-    record.replays, record.warned, record.cut, record.listener = 1, True, True, "payroll"
+    record.responded_at, record.source, record.reason = 1, Source.UPSTREAM, "upstream-closed"
+    record.replays, record.has_policy_warning, record.is_aborted, record.listener = (
+        1,
+        True,
+        True,
+        "payroll",
+    )
     told = rows("request fields")
     assert set().union(*(names(row[0]) for row in told)) == set(request_fields(record)) | {
         "timestamp"

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.forwarding.access_policy import Policy, Verdict
+from proxy.forwarding.access_policy import AccessPolicy, PolicyDecision
 from proxy.forwarding.patterns import Pattern
 
 GET = frozenset({"GET"})
-READ_ONLY = Policy(
+READ_ONLY = AccessPolicy(
     allow=(Pattern.parse("/v1/**", GET), Pattern.parse("/db-users/v1/**")),
     deny=(Pattern.parse("/v1/transfers/**"), Pattern.parse("/v1/*/secret")),
 )
@@ -17,54 +17,54 @@ READ_ONLY = Policy(
 @pytest.mark.parametrize(
     ("method", "path", "expected"),
     [
-        ("GET", b"/v1/accounts", Verdict.ALLOWED),
-        ("GET", b"/v1/accounts/", Verdict.ALLOWED),
-        ("GET", b"/v1/%61ccounts", Verdict.ALLOWED),
-        ("GET", b"/v1/customers/7:accounts", Verdict.ALLOWED),
-        ("POST", b"/db-users/v1/x", Verdict.ALLOWED),
-        ("POST", b"/v1/accounts", Verdict.REFUSED),
-        ("GET", b"/v2/accounts", Verdict.REFUSED),
-        ("GET", b"/V1/accounts", Verdict.REFUSED),
-        ("GET", b"/v1/transfers", Verdict.REFUSED),
-        ("GET", b"/v1/transfers/7", Verdict.REFUSED),
-        ("GET", b"/v1/Transfers/7", Verdict.REFUSED),
-        ("GET", b"/v1/tr%61nsfers", Verdict.REFUSED),
-        ("GET", b"/v1/TR%41NSFERS", Verdict.REFUSED),
-        ("GET", b"/v1/a/SECRET", Verdict.REFUSED),
-        ("GET", b"/v1/a/secrets", Verdict.ALLOWED),
-        ("GET", b"/v1/x/../accounts", Verdict.REFUSED),
-        ("GET", b"/v1//accounts", Verdict.REFUSED),
-        ("GET", b"/v1/accounts;x=1", Verdict.REFUSED),
-        ("GET", b"/v1/accounts%2ftransfers", Verdict.REFUSED),
-        ("GET", b"/v1/%2574ransfers", Verdict.REFUSED),
+        ("GET", b"/v1/accounts", PolicyDecision.ALLOWED),
+        ("GET", b"/v1/accounts/", PolicyDecision.ALLOWED),
+        ("GET", b"/v1/%61ccounts", PolicyDecision.ALLOWED),
+        ("GET", b"/v1/customers/7:accounts", PolicyDecision.ALLOWED),
+        ("POST", b"/db-users/v1/x", PolicyDecision.ALLOWED),
+        ("POST", b"/v1/accounts", PolicyDecision.REFUSED),
+        ("GET", b"/v2/accounts", PolicyDecision.REFUSED),
+        ("GET", b"/V1/accounts", PolicyDecision.REFUSED),
+        ("GET", b"/v1/transfers", PolicyDecision.REFUSED),
+        ("GET", b"/v1/transfers/7", PolicyDecision.REFUSED),
+        ("GET", b"/v1/Transfers/7", PolicyDecision.REFUSED),
+        ("GET", b"/v1/tr%61nsfers", PolicyDecision.REFUSED),
+        ("GET", b"/v1/TR%41NSFERS", PolicyDecision.REFUSED),
+        ("GET", b"/v1/a/SECRET", PolicyDecision.REFUSED),
+        ("GET", b"/v1/a/secrets", PolicyDecision.ALLOWED),
+        ("GET", b"/v1/x/../accounts", PolicyDecision.REFUSED),
+        ("GET", b"/v1//accounts", PolicyDecision.REFUSED),
+        ("GET", b"/v1/accounts;x=1", PolicyDecision.REFUSED),
+        ("GET", b"/v1/accounts%2ftransfers", PolicyDecision.REFUSED),
+        ("GET", b"/v1/%2574ransfers", PolicyDecision.REFUSED),
     ],
 )
-def test_verdicts(method: str, path: bytes, expected: Verdict) -> None:
+def test_verdicts(method: str, path: bytes, expected: PolicyDecision) -> None:
     """Deny wins, allow bounds, and a path that two servers could read differently is refused."""
-    assert READ_ONLY.judge(method, path) is expected
+    assert READ_ONLY.evaluate(method, path) is expected
 
 
 def test_deny_alone_allows_the_rest() -> None:
     """An empty allow list allows all that is not denied."""
-    policy = Policy(deny=(Pattern.parse("/v1/transfers"),))
-    assert policy.judge("GET", b"/anything") is Verdict.ALLOWED
-    assert policy.judge("POST", b"/v1/transfers") is Verdict.REFUSED
+    policy = AccessPolicy(deny=(Pattern.parse("/v1/transfers"),))
+    assert policy.evaluate("GET", b"/anything") is PolicyDecision.ALLOWED
+    assert policy.evaluate("POST", b"/v1/transfers") is PolicyDecision.REFUSED
 
 
 def test_warning_refuses_nothing() -> None:
     """In warn mode what would be refused is told apart, and what is allowed stays allowed."""
-    policy = Policy(READ_ONLY.allow, READ_ONLY.deny, enforce=False)
-    assert policy.judge("GET", b"/v1/transfers") is Verdict.WARNED
-    assert policy.judge("GET", b"/v1//x") is Verdict.WARNED
-    assert policy.judge("GET", b"/v1/accounts") is Verdict.ALLOWED
+    policy = AccessPolicy(READ_ONLY.allow, READ_ONLY.deny, enforce=False)
+    assert policy.evaluate("GET", b"/v1/transfers") is PolicyDecision.WARNED
+    assert policy.evaluate("GET", b"/v1//x") is PolicyDecision.WARNED
+    assert policy.evaluate("GET", b"/v1/accounts") is PolicyDecision.ALLOWED
 
 
 @given(st.sampled_from(["GET", "POST"]), st.binary(max_size=40), st.booleans())
 def test_empty_policy_allows_everything(method: str, path: bytes, enforce: bool) -> None:
     """Without lists paths are not looked at."""
-    policy = Policy(enforce=enforce)
+    policy = AccessPolicy(enforce=enforce)
     assert policy.is_empty
-    assert policy.judge(method, path) is Verdict.ALLOWED
+    assert policy.evaluate(method, path) is PolicyDecision.ALLOWED
     assert not READ_ONLY.is_empty
 
 
@@ -73,7 +73,7 @@ def test_empty_policy_allows_everything(method: str, path: bytes, enforce: bool)
 )
 def test_no_way_round_a_denied_resource(parts: list[bytes]) -> None:
     """A path that folds to a denied one is refused, however it gets there."""
-    policy = Policy(deny=(Pattern.parse("/v1/transfers"),))
+    policy = AccessPolicy(deny=(Pattern.parse("/v1/transfers"),))
     folded: list[bytes] = []
     for part in parts:
         if part in (b"..", b"%2e%2e"):
@@ -81,4 +81,4 @@ def test_no_way_round_a_denied_resource(parts: list[bytes]) -> None:
         elif part not in (b"", b"."):
             folded.append(part)
     if folded == [b"v1", b"transfers"]:
-        assert policy.judge("GET", b"/" + b"/".join(parts)) is Verdict.REFUSED
+        assert policy.evaluate("GET", b"/" + b"/".join(parts)) is PolicyDecision.REFUSED

@@ -17,7 +17,12 @@ from hypothesis import strategies as st
 from proxy.config import loader
 from proxy.config.sections import CallerSettings
 from proxy.errors import CallerError, ConfigError
-from proxy.forwarding.authentication import Admission, secret_in, server_context, subject_names
+from proxy.forwarding.authentication import (
+    CallerAuthentication,
+    secret_in,
+    server_context,
+    subject_names,
+)
 from proxy.runtime.app import App
 from proxy.sandbox import Sandbox
 from proxy.upstream.tls import client_context
@@ -124,7 +129,7 @@ async def test_nobody_else_is_let_in(guarded: App, case: str) -> None:
     assert b"x-proxy-error-source: caller" in answer
     assert b"secret-of" not in answer
     assert guarded.forwarder.in_flight == 0
-    assert guarded.pool.opened == 0
+    assert guarded.pool.opened_count == 0
 
 
 async def test_refused_body_is_not_read(guarded: App) -> None:
@@ -168,7 +173,7 @@ async def status(home: House, secret: bytes) -> int:
 def test_no_header_value_is_a_mistake(value: bytes) -> None:
     """Whatever stands in the header, reading it fails nothing and finds no secret by accident."""
     assert secret_in(value) != b"the-secret"
-    admission = Admission(secrets=(b"the-secret",))
+    admission = CallerAuthentication(secrets=(b"the-secret",))
     with pytest.raises(CallerError) as refused:
         admission.check([(b"Proxy-Authorization", value)], lambda: None)
     assert refused.value.status == 403
@@ -178,14 +183,14 @@ def test_no_header_value_is_a_mistake(value: bytes) -> None:
 def test_any_secret_can_be_shown(secret: str) -> None:
     """Whatever can stand in a secret file can be shown both ways, colons included."""
     known = secret.encode()
-    admission = Admission(secrets=(b"another", known))
+    admission = CallerAuthentication(secrets=(b"another", known))
     for value in (b"Bearer " + known, b"Basic " + base64.b64encode(b"me:" + known)):
         admission.check([(b"Proxy-Authorization", value)], lambda: None)
 
 
 def test_secrets_do_not_show() -> None:
     """Neither in the repr of what knows them nor in the refusal."""
-    admission = Admission(secrets=(b"the-secret",), names=frozenset({"app"}))
+    admission = CallerAuthentication(secrets=(b"the-secret",), allowed_names=frozenset({"app"}))
     assert "the-secret" not in repr(admission)
 
 
@@ -275,7 +280,7 @@ async def test_strangers_get_no_word_in(
         for certificate in (None, stranger):
             with pytest.raises((OSError, AssertionError)):
                 assert await speak(app, tls=caller(authority, certificate))
-        assert app.pool.opened == 0
+        assert app.pool.opened_count == 0
         certificate = authority.issue("app", file="caller")
         assert (await speak(app, tls=caller(authority, certificate))).startswith(b"HTTP/1.1 200")
 
@@ -287,7 +292,7 @@ async def test_plain_http_on_a_tls_port(authority: Authority, port_files: dict[s
         writer.write(b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"HTTP/1.1 200" not in await reader.read()
         writer.close()
-        assert app.pool.opened == 0
+        assert app.pool.opened_count == 0
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1")  # deprecated, which is the point
@@ -346,9 +351,7 @@ def test_unusable_file_is_named(
             write(file, content)
         with pytest.raises(ConfigError) as caught:
             server_context(CallerSettings.model_validate({**port_files, setting: str(file)}))
-        assert caught.value.mistakes[0].startswith(
-            "callers.cert" if "key" in setting else "callers."
-        )
+        assert caught.value.errors[0].startswith("callers.cert" if "key" in setting else "callers.")
 
 
 def test_key_with_a_password_is_not_waited_for(
@@ -429,7 +432,7 @@ def test_half_a_protection_is_a_mistake(wrong: dict[str, Any], why: str) -> None
     """Settings that look like protection and are none are refused, with what is missing."""
     with pytest.raises(ConfigError) as caught:
         load(**wrong)
-    assert any(why in mistake for mistake in caught.value.mistakes), caught.value.mistakes
+    assert any(why in mistake for mistake in caught.value.errors), caught.value.errors
 
 
 def load(**flags: Any) -> Any:

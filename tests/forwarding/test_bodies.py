@@ -50,7 +50,7 @@ async def test_empty_chunked_upload() -> None:
         await until(lambda: len(bank.bank.arrivals) == 2)
         await wire.send(b"0\r\n\r\n")
         assert (await wire.answer()).json()["bytes"] == 0
-        assert app.pool.opened == 1
+        assert app.pool.opened_count == 1
 
 
 async def test_upload_as_it_comes() -> None:
@@ -108,4 +108,4 @@ async def test_answer_that_breaks_off() -> None:
             assert await wire.is_cut()
         answer = await ask(app, request("GET", "/"))
         assert (answer.status, answer.error) == (502, "upstream-truncated")
-        await until(lambda: app.pool.open == 0)
+        await until(lambda: app.pool.open_count == 0)

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from proxy.errors import ProxyError, Source, TokenError
 from proxy.forwarding.business_users import (
-    FAILURE_KEPT,
-    KEPT,
-    BusinessDirectory,
-    Users,
+    CACHE_TTL,
+    FAILURE_TTL,
+    BusinessUserDirectory,
+    UserContextInjector,
     customer_in,
 )
 from proxy.forwarding.patterns import Pattern
@@ -26,7 +26,7 @@ from proxy.runtime.clock import now
 from proxy.sandbox import Arrival, Fault, Sandbox
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.endpoint import BankEndpoint
-from proxy.tokens.grants import Caller, Credentials, Login
+from proxy.tokens.grants import ApplicationInfo, Credentials, Login
 from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.token import RefreshPolicy, TokenKey, TokenKind
 from proxy.upstream.bank_client import BankClient
@@ -43,7 +43,7 @@ class Office:
     """A directory, its bank, and a clock that stands until it is set."""
 
     bank: Sandbox
-    directory: BusinessDirectory
+    directory: BusinessUserDirectory
     now: float = 0.0
 
     async def ask(self, user: UserContext = BAKERY) -> str:
@@ -83,12 +83,12 @@ async def office(
             RefreshTokens(now),
             clock=now,
             new_id=new_transaction_id,
-            caller=Caller("bench/1.0"),
-            complain=print,
+            caller=ApplicationInfo("bench/1.0"),
+            warn=print,
         )
         policy = RefreshPolicy(min_interval=0.0)
         tokens = TokenCache(endpoint, policy, clock=now, chance=lambda: 0.5, emit=lambda _: None)
-        directory = BusinessDirectory(
+        directory = BusinessUserDirectory(
             client,
             tokens,
             path=path,
@@ -108,7 +108,7 @@ async def test_found_by_member_number_and_kept() -> None:
         assert await there.ask(BICYCLES) == "770002"
         assert await there.ask() == "770001"
         assert len(there.look_ups) == 2
-        there.now = KEPT
+        there.now = CACHE_TTL
         assert await there.ask() == "770001"
         assert len(there.look_ups) == 3
 
@@ -153,12 +153,12 @@ async def test_unknown_member_number() -> None:
     async with office() as there:
         error = await there.error(STRANGER)
         assert (error.name, error.status, error.source) == ("business-user", 503, Source.PROXY)
-        assert error.retry_after == FAILURE_KEPT
+        assert error.retry_after == FAILURE_TTL
         assert "member_number" in error.detail
         assert "00-0000000" not in error.detail
         await there.error(STRANGER)
         assert len(there.look_ups) == 1
-        there.now = FAILURE_KEPT
+        there.now = FAILURE_TTL
         await there.error(STRANGER)
         assert len(there.look_ups) == 2
 
@@ -181,7 +181,7 @@ async def test_trouble_at_the_bank(fault: Fault, told: str) -> None:
     async with office(fault) as there:
         assert told in (await there.error()).detail
         there.bank.bank.faults.clear()
-        there.now += FAILURE_KEPT
+        there.now += FAILURE_TTL
         assert await there.ask() == "770001"
 
 
@@ -190,7 +190,7 @@ async def test_known_one_outlives_trouble() -> None:
     async with office() as there:
         assert await there.ask() == "770001"
         there.bank.bank.faults.append(Fault("lookup", status=500))
-        there.now += KEPT
+        there.now += CACHE_TTL
         assert [await there.ask() for _ in range(3)] == ["770001"] * 3
         assert len(there.look_ups) == 2
 
@@ -200,7 +200,7 @@ async def test_known_one_that_is_no_more() -> None:
     async with office() as there:
         assert await there.ask() == "770001"
         there.forget_businesses()
-        there.now += KEPT
+        there.now += CACHE_TTL
         assert "member_number" in (await there.error()).detail
 
 
@@ -269,19 +269,19 @@ def test_any_document_is_harmless(customers: Any) -> None:
 
 
 @pytest.fixture
-async def users() -> AsyncIterator[tuple[Users, Office]]:
+async def users() -> AsyncIterator[tuple[UserContextInjector, Office]]:
     """Users of two institutions, one of them a business."""
     paths = HeaderPaths((Pattern.parse("/alert-history/**"),))
     async with office() as there:
         contexts = {"00016": BAKERY, "00017": UserContext(host_user_id="880018")}
-        yield Users(contexts, paths, there.directory), there
+        yield UserContextInjector(contexts, paths, there.directory), there
 
 
-async def test_users_are_named_by_institution(users: tuple[Users, Office]) -> None:
+async def test_users_are_named_by_institution(users: tuple[UserContextInjector, Office]) -> None:
     """Each institution has its own user; one without a context, and V1, have none."""
     people, there = users
     named = {
-        key: await people.name_user("GET", b"/a", b"/a", key, has_customer=False)
+        key: await people.inject("GET", b"/a", b"/a", key, has_customer=False)
         for key in (KEY, *(TokenKey(TokenKind.V2, name) for name in ("00017", "00018")))
     }
     assert list(named.values()) == [
@@ -290,15 +290,17 @@ async def test_users_are_named_by_institution(users: tuple[Users, Office]) -> No
         (b"/a", None),
     ]
     v1 = TokenKey(TokenKind.V1, "00016")
-    assert await people.name_user("GET", b"/a", b"/a", v1, has_customer=False) == (b"/a", None)
+    assert await people.inject("GET", b"/a", b"/a", v1, has_customer=False) == (b"/a", None)
     assert len(there.look_ups) == 1
 
 
-async def test_customer_goes_into_a_header_on_some_paths(users: tuple[Users, Office]) -> None:
+async def test_customer_goes_into_a_header_on_some_paths(
+    users: tuple[UserContextInjector, Office],
+) -> None:
     """The path without the base path decides; the target keeps its base path."""
     people, _ = users
     own = b"/alert-history/v1/x"
-    named = await people.name_user("GET", b"/base" + own, own, KEY, has_customer=False)
+    named = await people.inject("GET", b"/base" + own, own, KEY, has_customer=False)
     assert named == (b"/base/alert-history/v1/x?loginId=acorn.owner", b"770001")
 
 
@@ -311,10 +313,10 @@ async def test_customer_goes_into_a_header_on_some_paths(users: tuple[Users, Off
     ],
 )
 async def test_nothing_is_asked_that_the_caller_has_said(
-    users: tuple[Users, Office], target: bytes, has_customer: bool, expected: bytes
+    users: tuple[UserContextInjector, Office], target: bytes, has_customer: bool, expected: bytes
 ) -> None:
     """A customer or a user that the caller names, in query or header, costs no look-up."""
     people, there = users
-    named = await people.name_user("GET", target, b"/a", KEY, has_customer=has_customer)
+    named = await people.inject("GET", target, b"/a", KEY, has_customer=has_customer)
     assert named == (expected, None)
     assert there.look_ups == []

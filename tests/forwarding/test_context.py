@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.forwarding.bodies import Upload
-from proxy.forwarding.context import Errand, Replay
+from proxy.forwarding.context import Replay, RequestContext
 from proxy.forwarding.headers import CallerHeaders
 from proxy.forwarding.patterns import Pattern
 from proxy.forwarding.record import RequestRecord
@@ -15,7 +15,7 @@ from proxy.tokens.token import TokenKey, TokenKind
 from tests.server.listening import echo
 
 
-def make(method: str, *headers: tuple[bytes, bytes]) -> Errand:
+def make(method: str, *headers: tuple[bytes, bytes]) -> RequestContext:
     """Return an errand as the forwarder makes it."""
     limits = CallerLimits()
     server = Server(echo, lambda _error: NotImplemented, limits)
@@ -23,15 +23,15 @@ def make(method: str, *headers: tuple[bytes, bytes]) -> Errand:
     asked = Request(server(), method, b"/v1/x", (1, 1), raw, True)
     caller = CallerHeaders(asked.headers)
     has_body = caller.chunked or caller.length
-    return Errand(
+    return RequestContext(
         request=asked,
         record=RequestRecord(method, b"/v1/x", 0.0),
-        caller=caller,
+        headers=caller,
         route=Router("").route(method, asked.target),
         key=TokenKey(TokenKind.V2, "00016"),
         transaction_id=b"",
         target=asked.target,
-        total_at=0.0,
+        deadline=0.0,
         upload=Upload(asked, caller, limits) if has_body else None,
     )
 
@@ -54,7 +54,7 @@ async def test_safe_methods_without_a_body_are_safe(method: str) -> None:
 async def test_named_request_may_be_replayed_but_is_not_safe() -> None:
     """After a refused token, which did nothing; not after a connection that broke."""
     errand = make("POST", (b"Content-Length", b"5"))
-    errand.is_named = True
+    errand.is_replay_permitted = True
     assert errand.is_replayable
     assert not errand.is_safe
 
@@ -63,7 +63,7 @@ async def test_upload_that_is_done() -> None:
     """Is done."""
     errand = make("POST", (b"Content-Length", b"5"))
     assert errand.upload is not None
-    errand.upload.finished = True
+    errand.upload.is_finished = True
     assert errand.is_uploaded
 
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from proxy.forwarding.business_users import Users
+from proxy.forwarding.business_users import UserContextInjector
 from proxy.forwarding.record import RequestRecord
 from proxy.runtime.app import App
 from proxy.sandbox import Bank, Fault, Sandbox, Settings
@@ -48,7 +48,7 @@ class House:
         self.app = app
         self.bank = bank
         self.records: list[RequestRecord] = []
-        app.forwarder._finished = self.records.append
+        app.forwarder._on_finished = self.records.append
 
 
 @asynccontextmanager
@@ -57,7 +57,7 @@ async def house(settings: Settings | None = None, **overrides: Any) -> AsyncIter
     async with Sandbox(settings) as sandbox, running(sandbox, **overrides) as app:
         yield House(app, sandbox.bank)
         await until(lambda: app.forwarder.in_flight == 0)
-        assert app.pool.open == app.pool.idle
+        assert app.pool.open_count == app.pool.idle_count
         assert not app.forwarder._tasks._running
 
 
@@ -72,7 +72,7 @@ async def scripted(
     ):
         yield app, upstream
         await until(lambda: app.forwarder.in_flight == 0)
-        assert app.pool.open == app.pool.idle
+        assert app.pool.open_count == app.pool.idle_count
 
 
 # What arrives.
@@ -96,7 +96,7 @@ async def test_every_method_with_and_without_a_body(method: str, body: bytes | N
         assert first.all("Content-Length") == ([] if body is None else [str(len(body))])
         assert first.all("Transfer-Encoding") == []
         assert second.body_sha256 == first.body_sha256
-        assert here.app.pool.opened == 1
+        assert here.app.pool.opened_count == 1
 
 
 async def test_our_headers() -> None:
@@ -104,7 +104,7 @@ async def test_our_headers() -> None:
     async with house() as here:
         assert (await ask(here.app)).status == 200
         (arrival,) = here.bank.arrivals
-        (token,) = here.bank.live()
+        (token,) = here.bank.live_tokens()
         transaction = arrival.header("transactionId")
         assert transaction is not None
         assert UUID.fullmatch(transaction)
@@ -192,8 +192,8 @@ async def test_record_of_a_request() -> None:
         assert record.transaction_id == here.bank.arrivals[0].header("transactionId")
         assert record.sent_bytes == 1000
         assert record.received_bytes > 100
-        assert record.started <= record.sent_at <= record.answered_at <= record.finished_at
-        assert (record.replays, record.cut, record.refused) == (0, False, False)
+        assert record.started_at <= record.sent_at <= record.responded_at <= record.finished_at
+        assert (record.replays, record.is_aborted, record.is_token_refused) == (0, False, False)
 
 
 # Refused tokens.
@@ -212,7 +212,7 @@ async def test_refused_token_is_replaced_and_a_safe_request_sent_again() -> None
             assert first.header("Authorization") != second.header("Authorization")
             assert first.header("transactionId") == second.header("transactionId")
             assert here.records[-1].replays == 1
-            assert here.records[-1].refused
+            assert here.records[-1].is_token_refused
             here.bank.expire_all()
 
 
@@ -330,7 +330,7 @@ async def test_caller_that_goes_away_while_a_refusal_is_read() -> None:
             await asyncio.sleep(0.05)
             wire.reset()
             await until(lambda: app.forwarder.in_flight == 0)
-        assert app.pool.open == 0
+        assert app.pool.open_count == 0
         await until(lambda: upstream.open == 0)
 
 
@@ -344,7 +344,7 @@ async def test_stale_connection_is_replaced(ending: Step, method: str) -> None:
     stale: list[Step] = [read(), send(ok()), read(), ending]
     async with scripted(stale, behaving(b"")) as (app, upstream):
         records: list[RequestRecord] = []
-        app.forwarder._finished = records.append
+        app.forwarder._on_finished = records.append
         async with connect(app) as wire:
             assert (await wire.ask()).status == 200
             assert (await wire.ask(request(method, "/again"))).status == 200
@@ -417,7 +417,7 @@ async def test_early_answer_to_an_unfinished_upload() -> None:
         assert (answer.status, answer.body) == (200, b"no, thanks")
         assert answer.header("Connection") == "close"
         assert await wire.ends() == b""
-        await until(lambda: app.pool.open == 0)
+        await until(lambda: app.pool.open_count == 0)
         await until(lambda: upstream.open == 0)
 
 
@@ -474,11 +474,13 @@ async def test_mistake_of_our_own() -> None:
         raise ValueError("a secret")
 
     async with house() as here:
-        here.app.forwarder._crashed = crashes.append
+        here.app.forwarder._on_crash = crashes.append
         async with connect(here.app) as wire:
             answer = await wire.ask(request("GET", "/echo", f"transactionId: {MINE}"))
             assert answer.status == 200
-            here.app.forwarder._users = cast(Users, SimpleNamespace(name_user=broken))
+            here.app.forwarder._user_injector = cast(
+                UserContextInjector, SimpleNamespace(name_user=broken)
+            )
             answer = await wire.ask(request("GET", "/echo", f"transactionId: {MINE}"))
             assert (answer.status, answer.error) == (500, "internal")
             assert b"secret" not in answer.body
@@ -503,11 +505,11 @@ async def test_no_token() -> None:
 async def test_idle_waits_for_what_runs() -> None:
     """The drain's question."""
     async with house() as here:
-        await here.app.forwarder.idle()
+        await here.app.forwarder.wait_idle()
         async with connect(here.app) as wire:
             await wire.send(request("GET", "/slow?seconds=0.2"))
             await until(lambda: here.app.forwarder.in_flight == 1)
-            await here.app.forwarder.idle()
+            await here.app.forwarder.wait_idle()
             assert here.app.forwarder.in_flight == 0
             assert (await wire.answer()).status == 200
 
@@ -527,7 +529,7 @@ async def test_concurrent_callers_get_their_own_answers() -> None:
 
     async with house(upstream={"max_connections": "10", "max_wait": "30"}) as here:
         await asyncio.gather(*[caller(number, here.app) for number in range(100)])
-        assert here.app.pool.opened <= 10
+        assert here.app.pool.opened_count <= 10
 
 
 async def test_keep_alive_upstream_under_pipelining() -> None:

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from proxy.errors import CallerError
 from proxy.forwarding.headers import (
-    AnswerHeaders,
     CallerHeaders,
-    Fate,
-    request_fate,
+    HeaderRule,
+    ResponseHeaders,
+    classify_request_header,
+    classify_response_header,
     request_head,
-    response_fate,
 )
 
 HOST = (b"Host", b"localhost")
@@ -331,7 +331,7 @@ def test_connection_takes_out_exactly_what_it_names(
     headers: list[tuple[bytes, bytes]], named: list[bytes]
 ) -> None:
     """The rest is as if there were no Connection header."""
-    headers = [pair for pair in headers if request_fate(pair[0]) is Fate.PASS]
+    headers = [pair for pair in headers if classify_request_header(pair[0]) is HeaderRule.PASS]
     caller = read(*headers, (b"Connection", b",".join(named)))
     low = {name.lower() for name in named} - {b"close", b"keep-alive"}
     assert passed(caller) == [pair for pair in headers if pair[0].lower() not in low]
@@ -376,7 +376,7 @@ def test_request_head_without_a_body() -> None:
 
 def test_passing_headers_of_an_answer() -> None:
     """Hop-by-hop and framing go, what claims to be our error goes, the rest stays as it came."""
-    head = AnswerHeaders(
+    head = ResponseHeaders(
         [
             (b"Server", b"bank"),
             (b"Content-Length", b"3 "),
@@ -400,7 +400,7 @@ def test_passing_headers_of_an_answer() -> None:
         (b"TransactionId", UUID),
         (b"X", b"\xff"),
     ]
-    assert (head.addresses, head.length, head.identified) == (
+    assert (head.url_headers, head.length, head.has_transaction_id) == (
         [(b"Location", b"/elsewhere")],
         b"3",
         True,
@@ -411,21 +411,21 @@ def test_addresses_that_are_taken_away() -> None:
     """A header of the connection's own is not passed on, whatever it holds."""
     link, location = (b"Link", b"</a>"), (b"Location", b"/b")
     for named, left in ((b"link", [location]), (b"link, Location", None)):
-        assert AnswerHeaders([link, location, (b"Connection", named)]).addresses == left
+        assert ResponseHeaders([link, location, (b"Connection", named)]).url_headers == left
 
 
 def test_empty_head_of_an_answer() -> None:
     """Nothing is known of it."""
-    head = AnswerHeaders([])
-    assert (head.lines, head.length, head.addresses) == ([], None, None)
-    assert not any((head.chunked, head.gzipped, head.identified))
+    head = ResponseHeaders([])
+    assert (head.lines, head.length, head.url_headers) == ([], None, None)
+    assert not any((head.chunked, head.is_gzipped, head.has_transaction_id))
 
 
 def test_answer_whose_id_is_taken_away_is_not_identified() -> None:
     """Named by Connection, the id goes; then the answer needs another."""
-    head = AnswerHeaders([(b"transactionId", UUID), (b"Connection", b"transactionid")])
+    head = ResponseHeaders([(b"transactionId", UUID), (b"Connection", b"transactionid")])
     assert head.lines == []
-    assert not head.identified
+    assert not head.has_transaction_id
 
 
 @pytest.mark.parametrize(
@@ -435,26 +435,26 @@ def test_answer_whose_id_is_taken_away_is_not_identified() -> None:
 def test_coding_of_an_answer_that_is_none(codings: list[bytes]) -> None:
     """Chunked, alone and once, or no answer."""
     with pytest.raises(ValueError, match="transfer coding"):
-        AnswerHeaders([(b"Transfer-Encoding", coding) for coding in codings])
+        ResponseHeaders([(b"Transfer-Encoding", coding) for coding in codings])
 
 
 def test_chunked_answer() -> None:
     """In whatever case."""
-    head = AnswerHeaders([(b"TRANSFER-encoding", b"Chunked ")])
+    head = ResponseHeaders([(b"TRANSFER-encoding", b"Chunked ")])
     assert head.chunked
     assert head.lines == []
 
 
 def test_fates() -> None:
     """A name's fate is the same however often it is asked for."""
-    assert request_fate(b"HOST") is request_fate(b"host") is Fate.HOST
-    assert response_fate(b"HOST") is Fate.PASS
-    assert response_fate(b"x-proxy-error-source") is Fate.DROP
+    assert classify_request_header(b"HOST") is classify_request_header(b"host") is HeaderRule.HOST
+    assert classify_response_header(b"HOST") is HeaderRule.PASS
+    assert classify_response_header(b"x-proxy-error-source") is HeaderRule.DROP
 
 
 def test_gzipped_answer() -> None:
     """Only gzip, in any case, is gzip; it passes either way."""
-    head = AnswerHeaders([(b"CONTENT-encoding", b"GZIP")])
-    assert head.gzipped
+    head = ResponseHeaders([(b"CONTENT-encoding", b"GZIP")])
+    assert head.is_gzipped
     assert head.lines == [b"CONTENT-encoding", b": ", b"GZIP", b"\r\n"]
-    assert not AnswerHeaders([(b"Content-Encoding", b"br")]).gzipped
+    assert not ResponseHeaders([(b"Content-Encoding", b"br")]).is_gzipped

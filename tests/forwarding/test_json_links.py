@@ -8,16 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.forwarding.json_links import Links, asking, changed, is_readable
-from proxy.forwarding.url_rewriting import Names
+from proxy.forwarding.json_links import (
+    JsonLinkRewriter,
+    drop_body_digests,
+    is_rewritable,
+    request_identity_encoding,
+)
+from proxy.forwarding.url_rewriting import UrlRewriter
 
 BASES = ("https://b.test", "https://b.test/base", "http://b.test:81/a/a")
 US = b"http://127.0.0.1:8080"
 
 
-def links(url: str, seen: bytes = US, *, based: bool = False) -> Links:
+def links(url: str, seen: bytes = US, *, based: bool = False) -> JsonLinkRewriter:
     """Return what rewrites the answers of a bank with this base URL."""
-    return Links(Names(urlsplit(url)), seen, based=based)
+    return JsonLinkRewriter(UrlRewriter(urlsplit(url)), seen, has_base_path=based)
 
 
 def rewritten(text: bytes, url: str, seen: bytes = US, *, based: bool = False) -> bytes:
@@ -101,7 +106,7 @@ def test_cuts_make_no_difference(
         got = b""
         for at in range(0, len(text), size):
             got += stream.feed(text[at : at + size])
-            assert len(stream._held) <= 2 * len(url) + 20
+            assert len(stream._pending) <= 2 * len(url) + 20
         assert got + stream.finish() == whole
 
 
@@ -137,12 +142,12 @@ def told(value: Any, url: str) -> Any:
         return {key: told(inner, url) for key, inner in value.items()}
     if isinstance(value, list):
         return [told(inner, url) for inner in value]
-    names = Names(urlsplit(url))
+    names = UrlRewriter(urlsplit(url))
     if isinstance(value, str) and value.startswith(url):
         text = value.encode("utf-8", "surrogatepass")
         # An origin with nothing behind it has no path of its own to be told.
         bare = names.base == b"" and text[len(url) : len(url) + 1] in (b"", b"?", b"#")
-        shown = names.shown(text, US, based=False)
+        shown = names.rewrite_url(text, US, has_base_path=False)
         return (US + text[len(url) :] if bare else shown).decode("utf-8", "surrogatepass")
     return value
 
@@ -188,16 +193,18 @@ def lines(*headers: str) -> list[bytes]:
 )
 def test_what_can_be_read(status: int, headers: list[str], *, readable: bool) -> None:
     """JSON, whole, without a coding; everything else passes as it is."""
-    assert is_readable(status, lines(*headers)) is readable
+    assert is_rewritable(status, lines(*headers)) is readable
 
 
 def test_request_for_what_can_be_read() -> None:
     """No coding, no part: but everything else that the caller asks for."""
     asked = lines("Accept: a/b", "accept-encoding: gzip", "Range: bytes=1-", "If-Range: x", "A: b")
-    assert asking(asked) == lines("Accept: a/b", "A: b", "Accept-Encoding: identity")
+    assert request_identity_encoding(asked) == lines(
+        "Accept: a/b", "A: b", "Accept-Encoding: identity"
+    )
 
 
 def test_digests_go() -> None:
     """They would be of another body. The ETag is the bank's name for the resource, and stays."""
     answer = lines('ETag: "7"', "Digest: x", "Content-MD5: y", "accept-ranges: bytes", "A: b")
-    assert changed(answer) == lines('ETag: "7"', "A: b")
+    assert drop_body_digests(answer) == lines('ETag: "7"', "A: b")

@@ -157,7 +157,7 @@ async def test_connection_goes_on_behind_it() -> None:
         for _ in range(3):
             got = await wire.ask(at(app, "GET", PAGES))
             assert got.json()["links"][0]["href"].startswith(f"http://{app.data_address}")
-        assert app.pool.opened == 1
+        assert app.pool.opened_count == 1
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ def test_record_begins_as_a_request_without_an_answer() -> None:
     """Until something happens a request has no status, and nobody is at fault."""
     record = RequestRecord("GET", b"/v1/accounts", 1.0)
     assert (record.status, record.source, record.reason) == (0, Source.NONE, "")
-    assert (record.replays, record.cut, record.answered_at) == (0, False, 0)
+    assert (record.replays, record.is_aborted, record.responded_at) == (0, False, 0)
 
 
 def test_record_of_one_request_is_not_that_of_another() -> None:
     """What is noted about a request stands in its own record only."""
     first, second = (RequestRecord("GET", b"/", 1.0) for _ in range(2))
-    first.status, first.cut = 502, True
-    assert (second.status, second.cut) == (0, False)
+    first.status, first.is_aborted = 502, True
+    assert (second.status, second.is_aborted) == (0, False)
 
 
 def timed(**times: float) -> RequestRecord:
@@ -42,7 +42,7 @@ def timed(**times: float) -> RequestRecord:
 )
 def test_whose_time_it_was(times: dict[str, float], shares: tuple[float, float] | None) -> None:
     """Ours is before the bank has the head and behind its answer, less the waits; else its own."""
-    assert timed(**times).shares() == shares
+    assert timed(**times).durations() == shares
 
 
 @pytest.mark.parametrize(

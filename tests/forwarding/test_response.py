@@ -247,7 +247,7 @@ async def test_draining() -> None:
     async with front(*behaving()) as app:
         async with connect(app) as wire:
             assert (await wire.ask()).header("Connection") is None
-            app.forwarder._relay.draining = True
+            app.forwarder._writer.draining = True
             got = await wire.ask()
             assert (got.status, got.header("Connection")) == (200, "close")
             assert await wire.ends() == b""

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import CallerError
-from proxy.forwarding.access_policy import Policy
+from proxy.forwarding.access_policy import AccessPolicy
 from proxy.forwarding.patterns import Pattern
 from proxy.forwarding.routing import (
     METHODS,
@@ -15,7 +15,7 @@ from proxy.forwarding.routing import (
     Rule,
     institution_for,
     institution_in,
-    rule_mistakes,
+    rule_errors,
 )
 from proxy.tokens.token import TokenKind
 
@@ -130,9 +130,9 @@ def test_target_goes_through_byte_for_byte(path: bytes, query: bytes | None, bas
         return
     prefix = base.encode()
     assert found.target.startswith(prefix + b"/") or found.target == prefix
-    assert found.target == (target if found.based else prefix + target)
-    assert found.based == (path == prefix or path.startswith(prefix + b"/"))
-    assert path == (prefix + found.path if found.based else found.path)
+    assert found.target == (target if found.has_base_path else prefix + target)
+    assert found.has_base_path == (path == prefix or path.startswith(prefix + b"/"))
+    assert path == (prefix + found.path if found.has_base_path else found.path)
 
 
 # The token.
@@ -188,7 +188,7 @@ ALLOWED = frozenset({"00016", "00017"})
 
 def route(institution: bytes | None = None) -> Route:
     """Return a route that names this institution."""
-    return Route(TokenKind.V1, b"/", b"/", based=True, institution=institution)
+    return Route(TokenKind.V1, b"/", b"/", has_base_path=True, institution=institution)
 
 
 @pytest.mark.parametrize(
@@ -236,19 +236,19 @@ def test_institution_that_is_refused(
 
 def test_policy_that_refuses() -> None:
     """What it does not permit is refused, judged without the base path."""
-    router = Router(BASE, policy=Policy(allow=[Pattern.parse("/v1/accounts/**")]))
-    assert not router.route("GET", b"/v1/accounts/7?x=/private").warned
-    assert not router.route("GET", b"/digitalbanking/stage/v1/accounts").warned
+    router = Router(BASE, policy=AccessPolicy(allow=[Pattern.parse("/v1/accounts/**")]))
+    assert not router.route("GET", b"/v1/accounts/7?x=/private").has_policy_warning
+    assert not router.route("GET", b"/digitalbanking/stage/v1/accounts").has_policy_warning
     assert refused(router, "GET", b"/private?x=/v1/accounts") == (403, "path-policy")
     assert refused(router, "GET", b"/v1/accounts/%2e%2e%2fprivate") == (403, "path-policy")
 
 
 def test_policy_that_warns() -> None:
     """It forwards, and says that it would have refused."""
-    policy = Policy(deny=[Pattern.parse("/private")], enforce=False)
+    policy = AccessPolicy(deny=[Pattern.parse("/private")], enforce=False)
     router = Router(BASE, policy=policy)
-    assert router.route("GET", b"/private").warned
-    assert not router.route("GET", b"/public").warned
+    assert router.route("GET", b"/private").has_policy_warning
+    assert not router.route("GET", b"/public").has_policy_warning
 
 
 # Mistakes in rules.
@@ -268,6 +268,6 @@ def test_policy_that_warns() -> None:
 )
 def test_mistakes_in_rules(rules: list[Rule], says: list[str]) -> None:
     """A rule that can never match, and two that say different things of the same requests."""
-    mistakes = rule_mistakes(rules)
+    mistakes = rule_errors(rules)
     assert len(mistakes) == bool(says)
     assert all(word in mistakes[0] for word in says)

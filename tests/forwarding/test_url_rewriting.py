@@ -8,22 +8,24 @@ from hypothesis import strategies as st
 
 from proxy.errors import CallerError
 from proxy.forwarding.routing import Router
-from proxy.forwarding.url_rewriting import Local, Names
+from proxy.forwarding.url_rewriting import LocalAddress, UrlRewriter
 
 BANK = "https://api.candescent.com/digitalbanking"
-HERE: Local = ("127.0.0.1", 8080)
+HERE: LocalAddress = ("127.0.0.1", 8080)
 US = b"http://127.0.0.1:8080"
 
 
-def names(url: str = BANK, public: str = "") -> Names:
+def names(url: str = BANK, public: str = "") -> UrlRewriter:
     """Return the names of a proxy for this base URL."""
-    return Names(urlsplit(url), public)
+    return UrlRewriter(urlsplit(url), public)
 
 
-def refused(target: bytes, method: str = "GET", local: Local | None = HERE) -> tuple[int, str]:
+def refused(
+    target: bytes, method: str = "GET", local: LocalAddress | None = HERE
+) -> tuple[int, str]:
     """Return status and name of the refusal of a target."""
     with pytest.raises(CallerError) as caught:
-        names().own_form(method, target, local)
+        names().to_origin_form(method, target, local)
     return caught.value.status, caught.value.name
 
 
@@ -49,7 +51,7 @@ def refused(target: bytes, method: str = "GET", local: Local | None = HERE) -> t
 )
 def test_absolute_form(target: bytes, form: bytes, origin: bytes) -> None:
     """The bank's own origin and ours are taken off, by either scheme, in any case."""
-    assert names().own_form("GET", target, HERE) == (form, origin)
+    assert names().to_origin_form("GET", target, HERE) == (form, origin)
 
 
 @pytest.mark.parametrize(
@@ -100,15 +102,15 @@ def test_target_that_is_none(target: bytes, method: str, error: tuple[int, str])
 )
 def test_ports_and_addresses(url: str, accepted: bytes, not_accepted: bytes) -> None:
     """A port counts, but for the usual one, which is understood when it is left out."""
-    assert names(url).own_form("GET", accepted, None)[0] == b"/x"
+    assert names(url).to_origin_form("GET", accepted, None)[0] == b"/x"
     with pytest.raises(CallerError):
-        names(url).own_form("GET", not_accepted, None)
+        names(url).to_origin_form("GET", not_accepted, None)
 
 
 def test_public_url_is_ours() -> None:
     """By which others know us, and a Unix socket has no address of its own."""
     known = names(public="https://bank.desk.test")
-    assert known.own_form("GET", b"https://bank.desk.test/x", None)[0] == b"/x"
+    assert known.to_origin_form("GET", b"https://bank.desk.test/x", None)[0] == b"/x"
     assert refused(b"http://localhost:8080/x", local=None) == (400, "origin")
 
 
@@ -136,10 +138,10 @@ def test_public_url_is_ours() -> None:
         (b"bank.desk.test:80", HERE, False, b""),
     ],
 )
-def test_seen(host: bytes, local: Local | None, seen: bytes, *, secure: bool) -> None:
+def test_seen(host: bytes, local: LocalAddress | None, seen: bytes, *, secure: bool) -> None:
     """Our own address as it was written, the public URL for its host, else nothing."""
     known = names(public="https://bank.desk.test")
-    assert known.seen(host, local, secure=secure) == seen
+    assert known.origin_seen_by_caller(host, local, secure=secure) == seen
 
 
 # URLs in headers.
@@ -178,13 +180,13 @@ def test_seen(host: bytes, local: Local | None, seen: bytes, *, secure: bool) ->
 )
 def test_shown(url: bytes, shown: bytes) -> None:
     """What is below the base URL is told as ours, the base taken off; everything else stays."""
-    assert names().shown(url, US, based=False) == shown
+    assert names().rewrite_url(url, US, has_base_path=False) == shown
 
 
 def test_shown_to_a_caller_that_uses_the_base_path() -> None:
     """Then the base path stays, so that the caller's next request fits its last."""
     url = b"https://api.candescent.com/digitalbanking/v1"
-    assert names().shown(url, US, based=True) == US + b"/digitalbanking/v1"
+    assert names().rewrite_url(url, US, has_base_path=True) == US + b"/digitalbanking/v1"
 
 
 @pytest.mark.parametrize(
@@ -198,7 +200,7 @@ def test_shown_to_a_caller_that_uses_the_base_path() -> None:
 )
 def test_shown_as_a_path(url: bytes, shown: bytes) -> None:
     """To who is not surely at our address; never so that it would name another host."""
-    assert names("https://bank.test").shown(url, b"", based=True) == shown
+    assert names("https://bank.test").rewrite_url(url, b"", has_base_path=True) == shown
 
 
 @pytest.mark.parametrize(
@@ -219,7 +221,7 @@ def test_shown_as_a_path(url: bytes, shown: bytes) -> None:
 def test_header(name: bytes, value: bytes, told: bytes) -> None:
     """Each in its own way of writing URLs."""
     value, told = value.replace(b"{}", BANK.encode()), told.replace(b"{}", US)
-    assert names().header(name, value, US, based=False) == told
+    assert names().rewrite_header(name, value, US, has_base_path=False) == told
 
 
 PATH = st.text("/ab?#:%", max_size=12)
@@ -230,7 +232,7 @@ def test_what_is_shown_leads_to_the_same_place(base: str, path: str, *, based: b
     """Whatever the bank's path: a caller that follows what it is told arrives there."""
     url = f"https://bank.test{base}{path}".encode()
     for seen in (US, b""):
-        shown = names(f"https://bank.test{base}").shown(url, seen, based=based)
+        shown = names(f"https://bank.test{base}").rewrite_url(url, seen, has_base_path=based)
         if shown == url:
             continue
         target = shown.removeprefix(seen).partition(b"#")[0]

@@ -36,7 +36,7 @@ QUERIES = st.text(st.sampled_from("abA=&;?%+/loginIdhostUserId12"), max_size=40)
 )
 def test_user_is_added_behind_the_query(target: bytes, expected: bytes) -> None:
     """What the caller wrote stays byte for byte; the user comes behind it."""
-    assert RETAIL.name_user(target, "", in_header=False) == (expected, None)
+    assert RETAIL.add_to(target, "", in_header=False) == (expected, None)
 
 
 @pytest.mark.parametrize(
@@ -61,20 +61,20 @@ def test_user_is_added_behind_the_query(target: bytes, expected: bytes) -> None:
 @pytest.mark.parametrize("context", [RETAIL, KNOWN], ids=["retail", "business"])
 def test_a_named_user_is_left_alone(context: UserContext, target: bytes) -> None:
     """A call that names any user, in its path or query, in any spelling, is the caller's."""
-    assert context.name_user(target, "770001", in_header=True) == (target, None)
+    assert context.add_to(target, "770001", in_header=True) == (target, None)
     assert not context.applies_to(target)
 
 
 def test_business_user_in_the_query() -> None:
     """A business user is named by login and customer, both behind the query."""
-    named = KNOWN.name_user(b"/v1/accounts?x=1", "770001", in_header=False)
+    named = KNOWN.add_to(b"/v1/accounts?x=1", "770001", in_header=False)
     target = b"/v1/accounts?x=1&loginId=acorn.owner&institutionCustomerId=770001"
     assert named == (target, None)
 
 
 def test_business_user_in_a_header() -> None:
     """On the paths that want it so, the customer goes into a header instead."""
-    named = KNOWN.name_user(b"/alert-history/x", "770001", in_header=True)
+    named = KNOWN.add_to(b"/alert-history/x", "770001", in_header=True)
     assert named == (b"/alert-history/x?loginId=acorn.owner", b"770001")
 
 
@@ -92,7 +92,7 @@ def test_business_user_in_a_header() -> None:
 def test_the_caller_s_customer_stays(query: bytes, in_header: bool) -> None:
     """A customer that the caller names is never doubled, neither as parameter nor as header."""
     target = b"/v1/accounts?" + query
-    named = KNOWN.name_user(target, "770001", in_header=in_header)
+    named = KNOWN.add_to(target, "770001", in_header=in_header)
     assert named == (target + b"&loginId=acorn.owner", None)
     assert names_customer(target)
     assert not names_customer(b"/v1/accounts?loginId=institutionCustomerId")
@@ -101,7 +101,7 @@ def test_the_caller_s_customer_stays(query: bytes, in_header: bool) -> None:
 def test_customer_alone() -> None:
     """A context may know the customer and no user."""
     context = UserContext(customer_id="770001")
-    assert context.name_user(b"/a", "770001", in_header=False) == (
+    assert context.add_to(b"/a", "770001", in_header=False) == (
         b"/a?institutionCustomerId=770001",
         None,
     )
@@ -110,7 +110,7 @@ def test_customer_alone() -> None:
 def test_what_a_context_says_of_itself() -> None:
     """It is empty without any id; it needs a look-up when only the member number is known."""
     assert UserContext().is_empty
-    assert UserContext().name_user(b"/a", "", in_header=False) == (b"/a", None)
+    assert UserContext().add_to(b"/a", "", in_header=False) == (b"/a", None)
     assert not any(context.is_empty for context in (RETAIL, BUSINESS, KNOWN))
     assert [context.needs_lookup for context in (RETAIL, BUSINESS, KNOWN)] == [False, True, False]
 
@@ -121,7 +121,7 @@ def test_never_both_never_over_the_caller_s_own(
 ) -> None:
     """Whatever the query: it stays in front, and exactly one user is named in the end."""
     target = b"/v1/accounts?" + query
-    named, header = context.name_user(target, "770001", in_header=in_header)
+    named, header = context.add_to(target, "770001", in_header=in_header)
     assert named.startswith(target)
     added = named[len(target) :].lstrip(b"&")
     names = [name for name, _ in parse_qsl(added.decode(), keep_blank_values=True)]

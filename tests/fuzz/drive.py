@@ -10,7 +10,7 @@ from proxy.errors import CallerError, ProxyError
 from proxy.forwarding.headers import CallerHeaders
 from proxy.server.connection import CallerConnection
 from proxy.server.limits import CallerLimits
-from proxy.server.messages import Answer, Request
+from proxy.server.messages import Request, Response
 from proxy.server.server import Server
 from proxy.upstream.connection import Connection, Deadlines
 
@@ -107,7 +107,7 @@ def upstream(pieces: Iterable[bytes], *, bodiless: bool, ended: bool) -> Read:
         reusable=reusable,
         status=connection.status,
         headers=tuple(connection._headers),
-        body=connection.take(),
+        body=connection.read_available(),
     )
 
 
@@ -132,7 +132,7 @@ def caller(pieces: Iterable[bytes]) -> Heard:
 async def _caller(pieces: Iterable[bytes]) -> Heard:
     heard = Heard()
 
-    async def handle(request: Request) -> Answer:
+    async def handle(request: Request) -> Response:
         try:
             CallerHeaders(request.headers)
             body = b""
@@ -140,14 +140,14 @@ async def _caller(pieces: Iterable[bytes]) -> Heard:
                 body += block
         except CallerError as error:
             heard.refusals.append(error.name)
-            return Answer(GOOD, keep_alive=False)
+            return Response(GOOD, keep_alive=False)
         heard.requests.append((request.method, request.target, tuple(request.headers), body))
         heard.last = not request.keep_alive
-        return Answer(GOOD, keep_alive=request.keep_alive)
+        return Response(GOOD, keep_alive=request.keep_alive)
 
-    def refuse(error: ProxyError) -> Answer:
+    def refuse(error: ProxyError) -> Response:
         heard.refusals.append(error.name)
-        return Answer(GOOD, keep_alive=False)
+        return Response(GOOD, keep_alive=False)
 
     server = Server(handle, refuse, CallerLimits())
     connection: CallerConnection = server()

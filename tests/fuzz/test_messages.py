@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from proxy.forwarding.headers import AnswerHeaders
+from proxy.forwarding.headers import ResponseHeaders
 from tests.fuzz import drive, reference
 from tests.fuzz.bytes_of import REQUEST_LINES, RESPONSE_LINES, cut_up, streams, well_formed
 
@@ -55,7 +55,7 @@ def test_answer_passed_on_is_one_answer(data: bytes) -> None:
     """What goes to the caller is again exactly one message, whatever came from the bank."""
     ours = drive.upstream([data], bodiless=False, ended=True)
     assume(ours.complete and not ours.failure)
-    passing = AnswerHeaders(ours.headers)
+    passing = ResponseHeaders(ours.headers)
     sent = b"HTTP/1.1 %d OK\r\n%bContent-Length: %d\r\n\r\n%b" % (
         ours.status,
         b"".join(passing.lines),

@@ -14,11 +14,11 @@ from proxy.config import loader
 from proxy.errors import CallerError, ConfigError, TokenError, TokenFailure, UpstreamError
 from proxy.forwarding.headers import CallerHeaders, request_head
 from proxy.forwarding.routing import Router
-from proxy.forwarding.url_rewriting import Names
-from proxy.tokens.grants import read_answer, read_retry_after
+from proxy.forwarding.url_rewriting import UrlRewriter
+from proxy.tokens.grants import parse_response, read_retry_after
 from proxy.tokens.token import MAX_LIFETIME, TokenKind
 from proxy.upstream.bank_errors import MAX_ERROR_BODY, classify, read_error, refuses_token
-from proxy.upstream.tunnel import check_answer
+from proxy.upstream.tunnel import check_response
 from tests.fuzz import drive, reference
 from tests.fuzz.bytes_of import BODIES, HEADERS, RESPONSE_LINES, streams
 from tests.support.mounted_files import write
@@ -147,9 +147,9 @@ PIECES = st.sampled_from(
 @given(st.lists(PIECES, max_size=9).map(b"".join))
 def test_whole_url_is_ours_to_every_reader(target: bytes) -> None:
     """Where it is let through, no way to read a URL finds another host in it, or a user."""
-    names, here = Names(urlsplit("https://bank.test")), ("127.0.0.1", 8080)
+    names, here = UrlRewriter(urlsplit("https://bank.test")), ("127.0.0.1", 8080)
     try:
-        form, origin = names.own_form("GET", target, here)
+        form, origin = names.to_origin_form("GET", target, here)
     except CallerError:
         return
     assert form.startswith(b"/")
@@ -207,7 +207,7 @@ def test_no_error_of_the_banks_is_too_strange(body: bytes, status: int, gzipped:
 def test_token_answer_is_a_token_or_an_error(body: bytes, status: int, kind: TokenKind) -> None:
     """A token that can stand in a header, with a lifetime to live; or a TokenError."""
     try:
-        issued = read_answer(kind, status, body)
+        issued = parse_response(kind, status, body)
     except TokenError:
         return
     assert status == 200
@@ -247,7 +247,7 @@ def test_any_environment_as_a_configuration(variables: dict[str, str]) -> None:
 def test_any_answer_of_an_outbound_proxy(head: bytes) -> None:
     """It has connected us, or it has not: nothing else comes of it."""
     with contextlib.suppress(UpstreamError):
-        check_answer(head)
+        check_response(head)
         assert re.match(rb"HTTP/1\.[01] 2\d\d", head)
         assert head.endswith(b"\r\n\r\n")
 

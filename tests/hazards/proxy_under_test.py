@@ -39,12 +39,12 @@ class Front:
         answer = await ask(self.app)
         assert answer.status == 200
         assert len(self.bank.arrivals) == before + 1
-        own = {f"Bearer {token.text}" for token in self.bank.live()}
+        own = {f"Bearer {token.text}" for token in self.bank.live_tokens()}
         for arrival in self.bank.arrivals:
             assert arrival.all("Authorization") == [*own]
             assert BEARER not in str(arrival.headers)
         await until(lambda: self.app.forwarder.in_flight == 0)
-        assert self.app.pool.open == self.app.pool.idle
+        assert self.app.pool.open_count == self.app.pool.idle_count
         assert "Traceback" not in self.log
 
 

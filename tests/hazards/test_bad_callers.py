@@ -65,7 +65,7 @@ async def test_body_that_stops() -> None:
         answer = await wire.ask(request("POST", "/upload", "Content-Length: 10") + b"abc")
         assert (answer.status, answer.error) == (408, "slow-body")
         assert not here.bank.arrivals[0].complete
-        assert here.app.pool.open == 0
+        assert here.app.pool.open_count == 0
 
 
 async def test_body_that_dribbles_past_the_total_deadline() -> None:
@@ -84,7 +84,7 @@ async def test_reader_that_takes_nothing() -> None:
         await wire.send(request("GET", "/download?bytes=100000000"))
         await until(lambda: here.app.forwarder.in_flight == 1)
         await until(lambda: here.app.forwarder.in_flight == 0)
-        await until(lambda: here.app.pool.open == 0)
+        await until(lambda: here.app.pool.open_count == 0)
 
 
 async def test_others_are_served_beside_the_slow(here: Front) -> None:
@@ -118,10 +118,10 @@ async def test_idle_connections_over_the_cap() -> None:
         front(limits={"max_connections": "100"}) as here,
         connected(here.app, 200) as wires,
     ):
-        await until(lambda: here.app.connections == 100)
+        await until(lambda: here.app.connection_count == 100)
         assert (await wires[-1].ask()).status == 200
         assert (await ask(here.app)).status == 200
-        assert here.app.connections <= 100
+        assert here.app.connection_count <= 100
         assert await wires[0].ends() == b""
 
 
@@ -148,7 +148,7 @@ async def test_newcomer_when_all_are_being_served() -> None:
                 assert answer.header("x-proxy-error-source") == "proxy"
                 assert await newcomer.ends() == b""
             assert [(await wire.answer()).status for wire in wires] == [200, 200]
-        await until(lambda: here.app.connections == 0)
+        await until(lambda: here.app.connection_count == 0)
 
 
 async def test_requests_in_flight_are_bounded() -> None:
@@ -200,7 +200,7 @@ async def test_caller_goes_away_before_the_answer(how: str) -> None:
             await until(lambda: here.bank.arrivals)
             getattr(wire, how)()
             await until(lambda: here.app.forwarder.in_flight == 0)
-        assert here.app.pool.open == 0
+        assert here.app.pool.open_count == 0
 
 
 @pytest.mark.parametrize("how", ["close", "reset", "end_sending"])
@@ -211,7 +211,7 @@ async def test_caller_goes_away_in_mid_upload(how: str) -> None:
         await until(lambda: here.bank.arrivals)
         getattr(wire, how)()
         await until(lambda: here.app.forwarder.in_flight == 0)
-    assert here.app.pool.open == 0
+    assert here.app.pool.open_count == 0
     assert not here.bank.arrivals[0].complete
     assert '"error_source": "upstream"' not in here.log
 
@@ -224,11 +224,11 @@ async def test_caller_that_is_made_to_wait_goes_away() -> None:
         await wire.send(request("POST", "/upload", "Content-Length: 50000000"))
         sending = asyncio.create_task(wire.send(b"x" * 50_000_000))
         await until(wire.writer.transport.get_write_buffer_size)
-        await until(lambda: here.app.pool.open == 1)
+        await until(lambda: here.app.pool.open_count == 1)
         sending.cancel()
         wire.reset()
         await until(lambda: here.app.forwarder.in_flight == 0)
-        assert here.app.pool.open == 0
+        assert here.app.pool.open_count == 0
         here.bank.faults.clear()
 
 
@@ -240,7 +240,7 @@ async def test_caller_goes_away_in_mid_download(here: Front, how: str) -> None:
         await wire.reader.readexactly(100_000)
         getattr(wire, how)()
         await until(lambda: here.app.forwarder.in_flight == 0)
-    assert here.app.pool.open == 0
+    assert here.app.pool.open_count == 0
 
 
 @pytest.mark.parametrize(

@@ -47,13 +47,13 @@ class Front:
     def __init__(self, app: App) -> None:
         self.app = app
         self.records: list[RequestRecord] = []
-        inner = app.forwarder._finished
+        inner = app.forwarder._on_finished
 
         def finished(record: RequestRecord) -> None:
             self.records.append(record)
             inner(record)
 
-        app.forwarder._finished = finished
+        app.forwarder._on_finished = finished
 
 
 @asynccontextmanager
@@ -70,7 +70,7 @@ async def front(
         upstream.go.set()
         assert (await ask(app)).body == b"yes"
         await until(lambda: app.forwarder.in_flight == 0)
-        assert app.pool.open == app.pool.idle
+        assert app.pool.open_count == app.pool.idle_count
         for sent in upstream.requests:
             assert sent.count(b"Authorization: Bearer scripted\r\n") == 1
 
@@ -121,7 +121,7 @@ async def test_late_second_answer() -> None:
     async with front(script) as (here, upstream), connect(here.app) as wire:
         assert (await wire.ask()).body == b"yours"
         upstream.go.set()
-        await until(lambda: here.app.pool._idle == [] or not here.app.pool._idle[0].is_quiet())
+        await until(lambda: here.app.pool._idle == [] or not here.app.pool._idle[0].is_alive())
         assert (await wire.ask()).body == b"yes"
         assert upstream.connections == 2
 
@@ -145,7 +145,7 @@ async def test_body_cut_short(data: bytes, ending: Step, method: str) -> None:
             upstream.go.set()
             assert await wire.is_cut()
         (record,) = here.records
-        assert (record.status, record.cut) == (200, True)
+        assert (record.status, record.is_aborted) == (200, True)
         assert (record.source, record.reason) == ("upstream", "upstream-truncated")
         assert upstream.connections == 1
 
@@ -183,7 +183,7 @@ async def test_upstream_that_gives_up_idle_connections() -> None:
             await wire.send(request(method, "/"))
             got = await wire.answer(bodiless=method == "HEAD")
             assert got.status == (502 if method == "HEAD" else 200)  # a body with HEAD is none
-            await until(lambda: here.app.pool._idle == [] or not here.app.pool._idle[0].is_quiet())
+            await until(lambda: here.app.pool._idle == [] or not here.app.pool._idle[0].is_alive())
         assert all(record.replays == 0 for record in here.records)
 
 
@@ -305,7 +305,7 @@ async def test_moved_name() -> None:
         await asyncio.sleep(0.25)
         assert (await ask(here.app)).body == b"moved"
         pool._origin = good
-        await until(lambda: pool.open == 0)
+        await until(lambda: pool.open_count == 0)
         assert upstream.connections == 1
 
 
@@ -335,5 +335,5 @@ async def test_certificate(case: str, tmp_path_factory: pytest.TempPathFactory) 
             assert got.status == 502
             assert got.error == f"upstream-tls{name}"
             assert says in got.json()["detail"]
-            assert app.pool.open == 0
+            assert app.pool.open_count == 0
         assert not any(b"scripted" in sent for sent in upstream.requests)

@@ -201,7 +201,9 @@ async def test_reset_of_an_idle_connection(line: Line) -> None:
     """A firewall that forgets idle connections costs no request: none is sent on a dead one."""
     assert await line.home.call() == 200
     line.relay.reset_all()
-    await until(lambda: line.home.app.pool.idle == 0 or not line.home.app.pool._idle[0].is_quiet())
+    await until(
+        lambda: line.home.app.pool.idle_count == 0 or not line.home.app.pool._idle[0].is_alive()
+    )
     for method in ("GET", "POST"):
         assert await line.home.call(method=method) == 200
     assert sample(line.home.app, "candescent_proxy_errors_total") == 0
@@ -278,7 +280,7 @@ async def test_token_call_over_a_bad_network(line: Line, name: str) -> None:
     await line.works()
     # The failure has put the next try off by a back-off step, which is due by itself.
     entry.refresh_age = 0.0
-    line.home.app.tokens.changed()
+    line.home.app.tokens.on_change()
     await until(lambda: entry.token is not before)
     assert entry.failures == 0
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.http1.writer import Framing, answer_framing, chunk, persistence_line, response_head
+from proxy.http1.writer import Framing, chunk, persistence_line, response_framing, response_head
 
 
 def test_response_head() -> None:
@@ -12,10 +12,10 @@ def test_response_head() -> None:
     assert response_head(404, b"", [b"A: b\r\n"]) == b"HTTP/1.1 404 \r\nA: b\r\n\r\n"
 
 
-LENGTH_7 = Framing(b"Content-Length: 7\r\n", chunked=False, ends=True)
+LENGTH_7 = Framing(b"Content-Length: 7\r\n", chunked=False, is_self_delimited=True)
 
 
-NOTHING = Framing(b"", chunked=False, ends=True)
+NOTHING = Framing(b"", chunked=False, is_self_delimited=True)
 
 
 @pytest.mark.parametrize(
@@ -32,9 +32,9 @@ NOTHING = Framing(b"", chunked=False, ends=True)
         (200, None, False, 7, False, LENGTH_7),
         (
             *(200, None, False, None, True),
-            Framing(b"Transfer-Encoding: chunked\r\n", chunked=True, ends=True),
+            Framing(b"Transfer-Encoding: chunked\r\n", chunked=True, is_self_delimited=True),
         ),
-        (200, None, False, None, False, Framing(b"", chunked=False, ends=False)),
+        (200, None, False, None, False, Framing(b"", chunked=False, is_self_delimited=False)),
     ],
 )
 def test_answer_framing(
@@ -46,7 +46,10 @@ def test_answer_framing(
     framing: Framing,
 ) -> None:
     """One length or chunks, never both; nothing where there is no body; else the close."""
-    assert answer_framing(status, length, bodiless=bodiless, whole=whole, chunks=chunks) == framing
+    assert (
+        response_framing(status, length, bodiless=bodiless, complete_length=whole, chunks=chunks)
+        == framing
+    )
 
 
 @given(
@@ -60,10 +63,12 @@ def test_answer_framing_never_says_two_things(
     status: int, length: bytes | None, bodiless: bool, whole: int | None, chunks: bool
 ) -> None:
     """Whatever comes together, the line and what it means agree."""
-    framing = answer_framing(status, length, bodiless=bodiless, whole=whole, chunks=chunks)
+    framing = response_framing(
+        status, length, bodiless=bodiless, complete_length=whole, chunks=chunks
+    )
     assert framing.line.count(b"\r\n") <= 1
     assert framing.chunked == (b"chunked" in framing.line)
-    assert framing.ends or not (framing.line or chunks or bodiless)
+    assert framing.is_self_delimited or not (framing.line or chunks or bodiless)
 
 
 def test_persistence_line() -> None:

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from proxy.runtime.serve import run, signalled
+from proxy.runtime.serve import run, stop_signal
 from tests.observability import faults
 from tests.observability.faster import FACTOR, shorter
 from tests.observability.performance import Stage, called, stage
@@ -78,7 +78,7 @@ def _spans(teller: Teller) -> dict[str, Span]:
 
 async def _until_enough(teller: Teller, only: str) -> None:
     """Go through all troubles again and again, until somebody ends it."""
-    stop: asyncio.Future[str] = signalled()
+    stop: asyncio.Future[str] = stop_signal()
 
     async def for_ever() -> None:
         while True:

@@ -91,7 +91,7 @@ async def revoked(bank: Sandbox, player: Player) -> AsyncIterator[None]:
     async def revoke() -> None:
         while True:
             for name in player.institutions:
-                for token in list(bank.bank.live(name)):
+                for token in list(bank.bank.live_tokens(name)):
                     bank.bank.revoke(token.text)
             await asyncio.sleep(0.5)
 

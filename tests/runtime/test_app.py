@@ -85,7 +85,7 @@ async def test_port_in_use_leaves_nothing_open(name: str) -> None:
         app = make_app("http://127.0.0.1:9", **ports)
         with pytest.raises(ConfigError) as caught:
             await app.start()
-        assert caught.value.mistakes[0].startswith(f"{name}: cannot listen on {taken} (")
+        assert caught.value.errors[0].startswith(f"{name}: cannot listen on {taken} (")
         assert is_free(free)
 
 

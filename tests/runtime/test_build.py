@@ -10,13 +10,13 @@ import pytest
 from proxy.config import loader
 from proxy.config.model import Config
 from proxy.errors import ConfigError
-from proxy.forwarding.access_policy import Verdict
+from proxy.forwarding.access_policy import PolicyDecision
 from proxy.forwarding.user_context import UserContext
 from proxy.runtime import build, clock
 from proxy.sandbox import Sandbox
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.refresh_tokens import RefreshTokens
-from proxy.tokens.token import Moment, RefreshPolicy, Token, TokenKey, TokenKind
+from proxy.tokens.token import Instant, RefreshPolicy, Token, TokenKey, TokenKind
 from proxy.upstream.bank_client import USER_AGENT
 from proxy.upstream.tunnel import OutboundProxy
 
@@ -47,8 +47,8 @@ def test_refresh_policy_has_every_setting() -> None:
 def test_fixed_bearer_is_never_rejected() -> None:
     """With a bearer given by hand there is no other to be had."""
     policy = build.refresh_policy(load(bearer_token="abc"))
-    token = Token(V2, "abc", Moment(0.0, 0.0), 100 * 31_536_000.0)
-    assert not policy.may_reject(token, Moment(1e6, 1e6))
+    token = Token(V2, "abc", Instant(0.0, 0.0), 100 * 31_536_000.0)
+    assert not policy.may_reject(token, Instant(1e6, 1e6))
 
 
 def test_user_context_is_the_login_s() -> None:
@@ -71,12 +71,12 @@ async def test_users_only_where_one_is_configured() -> None:
     )
     config = load(institutions={"00017": {}})
     directory = build.directory(config, bank, tokens)
-    assert build.users(config, config.ways[0], directory) is None
+    assert build.users(config, config.listener_configs[0], directory) is None
     config = load(institutions={"00017": {"host_user_id": "9"}})
-    users = build.users(config, config.ways[0], directory)
+    users = build.users(config, config.listener_configs[0], directory)
     assert users is not None
     key = TokenKey(TokenKind.V2, "00017")
-    named = await users.name_user("GET", b"/a", b"/a", key, has_customer=False)
+    named = await users.inject("GET", b"/a", b"/a", key, has_customer=False)
     assert named == (b"/a?hostUserId=9", None)
 
 
@@ -85,10 +85,10 @@ def test_policy() -> None:
     assert build.policy(load().access).is_empty
     lists = {"allow": ["/v1/**"], "deny": [{"path": "/v1/transfers", "methods": "POST"}]}
     enforced = build.policy(load(access=lists).access)
-    assert enforced.judge("POST", b"/v1/transfers") is Verdict.REFUSED
-    assert enforced.judge("GET", b"/v1/transfers") is Verdict.ALLOWED
+    assert enforced.evaluate("POST", b"/v1/transfers") is PolicyDecision.REFUSED
+    assert enforced.evaluate("GET", b"/v1/transfers") is PolicyDecision.ALLOWED
     warned = build.policy(load(access=lists | {"mode": "warn"}).access)
-    assert warned.judge("GET", b"/v2") is Verdict.WARNED
+    assert warned.evaluate("GET", b"/v2") is PolicyDecision.WARNED
 
 
 def test_upstream_limits_and_deadlines() -> None:
@@ -125,7 +125,7 @@ def test_origin_is_fixed_by_the_base_url(base_url: str, port: int, host: bytes) 
     tls = ssl.create_default_context() if base_url.startswith("https") else None
     origin = build.origin(config, tls)
     assert (origin.host, origin.port, origin.host_header) == ("bank.test", port, host)
-    assert build.forwarding(config, config.ways[0], origin).host == host
+    assert build.forwarding(config, config.listener_configs[0], origin).host == host
 
 
 def test_forwarding() -> None:
@@ -135,9 +135,9 @@ def test_forwarding() -> None:
         headers={"correlation_id": "false"},
         replay={"paths": ["/v1/idempotent"], "max_body": "100"},
     )
-    told = build.forwarding(config, config.ways[0], build.origin(config, None))
+    told = build.forwarding(config, config.listener_configs[0], build.origin(config, None))
     assert told.institution == "00016"
-    assert told.allowed == {"00016", "00017"}
+    assert told.permitted_institutions == {"00016", "00017"}
     assert told.correlation_id is False
     assert told.replay.allows("POST", b"/v1/idempotent", 100)
     assert not told.replay.allows("POST", b"/v1/transfers", 100)

@@ -10,7 +10,7 @@ import pytest
 from proxy.config import loader
 from proxy.config.model import Config
 from proxy.errors import ConfigError
-from proxy.runtime.build_fleet import Fleet, check_files, namer, sharing_policy
+from proxy.runtime.build_fleet import Fleet, check_files, lease_policy, record_namer
 from proxy.tokens.token import RefreshPolicy, TokenKey, TokenKind
 from tests.support.certificates import Authority
 from tests.support.program import ROOT
@@ -36,16 +36,16 @@ def config(folder: Path, rest: dict[str, Any] | None = None, **store: Any) -> Co
 
 def test_patience_is_longer_than_a_call_may_take(tmp_path: Path) -> None:
     """So nobody goes alone while another waits for the bank."""
-    policy = sharing_policy(config(tmp_path, {"token": {"timeout": "20"}}, lease="2", follow="7"))
-    assert (policy.patience, policy.lease, policy.follow) == (22, 2, 7)
+    policy = lease_policy(config(tmp_path, {"token": {"timeout": "20"}}, lease="2", follow="7"))
+    assert (policy.max_wait, policy.lease, policy.poll_every) == (22, 2, 7)
 
 
 def test_a_gateway_of_many_institutions_waits_less_for_a_store_that_is_away(tmp_path: Path) -> None:
     """One of a few spreads its calls as widely as it may."""
     many = ",".join(f"{number:05}" for number in range(1000))
     few, all_of_them = config(tmp_path), config(tmp_path, {"allowed_institutions": many})
-    assert sharing_policy(few).spread == 60
-    assert sharing_policy(all_of_them).spread == 5
+    assert lease_policy(few).spread == 60
+    assert lease_policy(all_of_them).spread == 5
 
 
 def test_tokens_of_an_application_have_a_name(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_tokens_of_an_application_have_a_name(tmp_path: Path) -> None:
             "refresh_token_file": str(tmp_path / "login"),
         },
     )
-    name_for = namer(written, loader.logins(written))
+    name_for = record_namer(written, loader.logins(written))
     shared = {
         f"{kind}:{institution}"
         for kind in TokenKind
@@ -85,7 +85,7 @@ def test_files_that_cannot_be_used_are_mistakes(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=told) as caught:
             check_files(config(tmp_path, None, **{name: file}))
-        assert caught.value.mistakes[0].startswith(f"store.{name}: ")
+        assert caught.value.errors[0].startswith(f"store.{name}: ")
         assert "moss" not in str(caught.value)
 
 
@@ -102,7 +102,7 @@ async def test_a_fleet_is_built_without_a_connection(tmp_path: Path) -> None:
         sentinel_password_file=str(tmp_path / "password"),
     )
     fleet = Fleet(written, loader.logins(written), Teller(Clock()), RefreshPolicy(), print)
-    assert fleet.is_useful
+    assert fleet.is_available
     assert fleet.shares(V2)
     await fleet.tokens.close()
 

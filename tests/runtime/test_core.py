@@ -15,7 +15,7 @@ from proxy.forwarding.record import RequestRecord
 from proxy.runtime import clock
 from proxy.runtime.core import Core, Observers
 from proxy.sandbox import Fault, Sandbox
-from proxy.telemetry.events import Fact
+from proxy.telemetry.events import Event
 from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.token import TokenKey, TokenKind
 from tests.support.running import CLIENT, until
@@ -32,7 +32,7 @@ class Workshop:
     refresh_tokens: RefreshTokens = field(default_factory=lambda: RefreshTokens(clock.now))
     cores: list[Core] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    facts: list[Fact] = field(default_factory=list)
+    facts: list[Event] = field(default_factory=list)
     records: list[RequestRecord] = field(default_factory=list)
 
     def build(self, **changes: Any) -> Core:
@@ -76,7 +76,7 @@ async def test_unchanged_login_is_not_tried_and_keeps_its_token(workshop: Worksh
     """A change of anything else costs no token request, and the token in use goes on."""
     running = await workshop.run()
     successor = workshop.build(allowed_institutions="00017")
-    await successor.try_out(running)
+    await successor.verify(running)
     assert workshop.asked == ["00016"]
     assert successor.tokens.current(MAIN) is running.tokens.current(MAIN)
 
@@ -88,7 +88,7 @@ async def test_changed_secret_is_tried_and_gets_a_token(workshop: Workshop) -> N
         clients={"sandbox-client": "other"}
     )
     successor = workshop.build(client_secret="other")
-    await successor.try_out(running)
+    await successor.verify(running)
     assert workshop.asked == ["00016", "00016"]
     token = successor.tokens.current(MAIN)
     assert token is not None
@@ -99,11 +99,11 @@ async def test_each_changed_login_is_tried(workshop: Workshop) -> None:
     """One login among several that the bank refuses is enough to refuse them all."""
     running = await workshop.run()
     good = workshop.build(institutions={"00017": {**CLIENT}})
-    await good.try_out(running)
+    await good.verify(running)
     assert workshop.asked == ["00016", "00017"]
     bad = workshop.build(institutions={"00017": {**CLIENT, "client_secret": "wrong"}})
     with pytest.raises(TokenError) as refused:
-        await bad.try_out(good)
+        await bad.verify(good)
     assert refused.value.reason is TokenFailure.BAD_CLIENT
     assert workshop.asked == ["00016", "00017", "00017"]
 
@@ -112,10 +112,10 @@ async def test_another_default_institution_is_tried(workshop: Workshop) -> None:
     """The same credentials for another institution may be good for nothing there."""
     running = await workshop.run()
     with pytest.raises(TokenError) as refused:
-        await workshop.build(institution_id="99999").try_out(running)
+        await workshop.build(institution_id="99999").verify(running)
     assert refused.value.reason is TokenFailure.BAD_INSTITUTION
     successor = workshop.build(institution_id="00017")
-    await successor.try_out(running)
+    await successor.verify(running)
     assert successor.tokens.current(OTHER) is not None
     assert successor.tokens.current(MAIN) is None, "an institution that is no longer allowed"
 
@@ -130,7 +130,7 @@ async def test_tokens_of_another_client_are_not_taken_over(workshop: Workshop) -
     successor = workshop.build(
         client_id="second", client_secret="secret", allowed_institutions="00017"
     )
-    await successor.try_out(running)
+    await successor.verify(running)
     assert successor.tokens.current(OTHER) is None
     token = successor.tokens.current(MAIN)
     assert token is not None
@@ -142,7 +142,7 @@ async def test_tokens_of_another_bank_are_not_taken_over(workshop: Workshop) -> 
     running = await workshop.run()
     async with Sandbox() as elsewhere:
         successor = workshop.build(base_url=elsewhere.url)
-        await successor.try_out(running)
+        await successor.verify(running)
         token = successor.tokens.current(MAIN)
         assert token is not None
         assert token.text in elsewhere.bank.tokens
@@ -153,7 +153,7 @@ async def test_changed_outbound_proxy_is_tried(workshop: Workshop) -> None:
     running = await workshop.run()
     successor = workshop.build(upstream={"proxy": "http://127.0.0.1:9"})
     with pytest.raises(TokenError, match="outbound proxy cannot be reached"):
-        await successor.try_out(running)
+        await successor.verify(running)
 
 
 async def test_login_by_code_is_not_tried(workshop: Workshop, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ async def test_login_by_code_is_not_tried(workshop: Workshop, tmp_path: Path) ->
     successor = workshop.build(
         grant="authorization_code", refresh_token_file=str(tmp_path / "tokens")
     )
-    await successor.try_out(running)
+    await successor.verify(running)
     assert workshop.asked == ["00016"]
     assert successor.tokens.current(MAIN) is None
 
@@ -182,7 +182,7 @@ async def test_all_tokens_are_revoked(workshop: Workshop) -> None:
     await core.tokens.token(TokenKey(TokenKind.V1, "00016"))
     await core.revoke_all()
     assert len(workshop.bank.bank.revocations) == 2
-    assert [token.generation for token in workshop.bank.bank.live()] == ["V1"]
+    assert [token.generation for token in workshop.bank.bank.live_tokens()] == ["V1"]
     assert "v1:00016 not revoked" in workshop.warnings[0]
 
 
@@ -209,11 +209,11 @@ async def test_failed_revocation_is_told_and_no_obstacle(workshop: Workshop) -> 
 async def test_finished_core_asks_for_nothing_ahead_of_need(workshop: Workshop) -> None:
     """Once it is retired, tokens are renewed by its successor alone."""
     core = await workshop.run(token={"margin_min": "0.1"})
-    await core.finish()
+    await core.wait_idle()
     entry = next(core.tokens.entries())
     assert entry.token is not None
     entry.refresh_age = 0.0
-    core.tokens.changed()
+    core.tokens.on_change()
     await asyncio.sleep(0.05)  # in which the refresher would have asked
     assert workshop.asked == ["00016"]
 
@@ -223,7 +223,7 @@ def complaining_of(setting: str) -> Iterator[None]:
     """Expect a ConfigError about this setting."""
     with pytest.raises(ConfigError) as caught:
         yield
-    assert [setting in mistake for mistake in caught.value.mistakes] == [True]
+    assert [setting in mistake for mistake in caught.value.errors] == [True]
 
 
 async def test_files_that_cannot_be_used_are_named(workshop: Workshop, tmp_path: Path) -> None:

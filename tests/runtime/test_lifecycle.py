@@ -203,7 +203,7 @@ async def test_order_of_the_end(bank: Sandbox, tmp_path: Path) -> None:
         await download
         assert await running.program.end() == 0
         assert len(bank.bank.revocations) == 1
-        assert list(bank.bank.live()) == []
+        assert list(bank.bank.live_tokens()) == []
 
 
 async def is_not_ready(running: Running) -> bool:

@@ -78,7 +78,7 @@ async def test_institutions_and_users(tmp_path: Path) -> None:
         ]
         institutions = [asked.institution for asked in home.bank.bank.token_requests]
         assert sorted(institutions) == ["00016", "00017"]
-        assert home.app.pool.opened == 1
+        assert home.app.pool.opened_count == 1
 
 
 async def test_other_institution_is_refused_where_it_is_not_allowed(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ async def test_limits_are_each_listener_s_own(tmp_path: Path) -> None:
         async with at(home, "main") as one, at(home, "main") as two, at(home, "payroll") as other:
             for wire in (one, two, other):
                 assert (await wire.ask(GET)).status == 200
-            assert home.app.connections == 3
+            assert home.app.connection_count == 3
             async with at(home, "main") as third:
                 assert (await third.ask(GET)).status == 200
                 assert await one.ends() == b""
@@ -186,7 +186,7 @@ async def test_port_in_use_leaves_nothing_open() -> None:
         app = make_app("http://127.0.0.1:9", listeners=listeners)
         with pytest.raises(ConfigError) as caught:
             await app.start()
-        (mistake,) = caught.value.mistakes
+        (mistake,) = caught.value.errors
         assert mistake.startswith(f"listeners.payroll.listen: cannot listen on {address} (")
         assert mistake.endswith("; choose another")
         with pytest.raises(OSError, match=r"."):

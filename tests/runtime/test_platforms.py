@@ -50,7 +50,7 @@ def test_signal_ends_the_wait(number: signal.Signals) -> None:
     """Where the loop takes no signals, Python's own handlers wake it."""
 
     async def work() -> int:
-        stop = serve.signalled()
+        stop = serve.stop_signal()
         for _ in range(2):
             os.kill(os.getpid(), number)
         async with asyncio.timeout(10):
@@ -117,7 +117,7 @@ def test_certificate_is_renewed(tmp_path: Path) -> None:
     async def work() -> int:
         port = Port(asyncio.Protocol, loader.address("listen", "127.0.0.1:0"), 5)
         address = await port.open(contexts[0], 0o600)
-        await port.renew(contexts[1])
+        await port.replace_tls(contexts[1])
         _, writer = await asyncio.open_connection(address.host, address.port, ssl=trusting)
         writer.close()
         port.close()

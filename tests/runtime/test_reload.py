@@ -11,7 +11,7 @@ from proxy.config.model import Config
 from proxy.errors import ConfigError
 from proxy.runtime.reload import Reloader, fingerprint, watch
 from proxy.sandbox import Fault
-from proxy.telemetry.events import Fact, Reloaded, ReloadFailed
+from proxy.telemetry.events import Event, Reloaded, ReloadFailed
 from proxy.tokens.credentials import Logins
 from tests.support.mounted_files import Mount, write
 from tests.support.proxy_fixture import House, Load, house, sample
@@ -290,7 +290,7 @@ async def test_download_begun_before_a_reload_is_finished(home: House, mount: Mo
         home.write(allowed_institutions=["00017"])
         await home.taken()
         assert len(home.app._retired) == 1
-        stopping = asyncio.create_task(home.app._finish(5))
+        stopping = asyncio.create_task(home.app._wait_idle(5))
         body = await answer.read()
         await stopping
     assert len(body) == 500
@@ -300,11 +300,11 @@ async def test_download_begun_before_a_reload_is_finished(home: House, mount: Mo
 async def test_connection_of_a_caller_outlives_a_reload(home: House) -> None:
     """A caller that keeps its connection need not open another."""
     assert await home.call() == 200
-    served = home.app.connections
+    served = home.app.connection_count
     home.write(allowed_institutions=["00017"])
     await home.taken()
     assert await home.call() == 200
-    assert (served, home.app.connections) == (1, 1)
+    assert (served, home.app.connection_count) == (1, 1)
 
 
 async def test_nothing_is_left_of_replaced_cores(home: House) -> None:
@@ -353,9 +353,9 @@ class Taker:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.taken: list[str] = []
-        self.facts: list[Fact] = []
+        self.facts: list[Event] = []
         self.reloader = Reloader(
-            self.reread, self.take, [], always=[file], emit=self.facts.append, interval=0.01
+            self.reread, self.take, [], extra_files=[file], emit=self.facts.append, interval=0.01
         )
 
     def reread(self) -> tuple[Config, Logins]:

@@ -214,7 +214,7 @@ async def test_certificate_of_the_port_rotates(
                     "server of today",
                     "server of tomorrow",
                 }
-        assert home.app.connections <= 1
+        assert home.app.connection_count <= 1
 
 
 async def test_bad_certificate_of_the_port_changes_nothing(
@@ -268,4 +268,4 @@ async def test_callers_are_let_go_in_a_handshake_that_never_ends(
         reader, writer = await asyncio.open_connection(address.host, address.port)
         assert await asyncio.wait_for(reader.read(), 5) == b""
         writer.close()
-        await until(lambda: home.app.connections == 0)
+        await until(lambda: home.app.connection_count == 0)

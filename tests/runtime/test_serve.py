@@ -68,7 +68,7 @@ def test_signal_ends_the_wait(number: signal.Signals) -> None:
     seen: list[str] = []
 
     async def work() -> int:
-        stop = serve.signalled()
+        stop = serve.stop_signal()
         assert not stop.done()
         for _ in range(2):
             os.kill(os.getpid(), number)
@@ -85,7 +85,7 @@ def test_signal_before_anybody_waits_is_not_lost() -> None:
     """A signal during the start is found when the start is over."""
 
     async def work() -> int:
-        stop = serve.signalled()
+        stop = serve.stop_signal()
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.sleep(0.01)
         return int(await stop == "SIGTERM")

@@ -3,7 +3,7 @@
 from proxy.config import loader
 from proxy.runtime.status import about, listeners
 from proxy.server.address import Address
-from proxy.tokens.token import Moment
+from proxy.tokens.token import Instant
 
 FLAGS = {
     "base_url": "https://bank.test/digitalbanking",
@@ -17,7 +17,7 @@ FLAGS = {
 def test_process_says_since_when_and_before_which_bank() -> None:
     """The uptime is monotonic: a clock that is set does not change it."""
     config = loader.load(None, {}, FLAGS)
-    shown = about(config, Moment(100.0, 1_800_000_000.0), Moment(160.0, 1_700_000_000.0))
+    shown = about(config, Instant(100.0, 1_800_000_000.0), Instant(160.0, 1_700_000_000.0))
     assert (shown.started_at, shown.uptime) == (1_800_000_000.0, 60.0)
     assert (shown.upstream, shown.institution) == ("https://bank.test/digitalbanking", "00016")
 

@@ -21,9 +21,9 @@ def test_token_lives_its_time(bank: Bank, clock: Clock) -> None:
     """A token is good until just before its lifetime is over."""
     token = bank.issue(draft(), 2.5)
     clock.now += 2.4
-    assert bank.good(token)
+    assert bank.is_valid(token)
     clock.now += 0.1
-    assert not bank.good(token)
+    assert not bank.is_valid(token)
 
 
 def test_seed_makes_tokens_predictable(bank: Bank) -> None:
@@ -42,7 +42,7 @@ def test_refresh_token_takes_its_family_with_it(bank: Bank) -> None:
     renewal = bank.issue(draft(family=mine, refresh=True), 10)
     stranger = bank.issue(draft(family=others), 10)
     assert bank.revoke(renewal.text)
-    assert [bank.good(token) for token in (access, renewal, stranger)] == [False, False, True]
+    assert [bank.is_valid(token) for token in (access, renewal, stranger)] == [False, False, True]
     assert list(bank.revocations) == [renewal.text]
 
 
@@ -51,7 +51,7 @@ def test_access_token_goes_alone(bank: Bank) -> None:
     access = bank.issue(draft(family=1), 10)
     renewal = bank.issue(draft(family=1, refresh=True), 10)
     assert bank.revoke(access.text)
-    assert bank.good(renewal)
+    assert bank.is_valid(renewal)
     assert not bank.revoke("unheard of")
 
 
@@ -61,11 +61,11 @@ def test_expire_all(bank: Bank) -> None:
     bank.issue(draft("00017"), 10)
     renewal = bank.issue(draft("00016", refresh=True), 10)
     assert bank.expire_all(institution="00016") == 1
-    assert [token.institution for token in bank.live()] == ["00017"]
+    assert [token.institution for token in bank.live_tokens()] == ["00017"]
     assert bank.expire_all() == 1
-    assert bank.good(renewal)
+    assert bank.is_valid(renewal)
     assert bank.expire_all(refresh_tokens=True) == 1
-    assert not bank.good(renewal)
+    assert not bank.is_valid(renewal)
 
 
 def test_books_stay_small(bank: Bank, clock: Clock) -> None:
@@ -85,7 +85,7 @@ def test_reset_forgets_what_happened_but_not_tokens(bank: Bank) -> None:
     bank.transfers["x"] += 1
     bank.reset()
     assert (bank.faults, bank.transfers.total(), dict(bank.counts)) == ([], 0, {})
-    assert bank.good(token)
+    assert bank.is_valid(token)
 
 
 def test_arrival_reads_headers_in_any_case() -> None:

@@ -8,10 +8,10 @@ from proxy.sandbox import Bank, Settings
 from proxy.sandbox.checks import (
     FORM,
     RefusedError,
-    answering,
     check_client,
     check_form,
     limited,
+    response_id,
     whole_seconds,
 )
 from proxy.sandbox.messages import Call, Reply, is_uuid
@@ -26,8 +26,8 @@ def call(*headers: tuple[str, str], body: bytes = b"") -> Call:
 def test_answering_echoes_a_good_transaction() -> None:
     """A good ``transactionId`` is answered with, otherwise a new one is made."""
     asked = str(uuid.uuid4())
-    assert answering(call(("TRANSACTIONID", asked))) == ("transactionId", asked)
-    assert is_uuid(answering(call(("transactionId", "x")))[1])
+    assert response_id(call(("TRANSACTIONID", asked))) == ("transactionId", asked)
+    assert is_uuid(response_id(call(("transactionId", "x")))[1])
 
 
 @pytest.mark.parametrize("content_type", [FORM, FORM.upper(), FORM + "; charset=utf-8"])

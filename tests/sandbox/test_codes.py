@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from proxy.sandbox.codes import CMN, problem, refuse, spellings
+from proxy.sandbox.codes import CMN, error_spec, refuse, spellings
 from tests.sandbox.caller import Caller
 
 
@@ -27,7 +27,7 @@ def test_table_is_the_documented_one() -> None:
 async def test_every_code_on_demand(caller: Caller, spelling: str) -> None:
     """``/status/{code}`` answers with each code's documented status and shape."""
     answer = await caller.call(f"/status/{spelling}")
-    expected = problem(spelling)
+    expected = error_spec(spelling)
     assert (answer.status, answer.code) == (expected.status, expected.code)
 
 
@@ -46,7 +46,7 @@ async def test_other_status(caller: Caller, spelling: str, status: int) -> None:
 def test_unknown_spelling(spelling: str) -> None:
     """An unknown spelling is a ``ValueError`` that says so."""
     with pytest.raises(ValueError, match=r"unknown error code|is not a status"):
-        problem(spelling)
+        error_spec(spelling)
 
 
 def test_shapes() -> None:
@@ -71,7 +71,7 @@ def test_shapes() -> None:
 
 def test_v1_shape_of_a_common_code() -> None:
     """In the V1 shape a common code is its number, and text is escaped."""
-    reply = problem("CMN_90002", shape="v1", message="a<b").reply()
+    reply = error_spec("CMN_90002", shape="v1", message="a<b").reply()
     assert b"<errorCode>90002</errorCode><errorMessage>a&lt;b</errorMessage>" in _bytes(reply.body)
 
 

@@ -222,7 +222,7 @@ async def test_times_and_skip(caller: Caller) -> None:
     fault = Fault("token", status=500, skip=1, times=2)
     caller.bank.faults.append(fault)
     assert [(await caller.token()).status for _ in range(4)] == [200, 500, 500, 200]
-    assert (fault.used, fault.spent) == (2, True)
+    assert (fault.used, fault.is_used_up) == (2, True)
 
 
 async def test_institution_and_grant(caller: Caller) -> None:

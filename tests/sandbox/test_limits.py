@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.sandbox.limits import Limits
+from proxy.sandbox.limits import RequestLimits
 from tests.sandbox.caller import Caller, Clock
 
 _steps = st.lists(st.floats(min_value=0, max_value=2, allow_nan=False), max_size=60)
@@ -15,7 +15,7 @@ _steps = st.lists(st.floats(min_value=0, max_value=2, allow_nan=False), max_size
 @given(_steps, st.integers(1, 5), st.integers(1, 5))
 def test_never_more_than_allowed(steps: list[float], quota: int, spike: int) -> None:
     """Whatever the rhythm: never more than the quota in a window or the spike in a second."""
-    limits, now, let_in = Limits(), 0.0, list[float]()
+    limits, now, let_in = RequestLimits(), 0.0, list[float]()
     for step in steps:
         now += step
         if limits.exceeded("key", now, quota=quota, window=10, spike=spike) is None:
@@ -27,7 +27,7 @@ def test_never_more_than_allowed(steps: list[float], quota: int, spike: int) -> 
 
 def test_without_limits_nothing_is_kept() -> None:
     """No limits, no counting, no memory."""
-    limits = Limits()
+    limits = RequestLimits()
     assert limits.exceeded("key", 0, quota=None, window=60, spike=None) is None
     assert not limits.counts
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.sandbox import Arrival, TokenRequest
+from proxy.sandbox import Arrival, TokenArrival
 from proxy.sandbox.views import shown_arrival, shown_request
 
 
@@ -11,7 +11,7 @@ def test_credentials_are_hidden(name: bytes) -> None:
     """Credentials are hidden, whatever the case of their header."""
     headers = [(name, b"secret"), (b"X", b"plain")]
     arrival = shown_arrival(Arrival(0, "GET", "/", headers))
-    request = shown_request(TokenRequest(0, "V2", "password", "00016", "c", headers))
+    request = shown_request(TokenArrival(0, "V2", "password", "00016", "c", headers))
     for shown in (arrival, request):
         assert shown["headers"] == [[name.decode(), "(hidden)"], ["X", "plain"]]
 

@@ -8,19 +8,19 @@ from contextlib import asynccontextmanager
 from proxy.errors import ProxyError
 from proxy.server.address import Address
 from proxy.server.limits import CallerLimits
-from proxy.server.messages import Answer, Request
+from proxy.server.messages import Request, Response
 from proxy.server.server import Server
 
-Handler = Callable[[Request], Awaitable[Answer]]
+Handler = Callable[[Request], Awaitable[Response]]
 
 
-def answer(body: bytes = b"", *, keep_alive: bool = True) -> Answer:
+def answer(body: bytes = b"", *, keep_alive: bool = True) -> Response:
     """Return a good answer with ``body``."""
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
-    return Answer(head + body, keep_alive=keep_alive)
+    return Response(head + body, keep_alive=keep_alive)
 
 
-async def echo(request: Request) -> Answer:
+async def echo(request: Request) -> Response:
     """Answer with the target and the body."""
     body = request.target
     while block := await request.body.read():
@@ -36,10 +36,10 @@ class Front:
         self.refused: list[ProxyError] = []
         self.data_address = Address(host="127.0.0.1", port=0)
 
-    def _refuse(self, error: ProxyError) -> Answer:
+    def _refuse(self, error: ProxyError) -> Response:
         self.refused.append(error)
         head = b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % error.status
-        return Answer(head, keep_alive=False)
+        return Response(head, keep_alive=False)
 
 
 @asynccontextmanager
@@ -58,5 +58,5 @@ async def listening(
         await front.server.abort()
         await listener.wait_closed()
     async with asyncio.timeout(10):
-        while front.server.connections:  # noqa: ASYNC110 - there is nobody to tell us
+        while front.server.connection_count:  # noqa: ASYNC110 - there is nobody to tell us
             await asyncio.sleep(0.01)

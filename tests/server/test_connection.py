@@ -12,7 +12,7 @@ import pytest
 from proxy.server import connection
 from proxy.server.connection import MAX_PIPELINED
 from proxy.server.limits import CallerLimits
-from proxy.server.messages import HIGH_WATER, Answer, Request
+from proxy.server.messages import HIGH_WATER, Request, Response
 from tests.server.listening import answer, echo, listening
 from tests.support.certificates import Authority, server_context
 from tests.support.raw_client import Wire, connect
@@ -36,7 +36,7 @@ async def test_request_as_it_came() -> None:
     """Method, target, version and headers are the caller's, byte for byte."""
     seen: list[Request] = []
 
-    async def note(request: Request) -> Answer:
+    async def note(request: Request) -> Response:
         seen.append(request)
         return answer()
 
@@ -55,7 +55,7 @@ async def test_request_as_it_came() -> None:
 async def test_body_that_nobody_reads(size: int) -> None:
     """A request that is answered without a look at its body keeps nobody from the next one."""
 
-    async def refuse(_: Request) -> Answer:
+    async def refuse(_: Request) -> Response:
         await asyncio.sleep(0.05)  # in which the body arrives, and reading is paused
         return answer(b"no")
 
@@ -97,7 +97,7 @@ async def test_empty_lines_between_requests() -> None:
 async def test_request_is_served_before_its_body_is_here() -> None:
     """A handler may answer without waiting for it; then nothing may follow."""
 
-    async def hasty(_request: Request) -> Answer:
+    async def hasty(_request: Request) -> Response:
         return answer(b"early")
 
     async with listening(hasty) as front, connect(front) as wire:
@@ -111,9 +111,9 @@ async def test_caller_is_made_to_wait_for_a_slow_handler() -> None:
     go = asyncio.Event()
     held: list[int] = []
 
-    async def slow(request: Request) -> Answer:
+    async def slow(request: Request) -> Response:
         await go.wait()
-        held.append(request.body._held)
+        held.append(request.body._buffered_bytes)
         return await echo(request)
 
     size = 64 * HIGH_WATER
@@ -134,7 +134,7 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
     """One after another, whichever would be faster."""
     running: list[bytes] = []
 
-    async def slow_first(request: Request) -> Answer:
+    async def slow_first(request: Request) -> Response:
         running.append(request.target)
         assert len(running) == 1
         await asyncio.sleep(0.05 if request.target == b"/1" else 0)
@@ -182,7 +182,7 @@ async def test_last_request(request_head: bytes) -> None:
 async def test_handler_may_end_it() -> None:
     """An answer says whether another may follow."""
 
-    async def last(_request: Request) -> Answer:
+    async def last(_request: Request) -> Response:
         return answer(keep_alive=False)
 
     async with listening(last) as front, connect(front) as wire:
@@ -194,10 +194,10 @@ async def test_handler_may_end_it() -> None:
 async def test_streamed_answer() -> None:
     """A handler may write by itself, and return what is left."""
 
-    async def stream(request: Request) -> Answer:
+    async def stream(request: Request) -> Response:
         await request.connection.deliver(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")
         await request.connection.deliver(b"def")
-        return Answer(keep_alive=True)
+        return Response(keep_alive=True)
 
     async with listening(stream) as front, connect(front) as wire:
         for _ in range(2):
@@ -209,14 +209,14 @@ async def test_answer_to_a_slow_reader() -> None:
     size, blocks = 1 << 20, 32
     written = 0
 
-    async def stream(request: Request) -> Answer:
+    async def stream(request: Request) -> Response:
         nonlocal written
         head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (size * blocks)
         await request.connection.deliver(head)
         for _ in range(blocks):
             await request.connection.deliver(b"x" * size)
             written += 1
-        return Answer(keep_alive=True)
+        return Response(keep_alive=True)
 
     async with listening(stream) as front, connect(front) as wire:
         wire.stop_reading()
@@ -231,7 +231,7 @@ async def test_answer_to_a_slow_reader() -> None:
 async def test_slow_reader_that_goes_on_reading_is_not_cut_off() -> None:
     """Only one that takes nothing at all for the whole time is."""
 
-    async def large(_request: Request) -> Answer:
+    async def large(_request: Request) -> Response:
         return answer(b"x" * 20_000_000)
 
     limits = CallerLimits(idle_timeout=0.3)
@@ -247,7 +247,7 @@ async def test_deliver_to_a_caller_that_is_gone() -> None:
     """Is an error, at once or at the next block, and ends the handler."""
     ended = asyncio.Event()
 
-    async def stream(request: Request) -> Answer:
+    async def stream(request: Request) -> Response:
         try:
             while True:
                 await request.connection.deliver(b"x" * 100_000)
@@ -260,7 +260,7 @@ async def test_deliver_to_a_caller_that_is_gone() -> None:
         wire.reset()
         async with asyncio.timeout(10):
             await ended.wait()
-        await until(lambda: front.server.connections == 0)
+        await until(lambda: front.server.connection_count == 0)
 
 
 async def test_handler_is_cancelled_when_its_caller_goes() -> None:
@@ -268,7 +268,7 @@ async def test_handler_is_cancelled_when_its_caller_goes() -> None:
     cancelled = asyncio.Event()
     started = asyncio.Event()
 
-    async def forever(_request: Request) -> Answer:
+    async def forever(_request: Request) -> Response:
         started.set()
         try:
             await asyncio.sleep(60)
@@ -290,7 +290,7 @@ async def test_reader_of_a_body_hears_that_its_caller_is_gone() -> None:
     heard: list[Exception] = []
     started = asyncio.Event()
 
-    async def read(request: Request) -> Answer:
+    async def read(request: Request) -> Response:
         reading = asyncio.create_task(request.body.read())
         await asyncio.sleep(0)
         started.set()
@@ -314,15 +314,15 @@ async def test_reader_of_a_body_hears_that_its_caller_is_gone() -> None:
 async def test_cut() -> None:
     """A cut connection ends with a reset, even where all bytes are out."""
 
-    async def cut(request: Request) -> Answer:
+    async def cut(request: Request) -> Response:
         await request.connection.deliver(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
-        request.connection.cut()
-        return Answer(keep_alive=False)
+        request.connection.reset()
+        return Response(keep_alive=False)
 
     async with listening(cut) as front, connect(front) as wire:
         await wire.send(GET)
         assert await wire.is_cut()
-        await until(lambda: front.server.connections == 0)
+        await until(lambda: front.server.connection_count == 0)
 
 
 async def test_refused_caller_that_keeps_sending_reads_why(
@@ -336,14 +336,14 @@ async def test_refused_caller_that_keeps_sending_reads_why(
             await wire.send(b"x" * 10_000)
         assert (await wire.answer()).status == 400
         assert await wire.ends() == b""
-        await until(lambda: front.server.connections == 0)
+        await until(lambda: front.server.connection_count == 0)
 
 
 async def test_caller_whose_body_nobody_took_reads_its_answer() -> None:
     """It was made to wait; now it may send the rest, which is dropped, and read."""
 
-    async def refuse(request: Request) -> Answer:
-        await until(lambda: request.body._held > HIGH_WATER)
+    async def refuse(request: Request) -> Response:
+        await until(lambda: request.body._buffered_bytes > HIGH_WATER)
         return answer(b"no")
 
     async with listening(refuse) as front, connect(front) as wire:
@@ -371,8 +371,8 @@ async def test_tls(authority: Authority, certificate: Path) -> None:
     """A request over TLS knows that it came so, and what the caller showed."""
     seen: list[tuple[bool, object]] = []
 
-    async def note(request: Request) -> Answer:
-        seen.append((request.connection.secure, request.connection.certificate()))
+    async def note(request: Request) -> Response:
+        seen.append((request.connection.is_tls, request.connection.peer_certificate()))
         return await echo(request)
 
     server = server_context(certificate)
@@ -397,9 +397,9 @@ async def test_tls(authority: Authority, certificate: Path) -> None:
 async def test_plain(certificate: Path) -> None:
     """And one that did not, does not."""
 
-    async def note(request: Request) -> Answer:
-        assert not request.connection.secure
-        assert request.connection.certificate() is None
+    async def note(request: Request) -> Response:
+        assert not request.connection.is_tls
+        assert request.connection.peer_certificate() is None
         return answer()
 
     async with listening(note) as front, connect(front) as wire:

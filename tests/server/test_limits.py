@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.errors import CallerError, Source
-from proxy.server.limits import CallerLimits, overloaded, too_large
+from proxy.server.limits import CallerLimits, head_too_large, overloaded
 
 LIMITS = CallerLimits(max_line=20, max_headers=3, max_head=60, max_body=100)
 
@@ -53,6 +53,6 @@ def test_body() -> None:
 
 def test_what_is_said() -> None:
     """Too large a head is the caller's error; too much to do is ours, and passes."""
-    assert (too_large().status, too_large().source) == (431, Source.CALLER)
+    assert (head_too_large().status, head_too_large().source) == (431, Source.CALLER)
     assert (overloaded().status, overloaded().source) == (503, Source.PROXY)
     assert overloaded().retry_after == 1

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from proxy.errors import CallerError
-from proxy.server.messages import NO_BODY, Answer, Body
+from proxy.server.messages import NO_BODY, Body, Response
 
 
 async def test_blocks_in_their_order() -> None:
@@ -56,7 +56,7 @@ async def test_failure() -> None:
         await reading
     body.feed(b"a")
     with pytest.raises(CallerError):
-        body.take()
+        body.read_available()
     assert not body.complete
 
 
@@ -72,9 +72,12 @@ async def test_failure_after_the_end_is_none() -> None:
 def test_no_body() -> None:
     """It is complete from the start."""
     assert NO_BODY.complete
-    assert NO_BODY.take() == b""
+    assert NO_BODY.read_available() == b""
 
 
 def test_answer() -> None:
     """Its bytes, if there are any left, and whether another may follow."""
-    assert (Answer(keep_alive=True).data, Answer(b"x", keep_alive=False).keep_alive) == (b"", False)
+    assert (Response(keep_alive=True).data, Response(b"x", keep_alive=False).keep_alive) == (
+        b"",
+        False,
+    )

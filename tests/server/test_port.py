@@ -142,7 +142,7 @@ async def test_renewed_certificates_lose_no_connection(authority: Authority) -> 
     turns = 0
     while heard.total() < 150:
         turns += 1
-        await port.renew(certificates[turns % 2])
+        await port.replace_tls(certificates[turns % 2])
         await asyncio.sleep(0.005)
     await asyncio.gather(*callers)
     assert heard.keys() == {b"hello"}
@@ -155,7 +155,7 @@ async def test_port_that_is_closed_meanwhile_stays_closed(authority: Authority) 
     context = server_context(authority.issue("port", "IP:127.0.0.1", file="port"))
     port = Port(Greeter, at("127.0.0.1:0"), 5)
     address = await port.open(context, 0o600)
-    renewing = asyncio.create_task(port.renew(context))
+    renewing = asyncio.create_task(port.replace_tls(context))
     await asyncio.sleep(0)
     port.close()
     await renewing

@@ -3,7 +3,7 @@
 import asyncio
 
 from proxy.server.limits import CallerLimits
-from proxy.server.messages import Answer, Request
+from proxy.server.messages import Request, Response
 from tests.server.listening import answer, listening
 from tests.support.raw_client import connect, connected
 from tests.support.running import until
@@ -17,10 +17,10 @@ async def test_connections_are_counted() -> None:
     """As long as they last."""
     async with listening() as front:
         async with connected(front, 3) as wires:
-            await until(lambda: front.server.connections == 3)
+            await until(lambda: front.server.connection_count == 3)
             wires[0].close()
-            await until(lambda: front.server.connections == 2)
-        await until(lambda: front.server.connections == 0)
+            await until(lambda: front.server.connection_count == 2)
+        await until(lambda: front.server.connection_count == 0)
 
 
 async def test_close_ends_the_idle_at_once() -> None:
@@ -36,7 +36,7 @@ async def test_close_lets_the_busy_finish() -> None:
     """Their answer comes, and then the end."""
     go = asyncio.Event()
 
-    async def slow(_request: Request) -> Answer:
+    async def slow(_request: Request) -> Response:
         await go.wait()
         return answer(b"in time")
 
@@ -53,7 +53,7 @@ async def test_close_lets_a_queue_finish() -> None:
     """What was taken before is answered."""
     go = asyncio.Event()
 
-    async def slow(_request: Request) -> Answer:
+    async def slow(_request: Request) -> Response:
         await go.wait()
         return answer()
 
@@ -70,7 +70,7 @@ async def test_abort_ends_all() -> None:
     """Whatever is under way; its handlers are cancelled."""
     cancelled: list[bytes] = []
 
-    async def forever(request: Request) -> Answer:
+    async def forever(request: Request) -> Response:
         try:
             await asyncio.sleep(60)
         finally:
@@ -83,14 +83,14 @@ async def test_abort_ends_all() -> None:
         await front.server.abort()
         assert cancelled == [b"/a"]
         assert await wire.ends() == b""
-    assert front.server.connections == 0
+    assert front.server.connection_count == 0
 
 
 async def test_newcomer_takes_the_place_of_the_oldest_that_is_not_served() -> None:
     """In the order of their coming; who is being served stays."""
     go = asyncio.Event()
 
-    async def slow(_request: Request) -> Answer:
+    async def slow(_request: Request) -> Response:
         await go.wait()
         return answer()
 
@@ -98,14 +98,14 @@ async def test_newcomer_takes_the_place_of_the_oldest_that_is_not_served() -> No
     async with listening(slow, limits) as front, connected(front, 3) as wires:
         await wires[0].send(GET)
         await until(lambda: any(one.serving for one in front.server._connections))
-        await until(lambda: front.server.connections == 3)
+        await until(lambda: front.server.connection_count == 3)
         async with connect(front) as newcomer:
             assert await wires[1].ends() == b""
-            assert front.server.connections == 3
+            assert front.server.connection_count == 3
             await newcomer.send(GET)
             await wires[2].send(GET)
             go.set()
             for wire in (wires[0], wires[2], newcomer):
                 assert (await wire.answer()).status == 200
     assert front.refused == []
-    assert front.server.refused == 1
+    assert front.server.refused_connections == 1

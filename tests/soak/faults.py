@@ -65,7 +65,7 @@ def faults(where: tuple[str, ...], cause: Cause, name: str, fault: dict[str, Any
 async def revoked(world: World) -> AsyncIterator[None]:
     """Every token is revoked at once, as by an administrator of the bank."""
     with world.sky.spell(Cause.REVOKED, "every token is revoked"):
-        for token in list(world.bank.bank.live()):
+        for token in list(world.bank.bank.live_tokens()):
             world.bank.bank.revoke(token.text)
         yield
 

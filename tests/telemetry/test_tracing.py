@@ -199,7 +199,7 @@ async def test_no_query_and_no_secret() -> None:
     async with scene() as there:
         await there.served(get("/v1/accounts?memberNumber=12-3456789", Authorization="Bearer mine"))
         await until(lambda: there.collector.named("token refresh"))
-        (token,) = there.bank.bank.live()
+        (token,) = there.bank.bank.live_tokens()
         for secret in (token.text, CLIENT["client_secret"], "mine", "12-3456789", "memberNumber"):
             assert secret.encode() not in there.collector.raw
 
@@ -442,7 +442,7 @@ def test_endpoint_that_is_none() -> None:
     """Is a mistake of the configuration, as any other."""
     with pytest.raises(ConfigError) as caught:
         loader.load(None, {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "collector:4317"}, MINIMAL)
-    assert caught.value.mistakes == [
+    assert caught.value.errors == [
         "tracing.endpoint: expected http://HOST[:PORT][/PATH] or https://…"
     ]
 

@@ -4,10 +4,10 @@ import asyncio
 from dataclasses import dataclass, field
 
 from proxy.errors import TokenError, TokenFailure
-from proxy.telemetry.events import Fact
+from proxy.telemetry.events import Event
 from proxy.tokens.cache import Entry, TokenCache
 from proxy.tokens.refresher import Refresher
-from proxy.tokens.token import Moment, RefreshPolicy, Token, TokenKey, TokenKind
+from proxy.tokens.token import Instant, RefreshPolicy, Token, TokenKey, TokenKind
 from tests.support.running import until
 
 HOUR = 3600.0
@@ -22,9 +22,9 @@ class Clock:
     monotonic: float = 10_000.0
     wall: float = 1_800_000_000.0
 
-    def __call__(self) -> Moment:
+    def __call__(self) -> Instant:
         """Return this moment."""
-        return Moment(self.monotonic, self.wall)
+        return Instant(self.monotonic, self.wall)
 
     def turn(self, seconds: float) -> None:
         """Let time pass."""
@@ -85,7 +85,7 @@ class Bench:
     ) -> None:
         self.clock = Clock()
         self.teller = Teller(self.clock)
-        self.facts: list[Fact] = []
+        self.facts: list[Event] = []
         self.cache = TokenCache(
             self.teller,
             policy,

@@ -117,10 +117,10 @@ async def test_refusal_is_remembered_and_forgiven(reason: TokenFailure) -> None:
     _ = await gathered([bench.cache.token(KEY)])
     assert len(bench.asked) == 1
     bench.teller.errors.clear()
-    bench.cache.forgive({OTHER})
+    bench.cache.clear_failures({OTHER})
     _ = await gathered([bench.cache.token(KEY)])
     assert len(bench.asked) == 1
-    bench.cache.forgive({KEY, OTHER})
+    bench.cache.clear_failures({KEY, OTHER})
     assert (await bench.cache.token(KEY)).is_alive(bench.clock())
 
 
@@ -174,7 +174,7 @@ async def test_refused_token_is_dropped() -> None:
     assert bench.cache.reject(token)
     assert bench.cache.current(KEY) is None
     assert await bench.cache.token(KEY) is not token
-    assert TokenRejected(token, dropped=True) in bench.facts
+    assert TokenRejected(token, was_current=True) in bench.facts
 
 
 async def test_late_refusal_of_an_old_token_does_no_harm() -> None:
@@ -187,7 +187,7 @@ async def test_late_refusal_of_an_old_token_does_no_harm() -> None:
     bench.clock.turn(60)
     assert bench.cache.reject(old)
     assert bench.cache.current(KEY) is new
-    assert bench.facts[-1] == TokenRejected(old, dropped=False)
+    assert bench.facts[-1] == TokenRejected(old, was_current=False)
 
 
 async def test_refusals_by_many_at_once_are_one_new_token() -> None:
@@ -208,7 +208,7 @@ async def test_fresh_token_is_not_thrown_away() -> None:
     bench.clock.turn(9)
     assert not bench.cache.reject(token)
     assert bench.cache.current(KEY) is token
-    assert bench.facts[-1] == TokenRejected(token, dropped=False)
+    assert bench.facts[-1] == TokenRejected(token, was_current=False)
 
 
 async def test_bank_that_refuses_every_token_is_asked_every_ten_seconds() -> None:

@@ -6,14 +6,14 @@ import pytest
 
 from proxy.errors import TokenError, TokenFailure
 from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected, TokenReleased
-from proxy.tokens.token import Moment, Token, TokenKey, TokenKind
+from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
 
 KEY = TokenKey(TokenKind.V2, "00016")
-TOKEN = Token(KEY, "gBOL-secret", Moment(1, 1), 60)
+TOKEN = Token(KEY, "gBOL-secret", Instant(1, 1), 60)
 FACTS = [
     TokenRefreshed(TOKEN, 0.1, 30),
     TokenRefreshFailed(KEY, TokenError(TokenFailure.SERVER, "closed"), 0.1, 1, 2),
-    TokenRejected(TOKEN, dropped=True),
+    TokenRejected(TOKEN, was_current=True),
     TokenReleased(KEY),
 ]
 

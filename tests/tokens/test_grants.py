@@ -13,25 +13,25 @@ from hypothesis import strategies as st
 from proxy.errors import TokenError, TokenFailure
 from proxy.sandbox.payloads import BOMB, PAGE
 from proxy.tokens.grants import (
-    Caller,
+    ApplicationInfo,
     Credentials,
     Grant,
-    Issued,
     Login,
     TokenRequest,
-    read_answer,
+    TokenResponse,
+    parse_response,
     read_lifetime,
     read_retry_after,
     refusal,
-    request_for,
-    revocation_for,
+    revocation_request,
+    token_request,
 )
 from proxy.tokens.token import ASSUMED_LIFETIME, MAX_LIFETIME, TokenKey, TokenKind
 from proxy.upstream.bank_errors import BankError
 
 V1, V2 = TokenKey(TokenKind.V1, "00016"), TokenKey(TokenKind.V2, "00016")
 CREDENTIALS = Credentials("shared-key", "s3cret:with colon")
-CALLER = Caller("bench/1.0", "192.0.2.7", "offer-1")
+CALLER = ApplicationInfo("bench/1.0", "192.0.2.7", "offer-1")
 ID = str(uuid.UUID(int=7))
 NAMESPACE = "http://schema.intuit.com/fs/common/v2"
 
@@ -45,7 +45,7 @@ def form(request: TokenRequest) -> dict[str, str]:
 
 def test_v2_request_is_the_documented_one() -> None:
     """V2: Basic, form, transactionId and institutionId, at its own path."""
-    request = request_for(V2, Login(CREDENTIALS), ID, CALLER)
+    request = token_request(V2, Login(CREDENTIALS), ID, CALLER)
     assert request.path == "/oauth2/v1/token"
     assert request.headers == {
         "Authorization": CREDENTIALS.basic,
@@ -60,7 +60,7 @@ def test_v2_request_is_the_documented_one() -> None:
 
 def test_v1_request_is_the_documented_one() -> None:
     """V1: di_fiid, di_tid, user-agent, and what is optional where it is set."""
-    request = request_for(V1, Login(CREDENTIALS, scopes="accounts:read"), ID, CALLER)
+    request = token_request(V1, Login(CREDENTIALS, scopes="accounts:read"), ID, CALLER)
     assert request.path == "/v1/oauth/token"
     assert request.headers == {
         "Authorization": CREDENTIALS.basic,
@@ -77,7 +77,7 @@ def test_v1_request_is_the_documented_one() -> None:
 
 def test_optional_v1_headers_are_left_out() -> None:
     """A header without a value is no header."""
-    headers = request_for(V1, Login(CREDENTIALS), ID, Caller("bench/1.0")).headers
+    headers = token_request(V1, Login(CREDENTIALS), ID, ApplicationInfo("bench/1.0")).headers
     assert not {"originating_ip", "offering_id"} & headers.keys()
 
 
@@ -96,20 +96,20 @@ def test_optional_v1_headers_are_left_out() -> None:
 def test_every_grant_has_its_fields(grant: Grant, expected: dict[str, str]) -> None:
     """Each grant sends its own fields and no other's, whatever characters they hold."""
     login = Login(CREDENTIALS, grant, "ju niper", "m&o=o+n%", "a:read, b:write")
-    request = request_for(V2, login, ID, CALLER, "pr/o+of=")
+    request = token_request(V2, login, ID, CALLER, "pr/o+of=")
     assert form(request) == {"grant_type": grant.value} | expected
 
 
 def test_v1_password() -> None:
     """V1 knows the password grant too; scopes it does not know."""
     login = Login(CREDENTIALS, Grant.PASSWORD, "juniper", "moonlight", "a:read")
-    fields = form(request_for(V1, login, ID, CALLER))
+    fields = form(token_request(V1, login, ID, CALLER))
     assert fields == {"grant_type": "password", "username": "juniper", "password": "moonlight"}
 
 
 def test_revocation_is_a_delete_with_a_form() -> None:
     """The token to be revoked is in the body, so that no log of paths has it."""
-    request = revocation_for("t/o+k", CREDENTIALS, ID)
+    request = revocation_request("t/o+k", CREDENTIALS, ID)
     assert request.path == "/oauth2/v1/revoke"
     assert form(request) == {"token": "t/o+k"}
     assert request.headers["transactionId"] == ID
@@ -131,8 +131,8 @@ def test_basic_is_what_the_bank_decodes(client_id: str, secret: str) -> None:
 def test_nothing_secret_is_shown() -> None:
     """No repr of what holds a secret shows it."""
     login = Login(CREDENTIALS, Grant.PASSWORD, "juniper", "moonlight")
-    request = request_for(V2, login, ID, CALLER, "proof-of-login")
-    shown = repr((CREDENTIALS, login, request, Issued("to-ken", 1.0, "re-fresh")))
+    request = token_request(V2, login, ID, CALLER, "proof-of-login")
+    shown = repr((CREDENTIALS, login, request, TokenResponse("to-ken", 1.0, "re-fresh")))
     for secret in ("s3cret", "moonlight", "proof-of", "to-ken", "re-fresh", CREDENTIALS.basic):
         assert secret not in shown
     assert "juniper" in shown
@@ -141,9 +141,9 @@ def test_nothing_secret_is_shown() -> None:
 def test_holder_tells_logins_apart() -> None:
     """Grant, client and user make a login; its secrets do not, so that they can be rotated."""
     login = Login(CREDENTIALS, Grant.PASSWORD, "juniper", "moonlight")
-    assert login.holder == Login(Credentials("shared-key", "x"), Grant.PASSWORD, "juniper").holder
-    assert login.holder != Login(CREDENTIALS, Grant.PASSWORD, "basil").holder
-    assert login.holder != Login(CREDENTIALS, Grant.AUTHORIZATION_CODE, "juniper").holder
+    assert login.subject == Login(Credentials("shared-key", "x"), Grant.PASSWORD, "juniper").subject
+    assert login.subject != Login(CREDENTIALS, Grant.PASSWORD, "basil").subject
+    assert login.subject != Login(CREDENTIALS, Grant.AUTHORIZATION_CODE, "juniper").subject
 
 
 def answer(**fields: Any) -> bytes:
@@ -178,7 +178,7 @@ def xml(prefix: str = "", declared: str = "", **fields: str) -> bytes:
 @pytest.mark.parametrize("kind", list(TokenKind))
 def test_answers_are_read_tolerantly(kind: TokenKind, body: bytes) -> None:
     """V1 in every namespace and in JSON, V2 too: by local name, with a number or a text."""
-    issued = read_answer(kind, 200, body)
+    issued = parse_response(kind, 200, body)
     assert (issued.text, issued.lifetime, issued.refresh_token) == ("abc", 1799.0, "")
 
 
@@ -188,14 +188,14 @@ def test_refresh_token_is_read() -> None:
         answer(refresh_token="next", refresh_token_expires_in="86399"),
         xml(refresh_token="next", refresh_token_expires_in="86399", di_member_number="1"),
     ):
-        issued = read_answer(TokenKind.V2, 200, body)
+        issued = parse_response(TokenKind.V2, 200, body)
         assert (issued.refresh_token, issued.refresh_lifetime) == ("next", 86399.0)
 
 
 @pytest.mark.parametrize("raw", [None, "0", "-1", 0, "abc", "nan", "inf", 1e999, [1]])
 def test_refresh_token_without_an_end(raw: object) -> None:
     """A refresh token of no or no sensible lifetime is tried for thirty days."""
-    issued = read_answer(
+    issued = parse_response(
         TokenKind.V2, 200, answer(refresh_token="next", refresh_token_expires_in=raw)
     )
     assert issued.refresh_lifetime == MAX_LIFETIME
@@ -204,7 +204,7 @@ def test_refresh_token_without_an_end(raw: object) -> None:
 @pytest.mark.parametrize("proof", [None, "", 7, "with space", "line\r\nend", "x" * 9000, ["a"]])
 def test_unusable_refresh_token_is_none(proof: object) -> None:
     """What could not be a refresh token is left out; the access token is good."""
-    assert read_answer(TokenKind.V2, 200, answer(refresh_token=proof)).refresh_token == ""
+    assert parse_response(TokenKind.V2, 200, answer(refresh_token=proof)).refresh_token == ""
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_unusable_refresh_token_is_none(proof: object) -> None:
 def test_200_without_a_usable_token(kind: TokenKind, body: bytes) -> None:
     """A token that could not stand in a header is an error, never injected."""
     with pytest.raises(TokenError) as error:
-        read_answer(kind, 200, body)
+        parse_response(kind, 200, body)
     assert error.value.reason is TokenFailure.MALFORMED
 
 
@@ -248,7 +248,7 @@ def test_200_without_a_usable_token(kind: TokenKind, body: bytes) -> None:
 def test_a_token_taken_can_stand_in_a_header(text: str) -> None:
     """Whatever the bank sends as a token: it is refused, or it is visible ASCII."""
     try:
-        issued = read_answer(TokenKind.V2, 200, answer(access_token=text))
+        issued = parse_response(TokenKind.V2, 200, answer(access_token=text))
     except TokenError:
         return
     assert issued.text == text
@@ -344,4 +344,4 @@ def test_every_status_is_refused_in_words(status: int) -> None:
     """An answer other than 200 is a refusal that reads the body, in either kind."""
     for kind in TokenKind:
         with pytest.raises(TokenError, match=str(status)):
-            read_answer(kind, status, answer(), 3.0)
+            parse_response(kind, status, answer(), 3.0)

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.tokens.rate_limit import BURST, Allowance, rate_for
+from proxy.tokens.rate_limit import BURST, TokenBucket, rate_for
 
 RATES = st.floats(0.1, 1000)
 STEPS = st.lists(st.floats(0, 3), min_size=1, max_size=200)
@@ -13,12 +13,12 @@ STEPS = st.lists(st.floats(0, 3), min_size=1, max_size=200)
 
 def begun(rate: float, steps: list[float]) -> list[tuple[float, int]]:
     """Take all that is allowed whenever somebody looks; return when, and how many."""
-    allowance, now, taken = Allowance(), 0.0, []
+    allowance, now, taken = TokenBucket(), 0.0, []
     for step in steps:
         now += step
-        allowance = allowance.grown(now, rate)
+        allowance = allowance.refilled(now, rate)
         calls = int(allowance.calls)
-        allowance = allowance.less(calls)
+        allowance = allowance.minus(calls)
         taken.append((now, calls))
     return taken
 
@@ -37,24 +37,24 @@ def test_no_span_of_time_has_more_than_burst_and_rate(rate: float, steps: list[f
 @given(RATES, st.integers(1, 100))
 def test_whoever_waits_as_told_may_begin(rate: float, count: int) -> None:
     """Calls that wait for the time that they are told are at the rate, none of them in vain."""
-    allowance, now, times = Allowance().less(int(BURST)), 0.0, []
+    allowance, now, times = TokenBucket().minus(int(BURST)), 0.0, []
     for _ in range(count):
         now += allowance.until_next(rate)
-        allowance = allowance.grown(now, rate)
+        allowance = allowance.refilled(now, rate)
         assert allowance.calls > 1 - 1e-6
-        allowance = allowance.less(1)
+        allowance = allowance.minus(1)
         times.append(now)
     assert all(later - earlier <= 1.001 / rate for earlier, later in pairwise(times))
 
 
 def test_clock_that_goes_back_takes_nothing_away() -> None:
     """A clock of another machine's, or a mistake of ours, is no debt."""
-    assert Allowance(2.0, 100.0).grown(50.0, 20.0).calls == 2.0
+    assert TokenBucket(2.0, 100.0).refilled(50.0, 20.0).calls == 2.0
 
 
 def test_what_is_allowed_may_begin_at_once() -> None:
     """Nobody waits for a call that is there."""
-    assert Allowance().until_next(20.0) == 0.0
+    assert TokenBucket().until_next(20.0) == 0.0
 
 
 def test_lifetimes_of_seconds_get_what_they_need() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import ConfigError
 from proxy.tokens.refresh_tokens import RefreshToken, RefreshTokens
-from proxy.tokens.token import Moment, TokenKey, TokenKind
+from proxy.tokens.token import Instant, TokenKey, TokenKind
 
 KEY = TokenKey(TokenKind.V2, "00016")
 OTHER = TokenKey(TokenKind.V2, "00017")
@@ -28,9 +28,9 @@ class Clock:
 
     now = 1_000_000.0
 
-    def __call__(self) -> Moment:
+    def __call__(self) -> Instant:
         """This moment, the same on both clocks."""
-        return Moment(self.now, self.now)
+        return Instant(self.now, self.now)
 
 
 @pytest.fixture
@@ -71,18 +71,18 @@ def test_in_memory_only_the_newest(clock: Clock) -> None:
 def test_login_beside_us_is_seen_once(clock: Clock, file: Path) -> None:
     """What another process puts into the file is news, what we put there ourselves is not."""
     tokens, login = RefreshTokens(clock, file), RefreshTokens(clock, file)
-    assert tokens.arrived() == set()
+    assert tokens.updated_keys() == set()
     tokens.keep(KEY, "ours", 100)
-    assert tokens.arrived() == set()
+    assert tokens.updated_keys() == set()
     login.keep(OTHER, "theirs", 100)
-    assert tokens.arrived() == {OTHER}
-    assert tokens.arrived() == set()
+    assert tokens.updated_keys() == {OTHER}
+    assert tokens.updated_keys() == set()
     login.keep(KEY, "theirs too", 100)
     tokens.keep(OTHER, "ours again", 100)
-    assert tokens.arrived() == {KEY}
+    assert tokens.updated_keys() == {KEY}
     login.forget(KEY, "theirs too")
-    assert tokens.arrived() == set()
-    assert RefreshTokens(clock, file).arrived() == set()
+    assert tokens.updated_keys() == set()
+    assert RefreshTokens(clock, file).updated_keys() == set()
 
 
 def test_forgotten_unless_newer(clock: Clock) -> None:

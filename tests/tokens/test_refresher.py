@@ -123,7 +123,7 @@ async def test_refused_credentials_are_tried_once_a_minute(reason: TokenFailure)
     await bench.pass_by(590)
     assert len(bench.asked) == 10
     bench.teller.errors.clear()
-    bench.cache.forgive({KEY})
+    bench.cache.clear_failures({KEY})
     assert await bench.step() > 0
     assert bench.cache.current(KEY) is not None
 
@@ -397,13 +397,13 @@ async def test_outage_of_the_token_endpoint_leaves_traffic_alone(hand: Clock) ->
         bank.bank.faults.append(Fault("token", status=503))
         hand.turn(3310)
         for failures in (1, 2, 3):
-            app.tokens.changed()
+            app.tokens.on_change()
             await until(lambda: entry.failures == failures)  # noqa: B023 - awaited here
             async with caller.get("/echo") as answer:
                 assert answer.status == 200
             hand.turn(60)
         bank.bank.faults.clear()
-        app.tokens.changed()
+        app.tokens.on_change()
         await until(lambda: entry.failures == 0)
         assert [request.outcome for request in bank.bank.token_requests].count("ok") == 2
 
@@ -423,7 +423,7 @@ async def test_outage_longer_than_a_life_is_told_and_ends(hand: Clock) -> None:
         assert not bank.bank.arrivals
         bank.bank.faults.clear()
         hand.turn(60)
-        app.tokens.changed()
+        app.tokens.on_change()
         await until(lambda: app.readiness().is_ready)
         async with caller.get("/echo") as answer:
             assert answer.status == 200

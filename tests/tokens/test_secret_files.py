@@ -8,11 +8,11 @@ import pytest
 from proxy.errors import ConfigError
 from proxy.tokens.secret_files import (
     MAX_SECRET,
-    keep_old,
+    back_up,
     private_folder,
     read_secret,
+    write_atomically,
     write_private,
-    write_whole,
 )
 
 
@@ -39,7 +39,7 @@ def test_modes_whatever_the_umask_and_the_file_before(tmp_path: Path) -> None:
         path.chmod(0o666)
         write_private(path, "new")
         assert (path.read_text(), mode(path)) == ("new", 0o600)
-        write_whole(path, "newer", 0o644)
+        write_atomically(path, "newer", 0o644)
         assert (path.read_text(), mode(path)) == ("newer", 0o644)
         private_folder(tmp_path / "deep" / "folder")
         assert mode(tmp_path / "deep" / "folder") == 0o700
@@ -50,11 +50,11 @@ def test_modes_whatever_the_umask_and_the_file_before(tmp_path: Path) -> None:
 def test_old_content_is_kept_under_the_next_free_number(tmp_path: Path) -> None:
     """However often a file is replaced; the copies are for the owner alone."""
     path = tmp_path / "file"
-    assert keep_old(path) is None
+    assert back_up(path) is None
     for number in (1, 2):
         path.write_text(f"content {number}")
         path.chmod(0o644)
-        kept = keep_old(path)
+        kept = back_up(path)
         assert kept == tmp_path / f"file.{number}"
         assert (kept.read_text(), mode(kept)) == (f"content {number}", 0o600)
     assert path.read_text() == "content 2"
@@ -71,7 +71,7 @@ def complaint(path: Path) -> str:
     """Return what is said about a file that is no secret."""
     with pytest.raises(ConfigError) as caught:
         read_secret(path, "client_secret_file")
-    (mistake,) = caught.value.mistakes
+    (mistake,) = caught.value.errors
     return mistake
 
 

@@ -5,10 +5,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.errors import TokenFailure
-from proxy.tokens.token import MAX_LIFETIME, Moment, RefreshPolicy, Token, TokenKey, TokenKind
+from proxy.tokens.token import MAX_LIFETIME, Instant, RefreshPolicy, Token, TokenKey, TokenKind
 
 KEY = TokenKey(TokenKind.V2, "00016")
-NOW = Moment(1000.0, 1_800_000_000.0)
+NOW = Instant(1000.0, 1_800_000_000.0)
 DEFAULT = RefreshPolicy()
 
 ROUNDING = 1e-6
@@ -35,14 +35,14 @@ def policies(draw: st.DrawFn) -> RefreshPolicy:
     )
 
 
-def token(lifetime: float = 3600.0, issued: Moment = NOW) -> Token:
+def token(lifetime: float = 3600.0, issued: Instant = NOW) -> Token:
     """Return a token issued at that moment."""
     return Token(KEY, "gBOL-secret", issued, lifetime)
 
 
-def later(moment: Moment, seconds: float, step: float = 0.0) -> Moment:
+def later(moment: Instant, seconds: float, step: float = 0.0) -> Instant:
     """Return the moment ``seconds`` on, the wall clock stepped besides."""
-    return Moment(moment.monotonic + seconds, moment.wall + seconds + step)
+    return Instant(moment.monotonic + seconds, moment.wall + seconds + step)
 
 
 @given(policies(), lifetimes, chances)
@@ -198,7 +198,7 @@ def test_key_that_is_none(text: str) -> None:
 @given(steps, steps)
 def test_time_never_runs_backwards(monotonic: float, wall: float) -> None:
     """Seconds that have passed are never fewer than none."""
-    assert Moment(monotonic, wall).since(Moment(0, 0)) == max(monotonic, wall, 0)
+    assert Instant(monotonic, wall).since(Instant(0, 0)) == max(monotonic, wall, 0)
 
 
 @given(lifetimes, st.floats(0, MAX_LIFETIME))

@@ -55,6 +55,6 @@ async def test_renewed_from_elsewhere() -> None:
     """A token that changed credentials were tried with is told as such, and used."""
     bench = Bench()
     token = await bench.teller.token(KEY)
-    bench.cache.renew(token, 0.25, Trigger.RELOAD)
+    bench.cache.record_refresh(token, 0.25, Trigger.RELOAD)
     assert bench.facts == [TokenRefreshed(token, 0.25, 3300, Trigger.RELOAD)]
     assert bench.cache.current(KEY) is token

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import TokenError, TokenFailure
-from proxy.upstream.bank_client import MAX_ANSWER, USER_AGENT, BankAnswer, BankClient
+from proxy.upstream.bank_client import MAX_RESPONSE, USER_AGENT, BankClient, BankResponse
 from proxy.upstream.tunnel import OutboundProxy
 from tests.support.certificates import Authority, server_context
 from tests.support.running import until
@@ -19,7 +19,7 @@ HEADERS = {"transactionId": "0d1c", "Authorization": "Basic eDp5"}
 
 async def call(
     *script: Step, tls: ssl.SSLContext | None = None, trust: ssl.SSLContext | None = None
-) -> BankAnswer:
+) -> BankResponse:
     """Make one call to a server with this script; raises what the call raises."""
     async with Upstream(script, tls=tls) as upstream:
         bank = BankClient(upstream.url, timeout=5, tls=trust)
@@ -67,7 +67,7 @@ async def test_body_is_left_out_where_there_is_none() -> None:
 async def test_status_and_retry_after_are_handed_on() -> None:
     """An error is an answer too; what it asks for is handed on as it came."""
     wire = b"HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\nno"
-    assert await call(read(), send(wire)) == BankAnswer(429, b"no", "7")
+    assert await call(read(), send(wire)) == BankResponse(429, b"no", "7")
 
 
 async def test_redirect_is_not_followed() -> None:
@@ -114,7 +114,7 @@ def framed(body: bytes, *lines: bytes) -> bytes:
 @pytest.mark.parametrize(
     "wire",
     [
-        framed(b"x" * (MAX_ANSWER + 1)),
+        framed(b"x" * (MAX_RESPONSE + 1)),
         framed(gzip.compress(bytes(50_000_000)), b"Content-Encoding: gzip"),
         framed(b"no gzip", b"Content-Encoding: gzip"),
         b"SSH-2.0-OpenSSH_9.6\r\n",
@@ -134,7 +134,7 @@ async def test_answer_that_is_none(wire: bytes) -> None:
 
 async def test_longest_answer_is_taken() -> None:
     """The bound itself is within bounds."""
-    assert len((await call(read(), send(framed(b"x" * MAX_ANSWER)))).body) == MAX_ANSWER
+    assert len((await call(read(), send(framed(b"x" * MAX_RESPONSE)))).body) == MAX_RESPONSE
 
 
 @pytest.mark.parametrize("script", [[hold()], [read(), send(b"HTTP/1.1 200 OK\r\n"), hold()]])

@@ -72,7 +72,7 @@ async def ask(
 ) -> Answer:
     """Run one exchange to its end."""
     connection.start(head, bodiless=bodiless, total_at=asyncio.get_running_loop().time() + total)
-    await connection.answered()
+    await connection.wait_for_head()
     body = b""
     while block := await connection.read():
         body += block
@@ -159,7 +159,7 @@ async def test_answer_to_head(framing: bytes) -> None:
         got = await ask(connection, b"HEAD / HTTP/1.1\r\nHost: bank\r\n\r\n", bodiless=True)
         assert (got.status, got.body) == (200, b"")
         assert connection.is_reusable
-        connection.rest(asyncio.get_running_loop().time())
+        connection.mark_idle(asyncio.get_running_loop().time())
         assert (await ask(connection)).body == b"next"
 
 
@@ -283,7 +283,7 @@ async def test_answer_that_is_none(data: bytes) -> None:
     async with connected([read(), send(data), hold()]) as (connection, upstream):
         error = await fails(connection)
         assert (error.reason, error.status) == (UpstreamFailure.MALFORMED, 502)
-        assert not error.untouched
+        assert not error.is_before_response
         await until(lambda: upstream.open == 0)
 
 
@@ -343,7 +343,7 @@ async def test_body_cut_short(data: bytes, ending: Step) -> None:
     script = [read(), send(data), wait(), ending]
     async with connected(script) as (connection, upstream):
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
-        await connection.answered()
+        await connection.wait_for_head()
         assert await connection.read() == b"abc"
         upstream.go.set()
         with pytest.raises(UpstreamError) as caught:
@@ -367,7 +367,7 @@ async def test_no_answer(script: Sequence[Step]) -> None:
     async with connected(script) as (connection, _):
         error = await fails(connection)
         assert (error.reason, error.status) == (UpstreamFailure.CLOSED, 502)
-        assert not error.untouched
+        assert not error.is_before_response
 
 
 # What comes unasked.
@@ -378,7 +378,7 @@ async def test_answer_before_it_is_asked(early: bytes) -> None:
     """A byte on a connection that nobody has used closes it; no request gets it."""
     async with connected([send(early), hold()]) as (connection, upstream):
         await until(lambda: upstream.open == 0)
-        assert not connection.is_quiet()
+        assert not connection.is_alive()
         assert (await fails(connection)).reason is UpstreamFailure.CLOSED
         assert upstream.requests == []
 
@@ -391,11 +391,11 @@ async def test_late_second_answer(late: bytes) -> None:
         upstream,
     ):
         assert (await ask(connection)).body == b"yours"
-        connection.rest(asyncio.get_running_loop().time())
-        assert connection.is_quiet()
+        connection.mark_idle(asyncio.get_running_loop().time())
+        assert connection.is_alive()
         upstream.go.set()
         await until(lambda: upstream.open == 0)
-        assert not connection.is_quiet()
+        assert not connection.is_alive()
         assert not connection.is_reusable
 
 
@@ -404,7 +404,7 @@ async def test_second_answer_while_the_first_is_being_read() -> None:
     script = [read(), send(ok(b"yours")), wait(), send(ok(b"not yours")), hold()]
     async with connected(script) as (connection, upstream):
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
-        await connection.answered()
+        await connection.wait_for_head()
         upstream.go.set()
         await until(lambda: upstream.open == 0)
         assert await connection.read() == b"yours"
@@ -417,10 +417,10 @@ async def test_body_behind_an_answer_to_head() -> None:
     script = [read(), send(answer(b"200 OK", b"Content-Length: 3")), wait(), send(b"abc"), hold()]
     async with connected(script) as (connection, upstream):
         await ask(connection, b"HEAD / HTTP/1.1\r\nHost: bank\r\n\r\n", bodiless=True)
-        connection.rest(asyncio.get_running_loop().time())
+        connection.mark_idle(asyncio.get_running_loop().time())
         upstream.go.set()
         await until(lambda: upstream.open == 0)
-        assert not connection.is_quiet()
+        assert not connection.is_alive()
 
 
 async def test_body_in_one_go_with_an_answer_to_head() -> None:
@@ -432,7 +432,7 @@ async def test_body_in_one_go_with_an_answer_to_head() -> None:
             total_at=asyncio.get_running_loop().time() + 10,
         )
         with pytest.raises(UpstreamError) as caught:
-            await connection.answered()
+            await connection.wait_for_head()
         assert caught.value.reason is UpstreamFailure.MALFORMED
 
 
@@ -440,9 +440,9 @@ async def test_end_of_an_idle_connection_is_seen() -> None:
     """A connection that the upstream gave up is not quiet, even before the loop has heard it."""
     async with connected([read(), send(ok()), wait(), close()]) as (connection, upstream):
         await ask(connection)
-        connection.rest(asyncio.get_running_loop().time())
+        connection.mark_idle(asyncio.get_running_loop().time())
         upstream.go.set()
-        await until(lambda: not connection.is_quiet())
+        await until(lambda: not connection.is_alive())
 
 
 @one_loop
@@ -455,9 +455,9 @@ async def test_what_the_loop_has_not_heard_yet(last: bytes) -> None:
         _, connection = await loop.create_connection(
             lambda: Connection(loop, Deadlines()), sock=ours
         )
-        assert connection.is_quiet()
+        assert connection.is_alive()
         theirs.sendall(last) if last else theirs.shutdown(socket.SHUT_WR)
-        assert not connection.is_quiet()
+        assert not connection.is_alive()
         connection.abort()
         await asyncio.sleep(0)
 
@@ -468,9 +468,9 @@ async def test_reused_connection_that_ends_unanswered_is_untouched(ending: Step)
     script = [read(), send(ok()), read(), ending]
     async with connected(script) as (connection, _):
         await ask(connection)
-        connection.rest(asyncio.get_running_loop().time())
+        connection.mark_idle(asyncio.get_running_loop().time())
         error = await fails(connection)
-        assert (error.reason, error.untouched) == (UpstreamFailure.CLOSED, True)
+        assert (error.reason, error.is_before_response) == (UpstreamFailure.CLOSED, True)
 
 
 async def test_reused_connection_with_a_first_byte_is_touched() -> None:
@@ -478,9 +478,9 @@ async def test_reused_connection_with_a_first_byte_is_touched() -> None:
     script = [read(), send(ok()), read(), send(b"H"), close()]
     async with connected(script) as (connection, _):
         await ask(connection)
-        connection.rest(asyncio.get_running_loop().time())
+        connection.mark_idle(asyncio.get_running_loop().time())
         error = await fails(connection)
-        assert (error.reason, error.untouched) == (UpstreamFailure.CLOSED, False)
+        assert (error.reason, error.is_before_response) == (UpstreamFailure.CLOSED, False)
 
 
 # Deadlines.
@@ -544,7 +544,7 @@ async def test_deadline_of_an_earlier_exchange_does_no_harm() -> None:
     script = [read(), send(ok()), read(), sleep(0.2), send(ok(b"well")), hold()]
     async with connected(script, QUICK) as (connection, _):
         await ask(connection)
-        connection.rest(asyncio.get_running_loop().time())
+        connection.mark_idle(asyncio.get_running_loop().time())
         await asyncio.sleep(0.3)
         assert (await ask(connection)).body == b"well"
         await asyncio.sleep(QUICK.idle * 1.5)
@@ -558,7 +558,7 @@ async def test_caller_that_reads_slowly_is_no_fault_of_the_upstream() -> None:
     script = [read(), send(head, b"x" * size), hold()]
     async with connected(script, QUICK) as (connection, _):
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
-        await connection.answered()
+        await connection.wait_for_head()
         await asyncio.sleep(QUICK.idle * 2)
         received = 0
         while block := await connection.read():
@@ -575,7 +575,7 @@ async def test_caller_that_uploads_slowly_is_no_fault_of_the_upstream() -> None:
         await asyncio.sleep(QUICK.first_byte * 2)
         connection.awaits_caller = False
         await connection.write(b"ab")
-        await connection.answered()
+        await connection.wait_for_head()
         assert await connection.read() == b"done"
 
 
@@ -588,11 +588,11 @@ async def test_answer_is_held_back_from_a_slow_caller() -> None:
     script = [read(), send(answer(b"200 OK", b"Content-Length: %d" % size), b"x" * size), hold()]
     async with connected(script) as (connection, _):
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 30)
-        await connection.answered()
+        await connection.wait_for_head()
         await until(lambda: connection._paused)
         await asyncio.sleep(0.05)
         # One read of the loop may come on top of what made us stop.
-        assert connection._held <= 3 * HIGH_WATER
+        assert connection._buffered_bytes <= 3 * HIGH_WATER
         received = 0
         while block := await connection.read():
             received += len(block)
@@ -643,7 +643,7 @@ async def test_upload_waits_for_a_slow_upstream() -> None:
         assert written < blocks
         upstream.go.set()
         await task
-        await connection.answered()
+        await connection.wait_for_head()
         assert await connection.read() == b"well"
 
 
@@ -672,7 +672,7 @@ async def test_answer_before_the_end_of_the_upload() -> None:
     async with connected(script) as (connection, _):
         connection.start(head, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
         await connection.write(b"abc")
-        await connection.answered()
+        await connection.wait_for_head()
         assert connection.status == 413
 
 
@@ -681,7 +681,7 @@ async def test_peek_takes_nothing() -> None:
     script = [read(), send(answer(b"401 No", b"Content-Length: 9"), b"abc", b"defghi"), hold()]
     async with connected(script) as (connection, _):
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
-        await connection.answered()
+        await connection.wait_for_head()
         assert await connection.peek(4) == b"abcd"
         assert await connection.peek(100) == b"abcdefghi"
         body = b""
@@ -697,7 +697,7 @@ async def test_error_of_the_callers_ends_the_exchange() -> None:
     """Whoever waits for an answer gets the error for which its body could not be sent."""
     async with connected([read_head(), hold()]) as (connection, upstream):
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
-        waiting = asyncio.create_task(connection.answered())
+        waiting = asyncio.create_task(connection.wait_for_head())
         await until(lambda: upstream.requests)
         connection.fail(CallerError(400, "bad-body", "no"))
         with pytest.raises(CallerError):
@@ -711,7 +711,7 @@ async def test_failure_after_a_complete_answer_leaves_it_readable() -> None:
     """An answer that is all here is not lost because the rest of the upload failed."""
     async with connected([read_head(), send(ok(b"early")), hold()]) as (connection, _):
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
-        await connection.answered()
+        await connection.wait_for_head()
         connection.fail(CallerError(400, "bad-body", "no"))
         assert await connection.read() == b"early"
         assert await connection.read() == b""
@@ -727,12 +727,12 @@ async def test_write_to_a_connection_that_is_gone() -> None:
             await connection.write(b"x")
         await until(lambda: upstream.open == 0)
         with pytest.raises(UpstreamError):
-            await connection.answered()
+            await connection.wait_for_head()
 
 
 async def test_start_on_a_connection_that_was_lost() -> None:
     """Between its being handed out and its use, a connection may go; that is an ordinary error."""
     async with connected([close()]) as (connection, upstream):
         await until(lambda: upstream.open == 0)
-        await until(lambda: not connection.is_quiet())
+        await until(lambda: not connection.is_alive())
         assert (await fails(connection)).reason is UpstreamFailure.CLOSED

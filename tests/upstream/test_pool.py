@@ -10,7 +10,7 @@ import pytest
 
 from proxy.errors import ProxyError, UpstreamError, UpstreamFailure
 from proxy.upstream.connection import Connection, Deadlines
-from proxy.upstream.pool import Limits, Origin, Pool
+from proxy.upstream.pool import Pool, PoolLimits, UpstreamOrigin
 from tests.support.running import until
 from tests.support.upstream_server import (
     Link,
@@ -33,13 +33,13 @@ GET = b"GET / HTTP/1.1\r\nHost: bank\r\n\r\n"
 
 
 @asynccontextmanager
-async def pooled(upstream: Upstream, limits: Limits | None = None) -> AsyncIterator[Pool]:
+async def pooled(upstream: Upstream, limits: PoolLimits | None = None) -> AsyncIterator[Pool]:
     """Make a pool for ``upstream``; at the end, nothing that it opened may be left."""
-    origin = Origin("127.0.0.1", upstream.port, None)
-    pool = Pool(origin, limits or Limits(), Deadlines(first_byte=5, idle=5, total=10))
+    origin = UpstreamOrigin("127.0.0.1", upstream.port, None)
+    pool = Pool(origin, limits or PoolLimits(), Deadlines(first_byte=5, idle=5, total=10))
     yield pool
     pool.close()
-    assert pool.open == 0
+    assert pool.open_count == 0
     await until(lambda: upstream.open == 0)
 
 
@@ -51,7 +51,7 @@ async def checkout(pool: Pool) -> Connection:
 async def use(connection: Connection) -> bytes:
     """Run one exchange."""
     connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
-    await connection.answered()
+    await connection.wait_for_head()
     body = b""
     while block := await connection.read():
         body += block
@@ -75,7 +75,12 @@ async def test_connection_is_reused() -> None:
     async with Upstream(behaving()) as upstream, pooled(upstream) as pool:
         for _ in range(3):
             assert await ask(pool) == b"yes"
-        assert (upstream.connections, pool.open, pool.idle, pool.opened) == (1, 1, 1, 1)
+        assert (upstream.connections, pool.open_count, pool.idle_count, pool.opened_count) == (
+            1,
+            1,
+            1,
+            1,
+        )
 
 
 async def test_most_recently_used_goes_first() -> None:
@@ -88,7 +93,7 @@ async def test_most_recently_used_goes_first() -> None:
         pool.release(second)
         assert pool.checkout() is second
         pool.release(second)
-        assert pool.idle == 2
+        assert pool.idle_count == 2
 
 
 async def test_failed_exchange_ends_its_connection() -> None:
@@ -99,7 +104,7 @@ async def test_failed_exchange_ends_its_connection() -> None:
     ):
         with pytest.raises(UpstreamError):
             await ask(pool)
-        assert pool.open == 0
+        assert pool.open_count == 0
         assert await ask(pool) == b"yes"
         assert upstream.connections == 2
 
@@ -110,9 +115,9 @@ async def test_unfinished_exchange_ends_its_connection() -> None:
     async with Upstream(script) as upstream, pooled(upstream) as pool:
         connection = await checkout(pool)
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
-        await connection.answered()
+        await connection.wait_for_head()
         pool.release(connection)
-        assert (pool.open, pool.idle) == (0, 0)
+        assert (pool.open_count, pool.idle_count) == (0, 0)
         await until(lambda: upstream.open == 0)
 
 
@@ -124,9 +129,9 @@ async def test_connection_that_the_upstream_ended_is_not_handed_out(ending: Step
         await ask(pool)
         (idle,) = pool._idle
         upstream.go.set()
-        await until(lambda: not idle.is_quiet())
+        await until(lambda: not idle.is_alive())
         assert await ask(pool) == b"yes"
-        assert (upstream.connections, pool.open) == (2, 1)
+        assert (upstream.connections, pool.open_count) == (2, 1)
 
 
 async def test_connection_with_an_unasked_byte_is_not_handed_out() -> None:
@@ -136,7 +141,7 @@ async def test_connection_with_an_unasked_byte_is_not_handed_out() -> None:
         await ask(pool)
         (idle,) = pool._idle
         upstream.go.set()
-        await until(lambda: not idle.is_quiet())
+        await until(lambda: not idle.is_alive())
         assert await ask(pool) == b"yes"
         assert upstream.connections == 2
 
@@ -153,7 +158,7 @@ async def test_no_answer_reaches_the_wrong_request() -> None:
 
     async with (
         Upstream([serve]) as upstream,
-        pooled(upstream, Limits(max_connections=4)) as pool,
+        pooled(upstream, PoolLimits(max_connections=4)) as pool,
     ):
         failures: set[UpstreamFailure] = set()
 
@@ -165,7 +170,7 @@ async def test_no_answer_reaches_the_wrong_request() -> None:
                 connection.start(
                     head, bodiless=False, total_at=asyncio.get_running_loop().time() + 10
                 )
-                await connection.answered()
+                await connection.wait_for_head()
                 assert await connection.read() == name
             except UpstreamError as error:
                 failures.add(error.reason)
@@ -182,18 +187,18 @@ async def test_no_answer_reaches_the_wrong_request() -> None:
 
 async def test_idle_connection_grows_too_old() -> None:
     """After its idle age a connection is closed without anybody asking for one."""
-    limits = Limits(max_idle_age=0.05)
+    limits = PoolLimits(max_idle_age=0.05)
     async with Upstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         await ask(pool)
-        assert pool.idle == 1
-        await until(lambda: pool.idle == 0)
-        assert pool.open == 0
+        assert pool.idle_count == 1
+        await until(lambda: pool.idle_count == 0)
+        assert pool.open_count == 0
         await until(lambda: upstream.open == 0)
 
 
 async def test_reaper_leaves_the_fit() -> None:
     """Only those whose time has come go; the others are looked at again later."""
-    limits = Limits(max_idle_age=0.5)
+    limits = PoolLimits(max_idle_age=0.5)
     async with Upstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         old, young = await checkout(pool), await checkout(pool)
         await use(old)
@@ -201,14 +206,14 @@ async def test_reaper_leaves_the_fit() -> None:
         await asyncio.sleep(0.3)
         await use(young)
         pool.release(young)
-        await until(lambda: pool.idle == 1)
+        await until(lambda: pool.idle_count == 1)
         assert pool._idle == [young]
-        await until(lambda: pool.open == 0)
+        await until(lambda: pool.open_count == 0)
 
 
 async def test_total_age_ends_a_connection_in_use_all_the_time() -> None:
     """So that a change of DNS arrives, however busy the connection is."""
-    limits = Limits(max_age=0.2)
+    limits = PoolLimits(max_age=0.2)
     async with Upstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         await until_connections(pool, upstream, 2)
 
@@ -222,12 +227,12 @@ async def until_connections(pool: Pool, upstream: Upstream, count: int) -> None:
 
 async def test_stale_idle_connection_is_not_handed_out() -> None:
     """One that is past its age when somebody asks goes before the reaper comes."""
-    limits = Limits(max_age=0.1, max_idle_age=60)
+    limits = PoolLimits(max_age=0.1, max_idle_age=60)
     async with Upstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         await ask(pool)
         await asyncio.sleep(0.15)
         assert pool.checkout() is None
-        assert pool.open == 0
+        assert pool.open_count == 0
 
 
 # The limit, and the queue at it.
@@ -236,11 +241,11 @@ async def test_stale_idle_connection_is_not_handed_out() -> None:
 async def test_limit_is_held() -> None:
     """However many ask at once, the upstream never has more connections than the limit."""
     script = [forever(read(), wait(), send(ok(b"yes")))]
-    limits = Limits(max_connections=3)
+    limits = PoolLimits(max_connections=3)
     async with Upstream(script) as upstream, pooled(upstream, limits) as pool:
         asking = [asyncio.create_task(ask(pool)) for _ in range(10)]
         await until(lambda: len(upstream.requests) == 3)
-        assert (upstream.open, pool.open, len(pool._waiting)) == (3, 3, 7)
+        assert (upstream.open, pool.open_count, len(pool._waiting)) == (3, 3, 7)
         upstream.go.set()
         assert await asyncio.gather(*asking) == [b"yes"] * 10
         assert upstream.connections == 3
@@ -253,7 +258,7 @@ def is_full(pool: Pool, count: int) -> bool:
 
 async def test_queue_is_fair() -> None:
     """Who waits longest is served first, and a newcomer does not overtake."""
-    limits = Limits(max_connections=1)
+    limits = PoolLimits(max_connections=1)
     order: list[int] = []
 
     async def ask_as(number: int, pool: Pool) -> None:
@@ -275,7 +280,7 @@ async def test_queue_is_fair() -> None:
 
 async def test_place_passes_on_when_a_connection_dies() -> None:
     """A waiter gets the place of a connection that ended badly, and opens its own."""
-    limits = Limits(max_connections=1)
+    limits = PoolLimits(max_connections=1)
     async with (
         Upstream([read(), wait(), reset()], behaving()) as upstream,
         pooled(upstream, limits) as pool,
@@ -288,12 +293,12 @@ async def test_place_passes_on_when_a_connection_dies() -> None:
         with pytest.raises(UpstreamError):
             await failing
         assert await waiting == b"yes"
-        assert (pool.open, upstream.connections) == (1, 2)
+        assert (pool.open_count, upstream.connections) == (1, 2)
 
 
 async def test_full_queue_is_said_at_once() -> None:
     """Beyond the bound of the queue nobody waits: 503 with Retry-After."""
-    limits = Limits(max_connections=1, max_waiting=1)
+    limits = PoolLimits(max_connections=1, max_waiting=1)
     async with Upstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         waiting = asyncio.create_task(ask(pool))
@@ -309,7 +314,7 @@ async def test_full_queue_is_said_at_once() -> None:
 
 async def test_wait_is_bounded() -> None:
     """A waiter gives up after its time, and leaves nothing behind."""
-    limits = Limits(max_connections=1, max_wait=0.05)
+    limits = PoolLimits(max_connections=1, max_wait=0.05)
     async with Upstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         with pytest.raises(ProxyError) as caught:
@@ -318,12 +323,12 @@ async def test_wait_is_bounded() -> None:
         assert not pool._waiting
         await use(held)
         pool.release(held)
-        assert pool.idle == 1
+        assert pool.idle_count == 1
 
 
 async def test_cancelled_waiter_leaves_the_queue() -> None:
     """A caller that goes away while it waits costs nobody a place."""
-    limits = Limits(max_connections=1)
+    limits = PoolLimits(max_connections=1)
     async with Upstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         first = asyncio.create_task(ask(pool))
@@ -334,13 +339,13 @@ async def test_cancelled_waiter_leaves_the_queue() -> None:
         await use(held)
         pool.release(held)
         assert await second == b"yes"
-        assert pool.open == 1
+        assert pool.open_count == 1
 
 
 @pytest.mark.parametrize("well", [True, False], ids=["connection", "place"])
 async def test_waiter_cancelled_in_the_moment_it_is_served(*, well: bool) -> None:
     """What was just given to it is passed on, whether a connection or a place for one."""
-    limits = Limits(max_connections=1)
+    limits = PoolLimits(max_connections=1)
     async with Upstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         first = asyncio.create_task(ask(pool))
@@ -353,13 +358,13 @@ async def test_waiter_cancelled_in_the_moment_it_is_served(*, well: bool) -> Non
         await asyncio.wait([first])
         assert first.cancelled()
         assert await second == b"yes"
-        assert pool.open == 1
+        assert pool.open_count == 1
 
 
 async def test_connection_spoilt_on_its_way_to_a_waiter_is_replaced() -> None:
     """Between release and use a connection may go; then its place is used for a new one."""
     script = [read(), send(ok(b"yes")), hold()]
-    limits = Limits(max_connections=1)
+    limits = PoolLimits(max_connections=1)
     async with Upstream(script, behaving()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         await use(held)
@@ -368,12 +373,12 @@ async def test_connection_spoilt_on_its_way_to_a_waiter_is_replaced() -> None:
         pool.release(held)
         held.abort()
         assert await waiting == b"yes"
-        assert (pool.open, upstream.connections) == (1, 2)
+        assert (pool.open_count, upstream.connections) == (1, 2)
 
 
 async def test_new_connection_is_new_even_where_one_was_waited_for() -> None:
     """Whoever asks for a new one gets the place of the next that comes free, not that one."""
-    limits = Limits(max_connections=1)
+    limits = PoolLimits(max_connections=1)
     async with Upstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         await use(held)
@@ -381,7 +386,7 @@ async def test_new_connection_is_new_even_where_one_was_waited_for() -> None:
         await until(lambda: len(pool._waiting) == 1)
         pool.release(held)
         fresh = await waiting
-        assert (fresh.exchanges, pool.open, upstream.connections) == (0, 1, 2)
+        assert (fresh.exchanges, pool.open_count, upstream.connections) == (0, 1, 2)
         pool.release(fresh)
 
 
@@ -391,12 +396,12 @@ async def test_cancelled_connect_gives_its_place_back() -> None:
         for _ in range(20):
             connecting = asyncio.create_task(pool.connect())
             await asyncio.sleep(0)
-            assert pool.open == 1
+            assert pool.open_count == 1
             connecting.cancel()
             await asyncio.wait([connecting])
             if not connecting.cancelled():  # it was faster
                 pool.release(connecting.result())
-            assert pool.open == 0
+            assert pool.open_count == 0
 
 
 async def test_closed_pool_keeps_nothing() -> None:
@@ -404,12 +409,12 @@ async def test_closed_pool_keeps_nothing() -> None:
     async with Upstream(behaving()) as upstream, pooled(upstream) as pool:
         busy = await checkout(pool)
         await ask(pool)
-        assert (pool.open, pool.idle) == (2, 1)
+        assert (pool.open_count, pool.idle_count) == (2, 1)
         pool.close()
-        assert (pool.open, pool.idle) == (1, 0)
+        assert (pool.open_count, pool.idle_count) == (1, 0)
         assert await use(busy) == b"yes"
         pool.release(busy)
-        assert pool.open == 0
+        assert pool.open_count == 0
 
 
 # No connection at all.
@@ -419,7 +424,7 @@ async def fails(pool: Pool) -> UpstreamError:
     """Try to connect, in vain; return why."""
     with pytest.raises(UpstreamError) as caught:
         await pool.connect()
-    assert pool.open == 0
+    assert pool.open_count == 0
     return caught.value
 
 
@@ -427,14 +432,14 @@ async def test_nobody_listens() -> None:
     """A refused connection is a 502 of its own kind."""
     async with Upstream(behaving()) as upstream:
         port = upstream.port
-    pool = Pool(Origin("127.0.0.1", port, None), Limits(), Deadlines())
+    pool = Pool(UpstreamOrigin("127.0.0.1", port, None), PoolLimits(), Deadlines())
     error = await fails(pool)
     assert (error.reason, error.status) == (UpstreamFailure.CONNECT, 502)
 
 
 async def test_name_that_does_not_resolve() -> None:
     """So is a host name that there is not."""
-    pool = Pool(Origin("bank.invalid", 80, None), Limits(), Deadlines())
+    pool = Pool(UpstreamOrigin("bank.invalid", 80, None), PoolLimits(), Deadlines())
     error = await fails(pool)
     assert (error.reason, error.status) == (UpstreamFailure.RESOLVE, 502)
 
@@ -450,8 +455,8 @@ async def test_full_listen_queue() -> None:
             for filler in fillers:
                 filler.setblocking(False)
                 filler.connect_ex(("127.0.0.1", port))
-            limits = Limits(connect_timeout=0.3)
-            error = await fails(Pool(Origin("127.0.0.1", port, None), limits, Deadlines()))
+            limits = PoolLimits(connect_timeout=0.3)
+            error = await fails(Pool(UpstreamOrigin("127.0.0.1", port, None), limits, Deadlines()))
             assert (error.reason, error.status) == (UpstreamFailure.CONNECT_TIMEOUT, 504)
         finally:
             for filler in fillers:
@@ -461,13 +466,13 @@ async def test_full_listen_queue() -> None:
 @pytest.mark.parametrize(
     ("origin", "header"),
     [
-        (Origin("bank.test", 80, None), b"bank.test"),
-        (Origin("bank.test", 8080, None), b"bank.test:8080"),
-        (Origin("bank.test", 443, None), b"bank.test:443"),
-        (Origin("::1", 80, None), b"[::1]"),
-        (Origin("::1", 81, None), b"[::1]:81"),
+        (UpstreamOrigin("bank.test", 80, None), b"bank.test"),
+        (UpstreamOrigin("bank.test", 8080, None), b"bank.test:8080"),
+        (UpstreamOrigin("bank.test", 443, None), b"bank.test:443"),
+        (UpstreamOrigin("::1", 80, None), b"[::1]"),
+        (UpstreamOrigin("::1", 81, None), b"[::1]:81"),
     ],
 )
-async def test_host_header(origin: Origin, header: bytes) -> None:
+async def test_host_header(origin: UpstreamOrigin, header: bytes) -> None:
     """The port stands in Host only where it is not the scheme's own."""
     assert origin.host_header == header

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.errors import ConfigError, UpstreamError, UpstreamFailure
 from proxy.upstream.connection import Deadlines
-from proxy.upstream.pool import Limits, Origin, Pool
+from proxy.upstream.pool import Pool, PoolLimits, UpstreamOrigin
 from proxy.upstream.tls import UpstreamTls, client_context
 from tests.support.certificates import Authority, server_context
 from tests.support.running import until
@@ -46,8 +46,8 @@ def certificate(authority: Authority) -> Path:
 def make_pool(port: int, context: ssl.SSLContext, host: str = "127.0.0.1") -> Pool:
     """Make a pool that speaks TLS."""
     return Pool(
-        Origin(host, port, context),
-        Limits(connect_timeout=2),
+        UpstreamOrigin(host, port, context),
+        PoolLimits(connect_timeout=2),
         Deadlines(first_byte=5, idle=5, total=10),
     )
 
@@ -57,7 +57,7 @@ async def ask(pool: Pool) -> bytes:
     connection = pool.checkout() or await pool.connect()
     try:
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
-        await connection.answered()
+        await connection.wait_for_head()
         body = b""
         while block := await connection.read():
             body += block
@@ -75,7 +75,7 @@ async def refused(
         with pytest.raises(UpstreamError) as caught:
             await pool.connect()
         assert (caught.value.reason, caught.value.status) == (reason, 502)
-        assert pool.open == 0
+        assert pool.open_count == 0
         await until(lambda: upstream.open == 0)
         assert upstream.requests == []
         return caught.value.detail
@@ -106,7 +106,7 @@ async def test_rotated_certificate(authority: Authority, certificate: Path) -> N
     )
     successor.port = before.port
     async with successor:
-        await until(lambda: not pool._idle[0].is_quiet())
+        await until(lambda: not pool._idle[0].is_alive())
         assert await ask(pool) == b"again"
         pool.close()
         await until(lambda: successor.open == 0)
@@ -178,14 +178,14 @@ async def test_server_that_speaks_no_tls(
     """The handshake ends in an error, at the latest with the connect deadline."""
     async with Upstream(script) as upstream:
         pool = Pool(
-            Origin("127.0.0.1", upstream.port, client_context(authority.file)),
-            Limits(connect_timeout=0.3),
+            UpstreamOrigin("127.0.0.1", upstream.port, client_context(authority.file)),
+            PoolLimits(connect_timeout=0.3),
             Deadlines(),
         )
         with pytest.raises(UpstreamError) as caught:
             await pool.connect()
         assert caught.value.reason in reasons
-        assert pool.open == 0
+        assert pool.open_count == 0
 
 
 async def test_answer_cut_by_a_plain_end(authority: Authority, certificate: Path) -> None:
@@ -212,7 +212,7 @@ async def test_answer_ended_by_tls(authority: Authority, certificate: Path) -> N
     async with Upstream(script, tls=server_context(certificate)) as upstream:
         pool = make_pool(upstream.port, client_context(authority.file))
         assert await ask(pool) == b"all of it"
-        assert pool.open == 0
+        assert pool.open_count == 0
 
 
 async def test_large_answer_over_tls(authority: Authority, certificate: Path) -> None:
@@ -261,7 +261,7 @@ def test_ca_file_that_cannot_be_used(tmp_path: Path, content: bytes | None, says
         file.write_bytes(content)
     with pytest.raises(ConfigError) as caught:
         client_context(file)
-    (mistake,) = caught.value.mistakes
+    (mistake,) = caught.value.errors
     assert mistake.startswith("upstream.ca_file: ")
     assert says in mistake
 
@@ -270,7 +270,7 @@ def test_certificate_file_that_cannot_be_used(authority: Authority, tmp_path: Pa
     """So is a certificate without its key."""
     with pytest.raises(ConfigError) as caught:
         client_context(authority.file, authority.file, None)
-    assert caught.value.mistakes[0].startswith("upstream.certificate_file: ")
+    assert caught.value.errors[0].startswith("upstream.certificate_file: ")
     with pytest.raises(ConfigError):
         client_context(authority.file, tmp_path / "none.pem", None)
 

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.errors import UpstreamError, UpstreamFailure
 from proxy.sandbox import Sandbox
-from proxy.upstream.tunnel import OutboundProxy, check_answer, open_tunnel
+from proxy.upstream.tunnel import OutboundProxy, check_response, open_tunnel
 from tests.support.certificates import Authority, server_context
 from tests.support.connect_proxy import ConnectProxy
 from tests.support.mounted_files import write
@@ -170,7 +170,7 @@ async def test_proxy_that_resets() -> None:
 def test_any_success_is_a_success() -> None:
     """RFC 9110 gives every 2xx to CONNECT the same meaning, whatever its phrase."""
     for line in (b"HTTP/1.1 200 ", b"HTTP/1.0 200 Connection established", b"HTTP/1.1 204"):
-        check_answer(line + b"\r\nVia: a\r\n\r\n")
+        check_response(line + b"\r\nVia: a\r\n\r\n")
 
 
 async def through(tmp_path: Path, authority: Authority, company: ConnectProxy) -> dict[str, str]:

@@ -4,5 +4,5 @@ Each module has ``add_arguments(parser)`` and ``run(arguments)``, which returns 
 ``proxy.cli.main`` lists them, and loads only the one that is asked for.
 """
 
-OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: well, failed, wrong arguments or configuration, ended by Ctrl-C."""

@@ -13,13 +13,13 @@ from proxy.upstream.tls import UpstreamTls
 
 @asynccontextmanager
 async def endpoint(
-    config: Config, logins: Logins, complain: Callable[[str], None]
+    config: Config, logins: Logins, warn: Callable[[str], None]
 ) -> AsyncIterator[BankEndpoint]:
     """Open it as the configuration says. Raises ``ConfigError`` for files that cannot be used."""
     tls = UpstreamTls.load(config.upstream, https=config.url.scheme == "https")
     bank = build.bank_client(config, tls.context)
     refresh_tokens = RefreshTokens(clock.now, config.refresh_token_file)
     try:
-        yield build.endpoint(config, logins, bank, refresh_tokens, complain)
+        yield build.endpoint(config, logins, bank, refresh_tokens, warn)
     finally:
         await bank.close()

@@ -10,18 +10,18 @@ from pathlib import Path
 from cryptography import x509
 
 from proxy.cli.commands import OK
-from proxy.cli.commands.shared import failed
+from proxy.cli.commands.shared import report_failure
 from proxy.cli.local_ca import (
     ALWAYS,
     MAX_DAYS,
-    Authority,
     AuthorityError,
+    LocalAuthority,
     certificate_pem,
     general_name,
     key_pem,
     names_in,
 )
-from proxy.tokens.secret_files import keep_old, private_folder, write_private, write_whole
+from proxy.tokens.secret_files import back_up, private_folder, write_atomically, write_private
 
 AUTHORITY, KEY, SERVER = "authority.pem", "authority.key", "server.pem"
 
@@ -71,17 +71,17 @@ def run(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.folder.absolute()
     now = datetime.now(UTC)
     if not 1 <= arguments.days <= MAX_DAYS:
-        return failed(f"--days: from 1 to {MAX_DAYS}, which is what clients take")
+        return report_failure(f"--days: from 1 to {MAX_DAYS}, which is what clients take")
     try:
         if arguments.renew:
             renew(folder, arguments.names, now, arguments.days)
         else:
             make(folder, arguments.names, now, arguments.days, replace=arguments.force)
     except AuthorityError as error:
-        return failed(str(error))
+        return report_failure(str(error))
     except OSError as error:
-        return failed(f"{error.filename or folder}: {error.strerror}")
-    print(told(folder, is_new=not arguments.renew))
+        return report_failure(f"{error.filename or folder}: {error.strerror}")
+    print(instructions(folder, is_new=not arguments.renew))
     return OK
 
 
@@ -103,10 +103,10 @@ def make(folder: Path, names: list[str], now: datetime, days: int, *, replace: b
         )
     private_folder(folder)
     for file in files:
-        keep_old(file)
-    authority = Authority.make(wanted, owner(), now)
+        back_up(file)
+    authority = LocalAuthority.make(wanted, owner(), now)
     write_private(folder / KEY, key_pem(authority.key))
-    write_whole(folder / AUTHORITY, certificate_pem(authority.certificate), 0o644)
+    write_atomically(folder / AUTHORITY, certificate_pem(authority.certificate), 0o644)
     write_private(folder / SERVER, authority.issue(wanted, now, days))
 
 
@@ -115,7 +115,7 @@ def renew(folder: Path, names: list[str], now: datetime, days: int) -> None:
 
     Raises ``AuthorityError`` and ``OSError``.
     """
-    authority = Authority.load((folder / AUTHORITY).read_bytes(), (folder / KEY).read_bytes())
+    authority = LocalAuthority.load((folder / AUTHORITY).read_bytes(), (folder / KEY).read_bytes())
     server = folder / SERVER
     old = names_in(server.read_bytes()) if server.exists() else ALWAYS
     write_private(server, authority.issue(merged(old, names), now, days))
@@ -134,7 +134,7 @@ def merged(first: "tuple[str, ...] | list[str]", more: list[str]) -> list[str]:
     return list(dict.fromkeys((*first, *(name.lower() for name in more))))
 
 
-def told(folder: Path, *, is_new: bool) -> str:
+def instructions(folder: Path, *, is_new: bool) -> str:
     """Return what to say: what is where, what it is good for, and what to do with it."""
     authority = x509.load_pem_x509_certificate((folder / AUTHORITY).read_bytes())
     server = x509.load_pem_x509_certificate((folder / SERVER).read_bytes())

@@ -24,8 +24,8 @@ def run(arguments: argparse.Namespace) -> int:
         return OK
     config = configuration(arguments)
     check_files(config)
-    ways = ", ".join(str(way.address) for way in config.ways)
-    print(f"The configuration is good: {ways} → {config.url.geturl()}")
+    listeners = ", ".join(str(listener.address) for listener in config.listener_configs)
+    print(f"The configuration is good: {listeners} → {config.url.geturl()}")
     return OK
 
 
@@ -34,11 +34,11 @@ def check_files(config: Config) -> None:
 
     Raises ``ConfigError`` with all that cannot be used.
     """
-    mistakes: list[str] = []
+    errors: list[str] = []
     try:
         loader.logins(config)
     except ConfigError as error:
-        mistakes += error.mistakes
-    mistakes += files.mistakes(config)
-    if mistakes:
-        raise ConfigError(mistakes)
+        errors += error.errors
+    errors += files.file_errors(config)
+    if errors:
+        raise ConfigError(errors)

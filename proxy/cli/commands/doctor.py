@@ -7,9 +7,9 @@ import sys
 from proxy.cli.commands import FAILED, OK
 from proxy.cli.commands.shared import add_settings, config_file, flags
 from proxy.cli.doctor.bank import SAMPLE
-from proxy.cli.doctor.checks import Sources, examine
-from proxy.cli.doctor.report import Tell, document, summary, teller
-from proxy.cli.doctor.results import Finding, has_failed
+from proxy.cli.doctor.checks import ConfigSources, run_checks
+from proxy.cli.doctor.report import ResultWriter, document, result_writer, summary
+from proxy.cli.doctor.results import CheckResult, has_failed
 from proxy.runtime import serve
 
 
@@ -27,15 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look at everything; 1 if anything failed, 0 if the proxy can do its work."""
-    sources = Sources(config_file(arguments), os.environ, flags(arguments))
+    sources = ConfigSources(config_file(arguments), os.environ, flags(arguments))
     return serve.run(_examine(sources, arguments.call, as_json=arguments.json))
 
 
-async def _examine(sources: Sources, call: str, *, as_json: bool) -> int:
-    found: list[Finding] = []
-    tell: Tell = (lambda _: None) if as_json else teller(sys.stdout)
-    async for finding in examine(sources, sample=call):
-        found.append(finding)
-        tell(finding)
+async def _examine(sources: ConfigSources, call: str, *, as_json: bool) -> int:
+    found: list[CheckResult] = []
+    tell: ResultWriter = (lambda _: None) if as_json else result_writer(sys.stdout)
+    async for result in run_checks(sources, sample=call):
+        found.append(result)
+        tell(result)
     print(document(found) if as_json else summary(found))
     return FAILED if has_failed(found) else OK

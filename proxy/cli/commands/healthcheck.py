@@ -3,7 +3,7 @@
 import argparse
 
 from proxy.cli import admin_client
-from proxy.cli.commands.shared import add_settings, admin_address, told
+from proxy.cli.commands.shared import add_settings, admin_address, print_probe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,4 +14,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask once."""
-    return told(admin_client.ask(admin_address(arguments), "livez" if arguments.live else "readyz"))
+    return print_probe(
+        admin_client.probe(admin_address(arguments), "livez" if arguments.live else "readyz")
+    )

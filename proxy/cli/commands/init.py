@@ -9,10 +9,10 @@ from pathlib import Path
 from proxy.cli import init_files
 from proxy.cli.commands import OK
 from proxy.cli.commands.questions import KEYS, Questions, checked
-from proxy.cli.commands.shared import failed
-from proxy.cli.doctor.checks import examine_bank
-from proxy.cli.doctor.report import teller
-from proxy.cli.doctor.results import Finding, has_failed
+from proxy.cli.commands.shared import report_failure
+from proxy.cli.doctor.checks import check_bank
+from proxy.cli.doctor.report import result_writer
+from proxy.cli.doctor.results import CheckResult, has_failed
 from proxy.config.model import ENVIRONMENTS, Config
 from proxy.errors import ConfigError
 from proxy.runtime import serve
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Get the answers, try them at the bank, write them down. Raises ``ConfigError``."""
     folder: Path = arguments.folder
-    there = init_files.in_the_way(folder)
+    there = init_files.existing_files(folder)
     if there and not arguments.force:
         raise ConfigError(
             [f"{there[0]}: is there already; --force replaces it and keeps the old one beside it"]
@@ -65,32 +65,34 @@ def run(arguments: argparse.Namespace) -> int:
     questions = Questions(arguments, os.environ, can_ask=sys.stdin.isatty())
     answers = questions.answers()
     config = checked(answers)
-    while not arguments.no_trial and has_failed(found := serve.run(trial(config))):
-        is_refused = any(finding.check == "token" and finding.is_ill for finding in found)
+    while not arguments.no_trial and has_failed(found := serve.run(verify(config))):
+        is_refused = any(result.check == "token" and result.is_problem for result in found)
         may_ask = is_refused and questions.can_ask
-        if not (may_ask and questions.agree("Try other keys? [Y/n] ")):
-            return failed("nothing was written, because the bank gave no token (--no-trial does).")
+        if not (may_ask and questions.confirm("Try other keys? [Y/n] ")):
+            return report_failure(
+                "nothing was written, because the bank gave no token (--no-trial does)."
+            )
         answers = questions.other_keys(answers)
         config = checked(answers)
     try:
         kept = init_files.write(answers, folder)
     except OSError as error:
-        return failed(f"{error.filename or folder} cannot be written ({error.strerror})")
-    print(farewell(folder, kept, is_sandbox=arguments.sandbox))
+        return report_failure(f"{error.filename or folder} cannot be written ({error.strerror})")
+    print(next_steps(folder, kept, is_sandbox=arguments.sandbox))
     return OK
 
 
-async def trial(config: Config) -> list[Finding]:
+async def verify(config: Config) -> list[CheckResult]:
     """Ask the bank for a token of each kind that is wanted, and tell how that went."""
     print("Asking the bank:")
-    tell, found = teller(sys.stdout), list[Finding]()
-    async for finding in examine_bank(config, os.environ, None):
-        found.append(finding)
-        tell(finding)
+    tell, found = result_writer(sys.stdout), list[CheckResult]()
+    async for result in check_bank(config, os.environ, None):
+        found.append(result)
+        tell(result)
     return found
 
 
-def farewell(folder: Path, kept: list[Path], *, is_sandbox: bool) -> str:
+def next_steps(folder: Path, kept: list[Path], *, is_sandbox: bool) -> str:
     """Return what to say in the end: what is where, and what to do next."""
     file = shlex.quote(str(folder / init_files.CONFIGURATION))
     lines = ["", "Written, for nobody but you to read:"]

@@ -3,7 +3,13 @@
 import argparse
 
 from proxy.cli.commands import OK, bank
-from proxy.cli.commands.shared import add_settings, complain, configuration, failed, secret_input
+from proxy.cli.commands.shared import (
+    add_settings,
+    configuration,
+    report_failure,
+    secret_input,
+    warn,
+)
 from proxy.config import loader
 from proxy.config.model import Config
 from proxy.errors import TokenError
@@ -33,20 +39,24 @@ async def login(config: Config, logins: Logins, institution: str | None, code: s
     ``ConfigError`` when the file cannot be written.
     """
     if config.refresh_token_file is None:
-        return failed("refresh_token_file is not set, so there is nowhere to keep the login")
+        return report_failure(
+            "refresh_token_file is not set, so there is nowhere to keep the login"
+        )
     key = TokenKey(TokenKind.V2, institution or config.institution_id)
     # Before the code is spent: a login that no request would use is none.
-    if key.institution not in config.allowed:
-        return failed("--institution: is none that the configuration allows")
+    if key.institution not in config.permitted_institutions:
+        return report_failure("--institution: is none that the configuration allows")
     if logins.for_key(key).grant is not Grant.AUTHORIZATION_CODE:
-        return failed(
+        return report_failure(
             f"institution {key.institution} does not log in with a code; "
             "set its grant to authorization_code"
         )
-    async with bank.endpoint(config, logins, complain) as endpoint:
+    async with bank.endpoint(config, logins, warn) as endpoint:
         try:
             await endpoint.exchange(key, code)
         except TokenError as error:
-            return failed(f"not logged in. {error.detail} A code is good once; ask for a new one.")
+            return report_failure(
+                f"not logged in. {error.detail} A code is good once; ask for a new one."
+            )
     print(f"Logged in for institution {key.institution}; kept in {config.refresh_token_file}.")
     return OK

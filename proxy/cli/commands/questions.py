@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from proxy.cli.commands.shared import complain
-from proxy.cli.init_files import Answers
+from proxy.cli.commands.shared import warn
+from proxy.cli.init_files import InitOptions
 from proxy.config import loader
 from proxy.config.model import ENVIRONMENTS, Config
 from proxy.errors import ConfigError
 from proxy.tokens.secret_files import read_secret
 
-SANDBOX = Answers("sandbox-client", "sandbox-secret", "00016", base_url="http://127.0.0.1:8081")
+SANDBOX = InitOptions("sandbox-client", "sandbox-secret", "00016", base_url="http://127.0.0.1:8081")
 """What ``candescent-proxy sandbox`` takes, unless it is told otherwise."""
 
 KEYS = {"client_id": "Shared Key", "client_secret": "Secret Key"}
 
 
-def checked(answers: Answers) -> Config:
+def checked(answers: InitOptions) -> Config:
     """Return the configuration that the answers mean. Raises ``ConfigError``."""
     return loader.load(None, {}, answers.settings())
 
@@ -37,7 +37,7 @@ class Questions:
     environ: Mapping[str, str]
     can_ask: bool
 
-    def answers(self) -> Answers:
+    def answers(self) -> InitOptions:
         """Return all of them. Raises ``ConfigError`` for what cannot be had."""
         given = self.arguments
         common = replace(
@@ -67,7 +67,7 @@ class Questions:
             v1=self._v1(),
         )
 
-    def other_keys(self, answers: Answers) -> Answers:
+    def other_keys(self, answers: InitOptions) -> InitOptions:
         """Ask anew for what the bank may have refused."""
         return replace(
             answers,
@@ -76,7 +76,7 @@ class Questions:
             institution=self._ask("Institution", answers.institution, check_institution),
         )
 
-    def agree(self, question: str) -> bool:
+    def confirm(self, question: str) -> bool:
         """Ask for a yes, which an empty answer is too."""
         return not input(question).strip().lower().startswith("n")
 
@@ -84,7 +84,7 @@ class Questions:
         try:
             return find()
         except ConfigError as error:
-            missing += error.mistakes
+            missing += error.errors
             return ""
 
     def _variable(self, name: str) -> str:
@@ -134,7 +134,7 @@ class Questions:
             try:
                 return checked_key(getpass.getpass(f"{what} (not shown): "), what)
             except ConfigError as error:
-                complain(error.mistakes[0])
+                warn(error.errors[0])
 
     def _ask(self, question: str, otherwise: str, check: Callable[[str], str]) -> str:
         shown = f"{question} [{otherwise}]: " if otherwise else f"{question}: "
@@ -142,7 +142,7 @@ class Questions:
             try:
                 return check(input(shown).strip() or otherwise)
             except ConfigError as error:
-                complain(error.mistakes[0])
+                warn(error.errors[0])
 
 
 def absolute(file: str) -> str:
@@ -172,11 +172,9 @@ def check_institution(text: str) -> str:
     return _checked(replace(SANDBOX, institution=text), "institution_id") or text
 
 
-def _checked(answers: Answers, setting: str) -> str:
+def _checked(answers: InitOptions, setting: str) -> str:
     try:
         checked(answers)
     except ConfigError as error:
-        raise ConfigError(
-            [mistake for mistake in error.mistakes if mistake.startswith(setting)]
-        ) from None
+        raise ConfigError([error for error in error.errors if error.startswith(setting)]) from None
     return ""

@@ -3,7 +3,13 @@
 import argparse
 
 from proxy.cli.commands import OK, bank
-from proxy.cli.commands.shared import add_settings, complain, configuration, failed, secret_input
+from proxy.cli.commands.shared import (
+    add_settings,
+    configuration,
+    report_failure,
+    secret_input,
+    warn,
+)
 from proxy.config import loader
 from proxy.config.model import Config
 from proxy.errors import TokenError
@@ -22,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Read the token from standard input and revoke it."""
     if arguments.kind == "v1":
-        return failed("the bank has no way to revoke a V1 token; it runs out by itself.")
+        return report_failure("the bank has no way to revoke a V1 token; it runs out by itself.")
     config = configuration(arguments)
     text = secret_input("Access or refresh token: ")
     return serve.run(revoke(config, loader.logins(config), arguments.institution, text))
@@ -31,10 +37,10 @@ def run(arguments: argparse.Namespace) -> int:
 async def revoke(config: Config, logins: Logins, institution: str | None, text: str) -> int:
     """Revoke a V2 access or refresh token; a refresh token takes its access tokens with it."""
     key = TokenKey(TokenKind.V2, institution or config.institution_id)
-    async with bank.endpoint(config, logins, complain) as endpoint:
+    async with bank.endpoint(config, logins, warn) as endpoint:
         try:
             await endpoint.revoke(text, logins.for_key(key).credentials)
         except TokenError as error:
-            return failed(f"not revoked. {error.detail}")
+            return report_failure(f"not revoked. {error.detail}")
     print("Revoked.")
     return OK

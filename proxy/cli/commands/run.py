@@ -18,10 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the proxy. Raises ``ConfigError`` if it cannot start."""
 
-    def reread() -> tuple[Config, Logins]:
+    def load() -> tuple[Config, Logins]:
         config = configuration(arguments)
         return config, loader.logins(config)
 
-    config, _ = reread()
+    config, _ = load()
     logs.set_up(config.log)
-    return serve.run(serve.serve(reread, config_file(arguments)))
+    return serve.run(serve.serve(load, config_file(arguments)))

@@ -54,7 +54,7 @@ def _json_object(text: str) -> dict[str, Any]:
 
 async def serve(address: Address, bank: Settings, faults: Iterable[Fault]) -> int:
     """Run the sandbox bank until SIGTERM or SIGINT. Raises ``ConfigError`` for a port in use."""
-    stop = runner.signalled()
+    stop = runner.stop_signal()
     server = Sandbox(bank)
     server.bank.faults.extend(faults)
     try:

@@ -79,18 +79,18 @@ def secret_input(prompt: str) -> str:
     return text.strip()
 
 
-def complain(text: str) -> None:
+def warn(text: str) -> None:
     """Say on standard error what went wrong."""
     print(f"candescent-proxy: {text}", file=sys.stderr)
 
 
-def failed(text: str) -> int:
+def report_failure(text: str) -> int:
     """Say what went wrong; return the exit code for it."""
-    complain(text)
+    warn(text)
     return FAILED
 
 
-def told(answer: tuple[bool, str]) -> int:
+def print_probe(answer: tuple[bool, str]) -> int:
     """Print what a probe said where it belongs; return the exit code for it."""
     is_well, said = answer
     print(said.rstrip(), file=sys.stdout if is_well else sys.stderr)

@@ -4,7 +4,7 @@ import argparse
 from datetime import UTC, datetime
 
 from proxy.cli.commands import OK, bank
-from proxy.cli.commands.shared import add_settings, complain, configuration, failed
+from proxy.cli.commands.shared import add_settings, configuration, report_failure, warn
 from proxy.config import loader
 from proxy.config.model import Config
 from proxy.errors import TokenError
@@ -27,10 +27,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Ask the bank for a token."""
     config = configuration(arguments)
     if config.bearer_token is not None:
-        return failed("bearer_token is set: that is the token, and the bank is asked for none")
+        return report_failure(
+            "bearer_token is set: that is the token, and the bank is asked for none"
+        )
     key = TokenKey(TokenKind(arguments.kind), arguments.institution or config.institution_id)
-    if key.institution not in config.allowed:
-        return failed("--institution: is none that the configuration allows")
+    if key.institution not in config.permitted_institutions:
+        return report_failure("--institution: is none that the configuration allows")
     return serve.run(get(config, loader.logins(config), key, reveal=arguments.reveal))
 
 
@@ -39,22 +41,20 @@ async def get(config: Config, logins: Logins, key: TokenKey, *, reveal: bool) ->
 
     Raises ``ConfigError`` for files that cannot be used.
     """
-    async with bank.endpoint(config, logins, complain) as endpoint:
+    async with bank.endpoint(config, logins, warn) as endpoint:
         try:
             token = await endpoint.token(key)
         except TokenError as error:
-            return failed(f"no token. {error.detail} candescent-proxy doctor may say more.")
+            return report_failure(f"no token. {error.detail} candescent-proxy doctor may say more.")
     if not reveal:
-        print(f"{described(token)}\nIt is not shown; --reveal prints it.")
+        print(f"{describe(token)}\nIt is not shown; --reveal prints it.")
         return OK
-    complain(
-        f"{described(token)} Whoever has it acts as your application until then. Do not keep it."
-    )
+    warn(f"{describe(token)} Whoever has it acts as your application until then. Do not keep it.")
     print(token.text)
     return OK
 
 
-def described(token: Token) -> str:
+def describe(token: Token) -> str:
     """Return everything about a token but the token."""
     until = datetime.fromtimestamp(token.expires_at, UTC)
     return (

@@ -14,7 +14,7 @@ from rich.live import Live
 from proxy.cli import admin_client
 from proxy.cli.commands import FAILED, OK
 from proxy.cli.commands.shared import add_settings, admin_address
-from proxy.cli.terminal_view import Document, frame, gone
+from proxy.cli.terminal_view import Document, frame, unreachable_frame
 from proxy.server.address import Address
 
 WIDTH = 140
@@ -34,7 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Watch until Ctrl-C; with ``--once`` exit 0 if a proxy has answered, else 1."""
     address = admin_address(arguments)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
-    looks = look(address, lambda: admin_client.ask(address, "api/status"), time.monotonic, console)
+    looks = poll(
+        address, lambda: admin_client.probe(address, "api/status"), time.monotonic, console
+    )
     if arguments.once:
         is_there, shown = next(looks)
         console.print(shown)
@@ -51,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     raise AssertionError("it looks without end")
 
 
-def look(
+def poll(
     address: Address,
     ask: Callable[[], tuple[bool, str]],
     clock: Callable[[], float],
@@ -71,7 +73,7 @@ def look(
             now = clock()
             since = now if since is None else since
             why = f"what answers on {address} is no candescent-proxy" if is_well else reason(said)
-            yield False, gone(why, now - since, last)
+            yield False, unreachable_frame(why, now - since, last)
 
 
 def document(text: str) -> Document | None:

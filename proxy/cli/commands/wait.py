@@ -3,7 +3,7 @@
 import argparse
 
 from proxy.cli import admin_client
-from proxy.cli.commands.shared import add_settings, admin_address, told
+from proxy.cli.commands.shared import add_settings, admin_address, print_probe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,4 +14,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask until it is, or the time is over."""
-    return told(admin_client.wait(admin_address(arguments), arguments.timeout))
+    return print_probe(admin_client.wait(admin_address(arguments), arguments.timeout))

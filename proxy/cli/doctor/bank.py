@@ -4,17 +4,24 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
-from proxy.cli.doctor.results import Finding, ill, note, well
+from proxy.cli.doctor.results import CheckResult, note, ok, problem
 from proxy.config.model import Config
 from proxy.errors import TokenError, TokenFailure
 from proxy.forwarding.transaction_ids import new_transaction_id
 from proxy.runtime import build, clock
 from proxy.tokens.credentials import Logins
 from proxy.tokens.endpoint import login_of_kind
-from proxy.tokens.grants import Caller, Grant, Issued, Login, read_answer, request_for
+from proxy.tokens.grants import (
+    ApplicationInfo,
+    Grant,
+    Login,
+    TokenResponse,
+    parse_response,
+    token_request,
+)
 from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.token import TokenKey, TokenKind
-from proxy.upstream.bank_client import USER_AGENT, BankAnswer, BankClient
+from proxy.upstream.bank_client import USER_AGENT, BankClient, BankResponse
 from proxy.upstream.bank_errors import BankError, is_throttling, read_error, refuses_token
 
 SAMPLE = "/v1/accounts"
@@ -34,7 +41,7 @@ _NOT_A_PAGE = (b"<token", b"<status", b"<?xml")
 
 
 @dataclass(slots=True)
-class Bank:
+class BankCheck:
     """Asks the bank as the proxy would. ``tokens`` are those that it has given, by their key."""
 
     config: Config
@@ -53,7 +60,7 @@ class Bank:
         routed = any(route.token is TokenKind.V1 for route in self.config.routes)
         return routed or TokenKind.V1 in self.config.token.prefetch
 
-    async def token(self, key: TokenKey) -> AsyncIterator[Finding]:
+    async def token(self, key: TokenKey) -> AsyncIterator[CheckResult]:
         """Ask for a token for ``key``."""
         login = login_of_kind(self.logins.for_key(key), key.kind)
         if login.grant is Grant.AUTHORIZATION_CODE:
@@ -62,46 +69,46 @@ class Bank:
         knows_v2 = TokenKey(TokenKind.V2, key.institution) in self.tokens
         if key.kind is TokenKind.V1 and not (knows_v2 or self._uses_v1):
             return  # keys that are refused already are not shown a second time
-        answer, failure = await self._ask(key, login)
-        if isinstance(failure, Issued):
+        response, failure = await self._ask(key, login)
+        if isinstance(failure, TokenResponse):
             self.tokens[key] = failure.text
-            yield well("token", f"{key}: the bank gives one, good for {failure.lifetime:.0f} s.")
+            yield ok("token", f"{key}: the bank gives one, good for {failure.lifetime:.0f} s.")
         else:
-            yield self._refused(key, answer, failure, knows_v2=knows_v2)
+            yield self._refused(key, response, failure, knows_v2=knows_v2)
 
-    def _logged_in(self, key: TokenKey, login: Login) -> Finding:
+    def _logged_in(self, key: TokenKey, login: Login) -> CheckResult:
         kept = RefreshTokens(clock.now, self.config.refresh_token_file)
-        if not kept.current(key, login.holder):
-            return ill("token", "login-needed", key=key)
+        if not kept.current(key, login.subject):
+            return problem("token", "login-needed", key=key)
         return note("token", f"{key}: somebody is logged in. Not tried, for that would renew it.")
 
     async def _ask(
         self, key: TokenKey, login: Login
-    ) -> tuple[BankAnswer | None, Issued | TokenError]:
+    ) -> tuple[BankResponse | None, TokenResponse | TokenError]:
         v1 = self.config.v1
-        caller = Caller(
+        caller = ApplicationInfo(
             v1.user_agent or USER_AGENT, str(v1.originating_ip or ""), v1.offering_id or ""
         )
-        request = request_for(key, login, new_transaction_id(), caller)
-        answer = None
+        request = token_request(key, login, new_transaction_id(), caller)
+        response = None
         try:
-            answer = await self.client.call("POST", request.path, request.headers, request.body)
-            return answer, read_answer(key.kind, answer.status, answer.body)
+            response = await self.client.call("POST", request.path, request.headers, request.body)
+            return response, parse_response(key.kind, response.status, response.body)
         except TokenError as error:
-            return answer, error
+            return response, error
 
     def _refused(
-        self, key: TokenKey, answer: BankAnswer | None, error: TokenError, *, knows_v2: bool
-    ) -> Finding:
+        self, key: TokenKey, response: BankResponse | None, error: TokenError, *, knows_v2: bool
+    ) -> CheckResult:
         url = self.config.url.geturl()
         shown = {
             "key": key,
             "url": url,
-            "said": said(answer) if answer is not None else error.detail,
+            "said": describe(response) if response is not None else error.detail,
             "seconds": f"{self.config.token.timeout:g}",
             "why": error.detail,
         }
-        cause = token_cause(answer, error)
+        cause = token_cause(response, error)
         if key.kind is TokenKind.V1 and knows_v2 and error.reason.is_refusal:
             if not self._uses_v1:
                 return note(
@@ -110,9 +117,9 @@ class Bank:
                     "would need one.",
                 )
             cause = "v1-refused"
-        return ill("token", cause, **shown)
+        return problem("token", cause, **shown)
 
-    async def call(self, path: str) -> AsyncIterator[Finding]:
+    async def call(self, path: str) -> AsyncIterator[CheckResult]:
         """Make a sample call for the default institution, with the token that it has."""
         key = TokenKey(TokenKind.V2, self.config.institution_id)
         bearer = self.config.bearer_token
@@ -120,7 +127,7 @@ class Bank:
         if text is None:
             return
         context = build.user_context(self.config)
-        target, _ = context.name_user(path.encode("ascii"), context.customer_id, in_header=False)
+        target, _ = context.add_to(path.encode("ascii"), context.customer_id, in_header=False)
         headers = {
             "Authorization": f"Bearer {text}",
             "institutionId": key.institution,
@@ -129,41 +136,41 @@ class Bank:
         }
         started = time.monotonic()
         try:
-            answer = await self.client.call("GET", target.decode("ascii"), headers)
+            response = await self.client.call("GET", target.decode("ascii"), headers)
         except TokenError as error:
-            yield ill("call", "call-silent", call=f"GET {path}", why=error.detail)
+            yield problem("call", "call-silent", call=f"GET {path}", why=error.detail)
             return
-        yield call_finding(f"GET {path}", answer, time.monotonic() - started)
+        yield call_result(f"GET {path}", response, time.monotonic() - started)
 
 
-def token_cause(answer: BankAnswer | None, error: TokenError) -> str:
+def token_cause(response: BankResponse | None, error: TokenError) -> str:
     """Return the name of the remedy for a token request that brought none."""
-    if answer is not None:
-        if is_page(answer.body):
+    if response is not None:
+        if is_page(response.body):
             return "token-page"
-        if 300 <= answer.status < 400:
+        if 300 <= response.status < 400:
             return "token-redirect"
-        if answer.status in (404, 405, 501) and not read_error(answer.body).code:
+        if response.status in (404, 405, 501) and not read_error(response.body).code:
             return "token-path"
     return _CAUSES.get(error.reason, "token-strange")
 
 
-def call_finding(call: str, answer: BankAnswer, seconds: float) -> Finding:
+def call_result(call: str, response: BankResponse, seconds: float) -> CheckResult:
     """Judge the answer to a sample call that took ``seconds``."""
-    error = read_error(answer.body)
-    shown = {"call": call, "said": said(answer)}
-    cause = call_cause(answer, error)
+    error = read_error(response.body)
+    shown = {"call": call, "said": describe(response)}
+    cause = call_cause(response, error)
     if cause:
-        return ill("call", cause, **shown)
-    if answer.status < 300:
-        return well("call", f"{call}: {answer.status} after {seconds:.1f} s.")
+        return problem("call", cause, **shown)
+    if response.status < 300:
+        return ok("call", f"{call}: {response.status} after {seconds:.1f} s.")
     return note("call", f"{call}: {shown['said']}. It took the token; the call lacks something.")
 
 
-def call_cause(answer: BankAnswer, error: BankError) -> str:
+def call_cause(response: BankResponse, error: BankError) -> str:
     """Return the name of the remedy for the answer to a sample call; empty if it needs none."""
-    status = answer.status
-    if is_page(answer.body):
+    status = response.status
+    if is_page(response.body):
         return "call-page"
     if is_throttling(status, error):
         return "call-throttled"
@@ -182,7 +189,7 @@ def is_page(body: bytes) -> bool:
     return start.startswith(b"<") and not start.startswith(_NOT_A_PAGE) and b"<html" in start
 
 
-def said(answer: BankAnswer) -> str:
+def describe(response: BankResponse) -> str:
     """Return status and code of an answer, which hold nothing secret."""
-    code = read_error(answer.body).code
-    return f"{answer.status}, {code}" if code else str(answer.status)
+    code = read_error(response.body).code
+    return f"{response.status}, {code}" if code else str(response.status)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from proxy.cli.doctor import files, machine, store
-from proxy.cli.doctor.bank import SAMPLE, Bank
-from proxy.cli.doctor.network import Way
-from proxy.cli.doctor.results import Finding, has_failed, ill, note, skipped, well
+from proxy.cli.doctor.bank import SAMPLE, BankCheck
+from proxy.cli.doctor.network import NetworkCheck
+from proxy.cli.doctor.results import CheckResult, has_failed, note, ok, problem, skipped
 from proxy.config import loader
 from proxy.config.model import Config
 from proxy.errors import ConfigError
@@ -19,7 +19,7 @@ from proxy.upstream.tls import UpstreamTls
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class ConfigSources:
     """Where a configuration comes from; see ``settings.load``."""
 
     file: Path | None
@@ -27,9 +27,9 @@ class Sources:
     flags: Mapping[str, Any] = field(default_factory=dict)
 
 
-async def examine(
-    sources: Sources, *, sample: str = SAMPLE, wall: Callable[[], float] = time.time
-) -> AsyncIterator[Finding]:
+async def run_checks(
+    sources: ConfigSources, *, sample: str = SAMPLE, wall: Callable[[], float] = time.time
+) -> AsyncIterator[CheckResult]:
     """Look at a whole set-up, and yield each finding as soon as there is one.
 
     ``sample`` is the path of the sample call; ``wall`` is this machine's clock.
@@ -37,33 +37,33 @@ async def examine(
     try:
         config = loader.load(sources.file, sources.environ, sources.flags)
     except ConfigError as error:
-        for mistake in error.mistakes:
-            yield ill("configuration", _mistake_cause(mistake), mistake=mistake.rstrip("."))
+        for message in error.errors:
+            yield problem("configuration", _error_cause(message), error=message.rstrip("."))
         yield skipped("bank", "Not looked at: the configuration comes first.")
         return
     url = config.url.geturl()
-    yield well("configuration", f"{sources.file or 'The environment'}: {config.listen} → {url}")
-    for finding in overridden(sources):
-        yield finding
+    yield ok("configuration", f"{sources.file or 'The environment'}: {config.listen} → {url}")
+    for result in overridden(sources):
+        yield result
     found = list(_files(sources, config, wall()))
     # In a thread, because another program on a port may be slow to say what it is.
     ports = await asyncio.to_thread(lambda: list(machine.ports(config)))
-    for finding in [*found, *ports, *machine.open_files(config)]:
-        yield finding
+    for result in [*found, *ports, *machine.open_files(config)]:
+        yield result
     if has_failed(found):
         yield skipped("bank", "Not looked at: the files come first.")
         return
-    async for finding in store.findings(config):
-        yield finding
-    async for finding in examine_bank(config, sources.environ, sample, wall):
-        yield finding
+    async for result in store.check(config):
+        yield result
+    async for result in check_bank(config, sources.environ, sample, wall):
+        yield result
 
 
-def _mistake_cause(mistake: str) -> str:
-    return "config-unreadable" if "cannot be read (" in mistake else "config-mistake"
+def _error_cause(error: str) -> str:
+    return "config-unreadable" if "cannot be read (" in error else "config-mistake"
 
 
-def overridden(sources: Sources) -> Iterator[Finding]:
+def overridden(sources: ConfigSources) -> Iterator[CheckResult]:
     """Find settings of the file that a variable changes: what one does not see in the file."""
     if sources.file is None:
         return
@@ -74,7 +74,7 @@ def overridden(sources: Sources) -> Iterator[Finding]:
             for name in path:
                 here = here.get(name) if isinstance(here, dict) else None
             if here is not None and here != value:
-                yield ill(
+                yield problem(
                     "configuration",
                     "config-overridden",
                     variable=variable,
@@ -98,7 +98,7 @@ def _set_by(variable: str, text: str) -> Iterator[tuple[tuple[str, ...], str]]:
             yield (*path[:-1], second if path[-1] == first else first), ""
 
 
-def _files(sources: Sources, config: Config, now: float) -> Iterator[Finding]:
+def _files(sources: ConfigSources, config: Config, now: float) -> Iterator[CheckResult]:
     if sources.file is not None:
         yield from files.configuration_file(sources.file)
     for setting, file in files.secret_files(config):
@@ -110,36 +110,36 @@ def _files(sources: Sources, config: Config, now: float) -> Iterator[Finding]:
     yield from files.own_certificates(config, now)
 
 
-async def examine_bank(
+async def check_bank(
     config: Config,
     environ: Mapping[str, str],
     sample: str | None,
     wall: Callable[[], float] = time.time,
-) -> AsyncIterator[Finding]:
+) -> AsyncIterator[CheckResult]:
     """Look at the way to the bank and at what it answers; ``sample`` None makes no sample call.
 
     Raises ``ConfigError`` for files that cannot be used.
     """
     tls = UpstreamTls.load(config.upstream, https=config.url.scheme == "https").context
     patience = min(config.upstream.connect_timeout, config.token.timeout)
-    way = Way(build.origin(config, tls), config.url.path, environ, wall, patience)
+    network = NetworkCheck(build.origin(config, tls), config.url.path, environ, wall, patience)
     found = []
-    async for finding in way.findings():
-        found.append(finding)
-        yield finding
+    async for result in network.results():
+        found.append(result)
+        yield result
     if has_failed(found):
         yield skipped("token", "Not asked for: the way to the bank comes first.")
         return
-    bank = Bank(config, loader.logins(config), build.bank_client(config, tls))
+    bank = BankCheck(config, loader.logins(config), build.bank_client(config, tls))
     try:
         if config.bearer_token is not None:
             yield note("token", "bearer_token is set: it is sent as it is, and never renewed.")
         else:
             for key in bank.wanted():
-                async for finding in bank.token(key):
-                    yield finding
+                async for result in bank.token(key):
+                    yield result
         if sample is not None:
-            async for finding in bank.call(sample):
-                yield finding
+            async for result in bank.call(sample):
+                yield result
     finally:
         await bank.client.close()

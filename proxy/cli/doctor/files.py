@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from proxy.cli.doctor.results import Finding, ill, well
+from proxy.cli.doctor.results import CheckResult, ok, problem
 from proxy.config.fields import Section
 from proxy.config.model import Config
 from proxy.errors import ConfigError
@@ -18,7 +18,7 @@ from proxy.runtime import build, certificate_expiry
 from proxy.tokens.secret_files import MAX_SECRET
 from proxy.upstream.tls import UpstreamTls
 
-ENDING = 14 * 86_400.0
+EXPIRY_WARNING = 14 * 86_400.0
 """Seconds; a certificate that runs out sooner is worth a warning."""
 
 _SECRETS = (
@@ -26,14 +26,14 @@ _SECRETS = (
     *("proxy_password_file", "sentinel_password_file"),
 )
 _NO_PEM = ("sealing_key_file", "refresh_token_file")
-_MARKS = (BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)
+_BYTE_ORDER_MARKS = (BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)
 _WRAPPINGS = {" ": "space", "\t": "tab", '"': "quote", "'": "quote"}
 
 
-def configuration_file(file: Path) -> Iterator[Finding]:
+def configuration_file(file: Path) -> Iterator[CheckResult]:
     """Look at who may change the configuration."""
     if sys.platform != "win32" and file.stat().st_mode & (stat.S_IWOTH | stat.S_IWGRP):
-        yield ill("files", "config-writable", file=file)
+        yield problem("files", "config-writable", file=file)
 
 
 def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
@@ -52,24 +52,26 @@ def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
             yield f"{path}callers.secret_files.{at}", file
 
 
-def secret_file(setting: str, file: Path) -> Iterator[Finding]:
+def secret_file(setting: str, file: Path) -> Iterator[CheckResult]:
     """Look at one secret file: whether it can be used, and whether others can read it."""
     try:
         with file.open("rb") as stream:
             raw = stream.read(MAX_SECRET + 1)
             mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
     except FileNotFoundError:
-        yield ill("files", "secret-missing", setting=setting, file=file)
+        yield problem("files", "secret-missing", setting=setting, file=file)
         return
     except OSError as error:
-        yield ill("files", "secret-unreadable", setting=setting, file=file, why=error.strerror)
+        yield problem("files", "secret-unreadable", setting=setting, file=file, why=error.strerror)
         return
     content = list(secret_content(raw))
-    yield from (ill("files", cause, setting=setting, file=file, **more) for cause, more in content)
+    yield from (
+        problem("files", cause, setting=setting, file=file, **more) for cause, more in content
+    )
     if is_exposed(mode):
-        yield ill("files", "secret-exposed", setting=setting, file=file, mode=f"{mode:o}")
+        yield problem("files", "secret-exposed", setting=setting, file=file, mode=f"{mode:o}")
     elif not content:
-        yield well("files", f"{setting}: {file} holds one line, and others cannot read it.")
+        yield ok("files", f"{setting}: {file} holds one line, and others cannot read it.")
 
 
 def is_exposed(mode: int) -> bool:
@@ -89,7 +91,7 @@ def key_files(config: Config) -> Iterator[tuple[str, Path]]:
                 yield path + name, file
 
 
-def key_file(setting: str, file: Path) -> Iterator[Finding]:
+def key_file(setting: str, file: Path) -> Iterator[CheckResult]:
     """Look at whether others can read a key. What cannot be read at all is told elsewhere."""
     try:
         is_secret = setting.endswith(_NO_PEM) or b"PRIVATE KEY" in file.read_bytes()
@@ -97,12 +99,12 @@ def key_file(setting: str, file: Path) -> Iterator[Finding]:
     except OSError:
         return
     if is_secret and is_exposed(mode):
-        yield ill("files", "secret-exposed", setting=setting, file=file, mode=f"{mode:o}")
+        yield problem("files", "secret-exposed", setting=setting, file=file, mode=f"{mode:o}")
 
 
 def secret_content(raw: bytes) -> Iterator[tuple[str, dict[str, object]]]:
     """Say what is wrong with the content of a secret file: a cause, and what it mentions."""
-    if raw.startswith(_MARKS):
+    if raw.startswith(_BYTE_ORDER_MARKS):
         yield "secret-mark", {}
         return
     text = raw.decode("latin-1").strip("\r\n")
@@ -116,16 +118,16 @@ def secret_content(raw: bytes) -> Iterator[tuple[str, dict[str, object]]]:
         yield "secret-wrapped", {"what": wrapping}
 
 
-def login_file(config: Config) -> Iterator[Finding]:
+def login_file(config: Config) -> Iterator[CheckResult]:
     """Look at whether a login can be kept where the configuration says."""
     if config.refresh_token_file is None:
         return
     folder = config.refresh_token_file.absolute().parent
     if not os.access(folder, os.W_OK | os.X_OK):
-        yield ill("files", "login-folder", folder=folder)
+        yield problem("files", "login-folder", folder=folder)
 
 
-def mistakes(config: Config) -> list[str]:
+def file_errors(config: Config) -> list[str]:
     """Read every file that is named besides the logins' secrets; return what cannot be used."""
     reads: list[Callable[[], object]] = [
         lambda: UpstreamTls.load(config.upstream, https=config.url.scheme == "https"),
@@ -134,26 +136,26 @@ def mistakes(config: Config) -> list[str]:
         lambda: build.check_store(config),
     ]
     for path, callers in config.caller_sections():
-        reads.append(partial(authentication.Admission.load, callers, path))
+        reads.append(partial(authentication.CallerAuthentication.load, callers, path))
         reads.append(partial(authentication.server_context, callers, path))
     found: list[str] = []
     for read in reads:
         try:
             read()
         except ConfigError as error:
-            found += error.mistakes
+            found += error.errors
     return found
 
 
-def other_files(config: Config) -> Iterator[Finding]:
+def other_files(config: Config) -> Iterator[CheckResult]:
     """Look at certificates and keys. Secret files have been looked at already."""
     secrets = {setting for setting, _ in secret_files(config)}
-    for mistake in mistakes(config):
-        if mistake.partition(": ")[0] not in secrets:
-            yield ill("files", "file-unusable", mistake=mistake.rstrip("."))
+    for error in file_errors(config):
+        if error.partition(": ")[0] not in secrets:
+            yield problem("files", "file-unusable", error=error.rstrip("."))
 
 
-def own_certificates(config: Config, now: float) -> Iterator[Finding]:
+def own_certificates(config: Config, now: float) -> Iterator[CheckResult]:
     """Look at how long our certificates are good, ``now`` in Unix seconds."""
     shown = {"upstream.certificate_file": config.upstream.certificate_file}
     for path, callers in config.caller_sections():
@@ -162,11 +164,11 @@ def own_certificates(config: Config, now: float) -> Iterator[Finding]:
     for setting, until in certificate_expiry.expiries(files.items()).items():
         values = {"setting": setting, "file": files[setting], "until": day(until)}
         if until <= now:
-            yield ill("files", "certificate-over", **values)
-        elif until - now < ENDING:
-            yield ill("files", "certificate-ending", **values)
+            yield problem("files", "certificate-over", **values)
+        elif until - now < EXPIRY_WARNING:
+            yield problem("files", "certificate-ending", **values)
         else:
-            yield well("files", f"{setting}: {files[setting]} is good until {day(until)}.")
+            yield ok("files", f"{setting}: {files[setting]} is good until {day(until)}.")
 
 
 def day(moment: float) -> str:

@@ -9,38 +9,38 @@ from contextlib import suppress
 from pathlib import Path
 
 from proxy.cli import admin_client
-from proxy.cli.doctor.results import Finding, ill, note, well
+from proxy.cli.doctor.results import CheckResult, note, ok, problem
 from proxy.config.model import Config
 from proxy.errors import TYPE_PREFIX
 from proxy.runtime import rlimits
 from proxy.server.address import Address
 
-PATIENCE = 2.0
+TIMEOUT = 2.0
 """Seconds that another program has to say what it is."""
 
-_QUESTION = b"TRACE / HTTP/1.1\r\nHost: doctor\r\nConnection: close\r\n\r\n"
+_PROBE = b"TRACE / HTTP/1.1\r\nHost: doctor\r\nConnection: close\r\n\r\n"
 """What a proxy of ours refuses in words of its own, and forwards to nobody."""
 
 
-def ports(config: Config) -> Iterator[Finding]:
+def ports(config: Config) -> Iterator[CheckResult]:
     """Look at every port that the proxy would listen on."""
-    for way in config.ways:
-        is_tls = way.callers.certificate_file is not None
-        yield from port(f"{way.path}listen", way.address, is_tls=is_tls)
+    for listener in config.listener_configs:
+        is_tls = listener.callers.certificate_file is not None
+        yield from port(f"{listener.path}listen", listener.address, is_tls=is_tls)
     yield from port("admin", config.admin, is_tls=False)
 
 
-def port(setting: str, address: Address, *, is_tls: bool) -> Iterator[Finding]:
+def port(setting: str, address: Address, *, is_tls: bool) -> Iterator[CheckResult]:
     """Look at one port: free, held by a proxy of ours, or by something else."""
     if address.path and not Path(address.path).parent.is_dir():
-        yield ill("ports", "socket-folder", setting=setting, folder=Path(address.path).parent)
+        yield problem("ports", "socket-folder", setting=setting, folder=Path(address.path).parent)
         return
     try:
         _listen(address)
     except OSError as error:
         yield refused(setting, address, error, is_tls=is_tls)
     else:
-        yield well("ports", f"{setting}: {address} is free.")
+        yield ok("ports", f"{setting}: {address} is free.")
 
 
 def _listen(address: Address) -> None:
@@ -66,21 +66,21 @@ def _listen(address: Address) -> None:
             sock.listen(1)
 
 
-def refused(setting: str, address: Address, error: OSError, *, is_tls: bool) -> Finding:
+def refused(setting: str, address: Address, error: OSError, *, is_tls: bool) -> CheckResult:
     """Say why a port cannot be had, if it cannot: it may be held by a proxy of ours."""
     shown = {"setting": setting, "address": address}
     if error.errno == errno.EACCES:
-        return ill("ports", "port-forbidden", **shown)
+        return problem("ports", "port-forbidden", **shown)
     if error.errno != errno.EADDRINUSE:
-        return ill("ports", "port-address", **shown, why=error.strerror or error)
+        return problem("ports", "port-address", **shown, why=error.strerror or error)
     ours = _is_our_admin(address) if setting == "admin" else _is_ours(address, is_tls=is_tls)
     if ours:
         return note("ports", f"{setting}: a candescent-proxy listens on {address} already.")
-    return ill("ports", "port-taken", **shown)
+    return problem("ports", "port-taken", **shown)
 
 
 def _is_our_admin(address: Address) -> bool:
-    is_alive, said = admin_client.ask(admin_client.reachable(address), "livez")
+    is_alive, said = admin_client.probe(admin_client.reachable(address), "livez")
     with suppress(ValueError):
         return is_alive and json.loads(said) == {"status": "alive"}
     return False
@@ -89,8 +89,8 @@ def _is_our_admin(address: Address) -> bool:
 def _is_ours(address: Address, *, is_tls: bool) -> bool:
     """Whether what listens there refuses in our words."""
     try:
-        with _dialled(admin_client.reachable(address), is_tls=is_tls) as sock:
-            sock.sendall(_QUESTION)
+        with _dial(admin_client.reachable(address), is_tls=is_tls) as sock:
+            sock.sendall(_PROBE)
             said = b""
             while len(said) < 65_536 and (block := sock.recv(4096)):
                 said += block
@@ -99,13 +99,13 @@ def _is_ours(address: Address, *, is_tls: bool) -> bool:
     return TYPE_PREFIX.encode() in said
 
 
-def _dialled(address: Address, *, is_tls: bool) -> socket.socket:
+def _dial(address: Address, *, is_tls: bool) -> socket.socket:
     if address.path:
         sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(PATIENCE)
+        sock.settimeout(TIMEOUT)
         sock.connect(address.path)
         return sock
-    sock = socket.create_connection((address.host, address.port), PATIENCE)
+    sock = socket.create_connection((address.host, address.port), TIMEOUT)
     return unverified().wrap_socket(sock) if is_tls else sock
 
 
@@ -117,9 +117,9 @@ def unverified() -> ssl.SSLContext:
     return context
 
 
-def open_files(config: Config) -> Iterator[Finding]:
+def open_files(config: Config) -> Iterator[CheckResult]:
     """Look at how many files this user may open."""
-    needed = rlimits.needed(config)
-    limit = rlimits.raised_limit(needed)
-    if rlimits.fitted(config, limit) is not config:
-        yield ill("limits", "open-files", limit=limit, needed=needed)
+    needed = rlimits.files_needed(config)
+    limit = rlimits.raise_limit(needed)
+    if rlimits.fit_to_limit(config, limit) is not config:
+        yield problem("limits", "open-files", limit=limit, needed=needed)

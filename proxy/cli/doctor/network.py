@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 
 from proxy.cli.doctor.files import day
 from proxy.cli.doctor.machine import unverified
-from proxy.cli.doctor.results import Finding, ill, well
+from proxy.cli.doctor.results import CheckResult, ok, problem
 from proxy.errors import UpstreamError, UpstreamFailure
 from proxy.upstream.bank_client import USER_AGENT
-from proxy.upstream.pool import Origin
+from proxy.upstream.pool import UpstreamOrigin
 from proxy.upstream.tunnel import open_tunnel
 
 TOLERANCE = 60.0
@@ -39,30 +39,30 @@ _TUNNEL = {
 }
 
 
-class _StuckError(Exception):
+class _StopError(Exception):
     """A step did not succeed, so none comes after it."""
 
-    def __init__(self, finding: Finding) -> None:
-        super().__init__(finding.text)
-        self.finding = finding
+    def __init__(self, result: CheckResult) -> None:
+        super().__init__(result.text)
+        self.result = result
 
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """Where the bank is, and how one gets there. ``patience`` is in seconds, for each step.
+class NetworkCheck:
+    """Where the bank is, and how one gets there. ``timeout`` is in seconds, for each step.
 
     ``environ`` is asked for an HTTP proxy that the configuration does not name; ``wall`` is this
     machine's clock.
     """
 
-    origin: Origin
+    origin: UpstreamOrigin
     path: str
     environ: Mapping[str, str]
     wall: Callable[[], float]
-    patience: float
+    timeout: float
 
     @property
     def _where(self) -> dict[str, object]:
@@ -72,105 +72,105 @@ class Way:
             "host": origin.host,
             "port": origin.port,
             "proxy": proxy,
-            "seconds": f"{self.patience:g}",
+            "seconds": f"{self.timeout:g}",
         }
 
-    async def findings(self) -> AsyncIterator[Finding]:
+    async def results(self) -> AsyncIterator[CheckResult]:
         """Go it, and say how each step went."""
         try:
-            sock = await self._connected()
-            yield well("connection", "{host}:{port} takes connections.".format(**self._where))
-            reader, writer = await self._secured(sock, self.origin.tls)
+            sock = await self._connect()
+            yield ok("connection", "{host}:{port} takes connections.".format(**self._where))
+            reader, writer = await self._start_tls(sock, self.origin.tls)
             if self.origin.tls is not None:
-                yield well("tls", f"The certificate is good for {self.origin.host}.")
+                yield ok("tls", f"The certificate is good for {self.origin.host}.")
             try:
-                head = await self._answer(reader, writer)
+                head = await self._read_head(reader, writer)
             finally:
                 writer.transport.abort()
-            for finding in clock(head, self.wall()):
-                yield finding
-        except _StuckError as stuck:
-            yield stuck.finding
+            for result in clock(head, self.wall()):
+                yield result
+        except _StopError as stuck:
+            yield stuck.result
 
-    def _stuck(self, check: str, cause: str, **more: object) -> _StuckError:
-        return _StuckError(ill(check, cause, **self._where, **more))
+    def _stop(self, check: str, cause: str, **more: object) -> _StopError:
+        return _StopError(problem(check, cause, **self._where, **more))
 
-    async def _connected(self) -> socket.socket:
+    async def _connect(self) -> socket.socket:
         loop, origin = asyncio.get_running_loop(), self.origin
         if origin.proxy is not None:
             try:
-                deadline = loop.time() + self.patience
+                deadline = loop.time() + self.timeout
                 return await open_tunnel(origin.proxy, origin.host, origin.port, deadline)
             except UpstreamError as error:
                 cause = _TUNNEL.get(error.reason, "proxy-strange")
-                raise self._stuck("outbound proxy", cause, why=error.detail) from error
+                raise self._stop("outbound proxy", cause, why=error.detail) from error
         try:
             found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
         except OSError as error:
-            raise self._not_connected(error) from error
+            raise self._connect_failure(error) from error
         failure = OSError("no address")
         for family, kind, protocol, _, address in found:
             sock = socket.socket(family, kind, protocol)
             sock.setblocking(False)
             try:
-                async with asyncio.timeout(self.patience):
+                async with asyncio.timeout(self.timeout):
                     await loop.sock_connect(sock, address)
             except OSError as error:  # TimeoutError is one
                 sock.close()
                 failure = error
             else:
                 return sock
-        raise self._not_connected(failure) from failure
+        raise self._connect_failure(failure) from failure
 
-    def _not_connected(self, failure: OSError) -> _StuckError:
+    def _connect_failure(self, failure: OSError) -> _StopError:
         for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
             if (proxy := shown_proxy(self.environ.get(variable, ""))) and self.origin.tls:
                 shown = self._where | {"variable": variable, "proxy": proxy}
-                return _StuckError(ill("connection", "proxy-unset", **shown))
+                return _StopError(problem("connection", "proxy-unset", **shown))
         if isinstance(failure, socket.gaierror):
-            return self._stuck("name", "name", why=failure.strerror or failure)
+            return self._stop("name", "name", why=failure.strerror or failure)
         if isinstance(failure, ConnectionRefusedError):
-            return self._stuck("connection", "connect-refused")
+            return self._stop("connection", "connect-refused")
         if isinstance(failure, TimeoutError):
-            return self._stuck("connection", "connect-timeout")
-        return self._stuck("connection", "connect-unreachable", why=failure.strerror or failure)
+            return self._stop("connection", "connect-timeout")
+        return self._stop("connection", "connect-unreachable", why=failure.strerror or failure)
 
-    async def _secured(self, sock: socket.socket, tls: ssl.SSLContext | None) -> Streams:
+    async def _start_tls(self, sock: socket.socket, tls: ssl.SSLContext | None) -> Streams:
         name = self.origin.host if tls is not None else None
         try:
-            async with asyncio.timeout(self.patience):
+            async with asyncio.timeout(self.timeout):
                 return await asyncio.open_connection(sock=sock, ssl=tls, server_hostname=name)
         except ssl.SSLCertVerificationError as error:
             raise await self._certificate_refused(error) from error
         except ssl.SSLError as error:
-            raise self._no_tls(error) from error
+            raise self._tls_failure(error) from error
         except TimeoutError as error:
-            raise self._stuck("tls", "answer-slow") from error
+            raise self._stop("tls", "answer-slow") from error
         except OSError as error:
-            raise self._stuck("tls", "answer-none") from error
+            raise self._stop("tls", "answer-none") from error
 
-    def _no_tls(self, error: ssl.SSLError) -> _StuckError:
+    def _tls_failure(self, error: ssl.SSLError) -> _StopError:
         why = (error.reason or "unknown").lower().replace("_", " ")
         if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
-            return self._stuck("tls", "tls-plain")
+            return self._stop("tls", "tls-plain")
         if _CLIENT_CERTIFICATE.search(error.reason or ""):
-            return self._stuck("tls", "tls-certificate-wanted")
-        return self._stuck("tls", "tls-failed", why=why)
+            return self._stop("tls", "tls-certificate-wanted")
+        return self._stop("tls", "tls-failed", why=why)
 
-    async def _certificate_refused(self, error: ssl.SSLCertVerificationError) -> _StuckError:
+    async def _certificate_refused(self, error: ssl.SSLCertVerificationError) -> _StopError:
         cause = _CERTIFICATES.get(error.verify_code, "tls-untrusted")
         shown: dict[str, object] = {"why": error.verify_message}
         if cause in ("tls-expired", "tls-early", "tls-name"):
             now = datetime.fromtimestamp(self.wall(), UTC)
-            shown |= {"now": now.strftime("%Y-%m-%d %H:%M UTC"), **await self._shown_certificate()}
-        return self._stuck("tls", cause, **shown)
+            shown |= {"now": now.strftime("%Y-%m-%d %H:%M UTC"), **await self._peer_certificate()}
+        return self._stop("tls", cause, **shown)
 
-    async def _shown_certificate(self) -> dict[str, object]:
+    async def _peer_certificate(self) -> dict[str, object]:
         """Return names and dates of the certificate that is shown, whoever vouches for it."""
         from cryptography import x509  # noqa: PLC0415 - only to say more of a bad certificate
 
-        sock = await self._connected()
-        _, writer = await self._secured(sock, unverified())
+        sock = await self._connect()
+        _, writer = await self._start_tls(sock, unverified())
         raw = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         writer.transport.abort()
         certificate = x509.load_der_x509_certificate(raw)
@@ -184,7 +184,7 @@ class Way:
             "until": day(certificate.not_valid_after_utc.timestamp()),
         }
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    async def _read_head(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         """Return the head of the answer."""
         writer.write(
             b"HEAD %b/ HTTP/1.1\r\nHost: %b\r\nUser-Agent: %b\r\nConnection: close\r\n\r\n"
@@ -192,47 +192,47 @@ class Way:
         )
         head = b""
         try:
-            async with asyncio.timeout(self.patience):
+            async with asyncio.timeout(self.timeout):
                 while b"\r\n\r\n" not in head and len(head) < 65_536:
                     block = await reader.read(4096)
                     head += block
                     if not block:
                         break
         except TimeoutError as error:
-            raise self._stuck("answer", "answer-slow") from error
+            raise self._stop("answer", "answer-slow") from error
         except ssl.SSLError as error:
-            raise self._no_tls(error) from error
+            raise self._tls_failure(error) from error
         except OSError as error:
-            raise await self._no_answer(head) from error
+            raise await self._response_failure(head) from error
         if not _STATUS.match(head):
-            raise await self._no_answer(head)
-        if self._is_misled(head) and await self._speaks_tls():
-            raise self._stuck("tls", "plain-tls")
+            raise await self._response_failure(head)
+        if self._is_plain_http_error(head) and await self._speaks_tls():
+            raise self._stop("tls", "plain-tls")
         return head
 
-    def _is_misled(self, head: bytes) -> bool:
+    def _is_plain_http_error(self, head: bytes) -> bool:
         """Whether this looks like what nginx and others say to HTTP on a TLS port."""
         return self.origin.tls is None and head[9:12] in (b"400", b"497")
 
-    async def _no_answer(self, head: bytes) -> _StuckError:
+    async def _response_failure(self, head: bytes) -> _StopError:
         if self.origin.tls is None and (head[:2] == _TLS_ALERT or await self._speaks_tls()):
-            return self._stuck("tls", "plain-tls")
+            return self._stop("tls", "plain-tls")
         if self.origin.tls is not None and not head:
-            await self._hear_out(self.origin.tls)
-        return self._stuck("answer", "answer-strange" if head else "answer-none")
+            await self._read_tls_alert(self.origin.tls)
+        return self._stop("answer", "answer-strange" if head else "answer-none")
 
-    async def _hear_out(self, tls: ssl.SSLContext) -> None:
+    async def _read_tls_alert(self, tls: ssl.SSLContext) -> None:
         """Connect once more and say nothing, for TLS's own last word. Raises what it means.
 
         Whoever refuses a client's certificate says so after the handshake, and where a request
         has come meanwhile, the word may be lost with the connection.
         """
-        reader, writer = await self._secured(await self._connected(), tls)
+        reader, writer = await self._start_tls(await self._connect(), tls)
         try:
-            async with asyncio.timeout(self.patience):
+            async with asyncio.timeout(self.timeout):
                 _ = await reader.read(1)
         except ssl.SSLError as error:
-            raise self._no_tls(error) from error
+            raise self._tls_failure(error) from error
         except OSError:  # TimeoutError is one
             pass
         finally:
@@ -240,8 +240,8 @@ class Way:
 
     async def _speaks_tls(self) -> bool:
         try:
-            _, writer = await self._secured(await self._connected(), unverified())
-        except _StuckError:
+            _, writer = await self._start_tls(await self._connect(), unverified())
+        except _StopError:
             return False
         writer.transport.abort()
         return True
@@ -266,7 +266,7 @@ def shown_proxy(text: str) -> str:
     return ""
 
 
-def clock(head: bytes, now: float) -> list[Finding]:
+def clock(head: bytes, now: float) -> list[CheckResult]:
     """Compare the ``Date`` in the head of an answer with ``now``, in Unix seconds."""
     found = _DATE.search(head)
     try:
@@ -277,6 +277,6 @@ def clock(head: bytes, now: float) -> list[Finding]:
         return []
     difference = now - date.replace(tzinfo=date.tzinfo or UTC).timestamp()
     if abs(difference) <= TOLERANCE:
-        return [well("clock", "This machine's clock is the bank's.")]
-    way = "ahead of" if difference > 0 else "behind"
-    return [ill("clock", "clock", seconds=f"{abs(difference):.0f}", way=way)]
+        return [ok("clock", "This machine's clock is the bank's.")]
+    direction = "ahead of" if difference > 0 else "behind"
+    return [problem("clock", "clock", seconds=f"{abs(difference):.0f}", direction=direction)]

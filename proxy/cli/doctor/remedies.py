@@ -17,12 +17,12 @@ class Remedy:
 
 _SETTINGS = {
     "config-unreadable": Remedy(
-        "{mistake}.",
+        "{error}.",
         "Name the right file with --config or CANDESCENT_CONFIG, or write one with "
         "candescent-proxy init.",
     ),
     "config-mistake": Remedy(
-        "{mistake}.", "Correct it; docs/configuration.md has every setting and its meaning."
+        "{error}.", "Correct it; docs/configuration.md has every setting and its meaning."
     ),
     "config-overridden": Remedy(
         "{variable} in the environment takes the place of {setting} in {file}.",
@@ -34,7 +34,7 @@ _SETTINGS = {
         "chmod go-w {file}",
         is_warning=True,
     ),
-    "file-unusable": Remedy("{mistake}.", "Put the right file there, or name the one that is."),
+    "file-unusable": Remedy("{error}.", "Put the right file there, or name the one that is."),
 }
 
 _SECRETS = {
@@ -80,7 +80,7 @@ _SECRETS = {
     ),
 }
 
-_WAY = {
+_NETWORK = {
     "name": Remedy(
         "The name {host} does not resolve ({why}).",
         "Check base_url for a typing mistake; if it is right, this machine's DNS does not know it.",
@@ -178,7 +178,7 @@ _WAY = {
         is_warning=True,
     ),
     "clock": Remedy(
-        "This machine's clock is {seconds} s {way} the bank's.",
+        "This machine's clock is {seconds} s {direction} the bank's.",
         "Let the clock be set from the network (timedatectl set-ntp true; on Windows w32tm "
         "/resync).",
         is_warning=True,
@@ -356,5 +356,5 @@ _STORE = {
     ),
 }
 
-REMEDIES = _SETTINGS | _SECRETS | _WAY | _TOKENS | _CALLS | _STORE | _MACHINE
+REMEDIES = _SETTINGS | _SECRETS | _NETWORK | _TOKENS | _CALLS | _STORE | _MACHINE
 """Every remedy by its cause's name, which does not change from release to release."""

@@ -10,7 +10,7 @@ from proxy.cli.doctor.remedies import REMEDIES
 class Level(StrEnum):
     """How bad it is. A ``NOTE`` is nothing to mend; ``SKIPPED`` could not be looked at."""
 
-    WELL = "well"
+    OK = "well"
     NOTE = "note"
     SKIPPED = "skipped"
     WARNING = "warning"
@@ -18,7 +18,7 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One line of the report: what was looked at, how it is, and in a sentence what was seen.
 
     ``cause`` is the stable name of a remedy, ``cure`` what to do; both are empty where all is well.
@@ -31,33 +31,35 @@ class Finding:
     cure: str = ""
 
     @property
-    def is_ill(self) -> bool:
+    def is_problem(self) -> bool:
         """Whether there is something to mend."""
         return bool(self.cause)
 
 
-def well(check: str, text: str) -> Finding:
+def ok(check: str, text: str) -> CheckResult:
     """Return a finding that all is well."""
-    return Finding(check, Level.WELL, text)
+    return CheckResult(check, Level.OK, text)
 
 
-def note(check: str, text: str) -> Finding:
+def note(check: str, text: str) -> CheckResult:
     """Return what is worth knowing and needs no cure."""
-    return Finding(check, Level.NOTE, text)
+    return CheckResult(check, Level.NOTE, text)
 
 
-def skipped(check: str, why: str) -> Finding:
+def skipped(check: str, why: str) -> CheckResult:
     """Return that something was not looked at, and why."""
-    return Finding(check, Level.SKIPPED, why)
+    return CheckResult(check, Level.SKIPPED, why)
 
 
-def ill(check: str, cause: str, **values: object) -> Finding:
+def problem(check: str, cause: str, **values: object) -> CheckResult:
     """Return a finding by its remedy's name; ``values`` fill in the remedy's sentences."""
     remedy = REMEDIES[cause]
     level = Level.WARNING if remedy.is_warning else Level.FAILED
-    return Finding(check, level, remedy.text.format(**values), cause, remedy.cure.format(**values))
+    return CheckResult(
+        check, level, remedy.text.format(**values), cause, remedy.cure.format(**values)
+    )
 
 
-def has_failed(findings: Iterable[Finding]) -> bool:
+def has_failed(results: Iterable[CheckResult]) -> bool:
     """Whether anything keeps the proxy from doing its work."""
-    return any(finding.level is Level.FAILED for finding in findings)
+    return any(result.level is Level.FAILED for result in results)

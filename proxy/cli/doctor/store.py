@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from proxy.cli.doctor.results import Finding, ill, well
+from proxy.cli.doctor.results import CheckResult, ok, problem
 from proxy.config.model import Config
 from proxy.tokens.fleet.events import StoreFailure
 
@@ -20,7 +20,7 @@ _RECORD = "doctor"
 """What is written: a record of no token, which is gone after a second."""
 
 
-async def findings(config: Config) -> AsyncIterator[Finding]:
+async def check(config: Config) -> AsyncIterator[CheckResult]:
     """Look at the store, where there is one."""
     if config.store.url is None:
         return
@@ -30,13 +30,13 @@ async def findings(config: Config) -> AsyncIterator[Finding]:
     where = config.store.url
     store = build_fleet.store(config, lambda _: None)
     try:
-        await store.look(_RECORD, [_RECORD])
+        await store.read(_RECORD, [_RECORD])
         await store.reject(_RECORD, _RECORD, 1.0)
     except StoreError as error:
         cause = _CAUSES.get(error.reason, "store-failing")
         seconds = f"{config.store.timeout:g}"
-        yield ill("store", cause, store=where, seconds=seconds, prefix=config.store.prefix)
+        yield problem("store", cause, store=where, seconds=seconds, prefix=config.store.prefix)
     else:
-        yield well("store", f"{where} can be read and written.")
+        yield ok("store", f"{where} can be read and written.")
     finally:
         await store.close()

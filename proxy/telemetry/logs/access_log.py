@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
-from proxy.forwarding.record import MAIN, RequestRecord
+from proxy.forwarding.record import MAIN_LISTENER, RequestRecord
 from proxy.telemetry.logs.lines import json_lines
 from proxy.telemetry.logs.redaction import harmless_text
 from proxy.telemetry.logs.structured import structlog
@@ -51,7 +51,12 @@ class AccessLog:
         """Write one line for a request, if its kind is written."""
         if self._access == "off":
             return
-        failed = record.source != "none" or record.cut or record.warned or record.status >= 500
+        failed = (
+            record.source != "none"
+            or record.is_aborted
+            or record.has_policy_warning
+            or record.status >= 500
+        )
         if not failed and self._sample < 1 and self._chance() >= self._sample:
             return
         level = logging.WARNING if failed else logging.INFO
@@ -75,21 +80,21 @@ def request_fields(record: RequestRecord) -> dict[str, Any]:
         "error_source": str(record.source),
         "route": str(record.route),
         "institution": record.institution,
-        "ms": _ms(record.finished_at - record.started),
+        "ms": _ms(record.finished_at - record.started_at),
         "upload_bytes": record.sent_bytes,
         "download_bytes": record.received_bytes,
     }
-    if record.listener != MAIN:
+    if record.listener != MAIN_LISTENER:
         fields["listener"] = record.listener
-    if record.answered_at:
-        fields["upstream_ms"] = _ms(record.answered_at - record.sent_at)
+    if record.responded_at:
+        fields["upstream_ms"] = _ms(record.responded_at - record.sent_at)
     if record.reason:
         fields["reason"] = record.reason
     if record.replays:
         fields["replays"] = record.replays
-    if record.warned:
+    if record.has_policy_warning:
         fields["policy"] = "warned"
-    if record.cut:
+    if record.is_aborted:
         fields["cut"] = True
     return fields
 

@@ -1,21 +1,27 @@
 """Facts as log lines: what happens to tokens, secrets and configuration."""
 
-from proxy.telemetry.events import Fact, Reloaded, ReloadFailed
+from proxy.telemetry.events import Event, Reloaded, ReloadFailed
 from proxy.telemetry.logs.structured import structlog
 from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected, TokenReleased
-from proxy.tokens.fleet.events import EntryUnopened, Origin, StoreFact, StoreTurned, TokenShared
+from proxy.tokens.fleet.events import (
+    AcquisitionSource,
+    DecryptFailed,
+    StoreEvent,
+    StoreStateChanged,
+    TokenAcquired,
+)
 
 
-class FactLog:
+class EventLog:
     """Writes facts as log lines."""
 
     def __init__(self) -> None:
         # Bound once, or structlog would put the logger together anew for each line.
         self._log = structlog.get_logger().bind()
 
-    def fact(self, fact: Fact) -> None:
+    def event(self, event: Event) -> None:
         """Write one event of a token's life."""
-        match fact:
+        match event:
             case TokenRefreshed(token, seconds, refresh_age):
                 self._log.info(
                     "token refreshed",
@@ -53,26 +59,26 @@ class FactLog:
                 )
             case TokenReleased(key):
                 self._log.info("unused token released", kind=key.kind, institution=key.institution)
-            case StoreTurned() | EntryUnopened() | TokenShared():
-                self._store_fact(fact)
+            case StoreStateChanged() | DecryptFailed() | TokenAcquired():
+                self._store_event(event)
 
-    def _store_fact(self, fact: StoreFact) -> None:
-        match fact:
-            case StoreTurned(trouble) if trouble:
+    def _store_event(self, event: StoreEvent) -> None:
+        match event:
+            case StoreStateChanged(trouble) if trouble:
                 self._log.warning(
                     "the fleet's store is of no use, each proxy asks the bank for itself",
                     reason=trouble,
                 )
-            case StoreTurned():
+            case StoreStateChanged():
                 self._log.info("the fleet's store is of use")
-            case EntryUnopened(key, why):
+            case DecryptFailed(key, why):
                 self._log.warning(
                     "an entry in the fleet's store does not open",
                     kind=key.kind,
                     institution=key.institution,
                     reason=why,
                 )
-            case TokenShared(key, origin, waited) if origin is not Origin.FETCHED:
+            case TokenAcquired(key, origin, waited) if origin is not AcquisitionSource.FETCHED:
                 self._log.debug(
                     "token by way of the fleet",
                     kind=key.kind,

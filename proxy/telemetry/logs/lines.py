@@ -8,13 +8,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal, Protocol, TextIO, cast
 
-from proxy.telemetry.logs.redaction import Event, redact
+from proxy.telemetry.logs.redaction import EventDict, redact
 from proxy.telemetry.logs.structured import structlog
 
 _encode = json.JSONEncoder(default=repr).encode
 
 
-def _to_json(event: Event, **_options: Any) -> str:
+def _to_json(event: EventDict, **_options: Any) -> str:
     # ``json.dumps`` makes an encoder for each line that has an option.
     return _encode(event)
 
@@ -83,7 +83,7 @@ def set_up(settings: LogOptions, stream: TextIO | None = None) -> None:
     root.setLevel(max(level, logging.WARNING))
 
 
-def json_lines() -> Callable[[Event], None] | None:
+def json_lines() -> Callable[[EventDict], None] | None:
     """Return what writes fields as a line of JSON past structlog's chain; None on a terminal.
 
     What goes this way must be harmless: nothing is redacted, and no level is asked.

@@ -5,7 +5,7 @@ from collections.abc import MutableMapping
 from functools import lru_cache
 from typing import Any
 
-Event = MutableMapping[str, Any]
+EventDict = MutableMapping[str, Any]
 
 _SECRET_NAMES = re.compile(
     r"authoriz|secret|password|token$|access_token|bearer|cookie", re.IGNORECASE
@@ -17,7 +17,7 @@ _HIDDEN = "[hidden]"
 _PLAIN = frozenset({bool, float, int, type(None)})
 
 
-def redact(_logger: Any, _method: str, event: Event) -> Event:
+def redact(_logger: Any, _method: str, event: EventDict) -> EventDict:
     """Hide what must not be in a log: values under secret names, and credentials within text."""
     for name, value in event.items():
         kind = type(value)

@@ -10,7 +10,7 @@ from proxy.telemetry.metrics.families import counter, gauge
 Read = Callable[[], float]
 
 
-class Watched(Collector):
+class CallbackCollector(Collector):
     """Gauges and counters, each read by a function of its own."""
 
     def __init__(self) -> None:

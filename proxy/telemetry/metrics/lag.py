@@ -14,7 +14,7 @@ INTERVAL = 1.0
 """Seconds; one timer in so much time, so that an idle proxy stays idle."""
 
 
-class LoopLag(Collector):
+class LoopLagCollector(Collector):
     """Looks at one timer after another; uvloop's are good to a millisecond."""
 
     def __init__(

@@ -17,54 +17,54 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.registry import Collector
 
 from proxy import __version__
-from proxy.telemetry.events import Fact
-from proxy.telemetry.metrics.callbacks import Watched
+from proxy.telemetry.events import Event
+from proxy.telemetry.metrics.callbacks import CallbackCollector
 from proxy.telemetry.metrics.families import gauge
-from proxy.telemetry.metrics.lag import LoopLag
-from proxy.telemetry.metrics.reloads import ChangeTally
-from proxy.telemetry.metrics.requests import RequestTally
-from proxy.telemetry.metrics.store import StoreTally
-from proxy.telemetry.metrics.tokens import TokenGauges, TokenTally
+from proxy.telemetry.metrics.lag import LoopLagCollector
+from proxy.telemetry.metrics.reloads import ReloadCollector
+from proxy.telemetry.metrics.requests import RequestCollector
+from proxy.telemetry.metrics.store import StoreCollector
+from proxy.telemetry.metrics.tokens import TokenCollector, TokenRequestCollector
 from proxy.tokens.cache import Entry
-from proxy.tokens.token import Moment
+from proxy.tokens.token import Instant
 
 
 class Metrics:
     """What the rest of the program knows of metrics.
 
     ``request`` counts a finished request, and ``totals`` tells what it has counted.
-    ``watched`` takes numbers that are kept elsewhere, ``changes`` knows the certificates, and
+    ``callbacks`` takes numbers that are kept elsewhere, ``reloads`` knows the certificates, and
     ``lag`` has to be run; ``store`` is told where the fleet's store is, if there is one.
     """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.watched = Watched()
-        self.changes = ChangeTally()
-        self.lag = LoopLag()
-        self.store = StoreTally()
-        self._tokens = TokenTally()
-        requests = RequestTally()
+        self.callbacks = CallbackCollector()
+        self.reloads = ReloadCollector()
+        self.lag = LoopLagCollector()
+        self.store = StoreCollector()
+        self._tokens = TokenRequestCollector()
+        requests = RequestCollector()
         self.request = requests.add
         self.totals = requests.totals
-        for ours in (requests, self._tokens, self.changes, self.watched, self.lag, _Build()):
+        for ours in (requests, self._tokens, self.reloads, self.callbacks, self.lag, _BuildInfo()):
             self.registry.register(ours)
         self.registry.register(self.store)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 
-    def watch_tokens(
-        self, entries: Callable[[], Iterable[Entry]], clock: Callable[[], Moment]
+    def register_tokens(
+        self, entries: Callable[[], Iterable[Entry]], clock: Callable[[], Instant]
     ) -> None:
         """Expose what is known of each key, as it is when somebody asks."""
-        self.registry.register(TokenGauges(entries, clock))
+        self.registry.register(TokenCollector(entries, clock))
 
-    def fact(self, fact: Fact) -> None:
+    def event(self, event: Event) -> None:
         """Count one event beside the requests."""
-        self._tokens.add(fact)
-        self.changes.add(fact)
-        self.store.add(fact)
+        self._tokens.add(event)
+        self.reloads.add(event)
+        self.store.add(event)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return the series as text, and its content type, in the format asked for."""
@@ -73,7 +73,7 @@ class Metrics:
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
 
 
-class _Build(Collector):
+class _BuildInfo(Collector):
     def collect(self) -> Iterator[Metric]:
         yield gauge(
             "build_info",

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from proxy.telemetry.events import Fact, Reloaded, ReloadFailed
+from proxy.telemetry.events import Event, Reloaded, ReloadFailed
 from proxy.telemetry.metrics.families import Labels, counter, gauge
 
 
-class ChangeTally(Collector):
+class ReloadCollector(Collector):
     """Counts reloads. ``certificates`` is when each expires, in Unix time, by its setting."""
 
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
@@ -22,23 +22,23 @@ class ChangeTally(Collector):
             ("token",): 0,
             ("internal",): 0,
         }
-        self._is_as_written = True
-        self._taken_at = wall()
+        self._is_current = True
+        self._applied_at = wall()
         self.certificates: Mapping[str, float] = {}
 
-    def add(self, fact: Fact) -> None:
+    def add(self, event: Event) -> None:
         """Count a fact, if it is a reload."""
-        match fact:
+        match event:
             case Reloaded(_, rotated):
                 self._reloads[("taken",)] += 1
                 self._rotations[("taken",)] += rotated
-                self._is_as_written = True
-                self._taken_at = self._wall()
+                self._is_current = True
+                self._applied_at = self._wall()
             case ReloadFailed():
                 self._reloads[("refused",)] += 1
-                self._rotations[("refused",)] += fact.refused and fact.rotated
-                self._failures[(_reason(fact),)] += 1
-                self._is_as_written = False
+                self._rotations[("refused",)] += event.is_refused_by_bank and event.has_new_login
+                self._failures[(_reason(event),)] += 1
+                self._is_current = False
 
     def collect(self) -> Iterator[Metric]:
         """Make the series."""
@@ -64,13 +64,13 @@ class ChangeTally(Collector):
             "last_reload_successful",
             "0 while a changed configuration or secret is not taken, 1 otherwise.",
             (),
-            [((), self._is_as_written)],
+            [((), self._is_current)],
         )
         yield gauge(
             "last_reload_success_timestamp_seconds",
             "When the configuration in force was taken, in Unix time.",
             (),
-            [((), self._taken_at)],
+            [((), self._applied_at)],
         )
         yield gauge(
             "certificate_expiry_timestamp_seconds",
@@ -80,7 +80,7 @@ class ChangeTally(Collector):
         )
 
 
-def _reason(fact: ReloadFailed) -> str:
-    if fact.error is not None:
+def _reason(event: ReloadFailed) -> str:
+    if event.error is not None:
         return "internal"
-    return "token" if fact.refused else "configuration"
+    return "token" if event.is_refused_by_bank else "configuration"

@@ -39,24 +39,24 @@ LONGEST_ID = 128 - len(_EXEMPLAR)
 
 # What else a caller may put into its id would have to be escaped, and not every reader of
 # exemplars understands that; one that does not loses the whole scrape.
-_FIT = re.compile(rf"[0-9A-Za-z._~:/+=@-]{{1,{LONGEST_ID}}}")
+_EXEMPLAR_ID = re.compile(rf"[0-9A-Za-z._~:/+=@-]{{1,{LONGEST_ID}}}")
 
 
-class Times:
+class RouteDurations:
     """How long the requests of one route took, and by bucket the last that took so long."""
 
     def __init__(self) -> None:
-        self.whole = Histogram(BUCKETS)
-        self.own = Histogram(FINE_BUCKETS)
+        self.total = Histogram(BUCKETS)
+        self.proxy = Histogram(FINE_BUCKETS)
         self.upstream = Histogram(BUCKETS)
         self.token_wait = Histogram(BUCKETS)
         self.connection_wait = Histogram(BUCKETS)
-        self.ids = [""] * len(self.whole.counts)
-        self.seconds = [0.0] * len(self.whole.counts)
-        self.ends = [0.0] * len(self.whole.counts)
+        self.ids = [""] * len(self.total.counts)
+        self.seconds = [0.0] * len(self.total.counts)
+        self.ended_at = [0.0] * len(self.total.counts)
 
 
-_TIMES = (
+_DURATIONS = (
     (
         "request_own_duration_seconds",
         "What the proxy adds to a request that goes to the bank once and is answered.",
@@ -80,7 +80,7 @@ _TIMES = (
 )
 
 
-class RequestTally(Collector):
+class RequestCollector(Collector):
     """Counts in plain dictionaries. ``timer`` is the clock of the records, ``wall`` Unix time."""
 
     def __init__(
@@ -95,9 +95,9 @@ class RequestTally(Collector):
         self._shed: dict[Labels, float] = dict.fromkeys(
             (("connections",), *((reason,) for reason in _SHED.values())), 0
         )
-        self._times: dict[str, Times] = {}
+        self._times: dict[str, RouteDurations] = {}
         self._received = self._sent = 0
-        self._replays = self._cut = self._refused = self._warned = 0
+        self._replays = self._aborted = self._token_refused = self._policy_warnings = 0
 
     def add(self, record: RequestRecord) -> None:
         """Count one finished request."""
@@ -113,18 +113,18 @@ class RequestTally(Collector):
         try:
             times = self._times[route]
         except KeyError:
-            times = self._times[route] = Times()
+            times = self._times[route] = RouteDurations()
         end = record.finished_at
-        seconds = end - record.started
+        seconds = end - record.started_at
         at = bisect_left(BUCKETS, seconds)
-        times.whole.counts[at] += 1
-        times.whole.total += seconds
-        times.ids[at], times.seconds[at], times.ends[at] = record.transaction_id, seconds, end
-        shares = record.shares()
-        if shares is not None:
-            own, upstream = shares
-            times.own.counts[bisect_left(FINE_BUCKETS, own)] += 1
-            times.own.total += own
+        times.total.counts[at] += 1
+        times.total.total += seconds
+        times.ids[at], times.seconds[at], times.ended_at[at] = record.transaction_id, seconds, end
+        durations = record.durations()
+        if durations is not None:
+            proxy, upstream = durations
+            times.proxy.counts[bisect_left(FINE_BUCKETS, proxy)] += 1
+            times.proxy.total += proxy
             times.upstream.counts[bisect_left(BUCKETS, upstream)] += 1
             times.upstream.total += upstream
         if record.token_wait:
@@ -136,9 +136,9 @@ class RequestTally(Collector):
         self._received += record.sent_bytes
         self._sent += record.received_bytes
         self._replays += record.replays
-        self._cut += record.cut
-        self._refused += record.refused and not record.replays
-        self._warned += record.warned
+        self._aborted += record.is_aborted
+        self._token_refused += record.is_token_refused and not record.replays
+        self._policy_warnings += record.has_policy_warning
 
     def _add_error(self, record: RequestRecord) -> None:
         error = (record.source, record.reason)
@@ -154,15 +154,15 @@ class RequestTally(Collector):
         failed = dict.fromkeys(FAILED, 0)
         for (_, _, status, source, _, _), count in self._counts.items():
             requests += count
-            whose = "bank" if source == "none" and status[0] == "5" else source
-            if whose in failed:
-                failed[whose] += count
+            failed_source = "bank" if source == "none" and status[0] == "5" else source
+            if failed_source in failed:
+                failed[failed_source] += count
         routes = self._times.values()
         return Totals(
             requests,
             failed,
-            _sums([times.whole.counts for times in routes]),
-            _sums([times.own.counts for times in routes]),
+            _sums([times.total.counts for times in routes]),
+            _sums([times.proxy.counts for times in routes]),
         )
 
     def collect(self) -> Iterator[Metric]:
@@ -231,17 +231,17 @@ class RequestTally(Collector):
             (
                 "refused_not_replayed",
                 "Requests whose token the bank refused and that were not sent again.",
-                self._refused,
+                self._token_refused,
             ),
             (
                 "policy_warnings",
                 "Requests that were forwarded because access.mode is warn, and would be refused.",
-                self._warned,
+                self._policy_warnings,
             ),
             (
                 "requests_cut",
                 "Requests whose caller went away or whose answer broke off.",
-                self._cut,
+                self._aborted,
             ),
         ):
             yield counter(name, text, (), [((), count)])
@@ -251,19 +251,19 @@ class RequestTally(Collector):
             "request_duration_seconds",
             "Time from a request's head to the last byte of its answer.",
             ("route",),
-            [((route,), times.whole) for route, times in self._times.items()],
+            [((route,), times.total) for route, times in self._times.items()],
             self._exemplar,
         )
-        for name, text, part in _TIMES:
+        for name, text, part in _DURATIONS:
             values = [((route,), part(times)) for route, times in self._times.items()]
             yield histogram(name, text, ("route",), values)
 
     def _exemplar(self, key: Labels, at: int) -> Exemplar | None:
         """Return the last request that fell into a bucket."""
         times = self._times[key[0]]
-        if not _FIT.fullmatch(times.ids[at]):
+        if not _EXEMPLAR_ID.fullmatch(times.ids[at]):
             return None
-        ended = self._wall() - (self._timer() - times.ends[at])
+        ended = self._wall() - (self._timer() - times.ended_at[at])
         return Exemplar({_EXEMPLAR: times.ids[at]}, times.seconds[at], ended)
 
 

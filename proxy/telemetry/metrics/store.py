@@ -5,55 +5,62 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from proxy.telemetry.events import Fact
+from proxy.telemetry.events import Event
 from proxy.telemetry.metrics.families import Labels, counter, gauge, histogram
 from proxy.telemetry.metrics.histogram import Histogram
-from proxy.tokens.fleet.events import EntryUnopened, Origin, StoreAsked, TokenShared
+from proxy.tokens.fleet.events import (
+    AcquisitionSource,
+    DecryptFailed,
+    StoreOperation,
+    TokenAcquired,
+)
 
 _KEY = ("kind", "institution")
-_WAITING = frozenset({Origin.TAKEN, Origin.ALONE, Origin.REFUSED})
+_TIMED_SOURCES = frozenset(
+    {AcquisitionSource.SHARED, AcquisitionSource.DIRECT, AcquisitionSource.REFUSED}
+)
 
 
-class StoreTally(Collector):
+class StoreCollector(Collector):
     """Counts steps on the store and how tokens were come by; there is nothing without a store.
 
-    ``is_useful`` and ``unopened``, where somebody sets them, are asked for anew each time: whether
-    the last steps on the store were done, and how many entries do not open.
+    ``is_available`` and ``undecryptable_count``, where somebody sets them, are asked for anew each
+    time: whether the last steps on the store were done, and how many entries do not open.
     """
 
     def __init__(self) -> None:
-        self.is_useful: Callable[[], bool | None] = lambda: None
-        self.unopened: Callable[[], int] = lambda: 0
+        self.is_available: Callable[[], bool | None] = lambda: None
+        self.undecryptable_count: Callable[[], int] = lambda: 0
         self._tokens: dict[Labels, float] = {}
         self._waits: dict[Labels, Histogram] = {}
         self._failures: dict[Labels, float] = {}
         self._durations: dict[Labels, Histogram] = {}
-        self._unopened: dict[Labels, float] = {}
+        self._decrypt_failures: dict[Labels, float] = {}
 
-    def add(self, fact: Fact) -> None:
+    def add(self, event: Event) -> None:
         """Count a fact, if it is one of the store's."""
-        match fact:
-            case StoreAsked(step, seconds, failure):
-                self._durations.setdefault((step,), Histogram()).observe(seconds)
+        match event:
+            case StoreOperation(operation, seconds, failure):
+                self._durations.setdefault((operation,), Histogram()).observe(seconds)
                 if failure:
-                    _count(self._failures, (step, failure.value))
-            case TokenShared(key, origin, waited):
-                _count(self._tokens, (key.kind.value, key.institution, origin.value))
-                if origin in _WAITING:
-                    self._waits.setdefault((origin.value,), Histogram()).observe(waited)
-            case EntryUnopened(key, why):
-                _count(self._unopened, (key.kind.value, key.institution, why))
+                    _count(self._failures, (operation, failure.value))
+            case TokenAcquired(key, source, waited):
+                _count(self._tokens, (key.kind.value, key.institution, source.value))
+                if source in _TIMED_SOURCES:
+                    self._waits.setdefault((source.value,), Histogram()).observe(waited)
+            case DecryptFailed(key, reason):
+                _count(self._decrypt_failures, (key.kind.value, key.institution, reason))
 
     def collect(self) -> Iterator[Metric]:
         """Make the series."""
-        useful = self.is_useful()
-        if useful is None:
+        available = self.is_available()
+        if available is None:
             return
         yield gauge(
             "store_up",
             "1 when the last steps on the fleet's store were done, 0 while it is of no use.",
             (),
-            [((), float(useful))],
+            [((), float(available))],
         )
         yield counter(
             "store_tokens",
@@ -84,13 +91,13 @@ class StoreTally(Collector):
             "store_entries_unopened",
             "Entries that did not open, by why: sealed with another key, or garbage.",
             (*_KEY, "why"),
-            self._unopened.items(),
+            self._decrypt_failures.items(),
         )
         yield gauge(
             "store_entries_unreadable",
             "Entries that stand in the store now and do not open.",
             (),
-            [((), self.unopened())],
+            [((), self.undecryptable_count())],
         )
 
 

@@ -6,17 +6,17 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from proxy.errors import TokenFailure
-from proxy.telemetry.events import Fact
+from proxy.telemetry.events import Event
 from proxy.telemetry.metrics.families import Labels, counter, gauge, histogram
 from proxy.telemetry.metrics.histogram import Histogram
 from proxy.tokens.cache import Entry
 from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected
-from proxy.tokens.token import Moment, TokenKey
+from proxy.tokens.token import Instant, TokenKey
 
 _KEY = ("kind", "institution")
 
 
-class TokenTally(Collector):
+class TokenRequestCollector(Collector):
     """Counts what came of token requests, and the tokens that the bank refused."""
 
     def __init__(self) -> None:
@@ -25,9 +25,9 @@ class TokenTally(Collector):
         self._rejections: dict[Labels, float] = {}
         self._durations: dict[Labels, Histogram] = {}
 
-    def add(self, fact: Fact) -> None:
+    def add(self, event: Event) -> None:
         """Count a fact, if it is one of a token's life."""
-        match fact:
+        match event:
             case TokenRefreshed(token, seconds, _, trigger):
                 _count(self._refreshes, (*_labels(token.key), trigger.value))
                 self._time(token.key, seconds)
@@ -76,37 +76,37 @@ def _count(counts: dict[Labels, float], labels: Labels) -> None:
     counts[labels] = counts.get(labels, 0) + 1
 
 
-def expiry(entry: Entry, _now: Moment) -> float | None:
+def expiry(entry: Entry, _now: Instant) -> float | None:
     """Return when the token in use expires, in Unix time."""
     return None if entry.token is None else entry.token.expires_at
 
 
-def issued(entry: Entry, _now: Moment) -> float | None:
+def issued(entry: Entry, _now: Instant) -> float | None:
     """Return when the token in use was issued, in Unix time."""
     return None if entry.token is None else entry.token.issued.wall
 
 
-def age(entry: Entry, now: Moment) -> float | None:
+def age(entry: Entry, now: Instant) -> float | None:
     """Return how old the token in use is, in seconds."""
     return None if entry.token is None else now.since(entry.token.issued)
 
 
-def lifetime(entry: Entry, _now: Moment) -> float | None:
+def lifetime(entry: Entry, _now: Instant) -> float | None:
     """Return how long the token in use lives in all, in seconds."""
     return None if entry.token is None else entry.token.lifetime
 
 
-def runway(entry: Entry, now: Moment) -> float:
+def runway(entry: Entry, now: Instant) -> float:
     """Return how long until requests fail if nothing changes, in seconds."""
     return 0.0 if entry.token is None else max(entry.token.remaining(now), 0.0)
 
 
-def failures(entry: Entry, _now: Moment) -> float:
+def failures(entry: Entry, _now: Instant) -> float:
     """Return the failures in a row."""
     return entry.failures
 
 
-def throttled_until(entry: Entry, now: Moment) -> float:
+def throttled_until(entry: Entry, now: Instant) -> float:
     """Return until when the bank is left alone because it throttles, in Unix time; else 0."""
     left = entry.retry_at - now.monotonic
     if entry.error is None or entry.error.reason is not TokenFailure.THROTTLED or left <= 0:
@@ -114,7 +114,7 @@ def throttled_until(entry: Entry, now: Moment) -> float:
     return now.wall + left
 
 
-_GAUGES: Mapping[str, tuple[str, Callable[[Entry, Moment], float | None]]] = {
+_GAUGES: Mapping[str, tuple[str, Callable[[Entry, Instant], float | None]]] = {
     "expiry_timestamp_seconds": ("When the token in use expires, in Unix time.", expiry),
     "last_success_timestamp_seconds": ("When the token in use was issued, in Unix time.", issued),
     "age_seconds": ("How old the token in use is.", age),
@@ -134,10 +134,12 @@ _GAUGES: Mapping[str, tuple[str, Callable[[Entry, Moment], float | None]]] = {
 }
 
 
-class TokenGauges(Collector):
+class TokenCollector(Collector):
     """What is known of each key now. ``entries`` is asked for anew each time."""
 
-    def __init__(self, entries: Callable[[], Iterable[Entry]], clock: Callable[[], Moment]) -> None:
+    def __init__(
+        self, entries: Callable[[], Iterable[Entry]], clock: Callable[[], Instant]
+    ) -> None:
         self._entries = entries
         self._clock = clock
 

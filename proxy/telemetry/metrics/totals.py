@@ -14,21 +14,22 @@ FAILED = ("caller", "token", "upstream", "proxy", "bank")
 class Totals(NamedTuple):
     """Requests since the start, and how many failed, by whose error.
 
-    ``whole`` and ``own`` are their durations, and the proxy's own part, by bucket.
+    ``total_buckets`` and ``proxy_buckets`` are their durations, and the proxy's own part, by
+    bucket.
     """
 
     requests: int = 0
     failed: Mapping[str, int] = dict.fromkeys(FAILED, 0)
-    whole: Buckets = ()
-    own: Buckets = ()
+    total_buckets: Buckets = ()
+    proxy_buckets: Buckets = ()
 
     def since(self, earlier: "Totals") -> "Totals":
         """Return what has come since ``earlier``."""
         return Totals(
             self.requests - earlier.requests,
             {whose: count - earlier.failed[whose] for whose, count in self.failed.items()},
-            _less(self.whole, earlier.whole),
-            _less(self.own, earlier.own),
+            _less(self.total_buckets, earlier.total_buckets),
+            _less(self.proxy_buckets, earlier.proxy_buckets),
         )
 
 

@@ -39,7 +39,7 @@ class StoreTls:
     key_file: Path | None = None
 
 
-class _Login(CredentialProvider):
+class _PasswordProvider(CredentialProvider):
     """Gives a new connection the password as it stands in its file at this moment."""
 
     def __init__(self, login: StoreLogin) -> None:
@@ -70,7 +70,7 @@ class _Cluster:
         _ = await asyncio.gather(*closing, return_exceptions=True)
 
 
-class _Named:
+class _SentinelPrimary:
     """The primary that Sentinels name, closed together with the connections to them."""
 
     def __init__(self, sentinels: Any, name: str) -> None:
@@ -104,7 +104,7 @@ def connect(
     }
     known: dict[str, Any] = {}
     if login.user or login.password:
-        known["credential_provider"] = _Login(login)
+        known["credential_provider"] = _PasswordProvider(login)
     if url.kind is StoreKind.CLUSTER:
         nodes = [ClusterNode(host, port) for host, port in url.nodes]
         return _Cluster(RedisCluster(startup_nodes=nodes, retry=_no_retry(), **common, **known))
@@ -112,10 +112,10 @@ def connect(
     if url.kind is StoreKind.SENTINEL:
         asked = dict(common)
         if sentinel_login.user or sentinel_login.password:
-            asked["credential_provider"] = _Login(sentinel_login)
+            asked["credential_provider"] = _PasswordProvider(sentinel_login)
         make: Any = Sentinel  # the library has no types here
         sentinels = make(url.nodes, sentinel_kwargs=asked, **common, **known, db=url.database)
-        return _Named(sentinels, url.primary)
+        return _SentinelPrimary(sentinels, url.primary)
     host, port = url.nodes[0]
     return Redis(host=host, port=port, db=url.database, **common, **known)
 

@@ -42,7 +42,7 @@ _TEXT = re.compile(r"[\x21-\x7e]{1,8192}")
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
+class RecordName:
     """Where a token key's record stands. ``secret`` makes the digests of its tokens."""
 
     text: str
@@ -53,12 +53,12 @@ class Name:
         return _mac(self.secret, b"token", token)[:32]
 
 
-def name_of(base_url: str, key: TokenKey, login: Login) -> Name:
+def record_name(base_url: str, key: TokenKey, login: Login) -> RecordName:
     """Return the name of a key's record; see the top of this page for what goes into it."""
     credentials = login.credentials
     secret = hmac.digest(credentials.client_secret.encode(), FORMAT, sha256)
     parts = (base_url, str(key), credentials.client_id, login.grant, login.scopes)
-    return Name(_mac(secret, b"record", *parts)[:32], secret)
+    return RecordName(_mac(secret, b"record", *parts)[:32], secret)
 
 
 def _mac(secret: bytes, purpose: bytes, *parts: str) -> str:
@@ -68,7 +68,7 @@ def _mac(secret: bytes, purpose: bytes, *parts: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class SealedToken:
+class TokenEntry:
     """What is in an entry. ``lifetime`` in seconds; see ``lease_policy`` for the two times.
 
     ``leased`` is by the store's clock and ``asked`` by the writer's, both Unix seconds.
@@ -76,16 +76,16 @@ class SealedToken:
 
     text: str = field(repr=False)
     lifetime: float
-    leased: float
-    asked: float
+    leased_at: float
+    requested_at: float
 
     def age(self, store_now: float, wall_now: float) -> float:
         """Return how old it may be, in seconds: the most that either clock says."""
-        return max(store_now - self.leased, wall_now - self.asked, 0.0)
+        return max(store_now - self.leased_at, wall_now - self.requested_at, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class SealedRefusal:
+class RefusalEntry:
     """The bank's last answer without a token. ``until`` is Unix seconds by the store's clock.
 
     ``failures`` is how many there have been in a row.
@@ -97,11 +97,11 @@ class SealedRefusal:
     until: float
 
 
-class UnopenedError(Exception):
+class DecryptError(Exception):
     """An entry that did not open; ``args[0]`` is a word for why: ``key`` or ``garbage``."""
 
 
-class Seals:
+class EntryCipher:
     """Seals and opens. The first of ``keys`` seals; ``random`` returns so many random bytes."""
 
     def __init__(self, keys: dict[str, bytes], random: Callable[[int], bytes]) -> None:
@@ -110,60 +110,62 @@ class Seals:
         self.key_ids = tuple(keys)
         self.key_id = self.key_ids[0]
 
-    def seal_token(self, name: Name, token: SealedToken) -> bytes:
+    def encrypt_token(self, name: RecordName, token: TokenEntry) -> bytes:
         """Return an entry."""
-        return self._seal(
+        return self._encrypt(
             b"token",
             name,
-            [token.text, float(token.lifetime), float(token.leased), float(token.asked)],
+            [token.text, float(token.lifetime), float(token.leased_at), float(token.requested_at)],
         )
 
-    def open_token(self, name: Name, key_id: str, entry: bytes) -> SealedToken:
-        """Return what is in an entry. Raises ``UnopenedError``."""
-        match self._open(b"token", name, key_id, entry):
+    def decrypt_token(self, name: RecordName, key_id: str, entry: bytes) -> TokenEntry:
+        """Return what is in an entry. Raises ``DecryptError``."""
+        match self._decrypt(b"token", name, key_id, entry):
             case [str(text), float(lifetime), float(leased), float(asked)] if (
                 _TEXT.fullmatch(text) and 0 < lifetime <= MAX_LIFETIME
             ):
-                return SealedToken(text, lifetime, leased, asked)
-        raise UnopenedError("garbage")
+                return TokenEntry(text, lifetime, leased, asked)
+        raise DecryptError("garbage")
 
-    def seal_refusal(self, name: Name, refusal: SealedRefusal) -> bytes:
+    def encrypt_refusal(self, name: RecordName, refusal: RefusalEntry) -> bytes:
         """Return a sealed refusal, with the id of the key before it."""
         document = [refusal.reason.value, refusal.code, refusal.failures, float(refusal.until)]
-        return self.key_id.encode() + b" " + self._seal(b"refusal", name, document)
+        return self.key_id.encode() + b" " + self._encrypt(b"refusal", name, document)
 
-    def open_refusal(self, name: Name, sealed: bytes) -> SealedRefusal:
-        """Return what is in a sealed refusal. Raises ``UnopenedError``."""
-        key_id, _, rest = sealed.partition(b" ")
-        match self._open(b"refusal", name, key_id.decode("latin-1"), rest):
+    def decrypt_refusal(self, name: RecordName, ciphertext: bytes) -> RefusalEntry:
+        """Return what is in a sealed refusal. Raises ``DecryptError``."""
+        key_id, _, rest = ciphertext.partition(b" ")
+        match self._decrypt(b"refusal", name, key_id.decode("latin-1"), rest):
             case [str(reason), str(code), int(failures), float(until)] if reason in _REASONS:
-                return SealedRefusal(TokenFailure(reason), code, failures, until)
-        raise UnopenedError("garbage")
+                return RefusalEntry(TokenFailure(reason), code, failures, until)
+        raise DecryptError("garbage")
 
-    def _seal(self, purpose: bytes, name: Name, document: Sequence[object]) -> bytes:
+    def _encrypt(self, purpose: bytes, name: RecordName, document: Sequence[object]) -> bytes:
         nonce = self._random(NONCE)
         plain = json.dumps(document).encode()
         return nonce + self._ciphers[self.key_id].encrypt(
-            nonce, plain, _place(purpose, name, self.key_id)
+            nonce, plain, _associated_data(purpose, name, self.key_id)
         )
 
-    def _open(self, purpose: bytes, name: Name, key_id: str, sealed: bytes) -> object:
+    def _decrypt(self, purpose: bytes, name: RecordName, key_id: str, ciphertext: bytes) -> object:
         cipher = self._ciphers.get(key_id)
         if cipher is None:
-            raise UnopenedError("key")
-        if len(sealed) < NONCE:
-            raise UnopenedError("garbage")
+            raise DecryptError("key")
+        if len(ciphertext) < NONCE:
+            raise DecryptError("garbage")
         try:
-            plain = cipher.decrypt(sealed[:NONCE], sealed[NONCE:], _place(purpose, name, key_id))
+            plain = cipher.decrypt(
+                ciphertext[:NONCE], ciphertext[NONCE:], _associated_data(purpose, name, key_id)
+            )
         except InvalidTag:
-            raise UnopenedError("garbage") from None
+            raise DecryptError("garbage") from None
         return json.loads(plain)
 
 
 _REASONS = frozenset(reason.value for reason in TokenFailure)
 
 
-def _place(purpose: bytes, name: Name, key_id: str) -> bytes:
+def _associated_data(purpose: bytes, name: RecordName, key_id: str) -> bytes:
     return b"\0".join((FORMAT, purpose, name.text.encode(), key_id.encode()))
 
 

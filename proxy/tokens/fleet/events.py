@@ -18,7 +18,7 @@ class StoreFailure(StrEnum):
     FORBIDDEN = "forbidden"
     READ_ONLY = "read_only"
     FULL = "full"
-    RESTING = "resting"
+    CIRCUIT_OPEN = "resting"
     OTHER = "other"
 
     @property
@@ -38,16 +38,16 @@ _ABSENCES = frozenset(
 )
 
 
-class Origin(StrEnum):
+class AcquisitionSource(StrEnum):
     """How a proxy came by a token, or that it came by none."""
 
     FETCHED = "fetched"
     """It asked the bank, under the lease, for all."""
-    TAKEN = "taken"
+    SHARED = "taken"
     """Another had asked."""
-    UNSHARED = "unshared"
+    UNCACHED = "unshared"
     """It asked the bank under the lease, but the token came too late for the store."""
-    ALONE = "alone"
+    DIRECT = "alone"
     """It asked the bank for itself, because the store was of no use."""
     REFUSED = "refused"
     """It did not ask, because the bank had refused another, and that binds all."""
@@ -56,36 +56,36 @@ class Origin(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class StoreAsked:
+class StoreOperation:
     """A step was done, or not, in so many seconds."""
 
-    step: str
+    operation: str
     seconds: float
     failure: StoreFailure
 
 
 @dataclass(frozen=True, slots=True)
-class StoreTurned:
-    """The store has become useful again (no ``trouble``), or no longer is, or in another way."""
+class StoreStateChanged:
+    """The store has become useful again (no ``failure``), or no longer is, or in another way."""
 
-    trouble: StoreFailure
+    failure: StoreFailure
 
 
 @dataclass(frozen=True, slots=True)
-class TokenShared:
+class TokenAcquired:
     """A wish for a token has come to its end after ``waited`` seconds, the bank's time included."""
 
     key: TokenKey
-    origin: Origin
+    source: AcquisitionSource
     waited: float
 
 
 @dataclass(frozen=True, slots=True)
-class EntryUnopened:
-    """A record holds something for this key that does not open; ``why`` is key or garbage."""
+class DecryptFailed:
+    """A record holds something for this key that does not open; ``reason`` is key or garbage."""
 
     key: TokenKey
-    why: str
+    reason: str
 
 
-StoreFact = StoreAsked | StoreTurned | TokenShared | EntryUnopened
+StoreEvent = StoreOperation | StoreStateChanged | TokenAcquired | DecryptFailed

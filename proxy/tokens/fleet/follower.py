@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.events import Trigger
-from proxy.tokens.fleet.lease_policy import SharingPolicy
-from proxy.tokens.fleet.source import SharedTokens
+from proxy.tokens.fleet.lease_policy import LeasePolicy
+from proxy.tokens.fleet.source import SharedTokenSource
 from proxy.tokens.token import TokenKey
 
 
@@ -20,8 +20,8 @@ class Follower:
     def __init__(
         self,
         cache: TokenCache,
-        shared: SharedTokens,
-        policy: SharingPolicy,
+        shared: SharedTokenSource,
+        policy: LeasePolicy,
         *,
         chance: Callable[[], float],
     ) -> None:
@@ -35,21 +35,21 @@ class Follower:
         while True:
             keys = [entry.key for entry in self._cache.entries() if entry.fetch is None]
             if not keys:
-                await self._rest(0)
+                await self._sleep(0)
             for key in keys:
-                await self._rest(len(keys))
-                await self.look(key)
+                await self._sleep(len(keys))
+                await self.poll(key)
 
-    async def _rest(self, keys: int) -> None:
-        await asyncio.sleep(self._policy.follow_every(keys) * (0.5 + self._chance()))
+    async def _sleep(self, keys: int) -> None:
+        await asyncio.sleep(self._policy.poll_interval(keys) * (0.5 + self._chance()))
 
-    async def look(self, key: TokenKey) -> None:
+    async def poll(self, key: TokenKey) -> None:
         """Take what the store has for a key, if it is better than what is here."""
-        held = self._cache.held(key)
-        news = await self._shared.news(key)
-        if held is not self._cache.held(key):
+        held = self._cache.peek(key)
+        update = await self._shared.poll(key)
+        if held is not self._cache.peek(key):
             return
-        if held is not None and news.rejected:
-            self._cache.withdraw(held)
-        if news.newer is not None:
-            self._cache.renew(news.newer, 0.0, Trigger.TAKEN)
+        if held is not None and update.is_rejected:
+            self._cache.drop_rejected(held)
+        if update.newer_token is not None:
+            self._cache.record_refresh(update.newer_token, 0.0, Trigger.SHARED)

@@ -40,7 +40,7 @@ may be one machine's trouble. It binds nobody: the lease is free again after a s
 it at the next look, unless it is so young that another would not help.
 
 **Without the store** each proxy asks for itself, at a random moment, so that they do not all do it
-in the one in which the store went away. The same goes for one who has waited ``patience`` and
+in the one in which the store went away. The same goes for one who has waited ``max_wait`` and
 still sees somebody else's lease. What was got this way is not shared.
 
 **What is shared.** Tokens of an application (the client credentials grant). Those of a user are
@@ -55,98 +55,98 @@ from typing import NamedTuple
 from proxy.errors import TokenFailure
 
 
-class Step(StrEnum):
+class NextAction(StrEnum):
     """What to do next."""
 
-    TAKE = "take"
+    USE_SHARED = "take"
     """Use the token that the store offers."""
     LEASE = "lease"
     """Ask for the lease; whoever gets it asks the bank for all."""
     WAIT = "wait"
-    """Look again after ``next_look``."""
+    """Look again after ``next_poll``."""
     REFUSE = "refuse"
     """Fail as the bank refused another proxy, for as long as that binds."""
-    ALONE = "alone"
+    FETCH_DIRECTLY = "alone"
     """Ask the bank without a lease, and share nothing."""
 
 
-class View(NamedTuple):
+class StoreState(NamedTuple):
     """What the store showed, in seconds from now; 0 for what is not there.
 
-    ``offered`` is the life left of a token that is neither the one in hand nor rejected,
-    ``leased`` what is left of another's lease (or of the pause after a failed one), ``refused``
-    how long the bank's last refusal binds.
+    ``token_left`` is the life left of a token that is neither the one in hand nor rejected,
+    ``lease_left`` what is left of another's lease (or of the pause after a failed one),
+    ``refusal_left`` how long the bank's last refusal binds.
     """
 
-    offered: float = 0.0
-    leased: float = 0.0
-    refused: float = 0.0
+    token_left: float = 0.0
+    lease_left: float = 0.0
+    refusal_left: float = 0.0
 
 
-class Wish(NamedTuple):
-    """Who wants a token: ``left`` is the life of the one in hand, 0 if there is none.
+class Need(NamedTuple):
+    """Who wants a token: ``token_left`` is the life of the one in hand, 0 if there is none.
 
     ``waited`` is how long it has been wanting one, both in seconds; ``chance`` in [0, 1) is drawn
     once for each wish.
     """
 
-    left: float
+    token_left: float
     waited: float
     chance: float
 
 
 @dataclass(frozen=True, slots=True)
-class SharingPolicy:
+class LeasePolicy:
     """How a fleet shares. All times in seconds.
 
-    ``patience`` should be as long as a call to the bank may take, and a lease longer.
+    ``max_wait`` should be as long as a call to the bank may take, and a lease longer.
     """
 
     lease: float = 3.0
     pause: float = 0.5
-    patience: float = 13.0
+    max_wait: float = 13.0
     spread: float = 60.0
-    spread_needy: float = 2.0
-    look_first: float = 0.05
-    look_last: float = 1.0
-    look_holding: float = 2.0
-    follow: float = 5.0
-    follow_rate: float = 50.0
+    spread_without_token: float = 2.0
+    first_poll: float = 0.05
+    longest_poll: float = 1.0
+    longest_poll_with_token: float = 2.0
+    poll_every: float = 5.0
+    poll_rate: float = 50.0
 
-    def decide(self, view: View, wish: Wish) -> Step:
-        """Return the next step of one who sees ``view``."""
-        if view.offered > wish.left:
-            return Step.TAKE
-        if view.refused > 0:
-            return Step.REFUSE
-        if view.leased <= 0:
-            return Step.LEASE
-        return Step.ALONE if self._is_out_of_patience(wish) else Step.WAIT
+    def decide(self, state: StoreState, need: Need) -> NextAction:
+        """Return the next step of one who sees ``state``."""
+        if state.token_left > need.token_left:
+            return NextAction.USE_SHARED
+        if state.refusal_left > 0:
+            return NextAction.REFUSE
+        if state.lease_left <= 0:
+            return NextAction.LEASE
+        return NextAction.FETCH_DIRECTLY if self._has_waited_too_long(need) else NextAction.WAIT
 
-    def decide_blind(self, wish: Wish, blind: float) -> Step:
-        """Return the next step of one whom the store has not answered for ``blind`` seconds."""
-        return Step.ALONE if blind >= self.alone_after(wish) else Step.WAIT
+    def decide_without_store(self, need: Need, seconds: float) -> NextAction:
+        """Return the next step of one whom the store has not answered for ``seconds`` seconds."""
+        return NextAction.FETCH_DIRECTLY if seconds >= self.direct_after(need) else NextAction.WAIT
 
-    def alone_after(self, wish: Wish) -> float:
+    def direct_after(self, need: Need) -> float:
         """Return how long one waits for a store that does not answer.
 
         Somebody without a token has requests waiting, so not long; with a token in hand there is
         time for a wide spread, but never more than half of what the token still lives.
         """
-        if wish.left <= 0:
-            return wish.chance * self.spread_needy
-        return wish.chance * min(self.spread, wish.left / 2)
+        if need.token_left <= 0:
+            return need.chance * self.spread_without_token
+        return need.chance * min(self.spread, need.token_left / 2)
 
-    def next_look(self, wish: Wish, looks: int, chance: float) -> float:
-        """Return the seconds to the next look, after so many ``looks``; one in a hurry looks often.
+    def next_poll(self, need: Need, polls: int, chance: float) -> float:
+        """Return the seconds to the next look, after so many ``polls``; one in a hurry looks often.
 
         ``chance`` in [0, 1) is drawn for each look.
         """
-        longest = self.look_last if wish.left <= 0 else self.look_holding
-        step = min(self.look_first * 2.0 ** min(looks, 16), longest)
+        longest = self.longest_poll if need.token_left <= 0 else self.longest_poll_with_token
+        step = min(self.first_poll * 2.0 ** min(polls, 16), longest)
         return step / 2 + chance * step / 2
 
-    def renew_every(self) -> float:
+    def renew_interval(self) -> float:
         """Return the seconds between two renewals of a lease: one may get lost."""
         return self.lease / 3
 
@@ -158,26 +158,26 @@ class SharingPolicy:
         """
         return min(self.spread, max(16 * self.spread / max(keys, 1), self.spread / 12))
 
-    def follow_every(self, keys: int) -> float:
+    def poll_interval(self, keys: int) -> float:
         """Return the seconds between two looks of one who only follows, holding so many keys.
 
-        Each key is looked at every ``follow`` seconds, with very many keys more rarely.
+        Each key is looked at every ``poll_every`` seconds, with very many keys more rarely.
         """
-        return max(self.follow / max(keys, 1), 1 / self.follow_rate)
+        return max(self.poll_every / max(keys, 1), 1 / self.poll_rate)
 
-    def _is_out_of_patience(self, wish: Wish) -> bool:
+    def _has_waited_too_long(self, need: Need) -> bool:
         # With a token in hand one waits until half of what it lived then has gone by.
-        is_late = wish.waited >= self.patience + wish.chance * self.spread_needy
-        return is_late and wish.waited >= wish.left
+        is_late = need.waited >= self.max_wait + need.chance * self.spread_without_token
+        return is_late and need.waited >= need.token_left
 
 
-def binds_all(reason: TokenFailure) -> bool:
+def applies_to_fleet(reason: TokenFailure) -> bool:
     """Whether a failed token call says what the bank would tell every proxy of the fleet."""
     return reason.is_refusal or reason in (TokenFailure.THROTTLED, TokenFailure.SERVER)
 
 
 @dataclass(slots=True)
-class Circuit:
+class CircuitBreaker:
     """Keeps a dead store from costing a deadline each time. Times are monotonic seconds.
 
     After a failure nobody asks for a while, twice as long each time; then one who asks tries it
@@ -198,12 +198,12 @@ class Circuit:
         self.retry_at = now + trial
         return True
 
-    def failed(self, now: float, chance: float) -> None:
+    def record_failure(self, now: float, chance: float) -> None:
         """Take note of a failure; the wait is between half of its step and the whole."""
         self.failures += 1
         step = min(self.shortest * 2.0 ** min(self.failures - 1, 16), self.longest)
         self.retry_at = now + step / 2 + chance * step / 2
 
-    def worked(self) -> None:
+    def record_success(self) -> None:
         """Take note that the store answered."""
         self.failures, self.retry_at = 0, 0.0

@@ -2,90 +2,103 @@
 
 from collections.abc import Callable, Collection
 
-from proxy.tokens.fleet.encryption import Name, SealedRefusal, Seals, UnopenedError
-from proxy.tokens.fleet.events import EntryUnopened
-from proxy.tokens.fleet.script import Seen
-from proxy.tokens.token import Moment, Token, TokenKey
+from proxy.tokens.fleet.encryption import DecryptError, EntryCipher, RecordName, RefusalEntry
+from proxy.tokens.fleet.events import DecryptFailed
+from proxy.tokens.fleet.script import Record
+from proxy.tokens.token import Instant, Token, TokenKey
 
 REFUSAL = "refusal"
-STRANGE = "another"
+UNKNOWN_KEYS = "another"
 """Places in a record, besides the ids of our keys: where a refusal stands, and where stands what
 was sealed with keys that we do not have."""
 
 
-class Records:
-    """Opens records with ``seals``. ``unopened`` is how many entries there are that do not open."""
+class RecordReader:
+    """Opens records with ``cipher``.
 
-    def __init__(self, seals: Seals, emit: Callable[[EntryUnopened], None]) -> None:
-        self._seals = seals
+    ``undecryptable_count`` is how many entries there are that do not open.
+    """
+
+    def __init__(self, cipher: EntryCipher, emit: Callable[[DecryptFailed], None]) -> None:
+        self._cipher = cipher
         self._emit = emit
-        self._unopened: dict[tuple[TokenKey, str], bytes] = {}
+        self._undecryptable: dict[tuple[TokenKey, str], bytes] = {}
 
     @property
-    def unopened(self) -> int:
+    def undecryptable_count(self) -> int:
         """How many entries there are, in all records, that do not open."""
-        return len(self._unopened)
+        return len(self._undecryptable)
 
-    def best(
+    def best_token(
         self,
         key: TokenKey,
-        name: Name,
-        seen: Seen,
+        name: RecordName,
+        record: Record,
         unwanted: Collection[str],
         *,
-        sent: Moment,
-        now: Moment,
+        requested_at: Instant,
+        now: Instant,
     ) -> Token | None:
         """Return the token that lives longest in a record, if any lives, as another's.
 
-        ``unwanted`` are digests, ``sent`` is when the store was asked for the record.
+        ``unwanted`` are digests, ``requested_at`` is when the store was asked for the record.
         """
-        self._forget(key, seen)
-        found: Token | None = None
-        for key_id, entry in seen.entries.items():
-            token = self._open(key, name, seen, sent, key_id, entry)
+        self._forget(key, record)
+        best: Token | None = None
+        for key_id, entry in record.entries.items():
+            token = self._decrypt(key, name, record, requested_at, key_id, entry)
             if (
                 token is not None
                 and token.is_alive(now)
                 and name.digest(token.text) not in unwanted
-                and (found is None or token.remaining(now) > found.remaining(now))
+                and (best is None or token.remaining(now) > best.remaining(now))
             ):
-                found = token
-        return found
+                best = token
+        return best
 
-    def refusal(self, key: TokenKey, name: Name, seen: Seen) -> SealedRefusal | None:
+    def refusal(self, key: TokenKey, name: RecordName, record: Record) -> RefusalEntry | None:
         """Return the bank's last answer without a token, if it is in the record."""
-        if not seen.refusal:
+        if not record.refusal:
             return None
         try:
-            return self._seals.open_refusal(name, seen.refusal)
-        except UnopenedError as error:
-            self._note(key, REFUSAL, seen.refusal, error)
+            return self._cipher.decrypt_refusal(name, record.refusal)
+        except DecryptError as error:
+            self._report(key, REFUSAL, record.refusal, error)
             return None
 
-    def _open(
-        self, key: TokenKey, name: Name, seen: Seen, sent: Moment, key_id: str, entry: bytes
+    def _decrypt(
+        self,
+        key: TokenKey,
+        name: RecordName,
+        record: Record,
+        requested_at: Instant,
+        key_id: str,
+        entry: bytes,
     ) -> Token | None:
         try:
-            sealed = self._seals.open_token(name, key_id, entry)
-        except UnopenedError as error:
-            self._note(key, key_id, entry, error)
+            content = self._cipher.decrypt_token(name, key_id, entry)
+        except DecryptError as error:
+            self._report(key, key_id, entry, error)
             return None
-        age = sealed.age(seen.now, sent.wall)
-        issued = Moment(sent.monotonic - age, sent.wall - age)
-        return Token(key, sealed.text, issued, sealed.lifetime, taken=True)
+        age = content.age(record.now, requested_at.wall)
+        issued = Instant(requested_at.monotonic - age, requested_at.wall - age)
+        return Token(key, content.text, issued, content.lifetime, is_from_store=True)
 
-    def _forget(self, key: TokenKey, seen: Seen) -> None:
+    def _forget(self, key: TokenKey, record: Record) -> None:
         """Forget what did not open and stands there no more."""
-        there = {**seen.entries, REFUSAL: seen.refusal, STRANGE: b"" if seen.strange else None}
-        for at, entry in list(self._unopened.items()):
+        there = {
+            **record.entries,
+            REFUSAL: record.refusal,
+            UNKNOWN_KEYS: b"" if record.has_unknown_entries else None,
+        }
+        for at, entry in list(self._undecryptable.items()):
             if at[0] == key and there.get(at[1]) != entry:
-                del self._unopened[at]
-        if seen.strange:
-            self._note(key, STRANGE, b"", UnopenedError("key"))
+                del self._undecryptable[at]
+        if record.has_unknown_entries:
+            self._report(key, UNKNOWN_KEYS, b"", DecryptError("key"))
 
-    def _note(self, key: TokenKey, place: str, entry: bytes, error: UnopenedError) -> None:
+    def _report(self, key: TokenKey, place: str, entry: bytes, error: DecryptError) -> None:
         """Tell of each such entry once, however often it is looked at."""
-        if self._unopened.get((key, place)) != entry:
-            self._unopened[key, place] = entry
-            self._emit(EntryUnopened(key, error.args[0]))
+        if self._undecryptable.get((key, place)) != entry:
+            self._undecryptable[key, place] = entry
+            self._emit(DecryptFailed(key, error.args[0]))

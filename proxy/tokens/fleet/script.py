@@ -131,24 +131,24 @@ return 1
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Record:
     """A record, as it was at ``now`` (the store's Unix seconds).
 
     ``number`` is that of the lease that was given, 0 for none; ``leased`` what is left of
     another's, in seconds; ``entries`` are sealed, by the id of the key that sealed them, and
-    ``strange`` says whether there are others, sealed with keys that were not asked for.
+    ``has_unknown_entries`` says whether there are others, sealed with keys that were not asked for.
     """
 
     now: float
     number: int
-    leased: float
-    rejected: frozenset[str]
+    lease_left: float
+    rejected_digests: frozenset[str]
     refusal: bytes = field(repr=False)
     entries: dict[str, bytes] = field(repr=False)
-    strange: bool = False
+    has_unknown_entries: bool = False
 
     @classmethod
-    def read(cls, answer: Any, key_ids: Sequence[str]) -> "Seen":
+    def read(cls, answer: Any, key_ids: Sequence[str]) -> "Record":
         """Read what ``look`` and ``lease`` answer when asked for the entries of these keys."""
         now, number, leased, rejected, refusal, count, *entries = answer
         digests = rejected.decode("latin-1")

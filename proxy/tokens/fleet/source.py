@@ -12,96 +12,102 @@ from typing import NamedTuple
 
 from proxy.errors import TokenError
 from proxy.tasks import Tasks
-from proxy.tokens.fleet.encryption import Name, SealedRefusal, SealedToken, Seals
-from proxy.tokens.fleet.events import Origin, StoreFact, TokenShared
-from proxy.tokens.fleet.lease_policy import SharingPolicy, Step, View, Wish, binds_all
-from proxy.tokens.fleet.records import Records
-from proxy.tokens.fleet.script import Seen
+from proxy.tokens.fleet.encryption import EntryCipher, RecordName, RefusalEntry, TokenEntry
+from proxy.tokens.fleet.events import AcquisitionSource, StoreEvent, TokenAcquired
+from proxy.tokens.fleet.lease_policy import (
+    LeasePolicy,
+    Need,
+    NextAction,
+    StoreState,
+    applies_to_fleet,
+)
+from proxy.tokens.fleet.records import RecordReader
+from proxy.tokens.fleet.script import Record
 from proxy.tokens.fleet.store import Store, StoreError
-from proxy.tokens.token import Moment, RefreshPolicy, Token, TokenKey, TokenSource
+from proxy.tokens.token import Instant, RefreshPolicy, Token, TokenKey, TokenSource
 
 REFUSAL_MEMORY = 600.0
 """Seconds that a refusal is kept after it has ceased to bind, so that the next one doubles it."""
 
 
-class News(NamedTuple):
+class StoreUpdate(NamedTuple):
     """What the store shows to one who only follows: whether our token is rejected, and a newer."""
 
-    rejected: bool = False
-    newer: Token | None = None
+    is_rejected: bool = False
+    newer_token: Token | None = None
 
 
 @dataclass(slots=True)
-class _Turn:
+class FetchAttempt:
     """One wish for a token, from its beginning to its end.
 
-    ``held`` is the token to be replaced, if there is one; ``blind`` is since when the store has
-    been of no use to it.
+    ``held`` is the token to be replaced, if there is one; ``store_lost_at`` is since when the
+    store has been of no use to it.
     """
 
     key: TokenKey
-    name: Name
-    held: Token | None
-    began: Moment
+    name: RecordName
+    held_token: Token | None
+    started_at: Instant
     chance: float
-    looks: int = 0
-    blind: Moment | None = None
+    polls: int = 0
+    store_lost_at: Instant | None = None
 
 
-class SharedTokens:
+class SharedTokenSource:
     """Wraps another token source. ``name_for`` returns None for tokens that are not shared.
 
-    ``in_hand`` returns the live token that a key has in the cache, and is set by whoever puts the
-    cache around this.
+    ``cached_token`` returns the live token that a key has in the cache, and is set by whoever puts
+    the cache around this.
     """
 
     def __init__(
         self,
         source: TokenSource,
         store: Store,
-        seals: Seals,
+        cipher: EntryCipher,
         *,
-        name_for: Callable[[TokenKey], Name | None],
-        policy: SharingPolicy,
+        name_for: Callable[[TokenKey], RecordName | None],
+        policy: LeasePolicy,
         refresh: RefreshPolicy,
-        clock: Callable[[], Moment],
+        clock: Callable[[], Instant],
         chance: Callable[[], float],
-        emit: Callable[[StoreFact], None],
+        emit: Callable[[StoreEvent], None],
     ) -> None:
         self._source = source
         self._store = store
-        self._seals = seals
-        self._records = Records(seals, emit)
+        self._cipher = cipher
+        self._reader = RecordReader(cipher, emit)
         self._name_for = name_for
         self._policy = policy
-        self._refresh = refresh
+        self._refresh_policy = refresh
         self._clock = clock
         self._chance = chance
         self._emit = emit
         self._tasks = Tasks("shared")
         self._rejected: dict[TokenKey, tuple[str, ...]] = {}
         self._private: dict[TokenKey, Token] = {}
-        self._hurry: dict[TokenKey, asyncio.Event] = {}
-        self.in_hand: Callable[[TokenKey], Token | None] = lambda _key: None
+        self._wake_events: dict[TokenKey, asyncio.Event] = {}
+        self.cached_token: Callable[[TokenKey], Token | None] = lambda _key: None
 
     async def token(self, key: TokenKey) -> Token:
         """Return a live token: another's, or one that we get for all. Raises ``TokenError``."""
         name = self._name_for(key)
         if name is None:
             return await self._source.token(key)
-        turn = _Turn(key, name, self.in_hand(key), self._clock(), self._chance())
+        attempt = FetchAttempt(key, name, self.cached_token(key), self._clock(), self._chance())
         while True:
-            newer = self.in_hand(key)
-            if newer is not None and newer is not turn.held:  # somebody followed meanwhile
-                return self._came(turn, newer, Origin.TAKEN)
-            wish = self._wish(turn)
+            newer = self.cached_token(key)
+            if newer is not None and newer is not attempt.held_token:  # somebody followed meanwhile
+                return self._acquired(attempt, newer, AcquisitionSource.SHARED)
+            need = self._need(attempt)
             try:
-                token = await self._with_store(turn, wish)
+                token = await self._with_store(attempt, need)
             except StoreError:
-                token = await self._without_store(turn, wish)
+                token = await self._without_store(attempt, need)
             if token is not None:
                 return token
-            await self._rest(turn, wish)
+            await self._wait_for_poll(attempt, need)
 
     def is_shared(self, token: Token) -> bool:
         """Whether others may be using this token too, so that it is not ours to revoke."""
@@ -115,190 +121,221 @@ class SharedTokens:
             return
         digest = name.digest(token.text)
         self._rejected[token.key] = (digest, *self._rejected.get(token.key, ()))[:8]
-        if event := self._hurry.get(token.key):
+        if event := self._wake_events.get(token.key):
             event.set()
         if self._private.get(token.key) is not token:
             life = max(token.remaining(self._clock()), 1.0)
-            self._tasks.keep("reject", self._tell_rejected(name, digest, life))
+            self._tasks.spawn_background("reject", self._publish_rejection(name, digest, life))
 
     @property
-    def unopened(self) -> int:
+    def undecryptable_count(self) -> int:
         """How many entries there are, in all records, that do not open."""
-        return self._records.unopened
+        return self._reader.undecryptable_count
 
-    async def news(self, key: TokenKey) -> News:
+    async def poll(self, key: TokenKey) -> StoreUpdate:
         """Look whether the store has something better than the token in hand."""
         name = self._name_for(key)
         if name is None:
-            return News()
-        sent = self._clock()
+            return StoreUpdate()
+        requested_at = self._clock()
         try:
-            seen = await self._store.look(name.text, self._seals.key_ids)
+            record = await self._store.read(name.text, self._cipher.key_ids)
         except StoreError:
-            return News()
-        held = self.in_hand(key)
-        rejected = held is not None and name.digest(held.text) in seen.rejected
-        newer = self._best(key, name, seen, sent, held)
+            return StoreUpdate()
+        held = self.cached_token(key)
+        rejected = held is not None and name.digest(held.text) in record.rejected_digests
+        newer = self._best_token(key, name, record, requested_at, held)
         left = held.remaining(self._clock()) if held is not None and not rejected else 0.0
         if newer is not None and newer.remaining(self._clock()) <= left:
             newer = None
-        return News(rejected, newer)
+        return StoreUpdate(rejected, newer)
 
     async def close(self) -> None:
         """End what is in flight, and let the store go."""
         await self._tasks.cancel()
         await self._store.close()
 
-    async def _with_store(self, turn: _Turn, wish: Wish) -> Token | None:
+    async def _with_store(self, attempt: FetchAttempt, need: Need) -> Token | None:
         """Do what the record says. Returns None to wait; raises ``StoreError``, ``TokenError``."""
-        sent = self._clock()
-        seen = await self._store.look(turn.name.text, self._seals.key_ids)
-        step = self._decide(turn, wish, seen, sent)
-        if step is Step.LEASE:
-            sent = self._clock()
-            seen = await self._store.lease(turn.name.text, self._policy.lease, self._seals.key_ids)
+        requested_at = self._clock()
+        record = await self._store.read(attempt.name.text, self._cipher.key_ids)
+        action = self._decide(attempt, need, record, requested_at)
+        if action is NextAction.LEASE:
+            requested_at = self._clock()
+            record = await self._store.lease(
+                attempt.name.text, self._policy.lease, self._cipher.key_ids
+            )
             # The record as it was then: another may have been quicker.
-            step = self._decide(turn, wish, seen, sent)
-            if seen.number and step is Step.LEASE:
-                return await self._fetch(turn, seen)
-            if seen.number:
-                await self._give_back(turn, seen, 0.0)
-        turn.blind = None
-        match step:
-            case Step.TAKE:
-                token = self._best(turn.key, turn.name, seen, sent, turn.held)
-                return None if token is None else self._came(turn, token, Origin.TAKEN)
-            case Step.REFUSE:
-                raise self._refused(turn, seen)
-            case Step.ALONE:
-                return await self._alone(turn)
+            action = self._decide(attempt, need, record, requested_at)
+            if record.number and action is NextAction.LEASE:
+                return await self._fetch(attempt, record)
+            if record.number:
+                await self._release_lease(attempt, record, 0.0)
+        attempt.store_lost_at = None
+        match action:
+            case NextAction.USE_SHARED:
+                token = self._best_token(
+                    attempt.key, attempt.name, record, requested_at, attempt.held_token
+                )
+                return (
+                    None
+                    if token is None
+                    else self._acquired(attempt, token, AcquisitionSource.SHARED)
+                )
+            case NextAction.REFUSE:
+                raise self._refused_error(attempt, record)
+            case NextAction.FETCH_DIRECTLY:
+                return await self._fetch_directly(attempt)
         return None
 
-    def _decide(self, turn: _Turn, wish: Wish, seen: Seen, sent: Moment) -> Step:
-        token = self._best(turn.key, turn.name, seen, sent, turn.held)
+    def _decide(
+        self, attempt: FetchAttempt, need: Need, record: Record, requested_at: Instant
+    ) -> NextAction:
+        token = self._best_token(
+            attempt.key, attempt.name, record, requested_at, attempt.held_token
+        )
         offered = token.remaining(self._clock()) if token is not None else 0.0
-        refusal = self._refusal(turn, seen)
-        refused = refusal.until - seen.now if refusal is not None else 0.0
-        refused = min(max(refused, 0.0), self._refresh.retry_after_max)
-        return self._policy.decide(View(offered, seen.leased, refused), wish)
+        refusal = self._refusal(attempt, record)
+        refused = refusal.until - record.now if refusal is not None else 0.0
+        refused = min(max(refused, 0.0), self._refresh_policy.retry_after_max)
+        return self._policy.decide(StoreState(offered, record.lease_left, refused), need)
 
-    async def _without_store(self, turn: _Turn, wish: Wish) -> Token | None:
+    async def _without_store(self, attempt: FetchAttempt, need: Need) -> Token | None:
         now = self._clock()
-        turn.blind = turn.blind or now
-        if self._policy.decide_blind(wish, now.since(turn.blind)) is Step.ALONE:
-            return await self._alone(turn)
+        attempt.store_lost_at = attempt.store_lost_at or now
+        if (
+            self._policy.decide_without_store(need, now.since(attempt.store_lost_at))
+            is NextAction.FETCH_DIRECTLY
+        ):
+            return await self._fetch_directly(attempt)
         return None
 
-    async def _alone(self, turn: _Turn) -> Token:
-        token = await self._source.token(turn.key)
-        self._private[turn.key] = token
-        return self._came(turn, token, Origin.ALONE)
+    async def _fetch_directly(self, attempt: FetchAttempt) -> Token:
+        token = await self._source.token(attempt.key)
+        self._private[attempt.key] = token
+        return self._acquired(attempt, token, AcquisitionSource.DIRECT)
 
-    async def _fetch(self, turn: _Turn, seen: Seen) -> Token:
+    async def _fetch(self, attempt: FetchAttempt, record: Record) -> Token:
         """Ask the bank for all, holding the lease meanwhile. Raises ``TokenError``."""
         leased = self._clock()
-        keeper = self._tasks.spawn("lease", self._hold(turn.name.text, seen.number))
+        keeper = self._tasks.spawn("lease", self._keep_lease(attempt.name.text, record.number))
         try:
-            token = await self._source.token(turn.key)
+            token = await self._source.token(attempt.key)
         except TokenError as error:
-            self._tell(turn, Origin.FAILED)
-            await self._give_back_refused(turn, seen, self._clock().since(leased), error)
+            self._emit_acquired(attempt, AcquisitionSource.FAILED)
+            await self._release_refused(attempt, record, self._clock().since(leased), error)
             raise
         finally:
             keeper.cancel()
-        return self._came(turn, token, await self._publish(turn, seen, token))
+        return self._acquired(attempt, token, await self._publish(attempt, record, token))
 
-    async def _publish(self, turn: _Turn, seen: Seen, token: Token) -> Origin:
-        sealed = SealedToken(token.text, token.lifetime, seen.now, token.issued.wall)
-        entry = self._seals.seal_token(turn.name, sealed)
+    async def _publish(
+        self, attempt: FetchAttempt, record: Record, token: Token
+    ) -> AcquisitionSource:
+        content = TokenEntry(token.text, token.lifetime, record.now, token.issued.wall)
+        entry = self._cipher.encrypt_token(attempt.name, content)
         left = max(token.remaining(self._clock()), 0.0)
         try:
             written = await self._store.write(
-                turn.name.text, seen.number, self._seals.key_id, entry, left
+                attempt.name.text, record.number, self._cipher.key_id, entry, left
             )
         except StoreError:
             written = None
         # Not known to be written may still mean written, so only what surely was not is private.
         if written is False:
-            self._private[turn.key] = token
-        return Origin.FETCHED if written else Origin.UNSHARED
+            self._private[attempt.key] = token
+        return AcquisitionSource.FETCHED if written else AcquisitionSource.UNCACHED
 
-    async def _hold(self, name: str, number: int) -> None:
+    async def _keep_lease(self, name: str, number: int) -> None:
         while True:
-            await asyncio.sleep(self._policy.renew_every())
+            await asyncio.sleep(self._policy.renew_interval())
             with suppress(StoreError):
                 if not await self._store.renew(name, number, self._policy.lease):
                     return
 
-    async def _give_back_refused(
-        self, turn: _Turn, seen: Seen, seconds: float, error: TokenError
+    async def _release_refused(
+        self, attempt: FetchAttempt, record: Record, seconds: float, error: TokenError
     ) -> None:
-        if not binds_all(error.reason):
-            await self._give_back(turn, seen, self._policy.pause)
+        if not applies_to_fleet(error.reason):
+            await self._release_lease(attempt, record, self._policy.pause)
             return
-        last = self._refusal(turn, seen)
+        last = self._refusal(attempt, record)
         failures = (last.failures if last is not None else 0) + 1
-        delay = self._refresh.retry_delay(error.reason, failures, self._chance(), error.retry_after)
-        until = seen.now + seconds + delay
-        refusal = SealedRefusal(error.reason, error.code or "", failures, until)
-        sealed = self._seals.seal_refusal(turn.name, refusal)
-        await self._give_back(turn, seen, 0.0, sealed, delay + REFUSAL_MEMORY)
+        delay = self._refresh_policy.retry_delay(
+            error.reason, failures, self._chance(), error.retry_after
+        )
+        until = record.now + seconds + delay
+        refusal = RefusalEntry(error.reason, error.code or "", failures, until)
+        entry_content = self._cipher.encrypt_refusal(attempt.name, refusal)
+        await self._release_lease(attempt, record, 0.0, entry_content, delay + REFUSAL_MEMORY)
 
-    async def _give_back(
-        self, turn: _Turn, seen: Seen, pause: float, refusal: bytes = b"", seconds: float = 0.0
+    async def _release_lease(
+        self,
+        attempt: FetchAttempt,
+        record: Record,
+        pause: float,
+        refusal: bytes = b"",
+        seconds: float = 0.0,
     ) -> None:
         with suppress(StoreError):  # it runs out by itself
-            _ = await self._store.release(turn.name.text, seen.number, pause, refusal, seconds)
+            _ = await self._store.release(attempt.name.text, record.number, pause, refusal, seconds)
 
-    async def _tell_rejected(self, name: Name, digest: str, seconds: float) -> None:
+    async def _publish_rejection(self, name: RecordName, digest: str, seconds: float) -> None:
         with suppress(StoreError):  # we ourselves take it no more, and the others find out
             await self._store.reject(name.text, digest, seconds)
 
-    def _refused(self, turn: _Turn, seen: Seen) -> TokenError:
-        refusal = self._refusal(turn, seen)
+    def _refused_error(self, attempt: FetchAttempt, record: Record) -> TokenError:
+        refusal = self._refusal(attempt, record)
         assert refusal is not None
-        self._tell(turn, Origin.REFUSED)
+        self._emit_acquired(attempt, AcquisitionSource.REFUSED)
         return TokenError(
             refusal.reason,
             "The bank refused another proxy of the fleet, and would refuse this one too.",
             code=refusal.code or None,
-            retry_after=refusal.until - seen.now,
+            retry_after=refusal.until - record.now,
         )
 
-    def _refusal(self, turn: _Turn, seen: Seen) -> SealedRefusal | None:
-        return self._records.refusal(turn.key, turn.name, seen)
+    def _refusal(self, attempt: FetchAttempt, record: Record) -> RefusalEntry | None:
+        return self._reader.refusal(attempt.key, attempt.name, record)
 
-    def _best(
-        self, key: TokenKey, name: Name, seen: Seen, sent: Moment, held: Token | None
+    def _best_token(
+        self,
+        key: TokenKey,
+        name: RecordName,
+        record: Record,
+        requested_at: Instant,
+        held: Token | None,
     ) -> Token | None:
         """Return the best token of a record that is neither ``held`` nor rejected."""
         ours = () if held is None else (name.digest(held.text),)
-        unwanted = {*seen.rejected, *self._rejected.get(key, ()), *ours}
-        return self._records.best(key, name, seen, unwanted, sent=sent, now=self._clock())
+        unwanted = {*record.rejected_digests, *self._rejected.get(key, ()), *ours}
+        return self._reader.best_token(
+            key, name, record, unwanted, requested_at=requested_at, now=self._clock()
+        )
 
-    def _wish(self, turn: _Turn) -> Wish:
+    def _need(self, attempt: FetchAttempt) -> Need:
         now = self._clock()
-        held = turn.held if turn.held is self.in_hand(turn.key) else None
+        held = attempt.held_token if attempt.held_token is self.cached_token(attempt.key) else None
         left = max(held.remaining(now), 0.0) if held is not None else 0.0
-        return Wish(left, now.since(turn.began), turn.chance)
+        return Need(left, now.since(attempt.started_at), attempt.chance)
 
-    async def _rest(self, turn: _Turn, wish: Wish) -> None:
+    async def _wait_for_poll(self, attempt: FetchAttempt, need: Need) -> None:
         """Wait for the next look, less long when the token in hand is rejected meanwhile."""
-        event = self._hurry.setdefault(turn.key, asyncio.Event())
+        event = self._wake_events.setdefault(attempt.key, asyncio.Event())
         event.clear()
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(
-                    self._policy.next_look(wish, turn.looks, self._chance())
+                    self._policy.next_poll(need, attempt.polls, self._chance())
                 ):
                     await event.wait()
         finally:
-            self._hurry.pop(turn.key, None)
-        turn.looks += 1
+            self._wake_events.pop(attempt.key, None)
+        attempt.polls += 1
 
-    def _came(self, turn: _Turn, token: Token, origin: Origin) -> Token:
-        self._tell(turn, origin)
+    def _acquired(self, attempt: FetchAttempt, token: Token, source: AcquisitionSource) -> Token:
+        self._emit_acquired(attempt, source)
         return token
 
-    def _tell(self, turn: _Turn, origin: Origin) -> None:
-        self._emit(TokenShared(turn.key, origin, self._clock().since(turn.began)))
+    def _emit_acquired(self, attempt: FetchAttempt, source: AcquisitionSource) -> None:
+        self._emit(TokenAcquired(attempt.key, source, self._clock().since(attempt.started_at)))

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple, Protocol
 
 from redis import exceptions as redis_errors
 
-from proxy.tokens.fleet.events import StoreAsked, StoreFact, StoreFailure, StoreTurned
-from proxy.tokens.fleet.lease_policy import Circuit
-from proxy.tokens.fleet.script import SCRIPT, Seen
+from proxy.tokens.fleet.events import StoreEvent, StoreFailure, StoreOperation, StoreStateChanged
+from proxy.tokens.fleet.lease_policy import CircuitBreaker
+from proxy.tokens.fleet.script import SCRIPT, Record
 
 MAX_CONCURRENT = 16
 """Steps under way at once; others wait their turn within their deadline."""
@@ -56,10 +56,10 @@ class Store:
         *,
         prefix: str,
         deadline: float,
-        circuit: Circuit,
+        circuit: CircuitBreaker,
         timer: Callable[[], float],
         chance: Callable[[], float],
-        emit: Callable[[StoreFact], None],
+        emit: Callable[[StoreEvent], None],
     ) -> None:
         self._client = client
         self._prefix = prefix
@@ -68,41 +68,41 @@ class Store:
         self._timer = timer
         self._chance = chance
         self._emit = emit
-        self._places = asyncio.Semaphore(MAX_CONCURRENT)
-        self._troubles = Troubles()
+        self._slots = asyncio.Semaphore(MAX_CONCURRENT)
+        self._health = StoreHealth()
 
     @property
-    def trouble(self) -> StoreFailure:
+    def failure(self) -> StoreFailure:
         """Why the store is of no use at present; ``NONE`` when it is."""
-        return self._troubles.worst
+        return self._health.failure
 
-    async def look(self, name: str, key_ids: Sequence[str]) -> Seen:
+    async def read(self, name: str, key_ids: Sequence[str]) -> Record:
         """Return what is in a record."""
-        return Seen.read(await self._step("look", name, *key_ids), key_ids)
+        return Record.read(await self._operate("look", name, *key_ids), key_ids)
 
-    async def lease(self, name: str, seconds: float, key_ids: Sequence[str]) -> Seen:
+    async def lease(self, name: str, seconds: float, key_ids: Sequence[str]) -> Record:
         """Take the lease if nobody has it; return what was in the record."""
-        return Seen.read(await self._step("lease", name, _ms(seconds), *key_ids), key_ids)
+        return Record.read(await self._operate("lease", name, _ms(seconds), *key_ids), key_ids)
 
     async def renew(self, name: str, number: int, seconds: float) -> bool:
         """Hold the lease for longer; return whether it was still ours."""
-        return bool(await self._step("renew", name, number, _ms(seconds)))
+        return bool(await self._operate("renew", name, number, _ms(seconds)))
 
     async def write(
         self, name: str, number: int, key_id: str, entry: bytes, seconds: float
     ) -> bool:
         """Put an entry in and give the lease back; return whether nobody had taken it over."""
-        return bool(await self._step("write", name, number, key_id, entry, _ms(seconds)))
+        return bool(await self._operate("write", name, number, key_id, entry, _ms(seconds)))
 
     async def release(
         self, name: str, number: int, pause: float, refusal: bytes = b"", seconds: float = 0.0
     ) -> bool:
         """Give the lease back after a ``pause``, with a refusal that is kept for ``seconds``."""
-        return bool(await self._step("release", name, number, _ms(pause), refusal, _ms(seconds)))
+        return bool(await self._operate("release", name, number, _ms(pause), refusal, _ms(seconds)))
 
     async def reject(self, name: str, digest: str, seconds: float) -> None:
         """Note a token as rejected, for as long as it might live."""
-        _ = await self._step("reject", name, digest, _ms(seconds))
+        _ = await self._operate("reject", name, digest, _ms(seconds))
 
     async def close(self) -> None:
         """Let the connections go."""
@@ -110,62 +110,66 @@ class Store:
             async with asyncio.timeout(self._deadline):
                 await self._client.aclose()
 
-    async def _step(self, step: str, name: str, *arguments: Any) -> Any:
+    async def _operate(self, operation: str, name: str, *arguments: Any) -> Any:
         started = self._timer()
         if not self._circuit.allows(started, self._deadline):
-            raise StoreError(StoreFailure.RESTING)
-        answer, failure = None, StoreFailure.NONE
+            raise StoreError(StoreFailure.CIRCUIT_OPEN)
+        reply, failure = None, StoreFailure.NONE
         try:
-            async with asyncio.timeout(self._deadline), self._places:
-                answer = await self._run(step, self._prefix + ":{" + name + "}", *arguments)
+            async with asyncio.timeout(self._deadline), self._slots:
+                reply = await self._run(operation, self._prefix + ":{" + name + "}", *arguments)
         except Exception as error:  # noqa: BLE001 - the store is no dependency, whatever it does
             failure = failure_of(error)
         # A step that was cancelled does not get here: it says nothing about the store.
-        self._note(step, failure, self._timer() - started)
+        self._note(operation, failure, self._timer() - started)
         if failure:  # out here, so that it drags no cause along, which might hold what was sent
             raise StoreError(failure)
-        return answer
+        return reply
 
-    async def _run(self, step: str, record: str, *arguments: Any) -> Any:
+    async def _run(self, operation: str, record: str, *arguments: Any) -> Any:
         try:
-            return await self._client.execute_command("EVALSHA", _SHA, 1, record, step, *arguments)
+            return await self._client.execute_command(
+                "EVALSHA", _SHA, 1, record, operation, *arguments
+            )
         except redis_errors.NoScriptError:
-            return await self._client.execute_command("EVAL", SCRIPT, 1, record, step, *arguments)
+            return await self._client.execute_command(
+                "EVAL", SCRIPT, 1, record, operation, *arguments
+            )
 
-    def _note(self, step: str, failure: StoreFailure, seconds: float) -> None:
+    def _note(self, operation: str, failure: StoreFailure, seconds: float) -> None:
         if failure.is_absence:
-            self._circuit.failed(self._timer(), self._chance())
+            self._circuit.record_failure(self._timer(), self._chance())
         else:
-            self._circuit.worked()
-        before = self._troubles.worst
-        self._troubles = self._troubles.after(step, failure)
-        self._emit(StoreAsked(step, seconds, failure))
-        if self._troubles.worst is not before:
-            self._emit(StoreTurned(self._troubles.worst))
+            self._circuit.record_success()
+        before = self._health.failure
+        self._health = self._health.after(operation, failure)
+        self._emit(StoreOperation(operation, seconds, failure))
+        if self._health.failure is not before:
+            self._emit(StoreStateChanged(self._health.failure))
 
 
-class Troubles(NamedTuple):
+class StoreHealth(NamedTuple):
     """What was wrong with the last look and with the last change.
 
     A store that is full, or a replica, can still be looked into; that does not make it useful.
     """
 
-    looking: StoreFailure = StoreFailure.NONE
-    changing: StoreFailure = StoreFailure.NONE
+    read_failure: StoreFailure = StoreFailure.NONE
+    write_failure: StoreFailure = StoreFailure.NONE
 
     @property
-    def worst(self) -> StoreFailure:
+    def failure(self) -> StoreFailure:
         """What to tell an operator."""
-        return self.looking or self.changing
+        return self.read_failure or self.write_failure
 
-    def after(self, step: str, failure: StoreFailure) -> "Troubles":
+    def after(self, operation: str, failure: StoreFailure) -> "StoreHealth":
         """Return what is known after a step."""
         if failure.is_absence:
-            return Troubles(failure, failure)
-        if step != "look":
-            return Troubles(StoreFailure.NONE, failure) if failure else Troubles()
-        kept = StoreFailure.NONE if self.changing.is_absence else self.changing
-        return Troubles(failure, kept)
+            return StoreHealth(failure, failure)
+        if operation != "look":
+            return StoreHealth(StoreFailure.NONE, failure) if failure else StoreHealth()
+        write_failure = StoreFailure.NONE if self.write_failure.is_absence else self.write_failure
+        return StoreHealth(failure, write_failure)
 
 
 def failure_of(error: Exception) -> StoreFailure:

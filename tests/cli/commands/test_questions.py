@@ -8,7 +8,7 @@ import pytest
 
 from proxy.cli.commands import init, questions
 from proxy.cli.commands.questions import SANDBOX, Questions
-from proxy.cli.init_files import Answers
+from proxy.cli.init_files import InitOptions
 from proxy.errors import ConfigError
 from proxy.sandbox import Settings
 
@@ -20,7 +20,7 @@ EVERYTHING = {
 }
 
 
-def answers(*flags: str, environ: Mapping[str, str] = EVERYTHING) -> Answers:
+def answers(*flags: str, environ: Mapping[str, str] = EVERYTHING) -> InitOptions:
     """Return what is answered where nobody can be asked."""
     parser = argparse.ArgumentParser()
     init.add_arguments(parser)
@@ -29,7 +29,7 @@ def answers(*flags: str, environ: Mapping[str, str] = EVERYTHING) -> Answers:
 
 def test_environment_alone() -> None:
     """The variables of the vendor's SDK are all that is needed."""
-    assert answers() == Answers("key", "word", "00016", environment="stage")
+    assert answers() == InitOptions("key", "word", "00016", environment="stage")
 
 
 def test_flags_go_before_the_environment(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_all_that_is_missing_is_told_at_once() -> None:
     """So that nobody has to try four times."""
     with pytest.raises(ConfigError) as caught:
         answers("--environment", "stage", environ={})
-    assert [mistake.split(":")[0] for mistake in caught.value.mistakes] == [
+    assert [mistake.split(":")[0] for mistake in caught.value.errors] == [
         *("client_id", "client_secret", "institution_id")
     ]
 

@@ -16,7 +16,7 @@ async def test_revoke_ends_an_access_token(bank: Sandbox) -> None:
     text = await issued(bank)
     exit_code, said, complaint = await ended("revoke", stdin=text.encode(), **variables(bank))
     assert (exit_code, said, complaint) == (0, "Revoked.", "")
-    assert not bank.bank.good(bank.bank.tokens[text])
+    assert not bank.bank.is_valid(bank.bank.tokens[text])
 
 
 async def issued(bank: Sandbox) -> str:
@@ -36,7 +36,7 @@ async def test_revoke_of_a_refresh_token_takes_its_access_tokens_along(
     text = held(kept)["v2:00016"]["text"]
     exit_code, _, _ = await ended("revoke", stdin=text.encode(), **variables(bank))
     assert exit_code == 0
-    assert list(bank.bank.live()) == []
+    assert list(bank.bank.live_tokens()) == []
 
 
 async def test_revoke_that_the_bank_refuses(bank: Sandbox) -> None:

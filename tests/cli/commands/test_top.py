@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from proxy.cli import admin_client
-from proxy.cli.commands.top import document, look, reason
+from proxy.cli.commands.top import document, poll, reason
 from proxy.sandbox import Sandbox
 from proxy.server.address import Address
 from tests.cli.commands.inside import Inside
@@ -80,7 +80,7 @@ def looks(*said: tuple[bool, str]) -> Iterator[tuple[bool, str]]:
     answers, times = iter(said), iter(range(0, 1000, 10))
     address = Address(host="127.0.0.1", port=9090)
     console = Console(file=io.StringIO(), width=120)
-    for is_there, shown in look(address, lambda: next(answers), lambda: next(times), console):
+    for is_there, shown in poll(address, lambda: next(answers), lambda: next(times), console):
         with console.capture() as capture:
             console.print(shown)
         yield is_there, capture.get()
@@ -108,7 +108,7 @@ def test_answers_that_are_no_status(answer: tuple[bool, str], why: str) -> None:
 async def test_each_absence_is_counted_by_itself(bank: Sandbox) -> None:
     """A proxy that was back in between has not been gone all the time; what it said is kept."""
     async with running(bank) as app:
-        said = await asyncio.to_thread(admin_client.ask, app.admin_address, "api/status")
+        said = await asyncio.to_thread(admin_client.probe, app.admin_address, "api/status")
     absence = (False, "nothing answers")
     watched = looks(absence, absence, said, absence)
     shown = [next(watched)[1] for _ in range(4)]

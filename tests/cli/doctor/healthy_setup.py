@@ -19,8 +19,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from proxy.cli.doctor.checks import Sources, examine
-from proxy.cli.doctor.results import Finding
+from proxy.cli.doctor.checks import ConfigSources, run_checks
+from proxy.cli.doctor.results import CheckResult
 from proxy.sandbox import Sandbox
 from tests.support.mounted_files import write
 
@@ -77,10 +77,10 @@ class World:
         (self.folder / name).chmod(0o600)
         return str(self.folder / name)
 
-    async def examine(self) -> list[Finding]:
+    async def examine(self) -> list[CheckResult]:
         """Return all that the doctor finds."""
-        sources = Sources(self.file, self.environ)
-        found = examine(sources, sample=self.sample, wall=lambda: time() + self.ahead)
+        sources = ConfigSources(self.file, self.environ)
+        found = run_checks(sources, sample=self.sample, wall=lambda: time() + self.ahead)
         return [finding async for finding in found]
 
     async def https(self, certificate: Path, context: ssl.SSLContext | None = None) -> int:

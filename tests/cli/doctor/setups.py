@@ -6,11 +6,11 @@ What comes back from the ``yield`` is the finding, whose cure is then done. The 
 
 from collections.abc import AsyncGenerator, Callable
 
-from proxy.cli.doctor.results import Finding
+from proxy.cli.doctor.results import CheckResult
 from proxy.sandbox import Fault
 from tests.cli.doctor.healthy_setup import World
 
-Steps = AsyncGenerator[str, Finding]
+Steps = AsyncGenerator[str, CheckResult]
 Setup = Callable[[World], Steps]
 
 SETUPS: list[Setup] = []

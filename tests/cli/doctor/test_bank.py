@@ -2,10 +2,10 @@
 
 import pytest
 
-from proxy.cli.doctor.bank import call_cause, call_finding, is_page, said, token_cause
+from proxy.cli.doctor.bank import call_cause, call_result, describe, is_page, token_cause
 from proxy.cli.doctor.results import Level
 from proxy.errors import TokenError, TokenFailure
-from proxy.upstream.bank_client import BankAnswer
+from proxy.upstream.bank_client import BankResponse
 from proxy.upstream.bank_errors import read_error
 
 
@@ -28,17 +28,21 @@ def test_page(body: bytes, page: bool) -> None:
 @pytest.mark.parametrize(
     ("answer", "reason", "cause"),
     [
-        (BankAnswer(404, b""), TokenFailure.BAD_REQUEST, "token-path"),
-        (BankAnswer(404, b'{"code": "CMN_90007"}'), TokenFailure.BAD_REQUEST, "token-bad-request"),
-        (BankAnswer(307, b""), TokenFailure.MALFORMED, "token-redirect"),
-        (BankAnswer(503, b"<html>down"), TokenFailure.SERVER, "token-page"),
-        (BankAnswer(200, b"{}"), TokenFailure.MALFORMED, "token-strange"),
+        (BankResponse(404, b""), TokenFailure.BAD_REQUEST, "token-path"),
+        (
+            BankResponse(404, b'{"code": "CMN_90007"}'),
+            TokenFailure.BAD_REQUEST,
+            "token-bad-request",
+        ),
+        (BankResponse(307, b""), TokenFailure.MALFORMED, "token-redirect"),
+        (BankResponse(503, b"<html>down"), TokenFailure.SERVER, "token-page"),
+        (BankResponse(200, b"{}"), TokenFailure.MALFORMED, "token-strange"),
         (None, TokenFailure.TIMEOUT, "token-timeout"),
         (None, TokenFailure.MALFORMED, "token-strange"),
     ],
 )
 def test_cause_of_a_missing_token(
-    answer: BankAnswer | None, reason: TokenFailure, cause: str
+    answer: BankResponse | None, reason: TokenFailure, cause: str
 ) -> None:
     """What came goes before what it was taken for."""
     assert token_cause(answer, TokenError(reason, "")) == cause
@@ -63,12 +67,12 @@ def test_cause_of_a_missing_token(
 )
 def test_cause_of_a_call_that_failed(status: int, body: bytes, cause: str) -> None:
     """Status and code together decide, as they do for the proxy."""
-    assert call_cause(BankAnswer(status, body), read_error(body)) == cause
+    assert call_cause(BankResponse(status, body), read_error(body)) == cause
 
 
 def test_call_that_lacks_something() -> None:
     """A 400 of the resource's own shows that the token was taken."""
-    finding = call_finding("GET /x", BankAnswer(400, b'{"code": "ACC_00401"}'), 0.1)
+    finding = call_result("GET /x", BankResponse(400, b'{"code": "ACC_00401"}'), 0.1)
     assert (finding.level, finding.cause) == (Level.NOTE, "")
     assert "400, ACC_00401" in finding.text
 
@@ -76,4 +80,4 @@ def test_call_that_lacks_something() -> None:
 def test_said_holds_nothing_but_status_and_code() -> None:
     """A message of the bank's may hold anything, and is left out."""
     body = b'{"code": "CMN_90004", "message": "key abc is wrong"}'
-    assert said(BankAnswer(401, body)) == "401, CMN_90004"
+    assert describe(BankResponse(401, body)) == "401, CMN_90004"

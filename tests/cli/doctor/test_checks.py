@@ -47,7 +47,7 @@ async def well(tmp_path: Path) -> AsyncIterator[World]:
 async def test_where_all_is_well(well: World) -> None:
     """Nothing is ill, and everything was looked at."""
     found = await well.examine()
-    assert {finding.level for finding in found} == {Level.WELL}
+    assert {finding.level for finding in found} == {Level.OK}
     looked_at = {"configuration", "files", "ports", "connection", "clock", "token", "call"}
     assert {finding.check for finding in found} == looked_at
     tokens = [finding.text.split(":")[0] for finding in found if finding.check == "token"]
@@ -59,12 +59,12 @@ async def test_names_the_cause_and_the_cure_cures(setup: Setup, well: World) -> 
     """One cause and no other is named; after its cure, all is well."""
     steps = setup(well)
     expected = await anext(steps)
-    ill = [finding for finding in await well.examine() if finding.is_ill]
+    ill = [finding for finding in await well.examine() if finding.is_problem]
     assert {finding.cause for finding in ill} == {expected}
     assert all(finding.cure for finding in ill)
     with suppress(StopAsyncIteration):
         await steps.asend(ill[0])
-    assert [finding for finding in await well.examine() if finding.is_ill] == []
+    assert [finding for finding in await well.examine() if finding.is_problem] == []
 
 
 ELSEWHERE = {"port-forbidden", "open-files", "answer-slow", "secret-wrapped", "store-failing"}
@@ -87,11 +87,11 @@ async def test_secret_in_quotes(well: World) -> None:
     The file is no mistake for sure, so the bank is asked.
     """
     well.hold('"sandbox-secret"')
-    ill = [finding for finding in await well.examine() if finding.is_ill]
+    ill = [finding for finding in await well.examine() if finding.is_problem]
     assert [finding.cause for finding in ill] == ["secret-wrapped", "token-bad-client"]
     assert "ends with a quote" in ill[0].text
     well.hold()
-    assert [finding for finding in await well.examine() if finding.is_ill] == []
+    assert [finding for finding in await well.examine() if finding.is_problem] == []
 
 
 async def test_bank_that_answers_nothing(well: World) -> None:
@@ -99,11 +99,11 @@ async def test_bank_that_answers_nothing(well: World) -> None:
     port = await saying(b"", well.stack, hold=True)
     well.hasty()
     well.set(base_url=f"http://127.0.0.1:{port}")
-    causes = [finding.cause for finding in await well.examine() if finding.is_ill]
+    causes = [finding.cause for finding in await well.examine() if finding.is_problem]
     assert causes == ["answer-slow", "token-timeout"]
     well.patient()
     well.set(base_url=well.bank.url)
-    assert [finding for finding in await well.examine() if finding.is_ill] == []
+    assert [finding for finding in await well.examine() if finding.is_problem] == []
 
 
 async def test_last_word_that_was_lost(well: World) -> None:
@@ -114,7 +114,7 @@ async def test_last_word_that_was_lost(well: World) -> None:
     context.load_verify_locations(own)
     port = refusing(shown(own), well.stack, context)
     well.set(base_url=f"https://127.0.0.1:{port}", upstream={"ca_file": str(own)})
-    causes = [finding.cause for finding in await well.examine() if finding.is_ill]
+    causes = [finding.cause for finding in await well.examine() if finding.is_problem]
     assert causes == ["tls-certificate-wanted"]
 
 
@@ -130,7 +130,7 @@ async def test_ports_that_are_ours_already(well: World, tmp_path: Path) -> None:
 async def test_v1_that_nothing_needs(well: World) -> None:
     """Keys without V1 are no fault where V1 is not configured; it is worth a note."""
     well.bank.bank.faults.append(Fault("v1token", status=401))
-    found = [finding for finding in await well.examine() if finding.level is not Level.WELL]
+    found = [finding for finding in await well.examine() if finding.level is not Level.OK]
     assert [(finding.level, finding.cause) for finding in found] == [(Level.NOTE, "")]
     assert "only calls under /fis/" in found[0].text
 

@@ -62,7 +62,7 @@ def test_mode_that_is_shared_with_nobody(tmp_path: Path) -> None:
     """The owner's group may read it, as Kubernetes mounts secrets; nobody else."""
     file = tmp_path / "secret"
     file.write_text("word")
-    for mode, level in ((0o600, Level.WELL), (0o440, Level.WELL), (0o604, Level.WARNING)):
+    for mode, level in ((0o600, Level.OK), (0o440, Level.OK), (0o604, Level.WARNING)):
         file.chmod(mode)
         assert [finding.level for finding in files.secret_file("x", file)] == [level]
 

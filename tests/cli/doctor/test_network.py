@@ -31,8 +31,8 @@ def head(date: str) -> bytes:
 @pytest.mark.parametrize(
     ("date", "level"),
     [
-        ("Thu, 01 Jan 1970 00:16:40 GMT", Level.WELL),
-        ("Thu, 01 Jan 1970 00:17:40 GMT", Level.WELL),
+        ("Thu, 01 Jan 1970 00:16:40 GMT", Level.OK),
+        ("Thu, 01 Jan 1970 00:17:40 GMT", Level.OK),
         ("Thu, 01 Jan 1970 00:17:41 GMT", Level.WARNING),
         ("Thu, 01 Jan 1970 00:15:39 GMT", Level.WARNING),
     ],

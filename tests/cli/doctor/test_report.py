@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from proxy.cli.doctor.report import document, lines, summary, teller
-from proxy.cli.doctor.results import Finding, ill, well
+from proxy.cli.doctor.report import document, lines, result_writer, summary
+from proxy.cli.doctor.results import CheckResult, ok, problem
 
-BAD = ill("files", "secret-missing", setting="client_secret_file", file="/very/long" * 9)
-WARNED = ill("clock", "clock", seconds=90, way="behind")
+BAD = problem("files", "secret-missing", setting="client_secret_file", file="/very/long" * 9)
+WARNED = problem("clock", "clock", seconds=90, direction="behind")
 
 
 class Terminal(io.StringIO):
@@ -21,9 +21,9 @@ class Terminal(io.StringIO):
         return True
 
 
-def told(stream: io.StringIO, *findings: Finding) -> str:
+def told(stream: io.StringIO, *findings: CheckResult) -> str:
     """Return what is written of these findings."""
-    tell = teller(stream)
+    tell = result_writer(stream)
     for finding in findings:
         tell(finding)
     return stream.getvalue()
@@ -36,19 +36,19 @@ def test_lines_are_wrapped_below_each_other() -> None:
     assert all(line.startswith(" " * 24) for line in rest)
     assert any(line.strip() == "/very/long" * 9 for line in rest)
     assert any("Cure: Write the secret into it" in line for line in rest)
-    assert lines(well("name", "Good.")) == ["well     name           Good."]
+    assert lines(ok("name", "Good.")) == ["well     name           Good."]
 
 
 @pytest.mark.parametrize(
     ("findings", "text"),
     [
         ([], "All is well."),
-        ([well("a", "b")], "All is well."),
+        ([ok("a", "b")], "All is well."),
         ([WARNED], "1 to look at"),
         ([BAD, WARNED, BAD], "2 failed, 1 to look at"),
     ],
 )
-def test_summary(findings: list[Finding], text: str) -> None:
+def test_summary(findings: list[CheckResult], text: str) -> None:
     """The last line counts what needs a cure."""
     assert summary(findings) == text
 
@@ -76,7 +76,7 @@ def test_terminal_gets_colour_unless_it_is_not_wanted(monkeypatch: pytest.Monkey
 
 def test_document() -> None:
     """Programs get every finding, and one word on the whole."""
-    read = json.loads(document([WARNED, well("a", "b")]))
+    read = json.loads(document([WARNED, ok("a", "b")]))
     assert read["well"] is True
     assert [(found["level"], found["cause"]) for found in read["findings"]] == [
         ("warning", "clock"),

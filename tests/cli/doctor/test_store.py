@@ -14,7 +14,7 @@ LEAST = {"base_url": "http://127.0.0.1:9", "institution_id": "00016", **CLIENT}
 async def test_no_store() -> None:
     """Where there is none, nothing is said of it."""
     config = loader.load(None, {}, LEAST)
-    assert [finding async for finding in store.findings(config)] == []
+    assert [finding async for finding in store.check(config)] == []
 
 
 async def test_store_that_is_well_is_left_as_it_was(tmp_path: Path) -> None:
@@ -24,8 +24,8 @@ async def test_store_that_is_well_is_left_as_it_was(tmp_path: Path) -> None:
     async with redis_server(tmp_path / "store") as server:
         told = {"url": server.url, "sealing_key_file": str(keys)}
         config = loader.load(None, {}, {**LEAST, "store": told})
-        (finding,) = [finding async for finding in store.findings(config)]
-        assert finding.level is Level.WELL
+        (finding,) = [finding async for finding in store.check(config)]
+        assert finding.level is Level.OK
         assert finding.text == f"{server.url} can be read and written."
         (record,) = await server.records()
         assert record == b"candescent-proxy:{doctor}"

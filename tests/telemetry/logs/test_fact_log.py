@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from proxy.errors import TokenError, TokenFailure
-from proxy.telemetry.events import Fact, Reloaded, ReloadFailed
-from proxy.telemetry.logs import FactLog
+from proxy.telemetry.events import Event, Reloaded, ReloadFailed
+from proxy.telemetry.logs import EventLog
 from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected, TokenReleased
 from tests.telemetry.logs.writing import KEY, SECRET, TOKEN, lines, set_up
 
-FACTS: list[tuple[Fact, dict[str, Any]]] = [
+FACTS: list[tuple[Event, dict[str, Any]]] = [
     (
         TokenRefreshed(TOKEN, 0.1234, 3300.04),
         {"event": "token refreshed", "level": "info", "lifetime": 3600, "refresh_in": 3300.0},
@@ -22,10 +22,10 @@ FACTS: list[tuple[Fact, dict[str, Any]]] = [
         {"event": "token refresh failed", "level": "warning", "reason": "throttled"}
         | {"code": "CMN_90002", "failures": 3, "retry_in": 20, "detail": "Too much."},
     ),
-    (TokenRejected(TOKEN, dropped=True), {"event": "bank refused a token", "dropped": True}),
+    (TokenRejected(TOKEN, was_current=True), {"event": "bank refused a token", "dropped": True}),
     (TokenReleased(KEY), {"event": "unused token released", "level": "info"}),
 ]
-RELOADS: list[tuple[Fact, dict[str, Any]]] = [
+RELOADS: list[tuple[Event, dict[str, Any]]] = [
     (Reloaded("signal"), {"event": "configuration taken", "level": "info", "why": "signal"}),
     (
         ReloadFailed("file", "listen: changed."),
@@ -36,20 +36,20 @@ RELOADS: list[tuple[Fact, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("fact", "expected"), FACTS, ids=lambda value: type(value).__name__)
-def test_line_of_a_fact(fact: Fact, expected: dict[str, Any]) -> None:
+def test_line_of_a_fact(fact: Event, expected: dict[str, Any]) -> None:
     """Each event of a token's life is one line that names the token's key, never its text."""
     out = set_up()
-    FactLog().fact(fact)
+    EventLog().event(fact)
     (line,) = lines(out)
     assert line.items() >= {"kind": "v2", "institution": "00016", **expected}.items()
     assert SECRET not in out.getvalue()
 
 
 @pytest.mark.parametrize(("fact", "expected"), RELOADS, ids=lambda value: type(value).__name__)
-def test_line_of_a_reload(fact: Fact, expected: dict[str, Any]) -> None:
+def test_line_of_a_reload(fact: Event, expected: dict[str, Any]) -> None:
     """A change that was taken, or was not and why, is one line."""
     out = set_up()
-    FactLog().fact(fact)
+    EventLog().event(fact)
     (line,) = lines(out)
     assert line.items() >= expected.items()
     assert "exception" not in line
@@ -58,7 +58,7 @@ def test_line_of_a_reload(fact: Fact, expected: dict[str, Any]) -> None:
 def test_warning_for_an_operator() -> None:
     """What fails no request but should be known is a warning, redacted like all else."""
     out = set_up()
-    FactLog().warn(f"kept nowhere: Bearer {SECRET}")
+    EventLog().warn(f"kept nowhere: Bearer {SECRET}")
     (line,) = lines(out)
     assert (line["level"], line["event"]) == ("warning", "kept nowhere: Bearer [hidden]")
 
@@ -71,8 +71,8 @@ def test_mistake_of_our_own_is_told_with_its_place() -> None:
         raise ZeroDivisionError(f"Bearer {SECRET}")
     except ZeroDivisionError as error:
         bug.__cause__ = error
-        FactLog().crash(error)
-    FactLog().fact(TokenRefreshFailed(KEY, bug, 0.1, 1, 1))
+        EventLog().crash(error)
+    EventLog().event(TokenRefreshFailed(KEY, bug, 0.1, 1, 1))
     for line in lines(out):
         assert "test_fact_log.py" in line["exception"]
         assert "ZeroDivisionError" in line["exception"]
@@ -84,5 +84,5 @@ def test_ordinary_failure_has_no_traceback() -> None:
     out = set_up()
     error = TokenError(TokenFailure.UNREACHABLE, "It is down.")
     error.__cause__ = OSError("refused")
-    FactLog().fact(TokenRefreshFailed(KEY, error, 0.1, 1, 1))
+    EventLog().event(TokenRefreshFailed(KEY, error, 0.1, 1, 1))
     assert "exception" not in lines(out)[0]

@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from proxy.config.sections import LogSettings
 from proxy.telemetry import logs
-from proxy.tokens.token import Moment, Token, TokenKey, TokenKind
+from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
 
 SECRET = "hush-Zm9vYmFy.42"
 KEY = TokenKey(TokenKind.V2, "00016")
-TOKEN = Token(KEY, SECRET, Moment(1, 1_800_000_000), 3600)
+TOKEN = Token(KEY, SECRET, Instant(1, 1_800_000_000), 3600)
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "json", "console"]

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from proxy.forwarding.record import RequestRecord
 from proxy.telemetry.metrics import Metrics
-from proxy.tokens.token import Moment, Token, TokenKey, TokenKind
+from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
 
 KEY = TokenKey(TokenKind.V2, "00016")
 OTHER = TokenKey(TokenKind.V1, "00017")
@@ -45,7 +45,7 @@ def record(**changes: Any) -> RequestRecord:
 
 def token(key: TokenKey = KEY, wall: float = 1_800_000_000) -> Token:
     """Return a token of an hour."""
-    return Token(key, "gBOL-secret", Moment(1, wall), 3600)
+    return Token(key, "gBOL-secret", Instant(1, wall), 3600)
 
 
 def families(metrics: Metrics | Collector, accept: str = "") -> dict[str, Metric]:

@@ -12,7 +12,7 @@ from proxy.forwarding.record import RequestRecord
 from proxy.runtime.app import App
 from proxy.sandbox import Sandbox
 from proxy.telemetry.metrics.histogram import BUCKETS, FINE_BUCKETS
-from proxy.telemetry.metrics.requests import METHODS, STATUSES, RequestTally
+from proxy.telemetry.metrics.requests import METHODS, STATUSES, RequestCollector
 from proxy.tokens.events import Trigger
 from tests.support.running import running, until, url
 from tests.telemetry.metrics.reading import families
@@ -119,7 +119,7 @@ async def test_hostile_callers_make_no_series() -> None:
 
 def test_ten_thousand_strange_requests() -> None:
     """Of what a caller says, a record's method, path and id; of what a bank does, its status."""
-    tally, stranger = RequestTally(), Stranger(2)
+    tally, stranger = RequestCollector(), Stranger(2)
     dice = stranger.dice
     for _ in range(10_000):
         record = RequestRecord(stranger.method(), stranger.target().encode(), 0.0)
@@ -127,8 +127,8 @@ def test_ten_thousand_strange_requests() -> None:
         record.status = dice.randrange(100, 600)
         record.route = dice.choice(("v1", "v2"))
         record.institution = dice.choice(INSTITUTIONS)
-        record.sent_at, record.answered_at = 0.001, dice.expovariate(1)
-        record.finished_at = record.answered_at + dice.expovariate(1000)
+        record.sent_at, record.responded_at = 0.001, dice.expovariate(1)
+        record.finished_at = record.responded_at + dice.expovariate(1000)
         tally.add(record)
     found = families(tally)
     count = sum(len(family.samples) for family in found.values())

@@ -14,9 +14,15 @@ from proxy.sandbox import Fault, Sandbox
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.metrics.histogram import BUCKETS, FINE_BUCKETS
 from proxy.telemetry.metrics.requests import METHODS
-from proxy.telemetry.metrics.store import StoreTally
+from proxy.telemetry.metrics.store import StoreCollector
 from proxy.tokens.events import Trigger
-from proxy.tokens.fleet.events import EntryUnopened, Origin, StoreAsked, StoreFailure, TokenShared
+from proxy.tokens.fleet.events import (
+    AcquisitionSource,
+    DecryptFailed,
+    StoreFailure,
+    StoreOperation,
+    TokenAcquired,
+)
 from tests.support.certificates import Authority
 from tests.support.running import running, url
 from tests.telemetry.metrics import documented
@@ -69,19 +75,19 @@ async def test_every_metric_is_documented_and_every_line_exists(tmp_path: Path) 
 
 def test_store_is_documented_too() -> None:
     """What is exposed where a fleet has a store, which this one has in name only."""
-    tally = StoreTally()
-    tally.is_useful = lambda: True
+    tally = StoreCollector()
+    tally.is_available = lambda: True
     for fact in (
-        StoreAsked("look", 0.001, StoreFailure.TIMEOUT),
-        TokenShared(KEY, Origin.TAKEN, 0.1),
-        EntryUnopened(KEY, "key"),
+        StoreOperation("look", 0.001, StoreFailure.TIMEOUT),
+        TokenAcquired(KEY, AcquisitionSource.SHARED, 0.1),
+        DecryptFailed(KEY, "key"),
     ):
         tally.add(fact)
     lines = {n: line for n, line in documented.metrics().items() if n.startswith(STORE)}
     assert exposed(families(tally).values()) == lines
-    assert documented.label_values("`origin`") == set(Origin)
+    assert documented.label_values("`origin`") == set(AcquisitionSource)
     # While the store is left in peace, no step is tried, so none is counted.
-    known = set(StoreFailure) - {StoreFailure.NONE, StoreFailure.RESTING}
+    known = set(StoreFailure) - {StoreFailure.NONE, StoreFailure.CIRCUIT_OPEN}
     assert documented.label_values("`reason` of store failures") == known
 
 

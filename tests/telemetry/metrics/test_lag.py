@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from proxy.telemetry.metrics.lag import INTERVAL, LoopLag
+from proxy.telemetry.metrics.lag import INTERVAL, LoopLagCollector
 from tests.telemetry.metrics.reading import buckets, value
 
 
@@ -28,7 +28,7 @@ class World:
 async def test_lateness_is_what_is_observed() -> None:
     """A timer that comes when it should is late by nothing, one behind a blocked loop is not."""
     world = World(0.0, 0.02, 0.4)
-    lag = LoopLag(lambda: world.now, world.sleep)
+    lag = LoopLagCollector(lambda: world.now, world.sleep)
     with suppress(asyncio.CancelledError):
         await lag.run()
     found = buckets(lag, "event_loop_lag_seconds")
@@ -39,7 +39,7 @@ async def test_lateness_is_what_is_observed() -> None:
 async def test_early_is_not_late() -> None:
     """A timer that fires a little early, as coarse clocks have it, counts as on time."""
     world = World(-0.001)
-    lag = LoopLag(lambda: world.now, world.sleep)
+    lag = LoopLagCollector(lambda: world.now, world.sleep)
     with suppress(asyncio.CancelledError):
         await lag.run()
     assert value(lag, "event_loop_lag_seconds_sum") == 0
@@ -49,6 +49,6 @@ async def test_idle_proxy_stays_idle() -> None:
     """There is one timer a second and no more."""
     world = World(0.0, 0.0, 0.0)
     with suppress(asyncio.CancelledError):
-        await LoopLag(lambda: world.now, world.sleep).run()
+        await LoopLagCollector(lambda: world.now, world.sleep).run()
     assert world.slept == [INTERVAL] * 3
     assert INTERVAL >= 1

@@ -13,7 +13,7 @@ from proxy.telemetry.events import Reloaded
 from proxy.telemetry.metrics import Metrics
 from proxy.tokens.cache import Entry
 from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected
-from proxy.tokens.token import Moment
+from proxy.tokens.token import Instant
 from tests.support.running import running, until, url
 from tests.telemetry.metrics.reading import (
     FORMATS,
@@ -31,13 +31,15 @@ def busy() -> Metrics:
     """Return metrics after a bit of everything."""
     metrics = Metrics()
     failed = TokenError(TokenFailure.SERVER, "It failed.")
-    metrics.fact(TokenRefreshed(token(), 0.1, 3300))
-    metrics.fact(TokenRefreshFailed(KEY, failed, 0.1, 1, 1))
-    metrics.fact(TokenRejected(token(), dropped=True))
-    metrics.fact(Reloaded("file"))
-    metrics.watch_tokens(lambda: [Entry(KEY, 0, token=token())], lambda: Moment(2, 1_800_000_001))
-    metrics.watched.gauge("ready", "Whether it is.", lambda: 1.0)
-    metrics.changes.certificates = {"upstream.ca_file": 1_900_000_000.0}
+    metrics.event(TokenRefreshed(token(), 0.1, 3300))
+    metrics.event(TokenRefreshFailed(KEY, failed, 0.1, 1, 1))
+    metrics.event(TokenRejected(token(), was_current=True))
+    metrics.event(Reloaded("file"))
+    metrics.register_tokens(
+        lambda: [Entry(KEY, 0, token=token())], lambda: Instant(2, 1_800_000_001)
+    )
+    metrics.callbacks.gauge("ready", "Whether it is.", lambda: 1.0)
+    metrics.reloads.certificates = {"upstream.ca_file": 1_900_000_000.0}
     metrics.request(record())
     metrics.request(record(source=Source.UPSTREAM, reason="upstream-closed", status=502))
     return metrics

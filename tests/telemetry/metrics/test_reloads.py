@@ -3,13 +3,13 @@
 import pytest
 
 from proxy.telemetry.events import Reloaded, ReloadFailed
-from proxy.telemetry.metrics.reloads import ChangeTally
+from proxy.telemetry.metrics.reloads import ReloadCollector
 from tests.telemetry.metrics.reading import families, value
 
 
-def tally() -> ChangeTally:
+def tally() -> ReloadCollector:
     """Return one that begins at a known time."""
-    return ChangeTally(lambda: 1_800_000_000.0)
+    return ReloadCollector(lambda: 1_800_000_000.0)
 
 
 def test_reloads_are_told() -> None:
@@ -28,7 +28,7 @@ def test_reloads_are_told() -> None:
     ("fact", "reason"),
     [
         (ReloadFailed("file", "listen: changed."), "configuration"),
-        (ReloadFailed("file", "The bank refuses.", refused=True), "token"),
+        (ReloadFailed("file", "The bank refuses.", is_refused_by_bank=True), "token"),
         (ReloadFailed("file", "It failed.", ValueError()), "internal"),
     ],
 )
@@ -43,11 +43,11 @@ def test_why_a_reload_failed(fact: ReloadFailed, reason: str) -> None:
 @pytest.mark.parametrize(
     ("fact", "taken", "refused"),
     [
-        (Reloaded("file", rotated=True), 1, 0),
+        (Reloaded("file", has_new_login=True), 1, 0),
         (Reloaded("file"), 0, 0),
-        (ReloadFailed("file", "No.", refused=True, rotated=True), 0, 1),
-        (ReloadFailed("file", "listen: changed.", rotated=True), 0, 0),
-        (ReloadFailed("file", "No.", refused=True), 0, 0),
+        (ReloadFailed("file", "No.", is_refused_by_bank=True, has_new_login=True), 0, 1),
+        (ReloadFailed("file", "listen: changed.", has_new_login=True), 0, 0),
+        (ReloadFailed("file", "No.", is_refused_by_bank=True), 0, 0),
     ],
 )
 def test_rotations(fact: Reloaded | ReloadFailed, taken: int, refused: int) -> None:
@@ -61,7 +61,7 @@ def test_rotations(fact: Reloaded | ReloadFailed, taken: int, refused: int) -> N
 def test_when_the_configuration_was_taken() -> None:
     """First when the proxy started, then when a changed one was taken, never when refused."""
     times = iter([100.0, 200.0])
-    changes = ChangeTally(lambda: next(times))
+    changes = ReloadCollector(lambda: next(times))
     changes.add(ReloadFailed("file", "listen: changed."))
     assert value(changes, "last_reload_success_timestamp_seconds") == 100
     changes.add(Reloaded("file"))

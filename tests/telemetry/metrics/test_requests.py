@@ -11,13 +11,13 @@ from proxy.errors import Source
 from proxy.forwarding.record import RequestRecord
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.metrics.histogram import BUCKETS
-from proxy.telemetry.metrics.requests import LONGEST_ID, METHODS, STATUSES, RequestTally
+from proxy.telemetry.metrics.requests import LONGEST_ID, METHODS, STATUSES, RequestCollector
 from tests.telemetry.metrics.reading import OPENMETRICS, buckets, families, record, value
 
 
-def tally(*records: RequestRecord) -> RequestTally:
+def tally(*records: RequestRecord) -> RequestCollector:
     """Return one that has counted these, at 20 in loop seconds and 1,800,000,020 in Unix time."""
-    made = RequestTally(lambda: 20.0, lambda: 1_800_000_020.0)
+    made = RequestCollector(lambda: 20.0, lambda: 1_800_000_020.0)
     for each in records:
         made.add(each)
     return made

@@ -1,27 +1,33 @@
 """The store's series: there is nothing without one."""
 
-from proxy.telemetry.metrics.store import StoreTally
-from proxy.tokens.fleet.events import EntryUnopened, Origin, StoreAsked, StoreFailure, TokenShared
+from proxy.telemetry.metrics.store import StoreCollector
+from proxy.tokens.fleet.events import (
+    AcquisitionSource,
+    DecryptFailed,
+    StoreFailure,
+    StoreOperation,
+    TokenAcquired,
+)
 from tests.telemetry.metrics.reading import KEY, LABELS, value
 
 
-def tally() -> StoreTally:
+def tally() -> StoreCollector:
     """Return a tally that somebody has told of a store."""
-    made = StoreTally()
-    made.is_useful = lambda: True
+    made = StoreCollector()
+    made.is_available = lambda: True
     return made
 
 
 def test_nothing_without_a_store() -> None:
     """Not even a zero that might be taken for trouble."""
-    assert list(StoreTally().collect()) == []
+    assert list(StoreCollector().collect()) == []
 
 
 def test_steps() -> None:
     """By what was done, how long it took, and why it was not."""
     made = tally()
-    made.add(StoreAsked("look", 0.2, StoreFailure.NONE))
-    made.add(StoreAsked("look", 0.5, StoreFailure.TIMEOUT))
+    made.add(StoreOperation("look", 0.2, StoreFailure.NONE))
+    made.add(StoreOperation("look", 0.5, StoreFailure.TIMEOUT))
     assert value(made, "store_step_duration_seconds_count", step="look") == 2
     assert value(made, "store_failures_total", step="look", reason="timeout") == 1
 
@@ -29,9 +35,9 @@ def test_steps() -> None:
 def test_tokens_by_how_they_were_come_by() -> None:
     """The wait is counted for those who did not ask for all."""
     made = tally()
-    made.add(TokenShared(KEY, Origin.FETCHED, 0.1))
-    made.add(TokenShared(KEY, Origin.TAKEN, 0.1))
-    made.add(TokenShared(KEY, Origin.TAKEN, 0.1))
+    made.add(TokenAcquired(KEY, AcquisitionSource.FETCHED, 0.1))
+    made.add(TokenAcquired(KEY, AcquisitionSource.SHARED, 0.1))
+    made.add(TokenAcquired(KEY, AcquisitionSource.SHARED, 0.1))
     assert value(made, "store_tokens_total", **LABELS, origin="fetched") == 1
     assert value(made, "store_tokens_total", **LABELS, origin="taken") == 2
     assert value(made, "store_wait_seconds_count", origin="taken") == 2
@@ -41,8 +47,8 @@ def test_tokens_by_how_they_were_come_by() -> None:
 def test_what_does_not_open() -> None:
     """Counted as it is found, and shown for as long as it stands there."""
     made = tally()
-    made.unopened = lambda: 3
-    made.add(EntryUnopened(KEY, "key"))
+    made.undecryptable_count = lambda: 3
+    made.add(DecryptFailed(KEY, "key"))
     assert value(made, "store_entries_unopened_total", **LABELS, why="key") == 1
     assert value(made, "store_entries_unreadable") == 3
 
@@ -51,5 +57,5 @@ def test_whether_it_is_of_use() -> None:
     """As it is when somebody asks."""
     made = tally()
     assert value(made, "store_up") == 1
-    made.is_useful = lambda: False
+    made.is_available = lambda: False
     assert value(made, "store_up") == 0

@@ -3,18 +3,18 @@
 import pytest
 
 from proxy.errors import TokenError, TokenFailure
-from proxy.telemetry.metrics.tokens import TokenGauges, TokenTally
+from proxy.telemetry.metrics.tokens import TokenCollector, TokenRequestCollector
 from proxy.tokens.cache import Entry
 from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected, Trigger
-from proxy.tokens.token import Moment
+from proxy.tokens.token import Instant
 from tests.telemetry.metrics.reading import KEY, LABELS, OTHER, families, token, value
 
-NOW = Moment(1001, 1_800_001_000)
+NOW = Instant(1001, 1_800_001_000)
 
 
 def test_refreshes_by_why_they_were_asked_for() -> None:
     """Each with its key and its trigger; what it took is in seconds."""
-    tally = TokenTally()
+    tally = TokenRequestCollector()
     for trigger in (Trigger.FIRST, Trigger.DUE, Trigger.DUE):
         tally.add(TokenRefreshed(token(), 0.2, 3300, trigger))
     assert value(tally, "token_refreshes_total", **LABELS, trigger="first") == 1
@@ -25,7 +25,7 @@ def test_refreshes_by_why_they_were_asked_for() -> None:
 
 def test_failures_by_reason_too() -> None:
     """A failure says why the token was asked for and why there was none, and took its time."""
-    tally = TokenTally()
+    tally = TokenRequestCollector()
     error = TokenError(TokenFailure.THROTTLED, "Too much.")
     tally.add(TokenRefreshFailed(KEY, error, 0.1, 1, 10, Trigger.DUE))
     labels = {**LABELS, "trigger": "due", "reason": "throttled"}
@@ -35,10 +35,10 @@ def test_failures_by_reason_too() -> None:
 
 def test_refused_tokens() -> None:
     """A token that the bank refused, by whether it was the one in use and let go."""
-    tally = TokenTally()
-    tally.add(TokenRejected(token(), dropped=True))
-    tally.add(TokenRejected(token(), dropped=False))
-    tally.add(TokenRejected(token(), dropped=False))
+    tally = TokenRequestCollector()
+    tally.add(TokenRejected(token(), was_current=True))
+    tally.add(TokenRejected(token(), was_current=False))
+    tally.add(TokenRejected(token(), was_current=False))
     assert value(tally, "token_rejections_total", dropped="true", **LABELS) == 1
     assert value(tally, "token_rejections_total", dropped="false", **LABELS) == 2
 
@@ -47,13 +47,13 @@ def test_token_in_use_is_read_when_asked() -> None:
     """When it was issued, when it ends, how old it is and how long it lasts, of this moment."""
     entry = Entry(KEY, used_at=0, token=token())
     now = [NOW]
-    gauges = TokenGauges(lambda: [entry], lambda: now[0])
+    gauges = TokenCollector(lambda: [entry], lambda: now[0])
     assert value(gauges, "token_last_success_timestamp_seconds", **LABELS) == 1_800_000_000
     assert value(gauges, "token_expiry_timestamp_seconds", **LABELS) == 1_800_003_600
     assert value(gauges, "token_lifetime_seconds", **LABELS) == 3600
     assert value(gauges, "token_age_seconds", **LABELS) == 1000
     assert value(gauges, "token_runway_seconds", **LABELS) == 2600
-    now[0] = Moment(1002, 1_800_003_000)
+    now[0] = Instant(1002, 1_800_003_000)
     assert value(gauges, "token_runway_seconds", **LABELS) == 600
     assert value(gauges, "token_age_seconds", **LABELS) == 3000
 
@@ -61,14 +61,14 @@ def test_token_in_use_is_read_when_asked() -> None:
 def test_dead_token_lasts_no_longer() -> None:
     """A token past its end has no runway, and not less than none."""
     entry = Entry(KEY, used_at=0, token=token())
-    gauges = TokenGauges(lambda: [entry], lambda: Moment(5000, 1_800_005_000))
+    gauges = TokenCollector(lambda: [entry], lambda: Instant(5000, 1_800_005_000))
     assert value(gauges, "token_runway_seconds", **LABELS) == 0
 
 
 def test_key_without_a_token() -> None:
     """It has no dates, no runway, and its failures."""
     entry = Entry(OTHER, used_at=0, failures=3)
-    gauges = TokenGauges(lambda: [entry], lambda: NOW)
+    gauges = TokenCollector(lambda: [entry], lambda: NOW)
     labels = {"kind": "v1", "institution": "00017"}
     assert value(gauges, "token_runway_seconds", **labels) == 0
     assert value(gauges, "token_consecutive_failures", **labels) == 3
@@ -87,14 +87,14 @@ def test_key_without_a_token() -> None:
 def test_throttled_until(reason: TokenFailure, retry_at: float, until: float) -> None:
     """Only while the bank has said that it is too much, and only until it is asked again."""
     entry = Entry(KEY, used_at=0, error=TokenError(reason, "No."), retry_at=retry_at)
-    gauges = TokenGauges(lambda: [entry], lambda: NOW)
+    gauges = TokenCollector(lambda: [entry], lambda: NOW)
     assert value(gauges, "token_throttled_until_timestamp_seconds", **LABELS) == until
 
 
 def test_key_that_was_let_go_leaves_nothing() -> None:
     """A released key's last words would look like a token about to expire, for ever."""
     entries = [Entry(KEY, used_at=0, token=token()), Entry(OTHER, used_at=0, token=token(OTHER))]
-    gauges = TokenGauges(lambda: entries, lambda: NOW)
+    gauges = TokenCollector(lambda: entries, lambda: NOW)
     del entries[0]
     for family in families(gauges).values():
         assert {sample.labels["institution"] for sample in family.samples} == {"00017"}

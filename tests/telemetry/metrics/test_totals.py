@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from proxy.errors import Source
 from proxy.forwarding.record import RequestRecord
 from proxy.telemetry.metrics.histogram import BUCKETS
-from proxy.telemetry.metrics.requests import RequestTally
+from proxy.telemetry.metrics.requests import RequestCollector
 from proxy.telemetry.metrics.totals import FAILED, Totals, quantile
 
 
@@ -30,7 +30,7 @@ def record(status: int, source: Source, seconds: float = 0.004) -> RequestRecord
 
 def test_requests_by_whose_error() -> None:
     """A 5xx of the bank's own counts as its failure, a 404 as nobody's."""
-    tally = RequestTally()
+    tally = RequestCollector()
     for status, source, times in (
         *((200, Source.NONE, 5), (404, Source.NONE, 3), (503, Source.NONE, 2)),
         *((403, Source.CALLER, 1), (503, Source.TOKEN, 4), (502, Source.UPSTREAM, 6)),
@@ -41,22 +41,22 @@ def test_requests_by_whose_error() -> None:
     found = tally.totals()
     assert found.requests == 28
     assert found.failed == dict(zip(FAILED, (1, 4, 6, 7, 2), strict=True))
-    assert sum(found.whole) == 28
+    assert sum(found.total_buckets) == 28
 
 
 def test_nothing_counted() -> None:
     """Before the first request all is nought."""
-    assert RequestTally().totals() == Totals()
+    assert RequestCollector().totals() == Totals()
 
 
 def test_routes_are_added_up() -> None:
     """The buckets are those of all routes together, and the proxy's own part stands beside them."""
-    tally = RequestTally()
+    tally = RequestCollector()
     for route in ("v1", "v2"):
         made = record(200, Source.NONE)
-        made.route, made.sent_at, made.answered_at = route, 100.001, 100.003
+        made.route, made.sent_at, made.responded_at = route, 100.001, 100.003
         tally.add(made)
-    assert (sum(tally.totals().whole), sum(tally.totals().own)) == (2, 2)
+    assert (sum(tally.totals().total_buckets), sum(tally.totals().proxy_buckets)) == (2, 2)
 
 
 def test_difference() -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.tokens.fleet.clients import StoreLogin, StoreTls, connect
-from proxy.tokens.fleet.events import StoreAsked, StoreFact, StoreFailure, StoreTurned
-from proxy.tokens.fleet.lease_policy import Circuit
+from proxy.tokens.fleet.events import StoreEvent, StoreFailure, StoreOperation, StoreStateChanged
+from proxy.tokens.fleet.lease_policy import CircuitBreaker
 from proxy.tokens.fleet.store import Store
 from proxy.tokens.fleet.url import StoreUrl
 
@@ -22,17 +22,17 @@ KEYS = ("k1", "k2")
 class Told:
     """What a store has told."""
 
-    facts: list[StoreFact] = field(default_factory=list)
+    facts: list[StoreEvent] = field(default_factory=list)
 
     @property
     def failures(self) -> list[StoreFailure]:
         """Return why steps were not done, in order."""
-        return [fact.failure for fact in self.facts if isinstance(fact, StoreAsked)]
+        return [fact.failure for fact in self.facts if isinstance(fact, StoreOperation)]
 
     @property
     def turns(self) -> list[StoreFailure]:
         """Return how it turned."""
-        return [fact.trouble for fact in self.facts if isinstance(fact, StoreTurned)]
+        return [fact.failure for fact in self.facts if isinstance(fact, StoreStateChanged)]
 
 
 @asynccontextmanager
@@ -51,7 +51,7 @@ async def store(url: str, **options: Any) -> AsyncIterator[tuple[Store, Told]]:
         client,
         prefix="moss",
         deadline=deadline,
-        circuit=options.pop("circuit", Circuit(shortest=0.05, longest=0.2)),
+        circuit=options.pop("circuit", CircuitBreaker(shortest=0.05, longest=0.2)),
         timer=time.monotonic,
         chance=random.random,
         emit=told.facts.append,

@@ -28,7 +28,7 @@ async def round_trip(made: Store) -> None:
     """Write an entry and see it again."""
     number = (await made.lease(NAME, 5, KEYS)).number
     assert await made.write(NAME, number, "k1", b"entry", 60)
-    assert (await made.look(NAME, KEYS)).entries == {"k1": b"entry"}
+    assert (await made.read(NAME, KEYS)).entries == {"k1": b"entry"}
 
 
 async def well(made: Store) -> None:
@@ -88,7 +88,7 @@ async def test_a_store_that_nobody_vouches_for(tmp_path: Path, authority: Author
         ):
             async with store(url, tls=StoreTls(ca_file)) as (made, _):
                 with pytest.raises(StoreError) as caught:
-                    await made.look(NAME, KEYS)
+                    await made.read(NAME, KEYS)
                 assert caught.value.reason is StoreFailure.TLS
 
 
@@ -200,17 +200,17 @@ async def test_a_cluster(tmp_path: Path) -> None:
             assert sum(counts) == 41
             assert all(counts)
             await move_slot_of(f"moss:{{{names[0]}}}", *nodes)
-            assert (await made.look(names[0], KEYS)).leased > 0
+            assert (await made.read(names[0], KEYS)).lease_left > 0
             await second.kill()
             first_failures = {await outcome(made, name) for name in names}
-            assert first_failures & {StoreFailure.UNREACHABLE, StoreFailure.RESTING}
+            assert first_failures & {StoreFailure.UNREACHABLE, StoreFailure.CIRCUIT_OPEN}
     gc.collect()  # a connection that was left open says so, and that is a failure
 
 
 async def outcome(made: Store, name: str) -> StoreFailure:
     """Look; return what was wrong."""
     try:
-        await made.look(name, KEYS)
+        await made.read(name, KEYS)
     except StoreError as error:
         return error.reason
     return StoreFailure.NONE

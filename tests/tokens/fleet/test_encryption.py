@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from proxy.errors import TokenFailure
 from proxy.tokens.fleet.encryption import (
-    Name,
-    SealedRefusal,
-    SealedToken,
-    Seals,
-    UnopenedError,
-    name_of,
+    DecryptError,
+    EntryCipher,
+    RecordName,
+    RefusalEntry,
+    TokenEntry,
     read_keys,
+    record_name,
 )
 from proxy.tokens.grants import Credentials, Grant, Login
 from proxy.tokens.token import TokenKey, TokenKind
@@ -26,90 +26,90 @@ from tests.tokens.fleet.encryption_keys import key_line
 BASE = "https://bank.example/api"
 LOGIN = Login(Credentials("client-of-moss", "secret-of-moss"))
 KEY = TokenKey(TokenKind.V2, "00016")
-NAME = name_of(BASE, KEY, LOGIN)
-TOKEN = SealedToken("gBOL-moss", 3600.0, 1_800_000_000.0, 1_800_000_000.5)
-REFUSAL = SealedRefusal(TokenFailure.THROTTLED, "CMN_90002", 3, 1_800_000_020.0)
+NAME = record_name(BASE, KEY, LOGIN)
+TOKEN = TokenEntry("gBOL-moss", 3600.0, 1_800_000_000.0, 1_800_000_000.5)
+REFUSAL = RefusalEntry(TokenFailure.THROTTLED, "CMN_90002", 3, 1_800_000_020.0)
 
 OTHERS = [
-    name_of(BASE + "/stage", KEY, LOGIN),
-    name_of(BASE, TokenKey(TokenKind.V1, "00016"), LOGIN),
-    name_of(BASE, TokenKey(TokenKind.V2, "00017"), LOGIN),
-    name_of(BASE, KEY, replace(LOGIN, scopes="accounts:read")),
-    name_of(BASE, KEY, replace(LOGIN, grant=Grant.PASSWORD)),
-    name_of(BASE, KEY, Login(Credentials("client-of-moss", "another-secret"))),
-    name_of(BASE, KEY, Login(Credentials("another-client", "secret-of-moss"))),
+    record_name(BASE + "/stage", KEY, LOGIN),
+    record_name(BASE, TokenKey(TokenKind.V1, "00016"), LOGIN),
+    record_name(BASE, TokenKey(TokenKind.V2, "00017"), LOGIN),
+    record_name(BASE, KEY, replace(LOGIN, scopes="accounts:read")),
+    record_name(BASE, KEY, replace(LOGIN, grant=Grant.PASSWORD)),
+    record_name(BASE, KEY, Login(Credentials("client-of-moss", "another-secret"))),
+    record_name(BASE, KEY, Login(Credentials("another-client", "secret-of-moss"))),
 ]
 
 texts = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=200)
 times = st.floats(0, 4e9)
 
 
-def seals(*lines: str) -> Seals:
+def seals(*lines: str) -> EntryCipher:
     """Return what seals with the first of these keys."""
-    return Seals(read_keys(lines or [key_line()]), os.urandom)
+    return EntryCipher(read_keys(lines or [key_line()]), os.urandom)
 
 
-@given(st.builds(SealedToken, texts, st.floats(0.1, 2e6), times, times))
-def test_what_was_sealed_opens(token: SealedToken) -> None:
+@given(st.builds(TokenEntry, texts, st.floats(0.1, 2e6), times, times))
+def test_what_was_sealed_opens(token: TokenEntry) -> None:
     """In its place and under its key an entry gives back what went in."""
-    assert seals().open_token(NAME, "k1", seals().seal_token(NAME, token)) == token
+    assert seals().decrypt_token(NAME, "k1", seals().encrypt_token(NAME, token)) == token
 
 
 def test_a_refusal_opens_too() -> None:
     """It carries its key's id along."""
-    sealed = seals().seal_refusal(NAME, REFUSAL)
-    assert seals().open_refusal(NAME, sealed) == REFUSAL
+    sealed = seals().encrypt_refusal(NAME, REFUSAL)
+    assert seals().decrypt_refusal(NAME, sealed) == REFUSAL
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_an_entry_that_was_moved_does_not_open(other: Name) -> None:
+def test_an_entry_that_was_moved_does_not_open(other: RecordName) -> None:
     """Neither at another bank, generation, institution or client, nor with other credentials."""
     assert other.text != NAME.text
-    with pytest.raises(UnopenedError, match="garbage"):
-        seals().open_token(other, "k1", seals().seal_token(NAME, TOKEN))
-    with pytest.raises(UnopenedError, match="garbage"):
-        seals().open_refusal(other, seals().seal_refusal(NAME, REFUSAL))
+    with pytest.raises(DecryptError, match="garbage"):
+        seals().decrypt_token(other, "k1", seals().encrypt_token(NAME, TOKEN))
+    with pytest.raises(DecryptError, match="garbage"):
+        seals().decrypt_refusal(other, seals().encrypt_refusal(NAME, REFUSAL))
 
 
 def test_a_refusal_is_no_token() -> None:
     """What was sealed for one purpose does not open for the other."""
-    sealed = seals().seal_refusal(NAME, REFUSAL).partition(b" ")[2]
-    with pytest.raises(UnopenedError, match="garbage"):
-        seals().open_token(NAME, "k1", sealed)
+    sealed = seals().encrypt_refusal(NAME, REFUSAL).partition(b" ")[2]
+    with pytest.raises(DecryptError, match="garbage"):
+        seals().decrypt_token(NAME, "k1", sealed)
 
 
 @given(st.binary(max_size=300))
 def test_garbage_does_not_open(garbage: bytes) -> None:
     """Whatever stands there: one word, and no other error."""
-    with pytest.raises(UnopenedError, match="garbage"):
-        seals().open_token(NAME, "k1", garbage)
-    with pytest.raises(UnopenedError):
-        seals().open_refusal(NAME, garbage)
+    with pytest.raises(DecryptError, match="garbage"):
+        seals().decrypt_token(NAME, "k1", garbage)
+    with pytest.raises(DecryptError):
+        seals().decrypt_refusal(NAME, garbage)
 
 
 @given(st.integers(0), st.integers(0, 255))
 def test_a_changed_byte_is_noticed(at: int, value: int) -> None:
     """A single byte, wherever it stands."""
-    entry = bytearray(seals().seal_token(NAME, TOKEN))
+    entry = bytearray(seals().encrypt_token(NAME, TOKEN))
     before = entry[at % len(entry)]
     entry[at % len(entry)] = value
     if value != before:
-        with pytest.raises(UnopenedError, match="garbage"):
-            seals().open_token(NAME, "k1", bytes(entry))
+        with pytest.raises(DecryptError, match="garbage"):
+            seals().decrypt_token(NAME, "k1", bytes(entry))
 
 
 def test_another_key_of_the_same_id_does_not_open() -> None:
     """That is how a fleet notices that half of it has other keys."""
-    entry = seals(key_line("k1", "fern")).seal_token(NAME, TOKEN)
-    with pytest.raises(UnopenedError, match="garbage"):
-        seals().open_token(NAME, "k1", entry)
+    entry = seals(key_line("k1", "fern")).encrypt_token(NAME, TOKEN)
+    with pytest.raises(DecryptError, match="garbage"):
+        seals().decrypt_token(NAME, "k1", entry)
 
 
 def test_a_key_that_we_do_not_have() -> None:
     """Is told apart from garbage."""
-    sealed = seals(key_line("k2")).seal_refusal(NAME, REFUSAL)
-    with pytest.raises(UnopenedError, match="key"):
-        seals().open_refusal(NAME, sealed)
+    sealed = seals(key_line("k2")).encrypt_refusal(NAME, REFUSAL)
+    with pytest.raises(DecryptError, match="key"):
+        seals().decrypt_refusal(NAME, sealed)
 
 
 @pytest.mark.parametrize(
@@ -126,17 +126,17 @@ def test_a_key_that_we_do_not_have() -> None:
 def test_what_no_token_looks_like_is_refused(document: list[object]) -> None:
     """Even under our own seal: it would stand in a header."""
     ours = seals()
-    entry = ours._seal(b"token", NAME, document)
-    with pytest.raises(UnopenedError, match="garbage"):
-        ours.open_token(NAME, "k1", entry)
+    entry = ours._encrypt(b"token", NAME, document)
+    with pytest.raises(DecryptError, match="garbage"):
+        ours.decrypt_token(NAME, "k1", entry)
 
 
 def test_what_no_refusal_looks_like_is_refused() -> None:
     """A reason must be one that we know."""
     ours = seals()
-    entry = ours._seal(b"refusal", NAME, ["moody", "", 1, 0.0])
-    with pytest.raises(UnopenedError, match="garbage"):
-        ours.open_refusal(NAME, b"k1 " + entry)
+    entry = ours._encrypt(b"refusal", NAME, ["moody", "", 1, 0.0])
+    with pytest.raises(DecryptError, match="garbage"):
+        ours.decrypt_refusal(NAME, b"k1 " + entry)
 
 
 def test_keys_change_without_a_moment_in_which_nothing_opens() -> None:
@@ -146,8 +146,8 @@ def test_keys_change_without_a_moment_in_which_nothing_opens() -> None:
     for before, after in itertools.pairwise(steps):
         for writer, reader in ((before, after), (after, before)):
             if writer.key_id in reader.key_ids:
-                entry = writer.seal_token(NAME, TOKEN)
-                assert reader.open_token(NAME, writer.key_id, entry) == TOKEN
+                entry = writer.encrypt_token(NAME, TOKEN)
+                assert reader.decrypt_token(NAME, writer.key_id, entry) == TOKEN
     assert steps[1].key_ids == ("k1", "k2")
     assert [one.key_id for one in steps] == ["k1", "k1", "k2", "k2"]
 
@@ -155,13 +155,13 @@ def test_keys_change_without_a_moment_in_which_nothing_opens() -> None:
 def test_no_entry_is_like_another() -> None:
     """Each has a nonce of its own, so equal tokens do not look equal."""
     ours = seals()
-    assert len({ours.seal_token(NAME, TOKEN) for _ in range(100)}) == 100
+    assert len({ours.encrypt_token(NAME, TOKEN) for _ in range(100)}) == 100
 
 
 def test_nothing_can_be_read_in_names_and_entries() -> None:
     """No token, secret, client id or institution."""
     seen = NAME.text.encode() + NAME.digest("gBOL-moss").encode()
-    seen += seals().seal_token(NAME, TOKEN) + seals().seal_refusal(NAME, REFUSAL)
+    seen += seals().encrypt_token(NAME, TOKEN) + seals().encrypt_refusal(NAME, REFUSAL)
     for text in ("gBOL-moss", "secret-of-moss", "client-of-moss", "00016", "CMN_90002"):
         assert text.encode() not in seen
         assert b64encode(text.encode())[:-4] not in seen
@@ -174,7 +174,7 @@ def test_names_do_not_run_into_each_other(parts: list[str]) -> None:
     joined = Login(Credentials("".join(parts), "secret-of-moss"))
     split = Login(Credentials(parts[0], "secret-of-moss"), scopes="".join(parts[1:]))
     same = len(parts) == 1
-    assert (name_of(BASE, KEY, joined) == name_of(BASE, KEY, split)) is same
+    assert (record_name(BASE, KEY, joined) == record_name(BASE, KEY, split)) is same
 
 
 def test_age_is_the_most_that_either_clock_says() -> None:

@@ -11,6 +11,6 @@ def test_a_store_that_answers_is_there() -> None:
         StoreFailure.FORBIDDEN,
         StoreFailure.READ_ONLY,
         StoreFailure.FULL,
-        StoreFailure.RESTING,
+        StoreFailure.CIRCUIT_OPEN,
         StoreFailure.OTHER,
     }

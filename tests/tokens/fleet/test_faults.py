@@ -20,7 +20,7 @@ import pytest
 from proxy.runtime.app import App
 from proxy.sandbox import Sandbox, Settings
 from proxy.tasks import Tasks
-from proxy.tokens.fleet.encryption import name_of
+from proxy.tokens.fleet.encryption import record_name
 from proxy.tokens.grants import Credentials, Login
 from proxy.tokens.token import TokenKey, TokenKind
 from tests.support.captured_log import Logbook, logbook
@@ -51,7 +51,7 @@ class Street:
     def record(self) -> str:
         """Return the name of the one record that there is."""
         login = Login(Credentials(CLIENT["client_id"], CLIENT["client_secret"]))
-        return "candescent-proxy:{" + name_of(self.bank.url, KEY, login).text + "}"
+        return "candescent-proxy:{" + record_name(self.bank.url, KEY, login).text + "}"
 
     def came(self, app: App, *origins: str) -> float:
         """Return how many of a proxy's tokens came this way."""
@@ -127,7 +127,7 @@ async def street(folder: Path, book: Logbook) -> AsyncIterator[Street]:
         callers = Tasks("callers")
         stack.push_async_callback(callers.cancel)
         for app in apps:
-            callers.keep("caller", call(session, app, built.failed))
+            callers.spawn_background("caller", call(session, app, built.failed))
         yield built
 
 

@@ -8,31 +8,31 @@ from proxy.tasks import Tasks
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.events import TokenRefreshed, Trigger
 from proxy.tokens.fleet.follower import Follower
-from proxy.tokens.fleet.lease_policy import SharingPolicy
-from proxy.tokens.fleet.source import SharedTokens
+from proxy.tokens.fleet.lease_policy import LeasePolicy
+from proxy.tokens.fleet.source import SharedTokenSource
 from proxy.tokens.token import RefreshPolicy
 from tests.support.running import until
 from tests.tokens.fleet.test_source import Street, street
 from tests.tokens.harness import KEY, Bench, failure
 
-QUICK = SharingPolicy(follow=0.05)
+QUICK = LeasePolicy(poll_every=0.05)
 
 
 class Member:
     """A cache around shared tokens, as in a core, and what follows for it."""
 
-    def __init__(self, here: Street, shared: SharedTokens, policy: RefreshPolicy) -> None:
+    def __init__(self, here: Street, shared: SharedTokenSource, policy: RefreshPolicy) -> None:
         self.bench = Bench(policy=policy)
         self.cache = TokenCache(
             shared, policy, clock=here.clock, chance=lambda: 0.5, emit=self.bench.facts.append
         )
-        shared.in_hand, self.cache.rejected = self.cache.held, shared.reject
+        shared.cached_token, self.cache.on_rejected = self.cache.peek, shared.reject
         self.follower = Follower(self.cache, shared, QUICK, chance=lambda: 0.5)
 
     @property
     def text(self) -> str:
         """Return the token that it holds."""
-        held = self.cache.held(KEY)
+        held = self.cache.peek(KEY)
         return "" if held is None else held.text
 
     def triggers(self) -> Iterator[Trigger]:
@@ -56,9 +56,9 @@ async def test_a_newer_token_is_taken(tmp_path: Path) -> None:
         here.clock.turn(3300)
         first.cache.start_refresh(next(first.cache.entries()))
         await until(lambda: first.text == "token-2")
-        await second.follower.look(KEY)
+        await second.follower.poll(KEY)
         assert second.text == "token-2"
-        assert list(second.triggers()) == [Trigger.TAKEN, Trigger.TAKEN]
+        assert list(second.triggers()) == [Trigger.SHARED, Trigger.SHARED]
         assert list(first.triggers()) == [Trigger.FIRST, Trigger.DUE]
         assert next(second.cache.entries()).until_due(here.clock()) > 3000
 
@@ -75,7 +75,7 @@ async def test_a_token_that_another_saw_refused_is_dropped(tmp_path: Path) -> No
         assert first.cache.reject(token)
         async with asyncio.timeout(10):
             while second.text:
-                await second.follower.look(KEY)
+                await second.follower.poll(KEY)
         assert (await second.cache.token(KEY)).text == "token-2"
         assert len(here.teller.asked) == 2
 
@@ -86,14 +86,14 @@ async def test_a_young_token_is_not_dropped_on_hearsay(tmp_path: Path) -> None:
         first, second = await two(here)
         await first.cache.token(KEY)
         await second.cache.token(KEY)
-        held = second.cache.held(KEY)
+        held = second.cache.peek(KEY)
         assert held is not None
-        second.cache.withdraw(held)
+        second.cache.drop_rejected(held)
         assert second.text == "token-1"
         here.clock.turn(1)
-        second.cache.withdraw(held)
+        second.cache.drop_rejected(held)
         assert second.text == ""
-        second.cache.withdraw(held)
+        second.cache.drop_rejected(held)
 
 
 async def test_it_brings_back_who_had_given_up(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ async def test_it_brings_back_who_had_given_up(tmp_path: Path) -> None:
         second.cache.start_refresh(next(second.cache.entries()))
         await until(lambda: next(second.cache.entries()).error)
         here.teller.errors.clear()
-        tasks.keep("follower", second.follower.run())
+        tasks.spawn_background("follower", second.follower.run())
         async with asyncio.timeout(10):
             while not first.text:
                 await asyncio.sleep(0.05)
@@ -122,7 +122,7 @@ async def test_with_nothing_to_follow_it_rests(tmp_path: Path) -> None:
     async with street(tmp_path) as here:
         first, second = await two(here)
         tasks = Tasks("test")
-        tasks.keep("follower", second.follower.run())
+        tasks.spawn_background("follower", second.follower.run())
         await asyncio.sleep(0.1)
         await first.cache.token(KEY)
         second.cache.pin(KEY)
@@ -135,9 +135,9 @@ async def test_what_changed_while_it_looked_is_left_alone(tmp_path: Path) -> Non
     async with street(tmp_path) as here:
         first, second = await two(here)
         await first.cache.token(KEY)
-        looking = asyncio.ensure_future(second.follower.look(KEY))
+        looking = asyncio.ensure_future(second.follower.poll(KEY))
         await asyncio.sleep(0)
         token = await here.teller.token(KEY)
         second.cache.install(token)
         await looking
-        assert second.cache.held(KEY) is token
+        assert second.cache.peek(KEY) is token

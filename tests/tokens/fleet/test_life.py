@@ -35,7 +35,7 @@ class Houses:
 
     def texts(self) -> set[str]:
         """Return the tokens that the proxies hold."""
-        held = [app.tokens.held(KEY) for app in self.apps]
+        held = [app.tokens.peek(KEY) for app in self.apps]
         return {token.text for token in held if token is not None}
 
     async def stop(self) -> None:
@@ -122,14 +122,14 @@ async def test_a_shared_token_is_not_revoked_at_shutdown(tmp_path: Path) -> None
         await here.apps.pop().stop()
         assert not here.bank.bank.revocations
         await here.store.kill()
-        token = here.apps[0].tokens.held(KEY)
+        token = here.apps[0].tokens.peek(KEY)
         assert token is not None
-        here.apps[0].tokens.withdraw(token)
+        here.apps[0].tokens.drop_rejected(token)
         late = app_from(tmp_path / "proxy.yaml")
         here.apps.append(late)
         await late.start()
         await until(lambda: late.readiness().is_ready)
-        its_token = late.tokens.held(KEY)
+        its_token = late.tokens.peek(KEY)
         assert its_token is not None
         await here.apps.pop().stop()
         assert list(here.bank.bank.revocations) == [its_token.text]
@@ -149,9 +149,9 @@ async def test_a_changed_store_is_taken_without_a_restart(tmp_path: Path) -> Non
     async with houses(tmp_path) as here, redis_server(tmp_path / "other") as other:
         text = (tmp_path / "proxy.yaml").read_text()
         write(tmp_path / "proxy.yaml", text.replace(here.store.url, other.url))
-        await until(lambda: all(app.metrics.store.is_useful() for app in here.apps))
+        await until(lambda: all(app.metrics.store.is_available() for app in here.apps))
         await here.store.kill()
-        token = here.apps[0].tokens.held(KEY)
+        token = here.apps[0].tokens.peek(KEY)
         assert token is not None
         late = app_from(tmp_path / "proxy.yaml")
         here.apps.append(late)

@@ -5,18 +5,24 @@ import os
 import pytest
 
 from proxy.errors import TokenFailure
-from proxy.tokens.fleet.encryption import SealedRefusal, SealedToken, Seals, name_of, read_keys
-from proxy.tokens.fleet.events import EntryUnopened
-from proxy.tokens.fleet.records import Records
-from proxy.tokens.fleet.script import Seen
-from proxy.tokens.token import Moment, Token
+from proxy.tokens.fleet.encryption import (
+    EntryCipher,
+    RefusalEntry,
+    TokenEntry,
+    read_keys,
+    record_name,
+)
+from proxy.tokens.fleet.events import DecryptFailed
+from proxy.tokens.fleet.records import RecordReader
+from proxy.tokens.fleet.script import Record
+from proxy.tokens.token import Instant, Token
 from tests.tokens.fleet.encryption_keys import key_line
 from tests.tokens.fleet.test_encryption import BASE, LOGIN
 from tests.tokens.harness import KEY
 
-NAME = name_of(BASE, KEY, LOGIN)
+NAME = record_name(BASE, KEY, LOGIN)
 WALL = 1_800_000_000.0
-NOW = Moment(500.0, WALL)
+NOW = Instant(500.0, WALL)
 OLD, NEW = key_line("old", "fern"), key_line("new")
 
 
@@ -24,24 +30,24 @@ class Desk:
     """Records that are opened with an old and a new key, and what was told of them."""
 
     def __init__(self) -> None:
-        self.told: list[EntryUnopened] = []
-        self.seals = Seals(read_keys([NEW, OLD]), os.urandom)
-        self.records = Records(self.seals, self.told.append)
+        self.told: list[DecryptFailed] = []
+        self.seals = EntryCipher(read_keys([NEW, OLD]), os.urandom)
+        self.records = RecordReader(self.seals, self.told.append)
 
     def entry(self, text: str, age: float, key: str = NEW, wall_age: float = 0.0) -> bytes:
         """Return an entry of an hour that is so old by the store's clock and by the writer's."""
-        sealing = Seals(read_keys([key]), os.urandom)
-        return sealing.seal_token(NAME, SealedToken(text, 3600.0, WALL - age, WALL - wall_age))
+        sealing = EntryCipher(read_keys([key]), os.urandom)
+        return sealing.encrypt_token(NAME, TokenEntry(text, 3600.0, WALL - age, WALL - wall_age))
 
-    def best(self, seen: Seen, *unwanted: str) -> Token | None:
+    def best(self, seen: Record, *unwanted: str) -> Token | None:
         """Return the best token in a record."""
         digests = [NAME.digest(text) for text in unwanted]
-        return self.records.best(KEY, NAME, seen, digests, sent=NOW, now=NOW)
+        return self.records.best_token(KEY, NAME, seen, digests, requested_at=NOW, now=NOW)
 
 
-def seen(refusal: bytes = b"", *, strange: bool = False, **entries: bytes) -> Seen:
+def seen(refusal: bytes = b"", *, strange: bool = False, **entries: bytes) -> Record:
     """Return a record with these entries, looked at by a store whose clock is right."""
-    return Seen(WALL, 0, 0.0, frozenset(), refusal, entries, strange)
+    return Record(WALL, 0, 0.0, frozenset(), refusal, entries, strange)
 
 
 def test_the_one_that_lives_longest() -> None:
@@ -50,7 +56,7 @@ def test_the_one_that_lives_longest() -> None:
     record = seen(new=desk.entry("first", 100), old=desk.entry("second", 40, OLD))
     token = desk.best(record)
     assert token is not None
-    assert (token.text, token.taken) == ("second", True)
+    assert (token.text, token.is_from_store) == ("second", True)
     assert token.remaining(NOW) == pytest.approx(3560)
     turned = seen(new=desk.entry("first", 10), old=desk.entry("second", 40, OLD))
     assert getattr(desk.best(turned), "text", "") == "first"
@@ -70,10 +76,10 @@ def test_what_does_not_open_is_told_of_once() -> None:
     desk = Desk()
     for garbage in (b"moss" * 10, b"moss" * 10, b"fern" * 10):
         assert desk.best(seen(new=garbage)) is None
-    assert desk.told == [EntryUnopened(KEY, "garbage")] * 2
-    assert desk.records.unopened == 1
+    assert desk.told == [DecryptFailed(KEY, "garbage")] * 2
+    assert desk.records.undecryptable_count == 1
     assert desk.best(seen(new=desk.entry("first", 0))) is not None
-    assert desk.records.unopened == 0
+    assert desk.records.undecryptable_count == 0
 
 
 def test_what_was_sealed_with_keys_that_we_do_not_have() -> None:
@@ -81,19 +87,19 @@ def test_what_was_sealed_with_keys_that_we_do_not_have() -> None:
     desk = Desk()
     assert desk.best(seen(strange=True)) is None
     assert desk.best(seen(strange=True)) is None
-    assert desk.told == [EntryUnopened(KEY, "key")]
+    assert desk.told == [DecryptFailed(KEY, "key")]
     assert desk.best(seen()) is None
-    assert desk.records.unopened == 0
+    assert desk.records.undecryptable_count == 0
 
 
 def test_refusals() -> None:
     """One that opens, none, and one that does not open."""
     desk = Desk()
-    refusal = SealedRefusal(TokenFailure.THROTTLED, "CMN_90002", 1, WALL + 10)
-    sealed = desk.seals.seal_refusal(NAME, refusal)
+    refusal = RefusalEntry(TokenFailure.THROTTLED, "CMN_90002", 1, WALL + 10)
+    sealed = desk.seals.encrypt_refusal(NAME, refusal)
     assert desk.records.refusal(KEY, NAME, seen(sealed)) == refusal
     assert desk.records.refusal(KEY, NAME, seen()) is None
     assert desk.records.refusal(KEY, NAME, seen(b"new moss")) is None
-    assert desk.told == [EntryUnopened(KEY, "garbage")]
+    assert desk.told == [DecryptFailed(KEY, "garbage")]
     assert desk.best(seen(b"new moss")) is None
-    assert desk.records.unopened == 1
+    assert desk.records.undecryptable_count == 1

@@ -29,9 +29,9 @@ async def ours(server: RedisServer) -> AsyncIterator[Store]:
 
 async def test_nothing_is_there_at_first(ours: Store, server: RedisServer) -> None:
     """To look leaves no trace; the time is the store's."""
-    seen = await ours.look(NAME, KEYS)
-    assert (seen.number, seen.leased, seen.refusal, seen.entries) == (0, 0, b"", {})
-    assert not seen.rejected
+    seen = await ours.read(NAME, KEYS)
+    assert (seen.number, seen.lease_left, seen.refusal, seen.entries) == (0, 0, b"", {})
+    assert not seen.rejected_digests
     assert seen.now == pytest.approx(time.time(), abs=60)
     assert await server.records() == []
 
@@ -41,8 +41,8 @@ async def test_one_lease_at_a_time(ours: Store) -> None:
     first = await ours.lease(NAME, 5, KEYS)
     second = await ours.lease(NAME, 5, KEYS)
     assert first.number > 0 == second.number
-    assert 0 < second.leased <= 5
-    assert (await ours.look(NAME, KEYS)).leased > 0
+    assert 0 < second.lease_left <= 5
+    assert (await ours.read(NAME, KEYS)).lease_left > 0
 
 
 async def test_many_ask_at_once(ours: Store) -> None:
@@ -57,8 +57,8 @@ async def test_what_the_owner_writes_is_there_for_all(ours: Store, server: Redis
     assert await ours.release(NAME, number, 0, b"k1 refusal", 60)
     number = (await ours.lease(NAME, 5, KEYS)).number
     assert await ours.write(NAME, number, "k1", b"entry", 100)
-    seen = await ours.look(NAME, KEYS)
-    assert (seen.leased, seen.refusal, seen.entries) == (0, b"", {"k1": b"entry"})
+    seen = await ours.read(NAME, KEYS)
+    assert (seen.lease_left, seen.refusal, seen.entries) == (0, b"", {"k1": b"entry"})
     assert 60_000 < await server.do("PTTL", RECORD) <= 100_000
 
 
@@ -73,7 +73,7 @@ async def test_who_lost_the_lease_writes_nothing(ours: Store) -> None:
     assert not await ours.release(NAME, lost, 0)
     assert await ours.write(NAME, newer, "k1", b"new", 100)
     assert not await ours.write(NAME, lost, "k1", b"old", 100)
-    assert (await ours.look(NAME, KEYS)).entries == {"k1": b"new"}
+    assert (await ours.read(NAME, KEYS)).entries == {"k1": b"new"}
 
 
 async def test_numbers_grow_through_a_flush(ours: Store, server: RedisServer) -> None:
@@ -99,9 +99,9 @@ async def test_a_lease_can_be_held_and_given_back(ours: Store) -> None:
     """Renewed it lasts; given back it is free, after a pause if one is asked for."""
     number = (await ours.lease(NAME, 0.05, KEYS)).number
     assert await ours.renew(NAME, number, 5)
-    assert (await ours.look(NAME, KEYS)).leased > 1
+    assert (await ours.read(NAME, KEYS)).lease_left > 1
     assert await ours.release(NAME, number, 2)
-    assert 0 < (await ours.lease(NAME, 5, KEYS)).leased <= 2
+    assert 0 < (await ours.lease(NAME, 5, KEYS)).lease_left <= 2
     assert await ours.release(NAME, number, 0)
     assert (await ours.lease(NAME, 5, KEYS)).number > number
 
@@ -110,7 +110,7 @@ async def test_a_refusal_stays_until_there_is_a_token(ours: Store) -> None:
     """Whoever looks sees it."""
     number = (await ours.lease(NAME, 5, KEYS)).number
     assert await ours.release(NAME, number, 0, b"k1 refusal", 60)
-    assert (await ours.look(NAME, KEYS)).refusal == b"k1 refusal"
+    assert (await ours.read(NAME, KEYS)).refusal == b"k1 refusal"
     assert (await ours.lease(NAME, 5, KEYS)).refusal == b"k1 refusal"
 
 
@@ -119,7 +119,7 @@ async def test_the_last_rejected_tokens_are_remembered(ours: Store) -> None:
     digests = [f"{number:0{DIGEST}x}" for number in range(REMEMBERED + 3)]
     for digest in (*digests, digests[-1]):
         await ours.reject(NAME, digest, 60)
-    assert (await ours.look(NAME, KEYS)).rejected == set(digests[-REMEMBERED:])
+    assert (await ours.read(NAME, KEYS)).rejected_digests == set(digests[-REMEMBERED:])
 
 
 async def test_entries_of_other_keys_are_counted_only(ours: Store) -> None:
@@ -127,9 +127,9 @@ async def test_entries_of_other_keys_are_counted_only(ours: Store) -> None:
     for key_id in ("k1", "k9"):
         number = (await ours.lease(NAME, 5, KEYS)).number
         assert await ours.write(NAME, number, key_id, b"entry " + key_id.encode(), 100)
-    seen = await ours.look(NAME, KEYS)
-    assert (seen.entries, seen.strange) == ({"k1": b"entry k1"}, True)
-    assert not (await ours.look(NAME, ("k1", "k9"))).strange
+    seen = await ours.read(NAME, KEYS)
+    assert (seen.entries, seen.has_unknown_entries) == ({"k1": b"entry k1"}, True)
+    assert not (await ours.read(NAME, ("k1", "k9"))).has_unknown_entries
 
 
 @pytest.mark.parametrize(
@@ -149,12 +149,12 @@ async def test_garbage_gets_nobody_stuck(
 ) -> None:
     """Whatever somebody put there: it is looked at, leased, and written over."""
     await server.do(*planted)
-    assert (await ours.look(NAME, KEYS)).leased == 0
+    assert (await ours.read(NAME, KEYS)).lease_left == 0
     seen = await ours.lease(NAME, 5, KEYS)
     assert 0 < seen.number < 2**53 - 2
     assert "k1" not in seen.entries
     assert await ours.write(NAME, seen.number, "k1", b"entry", 100)
-    assert (await ours.look(NAME, KEYS)).entries == {"k1": b"entry"}
+    assert (await ours.read(NAME, KEYS)).entries == {"k1": b"entry"}
     assert await server.do("PTTL", RECORD) > 0
     await ours.reject(NAME, "a" * DIGEST, 60)
 

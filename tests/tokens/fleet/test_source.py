@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import TokenError, TokenFailure
-from proxy.tokens.fleet.encryption import Name, Seals, name_of, read_keys
-from proxy.tokens.fleet.events import Origin, StoreFact, TokenShared
-from proxy.tokens.fleet.lease_policy import SharingPolicy
-from proxy.tokens.fleet.source import News, SharedTokens
+from proxy.tokens.fleet.encryption import EntryCipher, RecordName, read_keys, record_name
+from proxy.tokens.fleet.events import AcquisitionSource, StoreEvent, TokenAcquired
+from proxy.tokens.fleet.lease_policy import LeasePolicy
+from proxy.tokens.fleet.source import SharedTokenSource, StoreUpdate
 from proxy.tokens.token import RefreshPolicy, Token, TokenKey
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.running import until
@@ -24,8 +24,13 @@ from tests.tokens.fleet.store_harness import store
 from tests.tokens.fleet.test_encryption import BASE, LOGIN
 from tests.tokens.harness import HOUR, KEY, OTHER, Clock, Teller, failure
 
-POLICY = SharingPolicy(
-    lease=0.5, pause=0.05, patience=1.0, spread=0.2, spread_needy=0.1, look_holding=0.1
+POLICY = LeasePolicy(
+    lease=0.5,
+    pause=0.05,
+    max_wait=1.0,
+    spread=0.2,
+    spread_without_token=0.1,
+    longest_poll_with_token=0.1,
 )
 REFRESH = RefreshPolicy(backoff_initial=0.2, refusal_memory=0.3, throttle_initial=0.4)
 
@@ -34,8 +39,8 @@ REFRESH = RefreshPolicy(backoff_initial=0.2, refusal_memory=0.3, throttle_initia
 class Proxy:
     """What of one proxy matters here. ``hand`` is what its cache would hold."""
 
-    shared: SharedTokens
-    told: list[StoreFact]
+    shared: SharedTokenSource
+    told: list[StoreEvent]
     hand: dict[TokenKey, Token] = field(default_factory=dict)
 
     async def token(self, key: TokenKey = KEY) -> Token:
@@ -48,9 +53,9 @@ class Proxy:
         self.shared.reject(self.hand.pop(key))
 
     @property
-    def origins(self) -> list[Origin]:
+    def origins(self) -> list[AcquisitionSource]:
         """Return how its wishes ended."""
-        return [fact.origin for fact in self.told if isinstance(fact, TokenShared)]
+        return [fact.source for fact in self.told if isinstance(fact, TokenAcquired)]
 
 
 @dataclass
@@ -68,11 +73,13 @@ class Street:
         ``url`` is where it finds the store.
         """
         made, told = await self.stack.enter_async_context(store(url or self.server.url))
-        names: dict[TokenKey, Name] = {key: name_of(BASE, key, LOGIN) for key in (KEY, OTHER)}
-        shared = SharedTokens(
+        names: dict[TokenKey, RecordName] = {
+            key: record_name(BASE, key, LOGIN) for key in (KEY, OTHER)
+        }
+        shared = SharedTokenSource(
             self.teller,
             made,
-            Seals(read_keys(lines or [key_line()]), os.urandom),
+            EntryCipher(read_keys(lines or [key_line()]), os.urandom),
             name_for=lambda key: None if user else names[key],
             policy=POLICY,
             refresh=REFRESH,
@@ -82,7 +89,7 @@ class Street:
         )
         self.stack.push_async_callback(shared.close)
         proxy = Proxy(shared, told.facts)
-        shared.in_hand = lambda key: proxy.hand.get(key)  # noqa: PLW0108 - tests put others there
+        shared.cached_token = lambda key: proxy.hand.get(key)  # noqa: PLW0108 - tests put others there
         return proxy
 
 
@@ -111,9 +118,9 @@ async def test_one_asks_for_all(here: Street) -> None:
     here.teller.open.set()
     tokens = await wishes
     assert {token.text for token in tokens} == {"token-1"}
-    assert sum(token.taken for token in tokens) == 11
+    assert sum(token.is_from_store for token in tokens) == 11
     origins = [origin for proxy in proxies for origin in proxy.origins]
-    assert sorted(origins) == [Origin.FETCHED] + [Origin.TAKEN] * 11
+    assert sorted(origins) == [AcquisitionSource.FETCHED] + [AcquisitionSource.SHARED] * 11
 
 
 async def test_keys_do_not_wait_for_each_other(here: Street) -> None:
@@ -144,7 +151,7 @@ async def test_a_taken_token_is_as_old_as_it_is(here: Street) -> None:
     await first.token()
     here.clock.turn(1000)
     token = await second.token()
-    assert token.taken
+    assert token.is_from_store
     assert token.remaining(here.clock()) == pytest.approx(HOUR - 1000, abs=60)
 
 
@@ -185,7 +192,7 @@ async def test_a_rejected_token_is_rejected_for_all_once(here: Street) -> None:
 async def until_rejected(proxy: Proxy) -> None:
     """Wait until a proxy has heard that its token is rejected."""
     async with asyncio.timeout(10):
-        while not (await proxy.shared.news(KEY)).rejected:  # noqa: ASYNC110 - nobody tells us
+        while not (await proxy.shared.poll(KEY)).is_rejected:  # noqa: ASYNC110 - nobody tells us
             await asyncio.sleep(0.02)
 
 
@@ -211,10 +218,10 @@ async def test_who_follows_sees_the_newer_token(here: Street) -> None:
     """One that is no better than that in hand is no news."""
     first, second = await here.proxy(), await here.proxy()
     await first.token()
-    news = await second.shared.news(KEY)
-    assert (news.rejected, getattr(news.newer, "text", "")) == (False, "token-1")
+    news = await second.shared.poll(KEY)
+    assert (news.is_rejected, getattr(news.newer_token, "text", "")) == (False, "token-1")
     await second.token()
-    assert await second.shared.news(KEY) == News()
+    assert await second.shared.poll(KEY) == StoreUpdate()
 
 
 async def test_a_token_that_came_by_another_way_ends_the_wish(here: Street) -> None:
@@ -257,7 +264,10 @@ async def test_what_the_bank_said_to_one_binds_all(here: Street) -> None:
         if proxy is not proxies[0]:
             assert 0 < (caught.value.retry_after or 0) <= REFRESH.throttle_initial
     assert len(here.teller.asked) == 1
-    assert [proxy.origins[-1] for proxy in proxies] == [Origin.FAILED, *[Origin.REFUSED] * 4]
+    assert [proxy.origins[-1] for proxy in proxies] == [
+        AcquisitionSource.FAILED,
+        *[AcquisitionSource.REFUSED] * 4,
+    ]
     here.teller.errors.clear()
     async with asyncio.timeout(10):
         while len(here.teller.asked) < 2:
@@ -297,15 +307,15 @@ async def test_trouble_on_the_way_binds_nobody(here: Street) -> None:
 async def test_who_has_waited_long_enough_goes_alone(here: Street) -> None:
     """A lease that never ends does not keep anybody without a token."""
     proxy = await here.proxy()
-    name = name_of(BASE, KEY, LOGIN).text
+    name = record_name(BASE, KEY, LOGIN).text
     made, _ = await here.stack.enter_async_context(store(here.server.url))
     record = "moss:{" + name + "}"
     await made.lease(name, 50, ())
     waiting = asyncio.ensure_future(proxy.token())
     await asyncio.sleep(0.1)
-    here.clock.turn(POLICY.patience + POLICY.spread_needy)
+    here.clock.turn(POLICY.max_wait + POLICY.spread_without_token)
     token = await waiting
-    assert proxy.origins == [Origin.ALONE]
+    assert proxy.origins == [AcquisitionSource.DIRECT]
     assert not proxy.shared.is_shared(token)
     assert await here.server.do("HLEN", record) == 2
 
@@ -316,15 +326,15 @@ async def test_without_the_store_each_has_its_own(here: Street) -> None:
     await here.server.kill()
     wishes = [asyncio.ensure_future(proxy.token()) for proxy in proxies]
     await asyncio.sleep(0.05)
-    here.clock.turn(POLICY.spread_needy)
+    here.clock.turn(POLICY.spread_without_token)
     tokens = await asyncio.gather(*wishes)
     assert len({token.text for token in tokens}) == 3
-    assert [proxy.origins for proxy in proxies] == [[Origin.ALONE]] * 3
+    assert [proxy.origins for proxy in proxies] == [[AcquisitionSource.DIRECT]] * 3
     await here.server.start_again()
     proxies[0].reject()
     proxies[1].reject()
     async with asyncio.timeout(10):
-        while proxies[1].origins[-1] is Origin.ALONE or len(proxies[1].origins) < 2:
+        while proxies[1].origins[-1] is AcquisitionSource.DIRECT or len(proxies[1].origins) < 2:
             await proxies[1].token()
             here.clock.turn(0.05)
 
@@ -338,7 +348,7 @@ async def test_a_store_that_dies_during_the_call_costs_nothing(here: Street) -> 
     await here.server.kill()
     here.teller.open.set()
     assert (await fetching).text == "token-1"
-    assert proxy.origins == [Origin.UNSHARED]
+    assert proxy.origins == [AcquisitionSource.UNCACHED]
 
 
 async def test_one_who_lost_the_lease_keeps_its_token_to_itself(here: Street) -> None:
@@ -352,8 +362,8 @@ async def test_one_who_lost_the_lease_keeps_its_token_to_itself(here: Street) ->
     await until(lambda: len(here.teller.asked) == 2)
     here.teller.open.set()
     tokens = await asyncio.gather(fetching, waiting)
-    assert [token.taken for token in tokens] == [False, False]
-    assert late.origins == [Origin.UNSHARED]
+    assert [token.is_from_store for token in tokens] == [False, False]
+    assert late.origins == [AcquisitionSource.UNCACHED]
     assert [late.shared.is_shared(tokens[0]), other.shared.is_shared(tokens[1])] == [False, True]
     assert (await (await here.proxy()).token()).text == tokens[1].text
 
@@ -379,11 +389,11 @@ async def test_a_fleet_with_two_keys(here: Street) -> None:
     first, second = await here.proxy(key_line("k1")), await here.proxy(key_line("k2", "fern"))
     texts = {(await first.token()).text, (await second.token()).text}
     assert len(texts) == 2
-    await first.shared.news(KEY)
-    assert (first.shared.unopened, second.shared.unopened) == (1, 1)
+    await first.shared.poll(KEY)
+    assert (first.shared.undecryptable_count, second.shared.undecryptable_count) == (1, 1)
     third = await here.proxy(key_line("k2", "fern"), key_line("k1"))
     assert (await third.token()).text in texts
-    assert third.shared.unopened == 0
+    assert third.shared.undecryptable_count == 0
 
 
 async def test_tokens_of_users_do_not_go_there(here: Street) -> None:
@@ -391,7 +401,7 @@ async def test_tokens_of_users_do_not_go_there(here: Street) -> None:
     proxy = await here.proxy(user=True)
     token = await proxy.token()
     assert not proxy.shared.is_shared(token)
-    assert await proxy.shared.news(KEY) == News()
+    assert await proxy.shared.poll(KEY) == StoreUpdate()
     proxy.reject()
     assert await here.server.records() == []
     assert proxy.told == []

@@ -11,8 +11,8 @@ from redis import exceptions as redis_errors
 
 from proxy.tokens.fleet.clients import StoreLogin
 from proxy.tokens.fleet.events import StoreFailure
-from proxy.tokens.fleet.lease_policy import Circuit
-from proxy.tokens.fleet.store import Store, StoreError, Troubles, failure_of
+from proxy.tokens.fleet.lease_policy import CircuitBreaker
+from proxy.tokens.fleet.store import Store, StoreError, StoreHealth, failure_of
 from tests.support.redis_server import redis_server
 from tests.support.tcp_relay import Relay
 from tests.tokens.fleet.store_harness import KEYS, NAME, RECORD, store
@@ -23,7 +23,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "fleet.md"
 async def failed(made: Store, step: str = "look") -> StoreFailure:
     """Do a step that is not done; return why."""
     with pytest.raises(StoreError) as caught:
-        await (made.look(NAME, KEYS) if step == "look" else made.lease(NAME, 5, KEYS))
+        await (made.read(NAME, KEYS) if step == "look" else made.lease(NAME, 5, KEYS))
     assert caught.value.__cause__ is None
     return caught.value.reason
 
@@ -33,7 +33,7 @@ async def well(made: Store, step: str = "look") -> None:
     async with asyncio.timeout(20):
         while True:
             try:
-                await (made.look(NAME, KEYS) if step == "look" else made.lease(NAME, 0.5, KEYS))
+                await (made.read(NAME, KEYS) if step == "look" else made.lease(NAME, 0.5, KEYS))
             except StoreError:
                 await asyncio.sleep(0.02)
             else:
@@ -43,28 +43,28 @@ async def well(made: Store, step: str = "look") -> None:
 async def test_a_dead_store_rests_and_comes_back(tmp_path: Path) -> None:
     """It is asked once, left alone for a while, and used again as soon as it answers."""
     async with redis_server(tmp_path) as server, store(server.url) as (made, told):
-        await made.look(NAME, KEYS)
+        await made.read(NAME, KEYS)
         await server.kill()
         assert await failed(made) is StoreFailure.UNREACHABLE
-        assert await failed(made) is StoreFailure.RESTING
-        assert made.trouble is StoreFailure.UNREACHABLE
+        assert await failed(made) is StoreFailure.CIRCUIT_OPEN
+        assert made.failure is StoreFailure.UNREACHABLE
         await server.start_again()
         await well(made)
-        assert not made.trouble
+        assert not made.failure
         assert told.turns == [StoreFailure.UNREACHABLE, StoreFailure.NONE]
-        assert StoreFailure.RESTING not in told.failures
+        assert StoreFailure.CIRCUIT_OPEN not in told.failures
 
 
 async def test_a_silent_store_costs_one_deadline(tmp_path: Path) -> None:
     """A stopped server, a black hole: the deadline passes once, then nobody waits."""
     async with (
         redis_server(tmp_path) as server,
-        store(server.url, deadline=0.3, circuit=Circuit(60, 60)) as (made, told),
+        store(server.url, deadline=0.3, circuit=CircuitBreaker(60, 60)) as (made, told),
     ):
-        await made.look(NAME, KEYS)
+        await made.read(NAME, KEYS)
         await server.kill(signal.SIGSTOP)
         assert await failed(made) is StoreFailure.TIMEOUT
-        assert {await failed(made) for _ in range(200)} == {StoreFailure.RESTING}
+        assert {await failed(made) for _ in range(200)} == {StoreFailure.CIRCUIT_OPEN}
         assert told.failures == [StoreFailure.NONE, StoreFailure.TIMEOUT]
 
 
@@ -78,7 +78,7 @@ async def test_a_bad_network(tmp_path: Path, way: str) -> None:
     ):
         direction = getattr(relay, way)
         direction.slice = 1
-        await made.look(NAME, KEYS)
+        await made.read(NAME, KEYS)
         direction.hole = True
         assert await failed(made) is StoreFailure.TIMEOUT
         relay.heal()
@@ -104,11 +104,11 @@ async def test_an_answer_is_never_given_to_another(tmp_path: Path) -> None:
         assert await made.write("other", number, "k1", b"of the other", 60)
         relay.back.hole = True
         with pytest.raises(StoreError):
-            await made.look("other", KEYS)
+            await made.read("other", KEYS)
         relay.heal()
         for _ in range(20):
             await well(made)
-            assert (await made.look(NAME, KEYS)).entries == {}
+            assert (await made.read(NAME, KEYS)).entries == {}
 
 
 async def test_a_wrong_password(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ async def test_a_user_who_may_not_run_scripts(tmp_path: Path) -> None:
             assert await failed(made) is StoreFailure.FORBIDDEN
             assert await failed(made) is StoreFailure.FORBIDDEN
             await server.do("ACL", "SETUSER", "fern", "+@scripting")
-            await made.look(NAME, KEYS)
+            await made.read(NAME, KEYS)
             assert told.turns == [StoreFailure.FORBIDDEN, StoreFailure.NONE]
 
 
@@ -159,7 +159,7 @@ async def test_the_user_of_the_documentation_is_allowed_enough(tmp_path: Path) -
             assert await made.renew(NAME, number, 5)
             assert await made.write(NAME, number, "k1", b"entry", 60)
             await made.reject(NAME, "a" * 32, 60)
-            assert (await made.look(NAME, KEYS)).entries
+            assert (await made.read(NAME, KEYS)).entries
             number = (await made.lease(NAME, 5, KEYS)).number
             assert await made.release(NAME, number, 0, b"refusal", 60)
 
@@ -171,8 +171,8 @@ async def test_a_full_store_can_still_be_looked_into(tmp_path: Path) -> None:
         assert await made.write(NAME, number, "k1", b"entry", 60)
         await server.do("CONFIG", "SET", "maxmemory", "1")
         assert await failed(made, "lease") is StoreFailure.FULL
-        assert (await made.look(NAME, KEYS)).entries
-        assert made.trouble is StoreFailure.FULL
+        assert (await made.read(NAME, KEYS)).entries
+        assert made.failure is StoreFailure.FULL
         await server.do("CONFIG", "SET", "maxmemory", "0")
         await made.lease(NAME, 5, KEYS)
         assert told.turns == [StoreFailure.FULL, StoreFailure.NONE]
@@ -189,7 +189,7 @@ async def test_a_replica_can_still_be_looked_into(tmp_path: Path) -> None:
                 while b"link_status:up" not in await second.info("replication"):  # noqa: ASYNC110 - it tells nobody
                     await asyncio.sleep(0.05)
         async with store(second.url) as (made, told):
-            assert (await made.look(NAME, KEYS)).entries == {"k1": b"entry"}
+            assert (await made.read(NAME, KEYS)).entries == {"k1": b"entry"}
             assert await failed(made, "lease") is StoreFailure.READ_ONLY
             await second.do("REPLICAOF", "NO", "ONE")
             await made.lease(NAME, 5, KEYS)
@@ -199,9 +199,9 @@ async def test_a_replica_can_still_be_looked_into(tmp_path: Path) -> None:
 async def test_scripts_that_are_forgotten_are_sent_again(tmp_path: Path) -> None:
     """After SCRIPT FLUSH or a restart, the step is done all the same."""
     async with redis_server(tmp_path) as server, store(server.url) as (made, told):
-        await made.look(NAME, KEYS)
+        await made.read(NAME, KEYS)
         await server.do("SCRIPT", "FLUSH")
-        await made.look(NAME, KEYS)
+        await made.read(NAME, KEYS)
         assert set(told.failures) == {StoreFailure.NONE}
 
 
@@ -228,11 +228,11 @@ def test_a_word_for_every_error(error: Exception, reason: StoreFailure) -> None:
 def test_a_store_that_answers_to_looks_is_not_well_for_that() -> None:
     """While it refuses changes it is of no use; an absence is over with the first answer."""
     full, gone = StoreFailure.FULL, StoreFailure.TIMEOUT
-    assert Troubles().after("lease", full).after("look", StoreFailure.NONE).worst is full
-    assert Troubles().after("lease", full).after("write", StoreFailure.NONE) == Troubles()
-    assert Troubles().after("look", gone).after("look", StoreFailure.NONE) == Troubles()
-    assert Troubles().after("look", StoreFailure.OTHER).worst is StoreFailure.OTHER
-    assert Troubles().after("look", gone).after("lease", full).worst is full
+    assert StoreHealth().after("lease", full).after("look", StoreFailure.NONE).failure is full
+    assert StoreHealth().after("lease", full).after("write", StoreFailure.NONE) == StoreHealth()
+    assert StoreHealth().after("look", gone).after("look", StoreFailure.NONE) == StoreHealth()
+    assert StoreHealth().after("look", StoreFailure.OTHER).failure is StoreFailure.OTHER
+    assert StoreHealth().after("look", gone).after("lease", full).failure is full
 
 
 async def test_a_cancelled_step_says_nothing_about_the_store(tmp_path: Path) -> None:
@@ -240,18 +240,21 @@ async def test_a_cancelled_step_says_nothing_about_the_store(tmp_path: Path) -> 
     async with (
         redis_server(tmp_path) as server,
         Relay(server.port) as relay,
-        store(f"redis://127.0.0.1:{relay.port}", circuit=Circuit(0.01, 0.01)) as (made, told),
+        store(f"redis://127.0.0.1:{relay.port}", circuit=CircuitBreaker(0.01, 0.01)) as (
+            made,
+            told,
+        ),
     ):
         relay.refuse()
         assert await failed(made) is StoreFailure.UNREACHABLE
         await relay.accept()
         relay.back.hole = True
         await asyncio.sleep(0.02)
-        step = asyncio.ensure_future(made.look(NAME, KEYS))
+        step = asyncio.ensure_future(made.read(NAME, KEYS))
         await asyncio.sleep(0.1)
         step.cancel()
         await asyncio.gather(step, return_exceptions=True)
-        assert made.trouble is StoreFailure.UNREACHABLE
+        assert made.failure is StoreFailure.UNREACHABLE
         assert told.failures == [StoreFailure.UNREACHABLE]
         relay.heal()
         await well(made)

@@ -19,8 +19,8 @@ import aiohttp
 import pytest
 
 from proxy.sandbox import Fault, Sandbox, Settings, changed
-from proxy.sandbox.bank import TokenRequest
-from proxy.tokens.fleet.encryption import Seals, name_of, read_keys
+from proxy.sandbox.bank import TokenArrival
+from proxy.tokens.fleet.encryption import EntryCipher, read_keys, record_name
 from proxy.tokens.grants import Credentials, Login
 from proxy.tokens.token import TokenKey, TokenKind
 from tests.support.process import write_settings
@@ -58,7 +58,7 @@ class Fleet:
         """Return those that have not been killed."""
         return [member for member in self.members if member.is_alive]
 
-    def asked(self, institution: str = "") -> list[TokenRequest]:
+    def asked(self, institution: str = "") -> list[TokenArrival]:
         """Return the token requests for an institution, or for all, that the bank knows of."""
         return [
             request
@@ -91,13 +91,13 @@ class Fleet:
 
     async def shared_tokens(self) -> list[str]:
         """Return the tokens in the store, opened with the fleet's key."""
-        seals, found = Seals(read_keys([key_line()]), os.urandom), []
+        seals, found = EntryCipher(read_keys([key_line()]), os.urandom), []
         for institution in INSTITUTIONS:
             key = TokenKey(TokenKind.V2, institution)
-            name = name_of(self.bank.url, key, Login(Credentials(CLIENT_ID, SECRET)))
+            name = record_name(self.bank.url, key, Login(Credentials(CLIENT_ID, SECRET)))
             record = "candescent-proxy:{" + name.text + "}"
             entry = await self.store.do("HGET", record, "entry:k1")
-            found.append(seals.open_token(name, "k1", entry).text)
+            found.append(seals.decrypt_token(name, "k1", entry).text)
         return found
 
     async def lives(self, times: int) -> None:
