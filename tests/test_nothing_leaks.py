@@ -389,7 +389,7 @@ async def test_mistake_of_our_own(
         raise RuntimeError(f"could not send Authorization: Bearer {FROM_CALLER}; {len(local)}")
 
     async with watched(watch, tmp_path) as home:
-        monkeypatch.setattr(home.app.forwarder, "_users", SimpleNamespace(name_user=crash))
+        monkeypatch.setattr(home.app.forwarder, "_user_injector", SimpleNamespace(inject=crash))
         answer = await speak(watch, home, request(method="POST", body=IN_BODY))
         assert b" 500 " in answer
         (line,) = home.book.lines("internal error")

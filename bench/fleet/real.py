@@ -233,4 +233,4 @@ def _settings(plan: Plan, home: Path, base_url: str, store: RedisServer | None) 
 def _store_settings(home: Path, store: RedisServer) -> dict[str, Any]:
     seal = home / "seal"
     seal.write_text(f"fleet {base64.b64encode(b'made up for the bench, as it is.').decode()}\n")
-    return {"url": f"redis://127.0.0.1:{store.port}", "sealing_key_file": str(seal)}
+    return {"url": f"redis://127.0.0.1:{store.port}", "encryption_key_file": str(seal)}

@@ -73,7 +73,7 @@ class StoreSettings(Section):
             return
         if self.encryption_key_file is None:
             yield (
-                "store.sealing_key_file: needed with store.url, so that the store sees no token; "
+                "store.encryption_key_file: needed with store.url, which must not see tokens; "
                 'make one with: echo "k1 $(openssl rand -base64 32)"'
             )
         if self.username is not None and self.password_file is None:
@@ -94,7 +94,7 @@ class StoreSettings(Section):
 
 
 _NEEDS_URL = {
-    "sealing_key_file",
+    "encryption_key_file",
     "username",
     "password_file",
     "sentinel_password_file",

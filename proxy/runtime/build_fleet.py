@@ -99,7 +99,7 @@ def record_namer(config: Config, logins: Logins) -> Callable[[TokenKey], RecordN
 
 def entry_cipher(config: Config) -> EntryCipher:
     """Return what seals entries and opens them. Raises ``ConfigError``."""
-    file, setting = config.store.encryption_key_file, "store.sealing_key_file"
+    file, setting = config.store.encryption_key_file, "store.encryption_key_file"
     assert file is not None
     try:
         return EntryCipher(read_keys(read_lines(file, setting)), os.urandom)

@@ -120,7 +120,7 @@ def _drop(tokens: Known, key: TokenKey, text: str) -> None:
 
 def _document(tokens: Known) -> dict[str, dict[str, str | float]]:
     return {
-        str(key): {"text": token.text, "expires_at": token.expires_at, "holder": token.subject}
+        str(key): {"text": token.text, "expires_at": token.expires_at, "subject": token.subject}
         for key, token in tokens.items()
     }
 
@@ -130,7 +130,7 @@ def _entry(name: str, entry: object) -> tuple[TokenKey, RefreshToken] | None:
         case {
             "text": str(text),
             "expires_at": float() | int() as expires_at,
-            "holder": str(subject),
+            "subject": str(subject),
         }:
             pass
         case _:

@@ -167,7 +167,7 @@ def test_other_facts_are_not_for_it(kept: History) -> None:
 
 async def test_samples(kept: History, monkeypatch: pytest.MonkeyPatch) -> None:
     """What has been counted is looked at again and again, until it is ended."""
-    monkeypatch.setattr(history, "STEP", 0.001)
+    monkeypatch.setattr(history, "INTERVAL", 0.001)
     running = asyncio.create_task(kept.run())
     await until(lambda: len(kept.samples) > 3)
     running.cancel()

@@ -148,7 +148,7 @@ def test_request(kept: History) -> None:
 
 def test_request_without_an_answer(kept: History) -> None:
     """Whose time it was cannot be told then."""
-    kept.request(request(answered_at=0.0, token_wait=0.003, cut=True, status=0))
+    kept.request(request(responded_at=0.0, token_wait=0.003, is_aborted=True, status=0))
     (found,) = built(kept).requests
     assert (found.own_ms, found.upstream_ms, found.waited_ms, found.cut) == (None, None, 3.0, True)
 

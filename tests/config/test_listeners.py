@@ -100,11 +100,11 @@ def test_sections_of_its_own() -> None:
         ),
         (
             {"listen": "127.0.0.1:1", "institution_id": "00019"},
-            "listeners.payroll.institution_id: 00019 is none of this proxy's",
+            "listeners.payroll.institution_id: 00019 is not configured",
         ),
         (
             {"listen": "127.0.0.1:1", "allowed_institutions": ["00019"]},
-            "listeners.payroll.allowed_institutions: 00019 is none of this proxy's",
+            "listeners.payroll.allowed_institutions: 00019 is not configured",
         ),
         (
             {"listen": "127.0.0.1:1", "host_user_id": "1", "login_id": "a"},

@@ -10,7 +10,7 @@ from proxy.config.model import Config
 from proxy.errors import ConfigError
 from tests.support.running import CLIENT
 
-ON = {"url": "rediss://store:6379", "sealing_key_file": "/keys"}
+ON = {"url": "rediss://store:6379", "encryption_key_file": "/keys"}
 
 
 def load(trust_network: str = "false", **store: Any) -> Config:
@@ -37,7 +37,7 @@ def test_one_setting_turns_it_on() -> None:
     assert load(**ON).store.address.tls
     environment = {
         "CANDESCENT_STORE__URL": "redis://store",
-        "CANDESCENT_STORE__SEALING_KEY_FILE": "/keys",
+        "CANDESCENT_STORE__ENCRYPTION_KEY_FILE": "/keys",
     }
     flags = {"environment": "stage", "institution_id": "00016", **CLIENT}
     assert loader.load(None, environment, flags).store.address.nodes == (("store", 6379),)
@@ -53,7 +53,7 @@ def test_files_that_mean_another_configuration() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"url": "redis://store"}, "store.sealing_key_file: needed with store.url"),
+        ({"url": "redis://store"}, "store.encryption_key_file: needed with store.url"),
         ({"password_file": "/p"}, "store.password_file: needs store.url"),
         ({**ON, "url": "moss"}, "store.url: expected redis://"),
         ({**ON, "username": "fern"}, "store.username: goes with store.password_file"),

@@ -148,10 +148,10 @@ def test_several_connection_headers() -> None:
 @pytest.mark.parametrize(
     ("name", "noted"),
     [
-        (b"correlationId", "correlated"),
-        (b"correlation-id", "correlated"),
-        (b"institutionCustomerId", "names_customer"),
-        (b"Institution_Customer_Id", "names_customer"),
+        (b"correlationId", "has_correlation_id"),
+        (b"correlation-id", "has_correlation_id"),
+        (b"institutionCustomerId", "has_customer_id"),
+        (b"Institution_Customer_Id", "has_customer_id"),
     ],
 )
 def test_noted_headers(name: bytes, noted: str) -> None:

@@ -23,7 +23,7 @@ def test_record_of_one_request_is_not_that_of_another() -> None:
 def timed(**times: float) -> RequestRecord:
     """Return a record of a request that began at 10."""
     record = RequestRecord("GET", b"/", 10.0)
-    usual = {"sent_at": 11.0, "answered_at": 14.0, "finished_at": 16.0}
+    usual = {"sent_at": 11.0, "responded_at": 14.0, "finished_at": 16.0}
     for name, value in (usual | times).items():
         setattr(record, name, value)
     return record
@@ -33,11 +33,11 @@ def timed(**times: float) -> RequestRecord:
     ("times", "shares"),
     [
         ({}, (3, 3)),
-        ({"token_wait": 0.5, "connection_wait": 0.25, "other_wait": 0.125}, (2.125, 3)),
+        ({"token_wait": 0.5, "connection_wait": 0.25, "preparation_wait": 0.125}, (2.125, 3)),
         ({"uploaded_at": 13.0}, (3, 1)),
-        ({"relayed_at": 14.5}, (1.5, 3)),
+        ({"stream_started_at": 14.5}, (1.5, 3)),
         ({"replays": 1}, None),
-        ({"answered_at": 0.0}, None),
+        ({"responded_at": 0.0}, None),
     ],
 )
 def test_whose_time_it_was(times: dict[str, float], shares: tuple[float, float] | None) -> None:

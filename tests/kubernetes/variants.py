@@ -112,7 +112,7 @@ GATEWAY: dict[str, Values] = {
             "username": "candescent",
             "existingSecret": "candescent-store",
             "keys": {
-                "sealingKey": "seal",
+                "encryptionKey": "seal",
                 "password": "password",
                 "sentinelPassword": "sentinel",
                 "ca": "ca.crt",

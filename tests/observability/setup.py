@@ -116,7 +116,7 @@ def player(
     }
     if store is not None:
         keys = write_key(folder / "sealing-keys")
-        written["store"] = {"url": store.url, "sealing_key_file": str(keys)}
+        written["store"] = {"url": store.url, "encryption_key_file": str(keys)}
     made = Player(name, institutions, folder, written, bank.url, store=store)
     if tls:
         made.authority = Authority.make(folder)

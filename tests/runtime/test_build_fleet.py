@@ -27,7 +27,7 @@ def config(folder: Path, rest: dict[str, Any] | None = None, **store: Any) -> Co
     flags = {
         "environment": "stage",
         "institution_id": "00016",
-        "store": {"url": "rediss://store", "sealing_key_file": keys, **store},
+        "store": {"url": "rediss://store", "encryption_key_file": keys, **store},
         **CLIENT,
         **(rest or {}),
     }
@@ -76,8 +76,8 @@ def test_files_that_cannot_be_used_are_mistakes(tmp_path: Path) -> None:
     (tmp_path / "bad").write_text("moss-of-the-file\nand more\n")
     bad, none = str(tmp_path / "bad"), str(tmp_path / "none")
     for name, file, told in (
-        ("sealing_key_file", bad, "line 1 is not an id"),
-        ("sealing_key_file", none, "cannot be read"),
+        ("encryption_key_file", bad, "line 1 is not an id"),
+        ("encryption_key_file", none, "cannot be read"),
         ("password_file", bad, "does not hold one line"),
         ("sentinel_password_file", none, "cannot be read"),
         ("ca_file", bad, "CA certificates"),

@@ -201,7 +201,7 @@ def test_dead_one_is_over_even_where_it_cannot_be_struck_out(clock: Clock, file:
     assert tokens.current(KEY) == ""
 
 
-GOOD = {"text": "good", "expires_at": 2_000_000, "holder": ""}
+GOOD = {"text": "good", "expires_at": 2_000_000, "subject": ""}
 
 
 @pytest.mark.parametrize(
@@ -213,11 +213,11 @@ GOOD = {"text": "good", "expires_at": 2_000_000, "holder": ""}
         "null",
         "[" * 100_000,
         '{"v2:00016": 7}',
-        '{"v2:00016": {"text": 7, "expires_at": 1, "holder": ""}}',
-        '{"v2:00016": {"text": "a", "expires_at": "soon", "holder": ""}}',
-        '{"v2:00016": {"expires_at": 2000000, "holder": ""}}',
-        '{"v3:00016": {"text": "a", "expires_at": 2000000, "holder": ""}}',
-        '{"v2:00016": {"text": "ä", "expires_at": 2000000, "holder": ""}}',
+        '{"v2:00016": {"text": 7, "expires_at": 1, "subject": ""}}',
+        '{"v2:00016": {"text": "a", "expires_at": "soon", "subject": ""}}',
+        '{"v2:00016": {"expires_at": 2000000, "subject": ""}}',
+        '{"v3:00016": {"text": "a", "expires_at": 2000000, "subject": ""}}',
+        '{"v2:00016": {"text": "ä", "expires_at": 2000000, "subject": ""}}',
     ],
     ids=lambda text: text[:50],
 )

@@ -605,10 +605,10 @@ async def test_complete_response_that_nobody_takes_leaves_the_connection_reading
     script = [read(), send(ok(b"x" * (HIGH_WATER + 1))), read(), send(ok(b"next")), hold()]
     async with connected(script) as (connection, _):
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
-        await connection.answered()
+        await connection.wait_for_head()
         await until(lambda: connection.complete)
         assert connection.is_reusable
-        connection.rest(asyncio.get_running_loop().time())
+        connection.mark_idle(asyncio.get_running_loop().time())
         assert (await ask(connection)).body == b"next"
 
 

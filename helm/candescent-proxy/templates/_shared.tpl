@@ -63,7 +63,7 @@ url: {{ $store.url | quote }}
 {{- with $store.username }}
 username: {{ . | quote }}
 {{- end }}
-{{- $names := dict "sealingKey" "sealing_key_file" "password" "password_file" "sentinelPassword" "sentinel_password_file" "ca" "ca_file" "certificate" "certificate_file" "certificateKey" "key_file" -}}
+{{- $names := dict "encryptionKey" "encryption_key_file" "password" "password_file" "sentinelPassword" "sentinel_password_file" "ca" "ca_file" "certificate" "certificate_file" "certificateKey" "key_file" -}}
 {{- range $name, $setting := $names }}
 {{- with get $store.keys $name }}
 {{ $setting }}: {{ printf "/run/secrets/candescent/store/%s" . | quote }}
@@ -238,8 +238,8 @@ institutions.{{ $bank.institutionId }}: is bank.institutionId, whose credentials
 
 {{- define "candescent-proxy-shared.storeMistakes" -}}
 {{- $store := .values.store }}
-{{- if and $store.url (not (and $store.existingSecret $store.keys.sealingKey)) }}
-store.existingSecret: name a Secret whose key {{ $store.keys.sealingKey | default "sealing-key" }} holds what seals tokens; make one with: kubectl create secret generic candescent-store --from-literal=sealing-key="k1 $(openssl rand -base64 32)"
+{{- if and $store.url (not (and $store.existingSecret $store.keys.encryptionKey)) }}
+store.existingSecret: name a Secret whose key {{ $store.keys.encryptionKey | default "sealing-key" }} holds what seals tokens; make one with: kubectl create secret generic candescent-store --from-literal=sealing-key="k1 $(openssl rand -base64 32)"
 {{- end }}
 {{- if and $store.existingSecret (not $store.url) }}
 store.url: set it, or remove store.existingSecret

@@ -25,7 +25,7 @@ _SECRETS = (
     *("client_id_file", "client_secret_file", "password_file"),
     *("proxy_password_file", "sentinel_password_file"),
 )
-_NO_PEM = ("sealing_key_file", "refresh_token_file")
+_NO_PEM = ("encryption_key_file", "refresh_token_file")
 _BYTE_ORDER_MARKS = (BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)
 _WRAPPINGS = {" ": "space", "\t": "tab", '"': "quote", "'": "quote"}
 
@@ -85,7 +85,7 @@ def key_files(config: Config) -> Iterator[tuple[str, Path]]:
     sections: list[tuple[str, Section]] = [("upstream.", config.upstream), ("store.", config.store)]
     sections += [(f"{path}callers.", callers) for path, callers in config.caller_sections()]
     for path, section in (*sections, ("", config)):
-        for name in ("certificate_file", "key_file", "sealing_key_file", "refresh_token_file"):
+        for name in ("certificate_file", "key_file", "encryption_key_file", "refresh_token_file"):
             file = getattr(section, name, None)
             if file is not None:
                 yield path + name, file

@@ -60,7 +60,7 @@ _DURATIONS = (
     (
         "request_own_duration_seconds",
         "What the proxy adds to a request that goes to the bank once and is answered.",
-        attrgetter("own"),
+        attrgetter("proxy"),
     ),
     (
         "upstream_duration_seconds",

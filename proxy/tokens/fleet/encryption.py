@@ -8,10 +8,10 @@ by which a rejected one is known, is an HMAC under the same key.
 
 **Entries** are sealed with AES-256-GCM and a nonce of their own under a key that only the fleet
 has. Sealed along, though not contained, is the *place*: format, what it is for, the record's name
-and the sealing key's id. An entry that was moved to another record, or a refusal put where a token
-should be, does not open.
+and the encryption key's id. An entry that was moved to another record, or a refusal put where a
+token should be, does not open.
 
-**Sealing keys** stand in a file, one in a line: an id, and 32 bytes in base64. The first line
+**Encryption keys** stand in a file, one in a line: an id, and 32 bytes in base64. The first line
 seals, all of them open. To change keys: add the new one at the end, everywhere; then put it first,
 everywhere; and when the longest lifetime of a token has gone by, take the old one away.
 
@@ -170,7 +170,7 @@ def _associated_data(purpose: bytes, name: RecordName, key_id: str) -> bytes:
 
 
 def read_keys(lines: Sequence[str]) -> dict[str, bytes]:
-    """Return the sealing keys in the lines of a file by their ids, the sealing one first.
+    """Return the encryption keys in the lines of a file by their ids, the sealing one first.
 
     Raises ``ValueError`` with what is wrong; never with what stands there.
     """

@@ -20,7 +20,7 @@ def use(world: World, server: RedisServer | str, **more: str) -> None:
     """Let the set-up use a store."""
     url = server if isinstance(server, str) else server.url
     keys = world.private("sealing-keys", f"k1 {base64.b64encode(bytes(range(32))).decode()}\n")
-    world.set(store={"url": url, "sealing_key_file": keys, "timeout": "10", **more})
+    world.set(store={"url": url, "encryption_key_file": keys, "timeout": "10", **more})
 
 
 @setup

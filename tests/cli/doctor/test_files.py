@@ -84,7 +84,7 @@ def test_every_secret_file_is_found(tmp_path: Path) -> None:
             "upstream": password,
             "store": {
                 "url": "rediss://127.0.0.1",
-                "sealing_key_file": "/k",
+                "encryption_key_file": "/k",
                 "password_file": "/s",
             },
         },
@@ -129,12 +129,12 @@ def test_every_key_file_is_found() -> None:
             "refresh_token_file": "/r",
             "upstream": pair,
             "callers": pair,
-            "store": {"url": "redis://127.0.0.1", "sealing_key_file": "/s"},
+            "store": {"url": "redis://127.0.0.1", "encryption_key_file": "/s"},
             "listeners": {"other": {"listen": "127.0.0.1:0", "callers": pair}},
         },
     )
     assert [setting for setting, _ in files.key_files(config)] == [
-        *("upstream.certificate_file", "upstream.key_file", "store.sealing_key_file"),
+        *("upstream.certificate_file", "upstream.key_file", "store.encryption_key_file"),
         *("callers.certificate_file", "callers.key_file"),
         *("listeners.other.callers.certificate_file", "listeners.other.callers.key_file"),
         "refresh_token_file",

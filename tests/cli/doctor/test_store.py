@@ -22,7 +22,7 @@ async def test_store_that_is_well_is_left_as_it_was(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text(f"k1 {'A' * 43}=\n")
     async with redis_server(tmp_path / "store") as server:
-        told = {"url": server.url, "sealing_key_file": str(keys)}
+        told = {"url": server.url, "encryption_key_file": str(keys)}
         config = loader.load(None, {}, {**LEAST, "store": told})
         (finding,) = [finding async for finding in store.check(config)]
         assert finding.level is Level.OK

@@ -29,7 +29,7 @@ def record(**changes: Any) -> RequestRecord:
         "institution": "00016",
         "status": 200,
         "sent_at": 10.01,
-        "answered_at": 10.06,
+        "responded_at": 10.06,
         "finished_at": 10.1,
         "received_bytes": 700,
     }
@@ -63,7 +63,13 @@ def test_line_of_a_request(book: Logbook) -> None:
 def test_line_of_a_request_that_went_wrong(book: Logbook) -> None:
     """A failure is a warning, with its reason, its replays, and that it was cut."""
     AccessLog(LogSettings(access="on")).request(
-        record(source=Source.UPSTREAM, reason="upstream-closed", replays=1, cut=True, answered_at=0)
+        record(
+            source=Source.UPSTREAM,
+            reason="upstream-closed",
+            replays=1,
+            is_aborted=True,
+            responded_at=0,
+        )
     )
     (line,) = book.lines()
     assert (line["level"], line["error_source"]) == ("warning", "upstream")
@@ -74,9 +80,9 @@ def test_line_of_a_request_that_went_wrong(book: Logbook) -> None:
 BAD = {
     "ours": {"source": Source.TOKEN, "status": 503},
     "callers": {"source": Source.CALLER, "status": 400},
-    "cut": {"cut": True},
+    "cut": {"is_aborted": True},
     "the bank's": {"status": 500},
-    "against a policy that only warns": {"warned": True},
+    "against a policy that only warns": {"has_policy_warning": True},
 }
 
 

@@ -33,7 +33,7 @@ def record(**changes: Any) -> RequestRecord:
         "institution": "00016",
         "status": 200,
         "sent_at": 10.002,
-        "answered_at": 10.017,
+        "responded_at": 10.017,
         "finished_at": 10.02,
         "sent_bytes": 5,
         "received_bytes": 700,

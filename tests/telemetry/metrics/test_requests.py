@@ -39,7 +39,7 @@ def test_request_is_counted_once() -> None:
 def test_request_of_nobody() -> None:
     """What was refused before its institution was known has none; without a status, no class."""
     refused = {"institution": "", "route": "none", "source": Source.CALLER, "reason": "method"}
-    counted = tally(record(status=405, **refused), record(status=0, cut=True))
+    counted = tally(record(status=405, **refused), record(status=0, is_aborted=True))
     labels = {"route": "none", "status_class": "4xx", "error_source": "caller"}
     assert value(counted, "institution_requests_total", institution="none", **labels) == 1
     labels = {"route": "v2", "status_class": "none", "error_source": "none"}
@@ -101,7 +101,7 @@ def test_shed_by_what_was_full(changes: dict[str, Any], shed: str | None) -> Non
 
 def test_bytes_replays_cuts_and_warnings() -> None:
     """What bodies weighed in each direction, what was sent twice, what broke off."""
-    counted = tally(record(replays=1), record(cut=True), record(warned=True))
+    counted = tally(record(replays=1), record(is_aborted=True), record(has_policy_warning=True))
     assert value(counted, "body_bytes_total", direction="received") == 15
     assert value(counted, "body_bytes_total", direction="sent") == 2100
     for name in ("replays", "requests_cut", "policy_warnings"):
@@ -110,7 +110,7 @@ def test_bytes_replays_cuts_and_warnings() -> None:
 
 def test_refused_requests_that_were_not_sent_again() -> None:
     """A refused token whose request could not be replayed is told from one whose was."""
-    counted = tally(record(refused=True), record(refused=True, replays=1))
+    counted = tally(record(is_token_refused=True), record(is_token_refused=True, replays=1))
     assert value(counted, "refused_not_replayed_total") == 1
     assert value(counted, "replays_total") == 1
 
@@ -121,7 +121,7 @@ def test_refused_requests_that_were_not_sent_again() -> None:
 def test_durations_fall_into_their_buckets() -> None:
     """Each bucket holds all that took no longer than its bound; the sum is in seconds."""
     took = (0.0005, 0.001, 0.02, 3, 200)
-    counted = tally(*(record(started=0, finished_at=seconds) for seconds in took))
+    counted = tally(*(record(started_at=0, finished_at=seconds) for seconds in took))
     found = buckets(counted, "request_duration_seconds")
     assert [float(bound) for bound in found] == [*BUCKETS, float("inf")]
     assert (found["0.0005"], found["0.001"], found["0.025"]) == (1, 2, 3)
@@ -145,7 +145,7 @@ def test_waits_are_counted_for_those_who_waited() -> None:
     assert value(counted, "connection_wait_seconds_sum", route="v2") == pytest.approx(0.0015)
 
 
-@pytest.mark.parametrize("changes", [{"replays": 1}, {"answered_at": 0.0, "status": 502}])
+@pytest.mark.parametrize("changes", [{"replays": 1}, {"responded_at": 0.0, "status": 502}])
 def test_what_cannot_be_shared_out_is_not(changes: dict[str, Any]) -> None:
     """A request that went twice, or had no answer, counts in the whole alone."""
     counted = tally(record(**changes))

@@ -112,7 +112,7 @@ async def street(folder: Path, book: Logbook) -> AsyncIterator[Street]:
         network = await enter(Relay(store.port))
         settings: dict[str, Any] = {
             "url": f"redis://127.0.0.1:{network.port}",
-            "sealing_key_file": str(write_key(folder / "keys")),
+            "encryption_key_file": str(write_key(folder / "keys")),
             "password_file": str(folder / "password"),
             "follow": "0.1",
             "timeout": "0.3",
@@ -318,7 +318,7 @@ async def test_a_fleet_of_two_minds(tmp_path: Path, book: Logbook) -> None:
         keys = write_key(tmp_path / "others", key_line("k2", "fern"))
         store = {
             "url": here.store.url,
-            "sealing_key_file": str(keys),
+            "encryption_key_file": str(keys),
             "password_file": str(tmp_path / "password"),
             "follow": "0.1",
         }

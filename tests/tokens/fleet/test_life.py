@@ -57,7 +57,7 @@ async def houses(folder: Path, **written: Any) -> AsyncIterator[Houses]:
             "client_secret_file": str(folder / "secret"),
             "store": {
                 "url": store.url,
-                "sealing_key_file": str(folder / "keys"),
+                "encryption_key_file": str(folder / "keys"),
                 "follow": "0.1",
                 "timeout": "3",
             },
@@ -97,7 +97,7 @@ async def test_a_wrong_secret_is_refused_once_for_all(tmp_path: Path) -> None:
         assert here.texts() == before
 
 
-async def test_sealing_keys_change_without_a_token_call(tmp_path: Path) -> None:
+async def test_encryption_keys_change_without_a_token_call(tmp_path: Path) -> None:
     """First all can open with the new key, then one after the other seals with it."""
     async with houses(tmp_path) as here:
         old, new = key_line("k1"), key_line("k2", "fern")
@@ -163,25 +163,25 @@ async def test_a_changed_store_is_taken_without_a_restart(tmp_path: Path) -> Non
 
 
 async def test_nothing_secret_shows_in_a_repr(tmp_path: Path) -> None:
-    """Neither a token nor the sealing key, the store's password or the client secret."""
+    """Neither a token nor the encryption key, the store's password or the client secret."""
     password = "moss-of-the-store"
     async with redis_server(tmp_path / "locked", password=password) as locked:
         write(tmp_path / "password", password)
         store = {
             "url": locked.url,
-            "sealing_key_file": str(tmp_path / "keys"),
+            "encryption_key_file": str(tmp_path / "keys"),
             "password_file": str(tmp_path / "password"),
         }
         async with houses(tmp_path, store=store) as here:
             watch = Watch()
             watch.secret("password", password)
             watch.secret("client secret", "sandbox-secret")
-            watch.secret("sealing key", key_line().split()[1])
+            watch.secret("encryption key", key_line().split()[1])
             for text in here.texts():
                 watch.secret("token", text)
             shown = 0
             for kind, text in reprs(here.apps[0]):
-                shown += kind in ("SharedTokens", "Store", "Seals", "Follower")
+                shown += kind in ("SharedTokenSource", "Store", "EntryCipher", "Follower")
                 watch.take(kind, text)
             assert shown == 4
             assert not watch.leaks()

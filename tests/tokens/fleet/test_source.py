@@ -68,7 +68,7 @@ class Street:
     stack: AsyncExitStack
 
     async def proxy(self, *lines: str, user: bool = False, url: str = "") -> Proxy:
-        """Open another; ``lines`` are its sealing keys, ``user`` makes its tokens a user's.
+        """Open another; ``lines`` are its encryption keys, ``user`` makes its tokens a user's.
 
         ``url`` is where it finds the store.
         """

@@ -177,7 +177,7 @@ async def fleet(folder: Path) -> AsyncIterator[Fleet]:
             # Two cores for thirty processes: what is slow here is seldom the store.
             store={
                 "url": store.url,
-                "sealing_key_file": str(write_key(folder / "keys")),
+                "encryption_key_file": str(write_key(folder / "keys")),
                 "timeout": "3",
                 "lease": str(LEASE),
                 "follow": "0.5",
