@@ -17,7 +17,7 @@ BENCH := build/bench/venv
 COMPILE := $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --annotation-style line --custom-compile-command 'make lock' $(ARGS)
 
-.PHONY: compiled help demo test test-all test-compiled unit lint format manual settings status-page pictures lock audit sbom soak observe fuzz institutions build \
+.PHONY: compiled help demo test test-all test-compiled test-future unit lint format manual settings status-page pictures lock audit sbom soak observe fuzz institutions build \
 	image footprint charts bench cost fleet clean
 
 help:  ## Print this list
@@ -38,6 +38,15 @@ test-all: lint  ## The tests on every Python from 3.11 on that this machine has
 	@tools/pythons | while read -r version python; do \
 		echo "== Python $$version"; \
 		$(MAKE) --no-print-directory unit VENV=.venv-$$version PYTHON=$$python </dev/null || exit 1; \
+	done
+
+test-future: $(VENV)/.dev  ## The tests and the demo with the clock a year and five years ahead (faketime)
+	@for years in 1 5; do \
+		echo "== The clock $$years years ahead"; \
+		FAKETIME_DONT_FAKE_MONOTONIC=1 faketime -f +$${years}y \
+			$(BIN)/python -m pytest -n auto -m 'not machine_clock' $(ARGS) || exit 1; \
+		FAKETIME_DONT_FAKE_MONOTONIC=1 faketime -f +$${years}y \
+			$(BIN)/candescent-proxy demo --once || exit 1; \
 	done
 
 lint: $(VENV)/.dev  ## ruff, mypy, and the contracts on imports

@@ -4,21 +4,28 @@ import asyncio
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable, Generator
+import signal
+from collections.abc import Callable
 
 import pytest
 from hypothesis import settings
+
+pytest_plugins = ["tests.support.skips"]
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
 if importlib.util.find_spec("uvloop"):  # there is none for Windows and PyPy
     LOOPS["uvloop"] = importlib.import_module("uvloop").new_event_loop
 
-# Where a run must show that everything works (.ci/run), a test that did not run is a failure.
-NO_SKIP = "NO_SKIPPED_TESTS"
-
 # A slow machine is no bug; and what CI finds today, it must find again tomorrow.
-settings.register_profile("house", deadline=None, derandomize="CI" in os.environ)
-settings.load_profile("house")
+settings.register_profile("project", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("project")
+
+# A shell without job control starts background jobs with SIGINT ignored (POSIX, Shell Command
+# Language, 2.11), nohup ignores SIGHUP, and children inherit both. Tests send these signals.
+for _name in ("SIGINT", "SIGHUP"):
+    _number = getattr(signal, _name, None)  # Windows has no SIGHUP
+    if _number is not None and signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
 
 
 def pytest_asyncio_loop_factories(
@@ -31,27 +38,3 @@ def pytest_asyncio_loop_factories(
     """
     every = getattr(getattr(item, "module", None), "EVERY_LOOP", False)
     return LOOPS if every else {"asyncio": asyncio.new_event_loop}
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Fail a test that was skipped, or that is expected to fail, where neither is allowed."""
-    report = yield
-    _refuse_skip(report)
-    return report
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Fail a whole module that was skipped, where that is not allowed."""
-    report = yield
-    _refuse_skip(report)
-    return report
-
-
-def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
-    if report.skipped and os.environ.get(NO_SKIP):
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else "expected to fail"
-        report.outcome = "failed"
-        vars(report).pop("wasxfail", None)  # with it, pytest would show a failure and still exit 0
-        report.longrepr = f"{reason} ({NO_SKIP} is set, so everything must run)"

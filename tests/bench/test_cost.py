@@ -6,9 +6,12 @@ import pytest
 
 from bench import budget, cost
 from bench.cost import KINDS, counted, measure
+from tests.support import needs
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("uvloop") is None, reason="the counts are of a proxy on uvloop"
+pytestmark = needs.skip_if(
+    importlib.util.find_spec("uvloop") is None,
+    "counts a proxy on uvloop",
+    "make test with CPython on Linux or macOS",
 )
 
 

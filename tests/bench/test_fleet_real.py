@@ -1,6 +1,5 @@
 """The simulation against real proxies: the same small plan, played both ways."""
 
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -10,6 +9,7 @@ from bench.fleet.__main__ import settled_later
 from bench.fleet.books import Figures, figures
 from bench.fleet.plan import Plan
 from bench.fleet.play import played
+from tests.support import needs
 
 BOUND = 0.2
 """The share by which the simulated calls may differ from the real ones; docs/sizing.md says so."""
@@ -40,10 +40,9 @@ async def test_proxies_without_a_store_ask_as_often_as_simulated() -> None:
     assert measured.refused == simulated.refused == 0
 
 
+@needs.programs("redis-server")
 async def test_proxies_with_a_store_ask_as_often_as_simulated() -> None:
     """One of them once a lifetime and institution; a call more or less lies at the edges."""
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed")
     measured, simulated = await both(replace(SMALL, has_store=True))
     assert simulated.calls < 15
     assert measured.calls == pytest.approx(simulated.calls, rel=BOUND, abs=SMALL.institutions)

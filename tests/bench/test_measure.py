@@ -8,8 +8,9 @@ import time
 import pytest
 
 from bench.measure import Usage, peak, resident, running_time, wake_ups
+from tests.support import needs
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+pytestmark = needs.skip_if(sys.platform != "linux", "reads /proc", "make test on Linux")
 
 
 def test_cpu_time_is_what_the_system_says() -> None:

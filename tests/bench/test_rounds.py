@@ -1,7 +1,6 @@
 """A case is played on real proxies, in front of a real upstream."""
 
 import os
-import shutil
 from functools import partial
 from pathlib import Path
 
@@ -16,11 +15,9 @@ from bench.peers import PEERS, Launch, Peer, Setup
 from bench.rounds import play
 from bench.running import Running
 from bench.upstream import Tokens
+from tests.support import needs
 
-pytestmark = pytest.mark.skipif(
-    not all(map(shutil.which, ("nginx", "wrk", "taskset", "openssl"))),
-    reason="nginx and wrk are needed",
-)
+pytestmark = needs.programs("nginx", "wrk", "taskset", "openssl")
 FAST = ("ours", "nginx")
 """Those that need nothing from PyPI."""
 

@@ -4,7 +4,6 @@ import asyncio
 import plistlib
 import re
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +20,7 @@ from proxy.cli import init_files, main
 from proxy.config.model import Config
 from proxy.sandbox import Sandbox
 from proxy.telemetry.tracing import FLUSH
+from tests.support import needs
 from tests.support.program import environment
 from tests.support.running import CLIENT, until
 
@@ -66,12 +66,8 @@ def write_configuration(folder: Path, base_url: str, *, keys: bool = False) -> P
 
 def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run systemd-analyze, or skip where there is no systemd."""
-    tool = shutil.which("systemd-analyze")
-    if tool is None:
-        pytest.skip("systemd-analyze is not on this machine; Debian's systemd has it")
-    return subprocess.run(
-        [tool, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=30
-    )
+    command = [needs.program("systemd-analyze"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)

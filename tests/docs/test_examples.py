@@ -1,9 +1,7 @@
 """Each example of docs/examples does what it says, before a real proxy and the sandbox bank."""
 
 import asyncio
-import importlib.util
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 from defusedxml import ElementTree
 
 from proxy.sandbox import Sandbox, Settings
+from tests.support import needs
 from tests.support.program import environment
 from tests.support.running import running, url
 
@@ -33,22 +32,12 @@ def listed(out: str) -> str:
     return "".join(" ".join(each[field] for field in fields) + "\n" for each in accounts)
 
 
-def needs(example: str) -> None:
-    """Skip where the language is not on this machine."""
-    program = PROGRAMS[Path(example).suffix]
-    wanted = [program, *(["curl"] if program == "sh" else [])]
-    missing = [name for name in wanted if shutil.which(name) is None]
-    if program == sys.executable and importlib.util.find_spec("requests") is None:
-        missing.append("requests")
-    if missing:
-        pytest.skip(f"{', '.join(missing)}: not on this machine")
-
-
 async def run(example: str, **variables: str) -> tuple[int, str, str]:
     """Run an example to its end; return exit code, output and errors."""
-    needs(example)
+    program = PROGRAMS[Path(example).suffix]
+    needs.program("curl" if program == "sh" else program)
     process = await asyncio.create_subprocess_exec(
-        PROGRAMS[Path(example).suffix],
+        program,
         EXAMPLES / example,
         env=environment(**variables),
         stdout=asyncio.subprocess.PIPE,

@@ -2,12 +2,10 @@
 
 import asyncio
 import re
-import shutil
 import sys
 from pathlib import Path
 
-import pytest
-
+from tests.support import needs
 from tests.support.pages import ROOT
 from tests.support.program import environment
 
@@ -44,13 +42,11 @@ async def alone(script: str, folder: Path) -> tuple[int, str]:
     return process.returncode or 0, said.decode()
 
 
+@needs.programs("unshare", "curl")
 async def test_without_keys(tmp_path: Path) -> None:
     """Three terminals, the last one sees accounts, and the doctor finds nothing wrong."""
-    for tool in ("unshare", "curl"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not on this machine")
     if (await alone("true", tmp_path))[0]:
-        pytest.skip("this machine gives nobody a network of its own")
+        needs.skip("no network namespace allowed", "sudo make test")
     sandbox, proxy, person = TERMINALS
     script = f"({sandbox}) &\n{PATIENCE}\n({proxy}) >proxy.txt 2>&1 &\n{person}echo well"
     code, said = await alone(script, tmp_path)

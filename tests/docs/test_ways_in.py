@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ import yaml
 from proxy.config import loader
 from proxy.runtime.app import App
 from proxy.sandbox import Sandbox, Settings
+from tests.support import needs
 from tests.support.program import environment
 from tests.support.running import until
 
@@ -37,7 +37,7 @@ Answers = list[Any]
 Check = Callable[[Answers, Sandbox], None]
 CHECKS: dict[str, Check] = {}
 
-pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+pytestmark = needs.programs("curl")
 
 
 def check(title: str) -> Callable[[Check], Check]:

@@ -12,14 +12,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from proxy.sandbox import Fault, Sandbox, pattern, pattern_sha256
 from proxy.server.address import Address
+from tests.support import needs
 from tests.support.raw_client import ask, connect, connected, request
 from tests.support.running import CLIENT
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+pytestmark = needs.skip_if(sys.platform != "linux", "reads /proc", "make test on Linux")
 
 MB = 1_000_000
 
@@ -181,7 +180,7 @@ async def test_two_thousand_idle_connections() -> None:
     """They take little, others are served meanwhile, and at the cap the oldest makes room."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most < 5000:
-        pytest.skip("this machine allows too few open files (ulimit -Hn)")
+        needs.skip("fewer than 5000 open files allowed", "ulimit -Hn 5000 && make test")
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     async with Sandbox() as bank, program(bank.url) as proxy:
         assert (await ask(proxy, request("GET", "/echo"))).status == 200

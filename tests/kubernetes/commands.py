@@ -2,15 +2,14 @@
 
 import functools
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
+
+from tests.support.needs import find, program, root
 
 ROOT = Path(__file__).parents[2]
 GATEWAY, LIBRARY = ROOT / "helm/candescent-proxy", ROOT / "helm/candescent-proxy-sidecar"
@@ -18,15 +17,6 @@ OLDEST, NEWEST = "1.29", "1.37"
 """The Kubernetes that the charts are made for by default, and the newest that is known."""
 
 Object = dict[str, Any]
-
-
-def tool(name: str, where_from: str = "tools/kubernetes-tools installs it") -> str:
-    """Return the path of a tool, or skip the test."""
-    go = os.environ.get("GOBIN") or Path(os.environ.get("GOPATH") or "~/go").expanduser() / "bin"
-    found = shutil.which(name, path=os.pathsep.join([str(go), os.environ.get("PATH", "")]))
-    if found is None:
-        pytest.skip(f"{name} is not on this machine; {where_from}")
-    return found
 
 
 def run(*command: object, given: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -45,7 +35,7 @@ def output(*command: object, given: str | None = None) -> str:
 
 def helm(*arguments: object, given: str | None = None) -> str:
     """Run a helm command that has to succeed."""
-    return output(tool("helm"), *arguments, given=given)
+    return output(program("helm"), *arguments, given=given)
 
 
 def render(chart: Path, values: Mapping[str, Any], *flags: str, kube: str = NEWEST) -> list[Object]:
@@ -55,7 +45,7 @@ def render(chart: Path, values: Mapping[str, Any], *flags: str, kube: str = NEWE
 
 def refusal(chart: Path, values: Mapping[str, Any], *flags: str, kube: str = NEWEST) -> str:
     """Return what helm says to values that the chart does not take."""
-    done = run(tool("helm"), *_template(chart, kube), *flags, given=json.dumps(values))
+    done = run(program("helm"), *_template(chart, kube), *flags, given=json.dumps(values))
     assert done.returncode != 0, f"rendered all the same:\n{done.stdout}"
     return done.stderr
 
@@ -80,8 +70,7 @@ def only(found: Iterable[Object], kind: str, name: str | None = None) -> Object:
 @functools.cache
 def podman() -> tuple[str, ...]:
     """Return the podman command, or skip the test."""
-    command = tool("podman", "Debian's packages podman and runc have it")
-    if os.geteuid() != 0:
-        pytest.skip("containers with another user's files and limits of memory need root here")
+    command = program("podman")
+    root()
     # crun, where it is the default, refuses machines with both kinds of control groups.
-    return (command, "--runtime", "runc") if shutil.which("runc") else (command,)
+    return (command, "--runtime", "runc") if find("runc") else (command,)

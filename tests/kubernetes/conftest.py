@@ -10,6 +10,7 @@ import pytest
 
 from tests.kubernetes.commands import LIBRARY, ROOT, helm, output, podman, run
 from tests.kubernetes.kubelet import Node
+from tests.support import needs
 from tests.support.certificates import Authority
 from tests.tokens.fleet.encryption_keys import key_line
 
@@ -76,7 +77,7 @@ def secrets(authority: Authority) -> dict[str, dict[str, bytes]]:
 def image() -> str:
     """The image that the Dockerfile makes of the tree as it is, built once for all workers."""
     if run(*podman(), "image", "exists", BASE).returncode:
-        pytest.skip(f"the image {BASE} is not on this machine; tools/base-image makes one like it")
+        needs.skip(f"no image {BASE}", "sudo tools/base-image")
     (ROOT / "build").mkdir(exist_ok=True)
     with (ROOT / "build/image.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

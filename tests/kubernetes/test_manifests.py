@@ -6,17 +6,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.kubernetes.commands import ROOT, Object, objects, only, output, render, tool
+from tests.kubernetes.commands import ROOT, Object, objects, only, output, render
 from tests.kubernetes.pods import Secrets, pod_of
 from tests.kubernetes.program import Installed
 from tests.kubernetes.rules import broken
+from tests.support.needs import program
 
 DEPLOY = ROOT / "deploy"
 
 
 def kustomize(directory: Path) -> list[Object]:
     """Return what a directory is built to."""
-    return objects(output(tool("kustomize"), "build", directory))
+    return objects(output(program("kustomize"), "build", directory))
 
 
 def test_plain_manifest_is_what_the_chart_renders(examples: Path) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -10,21 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 import yaml
+
+from tests.support.needs import program
 
 SCRAPE = 1.0
 """Seconds between two readings, and between two looks at the rules."""
 
 Sample = tuple[Mapping[str, str], float]
-
-
-def tool(*names: str) -> str:
-    """Return the path of a program by any of its names, or skip the test."""
-    for name in names:
-        if found := shutil.which(name):
-            return found
-    pytest.skip(f"{names[0]} is not on this machine; Debian's packages of that name have it")
 
 
 @dataclass(frozen=True)
@@ -126,7 +118,7 @@ async def prometheus(
         },
     )
     command = (
-        tool("prometheus"),
+        program("prometheus"),
         f"--config.file={folder / 'prometheus.yaml'}",
         f"--storage.tsdb.path={folder / 'data'}",
         "--storage.tsdb.retention.time=1d",
@@ -142,7 +134,7 @@ async def prometheus(
 async def alertmanager(folder: Path, config: Path, port: int = 0) -> AsyncIterator[Alertmanager]:
     """Start one with the configuration in a file."""
     command = (
-        tool("prometheus-alertmanager", "alertmanager"),
+        program("prometheus-alertmanager"),
         f"--config.file={config}",
         f"--storage.path={folder}",
         f"--web.listen-address=127.0.0.1:{port}",

@@ -7,16 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.observability.servers import tool
+from tests.support import needs
 from tests.support.program import environment
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True)
-def _tools() -> None:
-    for name in ("prometheus", "prometheus-alertmanager", "redis-server"):
-        tool(name)
+pytestmark = needs.programs("prometheus", "prometheus-alertmanager", "redis-server")
 
 
 async def started(*arguments: str) -> asyncio.subprocess.Process:

@@ -10,7 +10,7 @@ import yaml
 
 from tests.observability.cases import alerts, promtool
 from tests.observability.performance import DEPLOY, rules
-from tests.observability.servers import tool
+from tests.support.needs import program
 
 HERE = Path(__file__).parent
 ROOT = DEPLOY.parents[1]
@@ -35,17 +35,13 @@ def run(*command: str | Path) -> str:
 
 def test_promtool_has_nothing_to_say() -> None:
     """The rules are well-formed, and its lint finds nothing."""
-    said = run(
-        tool("promtool", "prometheus"), "check", "rules", "--lint=all", "--lint-fatal", RULES
-    )
+    said = run(program("promtool"), "check", "rules", "--lint=all", "--lint-fatal", RULES)
     assert "SUCCESS" in said
 
 
 def test_amtool_takes_the_alertmanagers_configuration() -> None:
     """The start for an Alertmanager that stands beside the rules is one."""
-    said = run(
-        tool("amtool", "prometheus-alertmanager"), "check-config", DEPLOY / "alertmanager.yaml"
-    )
+    said = run(program("amtool"), "check-config", DEPLOY / "alertmanager.yaml")
     assert "SUCCESS" in said
 
 
@@ -62,7 +58,7 @@ def test_alerts_fire_when_they_should_and_only_then(tmp_path: Path, about_budget
     for name, content in {"rules": part, "cases": document}.items():
         text = yaml.safe_dump(content, sort_keys=False)
         (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
-    said = run(tool("promtool", "prometheus"), "test", "rules", tmp_path / "cases.yaml")
+    said = run(program("promtool"), "test", "rules", tmp_path / "cases.yaml")
     assert "SUCCESS" in said
 
 

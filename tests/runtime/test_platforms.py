@@ -24,6 +24,7 @@ from proxy.runtime.systemd import Systemd
 from proxy.sandbox import Sandbox
 from proxy.server.port import Port
 from proxy.tokens.credentials import Logins
+from tests.support import needs
 from tests.support.captured_log import logbook
 from tests.support.certificates import Authority, server_context
 from tests.support.program import CREDENTIALS, ROOT, environment
@@ -172,7 +173,7 @@ async def test_commands_and_unix_sockets(command: str, tmp_path: Path) -> None:
         assert "Traceback" not in said
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="it is what this is about")
+@needs.skip_if(sys.platform == "win32", "takes away what Windows lacks", "make test on Linux")
 def test_windows_lacks_what_is_taken_away() -> None:
     """What is taken away is there on this system, so that something is tried."""
     assert all(importlib.util.find_spec(name) for name in MODULES if name != "uvloop")

@@ -1,25 +1,21 @@
 """A headless Chromium, and somebody who watches what a page does in it."""
 
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
 from playwright.async_api import Browser, Page, Route, async_playwright
 
-CHROMIUM = "/usr/bin/chromium"
+from tests.support import needs
 
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
     """Start the browser; skip the test where there is none."""
-    if shutil.which(CHROMIUM) is None:
-        pytest.skip(f"there is no {CHROMIUM}; apt-get install chromium")
     async with async_playwright() as tools:
         browser = await tools.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+            executable_path=needs.program("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
         yield browser
         await browser.close()

@@ -5,6 +5,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.needs import program
+
 
 @dataclass(frozen=True)
 class Authority:
@@ -63,7 +65,7 @@ def server_context(certificate: Path) -> ssl.SSLContext:
 
 def _openssl(*arguments: str | Path) -> None:
     subprocess.run(
-        ["openssl", *map(str, arguments)],  # noqa: S607 - whichever openssl this machine has
+        [program("openssl"), *map(str, arguments)],
         check=True,
         capture_output=True,
         timeout=30,

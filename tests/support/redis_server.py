@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -11,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+
+from tests.support import needs
 
 
 @dataclass
@@ -77,8 +77,7 @@ async def redis_server(
 
     A Sentinel has a ``file``, which it writes to; there its password stands too.
     """
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed")
+    needs.program("redis-server")
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a test's own folder
     port = port or free_port()
     if password and file is None:

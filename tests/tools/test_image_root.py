@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import needs
 from tools.image_root import libraries, main, place, precompile
 
 
@@ -48,7 +49,7 @@ def test_place_copies_directories(tmp_path: Path) -> None:
     assert (tmp_path / "root" / source.relative_to("/") / "one").exists()
 
 
-@pytest.mark.skipif(shutil.which("ldd") is None, reason="no ldd on this machine")
+@needs.programs("ldd")
 def test_libraries_of_what_is_in_the_root(tmp_path: Path) -> None:
     """The C library and the loader are found through a program; plain files have none."""
     root = tmp_path / "root"

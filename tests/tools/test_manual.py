@@ -1,6 +1,5 @@
 """The manual page, against the program and against the tools that show it."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 
 from proxy import __version__
 from proxy.cli import main
+from tests.support import needs
 from tools import manual
 from tools.manual import PAGE, commands, page, roff
 
@@ -31,7 +31,7 @@ def test_every_command_and_flag_is_in_it() -> None:
             assert f"\\fB{roff(flag)}\\fR" in shown
 
 
-@pytest.mark.skipif(shutil.which("groff") is None, reason="there is no groff on this machine")
+@needs.programs("groff")
 def test_groff_shows_it_without_a_complaint() -> None:
     """With every warning on; what comes out is text for a person."""
     shown = subprocess.run(

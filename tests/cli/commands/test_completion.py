@@ -1,18 +1,16 @@
 """``completion``: what a person gets who presses the tabulator, in a real bash."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 import shtab
 
 from tests.cli.commands.inside import Inside
+from tests.support import needs
 from tests.support.terminal import on_terminal
 
-BASH = shutil.which("bash")
 
-
-@pytest.mark.skipif(BASH is None, reason="there is no bash on this machine")
+@needs.programs("bash")
 async def test_bash_completes(inside: Inside, tmp_path: Path) -> None:
     """Commands, flags, choices, and files where a file belongs."""
     _, script, _ = await inside.run("completion", "bash")
