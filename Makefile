@@ -15,7 +15,7 @@ LOCKED := install --require-hashes
 BENCH := build/bench/venv
 # No index, no file of this machine's and no time of day goes into a lock file.
 COMPILE := $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
-	--generate-hashes --annotation-style line --custom-compile-command 'make lock' $(ARGS)
+	--generate-hashes --annotation-style line --no-strip-extras --custom-compile-command 'make lock' $(ARGS)
 
 .PHONY: compiled help demo test test-all test-compiled test-future unit lint format manual settings status-page pictures lock audit sbom soak observe fuzz institutions build \
 	image footprint charts bench cost fleet clean
@@ -73,6 +73,8 @@ settings: $(VENV)/.dev  ## Bring the table of settings in docs/configuration.md 
 	$(BIN)/python -m tools.settings_table --write
 
 lock: $(VENV)/.dev  ## Pin the dependencies anew (ARGS=--upgrade: to their newest)
+	$(COMPILE) -o requirements/pip.txt --group pip
+	$(COMPILE) -o requirements/oldest-pip.txt --group oldest-pip
 	$(COMPILE) -o requirements/run.txt pyproject.toml
 	$(COMPILE) -o requirements/build.txt -c requirements/run.txt --group build
 	$(COMPILE) -o requirements/compile.txt -c requirements/run.txt --group compile

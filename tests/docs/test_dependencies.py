@@ -34,7 +34,7 @@ def explained(section: str) -> list[str]:
 def pins(lock: Path) -> dict[str, str]:
     """Package to version, as a lock file has them."""
     text = lock.read_text(encoding="utf-8")
-    return dict(re.findall(r"^([\w.-]+)==([\w.]+)", text, re.MULTILINE))
+    return dict(re.findall(r"^([\w.-]+)(?:\[[\w,-]+\])?==([\w.]+)", text, re.MULTILINE))
 
 
 def test_every_run_dependency_has_its_reason(pyproject: Mapping[str, Any]) -> None:
@@ -52,7 +52,7 @@ def test_every_optional_dependency_has_its_reason(pyproject: Mapping[str, Any]) 
 def test_every_development_dependency_has_its_reason(pyproject: Mapping[str, Any]) -> None:
     """The same for what only a contributor needs."""
     groups = pyproject["dependency-groups"]
-    wanted = {name for group in ("build", "compile", "dev") for name in names(groups[group])}
+    wanted = {name for group in ("build", "compile", "dev", "pip") for name in names(groups[group])}
     assert explained("To develop") == sorted(wanted, key=str.lower)
 
 
@@ -60,7 +60,7 @@ def test_every_development_dependency_has_its_reason(pyproject: Mapping[str, Any
 def test_lock_pins_and_hashes_everything(lock: Path) -> None:
     """Each requirement has one version and at least one hash; pip accepts nothing else then."""
     code = [line for line in lock.read_text(encoding="utf-8").splitlines() if "#" not in line]
-    pinned = [line for line in code if re.match(r"[\w.-]+==[\w.]+( ;.*)? \\$", line)]
+    pinned = [line for line in code if re.match(r"[\w.-]+(\[[\w,-]+\])?==[\w.]+( ;.*)? \\$", line)]
     hashes = [line for line in code if re.match(r" {4}--hash=sha256:[0-9a-f]{64}( \\)?$", line)]
     assert pinned
     assert len(pinned) + len(hashes) == len(code)

@@ -1,0 +1,138 @@
+"""Every lock file installs, with the oldest pip and with the newest, on any later day.
+
+pip resolves the lock files against an index in which each package has a newer release than the
+pinned one, as it will have in a year. What is not pinned there would take that release, which has
+no hash in the lock file. The wheels are the real ones; they are downloaded once into build/wheels.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import pip
+import pytest
+from packaging.utils import parse_wheel_filename
+
+from tests.docs.test_dependencies import LOCKS, ROOT
+
+WHEELS = ROOT / "build/wheels"
+PIPS = ("oldest-pip", "pip")
+# No isolated build: its own dependencies would be neither pinned nor hashed.
+WHEELS_ONLY = ("--require-hashes", "--only-binary", ":all:")
+
+# A download of some 250 MB, when a lock file has changed.
+pytestmark = pytest.mark.timeout(1000)
+
+Resolve = Callable[[str, Path], "subprocess.CompletedProcess[str]"]
+
+
+def download(*locks: Path) -> None:
+    """Download the wheels of lock files, each file's hash checked."""
+    requirements = [f"--requirement={lock}" for lock in locks]
+    command = [sys.executable, "-m", "pip", "--no-input", "download", "--quiet", "--no-deps"]
+    # The registry's certificates are of today, even where the tests run with another clock.
+    environment = {name: os.environ[name] for name in os.environ if name != "LD_PRELOAD"}
+    subprocess.run(
+        [*command, *WHEELS_ONLY, f"--dest={WHEELS}", *requirements],
+        env=environment,
+        check=True,
+        timeout=900,
+    )
+
+
+@pytest.fixture(scope="module")
+def wheels() -> Path:
+    """The wheels of all lock files for this Python, downloaded when a lock file has changed."""
+    WHEELS.mkdir(parents=True, exist_ok=True)
+    stamp = WHEELS / f"{sysconfig.get_python_version()}.done"
+    content = hashlib.sha256(b"".join(lock.read_bytes() for lock in LOCKS)).hexdigest()
+    with stamp.open("a+", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if stamp.read_text(encoding="ascii") != content:
+            oldest = ROOT / "requirements/oldest-pip.txt"
+            download(oldest)
+            download(*(lock for lock in LOCKS if lock != oldest))
+            stamp.write_text(content, encoding="ascii")
+    return WHEELS
+
+
+@pytest.fixture(scope="module")
+def index(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of an index with the wheels, and with a newer release of every package."""
+    root = tmp_path_factory.mktemp("index")
+    files: dict[str, list[str]] = {}
+    for wheel in wheels.glob("*.whl"):
+        name = str(parse_wheel_filename(wheel.name)[0])
+        newer = f"{name.replace('-', '_')}-9999-py3-none-any.whl"
+        files.setdefault(name, [newer]).append(wheel.as_uri())
+    for name, urls in files.items():
+        (root / name).mkdir()
+        links = "".join(f'<a href="{url}">{url.rpartition("/")[2]}</a>' for url in urls)
+        page = f"<!DOCTYPE html><html><body>{links}</body></html>"
+        (root / name / "index.html").write_text(page, encoding="utf-8")
+    return root.as_uri()
+
+
+@pytest.fixture(scope="module")
+def resolve(index: str, tmp_path_factory: pytest.TempPathFactory) -> Resolve:
+    """A function that has one of the two pips resolve a lock file and returns what it said."""
+
+    def install(pip: Path | str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, pip, "--isolated", "--disable-pip-version-check", "install"]
+        return subprocess.run(
+            [*command, "--quiet", f"--index-url={index}", *WHEELS_ONLY, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    pips = tmp_path_factory.mktemp("pips")
+    current = Path(pip.__file__).parent
+    for name in PIPS:
+        lock = ROOT / f"requirements/{name}.txt"
+        target = ("--no-compile", f"--target={pips / name}", f"--requirement={lock}")
+        install(current, *target).check_returncode()
+
+    def resolve(name: str, lock: Path) -> subprocess.CompletedProcess[str]:
+        dry = ("--dry-run", "--ignore-installed", f"--requirement={lock}")
+        return install(pips / name / "pip", *dry)
+
+    return resolve
+
+
+@pytest.mark.parametrize("pip", PIPS)
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
+def test_every_lock_resolves(lock: Path, pip: str, resolve: Resolve) -> None:
+    """With either pip, each package comes at its pinned version, although there are newer ones."""
+    done = resolve(pip, lock)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_lock_without_its_extras_does_not_resolve(resolve: Resolve, tmp_path: Path) -> None:
+    """An old pip does not apply the pin of coverage to coverage[toml]: extras have to be kept."""
+    lock = tmp_path / "dev.txt"
+    text = (ROOT / "requirements/dev.txt").read_text(encoding="utf-8")
+    lock.write_text(text.replace("coverage[toml]==", "coverage=="), encoding="utf-8")
+    assert lock.read_text(encoding="utf-8") != text
+    assert "coverage[toml]" in resolve("oldest-pip", lock).stderr
+
+
+@pytest.mark.parametrize("pip", PIPS)
+def test_a_lock_without_a_dependency_does_not_resolve(
+    pip: str, resolve: Resolve, tmp_path: Path
+) -> None:
+    """A package that a pinned one needs has to be pinned too."""
+    lock = tmp_path / "run.txt"
+    text = (ROOT / "requirements/run.txt").read_text(encoding="utf-8")
+    entry = re.compile(r"^idna==.*?(?=^\w)", re.MULTILINE | re.DOTALL)
+    lock.write_text(entry.sub("", text), encoding="utf-8")
+    done = resolve(pip, lock)
+    assert done.returncode
+    assert "idna" in done.stderr
