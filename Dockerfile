@@ -13,16 +13,18 @@ RUN [ "$COMPILED" = false ] || command -v gcc || { apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends gcc libc6-dev; }
 # Which lock file: run, or otel for spans too (docs/operations.md).
 ARG REQUIREMENTS=run
-# Nothing is installed that is not in the lock files, by hash. Behind a package mirror, give pip
+# Nothing is installed that is not in the lock files, by hash; the base's pip installs the pinned
+# pip, and that the rest. Behind a package mirror, give pip
 # its settings with --secret id=pip.conf,src=FILE; they do not stay in the image.
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     python3 -m venv /build \
     && python3 -m venv --without-pip /app \
-    && /build/bin/pip install --require-hashes -r requirements/build.txt \
-    && { [ "$COMPILED" = false ] || /build/bin/pip install --require-hashes \
+    && export PIP_REQUIRE_HASHES=1 PIP_ONLY_BINARY=:all: \
+    && /build/bin/pip install -r requirements/pip.txt \
+    && /build/bin/pip install -r requirements/build.txt \
+    && { [ "$COMPILED" = false ] || /build/bin/pip install \
         -r requirements/run.txt -r requirements/compile.txt; } \
-    && /build/bin/pip --python /app/bin/python3 install \
-        --require-hashes --only-binary :all: --no-compile -r requirements/$REQUIREMENTS.txt
+    && /build/bin/pip --python /app/bin/python3 install --no-compile -r requirements/$REQUIREMENTS.txt
 COPY . .
 RUN export PROXY_BUILD="$([ "$COMPILED" = false ] && echo pure || echo compiled)" \
     && /build/bin/pip --python /app/bin/python3 install --no-deps --no-index --no-compile \

@@ -10,7 +10,8 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
-LOCKED := install --require-hashes
+# Wheels only: what building an sdist needs would be neither pinned nor hashed.
+LOCKED := install --require-hashes --only-binary :all:
 # Where the bench keeps what it compares with.
 BENCH := build/bench/venv
 # No index, no file of this machine's and no time of day goes into a lock file.
@@ -110,10 +111,9 @@ compiled: $(VENV)/.dev  ## Build the compiled wheel, and .venv-compiled that run
 	@$(PIP) $(LOCKED) -r requirements/compile.txt
 	@rm -rf build/compiled && mkdir -p build/compiled/tree
 	@PROXY_BUILD=compiled $(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/compiled .
-	@test -x .venv-compiled/bin/python || $(BIN)/python -m venv .venv-compiled
-	@.venv-compiled/bin/python -m pip --quiet --disable-pip-version-check $(LOCKED) -r requirements/run.txt
-	@.venv-compiled/bin/python -m pip --quiet --disable-pip-version-check install --no-deps \
-		--force-reinstall build/compiled/*.whl
+	@test -x .venv-compiled/bin/python || $(BIN)/python -m venv --without-pip .venv-compiled
+	@$(PIP) --python .venv-compiled $(LOCKED) -r requirements/run.txt
+	@$(PIP) --python .venv-compiled install --no-deps --force-reinstall build/compiled/*.whl
 
 test-compiled: compiled  ## The tests of both ways, with the compiled modules in the place of the plain ones
 	@$(BIN)/python -m zipfile -e build/compiled/*.whl build/compiled/tree
@@ -145,7 +145,8 @@ clean:  ## Remove all that the above has made, the virtual environments too
 	find proxy tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. A stamp says which lock file an environment holds, so a second run costs nothing.
-# To run and to demonstrate, the program's own dependencies are enough.
+# To run and to demonstrate, the program's own dependencies are enough. The pip that Python brings
+# installs the pinned pip, which installs everything else: old ones read lock files differently.
 
 $(BIN)/python:
 	@python='$(PYTHON)'; \
@@ -159,7 +160,8 @@ $(BIN)/python:
 		echo "No virtual environment could be made; on Debian and Ubuntu: apt-get install python3-venv" >&2; \
 		exit 1; }
 
-$(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml | $(BIN)/python
+$(VENV)/.run: requirements/pip.txt requirements/run.txt requirements/build.txt pyproject.toml | $(BIN)/python
+	@$(PIP) $(LOCKED) -r requirements/pip.txt
 	@$(PIP) $(LOCKED) -r requirements/run.txt -r requirements/build.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -168,7 +170,7 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	@$(PIP) $(LOCKED) -r requirements/dev.txt
 	@touch $@
 
-$(BENCH)/.done: requirements/bench.txt | $(BIN)/python
-	@$(BIN)/python -m venv --clear $(BENCH)
-	@$(BENCH)/bin/python -m pip --quiet --disable-pip-version-check --no-input $(LOCKED) -r requirements/bench.txt
+$(BENCH)/.done: requirements/bench.txt | $(VENV)/.run
+	@$(BIN)/python -m venv --clear --without-pip $(BENCH)
+	@$(PIP) --python $(BENCH) $(LOCKED) -r requirements/bench.txt
 	@touch $@
