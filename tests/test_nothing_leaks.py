@@ -418,7 +418,7 @@ async def test_what_the_process_shows(watch: Watch, tmp_path: Path) -> None:
             assert core is not None
             assert int(core[1]) <= 1
             write(tmp_path / "secret", WRONG)
-            _ = await running.program.told("changed configuration not taken")
+            _ = await running.program.told("configuration reload failed")
             assert await running.program.end(SIGTERM) == 0
         watch.take("output", "\n".join([*running.program.out, *running.program.err]))
         for token in bank.bank.tokens.values():

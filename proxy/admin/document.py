@@ -150,13 +150,13 @@ class RecentRequest(DocumentPart):
     listener: str = Field(description="where it came in; `main` is the one that `listen` sets")
     transaction_id: str = Field(alias="transactionId", description="as in the log and at the bank")
     total_ms: float = Field(description="from its head to the last byte of its answer")
-    own_ms: float | None = Field(
+    proxy_ms: float | None = Field(
         description="what the proxy added, without the waits; null where that cannot be told"
     )
     upstream_ms: float | None = Field(description="what the bank took, likewise")
     waited_ms: float = Field(description="for a token, a connection, or a user's look-up")
     replays: int = Field(description="how often it was sent again")
-    cut: bool = Field(description="whether the caller went away, or the answer broke off")
+    aborted: bool = Field(description="whether the caller left or the response broke off")
 
 
 class Load(DocumentPart):
@@ -181,8 +181,10 @@ class Minute(DocumentPart):
     bank: int = Field(description="of them, answered by the bank with a 5xx")
     p50_ms: float | None = Field(description="half were faster; estimated from a histogram")
     p99_ms: float | None = Field(description="all but one in a hundred were faster; likewise")
-    own_p50_ms: float | None = Field(description="half of what the proxy added was less; likewise")
-    own_p99_ms: float | None = Field(description="all but one in a hundred; likewise")
+    proxy_p50_ms: float | None = Field(
+        description="half of what the proxy added was less; likewise"
+    )
+    proxy_p99_ms: float | None = Field(description="all but one in a hundred; likewise")
 
 
 class Series(DocumentPart):
@@ -204,9 +206,9 @@ class Reload(DocumentPart):
     """The last time that a changed configuration was read."""
 
     at: float = Field(description="when")
-    taken: bool = Field(description="whether it is in force")
+    success: bool = Field(description="whether it is in force")
     why: str = Field(description="`file`, `signal` or `admin`")
-    detail: str = Field(description="why it was not taken; empty if it was")
+    detail: str = Field(description="why it failed; empty if it did not")
 
 
 class Status(DocumentPart):

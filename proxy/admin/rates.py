@@ -52,8 +52,8 @@ def last_minute(samples: Sequence[Sample]) -> Minute:
         bank=came.failed["bank"],
         p50_ms=_quantile_ms(came.total_buckets, 0.5),
         p99_ms=_quantile_ms(came.total_buckets, 0.99),
-        own_p50_ms=_quantile_ms(came.proxy_buckets, 0.5, FINE_BUCKETS),
-        own_p99_ms=_quantile_ms(came.proxy_buckets, 0.99, FINE_BUCKETS),
+        proxy_p50_ms=_quantile_ms(came.proxy_buckets, 0.5, FINE_BUCKETS),
+        proxy_p99_ms=_quantile_ms(came.proxy_buckets, 0.99, FINE_BUCKETS),
     )
 
 

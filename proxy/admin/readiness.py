@@ -26,12 +26,10 @@ def assess(
 ) -> Readiness:
     """Return the readiness of a proxy that knows these keys at this moment.
 
-    ``reload_failure`` is why a changed configuration was not taken: a warning, since the old
+    ``reload_failure`` is why configuration reload failed: a warning, since the old
     one is in force.
     """
-    warnings = (
-        [f"a changed configuration was not taken: {reload_failure}"] if reload_failure else []
-    )
+    warnings = [f"configuration reload failed: {reload_failure}"] if reload_failure else []
     reasons = ["shutting down"] if draining else []
     for entry in entries:
         if entry.pinned and (entry.token is None or not entry.token.is_alive(now)):

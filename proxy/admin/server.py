@@ -28,9 +28,9 @@ class Actions:
 
     async def _reload(self, request: web.Request) -> web.Response:
         _keep_out_pages(request)
-        taken = await self.reload()
-        document = {"status": "taken" if taken else "not taken; /readyz says why"}
-        return web.json_response(document, status=200 if taken else 409, headers=_NO_STORE)
+        success = await self.reload()
+        document = {"status": "success" if success else "failure; /readyz says why"}
+        return web.json_response(document, status=200 if success else 409, headers=_NO_STORE)
 
     async def _quit(self, request: web.Request) -> web.Response:
         _keep_out_pages(request)

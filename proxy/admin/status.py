@@ -164,11 +164,11 @@ def recent_request(record: RequestRecord, source: StatusInput) -> RecentRequest:
         listener=record.listener,
         transactionId=record.transaction_id[:LONGEST],
         total_ms=_ms(record.finished_at - record.started_at),
-        own_ms=own,
+        proxy_ms=own,
         upstream_ms=upstream,
         waited_ms=_ms(record.token_wait + record.connection_wait + record.preparation_wait),
         replays=record.replays,
-        cut=record.is_aborted,
+        aborted=record.is_aborted,
     )
 
 
@@ -195,7 +195,7 @@ def _reload(history: History) -> Reload | None:
     if history.reload is None:
         return None
     event = history.reload
-    return Reload(at=event.at, taken=event.success, why=event.why, detail=event.detail)
+    return Reload(at=event.at, success=event.success, why=event.why, detail=event.detail)
 
 
 def _wall(monotonic: float, now: Instant) -> float:

@@ -93,7 +93,7 @@ def _failing_requests(source: HealthInput, state: State, share: float) -> Health
 def _not_reloaded(source: HealthInput) -> HealthSummary | None:
     if not source.reload_failure:
         return None
-    sentence = "Working with the configuration from before: the changed one was not taken."
+    sentence = "Working with the previous configuration: the reload failed."
     return _summary("warning", sentence, source.reload_failure, advice_for("reload"))
 
 

@@ -116,8 +116,8 @@ def _requests(status: Document) -> RenderableType:
 
 def _answer(request: Document) -> Text:
     shown = str(request["status"] or "none")
-    if request["cut"]:
-        shown += ", cut"
+    if request["aborted"]:
+        shown += ", aborted"
     if request["error_source"] != "none":
         return Text(f"{shown} {request['reason']} ({request['error_source']})", "red")
     return Text(shown, "green" if request["status"] < 400 else "yellow")

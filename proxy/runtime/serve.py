@@ -48,7 +48,7 @@ async def serve(load: LoadConfig, file: Path | None) -> int:
     limit = rlimits.raise_limit(rlimits.files_needed(config))
     if rlimits.fit_to_limit(config, limit) is not config:
         log.warning(
-            "fewer connections than configured fit into the limit of open files; raise it",
+            "limit of open files too low; connections reduced",
             limit=limit,
             needed=rlimits.files_needed(config),
         )

@@ -15,7 +15,7 @@ class Trigger(StrEnum):
     EXPIRED = "expired"
     REJECTED = "rejected"
     RELOAD = "reload"
-    SHARED = "taken"
+    SHARED = "shared"
     """The bank was not asked: another proxy of the fleet had asked it."""
 
 

@@ -23,7 +23,7 @@ def test_every_field_says_what_it_means(part: type[DocumentPart]) -> None:
 def test_unknown_fields_are_mistakes() -> None:
     """What is not in the schema is not in the document."""
     with pytest.raises(ValidationError):
-        Reload.model_validate({"at": 1.0, "taken": True, "why": "file", "detail": "", "more": 1})
+        Reload.model_validate({"at": 1.0, "success": True, "why": "file", "detail": "", "more": 1})
 
 
 def test_format_is_the_schemas() -> None:

@@ -32,7 +32,7 @@ def test_minute() -> None:
     assert (found.seconds, found.requests, found.bank) == (60, 600, 30)
     assert found.per_second == 10
     assert found.p50_ms == pytest.approx(1.75)
-    assert found.own_p99_ms == pytest.approx(0.099)
+    assert found.proxy_p99_ms == pytest.approx(0.099)
 
 
 def test_less_than_a_minute_is_known() -> None:

@@ -141,7 +141,7 @@ def test_request(kept: History) -> None:
     kept.request(request())
     (found,) = built(kept).requests
     assert (found.method, found.path, found.status) == ("GET", "/v1/accounts/…", 200)
-    assert (found.total_ms, found.upstream_ms, found.own_ms) == (50.0, 40.0, 10.0)
+    assert (found.total_ms, found.upstream_ms, found.proxy_ms) == (50.0, 40.0, 10.0)
     assert found.at == pytest.approx(NOW.wall - 2)
     assert (found.transaction_id, found.error_source, found.listener) == ("7b85", "none", "main")
 
@@ -150,7 +150,12 @@ def test_request_without_an_answer(kept: History) -> None:
     """Whose time it was cannot be told then."""
     kept.request(request(responded_at=0.0, token_wait=0.003, is_aborted=True, status=0))
     (found,) = built(kept).requests
-    assert (found.own_ms, found.upstream_ms, found.waited_ms, found.cut) == (None, None, 3.0, True)
+    assert (found.proxy_ms, found.upstream_ms, found.waited_ms, found.aborted) == (
+        None,
+        None,
+        3.0,
+        True,
+    )
 
 
 def test_what_callers_chose_is_bounded(kept: History) -> None:
@@ -190,7 +195,7 @@ def test_reload(kept: History) -> None:
     kept.event(Reloaded("signal"))
     found = built(kept).reload
     assert found is not None
-    assert (found.taken, found.why, found.at) == (True, "signal", NOW.wall)
+    assert (found.success, found.why, found.at) == (True, "signal", NOW.wall)
 
 
 def test_verdict_has_the_last_error_of_a_request(kept: History) -> None:

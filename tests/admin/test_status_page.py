@@ -143,7 +143,7 @@ async def test_rates_are_of_what_was_called(app: App) -> None:
     assert found["minute"]["requests"] == 7
     ids = [request["transactionId"] for request in found["requests"]]
     assert ids == [f"6f1d0c4e-0000-4000-8000-00000000000{number}" for number in range(6, -1, -1)]
-    assert all(request["own_ms"] is not None for request in found["requests"])
+    assert all(request["proxy_ms"] is not None for request in found["requests"])
 
 
 async def test_stopping_is_told() -> None:

@@ -32,7 +32,7 @@ def token(state: str, institution: str = "00016", pinned: bool = True, **more: A
 def minute(requests: int = 100, **failed: int) -> Minute:
     """Return a minute with so many requests."""
     known: dict[str, Any] = dict.fromkeys(("caller", "token", "upstream", "proxy", "bank"), 0)
-    known |= dict.fromkeys(("p50_ms", "p99_ms", "own_p50_ms", "own_p99_ms"))
+    known |= dict.fromkeys(("p50_ms", "p99_ms", "proxy_p50_ms", "proxy_p99_ms"))
     return Minute.model_validate(
         {"seconds": 60.0, "requests": requests, "per_second": requests / 60, **known, **failed}
     )

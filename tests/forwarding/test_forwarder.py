@@ -479,7 +479,7 @@ async def test_mistake_of_our_own() -> None:
             answer = await wire.ask(request("GET", "/echo", f"transactionId: {MINE}"))
             assert answer.status == 200
             here.app.forwarder._user_injector = cast(
-                UserContextInjector, SimpleNamespace(name_user=broken)
+                UserContextInjector, SimpleNamespace(inject=broken)
             )
             answer = await wire.ask(request("GET", "/echo", f"transactionId: {MINE}"))
             assert (answer.status, answer.error) == (500, "internal")

@@ -391,13 +391,13 @@ async def test_sighup_reads_the_configuration_anew(bank: Sandbox, tmp_path: Path
             assert answer.status == 403
         write_settings(file, bank.url, reload_interval="0", allowed_institutions=["00017"])
         running.program.send(SIGHUP)
-        taken = await running.program.told("configuration taken")
+        taken = await running.program.told("configuration reloaded")
         assert taken["why"] == "signal"
         async with caller.get(running.url + "/echo") as answer:
             assert answer.status == 200
         file.write_text("nonsense: [")
         running.program.send(SIGHUP)
-        _ = await running.program.told("changed configuration not taken")
+        _ = await running.program.told("configuration reload failed")
         assert await running.sample("candescent_proxy_last_reload_successful") == 0
         async with caller.get(running.url + "/echo") as answer:
             assert answer.status == 200
@@ -434,7 +434,7 @@ async def test_download_across_reload_and_end(bank: Sandbox, tmp_path: Path) -> 
         download = asyncio.create_task(reader.run(running, stop_at=1))
         await until(lambda: reader.received)
         running.program.send(SIGHUP)
-        _ = await running.program.told("configuration taken")
+        _ = await running.program.told("configuration reloaded")
         running.program.send(SIGTERM)
         await becomes(lambda: is_refused(running))
         reader.may_go_on.set()

@@ -84,7 +84,7 @@ def test_proxy_runs_from_start_to_end(tmp_path: Path) -> None:
             async with aiohttp.request("GET", f"http://{line['listen']}/v1/accounts") as answer:
                 assert answer.status == 200
             os.kill(os.getpid(), signal.SIGHUP)
-            await until(lambda: book.lines("configuration taken"))
+            await until(lambda: book.lines("configuration reloaded"))
             os.kill(os.getpid(), signal.SIGTERM)
             return await serving
 

@@ -44,7 +44,7 @@ async def test_swapped_secret_is_tried_and_taken(home: House, mount: Mount) -> N
     await renew(home)
     assert [one.outcome for one in home.bank.bank.token_requests][asked:] == ["ok", "ok"]
     assert await home.call() == 200
-    assert home.book.lines("configuration taken")[0]["why"] == "file"
+    assert home.book.lines("configuration reloaded")[0]["why"] == "file"
 
 
 async def renew(home: House) -> None:
@@ -68,14 +68,14 @@ async def test_secret_written_in_place_is_taken(tmp_path: Path) -> None:
 async def test_wrong_then_empty_then_good_secret(home: House, mount: Mount) -> None:
     """A bad secret leaves the old one in force and shows in log, metric and /readyz."""
     for content, why in ((WRONG, "client id and secret"), ("", "is empty")):
-        refused = home.reloads("refused")
+        refused = home.reloads("failure")
         mount.swap(client_secret=content)
         await home.refused(int(refused) + 1)
         assert not home.is_as_written
         status, document = await home.admin("/readyz")
         assert (status, document["status"]) == (200, "ready")
         assert why in document["warnings"][0]
-        assert why in home.book.lines("changed configuration not taken")[-1]["detail"]
+        assert why in home.book.lines("configuration reload failed")[-1]["detail"]
         assert await home.call() == 200
     home.rotate(sandbox_client=NEW)
     mount.swap(client_secret=NEW)
@@ -143,7 +143,7 @@ async def test_rotation_under_load_fails_no_request(home: House, mount: Mount) -
             mount.swap(client_secret=f"secret-{turn}")
             await home.taken(turn)
     assert load.statuses.keys() == {200}
-    assert home.reloads("refused") == 0
+    assert home.reloads("failure") == 0
 
 
 async def test_bank_that_is_down_postpones_a_good_secret(
@@ -155,7 +155,7 @@ async def test_bank_that_is_down_postpones_a_good_secret(
     home.rotate(sandbox_client=NEW)
     mount.swap(client_secret=NEW)
     await home.taken()
-    assert home.reloads("refused") >= 2
+    assert home.reloads("failure") >= 2
     assert home.is_as_written
 
 
@@ -233,7 +233,7 @@ async def test_bad_configuration_changes_nothing(
     home.write(**changes)
     await home.refused()
     assert why in home.warnings()[0]
-    assert why in home.book.lines("changed configuration not taken")[0]["detail"]
+    assert why in home.book.lines("configuration reload failed")[0]["detail"]
     assert not home.is_as_written
     assert home.app._core is core
     assert await home.call() == 200
@@ -258,12 +258,12 @@ async def test_reload_by_the_admin_port(tmp_path: Path) -> None:
     ) as home:  # fmt: skip
         home.write(allowed_institutions=["00017"])
         assert (await home.admin("/-/reload"))[0] == 405
-        assert await home.admin("/-/reload", "POST") == (200, {"status": "taken"})
+        assert await home.admin("/-/reload", "POST") == (200, {"status": "success"})
         assert await home.call(headers={"institutionId": "00017"}) == 200
         home.write(institution_id="x")
         assert (await home.admin("/-/reload", "POST"))[0] == 409
         assert "institution_id" in home.warnings()[0]
-        assert home.book.lines("configuration taken")[0]["why"] == "admin"
+        assert home.book.lines("configuration reloaded")[0]["why"] == "admin"
 
 
 async def test_admin_port_offers_no_reload_unless_allowed(home: House) -> None:
@@ -415,7 +415,7 @@ async def test_rotation_is_told_from_other_changes(home: House, mount: Mount) ->
 def rotations(home: House) -> tuple[float, float]:
     """Return how many rotations were taken, and how many refused."""
     name = "candescent_proxy_secret_rotations_total"
-    taken, refused = (sample(home.app, name, result=result) for result in ("taken", "refused"))
+    taken, refused = (sample(home.app, name, result=result) for result in ("success", "failure"))
     return taken, refused
 
 

@@ -95,11 +95,11 @@ def _swap(world: World, secret: str) -> None:
 
 
 async def _taken(world: World, change: Callable[[], None]) -> None:
-    await _counted(world, change, "taken")
+    await _counted(world, change, "success")
 
 
 async def _refused(world: World, change: Callable[[], None]) -> None:
-    await _counted(world, change, "refused")
+    await _counted(world, change, "failure")
 
 
 async def _counted(world: World, change: Callable[[], None], result: str) -> None:

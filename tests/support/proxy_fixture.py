@@ -76,11 +76,11 @@ class House:
 
     async def taken(self, times: int = 1) -> None:
         """Wait until so many reloads have been taken."""
-        await until(lambda: self.reloads("taken") >= times)
+        await until(lambda: self.reloads("success") >= times)
 
     async def refused(self, times: int = 1) -> None:
         """Wait until so many have been refused."""
-        await until(lambda: self.reloads("refused") >= times)
+        await until(lambda: self.reloads("failure") >= times)
 
 
 @asynccontextmanager

@@ -248,4 +248,4 @@ def test_any_text_comes_back(
 
 def test_repr_hides_it() -> None:
     """A refresh token's repr shows its end, not its text."""
-    assert repr(RefreshToken("secret", 5.0)) == "RefreshToken(expires_at=5.0, holder='')"
+    assert repr(RefreshToken("secret", 5.0)) == "RefreshToken(expires_at=5.0, subject='')"

@@ -145,7 +145,7 @@ ONE = Row(
             [
                 Query(quantile(0.99, "request_duration_seconds"), "the whole"),
                 Query(quantile(0.99, "upstream_duration_seconds"), "the bank"),
-                Query(quantile(0.99, "request_own_duration_seconds"), "the proxy"),
+                Query(quantile(0.99, "request_proxy_duration_seconds"), "the proxy"),
             ],
         ),
         Panel(

@@ -103,7 +103,7 @@ TIME = Row(
             "From a request's head to its first byte to the bank, and from the head of the bank's "
             "answer to its relay; without waits for tokens and connections.",
             "s",
-            quantiles("request_own_duration_seconds"),
+            quantiles("request_proxy_duration_seconds"),
             steps=((0, GREEN), (0.01, RED)),
         ),
         Panel(
@@ -118,7 +118,7 @@ TIME = Row(
             "their way.",
             "s",
             [
-                Query(mean("request_own_duration_seconds"), "the proxy"),
+                Query(mean("request_proxy_duration_seconds"), "the proxy"),
                 Query(mean("upstream_duration_seconds"), "the bank"),
                 Query(mean("token_wait_seconds"), "wait for a token"),
                 Query(mean("connection_wait_seconds"), "wait for a connection"),

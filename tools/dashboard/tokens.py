@@ -3,7 +3,7 @@
 from tools.dashboard.grafana import GREEN, Panel, Query, Row
 from tools.dashboard.queries import HERE, TOKEN, by, quantile, rate
 
-ASKED = f'{TOKEN},trigger!="taken"'
+ASKED = f'{TOKEN},trigger!="shared"'
 """Of the tokens that came, those that the bank was asked for; a fleet shares the others."""
 
 TOKENS = Row(
@@ -137,11 +137,11 @@ FETCHING = Row(
         ),
         Panel(
             "How do they come by their tokens?",
-            "With a store that the fleet shares. Fetched: asked the bank for all. Taken: another "
-            "had asked. Unshared, alone: the store was of no use, or too slow. Refused, failed: "
-            "the bank gave none. Without a store there is nothing here.",
+            "With a token store. Fetched: from the bank, for all proxies. Shared: from the store. "
+            "Uncached, direct: from the bank, because the store failed or was too slow. "
+            "Refused, failed: no token. Without a store this panel is empty.",
             "opm",
-            [Query(f"60 * {by('origin', rate('store_tokens_total', TOKEN))}", "{{origin}}")],
+            [Query(f"60 * {by('source', rate('store_tokens_total', TOKEN))}", "{{source}}")],
             stacked=True,
         ),
         Panel(

@@ -9,7 +9,7 @@ const WHY = {
   expired: 'the last had expired',
   rejected: 'the last was refused',
   reload: 'changed credentials',
-  taken: 'another proxy had asked',
+  shared: 'another proxy had asked',
 };
 const FEW = 10;
 const whole = new Set();
@@ -140,17 +140,17 @@ export function showRequests(status) {
       return line;
     },
     (line, each) => {
-      line.dataset.kind = each.status >= 500 || each.error_source !== 'none' || each.cut ? 'bad' : each.status >= 400 ? 'odd' : 'good';
+      line.dataset.kind = each.status >= 500 || each.error_source !== 'none' || each.aborted ? 'bad' : each.status >= 400 ? 'odd' : 'good';
       setTime(line.children[0], each.at, status.at);
       const whose = [owner(each.error_source, each.status), short(each.reason)].filter(Boolean).join(': ');
-      const notes = [whose, each.replays ? 'sent again' : '', each.cut ? 'cut' : ''];
+      const notes = [whose, each.replays ? 'sent again' : '', each.aborted ? 'aborted' : ''];
       write(line.children[1], each.method || '–');
       const [path, way] = line.children[2].children;
       write(path, each.path || 'no request that could be read');
       write(way, status.listeners.length > 2 ? ` by ${each.listener}` : '');
       write(line.children[3], each.status ? String(each.status) : 'none');
       write(line.children[4], notes.filter(Boolean).join(', '));
-      write(line.children[5], ms(each.own_ms));
+      write(line.children[5], ms(each.proxy_ms));
       write(line.children[6], ms(each.upstream_ms));
       write(line.children[7], ms(each.total_ms));
       setId(line.children[8].firstElementChild, each.transactionId);

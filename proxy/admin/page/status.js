@@ -58,7 +58,7 @@ function showStatus() {
   byId('failed').parentElement.dataset.bad = String(failed > 0);
   write(byId('p50'), time(minute.p50_ms));
   write(byId('p99'), time(minute.p99_ms));
-  write(byId('own'), time(minute.own_p50_ms));
+  write(byId('own'), time(minute.proxy_p50_ms));
   write(byId('in-flight'), grouped(load.in_flight));
   showTokens(status);
   showRefreshes(status);
@@ -109,7 +109,7 @@ function showAbout() {
     ['Ready', readiness.ready ? 'yes' : `no: ${readiness.reasons.join(' ')}`],
     ...readiness.warnings.map((warning) => ['Warning', warning]),
     ['Connections', `${grouped(load.caller_connections)} of callers, ${grouped(load.upstream_connections)} to the bank (${grouped(load.upstream_idle)} unused)`],
-    ['Configuration', reload ? `${reload.taken ? 'taken' : 'a change was not taken'} at ${moment(reload.at, status.at)}` : 'as at the start'],
+    ['Configuration', reload ? `${reload.success ? 'loaded' : 'reload failed'} at ${moment(reload.at, status.at)}` : 'as at the start'],
     ['Started', `${moment(about.started_at, status.at)}, ${duration(about.uptime)} ago`],
     ['Version', about.version],
   ];

@@ -95,7 +95,7 @@ def request_fields(record: RequestRecord) -> dict[str, Any]:
     if record.has_policy_warning:
         fields["policy"] = "warned"
     if record.is_aborted:
-        fields["cut"] = True
+        fields["aborted"] = True
     return fields
 
 

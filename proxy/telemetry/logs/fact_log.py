@@ -46,16 +46,16 @@ class EventLog:
                 )
             case TokenRejected(token, dropped):
                 self._log.warning(
-                    "bank refused a token",
+                    "token rejected by the bank",
                     kind=token.key.kind,
                     institution=token.key.institution,
                     dropped=dropped,
                 )
             case Reloaded(why):
-                self._log.info("configuration taken", why=why)
+                self._log.info("configuration reloaded", why=why)
             case ReloadFailed(why, detail, error):
                 self._log.error(
-                    "changed configuration not taken", why=why, detail=detail, exc_info=error
+                    "configuration reload failed", why=why, detail=detail, exc_info=error
                 )
             case TokenReleased(key):
                 self._log.info("unused token released", kind=key.kind, institution=key.institution)
@@ -66,24 +66,24 @@ class EventLog:
         match event:
             case StoreStateChanged(trouble) if trouble:
                 self._log.warning(
-                    "the fleet's store is of no use, each proxy asks the bank for itself",
+                    "token store unavailable; fetching tokens directly",
                     reason=trouble,
                 )
             case StoreStateChanged():
-                self._log.info("the fleet's store is of use")
+                self._log.info("token store available")
             case DecryptFailed(key, why):
                 self._log.warning(
-                    "an entry in the fleet's store does not open",
+                    "token store entry cannot be decrypted",
                     kind=key.kind,
                     institution=key.institution,
                     reason=why,
                 )
-            case TokenAcquired(key, origin, waited) if origin is not AcquisitionSource.FETCHED:
+            case TokenAcquired(key, source, waited) if source is not AcquisitionSource.FETCHED:
                 self._log.debug(
-                    "token by way of the fleet",
+                    "token acquired",
                     kind=key.kind,
                     institution=key.institution,
-                    origin=origin,
+                    source=source,
                     seconds=round(waited, 3),
                 )
 

@@ -15,8 +15,8 @@ class ReloadCollector(Collector):
 
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
         self._wall = wall
-        self._reloads: dict[Labels, float] = {("taken",): 0, ("refused",): 0}
-        self._rotations: dict[Labels, float] = {("taken",): 0, ("refused",): 0}
+        self._reloads: dict[Labels, float] = {("success",): 0, ("failure",): 0}
+        self._rotations: dict[Labels, float] = {("success",): 0, ("failure",): 0}
         self._failures: dict[Labels, float] = {
             ("configuration",): 0,
             ("token",): 0,
@@ -30,13 +30,13 @@ class ReloadCollector(Collector):
         """Count a fact, if it is a reload."""
         match event:
             case Reloaded(_, rotated):
-                self._reloads[("taken",)] += 1
-                self._rotations[("taken",)] += rotated
+                self._reloads[("success",)] += 1
+                self._rotations[("success",)] += rotated
                 self._is_current = True
                 self._applied_at = self._wall()
             case ReloadFailed():
-                self._reloads[("refused",)] += 1
-                self._rotations[("refused",)] += event.is_refused_by_bank and event.has_new_login
+                self._reloads[("failure",)] += 1
+                self._rotations[("failure",)] += event.is_refused_by_bank and event.has_new_login
                 self._failures[(_reason(event),)] += 1
                 self._is_current = False
 
@@ -44,13 +44,13 @@ class ReloadCollector(Collector):
         """Make the series."""
         yield counter(
             "reloads",
-            "Changed configurations and secrets, by whether they were taken.",
+            "Reloads of configuration and secrets, by result.",
             ("result",),
             self._reloads.items(),
         )
         yield counter(
             "reload_failures",
-            "Changed configurations and secrets that were not taken, by why.",
+            "Failed reloads, by reason.",
             ("reason",),
             self._failures.items(),
         )
@@ -62,13 +62,13 @@ class ReloadCollector(Collector):
         )
         yield gauge(
             "last_reload_successful",
-            "0 while a changed configuration or secret is not taken, 1 otherwise.",
+            "1 when the last reload succeeded, 0 when it failed.",
             (),
             [((), self._is_current)],
         )
         yield gauge(
             "last_reload_success_timestamp_seconds",
-            "When the configuration in force was taken, in Unix time.",
+            "When the configuration in force was loaded, in Unix time.",
             (),
             [((), self._applied_at)],
         )

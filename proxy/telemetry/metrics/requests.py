@@ -58,8 +58,8 @@ class RouteDurations:
 
 _DURATIONS = (
     (
-        "request_own_duration_seconds",
-        "What the proxy adds to a request that goes to the bank once and is answered.",
+        "request_proxy_duration_seconds",
+        "Time the proxy adds to a request that goes to the bank once and gets a response.",
         attrgetter("proxy"),
     ),
     (
@@ -239,8 +239,8 @@ class RequestCollector(Collector):
                 self._policy_warnings,
             ),
             (
-                "requests_cut",
-                "Requests whose caller went away or whose answer broke off.",
+                "requests_aborted",
+                "Requests aborted because the caller left or the response broke off.",
                 self._aborted,
             ),
         ):

@@ -58,44 +58,43 @@ class StoreCollector(Collector):
             return
         yield gauge(
             "store_up",
-            "1 when the last steps on the fleet's store were done, 0 while it is of no use.",
+            "1 when the last store operations succeeded, 0 otherwise.",
             (),
             [((), float(available))],
         )
         yield counter(
             "store_tokens",
-            "Wishes for a token, by how they ended: fetched, taken, unshared, alone, refused, "
-            "failed.",
-            (*_KEY, "origin"),
+            "Token acquisitions, by source: fetched, shared, uncached, direct, refused, failed.",
+            (*_KEY, "source"),
             self._tokens.items(),
         )
         yield histogram(
             "store_wait_seconds",
-            "From the wish for a token to its end, of those that did not ask the bank for all.",
-            ("origin",),
+            "Time until a token was acquired, for sources other than fetched.",
+            ("source",),
             self._waits.items(),
         )
         yield histogram(
-            "store_step_duration_seconds",
-            "What a step on the store took, done or not.",
-            ("step",),
+            "store_operation_duration_seconds",
+            "Duration of store operations, failed ones included.",
+            ("operation",),
             self._durations.items(),
         )
         yield counter(
             "store_failures",
-            "Steps on the store that were not done.",
-            ("step", "reason"),
+            "Failed store operations.",
+            ("operation", "reason"),
             self._failures.items(),
         )
         yield counter(
-            "store_entries_unopened",
-            "Entries that did not open, by why: sealed with another key, or garbage.",
-            (*_KEY, "why"),
+            "store_decrypt_failures",
+            "Store entries that could not be decrypted, by reason: key or garbage.",
+            (*_KEY, "reason"),
             self._decrypt_failures.items(),
         )
         yield gauge(
             "store_entries_unreadable",
-            "Entries that stand in the store now and do not open.",
+            "Store entries that cannot be decrypted at present.",
             (),
             [((), self.undecryptable_count())],
         )

@@ -18,7 +18,7 @@ class StoreFailure(StrEnum):
     FORBIDDEN = "forbidden"
     READ_ONLY = "read_only"
     FULL = "full"
-    CIRCUIT_OPEN = "resting"
+    CIRCUIT_OPEN = "circuit_open"
     OTHER = "other"
 
     @property
@@ -43,11 +43,11 @@ class AcquisitionSource(StrEnum):
 
     FETCHED = "fetched"
     """It asked the bank, under the lease, for all."""
-    SHARED = "taken"
+    SHARED = "shared"
     """Another had asked."""
-    UNCACHED = "unshared"
+    UNCACHED = "uncached"
     """It asked the bank under the lease, but the token came too late for the store."""
-    DIRECT = "alone"
+    DIRECT = "direct"
     """It asked the bank for itself, because the store was of no use."""
     REFUSED = "refused"
     """It did not ask, because the bank had refused another, and that binds all."""

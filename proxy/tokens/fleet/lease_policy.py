@@ -58,7 +58,7 @@ from proxy.errors import TokenFailure
 class NextAction(StrEnum):
     """What to do next."""
 
-    USE_SHARED = "take"
+    USE_SHARED = "use_shared"
     """Use the token that the store offers."""
     LEASE = "lease"
     """Ask for the lease; whoever gets it asks the bank for all."""
@@ -66,7 +66,7 @@ class NextAction(StrEnum):
     """Look again after ``next_poll``."""
     REFUSE = "refuse"
     """Fail as the bank refused another proxy, for as long as that binds."""
-    FETCH_DIRECTLY = "alone"
+    FETCH_DIRECTLY = "fetch_directly"
     """Ask the bank without a lease, and share nothing."""
 
 

@@ -5,14 +5,14 @@ has one key, so the script runs on a cluster too; it reads before it writes, so 
 looks runs on a replica. Nothing that a poisoned record might hold gets anybody stuck: another type
 than a hash counts as no record, a number that is none as 0, a lease longer than a minute as over.
 
-    look    id…                                    who only looks
+    read    id…
     lease   milliseconds, id…                      who wants to ask the bank
     renew   number, milliseconds
     write   number, id, entry, milliseconds        the entry's, and with it the record's, life
     release number, pause, refusal, milliseconds   a refusal may be empty
     reject  digest, milliseconds
 
-``look`` and ``lease`` answer with the store's time, the number of the lease that was given (0 for
+``read`` and ``lease`` answer with the store's time, the number of the lease that was given (0 for
 none), what is left of another's, the rejected digests, the refusal, how many entries there are,
 and an entry for each id; times in milliseconds. The other steps answer whether they were done.
 """
@@ -34,7 +34,7 @@ MAX_LEASE = 60_000
 """Milliseconds; what is left of a lease is never more, whatever stands in the record."""
 
 SCRIPT = f"""
-local record, step = KEYS[1], ARGV[1]
+local record, operation = KEYS[1], ARGV[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local kind = redis.call('TYPE', record).ok
@@ -85,9 +85,9 @@ local function view(given, leased, first)
   return seen
 end
 
-if step == 'look' then return view(0, left(), 2) end
+if operation == 'read' then return view(0, left(), 2) end
 
-if step == 'lease' then
+if operation == 'lease' then
   local leased = left()
   if leased > 0 then return view(0, leased, 3) end
   local last = number('fence')
@@ -101,7 +101,7 @@ if step == 'lease' then
   return seen
 end
 
-if step == 'reject' then
+if operation == 'reject' then
   local digest = ARGV[2]
   local others = string.gsub(get('rejected'), digest, '')
   set('rejected', string.sub(digest .. others, 1, {DIGEST * REMEMBERED}))
@@ -111,20 +111,20 @@ end
 
 if not is_record or get('fence') ~= ARGV[2] then return 0 end
 
-if step == 'renew' then
+if operation == 'renew' then
   set('until', text(now + tonumber(ARGV[3])))
-elseif step == 'write' then
+elseif operation == 'write' then
   set('entry:' .. ARGV[3], ARGV[4], 'until', '0')
   redis.call('HDEL', record, 'refusal')
   live(ARGV[5])
-elseif step == 'release' then
+elseif operation == 'release' then
   set('until', text(now + tonumber(ARGV[3])))
   if ARGV[4] ~= '' then
     set('refusal', ARGV[4])
     live(ARGV[5])
   end
 else
-  return redis.error_reply('ERR no such step')
+  return redis.error_reply('ERR no such operation')
 end
 return 1
 """
@@ -149,7 +149,7 @@ class Record:
 
     @classmethod
     def read(cls, answer: Any, key_ids: Sequence[str]) -> "Record":
-        """Read what ``look`` and ``lease`` answer when asked for the entries of these keys."""
+        """Read what ``read`` and ``lease`` answer when asked for the entries of these keys."""
         now, number, leased, rejected, refusal, count, *entries = answer
         digests = rejected.decode("latin-1")
         return cls(

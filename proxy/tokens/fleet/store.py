@@ -78,7 +78,7 @@ class Store:
 
     async def read(self, name: str, key_ids: Sequence[str]) -> Record:
         """Return what is in a record."""
-        return Record.read(await self._operate("look", name, *key_ids), key_ids)
+        return Record.read(await self._operate("read", name, *key_ids), key_ids)
 
     async def lease(self, name: str, seconds: float, key_ids: Sequence[str]) -> Record:
         """Take the lease if nobody has it; return what was in the record."""
@@ -166,7 +166,7 @@ class StoreHealth(NamedTuple):
         """Return what is known after a step."""
         if failure.is_absence:
             return StoreHealth(failure, failure)
-        if operation != "look":
+        if operation != "read":
             return StoreHealth(StoreFailure.NONE, failure) if failure else StoreHealth()
         write_failure = StoreFailure.NONE if self.write_failure.is_absence else self.write_failure
         return StoreHealth(failure, write_failure)

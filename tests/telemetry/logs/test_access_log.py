@@ -73,7 +73,7 @@ def test_line_of_a_request_that_went_wrong(book: Logbook) -> None:
     )
     (line,) = book.lines()
     assert (line["level"], line["error_source"]) == ("warning", "upstream")
-    assert (line["reason"], line["replays"], line["cut"]) == ("upstream-closed", 1, True)
+    assert (line["reason"], line["replays"], line["aborted"]) == ("upstream-closed", 1, True)
     assert "upstream_ms" not in line
 
 

@@ -22,14 +22,17 @@ FACTS: list[tuple[Event, dict[str, Any]]] = [
         {"event": "token refresh failed", "level": "warning", "reason": "throttled"}
         | {"code": "CMN_90002", "failures": 3, "retry_in": 20, "detail": "Too much."},
     ),
-    (TokenRejected(TOKEN, was_current=True), {"event": "bank refused a token", "dropped": True}),
+    (
+        TokenRejected(TOKEN, was_current=True),
+        {"event": "token rejected by the bank", "dropped": True},
+    ),
     (TokenReleased(KEY), {"event": "unused token released", "level": "info"}),
 ]
 RELOADS: list[tuple[Event, dict[str, Any]]] = [
-    (Reloaded("signal"), {"event": "configuration taken", "level": "info", "why": "signal"}),
+    (Reloaded("signal"), {"event": "configuration reloaded", "level": "info", "why": "signal"}),
     (
         ReloadFailed("file", "listen: changed."),
-        {"event": "changed configuration not taken", "level": "error", "why": "file"}
+        {"event": "configuration reload failed", "level": "error", "why": "file"}
         | {"detail": "listen: changed."},
     ),
 ]

@@ -78,14 +78,14 @@ def test_store_is_documented_too() -> None:
     tally = StoreCollector()
     tally.is_available = lambda: True
     for fact in (
-        StoreOperation("look", 0.001, StoreFailure.TIMEOUT),
+        StoreOperation("read", 0.001, StoreFailure.TIMEOUT),
         TokenAcquired(KEY, AcquisitionSource.SHARED, 0.1),
         DecryptFailed(KEY, "key"),
     ):
         tally.add(fact)
     lines = {n: line for n, line in documented.metrics().items() if n.startswith(STORE)}
     assert exposed(families(tally).values()) == lines
-    assert documented.label_values("`origin`") == set(AcquisitionSource)
+    assert documented.label_values("`source`") == set(AcquisitionSource)
     # While the store is left in peace, no step is tried, so none is counted.
     known = set(StoreFailure) - {StoreFailure.NONE, StoreFailure.CIRCUIT_OPEN}
     assert documented.label_values("`reason` of store failures") == known

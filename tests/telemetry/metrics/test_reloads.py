@@ -20,8 +20,8 @@ def test_reloads_are_told() -> None:
     assert value(changes, "last_reload_successful") == 0
     changes.add(Reloaded("file"))
     assert value(changes, "last_reload_successful") == 1
-    assert value(changes, "reloads_total", result="refused") == 1
-    assert value(changes, "reloads_total", result="taken") == 1
+    assert value(changes, "reloads_total", result="failure") == 1
+    assert value(changes, "reloads_total", result="success") == 1
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,8 @@ def test_rotations(fact: Reloaded | ReloadFailed, taken: int, refused: int) -> N
     """A rotation is a reload with another login; refused is one that the bank refused."""
     changes = tally()
     changes.add(fact)
-    assert value(changes, "secret_rotations_total", result="taken") == taken
-    assert value(changes, "secret_rotations_total", result="refused") == refused
+    assert value(changes, "secret_rotations_total", result="success") == taken
+    assert value(changes, "secret_rotations_total", result="failure") == refused
 
 
 def test_when_the_configuration_was_taken() -> None:

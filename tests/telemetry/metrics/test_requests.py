@@ -104,7 +104,7 @@ def test_bytes_replays_cuts_and_warnings() -> None:
     counted = tally(record(replays=1), record(is_aborted=True), record(has_policy_warning=True))
     assert value(counted, "body_bytes_total", direction="received") == 15
     assert value(counted, "body_bytes_total", direction="sent") == 2100
-    for name in ("replays", "requests_cut", "policy_warnings"):
+    for name in ("replays", "requests_aborted", "policy_warnings"):
         assert value(counted, f"{name}_total") == 1
 
 
@@ -133,7 +133,7 @@ def test_durations_fall_into_their_buckets() -> None:
 def test_own_time_and_the_banks_are_apart() -> None:
     """Of 20 milliseconds, 15 were the bank's and 5 ours."""
     counted = tally(record())
-    assert value(counted, "request_own_duration_seconds_sum", route="v2") == pytest.approx(0.005)
+    assert value(counted, "request_proxy_duration_seconds_sum", route="v2") == pytest.approx(0.005)
     assert value(counted, "upstream_duration_seconds_sum", route="v2") == pytest.approx(0.015)
 
 
@@ -149,7 +149,7 @@ def test_waits_are_counted_for_those_who_waited() -> None:
 def test_what_cannot_be_shared_out_is_not(changes: dict[str, Any]) -> None:
     """A request that went twice, or had no answer, counts in the whole alone."""
     counted = tally(record(**changes))
-    assert value(counted, "request_own_duration_seconds_count", route="v2") == 0
+    assert value(counted, "request_proxy_duration_seconds_count", route="v2") == 0
     assert value(counted, "upstream_duration_seconds_count", route="v2") == 0
     assert value(counted, "request_duration_seconds_count", route="v2") == 1
 

@@ -28,7 +28,7 @@ def count(app: App, name: str) -> float:
 
 def shares(app: App) -> float:
     """Return what the proxy, the bank and the waits took together."""
-    parts = ("request_own_duration", "upstream_duration", "token_wait", "connection_wait")
+    parts = ("request_proxy_duration", "upstream_duration", "token_wait", "connection_wait")
     return sum(seconds(app, part) for part in parts)
 
 
@@ -72,7 +72,7 @@ async def test_bank_that_takes_its_time() -> None:
         bank.bank.faults.append(Fault("resource", delay=PAUSE))
         assert await send(app) == 200
         assert seconds(app, "upstream_duration") >= PAUSE
-        assert seconds(app, "request_own_duration") > 0
+        assert seconds(app, "request_proxy_duration") > 0
         assert shares(app) == pytest.approx(seconds(app, "request_duration"))
 
 
@@ -114,7 +114,7 @@ async def test_slow_download_is_nobodys() -> None:
     async with Sandbox() as bank, running(bank) as app:
         bank.bank.faults.append(Fault("resource", dribble=PAUSE / 250))
         assert await send(app) == 200
-        assert count(app, "request_own_duration") == 1
+        assert count(app, "request_proxy_duration") == 1
         assert shares(app) <= seconds(app, "request_duration") - PAUSE
 
 
@@ -123,7 +123,7 @@ async def test_slow_body_of_an_error_is_nobodys() -> None:
     async with Sandbox() as bank, running(bank) as app:
         bank.bank.faults.append(Fault("resource", code="CMN_90006", dribble=PAUSE / 25))
         assert await send(app) == 400
-        assert count(app, "request_own_duration") == 1
+        assert count(app, "request_proxy_duration") == 1
         assert shares(app) <= seconds(app, "request_duration") - PAUSE
 
 
@@ -149,5 +149,5 @@ async def test_request_that_goes_twice_is_not_shared_out() -> None:
         bank.bank.expire_all()
         assert await send(app) == 200
         assert value(app.metrics, "replays_total") == 1
-        assert count(app, "request_own_duration") == 0
+        assert count(app, "request_proxy_duration") == 0
         assert count(app, "upstream_duration") == 0

@@ -26,10 +26,10 @@ def test_nothing_without_a_store() -> None:
 def test_steps() -> None:
     """By what was done, how long it took, and why it was not."""
     made = tally()
-    made.add(StoreOperation("look", 0.2, StoreFailure.NONE))
-    made.add(StoreOperation("look", 0.5, StoreFailure.TIMEOUT))
-    assert value(made, "store_step_duration_seconds_count", step="look") == 2
-    assert value(made, "store_failures_total", step="look", reason="timeout") == 1
+    made.add(StoreOperation("read", 0.2, StoreFailure.NONE))
+    made.add(StoreOperation("read", 0.5, StoreFailure.TIMEOUT))
+    assert value(made, "store_operation_duration_seconds_count", operation="read") == 2
+    assert value(made, "store_failures_total", operation="read", reason="timeout") == 1
 
 
 def test_tokens_by_how_they_were_come_by() -> None:
@@ -38,10 +38,10 @@ def test_tokens_by_how_they_were_come_by() -> None:
     made.add(TokenAcquired(KEY, AcquisitionSource.FETCHED, 0.1))
     made.add(TokenAcquired(KEY, AcquisitionSource.SHARED, 0.1))
     made.add(TokenAcquired(KEY, AcquisitionSource.SHARED, 0.1))
-    assert value(made, "store_tokens_total", **LABELS, origin="fetched") == 1
-    assert value(made, "store_tokens_total", **LABELS, origin="taken") == 2
-    assert value(made, "store_wait_seconds_count", origin="taken") == 2
-    assert not value(made, "store_wait_seconds_count", origin="fetched")
+    assert value(made, "store_tokens_total", **LABELS, source="fetched") == 1
+    assert value(made, "store_tokens_total", **LABELS, source="shared") == 2
+    assert value(made, "store_wait_seconds_count", source="shared") == 2
+    assert not value(made, "store_wait_seconds_count", source="fetched")
 
 
 def test_what_does_not_open() -> None:
@@ -49,7 +49,7 @@ def test_what_does_not_open() -> None:
     made = tally()
     made.undecryptable_count = lambda: 3
     made.add(DecryptFailed(KEY, "key"))
-    assert value(made, "store_entries_unopened_total", **LABELS, why="key") == 1
+    assert value(made, "store_decrypt_failures_total", **LABELS, reason="key") == 1
     assert value(made, "store_entries_unreadable") == 3
 
 

@@ -53,9 +53,9 @@ class Street:
         login = Login(Credentials(CLIENT["client_id"], CLIENT["client_secret"]))
         return "candescent-proxy:{" + record_name(self.bank.url, KEY, login).text + "}"
 
-    def came(self, app: App, *origins: str) -> float:
+    def came(self, app: App, *sources: str) -> float:
         """Return how many of a proxy's tokens came this way."""
-        return sum(sample(app, "store_tokens_total", origin=origin) for origin in origins)
+        return sum(sample(app, "store_tokens_total", source=source) for source in sources)
 
     async def each_for_itself(self, reason: str) -> None:
         """Wait until each proxy has said why, and has got a token by itself since."""
@@ -66,10 +66,10 @@ class Street:
             ),
             20,
         )
-        before = [self.came(app, "alone", "unshared") for app in self.apps]
+        before = [self.came(app, "direct", "uncached") for app in self.apps]
         await until(
             lambda: all(
-                self.came(app, "alone", "unshared") > had
+                self.came(app, "direct", "uncached") > had
                 for app, had in zip(self.apps, before, strict=True)
             ),
             20,
@@ -78,11 +78,11 @@ class Street:
     async def shares_again(self) -> None:
         """Wait until all use the store, and one asks for all."""
         await until(lambda: all(sample(app, "store_up") for app in self.apps), 20)
-        before = [self.came(app, "taken") for app in self.apps]
+        before = [self.came(app, "shared") for app in self.apps]
         await until(
             lambda: (
                 sum(
-                    self.came(app, "taken") > had
+                    self.came(app, "shared") > had
                     for app, had in zip(self.apps, before, strict=True)
                 )
                 >= len(self.apps) - 1
@@ -251,9 +251,9 @@ async def test_nobody_depends_on_the_store(tmp_path: Path) -> None:
                 folder = tmp_path / getattr(breaks, "__name__", "")
                 folder.mkdir()
                 streets.create_task(survives(folder, book, breaks, mends, reason))
-        gone = book.lines("the fleet's store is of no use, each proxy asks the bank for itself")
+        gone = book.lines("token store unavailable; fetching tokens directly")
         assert {line["reason"] for line in gone} >= {reason for _, _, reason in FAULTS}
-        assert len(book.lines("the fleet's store is of use")) >= 3 * len(FAULTS)
+        assert len(book.lines("token store available")) >= 3 * len(FAULTS)
         assert PASSWORD not in book.getvalue()
 
 
@@ -308,7 +308,7 @@ async def test_garbage_is_written_over(
         await until(lambda: here.bank.bank.token_requests)
         await here.shares_again()
         if planted[0] == "HSET":
-            assert here.book.lines("an entry in the fleet's store does not open")
+            assert here.book.lines("token store entry cannot be decrypted")
         assert not here.failed
 
 
@@ -327,7 +327,7 @@ async def test_a_fleet_of_two_minds(tmp_path: Path, book: Logbook) -> None:
         try:
             await until(lambda: sample(other, UNREADABLE), 20)
             await until(lambda: all(sample(app, UNREADABLE) for app in here.apps), 20)
-            assert sample(other, "store_tokens_total", origin="fetched")
+            assert sample(other, "store_tokens_total", source="fetched")
         finally:
             await other.stop()
         await here.store.do("HDEL", here.record, "entry:k2")

@@ -162,7 +162,7 @@ async def test_garbage_gets_nobody_stuck(
 async def test_a_step_that_there_is_not(server: RedisServer) -> None:
     """Is an error, for whoever changes the one side only."""
     await server.do("HSET", RECORD, "fence", "1")
-    with pytest.raises(Exception, match="no such step"):
+    with pytest.raises(Exception, match="no such operation"):
         await server.do("EVAL", SCRIPT, 1, RECORD, "moss", "1", "2")
 
 

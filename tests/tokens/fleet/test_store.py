@@ -20,20 +20,20 @@ from tests.tokens.fleet.store_harness import KEYS, NAME, RECORD, store
 DOCUMENT = Path(__file__).parents[3] / "docs" / "fleet.md"
 
 
-async def failed(made: Store, step: str = "look") -> StoreFailure:
+async def failed(made: Store, step: str = "read") -> StoreFailure:
     """Do a step that is not done; return why."""
     with pytest.raises(StoreError) as caught:
-        await (made.read(NAME, KEYS) if step == "look" else made.lease(NAME, 5, KEYS))
+        await (made.read(NAME, KEYS) if step == "read" else made.lease(NAME, 5, KEYS))
     assert caught.value.__cause__ is None
     return caught.value.reason
 
 
-async def well(made: Store, step: str = "look") -> None:
+async def well(made: Store, step: str = "read") -> None:
     """Do a step again and again until it is done."""
     async with asyncio.timeout(20):
         while True:
             try:
-                await (made.read(NAME, KEYS) if step == "look" else made.lease(NAME, 0.5, KEYS))
+                await (made.read(NAME, KEYS) if step == "read" else made.lease(NAME, 0.5, KEYS))
             except StoreError:
                 await asyncio.sleep(0.02)
             else:
@@ -228,11 +228,11 @@ def test_a_word_for_every_error(error: Exception, reason: StoreFailure) -> None:
 def test_a_store_that_answers_to_looks_is_not_well_for_that() -> None:
     """While it refuses changes it is of no use; an absence is over with the first answer."""
     full, gone = StoreFailure.FULL, StoreFailure.TIMEOUT
-    assert StoreHealth().after("lease", full).after("look", StoreFailure.NONE).failure is full
+    assert StoreHealth().after("lease", full).after("read", StoreFailure.NONE).failure is full
     assert StoreHealth().after("lease", full).after("write", StoreFailure.NONE) == StoreHealth()
-    assert StoreHealth().after("look", gone).after("look", StoreFailure.NONE) == StoreHealth()
-    assert StoreHealth().after("look", StoreFailure.OTHER).failure is StoreFailure.OTHER
-    assert StoreHealth().after("look", gone).after("lease", full).failure is full
+    assert StoreHealth().after("read", gone).after("read", StoreFailure.NONE) == StoreHealth()
+    assert StoreHealth().after("read", StoreFailure.OTHER).failure is StoreFailure.OTHER
+    assert StoreHealth().after("read", gone).after("lease", full).failure is full
 
 
 async def test_a_cancelled_step_says_nothing_about_the_store(tmp_path: Path) -> None:

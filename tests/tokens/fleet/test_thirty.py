@@ -276,7 +276,7 @@ async def a_stopped_owner_overwrites_nothing(running: Fleet) -> None:
     owner.send(signal.SIGCONT)
     async with asyncio.timeout(20):
         name = "candescent_proxy_store_tokens_total"
-        while not await owner.sample(name, origin="unshared"):  # noqa: ASYNC110 - nobody tells us
+        while not await owner.sample(name, source="uncached"):  # noqa: ASYNC110 - nobody tells us
             await asyncio.sleep(0.05)
     assert its_token not in await running.shared_tokens()
 
@@ -321,7 +321,9 @@ async def a_dead_store_is_survived(running: Fleet) -> None:
     """Each asks for itself meanwhile, once a lifetime; afterwards one asks for all again."""
     running.forget()
     await running.store.kill()
-    await running.summed(len(running.living), "candescent_proxy_store_tokens_total", origin="alone")
+    await running.summed(
+        len(running.living), "candescent_proxy_store_tokens_total", source="direct"
+    )
     seconds = running.asked()[-1].time - running.asked()[0].time
     lives = 1 + seconds / (LIFETIME / 2)
     assert len(running.asked()) <= lives * len(running.living) * len(INSTITUTIONS)
