@@ -24,6 +24,13 @@ def shell_lines(page: Path) -> Iterator[str]:
         yield from (line.strip() for line in block.replace("\\\n", " ").splitlines())
 
 
+def shell_block(page: Path, beginning: str) -> str:
+    """Return the one fenced block for the shell on a page that begins so."""
+    blocks = _SHELL.findall(page.read_text(encoding="utf-8"))
+    (found,) = [str(block) for block in blocks if block.startswith(beginning)]
+    return found
+
+
 def anchors(page: Path) -> set[str]:
     """Return where links into a page may lead: its titles as GitHub turns them into anchors."""
     titles = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)

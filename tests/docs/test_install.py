@@ -1,0 +1,46 @@
+"""README's install lines, typed as they stand; those for containers are in tests/kubernetes."""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from proxy import __version__
+from tests.support.pages import PAGES, ROOT, shell_block, shell_lines
+from tests.support.program import CREDENTIALS
+from tests.support.shell import type_lines
+
+NOT_CLONED = shutil.ignore_patterns(
+    *(".git", ".venv*", "build", "dist", ".*_cache", ".hypothesis", "__pycache__")
+)
+
+
+@pytest.mark.timeout(600)  # it downloads the dependencies and compiles
+@pytest.mark.parametrize(("tool", "build"), [("pipx", "auto"), ("uv", "pure")])
+def test_installs_into_an_empty_environment(tool: str, build: str, tmp_path: Path) -> None:
+    """The line of README gives a command that says its version and reads its settings."""
+    clone = shutil.copytree(ROOT, tmp_path / "clone", ignore=NOT_CLONED)
+    variables = {
+        **dict.fromkeys(("PIPX_HOME", "UV_TOOL_DIR"), str(tmp_path / tool)),
+        **dict.fromkeys(("PIPX_BIN_DIR", "UV_TOOL_BIN_DIR"), str(tmp_path / "bin")),
+        **dict.fromkeys(("PIPX_DEFAULT_PYTHON", "UV_PYTHON"), sys.executable),
+        "PROXY_BUILD": build,  # compiling takes a minute: once is enough
+    }
+    type_lines(shell_block(ROOT / "README.md", f"{tool} "), clone, variables)
+    version = type_lines("bin/candescent-proxy --version", tmp_path)
+    assert version.split()[1] == __version__
+    check = "bin/candescent-proxy check-config --base-url http://127.0.0.1:8081"
+    type_lines(check, tmp_path, CREDENTIALS)
+
+
+QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+UNSAFE = re.compile(r"https?://\S*[?\[*]|\S\s+#\s|\w\[\w")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_can_be_pasted_into_zsh(page: Path) -> None:
+    """In zsh, ``?`` and ``[`` in a word are expanded, and ``#`` behind a command is a word."""
+    lines = list(shell_lines(page))
+    assert [line for line in lines if UNSAFE.search(QUOTED.sub("", line))] == []
