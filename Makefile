@@ -18,7 +18,7 @@ BENCH := build/bench/venv
 COMPILE := $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --annotation-style line --no-strip-extras --custom-compile-command 'make lock' $(ARGS)
 
-.PHONY: compiled help demo test test-all test-compiled test-future unit lint format manual settings status-page pictures lock audit sbom soak observe fuzz institutions build \
+.PHONY: compiled help demo test test-all test-compiled test-future unit lint format manual settings status-page pictures lock audit sbom soak observe fuzz institutions build release-check \
 	image footprint charts bench cost fleet clean
 
 help:  ## Print this list
@@ -79,9 +79,10 @@ lock: $(VENV)/.dev  ## Pin the dependencies anew (ARGS=--upgrade: to their newes
 	$(COMPILE) -o requirements/run.txt pyproject.toml
 	$(COMPILE) -o requirements/build.txt -c requirements/run.txt --group build
 	$(COMPILE) -o requirements/compile.txt -c requirements/run.txt --group compile
+	$(COMPILE) -o requirements/release.txt --group release
 	$(COMPILE) -o requirements/otel.txt -c requirements/run.txt --extra otel pyproject.toml
 	$(COMPILE) -o requirements/dev.txt -c requirements/run.txt -c requirements/otel.txt \
-		-c requirements/build.txt pyproject.toml --extra otel --group dev
+		-c requirements/compile.txt pyproject.toml --extra otel --group dev
 	$(COMPILE) -o requirements/bench.txt -c requirements/run.txt --group bench
 
 audit: $(VENV)/.dev  ## Look for known weaknesses in what we depend on (needs a network)
@@ -108,7 +109,6 @@ fleet: $(VENV)/.dev  ## Measure what fleets of proxies ask of the bank (ARGS=--w
 	@$(BIN)/python -m bench.fleet $(ARGS)
 
 compiled: $(VENV)/.dev  ## Build the compiled wheel, and .venv-compiled that runs it
-	@$(PIP) $(LOCKED) -r requirements/compile.txt
 	@rm -rf build/compiled && mkdir -p build/compiled/tree
 	@PROXY_BUILD=compiled $(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/compiled .
 	@test -x .venv-compiled/bin/python || $(BIN)/python -m venv --without-pip .venv-compiled
@@ -124,6 +124,9 @@ test-compiled: compiled  ## The tests of both ways, with the compiled modules in
 
 build: $(VENV)/.dev sbom  ## Build the wheel, the source distribution and their SBOM into dist/
 	PROXY_BUILD=pure $(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python
+
+release-check: $(VENV)/.dev  ## Run what a release needs and this machine can do (a quarter of an hour)
+	@$(BIN)/python -m tools.release_check $(ARGS)
 
 image: $(VENV)/.run  ## Build the container image with docker or podman (ARGS: more for its build)
 	@tools/image $$($(BIN)/candescent-proxy --version | cut -d' ' -f2) $(ARGS)

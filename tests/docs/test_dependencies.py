@@ -54,6 +54,7 @@ def test_every_development_dependency_has_its_reason(pyproject: Mapping[str, Any
     groups = pyproject["dependency-groups"]
     wanted = {name for group in ("build", "compile", "dev", "pip") for name in names(groups[group])}
     assert explained("To develop") == sorted(wanted, key=str.lower)
+    assert explained("To release") == sorted(names(groups["release"]), key=str.lower)
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)

@@ -37,11 +37,13 @@ def test_base_image_is_made_once(tmp_path: Path) -> None:
 
 def test_tools_that_are_there_are_not_built_again(tmp_path: Path) -> None:
     """A tool at another version is; one at the right version is not."""
+    script(tmp_path / "bin/actionlint", "")
     script(tmp_path / "bin/helm", "")
     script(tmp_path / "bin/kustomize", "")
     script(tmp_path / "bin/compose-spec", "")
     versions = "printf '\\tmod\\tpath\\t%s\\th1:x\\n' v4.3.1 v2.16.2"
     script(tmp_path / "go", f'if [ "$1" = version ]; then {versions}; else echo "$@"; fi')
     done = run("kubernetes-tools", PATH=f"{tmp_path}:{SYSTEM}", GOBIN=tmp_path / "bin")
-    (built,) = done.stdout.splitlines()
-    assert built.startswith("install sigs.k8s.io/kustomize/")
+    actionlint, kustomize = done.stdout.splitlines()
+    assert actionlint.startswith("install github.com/rhysd/actionlint/")
+    assert kustomize.startswith("install sigs.k8s.io/kustomize/")
