@@ -37,9 +37,7 @@ PACKAGES = {
 }
 """Debian's packages, by the program that a test starts."""
 
-BUILT = dict.fromkeys(
-    ("actionlint", "compose-spec", "helm", "kustomize"), "tools/kubernetes-tools"
-)
+BUILT = dict.fromkeys(("actionlint", "compose-spec", "helm", "kustomize"), "tools/kubernetes-tools")
 """Commands that build programs which Debian does not have."""
 
 REMEDY = "; remedy: "

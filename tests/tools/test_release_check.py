@@ -1,0 +1,67 @@
+"""How ``make release-check`` runs commands and reports results. A release runs the checks."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import release_check
+from tools.release_check import Check, CheckError, Log, Result, checks, run, table
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for logs, inside what counts as the repository."""
+    monkeypatch.setattr(release_check, "ROOT", tmp_path)
+    monkeypatch.setattr(release_check, "WORK", tmp_path)
+    return tmp_path
+
+
+def test_output_is_returned_and_kept(folder: Path) -> None:
+    """With the command, so that it can be repeated."""
+    log = Log(folder / "a.log")
+    assert log.run(sys.executable, "-c", "print('hello')") == "hello\n"
+    assert (
+        log.path.read_text(encoding="utf-8") == f"$ {sys.executable} -c print('hello') \nhello\n\n"
+    )
+
+
+def test_command_that_fails_names_its_log(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The row is short; the log has the rest."""
+    result = run(Check("a", lambda log: log.run(sys.executable, "-c", "raise SystemExit('no')")))
+    assert (result.name, result.passed) == ("a", False)
+    assert result.remark == f"{Path(sys.executable).name} failed: a.log"
+    assert "no\n" in (folder / "a.log").read_text(encoding="utf-8")
+    assert "FAILED" in capsys.readouterr().out
+
+
+def test_command_has_an_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that waits for something does not hold up a release for ever."""
+    monkeypatch.setattr(release_check, "TIMEOUT", 0.2)
+    with pytest.raises(CheckError, match="took more than"):
+        Log(folder / "a.log").run(sys.executable, "-c", "import time; time.sleep(60)")
+
+
+def test_installations_do_not_find_our_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the sources nor a wish of the caller's environment reaches a check."""
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+    monkeypatch.setenv("PROXY_BUILD", "pure")
+    program = "import os; print(*({'PYTHONPATH', 'PROXY_BUILD'} & {*os.environ}))"
+    assert Log(folder / "a.log").run(sys.executable, "-c", program) == "\n"
+
+
+def test_table_counts_what_failed() -> None:
+    """The last line is the answer."""
+    good, bad = Result("a", True, 1.2, "fine"), Result("b", False, 3.4, "not fine")
+    assert table([good]).endswith("\nall 1 passed")
+    assert table([good, bad]).endswith(
+        "  b                FAILED      3 s  not fine\n1 of 2 checks failed"
+    )
+
+
+def test_every_python_installs_wheel_and_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each that tools/pythons finds, this one among them."""
+    monkeypatch.undo()
+    names = {check.name for check in checks(None)[2]}
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert {f"{version}-source", f"{version}-wheel"} <= names
