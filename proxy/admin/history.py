@@ -88,7 +88,6 @@ class History:
         self.intervals: deque[Interval] = deque(maxlen=INTERVALS)
         self.errors: dict[tuple[Area, str], RepeatedError] = {}
         self.reload: ReloadEvent | None = None
-        self.request = self.requests.append
 
     async def run(self) -> None:
         """Take samples until cancelled."""
@@ -107,9 +106,10 @@ class History:
         """Return what has been counted up to now."""
         return Sample(self._clock(), self._totals())
 
-    def record_failed_request(self, record: RequestRecord) -> None:
-        """Remember a request that we answered ourselves, or the bank with a 5xx."""
-        if self._keep:
+    def request(self, record: RequestRecord) -> None:
+        """Remember a request; a failed one (ours, or a 5xx of the bank's) among the errors too."""
+        self.requests.append(record)
+        if (record.reason or record.status >= 500) and self._keep:
             reason = record.reason or "bank-answer"
             detail = record.detail or f"The bank answered {record.status}."
             trouble = self._record_error(

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from proxy.errors import ProxyError, UpstreamError, internal_error
@@ -13,7 +13,7 @@ from proxy.forwarding.context import Replay, RequestContext
 from proxy.forwarding.headers import CallerHeaders, bad_framing, our_headers, request_head
 from proxy.forwarding.json_links import request_identity_encoding
 from proxy.forwarding.record import RequestObserver, RequestRecord
-from proxy.forwarding.response import ResponseWriter
+from proxy.forwarding.response import ResponseAbortedError, ResponseWriter
 from proxy.forwarding.routing import Router, institution_for
 from proxy.forwarding.url_rewriting import UrlRewriter
 from proxy.server.limits import CallerLimits, overloaded
@@ -45,7 +45,7 @@ class ForwarderSettings:
 class Forwarder:
     """Forwards requests to the bank.
 
-    ``finished`` gets the record of each request at its end, ``on_crash`` a mistake of our own.
+    ``on_finished`` get the record of each request at its end, ``on_crash`` a mistake of our own.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Forwarder:
         user_injector: UserContextInjector | None,
         authentication: CallerAuthentication | None,
         new_id: Callable[[], str],
-        on_finished: RequestObserver,
+        on_finished: Sequence[RequestObserver],
         on_crash: Callable[[BaseException], None],
     ) -> None:
         self._settings = settings
@@ -86,6 +86,8 @@ class Forwarder:
             if self.in_flight > self._settings.limits.max_in_flight:
                 raise overloaded()
             return await self._forward(request, record)
+        except ResponseAbortedError as aborted:
+            return self._abort(record, aborted.error)
         except ProxyError as error:
             return self._refusal(request, record, error)
         except (ConnectionError, asyncio.CancelledError):
@@ -99,7 +101,8 @@ class Forwarder:
             if self._is_idle is not None and not self.in_flight:
                 self._is_idle.set()
             record.finished_at = self._now()
-            self._on_finished(record)
+            for observe in self._on_finished:
+                observe(record)
 
     def drain(self) -> None:
         """From now on let connections of callers end with the answer they are waiting for."""
@@ -117,7 +120,8 @@ class Forwarder:
         record = RequestRecord("", b"", self._now(), self._settings.listener)
         response = self._refusal(None, record, error)
         record.finished_at = record.started_at
-        self._on_finished(record)
+        for observe in self._on_finished:
+            observe(record)
         return response
 
     async def _forward(self, request: Request, record: RequestRecord) -> Response:
@@ -318,13 +322,15 @@ class Forwarder:
             connection.abort()
         self._pool.release(connection)
 
+    @staticmethod
+    def _abort(record: RequestRecord, error: ProxyError) -> Response:
+        """End a request of whose response the caller has a part; its connection is reset."""
+        record.is_aborted, record.source, record.reason = True, error.source, error.name
+        record.detail = error.detail
+        return Response(keep_alive=False)
+
     def _refusal(
         self, request: Request | None, record: RequestRecord, error: ProxyError
     ) -> Response:
-        if record.status:
-            # The head of the bank's answer is out already, and the caller's connection cut.
-            record.is_aborted, record.source, record.reason = True, error.source, error.name
-            record.detail = error.detail
-            return Response(keep_alive=False)
         record.transaction_id = record.transaction_id or self._new_id()
         return self._writer.error_response(request, record, error)

@@ -17,6 +17,17 @@ _UNTRUSTED = frozenset({"bad-framing", "transfer-encoding", "bad-header", "bad-h
 """Errors behind which another reader might see another request begin somewhere else."""
 
 
+class ResponseAbortedError(Exception):
+    """A response broke off after its head went out: no other response can be given any more.
+
+    ``error`` is what broke it.
+    """
+
+    def __init__(self, error: ProxyError) -> None:
+        super().__init__(error.detail)
+        self.error = error
+
+
 class ResponseWriter:
     """Writes answers. ``rewrites_links``: the bank's URLs in JSON bodies are told as ours too."""
 
@@ -28,7 +39,8 @@ class ResponseWriter:
     async def write_response(self, context: RequestContext, connection: Connection) -> Response:
         """Pass the bank's answer on: in one piece if it is all here, else as it comes.
 
-        Raises ``ProxyError`` when it breaks off, after the caller's connection has been cut.
+        Raises ``ProxyError`` when it breaks off before anything of it is out, and
+        ``ResponseAbortedError`` afterwards, when the caller's connection has been reset.
         """
         request, record, status = context.request, context.record, connection.status
         record.status = status
@@ -147,7 +159,8 @@ async def stream_response(
 
     What ``link_rewriter`` keeps back for a moment goes out with the next block, or at the end.
     When the answer breaks off, the caller's connection is cut, because only a broken end tells
-    the truth, unless nothing of the answer is out yet; raises the ``ProxyError`` that broke it.
+    the truth, and ``ResponseAbortedError`` is raised; where nothing of it is out yet, the
+    ``ProxyError`` that broke it.
     """
     caller = request.connection
     try:
@@ -157,12 +170,11 @@ async def stream_response(
                 continue
             await caller.deliver(head + (chunk(block) if chunked else block))
             head = b""
-    except ProxyError:
+    except ProxyError as error:
         if head:
-            record.status = 0
-        else:
-            caller.reset()
-        raise
+            raise
+        caller.reset()
+        raise ResponseAbortedError(error) from error
     tail = b"" if link_rewriter is None else link_rewriter.finish()
     if chunked:
         tail = (chunk(tail) if tail else b"") + LAST_CHUNK

@@ -15,9 +15,9 @@ from proxy.admin.status_page import StatusPage
 from proxy.config.model import Config
 from proxy.errors import ConfigError
 from proxy.forwarding.forwarder import Forwarder
-from proxy.forwarding.record import MAIN_LISTENER, RequestRecord
+from proxy.forwarding.record import MAIN_LISTENER
 from proxy.runtime import build, certificate_expiry, clock
-from proxy.runtime.core import Core, Observers
+from proxy.runtime.core import Core
 from proxy.runtime.listeners import Listeners, RequestHandler, contexts
 from proxy.runtime.metric_sources import register as register_metric_sources
 from proxy.runtime.reload import LoadConfig, Reloader, watch
@@ -25,9 +25,9 @@ from proxy.runtime.status import about, listeners
 from proxy.runtime.systemd import Systemd
 from proxy.server.address import Address
 from proxy.tasks import Tasks
-from proxy.telemetry.events import Event
-from proxy.telemetry.logs import AccessLog, EventLog
+from proxy.telemetry.logs import LogObserver
 from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.observers import Observer, Observers
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.credentials import Logins
 from proxy.tokens.refresh_tokens import RefreshTokens
@@ -66,23 +66,24 @@ class App:
         self.metrics = Metrics()
         self._started = clock.now()
         self._history = History(self.metrics.totals, clock.now, keep=config.status_page != "off")
-        self._log = EventLog()
-        self._access_log = AccessLog(config.log)
-        self._observers = Observers(
-            self._on_event, self._on_request, self._log.crash, self._log.warn
-        )
         self._refresh_tokens = RefreshTokens(clock.now, config.refresh_token_file)
+        self._tracing = build.tracing(config, lambda: self._core.config.url)
+        observers: list[Observer] = [self.metrics, LogObserver(config.log), self._history]
+        if self._tracing is not None:
+            observers.append(self._tracing)
+        self._observers = Observers(observers)
         self._core = Core(config, logins, self._observers, self._refresh_tokens)
         self._retired: set[Core] = set()
-        self._tracing = build.tracing(config, lambda: self._core.config.url)
         wrap_handler = _unwrapped if self._tracing is None else self._tracing.wrap
-        self._listeners = Listeners(config, self._core.forwarders, wrap_handler, self._log.warn)
+        self._listeners = Listeners(
+            config, self._core.forwarders, wrap_handler, self._observers.warn
+        )
         self._reloader = Reloader(
             load or (lambda: (config, logins)),
             self._apply,
             config.files(),
             extra_files=[file] if file else [],
-            emit=self._on_event,
+            emit=self._observers.event,
             interval=config.reload_interval if load else 0,
             changes_logins=lambda logins: logins != self._core.logins,
         )
@@ -282,22 +283,6 @@ class App:
     def _cores(self) -> Sequence[Core]:
         """Return the running core, then those that finish what they have begun."""
         return (self._core, *self._retired)
-
-    def _on_event(self, event: Event) -> None:
-        self.metrics.event(event)
-        self._log.event(event)
-        self._history.event(event)
-        if self._tracing is not None:
-            self._tracing.event(event)
-
-    def _on_request(self, record: RequestRecord) -> None:
-        self.metrics.request(record)
-        self._access_log.request(record)
-        self._history.request(record)
-        if record.reason or record.status >= 500:
-            self._history.record_failed_request(record)
-        if self._tracing is not None:
-            self._tracing.request(record)
 
 
 def _unwrapped(handle: RequestHandler) -> RequestHandler:

@@ -6,8 +6,7 @@ nothing inside a core ever has to change under a running request.
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from proxy.config.listeners import ListenerConfig
 from proxy.config.model import Config
@@ -15,13 +14,13 @@ from proxy.errors import TokenError
 from proxy.forwarding.authentication import CallerAuthentication
 from proxy.forwarding.business_users import BusinessUserDirectory
 from proxy.forwarding.forwarder import Forwarder
-from proxy.forwarding.record import MAIN_LISTENER, RequestObserver
+from proxy.forwarding.record import MAIN_LISTENER
 from proxy.forwarding.response import ResponseWriter
 from proxy.forwarding.routing import Router
 from proxy.forwarding.transaction_ids import new_transaction_id
 from proxy.runtime import build, clock
 from proxy.tasks import Tasks
-from proxy.telemetry.events import EventSink
+from proxy.telemetry.observers import Observers
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.credentials import Logins
 from proxy.tokens.events import Trigger
@@ -32,16 +31,6 @@ from proxy.tokens.static import StaticTokenSource
 from proxy.tokens.token import Token, TokenKey, TokenSource
 from proxy.upstream.pool import Pool, UpstreamOrigin
 from proxy.upstream.tls import UpstreamTls
-
-
-@dataclass(frozen=True, slots=True)
-class Observers:
-    """Who is told of what happens: facts, finished requests, our own mistakes, warnings."""
-
-    emit: EventSink
-    on_finished: RequestObserver
-    on_crash: Callable[[BaseException], None]
-    warn: Callable[[str], None]
 
 
 class Core:
@@ -67,13 +56,13 @@ class Core:
         self._bank = build.bank_client(config, self._tls.context)
         self._endpoint = build.endpoint(config, logins, self._bank, refresh_tokens, observers.warn)
         policy = build.refresh_policy(config)
-        self.fleet = build.fleet(config, logins, self._endpoint, observers.emit)
+        self.fleet = build.fleet(config, logins, self._endpoint, observers.event)
         self.tokens = TokenCache(
             self._source(),
             policy,
             clock=clock.now,
             chance=random.random,
-            emit=observers.emit,
+            emit=observers.event,
         )
         self._follower = self.fleet.follower(self.tokens) if self.fleet is not None else None
         self._refresher = Refresher(self.tokens, policy, clock=clock.now, idle=config.token.idle)
@@ -112,8 +101,8 @@ class Core:
             user_injector=build.users(config, listener, directory),
             authentication=CallerAuthentication.load(listener.callers, listener.path),
             new_id=new_transaction_id,
-            on_finished=observers.on_finished,
-            on_crash=observers.on_crash,
+            on_finished=observers.request,
+            on_crash=observers.crash,
         )
 
     def start(self) -> None:

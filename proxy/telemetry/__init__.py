@@ -3,6 +3,7 @@
 Modules:
 
     events.py     what happened, as plain values
+    observers.py  who learns of events and finished requests
     metrics/      Prometheus series
     logs/         log lines
     tracing.py    OpenTelemetry spans, where a collector is configured

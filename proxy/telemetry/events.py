@@ -33,5 +33,19 @@ class ReloadFailed:
     has_new_login: bool = False
 
 
-Event = TokenFact | StoreEvent | Reloaded | ReloadFailed
+@dataclass(frozen=True, slots=True)
+class InternalError:
+    """A mistake of our own, which a request or a background task met."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorWarning:
+    """Something that works but that an operator should know, as a sentence."""
+
+    text: str
+
+
+Event = TokenFact | StoreEvent | Reloaded | ReloadFailed | InternalError | OperatorWarning
 EventSink = Callable[[Event], None]

@@ -104,10 +104,10 @@ def test_no_token_is_kept(kept: History) -> None:
 def test_errors_are_counted_by_name(kept: History, clock: Clock) -> None:
     """A thousand of one kind are one entry, with the first time, the last and the last request."""
     for _ in range(1000):
-        kept.record_failed_request(record("institution", 403, "Not served here."))
+        kept.request(record("institution", 403, "Not served here."))
         clock.now += 1
     last = record("institution", 403, "Two of them.")
-    kept.record_failed_request(last)
+    kept.request(last)
     (found,) = kept.errors.values()
     assert (found.area, found.source, found.count) == ("request", Source.CALLER, 1001)
     assert (found.first_at, found.last_at) == (1_001_000.0, 1_002_000.0)
@@ -117,21 +117,21 @@ def test_errors_are_counted_by_name(kept: History, clock: Clock) -> None:
 def test_errors_stand_in_the_order_of_time(kept: History) -> None:
     """One that comes again goes to the end."""
     for reason in ("a", "b", "c", "a"):
-        kept.record_failed_request(record(reason))
+        kept.request(record(reason))
     assert [found.reason for found in kept.errors.values()] == ["b", "c", "a"]
 
 
 def test_errors_are_bounded(kept: History) -> None:
     """The names of errors are few; should they ever be many, the oldest go."""
     for number in range(3 * MAX_ERRORS):
-        kept.record_failed_request(record(f"error-{number}"))
+        kept.request(record(f"error-{number}"))
     assert len(kept.errors) == MAX_ERRORS
     assert ("request", f"error-{3 * MAX_ERRORS - 1}") in kept.errors
 
 
 def test_banks_own_error(kept: History) -> None:
     """A 5xx of the bank's is told as its own."""
-    kept.record_failed_request(record(status=503))
+    kept.request(record(status=503))
     (found,) = kept.errors.values()
     assert (found.reason, found.detail) == ("bank-answer", "The bank answered 503.")
     assert found.source is Source.NONE
@@ -196,7 +196,7 @@ async def test_nothing_is_kept_where_there_is_no_page(clock: Clock) -> None:
     """Without a status page none of it takes memory, and nothing runs."""
     kept = History(Totals, clock, keep=False)
     kept.request(record())
-    kept.record_failed_request(record("institution"))
+    kept.request(record("institution"))
     for fact in FACTS:
         kept.event(fact())
     await kept.run()

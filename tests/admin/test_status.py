@@ -169,12 +169,8 @@ def test_what_callers_chose_is_bounded(kept: History) -> None:
 
 def test_errors(kept: History) -> None:
     """Newest first, with the last request that had it."""
-    kept.record_failed_request(
-        request(reason="overloaded", source=Source.PROXY, status=503, detail="Full.")
-    )
-    kept.record_failed_request(
-        request(reason="institution", source=Source.CALLER, status=403, detail="No.")
-    )
+    kept.request(request(reason="overloaded", source=Source.PROXY, status=503, detail="Full."))
+    kept.request(request(reason="institution", source=Source.CALLER, status=403, detail="No."))
     newest, oldest = built(kept).errors
     assert (oldest.reason, oldest.source, oldest.count) == ("overloaded", "proxy", 1)
     assert (newest.method, newest.path, newest.status) == ("GET", "/v1/accounts/…", 403)
@@ -203,12 +199,8 @@ def test_verdict_has_the_last_error_of_a_request(kept: History) -> None:
     counted = Totals()
     kept = History(lambda: counted, lambda: NOW)
     kept.samples.append(kept.totals())
-    kept.record_failed_request(
-        request(reason="upstream-connect", source=Source.UPSTREAM, detail="Refused.")
-    )
-    kept.record_failed_request(
-        request(reason="institution", source=Source.CALLER, detail="Not served.")
-    )
+    kept.request(request(reason="upstream-connect", source=Source.UPSTREAM, detail="Refused."))
+    kept.request(request(reason="institution", source=Source.CALLER, detail="Not served."))
     counted = Totals(10, dict(Totals().failed) | {"upstream": 10})
     found = built(kept, entry()).verdict
     assert (found.state, found.cause) == ("failing", "Refused.")

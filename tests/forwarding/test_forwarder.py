@@ -48,7 +48,7 @@ class House:
         self.app = app
         self.bank = bank
         self.records: list[RequestRecord] = []
-        app.forwarder._on_finished = self.records.append
+        app.forwarder._on_finished = [self.records.append]
 
 
 @asynccontextmanager
@@ -344,7 +344,7 @@ async def test_stale_connection_is_replaced(ending: Step, method: str) -> None:
     stale: list[Step] = [read(), send(ok()), read(), ending]
     async with scripted(stale, behaving(b"")) as (app, upstream):
         records: list[RequestRecord] = []
-        app.forwarder._on_finished = records.append
+        app.forwarder._on_finished = [records.append]
         async with connect(app) as wire:
             assert (await wire.ask()).status == 200
             assert (await wire.ask(request(method, "/again"))).status == 200

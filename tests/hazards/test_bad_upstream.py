@@ -47,13 +47,7 @@ class Front:
     def __init__(self, app: App) -> None:
         self.app = app
         self.records: list[RequestRecord] = []
-        inner = app.forwarder._on_finished
-
-        def finished(record: RequestRecord) -> None:
-            self.records.append(record)
-            inner(record)
-
-        app.forwarder._on_finished = finished
+        app.forwarder._on_finished = (self.records.append, *app.forwarder._on_finished)
 
 
 @asynccontextmanager

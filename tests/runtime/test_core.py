@@ -13,9 +13,10 @@ from proxy.config import loader
 from proxy.errors import ConfigError, TokenError, TokenFailure
 from proxy.forwarding.record import RequestRecord
 from proxy.runtime import clock
-from proxy.runtime.core import Core, Observers
+from proxy.runtime.core import Core
 from proxy.sandbox import Fault, Sandbox
-from proxy.telemetry.events import Event
+from proxy.telemetry.events import Event, InternalError, OperatorWarning
+from proxy.telemetry.observers import Observers
 from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.token import TokenKey, TokenKind
 from tests.support.running import CLIENT, until
@@ -31,17 +32,14 @@ class Workshop:
     bank: Sandbox
     refresh_tokens: RefreshTokens = field(default_factory=lambda: RefreshTokens(clock.now))
     cores: list[Core] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    facts: list[Event] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     records: list[RequestRecord] = field(default_factory=list)
 
     def build(self, **changes: Any) -> Core:
         """Build a core; None takes a setting away."""
         flags = {"base_url": self.bank.url, "institution_id": "00016", **CLIENT, **changes}
         config = loader.load(None, {}, {k: v for k, v in flags.items() if v is not None})
-        observers = Observers(
-            self.facts.append, self.records.append, self._crash, self.warnings.append
-        )
+        observers = Observers([self])
         core = Core(config, loader.logins(config), observers, self.refresh_tokens)
         self.cores.append(core)
         return core
@@ -54,12 +52,24 @@ class Workshop:
         return core
 
     @property
+    def warnings(self) -> list[str]:
+        """Return what the operator was warned of."""
+        return [event.text for event in self.events if isinstance(event, OperatorWarning)]
+
+    @property
     def asked(self) -> list[str]:
         """Return for which institutions the bank was asked for tokens."""
         return [request.institution for request in self.bank.bank.token_requests]
 
-    def _crash(self, error: BaseException) -> None:
-        raise error
+    def event(self, event: Event) -> None:
+        """Observe an event; a mistake of our own fails the test."""
+        if isinstance(event, InternalError):
+            raise event.error
+        self.events.append(event)
+
+    def request(self, record: RequestRecord) -> None:
+        """Observe a finished request."""
+        self.records.append(record)
 
 
 @pytest.fixture

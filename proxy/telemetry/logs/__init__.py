@@ -1,7 +1,16 @@
-"""Log lines: structlog's set-up, redaction, and facts and requests as lines."""
+"""Log lines: structlog's set-up, redaction, and events and requests as lines."""
 
-from proxy.telemetry.logs.access_log import AccessLog
-from proxy.telemetry.logs.fact_log import EventLog
+from proxy.telemetry.logs.access_log import AccessLog, AccessLogOptions
+from proxy.telemetry.logs.event_log import EventLog
 from proxy.telemetry.logs.lines import set_up
 
-__all__ = ["AccessLog", "EventLog", "set_up"]
+
+class LogObserver:
+    """Writes events, and the requests that ``options`` asks for, as log lines."""
+
+    def __init__(self, options: AccessLogOptions) -> None:
+        self.event = EventLog().event
+        self.request = AccessLog(options).request
+
+
+__all__ = ["LogObserver", "set_up"]

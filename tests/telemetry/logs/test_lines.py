@@ -8,7 +8,8 @@ import structlog
 
 from proxy.config.sections import LogSettings
 from proxy.telemetry import logs
-from proxy.telemetry.logs import EventLog
+from proxy.telemetry.events import OperatorWarning
+from proxy.telemetry.logs.event_log import EventLog
 from tests.telemetry.logs.writing import LEVELS, Format, Level, lines, set_up
 
 
@@ -103,6 +104,6 @@ def test_log_that_cannot_be_written_ends_nothing(
         # Such a stream cannot even say whether it is a terminal.
         stream.isatty = lambda: False  # type: ignore[method-assign]
     logs.set_up(LogSettings(format=form), stream)
-    EventLog().warn("lost")
+    EventLog().event(OperatorWarning("lost"))
     logging.getLogger("some.library").error("lost")
     assert capsys.readouterr().err == ""

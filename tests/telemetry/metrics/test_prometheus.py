@@ -8,8 +8,9 @@ import aiohttp
 
 from proxy.runtime.app import App
 from proxy.sandbox import Sandbox
-from tests.observability.servers import prometheus, tool
+from tests.observability.servers import prometheus
 from tests.observability.servers import until as until_answered
+from tests.support.needs import program
 from tests.support.running import running, url
 from tests.telemetry.metrics.documented import metrics
 
@@ -26,7 +27,7 @@ async def call(app: App, path: str = "/echo", **headers: str) -> None:
 
 async def test_promtool_has_nothing_to_say() -> None:
     """Its lint of names, types, units and texts finds nothing in what the admin port answers."""
-    promtool = tool("promtool", "prometheus")
+    promtool = program("promtool")
     async with Sandbox() as bank, running(bank) as app:
         for path in ("/echo", "/oauth2/v1/token", "/status/503"):
             await call(app, path)

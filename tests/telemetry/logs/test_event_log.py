@@ -5,8 +5,14 @@ from typing import Any
 import pytest
 
 from proxy.errors import TokenError, TokenFailure
-from proxy.telemetry.events import Event, Reloaded, ReloadFailed
-from proxy.telemetry.logs import EventLog
+from proxy.telemetry.events import (
+    Event,
+    InternalError,
+    OperatorWarning,
+    Reloaded,
+    ReloadFailed,
+)
+from proxy.telemetry.logs.event_log import EventLog
 from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected, TokenReleased
 from tests.telemetry.logs.writing import KEY, SECRET, TOKEN, lines, set_up
 
@@ -61,7 +67,7 @@ def test_line_of_a_reload(fact: Event, expected: dict[str, Any]) -> None:
 def test_warning_for_an_operator() -> None:
     """What fails no request but should be known is a warning, redacted like all else."""
     out = set_up()
-    EventLog().warn(f"kept nowhere: Bearer {SECRET}")
+    EventLog().event(OperatorWarning(f"kept nowhere: Bearer {SECRET}"))
     (line,) = lines(out)
     assert (line["level"], line["event"]) == ("warning", "kept nowhere: Bearer [hidden]")
 
@@ -74,10 +80,10 @@ def test_mistake_of_our_own_is_told_with_its_place() -> None:
         raise ZeroDivisionError(f"Bearer {SECRET}")
     except ZeroDivisionError as error:
         bug.__cause__ = error
-        EventLog().crash(error)
+        EventLog().event(InternalError(error))
     EventLog().event(TokenRefreshFailed(KEY, bug, 0.1, 1, 1))
     for line in lines(out):
-        assert "test_fact_log.py" in line["exception"]
+        assert "test_event_log.py" in line["exception"]
         assert "ZeroDivisionError" in line["exception"]
     assert SECRET not in out.getvalue()
 

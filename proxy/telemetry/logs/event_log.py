@@ -1,6 +1,12 @@
 """Facts as log lines: what happens to tokens, secrets and configuration."""
 
-from proxy.telemetry.events import Event, Reloaded, ReloadFailed
+from proxy.telemetry.events import (
+    Event,
+    InternalError,
+    OperatorWarning,
+    Reloaded,
+    ReloadFailed,
+)
 from proxy.telemetry.logs.structured import structlog
 from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected, TokenReleased
 from proxy.tokens.fleet.events import (
@@ -59,6 +65,10 @@ class EventLog:
                 )
             case TokenReleased(key):
                 self._log.info("unused token released", kind=key.kind, institution=key.institution)
+            case InternalError(failure):
+                self._log.error("internal error", exc_info=failure)
+            case OperatorWarning(text):
+                self._log.warning(text)
             case StoreStateChanged() | DecryptFailed() | TokenAcquired():
                 self._store_event(event)
 
@@ -86,11 +96,3 @@ class EventLog:
                     source=source,
                     seconds=round(waited, 3),
                 )
-
-    def warn(self, text: str) -> None:
-        """Write what an operator should know."""
-        self._log.warning(text)
-
-    def crash(self, error: BaseException) -> None:
-        """Write down a mistake of our own, with where it happened."""
-        self._log.error("internal error", exc_info=error)
