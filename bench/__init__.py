@@ -1,6 +1,6 @@
 """The bench: what a forwarded request costs here, beside what others ask for it.
 
-``make bench`` runs it; ``docs/performance.md`` holds what it last said. One idea a module::
+``make bench`` runs it; ``bench/README.md`` holds what it last said. One idea a module::
 
     machine     the cores, the programs that have to be there, what a report says of both
     measure     what /proc knows of a process: CPU, memory, wake-ups

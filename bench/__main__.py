@@ -6,7 +6,7 @@
     make bench ARGS=--quick                 the main cases, roughly, in three
     make bench ARGS='--cases small,tls --peers ours,envoy --rounds 10'
     make bench ARGS=--footprint             memory, start-up, what an idle proxy costs
-    make bench ARGS=--write                 everything, and into docs/performance.md
+    make bench ARGS=--write                 everything, and into bench/README.md
 
 Results stand in build/bench (of a quick run in build/bench/quick): a JSON file a case with every
 sample, the tables as report.md, the chart as chart.svg. A case that is measured again replaces
@@ -29,7 +29,7 @@ from bench.peers import PEERS, usual
 from bench.report import METRICS, PAGE, PLACE, Result, markdown, saved
 from bench.rounds import play
 
-PICTURE = PAGE.with_suffix(".svg")
+PICTURE = PAGE.parent / "performance.svg"
 QUICK_ROUNDS, QUICK_SHARE = 2, 4
 BUSY = 0.5
 """A load average of a machine that has other work."""
@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--cases", type=_names, default=[], help=f"of {', '.join(CASES)}")
     root.add_argument("--peers", type=_names, default=usual(), help=f"of {', '.join(PEERS)}")
     root.add_argument("--rounds", type=int, help="instead of each case's own number")
-    root.add_argument("--write", action="store_true", help="bring docs/performance.md up to date")
+    root.add_argument("--write", action="store_true", help="bring bench/README.md up to date")
     return root
 
 

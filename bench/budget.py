@@ -27,7 +27,7 @@ HEAD = """\
 """
 ADVICE = (
     "The path of a request has become dearer. `make cost ARGS=--list` names what it calls. If that "
-    "is worth its price, say why in docs/performance.md and raise the budget: `make cost "
+    "is worth its price, say why in bench/README.md and raise the budget: `make cost "
     "ARGS=--write`, with each Python that bench/budget.toml knows."
 )
 

@@ -13,7 +13,7 @@ from bench.machine import ROOT
 from bench.peers import PEERS, YARDSTICK
 from tools.passage import Passage
 
-PAGE = ROOT / "docs" / "performance.md"
+PAGE = ROOT / "bench" / "README.md"
 PLACE = Passage("bench", "written by `make bench ARGS=--write`")
 
 METRICS = {

@@ -141,7 +141,7 @@ class RecentRequest(DocumentPart):
 
     at: float = Field(description="when it was over")
     method: str = Field(description="as sent")
-    path: str = Field(description="without its query, and masked: see below")
+    path: str = Field(description="without its query; account numbers and names are masked")
     status: int = Field(description="0: the caller went away before there was one")
     error_source: Source = Field(description="whose error; `none`: the bank's own answer")
     reason: str = Field(description="the name of the error; empty where there is none")

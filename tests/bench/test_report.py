@@ -57,7 +57,7 @@ def test_cost_of_an_institution_is_told() -> None:
 
 
 def test_documentation_has_a_place_for_the_report() -> None:
-    """docs/performance.md has both marks."""
+    """bench/README.md has both marks."""
     assert "new" in PLACE.put(PAGE.read_text(encoding="utf-8"), "new")
 
 
