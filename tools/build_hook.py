@@ -58,8 +58,12 @@ class NotCompiledError(Exception):
 class BuildHook(BuildHookInterface[BuilderConfig]):
     """Compiles the modules that ``include`` lists, as paths below the project's root."""
 
+    _work: TemporaryDirectory[str] | None = None
+
     def dependencies(self) -> list[str]:
         """Return the requirements of compiling; none where it will not be tried."""
+        if build_mode() == "pure":
+            return []
         try:
             self._compiler()
         except NotCompiledError:
@@ -71,14 +75,14 @@ class BuildHook(BuildHookInterface[BuilderConfig]):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Add the compiled modules to the wheel, or the reason why there are none."""
-        if version == "editable":
+        if version == "editable" or build_mode() == "pure":
             return
         self._work = TemporaryDirectory(prefix="candescent-proxy-", ignore_cleanup_errors=True)
         work = Path(self._work.name)
         try:
             compiled = self._compile(work)
         except NotCompiledError as reason:
-            if os.environ.get(MODE) == "compiled":
+            if build_mode() == "compiled":
                 raise
             self.app.display_warning(f"candescent-proxy is built as plain Python: {reason}.")
             (work / REASON_FILE).write_text(f"{reason}\n", encoding="utf-8")
@@ -90,20 +94,15 @@ class BuildHook(BuildHookInterface[BuilderConfig]):
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         """Remove the compiler's files, which are in the wheel by now."""
-        if version != "editable":
+        if self._work is not None:
             self._work.cleanup()
 
     def _compiler(self) -> str | None:
         """Return the C compiler to use; None for the one that setuptools finds on Windows."""
-        mode = os.environ.get(MODE, "auto")
-        if mode not in {"auto", "compiled", "pure"}:
-            raise ValueError(f"{MODE} is auto, compiled or pure, not {mode!r}")
-        if mode == "pure":
-            raise NotCompiledError(f"{MODE} is set to pure")
         check_interpreter(self.metadata.core.classifiers)
         if platform.system() != "Windows":
             return find_compiler()
-        if mode == "auto":
+        if build_mode() == "auto":
             raise NotCompiledError("on Windows only published wheels are compiled")
         return None
 
@@ -120,6 +119,14 @@ class BuildHook(BuildHookInterface[BuilderConfig]):
         run_setup(tree, os.environ | ({"CC": compiler} if compiler else {}))
         built = [path for path in (work / "lib").rglob("*") if path.suffix in {".so", ".pyd"}]
         return {str(path): path.relative_to(work / "lib").as_posix() for path in built}
+
+
+def build_mode() -> str:
+    """Return what the person who builds has chosen."""
+    mode = os.environ.get(MODE, "auto")
+    if mode not in {"auto", "compiled", "pure"}:
+        raise ValueError(f"{MODE} is auto, compiled or pure, not {mode!r}")
+    return mode
 
 
 def read_pins(lock: Path) -> Iterator[tuple[str, str]]:

@@ -161,16 +161,10 @@ def no_headers(folder: Path) -> dict[str, str]:
     return {"PYTHONHOME": str(home), "PYTHONPATH": sysconfig.get_path("purelib")}
 
 
-def asked_not_to(_: Path) -> dict[str, str]:
-    """The person who installs wants it so."""
-    return {"PROXY_BUILD": "pure"}
-
-
 REASONS: dict[Machine, str] = {
     no_compiler: "there is no C compiler (",
     broken_compiler: "the C compiler does not work (false)",
     no_headers: "Python's header files are missing (Debian: python3-dev)",
-    asked_not_to: "PROXY_BUILD is set to pure",
 }
 
 
@@ -185,6 +179,13 @@ def test_plain_python_elsewhere(machine: Machine, project: Path, tmp_path: Path)
     (wheel,) = (project / "dist").glob("*.whl")
     assert wheel.name.endswith("-py3-none-any.whl")
     assert f"(plain Python: {REASONS[machine]}" in installed_version(project)
+
+
+def test_plain_python_on_demand(project: Path) -> None:
+    """The wheel for all platforms does not know yet why it will be taken."""
+    assert requirements(project, PROXY_BUILD="pure") == []
+    assert build(project, PROXY_BUILD="pure")[0] == 0
+    assert "(plain Python, " in installed_version(project)
 
 
 def test_unsupported_python_compiles_nothing(project: Path) -> None:
