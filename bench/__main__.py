@@ -26,7 +26,7 @@ from bench.cases import CASES, FOOTPRINT_CASES, Case
 from bench.figures import Sample
 from bench.machine import BUILD, BenchError, Cores
 from bench.peers import PEERS, usual
-from bench.report import METRICS, PAGE, PLACE, Result, markdown, saved
+from bench.report import METRICS, PAGE, PLACE, CaseResult, markdown, saved
 from bench.rounds import play
 
 PICTURE = PAGE.parent / "performance.svg"
@@ -84,9 +84,9 @@ def _run(arguments: argparse.Namespace) -> None:
         if not names:
             continue
         print(f"{case.name}: {case.group}, {case.title}", flush=True)
-        rounds = play(case, names, cores, lambda *told, case=case: _tell(case, *told))
+        rounds = play(case, names, cores, lambda *on_sample, case=case: _tell(case, *on_sample))
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        Result(case, now, case.seconds, description, rounds).save(folder)
+        CaseResult(case, now, case.seconds, description, rounds).save(folder)
     _report(folder, write=arguments.write and not arguments.quick)
 
 
@@ -117,9 +117,11 @@ def _known(names: Sequence[str], known: Collection[str]) -> Sequence[str]:
 
 
 def _tell(case: Case, number: int, peer: str, sample: Sample) -> None:
-    told = (f"{METRICS[name][0]} {sample[name]:,.{METRICS[name][1]}f}" for name in case.metrics)
+    on_sample = (
+        f"{METRICS[name][0]} {sample[name]:,.{METRICS[name][1]}f}" for name in case.metrics
+    )
     failed = f"; {sample['failed']:.1%} failed" if sample.get("failed") else ""
-    print(f"  {number + 1}/{case.rounds} {peer:10}", "; ".join(told) + failed, flush=True)
+    print(f"  {number + 1}/{case.rounds} {peer:10}", "; ".join(on_sample) + failed, flush=True)
 
 
 def _report(folder: Path, *, write: bool) -> None:

@@ -52,7 +52,7 @@ class Calls:
         return {"python_calls": self._events["call"], "c_calls": self._events["c_call"]}
 
 
-class Names:
+class FunctionCounts:
     """Counts the calls of each function by its name."""
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class Blocks:
         return {"blocks": self._asked, "kept_blocks": kept, "circular_objects": circular}
 
 
-COUNTS: dict[str, Callable[[], Count]] = {"calls": Calls, "names": Names, "blocks": Blocks}
+COUNTS: dict[str, Callable[[], Count]] = {"calls": Calls, "names": FunctionCounts, "blocks": Blocks}
 
 
 class Commands:

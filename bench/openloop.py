@@ -30,7 +30,7 @@ PATIENCE = 10.0
 
 
 @dataclass(slots=True)
-class Result:
+class LatencyResult:
     """Latencies in seconds, in the order of their ends, each with the Unix time of its beginning.
 
     ``lateness`` is by how much a request left after its time: the generator's own share.
@@ -100,9 +100,9 @@ class Loop:
         self._busy: set[Caller] = set()
         self._start = time.perf_counter() + 0.1
         self._epoch = time.time() - time.perf_counter() + self._start
-        self._result = Result()
+        self._result = LatencyResult()
 
-    def run(self) -> Result:
+    def run(self) -> LatencyResult:
         """Do all of it."""
         while (self._due or self._busy) and self._now() < self._end:
             self._send()

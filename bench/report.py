@@ -50,7 +50,7 @@ COUNTS = frozenset({"refreshes", "token_calls_per_minute", "late_p99_ms"})
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class CaseResult:
     """What came of a case: when (ISO), on which machine, its rounds, their summary."""
 
     case: Case
@@ -81,7 +81,7 @@ class Result:
         (folder / f"{self.case.name}.json").write_text(text + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, file: Path) -> "Result":
+    def load(cls, file: Path) -> "CaseResult":
         """Read one."""
         document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         case = CASES[document["case"]]
@@ -90,13 +90,13 @@ class Result:
         )
 
 
-def saved(folder: Path) -> list[Result]:
+def saved(folder: Path) -> list[CaseResult]:
     """Return every result in a folder, in the order of the cases."""
     files = [folder / f"{name}.json" for name in CASES]
-    return [Result.load(file) for file in files if file.exists()]
+    return [CaseResult.load(file) for file in files if file.exists()]
 
 
-def markdown(results: Sequence[Result]) -> str:
+def markdown(results: Sequence[CaseResult]) -> str:
     """Return the report: a table for each group of cases."""
     parts = [_preface(results)]
     for group, members in groupby(results, lambda result: result.case.group):
@@ -106,7 +106,7 @@ def markdown(results: Sequence[Result]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _preface(results: Sequence[Result]) -> str:
+def _preface(results: Sequence[CaseResult]) -> str:
     machine = {
         name: sorted({result.machine.get(name, "") for result in results} - {""})
         for name in results[0].machine
@@ -119,7 +119,7 @@ def _preface(results: Sequence[Result]) -> str:
     )
 
 
-def _table(results: Sequence[Result]) -> str:
+def _table(results: Sequence[CaseResult]) -> str:
     peers = [name for name in PEERS if any(name in result.figures for result in results)]
     head = ["", "", *(PEERS[name].label for name in peers)]
     rule = ["---", "---", *("---:" for _ in peers)]
@@ -131,7 +131,7 @@ def _line(cells: Sequence[str]) -> str:
     return f"|{'|'.join(f' {cell} ' if cell else ' ' for cell in cells)}|"
 
 
-def _rows(result: Result, peers: Sequence[str]) -> Iterator[list[str]]:
+def _rows(result: CaseResult, peers: Sequence[str]) -> Iterator[list[str]]:
     for number, metric in enumerate(result.case.metrics):
         title = result.case.title if number == 0 else ""
         cells = (_cell(result.figures.get(name, {}), name, metric) for name in peers)
@@ -149,7 +149,7 @@ def _cell(figures: Mapping[str, Figure], peer: str, metric: str) -> str:
     return f"{text}, {failed:.1%} failed" if failed else text
 
 
-def _institutions(results: Sequence[Result]) -> Iterator[str]:
+def _institutions(results: Sequence[CaseResult]) -> Iterator[str]:
     """Say what an institution costs, where both ends were measured."""
     found = {result.case.name: result.figures.get("ours", {}) for result in results}
     one, many = (found.get(f"institutions_{number}") for number in (1, 1000))

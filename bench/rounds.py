@@ -14,11 +14,11 @@ from bench.upstream import running_upstream
 WARM_UP = 1
 """Seconds of a first sample that does not count."""
 
-Told = Callable[[int, str, Sample], None]
+OnSample = Callable[[int, str, Sample], None]
 """Is told of each sample: round, name of the peer, what was measured."""
 
 
-def play(case: Case, peers: Sequence[str], cores: Cores, told: Told) -> list[Round]:
+def play(case: Case, peers: Sequence[str], cores: Cores, on_sample: OnSample) -> list[Round]:
     """Return what was measured, a round each. Raises ``BenchError``."""
     with running_upstream(cores.load, case.tokens) as upstream, ExitStack() as stack:
 
@@ -39,6 +39,6 @@ def play(case: Case, peers: Sequence[str], cores: Cores, told: Told) -> list[Rou
                 except BenchError as error:  # one bad sample is no reason to lose the others
                     print(f"  {number + 1}/{case.rounds} {name}: {error}", file=sys.stderr)
                 else:
-                    told(number, name, samples[name])
+                    on_sample(number, name, samples[name])
             rounds.append(samples)
         return rounds

@@ -12,7 +12,7 @@ from bench.figures import Sample, percentile
 from bench.load import Load
 from bench.machine import ROOT, BenchError
 from bench.measure import Usage, peak, resident, running_time, wake_ups
-from bench.openloop import Result
+from bench.openloop import LatencyResult
 from bench.running import Running
 from bench.upstream import BODIES, SMALL
 
@@ -130,7 +130,7 @@ def _loaded(what: Load, running: Running, seconds: int) -> wrk.Outcome:
     return wrk.run(running.port, what, seconds, running.cores.load, running.folder)
 
 
-def _open_loop(rate: int, running: Running, seconds: int) -> Result:
+def _open_loop(rate: int, running: Running, seconds: int) -> LatencyResult:
     command = [
         *("taskset", "--cpu-list", str(running.cores.load), sys.executable, "-m"),
         *("bench.openloop", str(running.port), SMALL, str(rate), str(seconds), "1"),
@@ -140,4 +140,4 @@ def _open_loop(rate: int, running: Running, seconds: int) -> Result:
     )
     if done.returncode:
         raise BenchError(f"the open loop broke off: {done.stderr.strip().splitlines()[-1]}")
-    return Result(**json.loads(done.stdout))
+    return LatencyResult(**json.loads(done.stdout))

@@ -19,14 +19,14 @@ import pytest
 
 from proxy.sandbox import Fault, Sandbox, User, changed
 from proxy.tokens.token import TokenKey, TokenKind
-from tests.support.captured_log import logbook
-from tests.support.certificates import Authority, server_context
+from tests.support.captured_log import captured_log
+from tests.support.certificates import OpensslAuthority, server_context
 from tests.support.connect_proxy import ConnectProxy
 from tests.support.mounted_files import write
 from tests.support.process import process
-from tests.support.proxy_fixture import House, house
+from tests.support.proxy_fixture import ProxyFixture, proxy_fixture
 from tests.support.running import running, until
-from tests.support.secret_search import Watch, forms, reprs
+from tests.support.secret_search import SecretSearch, forms, reprs
 
 CLIENT_ID = "sandbox-client"
 SECRET = "Mark0ClientSecret0Mark"
@@ -43,50 +43,57 @@ FROM_BANK = "Mark0BanksAnswer0Mark"
 
 
 @pytest.fixture
-def watch() -> Watch:
+def search() -> SecretSearch:
     """Somebody who knows every secret."""
-    watch = Watch()
+    search = SecretSearch()
     for name, text in list(globals().items()):
         if isinstance(text, str) and text.startswith("Mark0"):
-            watch.secret(name, text)
-    return watch
+            search.secret(name, text)
+    return search
 
 
 @asynccontextmanager
 async def watched(
-    watch: Watch, tmp_path: Path, bank: Sandbox | None = None, *, ready: bool = True, **more: Any
-) -> AsyncIterator[House]:
+    search: SecretSearch,
+    tmp_path: Path,
+    bank: Sandbox | None = None,
+    *,
+    ready: bool = True,
+    **more: Any,
+) -> AsyncIterator[ProxyFixture]:
     """A proxy with marked secrets in files; at its end everything about it is looked at."""
     write(tmp_path / "secret", SECRET)
     if bank is None:
-        async with Sandbox() as own, watched(watch, tmp_path, own, ready=ready, **more) as home:
-            yield home
+        async with Sandbox() as own, watched(search, tmp_path, own, ready=ready, **more) as fixture:
+            yield fixture
         return
     people = (User("juniper", PASSWORD, "juniper.quill", "880017"),)
     settings = changed(bank.bank.settings, {"clients": {CLIENT_ID: SECRET}})
     bank.bank.settings = settings.__class__(**{**vars(settings), "users": people})
     login = {"client_secret_file": str(tmp_path / "secret"), "admin_actions": "true"}
-    async with house(tmp_path / "proxy.yaml", bank, ready=ready, **{**login, **more}) as home:
-        yield home
-        await look(watch, home)
+    async with proxy_fixture(
+        tmp_path / "proxy.yaml", bank, ready=ready, **{**login, **more}
+    ) as fixture:
+        yield fixture
+        await look(search, fixture)
     for token in bank.bank.tokens.values():
-        watch.secret("a token of the bank", token.text)
-    watch.take("the log", home.book.getvalue())
+        search.secret("a token of the bank", token.text)
+    search.add("the log", fixture.log.getvalue())
 
 
-async def look(watch: Watch, home: House) -> None:
+async def look(search: SecretSearch, fixture: ProxyFixture) -> None:
     """Take everything that can be seen of a running proxy."""
     for accept in ("", "application/openmetrics-text"):
-        watch.take("metrics", home.app.metrics.exposition(accept)[0])
+        search.add("metrics", fixture.app.metrics.exposition(accept)[0])
     for path in ("/readyz", "/livez", "/metrics", "/api/status", "/", "/nothing"):
-        watch.take(path, str(await home.admin(path)))
-    for kind, text in reprs(home.app):
-        watch.take(f"the repr of {kind}", text)
+        search.add(path, str(await fixture.admin(path)))
+    for kind, text in reprs(fixture.app):
+        search.add(f"the repr of {kind}", text)
 
 
-async def speak(watch: Watch, home: House, *parts: bytes) -> bytes:
+async def speak(search: SecretSearch, fixture: ProxyFixture, *parts: bytes) -> bytes:
     """Say something to the proxy over a connection of its own; take what comes back of ours."""
-    address = home.app.data_address
+    address = fixture.app.data_address
     reader, writer = await asyncio.open_connection(address.host, address.port)
     writer.write(b"".join(parts))
     try:
@@ -97,7 +104,7 @@ async def speak(watch: Watch, home: House, *parts: bytes) -> bytes:
     finally:
         writer.close()
     if b"x-proxy-error-source" in answer:
-        watch.take("an error answer", answer)
+        search.add("an error answer", answer)
     return answer
 
 
@@ -117,37 +124,37 @@ def request(*lines: str, method: str = "GET", target: str = "/echo", body: str =
     return "\r\n".join([*head, "", body]).encode("latin-1")
 
 
-async def test_good_requests(watch: Watch, tmp_path: Path) -> None:
+async def test_good_requests(search: SecretSearch, tmp_path: Path) -> None:
     """V2 and V1, with bodies, over reused connections, and every kind of token renewed."""
-    async with watched(watch, tmp_path) as home:
+    async with watched(search, tmp_path) as fixture:
         for target in ("/echo", "/subscriptions/v1/fis/00016/echo", "/v1/accounts"):
-            assert b" 200 " in await speak(watch, home, request(target=target))
+            assert b" 200 " in await speak(search, fixture, request(target=target))
             posted = request(target="/echo", method="POST", body=IN_BODY)
-            assert b" 200 " in await speak(watch, home, posted)
-        for entry in home.app.tokens.entries():
-            home.app.tokens.start_refresh(entry)
+            assert b" 200 " in await speak(search, fixture, posted)
+        for entry in fixture.app.tokens.entries():
+            fixture.app.tokens.start_refresh(entry)
             await until(lambda entry=entry: entry.fetch is None)  # type: ignore[misc]
-        arrived = home.bank.bank.arrivals[1]
+        arrived = fixture.bank.bank.arrivals[1]
         assert IN_QUERY in arrived.target
-        assert IN_BODY.encode() in home.bank.bank.arrivals[1].body
+        assert IN_BODY.encode() in fixture.bank.bank.arrivals[1].body
         assert any(IN_HEADER.encode() == value for _, value in arrived.headers)
-    assert watch.leaks() == []
+    assert search.leaks() == []
 
 
-async def test_requests_under_way(watch: Watch, tmp_path: Path) -> None:
+async def test_requests_under_way(search: SecretSearch, tmp_path: Path) -> None:
     """What stands in memory while requests and token calls run shows in no repr either."""
     async with watched(
-        watch,
+        search,
         tmp_path,
         allowed_institutions=["00017"],
         upstream={"max_connections": "3"},
         replay={"paths": ["/echo/**"], "max_body": "1000"},
-    ) as home:
-        home.bank.bank.faults.append(Fault("token", institution="00017", hang=True))
-        home.bank.bank.faults.append(Fault("resource", path_prefix="/echo/slow", hang=True))
+    ) as fixture:
+        fixture.bank.bank.faults.append(Fault("token", institution="00017", hang=True))
+        fixture.bank.bank.faults.append(Fault("resource", path_prefix="/echo/slow", hang=True))
         half = request(f"Content-Length: {len(IN_BODY) + 5}", method="POST", target="/upload")
         streamed = request("Transfer-Encoding: chunked", method="POST", target="/upload")
-        address = home.app.data_address
+        address = fixture.app.data_address
         writers = []
         for sent in (
             half + IN_BODY.encode(),
@@ -160,13 +167,13 @@ async def test_requests_under_way(watch: Watch, tmp_path: Path) -> None:
             _, writer = await asyncio.open_connection(address.host, address.port)
             writer.write(sent)
             writers.append(writer)
-        await until(lambda: home.app.forwarder.in_flight == 5)
-        await until(lambda: home.app.pool.open_count == 3)
-        await look(watch, home)
+        await until(lambda: fixture.app.forwarder.in_flight == 5)
+        await until(lambda: fixture.app.pool.open_count == 3)
+        await look(search, fixture)
         for writer in writers:
             writer.transport.abort()
-        await until(lambda: not home.app.forwarder.in_flight)
-    assert watch.leaks() == []
+        await until(lambda: not fixture.app.forwarder.in_flight)
+    assert search.leaks() == []
 
 
 TOKEN_FAULTS: dict[str, dict[str, Any]] = {
@@ -192,22 +199,25 @@ TOKEN_FAULTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("fault", TOKEN_FAULTS)
-async def test_token_endpoint_at_its_worst(watch: Watch, tmp_path: Path, fault: str) -> None:
+async def test_token_endpoint_at_its_worst(
+    search: SecretSearch, tmp_path: Path, fault: str
+) -> None:
     """Whatever it answers, its words and ours stay where they are."""
     async with Sandbox() as bank:
         bank.bank.faults.append(Fault("token", **TOKEN_FAULTS[fault]))
         async with watched(
-            watch,
+            search,
             tmp_path,
             bank,
             ready=False,
             token={"timeout": "0.3", "backoff_initial": "0.1"},
-        ) as home:
-            await until(lambda: home.book.lines("token refresh failed") or home.app.tokens.current(
+        ) as fixture:
+            await until(lambda: fixture.log.lines("token refresh failed") or
+            fixture.app.tokens.current(
                 TokenKey(TokenKind.V2, "00016")
             ))  # fmt: skip
-            await speak(watch, home, request())
-    assert watch.leaks() == []
+            await speak(search, fixture, request())
+    assert search.leaks() == []
 
 
 RESOURCE_FAULTS: dict[str, dict[str, Any]] = {
@@ -226,19 +236,19 @@ RESOURCE_FAULTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("fault", RESOURCE_FAULTS)
-async def test_upstream_at_its_worst(watch: Watch, tmp_path: Path, fault: str) -> None:
+async def test_upstream_at_its_worst(search: SecretSearch, tmp_path: Path, fault: str) -> None:
     """An answer that is none is neither quoted nor written down, nor is the request."""
     async with watched(
-        watch,
+        search,
         tmp_path,
         upstream={"first_byte_timeout": "0.2", "idle_timeout": "0.2"},
         token={"min_interval": "0.001"},
-    ) as home:
-        home.bank.bank.faults.append(Fault("resource", **RESOURCE_FAULTS[fault], times=2))
-        await speak(watch, home, request())
-        await speak(watch, home, request(method="POST", body=IN_BODY))
-        assert home.book.lines("request")
-    assert watch.leaks() == []
+    ) as fixture:
+        fixture.bank.bank.faults.append(Fault("resource", **RESOURCE_FAULTS[fault], times=2))
+        await speak(search, fixture, request())
+        await speak(search, fixture, request(method="POST", body=IN_BODY))
+        assert fixture.log.lines("request")
+    assert search.leaks() == []
 
 
 HOSTILE = (
@@ -263,23 +273,23 @@ HOSTILE = (
 )
 
 
-async def test_hostile_requests(watch: Watch, tmp_path: Path) -> None:
+async def test_hostile_requests(search: SecretSearch, tmp_path: Path) -> None:
     """What cannot be read as a request is not quoted, in no answer and in no line."""
-    async with watched(watch, tmp_path) as home:
+    async with watched(search, tmp_path) as fixture:
         for sent in HOSTILE:
             end = b"" if sent.endswith(IN_BODY) else b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"
-            watch.take("an answer", await speak(watch, home, sent.encode("latin-1"), end))
-        assert len(home.book.lines("request")) >= len(HOSTILE) - 2
-    assert watch.leaks() == []
+            search.add("an answer", await speak(search, fixture, sent.encode("latin-1"), end))
+        assert len(fixture.log.lines("request")) >= len(HOSTILE) - 2
+    assert search.leaks() == []
 
 
-async def test_reloads(watch: Watch, tmp_path: Path) -> None:
+async def test_reloads(search: SecretSearch, tmp_path: Path) -> None:
     """Wrong secrets, secrets where none belong, and mistakes of every kind are told without."""
-    async with watched(watch, tmp_path) as home:
+    async with watched(search, tmp_path) as fixture:
         write(tmp_path / "secret", WRONG)
-        await home.refused()
+        await fixture.wait_for_failed_reload()
         write(tmp_path / "secret", SECRET)
-        await home.taken()
+        await fixture.wait_for_reload()
         for changes in (
             {"client_secret": WRONG},
             {"bearer_token": WRONG},
@@ -290,59 +300,59 @@ async def test_reloads(watch: Watch, tmp_path: Path) -> None:
             {"token": {"timeout": WRONG}},
             {"callers": {"secret_files": [str(tmp_path / "missing")]}},
         ):
-            before = home.written
-            home.write(**changes)
-            assert (await home.admin("/-/reload", "POST"))[0] == 409
-            await look(watch, home)
-            home.written = before
-        write(home.file, f"client_secret: [{WRONG}")
-        assert (await home.admin("/-/reload", "POST"))[0] == 409
-        home.write()
-        await until(lambda: home.is_as_written)
-    assert watch.leaks() == []
+            before = fixture.settings
+            fixture.write(**changes)
+            assert (await fixture.admin("/-/reload", "POST"))[0] == 409
+            await look(search, fixture)
+            fixture.settings = before
+        write(fixture.file, f"client_secret: [{WRONG}")
+        assert (await fixture.admin("/-/reload", "POST"))[0] == 409
+        fixture.write()
+        await until(lambda: fixture.is_current)
+    assert search.leaks() == []
 
 
-async def test_logins_of_people(watch: Watch, tmp_path: Path) -> None:
+async def test_logins_of_people(search: SecretSearch, tmp_path: Path) -> None:
     """Password, refresh token, and the file that keeps it; all of them revoked at the end."""
     write(tmp_path / "password", PASSWORD)
     async with watched(
-        watch,
+        search,
         tmp_path,
         username="juniper",
         password_file=str(tmp_path / "password"),
         refresh_token_file=str(tmp_path / "tokens" / "kept.json"),
         revoke_on_shutdown="true",
-    ) as home:
-        assert home.book.getvalue().count("cannot be written") == 1  # the directory is not there
-        (entry,) = home.app.tokens.entries()
+    ) as fixture:
+        assert fixture.log.getvalue().count("cannot be written") == 1  # the directory is not there
+        (entry,) = fixture.app.tokens.entries()
         for fault in (None, Fault("token", code="CMN_90018", grant="refresh_token", times=1)):
             if fault is not None:
-                home.bank.bank.faults.append(fault)
-            home.app.tokens.start_refresh(entry)
+                fixture.bank.bank.faults.append(fault)
+            fixture.app.tokens.start_refresh(entry)
             await until(lambda: entry.fetch is None)
-        home.bank.bank.faults.append(Fault("revoke", status=500))
-        grants = {asked.grant for asked in home.bank.bank.token_requests}
+        fixture.bank.bank.faults.append(Fault("revoke", status=500))
+        grants = {asked.grant for asked in fixture.bank.bank.token_requests}
         assert grants == {"password", "refresh_token"}
-    assert watch.leaks() == []
+    assert search.leaks() == []
 
 
-async def test_bearer_given_by_hand(watch: Watch, tmp_path: Path) -> None:
+async def test_bearer_given_by_hand(search: SecretSearch, tmp_path: Path) -> None:
     """A token from the environment is as secret as one from the bank, which refuses it here."""
     async with Sandbox() as bank, aiohttp.ClientSession() as caller:
-        with logbook() as book:
+        with captured_log() as log:
             async with running(bank, bearer_token=BEARER, log={"access": "on"}) as app:
-                home = House(bank, app, caller, book, tmp_path / "none", {})
-                assert b" 401 " in await speak(watch, home, request())
-                await look(watch, home)
+                fixture = ProxyFixture(bank, app, caller, log, tmp_path / "none", {})
+                assert b" 401 " in await speak(search, fixture, request())
+                await look(search, fixture)
         assert f"Bearer {BEARER}" == bank.bank.arrivals[0].header("authorization")
-        watch.take("the log", book.getvalue())
-        assert book.lines("request")
-    assert watch.leaks() == []
+        search.add("the log", log.getvalue())
+        assert log.lines("request")
+    assert search.leaks() == []
 
 
-async def test_callers_and_the_company_proxy(watch: Watch, tmp_path: Path) -> None:
+async def test_callers_and_the_company_proxy(search: SecretSearch, tmp_path: Path) -> None:
     """The secret that callers show, the guesses of others, and the password for the way out."""
-    authority = Authority.make(tmp_path)
+    authority = OpensslAuthority.make(tmp_path)
     write(tmp_path / "shared", SHARED)
     write(tmp_path / "company", COMPANY)
     bank = Sandbox()
@@ -350,7 +360,7 @@ async def test_callers_and_the_company_proxy(watch: Watch, tmp_path: Path) -> No
     async with (
         ConnectProxy(login=f"me:{COMPANY}") as company,
         watched(
-            watch,
+            search,
             tmp_path,
             bank,
             callers={"secret_files": [str(tmp_path / "shared")]},
@@ -361,26 +371,26 @@ async def test_callers_and_the_company_proxy(watch: Watch, tmp_path: Path) -> No
                 "proxy_password_file": str(tmp_path / "company"),
                 "connect_timeout": "0.3",
             },
-        ) as home,
+        ) as fixture,
     ):
         shown = f"Proxy-Authorization: Bearer {SHARED}"
         guess = f"Proxy-Authorization: Bearer {WRONG}"
-        assert b" 200 " in await speak(watch, home, request(shown))
-        assert b" 403 " in await speak(watch, home, request(guess))
-        (entry,) = home.app.tokens.entries()
+        assert b" 200 " in await speak(search, fixture, request(shown))
+        assert b" 403 " in await speak(search, fixture, request(guess))
+        (entry,) = fixture.app.tokens.entries()
         for answer in (b"HTTP/1.1 407 No\r\n\r\n", COMPANY.encode() + b"\r\n\r\n"):
             company.answer = answer
-            home.bank.drop_connections()
-            assert b" 502 " in await speak(watch, home, request(shown))
-            home.app.tokens.start_refresh(entry)
+            fixture.bank.drop_connections()
+            assert b" 502 " in await speak(search, fixture, request(shown))
+            fixture.app.tokens.start_refresh(entry)
             await until(lambda: entry.fetch is None)
         assert any(form in "".join(company.seen) for form in forms(COMPANY))
     await bank.stop()
-    assert watch.leaks() == []
+    assert search.leaks() == []
 
 
 async def test_mistake_of_our_own(
-    watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    search: SecretSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A crash with secrets in its words and all around it: a traceback without, a plain 500."""
 
@@ -388,17 +398,17 @@ async def test_mistake_of_our_own(
         local = SECRET  # what stands in a variable shows in no traceback
         raise RuntimeError(f"could not send Authorization: Bearer {FROM_CALLER}; {len(local)}")
 
-    async with watched(watch, tmp_path) as home:
-        monkeypatch.setattr(home.app.forwarder, "_user_injector", SimpleNamespace(inject=crash))
-        answer = await speak(watch, home, request(method="POST", body=IN_BODY))
+    async with watched(search, tmp_path) as fixture:
+        monkeypatch.setattr(fixture.app.forwarder, "_user_injector", SimpleNamespace(inject=crash))
+        answer = await speak(search, fixture, request(method="POST", body=IN_BODY))
         assert b" 500 " in answer
-        (line,) = home.book.lines("internal error")
+        (line,) = fixture.log.lines("internal error")
         assert "Traceback" in line["exception"]
         assert "in crash" in line["exception"]
-    assert watch.leaks() == []
+    assert search.leaks() == []
 
 
-async def test_what_the_process_shows(watch: Watch, tmp_path: Path) -> None:
+async def test_what_the_process_shows(search: SecretSearch, tmp_path: Path) -> None:
     """Its arguments, its open files and its own output, from the start to a bad end."""
     write(tmp_path / "secret", SECRET)
     async with Sandbox() as bank:
@@ -411,19 +421,19 @@ async def test_what_the_process_shows(watch: Watch, tmp_path: Path) -> None:
             client_id=CLIENT_ID,
         ) as running:
             for name in ("cmdline", "environ", "comm", "limits"):
-                watch.take(f"/proc/PID/{name}", await read(f"/proc/{running.pid}/{name}"))
+                search.add(f"/proc/PID/{name}", await read(f"/proc/{running.pid}/{name}"))
             core = re.search(
                 r"Max core file size +(\d+)", await read(f"/proc/{running.pid}/limits")
             )
             assert core is not None
             assert int(core[1]) <= 1
             write(tmp_path / "secret", WRONG)
-            _ = await running.program.told("configuration reload failed")
+            _ = await running.program.wait_for_event("configuration reload failed")
             assert await running.program.end(SIGTERM) == 0
-        watch.take("output", "\n".join([*running.program.out, *running.program.err]))
+        search.add("output", "\n".join([*running.program.out, *running.program.err]))
         for token in bank.bank.tokens.values():
-            watch.secret("a token", token.text)
-    assert watch.leaks() == []
+            search.secret("a token", token.text)
+    assert search.leaks() == []
 
 
 async def read(path: str) -> str:
@@ -433,15 +443,15 @@ async def read(path: str) -> str:
 
 def test_the_watch_finds_what_is_there() -> None:
     """A search that finds nothing would hold for every program."""
-    watch = Watch()
-    watch.secret("it", "Mark0+Secret0Mark")
-    watch.take("plain", "… Mark0+Secret0Mark …")
-    watch.take("a form", "client_secret=Mark0%2BSecret0Mark&x=y")
+    search = SecretSearch()
+    search.secret("it", "Mark0+Secret0Mark")
+    search.add("plain", "… Mark0+Secret0Mark …")
+    search.add("a form", "client_secret=Mark0%2BSecret0Mark&x=y")
     for user in ("a", "ab", "abc"):
-        watch.take(f"Basic {user}", b64encode(f"{user}:Mark0+Secret0Mark".encode()))
-    watch.take("elsewhere", "nothing")
+        search.add(f"Basic {user}", b64encode(f"{user}:Mark0+Secret0Mark".encode()))
+    search.add("elsewhere", "nothing")
     places = ("Basic a", "Basic ab", "Basic abc", "a form", "plain")
-    assert watch.leaks() == [f"it in {place}" for place in places]
+    assert search.leaks() == [f"it in {place}" for place in places]
 
 
 def test_the_walk_reaches_what_is_hidden() -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from proxy import __version__
 from proxy.cli import main as cli
-from proxy.cli.commands.shared import add_settings
+from proxy.cli.commands.common import add_settings
 from tools.repository import ROOT
 
 PAGE = ROOT / "docs" / "candescent-proxy.1"

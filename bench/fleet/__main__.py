@@ -22,7 +22,7 @@ from bench.fleet.books import figures
 from bench.fleet.plan import Plan
 from bench.fleet.plans import GROUPS
 from bench.fleet.play import played
-from bench.fleet.report import PAGE, Result, markdown, place
+from bench.fleet.report import PAGE, PlanResult, markdown, place
 from bench.machine import ROOT, BenchError
 from tools.machine import machine, today
 
@@ -81,7 +81,7 @@ def _measure(group: str) -> None:
     results = []
     for plan in GROUPS[group]():
         began = time.perf_counter()
-        one = _both(plan) if group == "real" else Result(plan.name, played(plan))
+        one = _both(plan) if group == "real" else PlanResult(plan.name, played(plan))
         print(f"{one}  {time.perf_counter() - began:.1f} s", flush=True)
         results.append(one)
     about = {"machine": machine(), "day": today()} if group == "real" else {}
@@ -89,12 +89,12 @@ def _measure(group: str) -> None:
     print(markdown(group, results, about))
 
 
-def _both(plan: Plan) -> Result:
+def _both(plan: Plan) -> PlanResult:
     """Play a plan both ways; the simulated pods start when the real ones did."""
     settled = plan.name.endswith("-settled")
-    books = asyncio.run(real.play(plan, settled=settled))
-    same = settled_later(plan) if settled else replace(plan, starts=tuple(sorted(books.started)))
-    return Result(plan.name, played(same), figures(plan, books))
+    log = asyncio.run(real.play(plan, settled=settled))
+    same = settled_later(plan) if settled else replace(plan, starts=tuple(sorted(log.started)))
+    return PlanResult(plan.name, played(same), figures(plan, log))
 
 
 def settled_later(plan: Plan) -> Plan:

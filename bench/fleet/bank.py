@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from random import Random
 
-from bench.fleet.books import Books
+from bench.fleet.books import CallLog
 from bench.fleet.heap import Heap
 from bench.fleet.plan import Plan, within
 from proxy.errors import TokenFailure
-from proxy.sandbox.limits import RequestLimits
+from proxy.sandbox.request_limits import RequestLimits
 
 Answer = Callable[[float, TokenFailure | None], None]
 """Called with when the bank was asked, and why there is no token, if there is none."""
@@ -15,14 +15,14 @@ Answer = Callable[[float, TokenFailure | None], None]
 QUOTA_WINDOW = 60.0
 
 
-class Bank:
+class SimulatedBank:
     """Answers token calls after the plan's latency."""
 
-    def __init__(self, plan: Plan, heap: Heap, random: Random, books: Books) -> None:
+    def __init__(self, plan: Plan, heap: Heap, random: Random, log: CallLog) -> None:
         self._plan = plan
         self._heap = heap
         self._random = random
-        self._books = books
+        self._books = log
         self._limits = RequestLimits()
 
     def ask(self, answer: Answer) -> None:

@@ -10,7 +10,7 @@ from bench.fleet.plan import Plan, Window, within
 
 
 @dataclass(slots=True)
-class Books:
+class CallLog:
     """``calls`` are (when, was it served); ``started`` and ``ready`` are when each pod was so.
 
     ``gaps`` are the times in which a pod that had had a token of an institution had a dead one.
@@ -21,7 +21,7 @@ class Books:
     ready: list[float] = field(default_factory=list)
     gaps: list[Window] = field(default_factory=list)
 
-    def a_second(self, plan: Plan) -> Counter[int]:
+    def calls_per_second(self, plan: Plan) -> Counter[int]:
         """Return the calls in each second of what is watched."""
         return Counter(floor(when) for when, _ in self.calls if within(plan.watched, when))
 
@@ -44,21 +44,21 @@ class Figures:
     without: int
 
 
-def figures(plan: Plan, books: Books) -> Figures:
+def figures(plan: Plan, log: CallLog) -> Figures:
     """Return the figures of what is watched."""
-    watched = [served for when, served in books.calls if within(plan.watched, when)]
+    watched = [served for when, served in log.calls if within(plan.watched, when)]
     hours = (plan.watched[1] - plan.watched[0]) / 3600
-    ready = sorted(books.ready)
+    ready = sorted(log.ready)
     everybody = len(ready) == plan.pods
     return Figures(
         calls=len(watched),
         per_hour=len(watched) / hours,
-        worst_second=max(books.a_second(plan).values(), default=0),
+        worst_second=max(log.calls_per_second(plan).values(), default=0),
         refused=watched.count(False),
         ready_half=ready[plan.pods // 2] if len(ready) > plan.pods // 2 else None,
         ready_all=ready[-1] if everybody else None,
-        recovered=_recovered(plan, books.gaps),
-        without=most_at_once(_watched_gaps(plan, books.gaps)),
+        recovered=_recovered(plan, log.gaps),
+        without=most_at_once(_watched_gaps(plan, log.gaps)),
     )
 
 

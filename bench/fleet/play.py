@@ -2,24 +2,24 @@
 
 from random import Random
 
-from bench.fleet.bank import Bank
-from bench.fleet.books import Books, Figures, figures
+from bench.fleet.bank import SimulatedBank
+from bench.fleet.books import CallLog, Figures, figures
 from bench.fleet.heap import Heap
 from bench.fleet.plan import Plan
-from bench.fleet.pods import Holder, Pod, World
-from bench.fleet.store import Store
+from bench.fleet.pods import FleetWorld, Holder, SimulatedPod
+from bench.fleet.store import SimulatedStore
 
 
-def play(plan: Plan) -> Books:
+def play(plan: Plan) -> CallLog:
     """Return the books of a plan; the same for the same plan, seed included."""
-    heap, random, books = Heap(), Random(plan.seed), Books()  # noqa: S311 - no secret
-    bank = Bank(plan, heap, random, books)
-    store = Store(plan, heap) if plan.has_store else None
-    world = World(plan, heap, random, bank, store, books)
+    heap, random, log = Heap(), Random(plan.seed), CallLog()  # noqa: S311 - no secret
+    bank = SimulatedBank(plan, heap, random, log)
+    store = SimulatedStore(plan, heap) if plan.has_store else None
+    world = FleetWorld(plan, heap, random, bank, store, log)
     holders = []
     for number in range(plan.pods):
         starts = plan.starts or (random.uniform(0.0, plan.start_over),)
-        pod = Pod()
+        pod = SimulatedPod()
         for institution in range(plan.institutions):
             holder = Holder(world, pod, institution)
             heap.at(starts[number % len(starts)], holder.start)
@@ -27,7 +27,7 @@ def play(plan: Plan) -> Books:
     heap.run(plan.end)
     for holder in holders:
         holder.close()
-    return books
+    return log
 
 
 def played(plan: Plan) -> Figures:

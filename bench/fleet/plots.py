@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from bench.fleet.plan import Plan
 from bench.fleet.play import play
-from bench.fleet.report import Result
+from bench.fleet.report import PlanResult
 
 ALONE, SPREAD, SHARED = "#cf222e", "#9a6700", "#1f6feb"
 STYLE: dict[Any, Any] = {
@@ -24,7 +24,7 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def steady(results: Sequence[Result], file: Path) -> None:
+def steady(results: Sequence[PlanResult], file: Path) -> None:
     """Draw calls an hour against pods, tokens of an hour."""
     with mpl.rc_context(STYLE):
         figure, axes = _figure("token calls an hour, tokens of an hour", "pods", "calls an hour")
@@ -57,9 +57,9 @@ def rollout(plans: Sequence[Plan], file: Path) -> None:
         )
         labels = ("at once", "spread", "with a store")
         for plan, colour, label in zip(plans, (ALONE, SPREAD, SHARED), labels, strict=True):
-            books = play(replace(plan, watched=(0.0, 600.0)))
+            log = play(replace(plan, watched=(0.0, 600.0)))
             ready = [0] * 601
-            for when in books.ready:
+            for when in log.ready:
                 ready[floor(when) + 1] += 1
             axes.plot(list(accumulate(ready)), color=colour, label=label)
         axes.legend(frameon=False)

@@ -1,7 +1,7 @@
 """The simulated proxies. Every decision is one of ``proxy.tokens``; here is only the waiting.
 
 A ``Holder`` is a proxy's entry for one institution, as the cache and the refresher keep it. Where
-there is a store, it asks through a ``Turn``, as ``proxy.tokens.fleet.source`` does.
+there is a store, it asks through a ``FetchAttempt``, as ``proxy.tokens.fleet.source`` does.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
-from bench.fleet.bank import Bank
-from bench.fleet.books import Books
+from bench.fleet.bank import SimulatedBank
+from bench.fleet.books import CallLog
 from bench.fleet.heap import Heap
 from bench.fleet.plan import Plan, within
-from bench.fleet.store import Issue, Record, Store
+from bench.fleet.store import Issue, SimulatedRecord, SimulatedStore
 from proxy.errors import TokenFailure
 from proxy.tokens.fleet.lease_policy import (
     CircuitBreaker,
@@ -29,19 +29,19 @@ TRIAL = 0.5
 
 
 @dataclass(slots=True)
-class World:
+class FleetWorld:
     """What all pods stand in."""
 
     plan: Plan
     heap: Heap
     random: Random
-    bank: Bank
-    store: Store | None
-    books: Books
+    bank: SimulatedBank
+    store: SimulatedStore | None
+    books: CallLog
 
 
 @dataclass(slots=True)
-class Pod:
+class SimulatedPod:
     """One proxy: the pace of its refresher, and what it thinks of the store."""
 
     circuit: CircuitBreaker = field(default_factory=CircuitBreaker)
@@ -57,7 +57,7 @@ class Holder:
         "_failures", "_issue", "_phase", "_pod", "_refresh_age", "_world", "institution", "plan",
     )  # fmt: skip
 
-    def __init__(self, world: World, pod: Pod, institution: int) -> None:
+    def __init__(self, world: FleetWorld, pod: SimulatedPod, institution: int) -> None:
         self._world = world
         self._pod = pod
         self.institution = institution
@@ -95,13 +95,13 @@ class Holder:
         if world.store is None:
             world.bank.ask(self.answered)
         else:
-            Turn(world, world.store, self._pod, self).look()
+            FetchAttempt(world, world.store, self._pod, self).poll()
 
     def left(self) -> float:
         """Return the life left of the token in hand, 0 if there is none."""
         return max(self._issue.dies - self._world.heap.now, 0.0) if self._issue else 0.0
 
-    def offered(self, record: Record) -> float:
+    def offered(self, record: SimulatedRecord) -> float:
         """Return the life left of the store's token, if it is another than the one in hand."""
         if record.issue is None or record.issue is self._issue:
             return 0.0
@@ -182,10 +182,12 @@ class Holder:
         return True
 
 
-class Turn:
+class FetchAttempt:
     """One wish for a token, from its beginning to its end."""
 
-    def __init__(self, world: World, store: Store, pod: Pod, holder: Holder) -> None:
+    def __init__(
+        self, world: FleetWorld, store: SimulatedStore, pod: SimulatedPod, holder: Holder
+    ) -> None:
         self._world = world
         self._store = store
         self._record = store.records[holder.institution]
@@ -197,7 +199,7 @@ class Turn:
         self._blind: float | None = None
         self._looks = 0
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Look into the store, and do what the record says."""
         now, circuit = self._world.heap.now, self._pod.circuit
         if not circuit.allows(now, TRIAL):
@@ -217,7 +219,7 @@ class Turn:
             max(record.leased_until - now, 0.0),
             max(record.refused_until - now, 0.0) if record.refusal else 0.0,
         )
-        match self._policy.decide(view, self._wish(now)):
+        match self._policy.decide(view, self._need(now)):
             case NextAction.USE_SHARED:
                 assert record.issue is not None
                 holder.take(record.issue)
@@ -231,17 +233,17 @@ class Turn:
             case NextAction.FETCH_DIRECTLY:
                 self._world.bank.ask(holder.answered)
             case NextAction.WAIT:
-                self._rest(now)
+                self._wait_for_poll(now)
 
     def _without_store(self, now: float) -> None:
         self._blind = now if self._blind is None else self._blind
         if (
-            self._policy.decide_without_store(self._wish(now), now - self._blind)
+            self._policy.decide_without_store(self._need(now), now - self._blind)
             is NextAction.FETCH_DIRECTLY
         ):
             self._world.bank.ask(self._holder.answered)
         else:
-            self._rest(now)
+            self._wait_for_poll(now)
 
     def _fetched(self, asked: float, failure: TokenFailure | None) -> None:
         now, record = self._world.heap.now, self._record
@@ -263,10 +265,10 @@ class Turn:
             )
         self._holder.failed(failure)
 
-    def _rest(self, now: float) -> None:
-        wait = self._policy.next_poll(self._wish(now), self._looks, self._world.random.random())
+    def _wait_for_poll(self, now: float) -> None:
+        wait = self._policy.next_poll(self._need(now), self._looks, self._world.random.random())
         self._looks += 1
-        self._world.heap.after(wait, self.look)
+        self._world.heap.after(wait, self.poll)
 
-    def _wish(self, now: float) -> Need:
+    def _need(self, now: float) -> Need:
         return Need(self._holder.left(), now - self._began, self._chance)

@@ -19,7 +19,7 @@ from typing import Any
 import aiohttp
 import yaml
 
-from bench.fleet.books import Books
+from bench.fleet.books import CallLog
 from bench.fleet.plan import NEVER, Plan
 from bench.fleet.redis_server import RedisServer, redis_server
 from bench.machine import ROOT, BenchError
@@ -34,14 +34,14 @@ PATIENCE = 180.0
 """Seconds that all proxies together are given to be ready."""
 
 
-async def play(plan: Plan, *, settled: bool = False) -> Books:
+async def play(plan: Plan, *, settled: bool = False) -> CallLog:
     """Return the books of a plan, whose time begins with the first start.
 
     It is over when all proxies are ready; unless it is ``settled``: then its time begins with that,
     and goes on to the plan's end. Raises ``BenchError`` when they do not get so far, or
     redis-server is missing.
     """
-    books = Books()
+    log = CallLog()
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fleet-")))
         bank = await stack.enter_async_context(Sandbox(_rules(plan)))
@@ -53,23 +53,23 @@ async def play(plan: Plan, *, settled: bool = False) -> Books:
         ]
         watching = Tasks("fleet")
         for pod in pods:
-            watching.spawn_background("watch", pod.watch(started, plan, books))
-        await _all_ready(pods, books)
+            watching.spawn_background("watch", pod.watch(started, plan, log))
+        await _all_ready(pods, log)
         if settled:
             began = time.time()
             await _let_happen(plan, began, bank, store, pods)
         await watching.cancel()
-        books.calls = [
+        log.calls = [
             (request.time - began, request.outcome == "ok") for request in bank.bank.token_requests
         ]
-        books.gaps = [(since + started - began, to + started - began) for since, to in books.gaps]
-    return books
+        log.gaps = [(since + started - began, to + started - began) for since, to in log.gaps]
+    return log
 
 
-async def _all_ready(pods: "list[Pod]", books: Books) -> None:
+async def _all_ready(pods: "list[RealPod]", log: CallLog) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE):
-            while len(books.ready) < len(pods):  # noqa: ASYNC110 - other processes tell nobody
+            while len(log.ready) < len(pods):  # noqa: ASYNC110 - other processes tell nobody
                 await asyncio.sleep(LOOK)
             return
     raise BenchError(f"Not all proxies became ready.\n{pods[-1].last_words()}")
@@ -91,7 +91,7 @@ def _rules(plan: Plan) -> Settings:
 
 
 async def _let_happen(
-    plan: Plan, began: float, bank: Sandbox, store: RedisServer | None, pods: "list[Pod]"
+    plan: Plan, began: float, bank: Sandbox, store: RedisServer | None, pods: "list[RealPod]"
 ) -> None:
     """Let go wrong what goes wrong, each at its time."""
     status = 503 if plan.outage is TokenFailure.SERVER else None
@@ -132,14 +132,14 @@ async def _let_happen(
     await asyncio.sleep(max(began + plan.end - time.time(), 0))
 
 
-class Pod:
+class RealPod:
     """A proxy in a process of its own."""
 
     def __init__(self, process: asyncio.subprocess.Process, folder: Path) -> None:
         self.process = process
         self._folder = folder
 
-    async def watch(self, began: float, plan: Plan, books: Books) -> None:
+    async def watch(self, began: float, plan: Plan, log: CallLog) -> None:
         """Note when it is ready, and when not; ask for every institution's token once."""
         connector = aiohttp.UnixConnector(str(self._folder / "admin"))
         started = asked = False
@@ -150,21 +150,21 @@ class Pod:
                     answered, is_ready = await _look(session)
                     now = time.time() - began
                     if answered and not started:
-                        books.started.append(now)
+                        log.started.append(now)
                         started = True
                     if is_ready and not asked:
-                        books.ready.append(now)
+                        log.ready.append(now)
                         asked = True
                         await self._visit(plan)
                     elif is_ready and lost < now:
-                        books.gaps.append((lost, now))
+                        log.gaps.append((lost, now))
                         lost = NEVER[0]
                     elif asked and not is_ready:
                         lost = min(lost, now)
                     await asyncio.sleep(LOOK)
             finally:
                 if lost < NEVER[0]:
-                    books.gaps.append((lost, NEVER[1]))
+                    log.gaps.append((lost, NEVER[1]))
 
     def last_words(self) -> str:
         """Return the end of what it said."""
@@ -189,7 +189,7 @@ async def _look(session: aiohttp.ClientSession) -> tuple[bool, bool]:
 @asynccontextmanager
 async def _pod(
     plan: Plan, folder: Path, number: int, base_url: str, store: RedisServer | None
-) -> AsyncIterator[Pod]:
+) -> AsyncIterator[RealPod]:
     home = folder / str(number)
     home.mkdir()
     file = home / "proxy.yaml"
@@ -203,7 +203,7 @@ async def _pod(
             stdout=log,
         )
     try:
-        yield Pod(process, home)
+        yield RealPod(process, home)
     finally:
         with suppress(ProcessLookupError):
             process.kill()  # what a proxy does when it is asked to stop is not the question here

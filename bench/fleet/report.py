@@ -16,7 +16,7 @@ Table = Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class PlanResult:
     """What came of a plan: ``played`` by the simulation, ``real`` by real proxies, or both.
 
     A plan's name is its group, then what tells it apart: ``steady-100-10-1800-store``.
@@ -32,21 +32,21 @@ class Result:
         return self.name.split("-")[1:]
 
 
-def save(folder: Path, group: str, results: Sequence[Result], **about: str) -> None:
+def save(folder: Path, group: str, results: Sequence[PlanResult], **about: str) -> None:
     """Write a group's results to a file of its name; ``about`` says on what and when."""
     document = {**about, "results": [asdict(one) for one in results]}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{group}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def load(folder: Path, group: str) -> tuple[list[Result], Mapping[str, str]]:
+def load(folder: Path, group: str) -> tuple[list[PlanResult], Mapping[str, str]]:
     """Return a group's results and what they are about; nothing where there is no file."""
     file = folder / f"{group}.json"
     if not file.exists():
         return [], {}
     document = json.loads(file.read_text(encoding="utf-8"))
     results = [
-        Result(
+        PlanResult(
             one["name"],
             Figures(**one["played"]),
             Figures(**one["real"]) if one["real"] is not None else None,
@@ -61,7 +61,7 @@ def place(group: str) -> Passage:
     return Passage(group, "written by `make fleet ARGS=--write`")
 
 
-def markdown(group: str, results: Sequence[Result], about: Mapping[str, str]) -> str:
+def markdown(group: str, results: Sequence[PlanResult], about: Mapping[str, str]) -> str:
     """Return a group's table, and for what was measured on what."""
     head, *rows = TABLES[group](results)
     lines = [head, ["---:" if at else "---" for at in range(len(head))], *rows]
@@ -71,7 +71,7 @@ def markdown(group: str, results: Sequence[Result], about: Mapping[str, str]) ->
     return text
 
 
-def _steady(results: Sequence[Result]) -> Table:
+def _steady(results: Sequence[PlanResult]) -> Table:
     """Calls an hour, and in the worst second, by pods, institutions and lifetime."""
     found = {tuple(one.words): one.played for one in results}
     lifetimes = sorted({int(one.words[2]) for one in results})
@@ -89,13 +89,13 @@ def _steady(results: Sequence[Result]) -> Table:
     return [head, *rows]
 
 
-def _jitter(results: Sequence[Result]) -> Table:
+def _jitter(results: Sequence[PlanResult]) -> Table:
     """Calls an hour, worst second and refused, by lifetime and the longest jitter."""
     head = ["lifetime", "`token.jitter_max`", "calls an hour", "worst second", "refused"]
     return [head, *(_jitter_row(one) for one in results)]
 
 
-def _jitter_row(one: Result) -> list[str]:
+def _jitter_row(one: PlanResult) -> list[str]:
     lifetime, most = map(int, one.words)
     counts = (one.played.worst_second, one.played.refused)
     return [
@@ -106,7 +106,7 @@ def _jitter_row(one: Result) -> list[str]:
     ]
 
 
-def _rollout(results: Sequence[Result]) -> Table:
+def _rollout(results: Sequence[PlanResult]) -> Table:
     """When all are ready, the worst second, and the calls that the bank refused."""
     return _by_way(results, ["at once", "spread", "with a store"], _start)
 
@@ -115,7 +115,7 @@ def _start(one: Figures) -> str:
     return f"{_seconds(one.ready_all)}; {one.worst_second:,}; {one.refused:,}"
 
 
-def _bank(results: Sequence[Result]) -> Table:
+def _bank(results: Sequence[PlanResult]) -> Table:
     """Tokens dead when the bank is back, when the last is replaced, worst second, refused."""
     return _by_way(results, ["each its own", "with a store"], _return)
 
@@ -124,7 +124,7 @@ def _return(one: Figures) -> str:
     return f"{one.without:,}; {_seconds(one.recovered)}; {one.worst_second:,}; {one.refused:,}"
 
 
-def _unreachable(results: Sequence[Result]) -> Table:
+def _unreachable(results: Sequence[PlanResult]) -> Table:
     """Tries an hour, and in the worst second."""
     return _by_way(results, ["each its own", "with a store"], _tries)
 
@@ -134,7 +134,7 @@ def _tries(one: Figures) -> str:
 
 
 def _by_way(
-    results: Sequence[Result], ways: Sequence[str], cell: Callable[[Figures], str]
+    results: Sequence[PlanResult], ways: Sequence[str], cell: Callable[[Figures], str]
 ) -> Table:
     rows: dict[str, list[str]] = {}
     for one in results:
@@ -143,19 +143,19 @@ def _by_way(
     return [["pods", *ways], *rows.values()]
 
 
-def _store(results: Sequence[Result]) -> Table:
+def _store(results: Sequence[PlanResult]) -> Table:
     """Calls in the hour without the store, worst second, refused, and tokens dead at once."""
     head = ["pods", "lifetime", "calls in the hour", "worst second", "refused", "tokens dead"]
     return [head, *(_store_row(one) for one in results)]
 
 
-def _store_row(one: Result) -> list[str]:
+def _store_row(one: PlanResult) -> list[str]:
     pods, lifetime = map(int, one.words)
     counts = (one.played.calls, one.played.worst_second, one.played.refused, one.played.without)
     return [f"{pods:,}", _span(lifetime), *(f"{count:,}" for count in counts)]
 
 
-def _wake(results: Sequence[Result]) -> Table:
+def _wake(results: Sequence[PlanResult]) -> Table:
     """When the last of the thousand is fresh, the worst second, refused."""
     head = ["", "last token after", "worst second", "refused"]
     names = {"paced": "at the pace (`token.refresh_rate` 20)", "unpaced": "all at once"}
@@ -173,13 +173,13 @@ def _wake(results: Sequence[Result]) -> Table:
     ]
 
 
-def _real(results: Sequence[Result]) -> Table:
+def _real(results: Sequence[PlanResult]) -> Table:
     """Each figure as measured, and behind it as simulated."""
     head = ["", "token calls", "worst second", "refused", "all ready", "dead at once", "recovered"]
     return [head, *(_real_row(one) for one in results)]
 
 
-def _real_row(one: Result) -> list[str]:
+def _real_row(one: PlanResult) -> list[str]:
     measured, played = one.real, one.played
     assert measured is not None
     *names, last = one.words
@@ -217,7 +217,7 @@ def _seconds(seconds: float | None) -> str:
     return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
 
 
-TABLES: Mapping[str, Callable[[Sequence[Result]], Table]] = {
+TABLES: Mapping[str, Callable[[Sequence[PlanResult]], Table]] = {
     "steady": _steady,
     "jitter": _jitter,
     "rollout": _rollout,

@@ -20,7 +20,7 @@ class Issue:
 
 
 @dataclass(slots=True)
-class Record:
+class SimulatedRecord:
     """One institution in the store. Times as the heap has them."""
 
     issue: Issue | None = None
@@ -36,13 +36,13 @@ class Record:
         self.leased_until, self.refusal, self.refusals = 0.0, None, 0
 
 
-class Store:
+class SimulatedStore:
     """The records, while the store is there."""
 
     def __init__(self, plan: Plan, heap: Heap) -> None:
         self._plan = plan
         self._heap = heap
-        self.records = [Record() for _ in range(plan.institutions)]
+        self.records = [SimulatedRecord() for _ in range(plan.institutions)]
 
     @property
     def is_there(self) -> bool:

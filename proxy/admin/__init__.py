@@ -3,10 +3,10 @@
 The status page is put together when somebody looks; a request costs one append.
 
     readiness.py     whether it is ready, and why not
-    server.py        the port and its routes
+    admin_server.py  the port and its routes
     history.py       what the status page remembers: rings of bounded length
     rates.py         the last minute, and the last quarter of an hour
-    verdict.py       PURE  is it working? one sentence
+    health_summary.py PURE  is it working? one sentence
     advice.py        PURE  what to do about an error, by its name
     masking.py       PURE  a path as it may be shown
     document.py      what ``/api/status`` answers, as a model

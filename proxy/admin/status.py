@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from proxy.admin import verdict
+from proxy.admin import health_summary
 from proxy.admin.advice import advice_for
 from proxy.admin.document import (
     About,
@@ -63,8 +63,8 @@ def build(source: StatusInput, history: History) -> Status:
     return Status(
         format=1,
         at=source.now.wall,
-        verdict=verdict.summarize(
-            verdict.HealthInput(
+        verdict=health_summary.summarize(
+            health_summary.HealthInput(
                 tokens=tokens,
                 minute=minute,
                 draining=source.readiness.draining,

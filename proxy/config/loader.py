@@ -272,7 +272,9 @@ def _cross_field_errors(merged: dict[str, Any], error: ValidationError) -> Itera
     try:
         Config.model_validate(right)
     except ValidationError as rest:
-        yield from (told for told in _explain(rest) if not wrong & set(re.findall(r"\w+", told)))
+        yield from (
+            options for options in _explain(rest) if not wrong & set(re.findall(r"\w+", options))
+        )
 
 
 def _suggestion(name: str, known: list[str]) -> str:

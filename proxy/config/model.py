@@ -34,7 +34,7 @@ from proxy.config.sections import (
     TracingSettings,
     UpstreamSettings,
 )
-from proxy.config.store import StoreSettings
+from proxy.config.store_settings import StoreSettings
 from proxy.forwarding.record import MAIN_LISTENER
 from proxy.forwarding.routing import Rule, rule_errors
 from proxy.server.address import Address

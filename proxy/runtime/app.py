@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
-from proxy.admin import server as admin
+from proxy.admin import admin_server as admin
 from proxy.admin import status
 from proxy.admin.document import Load, Status
 from proxy.admin.history import History

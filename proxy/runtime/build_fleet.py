@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from proxy.config.model import Config
-from proxy.config.store import StoreSettings
+from proxy.config.store_settings import StoreSettings
 from proxy.errors import ConfigError
 from proxy.runtime import clock
 from proxy.telemetry.events import EventSink

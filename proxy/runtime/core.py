@@ -91,13 +91,13 @@ class Core:
         directory: BusinessUserDirectory,
         observers: Observers,
     ) -> Forwarder:
-        config, told = self.config, build.forwarding(self.config, listener, origin)
+        config, options = self.config, build.forwarding(self.config, listener, origin)
         return Forwarder(
-            told,
+            options,
             Router(config.url.path, config.rules, build.policy(listener.access)),
             self.tokens,
             self.pool,
-            ResponseWriter(told.url_rewriter, rewrites_links=listener.rewrite_links),
+            ResponseWriter(options.url_rewriter, rewrites_links=listener.rewrite_links),
             user_injector=build.users(config, listener, directory),
             authentication=CallerAuthentication.load(listener.callers, listener.path),
             new_id=new_transaction_id,

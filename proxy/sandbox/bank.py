@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from proxy.sandbox.bank_settings import Settings, User
 from proxy.sandbox.faults import Fault
-from proxy.sandbox.limits import RequestLimits
-from proxy.sandbox.settings import Settings, User
+from proxy.sandbox.request_limits import RequestLimits
 
 Generation = Literal["V1", "V2"]
 _LETTERS = string.ascii_letters + string.digits

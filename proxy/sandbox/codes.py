@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from html import escape
 from typing import Literal
 
-from proxy.sandbox.messages import Reply, json_reply, xml_reply
+from proxy.sandbox.call import Reply, json_reply, xml_reply
 
 ErrorShape = Literal["cmn", "v1", "apigee"]
 

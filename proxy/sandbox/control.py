@@ -25,8 +25,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from proxy.sandbox.bank import Bank
+from proxy.sandbox.call import Call, Reply, json_reply
 from proxy.sandbox.fault_json import fault_from, shown_fault
-from proxy.sandbox.messages import Call, Reply, json_reply
 from proxy.sandbox.settings_json import changed, shown
 from proxy.sandbox.views import shown_arrival, shown_request
 

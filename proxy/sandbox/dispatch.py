@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 
 from proxy.sandbox import guard, legacy, plumbing, resources, tokens_v1, tokens_v2
 from proxy.sandbox.bank import Arrival, Bank, Generation, IssuedToken, TokenArrival
-from proxy.sandbox.checks import RefusedError, response_id
+from proxy.sandbox.call import Call, Reply, is_uuid
+from proxy.sandbox.call_checks import RefusedError, response_id
 from proxy.sandbox.codes import refuse
 from proxy.sandbox.faults import Fault, Place, choose
-from proxy.sandbox.messages import Call, Reply, is_uuid
 from proxy.sandbox.resources import Resource, Visit
 
 _ROUTES = (*resources.ROUTES, *legacy.ROUTES, *plumbing.ROUTES)

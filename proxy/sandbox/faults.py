@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from proxy.sandbox.call import Headers, Reply
 from proxy.sandbox.codes import ErrorShape, error_spec
-from proxy.sandbox.messages import Headers, Reply
 from proxy.sandbox.payloads import BOMB, PAGE, padding
 
 #: Where a fault can sit: a token endpoint (V2, V1, or ``any`` place at all), revocation, the

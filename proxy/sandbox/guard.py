@@ -7,8 +7,8 @@ Pure. V1 tokens open paths with a ``/fis/`` segment, V2 tokens all else. Source:
 from __future__ import annotations
 
 from proxy.sandbox.bank import Bank, Generation, IssuedToken
-from proxy.sandbox.checks import RefusedError, check_single, limited
-from proxy.sandbox.messages import Call, is_uuid
+from proxy.sandbox.call import Call, is_uuid
+from proxy.sandbox.call_checks import RefusedError, check_single, limited
 
 #: Families that ask for ``correlationId`` in place of ``transactionId``.
 CORRELATED = (

@@ -9,10 +9,10 @@ import re
 from html import escape
 from urllib.parse import unquote
 
-from proxy.sandbox.checks import RefusedError
-from proxy.sandbox.messages import SMALL, Reply, xml_reply
+from proxy.sandbox.bank_settings import User
+from proxy.sandbox.call import SMALL, Reply, xml_reply
+from proxy.sandbox.call_checks import RefusedError
 from proxy.sandbox.resources import Resource, Visit
-from proxy.sandbox.settings import User
 
 _NAMESPACE = "http://schema.intuit.com/fs/common/v2"
 

@@ -21,9 +21,9 @@ import re
 from functools import cache
 
 from proxy.sandbox import payloads, samples
-from proxy.sandbox.checks import RefusedError
+from proxy.sandbox.call import Reply, json_reply
+from proxy.sandbox.call_checks import RefusedError
 from proxy.sandbox.codes import refuse
-from proxy.sandbox.messages import Reply, json_reply
 from proxy.sandbox.resources import Resource, Visit, whole
 
 

@@ -16,9 +16,9 @@ from urllib.parse import quote, unquote
 
 from proxy.sandbox import payloads, samples
 from proxy.sandbox.bank import Bank, IssuedToken
-from proxy.sandbox.checks import RefusedError
-from proxy.sandbox.messages import SMALL, Call, Reply, json_reply
-from proxy.sandbox.settings import Business, User
+from proxy.sandbox.bank_settings import Business, User
+from proxy.sandbox.call import SMALL, Call, Reply, json_reply
+from proxy.sandbox.call_checks import RefusedError
 
 
 @dataclass(frozen=True)

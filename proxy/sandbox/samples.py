@@ -7,7 +7,7 @@ import zlib
 from functools import cache
 from typing import Any
 
-from proxy.sandbox.settings import Business, User
+from proxy.sandbox.bank_settings import Business, User
 
 SampleRecord = dict[str, Any]
 

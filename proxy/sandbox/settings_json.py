@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from proxy.sandbox.settings import CHOICES, DURATIONS, SPELLINGS, Settings, seconds
+from proxy.sandbox.bank_settings import CHOICES, DURATIONS, SPELLINGS, Settings, seconds
 
 
 def changed(old: Settings, mapping: Mapping[str, Any]) -> Settings:

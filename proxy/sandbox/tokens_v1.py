@@ -14,10 +14,10 @@ from html import escape
 from typing import Any
 
 from proxy.sandbox.bank import Bank, IssuedToken
-from proxy.sandbox.checks import FORM, RefusedError, limited, whole_seconds
+from proxy.sandbox.bank_settings import User
+from proxy.sandbox.call import Call, Reply, is_uuid, json_reply, xml_reply
+from proxy.sandbox.call_checks import FORM, RefusedError, limited, whole_seconds
 from proxy.sandbox.faults import Fault
-from proxy.sandbox.messages import Call, Reply, is_uuid, json_reply, xml_reply
-from proxy.sandbox.settings import User
 
 #: ``{App}/{Version}[/{DeviceID}][;{Platform}]``, the form of ``user-agent``.
 USER_AGENT = re.compile(r"[^/;\s]+/[^/;\s]+(/[^/;\s]+)?(;.+)?")

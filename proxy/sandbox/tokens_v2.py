@@ -10,7 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from proxy.sandbox.bank import Bank, IssuedToken
-from proxy.sandbox.checks import (
+from proxy.sandbox.bank_settings import User
+from proxy.sandbox.call import Call, Reply, is_uuid, json_reply
+from proxy.sandbox.call_checks import (
     RefusedError,
     check_client,
     check_form,
@@ -18,8 +20,6 @@ from proxy.sandbox.checks import (
     whole_seconds,
 )
 from proxy.sandbox.faults import Fault
-from proxy.sandbox.messages import Call, Reply, is_uuid, json_reply
-from proxy.sandbox.settings import User
 
 
 def token(call: Call, bank: Bank, fault: Fault | None = None) -> Reply:

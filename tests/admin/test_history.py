@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import pytest
 
-from proxy.admin import history
 from proxy.admin.history import MAX_ERRORS, MAX_EVENTS, MAX_REQUESTS, History
 from proxy.admin.rates import INTERVAL, INTERVALS, MINUTE, SAMPLES
 from proxy.errors import Source, TokenError, TokenFailure
@@ -59,26 +58,26 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def kept(clock: Clock) -> History:
+def history(clock: Clock) -> History:
     """A history that is kept."""
     return History(Totals, clock)
 
 
-def test_requests_are_bounded(kept: History) -> None:
+def test_requests_are_bounded(history: History) -> None:
     """However many there were, the last hundred are known."""
     made = [record() for _ in range(3 * MAX_REQUESTS)]
     for each in made:
-        kept.request(each)
-    assert list(kept.requests) == made[-MAX_REQUESTS:]
+        history.request(each)
+    assert list(history.requests) == made[-MAX_REQUESTS:]
 
 
-def test_token_events(kept: History, clock: Clock) -> None:
+def test_token_events(history: History, clock: Clock) -> None:
     """A refresh, a failure and a refusal are told with when, why and what came of it."""
-    kept.event(TokenRefreshed(token(), 0.25, 3000.0, Trigger.FIRST))
+    history.event(TokenRefreshed(token(), 0.25, 3000.0, Trigger.FIRST))
     clock.now += 10
-    kept.event(TokenRefreshFailed(KEY, ERROR, 0.5, 2, 7.0, Trigger.DUE))
-    kept.event(TokenRejected(token(), was_current=True))
-    first, failed, rejected = kept.events
+    history.event(TokenRefreshFailed(KEY, ERROR, 0.5, 2, 7.0, Trigger.DUE))
+    history.event(TokenRejected(token(), was_current=True))
+    first, failed, rejected = history.events
     assert (first.at, first.result, first.why) == (1_001_000.0, "refreshed", Trigger.FIRST)
     assert (first.took, first.lifetime) == (0.25, 3600.0)
     assert (failed.at, failed.result, failed.failures) == (1_001_010.0, "failed", 2)
@@ -86,101 +85,105 @@ def test_token_events(kept: History, clock: Clock) -> None:
     assert (rejected.result, rejected.reason) == ("rejected", "token-refused")
 
 
-def test_token_events_are_bounded(kept: History) -> None:
+def test_token_events_are_bounded(history: History) -> None:
     """A bank that fails for days fills no memory."""
     for _ in range(3 * MAX_EVENTS):
-        kept.event(TokenRefreshFailed(KEY, ERROR, 0.5, 2, 7.0))
-    assert len(kept.events) == MAX_EVENTS
+        history.event(TokenRefreshFailed(KEY, ERROR, 0.5, 2, 7.0))
+    assert len(history.events) == MAX_EVENTS
 
 
-def test_no_token_is_kept(kept: History) -> None:
+def test_no_token_is_kept(history: History) -> None:
     """Of a fact its plain values stay, so a token's text goes when its token does."""
-    kept.event(TokenRefreshed(token(), 0.25, 3000.0))
-    kept.event(TokenRejected(token(), was_current=False))
-    assert "TokenEvent" in {kind for kind, _ in reprs(kept)}
-    assert "Token" not in {kind for kind, _ in reprs(kept)}
+    history.event(TokenRefreshed(token(), 0.25, 3000.0))
+    history.event(TokenRejected(token(), was_current=False))
+    assert "TokenEvent" in {kind for kind, _ in reprs(history)}
+    assert "Token" not in {kind for kind, _ in reprs(history)}
 
 
-def test_errors_are_counted_by_name(kept: History, clock: Clock) -> None:
+def test_errors_are_counted_by_name(history: History, clock: Clock) -> None:
     """A thousand of one kind are one entry, with the first time, the last and the last request."""
     for _ in range(1000):
-        kept.request(record("institution", 403, "Not served here."))
+        history.request(record("institution", 403, "Not served here."))
         clock.now += 1
     last = record("institution", 403, "Two of them.")
-    kept.request(last)
-    (found,) = kept.errors.values()
+    history.request(last)
+    (found,) = history.errors.values()
     assert (found.area, found.source, found.count) == ("request", Source.CALLER, 1001)
     assert (found.first_at, found.last_at) == (1_001_000.0, 1_002_000.0)
     assert (found.detail, found.record) == ("Two of them.", last)
 
 
-def test_errors_stand_in_the_order_of_time(kept: History) -> None:
+def test_errors_stand_in_the_order_of_time(history: History) -> None:
     """One that comes again goes to the end."""
     for reason in ("a", "b", "c", "a"):
-        kept.request(record(reason))
-    assert [found.reason for found in kept.errors.values()] == ["b", "c", "a"]
+        history.request(record(reason))
+    assert [found.reason for found in history.errors.values()] == ["b", "c", "a"]
 
 
-def test_errors_are_bounded(kept: History) -> None:
+def test_errors_are_bounded(history: History) -> None:
     """The names of errors are few; should they ever be many, the oldest go."""
     for number in range(3 * MAX_ERRORS):
-        kept.request(record(f"error-{number}"))
-    assert len(kept.errors) == MAX_ERRORS
-    assert ("request", f"error-{3 * MAX_ERRORS - 1}") in kept.errors
+        history.request(record(f"error-{number}"))
+    assert len(history.errors) == MAX_ERRORS
+    assert ("request", f"error-{3 * MAX_ERRORS - 1}") in history.errors
 
 
-def test_banks_own_error(kept: History) -> None:
+def test_banks_own_error(history: History) -> None:
     """A 5xx of the bank's is told as its own."""
-    kept.request(record(status=503))
-    (found,) = kept.errors.values()
+    history.request(record(status=503))
+    (found,) = history.errors.values()
     assert (found.reason, found.detail) == ("bank-answer", "The bank answered 503.")
     assert found.source is Source.NONE
 
 
-def test_failures_beside_requests(kept: History) -> None:
+def test_failures_beside_requests(history: History) -> None:
     """A refresh, a refused token and a refused configuration are errors too."""
-    kept.event(TokenRefreshFailed(KEY, ERROR, 0.5, 1, 7.0))
-    kept.event(TokenRejected(token(), was_current=True))
-    kept.event(ReloadFailed("file", "listen: changed"))
-    assert [(found.area, found.reason) for found in kept.errors.values()] == [
+    history.event(TokenRefreshFailed(KEY, ERROR, 0.5, 1, 7.0))
+    history.event(TokenRejected(token(), was_current=True))
+    history.event(ReloadFailed("file", "listen: changed"))
+    assert [(found.area, found.reason) for found in history.errors.values()] == [
         ("token", "token-server"),
         ("token", "token-refused"),
         ("configuration", "reload"),
     ]
 
 
-def test_last_reload(kept: History) -> None:
+def test_last_reload(history: History) -> None:
     """What was last read, and whether it was taken."""
-    kept.event(ReloadFailed("file", "listen: changed"))
-    assert kept.reload is not None
-    assert (kept.reload.success, kept.reload.detail) == (False, "listen: changed")
-    kept.event(Reloaded("signal"))
-    assert (kept.reload.success, kept.reload.why, kept.reload.detail) == (True, "signal", "")
+    history.event(ReloadFailed("file", "listen: changed"))
+    assert history.reload is not None
+    assert (history.reload.success, history.reload.detail) == (False, "listen: changed")
+    history.event(Reloaded("signal"))
+    assert (history.reload.success, history.reload.why, history.reload.detail) == (
+        True,
+        "signal",
+        "",
+    )
 
 
-def test_other_facts_are_not_for_it(kept: History) -> None:
+def test_other_facts_are_not_for_it(history: History) -> None:
     """A token that is let go is no event worth a row."""
-    kept.event(TokenReleased(KEY))
-    assert not kept.events
-    assert not kept.errors
+    history.event(TokenReleased(KEY))
+    assert not history.events
+    assert not history.errors
 
 
-async def test_samples(kept: History, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_samples(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
     """What has been counted is looked at again and again, until it is ended."""
-    monkeypatch.setattr(history, "INTERVAL", 0.001)
-    running = asyncio.create_task(kept.run())
-    await until(lambda: len(kept.samples) > 3)
+    monkeypatch.setattr("proxy.admin.history.INTERVAL", 0.001)
+    running = asyncio.create_task(history.run())
+    await until(lambda: len(history.samples) > 3)
     running.cancel()
-    assert kept.samples[0].at == Instant(1000.0, 1_001_000.0)
-    assert len(kept.intervals) == len(kept.samples) - 1
+    assert history.samples[0].at == Instant(1000.0, 1_001_000.0)
+    assert len(history.intervals) == len(history.samples) - 1
 
 
-def test_samples_are_bounded(kept: History, clock: Clock) -> None:
+def test_samples_are_bounded(history: History, clock: Clock) -> None:
     """A minute of what was counted and a quarter of an hour of rates is all that is kept."""
     for _ in range(1000):
         clock.now += INTERVAL
-        kept.sample()
-    assert (len(kept.samples), len(kept.intervals)) == (SAMPLES, INTERVALS)
+        history.sample()
+    assert (len(history.samples), len(history.intervals)) == (SAMPLES, INTERVALS)
     assert SAMPLES * INTERVAL > MINUTE
     assert INTERVALS * INTERVAL == 15 * MINUTE
 
@@ -194,12 +197,19 @@ FACTS: list[Callable[[], Event]] = [
 
 async def test_nothing_is_kept_where_there_is_no_page(clock: Clock) -> None:
     """Without a status page none of it takes memory, and nothing runs."""
-    kept = History(Totals, clock, keep=False)
-    kept.request(record())
-    kept.request(record("institution"))
-    for fact in FACTS:
-        kept.event(fact())
-    await kept.run()
+    history = History(Totals, clock, keep=False)
+    history.request(record())
+    history.request(record("institution"))
+    for event in FACTS:
+        history.event(event())
+    await history.run()
     assert not any(
-        (kept.requests, kept.events, kept.errors, kept.samples, kept.intervals, kept.reload)
+        (
+            history.requests,
+            history.events,
+            history.errors,
+            history.samples,
+            history.intervals,
+            history.reload,
+        )
     )

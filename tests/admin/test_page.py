@@ -16,7 +16,7 @@ from proxy.tokens.token import TokenKind
 from tests.support.browser import chromium, opened
 from tests.support.raw_client import ask
 from tests.support.running import running, until, url
-from tests.support.secret_search import Watch
+from tests.support.secret_search import SecretSearch
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -197,7 +197,7 @@ async def test_callers_markup_over_the_wire(browser: Browser) -> None:
 
 async def test_no_secret_is_shown(browser: Browser) -> None:
     """Neither a token, the client secret, a query nor a caller's credentials, shown or hidden."""
-    watch = Watch()
+    watch = SecretSearch()
     secret = watch.secret("client secret", "sandbox-secret")
     query = watch.secret("query", "Mark0Query0Mark")
     bearer = watch.secret("caller's token", "Mark0Bearer0Mark")
@@ -210,8 +210,8 @@ async def test_no_secret_is_shown(browser: Browser) -> None:
             watch.secret("a token", token.text)
         await later(page)
         await expect(page.locator("#request-rows tr")).to_have_count(2)
-        watch.take("the page", await page.content())
-        watch.take("the document", app.status().model_dump_json())
+        watch.add("the page", await page.content())
+        watch.add("the document", app.status().model_dump_json())
     assert watch.leaks() == []
     assert len(bank.bank.tokens) == 1
 

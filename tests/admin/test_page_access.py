@@ -12,7 +12,7 @@ EVERYWHERE = PageAccess("0.0.0.0:9090", "0.0.0.0", allows_any_host=False)  # noq
 
 
 def refusal(
-    door: PageAccess,
+    access: PageAccess,
     peer: str = "127.0.0.1",
     host: str = "127.0.0.1:9090",
     **more: str,
@@ -20,7 +20,7 @@ def refusal(
     """Ask at a door; ``_`` in a header's name stands for ``-``."""
     headers = CIMultiDict({"Host": host})
     headers.update({name.replace("_", "-"): value for name, value in more.items()})
-    return door.refusal(peer, headers, is_page=False)
+    return access.refusal(peer, headers, is_page=False)
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ def test_names_that_anybody_can_turn_here(host: str) -> None:
 
 def test_configured_name() -> None:
     """The name in the configuration is the operator's."""
-    door = PageAccess("Proxy.internal:9090", "Proxy.internal", allows_any_host=True)
-    assert refusal(door, "10.0.0.9", "proxy.internal:9090") == ""
-    assert refusal(door, "10.0.0.9", "other.internal:9090")
+    access = PageAccess("Proxy.internal:9090", "Proxy.internal", allows_any_host=True)
+    assert refusal(access, "10.0.0.9", "proxy.internal:9090") == ""
+    assert refusal(access, "10.0.0.9", "other.internal:9090")
 
 
 def test_port_that_others_reach() -> None:
@@ -77,8 +77,8 @@ def test_operators_word() -> None:
 
 def test_socket_is_for_its_owner() -> None:
     """On a Unix socket there are no names and no addresses; its file mode decides."""
-    door = PageAccess("unix:/run/admin.sock", "", allows_any_host=False)
-    assert refusal(door, "", "whatever") == ""
+    access = PageAccess("unix:/run/admin.sock", "", allows_any_host=False)
+    assert refusal(access, "", "whatever") == ""
 
 
 @pytest.mark.parametrize(

@@ -47,14 +47,14 @@ def scene(*entries: Entry) -> StatusInput:
 
 
 @pytest.fixture
-def kept() -> History:
+def history() -> History:
     """A history without anything in it yet."""
     return History(Totals, lambda: NOW)
 
 
-def built(kept: History, *entries: Entry) -> Status:
+def built(history: History, *entries: Entry) -> Status:
     """Return the document."""
-    return build(scene(*entries), kept)
+    return build(scene(*entries), history)
 
 
 def test_fresh_token() -> None:
@@ -102,24 +102,24 @@ def test_laptop_that_slept() -> None:
     assert found.expires_at == slept.wall + 2600
 
 
-def test_tokens_in_trouble_stand_first(kept: History) -> None:
+def test_tokens_in_trouble_stand_first(history: History) -> None:
     """Missing before failing before fresh, and not more than a page can show."""
     keys = [TokenKey(TokenKind.V2, f"{number:05}") for number in range(150)]
     entries = [entry(key=key) for key in keys]
     entries[77] = entry(error=ERROR, key=keys[77])
     entries[99] = entry(None, error=ERROR, key=keys[99])
-    found = built(kept, *entries)
+    found = built(history, *entries)
     assert [token.institution for token in found.tokens[:2]] == ["00099", "00077"]
     assert (len(found.tokens), found.tokens_in_all) == (100, 150)
 
 
-def test_refreshes_newest_first(kept: History) -> None:
+def test_refreshes_newest_first(history: History) -> None:
     """With why, what it took and what came of it."""
     token = entry().token
     assert token is not None
-    kept.event(TokenRefreshed(token, 0.25, 3000.0, Trigger.FIRST))
-    kept.event(TokenRefreshFailed(KEY, ERROR, 0.5, 1, 60.0, Trigger.DUE))
-    failed, refreshed = built(kept, entry()).refreshes
+    history.event(TokenRefreshed(token, 0.25, 3000.0, Trigger.FIRST))
+    history.event(TokenRefreshFailed(KEY, ERROR, 0.5, 1, 60.0, Trigger.DUE))
+    failed, refreshed = built(history, entry()).refreshes
     assert (refreshed.result, refreshed.why, refreshed.took) == ("refreshed", "first", 0.25)
     assert (failed.result, failed.why, failed.retry_in) == ("failed", "due", 60.0)
     assert (failed.reason, failed.detail) == ("token-bad-client", "Refused.")
@@ -136,20 +136,20 @@ def request(target: bytes = b"/v1/accounts/8812345?q=secret", **known: Any) -> R
     return made
 
 
-def test_request(kept: History) -> None:
+def test_request(history: History) -> None:
     """Its shape, its times apart, its id; no query and no number."""
-    kept.request(request())
-    (found,) = built(kept).requests
+    history.request(request())
+    (found,) = built(history).requests
     assert (found.method, found.path, found.status) == ("GET", "/v1/accounts/…", 200)
     assert (found.total_ms, found.upstream_ms, found.proxy_ms) == (50.0, 40.0, 10.0)
     assert found.at == pytest.approx(NOW.wall - 2)
     assert (found.transaction_id, found.error_source, found.listener) == ("7b85", "none", "main")
 
 
-def test_request_without_an_answer(kept: History) -> None:
+def test_request_without_an_answer(history: History) -> None:
     """Whose time it was cannot be told then."""
-    kept.request(request(responded_at=0.0, token_wait=0.003, is_aborted=True, status=0))
-    (found,) = built(kept).requests
+    history.request(request(responded_at=0.0, token_wait=0.003, is_aborted=True, status=0))
+    (found,) = built(history).requests
     assert (found.proxy_ms, found.upstream_ms, found.waited_ms, found.aborted) == (
         None,
         None,
@@ -158,61 +158,61 @@ def test_request_without_an_answer(kept: History) -> None:
     )
 
 
-def test_what_callers_chose_is_bounded(kept: History) -> None:
+def test_what_callers_chose_is_bounded(history: History) -> None:
     """A method, an id and a path are cut to what a page can show."""
     made = request(b"/" + b"x" * 9000, transaction_id="i" * 9000)
     made.method = "M" * 9000
-    kept.request(made)
-    (found,) = built(kept).requests
+    history.request(made)
+    (found,) = built(history).requests
     assert max(len(found.method), len(found.transaction_id), len(found.path)) <= 200
 
 
-def test_errors(kept: History) -> None:
+def test_errors(history: History) -> None:
     """Newest first, with the last request that had it."""
-    kept.request(request(reason="overloaded", source=Source.PROXY, status=503, detail="Full."))
-    kept.request(request(reason="institution", source=Source.CALLER, status=403, detail="No."))
-    newest, oldest = built(kept).errors
+    history.request(request(reason="overloaded", source=Source.PROXY, status=503, detail="Full."))
+    history.request(request(reason="institution", source=Source.CALLER, status=403, detail="No."))
+    newest, oldest = built(history).errors
     assert (oldest.reason, oldest.source, oldest.count) == ("overloaded", "proxy", 1)
     assert (newest.method, newest.path, newest.status) == ("GET", "/v1/accounts/…", 403)
     assert (newest.transaction_id, newest.detail, newest.area) == ("7b85", "No.", "request")
 
 
-def test_error_that_was_no_request(kept: History) -> None:
+def test_error_that_was_no_request(history: History) -> None:
     """It has no path and no id."""
-    kept.event(TokenRefreshFailed(KEY, ERROR, 0.5, 1, 60.0))
-    (found,) = built(kept).errors
+    history.event(TokenRefreshFailed(KEY, ERROR, 0.5, 1, 60.0))
+    (found,) = built(history).errors
     assert (found.area, found.institution) == ("token", "00016")
     assert (found.method, found.path, found.status, found.transaction_id) == ("", "", 0, "")
 
 
-def test_reload(kept: History) -> None:
+def test_reload(history: History) -> None:
     """The last change of the configuration, if there was one."""
-    assert built(kept).reload is None
-    kept.event(Reloaded("signal"))
-    found = built(kept).reload
+    assert built(history).reload is None
+    history.event(Reloaded("signal"))
+    found = built(history).reload
     assert found is not None
     assert (found.success, found.why, found.at) == (True, "signal", NOW.wall)
 
 
-def test_verdict_has_the_last_error_of_a_request(kept: History) -> None:
+def test_verdict_has_the_last_error_of_a_request(history: History) -> None:
     """Of whoever is at fault; what a caller did wrong later is not the cause."""
     counted = Totals()
-    kept = History(lambda: counted, lambda: NOW)
-    kept.samples.append(kept.totals())
-    kept.request(request(reason="upstream-connect", source=Source.UPSTREAM, detail="Refused."))
-    kept.request(request(reason="institution", source=Source.CALLER, detail="Not served."))
+    history = History(lambda: counted, lambda: NOW)
+    history.samples.append(history.totals())
+    history.request(request(reason="upstream-connect", source=Source.UPSTREAM, detail="Refused."))
+    history.request(request(reason="institution", source=Source.CALLER, detail="Not served."))
     counted = Totals(10, dict(Totals().failed) | {"upstream": 10})
-    found = built(kept, entry()).verdict
+    found = built(history, entry()).verdict
     assert (found.state, found.cause) == ("failing", "Refused.")
 
 
-def test_no_secret_in_the_document(kept: History) -> None:
+def test_no_secret_in_the_document(history: History) -> None:
     """Neither a token's text nor a query."""
     token = entry().token
     assert token is not None
-    kept.event(TokenRefreshed(token, 0.25, 3000.0))
-    kept.request(request())
-    text = built(kept, entry()).model_dump_json()
+    history.event(TokenRefreshed(token, 0.25, 3000.0))
+    history.request(request())
+    text = built(history, entry()).model_dump_json()
     assert "gBOL" not in text
     assert "secret" not in text
 

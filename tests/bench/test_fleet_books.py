@@ -2,13 +2,13 @@
 
 import pytest
 
-from bench.fleet.books import Books, figures, most_at_once
+from bench.fleet.books import CallLog, figures, most_at_once
 from bench.fleet.plan import Plan
 
 
 def test_calls_are_counted_within_what_is_watched() -> None:
     """Those before and after are not; refused ones are counted apart, and by the second."""
-    books = Books(
+    books = CallLog(
         calls=[(0.5, True), (10.0, True), (10.9, False), (11.0, True), (19.9, True), (20.0, True)]
     )
     found = figures(Plan("x", pods=1, watched=(10.0, 20.0)), books)
@@ -18,7 +18,7 @@ def test_calls_are_counted_within_what_is_watched() -> None:
 
 def test_fleet_is_ready_when_the_last_is() -> None:
     """While one is missing there is no such time."""
-    books = Books(ready=[3.0, 1.0, 2.0])
+    books = CallLog(ready=[3.0, 1.0, 2.0])
     assert figures(Plan("x", pods=3), books).ready_all == 3.0
     assert figures(Plan("x", pods=3), books).ready_half == 2.0
     assert figures(Plan("x", pods=4), books).ready_all is None
@@ -26,12 +26,12 @@ def test_fleet_is_ready_when_the_last_is() -> None:
 
 def test_recovery_is_told_from_the_end_of_the_fault() -> None:
     """A gap that was over by then takes no time to recover from; without a fault there is none."""
-    books = Books(gaps=[(10.0, 15.0), (12.0, 27.0)])
+    books = CallLog(gaps=[(10.0, 15.0), (12.0, 27.0)])
     down = Plan("x", pods=2, watched=(0.0, 60.0), bank_down=(5.0, 20.0))
     assert figures(down, books).recovered == 7.0
-    assert figures(down, Books(gaps=[(10.0, 15.0)])).recovered == 0.0
+    assert figures(down, CallLog(gaps=[(10.0, 15.0)])).recovered == 0.0
     assert figures(Plan("x", pods=2), books).recovered is None
-    assert figures(down, Books(gaps=[(10.0, 15.0), (12.0, 60.0)])).recovered is None
+    assert figures(down, CallLog(gaps=[(10.0, 15.0), (12.0, 60.0)])).recovered is None
 
 
 def test_most_dead_tokens_at_once() -> None:
@@ -39,5 +39,5 @@ def test_most_dead_tokens_at_once() -> None:
     assert most_at_once([(0, 2), (1, 3), (2, 4)]) == 2
     assert most_at_once([]) == 0
     plan = Plan("x", pods=3, watched=(10.0, 20.0))
-    gaps = Books(gaps=[(0.0, 11.0), (5.0, 12.0), (0.0, 9.0), (21.0, 22.0)])
+    gaps = CallLog(gaps=[(0.0, 11.0), (5.0, 12.0), (0.0, 9.0), (21.0, 22.0)])
     assert figures(plan, gaps).without == 2

@@ -11,7 +11,7 @@ from bench.fleet import plans, plots
 from bench.fleet.books import Figures
 from bench.fleet.plan import Plan
 from bench.fleet.plans import GROUPS
-from bench.fleet.report import PAGE, Result, load, markdown, place, save
+from bench.fleet.report import PAGE, PlanResult, load, markdown, place, save
 
 FIGURES = Figures(
     calls=1234,
@@ -25,10 +25,10 @@ FIGURES = Figures(
 )
 
 
-def some(group: str) -> list[Result]:
+def some(group: str) -> list[PlanResult]:
     """Return a result for every plan of a group."""
     real = FIGURES if group == "real" else None
-    return [Result(plan.name, FIGURES, real) for plan in GROUPS[group]()]
+    return [PlanResult(plan.name, FIGURES, real) for plan in GROUPS[group]()]
 
 
 def test_names_of_plans_are_their_own() -> None:
@@ -59,8 +59,12 @@ def test_table_is_whole(group: str) -> None:
 
 def test_cells() -> None:
     """Large numbers have commas, seconds their unit, and what never happened says so."""
-    never = Result("rollout-10000-spread", replace(FIGURES, ready_all=None))
-    ways = [Result("rollout-10000-alone", FIGURES), never, replace(never, name="rollout-10000-x")]
+    never = PlanResult("rollout-10000-spread", replace(FIGURES, ready_all=None))
+    ways = [
+        PlanResult("rollout-10000-alone", FIGURES),
+        never,
+        replace(never, name="rollout-10000-x"),
+    ]
     assert markdown("rollout", ways, {}).splitlines()[-1] == (
         "| 10,000 | 62 s; 56; 7 | never; 56; 7 | never; 56; 7 |"
     )

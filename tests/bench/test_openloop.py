@@ -11,7 +11,7 @@ import pytest
 
 from bench import openloop
 from bench.machine import ROOT
-from bench.openloop import Loop, Result, is_whole, schedule
+from bench.openloop import LatencyResult, Loop, is_whole, schedule
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -48,7 +48,7 @@ class Stalling:
         await writer.wait_closed()
 
 
-async def play(server: Stalling, rate: float, seconds: float) -> Result:
+async def play(server: Stalling, rate: float, seconds: float) -> LatencyResult:
     """Run the loop beside a server."""
     async with server.running() as port:
         due = schedule(rate, seconds, 1)
@@ -122,4 +122,4 @@ async def test_command_prints_json() -> None:
             cwd=ROOT,
         )
         said, _ = await process.communicate()
-    assert len(Result(**json.loads(said)).latencies) == len(schedule(100, 0.2, 1))
+    assert len(LatencyResult(**json.loads(said)).latencies) == len(schedule(100, 0.2, 1))

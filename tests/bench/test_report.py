@@ -7,16 +7,16 @@ from defusedxml import ElementTree
 
 from bench import chart
 from bench.cases import CASES
-from bench.report import METRICS, PAGE, PLACE, Result, markdown, saved
+from bench.report import METRICS, PAGE, PLACE, CaseResult, markdown, saved
 
 MACHINE = {"processor": "Abacus", "cores": "2", "commit": ""}
 
 
-def result(name: str, **peers: dict[str, float]) -> Result:
+def result(name: str, **peers: dict[str, float]) -> CaseResult:
     """A result of one round, in which each proxy measured this."""
     case = CASES[name]
     filled = {peer: dict.fromkeys(case.metrics, 10.0) | sample for peer, sample in peers.items()}
-    return Result(case, "2026-01-02T03:04:05+00:00", 3, MACHINE, [filled])
+    return CaseResult(case, "2026-01-02T03:04:05+00:00", 3, MACHINE, [filled])
 
 
 def test_every_metric_that_is_shown_has_a_name() -> None:

@@ -26,7 +26,7 @@ HASTY: dict[str, Any] = {
 
 
 @dataclass
-class Answer:
+class CallerResponse:
     """What a caller got."""
 
     status: int
@@ -45,7 +45,7 @@ class Answer:
 
 
 @dataclass
-class House:
+class BankFixture:
     """A caller, the proxy and its bank."""
 
     sandbox: Sandbox
@@ -64,11 +64,11 @@ class House:
 
     async def call(
         self, path: str, method: str = "GET", body: Any = None, **headers: str
-    ) -> Answer:
+    ) -> CallerResponse:
         """Send a request, its path byte for byte."""
         target = URL(url(self.app) + path, encoded=True)
         async with self.session.request(method, target, data=body, headers=headers) as answer:
-            return Answer(answer.status, dict(answer.headers), await answer.read())
+            return CallerResponse(answer.status, dict(answer.headers), await answer.read())
 
     async def echo(self, path: str = "/echo", **headers: str) -> dict[str, Any]:
         """Return what the bank saw of a request; its headers as a list of pairs in lower case."""
@@ -91,9 +91,9 @@ class House:
 
 
 @asynccontextmanager
-async def house(
+async def bank_fixture(
     rules: Settings | Sandbox | None = None, *faults: Fault, ready: bool = True, **overrides: Any
-) -> AsyncIterator[House]:
+) -> AsyncIterator[BankFixture]:
     """Start all three; the bank has these rules and faults, the proxy these settings.
 
     A sandbox in place of rules is one that runs already, and goes on afterwards.
@@ -104,15 +104,15 @@ async def house(
             running(sandbox, ready=ready, **HASTY | overrides) as app,
             aiohttp.ClientSession(auto_decompress=False) as session,
         ):
-            yield House(sandbox, app, session)
+            yield BankFixture(sandbox, app, session)
 
 
-def arrived(bank: Bank, path: str) -> list[Arrival]:
+def arrivals_at(bank: Bank, path: str) -> list[Arrival]:
     """What reached a resource under this path, oldest first."""
     return [arrival for arrival in bank.arrivals if arrival.target.startswith(path)]
 
 
-async def raw(there: House, *lines: str) -> bytes:
+async def raw(there: BankFixture, *lines: str) -> bytes:
     """Send a head as it is written; return all that comes back."""
     address = there.app.data_address
     reader, writer = await asyncio.open_connection(address.host, address.port)

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from proxy.sandbox import Settings
-from tests.candescent.setup import house, raw
+from tests.candescent.setup import bank_fixture, raw
 
 ENFORCED: dict[str, Any] = {
     "allow": ["/v1/**", "/echo/**"],
@@ -16,7 +16,7 @@ ENFORCED: dict[str, Any] = {
 
 async def test_policy_refuses() -> None:
     """What is denied or not allowed is 403 and does not reach the bank; nothing is a warning."""
-    async with house(access=ENFORCED) as there:
+    async with bank_fixture(access=ENFORCED) as there:
         assert (await there.call("/v1/accounts")).status == 200
         for method, path in (("POST", "/v1/transfers"), ("GET", "/gzip"), ("GET", "/v1/a;b/c")):
             answer = await there.call(path, method)
@@ -28,7 +28,7 @@ async def test_policy_refuses() -> None:
 async def test_policy_that_only_warns() -> None:
     """In warn mode the same is forwarded, counted and written down."""
     with capture_logs() as logs:
-        async with house(
+        async with bank_fixture(
             access=ENFORCED | {"mode": "warn"}, log={"access": "sampled", "sample": "0"}
         ) as there:
             assert (await there.call("/gzip")).status == 200
@@ -65,7 +65,7 @@ RESERVED = [
 @pytest.mark.parametrize("base", ["", "/digitalbanking/stage"])
 async def test_token_endpoints_are_refused_in_every_spelling(base: str) -> None:
     """Nobody mints or revokes tokens through the proxy, however the path is written."""
-    async with house(Settings(base_path=base)) as there:
+    async with bank_fixture(Settings(base_path=base)) as there:
         before = len(there.grants)
         for path in RESERVED:
             for method in ("POST", "DELETE", "GET"):

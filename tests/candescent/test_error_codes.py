@@ -6,7 +6,7 @@ import pytest
 
 from proxy.sandbox import Fault
 from proxy.sandbox.codes import error_spec
-from tests.candescent.setup import V1_PATH, arrived, house
+from tests.candescent.setup import V1_PATH, arrivals_at, bank_fixture
 
 REFUSING = {
     "CMN_90018",
@@ -45,7 +45,7 @@ async def test_code_on_a_resource_call(spelling: str) -> None:
     message = "Not authorized" if spelling == "CMN_90001/401" else None
     error = error_spec(spelling, message=message)
     fault = Fault("resource", code=spelling, message=message)
-    async with house(None, fault) as there:
+    async with bank_fixture(None, fault) as there:
         answer = await there.call("/v1/accounts")
         assert (answer.status, answer.body) == (error.status, error.reply().body)
         assert "x-proxy-error-source" not in answer.headers
@@ -54,13 +54,13 @@ async def test_code_on_a_resource_call(spelling: str) -> None:
         assert there.count("token_rejections") == refused
         posted = await there.call("/v1/transfers", "POST", b"{}")
         assert (posted.status, posted.body) == (error.status, error.reply().body)
-        assert len(arrived(there.bank, "/v1/transfers")) == 1
+        assert len(arrivals_at(there.bank, "/v1/transfers")) == 1
 
 
 @pytest.mark.parametrize("spelling", ["CMN_90018", "UXU_10003", "access_token_expired/500"])
 async def test_refused_token_is_cured(spelling: str) -> None:
     """A token refused once is replaced, and the caller sees nothing but the good answer."""
-    async with house(None, Fault("resource", code=spelling, times=1)) as there:
+    async with bank_fixture(None, Fault("resource", code=spelling, times=1)) as there:
         assert (await there.call("/v1/accounts")).status == 200
         assert [asked.outcome for asked in there.bank.token_requests] == ["ok", "ok"]
 
@@ -81,7 +81,7 @@ async def test_refused_token_is_cured(spelling: str) -> None:
 async def test_v1_code_on_a_resource_call(spelling: str, refused: bool) -> None:
     """The same for V1, whose codes mean little without their status."""
     error = error_spec(spelling)
-    async with house(None, Fault("resource", code=spelling)) as there:
+    async with bank_fixture(None, Fault("resource", code=spelling)) as there:
         answer = await there.call(V1_PATH.format("00016"))
         assert (answer.status, answer.body) == (error.status, error.reply().body)
         assert there.bank.counts["arrivals"] == 1 + refused
@@ -90,7 +90,7 @@ async def test_v1_code_on_a_resource_call(spelling: str, refused: bool) -> None:
 async def test_long_and_compressed_errors_pass_unchanged() -> None:
     """What was looked at is handed on whole, though only its beginning was read."""
     long = json.dumps({"code": "CMN_90011", "pad": "x" * 200_000}).encode()
-    async with house(None, Fault("resource", shape=long, status=400)) as there:
+    async with bank_fixture(None, Fault("resource", shape=long, status=400)) as there:
         answer = await there.call("/v1/accounts")
         assert (answer.status, answer.body) == (400, long)
 
@@ -130,7 +130,7 @@ V1_TOKEN_CODES = {
 )
 async def test_code_on_a_token_call(where: str, path: str, spelling: str, name: str) -> None:
     """The caller reads 503, whose error it is, the bank's code but not its words, and when."""
-    async with house(None, Fault(where, code=spelling), ready=False) as there:
+    async with bank_fixture(None, Fault(where, code=spelling), ready=False) as there:
         answer = await there.call(path)
         assert (answer.status, answer.error) == (503, f"token token-{name}")
         assert answer.json()["code"] == error_spec(spelling).code

@@ -12,13 +12,13 @@ from proxy.cli.commands.login import login
 from proxy.config import loader
 from proxy.errors import ConfigError
 from proxy.sandbox import Fault, IssuedToken, Sandbox
-from tests.candescent.setup import PASSWORD, V1_PATH, house
+from tests.candescent.setup import PASSWORD, V1_PATH, bank_fixture
 from tests.support.running import CLIENT, until
 
 
 async def test_password_is_renewed_by_refresh_tokens() -> None:
     """The password is shown once; each refresh token is used once and replaced by the next."""
-    async with house(**PASSWORD) as there:
+    async with bank_fixture(**PASSWORD) as there:
         assert (await there.echo())["grant"] == "password"
         for _ in range(3):
             there.bank.expire_all()
@@ -30,7 +30,7 @@ async def test_password_is_renewed_by_refresh_tokens() -> None:
 
 async def test_password_again_when_the_refresh_token_has_died() -> None:
     """A dead refresh token costs one refusal and no request: the password brings another."""
-    async with house(**PASSWORD) as there:
+    async with bank_fixture(**PASSWORD) as there:
         there.bank.expire_all(refresh_tokens=True)
         assert (await there.echo())["grant"] == "password"
         there.bank.expire_all()
@@ -46,7 +46,7 @@ async def test_password_again_when_the_refresh_token_has_died() -> None:
 @pytest.mark.parametrize("code", ["CMN_90000", "CMN_90002", "CMN_90019/400"])
 async def test_refresh_token_outlives_trouble(code: str) -> None:
     """A bank in trouble is no dead refresh token: it is tried again, the password is not."""
-    async with house(
+    async with bank_fixture(
         None, Fault("token", code=code, grant="refresh_token", times=1), **PASSWORD
     ) as there:
         there.bank.expire_all()
@@ -63,7 +63,7 @@ async def test_refresh_token_outlives_trouble(code: str) -> None:
 
 async def test_wrong_password() -> None:
     """A refused user is the token's error, with the bank's code, and not tried in a loop."""
-    async with house(ready=False, username="juniper", password="wrong") as there:
+    async with bank_fixture(ready=False, username="juniper", password="wrong") as there:
         answer = await there.call("/echo")
         assert (answer.status, answer.error) == (503, "token token-bad-user")
         assert answer.json()["code"] == "CMN_90015"
@@ -72,7 +72,7 @@ async def test_wrong_password() -> None:
 
 async def test_v1_password() -> None:
     """V1 knows the password grant too; its refresh token is not used, for nothing takes it."""
-    async with house(**PASSWORD) as there:
+    async with bank_fixture(**PASSWORD) as there:
         path = V1_PATH.format("00016")
         assert (await there.echo(path))["grant"] == "password"
         there.bank.expire_all()
@@ -106,7 +106,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "login.json"
 
 
-def kept(file: Path) -> str:
+def stored(file: Path) -> str:
     """What the file holds; nothing if it is not there."""
     return file.read_text(encoding="ascii") if file.exists() else ""
 
@@ -122,14 +122,14 @@ async def test_login_with_a_code(
     """A code becomes a refresh token in a private file, which the proxy renews and keeps."""
     code = sandbox.bank.code_for("juniper.quill")
     assert await log_in(sandbox, file, code) == 0
-    first = kept(file)
+    first = stored(file)
     for _ in range(2):
-        async with house(sandbox, **login_settings(file)) as there:
+        async with bank_fixture(sandbox, **login_settings(file)) as there:
             assert (await there.echo())["grant"] == "refresh_token"
     grants = [asked.grant for asked in sandbox.bank.token_requests]
     assert grants == ["authorization_code", "refresh_token", "refresh_token"]
     assert mode(file) == 0o600
-    assert kept(file) != first
+    assert stored(file) != first
     shown = capsys.readouterr()
     held = [token.text for token in sandbox.bank.tokens.values()]
     assert not [text for text in (code, *held) if text in shown.out + shown.err]
@@ -139,7 +139,7 @@ async def test_refresh_token_that_cannot_be_kept(tmp_path: Path) -> None:
     """A file that cannot be written is complained of, and costs no request."""
     with capture_logs() as logs:
         nowhere = str(tmp_path / "missing" / "file")
-        async with house(refresh_token_file=nowhere, **PASSWORD) as there:
+        async with bank_fixture(refresh_token_file=nowhere, **PASSWORD) as there:
             there.bank.expire_all()
             assert (await there.echo())["grant"] == "refresh_token"
     said = {entry["event"] for entry in logs if "cannot be written" in entry["event"]}
@@ -149,7 +149,7 @@ async def test_refresh_token_that_cannot_be_kept(tmp_path: Path) -> None:
 async def test_v1_beside_a_person_s_login(sandbox: Sandbox, file: Path) -> None:
     """V1 knows no authorization codes, so its calls use the application's own credentials."""
     assert await log_in(sandbox, file, sandbox.bank.code_for("juniper.quill")) == 0
-    async with house(sandbox, **login_settings(file)) as there:
+    async with bank_fixture(sandbox, **login_settings(file)) as there:
         assert (await there.echo(V1_PATH.format("00016")))["grant"] == "client_credentials"
 
 
@@ -159,9 +159,9 @@ async def test_code_used_twice(
     """A code is good once: the second time is a clear error, and the first login stays."""
     code = sandbox.bank.code_for("juniper.quill")
     assert await log_in(sandbox, file, code) == 0
-    held = kept(file)
+    held = stored(file)
     assert await log_in(sandbox, file, code) == 1
-    assert kept(file) == held
+    assert stored(file) == held
     told = capsys.readouterr().err
     assert "not logged in" in told
     assert code not in told
@@ -181,12 +181,12 @@ async def test_login_without_a_refresh_token(
     sandbox.bank.faults.append(Fault("token", without=("refresh_token",)))
     assert await log_in(sandbox, file, sandbox.bank.code_for("juniper.quill")) == 1
     assert "no refresh token" in capsys.readouterr().err
-    assert kept(file) == ""
+    assert stored(file) == ""
 
 
 async def test_login_that_has_run_out(sandbox: Sandbox, file: Path) -> None:
     """Nobody logged in and a dead login say what to do; a new login is taken without a restart."""
-    async with house(sandbox, ready=False, **login_settings(file)) as there:
+    async with bank_fixture(sandbox, ready=False, **login_settings(file)) as there:
         for _ in range(2):
             answer = await there.call("/echo")
             assert (answer.status, answer.error) == (503, "token token-bad-user")
@@ -201,7 +201,7 @@ async def test_login_outlives_a_refused_client(sandbox: Sandbox, file: Path) -> 
     """While the bank refuses the application, a person's login is kept, and used afterwards."""
     assert await log_in(sandbox, file, sandbox.bank.code_for("juniper.quill")) == 0
     refused = Fault("token", code="CMN_90004", grant="refresh_token", times=2)
-    async with house(sandbox, refused, **login_settings(file)):
+    async with bank_fixture(sandbox, refused, **login_settings(file)):
         assert refused.is_used_up
 
 
@@ -209,8 +209,8 @@ async def test_two_proxies_share_a_login(sandbox: Sandbox, file: Path) -> None:
     """One that finds its refresh token used up takes the newer one that the other has kept."""
     assert await log_in(sandbox, file, sandbox.bank.code_for("juniper.quill")) == 0
     async with (
-        house(sandbox, **login_settings(file)) as one,
-        house(sandbox, **login_settings(file)) as two,
+        bank_fixture(sandbox, **login_settings(file)) as one,
+        bank_fixture(sandbox, **login_settings(file)) as two,
     ):
         for there in (one, two, one, two):
             sandbox.bank.expire_all()
@@ -222,7 +222,7 @@ async def test_fixed_bearer(sandbox: Sandbox) -> None:
     draft = IssuedToken("V2", "sandbox-client", "00016", "client_credentials")
     bearer = sandbox.bank.issue(draft, 60).text
     with capture_logs() as logs:
-        async with house(sandbox, bearer_token=bearer) as there:
+        async with bank_fixture(sandbox, bearer_token=bearer) as there:
             assert (await there.call("/echo")).status == 200
             sandbox.bank.expire_all()
             refused = await there.call("/echo")

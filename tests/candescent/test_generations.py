@@ -6,12 +6,12 @@ from collections import Counter
 import pytest
 
 from proxy.sandbox import Settings
-from tests.candescent.setup import CUSTOMER, EVENT, V1_PATH, house
+from tests.candescent.setup import CUSTOMER, EVENT, V1_PATH, bank_fixture
 
 
 async def test_v1_and_v2_on_one_port() -> None:
     """Every kind of public V1 call, and V2 beside it, without a caller knowing of tokens."""
-    async with house() as there:
+    async with bank_fixture() as there:
         xml = {"Content_Type": "text/xml"}
         sent = {name.replace("_", "-"): value for name, value in xml.items()}
         events = f"/subscriptions/v1/fis/00016/fiCustomers/{CUSTOMER}/events"
@@ -29,7 +29,7 @@ async def test_v1_and_v2_on_one_port() -> None:
 
 async def test_v2_headers() -> None:
     """V2: one bearer, transactionId, institutionId and correlationId, and nothing of V1's."""
-    async with house() as there:
+    async with bank_fixture() as there:
         mine = str(uuid.uuid4())
         seen = await there.echo(transactionId=mine, Authorization="Bearer mine", di_fiid="00099")
         names = Counter(name for name, _ in seen["headers"])
@@ -43,7 +43,7 @@ async def test_v2_headers() -> None:
 
 async def test_v1_headers() -> None:
     """V1: one bearer and one di_tid, the caller's own where it is a UUID, nothing of V2's."""
-    async with house() as there:
+    async with bank_fixture() as there:
         mine, other = str(uuid.uuid4()), str(uuid.uuid4())
         seen = await there.echo(V1_PATH.format("00016"), di_tid=mine, transactionId=other)
         names = Counter(name for name, _ in seen["headers"])
@@ -58,14 +58,14 @@ async def test_v1_headers() -> None:
 @pytest.mark.parametrize("written", ["xml", "prefixed", "json"])
 async def test_v1_answers_in_every_form(written: str) -> None:
     """A V1 token is read from XML, from XML in a namespace, and from JSON."""
-    async with house(Settings(v1_format=written)) as there:
+    async with bank_fixture(Settings(v1_format=written)) as there:
         assert (await there.echo(V1_PATH.format("00016")))["generation"] == "V1"
 
 
 async def test_configured_routes_go_first() -> None:
     """A rule gives a path without /fis/ a V1 token, and one with it a V2 token."""
     routes = [{"path": "/destinations/**", "token": "v1"}, {"path": "/a/fis/**", "token": "v2"}]
-    async with house(routes=routes, allowed_institutions="00017") as there:
+    async with bank_fixture(routes=routes, allowed_institutions="00017") as there:
         await there.call("/destinations/v1/x", institutionId="00017")
         await there.call("/a/fis/00016/echo")
         kinds = [(asked.kind, asked.institution) for asked in there.bank.token_requests]

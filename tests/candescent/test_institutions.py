@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from proxy.sandbox import Fault, Settings
-from tests.candescent.setup import HASTY, PASSWORD, V1_PATH, House, house
+from tests.candescent.setup import HASTY, PASSWORD, V1_PATH, BankFixture, bank_fixture
 from tests.support.running import until
 
 TWO_CLIENTS = Settings(
@@ -38,7 +38,7 @@ async def test_institution_is_the_one_that_was_asked_for(
     path: str, asked: str | None, expected: str
 ) -> None:
     """By header or by V1 path, each with the credentials of its own."""
-    async with house(TWO_CLIENTS, **THREE) as there:
+    async with bank_fixture(TWO_CLIENTS, **THREE) as there:
         seen = await there.echo(path, **({"institutionId": asked} if asked else {}))
         assert seen["institution"] == expected
         client = "other-client" if expected == "00017" else "sandbox-client"
@@ -65,7 +65,7 @@ async def test_institution_that_may_not_be_asked_for(
     path: str, asked: str | None, status: int
 ) -> None:
     """A foreign one is 403, none or a contradiction 400; nothing reaches the bank."""
-    async with house(TWO_CLIENTS, **THREE) as there:
+    async with bank_fixture(TWO_CLIENTS, **THREE) as there:
         answer = await there.call(path, **({} if asked is None else {"institutionId": asked}))
         assert (answer.status, answer.error) == (status, "caller institution")
         assert there.bank.counts["arrivals"] == 0
@@ -74,7 +74,9 @@ async def test_institution_that_may_not_be_asked_for(
 
 async def test_user_of_one_institution_is_not_another_s() -> None:
     """An allowed institution has the default's credentials and scopes, never its user."""
-    async with house(allowed_institutions="00018", scopes="accounts:read", **PASSWORD) as there:
+    async with bank_fixture(
+        allowed_institutions="00018", scopes="accounts:read", **PASSWORD
+    ) as there:
         assert (await there.echo(institutionId="00018"))["grant"] == "client_credentials"
         scopes = {token.scopes for token in there.bank.tokens.values()}
         assert scopes == {("accounts:read",)}
@@ -83,7 +85,7 @@ async def test_user_of_one_institution_is_not_another_s() -> None:
 async def test_scopes_are_inherited_with_the_credentials() -> None:
     """An institution without credentials of its own asks for no more than the default does."""
     own = {"00017": {"host_user_id": "880018"}, "00018": {"scopes": "users:read"}}
-    async with house(institutions=own, scopes="accounts:read") as there:
+    async with bank_fixture(institutions=own, scopes="accounts:read") as there:
         for institution in own:
             await there.echo(institutionId=institution)
         scopes = {token.institution: token.scopes for token in there.bank.tokens.values()}
@@ -100,7 +102,7 @@ async def test_three_institutions_one_refused_one_throttled() -> None:
     paths = ["/echo", V1_PATH.format("00016")]
     statuses: Counter[tuple[str, int]] = Counter()
 
-    async def load(there: House, institution: str) -> None:
+    async def load(there: BankFixture, institution: str) -> None:
         while True:
             for path in ("/echo", V1_PATH.format(institution)):
                 answer = await there.call(path, institutionId=institution)
@@ -108,10 +110,10 @@ async def test_three_institutions_one_refused_one_throttled() -> None:
                 if answer.status != 200:
                     await asyncio.sleep(0.01)
 
-    def asked(there: House, institution: str) -> int:
+    def asked(there: BankFixture, institution: str) -> int:
         return sum(a.institution == institution for a in there.bank.token_requests)
 
-    async with house(rules, **THREE) as there:
+    async with bank_fixture(rules, **THREE) as there:
         for institution in ("00017", "00018"):
             assert (await there.call("/echo", institutionId=institution)).status == 200
         for where in ("token", "v1token"):
@@ -144,7 +146,7 @@ async def test_unused_institution_is_let_go_and_comes_back() -> None:
     """A token that nobody asks for is not renewed; the next request brings a new one."""
     quick: dict[str, Any] = {"token": HASTY["token"] | {"idle": "0.2"}}
     rules = replace(TWO_CLIENTS, lifetime=1.0)
-    async with house(rules, **THREE, **quick) as there:
+    async with bank_fixture(rules, **THREE, **quick) as there:
         assert (await there.call("/echo", institutionId="00018")).status == 200
         await until(
             lambda: {entry.key.institution for entry in there.app.tokens.entries()} == {"00016"}

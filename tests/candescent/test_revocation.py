@@ -6,13 +6,13 @@ from typing import Any
 from structlog.testing import capture_logs
 
 from proxy.sandbox import Fault
-from tests.candescent.setup import PASSWORD, V1_PATH, house
+from tests.candescent.setup import PASSWORD, V1_PATH, bank_fixture
 
 
 async def test_revoked_on_shutdown() -> None:
     """When set, V2 tokens are revoked at the bank; of V1 it is said plainly that they are not."""
     with capture_logs() as logs:
-        async with house(revoke_on_shutdown="true", allowed_institutions="00018") as there:
+        async with bank_fixture(revoke_on_shutdown="true", allowed_institutions="00018") as there:
             await there.call("/echo", institutionId="00018")
             await there.call(V1_PATH.format("00016"))
     held = there.bank.tokens.values()
@@ -25,7 +25,7 @@ async def test_revoked_on_shutdown() -> None:
 
 async def test_password_login_is_revoked_whole() -> None:
     """Its refresh token is revoked, which takes the access tokens along."""
-    async with house(revoke_on_shutdown="true", **PASSWORD) as there:
+    async with bank_fixture(revoke_on_shutdown="true", **PASSWORD) as there:
         there.bank.expire_all()
         await there.call("/echo")
     assert not [token for token in there.bank.tokens.values() if there.bank.is_valid(token)]
@@ -34,7 +34,7 @@ async def test_password_login_is_revoked_whole() -> None:
 
 async def test_not_revoked_by_default() -> None:
     """A sibling may share the token, so nothing is revoked unless it was asked for."""
-    async with house() as there:
+    async with bank_fixture() as there:
         await there.call("/echo")
     assert not there.bank.revocations
     assert len(list(there.bank.live_tokens())) == 1
@@ -44,7 +44,7 @@ async def test_revocation_is_best_effort() -> None:
     """One that the bank does not answer for holds no other up, and the end not for long."""
     quick: dict[str, Any] = {"token": {"timeout": "0.5"}}
     names = ("00016", "00017", "00018")
-    async with house(
+    async with bank_fixture(
         revoke_on_shutdown="true", allowed_institutions="00017,00018", **quick
     ) as there:
         for institution in names:
@@ -58,7 +58,7 @@ async def test_revocation_is_best_effort() -> None:
 async def test_revocation_that_the_bank_refuses() -> None:
     """A refusal is a line in the log, with the bank's code and without the token."""
     with capture_logs() as logs:
-        async with house(
+        async with bank_fixture(
             None, Fault("revoke", code="CMN_90018"), revoke_on_shutdown="true"
         ) as there:
             pass

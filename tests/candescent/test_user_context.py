@@ -3,12 +3,12 @@
 from typing import Any
 
 from proxy.sandbox import Settings
-from tests.candescent.setup import V1_PATH, arrived, house
+from tests.candescent.setup import V1_PATH, arrivals_at, bank_fixture
 
 
 async def test_retail_user() -> None:
     """The default user is added where the caller names none; the query stays byte for byte."""
-    async with house(host_user_id="880017") as there:
+    async with bank_fixture(host_user_id="880017") as there:
         for sent, expected in (
             ("/echo", "/echo?hostUserId=880017"),
             ("/echo?a=1;b=2&c=", "/echo?a=1;b=2&c=&hostUserId=880017"),
@@ -27,18 +27,18 @@ BAKERY: dict[str, Any] = {"login_id": "acorn.owner", "member_number": "12-345678
 
 async def test_business_user() -> None:
     """Login and customer are added to the query; the look-up is made once."""
-    async with house(Settings(user_required=True), **BAKERY) as there:
+    async with bank_fixture(Settings(user_required=True), **BAKERY) as there:
         for _ in range(3):
             assert (await there.call("/v1/accounts")).status == 200
         assert there.bank.arrivals[-1].target == (
             "/v1/accounts?loginId=acorn.owner&institutionCustomerId=770001"
         )
-        assert len(arrived(there.bank, "/db-users/")) == 1
+        assert len(arrivals_at(there.bank, "/db-users/")) == 1
 
 
 async def test_business_user_in_a_header() -> None:
     """Alert history wants the customer as a header; the caller's own goes before ours."""
-    async with house(**BAKERY) as there:
+    async with bank_fixture(**BAKERY) as there:
         seen = await there.echo("/v1/alert-history/echo")
         assert seen["target"] == "/v1/alert-history/echo?loginId=acorn.owner"
         assert ("institutioncustomerid", "770001") in seen["headers"]
@@ -51,16 +51,16 @@ async def test_business_user_in_a_header() -> None:
 
 async def test_business_user_that_cannot_be_found() -> None:
     """A member number that the bank does not know is said, and nothing is sent."""
-    async with house(login_id="acorn.owner", member_number="00-0000000") as there:
+    async with bank_fixture(login_id="acorn.owner", member_number="00-0000000") as there:
         answer = await there.call("/v1/accounts")
         assert (answer.status, answer.error) == (503, "proxy business-user")
         assert "Retry-After" in answer.headers
-        assert arrived(there.bank, "/v1/accounts") == []
+        assert arrivals_at(there.bank, "/v1/accounts") == []
 
 
 async def test_business_user_with_a_token_that_the_bank_has_dropped() -> None:
     """A revoked token is noticed by the look-up, and replaced for look-up and request."""
-    async with house(**BAKERY) as there:
+    async with bank_fixture(**BAKERY) as there:
         there.bank.expire_all()
         assert (await there.call("/v1/accounts")).status == 200
         assert len(there.grants) == 2

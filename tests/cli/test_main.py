@@ -7,14 +7,14 @@ import sys
 import pytest
 
 from proxy.cli import main
-from tests.support.program import CREDENTIALS, ROOT, ended, environment
+from tests.support.program import CREDENTIALS, ROOT, environment, run_program
 
 LOCAL = {**CREDENTIALS, "CANDESCENT_BASE_URL": "http://127.0.0.1:9"}
 
 
 async def test_nothing_set() -> None:
     """A newcomer who sets nothing is told the four things that are needed."""
-    code, out, err = await ended("run")
+    code, out, err = await run_program("run")
     assert (code, out) == (2, "")
     assert [line.split(": ")[1] for line in err.splitlines()] == [
         "institution_id",

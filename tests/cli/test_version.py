@@ -13,14 +13,14 @@ import pytest
 
 from proxy import __version__
 from proxy.cli.version import version_line
-from tests.support.program import ROOT, ended, environment
+from tests.support.program import ROOT, environment, run_program
 
 
 @pytest.mark.parametrize("command", ["candescent-proxy", "python -m proxy"])
 async def test_version(command: str) -> None:
     """The installed command and the module are the same program."""
     if command.startswith("python"):
-        code, out, _ = await ended("--version")
+        code, out, _ = await run_program("--version")
     else:
         process = await asyncio.create_subprocess_exec(
             Path(sys.executable).with_name(command),

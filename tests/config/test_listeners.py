@@ -139,12 +139,12 @@ def test_mistake(written: dict[str, Any], mistake: str) -> None:
 
 def test_mistakes_beside_each_other() -> None:
     """All at once: a name that is taken, one that is none, an address given twice."""
-    mistakes = told(
+    errors = told(
         main={"listen": "127.0.0.1:8091"},
         other={"listen": "127.0.0.1:8091"},
         **{"One!": {"listen": "127.0.0.1:8092"}},
     )
-    assert mistakes[0].startswith("listeners.One!")
+    assert errors[0].startswith("listeners.One!")
     rest = told(main={"listen": "127.0.0.1:8091"}, other={"listen": "127.0.0.1:8091"})
     assert rest == [
         "listeners.main: is the name of the listener that `listen` sets",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import TokenFailure, UpstreamError, UpstreamFailure
-from tests.candescent.setup import house
+from tests.candescent.setup import bank_fixture
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/candescent.md").read_text(encoding="utf-8")
@@ -24,7 +24,7 @@ IN_QUERY = "loginId=acorn.owner"
 )
 async def test_family(calls: str, token: str, user: str) -> None:
     """Each call of the family takes the token, the headers and the user that the page says."""
-    async with house(**USER) as there:
+    async with bank_fixture(**USER) as there:
         for method, path in re.findall(r"`([A-Z]+) ([^`]+)`", calls):
             sent = path.replace("{fi}", "00016").replace("{id}", "7")
             await there.call(sent, method)

@@ -67,9 +67,9 @@ VARIABLES = sorted(
 @pytest.mark.parametrize(("page", "variable"), VARIABLES)
 def test_variable_is_a_setting(page: str, variable: str) -> None:
     """Each variable that a page names is one that the program reads."""
-    mistakes: list[str] = []
-    loader.read_environment({variable: "1"}, mistakes)
-    assert mistakes == [], page
+    errors: list[str] = []
+    loader.read_environment({variable: "1"}, errors)
+    assert errors == [], page
 
 
 SECTIONS = {path[0] for path in loader.known_paths() if len(path) > 1}

@@ -261,6 +261,6 @@ def test_the_sdk_s_variables_are_enough() -> None:
 )
 def test_every_variable_of_the_sdk_is_a_setting(variable: str) -> None:
     """A user who has those set already needs nothing else."""
-    mistakes: list[str] = []
-    loader.read_environment({f"CANDESCENT_{variable}": "stage"}, mistakes)
-    assert mistakes == []
+    errors: list[str] = []
+    loader.read_environment({f"CANDESCENT_{variable}": "stage"}, errors)
+    assert errors == []

@@ -10,8 +10,8 @@ from proxy.errors import Source
 from proxy.forwarding.record import RequestRecord
 from proxy.sandbox import Sandbox
 from proxy.telemetry.logs.access_log import request_fields
-from tests.support.captured_log import logbook
-from tests.support.otlp_collector import Collector
+from tests.support.captured_log import captured_log
+from tests.support.otlp_collector import OtlpCollector
 from tests.support.pages import ROOT
 from tests.support.raw_client import ask, request
 from tests.support.running import running, until
@@ -89,13 +89,13 @@ def test_events() -> None:
 async def test_one_transaction(kind: str) -> None:
     """The application's id is in the answer, in the log, at the bank and in the trace."""
     path, header = {"v1": ("/v2/fis/00016/x", "di_tid"), "v2": ("/v1/x", "transactionId")}[kind]
-    with logbook() as book:
-        async with Collector() as collector, Sandbox() as bank:
+    with captured_log() as log:
+        async with OtlpCollector() as collector, Sandbox() as bank:
             tracing = {"endpoint": collector.endpoint}
             async with running(bank, tracing=tracing, log={"access": "on"}) as app:
                 answer = await ask(app, request("GET", path, f"{header}: {ID}"))
             await until(lambda: collector.of_kind("SERVER"))
-        (line,) = book.lines("request")
+        (line,) = log.lines("request")
     (span,) = collector.of_kind("SERVER")
     assert answer.header("transactionId") == line["transactionId"] == ID
     assert bank.bank.arrivals[-1].header(header) == ID

@@ -1,7 +1,7 @@
 """For applications that can only be given an HTTP proxy: the target is a whole URL.
 
 Over a raw socket, before the sandbox bank; after each, the next good request works and no
-credential has gone anywhere but to the bank (``front.py`` sees to that).
+credential has gone anywhere but to the bank (``proxy_under_test.py`` sees to that).
 """
 
 import base64
@@ -11,24 +11,24 @@ from pathlib import Path
 import pytest
 
 from proxy.sandbox import Sandbox
-from tests.hazards.proxy_under_test import BEARER, MARK, Front, front
-from tests.support.raw_client import Answer, ask, connect, request
+from tests.hazards.proxy_under_test import BEARER, MARK, ProxyUnderTest, proxy_under_test
+from tests.support.raw_client import RawResponse, ask, connect, request
 from tests.support.running import running
 
 
 @pytest.fixture
-async def here() -> AsyncIterator[Front]:
+async def here() -> AsyncIterator[ProxyUnderTest]:
     """A proxy with its default limits."""
-    async with front() as running_front:
+    async with proxy_under_test() as running_front:
         yield running_front
 
 
-def bank(here: Front, path: str = "") -> str:
+def bank(here: ProxyUnderTest, path: str = "") -> str:
     """Return a URL at the bank, as the application's base URL has it."""
     return here.bank.url + path
 
 
-async def refused(here: Front, data: bytes, status: int, name: str) -> Answer:
+async def refused(here: ProxyUnderTest, data: bytes, status: int, name: str) -> RawResponse:
     """Send what must be refused, and see that nothing of it went on."""
     before = len(here.bank.arrivals)
     answer = await ask(here.app, data)
@@ -39,7 +39,7 @@ async def refused(here: Front, data: bytes, status: int, name: str) -> Answer:
     return answer
 
 
-async def test_url_of_the_bank(here: Front) -> None:
+async def test_url_of_the_bank(here: ProxyUnderTest) -> None:
     """Is forwarded as its path would be, with a token, and with the configured Host."""
     host = here.bank.url.removeprefix("http://")
     data = request("GET", bank(here, "/echo/x?y=%7e"), "Proxy-Connection: keep-alive", host=host)
@@ -53,7 +53,7 @@ async def test_url_of_the_bank(here: Front) -> None:
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "LOCALHOST"])
-async def test_url_of_the_proxy(here: Front, name: str) -> None:
+async def test_url_of_the_proxy(here: ProxyUnderTest, name: str) -> None:
     """A server has to understand its own URLs; RFC 9112 says so."""
     port = here.app.data_address.port
     assert (await ask(here.app, request("GET", f"http://{name}:{port}/echo/x"))).status == 200
@@ -61,13 +61,13 @@ async def test_url_of_the_proxy(here: Front, name: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "HTTP"])
-async def test_scheme(here: Front, scheme: str) -> None:
+async def test_scheme(here: ProxyUnderTest, scheme: str) -> None:
     """Either will do: it is about the way to us, not about the way to the bank."""
     url = bank(here, "/echo").replace("http", scheme, 1)
     assert (await ask(here.app, request("GET", url))).status == 200
 
 
-async def test_target_wins_over_host(here: Front) -> None:
+async def test_target_wins_over_host(here: ProxyUnderTest) -> None:
     """Where the two differ, as RFC 9112 has it; the bank sees neither but its own name."""
     answer = await ask(here.app, request("GET", bank(here, "/echo/x"), host="evil.test"))
     assert answer.status == 200
@@ -85,7 +85,7 @@ async def test_target_wins_over_host(here: Front) -> None:
     [[], ["Host: a", "Host: a"], ["Host: a@b"], ["Host:"]],
     ids=["none", "two", "a user in it", "empty"],
 )
-async def test_host_has_to_be_there(here: Front, hosts: list[str]) -> None:
+async def test_host_has_to_be_there(here: ProxyUnderTest, hosts: list[str]) -> None:
     """Once, and well-formed, although it decides nothing."""
     lines = [f"GET {bank(here, '/echo')} HTTP/1.1", *hosts, "", ""]
     await refused(here, "\r\n".join(lines).encode(), 400, "bad-host")
@@ -99,13 +99,13 @@ async def test_host_has_to_be_there(here: Front, hosts: list[str]) -> None:
         *("http://localhost/echo", "http://2130706433/echo", "http://127.1/echo"),
     ],
 )
-async def test_any_other_origin(here: Front, url: str) -> None:
+async def test_any_other_origin(here: ProxyUnderTest, url: str) -> None:
     """Is refused, whatever the Host says: we are no proxy for the whole world."""
     host = here.bank.url.removeprefix("http://")
     await refused(here, request("GET", url, host=host), 400, "origin")
 
 
-async def test_user_in_the_url(here: Front) -> None:
+async def test_user_in_the_url(here: ProxyUnderTest) -> None:
     """Is refused: it may be a password, and it hides which host is meant."""
     for user in (MARK, f"me:{MARK}"):
         url = bank(here, "/echo").replace("//", f"//{user}@")
@@ -115,12 +115,12 @@ async def test_user_in_the_url(here: Front) -> None:
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/echo", "*"])
-async def test_what_is_no_url(here: Front, url: str) -> None:
+async def test_what_is_no_url(here: ProxyUnderTest, url: str) -> None:
     """As before."""
     await refused(here, request("OPTIONS", url), 400, "target")
 
 
-async def test_tunnel(here: Front) -> None:
+async def test_tunnel(here: ProxyUnderTest) -> None:
     """Is refused with what to do: into TLS that is not ours, no token can be put."""
     authority = here.bank.url.removeprefix("http://")
     data = f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode()
@@ -132,19 +132,19 @@ async def test_tunnel(here: Front) -> None:
 @pytest.mark.parametrize(
     "path", ["/oauth2/v1/token", "/x/../oauth2/v1/revoke", "//oauth2/v1/token"]
 )
-async def test_token_endpoints(here: Front, path: str) -> None:
+async def test_token_endpoints(here: ProxyUnderTest, path: str) -> None:
     """Nobody mints or revokes tokens this way either."""
     await refused(here, request("POST", bank(here, path)), 403, "reserved")
 
 
 async def test_policy() -> None:
     """Judges the path within the URL."""
-    async with front(access={"allow": ["/echo/**"]}) as here:
+    async with proxy_under_test(access={"allow": ["/echo/**"]}) as here:
         assert (await ask(here.app, request("GET", bank(here, "/echo/x")))).status == 200
         await refused(here, request("GET", bank(here, "/v1/accounts")), 403, "path-policy")
 
 
-async def test_bodies_and_pipelines(here: Front) -> None:
+async def test_bodies_and_pipelines(here: ProxyUnderTest) -> None:
     """Each request ends where its framing says, whatever form its target has."""
     inner = b"GET http://evil.test/ HTTP/1.1\r\nHost: evil.test\r\n\r\n"
     data = (
@@ -154,7 +154,7 @@ async def test_bodies_and_pipelines(here: Front) -> None:
     )
     async with connect(here.app) as wire:
         await wire.send(data)
-        assert [(await wire.answer()).status for _ in range(3)] == [200] * 3
+        assert [(await wire.read_response()).status for _ in range(3)] == [200] * 3
     assert [arrival.target for arrival in here.bank.arrivals] == ["/echo/1", "/echo/2", "/echo/3"]
     assert here.bank.arrivals[0].body == inner
 

@@ -26,9 +26,9 @@ from proxy.forwarding.authentication import (
 from proxy.runtime.app import App
 from proxy.sandbox import Sandbox
 from proxy.upstream.tls import client_context
-from tests.support.certificates import Authority
-from tests.support.mounted_files import Mount, write
-from tests.support.proxy_fixture import House, house
+from tests.support.certificates import OpensslAuthority
+from tests.support.mounted_files import MountedSecret, write
+from tests.support.proxy_fixture import ProxyFixture, proxy_fixture
 from tests.support.running import CLIENT, running, until
 
 EVERYWHERE = "0.0.0.0:0"
@@ -145,28 +145,28 @@ async def test_refused_body_is_not_read(guarded: App) -> None:
 async def test_rotation_of_the_shared_secret(tmp_path: Path) -> None:
     """Old and new are good while both are there; after the old is gone it is good no more."""
     write(tmp_path / "secret", CLIENT["client_secret"])
-    mount = Mount(tmp_path / "callers", old="secret-one", new="secret-one")
-    async with house(
+    mount = MountedSecret(tmp_path / "callers", old="secret-one", new="secret-one")
+    async with proxy_fixture(
         tmp_path / "proxy.yaml",
         client_secret_file=str(tmp_path / "secret"),
         callers={"secret_files": [str(mount / "old"), str(mount / "new")]},
-    ) as home:
-        assert [await status(home, one) for one in (b"secret-one", b"secret-two")] == [200, 403]
+    ) as fixture:
+        assert [await status(fixture, one) for one in (b"secret-one", b"secret-two")] == [200, 403]
         mount.swap(old="secret-one", new="secret-two")
-        await home.taken()
-        assert [await status(home, one) for one in (b"secret-one", b"secret-two")] == [200, 200]
+        await fixture.wait_for_reload()
+        assert [await status(fixture, one) for one in (b"secret-one", b"secret-two")] == [200, 200]
         mount.swap(old="secret-two", new="secret-two")
-        await home.taken(2)
-        assert [await status(home, one) for one in (b"secret-one", b"secret-two")] == [403, 200]
+        await fixture.wait_for_reload(2)
+        assert [await status(fixture, one) for one in (b"secret-one", b"secret-two")] == [403, 200]
         mount.swap(old="secret-two", new="")
-        await home.refused()
-        assert await status(home, b"secret-two") == 200
-        assert "secret-two" not in home.book.getvalue()
+        await fixture.wait_for_failed_reload()
+        assert await status(fixture, b"secret-two") == 200
+        assert "secret-two" not in fixture.log.getvalue()
 
 
-async def status(home: House, secret: bytes) -> int:
+async def status(fixture: ProxyFixture, secret: bytes) -> int:
     """Return the status that a caller with this secret gets."""
-    return int((await speak(home.app, bearer(secret)))[9:12])
+    return int((await speak(fixture.app, bearer(secret)))[9:12])
 
 
 @given(st.binary(max_size=40))
@@ -198,13 +198,13 @@ def test_secrets_do_not_show() -> None:
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> OpensslAuthority:
     """Who vouches for the port and for callers."""
-    return Authority.make(tmp_path_factory.mktemp("authority"))
+    return OpensslAuthority.make(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="module")
-def port_files(authority: Authority) -> dict[str, str]:
+def port_files(authority: OpensslAuthority) -> dict[str, str]:
     """Settings for a port that asks callers for a certificate of the authority."""
     return {
         "certificate_file": str(authority.issue("port", "IP:127.0.0.1", file="port")),
@@ -212,7 +212,7 @@ def port_files(authority: Authority) -> dict[str, str]:
     }
 
 
-def caller(authority: Authority, certificate: Path | None = None) -> ssl.SSLContext:
+def caller(authority: OpensslAuthority, certificate: Path | None = None) -> ssl.SSLContext:
     """Return what a caller speaks TLS with."""
     context = ssl.create_default_context(cafile=authority.file)
     if certificate is not None:
@@ -241,7 +241,10 @@ async def mutual(port_files: dict[str, str], *names: str) -> AsyncIterator[App]:
     ],
 )
 async def test_allowed_name_is_let_in(
-    authority: Authority, port_files: dict[str, str], issued: tuple[str, ...], names: tuple[str]
+    authority: OpensslAuthority,
+    port_files: dict[str, str],
+    issued: tuple[str, ...],
+    names: tuple[str],
 ) -> None:
     """By common name, DNS name or URI; any certificate of the authority where no names are set."""
     certificate = authority.issue(*issued, file="caller")
@@ -261,7 +264,7 @@ async def test_allowed_name_is_let_in(
     ],
 )
 async def test_other_names_are_not_let_in(
-    authority: Authority, port_files: dict[str, str], issued: tuple[str, ...]
+    authority: OpensslAuthority, port_files: dict[str, str], issued: tuple[str, ...]
 ) -> None:
     """403 for a certificate of the authority with another name, wildcards and lookalikes too."""
     certificate = authority.issue(*issued, file="caller")
@@ -272,10 +275,10 @@ async def test_other_names_are_not_let_in(
 
 
 async def test_strangers_get_no_word_in(
-    authority: Authority, port_files: dict[str, str], tmp_path: Path
+    authority: OpensslAuthority, port_files: dict[str, str], tmp_path: Path
 ) -> None:
     """Without a certificate, or with another authority's, TLS ends before a request is read."""
-    stranger = Authority.make(tmp_path, "stranger").issue("app", file="caller")
+    stranger = OpensslAuthority.make(tmp_path, "stranger").issue("app", file="caller")
     async with mutual(port_files, "app") as app:
         for certificate in (None, stranger):
             with pytest.raises((OSError, AssertionError)):
@@ -285,7 +288,9 @@ async def test_strangers_get_no_word_in(
         assert (await speak(app, tls=caller(authority, certificate))).startswith(b"HTTP/1.1 200")
 
 
-async def test_plain_http_on_a_tls_port(authority: Authority, port_files: dict[str, str]) -> None:
+async def test_plain_http_on_a_tls_port(
+    authority: OpensslAuthority, port_files: dict[str, str]
+) -> None:
     """A caller that forgets the s gets no answer in the clear, and no token is spent on it."""
     async with mutual(port_files) as app:
         reader, writer = await asyncio.open_connection("127.0.0.1", app.data_address.port)
@@ -296,7 +301,9 @@ async def test_plain_http_on_a_tls_port(authority: Authority, port_files: dict[s
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1")  # deprecated, which is the point
-async def test_old_tls_is_not_spoken(authority: Authority, port_files: dict[str, str]) -> None:
+async def test_old_tls_is_not_spoken(
+    authority: OpensslAuthority, port_files: dict[str, str]
+) -> None:
     """Not even with a caller that knows nothing newer than TLS 1.1."""
     context = caller(authority, authority.issue("app", file="caller"))
     context.set_ciphers("ALL:@SECLEVEL=0")
@@ -308,7 +315,7 @@ async def test_old_tls_is_not_spoken(authority: Authority, port_files: dict[str,
 
 
 async def test_secret_and_certificate_are_both_asked_for(
-    authority: Authority, port_files: dict[str, str], tmp_path: Path
+    authority: OpensslAuthority, port_files: dict[str, str], tmp_path: Path
 ) -> None:
     """Where an operator sets both, one alone is not enough."""
     write(tmp_path / "secret", "shared")
@@ -341,7 +348,7 @@ def test_names_in_a_certificate() -> None:
 
 @pytest.mark.parametrize("setting", ["certificate_file", "key_file", "client_ca_file"])
 def test_unusable_file_is_named(
-    authority: Authority, port_files: dict[str, str], tmp_path: Path, setting: str
+    authority: OpensslAuthority, port_files: dict[str, str], tmp_path: Path, setting: str
 ) -> None:
     """A file that is missing, or holds something else, is a mistake with its setting's name."""
     for content in (None, "nonsense", authority.file.read_text()[:200]):
@@ -355,7 +362,7 @@ def test_unusable_file_is_named(
 
 
 def test_key_with_a_password_is_not_waited_for(
-    authority: Authority, port_files: dict[str, str], tmp_path: Path
+    authority: OpensslAuthority, port_files: dict[str, str], tmp_path: Path
 ) -> None:
     """OpenSSL would ask for it on the terminal; here it is a mistake to tell."""
     key = tmp_path / "locked.key"
@@ -490,13 +497,13 @@ async def test_refusals_are_counted_and_written(tmp_path: Path) -> None:
     """An operator sees that strangers knock, and from no line what they have shown."""
     write(tmp_path / "secret", CLIENT["client_secret"])
     write(tmp_path / "shared", "shared-secret")
-    async with house(
+    async with proxy_fixture(
         tmp_path / "proxy.yaml",
         client_secret_file=str(tmp_path / "secret"),
         callers={"secret_files": [str(tmp_path / "shared")]},
-    ) as home:
-        await speak(home.app, bearer(b"guess-number-one"))
-        await until(lambda: home.book.lines("request"))
-        line = home.book.lines("request")[0]
+    ) as fixture:
+        await speak(fixture.app, bearer(b"guess-number-one"))
+        await until(lambda: fixture.log.lines("request"))
+        line = fixture.log.lines("request")[0]
         assert (line["status"], line["reason"], line["error_source"]) == (403, "caller", "caller")
-        assert "guess" not in home.book.getvalue()
+        assert "guess" not in fixture.log.getvalue()

@@ -5,7 +5,7 @@ import pytest
 from proxy.sandbox import Sandbox, pattern, pattern_sha256
 from tests.support.raw_client import ask, connect, request
 from tests.support.running import running, until
-from tests.support.upstream_server import Upstream, hold, read_head, send, wait
+from tests.support.upstream_server import ScriptedUpstream, hold, read_head, send, wait
 
 EVERY_LOOP = True
 
@@ -49,7 +49,7 @@ async def test_empty_chunked_upload() -> None:
         await wire.send(head)
         await until(lambda: len(bank.bank.arrivals) == 2)
         await wire.send(b"0\r\n\r\n")
-        assert (await wire.answer()).json()["bytes"] == 0
+        assert (await wire.read_response()).json()["bytes"] == 0
         assert app.pool.opened_count == 1
 
 
@@ -57,7 +57,7 @@ async def test_upload_as_it_comes() -> None:
     """Each block is passed on when it is here, not when the body is."""
     script = [read_head(), send(b""), hold()]
     async with (
-        Upstream(script) as upstream,
+        ScriptedUpstream(script) as upstream,
         running(upstream.url, bearer_token="scripted") as app,
         connect(app) as wire,
     ):
@@ -71,7 +71,7 @@ async def test_upload_and_request_in_pieces() -> None:
     async with Sandbox() as bank, running(bank) as app, connect(app) as wire:
         data = request("POST", "/upload", body=b"hello, world")
         await wire.send(*[data[at : at + 1] for at in range(len(data))])
-        assert (await wire.answer()).json()["bytes"] == 12
+        assert (await wire.read_response()).json()["bytes"] == 12
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
@@ -82,9 +82,9 @@ async def test_expectation(version: str) -> None:
         await wire.send(head.replace(b"HTTP/1.1", b"HTTP/" + version.encode()))
         await until(lambda: bank.bank.arrivals)
         if version == "1.1":
-            assert (await wire.answer()).status == 100
+            assert (await wire.read_response()).status == 100
         await wire.send(b"hello")
-        assert (await wire.answer()).json()["bytes"] == 5
+        assert (await wire.read_response()).json()["bytes"] == 5
 
 
 async def test_expectation_of_a_body_that_is_here() -> None:
@@ -98,14 +98,16 @@ async def test_answer_that_breaks_off() -> None:
     """With its head out, the caller's connection is cut; with nothing out yet, it is told."""
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
     async with (
-        Upstream([read_head(), send(head + b"abc"), wait()], [read_head(), send(head)]) as upstream,
+        ScriptedUpstream(
+            [read_head(), send(head + b"abc"), wait()], [read_head(), send(head)]
+        ) as upstream,
         running(upstream.url, bearer_token="scripted") as app,
     ):
         async with connect(app) as wire:
             await wire.send(request("GET", "/"))
             assert await wire.reader.readuntil(b"abc")
-            upstream.go.set()
-            assert await wire.is_cut()
+            upstream.may_continue.set()
+            assert await wire.ends_with_reset()
         answer = await ask(app, request("GET", "/"))
         assert (answer.status, answer.error) == (502, "upstream-truncated")
         await until(lambda: app.pool.open_count == 0)

@@ -39,7 +39,7 @@ STRANGER = UserContext(login_id="acorn.owner", member_number="00-0000000")
 
 
 @dataclass
-class Office:
+class DirectoryHarness:
     """A directory, its bank, and a clock that stands until it is set."""
 
     bank: Sandbox
@@ -69,9 +69,9 @@ class Office:
 
 
 @asynccontextmanager
-async def office(
+async def directory_harness(
     *faults: Fault, path: str = "/db-users/v1/institution-users"
-) -> AsyncIterator[Office]:
+) -> AsyncIterator[DirectoryHarness]:
     """Open one before a sandbox with these faults; its tokens may be rejected at any age."""
     async with Sandbox() as bank:
         bank.bank.faults.extend(faults)
@@ -95,7 +95,7 @@ async def office(
             new_id=new_transaction_id,
             timer=lambda: there.now,
         )
-        there = Office(bank, directory)
+        there = DirectoryHarness(bank, directory)
         yield there
         await tokens.close()
         await client.close()
@@ -103,7 +103,7 @@ async def office(
 
 async def test_found_by_member_number_and_kept() -> None:
     """Each member number is its own customer; one is asked for once, and again after a while."""
-    async with office() as there:
+    async with directory_harness() as there:
         assert await there.ask() == "770001"
         assert await there.ask(BICYCLES) == "770002"
         assert await there.ask() == "770001"
@@ -115,7 +115,7 @@ async def test_found_by_member_number_and_kept() -> None:
 
 async def test_look_up_is_the_documented_one() -> None:
     """The call has the login in its path, and the headers that V2 wants."""
-    async with office() as there:
+    async with directory_harness() as there:
         await there.error(UserContext(login_id="a b/c@d", member_number="1"))
         (call,) = there.look_ups
     assert call.target == "/db-users/v1/institution-users/a%20b%2Fc@d?userIdType=LOGIN_ID"
@@ -125,14 +125,14 @@ async def test_look_up_is_the_documented_one() -> None:
 
 async def test_look_up_goes_where_it_is_told() -> None:
     """A base whose paths have no prefix is asked without one."""
-    async with office(path="/v1/institution-users") as there:
+    async with directory_harness(path="/v1/institution-users") as there:
         assert "answered 404" in (await there.error()).detail
     assert there.look_ups[0].target == "/v1/institution-users/acorn.owner?userIdType=LOGIN_ID"
 
 
 async def test_many_at_once_are_one_question() -> None:
     """However many requests want a customer at the same time, the bank is asked once."""
-    async with office(Fault("lookup", delay=0.1)) as there:
+    async with directory_harness(Fault("lookup", delay=0.1)) as there:
         found = await asyncio.gather(*(there.ask() for _ in range(50)))
         assert set(found) == {"770001"}
         assert len(there.look_ups) == 1
@@ -140,7 +140,7 @@ async def test_many_at_once_are_one_question() -> None:
 
 async def test_who_gives_up_does_not_take_the_others_along() -> None:
     """When the one who asked goes away, the next in line asks."""
-    async with office(Fault("lookup", delay=0.2, times=1)) as there:
+    async with directory_harness(Fault("lookup", delay=0.2, times=1)) as there:
         first = asyncio.ensure_future(there.ask())
         others = [asyncio.ensure_future(there.ask()) for _ in range(3)]
         await until(lambda: there.look_ups)
@@ -150,7 +150,7 @@ async def test_who_gives_up_does_not_take_the_others_along() -> None:
 
 async def test_unknown_member_number() -> None:
     """No such customer is the proxy's error, remembered for a while and then asked anew."""
-    async with office() as there:
+    async with directory_harness() as there:
         error = await there.error(STRANGER)
         assert (error.name, error.status, error.source) == ("business-user", 503, Source.PROXY)
         assert error.retry_after == FAILURE_TTL
@@ -178,7 +178,7 @@ async def test_unknown_member_number() -> None:
 )
 async def test_trouble_at_the_bank(fault: Fault, told: str) -> None:
     """A look-up that fails is told as it is; well again, the customer is found."""
-    async with office(fault) as there:
+    async with directory_harness(fault) as there:
         assert told in (await there.error()).detail
         there.bank.bank.faults.clear()
         there.now += FAILURE_TTL
@@ -187,7 +187,7 @@ async def test_trouble_at_the_bank(fault: Fault, told: str) -> None:
 
 async def test_known_one_outlives_trouble() -> None:
     """A customer that was found is used past its time while the bank cannot be asked."""
-    async with office() as there:
+    async with directory_harness() as there:
         assert await there.ask() == "770001"
         there.bank.bank.faults.append(Fault("lookup", status=500))
         there.now += CACHE_TTL
@@ -197,7 +197,7 @@ async def test_known_one_outlives_trouble() -> None:
 
 async def test_known_one_that_is_no_more() -> None:
     """A customer that the bank no longer lists is not used any more."""
-    async with office() as there:
+    async with directory_harness() as there:
         assert await there.ask() == "770001"
         there.forget_businesses()
         there.now += CACHE_TTL
@@ -206,7 +206,7 @@ async def test_known_one_that_is_no_more() -> None:
 
 async def test_refused_token_is_replaced() -> None:
     """A token that the bank refuses on a look-up is rejected, and the look-up made again."""
-    async with office() as there:
+    async with directory_harness() as there:
         assert await there.ask() == "770001"
         there.bank.bank.expire_all()
         assert await there.ask(BICYCLES) == "770002"
@@ -215,14 +215,14 @@ async def test_refused_token_is_replaced() -> None:
 
 async def test_token_that_stays_refused() -> None:
     """The second refusal is the answer: no third call, no loop."""
-    async with office(Fault("lookup", code="CMN_90018")) as there:
+    async with directory_harness(Fault("lookup", code="CMN_90018")) as there:
         assert "answered 401" in (await there.error()).detail
         assert len(there.look_ups) == 2
 
 
 async def test_without_a_token_it_is_the_token_s_error() -> None:
     """Where there is no token to ask with, the caller learns that, and it is not remembered."""
-    async with office(Fault("token", code="CMN_90000", times=1)) as there:
+    async with directory_harness(Fault("token", code="CMN_90000", times=1)) as there:
         error = await there.error()
         assert isinstance(error, TokenError)
         assert there.look_ups == []
@@ -269,15 +269,17 @@ def test_any_document_is_harmless(customers: Any) -> None:
 
 
 @pytest.fixture
-async def users() -> AsyncIterator[tuple[UserContextInjector, Office]]:
+async def users() -> AsyncIterator[tuple[UserContextInjector, DirectoryHarness]]:
     """Users of two institutions, one of them a business."""
     paths = HeaderPaths((Pattern.parse("/alert-history/**"),))
-    async with office() as there:
+    async with directory_harness() as there:
         contexts = {"00016": BAKERY, "00017": UserContext(host_user_id="880018")}
         yield UserContextInjector(contexts, paths, there.directory), there
 
 
-async def test_users_are_named_by_institution(users: tuple[UserContextInjector, Office]) -> None:
+async def test_users_are_named_by_institution(
+    users: tuple[UserContextInjector, DirectoryHarness],
+) -> None:
     """Each institution has its own user; one without a context, and V1, have none."""
     people, there = users
     named = {
@@ -295,7 +297,7 @@ async def test_users_are_named_by_institution(users: tuple[UserContextInjector, 
 
 
 async def test_customer_goes_into_a_header_on_some_paths(
-    users: tuple[UserContextInjector, Office],
+    users: tuple[UserContextInjector, DirectoryHarness],
 ) -> None:
     """The path without the base path decides; the target keeps its base path."""
     people, _ = users
@@ -313,7 +315,10 @@ async def test_customer_goes_into_a_header_on_some_paths(
     ],
 )
 async def test_nothing_is_asked_that_the_caller_has_said(
-    users: tuple[UserContextInjector, Office], target: bytes, has_customer: bool, expected: bytes
+    users: tuple[UserContextInjector, DirectoryHarness],
+    target: bytes,
+    has_customer: bool,
+    expected: bytes,
 ) -> None:
     """A customer or a user that the caller names, in query or header, costs no look-up."""
     people, there = users

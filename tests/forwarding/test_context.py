@@ -45,26 +45,26 @@ async def test_safe_methods_without_a_body_are_safe(method: str) -> None:
         ([(b"Content-Length", b"5")], True),
         ([(b"Transfer-Encoding", b"chunked")], True),
     ):
-        errand = make(method, *headers)
-        assert errand.is_safe == (method in SAFE_METHODS and not has_body)
-        assert errand.is_replayable == errand.is_safe
-        assert errand.is_uploaded != has_body
+        context = make(method, *headers)
+        assert context.is_safe == (method in SAFE_METHODS and not has_body)
+        assert context.is_replayable == context.is_safe
+        assert context.is_uploaded != has_body
 
 
 async def test_named_request_may_be_replayed_but_is_not_safe() -> None:
     """After a refused token, which did nothing; not after a connection that broke."""
-    errand = make("POST", (b"Content-Length", b"5"))
-    errand.is_replay_permitted = True
-    assert errand.is_replayable
-    assert not errand.is_safe
+    context = make("POST", (b"Content-Length", b"5"))
+    context.is_replay_permitted = True
+    assert context.is_replayable
+    assert not context.is_safe
 
 
 async def test_upload_that_is_done() -> None:
     """Is done."""
-    errand = make("POST", (b"Content-Length", b"5"))
-    assert errand.upload is not None
-    errand.upload.is_finished = True
-    assert errand.is_uploaded
+    context = make("POST", (b"Content-Length", b"5"))
+    assert context.upload is not None
+    context.upload.is_finished = True
+    assert context.is_uploaded
 
 
 PATTERNS = (Pattern.parse("/v1/things/*", frozenset({"PUT"})), Pattern.parse("/echo"))

@@ -16,11 +16,11 @@ from proxy.forwarding.business_users import UserContextInjector
 from proxy.forwarding.record import RequestRecord
 from proxy.runtime.app import App
 from proxy.sandbox import Bank, Fault, Sandbox, Settings
-from tests.support.raw_client import GET, Answer, Wire, ask, connect, request
+from tests.support.raw_client import GET, RawConnection, RawResponse, ask, connect, request
 from tests.support.running import running, until
 from tests.support.upstream_server import (
-    Step,
-    Upstream,
+    ScriptedUpstream,
+    ScriptStep,
     behaving,
     close,
     forever,
@@ -41,7 +41,7 @@ FRESH: dict[str, Any] = {"token": {"min_interval": "0.001"}}
 """Lets a token be thrown away right after it was issued."""
 
 
-class House:
+class ForwarderFixture:
     """A running proxy, the bank behind it, and the record of every request."""
 
     def __init__(self, app: App, bank: Bank) -> None:
@@ -52,10 +52,12 @@ class House:
 
 
 @asynccontextmanager
-async def house(settings: Settings | None = None, **overrides: Any) -> AsyncIterator[House]:
+async def forwarder_fixture(
+    settings: Settings | None = None, **overrides: Any
+) -> AsyncIterator[ForwarderFixture]:
     """Run a proxy before a sandbox; at the end, nothing of the requests may be left."""
     async with Sandbox(settings) as sandbox, running(sandbox, **overrides) as app:
-        yield House(app, sandbox.bank)
+        yield ForwarderFixture(app, sandbox.bank)
         await until(lambda: app.forwarder.in_flight == 0)
         assert app.pool.open_count == app.pool.idle_count
         assert not app.forwarder._tasks._running
@@ -63,11 +65,11 @@ async def house(settings: Settings | None = None, **overrides: Any) -> AsyncIter
 
 @asynccontextmanager
 async def scripted(
-    *scripts: Sequence[Step], **overrides: Any
-) -> AsyncIterator[tuple[App, Upstream]]:
+    *scripts: Sequence[ScriptStep], **overrides: Any
+) -> AsyncIterator[tuple[App, ScriptedUpstream]]:
     """Run a proxy before an upstream that does what its scripts say."""
     async with (
-        Upstream(*scripts) as upstream,
+        ScriptedUpstream(*scripts) as upstream,
         running(upstream.url, bearer_token="scripted", **overrides) as app,
     ):
         yield app, upstream
@@ -84,7 +86,7 @@ async def scripted(
 )
 async def test_every_method_with_and_without_a_body(method: str, body: bytes | None) -> None:
     """Method, target, body and headers arrive; so does the answer, on one connection."""
-    async with house() as here, connect(here.app) as wire:
+    async with forwarder_fixture() as here, connect(here.app) as wire:
         for _ in range(2):
             answer = await wire.ask(request(method, "/echo/a?b=c", "X-Mine: 1", body=body))
             assert answer.status == 200
@@ -101,7 +103,7 @@ async def test_every_method_with_and_without_a_body(method: str, body: bytes | N
 
 async def test_our_headers() -> None:
     """The token, the transaction and the institution stand there once, last."""
-    async with house() as here:
+    async with forwarder_fixture() as here:
         assert (await ask(here.app)).status == 200
         (arrival,) = here.bank.arrivals
         (token,) = here.bank.live_tokens()
@@ -119,7 +121,7 @@ async def test_our_headers() -> None:
 
 async def test_transaction_id_of_the_callers_is_kept() -> None:
     """A valid UUID is; anything else is replaced; the answer carries what was sent."""
-    async with house() as here:
+    async with forwarder_fixture() as here:
         answer = await ask(here.app, request("GET", "/echo", f"TRANSACTIONID: {MINE}"))
         assert answer.header("transactionId") == MINE
         assert here.bank.arrivals[-1].all("transactionId") == [MINE]
@@ -132,19 +134,19 @@ async def test_transaction_id_of_the_callers_is_kept() -> None:
 
 async def test_transaction_ids_differ() -> None:
     """Each request without one gets its own."""
-    async with house() as here, connect(here.app) as wire:
+    async with forwarder_fixture() as here, connect(here.app) as wire:
         answers = [await wire.ask() for _ in range(20)]
         assert len({answer.header("transactionId") for answer in answers}) == 20
 
 
 async def test_correlation_id() -> None:
     """Added where the caller sent none and the setting says so."""
-    async with house() as here:
+    async with forwarder_fixture() as here:
         await ask(here.app, request("GET", "/echo", "CorrelationId: theirs"))
         assert here.bank.arrivals[-1].all("correlationId") == ["theirs"]
         await ask(here.app, request("GET", "/echo", f"transactionId: {MINE}"))
         assert here.bank.arrivals[-1].all("correlationId") == [MINE]
-    async with house(headers={"correlation_id": "false"}) as here:
+    async with forwarder_fixture(headers={"correlation_id": "false"}) as here:
         await ask(here.app)
         assert here.bank.arrivals[-1].all("correlationId") == []
 
@@ -152,7 +154,7 @@ async def test_correlation_id() -> None:
 async def test_base_path_is_not_given_twice() -> None:
     """A caller may use it or leave it out."""
     base = "/digitalbanking/stage"
-    async with house(Settings(base_path=base)) as here:
+    async with forwarder_fixture(Settings(base_path=base)) as here:
         for path in ("/echo/a", f"{base}/echo/a"):
             assert (await ask(here.app, request("GET", path))).status == 200
         assert [arrival.target for arrival in here.bank.arrivals] == [f"{base}/echo/a"] * 2
@@ -160,7 +162,7 @@ async def test_base_path_is_not_given_twice() -> None:
 
 async def test_errors_of_the_banks_are_its_own() -> None:
     """They come through as they are, and say of themselves that they are none of ours."""
-    async with house() as here:
+    async with forwarder_fixture() as here:
         for status in (400, 403, 404, 429, 500, 503):
             answer = await ask(here.app, request("GET", f"/status/{status}"))
             assert answer.status == status
@@ -170,7 +172,7 @@ async def test_errors_of_the_banks_are_its_own() -> None:
 
 async def test_traffic_to_expect() -> None:
     """Images, gzip, 204, no-cache, interim answers."""
-    async with house() as here:
+    async with forwarder_fixture() as here:
         image = await ask(here.app, request("GET", "/v1/banking-images/IMG1"))
         assert image.status in (200, 404)
         packed = await ask(here.app, request("GET", "/gzip", "Cache-Control: no-cache"))
@@ -184,7 +186,7 @@ async def test_traffic_to_expect() -> None:
 
 async def test_record_of_a_request() -> None:
     """What metrics and logs are made from."""
-    async with house() as here:
+    async with forwarder_fixture() as here:
         await ask(here.app, request("POST", "/echo/a?secret=b", body=b"x" * 1000))
         (record,) = here.records
         assert (record.method, record.path, record.route) == ("POST", "/echo/a", "v2")
@@ -201,7 +203,7 @@ async def test_record_of_a_request() -> None:
 
 async def test_refused_token_is_replaced_and_a_safe_request_sent_again() -> None:
     """Once, with a new token; the caller notices nothing."""
-    async with house(**FRESH) as here:
+    async with forwarder_fixture(**FRESH) as here:
         await ask(here.app)
         here.bank.expire_all()
         for method in ("GET", "HEAD", "OPTIONS"):
@@ -226,7 +228,7 @@ async def test_refused_token_is_replaced_and_a_safe_request_sent_again() -> None
 )
 async def test_what_could_do_harm_is_not_sent_again(data: bytes) -> None:
     """The refusal goes to the caller as it came; the next request has a new token."""
-    async with house(**FRESH) as here:
+    async with forwarder_fixture(**FRESH) as here:
         await ask(here.app)
         here.bank.expire_all()
         here.bank.arrivals.clear()
@@ -240,7 +242,7 @@ async def test_what_could_do_harm_is_not_sent_again(data: bytes) -> None:
 
 async def test_second_refusal_goes_to_the_caller() -> None:
     """As it came, after one replay, and no token is fetched over and over."""
-    async with house(**FRESH) as here:
+    async with forwarder_fixture(**FRESH) as here:
         here.bank.faults.append(Fault("resource", code="CMN_90018"))
         before = len(here.bank.token_requests)
         answer = await ask(here.app)
@@ -251,7 +253,7 @@ async def test_second_refusal_goes_to_the_caller() -> None:
 
 async def test_token_minted_moments_ago_is_not_thrown_away() -> None:
     """If the bank refuses even that, another will not help."""
-    async with house() as here:
+    async with forwarder_fixture() as here:
         here.bank.faults.append(Fault("resource", code="CMN_90018"))
         before = len(here.bank.token_requests)
         for _ in range(5):
@@ -263,7 +265,7 @@ async def test_token_minted_moments_ago_is_not_thrown_away() -> None:
 async def test_refusal_that_no_token_cures() -> None:
     """Is passed on at once."""
     code = "keymanagement.service.InvalidAPICallAsNoApiProductMatchFound"
-    async with house(**FRESH) as here:
+    async with forwarder_fixture(**FRESH) as here:
         here.bank.faults.append(Fault("resource", code=code, status=401, shape="apigee"))
         assert (await ask(here.app)).status == 401
         assert len(here.bank.arrivals) == 1
@@ -272,7 +274,7 @@ async def test_refusal_that_no_token_cures() -> None:
 @pytest.mark.parametrize("count", [50])
 async def test_many_refused_at_once(count: int) -> None:
     """One token request for all of them; a late refusal of the old token drops no new one."""
-    async with house(**FRESH) as here:
+    async with forwarder_fixture(**FRESH) as here:
         await ask(here.app)
         here.bank.expire_all()
         before = len(here.bank.token_requests)
@@ -283,7 +285,7 @@ async def test_many_refused_at_once(count: int) -> None:
 
 async def test_no_token_on_the_second_try() -> None:
     """Then the token's error is the answer: not a 401, and with when to try again."""
-    async with house(**FRESH) as here:
+    async with forwarder_fixture(**FRESH) as here:
         await ask(here.app)
         here.bank.expire_all()
         here.bank.faults.append(Fault("token", code="CMN_90000"))
@@ -296,7 +298,7 @@ async def test_no_token_on_the_second_try() -> None:
 async def test_named_idempotent_route_is_sent_again_with_its_body() -> None:
     """Where the operator allows it, for a small body of known length; not for others."""
     replay: dict[str, Any] = {"replay": {"paths": ["/echo/again"], "max_body": "100"}}
-    async with house(**FRESH, **replay) as here:
+    async with forwarder_fixture(**FRESH, **replay) as here:
         for data, status in (
             (request("POST", "/echo/again", body=b"hello"), 200),
             (request("POST", "/echo/again", "Expect: 100-continue", body=b"hello"), 200),
@@ -314,7 +316,7 @@ async def test_named_idempotent_route_is_sent_again_with_its_body() -> None:
             async with connect(here.app) as wire:
                 answer = await wire.ask(data)
                 if answer.status == 100:
-                    answer = await wire.answer()
+                    answer = await wire.read_response()
                 assert answer.status == status
             assert len(here.bank.arrivals) == (2 if status == 200 else 1)
             assert here.bank.arrivals[-1].body == b"hello" or status == 401
@@ -339,9 +341,9 @@ async def test_caller_that_goes_away_while_a_refusal_is_read() -> None:
 
 @pytest.mark.parametrize("ending", [close(), reset()], ids=["closed", "reset"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-async def test_stale_connection_is_replaced(ending: Step, method: str) -> None:
+async def test_stale_connection_is_replaced(ending: ScriptStep, method: str) -> None:
     """A safe request on a reused connection that ends without a byte goes again, and is counted."""
-    stale: list[Step] = [read(), send(ok()), read(), ending]
+    stale: list[ScriptStep] = [read(), send(ok()), read(), ending]
     async with scripted(stale, behaving(b"")) as (app, upstream):
         records: list[RequestRecord] = []
         app.forwarder._on_finished = [records.append]
@@ -413,10 +415,10 @@ async def test_early_answer_to_an_unfinished_upload() -> None:
     script = [read_head(), send(ok(b"no, thanks")), hold()]
     async with scripted(script) as (app, upstream), connect(app) as wire:
         await wire.send(request("POST", "/", "Content-Length: 100000000") + b"x" * 1000)
-        answer = await wire.answer()
+        answer = await wire.read_response()
         assert (answer.status, answer.body) == (200, b"no, thanks")
         assert answer.header("Connection") == "close"
-        assert await wire.ends() == b""
+        assert await wire.read_to_end() == b""
         await until(lambda: app.pool.open_count == 0)
         await until(lambda: upstream.open == 0)
 
@@ -427,7 +429,7 @@ async def test_early_answer_while_the_caller_keeps_sending() -> None:
     async with scripted(script) as (app, _), connect(app) as wire:
         await wire.send(request("POST", "/", "Content-Length: 3000000"))
         await wire.send(*[b"x" * 100_000] * 30)
-        assert (await wire.answer()).body == b"no, thanks"
+        assert (await wire.read_response()).body == b"no, thanks"
 
 
 async def test_answer_that_streams_while_the_upload_does() -> None:
@@ -444,8 +446,8 @@ async def test_answer_that_streams_while_the_upload_does() -> None:
         await wire.send(request("POST", "/", "Content-Length: 10") + b"hello")
         assert b"one" in await wire.reader.readuntil(b"one")
         await wire.send(b"world")
-        upstream.go.set()
-        assert (await wire.ends()).endswith(b"two\r\n0\r\n\r\n")
+        upstream.may_continue.set()
+        assert (await wire.read_to_end()).endswith(b"two\r\n0\r\n\r\n")
 
 
 async def test_upload_that_the_bank_does_not_read() -> None:
@@ -457,10 +459,10 @@ async def test_upload_that_the_bank_does_not_read() -> None:
     ):
         await wire.send(request("POST", "/", "Content-Length: 100000000"))
         sending = asyncio.create_task(wire.send(*[b"x" * 1_000_000] * 100))
-        answer = await wire.answer()
+        answer = await wire.read_response()
         assert (answer.status, answer.error) == (504, "upstream-first-byte-timeout")
         sending.cancel()
-        upstream.go.set()
+        upstream.may_continue.set()
 
 
 # Our own failures.
@@ -473,7 +475,7 @@ async def test_mistake_of_our_own() -> None:
     def broken(*_: object, **__: object) -> str:
         raise ValueError("a secret")
 
-    async with house() as here:
+    async with forwarder_fixture() as here:
         here.app.forwarder._on_crash = crashes.append
         async with connect(here.app) as wire:
             answer = await wire.ask(request("GET", "/echo", f"transactionId: {MINE}"))
@@ -504,14 +506,14 @@ async def test_no_token() -> None:
 
 async def test_idle_waits_for_what_runs() -> None:
     """The drain's question."""
-    async with house() as here:
+    async with forwarder_fixture() as here:
         await here.app.forwarder.wait_idle()
         async with connect(here.app) as wire:
             await wire.send(request("GET", "/slow?seconds=0.2"))
             await until(lambda: here.app.forwarder.in_flight == 1)
             await here.app.forwarder.wait_idle()
             assert here.app.forwarder.in_flight == 0
-            assert (await wire.answer()).status == 200
+            assert (await wire.read_response()).status == 200
 
 
 async def test_concurrent_callers_get_their_own_answers() -> None:
@@ -522,12 +524,14 @@ async def test_concurrent_callers_get_their_own_answers() -> None:
             for turn in range(20):
                 await one(wire, f"/echo/{number}/{turn}", str(uuid.uuid4()))
 
-    async def one(wire: Wire, target: str, transaction: str) -> None:
-        answer: Answer = await wire.ask(request("GET", target, f"transactionId: {transaction}"))
+    async def one(wire: RawConnection, target: str, transaction: str) -> None:
+        answer: RawResponse = await wire.ask(
+            request("GET", target, f"transactionId: {transaction}")
+        )
         assert answer.header("transactionId") == transaction
         assert answer.json()["target"] == target
 
-    async with house(upstream={"max_connections": "10", "max_wait": "30"}) as here:
+    async with forwarder_fixture(upstream={"max_connections": "10", "max_wait": "30"}) as here:
         await asyncio.gather(*[caller(number, here.app) for number in range(100)])
         assert here.app.pool.opened_count <= 10
 
@@ -539,5 +543,5 @@ async def test_keep_alive_upstream_under_pipelining() -> None:
         connect(app) as wire,
     ):
         await wire.send(GET * 10)
-        assert [(await wire.answer()).body for _ in range(10)] == [b"yes"] * 10
+        assert [(await wire.read_response()).body for _ in range(10)] == [b"yes"] * 10
         assert (upstream.connections, len(upstream.requests)) == (1, 10)

@@ -8,9 +8,18 @@ import pytest
 
 from proxy.runtime.app import App
 from proxy.sandbox import Sandbox, Settings
-from tests.support.raw_client import Answer, ask, connect, request
+from tests.support.raw_client import RawResponse, ask, connect, request
 from tests.support.running import running
-from tests.support.upstream_server import Link, Step, Upstream, answer, forever, ok, read, send
+from tests.support.upstream_server import (
+    ScriptedUpstream,
+    ScriptStep,
+    UpstreamConnection,
+    answer,
+    forever,
+    ok,
+    read,
+    send,
+)
 
 JSON = b"Content-Type: application/json"
 PAGES = "/v1/transactions?accountId=880017-1&limit=10"
@@ -22,17 +31,19 @@ def at(app: App, method: str, target: str, *headers: str) -> bytes:
 
 
 @asynccontextmanager
-async def scripted(*steps: Step, **overrides: Any) -> AsyncIterator[tuple[App, Upstream]]:
+async def scripted(
+    *steps: ScriptStep, **overrides: Any
+) -> AsyncIterator[tuple[App, ScriptedUpstream]]:
     """Run a proxy that rewrites links before a bank whose every connection follows the script."""
     settings = {"bearer_token": "scripted", "rewrite_links": "true", **overrides}
-    async with Upstream(steps) as upstream, running(upstream.url, **settings) as app:
+    async with ScriptedUpstream(steps) as upstream, running(upstream.url, **settings) as app:
         yield app, upstream
 
 
-def telling(*blocks: Callable[[bytes], bytes]) -> Step:
+def telling(*blocks: Callable[[bytes], bytes]) -> ScriptStep:
     """Send blocks that are made of the bank's own URL, a moment apart."""
 
-    async def step(link: Link) -> None:
+    async def step(link: UpstreamConnection) -> None:
         await send(*[block(link.upstream.url.encode()) for block in blocks], every=0.05)(link)
 
     return step
@@ -175,7 +186,7 @@ async def test_answer_without_a_body(method: str, data: bytes, length: str | Non
     async with scripted(forever(read(), send(data))) as (app, _), connect(app) as wire:
         for _ in range(2):
             await wire.send(at(app, method, "/x"))
-            got = await wire.answer(bodiless=True)
+            got = await wire.read_response(bodiless=True)
             assert got.header("Content-Length") == length
             assert got.header("Connection") is None
 
@@ -214,14 +225,14 @@ async def test_body_that_breaks_off() -> None:
         connect(app) as wire,
     ):
         await wire.send(at(app, "GET", "/x"))
-        assert await wire.is_cut()
+        assert await wire.ends_with_reset()
 
 
 async def test_cookies_pass_as_they_are() -> None:
     """A cookie of the bank's is not made one for this machine, whose ports share their cookies."""
     cookie = b"Set-Cookie: a=b; Domain=bank.test; Path=/digitalbanking; Secure"
     async with scripted(read(), send(ok(b"{}", JSON, cookie))) as (app, _):
-        got: Answer = await ask(app, at(app, "GET", "/x"))
+        got: RawResponse = await ask(app, at(app, "GET", "/x"))
         assert got.all("Set-Cookie") == [cookie.decode().partition(": ")[2]]
 
 

@@ -13,54 +13,58 @@ from proxy.forwarding.context import Replay
 from proxy.forwarding.patterns import Pattern
 from proxy.sandbox import Fault, Sandbox
 from tests.support.mounted_files import write
-from tests.support.proxy_fixture import House, house, sample
+from tests.support.proxy_fixture import ProxyFixture, proxy_fixture, sample
 from tests.support.running import CLIENT, until
 
 SEARCH = {"paths": [{"path": "/echo/search", "methods": ["POST", "DELETE"]}], "max_body": "1000"}
 
 
 @asynccontextmanager
-async def desk(tmp_path: Path, *faults: Fault, replay: Any = SEARCH) -> AsyncIterator[House]:
+async def replaying_proxy(
+    tmp_path: Path, *faults: Fault, replay: Any = SEARCH
+) -> AsyncIterator[ProxyFixture]:
     """A proxy that may replay searches, before a bank with these faults."""
     write(tmp_path / "secret", CLIENT["client_secret"])
     async with Sandbox() as bank:
         bank.bank.faults.extend(faults)
-        async with house(
+        async with proxy_fixture(
             tmp_path / "proxy.yaml",
             bank,
             client_secret_file=str(tmp_path / "secret"),
             replay=replay,
             token={"min_interval": "0.001"},
-        ) as home:
-            yield home
+        ) as fixture:
+            yield fixture
 
 
-def counted(home: House) -> tuple[float, ...]:
+def counted(fixture: ProxyFixture) -> tuple[float, ...]:
     """Return how many tokens were refused, requests replayed, and refused ones not replayed."""
     names = ("token_rejections_total", "replays_total", "refused_not_replayed_total")
-    return tuple(sample(home.app, f"candescent_proxy_{name}") for name in names)
+    return tuple(sample(fixture.app, f"candescent_proxy_{name}") for name in names)
 
 
-def bodies(home: House) -> list[bytes]:
+def bodies(fixture: ProxyFixture) -> list[bytes]:
     """Return the bodies that reached the bank's resources."""
-    return [arrival.body for arrival in home.bank.bank.arrivals]
+    return [arrival.body for arrival in fixture.bank.bank.arrivals]
 
 
-def tokens(home: House) -> list[str | None]:
+def tokens(fixture: ProxyFixture) -> list[str | None]:
     """Return the tokens that reached the bank's resources."""
-    return [arrival.header("authorization") for arrival in home.bank.bank.arrivals]
+    return [arrival.header("authorization") for arrival in fixture.bank.bank.arrivals]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
 async def test_safe_request_is_replayed_with_another_token(tmp_path: Path, method: str) -> None:
     """The caller reads the good answer; the refused token is never sent again."""
-    async with desk(tmp_path, Fault("resource", code="CMN_90018", times=1), replay={}) as home:
-        assert await home.call("/echo", method=method) == 200
-        first, second = tokens(home)
+    async with replaying_proxy(
+        tmp_path, Fault("resource", code="CMN_90018", times=1), replay={}
+    ) as fixture:
+        assert await fixture.call("/echo", method=method) == 200
+        first, second = tokens(fixture)
         assert first != second
-        assert await home.call("/echo") == 200
-        assert tokens(home)[2] == second
-        assert counted(home) == (1, 1, 0)
+        assert await fixture.call("/echo") == 200
+        assert tokens(fixture)[2] == second
+        assert counted(fixture) == (1, 1, 0)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
@@ -69,27 +73,29 @@ async def test_unsafe_request_is_the_callers_to_repeat(
     tmp_path: Path, method: str, body: bytes
 ) -> None:
     """The refusal reaches the caller as it came, and the next request has another token."""
-    async with desk(tmp_path, Fault("resource", code="CMN_90018", times=1), replay={}) as home:
-        async with home.caller.request(method, "/echo/search", data=body) as answer:
+    async with replaying_proxy(
+        tmp_path, Fault("resource", code="CMN_90018", times=1), replay={}
+    ) as fixture:
+        async with fixture.caller.request(method, "/echo/search", data=body) as answer:
             assert answer.status == 401
             assert (await answer.json())["code"] == "CMN_90018"
             assert "x-proxy-error-source" not in answer.headers
-        assert await home.call("/echo/search", method=method, data=body) == 200
-        first, second = tokens(home)
+        assert await fixture.call("/echo/search", method=method, data=body) == 200
+        first, second = tokens(fixture)
         assert first != second
-        assert counted(home) == (1, 0, 1)
+        assert counted(fixture) == (1, 0, 1)
 
 
 @pytest.mark.parametrize(("method", "body"), [("POST", b'{"q": "x"}'), ("DELETE", b"")])
 async def test_named_route_is_replayed(tmp_path: Path, method: str, body: bytes) -> None:
     """A search that the operator has named is sent again, the same in every byte but the token."""
-    async with desk(tmp_path, Fault("resource", code="CMN_90018", times=1)) as home:
-        assert await home.call("/echo/search?page=1", method=method, data=body) == 200
-        first, second = home.bank.bank.arrivals
+    async with replaying_proxy(tmp_path, Fault("resource", code="CMN_90018", times=1)) as fixture:
+        assert await fixture.call("/echo/search?page=1", method=method, data=body) == 200
+        first, second = fixture.bank.bank.arrivals
         assert (first.body, second.body) == (body, body)
         assert first.target == second.target == "/echo/search?page=1"
         assert [without_token(first.headers)] == [without_token(second.headers)]
-        assert counted(home) == (1, 1, 0)
+        assert counted(fixture) == (1, 1, 0)
 
 
 def without_token(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -99,15 +105,15 @@ def without_token(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes
 
 async def test_second_refusal_goes_to_the_caller(tmp_path: Path) -> None:
     """One replay and no more; the bank's second word is passed on as it came."""
-    async with desk(
+    async with replaying_proxy(
         tmp_path,
         Fault("resource", code="CMN_90018", times=1),
         Fault("resource", code="ACC_00601", message="no, really", times=1),
-    ) as home:
-        async with home.caller.post("/echo/search", data=b"x") as answer:
+    ) as fixture:
+        async with fixture.caller.post("/echo/search", data=b"x") as answer:
             assert answer.status == 401
             assert (await answer.json())["message"] == "no, really"
-        assert bodies(home) == [b"x", b"x"]
+        assert bodies(fixture) == [b"x", b"x"]
 
 
 @pytest.mark.parametrize(
@@ -125,15 +131,15 @@ async def test_what_was_not_named_is_not_replayed(
     tmp_path: Path, path: str, more: dict[str, Any]
 ) -> None:
     """Another method, path, spelling or size is not what the operator has allowed."""
-    async with desk(tmp_path, Fault("resource", code="CMN_90018", times=1)) as home:
-        assert await raw(home, path, **more) == 401
-        assert len(home.bank.bank.arrivals) == 1
-        assert counted(home)[1:] == (0, 1)
+    async with replaying_proxy(tmp_path, Fault("resource", code="CMN_90018", times=1)) as fixture:
+        assert await raw(fixture, path, **more) == 401
+        assert len(fixture.bank.bank.arrivals) == 1
+        assert counted(fixture)[1:] == (0, 1)
 
 
-async def raw(home: House, path: str, *, method: str, data: bytes) -> int:
+async def raw(fixture: ProxyFixture, path: str, *, method: str, data: bytes) -> int:
     """Send a request whose path nobody tidies up; return the status."""
-    address = home.app.data_address
+    address = fixture.app.data_address
     reader, writer = await asyncio.open_connection(address.host, address.port)
     head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"
     writer.write(head.encode() + data)
@@ -149,9 +155,9 @@ async def test_body_without_a_length_is_not_kept(tmp_path: Path) -> None:
         yield b"a"
         yield b"b"
 
-    async with desk(tmp_path, Fault("resource", code="CMN_90018", times=1)) as home:
-        assert await home.call("/echo/search", method="POST", data=chunks()) == 401
-        assert bodies(home) == [b"ab"]
+    async with replaying_proxy(tmp_path, Fault("resource", code="CMN_90018", times=1)) as fixture:
+        assert await fixture.call("/echo/search", method="POST", data=chunks()) == 401
+        assert bodies(fixture) == [b"ab"]
 
 
 async def test_payment_is_made_once(tmp_path: Path) -> None:
@@ -162,29 +168,29 @@ async def test_payment_is_made_once(tmp_path: Path) -> None:
         Fault("resource", reset=True, late=True, times=1),
         Fault("resource", cut=True, late=True, times=1),
     ):
-        async with desk(tmp_path, fault) as home:
+        async with replaying_proxy(tmp_path, fault) as fixture:
             try:
-                status = await home.call("/v1/transfers", method="POST", json={"amount": "1"})
+                status = await fixture.call("/v1/transfers", method="POST", json={"amount": "1"})
             except aiohttp.ClientError:
                 status = 0
             assert status != 201
-            assert list(home.bank.bank.transfers.values()) == [1]
+            assert list(fixture.bank.bank.transfers.values()) == [1]
 
 
 async def test_broken_connection_is_no_refusal(tmp_path: Path) -> None:
     """A named route is replayed after a refusal only: a reset does not say what was done."""
-    async with desk(tmp_path) as home:
-        assert await home.call("/echo/search", method="POST", data=b"1") == 200
-        home.bank.bank.faults.append(Fault("resource", reset=True, times=1))
-        assert await home.call("/echo/search", method="POST", data=b"2") == 502
-        assert bodies(home) == [b"1", b"2"]
-        assert counted(home) == (0, 0, 0)
+    async with replaying_proxy(tmp_path) as fixture:
+        assert await fixture.call("/echo/search", method="POST", data=b"1") == 200
+        fixture.bank.bank.faults.append(Fault("resource", reset=True, times=1))
+        assert await fixture.call("/echo/search", method="POST", data=b"2") == 502
+        assert bodies(fixture) == [b"1", b"2"]
+        assert counted(fixture) == (0, 0, 0)
 
 
 async def test_kept_body_is_asked_for_with_100_continue(tmp_path: Path) -> None:
     """A caller that waits to be asked is asked once, although its body goes upstream twice."""
-    async with desk(tmp_path, Fault("resource", code="CMN_90018", times=1)) as home:
-        address = home.app.data_address
+    async with replaying_proxy(tmp_path, Fault("resource", code="CMN_90018", times=1)) as fixture:
+        address = fixture.app.data_address
         reader, writer = await asyncio.open_connection(address.host, address.port)
         writer.write(
             b"POST /echo/search HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
@@ -195,60 +201,60 @@ async def test_kept_body_is_asked_for_with_100_continue(tmp_path: Path) -> None:
         answer = await reader.read()
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"100 Continue" not in answer
-        assert bodies(home) == [b"hi", b"hi"]
+        assert bodies(fixture) == [b"hi", b"hi"]
         writer.close()
 
 
 async def test_caller_that_goes_away_in_a_kept_body(tmp_path: Path) -> None:
     """Half a body never reaches the bank."""
-    async with desk(tmp_path) as home:
-        address = home.app.data_address
+    async with replaying_proxy(tmp_path) as fixture:
+        address = fixture.app.data_address
         _, writer = await asyncio.open_connection(address.host, address.port)
         writer.write(b"POST /echo/search HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
-        await until(lambda: home.app.forwarder.in_flight)
+        await until(lambda: fixture.app.forwarder.in_flight)
         writer.transport.abort()
-        await until(lambda: not home.app.forwarder.in_flight)
-        assert len(home.bank.bank.arrivals) == 0
-        assert await home.call("/echo/search", method="POST", data=b"x") == 200
+        await until(lambda: not fixture.app.forwarder.in_flight)
+        assert len(fixture.bank.bank.arrivals) == 0
+        assert await fixture.call("/echo/search", method="POST", data=b"x") == 200
 
 
 async def test_token_that_dies_while_a_body_is_awaited_is_not_sent(tmp_path: Path) -> None:
     """The token is taken when the request goes out, however slowly its body has come."""
-    async with desk(tmp_path) as home:
-        address = home.app.data_address
+    async with replaying_proxy(tmp_path) as fixture:
+        address = fixture.app.data_address
         reader, writer = await asyncio.open_connection(address.host, address.port)
         writer.write(b"POST /echo/search HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nha")
-        await until(lambda: home.app.forwarder.in_flight)
-        entry = next(home.app.tokens.entries())
+        await until(lambda: fixture.app.forwarder.in_flight)
+        entry = next(fixture.app.tokens.entries())
         old = entry.token
-        home.app.tokens.start_refresh(entry)
+        fixture.app.tokens.start_refresh(entry)
         await until(lambda: entry.token is not old)
         writer.write(b"lf")
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
         assert entry.token is not None
-        assert tokens(home) == [f"Bearer {entry.token.text}"]
+        assert tokens(fixture) == [f"Bearer {entry.token.text}"]
         writer.close()
 
 
 async def test_token_that_dies_in_the_queue_is_not_sent(tmp_path: Path) -> None:
     """Whoever waits for a connection gets one, and the token that is good by then."""
     write(tmp_path / "secret", CLIENT["client_secret"])
-    async with house(
+    async with proxy_fixture(
         tmp_path / "proxy.yaml",
         client_secret_file=str(tmp_path / "secret"),
         upstream={"max_connections": "1"},
-    ) as home:
-        first = asyncio.create_task(home.call("/slow?seconds=0.3"))
-        await until(lambda: home.bank.bank.arrivals)
-        second = asyncio.create_task(home.call("/echo"))
-        await until(lambda: home.app.pool._waiting)
-        entry = next(home.app.tokens.entries())
+    ) as fixture:
+        first = asyncio.create_task(fixture.call("/slow?seconds=0.3"))
+        await until(lambda: fixture.bank.bank.arrivals)
+        second = asyncio.create_task(fixture.call("/echo"))
+        await until(lambda: fixture.app.pool._waiting)
+        entry = next(fixture.app.tokens.entries())
         old = entry.token
-        home.app.tokens.start_refresh(entry)
+        fixture.app.tokens.start_refresh(entry)
         await until(lambda: entry.token is not old)
         assert [await first, await second] == [200, 200]
         assert entry.token is not None
-        assert tokens(home)[1] == f"Bearer {entry.token.text}"
+        assert tokens(fixture)[1] == f"Bearer {entry.token.text}"
 
 
 def test_nothing_is_named_by_default() -> None:

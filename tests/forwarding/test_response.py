@@ -8,11 +8,11 @@ import pytest
 
 from proxy.runtime.app import App
 from proxy.sandbox import Sandbox, Settings
-from tests.support.raw_client import GET, Answer, ask, connect, request
+from tests.support.raw_client import GET, RawResponse, ask, connect, request
 from tests.support.running import running, until
 from tests.support.upstream_server import (
-    Step,
-    Upstream,
+    ScriptedUpstream,
+    ScriptStep,
     answer,
     behaving,
     chunked,
@@ -32,18 +32,18 @@ OLD_KEPT = OLD.replace(b"\r\n\r\n", b"\r\nConnection: keep-alive\r\n\r\n")
 
 
 @asynccontextmanager
-async def front(*script: Step, **overrides: Any) -> AsyncIterator[App]:
+async def proxy_before(*script: ScriptStep, **overrides: Any) -> AsyncIterator[App]:
     """Run a proxy before an upstream whose every connection follows the script."""
     async with (
-        Upstream(script) as upstream,
+        ScriptedUpstream(script) as upstream,
         running(upstream.url, bearer_token="scripted", **overrides) as app,
     ):
         yield app
 
 
-async def relayed(data: bytes, *steps: Step, asking: bytes = GET) -> Answer:
+async def relayed(data: bytes, *steps: ScriptStep, asking: bytes = GET) -> RawResponse:
     """Return what a caller gets when the bank answers with ``data``."""
-    async with front(read(), send(data), *(steps or (hold(),))) as app:
+    async with proxy_before(read(), send(data), *(steps or (hold(),))) as app:
         return await ask(app, asking)
 
 
@@ -143,20 +143,22 @@ async def test_location(location: str, seen: str) -> None:
     ],
     ids=["sized", "chunked", "sized, later", "chunked, later", "until close"],
 )
-async def test_body_by_any_framing(asking: bytes, script: Sequence[Step], *, ends: bool) -> None:
+async def test_body_by_any_framing(
+    asking: bytes, script: Sequence[ScriptStep], *, ends: bool
+) -> None:
     """Comes whole to every kind of caller; a connection goes on where both ends allow it.
 
     ``ends``: whether even a caller that knows no chunks can tell where the body ends.
     """
     async with (
-        Upstream([read(), *script, *behaving()], behaving()) as upstream,
+        ScriptedUpstream([read(), *script, *behaving()], behaving()) as upstream,
         running(upstream.url, bearer_token="scripted") as app,
         connect(app) as wire,
     ):
         await wire.send(asking)
         await until(lambda: upstream.requests)
-        upstream.go.set()
-        got = await wire.answer()
+        upstream.may_continue.set()
+        got = await wire.read_response()
         assert (got.version, got.body) == (b"HTTP/1.1", b"hello")
         kept = asking is GET or (asking is OLD_KEPT and ends)
         if kept:
@@ -164,7 +166,7 @@ async def test_body_by_any_framing(asking: bytes, script: Sequence[Step], *, end
             assert (await wire.ask()).body == b"yes"
         else:
             assert got.header("Connection") == "close"
-            assert await wire.ends() == b""
+            assert await wire.read_to_end() == b""
 
 
 @pytest.mark.parametrize(
@@ -182,10 +184,10 @@ async def test_body_by_any_framing(asking: bytes, script: Sequence[Step], *, end
 )
 async def test_answer_without_a_body(method: str, head: bytes, length: str | None) -> None:
     """Has none, says how long one would have been, and leaves the connection in order."""
-    async with front(forever(read(), send(head))) as app, connect(app) as wire:
+    async with proxy_before(forever(read(), send(head))) as app, connect(app) as wire:
         for _ in range(2):
             await wire.send(request(method, "/"))
-            got = await wire.answer(bodiless=True)
+            got = await wire.read_response(bodiless=True)
             assert got.header("Content-Length") == length
             assert got.header("Transfer-Encoding") is None
             assert got.header("Connection") is None
@@ -226,7 +228,7 @@ async def test_download(size: int, *, in_chunks: bool) -> None:
 )
 async def test_refusal(data: bytes, *, keeps: bool) -> None:
     """A problem, identified; the connection goes on where nothing of the request is left."""
-    async with front(*behaving()) as app, connect(app) as wire:
+    async with proxy_before(*behaving()) as app, connect(app) as wire:
         got = await wire.ask(data)
         assert got.status == 403
         assert got.header("transactionId")
@@ -239,17 +241,17 @@ async def test_refusal(data: bytes, *, keeps: bool) -> None:
             assert (await wire.ask()).status == 200
         else:
             assert got.header("Connection") == "close"
-            assert await wire.ends() == b""
+            assert await wire.read_to_end() == b""
 
 
 async def test_draining() -> None:
     """Every answer is then the last of its connection."""
-    async with front(*behaving()) as app:
+    async with proxy_before(*behaving()) as app:
         async with connect(app) as wire:
             assert (await wire.ask()).header("Connection") is None
             app.forwarder._writer.draining = True
             got = await wire.ask()
             assert (got.status, got.header("Connection")) == (200, "close")
-            assert await wire.ends() == b""
+            assert await wire.read_to_end() == b""
         async with connect(app) as wire:
             assert (await wire.ask(request("GET", "/oauth2/x"))).header("Connection") == "close"

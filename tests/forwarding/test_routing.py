@@ -268,6 +268,6 @@ def test_policy_that_warns() -> None:
 )
 def test_mistakes_in_rules(rules: list[Rule], says: list[str]) -> None:
     """A rule that can never match, and two that say different things of the same requests."""
-    mistakes = rule_errors(rules)
-    assert len(mistakes) == bool(says)
-    assert all(word in mistakes[0] for word in says)
+    errors = rule_errors(rules)
+    assert len(errors) == bool(says)
+    assert all(word in errors[0] for word in says)

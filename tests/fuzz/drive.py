@@ -20,7 +20,7 @@ LOOP = asyncio.new_event_loop()
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
-class Wire(asyncio.Transport):
+class FakeTransport(asyncio.Transport):
     """A transport that leads nowhere: it notes what was done with it."""
 
     def __init__(self, protocol: asyncio.Protocol) -> None:
@@ -71,7 +71,7 @@ class Wire(asyncio.Transport):
 
 
 @dataclass(frozen=True)
-class Read:
+class ResponseResult:
     """What the upstream side made of an answer; with a ``failure``, the rest says nothing."""
 
     failure: str = ""
@@ -82,10 +82,10 @@ class Read:
     body: bytes = b""
 
 
-def upstream(pieces: Iterable[bytes], *, bodiless: bool, ended: bool) -> Read:
+def upstream(pieces: Iterable[bytes], *, bodiless: bool, ended: bool) -> ResponseResult:
     """Feed an answer to a connection to the bank; return what it made of it."""
     connection = Connection(LOOP, Deadlines())
-    wire = Wire(connection)
+    wire = FakeTransport(connection)
     connection.connection_made(wire)
     connection.start(b"", bodiless=bodiless, total_at=LOOP.time() + 3600)
     for piece in pieces:
@@ -101,8 +101,8 @@ def upstream(pieces: Iterable[bytes], *, bodiless: bool, ended: bool) -> Read:
     connection.abort()
     wire.free()
     if connection._error is not None:
-        return Read(failure=connection._error.name)
-    return Read(
+        return ResponseResult(failure=connection._error.name)
+    return ResponseResult(
         complete=connection.complete,
         reusable=reusable,
         status=connection.status,
@@ -116,7 +116,7 @@ Spoken = tuple[str, bytes, tuple[tuple[bytes, bytes], ...], bytes]
 
 
 @dataclass
-class Heard:
+class RequestResult:
     """What the listening side made of what a caller sent."""
 
     requests: list[Spoken] = field(default_factory=list)
@@ -124,13 +124,13 @@ class Heard:
     last: bool = False
 
 
-def caller(pieces: Iterable[bytes]) -> Heard:
+def caller(pieces: Iterable[bytes]) -> RequestResult:
     """Feed a caller's bytes to a connection of ours; return the requests that came of them."""
     return LOOP.run_until_complete(_caller(pieces))
 
 
-async def _caller(pieces: Iterable[bytes]) -> Heard:
-    heard = Heard()
+async def _caller(pieces: Iterable[bytes]) -> RequestResult:
+    heard = RequestResult()
 
     async def handle(request: Request) -> Response:
         try:
@@ -151,7 +151,7 @@ async def _caller(pieces: Iterable[bytes]) -> Heard:
 
     server = Server(handle, refuse, CallerLimits())
     connection: CallerConnection = server()
-    wire = Wire(connection)
+    wire = FakeTransport(connection)
     connection.connection_made(wire)
     for piece in pieces:
         if piece and not wire.aborted:

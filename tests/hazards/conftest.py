@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.hazards.proxy_under_test import Front, front
+from tests.hazards.proxy_under_test import ProxyUnderTest, proxy_under_test
 
 
 @pytest.fixture
-async def here() -> AsyncIterator[Front]:
+async def here() -> AsyncIterator[ProxyUnderTest]:
     """A proxy with its default limits."""
-    async with front() as running_front:
+    async with proxy_under_test() as running_front:
         yield running_front

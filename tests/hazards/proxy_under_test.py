@@ -20,7 +20,7 @@ MARK = "tell-nobody-4711"
 BEARER = f"Bearer {MARK}"
 
 
-class Front:
+class ProxyUnderTest:
     """A running proxy, the bank behind it, and what the proxy has written to its log."""
 
     def __init__(self, app: App, bank: Bank, log: io.StringIO) -> None:
@@ -49,7 +49,7 @@ class Front:
 
 
 @asynccontextmanager
-async def front(**overrides: Any) -> AsyncIterator[Front]:
+async def proxy_under_test(**overrides: Any) -> AsyncIterator[ProxyUnderTest]:
     """Run a proxy that logs all it can; check at the end that nothing is left of the hazard."""
     log = io.StringIO()
     settings = LogSettings(level="debug", format="json", access="on")
@@ -59,7 +59,7 @@ async def front(**overrides: Any) -> AsyncIterator[Front]:
             Sandbox() as bank,
             running(bank, log=settings.model_dump(mode="json"), **overrides) as app,
         ):
-            here = Front(app, bank.bank, log)
+            here = ProxyUnderTest(app, bank.bank, log)
             yield here
             await here.still_works()
     finally:

@@ -1,7 +1,7 @@
 """Bad input from a caller: every row of the catalogue that is about bytes, over a raw socket.
 
 After each, the next good request on a new connection works, and a credential has come to the
-bank from the proxy only (``front.py`` sees to that).
+bank from the proxy only (``proxy_under_test.py`` sees to that).
 """
 
 import asyncio
@@ -9,21 +9,21 @@ import gzip
 
 import pytest
 
-from tests.hazards.proxy_under_test import BEARER, MARK, Front, front
-from tests.support.raw_client import GET, Answer, ask, connect, request
+from tests.hazards.proxy_under_test import BEARER, MARK, ProxyUnderTest, proxy_under_test
+from tests.support.raw_client import GET, RawResponse, ask, connect, request
 from tests.support.running import until
 
 
-async def refused(here: Front, data: bytes, *statuses: int) -> Answer:
+async def refused(here: ProxyUnderTest, data: bytes, *statuses: int) -> RawResponse:
     """Send what must be refused: answered in our words, and the connection closed."""
     async with connect(here.app) as wire:
         await wire.send(data)
-        answer = await wire.answer()
+        answer = await wire.read_response()
         assert answer.status in statuses
         assert answer.header("x-proxy-error-source") == "caller"
         assert answer.error
         assert answer.header("Connection") == "close"
-        assert await wire.ends() == b""
+        assert await wire.read_to_end() == b""
     assert not here.bank.arrivals or here.bank.arrivals[-1].complete is False
     assert MARK not in str(answer.headers) + answer.body.decode()
     assert MARK not in here.log
@@ -58,7 +58,7 @@ LENGTHS = {
 
 
 @pytest.mark.parametrize("data", LENGTHS.values(), ids=LENGTHS)
-async def test_length_that_is_none(here: Front, data: bytes) -> None:
+async def test_length_that_is_none(here: ProxyUnderTest, data: bytes) -> None:
     """A body whose end two readers could see in different places is refused."""
     await refused(here, data, 400)
 
@@ -85,7 +85,7 @@ CODINGS = {
 
 
 @pytest.mark.parametrize("data", CODINGS.values(), ids=CODINGS)
-async def test_coding_that_is_none(here: Front, data: bytes) -> None:
+async def test_coding_that_is_none(here: ProxyUnderTest, data: bytes) -> None:
     """Chunked, alone and once, is the only coding there is."""
     await refused(here, data, 400, 501)
 
@@ -112,7 +112,7 @@ BAD_CHUNKS = {
 
 @pytest.mark.parametrize("body", BAD_CHUNKS.values(), ids=BAD_CHUNKS)
 @pytest.mark.parametrize("together", [True, False], ids=["together", "later"])
-async def test_bad_chunk(here: Front, body: bytes, *, together: bool) -> None:
+async def test_bad_chunk(here: ProxyUnderTest, body: bytes, *, together: bool) -> None:
     """A chunk that is none is refused, whether it comes with the head or behind it."""
     head = post("Transfer-Encoding: chunked")
     if together:
@@ -122,10 +122,10 @@ async def test_bad_chunk(here: Front, body: bytes, *, together: bool) -> None:
         await wire.send(head)
         await until(lambda: here.app.forwarder.in_flight == 1)
         await wire.send(body)
-        answer = await wire.answer()
+        answer = await wire.read_response()
         assert (answer.status, answer.header("Connection")) == (400, "close")
         assert answer.header("x-proxy-error-source") == "caller"
-        assert await wire.ends() == b""
+        assert await wire.read_to_end() == b""
     assert all(not arrival.complete for arrival in here.bank.arrivals)
 
 
@@ -138,7 +138,7 @@ TRAILERS = [
 
 
 @pytest.mark.parametrize("trailer", TRAILERS)
-async def test_trailer_is_no_header(here: Front, trailer: str) -> None:
+async def test_trailer_is_no_header(here: ProxyUnderTest, trailer: str) -> None:
     """Neither of its own request, nor of the next one on the connection."""
     body = CHUNKS[:-2] + trailer.encode() + b"\r\n\r\n"
     head = request("POST", "/echo", "Transfer-Encoding: chunked", f"Trailer: {trailer}")
@@ -147,8 +147,8 @@ async def test_trailer_is_no_header(here: Front, trailer: str) -> None:
         assert (await wire.ask()).status == 200
         # And once more, all in one segment.
         await wire.send(head + body + GET)
-        assert (await wire.answer()).status == 200
-        assert (await wire.answer()).status == 200
+        assert (await wire.read_response()).status == 200
+        assert (await wire.read_response()).status == 200
     assert len(here.bank.arrivals) == 4
     for arrival in here.bank.arrivals:
         assert arrival.header("institutionId") == "00016"
@@ -182,7 +182,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("line", HEADERS.values(), ids=HEADERS)
-async def test_header_that_is_none(here: Front, line: bytes) -> None:
+async def test_header_that_is_none(here: ProxyUnderTest, line: bytes) -> None:
     """Is refused; what it said stands neither in the answer nor in the log."""
     mark = MARK.encode()
     data = b"GET /echo HTTP/1.1\r\nHost: localhost\r\nX-Mark: " + mark + b"\r\n"
@@ -206,12 +206,12 @@ async def test_header_that_is_none(here: Front, line: bytes) -> None:
         *("72 kB together", "header without end", "line without end"),
     ],
 )
-async def test_head_that_is_too_large(here: Front, data: bytes, status: int) -> None:
+async def test_head_that_is_too_large(here: ProxyUnderTest, data: bytes, status: int) -> None:
     """Is refused, whole or while it still comes, and the caller gets to read why."""
     await refused(here, data, status, 414, 431)
 
 
-async def test_head_at_the_limit(here: Front) -> None:
+async def test_head_at_the_limit(here: ProxyUnderTest) -> None:
     """What the limits allow goes through."""
     headers = [f"X-{n}: {'a' * 600}" for n in range(95)]
     answer = await ask(here.app, request("GET", "/echo/" + "a" * 5000, *headers))
@@ -219,14 +219,14 @@ async def test_head_at_the_limit(here: Front) -> None:
     assert len(here.bank.arrivals[0].headers) >= 95
 
 
-async def test_head_that_is_too_large_in_pieces(here: Front) -> None:
+async def test_head_that_is_too_large_in_pieces(here: ProxyUnderTest) -> None:
     """However it is cut up."""
     line = b"X-A: " + b"a" * 5000 + b"\r\n"
     async with connect(here.app) as wire:
         await wire.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n", *[line] * 30)
-        answer = await wire.answer()
+        answer = await wire.read_response()
         assert (answer.status, answer.error) == (431, "too-large")
-        assert await wire.ends() == b""
+        assert await wire.read_to_end() == b""
 
 
 HOSTS = {
@@ -243,7 +243,7 @@ HOSTS = {
 
 
 @pytest.mark.parametrize("data", HOSTS.values(), ids=HOSTS)
-async def test_host_that_is_none(here: Front, data: bytes) -> None:
+async def test_host_that_is_none(here: ProxyUnderTest, data: bytes) -> None:
     """One host, or none of our time."""
     async with connect(here.app) as wire:
         answer = await wire.ask(data)
@@ -251,7 +251,7 @@ async def test_host_that_is_none(here: Front, data: bytes) -> None:
     assert not here.bank.arrivals
 
 
-async def test_upstream_gets_the_configured_host(here: Front) -> None:
+async def test_upstream_gets_the_configured_host(here: ProxyUnderTest) -> None:
     """Whatever host a caller names."""
     for host in ("evil.test", "api.candescent.com", "127.0.0.1:1"):
         assert (await ask(here.app, request("GET", "/echo", host=host))).status == 200
@@ -268,7 +268,7 @@ OWNED = [
 
 
 @pytest.mark.parametrize("name", OWNED)
-async def test_owned_header(here: Front, name: str) -> None:
+async def test_owned_header(here: ProxyUnderTest, name: str) -> None:
     """Ours wins, once, however theirs is spelt and however often it comes."""
     for headers in (
         [f"{name}: {MARK}"],
@@ -286,7 +286,7 @@ async def test_owned_header(here: Front, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["Institutionid", "INSTITUTIONID", "institutionId"])
-async def test_institution_that_is_not_served(here: Front, name: str) -> None:
+async def test_institution_that_is_not_served(here: ProxyUnderTest, name: str) -> None:
     """A caller may ask for an institution, and gets no other than it may have."""
     answer = await ask(here.app, request("GET", "/echo", f"{name}: {MARK}"))
     assert (answer.status, answer.error) == (400, "institution")
@@ -305,7 +305,9 @@ async def test_institution_that_is_not_served(here: Front, name: str) -> None:
     ],
 )
 @pytest.mark.parametrize("first", [True, False], ids=["alone", "behind an empty one"])
-async def test_connection_does_not_take_ours(here: Front, value: str, *, first: bool) -> None:
+async def test_connection_does_not_take_ours(
+    here: ProxyUnderTest, value: str, *, first: bool
+) -> None:
     """What Connection names is the caller's; our headers still arrive."""
     headers = [f"Connection: {value}", "correlationId: theirs", f"Authorization: {BEARER}"]
     answer = await ask(
@@ -326,7 +328,7 @@ HOP_BY_HOP = [
 
 
 @pytest.mark.parametrize("line", HOP_BY_HOP)
-async def test_hop_by_hop_header(here: Front, line: str) -> None:
+async def test_hop_by_hop_header(here: ProxyUnderTest, line: str) -> None:
     """It is for us, and goes no further."""
     assert (await ask(here.app, request("GET", "/echo", line))).status == 200
     names = {name.lower() for name, _ in here.bank.arrivals[0].headers}
@@ -339,14 +341,14 @@ WEBSOCKET = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version
 
 
 @pytest.mark.parametrize("upgrade", [H2C, WEBSOCKET], ids=["h2c", "websocket"])
-async def test_upgrade_is_not_forwarded(here: Front, upgrade: list[str]) -> None:
+async def test_upgrade_is_not_forwarded(here: ProxyUnderTest, upgrade: list[str]) -> None:
     """It is answered like any other request, and the connection goes on, as Java needs it."""
     get = request("GET", "/echo", *upgrade)
     async with connect(here.app) as wire:
         for _ in range(3):
             assert (await wire.ask(get)).status == 200
         await wire.send(get + get + GET)
-        assert [(await wire.answer()).status for _ in range(3)] == [200] * 3
+        assert [(await wire.read_response()).status for _ in range(3)] == [200] * 3
     for arrival in here.bank.arrivals:
         assert not arrival.all("Upgrade") + arrival.all("Connection")
         assert not arrival.all("HTTP2-Settings")
@@ -359,7 +361,7 @@ EVIL = b"GET /evil HTTP/1.1\r\nHost: localhost\r\n\r\n"
 @pytest.mark.parametrize("together", [True, False], ids=["together", "apart"])
 @pytest.mark.parametrize("chunked", [True, False], ids=["chunked", "sized"])
 async def test_body_behind_an_upgrade_is_a_body(
-    here: Front, upgrade: list[str], *, together: bool, chunked: bool
+    here: ProxyUnderTest, upgrade: list[str], *, together: bool, chunked: bool
 ) -> None:
     """And never another request, though to an upgraded reader it would be one."""
     if chunked:
@@ -377,10 +379,10 @@ async def test_body_behind_an_upgrade_is_a_body(
                 await until(lambda: here.app.forwarder.in_flight == 1)
                 await wire.send(body[:7])
                 await wire.send(body[7:] + GET)
-            answer = await wire.answer()
+            answer = await wire.read_response()
             assert answer.status == 200
             assert answer.json()["body"]["bytes"] == len(EVIL)
-            assert (await wire.answer()).json()["method"] == "GET"
+            assert (await wire.read_response()).json()["method"] == "GET"
     assert [arrival.method for arrival in here.bank.arrivals] == ["POST", "GET"] * 2
     assert not any("evil" in arrival.target for arrival in here.bank.arrivals)
 
@@ -420,7 +422,9 @@ async def test_body_behind_an_upgrade_is_a_body(
         (b"hello\r\n\r\n", {400}),
     ],
 )
-async def test_request_line_that_is_none(here: Front, data: bytes, statuses: set[int]) -> None:
+async def test_request_line_that_is_none(
+    here: ProxyUnderTest, data: bytes, statuses: set[int]
+) -> None:
     """No other host, no other method, no other protocol."""
     async with connect(here.app) as wire:
         answer = await wire.ask(data)
@@ -430,7 +434,7 @@ async def test_request_line_that_is_none(here: Front, data: bytes, statuses: set
     assert not here.bank.arrivals
 
 
-async def test_tls_on_a_plain_port_is_told(here: Front) -> None:
+async def test_tls_on_a_plain_port_is_told(here: ProxyUnderTest) -> None:
     """A caller that speaks TLS reads what is wrong, if it reads at all."""
     answer = await refused(here, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400)
     assert answer.error == "tls-on-http"
@@ -445,7 +449,7 @@ async def test_tls_on_a_plain_port_is_told(here: Front) -> None:
         "/?" + "&".join(f"p{n}={n}" for n in range(800)),
     ],
 )
-async def test_target_passes_byte_for_byte(here: Front, target: str) -> None:
+async def test_target_passes_byte_for_byte(here: ProxyUnderTest, target: str) -> None:
     """Without a path policy, what the caller wrote is what the bank reads."""
     await ask(here.app, request("GET", target))
     assert [arrival.target for arrival in here.bank.arrivals] == [target]
@@ -454,7 +458,7 @@ async def test_target_passes_byte_for_byte(here: Front, target: str) -> None:
 async def test_ten_thousand_parameters() -> None:
     """A long query is a matter of the limit on the request line, and of nothing else."""
     target = "/?" + "&".join(f"p{n}={n}" for n in range(10_000))
-    async with front(limits={"max_line": "200000", "max_head": "300000"}) as here:
+    async with proxy_under_test(limits={"max_line": "200000", "max_head": "300000"}) as here:
         await ask(here.app, request("GET", target))
         assert here.bank.arrivals[-1].target == target
 
@@ -469,7 +473,7 @@ JUDGED = [
 @pytest.mark.parametrize("target", JUDGED)
 async def test_path_policy_is_not_talked_round(target: str) -> None:
     """With a path policy, what two servers could read differently is refused."""
-    async with front(access={"allow": ["/public/**", "/echo/**"]}) as here:
+    async with proxy_under_test(access={"allow": ["/public/**", "/echo/**"]}) as here:
         answer = await ask(here.app, request("GET", target))
         assert (answer.status, answer.error) == (403, "path-policy")
         assert (await ask(here.app, request("GET", "/public/x?y=/private"))).status == 404
@@ -485,7 +489,9 @@ RESERVED = [
 
 @pytest.mark.parametrize("target", RESERVED)
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-async def test_nobody_mints_or_revokes_through_us(here: Front, target: str, method: str) -> None:
+async def test_nobody_mints_or_revokes_through_us(
+    here: ProxyUnderTest, target: str, method: str
+) -> None:
     """In whatever spelling; whatever credentials come with it."""
     minted = len(here.bank.token_requests)
     data = request(method, target, f"Authorization: Basic {MARK}", body=b"grant_type=password")
@@ -499,7 +505,7 @@ async def test_nobody_mints_or_revokes_through_us(here: Front, target: str, meth
 # Bodies.
 
 
-async def test_continue_is_said_only_when_the_body_is_wanted(here: Front) -> None:
+async def test_continue_is_said_only_when_the_body_is_wanted(here: ProxyUnderTest) -> None:
     """A request that is refused anyway is not asked for its body."""
     async with connect(here.app) as wire:
         head = request("POST", "/oauth2/v1/token", "Content-Length: 5", "Expect: 100-continue")
@@ -507,16 +513,16 @@ async def test_continue_is_said_only_when_the_body_is_wanted(here: Front) -> Non
         assert (answer.status, answer.header("Connection")) == (403, "close")
     async with connect(here.app) as wire:
         await wire.send(request("POST", "/echo", "Content-Length: 5", "Expect: 100-continue"))
-        assert (await wire.answer()).status == 100
+        assert (await wire.read_response()).status == 100
         await wire.send(b"hello")
-        answer = await wire.answer()
+        answer = await wire.read_response()
         assert answer.status == 200
         assert answer.json()["body"]["bytes"] == 5
     assert here.bank.arrivals[0].all("Expect") == []
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "DELETE"])
-async def test_body_where_none_is_usual(here: Front, method: str) -> None:
+async def test_body_where_none_is_usual(here: ProxyUnderTest, method: str) -> None:
     """Body and length stay together."""
     async with connect(here.app) as wire:
         answer = await wire.ask(request(method, "/echo", body=EVIL))
@@ -529,7 +535,7 @@ async def test_body_where_none_is_usual(here: Front, method: str) -> None:
     assert second.body == b""
 
 
-async def test_gzip_body_passes_as_it_is(here: Front) -> None:
+async def test_gzip_body_passes_as_it_is(here: ProxyUnderTest) -> None:
     """Not unpacked, not measured anew."""
     body = gzip.compress(b"x" * 100_000)
     data = request("POST", "/echo", "Content-Encoding: gzip", body=body)
@@ -559,7 +565,7 @@ LIMITED = {"limits": {"max_body": "1000"}}
 )
 async def test_body_over_the_limit(data: bytes) -> None:
     """413, with no more of it read than need be."""
-    async with front(**LIMITED) as here, connect(here.app) as wire:
+    async with proxy_under_test(**LIMITED) as here, connect(here.app) as wire:
         answer = await wire.ask(data)
         assert (answer.status, answer.error) == (413, "body-too-large")
         assert not any(arrival.complete for arrival in here.bank.arrivals)
@@ -567,7 +573,7 @@ async def test_body_over_the_limit(data: bytes) -> None:
 
 async def test_body_at_the_limit() -> None:
     """What is not over it passes, sized and in chunks."""
-    async with front(**LIMITED) as here:
+    async with proxy_under_test(**LIMITED) as here:
         sized = request("POST", "/echo", body=b"x" * 1000)
         chunked = request("POST", "/echo", "Transfer-Encoding: chunked")
         chunked += b"3e8\r\n" + b"x" * 1000 + b"\r\n0\r\n\r\n"
@@ -577,19 +583,19 @@ async def test_body_at_the_limit() -> None:
 
 async def test_caller_that_keeps_sending_reads_why_it_is_refused() -> None:
     """An answer is not lost in the reset that unread bytes would cause."""
-    async with front(**LIMITED) as here, connect(here.app) as wire:
+    async with proxy_under_test(**LIMITED) as here, connect(here.app) as wire:
         await wire.send(request("POST", "/echo", "Content-Length: 100000000"))
         for _ in range(100):
             await wire.send(b"x" * 100_000)
-        assert (await wire.answer()).status == 413
+        assert (await wire.read_response()).status == 413
 
 
-async def test_endless_trailers(here: Front) -> None:
+async def test_endless_trailers(here: ProxyUnderTest) -> None:
     """They are not collected, and not listened to for ever."""
     async with connect(here.app) as wire:
         await wire.send(request("POST", "/echo", "Transfer-Encoding: chunked") + CHUNKS[:-2])
-        answer: Answer | None = None
-        reading = asyncio.create_task(wire.answer())
+        answer: RawResponse | None = None
+        reading = asyncio.create_task(wire.read_response())
         async with asyncio.timeout(15):
             while not reading.done():
                 await wire.send(b"X-Trailer: " + b"a" * 4000 + b"\r\n")

@@ -14,12 +14,12 @@ import pytest
 
 from proxy.forwarding.record import RequestRecord
 from proxy.runtime.app import App
-from tests.support.certificates import Authority, server_context
+from tests.support.certificates import OpensslAuthority, server_context
 from tests.support.raw_client import GET, ask, connect, request
 from tests.support.running import running, until
 from tests.support.upstream_server import (
-    Step,
-    Upstream,
+    ScriptedUpstream,
+    ScriptStep,
     answer,
     behaving,
     close,
@@ -41,7 +41,7 @@ QUICK = {
 }
 
 
-class Front:
+class ProxyBeforeBadUpstream:
     """A running proxy and the record of every request."""
 
     def __init__(self, app: App) -> None:
@@ -51,17 +51,17 @@ class Front:
 
 
 @asynccontextmanager
-async def front(
-    *scripts: Sequence[Step], **overrides: Any
-) -> AsyncIterator[tuple[Front, Upstream]]:
+async def proxy_before(
+    *scripts: Sequence[ScriptStep], **overrides: Any
+) -> AsyncIterator[tuple[ProxyBeforeBadUpstream, ScriptedUpstream]]:
     """Run a proxy before a bad upstream; at the end, a good request must come through."""
     async with (
-        Upstream(*scripts, behaving()) as upstream,
+        ScriptedUpstream(*scripts, behaving()) as upstream,
         running(upstream.url, bearer_token="scripted", **(QUICK | overrides)) as app,
     ):
-        here = Front(app)
+        here = ProxyBeforeBadUpstream(app)
         yield here, upstream
-        upstream.go.set()
+        upstream.may_continue.set()
         assert (await ask(app)).body == b"yes"
         await until(lambda: app.forwarder.in_flight == 0)
         assert app.pool.open_count == app.pool.idle_count
@@ -91,7 +91,7 @@ MALFORMED = {
 @pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
 async def test_answer_that_is_none(data: bytes) -> None:
     """502 with its own reason; nothing of what the bank said; no second try."""
-    async with front([read(), send(data), hold()]) as (here, upstream):
+    async with proxy_before([read(), send(data), hold()]) as (here, upstream):
         got = await ask(here.app)
         assert (got.status, got.error) == (502, "upstream-malformed")
         assert got.header("x-proxy-error-source") == "upstream"
@@ -101,7 +101,7 @@ async def test_answer_that_is_none(data: bytes) -> None:
 
 async def test_answer_before_it_was_asked_for() -> None:
     """Reaches at most the request for which its connection was opened, never another."""
-    async with front([send(ok(b"not yours")), read(), close()]) as (here, upstream):
+    async with proxy_before([send(ok(b"not yours")), read(), close()]) as (here, upstream):
         got = await ask(here.app)
         # Whether the request was out already when the bytes came is the network's secret.
         assert (got.status, got.body) == (200, b"not yours") or got.error == "upstream-closed"
@@ -112,9 +112,9 @@ async def test_answer_before_it_was_asked_for() -> None:
 async def test_late_second_answer() -> None:
     """Is never given to the next request: its connection is closed."""
     script = [read(), send(ok(b"yours")), wait(), send(ok(b"not yours")), hold()]
-    async with front(script) as (here, upstream), connect(here.app) as wire:
+    async with proxy_before(script) as (here, upstream), connect(here.app) as wire:
         assert (await wire.ask()).body == b"yours"
-        upstream.go.set()
+        upstream.may_continue.set()
         await until(lambda: here.app.pool._idle == [] or not here.app.pool._idle[0].is_alive())
         assert (await wire.ask()).body == b"yes"
         assert upstream.connections == 2
@@ -130,14 +130,14 @@ CUT = {
 @pytest.mark.parametrize("data", CUT.values(), ids=CUT)
 @pytest.mark.parametrize("ending", [close(), reset()], ids=["closed", "reset"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_body_cut_short(data: bytes, ending: Step, method: str) -> None:
+async def test_body_cut_short(data: bytes, ending: ScriptStep, method: str) -> None:
     """The caller's connection is cut: it has had the head, and must not see a clean end."""
-    async with front([read(), send(data), wait(), ending]) as (here, upstream):
+    async with proxy_before([read(), send(data), wait(), ending]) as (here, upstream):
         async with connect(here.app) as wire:
             await wire.send(request(method, "/"))
             await wire.reader.readuntil(b"abc")
-            upstream.go.set()
-            assert await wire.is_cut()
+            upstream.may_continue.set()
+            assert await wire.ends_with_reset()
         (record,) = here.records
         assert (record.status, record.is_aborted) == (200, True)
         assert (record.source, record.reason) == ("upstream", "upstream-truncated")
@@ -147,12 +147,15 @@ async def test_body_cut_short(data: bytes, ending: Step, method: str) -> None:
 async def test_bad_chunk_behind_a_good_one() -> None:
     """The same: what is out cannot be called back."""
     head = answer(b"200 OK", b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n"
-    async with front([read(), send(head), wait(), send(b"zz\r\n"), hold()]) as (here, upstream):
+    async with proxy_before([read(), send(head), wait(), send(b"zz\r\n"), hold()]) as (
+        here,
+        upstream,
+    ):
         async with connect(here.app) as wire:
             await wire.send(GET)
             await wire.reader.readuntil(b"abc")
-            upstream.go.set()
-            assert await wire.is_cut()
+            upstream.may_continue.set()
+            assert await wire.ends_with_reset()
         assert here.records[0].reason == "upstream-malformed"
 
 
@@ -160,22 +163,22 @@ async def test_caller_without_chunks_sees_the_cut() -> None:
     """Even where the end of the connection is the end of the body, by a reset."""
     head = answer(b"200 OK", b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n"
     async with (
-        front([read(), send(head), wait(), close()]) as (here, upstream),
+        proxy_before([read(), send(head), wait(), close()]) as (here, upstream),
         connect(here.app) as wire,
     ):
         await wire.send(GET.replace(b"1.1", b"1.0"))
         await wire.reader.readuntil(b"abc")
-        upstream.go.set()
-        assert await wire.is_cut()
+        upstream.may_continue.set()
+        assert await wire.ends_with_reset()
 
 
 async def test_upstream_that_gives_up_idle_connections() -> None:
     """Nobody notices, whatever the method: the end is seen before the next request is sent."""
     scripts = [[read(), send(ok(b"once")), close()]] * 6
-    async with front(*scripts) as (here, _), connect(here.app) as wire:
+    async with proxy_before(*scripts) as (here, _), connect(here.app) as wire:
         for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"):
             await wire.send(request(method, "/"))
-            got = await wire.answer(bodiless=method == "HEAD")
+            got = await wire.read_response(bodiless=method == "HEAD")
             assert got.status == (502 if method == "HEAD" else 200)  # a body with HEAD is none
             await until(lambda: here.app.pool._idle == [] or not here.app.pool._idle[0].is_alive())
         assert all(record.replays == 0 for record in here.records)
@@ -183,8 +186,8 @@ async def test_upstream_that_gives_up_idle_connections() -> None:
 
 async def test_reset_on_first_use_of_a_reused_connection() -> None:
     """Safe methods go again, once, and are counted; others are not."""
-    stale: list[Step] = [read(), send(ok()), read(), reset()]
-    async with front(stale, stale, behaving()) as (here, _), connect(here.app) as wire:
+    stale: list[ScriptStep] = [read(), send(ok()), read(), reset()]
+    async with proxy_before(stale, stale, behaving()) as (here, _), connect(here.app) as wire:
         assert (await wire.ask()).status == 200
         assert (await wire.ask(request("POST", "/"))).status == 502
         assert (await wire.ask()).status == 200
@@ -198,13 +201,13 @@ async def test_reset_on_first_use_of_a_reused_connection() -> None:
 async def test_reset_of_a_connection_that_was_waited_for(method: str, status: int) -> None:
     """One that came from the queue and had died is like any reused one: safe methods go again."""
     one_at_a_time = {"upstream": QUICK["upstream"] | {"max_connections": "1"}}
-    stale: list[Step] = [read(), wait(), send(ok()), read(), reset()]
-    async with front(stale, behaving(), **one_at_a_time) as (here, upstream):
+    stale: list[ScriptStep] = [read(), wait(), send(ok()), read(), reset()]
+    async with proxy_before(stale, behaving(), **one_at_a_time) as (here, upstream):
         first = asyncio.create_task(ask(here.app))
         await until(lambda: upstream.requests)
         second = asyncio.create_task(ask(here.app, request(method, "/")))
         await until(lambda: here.app.pool._waiting)
-        upstream.go.set()
+        upstream.may_continue.set()
         assert [(await first).status, (await second).status] == [200, status]
         assert [record.replays for record in here.records] == [0, int(status == 200)]
 
@@ -213,7 +216,7 @@ async def test_redirect_to_another_host() -> None:
     """Is passed back, not followed."""
     elsewhere = b"Location: http://127.0.0.1:1/steal"
     script = [read(), send(answer(b"302 Found", elsewhere, b"Content-Length: 0")), close()]
-    async with front(script) as (here, upstream):
+    async with proxy_before(script) as (here, upstream):
         got = await ask(here.app)
         assert (got.status, got.header("Location")) == (302, "http://127.0.0.1:1/steal")
         assert upstream.connections == 1
@@ -241,9 +244,11 @@ async def test_redirect_to_another_host() -> None:
         *("resets after the head", "stops after the head"),
     ],
 )
-async def test_upstream_that_fails(script: Sequence[Step], status: int, name: str | None) -> None:
+async def test_upstream_that_fails(
+    script: Sequence[ScriptStep], status: int, name: str | None
+) -> None:
     """In time, and each with its own reason."""
-    async with front(script) as (here, _):
+    async with proxy_before(script) as (here, _):
         async with asyncio.timeout(5):
             got = await ask(here.app)
         assert got.status == status
@@ -254,16 +259,16 @@ async def test_upstream_that_fails(script: Sequence[Step], status: int, name: st
 async def test_body_that_dribbles_for_ever() -> None:
     """Ends with the total deadline; the caller's connection is cut."""
     head = answer(b"200 OK", b"Content-Length: 1000")
-    async with front([read(), send(head, *[b"x"] * 1000, every=0.02)]) as (here, _):
+    async with proxy_before([read(), send(head, *[b"x"] * 1000, every=0.02)]) as (here, _):
         async with connect(here.app) as wire, asyncio.timeout(5):
             await wire.send(GET)
-            assert await wire.is_cut()
+            assert await wire.ends_with_reset()
         assert here.records[0].reason == "upstream-total-timeout"
 
 
 async def test_nobody_listens() -> None:
     """A port that nobody has is told from one that does not answer."""
-    async with front() as (here, upstream):
+    async with proxy_before() as (here, upstream):
         pool = here.app.pool
         good = pool._origin
         with socket.socket() as unused:
@@ -291,7 +296,10 @@ async def test_nobody_listens() -> None:
 async def test_moved_name() -> None:
     """Where the name of the bank points elsewhere, new connections go there, old ones grow old."""
     limits = {"upstream": {"max_age": "0.2", "max_idle_age": "0.1"}}
-    async with front(**limits) as (here, upstream), Upstream(behaving(b"moved")) as other:
+    async with (
+        proxy_before(**limits) as (here, upstream),
+        ScriptedUpstream(behaving(b"moved")) as other,
+    ):
         assert (await ask(here.app)).body == b"yes"
         pool = here.app.pool
         good = pool._origin
@@ -308,8 +316,8 @@ async def test_moved_name() -> None:
 )
 async def test_certificate(case: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """502 that says what is wrong with it; no credential is sent."""
-    ours = Authority.make(tmp_path_factory.mktemp("ours"))
-    theirs = Authority.make(tmp_path_factory.mktemp("theirs"), "theirs")
+    ours = OpensslAuthority.make(tmp_path_factory.mktemp("ours"))
+    theirs = OpensslAuthority.make(tmp_path_factory.mktemp("theirs"), "theirs")
     own = theirs.folder / "own.pem"
     own.write_bytes(theirs.file.read_bytes() + theirs.key.read_bytes())
     certificate, says, name = {
@@ -321,7 +329,7 @@ async def test_certificate(case: str, tmp_path_factory: pytest.TempPathFactory) 
     }[case]
     tls = server_context(certificate) if certificate else None
     script = behaving() if tls else [send(answer(b"400 Bad Request")), close()]
-    async with Upstream(script, tls=tls) as upstream:
+    async with ScriptedUpstream(script, tls=tls) as upstream:
         url = f"https://127.0.0.1:{upstream.port}"
         settings: dict[str, Any] = {"upstream": {"ca_file": str(ours.file), "connect_timeout": "2"}}
         async with running(url, bearer_token="scripted", **settings) as app:

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from proxy.runtime.app import App
-from tests.support.certificates import Authority, server_context
-from tests.support.raw_client import Wire, connect
+from tests.support.certificates import OpensslAuthority, server_context
+from tests.support.raw_client import RawConnection, connect
 from tests.support.running import running, until
 
 EVERY_LOOP = True
@@ -91,7 +91,7 @@ async def one_connection(
     upstream: dict[str, Any] = {"max_connections": 1, "first_byte_timeout": "5"}
     context = None
     if way == "tls":
-        authority = Authority.make(folder)
+        authority = OpensslAuthority.make(folder)
         context = server_context(authority.issue("bank", "IP:127.0.0.1"))
         upstream["ca_file"] = str(authority.file)
     if way == "unix":
@@ -107,7 +107,7 @@ def get(size: int) -> bytes:
     return b"GET /%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % size
 
 
-async def ask_and_read_nothing(server: _Server, wire: Wire, size: int) -> None:
+async def ask_and_read_nothing(server: _Server, wire: RawConnection, size: int) -> None:
     """Ask for ``size`` bytes and read none of them."""
     wire.stop_reading()
     before = server.requests

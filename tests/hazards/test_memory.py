@@ -24,7 +24,7 @@ MB = 1_000_000
 
 
 @dataclass
-class Program:
+class ProxyProcess:
     """A proxy in a process of its own."""
 
     pid: int
@@ -40,7 +40,7 @@ class Program:
 
 
 @asynccontextmanager
-async def program(base_url: str, **settings: str) -> AsyncIterator[Program]:
+async def program(base_url: str, **settings: str) -> AsyncIterator[ProxyProcess]:
     """Run ``candescent-proxy run`` in front of ``base_url``, with further settings."""
     environment = {
         **{name: value for name, value in os.environ.items() if "CANDESCENT" not in name},
@@ -67,7 +67,7 @@ async def program(base_url: str, **settings: str) -> AsyncIterator[Program]:
                 found = re.search(r'"listen": "([0-9.]+):(\d+)"', line)
                 if found:
                     break
-        yield Program(process.pid, Address(host=found[1], port=int(found[2])))
+        yield ProxyProcess(process.pid, Address(host=found[1], port=int(found[2])))
     finally:
         process.terminate()
         _, rest = await process.communicate()
@@ -82,12 +82,12 @@ async def test_memory_is_flat() -> None:
         before = proxy.peak
         async with connect(proxy) as wire:
             await wire.send(request("POST", "/upload", f"Content-Length: {size}"), *pattern(size))
-            answer = await wire.answer()
+            answer = await wire.read_response()
             assert answer.json() == {"bytes": size, "sha256": pattern_sha256(size)}
         async with connect(proxy) as wire:
             await wire.send(request("GET", f"/download?bytes={size}&chunked=1"))
             await asyncio.sleep(0.5)  # nobody reads: what is held now is what is ever held
-            assert len((await wire.answer()).body) == size
+            assert len((await wire.read_response()).body) == size
         assert proxy.peak - before < 30 * MB
 
 
@@ -100,7 +100,7 @@ async def test_memory_is_flat_where_links_are_rewritten() -> None:
         async with connect(proxy) as wire:
             await wire.send(request("GET", f"/v1/banking-images/7?bytes={size}"))
             await asyncio.sleep(0.5)  # nobody reads: what is held now is what is ever held
-            answer = await wire.answer()
+            answer = await wire.read_response()
         assert answer.header("Transfer-Encoding") == "chunked"
         assert len(answer.json()["image"]) == (size + 2) // 3 * 4
         assert proxy.peak - before < 30 * MB
@@ -123,7 +123,7 @@ PIECE = 64 * 2**20
 """Bytes of the file of nothing from which they come."""
 
 
-def _vast_caller(proxy: Program) -> int:
+def _vast_caller(proxy: ProxyProcess) -> int:
     """Upload, then download; return by how much the proxy's memory has grown."""
     address = (proxy.data_address.host, proxy.data_address.port)
     with socket.create_connection(address, timeout=30) as sock:
@@ -191,7 +191,7 @@ async def test_two_thousand_idle_connections() -> None:
             assert (await ask(proxy, request("GET", "/echo"))).status == 200
             assert proxy.peak - before < 60 * MB
             async with connected(proxy, 2):
-                assert await silent[0].ends() == b""
+                assert await silent[0].read_to_end() == b""
                 assert (await used[0].ask()).status == 200
 
 
@@ -220,8 +220,8 @@ async def test_memory_is_flat_under_many_downloads() -> None:
         before = proxy.peak
         for wire in wires:
             await wire.send(request("GET", f"/download?bytes={size}"))
-        answers = await asyncio.gather(*[wire.answer() for wire in wires[:32]])
+        answers = await asyncio.gather(*[wire.read_response() for wire in wires[:32]])
         assert {len(answer.body) for answer in answers} == {size}
-        answers = await asyncio.gather(*[wire.answer() for wire in wires[32:]])
+        answers = await asyncio.gather(*[wire.read_response() for wire in wires[32:]])
         assert {len(answer.body) for answer in answers} == {size}
         assert proxy.peak - before < 100 * MB  # of 256 that went through

@@ -17,10 +17,10 @@ import pytest
 
 from proxy.sandbox import Sandbox, pattern, pattern_sha256
 from tests.support.mounted_files import write
-from tests.support.proxy_fixture import House, house, sample
+from tests.support.proxy_fixture import ProxyFixture, proxy_fixture, sample
 from tests.support.raw_client import connect
 from tests.support.running import CLIENT, until
-from tests.support.tcp_relay import Relay
+from tests.support.tcp_relay import TcpRelay
 
 DEADLINES = {
     "connect_timeout": "0.5",
@@ -34,16 +34,16 @@ SLACK = 1.5
 
 
 @dataclass
-class Line:
+class RelayedProxy:
     """A proxy whose bank is at the other end of a relay."""
 
-    home: House
-    relay: Relay
+    fixture: ProxyFixture
+    relay: TcpRelay
 
     async def fails(self, status: int, reason: str, within: float) -> None:
         """Send a request that fails like this, and for no other reason."""
         began = time.monotonic()
-        async with self.home.caller.get("/echo") as answer:
+        async with self.fixture.caller.get("/echo") as answer:
             assert answer.status == status
             assert answer.headers["x-proxy-error-source"] == "upstream"
             assert (await answer.json(content_type=None))["type"].endswith(f":{reason}")
@@ -52,20 +52,22 @@ class Line:
 
     def told(self, reason: str) -> None:
         """Expect this reason, and no other, in log and metric."""
-        app, lines = self.home.app, self.home.book.lines("request")
-        assert [line["reason"] for line in lines if "reason" in line] == [reason]
+        app, lines = self.fixture.app, self.fixture.log.lines("request")
+        assert [
+            relayed_proxy["reason"] for relayed_proxy in lines if "reason" in relayed_proxy
+        ] == [reason]
         counted = sample(app, "candescent_proxy_errors_total", reason=reason)
         assert (counted, sample(app, "candescent_proxy_errors_total")) == (1, 1)
 
     async def works(self) -> None:
         """Expect that the next good request works."""
-        self.relay.heal()
-        assert await self.home.call() == 200
+        self.relay.restore()
+        assert await self.fixture.call() == 200
 
     async def cut(self, path: str) -> tuple[bytes, float]:
         """Send a request whose answer is cut; return what came of it, and the seconds it took."""
         began = time.monotonic()
-        async with connect(self.home.app) as wire:
+        async with connect(self.fixture.app) as wire:
             await wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             received = b""
             try:
@@ -77,157 +79,168 @@ class Line:
 
 
 @pytest.fixture
-async def line(tmp_path: Path) -> AsyncIterator[Line]:
+async def relayed_proxy(tmp_path: Path) -> AsyncIterator[RelayedProxy]:
     """A proxy that is ready, its bank, and all well between them."""
     write(tmp_path / "secret", CLIENT["client_secret"])
-    async with Sandbox() as bank, Relay(int(bank.url.rpartition(":")[2])) as relay:
+    async with Sandbox() as bank, TcpRelay(int(bank.url.rpartition(":")[2])) as relay:
         settings: dict[str, Any] = {
             "base_url": f"http://127.0.0.1:{relay.port}",
             "client_secret_file": str(tmp_path / "secret"),
             "upstream": DEADLINES,
             "token": TOKEN,
         }
-        async with house(tmp_path / "proxy.yaml", bank, **settings) as home:
-            yield Line(home, relay)
+        async with proxy_fixture(tmp_path / "proxy.yaml", bank, **settings) as fixture:
+            yield RelayedProxy(fixture, relay)
 
 
 # What delays, and breaks nothing.
 
 
-async def test_latency(line: Line) -> None:
+async def test_latency(relayed_proxy: RelayedProxy) -> None:
     """Answers are late, whole, and nobody's error."""
-    line.relay.there.latency = line.relay.back.latency = 0.1
+    relayed_proxy.relay.there.latency = relayed_proxy.relay.back.latency = 0.1
     began = time.monotonic()
-    assert await line.home.call() == 200
+    assert await relayed_proxy.fixture.call() == 200
     assert time.monotonic() - began > 0.2
-    assert line.home.book.lines("request")[0]["upstream_ms"] > 200
+    assert relayed_proxy.fixture.log.lines("request")[0]["upstream_ms"] > 200
 
 
 @pytest.mark.parametrize("size", [1, 7, 100])
-async def test_bytes_in_slices(line: Line, size: int) -> None:
+async def test_bytes_in_slices(relayed_proxy: RelayedProxy, size: int) -> None:
     """However the bytes are cut into segments, both ways, the answer is the same."""
-    line.relay.there.slice = line.relay.back.slice = size
+    relayed_proxy.relay.there.slice = relayed_proxy.relay.back.slice = size
     amount = min(5000, 500 * size)  # a busy machine needs its time for each slice
     for query in (f"bytes={amount}", f"bytes={amount}&chunked=1"):
-        async with line.home.caller.get(f"/download?{query}") as answer:
+        async with relayed_proxy.fixture.caller.get(f"/download?{query}") as answer:
             assert len(await answer.read()) == amount
-    async with line.home.caller.post("/upload", data=b"".join(pattern(amount))) as answer:
+    async with relayed_proxy.fixture.caller.post(
+        "/upload", data=b"".join(pattern(amount))
+    ) as answer:
         assert (await answer.json())["sha256"] == pattern_sha256(amount)
 
 
-async def test_outage_that_ends_in_time(line: Line) -> None:
+async def test_outage_that_ends_in_time(relayed_proxy: RelayedProxy) -> None:
     """A hole in the network that heals before the deadline costs time and nothing else."""
-    line.relay.back.hole = True
-    calling = asyncio.create_task(line.home.call())
-    await until(lambda: line.home.bank.bank.arrivals)
-    line.relay.back.hole = False
+    relayed_proxy.relay.back.drops_bytes = True
+    calling = asyncio.create_task(relayed_proxy.fixture.call())
+    await until(lambda: relayed_proxy.fixture.bank.bank.arrivals)
+    relayed_proxy.relay.back.drops_bytes = False
     assert await calling == 200
-    assert len(line.home.bank.bank.arrivals) == 1
+    assert len(relayed_proxy.fixture.bank.bank.arrivals) == 1
 
 
 # What fails.
 
 
-async def test_nobody_there(line: Line) -> None:
+async def test_nobody_there(relayed_proxy: RelayedProxy) -> None:
     """Connections are refused: 502 at once."""
-    line.relay.refuse()
-    await line.fails(502, "upstream-connect", within=0)
-    await line.relay.accept()
-    await line.works()
+    relayed_proxy.relay.refuse()
+    await relayed_proxy.fails(502, "upstream-connect", within=0)
+    await relayed_proxy.relay.accept()
+    await relayed_proxy.works()
 
 
-async def test_black_hole(line: Line) -> None:
+async def test_black_hole(relayed_proxy: RelayedProxy) -> None:
     """The request goes out and nothing comes: 504 when the first byte is due."""
-    line.relay.there.hole = True
-    await line.fails(504, "upstream-first-byte-timeout", within=0.6)
-    await line.works()
+    relayed_proxy.relay.there.drops_bytes = True
+    await relayed_proxy.fails(504, "upstream-first-byte-timeout", within=0.6)
+    await relayed_proxy.works()
 
 
-async def test_end_instead_of_an_answer(line: Line) -> None:
+async def test_end_instead_of_an_answer(relayed_proxy: RelayedProxy) -> None:
     """The connection ends before a byte of an answer: 502, once, on a new connection."""
-    line.relay.back.cut_after = 0
-    await line.fails(502, "upstream-closed", within=0)
+    relayed_proxy.relay.back.cut_after = 0
+    await relayed_proxy.fails(502, "upstream-closed", within=0)
     # Of this request: another test's proxy may still be looking for a bank that had this port.
-    arrivals = [arrival for arrival in line.home.bank.bank.arrivals if arrival.target == "/echo"]
+    arrivals = [
+        arrival for arrival in relayed_proxy.fixture.bank.bank.arrivals if arrival.target == "/echo"
+    ]
     assert len(arrivals) == 1
-    await line.works()
+    await relayed_proxy.works()
 
 
 @pytest.mark.parametrize("after", [0, 1, 20, 100])
-async def test_reset_within_the_head(line: Line, after: int) -> None:
+async def test_reset_within_the_head(relayed_proxy: RelayedProxy, after: int) -> None:
     """Half a head is no answer: 502, and the request is not sent again."""
-    line.relay.back.reset_after = after
-    await line.fails(502, "upstream-closed", within=0)
-    assert len(line.home.bank.bank.arrivals) == 1
-    await line.works()
+    relayed_proxy.relay.back.reset_after = after
+    await relayed_proxy.fails(502, "upstream-closed", within=0)
+    assert len(relayed_proxy.fixture.bank.bank.arrivals) == 1
+    await relayed_proxy.works()
 
 
 @pytest.mark.parametrize("fault", ["cut_after", "reset_after"])
 @pytest.mark.parametrize("chunked", [0, 1])
-async def test_end_within_the_body(line: Line, fault: str, chunked: int) -> None:
+async def test_end_within_the_body(relayed_proxy: RelayedProxy, fault: str, chunked: int) -> None:
     """The caller has part of the answer, so its connection is cut: never a clean end."""
-    setattr(line.relay.back, fault, 200_000)
-    received, _ = await line.cut(f"/download?bytes=1000000&chunked={chunked}")
+    setattr(relayed_proxy.relay.back, fault, 200_000)
+    received, _ = await relayed_proxy.cut(f"/download?bytes=1000000&chunked={chunked}")
     assert received.startswith(b"HTTP/1.1 200")
-    line.told("upstream-truncated")
-    await line.works()
+    relayed_proxy.told("upstream-truncated")
+    await relayed_proxy.works()
 
 
-async def test_hole_within_the_body(line: Line) -> None:
+async def test_hole_within_the_body(relayed_proxy: RelayedProxy) -> None:
     """A body that stops coming: the caller is cut off when its idle time is over."""
-    line.relay.back.bandwidth = 2_000_000
-    line.relay.back.slice = 10_000
-    calling = asyncio.create_task(line.cut("/download?bytes=1000000"))
-    await until(lambda: line.relay.back.passed > 200_000)
-    line.relay.back.hole = True
-    line.relay.back.bandwidth = 0
+    relayed_proxy.relay.back.bandwidth = 2_000_000
+    relayed_proxy.relay.back.slice = 10_000
+    calling = asyncio.create_task(relayed_proxy.cut("/download?bytes=1000000"))
+    await until(lambda: relayed_proxy.relay.back.passed > 200_000)
+    relayed_proxy.relay.back.drops_bytes = True
+    relayed_proxy.relay.back.bandwidth = 0
     _, seconds = await calling
     assert seconds < 0.7 + SLACK
-    line.told("upstream-idle-timeout")
-    await line.works()
+    relayed_proxy.told("upstream-idle-timeout")
+    await relayed_proxy.works()
 
 
-async def test_body_without_end(line: Line) -> None:
+async def test_body_without_end(relayed_proxy: RelayedProxy) -> None:
     """A body that dribbles for ever is cut off when the whole exchange has taken too long."""
-    line.relay.back.slice = 100
-    line.relay.back.bandwidth = 1000
-    _, seconds = await line.cut("/download?bytes=1000000")
+    relayed_proxy.relay.back.slice = 100
+    relayed_proxy.relay.back.bandwidth = 1000
+    _, seconds = await relayed_proxy.cut("/download?bytes=1000000")
     assert 1.9 < seconds < 2 + SLACK
-    line.told("upstream-total-timeout")
-    await line.works()
+    relayed_proxy.told("upstream-total-timeout")
+    await relayed_proxy.works()
 
 
-async def test_reset_of_an_idle_connection(line: Line) -> None:
+async def test_reset_of_an_idle_connection(relayed_proxy: RelayedProxy) -> None:
     """A firewall that forgets idle connections costs no request: none is sent on a dead one."""
-    assert await line.home.call() == 200
-    line.relay.reset_all()
+    assert await relayed_proxy.fixture.call() == 200
+    relayed_proxy.relay.reset_all()
     await until(
-        lambda: line.home.app.pool.idle_count == 0 or not line.home.app.pool._idle[0].is_alive()
+        lambda: (
+            relayed_proxy.fixture.app.pool.idle_count == 0
+            or not relayed_proxy.fixture.app.pool._idle[0].is_alive()
+        )
     )
     for method in ("GET", "POST"):
-        assert await line.home.call(method=method) == 200
-    assert sample(line.home.app, "candescent_proxy_errors_total") == 0
+        assert await relayed_proxy.fixture.call(method=method) == 200
+    assert sample(relayed_proxy.fixture.app, "candescent_proxy_errors_total") == 0
 
 
 @pytest.mark.parametrize(("method", "status"), [("GET", 200), ("HEAD", 200), ("POST", 502)])
-async def test_reset_of_a_reused_connection(line: Line, method: str, status: int) -> None:
+async def test_reset_of_a_reused_connection(
+    relayed_proxy: RelayedProxy, method: str, status: int
+) -> None:
     """A reset under a request: a safe one goes out once more, on a new connection, counted."""
-    assert await line.home.call() == 200
-    line.relay.there.reset_after, line.relay.there.once = 0, True
-    assert await line.home.call(method=method) == status
-    replays = sample(line.home.app, "candescent_proxy_replays_total")
+    assert await relayed_proxy.fixture.call() == 200
+    relayed_proxy.relay.there.reset_after, relayed_proxy.relay.there.once = 0, True
+    assert await relayed_proxy.fixture.call(method=method) == status
+    replays = sample(relayed_proxy.fixture.app, "candescent_proxy_replays_total")
     assert replays == (1 if status == 200 else 0)
 
 
-async def test_upload_into_a_hole(line: Line) -> None:
+async def test_upload_into_a_hole(relayed_proxy: RelayedProxy) -> None:
     """An upload that nobody takes ends with a 504, and the caller is not left hanging."""
-    line.relay.there.hole = True
+    relayed_proxy.relay.there.drops_bytes = True
     began = time.monotonic()
-    async with line.home.caller.post("/upload", data=io.BytesIO(b"x" * 20_000_000)) as answer:
+    async with relayed_proxy.fixture.caller.post(
+        "/upload", data=io.BytesIO(b"x" * 20_000_000)
+    ) as answer:
         assert answer.status == 504
     assert time.monotonic() - began < 2 + SLACK
-    line.told("upstream-first-byte-timeout")
-    await line.works()
+    relayed_proxy.told("upstream-first-byte-timeout")
+    await relayed_proxy.works()
 
 
 # The proxy's own calls.
@@ -241,7 +254,7 @@ class Outage:
     within: float
     settings: tuple[tuple[str, Any], ...] = ()
 
-    def begin(self, relay: Relay) -> None:
+    def begin(self, relay: TcpRelay) -> None:
         """Break the network."""
         for name, value in self.settings:
             setattr(relay.back, name, value)
@@ -251,7 +264,7 @@ class Outage:
 
 OUTAGES = {
     "nobody there": Outage("unreachable", 0),
-    "black hole": Outage("timeout", 0.5, (("hole", True),)),
+    "black hole": Outage("timeout", 0.5, (("drops_bytes", True),)),
     "end instead of an answer": Outage("unreachable", 0, (("cut_after", 0),)),
     "reset instead of an answer": Outage("unreachable", 0, (("reset_after", 0),)),
     "end within the head": Outage("unreachable", 0, (("cut_after", 20),)),
@@ -261,37 +274,41 @@ OUTAGES = {
 
 
 @pytest.mark.parametrize("name", OUTAGES)
-async def test_token_call_over_a_bad_network(line: Line, name: str) -> None:
+async def test_token_call_over_a_bad_network(relayed_proxy: RelayedProxy, name: str) -> None:
     """It fails for its own reason and in time; the token in use is served; then all is well."""
     outage = OUTAGES[name]
-    outage.begin(line.relay)
-    (entry,) = line.home.app.tokens.entries()
+    outage.begin(relayed_proxy.relay)
+    (entry,) = relayed_proxy.fixture.app.tokens.entries()
     before, began = entry.token, time.monotonic()
-    line.home.app.tokens.start_refresh(entry)
-    await until(lambda: line.home.book.lines("token refresh failed"))
+    relayed_proxy.fixture.app.tokens.start_refresh(entry)
+    await until(lambda: relayed_proxy.fixture.log.lines("token refresh failed"))
     assert time.monotonic() - began < outage.within + SLACK
-    assert line.home.book.lines("token refresh failed")[0]["reason"] == outage.reason
+    assert relayed_proxy.fixture.log.lines("token refresh failed")[0]["reason"] == outage.reason
     failures = "candescent_proxy_token_refresh_failures_total"
-    assert sample(line.home.app, failures) == sample(line.home.app, failures, reason=outage.reason)
+    assert sample(relayed_proxy.fixture.app, failures) == sample(
+        relayed_proxy.fixture.app, failures, reason=outage.reason
+    )
     assert entry.token is before
-    line.relay.heal()
+    relayed_proxy.relay.restore()
     if not outage.settings:
-        await line.relay.accept()
-    await line.works()
+        await relayed_proxy.relay.accept()
+    await relayed_proxy.works()
     # The failure has put the next try off by a back-off step, which is due by itself.
     entry.refresh_age = 0.0
-    line.home.app.tokens.on_change()
+    relayed_proxy.fixture.app.tokens.on_change()
     await until(lambda: entry.token is not before)
     assert entry.failures == 0
 
 
 @pytest.mark.parametrize("setting", [("latency", 0.1), ("slice", 1)])
-async def test_token_call_that_is_only_delayed(line: Line, setting: tuple[str, Any]) -> None:
+async def test_token_call_that_is_only_delayed(
+    relayed_proxy: RelayedProxy, setting: tuple[str, Any]
+) -> None:
     """A slow way to the token endpoint is no failure as long as it is in time."""
-    setattr(line.relay.back, *setting)
-    (entry,) = line.home.app.tokens.entries()
+    setattr(relayed_proxy.relay.back, *setting)
+    (entry,) = relayed_proxy.fixture.app.tokens.entries()
     before = entry.token
-    line.home.app.tokens.start_refresh(entry)
+    relayed_proxy.fixture.app.tokens.start_refresh(entry)
     await until(lambda: entry.fetch is None)
     assert entry.token is not before
-    assert line.home.book.lines("token refresh failed") == []
+    assert relayed_proxy.fixture.log.lines("token refresh failed") == []

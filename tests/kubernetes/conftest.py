@@ -11,7 +11,7 @@ import pytest
 from tests.kubernetes.commands import LIBRARY, ROOT, helm, output, podman, run
 from tests.kubernetes.kubelet import Node
 from tests.support import needs
-from tests.support.certificates import Authority
+from tests.support.certificates import OpensslAuthority
 from tests.tokens.fleet.encryption_keys import key_line
 
 IMAGE = "localhost/candescent-proxy:test"
@@ -37,13 +37,13 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> OpensslAuthority:
     """A certificate authority of the cluster's own."""
-    return Authority.make(tmp_path_factory.mktemp("authority"))
+    return OpensslAuthority.make(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="session")
-def secrets(authority: Authority) -> dict[str, dict[str, bytes]]:
+def secrets(authority: OpensslAuthority) -> dict[str, dict[str, bytes]]:
     """The Secrets that values name, with what the sandbox bank takes."""
     login = {
         "client-id": b"sandbox-client",

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.kubernetes.pods import Pod, write
 
 
-class Installed:
+class InstalledProgram:
     """A container's files below a directory of the test's, and the program that runs there.
 
     Paths in the configuration and the environment are led there too; nothing else is changed.

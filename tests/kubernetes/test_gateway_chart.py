@@ -17,7 +17,7 @@ from proxy.server.address import Address
 from tests.kubernetes.commands import GATEWAY, ROOT, Object, helm, only, render
 from tests.kubernetes.merging import merged
 from tests.kubernetes.pods import Secrets, pod_of
-from tests.kubernetes.program import Installed
+from tests.kubernetes.program import InstalledProgram
 from tests.kubernetes.rules import broken
 from tests.kubernetes.variants import GATEWAY as VARIANTS
 from tests.kubernetes.variants import LEAST, OPERATOR
@@ -47,7 +47,7 @@ def test_program_takes_what_is_rendered(
     """Arguments, environment and files of the container make a configuration without a mistake."""
     vault = {"vault": {"id": b"sandbox-client", "secret": b"sandbox-secret"}}
     pod = pod_of(only(variant, "Deployment"), variant, {**secrets, **vault})
-    done = Installed(pod, tmp_path).check()
+    done = InstalledProgram(pod, tmp_path).check()
     assert done.returncode == 0, done.stderr
 
 
@@ -86,7 +86,7 @@ def test_examples_are_valid_and_taken(example: Path, secrets: Secrets, tmp_path:
     """The files in helm/examples are good as they stand, without a value from elsewhere."""
     objects = render(GATEWAY, yaml.safe_load(example.read_text(encoding="utf-8")))
     assert broken(objects) == []
-    done = Installed(pod_of(only(objects, "Deployment"), objects, secrets), tmp_path).check()
+    done = InstalledProgram(pod_of(only(objects, "Deployment"), objects, secrets), tmp_path).check()
     assert done.returncode == 0, done.stderr
 
 
@@ -102,7 +102,7 @@ async def test_program_starts_with_what_is_rendered(secrets: Secrets, tmp_path: 
         }
         objects = rendered(values)
         pod = pod_of(only(objects, "Deployment"), objects, secrets)
-        process = Installed(pod, tmp_path).start()
+        process = InstalledProgram(pod, tmp_path).start()
         try:
             await asyncio.to_thread(wait_ready, admin)
             assert await asyncio.to_thread(status, port) == 200

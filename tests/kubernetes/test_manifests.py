@@ -8,7 +8,7 @@ import yaml
 
 from tests.kubernetes.commands import ROOT, Object, objects, only, output, render
 from tests.kubernetes.pods import Secrets, pod_of
-from tests.kubernetes.program import Installed
+from tests.kubernetes.program import InstalledProgram
 from tests.kubernetes.rules import broken
 from tests.support.needs import program
 
@@ -31,7 +31,7 @@ def test_component_is_valid_restricted_and_taken(secrets: Secrets, tmp_path: Pat
     built = kustomize(DEPLOY / "kustomize/example")
     assert broken(built) == []
     pod = pod_of(only(built, "Deployment"), built, secrets)
-    done = Installed(pod, tmp_path).check()
+    done = InstalledProgram(pod, tmp_path).check()
     assert done.returncode == 0, done.stderr
 
 

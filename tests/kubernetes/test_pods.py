@@ -11,7 +11,7 @@ from tests.kubernetes.commands import GATEWAY, NEWEST, ROOT, only, render
 from tests.kubernetes.kubelet import BANK, Node, until
 from tests.kubernetes.merging import merged
 from tests.kubernetes.pods import Pod, Secrets, pod_of
-from tests.support.certificates import Authority
+from tests.support.certificates import OpensslAuthority
 
 EXAMPLES = ROOT / "helm/examples"
 PROXY, ADMIN = "http://127.0.0.1:8080", "http://127.0.0.1:9090"
@@ -153,7 +153,7 @@ def test_gateway_knows_its_callers_by_secret(secrets: Secrets, node: Node) -> No
 
 
 def test_gateway_knows_its_callers_by_certificate(
-    secrets: Secrets, authority: Authority, node: Node
+    secrets: Secrets, authority: OpensslAuthority, node: Node
 ) -> None:
     """The mutual TLS example serves those whom it names, and nobody else of the same authority."""
     node.start_bank()

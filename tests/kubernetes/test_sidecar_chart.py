@@ -7,7 +7,7 @@ import pytest
 
 from tests.kubernetes.commands import LIBRARY, OLDEST, Object, helm, only, render
 from tests.kubernetes.pods import Secrets, pod_of
-from tests.kubernetes.program import Installed
+from tests.kubernetes.program import InstalledProgram
 from tests.kubernetes.rules import broken
 from tests.kubernetes.variants import SIDECAR as VARIANTS
 
@@ -39,7 +39,7 @@ def test_program_takes_what_is_rendered(
 ) -> None:
     """Arguments, environment and files of the container make a configuration without a mistake."""
     pod = pod_of(rendered(examples, VARIANTS[variant]), [], {**secrets, **VAULT})
-    done = Installed(pod, tmp_path).check()
+    done = InstalledProgram(pod, tmp_path).check()
     assert done.returncode == 0, done.stderr
 
 

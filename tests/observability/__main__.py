@@ -14,9 +14,9 @@ from pathlib import Path
 from proxy.runtime.serve import run, stop_signal
 from tests.observability import faults
 from tests.observability.faster import FACTOR, shorter
-from tests.observability.performance import Stage, called, stage
+from tests.observability.performance import MonitoredProxies, called, monitored_proxies
 from tests.observability.pictures import Span, draw
-from tests.observability.scenario import Teller, chosen
+from tests.observability.scenario import ScenarioReporter, chosen
 from tools.dashboard import whole
 
 PROXIES = ("north", "south")
@@ -45,13 +45,13 @@ def main() -> int:
 async def _observe(folder: Path, arguments: argparse.Namespace) -> int:
     silent = []
     async with (
-        stage(folder, PROXIES, tls=["south"], sharing=PROXIES, fleet="demo") as here,
-        called(here.players.values()),
+        monitored_proxies(folder, PROXIES, tls=["south"], sharing=PROXIES, fleet="demo") as here,
+        called(here.proxies.values()),
     ):
         _introduce(here)
-        teller = Teller(here, _tell, time.time())
+        teller = ScenarioReporter(here, _tell, time.time())
         if arguments.once or arguments.pictures:
-            silent = await teller.programme(arguments.only)
+            silent = await teller.run(arguments.only)
         else:
             await _until_enough(teller, arguments.only)
         if arguments.pictures:
@@ -62,27 +62,27 @@ async def _observe(folder: Path, arguments: argparse.Namespace) -> int:
     return bool(silent)
 
 
-def _spans(teller: Teller) -> dict[str, Span]:
+def _spans(teller: ScenarioReporter) -> dict[str, Span]:
     """Return which rows are drawn, each over the time in which most can be seen of it."""
     # Five minutes of the rules, as with a scrape interval of a minute or so.
     interval = shorter("5m", FACTOR)
     end = time.time()
     return {
-        "Now": Span(teller.since, teller.told[faults.NO_TOKENS], interval),
+        "Now": Span(teller.since, teller.reported[faults.NO_TOKENS], interval),
         "Requests": Span(teller.since, end, interval),
         "Time": Span(teller.since, end, interval),
-        "Tokens": Span(teller.since, teller.told[faults.THROTTLED] + 15, interval),
+        "Tokens": Span(teller.since, teller.reported[faults.THROTTLED] + 15, interval),
         "Who fetches?": Span(teller.since, end, interval),
     }
 
 
-async def _until_enough(teller: Teller, only: str) -> None:
+async def _until_enough(teller: ScenarioReporter, only: str) -> None:
     """Go through all troubles again and again, until somebody ends it."""
     stop: asyncio.Future[str] = stop_signal()
 
     async def for_ever() -> None:
         while True:
-            await teller.programme(only)
+            await teller.run(only)
 
     task = asyncio.create_task(for_ever())
     await stop
@@ -90,16 +90,16 @@ async def _until_enough(teller: Teller, only: str) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-def _introduce(here: Stage) -> None:
+def _introduce(here: MonitoredProxies) -> None:
     _tell(
         f"Prometheus    {here.prometheus.url}/alerts and /graph; its rules sixty times as fast\n"
         f"Alertmanager  {here.alertmanager.url}/"
     )
-    for name, player in here.players.items():
-        insecure = "-k " if player.authority else ""
+    for name, proxy in here.proxies.items():
+        insecure = "-k " if proxy.authority else ""
         _tell(
-            f"{name:12}  http://{player.running.admin}/ (status page, /metrics, /readyz)\n"
-            f"{'':12}  curl {insecure}{player.url}/echo/hello"
+            f"{name:12}  http://{proxy.running.admin}/ (status page, /metrics, /readyz)\n"
+            f"{'':12}  curl {insecure}{proxy.url}/echo/hello"
         )
     _tell(
         "The dashboard is deploy/grafana/dashboard.json, for a Grafana that reads this Prometheus."

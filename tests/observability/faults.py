@@ -16,22 +16,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.sandbox import Fault, Sandbox
-from tests.observability.setup import MOST, Callers, Player
+from tests.observability.setup import MOST, BackgroundCallers, MonitoredProxy
 from tests.support.mounted_files import write
 from tests.support.running import CLIENT
 
-Doing = Callable[[Sandbox, Player], AbstractAsyncContextManager[None]]
+FaultContext = Callable[[Sandbox, MonitoredProxy], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True)
-class Trouble:
+class FaultCase:
     """Something that goes wrong for a while. ``alerts`` must fire, ``also`` may besides.
 
     Both are names without ``CandescentProxy``. ``tls``: only a proxy that speaks TLS has it.
     """
 
     title: str
-    doing: Doing
+    fault: FaultContext
     alerts: frozenset[str]
     also: frozenset[str] = frozenset()
     tls: bool = False
@@ -41,33 +41,35 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-def tokens(institution: int, *places: str, **fault: Any) -> Doing:
+def tokens(institution: int, *places: str, **fault: Any) -> FaultContext:
     """Let the bank answer so when a token for one of a proxy's institutions is asked for.
 
     ``places`` are the token endpoints that do.
     """
 
     @asynccontextmanager
-    async def doing(bank: Sandbox, player: Player) -> AsyncIterator[None]:
-        name = player.institutions[institution]
+    async def doing(bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
+        name = proxy.institutions[institution]
         with faulty(bank, [Fault(place, institution=name, **fault) for place in places]):
-            async with Callers(player, institution=name).calling():
+            async with BackgroundCallers(proxy, institution=name).calling():
                 yield
 
     return doing
 
 
-def resources(callers: int = 2, path: str = "/echo/well", rest: float = 0.1, **fault: Any) -> Doing:
+def resources(
+    callers: int = 2, path: str = "/echo/well", rest: float = 0.1, **fault: Any
+) -> FaultContext:
     """Let the bank treat what a proxy asks for like this, while so many more call."""
 
     @asynccontextmanager
-    async def doing(bank: Sandbox, player: Player) -> AsyncIterator[None]:
+    async def doing(bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
         own = [
             Fault("resource", institution=name, path_prefix=path, **fault)
-            for name in player.institutions
+            for name in proxy.institutions
         ]
         with faulty(bank, own):
-            async with Callers(player, callers, path=path, rest=rest).calling():
+            async with BackgroundCallers(proxy, callers, path=path, rest=rest).calling():
                 yield
 
     return doing
@@ -85,12 +87,12 @@ def faulty(bank: Sandbox, faults: list[Fault]) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def revoked(bank: Sandbox, player: Player) -> AsyncIterator[None]:
+async def revoked(bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
     """Revoke the proxy's tokens, again and again, as a sibling that shuts down might."""
 
     async def revoke() -> None:
         while True:
-            for name in player.institutions:
+            for name in proxy.institutions:
                 for token in list(bank.bank.live_tokens(name)):
                     bank.bank.revoke(token.text)
             await asyncio.sleep(0.5)
@@ -103,39 +105,39 @@ async def revoked(bank: Sandbox, player: Player) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def rotated_badly(_bank: Sandbox, player: Player) -> AsyncIterator[None]:
+async def rotated_badly(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
     """Put a secret that the bank does not know in the good one's place."""
-    write(player.secret, "mistyped")
+    write(proxy.secret, "mistyped")
     try:
         yield
     finally:
-        write(player.secret, CLIENT["client_secret"])
+        write(proxy.secret, CLIENT["client_secret"])
 
 
 @asynccontextmanager
-async def misspelt(_bank: Sandbox, player: Player) -> AsyncIterator[None]:
+async def misspelt(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
     """Write a setting that does not exist into its configuration."""
-    player.write(reload_intervall="5")
+    proxy.write(reload_intervall="5")
     try:
         yield
     finally:
-        player.write()
+        proxy.write()
 
 
 @asynccontextmanager
-async def expiring(_bank: Sandbox, player: Player) -> AsyncIterator[None]:
+async def expiring(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
     """Renew its certificate with one that ends tomorrow."""
-    await asyncio.to_thread(player.certify, 1)
+    await asyncio.to_thread(proxy.certify, 1)
     try:
         yield
     finally:
-        await asyncio.to_thread(player.certify, 90)
+        await asyncio.to_thread(proxy.certify, 90)
 
 
 @asynccontextmanager
-async def starved(_bank: Sandbox, player: Player) -> AsyncIterator[None]:
+async def starved(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
     """Let it run for a moment and stand still for longer, as a limit of CPU does to a container."""
-    pid, over = player.running.pid, threading.Event()
+    pid, over = proxy.running.pid, threading.Event()
 
     def throttle() -> None:
         while not over.is_set():
@@ -145,7 +147,7 @@ async def starved(_bank: Sandbox, player: Player) -> AsyncIterator[None]:
             time.sleep(0.06)
 
     thread = threading.Thread(target=throttle)
-    async with Callers(player).calling():
+    async with BackgroundCallers(proxy).calling():
         thread.start()
         try:
             yield
@@ -155,56 +157,56 @@ async def starved(_bank: Sandbox, player: Player) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def killed(_bank: Sandbox, player: Player) -> AsyncIterator[None]:
+async def killed(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
     """End it without a word. It stays dead."""
-    await player.running.program.end(signal.SIGKILL)
+    await proxy.running.program.end(signal.SIGKILL)
     yield
 
 
 @asynccontextmanager
-async def alone(_bank: Sandbox, player: Player) -> AsyncIterator[None]:
+async def alone(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
     """End the fleet's store, and start it again."""
-    assert player.store is not None
-    await player.store.kill()
+    assert proxy.store is not None
+    await proxy.store.kill()
     try:
         yield
     finally:
-        await player.store.start_again()
+        await proxy.store.start_again()
 
 
 @asynccontextmanager
-async def planted(_bank: Sandbox, player: Player) -> AsyncIterator[None]:
+async def planted(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
     """Put entries into the fleet's store that nobody of it has sealed; wait until that is seen."""
-    assert player.store is not None
-    for record in await player.store.records():
-        await player.store.do("HSET", record, "entry:moss", "moss")
+    assert proxy.store is not None
+    for record in await proxy.store.records():
+        await proxy.store.do("HSET", record, "entry:moss", "moss")
     async with asyncio.timeout(30):
-        while not await player.running.sample("candescent_proxy_store_entries_unreadable"):  # noqa: ASYNC110 - it tells nobody
+        while not await proxy.running.sample("candescent_proxy_store_entries_unreadable"):  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.1)
     yield
 
 
 @asynccontextmanager
-async def untroubled(_bank: Sandbox, _player: Player) -> AsyncIterator[None]:
+async def untroubled(_bank: Sandbox, _proxy: MonitoredProxy) -> AsyncIterator[None]:
     """Do nothing: the trouble is somebody else's."""
     yield
 
 
 @asynccontextmanager
-async def wronged(_bank: Sandbox, player: Player) -> AsyncIterator[None]:
+async def wronged(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
     """Let an application ask for what it may not have."""
-    async with Callers(player, 4, hostile=0.9).calling():
+    async with BackgroundCallers(proxy, 4, hostile=0.9).calling():
         yield
 
 
-def together(*doings: Doing) -> Doing:
+def together(*doings: FaultContext) -> FaultContext:
     """Return all of these at once."""
 
     @asynccontextmanager
-    async def doing(bank: Sandbox, player: Player) -> AsyncIterator[None]:
+    async def doing(bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             for one in doings:
-                await stack.enter_async_context(one(bank, player))
+                await stack.enter_async_context(one(bank, proxy))
             yield
 
     return doing
@@ -213,66 +215,68 @@ def together(*doings: Doing) -> Doing:
 WITHOUT_TOKEN = _names("TokenRefreshFailing NoToken TokenErrors ErrorBudgetBurn")
 UNWELL = _names("AnswersSlow AddsLatency EventLoopLag ErrorBudgetBurn")
 
-NO_TOKENS = Trouble(
+NO_TOKENS = FaultCase(
     "The bank's token endpoint is down",
     tokens(0, "token", "v1token", status=503),
     WITHOUT_TOKEN | {"TokenRunwayShort"},
 )
-REFUSED_CLIENT = Trouble(
+REFUSED_CLIENT = FaultCase(
     "The bank does not know the client any more",
     tokens(1, "token", "v1token", code="CMN_90004"),
     _names("CredentialsRefused NoToken"),
     WITHOUT_TOKEN,
 )
-REFUSED_INSTITUTION = Trouble(
+REFUSED_INSTITUTION = FaultCase(
     "The bank does not let the client act for an institution",
     tokens(2, "token", code="CMN_90005"),
     _names("InstitutionRefused NoToken"),
     WITHOUT_TOKEN,
 )
-THROTTLED = Trouble(
+THROTTLED = FaultCase(
     "The bank's quota is used up",
     tokens(3, "token", "v1token", code="CMN_90002"),
     _names("Throttled NoToken"),
     WITHOUT_TOKEN,
 )
-BANK_FAILS = Trouble(
+BANK_FAILS = FaultCase(
     "The bank resets connections, or says 500",
     together(resources(path="/echo/reset", reset=True), resources(path="/echo/500", status=500)),
     _names("UpstreamErrors ErrorBudgetBurn"),
 )
-BANK_SLOW = Trouble(
+BANK_SLOW = FaultCase(
     "The bank takes seconds to answer",
     resources(32, path="/echo/slow", rest=3.0, delay=5.5),
     _names("AnswersSlow ErrorBudgetBurn"),
 )
-FULL = Trouble(
+FULL = FaultCase(
     "More requests come than there is room for",
     resources(3 * MOST, path="/echo/crowd", rest=2.0, delay=1.5),
     _names("Shedding OwnErrors ErrorBudgetBurn"),
     UNWELL,
 )
-BAD_ROTATION = Trouble(
+BAD_ROTATION = FaultCase(
     "A secret is replaced by a mistyped one",
     rotated_badly,
     _names("SecretRotationFailed"),
     _names("ReloadFailed"),
 )
-BAD_CONFIGURATION = Trouble("A setting is misspelt", misspelt, _names("ReloadFailed"))
-OLD_CERTIFICATE = Trouble(
+BAD_CONFIGURATION = FaultCase("A setting is misspelt", misspelt, _names("ReloadFailed"))
+OLD_CERTIFICATE = FaultCase(
     "A certificate is renewed with one that ends tomorrow",
     expiring,
     _names("CertificateExpiresSoon"),
     tls=True,
 )
-STARVED = Trouble(
+STARVED = FaultCase(
     "The proxy gets too little CPU", starved, _names("EventLoopLag"), UNWELL | {"Down"}
 )
-BAD_CALLERS = Trouble(
+BAD_CALLERS = FaultCase(
     "An application sends what cannot be forwarded", wronged, _names("CallerErrors")
 )
-GARBAGE = Trouble("Somebody writes to the fleet's store", planted, _names("StoreEntriesUnreadable"))
-NO_STORE = Trouble("The fleet's store is gone", alone, _names("StoreDown"))
-SIBLING_OF_NO_STORE = Trouble("It is gone for its sibling too", untroubled, _names("StoreDown"))
-REVOKED = Trouble("Somebody revokes the proxy's tokens", revoked, frozenset(), WITHOUT_TOKEN)
-KILLED = Trouble("The proxy is killed", killed, _names("Down"))
+GARBAGE = FaultCase(
+    "Somebody writes to the fleet's store", planted, _names("StoreEntriesUnreadable")
+)
+NO_STORE = FaultCase("The fleet's store is gone", alone, _names("StoreDown"))
+SIBLING_OF_NO_STORE = FaultCase("It is gone for its sibling too", untroubled, _names("StoreDown"))
+REVOKED = FaultCase("Somebody revokes the proxy's tokens", revoked, frozenset(), WITHOUT_TOKEN)
+KILLED = FaultCase("The proxy is killed", killed, _names("Down"))

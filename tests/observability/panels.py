@@ -12,7 +12,7 @@ FLEET = {"namespace": ".*", "job": ".+", "instance": ".+", "institution": ".+", 
 
 
 @dataclass(frozen=True)
-class Asked:
+class PanelQuery:
     """A query of a panel, with every variable filled in."""
 
     panel: Json
@@ -51,11 +51,11 @@ def rows(dashboard: Json) -> Iterator[tuple[str, list[Json]]]:
     yield title, below
 
 
-def asked(panel: Json, variables: Mapping[str, str], interval: str) -> Iterator[Asked]:
+def panel_queries(panel: Json, variables: Mapping[str, str], interval: str) -> Iterator[PanelQuery]:
     """Return the queries of a panel; ``interval`` is what ``$__rate_interval`` is."""
     for target in panel["targets"]:
         expr = filled(target["expr"], {**variables, "__rate_interval": interval})
-        yield Asked(panel, expr, target["legendFormat"])
+        yield PanelQuery(panel, expr, target["legendFormat"])
 
 
 def filled(expr: str, variables: Mapping[str, str]) -> str:

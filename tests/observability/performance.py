@@ -16,18 +16,24 @@ from tests.observability.servers import (
     alertmanager,
     prometheus,
 )
-from tests.observability.setup import Callers, Player, bank_for, player, playing
+from tests.observability.setup import (
+    BackgroundCallers,
+    MonitoredProxy,
+    bank_for,
+    monitored_proxy,
+    running_proxies,
+)
 from tests.support.redis_server import redis_server
 
 DEPLOY = Path(__file__).parents[2] / "deploy/prometheus"
 
 
 @dataclass
-class Stage:
-    """Everything that runs. ``players`` are the proxies by name."""
+class MonitoredProxies:
+    """Everything that runs. ``proxies`` are the proxies by name."""
 
     bank: Sandbox
-    players: Mapping[str, Player]
+    proxies: Mapping[str, MonitoredProxy]
     prometheus: Prometheus
     alertmanager: Alertmanager
 
@@ -38,14 +44,14 @@ def rules() -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def stage(
+async def monitored_proxies(
     folder: Path,
     names: Iterable[str],
     *,
     tls: Sequence[str] = (),
     sharing: Sequence[str] = (),
     fleet: str = "",
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[MonitoredProxies]:
     """Start it with proxies of these names, those in ``tls`` with TLS.
 
     Those in ``sharing`` have their institutions in common, and their tokens by way of a store.
@@ -55,8 +61,8 @@ async def stage(
     async with AsyncExitStack() as stack:
         bank = await stack.enter_async_context(bank_for(len(cast)))
         store = await stack.enter_async_context(redis_server(folder / "store"))
-        players = {
-            name: player(
+        proxies = {
+            name: monitored_proxy(
                 folder / name,
                 name,
                 cast.index(sharing[0]) if name in sharing else number,
@@ -66,21 +72,23 @@ async def stage(
             )
             for number, name in enumerate(cast)
         }
-        await stack.enter_async_context(playing(players.values()))
+        await stack.enter_async_context(running_proxies(proxies.values()))
         manager = await stack.enter_async_context(
             alertmanager(folder / "alertmanager", DEPLOY / "alertmanager.yaml")
         )
         targets: dict[str, list[str]] = {}
-        for name, one in players.items():
+        for name, one in proxies.items():
             targets.setdefault(fleet or name, []).append(one.running.admin)
         watching = prometheus(folder / "prometheus", faster(rules(), FACTOR), targets, manager)
-        yield Stage(bank, players, await stack.enter_async_context(watching), manager)
+        yield MonitoredProxies(bank, proxies, await stack.enter_async_context(watching), manager)
 
 
 @asynccontextmanager
-async def called(players: Iterable[Player]) -> AsyncIterator[None]:
+async def called(proxies: Iterable[MonitoredProxy]) -> AsyncIterator[None]:
     """Let the usual callers call: of the first institution, and now and then a bad request."""
     async with AsyncExitStack() as stack:
-        for one in players:
-            await stack.enter_async_context(Callers(one, rest=0.4, hostile=0.02).calling())
+        for one in proxies:
+            await stack.enter_async_context(
+                BackgroundCallers(one, rest=0.4, hostile=0.02).calling()
+            )
         yield

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from PIL import Image  # matplotlib brings it
 
-from tests.observability.panels import FLEET, Asked, Json, asked, rows
+from tests.observability.panels import FLEET, Json, PanelQuery, panel_queries, rows
 from tests.observability.servers import Prometheus
 
 COLUMN, LINE = 0.5, 0.36
@@ -40,7 +40,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Line:
+class PanelLine:
     """What a panel shows under one name."""
 
     name: str
@@ -101,16 +101,16 @@ async def _row(prometheus: Prometheus, panels: Sequence[Json], span: Span) -> Fi
     return figure
 
 
-async def _lines(prometheus: Prometheus, panel: Json, span: Span) -> list[Line]:
-    async def ask(query: Asked) -> list[Line]:
+async def _lines(prometheus: Prometheus, panel: Json, span: Span) -> list[PanelLine]:
+    async def ask(query: PanelQuery) -> list[PanelLine]:
         found = await prometheus.series(query.expr, span.start, span.end, span.step)
-        return [Line(query.name(labels), labels, points) for labels, points in found]
+        return [PanelLine(query.name(labels), labels, points) for labels, points in found]
 
-    answers = await asyncio.gather(*map(ask, asked(panel, FLEET, span.interval)))
+    answers = await asyncio.gather(*map(ask, panel_queries(panel, FLEET, span.interval)))
     return [line for lines in answers for line in lines]
 
 
-def _series(axes: Axes, panel: Json, lines: Sequence[Line], span: Span) -> None:
+def _series(axes: Axes, panel: Json, lines: Sequence[PanelLine], span: Span) -> None:
     custom, unit = panel["fieldConfig"]["defaults"]["custom"], _unit(panel)
     shown = sorted(lines, key=lambda line: -line.most)
     colours = _chosen(panel)
@@ -151,7 +151,7 @@ def _times(span: Span) -> list[float]:
     return [span.start + place * span.step for place in range(count)]
 
 
-def _grid(lines: Sequence[Line], span: Span) -> list[list[float]]:
+def _grid(lines: Sequence[PanelLine], span: Span) -> list[list[float]]:
     """Return the values of lines at the same times, 0 where there is none."""
     grid = []
     for line in lines:
@@ -161,7 +161,7 @@ def _grid(lines: Sequence[Line], span: Span) -> list[list[float]]:
     return grid
 
 
-def _stat(axes: Axes, panel: Json, lines: Sequence[Line], _span: Span) -> None:
+def _stat(axes: Axes, panel: Json, lines: Sequence[PanelLine], _span: Span) -> None:
     axes.axis("off")
     steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
     for place, line in enumerate(lines[:6]):
@@ -175,7 +175,7 @@ def _stat(axes: Axes, panel: Json, lines: Sequence[Line], _span: Span) -> None:
         axes.text(at, 0.02, line.name, ha="center", fontsize=7, color=FAINT)
 
 
-def _table(axes: Axes, panel: Json, lines: Sequence[Line], span: Span) -> None:
+def _table(axes: Axes, panel: Json, lines: Sequence[PanelLine], span: Span) -> None:
     axes.axis("off")
     names = list(panel["transformations"][1]["options"]["indexByName"])
     there = [line for line in lines if line.points[-1][0] > span.end - 2 * span.step]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tests.observability import faults
-from tests.observability.faults import Trouble
-from tests.observability.performance import Stage
+from tests.observability.faults import FaultCase
+from tests.observability.performance import MonitoredProxies
 from tests.observability.servers import until
 
 PATIENCE = 60.0
@@ -16,7 +16,7 @@ PATIENCE = 60.0
 CALM = 8.0
 """Seconds of quiet before each trouble, and of one without an alert, for those who look."""
 
-PROGRAMME: Sequence[tuple[str, Trouble]] = (
+CASES: Sequence[tuple[str, FaultCase]] = (
     ("south", faults.NO_TOKENS),
     ("south", faults.REFUSED_CLIENT),
     ("south", faults.REFUSED_INSTITUTION),
@@ -35,35 +35,35 @@ PROGRAMME: Sequence[tuple[str, Trouble]] = (
 """Which proxy has which trouble."""
 
 
-def chosen(only: str) -> Iterator[tuple[str, Trouble]]:
+def chosen(only: str) -> Iterator[tuple[str, FaultCase]]:
     """Return what is in the programme with this in its title."""
-    return ((name, one) for name, one in PROGRAMME if only.lower() in one.title.lower())
+    return ((name, one) for name, one in CASES if only.lower() in one.title.lower())
 
 
 @dataclass(frozen=True)
-class Teller:
+class ScenarioReporter:
     """Tells of troubles and alerts. ``since`` is when it began, in Unix time."""
 
-    stage: Stage
-    tell: Callable[[str], None]
+    proxies: MonitoredProxies
+    write: Callable[[str], None]
     since: float
-    told: dict[Trouble, float] = field(default_factory=dict)
+    reported: dict[FaultCase, float] = field(default_factory=dict)
     """When all alerts of a trouble had come, in Unix time."""
 
-    async def programme(self, only: str = "") -> list[str]:
+    async def run(self, only: str = "") -> list[str]:
         """Go through the troubles with this in their titles; return those that no alert told of.
 
         Who wants one of them wants it now: there is no calm before it then.
         """
         silent = []
-        for name, trouble in chosen(only):
+        for name, case in chosen(only):
             await asyncio.sleep(0 if only else CALM)
-            if not await self._trouble(name, trouble):
-                silent.append(trouble.title)
+            if not await self._run_case(name, case):
+                silent.append(case.title)
         return silent
 
-    async def _trouble(self, name: str, trouble: Trouble) -> bool:
-        self._say(f"{name}: {trouble.title}.")
+    async def _run_case(self, name: str, case: FaultCase) -> bool:
+        self._say(f"{name}: {case.title}.")
         known = await self._firing()
         fired: set[str] = set()
 
@@ -72,16 +72,16 @@ class Teller:
                 if alert not in known and alert not in fired:
                     self._say(words)
                 fired.add(alert)
-            return trouble.alerts <= fired
+            return case.alerts <= fired
 
-        async with trouble.doing(self.stage.bank, self.stage.players[name]):
+        async with case.fault(self.proxies.bank, self.proxies.proxies[name]):
             # The one without an alert is there to be seen on the dashboard.
-            await asyncio.sleep(0 if trouble.alerts else CALM)
+            await asyncio.sleep(0 if case.alerts else CALM)
             came = await until(all_fired, PATIENCE)
-        self.told[trouble] = time.time()
+        self.reported[case] = time.time()
         if not came:
-            self._say(f"    no {', '.join(sorted(trouble.alerts - fired))}")
-        await until(lambda: self._quiet(trouble), PATIENCE)
+            self._say(f"    no {', '.join(sorted(case.alerts - fired))}")
+        await until(lambda: self._has_cleared(case), PATIENCE)
         self._say("    It is over.")
         return came
 
@@ -92,13 +92,13 @@ class Teller:
                 f"    {alert['labels']['severity']:8} {alert['labels']['alertname']}: "
                 f"{alert['annotations']['description']}"
             )
-            for alert in await self.stage.prometheus.firing()
+            for alert in await self.proxies.prometheus.firing()
         }
 
-    async def _quiet(self, trouble: Trouble) -> bool:
+    async def _has_cleared(self, case: FaultCase) -> bool:
         """Whether none of its own alerts fires any more; the budget's take their time."""
-        own = trouble.alerts - {"ErrorBudgetBurn"}
+        own = case.alerts - {"ErrorBudgetBurn"}
         return own.isdisjoint(await self._firing())
 
     def _say(self, text: str) -> None:
-        self.tell(f"{time.time() - self.since:5.0f} s  {text}")
+        self.write(f"{time.time() - self.since:5.0f} s  {text}")

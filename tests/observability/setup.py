@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 
 from proxy.sandbox import Sandbox, Settings
-from tests.support.certificates import Authority
+from tests.support.certificates import OpensslAuthority
 from tests.support.mounted_files import write
-from tests.support.process import Running, process, write_settings
+from tests.support.process import RunningProxy, process, write_settings
 from tests.support.redis_server import RedisServer
 from tests.support.running import CLIENT
 from tests.tokens.fleet.encryption_keys import write_key
@@ -23,7 +23,7 @@ LIFETIME = 12.0
 """Seconds that a token lives; at half of that the proxy renews it."""
 
 INSTITUTIONS = ("00016", "00021", "00022", "00023", "00024")
-"""Whom every proxy may act for. Its first one is its own: see ``Player.institutions``."""
+"""Whom every proxy may act for. Its first one is its own: see ``MonitoredProxy.institutions``."""
 
 MOST = 40
 """Requests that a proxy serves at once."""
@@ -50,7 +50,7 @@ SETTINGS: Mapping[str, Any] = {
 
 
 @dataclass
-class Player:
+class MonitoredProxy:
     """One proxy, what it was told, and where its files are.
 
     ``institutions`` are the ones it may act for, its own first; only a proxy that shares its
@@ -61,11 +61,11 @@ class Player:
     name: str
     institutions: tuple[str, ...]
     folder: Path
-    written: dict[str, Any]
+    settings: dict[str, Any]
     bank_url: str
-    authority: Authority | None = None
+    authority: OpensslAuthority | None = None
     store: RedisServer | None = None
-    running: Running = field(init=False)
+    running: RunningProxy = field(init=False)
 
     @property
     def url(self) -> str:
@@ -79,7 +79,7 @@ class Player:
 
     def write(self, **changes: Any) -> None:
         """Write its configuration file with these settings changed."""
-        write_settings(self.folder / "proxy.yaml", self.bank_url, **{**self.written, **changes})
+        write_settings(self.folder / "proxy.yaml", self.bank_url, **{**self.settings, **changes})
 
     def certify(self, days: int) -> None:
         """Give it a certificate that lives so many days."""
@@ -87,15 +87,15 @@ class Player:
         self.authority.issue("localhost", "IP:127.0.0.1", days=str(days), file=f"{self.name}-leaf")
 
     @asynccontextmanager
-    async def plays(self) -> AsyncIterator[None]:
+    async def running_proxy(self) -> AsyncIterator[None]:
         """Start it; end it."""
         write(self.secret, CLIENT["client_secret"])
         file = self.folder / "proxy.yaml"
-        async with process(file, self.bank_url, **self.written) as self.running:
+        async with process(file, self.bank_url, **self.settings) as self.running:
             yield
 
 
-def player(
+def monitored_proxy(
     folder: Path,
     name: str,
     number: int,
@@ -103,7 +103,7 @@ def player(
     *,
     tls: bool = False,
     store: RedisServer | None = None,
-) -> Player:
+) -> MonitoredProxy:
     """Make a proxy of this name ready to start; ``number`` makes its institutions its own."""
     folder.mkdir()
     institutions = tuple(f"{number:02}{institution[2:]}" for institution in INSTITUTIONS)
@@ -117,9 +117,9 @@ def player(
     if store is not None:
         keys = write_key(folder / "sealing-keys")
         written["store"] = {"url": store.url, "encryption_key_file": str(keys)}
-    made = Player(name, institutions, folder, written, bank.url, store=store)
+    made = MonitoredProxy(name, institutions, folder, written, bank.url, store=store)
     if tls:
-        made.authority = Authority.make(folder)
+        made.authority = OpensslAuthority.make(folder)
         made.certify(90)
         written["callers"] = {"certificate_file": str(folder / f"{name}-leaf.pem")}
     return made
@@ -132,20 +132,20 @@ def bank_for(proxies: int) -> Sandbox:
 
 
 @asynccontextmanager
-async def playing(players: Iterable[Player]) -> AsyncIterator[None]:
+async def running_proxies(proxies: Iterable[MonitoredProxy]) -> AsyncIterator[None]:
     """Start proxies side by side, a few at a time: each has its own patience for its start."""
     few = asyncio.Semaphore(3)
     async with AsyncExitStack() as stack:
 
-        async def start(one: Player) -> None:
+        async def start(one: MonitoredProxy) -> None:
             async with few:
-                await stack.enter_async_context(one.plays())
+                await stack.enter_async_context(one.running_proxy())
 
-        await asyncio.gather(*map(start, players))
+        await asyncio.gather(*map(start, proxies))
         yield
 
 
-class Callers:
+class BackgroundCallers:
     """So many callers of a proxy, who never rest for longer than ``rest`` seconds.
 
     ``hostile`` is the share of requests that cannot be forwarded. Whatever they get is well with
@@ -154,7 +154,7 @@ class Callers:
 
     def __init__(
         self,
-        player: Player,
+        proxy: MonitoredProxy,
         count: int = 2,
         *,
         rest: float = 0.2,
@@ -162,13 +162,13 @@ class Callers:
         path: str = "/echo/well",
         institution: str | None = None,
     ) -> None:
-        self._player = player
+        self._player = proxy
         self._count = count
         self._rest = rest
         self._hostile = hostile
         self._path = path
         self._institution = institution
-        self._dice = random.Random(count)  # noqa: S311 - what is asked for, not a secret
+        self._random = random.Random(count)  # noqa: S311 - what is asked for, not a secret
 
     @asynccontextmanager
     async def calling(self) -> AsyncIterator[None]:
@@ -186,16 +186,16 @@ class Callers:
     async def _call(self, session: aiohttp.ClientSession) -> None:
         while True:
             with suppress(aiohttp.ClientError, TimeoutError):
-                await self._errand(session)
-            await asyncio.sleep(self._dice.random() * self._rest)
+                await self._send_request(session)
+            await asyncio.sleep(self._random.random() * self._rest)
 
-    async def _errand(self, session: aiohttp.ClientSession) -> None:
+    async def _send_request(self, session: aiohttp.ClientSession) -> None:
         institution = self._institution or self._player.institutions[0]
         more: dict[str, Any] = {
             "headers": {"institutionId": institution, "transactionId": str(uuid.uuid4())},
             "timeout": aiohttp.ClientTimeout(total=20),
         }
-        chance = self._dice.random()
+        chance = self._random.random()
         if chance < self._hostile:
             method, path = "POST", "/oauth2/v1/token"
         elif chance > 0.8:

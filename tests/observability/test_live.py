@@ -13,15 +13,15 @@ import pytest
 from tests.observability import faults
 from tests.observability.cases import alerts
 from tests.observability.faster import faster
-from tests.observability.faults import Trouble
-from tests.observability.panels import FLEET, asked, panels, rows
-from tests.observability.performance import Stage, called, rules, stage
+from tests.observability.faults import FaultCase
+from tests.observability.panels import FLEET, panel_queries, panels, rows
+from tests.observability.performance import MonitoredProxies, called, monitored_proxies, rules
 from tests.observability.pictures import Span, draw
 from tests.observability.servers import prometheus, until
 from tools.dashboard import whole
 
 RUNBOOKS = Path(__file__).parents[2] / "docs/runbooks"
-PLAN: Mapping[str, Sequence[Trouble]] = {
+PLAN: Mapping[str, Sequence[FaultCase]] = {
     "calm": (),
     "tokens": (
         faults.NO_TOKENS,
@@ -68,15 +68,15 @@ async def test_each_trouble_is_told_calm_is_silent_and_every_panel_has_data(
     """
     tls = [name for name, those in PLAN.items() if any(one.tls for one in those)]
     async with (
-        stage(tmp_path, PLAN, tls=tls, sharing=("sharing", "sibling")) as here,
-        called(here.players.values()),
+        monitored_proxies(tmp_path, PLAN, tls=tls, sharing=("sharing", "sibling")) as here,
+        called(here.proxies.values()),
         AsyncExitStack() as stack,
     ):
         await _is_read(here)
         assert not [one for one in await _fired(here) if not _is_the_machine(one[1])]
         for name, those in PLAN.items():
-            for trouble in those:
-                await stack.enter_async_context(trouble.doing(here.bank, here.players[name]))
+            for case in those:
+                await stack.enter_async_context(case.fault(here.bank, here.proxies[name]))
         missing = await _missing(here)
         assert missing == set()
         assert await _unexpected(here) == set()
@@ -106,7 +106,7 @@ def queries(page: Path) -> list[str]:
     return [" ".join(block.split()) for block in blocks]
 
 
-async def _is_read(here: Stage) -> None:
+async def _is_read(here: MonitoredProxies) -> None:
     """Wait until Prometheus has read everybody, in calm, for some minutes of its rules."""
 
     async def often() -> bool:
@@ -116,7 +116,7 @@ async def _is_read(here: Stage) -> None:
     assert await until(often, PATIENCE)
 
 
-async def _fired(here: Stage) -> list[tuple[Alert, Mapping[str, str]]]:
+async def _fired(here: MonitoredProxies) -> list[tuple[Alert, Mapping[str, str]]]:
     """Return what fires or has fired: namespace and name, and all labels."""
     return [
         ((one.get("namespace", ""), one["alertname"].removeprefix("CandescentProxy")), one)
@@ -130,7 +130,7 @@ def _is_the_machine(labels: Mapping[str, str]) -> bool:
     return lagging or labels.get("slo") == "own_latency"
 
 
-async def _missing(here: Stage) -> set[Alert]:
+async def _missing(here: MonitoredProxies) -> set[Alert]:
     """Wait for every alert that has to fire; return those that do not."""
     due = {(name, alert) for name, those in PLAN.items() for one in those for alert in one.alerts}
 
@@ -144,7 +144,7 @@ async def _missing(here: Stage) -> set[Alert]:
     return await missing()
 
 
-async def _unexpected(here: Stage) -> set[Alert]:
+async def _unexpected(here: MonitoredProxies) -> set[Alert]:
     """Return the alerts that no trouble explains."""
     allowed = {
         (name, alert)
@@ -156,14 +156,14 @@ async def _unexpected(here: Stage) -> set[Alert]:
     return fired - allowed
 
 
-async def _passed_on(here: Stage) -> bool:
+async def _passed_on(here: MonitoredProxies) -> bool:
     """Whether Alertmanager has been told of everything that fires."""
     firing = {(one["labels"]["alertname"]) for one in await here.prometheus.firing()}
     held = {one["labels"]["alertname"] for one in await here.alertmanager.alerts()}
     return firing <= held
 
 
-async def _held_back(here: Stage) -> set[str]:
+async def _held_back(here: MonitoredProxies) -> set[str]:
     """Return the alerts that Alertmanager tells nobody of, because another one fires."""
     return {
         one["labels"]["alertname"].removeprefix("CandescentProxy")
@@ -172,7 +172,7 @@ async def _held_back(here: Stage) -> set[str]:
     }
 
 
-async def _drawn(here: Stage, folder: Path) -> list[Path]:
+async def _drawn(here: MonitoredProxies, folder: Path) -> list[Path]:
     """Draw every row but the folded one; return the files that hold a picture."""
     now = time.time()
     spans = {title: Span(now - 20, now, "5s") for title, _ in rows(whole())}
@@ -181,17 +181,19 @@ async def _drawn(here: Stage, folder: Path) -> list[Path]:
     return [file for file in files if file.read_bytes().startswith(b"\x89PNG")]
 
 
-async def _all_shown(here: Stage) -> bool:
+async def _all_shown(here: MonitoredProxies) -> bool:
     return not await _blank(here)
 
 
-async def _blank(here: Stage) -> list[str]:
+async def _blank(here: MonitoredProxies) -> list[str]:
     """Return the queries of the dashboard that show nothing, for the fleet and for one proxy."""
     dashboard = whole()
-    everything = [query for panel in panels(dashboard) for query in asked(panel, FLEET, "5s")]
-    one = FLEET | {"instance": here.players["calm"].running.admin}
+    everything = [
+        query for panel in panels(dashboard) for query in panel_queries(panel, FLEET, "5s")
+    ]
+    one = FLEET | {"instance": here.proxies["calm"].running.admin}
     (row,) = (panel for panel in dashboard["panels"] if panel.get("repeat") == "instance")
-    everything += [query for panel in row["panels"] for query in asked(panel, one, "5s")]
+    everything += [query for panel in row["panels"] for query in panel_queries(panel, one, "5s")]
     now = time.time()
     shown = await asyncio.gather(
         *(here.prometheus.series(query.expr, now - 20, now, 1) for query in everything)

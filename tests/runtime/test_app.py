@@ -13,7 +13,7 @@ import pytest
 
 from proxy.errors import ConfigError
 from proxy.sandbox import Fault, Sandbox, Settings
-from tests.support.certificates import Authority, server_context
+from tests.support.certificates import OpensslAuthority, server_context
 from tests.support.running import make_app, running, until, url
 
 EVERY_LOOP = True
@@ -138,7 +138,7 @@ async def test_stop_ends_with_the_grace_period() -> None:
 
 async def test_bank_over_tls(tmp_path: Path) -> None:
     """Tokens and resources are fetched from a bank whose authority is the configured one."""
-    authority = Authority.make(tmp_path)
+    authority = OpensslAuthority.make(tmp_path)
     certificate = authority.issue("bank", "IP:127.0.0.1")
     bank = Sandbox()
     await bank.start(ssl_context=server_context(certificate))

@@ -12,11 +12,11 @@ from proxy.config.model import Config
 from proxy.errors import ConfigError
 from proxy.runtime.build_fleet import Fleet, check_files, lease_policy, record_namer
 from proxy.tokens.token import RefreshPolicy, TokenKey, TokenKind
-from tests.support.certificates import Authority
+from tests.support.certificates import OpensslAuthority
 from tests.support.program import ROOT
 from tests.support.running import CLIENT
 from tests.tokens.fleet.encryption_keys import write_key
-from tests.tokens.harness import Clock, Teller
+from tests.tokens.harness import FakeTokenSource, TurnableClock
 
 V2 = TokenKey(TokenKind.V2, "00016")
 
@@ -91,7 +91,7 @@ def test_files_that_cannot_be_used_are_mistakes(tmp_path: Path) -> None:
 
 async def test_a_fleet_is_built_without_a_connection(tmp_path: Path) -> None:
     """It is of use until it turns out not to be; certificates and passwords are looked at."""
-    authority = Authority.make(tmp_path)
+    authority = OpensslAuthority.make(tmp_path)
     leaf = authority.issue("proxy")
     (tmp_path / "password").write_text("moss\n")
     written = config(
@@ -101,7 +101,9 @@ async def test_a_fleet_is_built_without_a_connection(tmp_path: Path) -> None:
         password_file=str(tmp_path / "password"),
         sentinel_password_file=str(tmp_path / "password"),
     )
-    fleet = Fleet(written, loader.logins(written), Teller(Clock()), RefreshPolicy(), print)
+    fleet = Fleet(
+        written, loader.logins(written), FakeTokenSource(TurnableClock()), RefreshPolicy(), print
+    )
     assert fleet.is_available
     assert fleet.shares(V2)
     await fleet.tokens.close()

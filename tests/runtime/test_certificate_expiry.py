@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.runtime.certificate_expiry import expiries, expiry
-from tests.support.certificates import Authority
+from tests.support.certificates import OpensslAuthority
 
 
 def dates(file: Path) -> list[float]:
@@ -21,19 +21,19 @@ def dates(file: Path) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> OpensslAuthority:
     """Return an authority of two days."""
-    return Authority.make(tmp_path_factory.mktemp("certificates"))
+    return OpensslAuthority.make(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.mark.parametrize("days", ["1", "400", "12000", "100000"])
-def test_expiry_is_the_librarys(authority: Authority, days: str) -> None:
+def test_expiry_is_the_librarys(authority: OpensslAuthority, days: str) -> None:
     """In this century and the next, which X.509 writes in two ways; the key in the file is none."""
     file = authority.issue("bank.test", "DNS:bank.test", days=days, file=f"leaf-{days}")
     assert expiries([("a", file)]) == {"a": dates(file)[0]}
 
 
-def test_first_of_a_bundle(authority: Authority, tmp_path: Path) -> None:
+def test_first_of_a_bundle(authority: OpensslAuthority, tmp_path: Path) -> None:
     """Of a chain or a bundle the one that ends first counts, wherever it stands."""
     leaf = authority.issue("bank.test", days="9", file="long")
     bundle = tmp_path / "bundle.pem"
@@ -42,7 +42,7 @@ def test_first_of_a_bundle(authority: Authority, tmp_path: Path) -> None:
     assert len(set(dates(bundle))) == 2
 
 
-def test_each_setting_has_its_own(authority: Authority) -> None:
+def test_each_setting_has_its_own(authority: OpensslAuthority) -> None:
     """Two settings, two dates."""
     leaf = authority.issue("bank.test", days="9", file="nine")
     found = expiries([("upstream.ca_file", authority.file), ("callers.certificate_file", leaf)])
@@ -52,7 +52,7 @@ def test_each_setting_has_its_own(authority: Authority) -> None:
     }
 
 
-def test_file_of_another_kind_is_left_out(authority: Authority, tmp_path: Path) -> None:
+def test_file_of_another_kind_is_left_out(authority: OpensslAuthority, tmp_path: Path) -> None:
     """One that is gone, empty, holds a key only or nonsense under the right name."""
 
     def files() -> Iterator[tuple[str, Path]]:
@@ -79,7 +79,7 @@ def test_nonsense_is_no_certificate(der: bytes) -> None:
 
 
 @given(st.data())
-def test_damaged_certificate_ends_well(authority: Authority, data: st.DataObject) -> None:
+def test_damaged_certificate_ends_well(authority: OpensslAuthority, data: st.DataObject) -> None:
     """A certificate with one byte changed has a date or is refused; nothing else happens."""
     der = bytearray(ssl.PEM_cert_to_DER_cert(authority.file.read_text()))
     at = data.draw(st.integers(0, len(der) - 1))

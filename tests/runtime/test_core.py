@@ -26,7 +26,7 @@ OTHER = TokenKey(TokenKind.V2, "00017")
 
 
 @dataclass
-class Workshop:
+class CoreHarness:
     """Where cores are built, one after another, all before one bank."""
 
     bank: Sandbox
@@ -73,159 +73,159 @@ class Workshop:
 
 
 @pytest.fixture
-async def workshop() -> AsyncIterator[Workshop]:
+async def harness() -> AsyncIterator[CoreHarness]:
     """A workshop with its bank."""
     async with Sandbox() as bank:
-        workshop = Workshop(bank)
-        yield workshop
-        for core in workshop.cores:
+        harness = CoreHarness(bank)
+        yield harness
+        for core in harness.cores:
             await core.close()
 
 
-async def test_unchanged_login_is_not_tried_and_keeps_its_token(workshop: Workshop) -> None:
+async def test_unchanged_login_is_not_tried_and_keeps_its_token(harness: CoreHarness) -> None:
     """A change of anything else costs no token request, and the token in use goes on."""
-    running = await workshop.run()
-    successor = workshop.build(allowed_institutions="00017")
+    running = await harness.run()
+    successor = harness.build(allowed_institutions="00017")
     await successor.verify(running)
-    assert workshop.asked == ["00016"]
+    assert harness.asked == ["00016"]
     assert successor.tokens.current(MAIN) is running.tokens.current(MAIN)
 
 
-async def test_changed_secret_is_tried_and_gets_a_token(workshop: Workshop) -> None:
+async def test_changed_secret_is_tried_and_gets_a_token(harness: CoreHarness) -> None:
     """A new secret is shown to the bank once, and its token is the one that is used."""
-    running = await workshop.run()
-    workshop.bank.bank.settings = workshop.bank.bank.settings.__class__(
+    running = await harness.run()
+    harness.bank.bank.settings = harness.bank.bank.settings.__class__(
         clients={"sandbox-client": "other"}
     )
-    successor = workshop.build(client_secret="other")
+    successor = harness.build(client_secret="other")
     await successor.verify(running)
-    assert workshop.asked == ["00016", "00016"]
+    assert harness.asked == ["00016", "00016"]
     token = successor.tokens.current(MAIN)
     assert token is not None
     assert token is not running.tokens.current(MAIN)
 
 
-async def test_each_changed_login_is_tried(workshop: Workshop) -> None:
+async def test_each_changed_login_is_tried(harness: CoreHarness) -> None:
     """One login among several that the bank refuses is enough to refuse them all."""
-    running = await workshop.run()
-    good = workshop.build(institutions={"00017": {**CLIENT}})
+    running = await harness.run()
+    good = harness.build(institutions={"00017": {**CLIENT}})
     await good.verify(running)
-    assert workshop.asked == ["00016", "00017"]
-    bad = workshop.build(institutions={"00017": {**CLIENT, "client_secret": "wrong"}})
+    assert harness.asked == ["00016", "00017"]
+    bad = harness.build(institutions={"00017": {**CLIENT, "client_secret": "wrong"}})
     with pytest.raises(TokenError) as refused:
         await bad.verify(good)
     assert refused.value.reason is TokenFailure.BAD_CLIENT
-    assert workshop.asked == ["00016", "00017", "00017"]
+    assert harness.asked == ["00016", "00017", "00017"]
 
 
-async def test_another_default_institution_is_tried(workshop: Workshop) -> None:
+async def test_another_default_institution_is_tried(harness: CoreHarness) -> None:
     """The same credentials for another institution may be good for nothing there."""
-    running = await workshop.run()
+    running = await harness.run()
     with pytest.raises(TokenError) as refused:
-        await workshop.build(institution_id="99999").verify(running)
+        await harness.build(institution_id="99999").verify(running)
     assert refused.value.reason is TokenFailure.BAD_INSTITUTION
-    successor = workshop.build(institution_id="00017")
+    successor = harness.build(institution_id="00017")
     await successor.verify(running)
     assert successor.tokens.current(OTHER) is not None
     assert successor.tokens.current(MAIN) is None, "an institution that is no longer allowed"
 
 
-async def test_tokens_of_another_client_are_not_taken_over(workshop: Workshop) -> None:
+async def test_tokens_of_another_client_are_not_taken_over(harness: CoreHarness) -> None:
     """What the bank gave to one application is not used in the name of another."""
-    workshop.bank.bank.settings = workshop.bank.bank.settings.__class__(
+    harness.bank.bank.settings = harness.bank.bank.settings.__class__(
         clients={CLIENT["client_id"]: CLIENT["client_secret"], "second": "secret"}
     )
-    running = await workshop.run(allowed_institutions="00017")
+    running = await harness.run(allowed_institutions="00017")
     await running.tokens.token(OTHER)
-    successor = workshop.build(
+    successor = harness.build(
         client_id="second", client_secret="secret", allowed_institutions="00017"
     )
     await successor.verify(running)
     assert successor.tokens.current(OTHER) is None
     token = successor.tokens.current(MAIN)
     assert token is not None
-    assert workshop.bank.bank.tokens[token.text].client == "second"
+    assert harness.bank.bank.tokens[token.text].client == "second"
 
 
-async def test_tokens_of_another_bank_are_not_taken_over(workshop: Workshop) -> None:
+async def test_tokens_of_another_bank_are_not_taken_over(harness: CoreHarness) -> None:
     """A token goes to the origin that it was issued for and nowhere else."""
-    running = await workshop.run()
+    running = await harness.run()
     async with Sandbox() as elsewhere:
-        successor = workshop.build(base_url=elsewhere.url)
+        successor = harness.build(base_url=elsewhere.url)
         await successor.verify(running)
         token = successor.tokens.current(MAIN)
         assert token is not None
         assert token.text in elsewhere.bank.tokens
 
 
-async def test_changed_outbound_proxy_is_tried(workshop: Workshop) -> None:
+async def test_changed_outbound_proxy_is_tried(harness: CoreHarness) -> None:
     """A way out that leads nowhere is found out before it is taken."""
-    running = await workshop.run()
-    successor = workshop.build(upstream={"proxy": "http://127.0.0.1:9"})
+    running = await harness.run()
+    successor = harness.build(upstream={"proxy": "http://127.0.0.1:9"})
     with pytest.raises(TokenError, match="outbound proxy cannot be reached"):
         await successor.verify(running)
 
 
-async def test_login_by_code_is_not_tried(workshop: Workshop, tmp_path: Path) -> None:
+async def test_login_by_code_is_not_tried(harness: CoreHarness, tmp_path: Path) -> None:
     """To try it would spend the one refresh token that there is."""
-    running = await workshop.run()
-    successor = workshop.build(
+    running = await harness.run()
+    successor = harness.build(
         grant="authorization_code", refresh_token_file=str(tmp_path / "tokens")
     )
     await successor.verify(running)
-    assert workshop.asked == ["00016"]
+    assert harness.asked == ["00016"]
     assert successor.tokens.current(MAIN) is None
 
 
-async def test_fixed_bearer_is_warned_of(workshop: Workshop) -> None:
+async def test_fixed_bearer_is_warned_of(harness: CoreHarness) -> None:
     """A token given by hand is used as it is, and the operator is told what that means."""
-    core = workshop.build(bearer_token="given-by-hand", client_id=None, client_secret=None)
+    core = harness.build(bearer_token="given-by-hand", client_id=None, client_secret=None)
     assert (await core.tokens.token(MAIN)).text == "given-by-hand"
-    assert "never refreshed" in workshop.warnings[0]
-    assert workshop.asked == []
+    assert "never refreshed" in harness.warnings[0]
+    assert harness.asked == []
 
 
-async def test_all_tokens_are_revoked(workshop: Workshop) -> None:
+async def test_all_tokens_are_revoked(harness: CoreHarness) -> None:
     """Revocation ends every V2 token that lives, and says that V1 tokens cannot be."""
-    core = await workshop.run(allowed_institutions="00017")
+    core = await harness.run(allowed_institutions="00017")
     await core.tokens.token(OTHER)
     await core.tokens.token(TokenKey(TokenKind.V1, "00016"))
     await core.revoke_all()
-    assert len(workshop.bank.bank.revocations) == 2
-    assert [token.generation for token in workshop.bank.bank.live_tokens()] == ["V1"]
-    assert "v1:00016 not revoked" in workshop.warnings[0]
+    assert len(harness.bank.bank.revocations) == 2
+    assert [token.generation for token in harness.bank.bank.live_tokens()] == ["V1"]
+    assert "v1:00016 not revoked" in harness.warnings[0]
 
 
-async def test_token_on_its_way_is_not_left_unrevoked(workshop: Workshop) -> None:
+async def test_token_on_its_way_is_not_left_unrevoked(harness: CoreHarness) -> None:
     """A fetch under way when everything is revoked brings no token afterwards."""
-    core = await workshop.run()
-    workshop.bank.bank.faults.append(Fault("token", delay=0.2))
+    core = await harness.run()
+    harness.bank.bank.faults.append(Fault("token", delay=0.2))
     entry = next(core.tokens.entries())
     core.tokens.start_refresh(entry)
     await asyncio.sleep(0)
     await core.revoke_all()
     assert entry.fetch is None or entry.fetch.done()
-    assert len(workshop.bank.bank.revocations) == 1
+    assert len(harness.bank.bank.revocations) == 1
 
 
-async def test_failed_revocation_is_told_and_no_obstacle(workshop: Workshop) -> None:
+async def test_failed_revocation_is_told_and_no_obstacle(harness: CoreHarness) -> None:
     """A bank that does not revoke keeps nobody from stopping."""
-    core = await workshop.run()
-    workshop.bank.bank.faults.append(Fault("revoke", status=500))
+    core = await harness.run()
+    harness.bank.bank.faults.append(Fault("revoke", status=500))
     await core.revoke_all()
-    assert "v2:00016 not revoked" in workshop.warnings[0]
+    assert "v2:00016 not revoked" in harness.warnings[0]
 
 
-async def test_finished_core_asks_for_nothing_ahead_of_need(workshop: Workshop) -> None:
+async def test_finished_core_asks_for_nothing_ahead_of_need(harness: CoreHarness) -> None:
     """Once it is retired, tokens are renewed by its successor alone."""
-    core = await workshop.run(token={"margin_min": "0.1"})
+    core = await harness.run(token={"margin_min": "0.1"})
     await core.wait_idle()
     entry = next(core.tokens.entries())
     assert entry.token is not None
     entry.refresh_age = 0.0
     core.tokens.on_change()
     await asyncio.sleep(0.05)  # in which the refresher would have asked
-    assert workshop.asked == ["00016"]
+    assert harness.asked == ["00016"]
 
 
 @contextmanager
@@ -236,16 +236,16 @@ def complaining_of(setting: str) -> Iterator[None]:
     assert [setting in mistake for mistake in caught.value.errors] == [True]
 
 
-async def test_files_that_cannot_be_used_are_named(workshop: Workshop, tmp_path: Path) -> None:
+async def test_files_that_cannot_be_used_are_named(harness: CoreHarness, tmp_path: Path) -> None:
     """A core is not built from files that are not there."""
     missing = str(tmp_path / "missing")
     https = {"base_url": "https://bank.test"}
     with complaining_of("upstream.ca_file"):
-        workshop.build(**https, upstream={"ca_file": missing})
+        harness.build(**https, upstream={"ca_file": missing})
     with complaining_of("upstream.certificate_file"):
-        workshop.build(**https, upstream={"certificate_file": missing})
+        harness.build(**https, upstream={"certificate_file": missing})
     with complaining_of("upstream.proxy_password_file"):
-        workshop.build(
+        harness.build(
             upstream={
                 "proxy": "http://x:1",
                 "proxy_user": "u",
@@ -255,4 +255,4 @@ async def test_files_that_cannot_be_used_are_named(workshop: Workshop, tmp_path:
     with complaining_of("callers.secret_files.1"):
         present = tmp_path / "present"
         present.write_text("secret")
-        workshop.build(callers={"secret_files": [str(present), missing]})
+        harness.build(callers={"secret_files": [str(present), missing]})

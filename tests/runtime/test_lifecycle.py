@@ -20,7 +20,7 @@ import aiohttp
 import pytest
 
 from proxy.sandbox import Fault, Sandbox, Settings, pattern_sha256
-from tests.support.process import Running, process, write_settings
+from tests.support.process import RunningProxy, process, write_settings
 from tests.support.running import until
 
 pytestmark = pytest.mark.timeout(180)
@@ -48,7 +48,7 @@ class Reader:
     writer: asyncio.StreamWriter | None = None
     may_go_on: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def run(self, running: Running, *, stop_at: int) -> None:
+    async def run(self, running: RunningProxy, *, stop_at: int) -> None:
         """Download; pause at ``stop_at`` bytes until ``may_go_on``. Fails on a cut answer."""
         host, _, port = running.listen.rpartition(":")
         sock = socket.socket()
@@ -77,7 +77,7 @@ class Reader:
         self.digest = digest.hexdigest()
 
 
-async def is_refused(running: Running) -> bool:
+async def is_refused(running: RunningProxy) -> bool:
     """Whether a new connection is refused."""
     host, _, port = running.listen.rpartition(":")
     try:
@@ -126,7 +126,7 @@ def last_event(line: str) -> dict[str, str]:
     return {"event": match[1] if match else line}
 
 
-async def call_on(running: Running, fates: Counter[str]) -> None:
+async def call_on(running: RunningProxy, fates: Counter[str]) -> None:
     """Call on one connection until the proxy is gone; note what became of each request."""
     host, _, port = running.listen.rpartition(":")
     while True:
@@ -136,9 +136,9 @@ async def call_on(running: Running, fates: Counter[str]) -> None:
             fates["refused"] += 1
             return
         try:
-            while fate := await one_request(reader, writer):
-                fates[fate] += 1
-                if fate != "200":
+            while outcome := await one_request(reader, writer):
+                fates[outcome] += 1
+                if outcome != "200":
                     break
         finally:
             writer.close()
@@ -206,7 +206,7 @@ async def test_order_of_the_end(bank: Sandbox, tmp_path: Path) -> None:
         assert list(bank.bank.live_tokens()) == []
 
 
-async def is_not_ready(running: Running) -> bool:
+async def is_not_ready(running: RunningProxy) -> bool:
     """Whether /readyz says 503."""
     return (await running.ask("/readyz"))[0] == 503
 
@@ -287,7 +287,7 @@ async def test_out_of_file_descriptors(bank: Sandbox, tmp_path: Path) -> None:
         assert not any("Traceback" in line for line in running.program.err)
 
 
-async def opened(running: Running) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def opened(running: RunningProxy) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Open a connection."""
     host, _, port = running.listen.rpartition(":")
     return await asyncio.open_connection(host, int(port))
@@ -301,13 +301,13 @@ async def fate_of(reader: asyncio.StreamReader) -> str:
         return "closed"
 
 
-async def works(running: Running) -> bool:
+async def works(running: RunningProxy) -> bool:
     """Whether a good request on a new connection is answered."""
     reader, writer = await opened(running)
     writer.write(b"GET /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-    fate = await fate_of(reader)
+    outcome = await fate_of(reader)
     writer.close()
-    return fate == "200"
+    return outcome == "200"
 
 
 async def test_limit_of_files_that_shrinks_while_it_runs(bank: Sandbox, tmp_path: Path) -> None:
@@ -331,7 +331,7 @@ async def test_limit_of_files_that_shrinks_while_it_runs(bank: Sandbox, tmp_path
         other_writer.close()
 
 
-async def is_serving(running: Running) -> bool:
+async def is_serving(running: RunningProxy) -> bool:
     """Whether a request is in flight."""
     return await running.sample("candescent_proxy_requests_in_flight") == 1
 
@@ -391,13 +391,13 @@ async def test_sighup_reads_the_configuration_anew(bank: Sandbox, tmp_path: Path
             assert answer.status == 403
         write_settings(file, bank.url, reload_interval="0", allowed_institutions=["00017"])
         running.program.send(SIGHUP)
-        taken = await running.program.told("configuration reloaded")
+        taken = await running.program.wait_for_event("configuration reloaded")
         assert taken["why"] == "signal"
         async with caller.get(running.url + "/echo") as answer:
             assert answer.status == 200
         file.write_text("nonsense: [")
         running.program.send(SIGHUP)
-        _ = await running.program.told("configuration reload failed")
+        _ = await running.program.wait_for_event("configuration reload failed")
         assert await running.sample("candescent_proxy_last_reload_successful") == 0
         async with caller.get(running.url + "/echo") as answer:
             assert answer.status == 200
@@ -408,7 +408,7 @@ async def test_end_by_the_admin_port(bank: Sandbox, tmp_path: Path) -> None:
     async with process(tmp_path / "proxy.yaml", bank.url, admin_actions="true") as running:
         assert (await running.ask("/quitquitquit", "POST"))[0] == 200
         assert await running.program.end() == 0
-        stopping = await running.program.told("stopping")
+        stopping = await running.program.wait_for_event("stopping")
         assert stopping["reason"] == "asked to"
 
 
@@ -434,7 +434,7 @@ async def test_download_across_reload_and_end(bank: Sandbox, tmp_path: Path) -> 
         download = asyncio.create_task(reader.run(running, stop_at=1))
         await until(lambda: reader.received)
         running.program.send(SIGHUP)
-        _ = await running.program.told("configuration reloaded")
+        _ = await running.program.wait_for_event("configuration reloaded")
         running.program.send(SIGTERM)
         await becomes(lambda: is_refused(running))
         reader.may_go_on.set()

@@ -25,8 +25,8 @@ from proxy.sandbox import Sandbox
 from proxy.server.port import Port
 from proxy.tokens.credentials import Logins
 from tests.support import needs
-from tests.support.captured_log import logbook
-from tests.support.certificates import Authority, server_context
+from tests.support.captured_log import captured_log
+from tests.support.certificates import OpensslAuthority, server_context
 from tests.support.program import CREDENTIALS, ROOT, environment
 from tests.support.running import make_app, until
 from tests.support.windows import MODULES, OF_OS, windows_like_loop
@@ -79,18 +79,18 @@ def test_proxy_runs_from_start_to_end(tmp_path: Path) -> None:
                 return config, loader.logins(config)
 
             serving = asyncio.create_task(serve.serve(reread, file))
-            await until(lambda: book.lines("listening") or serving.done())
-            (line,) = book.lines("listening")
+            await until(lambda: log.lines("listening") or serving.done())
+            (line,) = log.lines("listening")
             async with aiohttp.request("GET", f"http://{line['listen']}/v1/accounts") as answer:
                 assert answer.status == 200
             os.kill(os.getpid(), signal.SIGHUP)
-            await until(lambda: book.lines("configuration reloaded"))
+            await until(lambda: log.lines("configuration reloaded"))
             os.kill(os.getpid(), signal.SIGTERM)
             return await serving
 
-    with logbook() as book:
+    with captured_log() as log:
         assert run(work()) == 0
-    assert book.lines()[-1]["event"] == "stopped"
+    assert log.lines()[-1]["event"] == "stopped"
 
 
 @pytest.mark.parametrize("setting", ["listen", "admin"])
@@ -108,7 +108,7 @@ def test_unix_socket_where_there_are_none(setting: str, tmp_path: Path) -> None:
 
 def test_certificate_is_renewed(tmp_path: Path) -> None:
     """An open port takes a new certificate without the help of readers."""
-    authority = Authority.make(tmp_path)
+    authority = OpensslAuthority.make(tmp_path)
     contexts = [
         server_context(authority.issue("port", "IP:127.0.0.1", file=f"port-{number}"))
         for number in range(2)

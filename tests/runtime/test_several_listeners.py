@@ -6,7 +6,7 @@ import aiohttp
 
 from proxy.sandbox import Sandbox
 from tests.support.process import process, write_settings
-from tests.support.program import CREDENTIALS, ended
+from tests.support.program import CREDENTIALS, run_program
 
 LISTENERS = {"payroll": {"listen": "127.0.0.1:0", "institution_id": "00017"}}
 
@@ -19,7 +19,7 @@ async def test_log_says_where_each_listens(tmp_path: Path) -> None:
             tmp_path / "c.yaml", bank.url, allowed_institutions=["00017"], listeners=LISTENERS
         ) as running,
     ):
-        told = await running.program.told("listening")
+        told = await running.program.wait_for_event("listening")
         assert told["listeners"].keys() == {"payroll"}
         for address, institution in (
             (told["listen"], "00016"),
@@ -42,10 +42,10 @@ async def test_check_config_looks_at_every_listener(tmp_path: Path) -> None:
         listen="127.0.0.1:8080",
         listeners={"payroll": {"listen": "127.0.0.1:8091", "callers": callers}},
     )
-    code, out, err = await ended("check-config", "--config", file, **CREDENTIALS)
+    code, out, err = await run_program("check-config", "--config", file, **CREDENTIALS)
     assert (code, out) == (2, "")
     assert "listeners.payroll.callers.secret_files.0: " in err
     lost.write_text("open-sesame")
-    code, out, _ = await ended("check-config", "--config", file, **CREDENTIALS)
+    code, out, _ = await run_program("check-config", "--config", file, **CREDENTIALS)
     assert code == 0
     assert "127.0.0.1:8080, 127.0.0.1:8091" in out

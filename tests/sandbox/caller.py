@@ -29,7 +29,7 @@ class Clock:
 
 
 @dataclass
-class Answer:
+class BankResponse:
     """What came back."""
 
     status: int
@@ -50,7 +50,7 @@ class Answer:
         return str(value["fault"]["detail"]["errorcode"] if "fault" in value else value["code"])
 
 
-class Caller:
+class SandboxCaller:
     """Speaks to one sandbox as a client would, with good manners unless told otherwise."""
 
     def __init__(self, sandbox: Sandbox, session: aiohttp.ClientSession) -> None:
@@ -65,13 +65,13 @@ class Caller:
 
     async def send(
         self, method: str, path: str, headers: Headers | CIMultiDict[str], body: Any = None
-    ) -> Answer:
+    ) -> BankResponse:
         """One request, exactly as told; the path byte for byte."""
         url = URL(self.sandbox.url + path, encoded=True)
         async with self.session.request(
             method, url, headers=headers, data=body, allow_redirects=False
         ) as answer:
-            return Answer(answer.status, answer.headers, await answer.read())
+            return BankResponse(answer.status, answer.headers, await answer.read())
 
     async def token(
         self,
@@ -81,7 +81,7 @@ class Caller:
         credentials: tuple[str, str] = CREDENTIALS,
         form: Headers | None = None,
         **fields: str,
-    ) -> Answer:
+    ) -> BankResponse:
         """Ask for a V2 token; a header of the value ``""`` is left out."""
         asked = {
             "Authorization": aiohttp.encode_basic_auth(*credentials),
@@ -99,7 +99,7 @@ class Caller:
         credentials: tuple[str, str] = CREDENTIALS,
         form: Headers | None = None,
         **fields: str,
-    ) -> Answer:
+    ) -> BankResponse:
         """Ask for a V1 token; a header of the value ``""`` is left out."""
         asked = {
             "Authorization": aiohttp.encode_basic_auth(*credentials),
@@ -110,7 +110,7 @@ class Caller:
         form = {"grant_type": "client_credentials"} | (form or {}) | fields
         return await self.send("POST", "/v1/oauth/token", _kept(asked), form)
 
-    async def revoke(self, token: str, **headers: str) -> Answer:
+    async def revoke(self, token: str, **headers: str) -> BankResponse:
         """Revoke a token."""
         asked = {
             "Authorization": aiohttp.encode_basic_auth(*CREDENTIALS),
@@ -133,7 +133,7 @@ class Caller:
         bearer: str | None = None,
         headers: Headers | None = None,
         body: Any = None,
-    ) -> Answer:
+    ) -> BankResponse:
         """Use a resource, with a fresh token of the right kind unless one is given."""
         v1 = "/fis/" in path
         institution = path.partition("/fis/")[2].partition("/")[0] if v1 else "00016"
@@ -141,15 +141,15 @@ class Caller:
         asked |= {"di_tid" if v1 else "transactionId": str(uuid.uuid4())}
         return await self.send(method, path, _kept(asked | (headers or {})), body)
 
-    async def twice(self, path: str, *headers: tuple[str, str]) -> Answer:
+    async def twice(self, path: str, *headers: tuple[str, str]) -> BankResponse:
         """A GET whose headers go out exactly as given, also where two bear one name."""
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
         target = URL(self.sandbox.url).raw_path.rstrip("/") + path
         head = f"GET {target} HTTP/1.1\r\nHost: bank\r\nConnection: close\r\n{lines}\r\n"
         start, _, body = (await self.raw(head.encode())).partition(b"\r\n\r\n")
-        return Answer(int(start.split()[1]), CIMultiDictProxy(CIMultiDict()), body)
+        return BankResponse(int(start.split()[1]), CIMultiDictProxy(CIMultiDict()), body)
 
-    async def control(self, path: str, method: str = "GET", body: Any = None) -> Answer:
+    async def control(self, path: str, method: str = "GET", body: Any = None) -> BankResponse:
         """Use ``/_sandbox``."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         return await self.send(method, "/_sandbox" + path, {}, data)

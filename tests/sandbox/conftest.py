@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from proxy.sandbox import Sandbox, Settings
-from tests.sandbox.caller import Caller, Clock
+from tests.sandbox.caller import Clock, SandboxCaller
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def caller(clock: Clock) -> AsyncIterator[Caller]:
+async def caller(clock: Clock) -> AsyncIterator[SandboxCaller]:
     """A caller of a bank with the default settings."""
     # A connection for each request: the client would send a GET again on a reused one.
     connector = aiohttp.TCPConnector(force_close=True)
@@ -24,4 +24,4 @@ async def caller(clock: Clock) -> AsyncIterator[Caller]:
         Sandbox(Settings(), clock=clock) as sandbox,
         aiohttp.ClientSession(connector=connector, auto_decompress=False) as session,
     ):
-        yield Caller(sandbox, session)
+        yield SandboxCaller(sandbox, session)

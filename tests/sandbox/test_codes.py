@@ -5,7 +5,7 @@ import json
 import pytest
 
 from proxy.sandbox.codes import CMN, error_spec, refuse, spellings
-from tests.sandbox.caller import Caller
+from tests.sandbox.caller import SandboxCaller
 
 
 def test_table_is_the_documented_one() -> None:
@@ -24,7 +24,7 @@ def test_table_is_the_documented_one() -> None:
 
 
 @pytest.mark.parametrize("spelling", spellings())
-async def test_every_code_on_demand(caller: Caller, spelling: str) -> None:
+async def test_every_code_on_demand(caller: SandboxCaller, spelling: str) -> None:
     """``/status/{code}`` answers with each code's documented status and shape."""
     answer = await caller.call(f"/status/{spelling}")
     expected = error_spec(spelling)
@@ -35,7 +35,7 @@ async def test_every_code_on_demand(caller: Caller, spelling: str) -> None:
     ("spelling", "status"),
     [("CMN_90018/400", 400), ("access_token_expired/500", 500), ("90002/403", 403)],
 )
-async def test_other_status(caller: Caller, spelling: str, status: int) -> None:
+async def test_other_status(caller: SandboxCaller, spelling: str, status: int) -> None:
     """A status behind a slash takes the place of the documented one."""
     answer = await caller.call(f"/status/{spelling}")
     assert answer.status == status

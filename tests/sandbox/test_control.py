@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from proxy.sandbox import Fault
-from tests.sandbox.caller import Caller
+from tests.sandbox.caller import SandboxCaller
 
 
-async def test_summary(caller: Caller) -> None:
+async def test_summary(caller: SandboxCaller) -> None:
     """The bank in short, without a secret in it."""
     bearer = await caller.bearer()
     await caller.call("/v1/accounts", bearer=bearer)
@@ -20,7 +20,7 @@ async def test_summary(caller: Caller) -> None:
     assert "sandbox-secret" not in answer.body.decode()
 
 
-async def test_settings(caller: Caller) -> None:
+async def test_settings(caller: SandboxCaller) -> None:
     """A setting changes for the next request; the others stay."""
     answer = await caller.control("/settings", "PUT", {"lifetime": 5})
     assert answer.json()["lifetime"] == 5
@@ -28,7 +28,7 @@ async def test_settings(caller: Caller) -> None:
     assert (await caller.control("/settings")).json()["v1_lifetime"] == 1800
 
 
-async def test_faults(caller: Caller) -> None:
+async def test_faults(caller: SandboxCaller) -> None:
     """Faults are added, one or several, shown with their use, and taken away."""
     await caller.control("/faults", "POST", {"where": "token", "code": "CMN_90002", "times": 1})
     await caller.control("/faults", "POST", [{"where": "resource", "status": 503}])
@@ -43,7 +43,7 @@ async def test_faults(caller: Caller) -> None:
     assert (await caller.call("/echo")).status == 200
 
 
-async def test_expire(caller: Caller) -> None:
+async def test_expire(caller: SandboxCaller) -> None:
     """Tokens can be ended, one institution's or all."""
     first, second = await caller.bearer("00016"), await caller.bearer("00017")
     assert (await caller.control("/expire", "POST", {"institution": "00017"})).json() == {
@@ -54,21 +54,21 @@ async def test_expire(caller: Caller) -> None:
     assert (await caller.control("/expire", "POST")).json() == {"expired": 1}
 
 
-async def test_revoke(caller: Caller) -> None:
+async def test_revoke(caller: SandboxCaller) -> None:
     """Tokens can be revoked from the bank's side."""
     bearer = await caller.bearer()
     assert (await caller.control("/revoke", "POST")).json() == {"revoked": 1}
     assert (await caller.call("/echo", bearer=bearer)).status == 401
 
 
-async def test_codes(caller: Caller) -> None:
+async def test_codes(caller: SandboxCaller) -> None:
     """A code for a user, to try ``authorization_code`` with."""
     answer = await caller.control("/codes", "POST", {"loginId": "juniper.quill"})
     code = answer.json()["code"]
     assert (await caller.token(grant_type="authorization_code", code=code)).status == 200
 
 
-async def test_reset(caller: Caller) -> None:
+async def test_reset(caller: SandboxCaller) -> None:
     """A reset empties the books and takes the faults away."""
     await caller.token()
     caller.bank.faults.append(Fault("any", hang=True))
@@ -76,7 +76,7 @@ async def test_reset(caller: Caller) -> None:
     assert (seen["counts"], seen["faults"]) == ({}, [])
 
 
-async def test_arrivals_hide_credentials(caller: Caller) -> None:
+async def test_arrivals_hide_credentials(caller: SandboxCaller) -> None:
     """What arrived is shown without credentials, the last few only if asked."""
     bearer = await caller.bearer()
     for path in ("/echo/1", "/echo/2", "/echo/3"):
@@ -88,7 +88,7 @@ async def test_arrivals_hide_credentials(caller: Caller) -> None:
     assert (await caller.control("/arrivals?last=0")).json() == []
 
 
-async def test_token_requests_hide_credentials(caller: Caller) -> None:
+async def test_token_requests_hide_credentials(caller: SandboxCaller) -> None:
     """Token requests are shown without credentials."""
     await caller.token("00017")
     seen = (await caller.control("/token-requests")).json()
@@ -114,7 +114,9 @@ async def test_token_requests_hide_credentials(caller: Caller) -> None:
         ("GET", "/arrivals?last=x", None, "last: expected a number"),
     ],
 )
-async def test_mistakes(caller: Caller, method: str, path: str, body: Any, words: str) -> None:
+async def test_mistakes(
+    caller: SandboxCaller, method: str, path: str, body: Any, words: str
+) -> None:
     """A mistake is a 400 that says what is wrong, and changes nothing."""
     answer = await caller.control(path, method, body)
     assert answer.status == 400
@@ -122,7 +124,7 @@ async def test_mistakes(caller: Caller, method: str, path: str, body: Any, words
     assert caller.bank.faults == []
 
 
-async def test_unknown_path_and_method(caller: Caller) -> None:
+async def test_unknown_path_and_method(caller: SandboxCaller) -> None:
     """What is not there is a 404 that lists what is, or a 405."""
     answer = await caller.control("/nonsense")
     assert answer.status == 404

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from proxy.sandbox import Fault
-from tests.sandbox.caller import Caller
+from tests.sandbox.caller import SandboxCaller
 
 
 @pytest.mark.parametrize(
@@ -20,19 +20,19 @@ from tests.sandbox.caller import Caller
         ("GET", "/v1/transfers"),
     ],
 )
-async def test_wrong_method(caller: Caller, method: str, path: str) -> None:
+async def test_wrong_method(caller: SandboxCaller, method: str, path: str) -> None:
     """A wrong method is the gateway's 405."""
     answer = await caller.call(path, method)
     assert (answer.status, answer.code.rpartition(".")[2]) == (405, "MethodNotAllowed")
 
 
-async def test_unknown_path(caller: Caller) -> None:
+async def test_unknown_path(caller: SandboxCaller) -> None:
     """An unknown path is the gateway's 404, for those who have a token."""
     assert (await caller.call("/v1/nothing")).status == 404
     assert (await caller.call("/v1/nothing", bearer="x")).status == 401
 
 
-async def test_base_path(caller: Caller) -> None:
+async def test_base_path(caller: SandboxCaller) -> None:
     """With a base path, everything lives behind it and nothing before it."""
     caller.bank.settings = replace(caller.bank.settings, base_path="/digitalbanking/stage")
     assert (await caller.token()).status == 404
@@ -42,7 +42,7 @@ async def test_base_path(caller: Caller) -> None:
     assert caller.bank.arrivals[-1].target == "/digitalbanking/stage/v1/accounts"
 
 
-async def test_arrivals(caller: Caller) -> None:
+async def test_arrivals(caller: SandboxCaller) -> None:
     """What reaches a resource is in the books as it came, refused or not; token calls are not."""
     await caller.call("/echo/%7e?x=1", "POST", body=b"hello")
     await caller.call("/v1/accounts", bearer="x")
@@ -53,7 +53,7 @@ async def test_arrivals(caller: Caller) -> None:
     assert caller.bank.counts["arrivals"] == 2
 
 
-async def test_answers_carry_identifiers(caller: Caller) -> None:
+async def test_answers_carry_identifiers(caller: SandboxCaller) -> None:
     """V2 answers carry the request's transactionId, V1 answers its di_tid, faults or not."""
     number = str(uuid.uuid4())
     for fault in (None, Fault("resource", status=500, times=2)):
@@ -64,7 +64,7 @@ async def test_answers_carry_identifiers(caller: Caller) -> None:
         assert answer.headers["di_tid"] == number
 
 
-async def test_latency(caller: Caller) -> None:
+async def test_latency(caller: SandboxCaller) -> None:
     """Latency is added to every answer, and more to those of the token endpoints."""
     bearer = await caller.bearer()
     caller.bank.settings = replace(caller.bank.settings, latency=0.05, token_latency=0.1)
@@ -76,7 +76,7 @@ async def test_latency(caller: Caller) -> None:
     assert asyncio.get_running_loop().time() - between >= 0.15
 
 
-async def test_fault_of_a_refresh_without_institution(caller: Caller) -> None:
+async def test_fault_of_a_refresh_without_institution(caller: SandboxCaller) -> None:
     """A refresh that names no institution is its token's, for faults and books too."""
     pair = (
         await caller.token(grant_type="password", username="juniper", password="moonlight")

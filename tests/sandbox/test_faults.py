@@ -10,7 +10,7 @@ import pytest
 from proxy.sandbox import UNTOUCHED, Fault
 from proxy.sandbox.faults import Place, choose
 from proxy.sandbox.payloads import BOMB, pattern_sha256
-from tests.sandbox.caller import Caller
+from tests.sandbox.caller import SandboxCaller
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from tests.sandbox.caller import Caller
         ),
     ],
 )
-async def test_errors(caller: Caller, fault: Fault, status: int, code: str) -> None:
+async def test_errors(caller: SandboxCaller, fault: Fault, status: int, code: str) -> None:
     """A code has its documented status and shape; each can be told otherwise."""
     caller.bank.faults.append(fault)
     answer = await caller.token()
@@ -48,14 +48,14 @@ async def test_errors(caller: Caller, fault: Fault, status: int, code: str) -> N
         (Fault("v1token", shape="v1"), 500, "90002"),
     ],
 )
-async def test_v1_errors(caller: Caller, fault: Fault, status: int, code: str) -> None:
+async def test_v1_errors(caller: SandboxCaller, fault: Fault, status: int, code: str) -> None:
     """At the V1 endpoint the shape is ``Status`` by default."""
     caller.bank.faults.append(fault)
     answer = await caller.v1_token()
     assert (answer.status, answer.code) == (status, code)
 
 
-async def test_retry_after(caller: Caller) -> None:
+async def test_retry_after(caller: SandboxCaller) -> None:
     """Headers are added to the answer."""
     caller.bank.faults.append(Fault("token", status=429, headers={"Retry-After": "3"}))
     assert (await caller.token()).headers["Retry-After"] == "3"
@@ -73,7 +73,7 @@ async def test_retry_after(caller: Caller) -> None:
     ],
 )
 async def test_bodies_that_are_none(
-    caller: Caller, shape: str | bytes, content_type: str, begin: bytes
+    caller: SandboxCaller, shape: str | bytes, content_type: str, begin: bytes
 ) -> None:
     """A 200 that is no token answer."""
     caller.bank.faults.append(Fault("token", shape=shape))
@@ -83,19 +83,19 @@ async def test_bodies_that_are_none(
     assert bool(answer.body) == bool(begin)
 
 
-async def test_v1_bodies_that_are_none(caller: Caller) -> None:
+async def test_v1_bodies_that_are_none(caller: SandboxCaller) -> None:
     """The same in XML, where XML is spoken."""
     caller.bank.faults.append(Fault("v1token", shape="notoken"))
     assert (await caller.v1_token()).body == b"<token><expires_in>1799</expires_in></token>"
 
 
-async def test_huge_body(caller: Caller) -> None:
+async def test_huge_body(caller: SandboxCaller) -> None:
     """Fifty megabytes of JSON without a token."""
     caller.bank.faults.append(Fault("token", shape="huge"))
     assert len((await caller.token()).body) == 50_000_000
 
 
-async def test_truncated_body(caller: Caller) -> None:
+async def test_truncated_body(caller: SandboxCaller) -> None:
     """A body shorter than its Content-Length promised."""
     caller.bank.faults.append(Fault("token", shape="truncated"))
     with pytest.raises(aiohttp.ClientPayloadError):
@@ -103,7 +103,7 @@ async def test_truncated_body(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "abc", 1e308, 1, None])
-async def test_expires_in(caller: Caller, value: Any) -> None:
+async def test_expires_in(caller: SandboxCaller, value: Any) -> None:
     """``expires_in`` is whatever is asked for; the token is good nonetheless."""
     caller.bank.faults.append(Fault("token", expires_in=value))
     fields = (await caller.token()).json()
@@ -111,13 +111,13 @@ async def test_expires_in(caller: Caller, value: Any) -> None:
     assert (await caller.call("/v1/accounts", bearer=fields["access_token"])).status == 200
 
 
-async def test_fields_left_out(caller: Caller) -> None:
+async def test_fields_left_out(caller: SandboxCaller) -> None:
     """Fields of a good answer can be left out."""
     caller.bank.faults.append(Fault("token", without=("expires_in", "token_type")))
     assert list((await caller.token()).json()) == ["access_token"]
 
 
-async def test_token_with_line_break(caller: Caller) -> None:
+async def test_token_with_line_break(caller: SandboxCaller) -> None:
     """A token that would break out of a header, in JSON and in XML."""
     caller.bank.faults.append(Fault("token", token_text="a\r\nX-Evil: 1"))
     caller.bank.faults.append(Fault("v1token", token_text="a\r\nX-Evil: 1"))
@@ -125,7 +125,7 @@ async def test_token_with_line_break(caller: Caller) -> None:
     assert b"<access_token>a&#13;&#10;X-Evil: 1</access_token>" in (await caller.v1_token()).body
 
 
-async def test_hang(caller: Caller) -> None:
+async def test_hang(caller: SandboxCaller) -> None:
     """Nothing comes, until the caller gives up."""
     caller.bank.faults.append(Fault("token", hang=True, times=1))
     with pytest.raises(TimeoutError):
@@ -134,14 +134,14 @@ async def test_hang(caller: Caller) -> None:
     assert (await caller.token()).status == 200
 
 
-async def test_reset(caller: Caller) -> None:
+async def test_reset(caller: SandboxCaller) -> None:
     """The connection is reset before a byte of an answer."""
     caller.bank.faults.append(Fault("token", reset=True, times=1))
     with pytest.raises(aiohttp.ClientOSError):
         await caller.token()
 
 
-async def test_delay(caller: Caller) -> None:
+async def test_delay(caller: SandboxCaller) -> None:
     """The answer comes late, and is good."""
     caller.bank.faults.append(Fault("token", delay=0.2))
     began = asyncio.get_running_loop().time()
@@ -149,7 +149,7 @@ async def test_delay(caller: Caller) -> None:
     assert asyncio.get_running_loop().time() - began >= 0.2
 
 
-async def test_reset_after_head(caller: Caller) -> None:
+async def test_reset_after_head(caller: SandboxCaller) -> None:
     """Head and half the body of the real answer, then a reset."""
     caller.bank.faults.append(Fault("resource", reset=True, after_head=True))
     with pytest.raises(aiohttp.ClientPayloadError, match="reset"):
@@ -157,20 +157,20 @@ async def test_reset_after_head(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("target", ["/download?bytes=300000", "/download?bytes=300000&chunked=1"])
-async def test_cut(caller: Caller, target: str) -> None:
+async def test_cut(caller: SandboxCaller, target: str) -> None:
     """A real answer that ends in the middle, sized or chunked."""
     caller.bank.faults.append(Fault("resource", cut=True))
     with pytest.raises(aiohttp.ClientPayloadError):
         await caller.call(target)
 
 
-async def test_dribble(caller: Caller) -> None:
+async def test_dribble(caller: SandboxCaller) -> None:
     """One byte at a time, and all of them."""
     caller.bank.faults.append(Fault("resource", dribble=0.001))
     assert (await caller.call("/upload", "PUT", body=b"x")).json()["bytes"] == 1
 
 
-async def test_late_reset_does_the_work(caller: Caller) -> None:
+async def test_late_reset_does_the_work(caller: SandboxCaller) -> None:
     """A transfer is made and the answer lost: what must not be sent again."""
     caller.bank.faults.append(Fault("resource", reset=True, late=True, path_prefix="/v1/transfers"))
     with pytest.raises(aiohttp.ClientOSError):
@@ -178,7 +178,7 @@ async def test_late_reset_does_the_work(caller: Caller) -> None:
     assert caller.bank.transfers.total() == 1
 
 
-async def test_early_reset_does_not(caller: Caller) -> None:
+async def test_early_reset_does_not(caller: SandboxCaller) -> None:
     """By default a fault strikes before any work is done."""
     caller.bank.faults.append(Fault("resource", reset=True))
     with pytest.raises(aiohttp.ClientOSError):
@@ -187,28 +187,28 @@ async def test_early_reset_does_not(caller: Caller) -> None:
     assert caller.bank.arrivals[-1].body == b"{}"
 
 
-async def test_late_error_does_the_work(caller: Caller) -> None:
+async def test_late_error_does_the_work(caller: SandboxCaller) -> None:
     """An error may be told of work that was done."""
     caller.bank.faults.append(Fault("resource", status=500, late=True))
     assert (await caller.call("/v1/transfers", "POST", body=b"{}")).status == 500
     assert caller.bank.transfers.total() == 1
 
 
-async def test_unread(caller: Caller) -> None:
+async def test_unread(caller: SandboxCaller) -> None:
     """An answer before the body has been read."""
     caller.bank.faults.append(Fault("resource", status=500, unread=True))
     assert (await caller.call("/upload", "PUT", body=b"x" * 100_000)).status == 500
     assert caller.bank.arrivals[-1].complete is False
 
 
-async def test_wire(caller: Caller) -> None:
+async def test_wire(caller: SandboxCaller) -> None:
     """Any bytes at all in place of an answer."""
     caller.bank.faults.append(Fault("resource", wire=b"HTTP/1.1 999 What\r\n\r\n"))
     raw = b"GET /v1/accounts HTTP/1.1\r\nHost: x\r\n\r\n"
     assert await caller.raw(raw) == b"HTTP/1.1 999 What\r\n\r\n"
 
 
-async def test_wire_kept_open(caller: Caller) -> None:
+async def test_wire_kept_open(caller: SandboxCaller) -> None:
     """The connection can stay open after them, and serves the next request."""
     good = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
     caller.bank.faults.append(Fault("resource", wire=good, keep_open=True, times=1))
@@ -217,7 +217,7 @@ async def test_wire_kept_open(caller: Caller) -> None:
     assert seen.startswith(good + b"HTTP/1.1 401")
 
 
-async def test_times_and_skip(caller: Caller) -> None:
+async def test_times_and_skip(caller: SandboxCaller) -> None:
     """The first ``skip`` go through, then ``times`` are hit, then all is well."""
     fault = Fault("token", status=500, skip=1, times=2)
     caller.bank.faults.append(fault)
@@ -225,7 +225,7 @@ async def test_times_and_skip(caller: Caller) -> None:
     assert (fault.used, fault.is_used_up) == (2, True)
 
 
-async def test_institution_and_grant(caller: Caller) -> None:
+async def test_institution_and_grant(caller: SandboxCaller) -> None:
     """A fault can be one institution's, or one grant's."""
     caller.bank.faults.append(Fault("token", status=500, institution="00017"))
     caller.bank.faults.append(Fault("token", status=503, grant="password"))
@@ -234,7 +234,7 @@ async def test_institution_and_grant(caller: Caller) -> None:
     assert (await caller.token("00016", grant_type="password")).status == 503
 
 
-async def test_institution_of_a_resource(caller: Caller) -> None:
+async def test_institution_of_a_resource(caller: SandboxCaller) -> None:
     """At a resource the institution is that of the path, the header, or the token."""
     caller.bank.faults.append(Fault("resource", status=500, institution="00017"))
     assert (await caller.call("/v1/accounts")).status == 200
@@ -254,7 +254,7 @@ async def test_institution_of_a_resource(caller: Caller) -> None:
         ("any", {"token", "v1token", "revoke", "lookup", "resource"}),
     ],
 )
-async def test_where(caller: Caller, where: str, hit: set[str]) -> None:
+async def test_where(caller: SandboxCaller, where: str, hit: set[str]) -> None:
     """A fault sits where it is put, and nowhere else."""
     bearer = await caller.bearer()
     caller.bank.faults.append(Fault(where, status=503))
@@ -293,7 +293,7 @@ def test_untouched_has_a_name() -> None:
     assert repr(UNTOUCHED) == "UNTOUCHED"
 
 
-async def test_outcome_in_the_books(caller: Caller) -> None:
+async def test_outcome_in_the_books(caller: SandboxCaller) -> None:
     """The books say what became of each request."""
     for fault in (
         Fault("token", code="CMN_90002", times=1),
@@ -308,7 +308,7 @@ async def test_outcome_in_the_books(caller: Caller) -> None:
     assert outcomes == ["CMN_90002", "html", "bytes", "500", "ok"]
 
 
-async def test_large_answer_is_whole(caller: Caller) -> None:
+async def test_large_answer_is_whole(caller: SandboxCaller) -> None:
     """Without a fault the same download is whole."""
     answer = await caller.call("/echo", "POST", body=b"x" * 100_000)
     assert json.loads(answer.body)["body"]["bytes"] == 100_000

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from proxy.sandbox.guard import generation, path_institution
-from tests.sandbox.caller import Caller, Clock
+from tests.sandbox.caller import Clock, SandboxCaller
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_generation(path: str, kind: str, institution: str | None) -> None:
         ({"institutionId": "00017"}, "CMN_90006", 400),
     ],
 )
-async def test_v2(caller: Caller, headers: dict[str, str], code: str, status: int) -> None:
+async def test_v2(caller: SandboxCaller, headers: dict[str, str], code: str, status: int) -> None:
     """A V2 path wants a good bearer, a transactionId, and the token's own institution."""
     answer = await caller.call("/v1/accounts", headers=headers)
     assert (answer.status, answer.code) == (status, code)
@@ -49,13 +49,13 @@ async def test_v2(caller: Caller, headers: dict[str, str], code: str, status: in
         ({"di_tid": "x"}, "90002", 400),
     ],
 )
-async def test_v1(caller: Caller, headers: dict[str, str], code: str, status: int) -> None:
+async def test_v1(caller: SandboxCaller, headers: dict[str, str], code: str, status: int) -> None:
     """A V1 path wants a good bearer and a di_tid."""
     answer = await caller.call("/fis/00016/echo", headers=headers)
     assert (answer.status, answer.code) == (status, code)
 
 
-async def test_each_path_its_generation(caller: Caller) -> None:
+async def test_each_path_its_generation(caller: SandboxCaller) -> None:
     """A V2 token opens no V1 path, a V1 token no V2 path."""
     v1, v2 = await caller.bearer(v1=True), await caller.bearer()
     assert (await caller.call("/fis/00016/echo", bearer=v2)).code == "90001"
@@ -63,13 +63,13 @@ async def test_each_path_its_generation(caller: Caller) -> None:
     assert (await caller.call("/fis/00016/echo", bearer=v1)).status == 200
 
 
-async def test_v1_token_of_another_institution(caller: Caller) -> None:
+async def test_v1_token_of_another_institution(caller: SandboxCaller) -> None:
     """The path's institution has to be the V1 token's."""
     answer = await caller.call("/fis/00016/echo", bearer=await caller.bearer("00017", v1=True))
     assert (answer.status, answer.code) == (403, "90001")
 
 
-async def test_refresh_token_opens_nothing(caller: Caller) -> None:
+async def test_refresh_token_opens_nothing(caller: SandboxCaller) -> None:
     """A refresh token is no bearer."""
     pair = (
         await caller.token(grant_type="password", username="juniper", password="moonlight")
@@ -90,7 +90,7 @@ async def test_refresh_token_opens_nothing(caller: Caller) -> None:
     ],
 )
 async def test_expired_in_every_spelling(
-    caller: Caller, clock: Clock, spelling: str, status: int, code: str
+    caller: SandboxCaller, clock: Clock, spelling: str, status: int, code: str
 ) -> None:
     """A token past its time is refused in the spelling that is set."""
     caller.bank.settings = replace(caller.bank.settings, expired_as=spelling)
@@ -102,7 +102,7 @@ async def test_expired_in_every_spelling(
     assert (answer.status, answer.code) == (status, code)
 
 
-async def test_v1_expired(caller: Caller, clock: Clock) -> None:
+async def test_v1_expired(caller: SandboxCaller, clock: Clock) -> None:
     """A V1 token lives half an hour."""
     caller.bank.settings = replace(caller.bank.settings, v1_expired_as="access_token_expired")
     bearer = await caller.bearer(v1=True)
@@ -111,7 +111,7 @@ async def test_v1_expired(caller: Caller, clock: Clock) -> None:
     assert answer.code == "keymanagement.service.access_token_expired"
 
 
-async def test_unknown_in_another_spelling(caller: Caller) -> None:
+async def test_unknown_in_another_spelling(caller: SandboxCaller) -> None:
     """A token that is not known has a spelling of its own."""
     caller.bank.settings = replace(caller.bank.settings, unknown_as="invalid_access_token")
     answer = await caller.call("/echo", bearer="x")
@@ -121,7 +121,7 @@ async def test_unknown_in_another_spelling(caller: Caller) -> None:
 @pytest.mark.parametrize(
     ("path", "name"), [("/echo", "transactionId"), ("/fis/00016/echo", "di_tid")]
 )
-async def test_twice_is_wrong(caller: Caller, path: str, name: str) -> None:
+async def test_twice_is_wrong(caller: SandboxCaller, path: str, name: str) -> None:
     """A second copy of a header that the proxy owns is refused, whatever its case."""
     bearer = await caller.bearer(v1=name == "di_tid")
     headers = [("Authorization", f"Bearer {bearer}"), (name, str(uuid.uuid4()))]
@@ -130,7 +130,7 @@ async def test_twice_is_wrong(caller: Caller, path: str, name: str) -> None:
     assert (await caller.twice(path, *headers, again)).code in ("CMN_90010", "90002")
 
 
-async def test_newer_families_want_a_correlation(caller: Caller) -> None:
+async def test_newer_families_want_a_correlation(caller: SandboxCaller) -> None:
     """Some families ask for ``correlationId`` in place of ``transactionId``."""
     path = "/v1/customers/880017:accounts"
     assert (await caller.call(path)).code == "CMN_90010"

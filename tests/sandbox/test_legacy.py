@@ -3,13 +3,13 @@
 import pytest
 from defusedxml import ElementTree
 
-from tests.sandbox.caller import Caller
+from tests.sandbox.caller import SandboxCaller
 
 _XML = {"Content-Type": "application/xml"}
 _GUID = "5f1d7a8e-0c54-4b1e-9d0a-6f2f6f7c1a01"
 
 
-async def test_send_event(caller: Caller) -> None:
+async def test_send_event(caller: SandboxCaller) -> None:
     """An event is XML in, 204 out, and the bank keeps it."""
     path = "/subscriptions/v1/fis/00016/fiCustomers/a%20b/events"
     answer = await caller.call(path, "POST", headers=_XML, body=b"<event/>")
@@ -26,14 +26,14 @@ async def test_send_event(caller: Caller) -> None:
         (_XML, b"<" + b"x" * 70_000),
     ],
 )
-async def test_event_is_xml(caller: Caller, headers: dict[str, str], body: bytes) -> None:
+async def test_event_is_xml(caller: SandboxCaller, headers: dict[str, str], body: bytes) -> None:
     """Anything but a small piece of XML is refused."""
     path = "/subscriptions/v1/fis/00016/fiCustomers/1/events"
     answer = await caller.call(path, "POST", headers=headers, body=body)
     assert (answer.status, answer.code) == (400, "90002")
 
 
-async def test_fi_customer(caller: Caller) -> None:
+async def test_fi_customer(caller: SandboxCaller) -> None:
     """A customer by GUID, in XML."""
     path = f"/bankingservices/v2/fis/00016/fiCustomers/{_GUID}?fiCustomerIdType=GUID"
     root = ElementTree.fromstring((await caller.call(path)).body)
@@ -54,13 +54,13 @@ async def test_fi_customer(caller: Caller) -> None:
         (f"/bankingservices/v2/fis/00017/fiCustomers/{_GUID}?fiCustomerIdType=GUID", 404),
     ],
 )
-async def test_wrong_customer(caller: Caller, path: str, status: int) -> None:
+async def test_wrong_customer(caller: SandboxCaller, path: str, status: int) -> None:
     """Another type, an unknown customer, and another institution's are refused."""
     answer = await caller.call(path)
     assert (answer.status, answer.code) == (status, "90002")
 
 
-async def test_registration(caller: Caller) -> None:
+async def test_registration(caller: SandboxCaller) -> None:
     """Every registration gets a number of its own."""
     path = "/registration/v4/fis/00016/fiCustomers"
     first, second = [

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from proxy.sandbox.payloads import pattern, pattern_sha256
-from tests.sandbox.caller import Caller
+from tests.sandbox.caller import SandboxCaller
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-async def test_echo(caller: Caller, method: str) -> None:
+async def test_echo(caller: SandboxCaller, method: str) -> None:
     """The echo shows method, raw target, and the body's length and digest."""
     answer = await caller.call("/echo/a/%2e%2e;x//b?c=%zz", method, body=b"hello")
     seen = answer.json()
@@ -21,7 +21,7 @@ async def test_echo(caller: Caller, method: str) -> None:
     assert seen["body"] == {"bytes": 5, "sha256": hashlib.sha256(b"hello").hexdigest()}
 
 
-async def test_echo_keeps_order_and_case(caller: Caller) -> None:
+async def test_echo_keeps_order_and_case(caller: SandboxCaller) -> None:
     """Headers come back as pairs, in the order and case in which they came."""
     sent = [
         ("authorization", f"Bearer {await caller.bearer()}"),
@@ -33,18 +33,18 @@ async def test_echo_keeps_order_and_case(caller: Caller) -> None:
     assert [tuple(pair) for pair in seen][2:] == sent
 
 
-async def test_echo_head(caller: Caller) -> None:
+async def test_echo_head(caller: SandboxCaller) -> None:
     """HEAD has a head like GET's and no body."""
     assert (await caller.call("/echo", "HEAD")).body == b""
 
 
-async def test_v1_echo(caller: Caller) -> None:
+async def test_v1_echo(caller: SandboxCaller) -> None:
     """Behind ``/fis/`` the echo takes a V1 token."""
     seen = (await caller.call("/any/fis/00017/echo")).json()
     assert (seen["generation"], seen["institution"]) == ("V1", "00017")
 
 
-async def test_gzip(caller: Caller) -> None:
+async def test_gzip(caller: SandboxCaller) -> None:
     """Activities come compressed, asked for or not."""
     answer = await caller.call("/gzip")
     assert answer.headers["Content-Encoding"] == "gzip"
@@ -52,41 +52,41 @@ async def test_gzip(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 201, 404, 500, 599])
-async def test_status(caller: Caller, status: int) -> None:
+async def test_status(caller: SandboxCaller, status: int) -> None:
     """Any status, with a body."""
     answer = await caller.call(f"/status/{status}")
     assert (answer.status, answer.json()) == (status, {"status": status})
 
 
 @pytest.mark.parametrize("status", [204, 304])
-async def test_status_without_body(caller: Caller, status: int) -> None:
+async def test_status_without_body(caller: SandboxCaller, status: int) -> None:
     """204 and 304 have no body."""
     answer = await caller.call(f"/status/{status}")
     assert (answer.status, answer.body) == (status, b"")
 
 
 @pytest.mark.parametrize("status", ["100", "199", "600", "x", "CMN_90006/99"])
-async def test_no_status(caller: Caller, status: str) -> None:
+async def test_no_status(caller: SandboxCaller, status: str) -> None:
     """What is no status and no error code is CMN_90011, or a path that is not there."""
     assert (await caller.call(f"/status/{status}")).status in (400, 404)
 
 
 @pytest.mark.parametrize("size", [0, 1, 65511, 1_000_003])
 @pytest.mark.parametrize("chunked", ["", "&chunked=1"])
-async def test_download(caller: Caller, size: int, chunked: str) -> None:
+async def test_download(caller: SandboxCaller, size: int, chunked: str) -> None:
     """A pattern of any size, sized or chunked."""
     answer = await caller.call(f"/download?bytes={size}{chunked}")
     assert answer.body == b"".join(pattern(size))
     assert ("Content-Length" in answer.headers) is not bool(chunked)
 
 
-async def test_download_head(caller: Caller) -> None:
+async def test_download_head(caller: SandboxCaller) -> None:
     """HEAD tells the length and sends nothing."""
     answer = await caller.call("/download?bytes=1000", "HEAD")
     assert (answer.headers["Content-Length"], answer.body) == ("1000", b"")
 
 
-async def test_upload(caller: Caller) -> None:
+async def test_upload(caller: SandboxCaller) -> None:
     """An upload is counted and digested, and the books hold no copy of it."""
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -100,31 +100,31 @@ async def test_upload(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_redirect(caller: Caller, status: int) -> None:
+async def test_redirect(caller: SandboxCaller, status: int) -> None:
     """A redirection to anywhere."""
     answer = await caller.call(f"/redirect?to=http://evil/%3Fa&status={status}")
     assert (answer.status, answer.headers["Location"]) == (status, "http://evil/?a")
 
 
 @pytest.mark.parametrize("query", ["", "?to=", "?to=x&status=200", "?to=a%0d%0ab"])
-async def test_no_redirect(caller: Caller, query: str) -> None:
+async def test_no_redirect(caller: SandboxCaller, query: str) -> None:
     """Without a target, with another status or with a line break it is CMN_90011."""
     assert (await caller.call(f"/redirect{query}")).code == "CMN_90011"
 
 
-async def test_slow(caller: Caller) -> None:
+async def test_slow(caller: SandboxCaller) -> None:
     """It waits as long as asked, and no longer than a day can be asked for."""
     assert (await caller.call("/slow?seconds=0.01")).json() == {"waited": 0.01}
     assert (await caller.call("/slow?seconds=999999")).code == "CMN_90011"
     assert (await caller.call("/slow?seconds=x")).code == "CMN_90011"
 
 
-async def test_slow_body(caller: Caller) -> None:
+async def test_slow_body(caller: SandboxCaller) -> None:
     """A download can wait between head and body."""
     assert len((await caller.call("/download?bytes=10&slow=0.01")).body) == 10
 
 
-async def test_interim(caller: Caller) -> None:
+async def test_interim(caller: SandboxCaller) -> None:
     """103 comes before 200."""
     bearer = await caller.bearer()
     raw = (

@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from proxy.sandbox.payloads import pattern
-from tests.sandbox.caller import Caller
+from tests.sandbox.caller import SandboxCaller
 
 _LOOKUP = "/db-users/v1/institution-users/acorn.owner?userIdType=LOGIN_ID"
 
 
 @pytest.mark.parametrize("path", ["/v1/accounts", "/db-accounts/v1/accounts"])
-async def test_accounts(caller: Caller, path: str) -> None:
+async def test_accounts(caller: SandboxCaller, path: str) -> None:
     """Accounts of the institution's first user, where none is named."""
     answer = await caller.call(path)
     assert [account["accountId"] for account in answer.json()["accounts"]] == [
@@ -32,13 +32,13 @@ async def test_accounts(caller: Caller, path: str) -> None:
         ("loginId=acorn.owner&institutionCustomerId=770002", "770002-1"),
     ],
 )
-async def test_user_context(caller: Caller, query: str, first: str) -> None:
+async def test_user_context(caller: SandboxCaller, query: str, first: str) -> None:
     """The query names the user, and the business they act for."""
     answer = await caller.call(f"/v1/accounts?{query}")
     assert answer.json()["accounts"][0]["accountId"] == first
 
 
-async def test_business_in_a_header(caller: Caller) -> None:
+async def test_business_in_a_header(caller: SandboxCaller) -> None:
     """Some paths want the business as a header."""
     answer = await caller.call(
         "/v1/accounts?loginId=acorn.owner", headers={"institutionCustomerId": "770001"}
@@ -55,12 +55,12 @@ async def test_business_in_a_header(caller: Caller) -> None:
         ("loginId=acorn.owner&institutionCustomerId=1", "CMN_90006"),
     ],
 )
-async def test_wrong_user_context(caller: Caller, query: str, code: str) -> None:
+async def test_wrong_user_context(caller: SandboxCaller, query: str, code: str) -> None:
     """An unknown user, another institution's, two at once, a foreign business: refused."""
     assert (await caller.call(f"/v1/accounts?{query}")).code == code
 
 
-async def test_user_may_be_required(caller: Caller) -> None:
+async def test_user_may_be_required(caller: SandboxCaller) -> None:
     """With ``user_required`` the context has to be whole."""
     caller.bank.settings = replace(caller.bank.settings, user_required=True)
     assert (await caller.call("/v1/accounts")).code == "CMN_90016"
@@ -68,7 +68,7 @@ async def test_user_may_be_required(caller: Caller) -> None:
     assert (await caller.call("/v1/accounts?loginId=acorn.owner")).code == "CMN_90011"
 
 
-async def test_password_token_knows_its_user(caller: Caller) -> None:
+async def test_password_token_knows_its_user(caller: SandboxCaller) -> None:
     """With a token of the password grant nobody needs naming."""
     caller.bank.settings = replace(caller.bank.settings, user_required=True)
     pair = await caller.token(grant_type="password", username="juniper", password="moonlight")
@@ -76,7 +76,7 @@ async def test_password_token_knows_its_user(caller: Caller) -> None:
     assert answer.json()["accounts"][0]["accountId"] == "880017-1"
 
 
-async def test_literal_colon(caller: Caller) -> None:
+async def test_literal_colon(caller: SandboxCaller) -> None:
     """``/v1/customers/{id}:accounts`` has a literal colon; an escaped one is another path."""
     headers = {"correlationId": str(uuid.uuid4())}
     answer = await caller.call("/v1/customers/880017:accounts", headers=headers)
@@ -85,7 +85,7 @@ async def test_literal_colon(caller: Caller) -> None:
     assert (await caller.call("/v1/customers/1:accounts", headers=headers)).code == "CMN_90016"
 
 
-async def test_pages(caller: Caller) -> None:
+async def test_pages(caller: SandboxCaller) -> None:
     """Links are absolute, and following them shows every transaction once."""
     path, pages, seen = "/v1/transactions?accountId=880017-1", 0, set[str]()
     while path:
@@ -103,12 +103,12 @@ async def test_pages(caller: Caller) -> None:
 @pytest.mark.parametrize(
     "query", ["", "?accountId=", "?accountId=1&limit=-1", "?accountId=1&limit=%C2%B2"]
 )
-async def test_wrong_page(caller: Caller, query: str) -> None:
+async def test_wrong_page(caller: SandboxCaller, query: str) -> None:
     """A missing account or a limit that is no number is CMN_90011."""
     assert (await caller.call(f"/v1/transactions{query}")).code == "CMN_90011"
 
 
-async def test_image(caller: Caller) -> None:
+async def test_image(caller: SandboxCaller) -> None:
     """A picture in base64 inside JSON."""
     answer = (await caller.call("/v1/banking-images/42")).json()
     assert (answer["imageId"], answer["contentType"]) == ("42", "image/png")
@@ -116,14 +116,14 @@ async def test_image(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 65511, 1_000_000])
-async def test_image_of_any_size(caller: Caller, size: int) -> None:
+async def test_image_of_any_size(caller: SandboxCaller, size: int) -> None:
     """As large as asked for, with the right Content-Length."""
     answer = await caller.call(f"/v1/banking-images/42?bytes={size}")
     assert int(answer.headers["Content-Length"]) == len(answer.body)
     assert base64.b64decode(answer.json()["image"]) == b"".join(pattern(size))
 
 
-async def test_transfers_are_counted(caller: Caller) -> None:
+async def test_transfers_are_counted(caller: SandboxCaller) -> None:
     """Each transfer counts, by its transactionId; a repeat counts again."""
     transaction = str(uuid.uuid4())
     answers = [
@@ -138,13 +138,13 @@ async def test_transfers_are_counted(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"a":"' + b"x" * 70_000 + b'"}'])
-async def test_transfers_want_an_object(caller: Caller, body: bytes) -> None:
+async def test_transfers_want_an_object(caller: SandboxCaller, body: bytes) -> None:
     """Anything but a small JSON object is CMN_90011, and no money moves."""
     assert (await caller.call("/v1/transfers", "POST", body=body)).code == "CMN_90011"
     assert not caller.bank.transfers
 
 
-async def test_business_lookup(caller: Caller) -> None:
+async def test_business_lookup(caller: SandboxCaller) -> None:
     """A business user's entry lists its businesses with their member numbers."""
     answer = (await caller.call(_LOOKUP)).json()
     assert {
@@ -154,7 +154,7 @@ async def test_business_lookup(caller: Caller) -> None:
     assert answer["userType"] == "BUSINESS"
 
 
-async def test_retail_lookup(caller: Caller) -> None:
+async def test_retail_lookup(caller: SandboxCaller) -> None:
     """A retail user has no businesses."""
     path = "/db-users/v1/institution-users/juniper.quill?userIdType=LOGIN_ID"
     assert (await caller.call(path)).json()["institutionCustomers"] == []
@@ -167,6 +167,6 @@ async def test_retail_lookup(caller: Caller) -> None:
         ("/db-users/v1/institution-users/ghost?userIdType=LOGIN_ID", "CMN_90016"),
     ],
 )
-async def test_wrong_lookup(caller: Caller, path: str, code: str) -> None:
+async def test_wrong_lookup(caller: SandboxCaller, path: str, code: str) -> None:
     """Another type is CMN_90011, an unknown user CMN_90016."""
     assert (await caller.call(path)).code == code

@@ -6,7 +6,7 @@ import zlib
 from decimal import Decimal
 
 from proxy.sandbox import samples
-from proxy.sandbox.settings import USERS
+from proxy.sandbox.bank_settings import USERS
 
 
 def test_same_on_every_run() -> None:

@@ -7,17 +7,17 @@ import pytest
 from defusedxml import ElementTree
 
 from proxy.sandbox.tokens_v1 import USER_AGENT
-from tests.sandbox.caller import Answer, Caller
+from tests.sandbox.caller import BankResponse, SandboxCaller
 
 
-def fields(answer: Answer) -> dict[str, str]:
+def fields(answer: BankResponse) -> dict[str, str]:
     """The fields of an XML answer, by local name."""
     root = ElementTree.fromstring(answer.body)
     assert root.tag.rpartition("}")[2] == "token"
     return {child.tag.rpartition("}")[2]: child.text or "" for child in root}
 
 
-async def test_client_credentials(caller: Caller) -> None:
+async def test_client_credentials(caller: SandboxCaller) -> None:
     """The documented answer, in XML, and the request's di_tid."""
     tid = str(uuid.uuid4())
     answer = await caller.v1_token(headers={"di_tid": tid})
@@ -28,7 +28,7 @@ async def test_client_credentials(caller: Caller) -> None:
     assert (seen["di_fiid"], seen["expires_in"]) == ("00016", "1800")
 
 
-async def test_password(caller: Caller) -> None:
+async def test_password(caller: SandboxCaller) -> None:
     """A retail user's answer has the customer's numbers and a refresh token."""
     answer = await caller.v1_token(grant_type="password", username="juniper", password="moonlight")
     seen = fields(answer)
@@ -38,7 +38,7 @@ async def test_password(caller: Caller) -> None:
     assert seen["refresh_token_expires_in"] == "86400"
 
 
-async def test_prefixed(caller: Caller) -> None:
+async def test_prefixed(caller: SandboxCaller) -> None:
     """The same with a namespace and a prefix."""
     caller.bank.settings = replace(caller.bank.settings, v1_format="prefixed")
     answer = await caller.v1_token()
@@ -46,7 +46,7 @@ async def test_prefixed(caller: Caller) -> None:
     assert fields(answer)["di_fiid"] == "00016"
 
 
-async def test_json(caller: Caller) -> None:
+async def test_json(caller: SandboxCaller) -> None:
     """The same in JSON, as some gateways have it."""
     caller.bank.settings = replace(caller.bank.settings, v1_format="json")
     assert (await caller.v1_token()).json()["expires_in"] == "1800"
@@ -65,7 +65,9 @@ async def test_json(caller: Caller) -> None:
         ({"Content-Type": "application/json"}, 400, "90002"),
     ],
 )
-async def test_headers(caller: Caller, headers: dict[str, str], status: int, code: str) -> None:
+async def test_headers(
+    caller: SandboxCaller, headers: dict[str, str], status: int, code: str
+) -> None:
     """Each required header is checked, and the error is a ``Status``."""
     answer = await caller.v1_token(headers=headers)
     assert (answer.status, answer.code) == (status, code)
@@ -74,7 +76,7 @@ async def test_headers(caller: Caller, headers: dict[str, str], status: int, cod
     )
 
 
-async def test_unauthorised_institution(caller: Caller) -> None:
+async def test_unauthorised_institution(caller: SandboxCaller) -> None:
     """An institution the application may not use is 401."""
     caller.bank.settings = replace(caller.bank.settings, unauthorised=frozenset({"00017"}))
     assert (await caller.v1_token("00017")).status == 401
@@ -90,7 +92,7 @@ async def test_unauthorised_institution(caller: Caller) -> None:
         ({"grant_type": "password", "username": "acorn", "password": "lanterns"}, 403, "90002"),
     ],
 )
-async def test_forms(caller: Caller, form: dict[str, str], status: int, code: str) -> None:
+async def test_forms(caller: SandboxCaller, form: dict[str, str], status: int, code: str) -> None:
     """Each mistake in the form has its code; business users have no password grant."""
     answer = await caller.v1_token(form=form)
     assert (answer.status, answer.code) == (status, code)
@@ -115,7 +117,7 @@ def test_user_agent(text: str, good: bool) -> None:
     assert bool(USER_AGENT.fullmatch(text)) is good
 
 
-async def test_twice_is_wrong(caller: Caller) -> None:
+async def test_twice_is_wrong(caller: SandboxCaller) -> None:
     """A header that comes twice is refused."""
     raw = (
         b"POST /v1/oauth/token HTTP/1.1\r\nHost: x\r\ndi_fiid: 00016\r\ndi_fiid: 00017\r\n"

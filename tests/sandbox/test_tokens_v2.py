@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from proxy.sandbox.messages import is_uuid
-from tests.sandbox.caller import Caller, Clock
+from proxy.sandbox.call import is_uuid
+from tests.sandbox.caller import Clock, SandboxCaller
 
 
-async def test_client_credentials(caller: Caller) -> None:
+async def test_client_credentials(caller: SandboxCaller) -> None:
     """The documented answer: ``expires_in`` a string, the request's transactionId."""
     transaction = str(uuid.uuid4())
     answer = await caller.token(headers={"transactionId": transaction})
@@ -22,13 +22,15 @@ async def test_client_credentials(caller: Caller) -> None:
 @pytest.mark.parametrize(
     ("lifetime", "told"), [(2.9, "2"), (0.2, "1"), (2591999, "2591999"), (0, "1")]
 )
-async def test_expires_in_is_rounded_down(caller: Caller, lifetime: float, told: str) -> None:
+async def test_expires_in_is_rounded_down(
+    caller: SandboxCaller, lifetime: float, told: str
+) -> None:
     """``expires_in`` is whole seconds, rounded down, one at least."""
     caller.bank.settings = replace(caller.bank.settings, lifetime=lifetime)
     assert (await caller.token()).json()["expires_in"] == told
 
 
-async def test_lifetime_by_institution(caller: Caller) -> None:
+async def test_lifetime_by_institution(caller: SandboxCaller) -> None:
     """Lifetimes can differ from one institution to the next."""
     caller.bank.settings = replace(caller.bank.settings, institution_lifetimes={"00017": 60})
     assert (await caller.token("00017")).json()["expires_in"] == "60"
@@ -48,7 +50,9 @@ async def test_lifetime_by_institution(caller: Caller) -> None:
         ({"Content-Type": "application/json"}, "CMN_90010", 400),
     ],
 )
-async def test_headers(caller: Caller, headers: dict[str, str], code: str, status: int) -> None:
+async def test_headers(
+    caller: SandboxCaller, headers: dict[str, str], code: str, status: int
+) -> None:
     """Each required header is checked."""
     answer = await caller.token(headers=headers)
     assert (answer.status, answer.code) == (status, code)
@@ -56,7 +60,7 @@ async def test_headers(caller: Caller, headers: dict[str, str], code: str, statu
 
 
 @pytest.mark.parametrize("credentials", [("sandbox-client", "wrong"), ("nobody", "sandbox-secret")])
-async def test_wrong_client(caller: Caller, credentials: tuple[str, str]) -> None:
+async def test_wrong_client(caller: SandboxCaller, credentials: tuple[str, str]) -> None:
     """A wrong secret or an unknown client is CMN_90004, 401."""
     answer = await caller.token(credentials=credentials)
     assert (answer.status, answer.code) == (401, "CMN_90004")
@@ -79,12 +83,12 @@ async def test_wrong_client(caller: Caller, credentials: tuple[str, str]) -> Non
         ({"grant_type": "authorization_code", "code": "x"}, "CMN_90011"),
     ],
 )
-async def test_forms(caller: Caller, form: dict[str, str], code: str) -> None:
+async def test_forms(caller: SandboxCaller, form: dict[str, str], code: str) -> None:
     """Each mistake in the form has its code."""
     assert (await caller.token(form=form)).code == code
 
 
-async def test_scopes(caller: Caller) -> None:
+async def test_scopes(caller: SandboxCaller) -> None:
     """Scopes that are asked for are granted alone; none asked for, all."""
     some = (await caller.token(scopes="accounts:read, transactions:read")).json()["access_token"]
     every = (await caller.token()).json()["access_token"]
@@ -92,7 +96,7 @@ async def test_scopes(caller: Caller) -> None:
     assert caller.bank.tokens[every].scopes == caller.bank.settings.scopes
 
 
-async def test_unprintable_body(caller: Caller) -> None:
+async def test_unprintable_body(caller: SandboxCaller) -> None:
     """A body that is not printable ASCII is CMN_90017."""
     asked = {
         "Content-Type": "application/x-www-form-urlencoded",
@@ -103,7 +107,7 @@ async def test_unprintable_body(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize(("spelling", "status"), [("CMN_90006", 400), ("CMN_90006/403", 403)])
-async def test_unauthorised_institution(caller: Caller, spelling: str, status: int) -> None:
+async def test_unauthorised_institution(caller: SandboxCaller, spelling: str, status: int) -> None:
     """An institution the client may not use is CMN_90006, as 400 or 403."""
     caller.bank.settings = replace(
         caller.bank.settings, unauthorised=frozenset({"00017"}), unauthorised_as=spelling
@@ -112,7 +116,7 @@ async def test_unauthorised_institution(caller: Caller, spelling: str, status: i
     assert (answer.status, answer.code) == (status, "CMN_90006")
 
 
-async def test_password_and_rotation(caller: Caller) -> None:
+async def test_password_and_rotation(caller: SandboxCaller) -> None:
     """A refresh returns a new pair; the old refresh token is dead, the new one good."""
     first = (
         await caller.token(grant_type="password", username="juniper", password="moonlight")
@@ -131,7 +135,7 @@ async def test_password_and_rotation(caller: Caller) -> None:
     assert caller.bank.tokens[second["access_token"]].user is caller.bank.settings.users[0]
 
 
-async def test_refresh_token_has_an_end(caller: Caller, clock: Clock) -> None:
+async def test_refresh_token_has_an_end(caller: SandboxCaller, clock: Clock) -> None:
     """A refresh token past its time is CMN_90018, 401."""
     pair = (
         await caller.token(grant_type="password", username="juniper", password="moonlight")
@@ -141,7 +145,7 @@ async def test_refresh_token_has_an_end(caller: Caller, clock: Clock) -> None:
     assert (answer.status, answer.code) == (401, "CMN_90018")
 
 
-async def test_refresh_for_another_institution(caller: Caller) -> None:
+async def test_refresh_for_another_institution(caller: SandboxCaller) -> None:
     """An ``institutionId`` that comes with a refresh has to be the right one."""
     pair = (
         await caller.token(grant_type="password", username="juniper", password="moonlight")
@@ -152,7 +156,7 @@ async def test_refresh_for_another_institution(caller: Caller) -> None:
     assert answer.code == "CMN_90005"
 
 
-async def test_access_token_is_no_refresh_token(caller: Caller) -> None:
+async def test_access_token_is_no_refresh_token(caller: SandboxCaller) -> None:
     """An access token cannot be used to refresh."""
     bearer = await caller.bearer()
     assert (await caller.token(grant_type="refresh_token", refresh_token=bearer)).code == (
@@ -160,7 +164,7 @@ async def test_access_token_is_no_refresh_token(caller: Caller) -> None:
     )
 
 
-async def test_authorization_code(caller: Caller) -> None:
+async def test_authorization_code(caller: SandboxCaller) -> None:
     """A code of ``/v1/auth-code`` is exchanged for a pair, once."""
     asked = {
         "Authorization": "Basic c2FuZGJveC1jbGllbnQ6c2FuZGJveC1zZWNyZXQ=",
@@ -175,7 +179,7 @@ async def test_authorization_code(caller: Caller) -> None:
     assert again.code == "CMN_90011"
 
 
-async def test_code_of_the_bank(caller: Caller) -> None:
+async def test_code_of_the_bank(caller: SandboxCaller) -> None:
     """Tests can have a code without a password; of nobody, it is CMN_90016."""
     code = caller.bank.code_for("acorn.owner")
     assert (await caller.token(grant_type="authorization_code", code=code)).status == 200
@@ -183,7 +187,7 @@ async def test_code_of_the_bank(caller: Caller) -> None:
     assert (await caller.token(grant_type="authorization_code", code=ghost)).code == "CMN_90016"
 
 
-async def test_revoked_token_is_refused(caller: Caller) -> None:
+async def test_revoked_token_is_refused(caller: SandboxCaller) -> None:
     """Revocation is 204 without a body, and the token is refused from then on."""
     bearer = await caller.bearer()
     answer = await caller.revoke(bearer)
@@ -192,7 +196,7 @@ async def test_revoked_token_is_refused(caller: Caller) -> None:
     assert (await caller.revoke(bearer)).status == 204
 
 
-async def test_revoked_refresh_token_kills_its_access_tokens(caller: Caller) -> None:
+async def test_revoked_refresh_token_kills_its_access_tokens(caller: SandboxCaller) -> None:
     """Revoking a refresh token kills its access tokens, renewed ones included."""
     pair = (
         await caller.token(grant_type="password", username="juniper", password="moonlight")
@@ -206,7 +210,7 @@ async def test_revoked_refresh_token_kills_its_access_tokens(caller: Caller) -> 
         assert (await caller.call("/v1/accounts", bearer=access)).status == 401
 
 
-async def test_what_cannot_be_revoked(caller: Caller) -> None:
+async def test_what_cannot_be_revoked(caller: SandboxCaller) -> None:
     """Nothing, something unknown, and a V1 token cannot be revoked."""
     assert (await caller.revoke("")).code == "CMN_90011"
     assert (await caller.revoke("unknown")).code == "CMN_90018"
@@ -215,7 +219,7 @@ async def test_what_cannot_be_revoked(caller: Caller) -> None:
     assert (await caller.revoke("x", transactionId="x")).code == "CMN_90008"
 
 
-async def test_books(caller: Caller, clock: Clock) -> None:
+async def test_books(caller: SandboxCaller, clock: Clock) -> None:
     """Every request is in the books: when, which grant, for whom, and what became of it."""
     await caller.token("00017")
     await caller.token("00018", credentials=("nobody", "x"))

@@ -28,16 +28,16 @@ async def echo(request: Request) -> Response:
     return answer(body, keep_alive=request.keep_alive)
 
 
-class Front:
-    """A server on a free port. ``refused`` are the errors it was asked to put into words."""
+class ListeningServer:
+    """A server on a free port. ``refused_errors`` are the errors it was asked to put into words."""
 
     def __init__(self, handler: Handler, limits: CallerLimits) -> None:
         self.server = Server(handler, self._refuse, limits)
-        self.refused: list[ProxyError] = []
+        self.refused_errors: list[ProxyError] = []
         self.data_address = Address(host="127.0.0.1", port=0)
 
     def _refuse(self, error: ProxyError) -> Response:
-        self.refused.append(error)
+        self.refused_errors.append(error)
         head = b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % error.status
         return Response(head, keep_alive=False)
 
@@ -45,9 +45,9 @@ class Front:
 @asynccontextmanager
 async def listening(
     handler: Handler = echo, limits: CallerLimits | None = None, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[Front]:
+) -> AsyncIterator[ListeningServer]:
     """Listen; at the end, no connection may be left."""
-    front = Front(handler, limits or CallerLimits())
+    front = ListeningServer(handler, limits or CallerLimits())
     listener = await asyncio.get_running_loop().create_server(front.server, "127.0.0.1", 0, ssl=tls)
     port = listener.sockets[0].getsockname()[1]
     front.data_address = Address(host="127.0.0.1", port=port)

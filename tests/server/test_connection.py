@@ -14,8 +14,8 @@ from proxy.server.connection import MAX_PIPELINED
 from proxy.server.limits import CallerLimits
 from proxy.server.messages import HIGH_WATER, Request, Response
 from tests.server.listening import answer, echo, listening
-from tests.support.certificates import Authority, server_context
-from tests.support.raw_client import Wire, connect
+from tests.support.certificates import OpensslAuthority, server_context
+from tests.support.raw_client import RawConnection, connect
 from tests.support.running import until
 
 EVERY_LOOP = True
@@ -62,7 +62,7 @@ async def test_body_that_nobody_reads(size: int) -> None:
     async with listening(refuse) as front, connect(front) as wire:
         for _ in range(2):
             await wire.send(post(b"x" * size))
-            assert (await wire.answer()).body == b"no"
+            assert (await wire.read_response()).body == b"no"
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, 65_536, 1_000_000])
@@ -70,8 +70,8 @@ async def test_sized_body(size: int) -> None:
     """Comes as it was sent, and the next request behind it."""
     async with listening() as front, connect(front) as wire:
         await wire.send(post(b"x" * size) + GET)
-        assert (await wire.answer()).body == b"/p" + b"x" * size
-        assert (await wire.answer()).body == b"/a"
+        assert (await wire.read_response()).body == b"/p" + b"x" * size
+        assert (await wire.read_response()).body == b"/a"
 
 
 async def test_chunked_body_byte_by_byte() -> None:
@@ -82,7 +82,7 @@ async def test_chunked_body_byte_by_byte() -> None:
     )
     async with listening() as front, connect(front) as wire:
         await wire.send(*[data[at : at + 1] for at in range(len(data))])
-        assert (await wire.answer()).body == b"/pabcde"
+        assert (await wire.read_response()).body == b"/pabcde"
         assert (await wire.ask(GET)).body == b"/a"
 
 
@@ -90,8 +90,8 @@ async def test_empty_lines_between_requests() -> None:
     """Are no requests."""
     async with listening() as front, connect(front) as wire:
         await wire.send(b"\r\n\r\n" + GET + b"\r\n" + GET)
-        assert [(await wire.answer()).status for _ in range(2)] == [200, 200]
-        assert front.refused == []
+        assert [(await wire.read_response()).status for _ in range(2)] == [200, 200]
+        assert front.refused_errors == []
 
 
 async def test_request_is_served_before_its_body_is_here() -> None:
@@ -102,8 +102,8 @@ async def test_request_is_served_before_its_body_is_here() -> None:
 
     async with listening(hasty) as front, connect(front) as wire:
         await wire.send(b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\nabc")
-        assert (await wire.answer()).body == b"early"
-        assert await wire.ends() == b""
+        assert (await wire.read_response()).body == b"early"
+        assert await wire.read_to_end() == b""
 
 
 async def test_caller_is_made_to_wait_for_a_slow_handler() -> None:
@@ -122,7 +122,7 @@ async def test_caller_is_made_to_wait_for_a_slow_handler() -> None:
         await asyncio.sleep(0.2)
         assert not sending.done()
         go.set()
-        assert len((await wire.answer()).body) == size + 2
+        assert len((await wire.read_response()).body) == size + 2
         await sending
         assert held[0] <= HIGH_WATER + 262_144  # one read of the loop on top
 
@@ -143,7 +143,9 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
 
     async with listening(slow_first) as front, connect(front) as wire:
         await wire.send(b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % n for n in range(5)))
-        assert [(await wire.answer()).body for _ in range(5)] == [b"/%d" % n for n in range(5)]
+        assert [(await wire.read_response()).body for _ in range(5)] == [
+            b"/%d" % n for n in range(5)
+        ]
 
 
 async def test_pipelining_is_bounded() -> None:
@@ -151,10 +153,10 @@ async def test_pipelining_is_bounded() -> None:
     async with listening() as front, connect(front) as wire:
         await wire.send(GET * (MAX_PIPELINED + 50))
         for _ in range(MAX_PIPELINED):
-            assert (await wire.answer()).status == 200
-        assert (await wire.answer()).status == 400
-        assert await wire.ends() == b""
-        assert [error.name for error in front.refused] == ["pipelined"]
+            assert (await wire.read_response()).status == 200
+        assert (await wire.read_response()).status == 400
+        assert await wire.read_to_end() == b""
+        assert [error.name for error in front.refused_errors] == ["pipelined"]
 
 
 # How it ends.
@@ -174,9 +176,9 @@ async def test_last_request(request_head: bytes) -> None:
     """Behind a request that is the last by its own word nothing is read."""
     async with listening() as front, connect(front) as wire:
         await wire.send(request_head + GET)
-        assert (await wire.answer()).status == 200
-        assert await wire.ends() == b""
-        assert front.refused == []
+        assert (await wire.read_response()).status == 200
+        assert await wire.read_to_end() == b""
+        assert front.refused_errors == []
 
 
 async def test_handler_may_end_it() -> None:
@@ -187,8 +189,8 @@ async def test_handler_may_end_it() -> None:
 
     async with listening(last) as front, connect(front) as wire:
         await wire.send(GET)
-        assert (await wire.answer()).status == 200
-        assert await wire.ends() == b""
+        assert (await wire.read_response()).status == 200
+        assert await wire.read_to_end() == b""
 
 
 async def test_streamed_answer() -> None:
@@ -225,7 +227,7 @@ async def test_answer_to_a_slow_reader() -> None:
         await asyncio.sleep(0.1)
         assert written < blocks
         wire.writer.transport.resume_reading()  # type: ignore[attr-defined]  # it can read, too
-        assert len((await wire.answer()).body) == size * blocks
+        assert len((await wire.read_response()).body) == size * blocks
 
 
 async def test_slow_reader_that_goes_on_reading_is_not_cut_off() -> None:
@@ -321,7 +323,7 @@ async def test_cut() -> None:
 
     async with listening(cut) as front, connect(front) as wire:
         await wire.send(GET)
-        assert await wire.is_cut()
+        assert await wire.ends_with_reset()
         await until(lambda: front.server.connection_count == 0)
 
 
@@ -334,8 +336,8 @@ async def test_refused_caller_that_keeps_sending_reads_why(
         await wire.send(b"nonsense\r\n\r\n")
         for _ in range(50):
             await wire.send(b"x" * 10_000)
-        assert (await wire.answer()).status == 400
-        assert await wire.ends() == b""
+        assert (await wire.read_response()).status == 400
+        assert await wire.read_to_end() == b""
         await until(lambda: front.server.connection_count == 0)
 
 
@@ -348,26 +350,26 @@ async def test_caller_whose_body_nobody_took_reads_its_answer() -> None:
 
     async with listening(refuse) as front, connect(front) as wire:
         await wire.send(post(b"x" * 20_000_000))
-        assert (await wire.answer()).body == b"no"
-        assert await wire.ends() == b""
+        assert (await wire.read_response()).body == b"no"
+        assert await wire.read_to_end() == b""
 
 
 # TLS.
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> OpensslAuthority:
     """An authority of our own."""
-    return Authority.make(tmp_path_factory.mktemp("authority"))
+    return OpensslAuthority.make(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="module")
-def certificate(authority: Authority) -> Path:
+def certificate(authority: OpensslAuthority) -> Path:
     """A certificate for where the tests' servers listen."""
     return authority.issue("front", "IP:127.0.0.1")
 
 
-async def test_tls(authority: Authority, certificate: Path) -> None:
+async def test_tls(authority: OpensslAuthority, certificate: Path) -> None:
     """A request over TLS knows that it came so, and what the caller showed."""
     seen: list[tuple[bool, object]] = []
 
@@ -382,10 +384,10 @@ async def test_tls(authority: Authority, certificate: Path) -> None:
     client.load_cert_chain(authority.issue("caller", "DNS:app.test", file="caller"))
     async with listening(note, tls=server) as front:
         address = front.data_address
-        wire = Wire(*await asyncio.open_connection(address.host, address.port, ssl=client))
+        wire = RawConnection(*await asyncio.open_connection(address.host, address.port, ssl=client))
         assert (await wire.ask(post(b"x" * 300_000))).body == b"/p" + b"x" * 300_000
         assert (await wire.ask(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")).status == 200
-        assert await wire.ends() == b""
+        assert await wire.read_to_end() == b""
         wire.close()
         await wire.writer.wait_closed()
     secure, shown = seen[0]

@@ -13,7 +13,7 @@ import pytest
 from proxy.errors import ConfigError
 from proxy.server.address import Address
 from proxy.server.port import Port, for_owner_only
-from tests.support.certificates import Authority, server_context
+from tests.support.certificates import OpensslAuthority, server_context
 
 EVERY_LOOP = True
 
@@ -29,9 +29,9 @@ class Greeter(asyncio.Protocol):
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> OpensslAuthority:
     """Who vouches for the port."""
-    return Authority.make(tmp_path_factory.mktemp("authority"))
+    return OpensslAuthority.make(tmp_path_factory.mktemp("authority"))
 
 
 def at(text: str) -> Address:
@@ -123,7 +123,7 @@ def test_nobody_slips_in_before_the_mode(tmp_path: Path) -> None:
         os.umask(mask)
 
 
-async def test_renewed_certificates_lose_no_connection(authority: Authority) -> None:
+async def test_renewed_certificates_lose_no_connection(authority: OpensslAuthority) -> None:
     """While certificates change again and again, everyone who connects is greeted."""
     certificates = [
         server_context(authority.issue(f"port {number}", "IP:127.0.0.1", file=f"port-{number}"))
@@ -150,7 +150,7 @@ async def test_renewed_certificates_lose_no_connection(authority: Authority) -> 
     port.close()
 
 
-async def test_port_that_is_closed_meanwhile_stays_closed(authority: Authority) -> None:
+async def test_port_that_is_closed_meanwhile_stays_closed(authority: OpensslAuthority) -> None:
     """A renewal under way when the proxy stops does not open the port again."""
     context = server_context(authority.issue("port", "IP:127.0.0.1", file="port"))
     port = Port(Greeter, at("127.0.0.1:0"), 5)

@@ -28,8 +28,8 @@ async def test_close_ends_the_idle_at_once() -> None:
     async with listening() as front, connect(front) as fresh, connect(front) as used:
         await used.ask(GET)
         front.server.close()
-        assert await fresh.ends() == b""
-        assert await used.ends() == b""
+        assert await fresh.read_to_end() == b""
+        assert await used.read_to_end() == b""
 
 
 async def test_close_lets_the_busy_finish() -> None:
@@ -45,8 +45,8 @@ async def test_close_lets_the_busy_finish() -> None:
         await until(lambda: any(one.serving for one in front.server._connections))
         front.server.close()
         go.set()
-        assert (await wire.answer()).body == b"in time"
-        assert await wire.ends() == b""
+        assert (await wire.read_response()).body == b"in time"
+        assert await wire.read_to_end() == b""
 
 
 async def test_close_lets_a_queue_finish() -> None:
@@ -62,8 +62,8 @@ async def test_close_lets_a_queue_finish() -> None:
         await until(lambda: any(one.serving for one in front.server._connections))
         front.server.close()
         go.set()
-        assert [(await wire.answer()).status for _ in range(3)] == [200] * 3
-        assert await wire.ends() == b""
+        assert [(await wire.read_response()).status for _ in range(3)] == [200] * 3
+        assert await wire.read_to_end() == b""
 
 
 async def test_abort_ends_all() -> None:
@@ -82,7 +82,7 @@ async def test_abort_ends_all() -> None:
         await until(lambda: any(one.serving for one in front.server._connections))
         await front.server.abort()
         assert cancelled == [b"/a"]
-        assert await wire.ends() == b""
+        assert await wire.read_to_end() == b""
     assert front.server.connection_count == 0
 
 
@@ -100,12 +100,12 @@ async def test_newcomer_takes_the_place_of_the_oldest_that_is_not_served() -> No
         await until(lambda: any(one.serving for one in front.server._connections))
         await until(lambda: front.server.connection_count == 3)
         async with connect(front) as newcomer:
-            assert await wires[1].ends() == b""
+            assert await wires[1].read_to_end() == b""
             assert front.server.connection_count == 3
             await newcomer.send(GET)
             await wires[2].send(GET)
             go.set()
             for wire in (wires[0], wires[2], newcomer):
-                assert (await wire.answer()).status == 200
-    assert front.refused == []
+                assert (await wire.read_response()).status == 200
+    assert front.refused_errors == []
     assert front.server.refused_connections == 1

@@ -55,9 +55,9 @@ async def test_cuts_make_no_difference(sent: list[Sent], data: st.DataObject) ->
     async with listening() as front, connect(front) as wire:
         sending = asyncio.create_task(wire.send(*blocks))
         for one in sent:
-            assert (await wire.answer()).body == one.echo
+            assert (await wire.read_response()).body == one.echo
         await sending
-        assert front.refused == []
+        assert front.refused_errors == []
 
 
 FRAGMENTS = st.sampled_from(
@@ -81,7 +81,7 @@ async def test_nothing_hangs_and_nothing_breaks(fragments: list[bytes]) -> None:
             try:
                 await wire.send(b"".join(fragments))
                 wire.end_sending()
-                await wire.ends()
+                await wire.read_to_end()
             except OSError:
                 pass  # cut off in mid-sentence
         async with connect(front) as wire:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from proxy.runtime.serve import run
 from tests.soak.report import as_json, as_table
-from tests.soak.run import Outcome, Plan, soak
+from tests.soak.run import Plan, SoakReport, soak
 from tools.passage import Passage
 from tools.repository import ROOT
 
@@ -25,7 +25,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help=f"into {PAGE.name}, if all is kept")
     arguments = parser.parse_args()
     plan = Plan(arguments.minutes * 60, seed=arguments.seed, rest=arguments.rest)
-    outcomes: list[Outcome] = []
+    outcomes: list[SoakReport] = []
     with tempfile.TemporaryDirectory() as folder:
 
         async def work() -> int:

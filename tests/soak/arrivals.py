@@ -15,7 +15,7 @@ _CLERK = {"00017": "basil"}
 """Institutions whose calls are made for a user, by the name that logs in."""
 
 
-class Ledger(deque[Arrival]):
+class JudgedArrivals(deque[Arrival]):
     """Stands in the place of the bank's list of arrivals. ``broken`` counts what never may be.
 
     ``lag`` returns by how many seconds this process is late at the moment. ``latest`` is by how

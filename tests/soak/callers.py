@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from proxy.sandbox import pattern, pattern_sha256
-from tests.soak.promises import Fate, allowed
-from tests.soak.setup import World
+from tests.soak.promises import RequestOutcome, allowed
+from tests.soak.setup import SoakSetup
 
 PATIENCE = 20.0
 """Seconds after which a request has no end: twice the deadlines that the proxy has."""
@@ -23,7 +23,11 @@ SIZE = 150_000
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: (\d+)\r\n")
 _TRANSACTION = re.compile(rb"(?i)\r\ntransactionid: ([^\r]*)\r\n")
 _SOURCE = re.compile(rb"(?i)\r\nx-proxy-error-source: (\w+)\r\n")
-_FATES = {b"token": Fate.TOKEN, b"upstream": Fate.UPSTREAM, b"proxy": Fate.BUSY}
+_OUTCOMES = {
+    b"token": RequestOutcome.TOKEN,
+    b"upstream": RequestOutcome.UPSTREAM,
+    b"proxy": RequestOutcome.BUSY,
+}
 
 HOSTILE = (
     b"GET /x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -40,7 +44,7 @@ HOSTILE = (
 
 
 @dataclass
-class Answer:
+class ReceivedResponse:
     """An answer, read to its end."""
 
     status: int
@@ -49,115 +53,132 @@ class Answer:
 
 
 @dataclass
-class Errand:
+class SoakRequest:
     """A request, and what a good answer to it looks like."""
 
     name: str
     request: bytes
     transaction: str
-    is_good: Callable[[Answer], bool]
+    is_good: Callable[[ReceivedResponse], bool]
     leaves: bool = False
     hostile: bool = False
 
 
 @dataclass
-class Book:
+class Outcomes:
     """What became of all requests. ``broken`` has those that no weather explains."""
 
-    fates: Counter[tuple[str, Fate]] = field(default_factory=Counter)
-    calm: Counter[Fate] = field(default_factory=Counter)
+    outcomes: Counter[tuple[str, RequestOutcome]] = field(default_factory=Counter)
+    calm: Counter[RequestOutcome] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
-    paid: dict[str, Fate] = field(default_factory=dict)
+    payments: dict[str, RequestOutcome] = field(default_factory=dict)
     slowest: float = 0.0
 
     @property
     def total(self) -> int:
         """Return how many requests there were."""
-        return sum(self.fates.values())
+        return sum(self.outcomes.values())
 
 
 class Caller:
     """Calls without rest but for a little, on a connection that it keeps while it may."""
 
-    def __init__(self, world: World, book: Book, number: int) -> None:
-        self._world = world
-        self._book = book
+    def __init__(self, setup: SoakSetup, outcomes: Outcomes, number: int) -> None:
+        self._world = setup
+        self._book = outcomes
         self._number = number
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def run(self, stop: asyncio.Event, rest: float) -> None:
         """Call until told to stop, resting up to ``rest`` seconds in between."""
-        dice = self._world.dice
+        dice = self._world.random
         while not stop.is_set():
-            await self._call(errand_for(self._world))
+            await self._call(next_request(self._world))
             await asyncio.sleep(dice.uniform(0, rest))
         self._hang_up()
 
-    async def _call(self, errand: Errand) -> None:
+    async def _call(self, soak_request: SoakRequest) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
             async with asyncio.timeout(PATIENCE):
-                fate, detail = await self._fate(errand)
+                result, detail = await self._fate(soak_request)
         except TimeoutError:
-            fate, detail = Fate.HUNG, ""
+            result, detail = RequestOutcome.HUNG, ""
         ended = loop.time()
-        self._note(errand, fate, detail, began, ended)
-        if fate is not Fate.WELL:
+        self._note(soak_request, result, detail, began, ended)
+        if result is not RequestOutcome.OK:
             self._hang_up()
 
-    def _note(self, errand: Errand, fate: Fate, detail: str, began: float, ended: float) -> None:
-        book, sky = self._book, self._world.sky
-        weather = sky.causes(began, ended)
-        book.fates[errand.name, fate] += 1
-        book.slowest = max(book.slowest, ended - began)
-        if errand.name == "payment":
-            book.paid[errand.transaction] = fate
-        if not weather:
-            book.calm[fate] += 1
-        if not allowed(fate, weather):
-            book.broken.append(
-                f"{errand.name}: {fate.value} after {ended - began:.2f} s {detail}; "
-                f"weather: {sky.told(began, ended)}"
+    def _note(
+        self,
+        soak_request: SoakRequest,
+        result: RequestOutcome,
+        detail: str,
+        began: float,
+        ended: float,
+    ) -> None:
+        outcomes, schedule = self._book, self._world.fault_schedule
+        causes = schedule.causes(began, ended)
+        outcomes.outcomes[soak_request.name, result] += 1
+        outcomes.slowest = max(outcomes.slowest, ended - began)
+        if soak_request.name == "payment":
+            outcomes.payments[soak_request.transaction] = result
+        if not causes:
+            outcomes.calm[result] += 1
+        if not allowed(result, causes):
+            outcomes.broken.append(
+                f"{soak_request.name}: {result.value} after {ended - began:.2f} s {detail}; "
+                f"weather: {schedule.describe(began, ended)}"
             )
 
-    async def _fate(self, errand: Errand) -> tuple[Fate, str]:
+    async def _fate(self, soak_request: SoakRequest) -> tuple[RequestOutcome, str]:
         try:
-            reader, writer = await self._connected(fresh=errand.hostile or errand.leaves)
+            reader, writer = await self._connected(
+                fresh=soak_request.hostile or soak_request.leaves
+            )
         except OSError as error:
-            return Fate.LOST, repr(error)
+            return RequestOutcome.LOST, repr(error)
         try:
-            writer.write(errand.request)
-            if errand.leaves:
-                await asyncio.sleep(self._world.dice.uniform(0, 0.02))
-                return Fate.GONE, ""
-            answer = await read_answer(reader)
+            writer.write(soak_request.request)
+            if soak_request.leaves:
+                await asyncio.sleep(self._world.random.uniform(0, 0.02))
+                return RequestOutcome.CALLER_LEFT, ""
+            answer = await read_response(reader)
         except asyncio.IncompleteReadError as error:
-            return (Fate.CUT if b"\r\n\r\n" in error.partial else Fate.LOST), "ended early"
+            return (
+                RequestOutcome.ABORTED if b"\r\n\r\n" in error.partial else RequestOutcome.LOST
+            ), "ended early"
         except OSError as error:
-            return Fate.LOST, repr(error)
+            return RequestOutcome.LOST, repr(error)
         if isinstance(answer, str):
-            return Fate.CUT, answer
-        return self._judged(errand, answer)
+            return RequestOutcome.ABORTED, answer
+        return self._judged(soak_request, answer)
 
-    def _judged(self, errand: Errand, answer: Answer) -> tuple[Fate, str]:
+    def _judged(
+        self, soak_request: SoakRequest, answer: ReceivedResponse
+    ) -> tuple[RequestOutcome, str]:
         source = _SOURCE.search(answer.head)
         if b"\r\nConnection: close\r\n" in answer.head:
             self._hang_up()
-        if errand.hostile and source is not None and source[1] == b"caller":
-            return Fate.OUTSIDE, ""
+        if soak_request.hostile and source is not None and source[1] == b"caller":
+            return RequestOutcome.HOSTILE_REFUSED, ""
         if source is not None:
-            fate = _FATES.get(source[1], Fate.WRONG)
+            result = _OUTCOMES.get(source[1], RequestOutcome.WRONG)
             said = answer.body.decode("utf-8", "replace")[:300].replace("\n", " ")
-            return (fate if answer.status >= 500 else Fate.WRONG), said
+            return (result if answer.status >= 500 else RequestOutcome.WRONG), said
         if answer.body == b"first":  # what the bank says where it says two things at once
-            return Fate.BANK, ""
+            return RequestOutcome.BANK, ""
         transaction = _TRANSACTION.search(answer.head)
-        if transaction is None or transaction[1].decode() != errand.transaction:
-            return Fate.WRONG, f"not ours: {answer.head!r}"
+        if transaction is None or transaction[1].decode() != soak_request.transaction:
+            return RequestOutcome.WRONG, f"not ours: {answer.head!r}"
         if answer.status >= 400:
-            return Fate.BANK, f"{answer.status} {answer.body[:200]!r}"
-        return (Fate.WELL, "") if errand.is_good(answer) else (Fate.WRONG, f"{answer.body[:200]!r}")
+            return RequestOutcome.BANK, f"{answer.status} {answer.body[:200]!r}"
+        return (
+            (RequestOutcome.OK, "")
+            if soak_request.is_good(answer)
+            else (RequestOutcome.WRONG, f"{answer.body[:200]!r}")
+        )
 
     async def _connected(self, *, fresh: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if fresh:
@@ -173,7 +194,7 @@ class Caller:
             self._streams = None
 
 
-async def read_answer(reader: asyncio.StreamReader) -> Answer | str:
+async def read_response(reader: asyncio.StreamReader) -> ReceivedResponse | str:
     """Read one answer; return why where its body breaks off."""
     head = await reader.readuntil(b"\r\n\r\n")
     status = int(head[9:12])
@@ -187,7 +208,7 @@ async def read_answer(reader: asyncio.StreamReader) -> Answer | str:
             body = await _chunks(reader)
     except (asyncio.IncompleteReadError, OSError, ValueError) as error:
         return f"{status}, body: {type(error).__name__}"
-    return Answer(status, head, body)
+    return ReceivedResponse(status, head, body)
 
 
 async def _chunks(reader: asyncio.StreamReader) -> bytes:
@@ -198,17 +219,17 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
     return body
 
 
-def errand_for(world: World) -> Errand:
+def next_request(setup: SoakSetup) -> SoakRequest:
     """Return the next errand, of the mixture."""
     kinds, weights = zip(*MIXTURE, strict=True)
-    (kind,) = world.dice.choices(kinds, weights)
-    made: Errand = kind(world)
+    (kind,) = setup.random.choices(kinds, weights)
+    made: SoakRequest = kind(setup)
     return made
 
 
-def _head(world: World, method: str, target: str, *lines: str) -> tuple[str, str]:
-    transaction = str(uuid.UUID(int=world.dice.getrandbits(128), version=4))
-    shown = f"Proxy-Authorization: Bearer {world.shown}"
+def _head(setup: SoakSetup, method: str, target: str, *lines: str) -> tuple[str, str]:
+    transaction = str(uuid.UUID(int=setup.random.getrandbits(128), version=4))
+    shown = f"Proxy-Authorization: Bearer {setup.callers_secret}"
     stolen = f"Authorization: Bearer stolen-{transaction}"
     head = [
         f"{method} {target} HTTP/1.1",
@@ -221,26 +242,28 @@ def _head(world: World, method: str, target: str, *lines: str) -> tuple[str, str
     return "\r\n".join([*head, "", ""]), transaction
 
 
-def _look(world: World) -> Errand:
-    institution = world.dice.choice(INSTITUTIONS)
-    target = f"/at/{institution}/echo/{world.dice.getrandbits(64):x}?q=1"
-    head, transaction = _head(world, "GET", target, f"institutionId: {institution}")
-    return Errand("look", head.encode(), transaction, lambda answer: _echoes(answer, target))
+def _look(setup: SoakSetup) -> SoakRequest:
+    institution = setup.random.choice(INSTITUTIONS)
+    target = f"/at/{institution}/echo/{setup.random.getrandbits(64):x}?q=1"
+    head, transaction = _head(setup, "GET", target, f"institutionId: {institution}")
+    return SoakRequest("look", head.encode(), transaction, lambda answer: _echoes(answer, target))
 
 
-def _look_by_v1(world: World) -> Errand:
-    institution = world.dice.choice(("00016", "00018"))
-    target = f"/subscriptions/v1/fis/{institution}/echo/{world.dice.getrandbits(64):x}"
-    head, transaction = _head(world, "GET", target)
-    return Errand("look by V1", head.encode(), transaction, lambda answer: _echoes(answer, target))
+def _look_by_v1(setup: SoakSetup) -> SoakRequest:
+    institution = setup.random.choice(("00016", "00018"))
+    target = f"/subscriptions/v1/fis/{institution}/echo/{setup.random.getrandbits(64):x}"
+    head, transaction = _head(setup, "GET", target)
+    return SoakRequest(
+        "look by V1", head.encode(), transaction, lambda answer: _echoes(answer, target)
+    )
 
 
-def _post(world: World) -> Errand:
-    target = f"/at/00016/echo/{world.dice.getrandbits(64):x}"
-    body = world.dice.randbytes(world.dice.randrange(1, 3000))
-    head, transaction = _head(world, "POST", target, f"Content-Length: {len(body)}")
+def _post(setup: SoakSetup) -> SoakRequest:
+    target = f"/at/00016/echo/{setup.random.getrandbits(64):x}"
+    body = setup.random.randbytes(setup.random.randrange(1, 3000))
+    head, transaction = _head(setup, "POST", target, f"Content-Length: {len(body)}")
     digest = hashlib.sha256(body).hexdigest()
-    return Errand(
+    return SoakRequest(
         "post",
         head.encode() + body,
         transaction,
@@ -248,11 +271,11 @@ def _post(world: World) -> Errand:
     )
 
 
-def _pay(world: World) -> Errand:
-    body = json.dumps({"amount": world.dice.randrange(1, 10_000)}).encode()
+def _pay(setup: SoakSetup) -> SoakRequest:
+    body = json.dumps({"amount": setup.random.randrange(1, 10_000)}).encode()
     lines = (f"Content-Length: {len(body)}", "Content-Type: application/json")
-    head, transaction = _head(world, "POST", "/v1/transfers", *lines)
-    return Errand(
+    head, transaction = _head(setup, "POST", "/v1/transfers", *lines)
+    return SoakRequest(
         "payment",
         head.encode() + body,
         transaction,
@@ -262,10 +285,10 @@ def _pay(world: World) -> Errand:
     )
 
 
-def _download(world: World) -> Errand:
-    chunked = world.dice.choice(("", "&chunked=1"))
-    head, transaction = _head(world, "GET", f"/download?bytes={SIZE}{chunked}")
-    return Errand(
+def _download(setup: SoakSetup) -> SoakRequest:
+    chunked = setup.random.choice(("", "&chunked=1"))
+    head, transaction = _head(setup, "GET", f"/download?bytes={SIZE}{chunked}")
+    return SoakRequest(
         "download",
         head.encode(),
         transaction,
@@ -273,9 +296,9 @@ def _download(world: World) -> Errand:
     )
 
 
-def _upload(world: World) -> Errand:
-    head, transaction = _head(world, "PUT", "/upload", "Transfer-Encoding: chunked")
-    return Errand(
+def _upload(setup: SoakSetup) -> SoakRequest:
+    head, transaction = _head(setup, "PUT", "/upload", "Transfer-Encoding: chunked")
+    return SoakRequest(
         "upload",
         head.encode() + _uploaded(),
         transaction,
@@ -289,10 +312,10 @@ def _uploaded() -> bytes:
     return blocks + b"0\r\n\r\n"
 
 
-def _attack(world: World) -> Errand:
-    request = world.dice.choice(HOSTILE)
-    shown = b"\r\nProxy-Authorization: Bearer %b\r\n\r\n" % world.shown.encode()
-    return Errand(
+def _attack(setup: SoakSetup) -> SoakRequest:
+    request = setup.random.choice(HOSTILE)
+    shown = b"\r\nProxy-Authorization: Bearer %b\r\n\r\n" % setup.callers_secret.encode()
+    return SoakRequest(
         "attack",
         request.replace(b"\r\n\r\n", shown, 1),
         "",
@@ -301,12 +324,14 @@ def _attack(world: World) -> Errand:
     )
 
 
-def _leave(world: World) -> Errand:
-    errand = world.dice.choice((_look, _post, _download))(world)
-    return Errand("leave", errand.request, errand.transaction, errand.is_good, leaves=True)
+def _leave(setup: SoakSetup) -> SoakRequest:
+    soak_request = setup.random.choice((_look, _post, _download))(setup)
+    return SoakRequest(
+        "leave", soak_request.request, soak_request.transaction, soak_request.is_good, leaves=True
+    )
 
 
-MIXTURE: tuple[tuple[Callable[[World], Errand], int], ...] = (
+MIXTURE: tuple[tuple[Callable[[SoakSetup], SoakRequest], int], ...] = (
     (_look, 50),
     (_look_by_v1, 10),
     (_post, 12),
@@ -319,7 +344,7 @@ MIXTURE: tuple[tuple[Callable[[World], Errand], int], ...] = (
 """What callers do, and how often in a hundred."""
 
 
-def _echoes(answer: Answer, target: str) -> bool:
+def _echoes(answer: ReceivedResponse, target: str) -> bool:
     with suppress(ValueError, KeyError):
         return bool(json.loads(answer.body)["target"] == target)
     return False

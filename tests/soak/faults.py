@@ -6,10 +6,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from proxy.sandbox import Fault
-from tests.soak.promises import Cause
-from tests.soak.setup import World
+from tests.soak.promises import FaultCause
+from tests.soak.setup import SoakSetup
 
-Weather = Callable[[World], AbstractAsyncContextManager[None]]
+FaultContext = Callable[[SoakSetup], AbstractAsyncContextManager[None]]
 
 TOKEN_FAULTS: dict[str, dict[str, Any]] = {
     "token endpoint fails": {"status": 503},
@@ -44,87 +44,90 @@ BANK_FAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def faults(where: tuple[str, ...], cause: Cause, name: str, fault: dict[str, Any]) -> Weather:
+def faults(
+    where: tuple[str, ...], cause: FaultCause, name: str, fault: dict[str, Any]
+) -> FaultContext:
     """Return a weather in which the bank has a fault at these places; a part of the time."""
 
     @asynccontextmanager
-    async def weather(world: World) -> AsyncIterator[None]:
+    async def causes(setup: SoakSetup) -> AsyncIterator[None]:
         present = [Fault(place, **fault) for place in where]
-        with world.sky.spell(cause, name):
-            world.bank.bank.faults.extend(present)
+        with setup.fault_schedule.period(cause, name):
+            setup.bank.bank.faults.extend(present)
             try:
                 yield
             finally:
                 for one in present:
-                    world.bank.bank.faults.remove(one)
+                    setup.bank.bank.faults.remove(one)
 
-    return weather
+    return causes
 
 
 @asynccontextmanager
-async def revoked(world: World) -> AsyncIterator[None]:
+async def revoked(setup: SoakSetup) -> AsyncIterator[None]:
     """Every token is revoked at once, as by an administrator of the bank."""
-    with world.sky.spell(Cause.REVOKED, "every token is revoked"):
-        for token in list(world.bank.bank.live_tokens()):
-            world.bank.bank.revoke(token.text)
+    with setup.fault_schedule.period(FaultCause.REVOKED, "every token is revoked"):
+        for token in list(setup.bank.bank.live_tokens()):
+            setup.bank.bank.revoke(token.text)
         yield
 
 
 @asynccontextmanager
-async def idle_connections_closed(world: World) -> AsyncIterator[None]:
+async def idle_connections_closed(setup: SoakSetup) -> AsyncIterator[None]:
     """The bank restarts: every connection to it is closed, busy or not."""
-    with world.sky.spell(Cause.NETWORK, "connections are closed"):
-        world.bank.drop_connections()
+    with setup.fault_schedule.period(FaultCause.NETWORK, "connections are closed"):
+        setup.bank.drop_connections()
         yield
 
 
 @asynccontextmanager
-async def connections_reset(world: World) -> AsyncIterator[None]:
+async def connections_reset(setup: SoakSetup) -> AsyncIterator[None]:
     """A firewall forgets its state: every connection is reset."""
-    with world.sky.spell(Cause.NETWORK, "connections are reset"):
-        world.relay.reset_all()
+    with setup.fault_schedule.period(FaultCause.NETWORK, "connections are reset"):
+        setup.relay.reset_all()
         yield
 
 
 @asynccontextmanager
-async def unreachable(world: World) -> AsyncIterator[None]:
+async def unreachable(setup: SoakSetup) -> AsyncIterator[None]:
     """Nobody listens where the bank was, and what was open is gone."""
-    with world.sky.spell(Cause.NETWORK, "bank is unreachable"):
-        world.relay.refuse()
-        world.relay.reset_all()
+    with setup.fault_schedule.period(FaultCause.NETWORK, "bank is unreachable"):
+        setup.relay.refuse()
+        setup.relay.reset_all()
         try:
             yield
         finally:
-            await world.relay.accept()
+            await setup.relay.accept()
 
 
-def network(name: str, **settings: Any) -> Weather:
+def network(name: str, **settings: Any) -> FaultContext:
     """Return a weather in which the network treats bytes both ways like this."""
 
     @asynccontextmanager
-    async def weather(world: World) -> AsyncIterator[None]:
-        with world.sky.spell(Cause.NETWORK, name):
-            for direction in (world.relay.there, world.relay.back):
+    async def causes(setup: SoakSetup) -> AsyncIterator[None]:
+        with setup.fault_schedule.period(FaultCause.NETWORK, name):
+            for direction in (setup.relay.there, setup.relay.back):
                 for setting, value in settings.items():
                     setattr(direction, setting, value)
             try:
                 yield
             finally:
-                passed = world.relay.there.passed
-                world.relay.heal()
-                world.relay.there.passed = passed
+                passed = setup.relay.there.passed
+                setup.relay.restore()
+                setup.relay.there.passed = passed
 
-    return weather
+    return causes
 
 
-TOKENS: list[Weather] = [
-    faults(("token", "v1token"), Cause.TOKENS, name, fault) for name, fault in TOKEN_FAULTS.items()
+TOKENS: list[FaultContext] = [
+    faults(("token", "v1token"), FaultCause.TOKENS, name, fault)
+    for name, fault in TOKEN_FAULTS.items()
 ]
-BANK: list[Weather] = [
+BANK: list[FaultContext] = [
     revoked,
-    *(faults(("resource",), Cause.BANK, name, fault) for name, fault in BANK_FAULTS.items()),
+    *(faults(("resource",), FaultCause.BANK, name, fault) for name, fault in BANK_FAULTS.items()),
 ]
-NETWORK: list[Weather] = [
+NETWORK: list[FaultContext] = [
     idle_connections_closed,
     connections_reset,
     unreachable,
@@ -136,31 +139,31 @@ NETWORK: list[Weather] = [
 ]
 
 
-async def tokens_track(world: World, *, until: float, pace: float) -> None:
+async def tokens_track(setup: SoakSetup, *, until: float, pace: float) -> None:
     """Trouble the token endpoint now and then until a moment, in loop seconds."""
-    while await _pause(world, until, pace):
-        async with world.counter:
-            await _let(world, TOKENS, pace)
+    while await _pause(setup, until, pace):
+        async with setup.token_lock:
+            await _let(setup, TOKENS, pace)
 
 
-async def bank_track(world: World, *, until: float, pace: float) -> None:
+async def bank_track(setup: SoakSetup, *, until: float, pace: float) -> None:
     """The same for the bank's resources."""
-    while await _pause(world, until, pace):
-        await _let(world, BANK, pace)
+    while await _pause(setup, until, pace):
+        await _let(setup, BANK, pace)
 
 
-async def network_track(world: World, *, until: float, pace: float) -> None:
+async def network_track(setup: SoakSetup, *, until: float, pace: float) -> None:
     """The same for the network between."""
-    while await _pause(world, until, pace):
-        async with world.road:
-            await _let(world, NETWORK, pace)
+    while await _pause(setup, until, pace):
+        async with setup.network_lock:
+            await _let(setup, NETWORK, pace)
 
 
-async def _pause(world: World, until: float, pace: float) -> bool:
-    await asyncio.sleep(world.dice.uniform(0.2, 1.0) * pace)
+async def _pause(setup: SoakSetup, until: float, pace: float) -> bool:
+    await asyncio.sleep(setup.random.uniform(0.2, 1.0) * pace)
     return asyncio.get_running_loop().time() < until
 
 
-async def _let(world: World, kinds: list[Weather], pace: float) -> None:
-    async with world.dice.choice(kinds)(world):
-        await asyncio.sleep(world.dice.uniform(0.1, 1.0) * pace)
+async def _let(setup: SoakSetup, kinds: list[FaultContext], pace: float) -> None:
+    async with setup.random.choice(kinds)(setup):
+        await asyncio.sleep(setup.random.uniform(0.1, 1.0) * pace)

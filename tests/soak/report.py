@@ -3,34 +3,38 @@
 import json
 from dataclasses import asdict
 
-from tests.soak.promises import Fate
-from tests.soak.reconfiguration import CHORES
-from tests.soak.run import CALLERS, Outcome
+from tests.soak.promises import RequestOutcome
+from tests.soak.reconfiguration import RECONFIGURATIONS
+from tests.soak.run import CALLERS, SoakReport
 from tools.machine import machine, today
 
 
-def as_json(outcome: Outcome) -> str:
+def as_json(outcome: SoakReport) -> str:
     """Return everything that was counted."""
-    book = outcome.book
+    outcomes = outcome.outcomes
     document = {
         "kept": not outcome.broken,
         "broken": outcome.broken[:100],
         "seconds": round(outcome.seconds, 1),
         "plan": asdict(outcome.plan),
-        "requests": book.total,
-        "fates": {fate.value: _sum(outcome, fate) for fate in Fate if _sum(outcome, fate)},
-        "calm": {fate.value: count for fate, count in book.calm.items()},
-        "slowest_seconds": round(book.slowest, 2),
+        "requests": outcomes.total,
+        "fates": {
+            result.value: _sum(outcome, result)
+            for result in RequestOutcome
+            if _sum(outcome, result)
+        },
+        "calm": {result.value: count for result, count in outcomes.calm.items()},
+        "slowest_seconds": round(outcomes.slowest, 2),
         "arrivals": outcome.arrivals,
         "sent_with_token": outcome.sent,
         "unsafe_arrivals": outcome.unsafe,
         "payments_made": outcome.payments,
         "tokens_issued": outcome.tokens,
         "latest_seconds": round(outcome.latest, 3),
-        "reloads_taken": outcome.taken,
-        "reloads_refused": outcome.refused,
+        "reloads_taken": outcome.reloads_succeeded,
+        "reloads_refused": outcome.reloads_failed,
         "replays": outcome.replays,
-        "spells": outcome.spells,
+        "spells": outcome.fault_periods,
         "start": asdict(outcome.start),
         "end": asdict(outcome.end),
         "machine": machine(),
@@ -38,15 +42,19 @@ def as_json(outcome: Outcome) -> str:
     return json.dumps(document, indent=2)
 
 
-def as_table(outcome: Outcome) -> str:
+def as_table(outcome: SoakReport) -> str:
     """Return the same in Markdown, without what only a program wants."""
-    book = outcome.book
+    outcomes = outcome.outcomes
     rows = [
-        ("requests", f"{book.total:,} in {outcome.seconds:.0f} s"),
-        *((f"… {fate.value}", f"{_sum(outcome, fate):,}") for fate in Fate if _sum(outcome, fate)),
+        ("requests", f"{outcomes.total:,} in {outcome.seconds:.0f} s"),
+        *(
+            (f"… {result.value}", f"{_sum(outcome, result):,}")
+            for result in RequestOutcome
+            if _sum(outcome, result)
+        ),
         (
             "requests under a clear sky",
-            f"{sum(book.calm.values()):,}, all as they should be",
+            f"{sum(outcomes.calm.values()):,}, all as they should be",
         ),
         ("arrivals at the bank, each judged", f"{outcome.arrivals:,}"),
         ("unsafe requests among them, none twice", f"{outcome.unsafe:,}"),
@@ -55,9 +63,12 @@ def as_table(outcome: Outcome) -> str:
         ("… the latest of them, before (-) or after (+) it", f"{outcome.latest * 1000:+.1f} ms"),
         ("tokens issued", f"{outcome.tokens:,}"),
         ("faults and weathers", f"{_weathers(outcome):,}"),
-        ("changes taken, refused", f"{outcome.taken:.0f}, {outcome.refused:.0f}"),
+        (
+            "changes taken, refused",
+            f"{outcome.reloads_succeeded:.0f}, {outcome.reloads_failed:.0f}",
+        ),
         ("requests sent a second time (safe ones)", f"{outcome.replays:.0f}"),
-        ("slowest request", f"{book.slowest:.1f} s"),
+        ("slowest request", f"{outcomes.slowest:.1f} s"),
         (
             "memory at start and end",
             f"{_mb(outcome.start.resident)}, {_mb(outcome.end.resident)}",
@@ -73,13 +84,13 @@ def as_table(outcome: Outcome) -> str:
     return "\n".join([head, "", *lines])
 
 
-def _sum(outcome: Outcome, fate: Fate) -> int:
-    return sum(count for (_, found), count in outcome.book.fates.items() if found is fate)
+def _sum(outcome: SoakReport, result: RequestOutcome) -> int:
+    return sum(count for (_, found), count in outcome.outcomes.outcomes.items() if found is result)
 
 
-def _weathers(outcome: Outcome) -> int:
-    chores = {chore.__name__.replace("_", " ") for chore in CHORES} | {"chores"}
-    return sum(times for name, times in outcome.spells.items() if name not in chores)
+def _weathers(outcome: SoakReport) -> int:
+    chores = {chore.__name__.replace("_", " ") for chore in RECONFIGURATIONS} | {"chores"}
+    return sum(times for name, times in outcome.fault_periods.items() if name not in chores)
 
 
 def _mb(size: int) -> str:

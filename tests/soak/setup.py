@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from proxy.sandbox import Sandbox, Settings, changed
-from tests.soak.arrivals import Ledger
-from tests.soak.fault_schedule import Sky
-from tests.soak.promises import Cause
-from tests.support.mounted_files import Mount, write
-from tests.support.process import Running, process, write_settings
-from tests.support.tcp_relay import Relay
+from tests.soak.arrivals import JudgedArrivals
+from tests.soak.fault_schedule import FaultSchedule
+from tests.soak.promises import FaultCause
+from tests.support.mounted_files import MountedSecret, write
+from tests.support.process import RunningProxy, process, write_settings
+from tests.support.tcp_relay import TcpRelay
 
 CLIENT = "sandbox-client"
 LIFETIME = 3.0
@@ -50,35 +50,35 @@ PROXY: dict[str, Any] = {
 
 
 @dataclass
-class World:
+class SoakSetup:
     """Everything there is."""
 
     bank: Sandbox
-    relay: Relay
-    proxy: Running
+    relay: TcpRelay
+    proxy: RunningProxy
     file: Path
-    secrets: Mount
-    callers: Mount
-    written: dict[str, Any]
-    sky: Sky
-    ledger: Ledger
-    dice: random.Random
-    shown: str = "callers-0"
-    counter: asyncio.Lock = field(default_factory=asyncio.Lock)
+    secrets: MountedSecret
+    callers: MountedSecret
+    settings: dict[str, Any]
+    fault_schedule: FaultSchedule
+    arrivals: JudgedArrivals
+    random: random.Random
+    callers_secret: str = "callers-0"
+    token_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by whoever disturbs the token endpoint, and by whoever needs it undisturbed."""
-    road: asyncio.Lock = field(default_factory=asyncio.Lock)
+    network_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """The same for the network."""
     lag: float = 0.0
     """By how much this loop, which is bank and network too, was late in the last second."""
 
-    def let_in(self, **clients: str) -> None:
+    def set_clients(self, **clients: str) -> None:
         """Let the bank know these secrets of clients."""
         known = {CLIENT: clients["secret"]}
         self.bank.bank.settings = changed(self.bank.bank.settings, {"clients": known})
 
     def write(self, **changes: Any) -> None:
         """Write the proxy's configuration with these settings changed for this time."""
-        write_settings(self.file, self.bank_url, **{**self.written, **changes})
+        write_settings(self.file, self.bank_url, **{**self.settings, **changes})
 
     @property
     def bank_url(self) -> str:
@@ -94,15 +94,15 @@ class World:
             late = loop.time() - due
             self.lag = max(late, self.lag - 0.02)
             if late > 0.1:
-                self.sky.note(Cause.STALL, "machine stands still", late)
+                self.fault_schedule.note(FaultCause.STALL, "machine stands still", late)
 
 
 @asynccontextmanager
-async def world(folder: Path, seed: int) -> AsyncIterator[World]:
+async def soak_setup(folder: Path, seed: int) -> AsyncIterator[SoakSetup]:
     """Create the world in ``folder``."""
     loop = asyncio.get_running_loop()
-    secrets = Mount(folder / "secrets", client_secret="secret-0", password="sundial")
-    callers = Mount(folder / "callers", one="callers-0", two="callers-0")
+    secrets = MountedSecret(folder / "secrets", client_secret="secret-0", password="sundial")
+    callers = MountedSecret(folder / "callers", one="callers-0", two="callers-0")
     written = PROXY | {
         "client_id": CLIENT,
         "client_secret_file": str(secrets / "client_secret"),
@@ -111,31 +111,31 @@ async def world(folder: Path, seed: int) -> AsyncIterator[World]:
     own = {"username": "basil", "password_file": str(secrets / "password")}
     written["institutions"] = {"00017": own}
     bank = Sandbox(Settings(clients={CLIENT: "secret-0"}, lifetime=LIFETIME, v1_lifetime=LIFETIME))
-    async with bank, Relay(int(bank.url.rpartition(":")[2])) as relay:
-        here: list[World] = []
-        ledger = Ledger(bank.bank, lambda: here[0].lag if here else 0.0)
-        bank.bank.arrivals = ledger
-        relay.heard = ledger.hear
+    async with bank, TcpRelay(int(bank.url.rpartition(":")[2])) as relay:
+        setup: list[SoakSetup] = []
+        arrivals = JudgedArrivals(bank.bank, lambda: setup[0].lag if setup else 0.0)
+        bank.bank.arrivals = arrivals
+        relay.received = arrivals.hear
         file = folder / "proxy.yaml"
         write(file, "")
         async with process(file, f"http://127.0.0.1:{relay.port}", **written) as running:
             dice = random.Random(seed)  # noqa: S311 - weather, not secrets
-            here.append(
-                World(
+            setup.append(
+                SoakSetup(
                     bank=bank,
                     relay=relay,
                     proxy=running,
                     file=file,
                     secrets=secrets,
                     callers=callers,
-                    written=written,
-                    sky=Sky(loop.time),
-                    ledger=ledger,
-                    dice=dice,
+                    settings=written,
+                    fault_schedule=FaultSchedule(loop.time),
+                    arrivals=arrivals,
+                    random=dice,
                 )
             )
-            watching = asyncio.create_task(here[0].watch_lag())
+            watching = asyncio.create_task(setup[0].watch_lag())
             try:
-                yield here[0]
+                yield setup[0]
             finally:
                 watching.cancel()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.soak.promises import Fate
+from tests.soak.promises import RequestOutcome
 from tests.soak.report import as_json, as_table
 from tests.soak.run import Plan, soak
 
@@ -12,14 +12,21 @@ from tests.soak.run import Plan, soak
 @pytest.mark.timeout(180)
 async def test_promises_are_kept_in_all_weathers(tmp_path: Path) -> None:
     """Ten seconds and thousands of requests: each has a fate that was promised, nothing grows."""
-    outcome = await soak(tmp_path, Plan(seconds=10, storm=5, calm=5, pace=0.7, rest=0.05))
+    outcome = await soak(
+        tmp_path, Plan(seconds=10, faulty_seconds=5, quiet_seconds=5, pace=0.7, rest=0.05)
+    )
     assert outcome.broken == []
-    fates = {fate for _, fate in outcome.book.fates}
-    assert outcome.book.total > 500
-    assert outcome.book.calm[Fate.WELL] > 100
-    assert {Fate.WELL, Fate.OUTSIDE, Fate.GONE} <= fates
-    assert fates & {Fate.TOKEN, Fate.UPSTREAM, Fate.BANK, Fate.CUT}, "there was no weather"
-    assert outcome.taken > 2
+    fates = {result for _, result in outcome.outcomes.outcomes}
+    assert outcome.outcomes.total > 500
+    assert outcome.outcomes.calm[RequestOutcome.OK] > 100
+    assert {RequestOutcome.OK, RequestOutcome.HOSTILE_REFUSED, RequestOutcome.CALLER_LEFT} <= fates
+    assert fates & {
+        RequestOutcome.TOKEN,
+        RequestOutcome.UPSTREAM,
+        RequestOutcome.BANK,
+        RequestOutcome.ABORTED,
+    }, "there was no weather"
+    assert outcome.reloads_succeeded > 2
     assert outcome.payments > 20
     assert '"kept": true' in as_json(outcome)
     assert "| promises broken | 0 |" in as_table(outcome)

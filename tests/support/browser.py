@@ -21,12 +21,12 @@ async def chromium() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-class Watcher:
+class PageWatcher:
     """Notes what a page should not do: complain, fail, break its policy, or ask elsewhere."""
 
-    def __init__(self, page: Page, home: str) -> None:
-        """Watch ``page``, which belongs to the origin ``home``."""
-        self._home = urlsplit(home).netloc
+    def __init__(self, page: Page, fixture: str) -> None:
+        """Watch ``page``, which belongs to the origin ``fixture``."""
+        self._home = urlsplit(fixture).netloc
         self.complaints: list[str] = []
         page.on("console", lambda message: self._heard(message.type, message.text))
         page.on("pageerror", lambda error: self._heard("error", str(error)))
@@ -58,7 +58,7 @@ async def opened(
     context = await browser.new_context(**more)
     page = await context.new_page()
     await page.clock.install()
-    watcher = Watcher(page, address)
+    watcher = PageWatcher(page, address)
     for path, document in (told or {}).items():
         await page.route(f"**{path}", _answer(document))
     try:

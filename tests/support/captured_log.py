@@ -13,7 +13,7 @@ from proxy.config.sections import LogSettings
 from proxy.telemetry import logs
 
 
-class Logbook(io.StringIO):
+class CapturedLog(io.StringIO):
     """A stream that takes log lines; ``lines`` are those of an event, all of them if not named."""
 
     def lines(self, event: str = "") -> list[dict[str, Any]]:
@@ -23,14 +23,14 @@ class Logbook(io.StringIO):
 
 
 @contextmanager
-def logbook(level: str = "debug", form: str = "json") -> Iterator[Logbook]:
+def captured_log(level: str = "debug", form: str = "json") -> Iterator[CapturedLog]:
     """Write the log into a book instead of standard error; afterwards all is as before."""
     root = logging.getLogger()
     before = root.handlers, root.level
-    book = Logbook()
-    logs.set_up(LogSettings.model_validate({"level": level, "format": form}), book)
+    log = CapturedLog()
+    logs.set_up(LogSettings.model_validate({"level": level, "format": form}), log)
     try:
-        yield book
+        yield log
     finally:
         root.handlers, root.level = before[0], before[1]
         structlog.reset_defaults()

@@ -9,14 +9,14 @@ from tests.support.needs import program
 
 
 @dataclass(frozen=True)
-class Authority:
+class OpensslAuthority:
     """A certificate authority whose files stand in ``folder``."""
 
     folder: Path
     name: str = "ca"
 
     @classmethod
-    def make(cls, folder: Path, name: str = "ca") -> "Authority":
+    def make(cls, folder: Path, name: str = "ca") -> "OpensslAuthority":
         """Make a new one."""
         authority = cls(folder, name)
         _openssl(

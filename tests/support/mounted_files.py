@@ -4,7 +4,7 @@ from itertools import count
 from pathlib import Path
 
 
-class Mount:
+class MountedSecret:
     """A mounted Secret: ``name`` is a link into ``..data``, itself a link to the present version.
 
     A change writes a new version beside the old, swings ``..data`` over in one step, and takes

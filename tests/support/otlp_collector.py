@@ -23,7 +23,7 @@ def plain(attributes: Any) -> dict[str, Any]:
     return found
 
 
-class Got:
+class ReceivedSpan:
     """A span that has arrived. Times are nanoseconds; ids are bytes, ``parent`` empty for none."""
 
     def __init__(self, span: Span) -> None:
@@ -35,11 +35,11 @@ class Got:
         self.attributes = plain(span.attributes)
 
 
-class Collector:
+class OtlpCollector:
     """Runs on a free port for the time of a test. ``raw`` is all that came, in one piece."""
 
     def __init__(self) -> None:
-        self.spans: list[Got] = []
+        self.spans: list[ReceivedSpan] = []
         self.resource: dict[str, Any] = {}
         self.raw = b""
         app = web.Application()
@@ -51,11 +51,11 @@ class Collector:
         """Where spans are sent."""
         return str(self._server.make_url("/v1/traces"))
 
-    def named(self, name: str) -> list[Got]:
+    def named(self, name: str) -> list[ReceivedSpan]:
         """Return the spans of a name."""
         return [span for span in self.spans if span.name == name]
 
-    def of_kind(self, kind: str) -> list[Got]:
+    def of_kind(self, kind: str) -> list[ReceivedSpan]:
         """Return the spans of a kind: ``SERVER``, ``CLIENT`` or ``INTERNAL``."""
         return [span for span in self.spans if span.kind == kind]
 
@@ -80,6 +80,6 @@ class Collector:
         for resource in sent.resource_spans:
             self.resource = plain(resource.resource.attributes)
             for scope in resource.scope_spans:
-                self.spans += map(Got, scope.spans)
+                self.spans += map(ReceivedSpan, scope.spans)
         answer = ExportTraceServiceResponse().SerializeToString()
         return web.Response(body=answer, content_type="application/x-protobuf")

@@ -11,16 +11,16 @@ import aiohttp
 import yaml
 
 from tests.support.mounted_files import write
-from tests.support.program import Program, program
+from tests.support.program import RunningProgram, program
 from tests.support.proxy_fixture import sample_in
 from tests.support.running import CLIENT
 
 
 @dataclass
-class Running:
+class RunningProxy:
     """A running proxy. ``listen`` and ``admin`` are its addresses."""
 
-    program: Program
+    program: RunningProgram
     listen: str
     admin: str
 
@@ -62,7 +62,7 @@ class Running:
 @asynccontextmanager
 async def process(
     file: Path, base_url: str, *, before: tuple[str, ...] = (), ready: bool = True, **written: Any
-) -> AsyncIterator[Running]:
+) -> AsyncIterator[RunningProxy]:
     """Start a proxy with these settings in ``file``; None takes one away."""
     write_settings(file, base_url, **written)
     variables: dict[str, Any] = {
@@ -71,8 +71,8 @@ async def process(
         if f"{name}_file" not in written
     }
     async with program("run", "--config", file, before=before, **variables) as started:
-        listening = await started.told("listening")
-        running = Running(started, listening["listen"], listening["admin"])
+        listening = await started.wait_for_event("listening")
+        running = RunningProxy(started, listening["listen"], listening["admin"])
         if ready:
             await running.ready()
         yield running

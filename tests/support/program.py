@@ -30,27 +30,27 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 @dataclass
-class Program:
+class RunningProgram:
     """A running ``candescent-proxy``. ``out`` and ``err`` are the lines it has written."""
 
     process: asyncio.subprocess.Process
     out: list[str] = field(default_factory=list)
     err: list[str] = field(default_factory=list)
 
-    def logged(self, event: str) -> Iterator[dict[str, Any]]:
+    def events(self, event: str) -> Iterator[dict[str, Any]]:
         """Return the lines of a JSON log that tell of this event."""
         for line in self.err:
             if line.startswith("{") and (read := json.loads(line))["event"] == event:
                 yield read
 
-    async def told(self, event: str) -> dict[str, Any]:
+    async def wait_for_event(self, event: str) -> dict[str, Any]:
         """Wait until the log tells of this event; return the first line that does."""
-        await until(lambda: list(self.logged(event)) or self.has_ended, 20)
-        found = list(self.logged(event))
+        await until(lambda: list(self.events(event)) or self.has_ended, 20)
+        found = list(self.events(event))
         assert found, f"{event!r} was not told, but:\n" + "\n".join(self.err)
         return found[0]
 
-    async def printed(self, text: str) -> str:
+    async def wait_for_output(self, text: str) -> str:
         """Wait until a line with this text is on standard output; return it."""
         await until(lambda: [line for line in self.out if text in line] or self.has_ended, 20)
         return next(line for line in self.out if text in line)
@@ -75,7 +75,7 @@ class Program:
 @asynccontextmanager
 async def program(
     *arguments: str | Path, stdin: bytes | str = b"", before: Sequence[str] = (), **variables: str
-) -> AsyncIterator[Program]:
+) -> AsyncIterator[RunningProgram]:
     """Start the program; kill it if it still runs in the end.
 
     ``stdin`` is what it may read; ``before`` stands before its command, as ``nice`` does.
@@ -92,7 +92,7 @@ async def program(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    running = Program(process)
+    running = RunningProgram(process)
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
@@ -116,7 +116,7 @@ async def _read(stream: asyncio.StreamReader, lines: list[str]) -> None:
         lines.append(line.decode().rstrip("\n"))
 
 
-async def ended(
+async def run_program(
     *arguments: str | Path, stdin: bytes | str = b"", before: Sequence[str] = (), **variables: str
 ) -> tuple[int, str, str]:
     """Run the program to its end; return exit code, standard output and standard error."""

@@ -16,7 +16,7 @@ from proxy.config.model import Config
 from proxy.runtime.app import App
 from proxy.sandbox import Sandbox, changed
 from proxy.tokens.credentials import Logins
-from tests.support.captured_log import Logbook, logbook
+from tests.support.captured_log import CapturedLog, captured_log
 from tests.support.mounted_files import write
 from tests.support.running import CLIENT, until, url
 
@@ -25,15 +25,15 @@ QUICK = "0.02"
 
 
 @dataclass
-class House:
+class ProxyFixture:
     """The proxy, its bank, a caller, the proxy's log, and the file it is configured by."""
 
     bank: Sandbox
     app: App
     caller: aiohttp.ClientSession
-    book: Logbook
+    log: CapturedLog
     file: Path
-    written: dict[str, Any]
+    settings: dict[str, Any]
 
     async def call(self, path: str = "/echo", **more: Any) -> int:
         """Send a request; return the status of its answer."""
@@ -51,17 +51,17 @@ class House:
 
     def write(self, **changes: Any) -> None:
         """Write the configuration file with these settings changed; None takes one away."""
-        self.written = {
-            name: value for name, value in (self.written | changes).items() if value is not None
+        self.settings = {
+            name: value for name, value in (self.settings | changes).items() if value is not None
         }
-        write(self.file, yaml.safe_dump(self.written))
+        write(self.file, yaml.safe_dump(self.settings))
 
     def reloads(self, result: str) -> float:
-        """Return how often a changed configuration was ``taken`` or ``refused``."""
+        """Return how many reloads ended with this result, ``success`` or ``failure``."""
         return sample(self.app, "candescent_proxy_reloads_total", result=result)
 
     @property
-    def is_as_written(self) -> bool:
+    def is_current(self) -> bool:
         """Whether the last reload was taken, as the metric has it."""
         return sample(self.app, "candescent_proxy_last_reload_successful") == 1
 
@@ -74,26 +74,26 @@ class House:
         known = {name.replace("_", "-"): secret for name, secret in clients.items()}
         self.bank.bank.settings = changed(self.bank.bank.settings, {"clients": known})
 
-    async def taken(self, times: int = 1) -> None:
+    async def wait_for_reload(self, times: int = 1) -> None:
         """Wait until so many reloads have been taken."""
         await until(lambda: self.reloads("success") >= times)
 
-    async def refused(self, times: int = 1) -> None:
+    async def wait_for_failed_reload(self, times: int = 1) -> None:
         """Wait until so many have been refused."""
         await until(lambda: self.reloads("failure") >= times)
 
 
 @asynccontextmanager
-async def house(
+async def proxy_fixture(
     file: Path, bank: Sandbox | None = None, *, ready: bool = True, **written: Any
-) -> AsyncIterator[House]:
+) -> AsyncIterator[ProxyFixture]:
     """Start all of it, with the settings in ``written``; a bank that is given must be running."""
     if bank is None:
-        async with Sandbox() as own, house(file, own, ready=ready, **written) as home:
-            yield home
+        async with Sandbox() as own, proxy_fixture(file, own, ready=ready, **written) as fixture:
+            yield fixture
         return
     everything = {**base(bank), **written}
-    with logbook() as book:
+    with captured_log() as log:
         write(file, yaml.safe_dump(everything))
         app = app_from(file)
         await app.start()
@@ -101,7 +101,7 @@ async def house(
             async with aiohttp.ClientSession(url(app)) as caller:
                 if ready:
                     await until(lambda: app.readiness().is_ready)
-                yield House(bank, app, caller, book, file, everything)
+                yield ProxyFixture(bank, app, caller, log, file, everything)
         finally:
             await app.stop()
 
@@ -147,11 +147,11 @@ def sample_in(text: str, name: str, labels: Mapping[str, str]) -> float:
     )
 
 
-class Load:
+class BackgroundLoad:
     """Callers that never rest: ``statuses`` counts what they got until they are told to stop."""
 
-    def __init__(self, home: House, callers: int = 8, path: str = "/echo") -> None:
-        self._home = home
+    def __init__(self, fixture: ProxyFixture, callers: int = 8, path: str = "/echo") -> None:
+        self._home = fixture
         self._callers = callers
         self._path = path
         self._over = False
@@ -177,9 +177,9 @@ class Load:
 
     async def _call(self) -> None:
         while not self._over:
-            fate: int | str
+            outcome: int | str
             try:
-                fate = await self._home.call(self._path)
+                outcome = await self._home.call(self._path)
             except aiohttp.ClientError as error:
-                fate = type(error).__name__
-            self.statuses[fate] = self.statuses.get(fate, 0) + 1
+                outcome = type(error).__name__
+            self.statuses[outcome] = self.statuses.get(outcome, 0) + 1

@@ -16,7 +16,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True)
-class Answer:
+class RawResponse:
     """One answer; ``headers`` in their order and case."""
 
     version: bytes
@@ -52,7 +52,7 @@ class Answer:
         return str(problem["type"]).rpartition(":")[2]
 
 
-class Wire:
+class RawConnection:
     """A caller's connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -67,7 +67,7 @@ class Wire:
             self.writer.write(block)
             await self.writer.drain()
 
-    async def answer(self, *, bodiless: bool = False) -> Answer:
+    async def read_response(self, *, bodiless: bool = False) -> RawResponse:
         """Read one answer; interim ones count as answers too."""
         async with asyncio.timeout(30):
             head = await self.reader.readuntil(b"\r\n\r\n")
@@ -76,12 +76,12 @@ class Wire:
             headers = [
                 (name, value) for name, _, value in (line.partition(b": ") for line in lines)
             ]
-            answer = Answer(version, int(status), reason, headers, b"")
+            answer = RawResponse(version, int(status), reason, headers, b"")
             if bodiless or answer.status in (204, 304) or answer.status < 200:
                 return answer
-            return Answer(version, answer.status, reason, headers, await self._body(answer))
+            return RawResponse(version, answer.status, reason, headers, await self._body(answer))
 
-    async def _body(self, answer: Answer) -> bytes:
+    async def _body(self, answer: RawResponse) -> bytes:
         length = answer.header("Content-Length")
         coding = answer.header("Transfer-Encoding")
         assert length is None or coding is None, "two framings"
@@ -99,20 +99,20 @@ class Wire:
                 return body
             body += block[:-2]
 
-    async def ask(self, request: bytes = GET) -> Answer:
+    async def ask(self, request: bytes = GET) -> RawResponse:
         """Send one request and read its answer."""
         await self.send(request)
-        return await self.answer(bodiless=request.startswith(b"HEAD "))
+        return await self.read_response(bodiless=request.startswith(b"HEAD "))
 
-    async def ends(self) -> bytes:
+    async def read_to_end(self) -> bytes:
         """Read until the proxy ends the connection in good order; return what came."""
         async with asyncio.timeout(30):
             return await self.reader.read()
 
-    async def is_cut(self) -> bool:
+    async def ends_with_reset(self) -> bool:
         """Read until the connection ends; return whether it ended with a reset."""
         try:
-            await self.ends()
+            await self.read_to_end()
         except ConnectionResetError:
             return True
         return False
@@ -136,7 +136,7 @@ class Wire:
         self.writer.transport.abort()
 
 
-class Reachable(Protocol):
+class HasAddress(Protocol):
     """What can be called: a proxy, or a part of one."""
 
     @property
@@ -145,14 +145,16 @@ class Reachable(Protocol):
 
 
 @asynccontextmanager
-async def connect(app: Reachable) -> AsyncIterator[Wire]:
+async def connect(app: HasAddress) -> AsyncIterator[RawConnection]:
     """Connect to a running proxy."""
     address = app.data_address
     limit = 1 << 20
     if address.path:
-        wire = Wire(*await asyncio.open_unix_connection(address.path, limit=limit))
+        wire = RawConnection(*await asyncio.open_unix_connection(address.path, limit=limit))
     else:
-        wire = Wire(*await asyncio.open_connection(address.host, address.port, limit=limit))
+        wire = RawConnection(
+            *await asyncio.open_connection(address.host, address.port, limit=limit)
+        )
     try:
         yield wire
     finally:
@@ -161,13 +163,13 @@ async def connect(app: Reachable) -> AsyncIterator[Wire]:
 
 
 @asynccontextmanager
-async def connected(app: Reachable, count: int) -> AsyncIterator[list[Wire]]:
+async def connected(app: HasAddress, count: int) -> AsyncIterator[list[RawConnection]]:
     """Connect so many times, one after another."""
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(connect(app)) for _ in range(count)]
 
 
-async def ask(app: Reachable, request: bytes = GET) -> Answer:
+async def ask(app: HasAddress, request: bytes = GET) -> RawResponse:
     """Send one request on a connection of its own."""
     async with connect(app) as wire:
         return await wire.ask(request)

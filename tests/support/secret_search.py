@@ -23,7 +23,7 @@ _NOT_OURS = (types.ModuleType, type, asyncio.AbstractEventLoop)
 """Behind these stands the whole program, this test included."""
 
 
-class Watch:
+class SecretSearch:
     """Knows secrets, takes text by where it stood, and says which secrets stand in it."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Watch:
         self._secrets[name] = text
         return text
 
-    def take(self, where: str, text: str | bytes) -> None:
+    def add(self, where: str, text: str | bytes) -> None:
         """Take what stood somewhere."""
         self._texts.append((where, text.decode("latin-1") if isinstance(text, bytes) else text))
 

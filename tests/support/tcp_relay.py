@@ -8,7 +8,7 @@
         relay.back.slice = 1               # bytes at a time
         relay.back.cut_after = 100         # bytes, then a clean end
         relay.there.reset_after = 0        # bytes, then a reset; 0: at the next byte
-        relay.there.hole = True            # nothing comes through for as long as this is set
+        relay.there.drops_bytes = True     # nothing comes through for as long as this is set
         relay.reset_all()                  # every connection there is
         relay.refuse()                     # nobody listens any more
 
@@ -38,7 +38,7 @@ class Direction:
     bandwidth: float = 0.0
     cut_after: int | None = None
     reset_after: int | None = None
-    hole: bool = False
+    drops_bytes: bool = False
     once: bool = False
     passed: int = 0
 
@@ -48,10 +48,10 @@ class Direction:
         return self.reset_after if self.cut_after is None else self.cut_after
 
 
-class Relay:
+class TcpRelay:
     """Listens on a free port of 127.0.0.1 and passes everything on to ``port`` there.
 
-    ``there`` is the way to the server, ``back`` the way from it. ``heard`` is called with what
+    ``there`` is the way to the server, ``back`` the way from it. ``received`` is called with what
     comes for the server, before anything happens to it.
     """
 
@@ -59,7 +59,7 @@ class Relay:
         self._target = port
         self.there = Direction()
         self.back = Direction()
-        self.heard: Callable[[bytes], None] = lambda _: None
+        self.received: Callable[[bytes], None] = lambda _: None
         self.port = 0
         self.connections = 0
         self._server: asyncio.Server | None = None
@@ -94,12 +94,12 @@ class Relay:
             self._server.close()
             self._server = None
 
-    def lead_to(self, port: int) -> None:
+    def switch_to(self, port: int) -> None:
         """Lead to another port there, connections that are open too: they are reset."""
         self._target = port
         self.reset_all()
 
-    def heal(self) -> None:
+    def restore(self) -> None:
         """Let all be well from now on."""
         self.there, self.back = Direction(), Direction()
 
@@ -145,12 +145,12 @@ class Relay:
         while True:
             block = await reader.read(65_536)
             if way == "there":
-                self.heard(block)
+                self.received(block)
             direction: Direction = getattr(self, way)
             if direction.latency:
                 await asyncio.sleep(direction.latency)
             # As TCP does, which sends again what was lost.
-            while getattr(self, way).hole:  # noqa: ASYNC110 - what is set from outside tells nobody
+            while getattr(self, way).drops_bytes:  # noqa: ASYNC110 - what is set from outside tells nobody
                 await asyncio.sleep(0.02)
             if not block:
                 break

@@ -19,7 +19,7 @@ _CONTROLS = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\([A-Z])")
 
 
 @dataclass
-class Terminal:
+class RunningTerminal:
     """A pseudo-terminal with a program on it. ``shown`` is all that came on the screen."""
 
     process: asyncio.subprocess.Process
@@ -57,7 +57,9 @@ class Terminal:
 
 
 @asynccontextmanager
-async def terminal(*arguments: str | Path, cwd: Path, **variables: str) -> AsyncIterator[Terminal]:
+async def terminal(
+    *arguments: str | Path, cwd: Path, **variables: str
+) -> AsyncIterator[RunningTerminal]:
     """Start the program on a terminal of its own; kill it if it still runs in the end."""
     command = (sys.executable, "-m", "proxy", *map(str, arguments))
     async with on_terminal(*command, cwd=cwd, **variables) as screen:
@@ -65,7 +67,7 @@ async def terminal(*arguments: str | Path, cwd: Path, **variables: str) -> Async
 
 
 @asynccontextmanager
-async def on_terminal(*command: str, cwd: Path, **variables: str) -> AsyncIterator[Terminal]:
+async def on_terminal(*command: str, cwd: Path, **variables: str) -> AsyncIterator[RunningTerminal]:
     """Start any command on a terminal of its own; kill it if it still runs in the end."""
     ours, its = pty.openpty()
     termios.tcsetwinsize(its, (40, 140))
@@ -82,7 +84,7 @@ async def on_terminal(*command: str, cwd: Path, **variables: str) -> AsyncIterat
         stderr=its,
     )
     os.close(its)
-    shown = Terminal(process, ours)
+    shown = RunningTerminal(process, ours)
     loop = asyncio.get_running_loop()
     decoder = getincrementaldecoder("utf-8")("replace")
 

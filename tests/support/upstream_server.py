@@ -19,15 +19,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-Step = Callable[["Link"], Awaitable[None]]
+ScriptStep = Callable[["UpstreamConnection"], Awaitable[None]]
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-class Link:
+class UpstreamConnection:
     """One accepted connection."""
 
     def __init__(
-        self, upstream: "Upstream", reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        upstream: "ScriptedUpstream",
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         self.upstream = upstream
         self.reader = reader
@@ -62,13 +65,13 @@ class Link:
         self.writer.transport.abort()
 
 
-class Upstream:
+class ScriptedUpstream:
     """A server on a free port of 127.0.0.1; the n-th connection runs the n-th script.
 
     The last script serves all further connections too.
     """
 
-    def __init__(self, *scripts: Sequence[Step], tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, *scripts: Sequence[ScriptStep], tls: ssl.SSLContext | None = None) -> None:
         self._scripts = scripts
         self._tls = tls
         self._server: asyncio.Server | None = None
@@ -76,7 +79,7 @@ class Upstream:
         self.connections = 0
         self.open = 0
         self.requests: list[bytes] = []
-        self.go = asyncio.Event()
+        self.may_continue = asyncio.Event()
         """Lets scripts go on that wait for it with ``wait()``."""
         self.port = 0
 
@@ -116,7 +119,7 @@ class Upstream:
         self.open += 1
         try:
             for step in script:
-                await step(Link(self, reader, writer))
+                await step(UpstreamConnection(self, reader, writer))
         except (OSError, asyncio.IncompleteReadError):
             pass  # The proxy has ended the connection, which is its right.
         except asyncio.CancelledError:
@@ -127,28 +130,28 @@ class Upstream:
             writer.transport.abort()
 
 
-def read() -> Step:
+def read() -> ScriptStep:
     """Read one whole request."""
 
-    async def step(link: Link) -> None:
+    async def step(link: UpstreamConnection) -> None:
         link.upstream.requests.append(await link.request())
 
     return step
 
 
-def read_head() -> Step:
+def read_head() -> ScriptStep:
     """Read one request, but not its body."""
 
-    async def step(link: Link) -> None:
+    async def step(link: UpstreamConnection) -> None:
         link.upstream.requests.append(await link.head())
 
     return step
 
 
-def read_rest(size: int) -> Step:
+def read_rest(size: int) -> ScriptStep:
     """Read a body of ``size`` bytes without keeping it, and answer."""
 
-    async def step(link: Link) -> None:
+    async def step(link: UpstreamConnection) -> None:
         left = size
         while left > 0:
             left -= len(await link.reader.read(min(left, 1 << 20)))
@@ -157,10 +160,10 @@ def read_rest(size: int) -> Step:
     return step
 
 
-def send(*blocks: bytes, every: float = 0.0) -> Step:
+def send(*blocks: bytes, every: float = 0.0) -> ScriptStep:
     """Send each block by itself, ``every`` seconds apart."""
 
-    async def step(link: Link) -> None:
+    async def step(link: UpstreamConnection) -> None:
         for at, block in enumerate(blocks):
             if at:
                 await asyncio.sleep(every)
@@ -170,57 +173,57 @@ def send(*blocks: bytes, every: float = 0.0) -> Step:
     return step
 
 
-def wait() -> Step:
-    """Wait until the test sets ``upstream.go``."""
+def wait() -> ScriptStep:
+    """Wait until the test sets ``upstream.may_continue``."""
 
-    async def step(link: Link) -> None:
-        await link.upstream.go.wait()
+    async def step(link: UpstreamConnection) -> None:
+        await link.upstream.may_continue.wait()
 
     return step
 
 
-def hold() -> Step:
+def hold() -> ScriptStep:
     """Do nothing for as long as the other side stays."""
 
-    async def step(link: Link) -> None:
+    async def step(link: UpstreamConnection) -> None:
         while await link.reader.read(65_536):
             pass
 
     return step
 
 
-def sleep(seconds: float) -> Step:
+def sleep(seconds: float) -> ScriptStep:
     """Do nothing for a while, not even read."""
 
-    async def step(_link: Link) -> None:
+    async def step(_link: UpstreamConnection) -> None:
         await asyncio.sleep(seconds)
 
     return step
 
 
-def close() -> Step:
+def close() -> ScriptStep:
     """Close the connection in good order."""
 
-    async def step(link: Link) -> None:
+    async def step(link: UpstreamConnection) -> None:
         link.writer.close()
         await link.writer.wait_closed()
 
     return step
 
 
-def reset() -> Step:
+def reset() -> ScriptStep:
     """Reset the connection."""
 
-    async def step(link: Link) -> None:
+    async def step(link: UpstreamConnection) -> None:
         link.reset()
 
     return step
 
 
-def forever(*steps: Step) -> Step:
+def forever(*steps: ScriptStep) -> ScriptStep:
     """Repeat the steps until the other side ends the connection."""
 
-    async def step(link: Link) -> None:
+    async def step(link: UpstreamConnection) -> None:
         while True:
             for one in steps:
                 await one(link)
@@ -244,6 +247,6 @@ def chunked(*blocks: bytes) -> bytes:
     return answer(b"200 OK", b"Transfer-Encoding: chunked") + chunks + b"0\r\n\r\n"
 
 
-def behaving(body: bytes = b"yes") -> list[Step]:
+def behaving(body: bytes = b"yes") -> list[ScriptStep]:
     """Return a script that answers every request well."""
     return [forever(read(), send(ok(body)))]

@@ -18,10 +18,10 @@ from proxy.errors import ConfigError
 from proxy.runtime.app import App
 from proxy.sandbox import Fault, Sandbox, Settings
 from tests.hazards.proxy_under_test import MARK
-from tests.support.captured_log import logbook
-from tests.support.otlp_collector import Collector, Got
+from tests.support.captured_log import captured_log
+from tests.support.otlp_collector import OtlpCollector, ReceivedSpan
 from tests.support.program import ANYWHERE, CREDENTIALS, program
-from tests.support.proxy_fixture import house
+from tests.support.proxy_fixture import proxy_fixture
 from tests.support.raw_client import ask, connect
 from tests.support.running import CLIENT, make_app, running, until
 
@@ -45,20 +45,20 @@ def get(path: str = "/v1/accounts", method: str = "GET", **headers: str) -> byte
     return f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n".encode()
 
 
-def begun(span: Got) -> str:
+def begun(span: ReceivedSpan) -> str:
     """Return the context of a span in a trace that began here: sampled, its id random."""
     return f"00-{span.trace.hex()}-{span.id.hex()}-03"
 
 
-class Scene:
+class TracedProxy:
     """A collector, a bank, and a proxy between callers and both."""
 
-    def __init__(self, collector: Collector, bank: Sandbox, app: App) -> None:
+    def __init__(self, collector: OtlpCollector, bank: Sandbox, app: App) -> None:
         self.collector = collector
         self.bank = bank
         self.app = app
 
-    async def served(self, sent: bytes = get()) -> tuple[Got, Got]:
+    async def served(self, sent: bytes = get()) -> tuple[ReceivedSpan, ReceivedSpan]:
         """Send a request; return its span and that of its exchange with the bank."""
         await ask(self.app, sent)
         await until(lambda: self.collector.of_kind("SERVER"))
@@ -72,12 +72,14 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(there: Settings | None = None, **overrides: Any) -> AsyncIterator[Scene]:
+async def traced_proxy(
+    there: Settings | None = None, **overrides: Any
+) -> AsyncIterator[TracedProxy]:
     """Run all three."""
-    async with Collector() as collector, Sandbox(there) as bank:
+    async with OtlpCollector() as collector, Sandbox(there) as bank:
         tracing = {"endpoint": collector.endpoint}
         async with running(bank, tracing=tracing, **overrides) as app:
-            yield Scene(collector, bank, app)
+            yield TracedProxy(collector, bank, app)
 
 
 async def test_trace_goes_through() -> None:
@@ -85,7 +87,7 @@ async def test_trace_goes_through() -> None:
 
     What the caller says of its own in tracestate reaches the bank.
     """
-    async with scene() as there:
+    async with traced_proxy() as there:
         server, client = await there.served(get(**CONTEXT))
         assert server.trace.hex() == client.trace.hex() == TRACE
         assert server.parent.hex() == PARENT
@@ -96,7 +98,7 @@ async def test_trace_goes_through() -> None:
 
 async def test_trace_begins_here() -> None:
     """A caller without a trace gets one."""
-    async with scene() as there:
+    async with traced_proxy() as there:
         server, client = await there.served()
         assert server.parent == b""
         assert there.upstream("traceparent") == begun(client)
@@ -113,7 +115,7 @@ BROKEN: dict[str, bytes] = {
 @pytest.mark.parametrize("sent", BROKEN.values(), ids=BROKEN)
 async def test_trace_that_is_none(sent: bytes) -> None:
     """Is replaced by a new one, as the standard says, and nothing of it goes on."""
-    async with scene() as there:
+    async with traced_proxy() as there:
         server, client = await there.served(sent)
         assert (server.parent, server.trace.hex() == TRACE) == (b"", False)
         assert there.upstream("traceparent") == begun(client)
@@ -134,24 +136,24 @@ async def test_trace_that_is_none(sent: bytes) -> None:
 )
 async def test_hostile_context(context: dict[str, str]) -> None:
     """Is a request like any other, and writes nothing into the log."""
-    with logbook() as book:
-        async with scene(log={"access": "on"}) as there:
+    with captured_log() as log:
+        async with traced_proxy(log={"access": "on"}) as there:
             assert (await ask(there.app, get(**context))).status == 200
             await until(lambda: there.collector.of_kind("SERVER"))
-        assert MARK not in book.getvalue()
-        assert {line["event"] for line in book.lines()} == {"token refreshed", "request"}
+        assert MARK not in log.getvalue()
+        assert {line["event"] for line in log.lines()} == {"token refreshed", "request"}
 
 
 async def test_context_that_is_no_header() -> None:
     """Is refused as any header with such a byte in it."""
-    async with scene() as there:
+    async with traced_proxy() as there:
         sent = get(traceparent="x").replace(b": x\r\n", b": \xff\r\n")
         assert (await ask(there.app, sent)).error == "bad-header"
 
 
 async def test_caller_that_takes_no_sample_is_obeyed() -> None:
     """Nothing is sent of its trace, and the bank is told that it is not taken."""
-    async with scene() as there:
+    async with traced_proxy() as there:
         await ask(there.app, get(traceparent=f"00-{TRACE}-{PARENT}-00"))
         assert re.fullmatch(rf"00-{TRACE}-[0-9a-f]{{16}}-00", str(there.upstream("traceparent")))
         await there.served()  # the next request's spans are there, and would have come later
@@ -160,7 +162,7 @@ async def test_caller_that_takes_no_sample_is_obeyed() -> None:
 
 async def test_attributes() -> None:
     """They have the names of OpenTelemetry's HTTP conventions, and ours where there are none."""
-    async with scene(Settings(base_path="/base")) as there:
+    async with traced_proxy(Settings(base_path="/base")) as there:
         server, client = await there.served(
             get("/v1/accounts?hostUserId=880017", transactionId=ID, institutionId="00016")
         )
@@ -196,7 +198,7 @@ async def test_attributes() -> None:
 
 async def test_no_query_and_no_secret() -> None:
     """Nothing of a query, a token or a credential is in anything that a collector is sent."""
-    async with scene() as there:
+    async with traced_proxy() as there:
         await there.served(get("/v1/accounts?memberNumber=12-3456789", Authorization="Bearer mine"))
         await until(lambda: there.collector.named("token refresh"))
         (token,) = there.bank.bank.live_tokens()
@@ -206,7 +208,7 @@ async def test_no_query_and_no_secret() -> None:
 
 async def test_token_of_the_start() -> None:
     """A token that nobody waits for has a trace of its own."""
-    async with scene() as there:
+    async with traced_proxy() as there:
         await until(lambda: there.collector.named("token refresh"))
         (span,) = there.collector.spans
         assert (span.kind, span.parent, span.failed) == ("INTERNAL", b"", False)
@@ -218,7 +220,7 @@ async def test_token_of_the_start() -> None:
 
 async def test_token_that_a_request_waits_for() -> None:
     """The wait is part of the request, and so is the refresh that it brought about."""
-    async with scene(allowed_institutions="00017") as there:
+    async with traced_proxy(allowed_institutions="00017") as there:
         server, client = await there.served(get(**CONTEXT, institutionId="00017"))
         (wait,) = there.collector.named("token wait")
         (refresh,) = [one for one in there.collector.named("token refresh") if one.parent]
@@ -230,7 +232,7 @@ async def test_token_that_a_request_waits_for() -> None:
 
 async def test_token_that_is_not_given() -> None:
     """Why is on the token's spans, and on the request's; there is no exchange."""
-    async with scene(allowed_institutions="00019") as there:
+    async with traced_proxy(allowed_institutions="00019") as there:
         await ask(there.app, get(institutionId="00019"))
         await until(lambda: there.collector.of_kind("SERVER"))
         (server,) = there.collector.of_kind("SERVER")
@@ -246,7 +248,7 @@ async def test_token_that_is_not_given() -> None:
 
 async def test_replay_is_counted() -> None:
     """A request that went twice has one exchange, the last, that says so."""
-    async with scene(token={"min_interval": "0.001"}) as there:
+    async with traced_proxy(token={"min_interval": "0.001"}) as there:
         there.bank.bank.faults.append(Fault("resource", code="CMN_90018", times=1))
         _, client = await there.served()
         assert client.attributes["http.request.resend_count"] == 1
@@ -256,7 +258,7 @@ async def test_replay_is_counted() -> None:
 async def test_error_of_the_bank() -> None:
     """Its 4xx is a failure of the exchange alone, its 5xx of the request too."""
     for code, failed in ((404, False), (500, True)):
-        async with scene() as there:
+        async with traced_proxy() as there:
             there.bank.bank.faults.append(Fault("resource", status=code))
             server, client = await there.served()
             assert (server.failed, client.failed) == (failed, True)
@@ -274,11 +276,11 @@ async def test_error_of_the_bank() -> None:
 )
 async def test_exchange_that_breaks(fault: Fault, status: set[int | None]) -> None:
     """Whatever has reached the caller, both spans say what broke it."""
-    async with scene() as there:
+    async with traced_proxy() as there:
         there.bank.bank.faults.append(fault)
         async with connect(there.app) as wire:
             await wire.send(get())
-            await wire.is_cut() if fault.cut else await wire.answer()
+            await wire.ends_with_reset() if fault.cut else await wire.read_response()
         await until(lambda: there.collector.of_kind("SERVER"))
         (server,), (client,) = map(there.collector.of_kind, ("SERVER", "CLIENT"))
         assert server.failed
@@ -289,7 +291,7 @@ async def test_exchange_that_breaks(fault: Fault, status: set[int | None]) -> No
 
 async def test_refused_caller_is_part_of_its_trace() -> None:
     """What is refused before anything else is known joins the caller's trace; a 4xx is no error."""
-    async with scene() as there:
+    async with traced_proxy() as there:
         await ask(there.app, get("/oauth2/v1/token", "POST", **CONTEXT))
         await until(lambda: there.collector.of_kind("SERVER"))
         (server,) = there.collector.of_kind("SERVER")
@@ -300,7 +302,7 @@ async def test_refused_caller_is_part_of_its_trace() -> None:
 
 async def test_method_of_no_convention() -> None:
     """Is named apart, so that names stay few."""
-    async with scene() as there:
+    async with traced_proxy() as there:
         await ask(there.app, get(method="PROPFIND"))
         await until(lambda: there.collector.of_kind("SERVER"))
         (server,) = there.collector.of_kind("SERVER")
@@ -311,20 +313,20 @@ async def test_method_of_no_convention() -> None:
 
 async def test_unreadable_request_has_no_span() -> None:
     """Nor is it taken for the request before it on the same connection."""
-    with logbook() as book:
-        async with scene() as there:
+    with captured_log() as log:
+        async with traced_proxy() as there:
             async with connect(there.app) as wire:
                 assert (await wire.ask(get(**CONTEXT))).status == 200
                 assert (await wire.ask(b"no request\r\n\r\n")).status == 400
             await there.app.stop()
             assert len(there.collector.of_kind("SERVER")) == 1
-        assert "ended span" not in book.getvalue()  # what the SDK says of one that is told more
+        assert "ended span" not in log.getvalue()  # what the SDK says of one that is told more
 
 
 async def test_last_spans_are_sent_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """What has not been sent when the proxy stops is sent then."""
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "3600000")
-    async with Collector() as collector, Sandbox() as bank:
+    async with OtlpCollector() as collector, Sandbox() as bank:
         async with running(bank, tracing={"endpoint": collector.endpoint}) as app:
             assert (await ask(app)).status == 200
             assert collector.spans == []
@@ -350,20 +352,20 @@ async def test_collector_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "3600")
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "8")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4")
-    with logbook() as book:
+    with captured_log() as log:
         async with deaf() as endpoint, Sandbox() as bank, asyncio.timeout(15):
             async with running(bank, tracing={"endpoint": endpoint}) as app, connect(app) as wire:
                 for _ in range(30):
                     assert (await wire.ask()).status == 200
-            assert "Queue full, dropping Span." in book.getvalue()
+            assert "Queue full, dropping Span." in log.getvalue()
 
 
 async def test_collector_that_is_not_there() -> None:
     """Costs a warning, and no request."""
-    with logbook() as book:
+    with captured_log() as log:
         async with Sandbox() as bank, running(bank, tracing={"endpoint": NOBODY}) as app:
             assert (await ask(app)).status == 200
-            await until(lambda: "exporting spans batch" in book.getvalue())
+            await until(lambda: "exporting spans batch" in log.getvalue())
             assert (await ask(app)).status == 200
 
 
@@ -386,7 +388,7 @@ async def loaded_by_a_run(**variables: str) -> set[str]:
         variables |= CREDENTIALS | {"PYTHONPROFILEIMPORTTIME": "1"}
         run = ("run", "--base-url", bank.url, *ANYWHERE, "--log-format", "json")
         async with program(*run, **variables) as proxy:
-            listening = await proxy.told("listening")
+            listening = await proxy.wait_for_event("listening")
             async with aiohttp.request("GET", f"http://{listening['listen']}/echo") as answer:
                 assert answer.status == 200
             assert await proxy.end(signal.SIGTERM) == 0
@@ -399,7 +401,7 @@ async def test_nothing_is_loaded_where_nobody_asks() -> None:
     assert {"proxy.forwarding.forwarder", "proxy.runtime.app"} <= off
     assert [name for name in off if name.startswith("opentelemetry")] == []
     assert "proxy.telemetry.tracing" not in off
-    async with Collector() as collector:
+    async with OtlpCollector() as collector:
         endpoint = collector.endpoint.removesuffix("/v1/traces")
         on = await loaded_by_a_run(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
         assert {"opentelemetry.sdk.trace", "proxy.telemetry.tracing"} <= on
@@ -466,7 +468,7 @@ async def test_endpoint_is_for_the_life_of_the_process(tmp_path: Path) -> None:
     """A changed one is refused with what to do, like every setting of that kind."""
     secret = tmp_path / "client-secret"
     secret.write_text(CLIENT["client_secret"])
-    async with house(tmp_path / "config.yaml", client_secret_file=str(secret)) as home:
-        home.write(tracing={"endpoint": NOBODY})
-        await home.refused()
-        assert "tracing: changed; restart the proxy to take it" in home.warnings()[0]
+    async with proxy_fixture(tmp_path / "config.yaml", client_secret_file=str(secret)) as fixture:
+        fixture.write(tracing={"endpoint": NOBODY})
+        await fixture.wait_for_failed_reload()
+        assert "tracing: changed; restart the proxy to take it" in fixture.warnings()[0]

@@ -16,7 +16,7 @@ OTHER = TokenKey(TokenKind.V2, "00017")
 
 
 @dataclass
-class Clock:
+class TurnableClock:
     """Two clocks that stand until they are turned."""
 
     monotonic: float = 10_000.0
@@ -26,7 +26,7 @@ class Clock:
         """Return this moment."""
         return Instant(self.monotonic, self.wall)
 
-    def turn(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         """Let time pass."""
         self.monotonic += seconds
         self.wall += seconds
@@ -37,42 +37,42 @@ class Clock:
 
 
 @dataclass
-class Teller:
+class FakeTokenSource:
     """A token source: counts who asks, and gives a token or an error when it may.
 
-    ``takes`` is what an answer takes, by the clock; ``errors`` are by institution.
+    ``call_seconds`` is what an answer takes, by the clock; ``errors`` are by institution.
     """
 
-    clock: Clock
+    clock: TurnableClock
     lifetime: float = HOUR
-    takes: float = 0.0
+    call_seconds: float = 0.0
     errors: dict[str, Exception] = field(default_factory=dict)
-    asked: list[TokenKey] = field(default_factory=list)
-    open: asyncio.Event = field(default_factory=asyncio.Event)
+    requested_keys: list[TokenKey] = field(default_factory=list)
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         """Open the counter."""
-        self.open.set()
+        self.may_answer.set()
 
     async def token(self, key: TokenKey) -> Token:
         """Give a token, as law 3 wants it."""
         asked = self.clock()
-        self.asked.append(key)
-        await self.open.wait()
-        self.clock.turn(self.takes)
+        self.requested_keys.append(key)
+        await self.may_answer.wait()
+        self.clock.advance(self.call_seconds)
         if key.institution in self.errors:
             raise self.errors[key.institution]
-        return Token(key, f"token-{len(self.asked)}", asked, self.lifetime)
+        return Token(key, f"token-{len(self.requested_keys)}", asked, self.lifetime)
 
     def fail(self, error: Exception, key: TokenKey = KEY) -> None:
         """From now on refuse this institution."""
         self.errors[key.institution] = error
 
 
-class Bench:
-    """A cache and its refresher before a teller, all on one clock. ``facts`` is what they told.
+class TokenHarness:
+    """A cache and its refresher before a teller, all on one clock. ``events`` is what they told.
 
-    The refresher's loop does not run: ``pass_by`` takes its steps, as often as they are due.
+    The refresher's loop does not run: ``advance`` takes its steps, as often as they are due.
     """
 
     def __init__(
@@ -83,23 +83,23 @@ class Bench:
         capacity: int = 4096,
         policy: RefreshPolicy = RefreshPolicy(),  # noqa: B008 - frozen
     ) -> None:
-        self.clock = Clock()
-        self.teller = Teller(self.clock)
-        self.facts: list[Event] = []
+        self.clock = TurnableClock()
+        self.source = FakeTokenSource(self.clock)
+        self.events: list[Event] = []
         self.cache = TokenCache(
-            self.teller,
+            self.source,
             policy,
             clock=self.clock,
             chance=lambda: chance,
-            emit=self.facts.append,
+            emit=self.events.append,
             capacity=capacity,
         )
         self.refresher = Refresher(self.cache, policy, clock=self.clock, idle=idle)
 
     @property
-    def asked(self) -> list[TokenKey]:
+    def requested_keys(self) -> list[TokenKey]:
         """Return every key that the bank was asked for, in order."""
-        return self.teller.asked
+        return self.source.requested_keys
 
     def entry(self, key: TokenKey = KEY) -> Entry:
         """Return what the cache knows about a key."""
@@ -115,16 +115,16 @@ class Bench:
         await self.settle()
         return self.refresher.step()
 
-    async def is_asked(self) -> None:
+    async def wait_for_request(self) -> None:
         """Wait until a request has reached the bank."""
-        await until(lambda: self.asked)
+        await until(lambda: self.requested_keys)
 
     async def settle(self) -> None:
         """Wait until no token request is under way."""
         while fetches := [e.fetch for e in self.cache.entries() if e.fetch is not None]:
             await asyncio.wait(fetches)
 
-    async def pass_by(self, seconds: float, *, stride: float = 0.05) -> None:
+    async def advance(self, seconds: float, *, stride: float = 0.05) -> None:
         """Let time pass as the refresher sees it: it looks when something is due.
 
         It never looks more often than every ``stride`` seconds, which bounds a loop gone wild.
@@ -132,7 +132,7 @@ class Bench:
         end = self.clock.monotonic + seconds
         while self.clock.monotonic < end:
             wait = await self.step()
-            self.clock.turn(min(max(wait, stride), end - self.clock.monotonic))
+            self.clock.advance(min(max(wait, stride), end - self.clock.monotonic))
         _ = await self.step()
 
 

@@ -29,7 +29,7 @@ HASTY = {
 
 
 @dataclass
-class House:
+class EndpointFixture:
     """A caller, the proxy, and its bank."""
 
     bank: Sandbox
@@ -64,9 +64,9 @@ class House:
 
 
 @asynccontextmanager
-async def house(
+async def endpoint_fixture(
     *faults: Fault, ready: bool = False, token: Mapping[str, str] | None = None
-) -> AsyncIterator[House]:
+) -> AsyncIterator[EndpointFixture]:
     """Start all three; the bank has these faults from the beginning."""
     async with Sandbox() as sandbox:
         sandbox.bank.faults.extend(faults)
@@ -74,7 +74,7 @@ async def house(
             running(sandbox, ready=ready, token=token or {}) as app,
             aiohttp.ClientSession(url(app)) as session,
         ):
-            yield House(sandbox, app, session)
+            yield EndpointFixture(sandbox, app, session)
 
 
 MALFORMED: dict[str, dict[str, Any]] = {
@@ -108,7 +108,7 @@ async def test_answer_that_is_none_is_an_error_like_any_other(
     where: str, fault: dict[str, Any]
 ) -> None:
     """Callers read 503 and when to come back; nothing of the answer is ever sent to the bank."""
-    async with house(Fault(where, **fault), token=HASTY) as at:
+    async with endpoint_fixture(Fault(where, **fault), token=HASTY) as at:
         status, problem, headers = await at.call(PATHS[where])
         assert status == 503
         assert problem["type"] == "urn:candescent-proxy:error:token-malformed"
@@ -127,7 +127,7 @@ JSON_ONLY = {"a number": {"token_text": 7}, "null": {"token_text": None}}
 @pytest.mark.parametrize("fault", JSON_ONLY.values(), ids=JSON_ONLY)
 async def test_token_that_is_no_text(fault: dict[str, Any]) -> None:
     """An ``access_token`` of another type is no token."""
-    async with house(Fault("token", **fault)) as at:
+    async with endpoint_fixture(Fault("token", **fault)) as at:
         _, problem, _ = await at.call()
         assert problem["type"].endswith("token-malformed")
         assert not at.bank.bank.arrivals
@@ -138,7 +138,9 @@ async def test_redirect_is_not_followed() -> None:
     async with Sandbox() as elsewhere:
         target = {"Location": elsewhere.url + "/oauth2/v1/token"}
         for status in (302, 307, 308):
-            async with house(Fault("token", status=status, headers=target, shape="empty")) as at:
+            async with endpoint_fixture(
+                Fault("token", status=status, headers=target, shape="empty")
+            ) as at:
                 assert (await at.call())[0] == 503
         assert not elsewhere.bank.token_requests
 
@@ -158,7 +160,7 @@ async def test_redirect_is_not_followed() -> None:
 )
 async def test_silence_and_failure(fault: dict[str, Any], reason: str) -> None:
     """A bank that hangs, dribbles, resets or fails is waited for no longer than is set."""
-    async with house(Fault("token", **fault), token=HASTY) as at:
+    async with endpoint_fixture(Fault("token", **fault), token=HASTY) as at:
         status, problem, headers = await at.call()
         assert (status, problem["type"].rpartition(":")[2]) == (503, f"token-{reason}")
         assert int(headers["Retry-After"]) >= 1
@@ -187,7 +189,7 @@ async def test_refusal_is_not_asked_about_by_every_caller(
 
     A quota that comes as a 500 is throttling all the same.
     """
-    async with house(Fault("token", **fault)) as at:
+    async with endpoint_fixture(Fault("token", **fault)) as at:
         answers = [await at.call() for _ in range(20)]
         assert {status for status, _, _ in answers} == {503}
         assert {problem["type"].rpartition(":")[2] for _, problem, _ in answers} == {
@@ -201,7 +203,7 @@ async def test_refusal_is_not_asked_about_by_every_caller(
 @pytest.mark.parametrize("code", ["CMN_90002", "CMN_90004", "CMN_90005", "CMN_90007"])
 async def test_refusal_is_tried_again_when_its_time_is_over(code: str) -> None:
     """No refusal latches: the bank that changes its mind is believed, without a restart."""
-    async with house(Fault("token", code=code, times=2), ready=True, token=HASTY) as at:
+    async with endpoint_fixture(Fault("token", code=code, times=2), ready=True, token=HASTY) as at:
         assert (await at.call())[0] == 200
         assert len(at.bank.bank.token_requests) == 3
 
@@ -209,7 +211,7 @@ async def test_refusal_is_tried_again_when_its_time_is_over(code: str) -> None:
 async def test_retry_after_of_the_bank_reaches_the_caller() -> None:
     """A bank that says when to come back is heeded, and its word passed on."""
     later = Fault("token", status=429, headers={"Retry-After": "77"})
-    async with house(later) as at:
+    async with endpoint_fixture(later) as at:
         _, _, headers = await at.call()
         assert 77 <= int(headers["Retry-After"]) <= 97
         assert len(at.bank.bank.token_requests) == 1
@@ -218,7 +220,9 @@ async def test_retry_after_of_the_bank_reaches_the_caller() -> None:
 async def test_retry_after_that_is_none_does_no_harm() -> None:
     """A date or nonsense in ``Retry-After`` is as if there were none."""
     for text in ("Wed, 21 Oct 2026 07:28:00 GMT", "-1", "1e9", "99999999999999", "soon"):
-        async with house(Fault("token", status=429, headers={"Retry-After": text})) as at:
+        async with endpoint_fixture(
+            Fault("token", status=429, headers={"Retry-After": text})
+        ) as at:
             _, problem, headers = await at.call()
             assert problem["type"].endswith("throttled")
             assert int(headers["Retry-After"]) <= 23
@@ -244,20 +248,20 @@ async def test_retry_after_that_is_none_does_no_harm() -> None:
 )
 async def test_every_lifetime_is_defined(expires_in: object, lifetime: float) -> None:
     """A string or a number counts; none counts as five minutes; too long is cut to thirty days."""
-    async with house(Fault("token", expires_in=expires_in), ready=True) as at:
+    async with endpoint_fixture(Fault("token", expires_in=expires_in), ready=True) as at:
         assert at.lifetime() == pytest.approx(lifetime, abs=0.01)
 
 
 async def test_lifetime_left_out() -> None:
     """Without ``expires_in`` a token is good for five minutes."""
-    async with house(Fault("token", without=("expires_in",)), ready=True) as at:
+    async with endpoint_fixture(Fault("token", without=("expires_in",)), ready=True) as at:
         assert at.lifetime() == pytest.approx(300)
         assert (await at.call())[0] == 200
 
 
 async def test_waiters_at_the_start_are_one_request() -> None:
     """Two hundred callers before the first token, a third of whom give up: one token request."""
-    async with house(Fault("token", delay=0.3, times=1)) as at:
+    async with endpoint_fixture(Fault("token", delay=0.3, times=1)) as at:
         waiting = [asyncio.create_task(at.call()) for _ in range(200)]
         await until(lambda: at.app.forwarder.in_flight > 60)
         for call in waiting[::3]:
@@ -286,7 +290,7 @@ async def test_one_institution_refused_is_one_institution_refused() -> None:
 
 async def test_request_is_the_documented_one() -> None:
     """Basic credentials, a UUID, the institution with its zeros, a form: what the bank asks for."""
-    async with house(ready=True) as at:
+    async with endpoint_fixture(ready=True) as at:
         request = at.bank.bank.token_requests[0]
         headers = {name.decode().lower(): value.decode() for name, value in request.headers}
         assert (request.grant, request.institution, request.outcome) == (

@@ -18,15 +18,15 @@ FACTS = [
 ]
 
 
-@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: type(fact).__name__)
-def test_fact_shows_no_token(fact: object) -> None:
+@pytest.mark.parametrize("event", FACTS, ids=lambda event: type(event).__name__)
+def test_fact_shows_no_token(event: object) -> None:
     """A fact that reaches a log by accident gives no token away."""
-    assert "gBOL" not in f"{fact!r} {fact}"
+    assert "gBOL" not in f"{event!r} {event}"
 
 
-@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: type(fact).__name__)
-def test_fact_cannot_be_changed(fact: object) -> None:
+@pytest.mark.parametrize("event", FACTS, ids=lambda event: type(event).__name__)
+def test_fact_cannot_be_changed(event: object) -> None:
     """What has happened has happened."""
-    name = dataclasses.fields(fact)[0].name  # type: ignore[arg-type]  # each is a dataclass
+    name = dataclasses.fields(event)[0].name  # type: ignore[arg-type]  # each is a dataclass
     with pytest.raises(dataclasses.FrozenInstanceError):
-        setattr(fact, name, None)
+        setattr(event, name, None)

@@ -153,12 +153,12 @@ def broken_compiler(_: Path) -> dict[str, str]:
 
 def no_headers(folder: Path) -> dict[str, str]:
     """An interpreter without Python.h: the same one, seen from a folder that has its lib alone."""
-    home = folder / "home"
-    home.mkdir()
+    fixture = folder / "home"
+    fixture.mkdir()
     for name in ("lib", "lib64"):
         if Path(sys.base_prefix, name).exists():
-            (home / name).symlink_to(Path(sys.base_prefix, name))
-    return {"PYTHONHOME": str(home), "PYTHONPATH": sysconfig.get_path("purelib")}
+            (fixture / name).symlink_to(Path(sys.base_prefix, name))
+    return {"PYTHONHOME": str(fixture), "PYTHONPATH": sysconfig.get_path("purelib")}
 
 
 REASONS: dict[Machine, str] = {

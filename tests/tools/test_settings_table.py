@@ -49,9 +49,9 @@ def test_every_setting_says_what_it_means(row: Row) -> None:
 @pytest.mark.parametrize("row", WITH_VARIABLE, ids=by_path)
 def test_variables_are_those_that_are_read(row: Row) -> None:
     """The variable beside a setting is the one that sets it."""
-    mistakes: list[str] = []
-    found = loader.read_environment({row.variable: "x"}, mistakes)
-    assert mistakes == []
+    errors: list[str] = []
+    found = loader.read_environment({row.variable: "x"}, errors)
+    assert errors == []
     *sections, name = row.path.split(".")
     for section in sections:
         found = found[section]

@@ -10,18 +10,18 @@ import pytest
 from proxy.errors import TokenError, TokenFailure
 from proxy.upstream.bank_client import MAX_RESPONSE, USER_AGENT, BankClient, BankResponse
 from proxy.upstream.tunnel import OutboundProxy
-from tests.support.certificates import Authority, server_context
+from tests.support.certificates import OpensslAuthority, server_context
 from tests.support.running import until
-from tests.support.upstream_server import Step, Upstream, hold, ok, read, reset, send
+from tests.support.upstream_server import ScriptedUpstream, ScriptStep, hold, ok, read, reset, send
 
 HEADERS = {"transactionId": "0d1c", "Authorization": "Basic eDp5"}
 
 
 async def call(
-    *script: Step, tls: ssl.SSLContext | None = None, trust: ssl.SSLContext | None = None
+    *script: ScriptStep, tls: ssl.SSLContext | None = None, trust: ssl.SSLContext | None = None
 ) -> BankResponse:
     """Make one call to a server with this script; raises what the call raises."""
-    async with Upstream(script, tls=tls) as upstream:
+    async with ScriptedUpstream(script, tls=tls) as upstream:
         bank = BankClient(upstream.url, timeout=5, tls=trust)
         try:
             return await bank.call("POST", "/p?a=b%20c", HEADERS, b"a=b")
@@ -29,7 +29,7 @@ async def call(
             await bank.close()
 
 
-async def failure(*script: Step, **how: ssl.SSLContext) -> TokenError:
+async def failure(*script: ScriptStep, **how: ssl.SSLContext) -> TokenError:
     """Return what a call to such a server fails with."""
     with pytest.raises(TokenError) as error:
         await call(*script, **how)
@@ -38,7 +38,7 @@ async def failure(*script: Step, **how: ssl.SSLContext) -> TokenError:
 
 async def test_call_is_what_it_says() -> None:
     """Method, path, headers and body arrive as they were given, with the proxy's own name."""
-    async with Upstream([read(), send(ok(b"yes"))]) as upstream:
+    async with ScriptedUpstream([read(), send(ok(b"yes"))]) as upstream:
         bank = BankClient(upstream.url + "/base", timeout=5)
         answer = await bank.call("DELETE", "/p?a=b%20c", HEADERS, b"token=x")
         await bank.close()
@@ -56,7 +56,7 @@ async def test_call_is_what_it_says() -> None:
 
 async def test_body_is_left_out_where_there_is_none() -> None:
     """A look-up has no body, and a caller's own name goes before ours."""
-    async with Upstream([read(), send(ok(b""))]) as upstream:
+    async with ScriptedUpstream([read(), send(ok(b""))]) as upstream:
         bank = BankClient(upstream.url, timeout=5)
         await bank.call("GET", "/p", {"User-Agent": "bench/1.0"})
         await bank.close()
@@ -72,7 +72,7 @@ async def test_status_and_retry_after_are_handed_on() -> None:
 
 async def test_redirect_is_not_followed() -> None:
     """A redirect is an answer; where it points nobody goes."""
-    async with Upstream([read(), send(ok(b"stolen"))]) as elsewhere:
+    async with ScriptedUpstream([read(), send(ok(b"stolen"))]) as elsewhere:
         location = f"Location: {elsewhere.url}/x".encode()
         wire = b"HTTP/1.1 302 Found\r\n%b\r\nContent-Length: 0\r\n\r\n" % location
         assert (await call(read(), send(wire))).status == 302
@@ -82,7 +82,7 @@ async def test_redirect_is_not_followed() -> None:
 async def test_nothing_is_carried_from_call_to_call() -> None:
     """Each call has a connection of its own, and cookies are not kept."""
     wire = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"
-    async with Upstream([read(), send(wire), hold()]) as upstream:
+    async with ScriptedUpstream([read(), send(wire), hold()]) as upstream:
         bank = BankClient(upstream.url, timeout=5)
         for _ in range(2):
             await bank.call("GET", "/p", HEADERS)
@@ -138,9 +138,9 @@ async def test_longest_answer_is_taken() -> None:
 
 
 @pytest.mark.parametrize("script", [[hold()], [read(), send(b"HTTP/1.1 200 OK\r\n"), hold()]])
-async def test_silence_is_a_timeout(script: list[Step]) -> None:
+async def test_silence_is_a_timeout(script: list[ScriptStep]) -> None:
     """Who says nothing, or not all of it, in time has not answered."""
-    async with Upstream(script) as upstream:
+    async with ScriptedUpstream(script) as upstream:
         bank = BankClient(upstream.url, timeout=0.2)
         with pytest.raises(TokenError) as error:
             await bank.call("GET", "/p", HEADERS)
@@ -149,14 +149,14 @@ async def test_silence_is_a_timeout(script: list[Step]) -> None:
 
 
 @pytest.mark.parametrize("script", [[read()], [read(), reset()]], ids=["closed", "reset"])
-async def test_connection_lost(script: list[Step]) -> None:
+async def test_connection_lost(script: list[ScriptStep]) -> None:
     """A connection that ends before the answer is a bank that cannot be reached."""
     assert (await failure(*script)).reason is TokenFailure.UNREACHABLE
 
 
 async def test_nobody_there() -> None:
     """A closed port is told apart from a name that does not resolve."""
-    async with Upstream([read()]) as upstream:
+    async with ScriptedUpstream([read()]) as upstream:
         gone = upstream.url
     for url, told in ((gone, "the network"), ("http://nowhere.invalid", "does not resolve")):
         bank = BankClient(url, timeout=5)
@@ -168,7 +168,7 @@ async def test_nobody_there() -> None:
 
 async def test_certificate_has_to_be_good(tmp_path: Path) -> None:
     """An unknown authority and a wrong name are refused, the right one is taken."""
-    ours, theirs = (Authority.make(tmp_path, name) for name in ("ours", "theirs"))
+    ours, theirs = (OpensslAuthority.make(tmp_path, name) for name in ("ours", "theirs"))
     good = server_context(ours.issue("bank", "IP:127.0.0.1", file="good"))
     named = server_context(ours.issue("bank", "DNS:elsewhere.test", file="named"))
     trust, distrust = (ssl.create_default_context(cafile=ca.file) for ca in (ours, theirs))
@@ -186,9 +186,9 @@ async def test_certificate_has_to_be_good(tmp_path: Path) -> None:
         ([read(), send(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")], "refused to connect"),
     ],
 )
-async def test_outbound_proxy_that_refuses(script: list[Step], told: str) -> None:
+async def test_outbound_proxy_that_refuses(script: list[ScriptStep], told: str) -> None:
     """What the company's proxy says is told apart from what the bank says."""
-    async with Upstream(script) as middle:
+    async with ScriptedUpstream(script) as middle:
         out = OutboundProxy("127.0.0.1", middle.port, "me", "pass")
         bank = BankClient("https://bank.invalid", timeout=5, proxy=out)
         with pytest.raises(TokenError, match=told) as error:
@@ -201,7 +201,7 @@ async def test_outbound_proxy_that_refuses(script: list[Step], told: str) -> Non
 
 async def test_outbound_proxy_that_is_not_there() -> None:
     """A closed port of the company's proxy is named as such; without a user none is shown."""
-    async with Upstream([read()]) as middle:
+    async with ScriptedUpstream([read()]) as middle:
         port = middle.port
     bank = BankClient("http://bank.invalid", timeout=5, proxy=OutboundProxy("127.0.0.1", port))
     with pytest.raises(TokenError, match="outbound proxy cannot be reached"):
@@ -212,7 +212,7 @@ async def test_outbound_proxy_that_is_not_there() -> None:
 async def test_those_that_hang_hold_no_other_up() -> None:
     """A bank that says nothing to many institutions still hears and answers the next one."""
     script = [[hold()]] * 200
-    async with Upstream(*script, [read(), send(ok(b"yes"))]) as upstream:
+    async with ScriptedUpstream(*script, [read(), send(ok(b"yes"))]) as upstream:
         bank = BankClient(upstream.url, timeout=30)
         stuck = [asyncio.ensure_future(bank.call("GET", "/p", HEADERS)) for _ in script]
         await until(lambda: upstream.connections == len(script))

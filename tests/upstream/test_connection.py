@@ -13,8 +13,8 @@ from proxy.errors import CallerError, UpstreamError, UpstreamFailure
 from proxy.upstream.connection import HIGH_WATER, MAX_HEAD, Connection, Deadlines
 from tests.support.running import until
 from tests.support.upstream_server import (
-    Step,
-    Upstream,
+    ScriptedUpstream,
+    ScriptStep,
     answer,
     behaving,
     chunked,
@@ -52,11 +52,11 @@ class Answer:
 
 @asynccontextmanager
 async def connected(
-    script: Sequence[Step], deadlines: Deadlines | None = None
-) -> AsyncIterator[tuple[Connection, Upstream]]:
+    script: Sequence[ScriptStep], deadlines: Deadlines | None = None
+) -> AsyncIterator[tuple[Connection, ScriptedUpstream]]:
     """Open one connection to an upstream that follows ``script``."""
     loop = asyncio.get_running_loop()
-    async with Upstream(script) as upstream:
+    async with ScriptedUpstream(script) as upstream:
         _, connection = await loop.create_connection(
             lambda: Connection(loop, deadlines or Deadlines()), "127.0.0.1", upstream.port
         )
@@ -338,14 +338,14 @@ async def test_long_body_of_small_chunks_is_no_endless_head() -> None:
     ids=["sized", "no last chunk", "within a chunk", "no end of trailers"],
 )
 @pytest.mark.parametrize("ending", [close(), reset()], ids=["closed", "reset"])
-async def test_body_cut_short(data: bytes, ending: Step) -> None:
+async def test_body_cut_short(data: bytes, ending: ScriptStep) -> None:
     """A body that ends before its end is an error, however the connection ended."""
     script = [read(), send(data), wait(), ending]
     async with connected(script) as (connection, upstream):
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
         await connection.wait_for_head()
         assert await connection.read() == b"abc"
-        upstream.go.set()
+        upstream.may_continue.set()
         with pytest.raises(UpstreamError) as caught:
             await connection.read()
         assert caught.value.reason is UpstreamFailure.TRUNCATED
@@ -362,7 +362,7 @@ async def test_body_cut_short(data: bytes, ending: Step) -> None:
     ],
     ids=["closed", "reset", "within the head", "after an interim answer"],
 )
-async def test_no_answer(script: Sequence[Step]) -> None:
+async def test_no_answer(script: Sequence[ScriptStep]) -> None:
     """A connection that ends before the head is a bad gateway, not a truncated answer."""
     async with connected(script) as (connection, _):
         error = await fails(connection)
@@ -393,7 +393,7 @@ async def test_late_second_answer(late: bytes) -> None:
         assert (await ask(connection)).body == b"yours"
         connection.mark_idle(asyncio.get_running_loop().time())
         assert connection.is_alive()
-        upstream.go.set()
+        upstream.may_continue.set()
         await until(lambda: upstream.open == 0)
         assert not connection.is_alive()
         assert not connection.is_reusable
@@ -405,7 +405,7 @@ async def test_second_answer_while_the_first_is_being_read() -> None:
     async with connected(script) as (connection, upstream):
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
         await connection.wait_for_head()
-        upstream.go.set()
+        upstream.may_continue.set()
         await until(lambda: upstream.open == 0)
         assert await connection.read() == b"yours"
         assert await connection.read() == b""
@@ -418,7 +418,7 @@ async def test_body_behind_an_answer_to_head() -> None:
     async with connected(script) as (connection, upstream):
         await ask(connection, b"HEAD / HTTP/1.1\r\nHost: bank\r\n\r\n", bodiless=True)
         connection.mark_idle(asyncio.get_running_loop().time())
-        upstream.go.set()
+        upstream.may_continue.set()
         await until(lambda: upstream.open == 0)
         assert not connection.is_alive()
 
@@ -441,7 +441,7 @@ async def test_end_of_an_idle_connection_is_seen() -> None:
     async with connected([read(), send(ok()), wait(), close()]) as (connection, upstream):
         await ask(connection)
         connection.mark_idle(asyncio.get_running_loop().time())
-        upstream.go.set()
+        upstream.may_continue.set()
         await until(lambda: not connection.is_alive())
 
 
@@ -463,7 +463,7 @@ async def test_what_the_loop_has_not_heard_yet(last: bytes) -> None:
 
 
 @pytest.mark.parametrize("ending", [close(), reset()], ids=["closed", "reset"])
-async def test_reused_connection_that_ends_unanswered_is_untouched(ending: Step) -> None:
+async def test_reused_connection_that_ends_unanswered_is_untouched(ending: ScriptStep) -> None:
     """Only that says that the upstream cannot have begun to answer."""
     script = [read(), send(ok()), read(), ending]
     async with connected(script) as (connection, _):
@@ -641,7 +641,7 @@ async def test_upload_waits_for_a_slow_upstream() -> None:
         task = asyncio.create_task(upload())
         await until(lambda: connection._drained is not None)
         assert written < blocks
-        upstream.go.set()
+        upstream.may_continue.set()
         await task
         await connection.wait_for_head()
         assert await connection.read() == b"well"
@@ -659,7 +659,7 @@ async def test_upload_that_waits_is_woken_by_the_end() -> None:
 
         task = asyncio.create_task(upload())
         await until(lambda: connection._drained is not None)
-        upstream.go.set()
+        upstream.may_continue.set()
         with pytest.raises(UpstreamError) as caught:
             await task
         assert caught.value.reason is UpstreamFailure.CLOSED

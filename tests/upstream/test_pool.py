@@ -13,9 +13,9 @@ from proxy.upstream.connection import Connection, Deadlines
 from proxy.upstream.pool import Pool, PoolLimits, UpstreamOrigin
 from tests.support.running import until
 from tests.support.upstream_server import (
-    Link,
-    Step,
-    Upstream,
+    ScriptedUpstream,
+    ScriptStep,
+    UpstreamConnection,
     behaving,
     close,
     forever,
@@ -33,7 +33,9 @@ GET = b"GET / HTTP/1.1\r\nHost: bank\r\n\r\n"
 
 
 @asynccontextmanager
-async def pooled(upstream: Upstream, limits: PoolLimits | None = None) -> AsyncIterator[Pool]:
+async def pooled(
+    upstream: ScriptedUpstream, limits: PoolLimits | None = None
+) -> AsyncIterator[Pool]:
     """Make a pool for ``upstream``; at the end, nothing that it opened may be left."""
     origin = UpstreamOrigin("127.0.0.1", upstream.port, None)
     pool = Pool(origin, limits or PoolLimits(), Deadlines(first_byte=5, idle=5, total=10))
@@ -72,7 +74,7 @@ async def ask(pool: Pool) -> bytes:
 
 async def test_connection_is_reused() -> None:
     """One after another, requests share a connection."""
-    async with Upstream(behaving()) as upstream, pooled(upstream) as pool:
+    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream) as pool:
         for _ in range(3):
             assert await ask(pool) == b"yes"
         assert (upstream.connections, pool.open_count, pool.idle_count, pool.opened_count) == (
@@ -85,7 +87,7 @@ async def test_connection_is_reused() -> None:
 
 async def test_most_recently_used_goes_first() -> None:
     """So that those a burst has opened grow old and go."""
-    async with Upstream(behaving()) as upstream, pooled(upstream) as pool:
+    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream) as pool:
         first, second = await checkout(pool), await checkout(pool)
         await use(first)
         await use(second)
@@ -99,7 +101,7 @@ async def test_most_recently_used_goes_first() -> None:
 async def test_failed_exchange_ends_its_connection() -> None:
     """A connection whose exchange did not end well is not seen again."""
     async with (
-        Upstream([read(), reset()], behaving()) as upstream,
+        ScriptedUpstream([read(), reset()], behaving()) as upstream,
         pooled(upstream) as pool,
     ):
         with pytest.raises(UpstreamError):
@@ -112,7 +114,7 @@ async def test_failed_exchange_ends_its_connection() -> None:
 async def test_unfinished_exchange_ends_its_connection() -> None:
     """Given back before its answer was read to the end, a connection is closed."""
     script = [read(), send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"), hold()]
-    async with Upstream(script) as upstream, pooled(upstream) as pool:
+    async with ScriptedUpstream(script) as upstream, pooled(upstream) as pool:
         connection = await checkout(pool)
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
         await connection.wait_for_head()
@@ -122,13 +124,13 @@ async def test_unfinished_exchange_ends_its_connection() -> None:
 
 
 @pytest.mark.parametrize("ending", [close(), reset()], ids=["closed", "reset"])
-async def test_connection_that_the_upstream_ended_is_not_handed_out(ending: Step) -> None:
+async def test_connection_that_the_upstream_ended_is_not_handed_out(ending: ScriptStep) -> None:
     """At checkout a connection is looked at again, down to the socket."""
     script = [read(), send(ok(b"yes")), wait(), ending]
-    async with Upstream(script, behaving()) as upstream, pooled(upstream) as pool:
+    async with ScriptedUpstream(script, behaving()) as upstream, pooled(upstream) as pool:
         await ask(pool)
         (idle,) = pool._idle
-        upstream.go.set()
+        upstream.may_continue.set()
         await until(lambda: not idle.is_alive())
         assert await ask(pool) == b"yes"
         assert (upstream.connections, pool.open_count) == (2, 1)
@@ -137,10 +139,10 @@ async def test_connection_that_the_upstream_ended_is_not_handed_out(ending: Step
 async def test_connection_with_an_unasked_byte_is_not_handed_out() -> None:
     """A late second answer is never another request's."""
     script = [read(), send(ok(b"yes")), wait(), send(ok(b"not yours")), hold()]
-    async with Upstream(script, behaving()) as upstream, pooled(upstream) as pool:
+    async with ScriptedUpstream(script, behaving()) as upstream, pooled(upstream) as pool:
         await ask(pool)
         (idle,) = pool._idle
-        upstream.go.set()
+        upstream.may_continue.set()
         await until(lambda: not idle.is_alive())
         assert await ask(pool) == b"yes"
         assert upstream.connections == 2
@@ -149,7 +151,7 @@ async def test_connection_with_an_unasked_byte_is_not_handed_out() -> None:
 async def test_no_answer_reaches_the_wrong_request() -> None:
     """Under load, with an upstream that answers twice now and then, every answer is one's own."""
 
-    async def serve(link: Link) -> None:
+    async def serve(link: UpstreamConnection) -> None:
         for count in range(1, 10_000):
             request = await link.request()
             name = request.split(b" ", 2)[1]
@@ -157,7 +159,7 @@ async def test_no_answer_reaches_the_wrong_request() -> None:
             link.writer.write(ok(name) * (2 if twice else 1))
 
     async with (
-        Upstream([serve]) as upstream,
+        ScriptedUpstream([serve]) as upstream,
         pooled(upstream, PoolLimits(max_connections=4)) as pool,
     ):
         failures: set[UpstreamFailure] = set()
@@ -188,7 +190,7 @@ async def test_no_answer_reaches_the_wrong_request() -> None:
 async def test_idle_connection_grows_too_old() -> None:
     """After its idle age a connection is closed without anybody asking for one."""
     limits = PoolLimits(max_idle_age=0.05)
-    async with Upstream(behaving()) as upstream, pooled(upstream, limits) as pool:
+    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         await ask(pool)
         assert pool.idle_count == 1
         await until(lambda: pool.idle_count == 0)
@@ -199,7 +201,7 @@ async def test_idle_connection_grows_too_old() -> None:
 async def test_reaper_leaves_the_fit() -> None:
     """Only those whose time has come go; the others are looked at again later."""
     limits = PoolLimits(max_idle_age=0.5)
-    async with Upstream(behaving()) as upstream, pooled(upstream, limits) as pool:
+    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         old, young = await checkout(pool), await checkout(pool)
         await use(old)
         pool.release(old)
@@ -214,11 +216,11 @@ async def test_reaper_leaves_the_fit() -> None:
 async def test_total_age_ends_a_connection_in_use_all_the_time() -> None:
     """So that a change of DNS arrives, however busy the connection is."""
     limits = PoolLimits(max_age=0.2)
-    async with Upstream(behaving()) as upstream, pooled(upstream, limits) as pool:
+    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         await until_connections(pool, upstream, 2)
 
 
-async def until_connections(pool: Pool, upstream: Upstream, count: int) -> None:
+async def until_connections(pool: Pool, upstream: ScriptedUpstream, count: int) -> None:
     """Ask again and again until the upstream has seen so many connections."""
     async with asyncio.timeout(10):
         while upstream.connections < count:
@@ -228,7 +230,7 @@ async def until_connections(pool: Pool, upstream: Upstream, count: int) -> None:
 async def test_stale_idle_connection_is_not_handed_out() -> None:
     """One that is past its age when somebody asks goes before the reaper comes."""
     limits = PoolLimits(max_age=0.1, max_idle_age=60)
-    async with Upstream(behaving()) as upstream, pooled(upstream, limits) as pool:
+    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         await ask(pool)
         await asyncio.sleep(0.15)
         assert pool.checkout() is None
@@ -242,11 +244,11 @@ async def test_limit_is_held() -> None:
     """However many ask at once, the upstream never has more connections than the limit."""
     script = [forever(read(), wait(), send(ok(b"yes")))]
     limits = PoolLimits(max_connections=3)
-    async with Upstream(script) as upstream, pooled(upstream, limits) as pool:
+    async with ScriptedUpstream(script) as upstream, pooled(upstream, limits) as pool:
         asking = [asyncio.create_task(ask(pool)) for _ in range(10)]
         await until(lambda: len(upstream.requests) == 3)
         assert (upstream.open, pool.open_count, len(pool._waiting)) == (3, 3, 7)
-        upstream.go.set()
+        upstream.may_continue.set()
         assert await asyncio.gather(*asking) == [b"yes"] * 10
         assert upstream.connections == 3
 
@@ -265,7 +267,7 @@ async def test_queue_is_fair() -> None:
         await ask(pool)
         order.append(number)
 
-    async with Upstream(behaving()) as upstream, pooled(upstream, limits) as pool:
+    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         asking = []
         for number in range(5):
@@ -282,14 +284,14 @@ async def test_place_passes_on_when_a_connection_dies() -> None:
     """A waiter gets the place of a connection that ended badly, and opens its own."""
     limits = PoolLimits(max_connections=1)
     async with (
-        Upstream([read(), wait(), reset()], behaving()) as upstream,
+        ScriptedUpstream([read(), wait(), reset()], behaving()) as upstream,
         pooled(upstream, limits) as pool,
     ):
         failing = asyncio.create_task(ask(pool))
         await until(lambda: upstream.requests)
         waiting = asyncio.create_task(ask(pool))
         await until(lambda: len(pool._waiting) == 1)
-        upstream.go.set()
+        upstream.may_continue.set()
         with pytest.raises(UpstreamError):
             await failing
         assert await waiting == b"yes"
@@ -299,7 +301,7 @@ async def test_place_passes_on_when_a_connection_dies() -> None:
 async def test_full_queue_is_said_at_once() -> None:
     """Beyond the bound of the queue nobody waits: 503 with Retry-After."""
     limits = PoolLimits(max_connections=1, max_waiting=1)
-    async with Upstream(behaving()) as upstream, pooled(upstream, limits) as pool:
+    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         waiting = asyncio.create_task(ask(pool))
         await until(lambda: len(pool._waiting) == 1)
@@ -315,7 +317,7 @@ async def test_full_queue_is_said_at_once() -> None:
 async def test_wait_is_bounded() -> None:
     """A waiter gives up after its time, and leaves nothing behind."""
     limits = PoolLimits(max_connections=1, max_wait=0.05)
-    async with Upstream(behaving()) as upstream, pooled(upstream, limits) as pool:
+    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         with pytest.raises(ProxyError) as caught:
             await pool.connect()
@@ -329,7 +331,7 @@ async def test_wait_is_bounded() -> None:
 async def test_cancelled_waiter_leaves_the_queue() -> None:
     """A caller that goes away while it waits costs nobody a place."""
     limits = PoolLimits(max_connections=1)
-    async with Upstream(behaving()) as upstream, pooled(upstream, limits) as pool:
+    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         first = asyncio.create_task(ask(pool))
         second = asyncio.create_task(ask(pool))
@@ -346,7 +348,7 @@ async def test_cancelled_waiter_leaves_the_queue() -> None:
 async def test_waiter_cancelled_in_the_moment_it_is_served(*, well: bool) -> None:
     """What was just given to it is passed on, whether a connection or a place for one."""
     limits = PoolLimits(max_connections=1)
-    async with Upstream(behaving()) as upstream, pooled(upstream, limits) as pool:
+    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         first = asyncio.create_task(ask(pool))
         second = asyncio.create_task(ask(pool))
@@ -365,7 +367,7 @@ async def test_connection_spoilt_on_its_way_to_a_waiter_is_replaced() -> None:
     """Between release and use a connection may go; then its place is used for a new one."""
     script = [read(), send(ok(b"yes")), hold()]
     limits = PoolLimits(max_connections=1)
-    async with Upstream(script, behaving()) as upstream, pooled(upstream, limits) as pool:
+    async with ScriptedUpstream(script, behaving()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         await use(held)
         waiting = asyncio.create_task(ask(pool))
@@ -379,7 +381,7 @@ async def test_connection_spoilt_on_its_way_to_a_waiter_is_replaced() -> None:
 async def test_new_connection_is_new_even_where_one_was_waited_for() -> None:
     """Whoever asks for a new one gets the place of the next that comes free, not that one."""
     limits = PoolLimits(max_connections=1)
-    async with Upstream(behaving()) as upstream, pooled(upstream, limits) as pool:
+    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         await use(held)
         waiting = asyncio.create_task(pool.connect(new=True))
@@ -392,7 +394,7 @@ async def test_new_connection_is_new_even_where_one_was_waited_for() -> None:
 
 async def test_cancelled_connect_gives_its_place_back() -> None:
     """A caller that goes away while a connection is made leaks none."""
-    async with Upstream(behaving()) as upstream, pooled(upstream) as pool:
+    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream) as pool:
         for _ in range(20):
             connecting = asyncio.create_task(pool.connect())
             await asyncio.sleep(0)
@@ -406,7 +408,7 @@ async def test_cancelled_connect_gives_its_place_back() -> None:
 
 async def test_closed_pool_keeps_nothing() -> None:
     """What is idle ends at once, what is in use when it is given back."""
-    async with Upstream(behaving()) as upstream, pooled(upstream) as pool:
+    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream) as pool:
         busy = await checkout(pool)
         await ask(pool)
         assert (pool.open_count, pool.idle_count) == (2, 1)
@@ -430,7 +432,7 @@ async def fails(pool: Pool) -> UpstreamError:
 
 async def test_nobody_listens() -> None:
     """A refused connection is a 502 of its own kind."""
-    async with Upstream(behaving()) as upstream:
+    async with ScriptedUpstream(behaving()) as upstream:
         port = upstream.port
     pool = Pool(UpstreamOrigin("127.0.0.1", port, None), PoolLimits(), Deadlines())
     error = await fails(pool)

@@ -11,12 +11,12 @@ from proxy.errors import ConfigError, UpstreamError, UpstreamFailure
 from proxy.upstream.connection import Deadlines
 from proxy.upstream.pool import Pool, PoolLimits, UpstreamOrigin
 from proxy.upstream.tls import UpstreamTls, client_context
-from tests.support.certificates import Authority, server_context
+from tests.support.certificates import OpensslAuthority, server_context
 from tests.support.running import until
 from tests.support.upstream_server import (
-    Link,
-    Step,
-    Upstream,
+    ScriptedUpstream,
+    ScriptStep,
+    UpstreamConnection,
     answer,
     behaving,
     close,
@@ -32,13 +32,13 @@ GET = b"GET / HTTP/1.1\r\nHost: bank\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> OpensslAuthority:
     """An authority of our own."""
-    return Authority.make(tmp_path_factory.mktemp("authority"))
+    return OpensslAuthority.make(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="module")
-def certificate(authority: Authority) -> Path:
+def certificate(authority: OpensslAuthority) -> Path:
     """A good certificate for where the tests' servers listen."""
     return authority.issue("bank", "IP:127.0.0.1")
 
@@ -67,10 +67,10 @@ async def ask(pool: Pool) -> bytes:
 
 
 async def refused(
-    certificate: Path, authority: Authority, reason: str, host: str = "127.0.0.1"
+    certificate: Path, authority: OpensslAuthority, reason: str, host: str = "127.0.0.1"
 ) -> str:
     """Connect to a server that must not be trusted; return what the caller would read."""
-    async with Upstream(behaving(), tls=server_context(certificate)) as upstream:
+    async with ScriptedUpstream(behaving(), tls=server_context(certificate)) as upstream:
         pool = make_pool(upstream.port, client_context(authority.file), host)
         with pytest.raises(UpstreamError) as caught:
             await pool.connect()
@@ -81,9 +81,9 @@ async def refused(
         return caught.value.detail
 
 
-async def test_good_certificate(authority: Authority, certificate: Path) -> None:
+async def test_good_certificate(authority: OpensslAuthority, certificate: Path) -> None:
     """With a trusted certificate of the right name, requests go and connections are reused."""
-    async with Upstream(behaving(), tls=server_context(certificate)) as upstream:
+    async with ScriptedUpstream(behaving(), tls=server_context(certificate)) as upstream:
         pool = make_pool(upstream.port, client_context(authority.file))
         assert [await ask(pool) for _ in range(3)] == [b"yes"] * 3
         assert upstream.connections == 1
@@ -94,13 +94,13 @@ async def test_good_certificate(authority: Authority, certificate: Path) -> None
         await until(lambda: upstream.open == 0)
 
 
-async def test_rotated_certificate(authority: Authority, certificate: Path) -> None:
+async def test_rotated_certificate(authority: OpensslAuthority, certificate: Path) -> None:
     """A server that comes back with another certificate of the same authority is trusted."""
     context = client_context(authority.file)
-    async with Upstream(behaving(), tls=server_context(certificate)) as before:
+    async with ScriptedUpstream(behaving(), tls=server_context(certificate)) as before:
         pool = make_pool(before.port, context)
         assert await ask(pool) == b"yes"
-    successor = Upstream(
+    successor = ScriptedUpstream(
         behaving(b"again"),
         tls=server_context(authority.issue("bank", "IP:127.0.0.1", file="successor")),
     )
@@ -112,41 +112,43 @@ async def test_rotated_certificate(authority: Authority, certificate: Path) -> N
         await until(lambda: successor.open == 0)
 
 
-async def test_expired_certificate(authority: Authority) -> None:
+async def test_expired_certificate(authority: OpensslAuthority) -> None:
     """Is refused, and told apart."""
     expired = authority.issue("bank", "IP:127.0.0.1", days="-1", file="expired")
     assert "expired" in await refused(expired, authority, "tls_expired")
 
 
-async def test_certificate_for_another_name(authority: Authority) -> None:
+async def test_certificate_for_another_name(authority: OpensslAuthority) -> None:
     """Is refused, and told apart."""
     other = authority.issue("bank", "DNS:elsewhere.test", "IP:127.0.0.9", file="other")
     assert "127.0.0.1" in await refused(other, authority, "tls_name")
     assert "localhost" in await refused(other, authority, "tls_name", "localhost")
 
 
-async def test_common_name_is_no_name(authority: Authority) -> None:
+async def test_common_name_is_no_name(authority: OpensslAuthority) -> None:
     """A certificate that says who it is only in its common name says nothing."""
     common = authority.issue("localhost", file="common")
     assert "mismatch" in await refused(common, authority, "tls_name", "localhost")
 
 
-async def test_unknown_authority(authority: Authority, certificate: Path, tmp_path: Path) -> None:
+async def test_unknown_authority(
+    authority: OpensslAuthority, certificate: Path, tmp_path: Path
+) -> None:
     """A certificate of an authority that is not ours is refused, and told apart."""
-    stranger = Authority.make(tmp_path, "stranger")
+    stranger = OpensslAuthority.make(tmp_path, "stranger")
     assert "unable to get local issuer" in await refused(certificate, stranger, "tls_untrusted")
 
 
-async def test_self_signed_certificate(authority: Authority, tmp_path: Path) -> None:
+async def test_self_signed_certificate(authority: OpensslAuthority, tmp_path: Path) -> None:
     """Nobody vouches for oneself."""
-    own = Authority.make(tmp_path, "own")
+    own = OpensslAuthority.make(tmp_path, "own")
     both = tmp_path / "both.pem"
     both.write_bytes(own.file.read_bytes() + own.key.read_bytes())
     assert "self-signed" in await refused(both, authority, "tls_untrusted")
 
 
 async def test_old_protocol_versions_are_not_spoken(
-    authority: Authority, certificate: Path
+    authority: OpensslAuthority, certificate: Path
 ) -> None:
     """Not even where the server speaks nothing newer than TLS 1.1."""
     context = server_context(certificate)
@@ -155,7 +157,7 @@ async def test_old_protocol_versions_are_not_spoken(
         context.minimum_version = ssl.TLSVersion.TLSv1
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.maximum_version = ssl.TLSVersion.TLSv1_1
-    async with Upstream(behaving(), tls=context) as upstream:
+    async with ScriptedUpstream(behaving(), tls=context) as upstream:
         pool = make_pool(upstream.port, client_context(authority.file))
         with pytest.raises(UpstreamError) as caught:
             await pool.connect()
@@ -173,10 +175,10 @@ async def test_old_protocol_versions_are_not_spoken(
     ids=["plain HTTP", "closes", "says nothing"],
 )
 async def test_server_that_speaks_no_tls(
-    authority: Authority, script: Sequence[Step], reasons: set[UpstreamFailure]
+    authority: OpensslAuthority, script: Sequence[ScriptStep], reasons: set[UpstreamFailure]
 ) -> None:
     """The handshake ends in an error, at the latest with the connect deadline."""
-    async with Upstream(script) as upstream:
+    async with ScriptedUpstream(script) as upstream:
         pool = Pool(
             UpstreamOrigin("127.0.0.1", upstream.port, client_context(authority.file)),
             PoolLimits(connect_timeout=0.3),
@@ -188,38 +190,38 @@ async def test_server_that_speaks_no_tls(
         assert pool.open_count == 0
 
 
-async def test_answer_cut_by_a_plain_end(authority: Authority, certificate: Path) -> None:
+async def test_answer_cut_by_a_plain_end(authority: OpensslAuthority, certificate: Path) -> None:
     """Where the end of the connection is the end of the body, only TLS's own end counts.
 
     Otherwise anyone on the way could shorten an answer.
     """
 
-    async def rip(link: Link) -> None:
+    async def rip(link: UpstreamConnection) -> None:
         await asyncio.sleep(0.05)
         link.writer.transport.abort()
 
     script = [read(), send(answer(b"200 OK"), b"half of it"), rip]
-    async with Upstream(script, tls=server_context(certificate)) as upstream:
+    async with ScriptedUpstream(script, tls=server_context(certificate)) as upstream:
         pool = make_pool(upstream.port, client_context(authority.file))
         with pytest.raises(UpstreamError) as caught:
             await ask(pool)
         assert caught.value.reason is UpstreamFailure.TRUNCATED
 
 
-async def test_answer_ended_by_tls(authority: Authority, certificate: Path) -> None:
+async def test_answer_ended_by_tls(authority: OpensslAuthority, certificate: Path) -> None:
     """And that one does count."""
     script = [read(), send(answer(b"200 OK"), b"all of it"), close()]
-    async with Upstream(script, tls=server_context(certificate)) as upstream:
+    async with ScriptedUpstream(script, tls=server_context(certificate)) as upstream:
         pool = make_pool(upstream.port, client_context(authority.file))
         assert await ask(pool) == b"all of it"
         assert pool.open_count == 0
 
 
-async def test_large_answer_over_tls(authority: Authority, certificate: Path) -> None:
+async def test_large_answer_over_tls(authority: OpensslAuthority, certificate: Path) -> None:
     """Back-pressure and TLS get on with each other."""
     size = 8 << 20
     script = [read(), send(ok(b"x" * size)), read(), send(ok(b"next")), sleep(30)]
-    async with Upstream(script, tls=server_context(certificate)) as upstream:
+    async with ScriptedUpstream(script, tls=server_context(certificate)) as upstream:
         pool = make_pool(upstream.port, client_context(authority.file))
         assert len(await ask(pool)) == size
         assert await ask(pool) == b"next"
@@ -227,13 +229,13 @@ async def test_large_answer_over_tls(authority: Authority, certificate: Path) ->
         pool.close()
 
 
-async def test_our_certificate_is_shown(authority: Authority, certificate: Path) -> None:
+async def test_our_certificate_is_shown(authority: OpensslAuthority, certificate: Path) -> None:
     """An upstream that asks for a client certificate gets the configured one."""
     ours = authority.issue("proxy", file="ours")
     context = server_context(certificate)
     context.load_verify_locations(authority.file)
     context.verify_mode = ssl.CERT_REQUIRED
-    async with Upstream(behaving(), tls=context) as upstream:
+    async with ScriptedUpstream(behaving(), tls=context) as upstream:
         pool = make_pool(upstream.port, client_context(authority.file, ours, None))
         assert await ask(pool) == b"yes"
         pool.close()
@@ -266,7 +268,7 @@ def test_ca_file_that_cannot_be_used(tmp_path: Path, content: bytes | None, says
     assert says in mistake
 
 
-def test_certificate_file_that_cannot_be_used(authority: Authority, tmp_path: Path) -> None:
+def test_certificate_file_that_cannot_be_used(authority: OpensslAuthority, tmp_path: Path) -> None:
     """So is a certificate without its key."""
     with pytest.raises(ConfigError) as caught:
         client_context(authority.file, authority.file, None)
@@ -275,7 +277,7 @@ def test_certificate_file_that_cannot_be_used(authority: Authority, tmp_path: Pa
         client_context(authority.file, tmp_path / "none.pem", None)
 
 
-def test_fingerprint_follows_the_files(authority: Authority, certificate: Path) -> None:
+def test_fingerprint_follows_the_files(authority: OpensslAuthority, certificate: Path) -> None:
     """It changes with what is read, and is empty where there is no TLS."""
 
     class Files:

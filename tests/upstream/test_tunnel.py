@@ -11,24 +11,24 @@ import pytest
 from proxy.errors import UpstreamError, UpstreamFailure
 from proxy.sandbox import Sandbox
 from proxy.upstream.tunnel import OutboundProxy, check_response, open_tunnel
-from tests.support.certificates import Authority, server_context
+from tests.support.certificates import OpensslAuthority, server_context
 from tests.support.connect_proxy import ConnectProxy
 from tests.support.mounted_files import write
-from tests.support.proxy_fixture import House, house, sample
+from tests.support.proxy_fixture import ProxyFixture, proxy_fixture, sample
 from tests.support.running import CLIENT, until
-from tests.support.upstream_server import Upstream, behaving
+from tests.support.upstream_server import ScriptedUpstream, behaving
 
 EVERY_LOOP = True
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> OpensslAuthority:
     """Who vouches for the bank."""
-    return Authority.make(tmp_path_factory.mktemp("authority"))
+    return OpensslAuthority.make(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="module")
-def context(authority: Authority) -> ssl.SSLContext:
+def context(authority: OpensslAuthority) -> ssl.SSLContext:
     """What the bank speaks TLS with."""
     return server_context(authority.issue("bank", "IP:127.0.0.1"))
 
@@ -58,7 +58,7 @@ async def failure(proxy: OutboundProxy, patience: float = 5) -> tuple[UpstreamFa
 
 async def test_tunnel_leads_to_the_other_end() -> None:
     """Bytes go through as they are, and the proxy is told no more than where to."""
-    async with Upstream(behaving(b"through")) as upstream, ConnectProxy() as company:
+    async with ScriptedUpstream(behaving(b"through")) as upstream, ConnectProxy() as company:
         sock = await tunnel(OutboundProxy("127.0.0.1", company.port), port=upstream.port)
         reader, writer = await asyncio.open_connection(sock=sock)
         writer.write(b"GET / HTTP/1.1\r\nHost: bank\r\n\r\n")
@@ -78,7 +78,7 @@ async def test_address_of_version_six_stands_in_brackets() -> None:
 
 async def test_user_and_password_are_shown() -> None:
     """With a login the proxy lets us through; its password is in no repr."""
-    async with Upstream(behaving()) as upstream, ConnectProxy(login="me:pa:ss") as company:
+    async with ScriptedUpstream(behaving()) as upstream, ConnectProxy(login="me:pa:ss") as company:
         proxy = OutboundProxy("127.0.0.1", company.port, "me", "pa:ss")
         (await tunnel(proxy, port=upstream.port)).close()
         assert "pa:ss" not in repr(proxy)
@@ -173,7 +173,9 @@ def test_any_success_is_a_success() -> None:
         check_response(line + b"\r\nVia: a\r\n\r\n")
 
 
-async def through(tmp_path: Path, authority: Authority, company: ConnectProxy) -> dict[str, str]:
+async def through(
+    tmp_path: Path, authority: OpensslAuthority, company: ConnectProxy
+) -> dict[str, str]:
     """Return upstream settings for a way out through ``company``."""
     write(tmp_path / "password", "company-password")
     return {
@@ -192,23 +194,25 @@ async def company() -> AsyncIterator[ConnectProxy]:
 
 
 @pytest.fixture
-async def home(
-    tmp_path: Path, bank: Sandbox, authority: Authority, company: ConnectProxy
-) -> AsyncIterator[House]:
+async def fixture(
+    tmp_path: Path, bank: Sandbox, authority: OpensslAuthority, company: ConnectProxy
+) -> AsyncIterator[ProxyFixture]:
     """A proxy of ours that reaches its bank through the company's only."""
     upstream = await through(tmp_path, authority, company)
     write(tmp_path / "secret", CLIENT["client_secret"])
-    async with house(
+    async with proxy_fixture(
         tmp_path / "proxy.yaml", bank, client_secret_file=str(tmp_path / "secret"),
         upstream=upstream | {"connect_timeout": "0.5"},
-    ) as home:  # fmt: skip
-        yield home
+    ) as fixture:  # fmt: skip
+        yield fixture
 
 
-async def test_requests_and_token_calls_go_through(home: House, company: ConnectProxy) -> None:
+async def test_requests_and_token_calls_go_through(
+    fixture: ProxyFixture, company: ConnectProxy
+) -> None:
     """Both go through the tunnel, with TLS to the bank inside it, and a connection is reused."""
-    assert [await home.call() for _ in range(3)] == [200] * 3
-    port = home.bank.url.rpartition(":")[2]
+    assert [await fixture.call() for _ in range(3)] == [200] * 3
+    port = fixture.bank.url.rpartition(":")[2]
     assert len(company.seen) == 2  # one for the token, one for the three requests
     assert all(head.startswith(f"CONNECT 127.0.0.1:{port} HTTP/1.1") for head in company.seen)
     assert "Bearer" not in "".join(company.seen)
@@ -224,27 +228,27 @@ async def test_requests_and_token_calls_go_through(home: House, company: Connect
     ],
 )
 async def test_failure_is_seen_from_outside(
-    home: House, company: ConnectProxy, answer: bytes, status: int, reason: str
+    fixture: ProxyFixture, company: ConnectProxy, answer: bytes, status: int, reason: str
 ) -> None:
     """Caller, log and metric are told of the company's proxy; afterwards all is well again."""
     company.answer, company.silent = answer, not answer
-    assert await home.call() == status
-    assert home.book.lines("request")[-1]["reason"] == reason
+    assert await fixture.call() == status
+    assert fixture.log.lines("request")[-1]["reason"] == reason
     found = sample(
-        home.app, "candescent_proxy_errors_total", reason=reason, error_source="upstream"
+        fixture.app, "candescent_proxy_errors_total", reason=reason, error_source="upstream"
     )
     assert found == 1
     company.answer, company.silent = b"", False
-    assert await home.call() == 200
+    assert await fixture.call() == 200
 
 
-async def test_company_proxy_that_goes_away(home: House, company: ConnectProxy) -> None:
+async def test_company_proxy_that_goes_away(fixture: ProxyFixture, company: ConnectProxy) -> None:
     """Without the way out requests fail with its own reason, and recover with it."""
     await company.__aexit__(None, None, None)
-    assert await home.call() == 502
-    assert home.book.lines("request")[-1]["reason"] == "upstream-proxy-connect"
+    assert await fixture.call() == 502
+    assert fixture.log.lines("request")[-1]["reason"] == "upstream-proxy-connect"
     async with company:
-        assert await home.call() == 200
+        assert await fixture.call() == 200
 
 
 @pytest.mark.parametrize(
@@ -255,26 +259,26 @@ async def test_company_proxy_that_goes_away(home: House, company: ConnectProxy) 
     ],
 )
 async def test_token_call_tells_the_company_proxy_apart(
-    home: House, company: ConnectProxy, answer: bytes, detail: str
+    fixture: ProxyFixture, company: ConnectProxy, answer: bytes, detail: str
 ) -> None:
     """A token that cannot be had because of the way out is no fault of the bank's."""
     company.answer = answer
-    entry = next(home.app.tokens.entries())
-    home.app.tokens.start_refresh(entry)
-    await until(lambda: home.book.lines("token refresh failed"))
-    line = home.book.lines("token refresh failed")[0]
+    entry = next(fixture.app.tokens.entries())
+    fixture.app.tokens.start_refresh(entry)
+    await until(lambda: fixture.log.lines("token refresh failed"))
+    line = fixture.log.lines("token refresh failed")[0]
     assert line["reason"] == "unreachable"
     assert detail in line["detail"]
 
 
 async def test_rotated_password_of_the_company_proxy(
-    home: House, company: ConnectProxy, tmp_path: Path
+    fixture: ProxyFixture, company: ConnectProxy, tmp_path: Path
 ) -> None:
     """The password file is watched like any other secret: tried, then taken."""
     write(tmp_path / "password", "not-yet")
-    await home.refused()
-    assert "outbound proxy wants a user" in home.warnings()[0]
+    await fixture.wait_for_failed_reload()
+    assert "outbound proxy wants a user" in fixture.warnings()[0]
     company.login = "me:rotated"
     write(tmp_path / "password", "rotated")
-    await home.taken()
-    assert await home.call() == 200
+    await fixture.wait_for_reload()
+    assert await fixture.call() == 200

@@ -10,7 +10,7 @@ from pathlib import Path
 from cryptography import x509
 
 from proxy.cli.commands import OK
-from proxy.cli.commands.shared import report_failure
+from proxy.cli.commands.common import report_failure
 from proxy.cli.local_ca import (
     ALWAYS,
     MAX_DAYS,

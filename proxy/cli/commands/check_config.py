@@ -4,7 +4,7 @@ import argparse
 import json
 
 from proxy.cli.commands import OK
-from proxy.cli.commands.shared import add_settings, configuration
+from proxy.cli.commands.common import add_settings, configuration
 from proxy.cli.doctor import files
 from proxy.config import loader
 from proxy.config.model import Config

@@ -5,8 +5,8 @@ import os
 import sys
 
 from proxy.cli.commands import FAILED, OK
-from proxy.cli.commands.shared import add_settings, config_file, flags
-from proxy.cli.doctor.bank import SAMPLE
+from proxy.cli.commands.common import add_settings, config_file, flags
+from proxy.cli.doctor.bank_check import SAMPLE
 from proxy.cli.doctor.checks import ConfigSources, run_checks
 from proxy.cli.doctor.report import ResultWriter, document, result_writer, summary
 from proxy.cli.doctor.results import CheckResult, has_failed

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from proxy.cli import init_files
 from proxy.cli.commands import OK
+from proxy.cli.commands.common import report_failure
 from proxy.cli.commands.questions import KEYS, Questions, checked
-from proxy.cli.commands.shared import report_failure
 from proxy.cli.doctor.checks import check_bank
 from proxy.cli.doctor.report import result_writer
 from proxy.cli.doctor.results import CheckResult, has_failed

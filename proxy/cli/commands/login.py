@@ -2,8 +2,8 @@
 
 import argparse
 
-from proxy.cli.commands import OK, bank
-from proxy.cli.commands.shared import (
+from proxy.cli.commands import OK, token_endpoint
+from proxy.cli.commands.common import (
     add_settings,
     configuration,
     report_failure,
@@ -51,7 +51,7 @@ async def login(config: Config, logins: Logins, institution: str | None, code: s
             f"institution {key.institution} does not log in with a code; "
             "set its grant to authorization_code"
         )
-    async with bank.endpoint(config, logins, warn) as endpoint:
+    async with token_endpoint.endpoint(config, logins, warn) as endpoint:
         try:
             await endpoint.exchange(key, code)
         except TokenError as error:

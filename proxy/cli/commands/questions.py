@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from proxy.cli.commands.shared import warn
+from proxy.cli.commands.common import warn
 from proxy.cli.init_files import InitOptions
 from proxy.config import loader
 from proxy.config.model import ENVIRONMENTS, Config

@@ -2,8 +2,8 @@
 
 import argparse
 
-from proxy.cli.commands import OK, bank
-from proxy.cli.commands.shared import (
+from proxy.cli.commands import OK, token_endpoint
+from proxy.cli.commands.common import (
     add_settings,
     configuration,
     report_failure,
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
 async def revoke(config: Config, logins: Logins, institution: str | None, text: str) -> int:
     """Revoke a V2 access or refresh token; a refresh token takes its access tokens with it."""
     key = TokenKey(TokenKind.V2, institution or config.institution_id)
-    async with bank.endpoint(config, logins, warn) as endpoint:
+    async with token_endpoint.endpoint(config, logins, warn) as endpoint:
         try:
             await endpoint.revoke(text, logins.for_key(key).credentials)
         except TokenError as error:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from proxy.cli.commands.shared import add_settings, config_file, configuration
+from proxy.cli.commands.common import add_settings, config_file, configuration
 from proxy.config import loader
 from proxy.config.model import Config
 from proxy.runtime import serve

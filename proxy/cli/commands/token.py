@@ -3,8 +3,8 @@
 import argparse
 from datetime import UTC, datetime
 
-from proxy.cli.commands import OK, bank
-from proxy.cli.commands.shared import add_settings, configuration, report_failure, warn
+from proxy.cli.commands import OK, token_endpoint
+from proxy.cli.commands.common import add_settings, configuration, report_failure, warn
 from proxy.config import loader
 from proxy.config.model import Config
 from proxy.errors import TokenError
@@ -41,7 +41,7 @@ async def get(config: Config, logins: Logins, key: TokenKey, *, reveal: bool) ->
 
     Raises ``ConfigError`` for files that cannot be used.
     """
-    async with bank.endpoint(config, logins, warn) as endpoint:
+    async with token_endpoint.endpoint(config, logins, warn) as endpoint:
         try:
             token = await endpoint.token(key)
         except TokenError as error:

@@ -13,7 +13,7 @@ from rich.live import Live
 
 from proxy.cli import admin_client
 from proxy.cli.commands import FAILED, OK
-from proxy.cli.commands.shared import add_settings, admin_address
+from proxy.cli.commands.common import add_settings, admin_address
 from proxy.cli.terminal_view import Document, frame, unreachable_frame
 from proxy.server.address import Address
 

@@ -3,7 +3,7 @@
 import argparse
 
 from proxy.cli import admin_client
-from proxy.cli.commands.shared import add_settings, admin_address, print_probe
+from proxy.cli.commands.common import add_settings, admin_address, print_probe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from proxy.cli.doctor import files, machine, store
-from proxy.cli.doctor.bank import SAMPLE, BankCheck
+from proxy.cli.doctor import files, machine, store_check
+from proxy.cli.doctor.bank_check import SAMPLE, BankCheck
 from proxy.cli.doctor.network import NetworkCheck
 from proxy.cli.doctor.results import CheckResult, has_failed, note, ok, problem, skipped
 from proxy.config import loader
@@ -53,7 +53,7 @@ async def run_checks(
     if has_failed(found):
         yield skipped("bank", "Not looked at: the files come first.")
         return
-    async for result in store.check(config):
+    async for result in store_check.check(config):
         yield result
     async for result in check_bank(config, sources.environ, sample, wall):
         yield result

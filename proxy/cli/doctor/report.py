@@ -28,10 +28,10 @@ def lines(result: CheckResult, width: int = 100) -> list[str]:
     room = textwrap.TextWrapper(
         width - _INDENT, break_long_words=False, break_on_hyphens=False
     )  # so that a path or a command can be copied whole
-    told = room.wrap(result.text)
+    options = room.wrap(result.text)
     cure = room.wrap(f"Cure: {result.cure}")
-    rest = told[1:] + (cure if result.cure else [])
-    return [head + told[0], *(" " * _INDENT + line for line in rest)]
+    rest = options[1:] + (cure if result.cure else [])
+    return [head + options[0], *(" " * _INDENT + line for line in rest)]
 
 
 def summary(results: Iterable[CheckResult]) -> str:

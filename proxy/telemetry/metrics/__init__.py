@@ -4,7 +4,7 @@ A request or a fact costs a few additions to plain numbers; series are made when
 
     requests.py    requests, counted and timed
     tokens.py      token requests, and the tokens in use
-    store.py       the fleet's store, and how tokens were come by
+    token_store.py the fleet's store, and how tokens were come by
     reloads.py     reloads, rotated secrets, certificates
     callbacks.py   numbers that are read when somebody asks
     histogram.py   observations by bucket

@@ -23,7 +23,7 @@ from proxy.telemetry.metrics.families import gauge
 from proxy.telemetry.metrics.lag import LoopLagCollector
 from proxy.telemetry.metrics.reloads import ReloadCollector
 from proxy.telemetry.metrics.requests import RequestCollector
-from proxy.telemetry.metrics.store import StoreCollector
+from proxy.telemetry.metrics.token_store import StoreCollector
 from proxy.telemetry.metrics.tokens import TokenCollector, TokenRequestCollector
 from proxy.tokens.cache import Entry
 from proxy.tokens.token import Instant

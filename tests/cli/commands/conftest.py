@@ -19,7 +19,7 @@ async def bank() -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Path:
+def stored(tmp_path: Path) -> Path:
     """Where a login is kept."""
     return tmp_path / "login.json"
 

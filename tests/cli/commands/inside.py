@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy.cli import main as cli
-from tests.support.program import ended
+from tests.support.program import run_program
 
 
 @dataclass
@@ -40,6 +40,6 @@ class Inside:
 
     async def both(self, *arguments: str | Path, **variables: str) -> tuple[int, str, str]:
         """Return what ``run`` ends with, and see that ``check-config`` says exactly the same."""
-        run = await ended("run", *arguments, **variables)
+        run = await run_program("run", *arguments, **variables)
         assert await self.run("check-config", *arguments, **variables) == run
         return run

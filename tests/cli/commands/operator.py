@@ -8,12 +8,12 @@ from proxy.sandbox import Sandbox
 from tests.support.running import CLIENT
 
 
-def variables(bank: Sandbox, kept: Path | None = None) -> dict[str, str]:
+def variables(bank: Sandbox, stored: Path | None = None) -> dict[str, str]:
     """Return what the commands are configured with."""
     found = {"BASE_URL": bank.url, "INSTITUTION_ID": "00016"}
     found |= {name.upper(): text for name, text in CLIENT.items()}
-    if kept is not None:
-        found |= {"GRANT": "authorization_code", "REFRESH_TOKEN_FILE": str(kept)}
+    if stored is not None:
+        found |= {"GRANT": "authorization_code", "REFRESH_TOKEN_FILE": str(stored)}
     return {f"CANDESCENT_{name}": text for name, text in found.items()}
 
 
@@ -22,9 +22,9 @@ def code(bank: Sandbox, institution: str = "00016") -> bytes:
     return bank.bank.code_for("juniper.quill", institution=institution).encode() + b"\n"
 
 
-def held(kept: Path) -> dict[str, dict[str, str]]:
+def held(stored: Path) -> dict[str, dict[str, str]]:
     """Return what a login has left."""
-    found: dict[str, dict[str, str]] = json.loads(kept.read_text())
+    found: dict[str, dict[str, str]] = json.loads(stored.read_text())
     return found
 
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 import aiohttp
 
 from proxy.sandbox import Sandbox
-from tests.support.program import ANYWHERE, CREDENTIALS, Program, program
+from tests.support.program import ANYWHERE, CREDENTIALS, RunningProgram, program
 
 
 @contextmanager
@@ -20,17 +20,17 @@ def taken_port() -> Iterator[str]:
 
 
 @asynccontextmanager
-async def proxy(bank: Sandbox, *arguments: str, **variables: str) -> AsyncIterator[Program]:
+async def proxy(bank: Sandbox, *arguments: str, **variables: str) -> AsyncIterator[RunningProgram]:
     """Run the program before a bank, on free ports."""
     variables = {**CREDENTIALS, "CANDESCENT_BASE_URL": bank.url, **variables}
     async with program("run", *ANYWHERE, *arguments, **variables) as it:
-        await it.told("listening")
+        await it.wait_for_event("listening")
         yield it
 
 
-async def address(it: Program, name: str) -> str:
+async def address(it: RunningProgram, name: str) -> str:
     """Return where the program listens, as it told."""
-    return f"http://{(await it.told('listening'))[name]}"
+    return f"http://{(await it.wait_for_event('listening'))[name]}"
 
 
 async def get(url: str) -> tuple[int, str]:
@@ -39,12 +39,12 @@ async def get(url: str) -> tuple[int, str]:
         return answer.status, await answer.text()
 
 
-async def ready(it: Program) -> bool:
+async def ready(it: RunningProgram) -> bool:
     """Ask the program whether it is ready."""
     return (await get(await address(it, "admin") + "/readyz"))[0] == 200
 
 
-async def until_ready(it: Program) -> None:
+async def until_ready(it: RunningProgram) -> None:
     """Wait until the program says that it is ready."""
     async with asyncio.timeout(20):
         while not await ready(it):  # noqa: ASYNC110 - a probe asks again

@@ -96,7 +96,7 @@ async def test_renewed_under_a_running_proxy(bank: Sandbox, tmp_path: Path, insi
         assert code == 0
         assert "for localhost, 127.0.0.1, ::1, app.localhost" in out
         assert (folder / "authority.pem").read_bytes() == authority
-        await until(lambda: list(running.program.logged("configuration reloaded")))
+        await until(lambda: list(running.program.events("configuration reloaded")))
         assert (await shown(port, context))["serialNumber"] != before
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from proxy.config.model import Config
 from tests.cli.commands.inside import Inside
-from tests.support.program import ANYWHERE, CREDENTIALS, ended
+from tests.support.program import ANYWHERE, CREDENTIALS, run_program
 
 STAGE = {**CREDENTIALS, "CANDESCENT_ENVIRONMENT": "stage"}
 WITHOUT_SECRETS = {
@@ -21,7 +21,7 @@ async def test_check_config_that_is_good(tmp_path: Path) -> None:
     file = tmp_path / "proxy.yaml"
     file.write_text("institution_id: 00016\nenvironment: production\nlisten: 127.0.0.1:81\n")
     secrets = {name: text for name, text in CREDENTIALS.items() if "CLIENT" in name}
-    code, out, err = await ended("check-config", CANDESCENT_CONFIG=str(file), **secrets)
+    code, out, err = await run_program("check-config", CANDESCENT_CONFIG=str(file), **secrets)
     assert (code, err) == (0, "")
     assert "127.0.0.1:81 → https://api.candescent.com/digitalbanking" in out
 
@@ -39,7 +39,7 @@ def references(schema: Any) -> Iterator[str]:
 
 async def test_print_schema() -> None:
     """The schema is JSON, names every setting, and refers to nothing that is not in it."""
-    code, out, err = await ended("check-config", "--print-schema")
+    code, out, err = await run_program("check-config", "--print-schema")
     schema = json.loads(out)
     assert (code, err, schema["type"]) == (0, "", "object")
     assert set(schema["properties"]) == set(Config.model_fields)

@@ -8,7 +8,7 @@ from proxy.config import loader
 from proxy.sandbox import Fault, Sandbox
 from tests.cli.commands.inside import Inside
 from tests.cli.commands.operator import variables
-from tests.support.program import ANYWHERE, ended, program
+from tests.support.program import ANYWHERE, program, run_program
 from tests.support.terminal import terminal
 
 FILES = {".gitignore", "client-id", "client-secret", "proxy.yaml"}
@@ -92,7 +92,7 @@ async def test_script_by_files_and_flags(bank: Sandbox, tmp_path: Path, inside: 
     assert f"candescent-proxy run --config {folder}/proxy.yaml" in out
     assert "sandbox-secret" not in out
     async with program("run", "--config", folder / "proxy.yaml") as running:
-        await running.told("token refreshed")
+        await running.wait_for_event("token refreshed")
     settled = ("--config", folder / "proxy.yaml")
     code, out, _ = await inside.run("doctor", *settled, CANDESCENT_CLIENT_SECRET="")
     assert (code, out.splitlines()[-1]) == (0, "All is well.")
@@ -100,7 +100,7 @@ async def test_script_by_files_and_flags(bank: Sandbox, tmp_path: Path, inside: 
 
 async def test_script_by_standard_input(bank: Sandbox, tmp_path: Path) -> None:
     """Both keys come as lines, so that they stand in no file and no variable."""
-    code, _, err = await ended(
+    code, _, err = await run_program(
         *("init", tmp_path / "made", "--base-url", bank.url, "--institution", "00016"),
         *("--client-id-file", "-", "--client-secret-file", "-"),
         stdin="sandbox-client\nsandbox-secret\n",
@@ -117,7 +117,7 @@ async def test_script_by_variables_alone(bank: Sandbox, tmp_path: Path, inside: 
 
 async def test_script_that_says_too_little(tmp_path: Path) -> None:
     """All that is missing is told at once, and how to give it."""
-    code, out, err = await ended("init", tmp_path / "made")
+    code, out, err = await run_program("init", tmp_path / "made")
     assert (code, out) == (2, "")
     assert err.splitlines() == [
         "candescent-proxy: environment: give --environment or --base-url",

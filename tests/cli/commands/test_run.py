@@ -10,7 +10,7 @@ import pytest
 
 from proxy.sandbox import Fault, Sandbox
 from tests.cli.commands.started import address, get, proxy, ready, taken_port, until_ready
-from tests.support.program import CREDENTIALS, Program, ended
+from tests.support.program import CREDENTIALS, RunningProgram, run_program
 from tests.support.running import until
 
 LOCAL = {**CREDENTIALS, "CANDESCENT_BASE_URL": "http://127.0.0.1:9"}
@@ -21,7 +21,9 @@ async def test_port_in_use(port: str) -> None:
     """A port that somebody else has is one line that says which flag to change."""
     with taken_port() as taken:
         other = "admin" if port == "listen" else "listen"
-        code, _, err = await ended("run", f"--{port}", taken, f"--{other}", "127.0.0.1:0", **LOCAL)
+        code, _, err = await run_program(
+            "run", f"--{port}", taken, f"--{other}", "127.0.0.1:0", **LOCAL
+        )
     assert code == 2
     line = err.splitlines()[-1]
     assert line.startswith(f"candescent-proxy: {port}: cannot listen on {taken} (")
@@ -41,7 +43,7 @@ async def test_three_variables_and_a_base_url_forward_a_request() -> None:
         assert await it.end(SIGTERM) == 0
 
 
-def arguments_of(it: Program) -> str:
+def arguments_of(it: RunningProgram) -> str:
     """Return the process's arguments as anybody on the machine sees them; Linux only."""
     listed = Path(f"/proc/{it.process.pid}/cmdline")
     return listed.read_text() if listed.exists() else ""
@@ -61,7 +63,7 @@ async def test_signal_lets_what_runs_finish(number: Signals) -> None:
         last = asyncio.create_task(session.get(host + "/echo/last"))
         await until(lambda: bank.bank.arrivals)
         it.send(number)
-        stopping = await it.told("stopping")
+        stopping = await it.wait_for_event("stopping")
         assert stopping["reason"] == Signals(number).name
         assert not await ready(it)
         with pytest.raises(aiohttp.ClientConnectorError):
@@ -94,7 +96,7 @@ async def test_signal_right_after_the_start() -> None:
     """From the first line on a signal is a request to stop, not the end of the process."""
     async with Sandbox() as bank, proxy(bank) as it:
         assert await it.end(SIGTERM) == 0
-        assert list(it.logged("stopped"))
+        assert list(it.events("stopped"))
 
 
 async def test_unreachable_bank_at_the_start() -> None:
@@ -103,7 +105,7 @@ async def test_unreachable_bank_at_the_start() -> None:
         port = int(bank.url.rpartition(":")[2])
         await bank.stop()
         async with proxy(bank, CANDESCENT_TOKEN__BACKOFF_MAX="1") as it:
-            await it.told("token refresh failed")
+            await it.wait_for_event("token refresh failed")
             status, body = await get(await address(it, "admin") + "/readyz")
             assert status == 503
             (reason,) = json.loads(body)["reasons"]
@@ -129,7 +131,7 @@ async def test_log_on_a_pipe_is_json_and_holds_no_secret() -> None:
     ):
         await until_ready(it)
         _ = await get(await address(it, "listen") + "/v1/accounts?loginId=juniper.quill")
-        line = await it.told("request")
+        line = await it.wait_for_event("request")
         assert (line["path"], line["status"], line["error_source"]) == ("/v1/accounts", 200, "none")
         shown = arguments_of(it)
         assert await it.end(SIGTERM) == 0

@@ -4,7 +4,7 @@ import json
 from signal import SIGINT, SIGTERM
 
 from tests.cli.commands.started import address, get, taken_port
-from tests.support.program import ANYWHERE, CREDENTIALS, ended, program
+from tests.support.program import ANYWHERE, CREDENTIALS, program, run_program
 
 
 async def test_sandbox() -> None:
@@ -16,8 +16,8 @@ async def test_sandbox() -> None:
         *("--fault", '{"where": "token", "code": "CMN_90002", "times": 1}'),
         *("--fault", '{"where": "resource", "status": 503}'),
     ) as it:
-        line = await it.printed("its base URL is")
-        assert "sandbox-client" in await it.printed("00099")
+        line = await it.wait_for_output("its base URL is")
+        assert "sandbox-client" in await it.wait_for_output("00099")
         base_url = line.split()[-1]
         assert base_url.endswith("/bank")
         state = json.loads((await get(base_url + "/_sandbox/"))[1])
@@ -30,7 +30,7 @@ async def test_sandbox() -> None:
 async def test_sandbox_on_a_port_in_use() -> None:
     """One line that says what to do, exit code 2."""
     with taken_port() as taken:
-        code, _, err = await ended("sandbox", "--listen", taken)
+        code, _, err = await run_program("sandbox", "--listen", taken)
     assert code == 2
     (line,) = err.splitlines()
     assert line.startswith(f"candescent-proxy: listen: cannot listen on {taken} (")
@@ -39,9 +39,9 @@ async def test_sandbox_on_a_port_in_use() -> None:
 async def test_proxy_and_sandbox_side_by_side() -> None:
     """The two commands of the manual find each other, with the credentials that one prints."""
     async with program("sandbox", "--listen", "127.0.0.1:0") as bank:
-        base_url = (await bank.printed("its base URL is")).split()[-1]
+        base_url = (await bank.wait_for_output("its base URL is")).split()[-1]
         async with program("run", *ANYWHERE, "--base-url", base_url, **CREDENTIALS) as it:
-            await it.told("token refreshed")
+            await it.wait_for_event("token refreshed")
             assert (await get(await address(it, "listen") + "/v1/accounts"))[0] == 200
             assert await it.end(SIGINT) == 0
         assert await bank.end(SIGINT) == 0

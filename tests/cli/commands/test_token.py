@@ -45,17 +45,17 @@ async def test_another_institution(bank: Sandbox, inside: Inside) -> None:
     assert "none that the configuration allows" in err
 
 
-async def test_login_that_is_kept(bank: Sandbox, kept: Path, inside: Inside) -> None:
+async def test_login_that_is_kept(bank: Sandbox, stored: Path, inside: Inside) -> None:
     """A person's login is renewed, and what replaces it is kept for the proxy."""
-    with_login = variables(bank, kept)
+    with_login = variables(bank, stored)
     code, _, err = await inside.run("token", **with_login)
     assert code == 1
     assert "candescent-proxy login" in err
     inside.types(login_code(bank).decode())
     assert (await inside.run("login"))[0] == 0
-    before = held(kept)
+    before = held(stored)
     assert (await inside.run("token"))[0] == 0
-    assert held(kept) != before
+    assert held(stored) != before
 
 
 async def test_no_token(bank: Sandbox, inside: Inside) -> None:

@@ -67,7 +67,7 @@ async def test_pipe_that_ends(bank: Sandbox) -> None:
         running(bank) as app,
         program("top", "--every", "0.05", "--admin", str(app.admin_address)) as watching,
     ):
-        await watching.printed("v2:00016")
+        await watching.wait_for_output("v2:00016")
         seen = len(watching.out)
         await until(lambda: len(watching.out) > 2 * seen)
         watching.process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]

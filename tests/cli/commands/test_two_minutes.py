@@ -8,7 +8,7 @@ import yaml
 
 from proxy.sandbox import Sandbox
 from tests.cli.commands.inside import Inside
-from tests.support.process import Running
+from tests.support.process import RunningProxy
 from tests.support.program import program
 
 
@@ -33,8 +33,8 @@ async def test_from_a_bare_folder(bank: Sandbox, tmp_path: Path, inside: Inside)
     code, out, _ = await inside.run("doctor", "--config", file)
     assert (code, out.splitlines()[-1]) == (0, "All is well."), out
     async with program("run", "--config", file) as started:
-        told = await started.told("listening")
-        running = Running(started, told["listen"], told["admin"])
+        told = await started.wait_for_event("listening")
+        running = RunningProxy(started, told["listen"], told["admin"])
         await running.ready()
         main, https = await listeners(running)
         by_base_url = await curl(f"http://{main}/v1/accounts")
@@ -47,7 +47,7 @@ async def test_from_a_bare_folder(bank: Sandbox, tmp_path: Path, inside: Inside)
         assert (code, json.loads(out)["well"]) == (0, True)
 
 
-async def listeners(running: Running) -> tuple[str, str]:
+async def listeners(running: RunningProxy) -> tuple[str, str]:
     """Return where the two ways in are, as the status has it."""
     _, text = await running.ask("/api/status")
     found = {way["name"]: way["address"] for way in json.loads(text)["listeners"]}

@@ -9,7 +9,7 @@ import pytest
 from proxy.sandbox import Fault, Sandbox
 from tests.cli.commands.inside import Inside
 from tests.support.process import process
-from tests.support.program import ended
+from tests.support.program import run_program
 from tests.support.running import running, until
 
 FAILED, WRONG = 1, 2
@@ -20,8 +20,8 @@ async def test_wait_returns_when_the_proxy_is_ready(bank: Sandbox, tmp_path: Pat
     bank.bank.faults.append(Fault("token", status=503))
     quick = {"backoff_initial": "0.1", "backoff_max": "0.2"}
     async with process(tmp_path / "x.yaml", bank.url, ready=False, token=quick) as running:
-        waiting = asyncio.create_task(ended("wait", "--admin", running.admin))
-        await until(lambda: len(list(running.program.logged("token refresh failed"))) > 1)
+        waiting = asyncio.create_task(run_program("wait", "--admin", running.admin))
+        await until(lambda: len(list(running.program.events("token refresh failed"))) > 1)
         assert not waiting.done()
         bank.bank.faults.clear()
         exit_code, said, _ = await waiting
@@ -33,7 +33,9 @@ async def test_wait_gives_up_and_says_why(bank: Sandbox, tmp_path: Path) -> None
     """A proxy that does not become ready in time: exit 1 with the reasons."""
     bank.bank.faults.append(Fault("token", code="CMN_90004"))
     async with process(tmp_path / "x.yaml", bank.url, ready=False) as running:
-        exit_code, _, complaint = await ended("wait", "--timeout", "0.3", "--admin", running.admin)
+        exit_code, _, complaint = await run_program(
+            "wait", "--timeout", "0.3", "--admin", running.admin
+        )
         assert exit_code == FAILED
         assert "refused the client id and secret" in complaint
 
@@ -42,7 +44,7 @@ async def test_wait_gives_up_and_says_why(bank: Sandbox, tmp_path: Path) -> None
 async def test_nobody_answers(name: str) -> None:
     """Exit 1 with the address, not a traceback; a proxy for the way out is not asked."""
     arguments = ("--timeout", "0") if name == "wait" else ()
-    exit_code, _, complaint = await ended(
+    exit_code, _, complaint = await run_program(
         name, *arguments, "--admin", "127.0.0.1:9", http_proxy="http://127.0.0.1:1"
     )
     assert exit_code == FAILED
@@ -55,7 +57,7 @@ async def test_wait_and_healthcheck_over_a_unix_socket(bank: Sandbox, tmp_path: 
     async with process(tmp_path / "x.yaml", bank.url, ready=False, admin=admin) as running:
         assert running.admin == admin
         for name in ("wait", "healthcheck"):
-            assert (await ended(name, "--admin", admin))[0] == 0
+            assert (await run_program(name, "--admin", admin))[0] == 0
 
 
 async def test_wait(inside: Inside) -> None:

@@ -6,62 +6,62 @@ import pytest
 
 from proxy.cli import admin_client
 from proxy.cli.doctor import machine
-from tests.cli.doctor.healthy_setup import World, saying
+from tests.cli.doctor.healthy_setup import DoctorSetup, serve_bytes
 from tests.cli.doctor.setups import Steps, setup
 
 
 @setup
-async def port_that_is_taken(world: World) -> Steps:
+async def port_that_is_taken(setup: DoctorSetup) -> Steps:
     """By another program."""
-    port = await saying(b"HTTP/1.1 200 OK\r\n\r\n", world.stack)
-    world.set(listen=f"127.0.0.1:{port}")
+    port = await serve_bytes(b"HTTP/1.1 200 OK\r\n\r\n", setup.stack)
+    setup.set(listen=f"127.0.0.1:{port}")
     finding = yield "port-taken"
     assert f"127.0.0.1:{port}" in finding.text
-    world.set(listen="127.0.0.1:0")
+    setup.set(listen="127.0.0.1:0")
 
 
-def impatient(world: World) -> None:
+def impatient(setup: DoctorSetup) -> None:
     """Wait a moment only for a program on a port to say what it is."""
-    patch = world.stack.enter_context(pytest.MonkeyPatch.context())
+    patch = setup.stack.enter_context(pytest.MonkeyPatch.context())
     patch.setattr(machine, "PATIENCE", 0.3)
     patch.setattr(admin_client, "PATIENCE", 0.3)
 
 
 @setup
-async def port_that_says_nothing(world: World) -> Steps:
+async def port_that_says_nothing(setup: DoctorSetup) -> Steps:
     """The admin port, taken by one that never answers."""
-    impatient(world)
-    port = await saying(b"", world.stack, hold=True)
-    world.set(admin=f"127.0.0.1:{port}")
+    impatient(setup)
+    port = await serve_bytes(b"", setup.stack, hold=True)
+    setup.set(admin=f"127.0.0.1:{port}")
     _ = yield "port-taken"
-    world.set(admin="127.0.0.1:0")
+    setup.set(admin="127.0.0.1:0")
 
 
 @setup
-async def socket_that_is_taken(world: World) -> Steps:
+async def socket_that_is_taken(setup: DoctorSetup) -> Steps:
     """By another program."""
-    impatient(world)
-    path = world.folder / "app.sock"
+    impatient(setup)
+    path = setup.folder / "app.sock"
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(path))
         sock.listen()
-        world.set(listen=f"unix:{path}")
+        setup.set(listen=f"unix:{path}")
         _ = yield "port-taken"
     assert path.exists()  # what a program leaves behind is no hindrance
 
 
 @setup
-async def address_of_another_machine(world: World) -> Steps:
+async def address_of_another_machine(setup: DoctorSetup) -> Steps:
     """It was copied along with the file."""
-    world.set(admin="192.0.2.1:9090")
+    setup.set(admin="192.0.2.1:9090")
     _ = yield "port-address"
-    world.set(admin="127.0.0.1:0")
+    setup.set(admin="127.0.0.1:0")
 
 
 @setup
-async def socket_without_a_folder(world: World) -> Steps:
+async def socket_without_a_folder(setup: DoctorSetup) -> Steps:
     """Nobody has made it."""
-    folder = world.folder / "sockets"
-    world.set(listen=f"unix:{folder}/app.sock")
+    folder = setup.folder / "sockets"
+    setup.set(listen=f"unix:{folder}/app.sock")
     _ = yield "socket-folder"
     folder.mkdir()

@@ -1,71 +1,71 @@
 """Broken set-ups: the configuration, and certificates of our own."""
 
-from tests.cli.doctor.healthy_setup import World, certificate
+from tests.cli.doctor.healthy_setup import DoctorSetup, certificate
 from tests.cli.doctor.setups import Steps, setup
 from tests.support.mounted_files import write
 
 
 @setup
-async def file_that_is_not_there(world: World) -> Steps:
+async def file_that_is_not_there(setup: DoctorSetup) -> Steps:
     """The file was never written, or stands elsewhere."""
-    text = world.file.read_text()
-    world.file.unlink()
+    text = setup.file.read_text()
+    setup.file.unlink()
     _ = yield "config-unreadable"
-    write(world.file, text)
-    world.file.chmod(0o644)
+    write(setup.file, text)
+    setup.file.chmod(0o644)
 
 
 @setup
-async def misspelt_setting(world: World) -> Steps:
+async def misspelt_setting(setup: DoctorSetup) -> Steps:
     """A letter is missing."""
-    world.set(lisen="127.0.0.1:0")
+    setup.set(lisen="127.0.0.1:0")
     finding = yield "config-mistake"
     assert "did you mean listen?" in finding.text
-    world.set(lisen=None)
+    setup.set(lisen=None)
 
 
 @setup
-async def variable_left_in_the_shell(world: World) -> Steps:
+async def variable_left_in_the_shell(setup: DoctorSetup) -> Steps:
     """The file is right, and the environment has the same secret of another day."""
-    world.environ["CANDESCENT_CLIENT_SECRET"] = "sandbox-secret"
+    setup.environ["CANDESCENT_CLIENT_SECRET"] = "sandbox-secret"
     finding = yield "config-overridden"
     assert "client_secret_file" in finding.text
     assert finding.cure.endswith("unset CANDESCENT_CLIENT_SECRET.")
-    del world.environ["CANDESCENT_CLIENT_SECRET"]
+    del setup.environ["CANDESCENT_CLIENT_SECRET"]
 
 
 @setup
-async def file_that_others_may_change(world: World) -> Steps:
+async def file_that_others_may_change(setup: DoctorSetup) -> Steps:
     """Whoever changes base_url gets the next token."""
-    world.file.chmod(0o666)
+    setup.file.chmod(0o666)
     finding = yield "config-writable"
-    world.obey(finding.cure)
+    setup.run_cure(finding.cure)
 
 
 @setup
-async def certificate_that_is_none(world: World) -> Steps:
+async def certificate_that_is_none(setup: DoctorSetup) -> Steps:
     """The setting names some other file."""
-    file = world.folder / "server.pem"
+    file = setup.folder / "server.pem"
     write(file, "not a certificate\n")
-    world.set(callers={"certificate_file": str(file)})
+    setup.set(callers={"certificate_file": str(file)})
     finding = yield "file-unusable"
     assert "callers.certificate_file" in finding.text
     certificate(file, "localhost", until=30)
 
 
 @setup
-async def certificate_that_is_over(world: World) -> Steps:
+async def certificate_that_is_over(setup: DoctorSetup) -> Steps:
     """Nobody has renewed what the proxy shows to applications."""
-    file = certificate(world.folder / "server.pem", "localhost", since=-9, until=-1)
-    world.set(callers={"certificate_file": str(file)})
+    file = certificate(setup.folder / "server.pem", "localhost", since=-9, until=-1)
+    setup.set(callers={"certificate_file": str(file)})
     _ = yield "certificate-over"
     certificate(file, "localhost", until=30)
 
 
 @setup
-async def certificate_that_is_almost_over(world: World) -> Steps:
+async def certificate_that_is_almost_over(setup: DoctorSetup) -> Steps:
     """A week is left."""
-    file = certificate(world.folder / "server.pem", "localhost", until=7)
-    world.set(callers={"certificate_file": str(file)})
+    file = certificate(setup.folder / "server.pem", "localhost", until=7)
+    setup.set(callers={"certificate_file": str(file)})
     _ = yield "certificate-ending"
     certificate(file, "localhost", until=30)

@@ -3,67 +3,73 @@
 import base64
 from typing import Any
 
-from tests.cli.doctor.healthy_setup import World, certificate, refusing, saying, shown
+from tests.cli.doctor.healthy_setup import (
+    DoctorSetup,
+    certificate,
+    refusing,
+    serve_bytes,
+    server_context,
+)
 from tests.cli.doctor.setups import Steps, setup
 from tests.support.redis_server import RedisServer, free_port, redis_server
 
 
-async def started(world: World, *arguments: str, **more: Any) -> RedisServer:
+async def started(setup: DoctorSetup, *arguments: str, **more: Any) -> RedisServer:
     """Start a store, and let the set-up use it."""
-    folder = world.folder / f"store-{free_port()}"
-    server = await world.stack.enter_async_context(redis_server(folder, *arguments, **more))
-    use(world, server)
+    folder = setup.folder / f"store-{free_port()}"
+    server = await setup.stack.enter_async_context(redis_server(folder, *arguments, **more))
+    use(setup, server)
     return server
 
 
-def use(world: World, server: RedisServer | str, **more: str) -> None:
+def use(setup: DoctorSetup, server: RedisServer | str, **more: str) -> None:
     """Let the set-up use a store."""
     url = server if isinstance(server, str) else server.url
-    keys = world.private("sealing-keys", f"k1 {base64.b64encode(bytes(range(32))).decode()}\n")
-    world.set(store={"url": url, "encryption_key_file": keys, "timeout": "10", **more})
+    keys = setup.private("sealing-keys", f"k1 {base64.b64encode(bytes(range(32))).decode()}\n")
+    setup.set(store={"url": url, "encryption_key_file": keys, "timeout": "10", **more})
 
 
 @setup
-async def store_that_is_down(world: World) -> Steps:
+async def store_that_is_down(setup: DoctorSetup) -> Steps:
     """Nothing listens there."""
-    use(world, "redis://127.0.0.1:9")
+    use(setup, "redis://127.0.0.1:9")
     _ = yield "store-unreachable"
-    await started(world)
+    await started(setup)
 
 
 @setup
-async def store_that_hangs(world: World) -> Steps:
+async def store_that_hangs(setup: DoctorSetup) -> Steps:
     """It takes the connection and says nothing."""
-    port = await saying(b"", world.stack, hold=True)
-    use(world, f"redis://127.0.0.1:{port}", timeout="0.4")
+    port = await serve_bytes(b"", setup.stack, hold=True)
+    use(setup, f"redis://127.0.0.1:{port}", timeout="0.4")
     _ = yield "store-timeout"
-    await started(world)
+    await started(setup)
 
 
 @setup
-async def store_that_nobody_vouches_for(world: World) -> Steps:
+async def store_that_nobody_vouches_for(setup: DoctorSetup) -> Steps:
     """Its certificate is of no authority that is known here."""
-    own = certificate(world.folder / "store.pem", "127.0.0.1")
-    use(world, f"rediss://127.0.0.1:{refusing(shown(own), world.stack)}")
+    own = certificate(setup.folder / "store.pem", "127.0.0.1")
+    use(setup, f"rediss://127.0.0.1:{refusing(server_context(own), setup.stack)}")
     _ = yield "store-tls"
-    await started(world)
+    await started(setup)
 
 
 @setup
-async def store_that_wants_a_password(world: World) -> Steps:
+async def store_that_wants_a_password(setup: DoctorSetup) -> Steps:
     """Nobody has told us one."""
-    server = await started(world, password="a-password")
+    server = await started(setup, password="a-password")
     _ = yield "store-login"
-    use(world, server, password_file=world.private("store-password", "a-password\n"))
+    use(setup, server, password_file=setup.private("store-password", "a-password\n"))
 
 
 @setup
-async def store_that_allows_too_little(world: World) -> Steps:
+async def store_that_allows_too_little(setup: DoctorSetup) -> Steps:
     """Its user may read, and run nothing; the cure is the command for its administrator."""
-    server = await started(world)
+    server = await started(setup)
     await server.do("ACL", "SETUSER", "proxy", "on", ">a-password", "+@read", "+@connection")
-    password = world.private("store-password", "a-password\n")
-    use(world, server, username="proxy", password_file=password)
+    password = setup.private("store-password", "a-password\n")
+    use(setup, server, username="proxy", password_file=password)
     finding = yield "store-forbidden"
     allowed = finding.cure.partition("…")[2].split()
     assert allowed[0] == "~candescent-proxy:*"
@@ -71,9 +77,9 @@ async def store_that_allows_too_little(world: World) -> Steps:
 
 
 @setup
-async def store_that_is_a_replica(world: World) -> Steps:
+async def store_that_is_a_replica(setup: DoctorSetup) -> Steps:
     """It follows another, and takes nothing itself."""
-    server = await started(world)
+    server = await started(setup)
     await server.do("REPLICAOF", "127.0.0.1", "9")
     await server.do("CONFIG", "SET", "replica-serve-stale-data", "yes")
     _ = yield "store-read-only"
@@ -81,8 +87,8 @@ async def store_that_is_a_replica(world: World) -> Steps:
 
 
 @setup
-async def store_that_is_full(world: World) -> Steps:
+async def store_that_is_full(setup: DoctorSetup) -> Steps:
     """It may hold nothing more, and may let nothing go."""
-    server = await started(world, "--maxmemory", "1", "--maxmemory-policy", "noeviction")
+    server = await started(setup, "--maxmemory", "1", "--maxmemory-policy", "noeviction")
     _ = yield "store-full"
     await server.do("CONFIG", "SET", "maxmemory", "0")

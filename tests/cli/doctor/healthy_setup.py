@@ -26,18 +26,18 @@ from tests.support.mounted_files import write
 
 
 @dataclass
-class World:
-    """A configuration file, its secret file, and a bank. ``written`` is what the file says.
+class DoctorSetup:
+    """A configuration file, its secret file, and a bank. ``settings`` is what the file says.
 
-    ``ahead`` is by how many seconds this machine's clock is; ``sample`` the sample call.
+    ``clock_offset`` is by how many seconds this machine's clock is; ``sample`` the sample call.
     """
 
     folder: Path
     bank: Sandbox
     stack: AsyncExitStack
-    written: dict[str, Any]
+    settings: dict[str, Any]
     environ: dict[str, str] = field(default_factory=dict)
-    ahead: float = 0.0
+    clock_offset: float = 0.0
     sample: str = "/v1/accounts"
 
     @property
@@ -52,20 +52,20 @@ class World:
 
     def set(self, **settings: Any) -> None:
         """Write the configuration with these settings changed; None takes one away."""
-        changed = self.written | settings
-        self.written = {name: value for name, value in changed.items() if value is not None}
-        write(self.file, yaml.safe_dump(self.written))
+        changed = self.settings | settings
+        self.settings = {name: value for name, value in changed.items() if value is not None}
+        write(self.file, yaml.safe_dump(self.settings))
         self.file.chmod(0o644)
 
-    def hasty(self) -> None:
-        """Wait for nothing longer than a second, until ``patient``."""
+    def use_short_timeouts(self) -> None:
+        """Wait for nothing longer than a second, until ``use_default_timeouts``."""
         self.set(token={"timeout": "1"})
 
-    def patient(self) -> None:
+    def use_default_timeouts(self) -> None:
         """Wait as long as the program does by itself, so that a busy machine is no fault."""
         self.set(token=None)
 
-    def hold(self, content: str | bytes = "sandbox-secret\n") -> Path:
+    def write_secret(self, content: str | bytes = "sandbox-secret\n") -> Path:
         """Write the secret file."""
         write(self.secret, content)
         self.secret.chmod(0o600)
@@ -80,26 +80,26 @@ class World:
     async def examine(self) -> list[CheckResult]:
         """Return all that the doctor finds."""
         sources = ConfigSources(self.file, self.environ)
-        found = run_checks(sources, sample=self.sample, wall=lambda: time() + self.ahead)
+        found = run_checks(sources, sample=self.sample, wall=lambda: time() + self.clock_offset)
         return [finding async for finding in found]
 
     async def https(self, certificate: Path, context: ssl.SSLContext | None = None) -> int:
         """Let the bank speak TLS from now on; return its port."""
         await self.bank.stop()
-        await self.bank.start(ssl_context=context or shown(certificate))
+        await self.bank.start(ssl_context=context or server_context(certificate))
         return int(self.bank.url.rpartition(":")[2])
 
-    def obey(self, cure: str) -> None:
+    def run_cure(self, cure: str) -> None:
         """Do what a cure says, which is a command."""
         subprocess.run(cure.split(), check=True, timeout=10)
 
 
 @asynccontextmanager
-async def world(folder: Path) -> AsyncIterator[World]:
+async def doctor_setup(folder: Path) -> AsyncIterator[DoctorSetup]:
     """Start a bank, and write a set-up for it in which all is well."""
     async with Sandbox() as bank, AsyncExitStack() as stack:
-        made = World(folder, bank, stack, {})
-        made.hold()
+        made = DoctorSetup(folder, bank, stack, {})
+        made.write_secret()
         made.set(
             base_url=bank.url,
             institution_id="00016",
@@ -111,7 +111,7 @@ async def world(folder: Path) -> AsyncIterator[World]:
         yield made
 
 
-def shown(certificate: Path) -> ssl.SSLContext:
+def server_context(certificate: Path) -> ssl.SSLContext:
     """Return a context for a server that shows this certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
@@ -175,7 +175,7 @@ def certificate(
     return file
 
 
-async def saying(answer: bytes, stack: AsyncExitStack, *, hold: bool = False) -> int:
+async def serve_bytes(answer: bytes, stack: AsyncExitStack, *, hold: bool = False) -> int:
     """Listen, and say the same to everybody, or with ``hold`` nothing; return the port."""
 
     async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator, Callable
 
 from proxy.cli.doctor.results import CheckResult
 from proxy.sandbox import Fault
-from tests.cli.doctor.healthy_setup import World
+from tests.cli.doctor.healthy_setup import DoctorSetup
 
 Steps = AsyncGenerator[str, CheckResult]
-Setup = Callable[[World], Steps]
+Setup = Callable[[DoctorSetup], Steps]
 
 SETUPS: list[Setup] = []
 
@@ -22,6 +22,6 @@ def setup(steps: Setup) -> Setup:
     return steps
 
 
-def spoil(world: World, fault: Fault) -> None:
+def add_fault(setup: DoctorSetup, fault: Fault) -> None:
     """Let something go wrong at the bank."""
-    world.bank.bank.faults.append(fault)
+    setup.bank.bank.faults.append(fault)

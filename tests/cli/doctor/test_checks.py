@@ -21,7 +21,14 @@ from tests.cli.doctor import (
     broken_settings,
     broken_store,
 )
-from tests.cli.doctor.healthy_setup import World, certificate, refusing, saying, shown, world
+from tests.cli.doctor.healthy_setup import (
+    DoctorSetup,
+    certificate,
+    doctor_setup,
+    refusing,
+    serve_bytes,
+    server_context,
+)
 from tests.cli.doctor.setups import SETUPS, Setup
 from tests.support.running import running
 
@@ -38,13 +45,13 @@ BROKEN = [
 
 
 @pytest.fixture
-async def well(tmp_path: Path) -> AsyncIterator[World]:
+async def well(tmp_path: Path) -> AsyncIterator[DoctorSetup]:
     """A set-up in which all is well."""
-    async with world(tmp_path) as made:
+    async with doctor_setup(tmp_path) as made:
         yield made
 
 
-async def test_where_all_is_well(well: World) -> None:
+async def test_where_all_is_well(well: DoctorSetup) -> None:
     """Nothing is ill, and everything was looked at."""
     found = await well.examine()
     assert {finding.level for finding in found} == {Level.OK}
@@ -55,7 +62,7 @@ async def test_where_all_is_well(well: World) -> None:
 
 
 @pytest.mark.parametrize("setup", SETUPS, ids=lambda setup: setup.__name__)
-async def test_names_the_cause_and_the_cure_cures(setup: Setup, well: World) -> None:
+async def test_names_the_cause_and_the_cure_cures(setup: Setup, well: DoctorSetup) -> None:
     """One cause and no other is named; after its cure, all is well."""
     steps = setup(well)
     expected = await anext(steps)
@@ -81,44 +88,44 @@ def test_every_remedy_is_tried() -> None:
     assert REMEDIES.keys() - tried == ELSEWHERE
 
 
-async def test_secret_in_quotes(well: World) -> None:
+async def test_secret_in_quotes(well: DoctorSetup) -> None:
     """Two causes that belong together: what is wrong with the file, and what the bank makes of it.
 
     The file is no mistake for sure, so the bank is asked.
     """
-    well.hold('"sandbox-secret"')
+    well.write_secret('"sandbox-secret"')
     ill = [finding for finding in await well.examine() if finding.is_problem]
     assert [finding.cause for finding in ill] == ["secret-wrapped", "token-bad-client"]
     assert "ends with a quote" in ill[0].text
-    well.hold()
+    well.write_secret()
     assert [finding for finding in await well.examine() if finding.is_problem] == []
 
 
-async def test_bank_that_answers_nothing(well: World) -> None:
+async def test_bank_that_answers_nothing(well: DoctorSetup) -> None:
     """A bank that takes connections and hangs is told twice: on the way, and for its tokens."""
-    port = await saying(b"", well.stack, hold=True)
-    well.hasty()
+    port = await serve_bytes(b"", well.stack, hold=True)
+    well.use_short_timeouts()
     well.set(base_url=f"http://127.0.0.1:{port}")
     causes = [finding.cause for finding in await well.examine() if finding.is_problem]
     assert causes == ["answer-slow", "token-timeout"]
-    well.patient()
+    well.use_default_timeouts()
     well.set(base_url=well.bank.url)
     assert [finding for finding in await well.examine() if finding.is_problem] == []
 
 
-async def test_last_word_that_was_lost(well: World) -> None:
+async def test_last_word_that_was_lost(well: DoctorSetup) -> None:
     """A bank that wants a certificate may cut the connection before its word for that is read."""
     own = certificate(well.folder / "own.pem", "127.0.0.1")
-    context = shown(own)
+    context = server_context(own)
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(own)
-    port = refusing(shown(own), well.stack, context)
+    port = refusing(server_context(own), well.stack, context)
     well.set(base_url=f"https://127.0.0.1:{port}", upstream={"ca_file": str(own)})
     causes = [finding.cause for finding in await well.examine() if finding.is_problem]
     assert causes == ["tls-certificate-wanted"]
 
 
-async def test_ports_that_are_ours_already(well: World, tmp_path: Path) -> None:
+async def test_ports_that_are_ours_already(well: DoctorSetup, tmp_path: Path) -> None:
     """With the proxy running, its ports are taken by itself, which is as it should be."""
     async with running(well.bank) as app:
         well.set(listen=str(app.data_address), admin=str(app.admin_address))
@@ -127,7 +134,7 @@ async def test_ports_that_are_ours_already(well: World, tmp_path: Path) -> None:
     assert all("a candescent-proxy listens" in finding.text for finding in found)
 
 
-async def test_v1_that_nothing_needs(well: World) -> None:
+async def test_v1_that_nothing_needs(well: DoctorSetup) -> None:
     """Keys without V1 are no fault where V1 is not configured; it is worth a note."""
     well.bank.bank.faults.append(Fault("v1token", status=401))
     found = [finding for finding in await well.examine() if finding.level is not Level.OK]
@@ -135,14 +142,14 @@ async def test_v1_that_nothing_needs(well: World) -> None:
     assert "only calls under /fis/" in found[0].text
 
 
-async def test_keys_that_are_refused_are_not_shown_again(well: World) -> None:
+async def test_keys_that_are_refused_are_not_shown_again(well: DoctorSetup) -> None:
     """A second refusal could lock the application."""
-    well.hold("wrong")
+    well.write_secret("wrong")
     await well.examine()
     assert len(well.bank.bank.token_requests) == 1
 
 
-async def test_no_secret_is_told(well: World) -> None:
+async def test_no_secret_is_told(well: DoctorSetup) -> None:
     """Neither the keys nor the tokens are in any finding, well or ill."""
     for fault in ("", "CMN_90004"):
         if fault:
@@ -154,7 +161,7 @@ async def test_no_secret_is_told(well: World) -> None:
         assert not [secret for secret in secrets if secret in told]
 
 
-async def test_what_cannot_be_looked_at_says_why(well: World) -> None:
+async def test_what_cannot_be_looked_at_says_why(well: DoctorSetup) -> None:
     """A report never looks complete where it is not."""
     shutil.rmtree(well.secret, ignore_errors=True)
     well.secret.unlink()

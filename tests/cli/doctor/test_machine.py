@@ -10,7 +10,7 @@ import pytest
 from proxy.cli.doctor import machine
 from proxy.cli.doctor.results import Level
 from proxy.server.address import Address
-from tests.support.program import CREDENTIALS, ended
+from tests.support.program import CREDENTIALS, run_program
 
 HERE = Address(host="127.0.0.1", port=80)
 
@@ -52,9 +52,9 @@ async def test_too_few_open_files() -> None:
     """Under a limit that is too low for the connections that are configured; a higher one cures."""
     told = {**CREDENTIALS, "CANDESCENT_BASE_URL": "http://127.0.0.1:9"}
     limit = ("prlimit", "--nofile=512:512")
-    code, out, _ = await ended("doctor", before=limit, **told)
+    code, out, _ = await run_program("doctor", before=limit, **told)
     assert code == 1  # for there is no bank
     assert "This user may open 512 files" in out
     assert "Cure: ulimit -n 2352" in out
-    _, out, _ = await ended("doctor", before=("prlimit", "--nofile=2352:2352"), **told)
+    _, out, _ = await run_program("doctor", before=("prlimit", "--nofile=2352:2352"), **told)
     assert "ulimit" not in out

@@ -10,13 +10,13 @@ from proxy.config.sections import LogSettings
 from proxy.errors import Source
 from proxy.forwarding.record import RequestRecord
 from proxy.telemetry.logs.access_log import AccessLog
-from tests.support.captured_log import Logbook, logbook
+from tests.support.captured_log import CapturedLog, captured_log
 
 
 @pytest.fixture
-def book() -> Iterator[Logbook]:
+def log() -> Iterator[CapturedLog]:
     """A log to look into."""
-    with logbook() as made:
+    with captured_log() as made:
         yield made
 
 
@@ -38,10 +38,10 @@ def record(**changes: Any) -> RequestRecord:
     return made
 
 
-def test_line_of_a_request(book: Logbook) -> None:
+def test_line_of_a_request(log: CapturedLog) -> None:
     """Which transaction, what was asked, what came of it, whose error, how long, how much."""
     AccessLog(LogSettings(access="on")).request(record(sent_bytes=5))
-    (line,) = book.lines()
+    (line,) = log.lines()
     del line["timestamp"]
     assert line == {
         "event": "request",
@@ -60,7 +60,7 @@ def test_line_of_a_request(book: Logbook) -> None:
     }
 
 
-def test_line_of_a_request_that_went_wrong(book: Logbook) -> None:
+def test_line_of_a_request_that_went_wrong(log: CapturedLog) -> None:
     """A failure is a warning, with its reason, its replays, and that it was cut."""
     AccessLog(LogSettings(access="on")).request(
         record(
@@ -71,7 +71,7 @@ def test_line_of_a_request_that_went_wrong(book: Logbook) -> None:
             responded_at=0,
         )
     )
-    (line,) = book.lines()
+    (line,) = log.lines()
     assert (line["level"], line["error_source"]) == ("warning", "upstream")
     assert (line["reason"], line["replays"], line["aborted"]) == ("upstream-closed", 1, True)
     assert "upstream_ms" not in line
@@ -87,14 +87,14 @@ BAD = {
 
 
 @pytest.mark.parametrize("changes", BAD.values(), ids=BAD)
-def test_failures_are_written_when_sampled(book: Logbook, changes: dict[str, Any]) -> None:
+def test_failures_are_written_when_sampled(log: CapturedLog, changes: dict[str, Any]) -> None:
     """A sample may leave out good requests only; ``off`` leaves out all."""
     AccessLog(LogSettings(access="sampled", sample=0), chance=lambda: 0.0).request(
         record(**changes)
     )
-    assert len(book.lines()) == 1
+    assert len(log.lines()) == 1
     AccessLog(LogSettings(access="off")).request(record(**changes))
-    assert len(book.lines()) == 1
+    assert len(log.lines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_failures_are_written_when_sampled(book: Logbook, changes: dict[str, Any
     ],
 )
 def test_sample_of_good_requests(
-    book: Logbook,
+    log: CapturedLog,
     access: Literal["on", "off", "sampled"],
     sample: float,
     chance: float,
@@ -118,50 +118,50 @@ def test_sample_of_good_requests(
     """On writes all, off none, sampled the share that chance picks."""
     settings = LogSettings(access=access, sample=sample)
     AccessLog(settings, chance=lambda: chance).request(record())
-    assert bool(book.getvalue()) == written
+    assert bool(log.getvalue()) == written
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_path_cannot_forge_a_line(form: str) -> None:
     """Line ends and terminal controls in a path stay inside of their value."""
     target = b"/a\n2026-11-21 [info] forged\r\x1b[2J\x9b\xe2\x80\xa8\x85\xff"
-    with logbook(form=form) as book:
+    with captured_log(form=form) as log:
         AccessLog(LogSettings(access="on")).request(record(target=target))
-    assert len(book.getvalue().splitlines()) == 1
-    assert not {"\x1b", "\r", "\x9b"} & set(book.getvalue())
+    assert len(log.getvalue().splitlines()) == 1
+    assert not {"\x1b", "\r", "\x9b"} & set(log.getvalue())
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_path_carries_no_credential_into_the_log(form: str) -> None:
     """A token that somebody put into a path is taken out, as everywhere."""
-    with logbook(form=form) as book:
+    with captured_log(form=form) as log:
         AccessLog(LogSettings(access="on")).request(record(target=b"/v1/Bearer hush-Zm9v.42"))
-    assert "hush" not in book.getvalue()
-    assert "[hidden]" in book.getvalue()
+    assert "hush" not in log.getvalue()
+    assert "[hidden]" in log.getvalue()
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_level_holds_for_requests(form: str) -> None:
     """Who asks for warnings gets the requests that failed."""
-    with logbook("warning", form) as book:
-        log = AccessLog(LogSettings(access="on"))
-        log.request(record())
-        assert not book.getvalue()
-        log.request(record(status=500))
-    assert len(book.getvalue().splitlines()) == 1
+    with captured_log("warning", form) as log:
+        access_log = AccessLog(LogSettings(access="on"))
+        access_log.request(record())
+        assert not log.getvalue()
+        access_log.request(record(status=500))
+    assert len(log.getvalue().splitlines()) == 1
 
 
-def test_time_of_a_line(book: Logbook) -> None:
+def test_time_of_a_line(log: CapturedLog) -> None:
     """As in every other line: UTC, with its Z."""
     moment = datetime(2026, 11, 22, 8, 30, 5, 250_000, UTC)
     AccessLog(LogSettings(access="on"), now=lambda: moment).request(record())
-    assert book.lines()[0]["timestamp"] == "2026-11-22T08:30:05.250000Z"
+    assert log.lines()[0]["timestamp"] == "2026-11-22T08:30:05.250000Z"
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_line_that_cannot_be_written_ends_nothing(form: str) -> None:
     """A reader that has gone away, or a full disk, is no reason to fail a request."""
-    with logbook(form=form) as book:
-        log = AccessLog(LogSettings(access="on"))
-        book.close()
-        log.request(record())
+    with captured_log(form=form) as log:
+        access_log = AccessLog(LogSettings(access="on"))
+        log.close()
+        access_log.request(record())

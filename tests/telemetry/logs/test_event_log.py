@@ -44,21 +44,21 @@ RELOADS: list[tuple[Event, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("fact", "expected"), FACTS, ids=lambda value: type(value).__name__)
-def test_line_of_a_fact(fact: Event, expected: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("event", "expected"), FACTS, ids=lambda value: type(value).__name__)
+def test_line_of_a_fact(event: Event, expected: dict[str, Any]) -> None:
     """Each event of a token's life is one line that names the token's key, never its text."""
     out = set_up()
-    EventLog().event(fact)
+    EventLog().event(event)
     (line,) = lines(out)
     assert line.items() >= {"kind": "v2", "institution": "00016", **expected}.items()
     assert SECRET not in out.getvalue()
 
 
-@pytest.mark.parametrize(("fact", "expected"), RELOADS, ids=lambda value: type(value).__name__)
-def test_line_of_a_reload(fact: Event, expected: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("event", "expected"), RELOADS, ids=lambda value: type(value).__name__)
+def test_line_of_a_reload(event: Event, expected: dict[str, Any]) -> None:
     """A change that was taken, or was not and why, is one line."""
     out = set_up()
-    EventLog().event(fact)
+    EventLog().event(event)
     (line,) = lines(out)
     assert line.items() >= expected.items()
     assert "exception" not in line

@@ -8,7 +8,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="u
 
 
 @dataclass(frozen=True)
-class Line:
+class DocumentedMetric:
     """A metric: its type, the names of its labels, and what it is counted in."""
 
     type: str
@@ -16,14 +16,16 @@ class Line:
     unit: str = field(default="", compare=False)
 
 
-def metrics(page: str = PAGE) -> dict[str, Line]:
+def metrics(page: str = PAGE) -> dict[str, DocumentedMetric]:
     """Return the tables of metrics, by name as people ask for it: a counter's ends in _total."""
     found = {}
     for name, kind, labels, unit in re.findall(
         r"^\| `(candescent_proxy_\w+)` \| (\w+) \|([^|]*)\|([^|]*)\|[^|]+\|$", page, re.MULTILINE
     ):
         assert name not in found, f"{name} stands there twice"
-        found[name] = Line(kind, frozenset(re.findall(r"`(\w+)`", labels)), unit.strip())
+        found[name] = DocumentedMetric(
+            kind, frozenset(re.findall(r"`(\w+)`", labels)), unit.strip()
+        )
     return found
 
 

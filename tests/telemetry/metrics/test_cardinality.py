@@ -119,7 +119,7 @@ async def test_hostile_callers_make_no_series() -> None:
 
 def test_ten_thousand_strange_requests() -> None:
     """Of what a caller says, a record's method, path and id; of what a bank does, its status."""
-    tally, stranger = RequestCollector(), Stranger(2)
+    collector, stranger = RequestCollector(), Stranger(2)
     dice = stranger.dice
     for _ in range(10_000):
         record = RequestRecord(stranger.method(), stranger.target().encode(), 0.0)
@@ -129,8 +129,8 @@ def test_ten_thousand_strange_requests() -> None:
         record.institution = dice.choice(INSTITUTIONS)
         record.sent_at, record.responded_at = 0.001, dice.expovariate(1)
         record.finished_at = record.responded_at + dice.expovariate(1000)
-        tally.add(record)
-    found = families(tally)
+        collector.add(record)
+    found = families(collector)
     count = sum(len(family.samples) for family in found.values())
     assert count < bound(len(INSTITUTIONS))
     assert sum(s.value for s in found["candescent_proxy_requests"].samples) == 10_000

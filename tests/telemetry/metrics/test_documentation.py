@@ -14,7 +14,7 @@ from proxy.sandbox import Fault, Sandbox
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.metrics.histogram import BUCKETS, FINE_BUCKETS
 from proxy.telemetry.metrics.requests import METHODS
-from proxy.telemetry.metrics.store import StoreCollector
+from proxy.telemetry.metrics.token_store import StoreCollector
 from proxy.tokens.events import Trigger
 from proxy.tokens.fleet.events import (
     AcquisitionSource,
@@ -23,16 +23,16 @@ from proxy.tokens.fleet.events import (
     StoreOperation,
     TokenAcquired,
 )
-from tests.support.certificates import Authority
+from tests.support.certificates import OpensslAuthority
 from tests.support.running import running, url
 from tests.telemetry.metrics import documented
-from tests.telemetry.metrics.documented import Line
+from tests.telemetry.metrics.documented import DocumentedMetric
 from tests.telemetry.metrics.reading import FORMATS, KEY, families
 
 STORE = "candescent_proxy_store_"
 
 
-def exposed(found: Iterable[Metric]) -> dict[str, Line]:
+def exposed(found: Iterable[Metric]) -> dict[str, DocumentedMetric]:
     """Return our metrics as the page would have them; each must have a series."""
     lines = {}
     for family in found:
@@ -40,13 +40,13 @@ def exposed(found: Iterable[Metric]) -> dict[str, Line]:
             continue
         (labels,) = {frozenset(sample.labels) - {"le"} for sample in family.samples}
         name = f"{family.name}_total" if family.type == "counter" else family.name
-        lines[name] = Line(family.type, labels)
+        lines[name] = DocumentedMetric(family.type, labels)
     return lines
 
 
 async def troubled(folder: Path) -> Metrics:
     """Return the metrics of a proxy that has seen a bit of everything."""
-    ca = Authority.make(folder)
+    ca = OpensslAuthority.make(folder)
     settings: dict[str, Any] = {
         "token": {"min_interval": "0.001", "backoff_initial": "0.01", "backoff_max": "0.02"},
         "upstream": {"ca_file": str(ca.file)},
@@ -75,16 +75,16 @@ async def test_every_metric_is_documented_and_every_line_exists(tmp_path: Path) 
 
 def test_store_is_documented_too() -> None:
     """What is exposed where a fleet has a store, which this one has in name only."""
-    tally = StoreCollector()
-    tally.is_available = lambda: True
-    for fact in (
+    collector = StoreCollector()
+    collector.is_available = lambda: True
+    for event in (
         StoreOperation("read", 0.001, StoreFailure.TIMEOUT),
         TokenAcquired(KEY, AcquisitionSource.SHARED, 0.1),
         DecryptFailed(KEY, "key"),
     ):
-        tally.add(fact)
+        collector.add(event)
     lines = {n: line for n, line in documented.metrics().items() if n.startswith(STORE)}
-    assert exposed(families(tally).values()) == lines
+    assert exposed(families(collector).values()) == lines
     assert documented.label_values("`source`") == set(AcquisitionSource)
     # While the store is left in peace, no step is tried, so none is counted.
     known = set(StoreFailure) - {StoreFailure.NONE, StoreFailure.CIRCUIT_OPEN}

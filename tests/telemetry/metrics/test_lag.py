@@ -9,7 +9,7 @@ from proxy.telemetry.metrics.lag import INTERVAL, LoopLagCollector
 from tests.telemetry.metrics.reading import buckets, value
 
 
-class World:
+class FakeLoop:
     """A clock, and a sleep that takes as long as it is told, one time after another."""
 
     def __init__(self, *lates: float) -> None:
@@ -27,7 +27,7 @@ class World:
 
 async def test_lateness_is_what_is_observed() -> None:
     """A timer that comes when it should is late by nothing, one behind a blocked loop is not."""
-    world = World(0.0, 0.02, 0.4)
+    world = FakeLoop(0.0, 0.02, 0.4)
     lag = LoopLagCollector(lambda: world.now, world.sleep)
     with suppress(asyncio.CancelledError):
         await lag.run()
@@ -38,7 +38,7 @@ async def test_lateness_is_what_is_observed() -> None:
 
 async def test_early_is_not_late() -> None:
     """A timer that fires a little early, as coarse clocks have it, counts as on time."""
-    world = World(-0.001)
+    world = FakeLoop(-0.001)
     lag = LoopLagCollector(lambda: world.now, world.sleep)
     with suppress(asyncio.CancelledError):
         await lag.run()
@@ -47,7 +47,7 @@ async def test_early_is_not_late() -> None:
 
 async def test_idle_proxy_stays_idle() -> None:
     """There is one timer a second and no more."""
-    world = World(0.0, 0.0, 0.0)
+    world = FakeLoop(0.0, 0.0, 0.0)
     with suppress(asyncio.CancelledError):
         await LoopLagCollector(lambda: world.now, world.sleep).run()
     assert world.slept == [INTERVAL] * 3

@@ -25,23 +25,23 @@ def test_reloads_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fact", "reason"),
+    ("event", "reason"),
     [
         (ReloadFailed("file", "listen: changed."), "configuration"),
         (ReloadFailed("file", "The bank refuses.", is_refused_by_bank=True), "token"),
         (ReloadFailed("file", "It failed.", ValueError()), "internal"),
     ],
 )
-def test_why_a_reload_failed(fact: ReloadFailed, reason: str) -> None:
+def test_why_a_reload_failed(event: ReloadFailed, reason: str) -> None:
     """A mistake in it, a bank that gives no token with it, a mistake of ours."""
     changes = tally()
-    changes.add(fact)
+    changes.add(event)
     for each in ("configuration", "token", "internal"):
         assert value(changes, "reload_failures_total", reason=each) == (each == reason)
 
 
 @pytest.mark.parametrize(
-    ("fact", "taken", "refused"),
+    ("event", "taken", "refused"),
     [
         (Reloaded("file", has_new_login=True), 1, 0),
         (Reloaded("file"), 0, 0),
@@ -50,10 +50,10 @@ def test_why_a_reload_failed(fact: ReloadFailed, reason: str) -> None:
         (ReloadFailed("file", "No.", is_refused_by_bank=True), 0, 0),
     ],
 )
-def test_rotations(fact: Reloaded | ReloadFailed, taken: int, refused: int) -> None:
+def test_rotations(event: Reloaded | ReloadFailed, taken: int, refused: int) -> None:
     """A rotation is a reload with another login; refused is one that the bank refused."""
     changes = tally()
-    changes.add(fact)
+    changes.add(event)
     assert value(changes, "secret_rotations_total", result="success") == taken
     assert value(changes, "secret_rotations_total", result="failure") == refused
 

@@ -14,33 +14,33 @@ NOW = Instant(1001, 1_800_001_000)
 
 def test_refreshes_by_why_they_were_asked_for() -> None:
     """Each with its key and its trigger; what it took is in seconds."""
-    tally = TokenRequestCollector()
+    collector = TokenRequestCollector()
     for trigger in (Trigger.FIRST, Trigger.DUE, Trigger.DUE):
-        tally.add(TokenRefreshed(token(), 0.2, 3300, trigger))
-    assert value(tally, "token_refreshes_total", **LABELS, trigger="first") == 1
-    assert value(tally, "token_refreshes_total", **LABELS, trigger="due") == 2
-    assert value(tally, "token_refresh_duration_seconds_count", kind="v2") == 3
-    assert value(tally, "token_refresh_duration_seconds_sum", kind="v2") == pytest.approx(0.6)
+        collector.add(TokenRefreshed(token(), 0.2, 3300, trigger))
+    assert value(collector, "token_refreshes_total", **LABELS, trigger="first") == 1
+    assert value(collector, "token_refreshes_total", **LABELS, trigger="due") == 2
+    assert value(collector, "token_refresh_duration_seconds_count", kind="v2") == 3
+    assert value(collector, "token_refresh_duration_seconds_sum", kind="v2") == pytest.approx(0.6)
 
 
 def test_failures_by_reason_too() -> None:
     """A failure says why the token was asked for and why there was none, and took its time."""
-    tally = TokenRequestCollector()
+    collector = TokenRequestCollector()
     error = TokenError(TokenFailure.THROTTLED, "Too much.")
-    tally.add(TokenRefreshFailed(KEY, error, 0.1, 1, 10, Trigger.DUE))
+    collector.add(TokenRefreshFailed(KEY, error, 0.1, 1, 10, Trigger.DUE))
     labels = {**LABELS, "trigger": "due", "reason": "throttled"}
-    assert value(tally, "token_refresh_failures_total", **labels) == 1
-    assert value(tally, "token_refresh_duration_seconds_count", kind="v2") == 1
+    assert value(collector, "token_refresh_failures_total", **labels) == 1
+    assert value(collector, "token_refresh_duration_seconds_count", kind="v2") == 1
 
 
 def test_refused_tokens() -> None:
     """A token that the bank refused, by whether it was the one in use and let go."""
-    tally = TokenRequestCollector()
-    tally.add(TokenRejected(token(), was_current=True))
-    tally.add(TokenRejected(token(), was_current=False))
-    tally.add(TokenRejected(token(), was_current=False))
-    assert value(tally, "token_rejections_total", dropped="true", **LABELS) == 1
-    assert value(tally, "token_rejections_total", dropped="false", **LABELS) == 2
+    collector = TokenRequestCollector()
+    collector.add(TokenRejected(token(), was_current=True))
+    collector.add(TokenRejected(token(), was_current=False))
+    collector.add(TokenRejected(token(), was_current=False))
+    assert value(collector, "token_rejections_total", dropped="true", **LABELS) == 1
+    assert value(collector, "token_rejections_total", dropped="false", **LABELS) == 2
 
 
 def test_token_in_use_is_read_when_asked() -> None:

@@ -30,15 +30,15 @@ def record(status: int, source: Source, seconds: float = 0.004) -> RequestRecord
 
 def test_requests_by_whose_error() -> None:
     """A 5xx of the bank's own counts as its failure, a 404 as nobody's."""
-    tally = RequestCollector()
+    collector = RequestCollector()
     for status, source, times in (
         *((200, Source.NONE, 5), (404, Source.NONE, 3), (503, Source.NONE, 2)),
         *((403, Source.CALLER, 1), (503, Source.TOKEN, 4), (502, Source.UPSTREAM, 6)),
         (503, Source.PROXY, 7),
     ):
         for _ in range(times):
-            tally.add(record(status, source))
-    found = tally.totals()
+            collector.add(record(status, source))
+    found = collector.totals()
     assert found.requests == 28
     assert found.failed == dict(zip(FAILED, (1, 4, 6, 7, 2), strict=True))
     assert sum(found.total_buckets) == 28
@@ -51,12 +51,12 @@ def test_nothing_counted() -> None:
 
 def test_routes_are_added_up() -> None:
     """The buckets are those of all routes together, and the proxy's own part stands beside them."""
-    tally = RequestCollector()
+    collector = RequestCollector()
     for route in ("v1", "v2"):
         made = record(200, Source.NONE)
         made.route, made.sent_at, made.responded_at = route, 100.001, 100.003
-        tally.add(made)
-    assert (sum(tally.totals().total_buckets), sum(tally.totals().proxy_buckets)) == (2, 2)
+        collector.add(made)
+    assert (sum(collector.totals().total_buckets), sum(collector.totals().proxy_buckets)) == (2, 2)
 
 
 def test_difference() -> None:

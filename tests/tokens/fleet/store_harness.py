@@ -19,26 +19,26 @@ KEYS = ("k1", "k2")
 
 
 @dataclass
-class Told:
+class StoreEvents:
     """What a store has told."""
 
-    facts: list[StoreEvent] = field(default_factory=list)
+    events: list[StoreEvent] = field(default_factory=list)
 
     @property
     def failures(self) -> list[StoreFailure]:
         """Return why steps were not done, in order."""
-        return [fact.failure for fact in self.facts if isinstance(fact, StoreOperation)]
+        return [event.failure for event in self.events if isinstance(event, StoreOperation)]
 
     @property
-    def turns(self) -> list[StoreFailure]:
+    def state_changes(self) -> list[StoreFailure]:
         """Return how it turned."""
-        return [fact.failure for fact in self.facts if isinstance(fact, StoreStateChanged)]
+        return [event.failure for event in self.events if isinstance(event, StoreStateChanged)]
 
 
 @asynccontextmanager
-async def store(url: str, **options: Any) -> AsyncIterator[tuple[Store, Told]]:
+async def store(url: str, **options: Any) -> AsyncIterator[tuple[Store, StoreEvents]]:
     """Return a store at a URL, and what it tells."""
-    told = Told()
+    told = StoreEvents()
     deadline = options.pop("deadline", 2.0)
     client = connect(
         StoreUrl.parse(url),
@@ -54,7 +54,7 @@ async def store(url: str, **options: Any) -> AsyncIterator[tuple[Store, Told]]:
         circuit=options.pop("circuit", CircuitBreaker(shortest=0.05, longest=0.2)),
         timer=time.monotonic,
         chance=random.random,
-        emit=told.facts.append,
+        emit=told.events.append,
     )
     assert not options
     try:

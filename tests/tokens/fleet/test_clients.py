@@ -17,7 +17,7 @@ import pytest
 from proxy.tokens.fleet.clients import StoreLogin, StoreTls
 from proxy.tokens.fleet.events import StoreFailure
 from proxy.tokens.fleet.store import Store, StoreError
-from tests.support.certificates import Authority
+from tests.support.certificates import OpensslAuthority
 from tests.support.redis_server import RedisServer, free_port, redis_server
 from tests.tokens.fleet.store_harness import KEYS, NAME, store
 
@@ -44,13 +44,13 @@ async def well(made: Store) -> None:
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> Authority:
+def authority(tmp_path: Path) -> OpensslAuthority:
     """Return an authority of the test's own."""
-    return Authority.make(tmp_path)
+    return OpensslAuthority.make(tmp_path)
 
 
 @asynccontextmanager
-async def tls_server(folder: Path, authority: Authority) -> AsyncIterator[RedisServer]:
+async def tls_server(folder: Path, authority: OpensslAuthority) -> AsyncIterator[RedisServer]:
     """Start a server that speaks TLS only and asks for certificates."""
     leaf = authority.issue("store", "IP:127.0.0.1", file="store")
     port = free_port()
@@ -68,7 +68,9 @@ async def tls_server(folder: Path, authority: Authority) -> AsyncIterator[RedisS
         yield server
 
 
-async def test_tls_with_certificates_on_both_sides(tmp_path: Path, authority: Authority) -> None:
+async def test_tls_with_certificates_on_both_sides(
+    tmp_path: Path, authority: OpensslAuthority
+) -> None:
     """We check whom we speak to, and show who we are."""
     ours = authority.issue("proxy", file="proxy")
     async with tls_server(tmp_path / "redis", authority) as server:
@@ -77,10 +79,10 @@ async def test_tls_with_certificates_on_both_sides(tmp_path: Path, authority: Au
             await round_trip(made)
 
 
-async def test_a_store_that_nobody_vouches_for(tmp_path: Path, authority: Authority) -> None:
+async def test_a_store_that_nobody_vouches_for(tmp_path: Path, authority: OpensslAuthority) -> None:
     """Another authority, or another name: the word is tls."""
     (tmp_path / "other").mkdir()
-    other = Authority.make(tmp_path / "other")
+    other = OpensslAuthority.make(tmp_path / "other")
     async with tls_server(tmp_path / "redis", authority) as server:
         for url, ca_file in (
             (f"rediss://127.0.0.1:{server.port}", other.file),
@@ -159,7 +161,7 @@ async def test_a_failover_by_sentinels(tmp_path: Path) -> None:
                 await first.kill(signal.SIGKILL)
                 await well(made)
                 assert b"role:master" in await second.info("replication")
-                assert told.turns[-1] is StoreFailure.NONE
+                assert told.state_changes[-1] is StoreFailure.NONE
     gc.collect()  # as in the test of a cluster
 
 

@@ -44,7 +44,7 @@ texts = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=
 times = st.floats(0, 4e9)
 
 
-def seals(*lines: str) -> EntryCipher:
+def entry_cipher(*lines: str) -> EntryCipher:
     """Return what seals with the first of these keys."""
     return EntryCipher(read_keys(lines or [key_line()]), os.urandom)
 
@@ -52,13 +52,15 @@ def seals(*lines: str) -> EntryCipher:
 @given(st.builds(TokenEntry, texts, st.floats(0.1, 2e6), times, times))
 def test_what_was_sealed_opens(token: TokenEntry) -> None:
     """In its place and under its key an entry gives back what went in."""
-    assert seals().decrypt_token(NAME, "k1", seals().encrypt_token(NAME, token)) == token
+    assert (
+        entry_cipher().decrypt_token(NAME, "k1", entry_cipher().encrypt_token(NAME, token)) == token
+    )
 
 
 def test_a_refusal_opens_too() -> None:
     """It carries its key's id along."""
-    sealed = seals().encrypt_refusal(NAME, REFUSAL)
-    assert seals().decrypt_refusal(NAME, sealed) == REFUSAL
+    sealed = entry_cipher().encrypt_refusal(NAME, REFUSAL)
+    assert entry_cipher().decrypt_refusal(NAME, sealed) == REFUSAL
 
 
 @pytest.mark.parametrize("other", OTHERS)
@@ -66,50 +68,50 @@ def test_an_entry_that_was_moved_does_not_open(other: RecordName) -> None:
     """Neither at another bank, generation, institution or client, nor with other credentials."""
     assert other.text != NAME.text
     with pytest.raises(DecryptError, match="garbage"):
-        seals().decrypt_token(other, "k1", seals().encrypt_token(NAME, TOKEN))
+        entry_cipher().decrypt_token(other, "k1", entry_cipher().encrypt_token(NAME, TOKEN))
     with pytest.raises(DecryptError, match="garbage"):
-        seals().decrypt_refusal(other, seals().encrypt_refusal(NAME, REFUSAL))
+        entry_cipher().decrypt_refusal(other, entry_cipher().encrypt_refusal(NAME, REFUSAL))
 
 
 def test_a_refusal_is_no_token() -> None:
     """What was sealed for one purpose does not open for the other."""
-    sealed = seals().encrypt_refusal(NAME, REFUSAL).partition(b" ")[2]
+    sealed = entry_cipher().encrypt_refusal(NAME, REFUSAL).partition(b" ")[2]
     with pytest.raises(DecryptError, match="garbage"):
-        seals().decrypt_token(NAME, "k1", sealed)
+        entry_cipher().decrypt_token(NAME, "k1", sealed)
 
 
 @given(st.binary(max_size=300))
 def test_garbage_does_not_open(garbage: bytes) -> None:
     """Whatever stands there: one word, and no other error."""
     with pytest.raises(DecryptError, match="garbage"):
-        seals().decrypt_token(NAME, "k1", garbage)
+        entry_cipher().decrypt_token(NAME, "k1", garbage)
     with pytest.raises(DecryptError):
-        seals().decrypt_refusal(NAME, garbage)
+        entry_cipher().decrypt_refusal(NAME, garbage)
 
 
 @given(st.integers(0), st.integers(0, 255))
 def test_a_changed_byte_is_noticed(at: int, value: int) -> None:
     """A single byte, wherever it stands."""
-    entry = bytearray(seals().encrypt_token(NAME, TOKEN))
+    entry = bytearray(entry_cipher().encrypt_token(NAME, TOKEN))
     before = entry[at % len(entry)]
     entry[at % len(entry)] = value
     if value != before:
         with pytest.raises(DecryptError, match="garbage"):
-            seals().decrypt_token(NAME, "k1", bytes(entry))
+            entry_cipher().decrypt_token(NAME, "k1", bytes(entry))
 
 
 def test_another_key_of_the_same_id_does_not_open() -> None:
     """That is how a fleet notices that half of it has other keys."""
-    entry = seals(key_line("k1", "fern")).encrypt_token(NAME, TOKEN)
+    entry = entry_cipher(key_line("k1", "fern")).encrypt_token(NAME, TOKEN)
     with pytest.raises(DecryptError, match="garbage"):
-        seals().decrypt_token(NAME, "k1", entry)
+        entry_cipher().decrypt_token(NAME, "k1", entry)
 
 
 def test_a_key_that_we_do_not_have() -> None:
     """Is told apart from garbage."""
-    sealed = seals(key_line("k2")).encrypt_refusal(NAME, REFUSAL)
+    sealed = entry_cipher(key_line("k2")).encrypt_refusal(NAME, REFUSAL)
     with pytest.raises(DecryptError, match="key"):
-        seals().decrypt_refusal(NAME, sealed)
+        entry_cipher().decrypt_refusal(NAME, sealed)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_a_key_that_we_do_not_have() -> None:
 )
 def test_what_no_token_looks_like_is_refused(document: list[object]) -> None:
     """Even under our own seal: it would stand in a header."""
-    ours = seals()
+    ours = entry_cipher()
     entry = ours._encrypt(b"token", NAME, document)
     with pytest.raises(DecryptError, match="garbage"):
         ours.decrypt_token(NAME, "k1", entry)
@@ -133,7 +135,7 @@ def test_what_no_token_looks_like_is_refused(document: list[object]) -> None:
 
 def test_what_no_refusal_looks_like_is_refused() -> None:
     """A reason must be one that we know."""
-    ours = seals()
+    ours = entry_cipher()
     entry = ours._encrypt(b"refusal", NAME, ["moody", "", 1, 0.0])
     with pytest.raises(DecryptError, match="garbage"):
         ours.decrypt_refusal(NAME, b"k1 " + entry)
@@ -142,7 +144,7 @@ def test_what_no_refusal_looks_like_is_refused() -> None:
 def test_keys_change_without_a_moment_in_which_nothing_opens() -> None:
     """First all can open with the new key, then all seal with it, then the old one goes."""
     old, new = key_line("k1"), key_line("k2", "fern")
-    steps = [seals(old), seals(old, new), seals(new, old), seals(new)]
+    steps = [entry_cipher(old), entry_cipher(old, new), entry_cipher(new, old), entry_cipher(new)]
     for before, after in itertools.pairwise(steps):
         for writer, reader in ((before, after), (after, before)):
             if writer.key_id in reader.key_ids:
@@ -154,14 +156,16 @@ def test_keys_change_without_a_moment_in_which_nothing_opens() -> None:
 
 def test_no_entry_is_like_another() -> None:
     """Each has a nonce of its own, so equal tokens do not look equal."""
-    ours = seals()
+    ours = entry_cipher()
     assert len({ours.encrypt_token(NAME, TOKEN) for _ in range(100)}) == 100
 
 
 def test_nothing_can_be_read_in_names_and_entries() -> None:
     """No token, secret, client id or institution."""
     seen = NAME.text.encode() + NAME.digest("gBOL-moss").encode()
-    seen += seals().encrypt_token(NAME, TOKEN) + seals().encrypt_refusal(NAME, REFUSAL)
+    seen += entry_cipher().encrypt_token(NAME, TOKEN) + entry_cipher().encrypt_refusal(
+        NAME, REFUSAL
+    )
     for text in ("gBOL-moss", "secret-of-moss", "client-of-moss", "00016", "CMN_90002"):
         assert text.encode() not in seen
         assert b64encode(text.encode())[:-4] not in seen

@@ -23,10 +23,10 @@ from proxy.tasks import Tasks
 from proxy.tokens.fleet.encryption import record_name
 from proxy.tokens.grants import Credentials, Login
 from proxy.tokens.token import TokenKey, TokenKind
-from tests.support.captured_log import Logbook, logbook
+from tests.support.captured_log import CapturedLog, captured_log
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.running import CLIENT, make_app, until, url
-from tests.support.tcp_relay import Relay
+from tests.support.tcp_relay import TcpRelay
 from tests.tokens.fleet.encryption_keys import key_line, write_key
 
 LIFETIME = 2.0
@@ -36,14 +36,14 @@ KEY = TokenKey(TokenKind.V2, "00016")
 
 
 @dataclass
-class Street:
+class FleetBehindRelay:
     """Three proxies, their bank and store, and the network between them and the store."""
 
     folder: Path
     bank: Sandbox
     store: RedisServer
-    network: Relay
-    book: Logbook
+    network: TcpRelay
+    log: CapturedLog
     apps: list[App]
     failed: list[int]
 
@@ -53,11 +53,11 @@ class Street:
         login = Login(Credentials(CLIENT["client_id"], CLIENT["client_secret"]))
         return "candescent-proxy:{" + record_name(self.bank.url, KEY, login).text + "}"
 
-    def came(self, app: App, *sources: str) -> float:
+    def acquired(self, app: App, *sources: str) -> float:
         """Return how many of a proxy's tokens came this way."""
         return sum(sample(app, "store_tokens_total", source=source) for source in sources)
 
-    async def each_for_itself(self, reason: str) -> None:
+    async def wait_for_direct_fetches(self, reason: str) -> None:
         """Wait until each proxy has said why, and has got a token by itself since."""
         await until(
             lambda: all(
@@ -66,23 +66,23 @@ class Street:
             ),
             20,
         )
-        before = [self.came(app, "direct", "uncached") for app in self.apps]
+        before = [self.acquired(app, "direct", "uncached") for app in self.apps]
         await until(
             lambda: all(
-                self.came(app, "direct", "uncached") > had
+                self.acquired(app, "direct", "uncached") > had
                 for app, had in zip(self.apps, before, strict=True)
             ),
             20,
         )
 
-    async def shares_again(self) -> None:
+    async def wait_for_sharing(self) -> None:
         """Wait until all use the store, and one asks for all."""
         await until(lambda: all(sample(app, "store_up") for app in self.apps), 20)
-        before = [self.came(app, "shared") for app in self.apps]
+        before = [self.acquired(app, "shared") for app in self.apps]
         await until(
             lambda: (
                 sum(
-                    self.came(app, "shared") > had
+                    self.acquired(app, "shared") > had
                     for app, had in zip(self.apps, before, strict=True)
                 )
                 >= len(self.apps) - 1
@@ -102,14 +102,14 @@ def sample(app: App, name: str, **labels: str) -> float:
 
 
 @asynccontextmanager
-async def street(folder: Path, book: Logbook) -> AsyncIterator[Street]:
+async def fleet_behind_relay(folder: Path, log: CapturedLog) -> AsyncIterator[FleetBehindRelay]:
     """Start everything, with callers that never rest."""
     (folder / "password").write_text(PASSWORD)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         bank = await enter(Sandbox(Settings(lifetime=LIFETIME)))
         store = await enter(redis_server(folder / "redis", password=PASSWORD))
-        network = await enter(Relay(store.port))
+        network = await enter(TcpRelay(store.port))
         settings: dict[str, Any] = {
             "url": f"redis://127.0.0.1:{network.port}",
             "encryption_key_file": str(write_key(folder / "keys")),
@@ -118,7 +118,7 @@ async def street(folder: Path, book: Logbook) -> AsyncIterator[Street]:
             "timeout": "0.3",
         }
         apps = [make_app(bank.url, store=settings) for _ in range(3)]
-        built = Street(folder, bank, store, network, book, apps, [])
+        built = FleetBehindRelay(folder, bank, store, network, log, apps, [])
         for app in apps:
             await app.start()
             stack.push_async_callback(app.stop)
@@ -140,90 +140,90 @@ async def call(session: aiohttp.ClientSession, app: App, failed: list[int]) -> N
         await asyncio.sleep(0.1)
 
 
-async def dies(here: Street) -> None:
+async def dies(fleet: FleetBehindRelay) -> None:
     """Kill the server."""
-    await here.store.kill()
+    await fleet.store.kill()
 
 
-async def lives_again(here: Street) -> None:
+async def lives_again(fleet: FleetBehindRelay) -> None:
     """Start it again, empty."""
-    await here.store.start_again()
+    await fleet.store.start_again()
 
 
-async def is_silent(here: Street) -> None:
+async def is_silent(fleet: FleetBehindRelay) -> None:
     """Let nothing through."""
-    here.network.there.hole = True
+    fleet.network.there.drops_bytes = True
 
 
-async def is_slow(here: Street) -> None:
+async def is_slow(fleet: FleetBehindRelay) -> None:
     """Let answers take longer than the deadline."""
-    here.network.back.latency = 1.0
+    fleet.network.back.latency = 1.0
 
 
-async def is_reset(here: Street) -> None:
+async def is_reset(fleet: FleetBehindRelay) -> None:
     """Reset every connection."""
-    here.network.there.reset_after = 0
-    here.network.reset_all()
+    fleet.network.there.reset_after = 0
+    fleet.network.reset_all()
 
 
-async def is_healed(here: Street) -> None:
+async def is_healed(fleet: FleetBehindRelay) -> None:
     """Let the network be well."""
-    here.network.heal()
+    fleet.network.restore()
 
 
-async def stops(here: Street) -> None:
+async def stops(fleet: FleetBehindRelay) -> None:
     """Stop the process, as a debugger or a starved machine does."""
-    await here.store.kill(signal.SIGSTOP)
+    await fleet.store.kill(signal.SIGSTOP)
 
 
-async def goes_on(here: Street) -> None:
+async def goes_on(fleet: FleetBehindRelay) -> None:
     """Let it go on."""
-    here.store.process.send_signal(signal.SIGCONT)
+    fleet.store.process.send_signal(signal.SIGCONT)
 
 
-async def is_full(here: Street) -> None:
+async def is_full(fleet: FleetBehindRelay) -> None:
     """Leave it no memory."""
-    await here.store.do("CONFIG", "SET", "maxmemory", "1")
+    await fleet.store.do("CONFIG", "SET", "maxmemory", "1")
 
 
-async def has_room(here: Street) -> None:
+async def has_room(fleet: FleetBehindRelay) -> None:
     """Give it memory again."""
-    await here.store.do("CONFIG", "SET", "maxmemory", "0")
+    await fleet.store.do("CONFIG", "SET", "maxmemory", "0")
 
 
-async def is_replica(here: Street) -> None:
+async def is_replica(fleet: FleetBehindRelay) -> None:
     """Make it a read-only replica of nobody that there is."""
-    await here.store.do("CONFIG", "SET", "replica-serve-stale-data", "yes")
-    await here.store.do("REPLICAOF", "127.0.0.1", "1")
+    await fleet.store.do("CONFIG", "SET", "replica-serve-stale-data", "yes")
+    await fleet.store.do("REPLICAOF", "127.0.0.1", "1")
 
 
-async def is_primary(here: Street) -> None:
+async def is_primary(fleet: FleetBehindRelay) -> None:
     """Make it a primary again."""
-    await here.store.do("REPLICAOF", "NO", "ONE")
+    await fleet.store.do("REPLICAOF", "NO", "ONE")
 
 
-async def has_another_password(here: Street) -> None:
+async def has_another_password(fleet: FleetBehindRelay) -> None:
     """Change the password on the server only."""
-    await here.store.do("CONFIG", "SET", "requirepass", "another-moss")
-    here.network.reset_all()
+    await fleet.store.do("CONFIG", "SET", "requirepass", "another-moss")
+    fleet.network.reset_all()
 
 
-async def password_is_told(here: Street) -> None:
+async def password_is_told(fleet: FleetBehindRelay) -> None:
     """Change it in the file, too."""
-    (here.folder / "password").write_text("another-moss")
+    (fleet.folder / "password").write_text("another-moss")
 
 
-async def has_no_scripts(here: Street) -> None:
+async def has_no_scripts(fleet: FleetBehindRelay) -> None:
     """Forbid Lua."""
-    await here.store.do("ACL", "SETUSER", "default", "-@scripting")
+    await fleet.store.do("ACL", "SETUSER", "default", "-@scripting")
 
 
-async def has_scripts(here: Street) -> None:
+async def has_scripts(fleet: FleetBehindRelay) -> None:
     """Allow it again."""
-    await here.store.do("ACL", "SETUSER", "default", "+@scripting")
+    await fleet.store.do("ACL", "SETUSER", "default", "+@scripting")
 
 
-Do = Callable[[Street], Awaitable[None]]
+Do = Callable[[FleetBehindRelay], Awaitable[None]]
 
 
 FAULTS: tuple[tuple[Do, Do, str], ...] = (
@@ -245,48 +245,48 @@ async def test_nobody_depends_on_the_store(tmp_path: Path) -> None:
 
     All faults at once, each in a street of its own: most of the time they wait.
     """
-    with logbook() as book:
+    with captured_log() as log:
         async with asyncio.TaskGroup() as streets:
             for breaks, mends, reason in FAULTS:
                 folder = tmp_path / getattr(breaks, "__name__", "")
                 folder.mkdir()
-                streets.create_task(survives(folder, book, breaks, mends, reason))
-        gone = book.lines("token store unavailable; fetching tokens directly")
+                streets.create_task(survives(folder, log, breaks, mends, reason))
+        gone = log.lines("token store unavailable; fetching tokens directly")
         assert {line["reason"] for line in gone} >= {reason for _, _, reason in FAULTS}
-        assert len(book.lines("token store available")) >= 3 * len(FAULTS)
-        assert PASSWORD not in book.getvalue()
+        assert len(log.lines("token store available")) >= 3 * len(FAULTS)
+        assert PASSWORD not in log.getvalue()
 
 
-async def survives(folder: Path, book: Logbook, breaks: Do, mends: Do, reason: str) -> None:
+async def survives(folder: Path, log: CapturedLog, breaks: Do, mends: Do, reason: str) -> None:
     """Let a fault come and go; nobody may notice but the metrics."""
     try:
-        async with street(folder, book) as here:
-            await breaks(here)
-            await here.each_for_itself(reason)
-            await mends(here)
-            await here.shares_again()
-            assert not here.failed
+        async with fleet_behind_relay(folder, log) as fleet:
+            await breaks(fleet)
+            await fleet.wait_for_direct_fetches(reason)
+            await mends(fleet)
+            await fleet.wait_for_sharing()
+            assert not fleet.failed
     except BaseException as error:
         error.add_note(f"while the store {getattr(breaks, '__name__', '')}")
         raise
 
 
 @pytest.fixture
-def book() -> Iterator[Logbook]:
+def log() -> Iterator[CapturedLog]:
     """Return what the proxies of a test write down."""
-    with logbook() as written:
+    with captured_log() as written:
         yield written
 
 
-async def test_an_emptied_store_costs_one_call(tmp_path: Path, book: Logbook) -> None:
+async def test_an_emptied_store_costs_one_call(tmp_path: Path, log: CapturedLog) -> None:
     """What is gone is asked for when it is due, by one for all."""
-    async with street(tmp_path, book) as here:
-        await here.store.do("FLUSHALL")
-        here.bank.bank.token_requests.clear()
-        await here.shares_again()
-        requests = here.bank.bank.token_requests
+    async with fleet_behind_relay(tmp_path, log) as fleet:
+        await fleet.store.do("FLUSHALL")
+        fleet.bank.bank.token_requests.clear()
+        await fleet.wait_for_sharing()
+        requests = fleet.bank.bank.token_requests
         assert sum(b.time - a.time < LIFETIME / 4 for a, b in pairwise(requests)) <= 1
-        assert not here.failed
+        assert not fleet.failed
 
 
 @pytest.mark.parametrize(
@@ -298,38 +298,38 @@ async def test_an_emptied_store_costs_one_call(tmp_path: Path, book: Logbook) ->
     ],
 )
 async def test_garbage_is_written_over(
-    tmp_path: Path, book: Logbook, planted: tuple[str, ...]
+    tmp_path: Path, log: CapturedLog, planted: tuple[str, ...]
 ) -> None:
     """Whatever somebody puts in the place of the record, it gets nobody stuck."""
-    async with street(tmp_path, book) as here:
-        await here.store.do("DEL", here.record)
-        await here.store.do(planted[0], here.record, *planted[1:])
-        here.bank.bank.token_requests.clear()
-        await until(lambda: here.bank.bank.token_requests)
-        await here.shares_again()
+    async with fleet_behind_relay(tmp_path, log) as fleet:
+        await fleet.store.do("DEL", fleet.record)
+        await fleet.store.do(planted[0], fleet.record, *planted[1:])
+        fleet.bank.bank.token_requests.clear()
+        await until(lambda: fleet.bank.bank.token_requests)
+        await fleet.wait_for_sharing()
         if planted[0] == "HSET":
-            assert here.book.lines("token store entry cannot be decrypted")
-        assert not here.failed
+            assert fleet.log.lines("token store entry cannot be decrypted")
+        assert not fleet.failed
 
 
-async def test_a_fleet_of_two_minds(tmp_path: Path, book: Logbook) -> None:
+async def test_a_fleet_of_two_minds(tmp_path: Path, log: CapturedLog) -> None:
     """A proxy with another key lives on its own token, and both sides say that there are two."""
-    async with street(tmp_path, book) as here:
+    async with fleet_behind_relay(tmp_path, log) as fleet:
         keys = write_key(tmp_path / "others", key_line("k2", "fern"))
         store = {
-            "url": here.store.url,
+            "url": fleet.store.url,
             "encryption_key_file": str(keys),
             "password_file": str(tmp_path / "password"),
             "follow": "0.1",
         }
-        other = make_app(here.bank.url, store=store)
+        other = make_app(fleet.bank.url, store=store)
         await other.start()
         try:
             await until(lambda: sample(other, UNREADABLE), 20)
-            await until(lambda: all(sample(app, UNREADABLE) for app in here.apps), 20)
+            await until(lambda: all(sample(app, UNREADABLE) for app in fleet.apps), 20)
             assert sample(other, "store_tokens_total", source="fetched")
         finally:
             await other.stop()
-        await here.store.do("HDEL", here.record, "entry:k2")
-        await until(lambda: not any(sample(app, UNREADABLE) for app in here.apps), 20)
-        assert not here.failed
+        await fleet.store.do("HDEL", fleet.record, "entry:k2")
+        await until(lambda: not any(sample(app, UNREADABLE) for app in fleet.apps), 20)
+        assert not fleet.failed

@@ -12,8 +12,8 @@ from proxy.tokens.fleet.lease_policy import LeasePolicy
 from proxy.tokens.fleet.source import SharedTokenSource
 from proxy.tokens.token import RefreshPolicy
 from tests.support.running import until
-from tests.tokens.fleet.test_source import Street, street
-from tests.tokens.harness import KEY, Bench, failure
+from tests.tokens.fleet.test_source import FleetHarness, fleet_harness
+from tests.tokens.harness import KEY, TokenHarness, failure
 
 QUICK = LeasePolicy(poll_every=0.05)
 
@@ -21,10 +21,12 @@ QUICK = LeasePolicy(poll_every=0.05)
 class Member:
     """A cache around shared tokens, as in a core, and what follows for it."""
 
-    def __init__(self, here: Street, shared: SharedTokenSource, policy: RefreshPolicy) -> None:
-        self.bench = Bench(policy=policy)
+    def __init__(
+        self, here: FleetHarness, shared: SharedTokenSource, policy: RefreshPolicy
+    ) -> None:
+        self.bench = TokenHarness(policy=policy)
         self.cache = TokenCache(
-            shared, policy, clock=here.clock, chance=lambda: 0.5, emit=self.bench.facts.append
+            shared, policy, clock=here.clock, chance=lambda: 0.5, emit=self.bench.events.append
         )
         shared.cached_token, self.cache.on_rejected = self.cache.peek, shared.reject
         self.follower = Follower(self.cache, shared, QUICK, chance=lambda: 0.5)
@@ -37,10 +39,10 @@ class Member:
 
     def triggers(self) -> Iterator[Trigger]:
         """Return why each of its tokens came."""
-        return (one.trigger for one in self.bench.facts if isinstance(one, TokenRefreshed))
+        return (one.trigger for one in self.bench.events if isinstance(one, TokenRefreshed))
 
 
-async def two(here: Street) -> tuple[Member, Member]:
+async def two(here: FleetHarness) -> tuple[Member, Member]:
     """Return two members of a fleet."""
     policy = RefreshPolicy(min_interval=1.0)
     first = Member(here, (await here.proxy()).shared, policy)
@@ -49,11 +51,11 @@ async def two(here: Street) -> tuple[Member, Member]:
 
 async def test_a_newer_token_is_taken(tmp_path: Path) -> None:
     """It counts as taken, and the next renewal is reckoned from its own life."""
-    async with street(tmp_path) as here:
+    async with fleet_harness(tmp_path) as here:
         first, second = await two(here)
         await first.cache.token(KEY)
         await second.cache.token(KEY)
-        here.clock.turn(3300)
+        here.clock.advance(3300)
         first.cache.start_refresh(next(first.cache.entries()))
         await until(lambda: first.text == "token-2")
         await second.follower.poll(KEY)
@@ -65,24 +67,24 @@ async def test_a_newer_token_is_taken(tmp_path: Path) -> None:
 
 async def test_a_token_that_another_saw_refused_is_dropped(tmp_path: Path) -> None:
     """Without a request that meets the refusal; one that is very young is kept."""
-    async with street(tmp_path) as here:
+    async with fleet_harness(tmp_path) as here:
         first, second = await two(here)
         token = await first.cache.token(KEY)
         await second.cache.token(KEY)
-        here.clock.turn(0.5)
+        here.clock.advance(0.5)
         assert not first.cache.reject(token)
-        here.clock.turn(1)
+        here.clock.advance(1)
         assert first.cache.reject(token)
         async with asyncio.timeout(10):
             while second.text:
                 await second.follower.poll(KEY)
         assert (await second.cache.token(KEY)).text == "token-2"
-        assert len(here.teller.asked) == 2
+        assert len(here.source.requested_keys) == 2
 
 
 async def test_a_young_token_is_not_dropped_on_hearsay(tmp_path: Path) -> None:
     """If the bank refuses even that, another will not help."""
-    async with street(tmp_path) as here:
+    async with fleet_harness(tmp_path) as here:
         first, second = await two(here)
         await first.cache.token(KEY)
         await second.cache.token(KEY)
@@ -90,7 +92,7 @@ async def test_a_young_token_is_not_dropped_on_hearsay(tmp_path: Path) -> None:
         assert held is not None
         second.cache.drop_rejected(held)
         assert second.text == "token-1"
-        here.clock.turn(1)
+        here.clock.advance(1)
         second.cache.drop_rejected(held)
         assert second.text == ""
         second.cache.drop_rejected(held)
@@ -98,19 +100,19 @@ async def test_a_young_token_is_not_dropped_on_hearsay(tmp_path: Path) -> None:
 
 async def test_it_brings_back_who_had_given_up(tmp_path: Path) -> None:
     """The bank refused one; another has a token since; the first one's wait is over."""
-    async with street(tmp_path) as here:
+    async with fleet_harness(tmp_path) as here:
         first, second = await two(here)
-        here.teller.fail(failure())
+        here.source.fail(failure())
         tasks = Tasks("test")
         second.cache.pin(KEY)
         second.cache.start_refresh(next(second.cache.entries()))
         await until(lambda: next(second.cache.entries()).error)
-        here.teller.errors.clear()
+        here.source.errors.clear()
         tasks.spawn_background("follower", second.follower.run())
         async with asyncio.timeout(10):
             while not first.text:
                 await asyncio.sleep(0.05)
-                here.clock.turn(1)
+                here.clock.advance(1)
                 await asyncio.gather(first.cache.token(KEY), return_exceptions=True)
         await until(lambda: second.text == first.text)
         assert next(second.cache.entries()).error is None
@@ -119,7 +121,7 @@ async def test_it_brings_back_who_had_given_up(tmp_path: Path) -> None:
 
 async def test_with_nothing_to_follow_it_rests(tmp_path: Path) -> None:
     """And begins when there is something."""
-    async with street(tmp_path) as here:
+    async with fleet_harness(tmp_path) as here:
         first, second = await two(here)
         tasks = Tasks("test")
         tasks.spawn_background("follower", second.follower.run())
@@ -132,12 +134,12 @@ async def test_with_nothing_to_follow_it_rests(tmp_path: Path) -> None:
 
 async def test_what_changed_while_it_looked_is_left_alone(tmp_path: Path) -> None:
     """A token that came meanwhile is not overwritten by what was seen before."""
-    async with street(tmp_path) as here:
+    async with fleet_harness(tmp_path) as here:
         first, second = await two(here)
         await first.cache.token(KEY)
         looking = asyncio.ensure_future(second.follower.poll(KEY))
         await asyncio.sleep(0)
-        token = await here.teller.token(KEY)
+        token = await here.source.token(KEY)
         second.cache.install(token)
         await looking
         assert second.cache.peek(KEY) is token

@@ -23,29 +23,29 @@ wishes = st.builds(Need, lives, seconds, chances)
 
 
 @given(views, wishes)
-def test_a_token_that_lives_longer_is_taken_and_no_other(view: StoreState, wish: Need) -> None:
+def test_a_token_that_lives_longer_is_taken_and_no_other(view: StoreState, need: Need) -> None:
     """Taken is what lives longer than the one in hand; so a dead one never is."""
-    assert (POLICY.decide(view, wish) is NextAction.USE_SHARED) == (
-        view.token_left > wish.token_left
+    assert (POLICY.decide(view, need) is NextAction.USE_SHARED) == (
+        view.token_left > need.token_left
     )
 
 
 @given(views, wishes)
 def test_nobody_asks_while_another_does_or_the_bank_has_refused(
-    view: StoreState, wish: Need
+    view: StoreState, need: Need
 ) -> None:
     """The lease is only wanted when it is free and no refusal binds."""
-    if POLICY.decide(view, wish) is NextAction.LEASE:
+    if POLICY.decide(view, need) is NextAction.LEASE:
         assert view.lease_left == view.refusal_left == 0
 
 
 @given(st.floats(0.01, 1e6), wishes)
-def test_patience_ends_but_not_while_the_token_in_hand_is_good(leased: float, wish: Need) -> None:
+def test_patience_ends_but_not_while_the_token_in_hand_is_good(leased: float, need: Need) -> None:
     """One waits for another's lease for a bounded time, and with half a token left for longer."""
-    step = POLICY.decide(StoreState(lease_left=leased), wish)
-    if wish.waited < POLICY.max_wait or wish.waited < wish.token_left:
+    step = POLICY.decide(StoreState(lease_left=leased), need)
+    if need.waited < POLICY.max_wait or need.waited < need.token_left:
         assert step is NextAction.WAIT
-    elif wish.waited >= POLICY.max_wait + POLICY.spread_without_token:
+    elif need.waited >= POLICY.max_wait + POLICY.spread_without_token:
         assert step is NextAction.FETCH_DIRECTLY
 
 
@@ -58,14 +58,14 @@ def test_a_refusal_of_the_bank_binds_whoever_has_nothing_better() -> None:
 
 
 @given(wishes, seconds)
-def test_without_the_store_each_asks_at_its_own_moment(wish: Need, blind: float) -> None:
+def test_without_the_store_each_asks_at_its_own_moment(need: Need, blind: float) -> None:
     """The moment lies within the spread, and within half of what the token in hand still lives."""
-    moment = POLICY.direct_after(wish)
+    moment = POLICY.direct_after(need)
     longest = (
-        min(POLICY.spread, wish.token_left / 2) if wish.token_left else POLICY.spread_without_token
+        min(POLICY.spread, need.token_left / 2) if need.token_left else POLICY.spread_without_token
     )
     assert 0 <= moment <= longest
-    assert (POLICY.decide_without_store(wish, blind) is NextAction.FETCH_DIRECTLY) == (
+    assert (POLICY.decide_without_store(need, blind) is NextAction.FETCH_DIRECTLY) == (
         blind >= moment
     )
 
@@ -80,12 +80,12 @@ def test_different_chances_are_different_moments() -> None:
 
 @given(wishes, st.integers(0, 10_000), chances)
 def test_looks_come_at_first_quickly_and_never_in_a_tight_loop(
-    wish: Need, looks: int, chance: float
+    need: Need, looks: int, chance: float
 ) -> None:
     """Between two looks lie at least half of the first step and at most the longest."""
-    pause = POLICY.next_poll(wish, looks, chance)
+    pause = POLICY.next_poll(need, looks, chance)
     assert POLICY.first_poll / 2 <= pause <= POLICY.longest_poll_with_token
-    if wish.token_left == 0:
+    if need.token_left == 0:
         assert pause <= POLICY.longest_poll
 
 

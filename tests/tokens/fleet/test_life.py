@@ -14,13 +14,13 @@ from tests.support.mounted_files import write
 from tests.support.proxy_fixture import app_from, base
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.running import until
-from tests.support.secret_search import Watch, reprs
+from tests.support.secret_search import SecretSearch, reprs
 from tests.tokens.fleet.encryption_keys import key_line, write_key
 from tests.tokens.harness import KEY
 
 
 @dataclass
-class Houses:
+class FleetOfProxies:
     """Proxies that are configured by one file, as the pods of a Deployment are."""
 
     bank: Sandbox
@@ -45,7 +45,7 @@ class Houses:
 
 
 @asynccontextmanager
-async def houses(folder: Path, **written: Any) -> AsyncIterator[Houses]:
+async def fleet_of_proxies(folder: Path, **written: Any) -> AsyncIterator[FleetOfProxies]:
     """Start three, one after the other."""
     write(folder / "secret", "sandbox-secret")
     write_key(folder / "keys")
@@ -64,7 +64,7 @@ async def houses(folder: Path, **written: Any) -> AsyncIterator[Houses]:
             **written,
         }
         write(folder / "proxy.yaml", yaml.safe_dump(settings))
-        built = Houses(bank, store, folder, [])
+        built = FleetOfProxies(bank, store, folder, [])
         stack.push_async_callback(built.stop)
         for _ in range(3):
             app = app_from(folder / "proxy.yaml")
@@ -76,7 +76,7 @@ async def houses(folder: Path, **written: Any) -> AsyncIterator[Houses]:
 
 async def test_a_rotated_secret_is_tried_once_for_all(tmp_path: Path) -> None:
     """The first to see it asks the bank; the others take its token as the proof."""
-    async with houses(tmp_path) as here:
+    async with fleet_of_proxies(tmp_path) as here:
         assert here.asked == 1
         before = here.texts()
         clients = {"sandbox-client": "another-secret"}
@@ -89,7 +89,7 @@ async def test_a_rotated_secret_is_tried_once_for_all(tmp_path: Path) -> None:
 
 async def test_a_wrong_secret_is_refused_once_for_all(tmp_path: Path) -> None:
     """It changes nothing, and its refusal binds those that have read the same."""
-    async with houses(tmp_path) as here:
+    async with fleet_of_proxies(tmp_path) as here:
         before = here.texts()
         write(tmp_path / "secret", "a-wrong-secret")
         await until(lambda: all(app.readiness().warnings for app in here.apps))
@@ -99,7 +99,7 @@ async def test_a_wrong_secret_is_refused_once_for_all(tmp_path: Path) -> None:
 
 async def test_encryption_keys_change_without_a_token_call(tmp_path: Path) -> None:
     """First all can open with the new key, then one after the other seals with it."""
-    async with houses(tmp_path) as here:
+    async with fleet_of_proxies(tmp_path) as here:
         old, new = key_line("k1"), key_line("k2", "fern")
         for lines in ((old, new), (new, old)):
             cores = [app.forwarder for app in here.apps]
@@ -117,7 +117,7 @@ async def test_encryption_keys_change_without_a_token_call(tmp_path: Path) -> No
 
 async def test_a_shared_token_is_not_revoked_at_shutdown(tmp_path: Path) -> None:
     """Others are using it; one that was got alone is revoked."""
-    async with houses(tmp_path, revoke_on_shutdown="true") as here:
+    async with fleet_of_proxies(tmp_path, revoke_on_shutdown="true") as here:
         await here.apps.pop().stop()
         await here.apps.pop().stop()
         assert not here.bank.bank.revocations
@@ -139,14 +139,14 @@ async def test_tokens_of_a_user_are_not_shared(tmp_path: Path) -> None:
     """The tokens of a user: each proxy has its own, with a refresh token that is good once."""
     login = {"username": "juniper", "password_file": str(tmp_path / "password")}
     write(tmp_path / "password", "moonlight")
-    async with houses(tmp_path, **login) as here:
+    async with fleet_of_proxies(tmp_path, **login) as here:
         assert here.asked == 3
         assert await here.store.records() == []
 
 
 async def test_a_changed_store_is_taken_without_a_restart(tmp_path: Path) -> None:
     """The file names another; the tokens in hand stay, and the next ones are shared there."""
-    async with houses(tmp_path) as here, redis_server(tmp_path / "other") as other:
+    async with fleet_of_proxies(tmp_path) as here, redis_server(tmp_path / "other") as other:
         text = (tmp_path / "proxy.yaml").read_text()
         write(tmp_path / "proxy.yaml", text.replace(here.store.url, other.url))
         await until(lambda: all(app.metrics.store.is_available() for app in here.apps))
@@ -172,8 +172,8 @@ async def test_nothing_secret_shows_in_a_repr(tmp_path: Path) -> None:
             "encryption_key_file": str(tmp_path / "keys"),
             "password_file": str(tmp_path / "password"),
         }
-        async with houses(tmp_path, store=store) as here:
-            watch = Watch()
+        async with fleet_of_proxies(tmp_path, store=store) as here:
+            watch = SecretSearch()
             watch.secret("password", password)
             watch.secret("client secret", "sandbox-secret")
             watch.secret("encryption key", key_line().split()[1])
@@ -182,6 +182,6 @@ async def test_nothing_secret_shows_in_a_repr(tmp_path: Path) -> None:
             shown = 0
             for kind, text in reprs(here.apps[0]):
                 shown += kind in ("SharedTokenSource", "Store", "EntryCipher", "Follower")
-                watch.take(kind, text)
+                watch.add(kind, text)
             assert shown == 4
             assert not watch.leaks()

@@ -14,7 +14,7 @@ from proxy.tokens.fleet.events import StoreFailure
 from proxy.tokens.fleet.lease_policy import CircuitBreaker
 from proxy.tokens.fleet.store import Store, StoreError, StoreHealth, failure_of
 from tests.support.redis_server import redis_server
-from tests.support.tcp_relay import Relay
+from tests.support.tcp_relay import TcpRelay
 from tests.tokens.fleet.store_harness import KEYS, NAME, RECORD, store
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "fleet.md"
@@ -51,7 +51,7 @@ async def test_a_dead_store_rests_and_comes_back(tmp_path: Path) -> None:
         await server.start_again()
         await well(made)
         assert not made.failure
-        assert told.turns == [StoreFailure.UNREACHABLE, StoreFailure.NONE]
+        assert told.state_changes == [StoreFailure.UNREACHABLE, StoreFailure.NONE]
         assert StoreFailure.CIRCUIT_OPEN not in told.failures
 
 
@@ -73,23 +73,23 @@ async def test_a_bad_network(tmp_path: Path, way: str) -> None:
     """Black holes, resets, answers byte by byte and cut answers: over within the deadline."""
     async with (
         redis_server(tmp_path) as server,
-        Relay(server.port) as relay,
+        TcpRelay(server.port) as relay,
         store(f"redis://127.0.0.1:{relay.port}", deadline=0.5) as (made, _),
     ):
         direction = getattr(relay, way)
         direction.slice = 1
         await made.read(NAME, KEYS)
-        direction.hole = True
+        direction.drops_bytes = True
         assert await failed(made) is StoreFailure.TIMEOUT
-        relay.heal()
+        relay.restore()
         await well(made)
         getattr(relay, way).reset_after = 0
         assert await failed(made) is StoreFailure.UNREACHABLE
-        relay.heal()
+        relay.restore()
         await well(made)
         relay.back.cut_after = 3
         assert await failed(made) in (StoreFailure.UNREACHABLE, StoreFailure.OTHER)
-        relay.heal()
+        relay.restore()
         await well(made)
 
 
@@ -97,15 +97,15 @@ async def test_an_answer_is_never_given_to_another(tmp_path: Path) -> None:
     """Who gave up leaves no answer on a connection for the next to read."""
     async with (
         redis_server(tmp_path) as server,
-        Relay(server.port) as relay,
+        TcpRelay(server.port) as relay,
         store(f"redis://127.0.0.1:{relay.port}", deadline=0.2) as (made, _),
     ):
         number = (await made.lease("other", 60, KEYS)).number
         assert await made.write("other", number, "k1", b"of the other", 60)
-        relay.back.hole = True
+        relay.back.drops_bytes = True
         with pytest.raises(StoreError):
             await made.read("other", KEYS)
-        relay.heal()
+        relay.restore()
         for _ in range(20):
             await well(made)
             assert (await made.read(NAME, KEYS)).entries == {}
@@ -144,7 +144,7 @@ async def test_a_user_who_may_not_run_scripts(tmp_path: Path) -> None:
             assert await failed(made) is StoreFailure.FORBIDDEN
             await server.do("ACL", "SETUSER", "fern", "+@scripting")
             await made.read(NAME, KEYS)
-            assert told.turns == [StoreFailure.FORBIDDEN, StoreFailure.NONE]
+            assert told.state_changes == [StoreFailure.FORBIDDEN, StoreFailure.NONE]
 
 
 async def test_the_user_of_the_documentation_is_allowed_enough(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ async def test_a_full_store_can_still_be_looked_into(tmp_path: Path) -> None:
         assert made.failure is StoreFailure.FULL
         await server.do("CONFIG", "SET", "maxmemory", "0")
         await made.lease(NAME, 5, KEYS)
-        assert told.turns == [StoreFailure.FULL, StoreFailure.NONE]
+        assert told.state_changes == [StoreFailure.FULL, StoreFailure.NONE]
 
 
 async def test_a_replica_can_still_be_looked_into(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ async def test_a_replica_can_still_be_looked_into(tmp_path: Path) -> None:
             assert await failed(made, "lease") is StoreFailure.READ_ONLY
             await second.do("REPLICAOF", "NO", "ONE")
             await made.lease(NAME, 5, KEYS)
-            assert told.turns == [StoreFailure.READ_ONLY, StoreFailure.NONE]
+            assert told.state_changes == [StoreFailure.READ_ONLY, StoreFailure.NONE]
 
 
 async def test_scripts_that_are_forgotten_are_sent_again(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ async def test_a_cancelled_step_says_nothing_about_the_store(tmp_path: Path) -> 
     """Neither that it is well nor that it is not."""
     async with (
         redis_server(tmp_path) as server,
-        Relay(server.port) as relay,
+        TcpRelay(server.port) as relay,
         store(f"redis://127.0.0.1:{relay.port}", circuit=CircuitBreaker(0.01, 0.01)) as (
             made,
             told,
@@ -248,7 +248,7 @@ async def test_a_cancelled_step_says_nothing_about_the_store(tmp_path: Path) -> 
         relay.refuse()
         assert await failed(made) is StoreFailure.UNREACHABLE
         await relay.accept()
-        relay.back.hole = True
+        relay.back.drops_bytes = True
         await asyncio.sleep(0.02)
         step = asyncio.ensure_future(made.read(NAME, KEYS))
         await asyncio.sleep(0.1)
@@ -256,5 +256,5 @@ async def test_a_cancelled_step_says_nothing_about_the_store(tmp_path: Path) -> 
         await asyncio.gather(step, return_exceptions=True)
         assert made.failure is StoreFailure.UNREACHABLE
         assert told.failures == [StoreFailure.UNREACHABLE]
-        relay.heal()
+        relay.restore()
         await well(made)

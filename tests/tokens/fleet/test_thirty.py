@@ -26,7 +26,7 @@ from proxy.tokens.token import TokenKey, TokenKind
 from tests.support.process import write_settings
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.running import until
-from tests.support.secret_search import Watch
+from tests.support.secret_search import SecretSearch
 from tests.tokens.fleet.encryption_keys import key_line, write_key
 from tests.tokens.fleet.members import Member, members
 
@@ -39,7 +39,7 @@ MIN_INTERVAL = 0.5
 
 
 @dataclass
-class Fleet:
+class RunningFleet:
     """The proxies, their bank, their store, and callers that never rest.
 
     ``failed`` are the answers that were not 200, as (member, institution, status, who erred).
@@ -91,13 +91,13 @@ class Fleet:
 
     async def shared_tokens(self) -> list[str]:
         """Return the tokens in the store, opened with the fleet's key."""
-        seals, found = EntryCipher(read_keys([key_line()]), os.urandom), []
+        cipher, found = EntryCipher(read_keys([key_line()]), os.urandom), []
         for institution in INSTITUTIONS:
             key = TokenKey(TokenKind.V2, institution)
             name = record_name(self.bank.url, key, Login(Credentials(CLIENT_ID, SECRET)))
             record = "candescent-proxy:{" + name.text + "}"
             entry = await self.store.do("HGET", record, "entry:k1")
-            found.append(seals.decrypt_token(name, "k1", entry).text)
+            found.append(cipher.decrypt_token(name, "k1", entry).text)
         return found
 
     async def lives(self, times: int) -> None:
@@ -158,7 +158,7 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(folder: Path) -> AsyncIterator[Fleet]:
+async def fleet(folder: Path) -> AsyncIterator[RunningFleet]:
     """Start everything, and the callers."""
     (folder / "secret").write_text(SECRET)
     settings = Settings(lifetime=LIFETIME, clients={CLIENT_ID: SECRET})
@@ -186,7 +186,7 @@ async def fleet(folder: Path) -> AsyncIterator[Fleet]:
         async with members(folder / "proxy.yaml", COUNT) as all_of_them:
             connector = aiohttp.TCPConnector(limit=0)
             async with aiohttp.ClientSession(connector=connector) as session:
-                running = Fleet(bank, store, all_of_them, session)
+                running = RunningFleet(bank, store, all_of_them, session)
                 async with monitoring(store, running.monitored):
                     callers = [asyncio.create_task(running.keep_calling(m)) for m in all_of_them]
                     try:
@@ -237,20 +237,20 @@ async def test_thirty_proxies_live_on_one_token(tmp_path: Path) -> None:
             assert not running.failed, phase.__name__
 
 
-async def a_start_is_one_request(running: Fleet) -> None:
+async def a_start_is_one_request(running: RunningFleet) -> None:
     """All have started, and every one has a token for each institution."""
     await running.everybody_answered()
     assert not any(map(running.too_many, INSTITUTIONS))
 
 
-async def quiet_is_one_request_a_lifetime(running: Fleet) -> None:
+async def quiet_is_one_request_a_lifetime(running: RunningFleet) -> None:
     """A token is renewed in the second half of its life, by one for all."""
     running.forget()
     await running.lives(2)
     assert not any(map(running.too_many, INSTITUTIONS))
 
 
-async def killed_owners_cost_a_lease(running: Fleet) -> None:
+async def killed_owners_cost_a_lease(running: RunningFleet) -> None:
     """One that is killed while it asks is replaced; its call is the only one too many."""
     running.forget()
     running.slow_bank(0.5)
@@ -264,7 +264,7 @@ async def killed_owners_cost_a_lease(running: Fleet) -> None:
         assert running.too_many(institution) <= 1
 
 
-async def a_stopped_owner_overwrites_nothing(running: Fleet) -> None:
+async def a_stopped_owner_overwrites_nothing(running: RunningFleet) -> None:
     """One that is stopped while it asks, and goes on later, leaves the newer token alone."""
     running.slow_bank(0.3)
     owner = await running.owner("00016")
@@ -281,7 +281,7 @@ async def a_stopped_owner_overwrites_nothing(running: Fleet) -> None:
     assert its_token not in await running.shared_tokens()
 
 
-async def a_rejected_token_is_rejected_for_all_once(running: Fleet) -> None:
+async def a_rejected_token_is_rejected_for_all_once(running: RunningFleet) -> None:
     """The bank refuses a token before its end: one asks for another, and all take that."""
     running.forget()
     await running.lives(1)
@@ -295,7 +295,7 @@ async def a_rejected_token_is_rejected_for_all_once(running: Fleet) -> None:
         assert running.too_many(institution) <= 1
 
 
-async def a_refusing_bank_is_not_stormed(running: Fleet) -> None:
+async def a_refusing_bank_is_not_stormed(running: RunningFleet) -> None:
     """What the bank answers to one binds all; one asks again."""
     running.forget()
     running.bank.bank.faults += [
@@ -307,7 +307,7 @@ async def a_refusing_bank_is_not_stormed(running: Fleet) -> None:
         assert running.too_many(institution) <= 1
 
 
-async def a_dead_bank_is_survived(running: Fleet) -> None:
+async def a_dead_bank_is_survived(running: RunningFleet) -> None:
     """It is gone for a moment, with all its connections; nobody lacks a token because of it."""
     await running.bank.stop()
     await until(lambda: len(running.failed) > COUNT / 2)
@@ -317,7 +317,7 @@ async def a_dead_bank_is_survived(running: Fleet) -> None:
     running.failed.clear()
 
 
-async def a_dead_store_is_survived(running: Fleet) -> None:
+async def a_dead_store_is_survived(running: RunningFleet) -> None:
     """Each asks for itself meanwhile, once a lifetime; afterwards one asks for all again."""
     running.forget()
     await running.store.kill()
@@ -334,10 +334,10 @@ async def a_dead_store_is_survived(running: Fleet) -> None:
     await quiet_is_one_request_a_lifetime(running)
 
 
-async def nothing_can_be_read(running: Fleet) -> None:
+async def nothing_can_be_read(running: RunningFleet) -> None:
     """Neither in a dump of the store nor in what was said to it stands a secret."""
     await running.store.do("SAVE")
-    watch = Watch()
+    watch = SecretSearch()
     for text, token in running.bank.bank.tokens.items():
         watch.secret(f"token {token.institution}", text)
     watch.secret("client id", CLIENT_ID)
@@ -345,6 +345,6 @@ async def nothing_can_be_read(running: Fleet) -> None:
     dump = (running.store.folder / "dump.rdb").read_bytes()
     assert dump.count(b"entry:k1") == len(INSTITUTIONS)
     assert b'"write"' in running.monitored
-    watch.take("dump", dump)
-    watch.take("monitor", bytes(running.monitored))
+    watch.add("dump", dump)
+    watch.add("monitor", bytes(running.monitored))
     assert not watch.leaks()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import uuid
 
 from proxy.sandbox.bank import Bank
+from proxy.sandbox.call import Call, Reply, is_uuid
 from proxy.sandbox.codes import error_spec, refuse
-from proxy.sandbox.messages import Call, Reply, is_uuid
 
 FORM = "application/x-www-form-urlencoded"
 _ONCE = ("Authorization", "transactionId", "correlationId", "institutionId", "di_fiid", "di_tid")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.sandbox.limits import RequestLimits
-from tests.sandbox.caller import Caller, Clock
+from proxy.sandbox.request_limits import RequestLimits
+from tests.sandbox.caller import Clock, SandboxCaller
 
 _steps = st.lists(st.floats(min_value=0, max_value=2, allow_nan=False), max_size=60)
 
@@ -32,7 +32,7 @@ def test_without_limits_nothing_is_kept() -> None:
     assert not limits.counts
 
 
-async def test_quota_counts(caller: Caller, clock: Clock) -> None:
+async def test_quota_counts(caller: SandboxCaller, clock: Clock) -> None:
     """The third request of a window is refused as CMN_90002, 500; the next window is free."""
     caller.bank.settings = replace(caller.bank.settings, quota=2, quota_window=60)
     assert [(await caller.token()).status for _ in range(2)] == [200, 200]
@@ -42,7 +42,7 @@ async def test_quota_counts(caller: Caller, clock: Clock) -> None:
     assert (await caller.token()).status == 200
 
 
-async def test_spike_counts(caller: Caller, clock: Clock) -> None:
+async def test_spike_counts(caller: SandboxCaller, clock: Clock) -> None:
     """The second request within a second is refused as CMN_90003, 500."""
     caller.bank.settings = replace(caller.bank.settings, spike=1)
     assert (await caller.token()).status == 200
@@ -51,7 +51,7 @@ async def test_spike_counts(caller: Caller, clock: Clock) -> None:
     assert (await caller.token()).status == 200
 
 
-async def test_v1_has_its_own_codes(caller: Caller) -> None:
+async def test_v1_has_its_own_codes(caller: SandboxCaller) -> None:
     """V1 says 91000 for the quota and 92000 for the spike, both 500."""
     caller.bank.settings = replace(caller.bank.settings, quota=0)
     answer = await caller.v1_token()
@@ -60,7 +60,7 @@ async def test_v1_has_its_own_codes(caller: Caller) -> None:
     assert (await caller.v1_token()).code == "92000"
 
 
-async def test_other_spellings(caller: Caller) -> None:
+async def test_other_spellings(caller: SandboxCaller) -> None:
     """As a gateway's 429 with ``Retry-After``, if the settings say so."""
     caller.bank.settings = replace(
         caller.bank.settings, quota=0, limit_status=429, limited_as="apigee", retry_after=7
@@ -71,14 +71,14 @@ async def test_other_spellings(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize(("per", "status"), [("institution", 200), ("client", 500)])
-async def test_per_institution(caller: Caller, per: str, status: int) -> None:
+async def test_per_institution(caller: SandboxCaller, per: str, status: int) -> None:
     """One institution's quota is its own only where the settings say so."""
     caller.bank.settings = replace(caller.bank.settings, quota=1, limits_per=per)
     assert (await caller.token("00016")).status == 200
     assert (await caller.token("00017")).status == status
 
 
-async def test_at_resources(caller: Caller) -> None:
+async def test_at_resources(caller: SandboxCaller) -> None:
     """Limits can sit at the resources in place of the token endpoints."""
     caller.bank.settings = replace(caller.bank.settings, quota=1, limits_on="resource")
     bearer = await caller.bearer()

@@ -5,7 +5,8 @@ import uuid
 import pytest
 
 from proxy.sandbox import Bank, Settings
-from proxy.sandbox.checks import (
+from proxy.sandbox.call import Call, Reply, is_uuid
+from proxy.sandbox.call_checks import (
     FORM,
     RefusedError,
     check_client,
@@ -14,7 +15,6 @@ from proxy.sandbox.checks import (
     response_id,
     whole_seconds,
 )
-from proxy.sandbox.messages import Call, Reply, is_uuid
 
 
 def call(*headers: tuple[str, str], body: bytes = b"") -> Call:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.sandbox.messages import Call, Reply, is_uuid, json_reply
+from proxy.sandbox.call import Call, Reply, is_uuid, json_reply
 
 
 def call(target: str = "/", base_path: str = "", **headers: str) -> Call:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from proxy.cli.doctor import store
+from proxy.cli.doctor import store_check
 from proxy.cli.doctor.results import Level
 from proxy.config import loader
 from tests.support.redis_server import redis_server
@@ -14,7 +14,7 @@ LEAST = {"base_url": "http://127.0.0.1:9", "institution_id": "00016", **CLIENT}
 async def test_no_store() -> None:
     """Where there is none, nothing is said of it."""
     config = loader.load(None, {}, LEAST)
-    assert [finding async for finding in store.check(config)] == []
+    assert [finding async for finding in store_check.check(config)] == []
 
 
 async def test_store_that_is_well_is_left_as_it_was(tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ async def test_store_that_is_well_is_left_as_it_was(tmp_path: Path) -> None:
     async with redis_server(tmp_path / "store") as server:
         told = {"url": server.url, "encryption_key_file": str(keys)}
         config = loader.load(None, {}, {**LEAST, "store": told})
-        (finding,) = [finding async for finding in store.check(config)]
+        (finding,) = [finding async for finding in store_check.check(config)]
         assert finding.level is Level.OK
         assert finding.text == f"{server.url} can be read and written."
         (record,) = await server.records()

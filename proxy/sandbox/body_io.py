@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from aiohttp import web
 
 from proxy.sandbox.bank import Arrival
-from proxy.sandbox.messages import MAX_KEPT_BODY, SMALL, Call, Reply
+from proxy.sandbox.call import MAX_KEPT_BODY, SMALL, Call, Reply
 
 _NOTHING = hashlib.sha256(b"").hexdigest()
 

@@ -4,22 +4,22 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 
-from tests.sandbox.caller import Caller
+from tests.sandbox.caller import SandboxCaller
 
 
-async def test_expect_continue(caller: Caller) -> None:
+async def test_expect_continue(caller: SandboxCaller) -> None:
     """``100 Continue`` comes where the body is wanted."""
     answer = await caller.raw(await _upload(caller, "Expect: 100-continue\r\n"))
     assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
 
 
-async def test_expect_refused(caller: Caller) -> None:
+async def test_expect_refused(caller: SandboxCaller) -> None:
     """Nobody is asked for a body that will not be read."""
     raw = b"PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
     assert (await caller.raw(raw)).startswith(b"HTTP/1.1 401 ")
 
 
-async def test_chunked_upload(caller: Caller) -> None:
+async def test_chunked_upload(caller: SandboxCaller) -> None:
     """A chunked body counts like a sized one."""
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -31,7 +31,7 @@ async def test_chunked_upload(caller: Caller) -> None:
     assert answer.json()["bytes"] == 3000
 
 
-async def test_cut_upload(caller: Caller) -> None:
+async def test_cut_upload(caller: SandboxCaller) -> None:
     """A body that breaks off is in the books as incomplete, and the bank goes on."""
     await caller.raw((await _upload(caller, ""))[:-3])
     for _ in range(50):
@@ -43,7 +43,7 @@ async def test_cut_upload(caller: Caller) -> None:
     assert (await caller.call("/echo")).status == 200
 
 
-async def test_malformed_chunk(caller: Caller) -> None:
+async def test_malformed_chunk(caller: SandboxCaller) -> None:
     """A chunk that is none ends the connection, and the bank goes on."""
     bearer = await caller.bearer()
     raw = (
@@ -54,7 +54,7 @@ async def test_malformed_chunk(caller: Caller) -> None:
     assert (await caller.call("/echo")).status == 200
 
 
-async def _upload(caller: Caller, header: str) -> bytes:
+async def _upload(caller: SandboxCaller, header: str) -> bytes:
     bearer = await caller.bearer()
     return (
         f"PUT /upload HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\n{header}"

@@ -4,16 +4,16 @@ from pathlib import Path
 
 from proxy.sandbox import Sandbox
 from tests.cli.commands.operator import variables
-from tests.support.program import ended
+from tests.support.program import run_program
 
 FAILED, WRONG = 1, 2
 
 
-async def test_bank_that_is_down(tmp_path: Path, kept: Path) -> None:
+async def test_bank_that_is_down(tmp_path: Path, stored: Path) -> None:
     """Both commands say what is not reached."""
     async with Sandbox() as bank:
-        environ = variables(bank, kept)
+        environ = variables(bank, stored)
     for name in ("login", "revoke"):
-        exit_code, _, complaint = await ended(name, stdin=b"text", **environ)
+        exit_code, _, complaint = await run_program(name, stdin=b"text", **environ)
         assert exit_code == FAILED
         assert "The bank cannot be reached" in complaint

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from proxy.admin.document import Failure, HealthSummary, Minute, TokenState
-from proxy.admin.verdict import HealthInput, duration, summarize
+from proxy.admin.health_summary import HealthInput, duration, summarize
 from proxy.tokens.token import TokenKind
 
 FAILURE = Failure(reason="token-server", detail="The bank failed.", advice="Wait.", code=None)

@@ -21,9 +21,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from proxy.sandbox import control, dispatch
 from proxy.sandbox.bank import Bank
-from proxy.sandbox.bodies import read_body, write_body, write_raw
-from proxy.sandbox.messages import Call, Reply
-from proxy.sandbox.settings import Settings
+from proxy.sandbox.bank_settings import Settings
+from proxy.sandbox.body_io import read_body, write_body, write_raw
+from proxy.sandbox.call import Call, Reply
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  # to read, not to bind
 #: Long request lines and many headers are the callers' business; the bank takes them.

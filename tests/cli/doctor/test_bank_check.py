@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.cli.doctor.bank import call_cause, call_result, describe, is_page, token_cause
+from proxy.cli.doctor.bank_check import call_cause, call_result, describe, is_page, token_cause
 from proxy.cli.doctor.results import Level
 from proxy.errors import TokenError, TokenFailure
 from proxy.upstream.bank_client import BankResponse

@@ -9,7 +9,7 @@ import pytest
 import uvloop
 
 from proxy.sandbox import Fault, Sandbox, Settings
-from tests.sandbox.caller import Caller
+from tests.sandbox.caller import SandboxCaller
 
 _EVERYWHERE = "0.0.0.0"  # noqa: S104  # that it is one is what is tested
 
@@ -31,7 +31,7 @@ async def test_url_can_be_used(host: str, begin: str) -> None:
     try:
         assert sandbox.url.startswith(begin)
         async with aiohttp.ClientSession() as session:
-            assert (await Caller(sandbox, session).token()).status == 200
+            assert (await SandboxCaller(sandbox, session).token()).status == 200
     finally:
         await sandbox.stop()
 
@@ -42,7 +42,7 @@ async def test_public_url() -> None:
         assert sandbox.url == "http://bank:8081/b"
 
 
-async def test_stop_and_start_again(caller: Caller) -> None:
+async def test_stop_and_start_again(caller: SandboxCaller) -> None:
     """A bank that is down refuses connections; up again on its port, its tokens are still good."""
     bearer = await caller.bearer()
     port = int(caller.sandbox.url.rpartition(":")[2])
@@ -53,7 +53,7 @@ async def test_stop_and_start_again(caller: Caller) -> None:
     assert (await caller.call("/v1/accounts", bearer=bearer)).status == 200
 
 
-async def test_stop_waits_for_nobody(caller: Caller) -> None:
+async def test_stop_waits_for_nobody(caller: SandboxCaller) -> None:
     """A stop ends what hangs, what is slow and what is idle, at once."""
     caller.bank.faults.append(Fault("token", hang=True))
     hanging = asyncio.ensure_future(
@@ -75,7 +75,7 @@ async def test_stop_before_start() -> None:
     assert (sandbox.url, sandbox.connections) == ("", 0)
 
 
-async def test_port_in_use(caller: Caller) -> None:
+async def test_port_in_use(caller: SandboxCaller) -> None:
     """A port in use is an ``OSError``, as usual."""
     port = int(caller.sandbox.url.rpartition(":")[2])
     other = Sandbox()
@@ -84,7 +84,7 @@ async def test_port_in_use(caller: Caller) -> None:
     await other.stop()
 
 
-async def test_drop_connections(caller: Caller) -> None:
+async def test_drop_connections(caller: SandboxCaller) -> None:
     """Idle connections can be closed under the caller's hands."""
     idle = asyncio.ensure_future(caller.raw(b""))
     await _until(lambda: caller.sandbox.connections == 1)
@@ -94,13 +94,13 @@ async def test_drop_connections(caller: Caller) -> None:
     assert (await caller.token()).status == 200
 
 
-async def test_connection_is_kept(caller: Caller) -> None:
+async def test_connection_is_kept(caller: SandboxCaller) -> None:
     """Several requests go over one connection, refused ones too."""
     raw = b"GET /v1/accounts HTTP/1.1\r\nHost: x\r\n\r\n"
     assert (await caller.raw(raw * 3)).count(b"HTTP/1.1 401 ") == 3
 
 
-async def test_long_request_line_and_many_headers(caller: Caller) -> None:
+async def test_long_request_line_and_many_headers(caller: SandboxCaller) -> None:
     """What a proxy lets through, the bank takes: long targets, many headers."""
     headers = {f"x-{number}": "y" * 100 for number in range(500)}
     target = "/echo?" + "&".join(f"a{number}=1" for number in range(10_000))
@@ -109,7 +109,7 @@ async def test_long_request_line_and_many_headers(caller: Caller) -> None:
     assert len(seen["headers"]) >= 500
 
 
-async def test_caller_that_goes_away(caller: Caller) -> None:
+async def test_caller_that_goes_away(caller: SandboxCaller) -> None:
     """A caller that leaves in mid-download leaves nothing behind."""
     url = caller.sandbox.url + "/download?bytes=100000000"
     headers = {
@@ -122,7 +122,7 @@ async def test_caller_that_goes_away(caller: Caller) -> None:
     await _until(lambda: caller.sandbox.connections == 0)
 
 
-async def test_reset_is_a_reset(caller: Caller) -> None:
+async def test_reset_is_a_reset(caller: SandboxCaller) -> None:
     """A reset is a TCP reset, not a clean close."""
     caller.bank.faults.append(Fault("resource", reset=True))
     port = int(caller.sandbox.url.rpartition(":")[2])
@@ -133,7 +133,7 @@ async def test_reset_is_a_reset(caller: Caller) -> None:
     writer.close()
 
 
-async def test_malformed_request(caller: Caller, caplog: pytest.LogCaptureFixture) -> None:
+async def test_malformed_request(caller: SandboxCaller, caplog: pytest.LogCaptureFixture) -> None:
     """A malformed request is a 400 and no traceback."""
     assert (await caller.raw(b"GET /\xff HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.0 400 ")
     assert not caplog.records
@@ -150,7 +150,7 @@ async def test_other_event_loop() -> None:
 
 async def _reset_and_serve() -> None:
     async with Sandbox() as sandbox, aiohttp.ClientSession() as session:
-        caller = Caller(sandbox, session)
+        caller = SandboxCaller(sandbox, session)
         sandbox.bank.faults.append(Fault("token", reset=True, times=1))
         with pytest.raises(aiohttp.ClientOSError):
             await caller.token()

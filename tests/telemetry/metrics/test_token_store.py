@@ -1,6 +1,6 @@
 """The store's series: there is nothing without one."""
 
-from proxy.telemetry.metrics.store import StoreCollector
+from proxy.telemetry.metrics.token_store import StoreCollector
 from proxy.tokens.fleet.events import (
     AcquisitionSource,
     DecryptFailed,

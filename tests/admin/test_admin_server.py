@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from proxy.admin import server
+from proxy.admin import admin_server
 from proxy.admin.readiness import Readiness
 from proxy.runtime.app import App
 from proxy.sandbox import Fault, Sandbox
@@ -17,7 +17,7 @@ from tests.support.running import running, until, url
 
 
 @dataclass
-class Desk:
+class AdminHarness:
     """An admin port whose readiness a test sets."""
 
     session: aiohttp.ClientSession
@@ -26,10 +26,10 @@ class Desk:
 
 @asynccontextmanager
 async def served(
-    actions: server.Actions | None = None, state: Readiness | None = None
+    actions: admin_server.Actions | None = None, state: Readiness | None = None
 ) -> AsyncIterator[aiohttp.ClientSession]:
     """Start an admin port on its own, and call it."""
-    app = server.build(
+    app = admin_server.build(
         lambda: state or Readiness(),
         lambda accept: (accept.encode(), "text/plain; x=1"),
         actions,
@@ -44,48 +44,48 @@ async def served(
 
 
 @pytest.fixture
-async def desk() -> AsyncIterator[Desk]:
+async def admin() -> AsyncIterator[AdminHarness]:
     """An admin port, and its readiness."""
     state = Readiness()
     async with served(state=state) as session:
-        yield Desk(session, state)
+        yield AdminHarness(session, state)
 
 
-async def test_alive(desk: Desk) -> None:
+async def test_alive(admin: AdminHarness) -> None:
     """Alive is whoever answers, ready or not."""
-    desk.state.reasons.append("no token")
-    async with desk.session.get("/livez") as answer:
+    admin.state.reasons.append("no token")
+    async with admin.session.get("/livez") as answer:
         assert (answer.status, await answer.json()) == (200, {"status": "alive"})
 
 
-async def test_ready(desk: Desk) -> None:
+async def test_ready(admin: AdminHarness) -> None:
     """No reason against it is a 200."""
-    async with desk.session.get("/readyz") as answer:
+    async with admin.session.get("/readyz") as answer:
         document = await answer.json()
         assert (answer.status, document["status"], document["reasons"]) == (200, "ready", [])
 
 
-async def test_not_ready(desk: Desk) -> None:
+async def test_not_ready(admin: AdminHarness) -> None:
     """A reason is a 503 that says it."""
-    desk.state.reasons += ["no token", "shutting down"]
-    async with desk.session.get("/readyz") as answer:
+    admin.state.reasons += ["no token", "shutting down"]
+    async with admin.session.get("/readyz") as answer:
         document = await answer.json()
         assert (answer.status, document["status"]) == (503, "not ready")
         assert document["reasons"] == ["no token", "shutting down"]
 
 
-async def test_metrics_in_the_format_asked_for(desk: Desk) -> None:
+async def test_metrics_in_the_format_asked_for(admin: AdminHarness) -> None:
     """The scraper's ``Accept`` decides, and the content type goes out as it is."""
-    async with desk.session.get("/metrics", headers={"Accept": "a/b"}) as answer:
+    async with admin.session.get("/metrics", headers={"Accept": "a/b"}) as answer:
         assert await answer.read() == b"a/b"
         assert answer.headers["Content-Type"] == "text/plain; x=1"
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
-async def test_answers_are_of_the_moment(desk: Desk, path: str) -> None:
+async def test_answers_are_of_the_moment(admin: AdminHarness, path: str) -> None:
     """No cache keeps a probe's answer; a probe may ask with HEAD."""
     for method in ("GET", "HEAD"):
-        async with desk.session.request(method, path) as answer:
+        async with admin.session.request(method, path) as answer:
             assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
 
 
@@ -101,9 +101,11 @@ async def test_answers_are_of_the_moment(desk: Desk, path: str) -> None:
         ("POST", "/quitquitquit", 404),
     ],
 )
-async def test_there_is_nothing_else(desk: Desk, method: str, path: str, status: int) -> None:
+async def test_there_is_nothing_else(
+    admin: AdminHarness, method: str, path: str, status: int
+) -> None:
     """Neither the bank's resources nor anything that changes something is reachable here."""
-    async with desk.session.request(method, path) as answer:
+    async with admin.session.request(method, path) as answer:
         assert answer.status == status
 
 
@@ -116,7 +118,7 @@ async def test_reload_where_it_is_allowed(taken: bool, status: int) -> None:
         asked.append(taken)
         return taken
 
-    async with served(server.Actions(reload, lambda: None)) as session:
+    async with served(admin_server.Actions(reload, lambda: None)) as session:
         for _ in range(2):
             async with session.post("/-/reload") as answer:
                 assert answer.status == status
@@ -133,7 +135,7 @@ async def test_quit_where_it_is_allowed() -> None:
     async def reload() -> bool:
         raise AssertionError
 
-    async with served(server.Actions(reload, lambda: asked.append(True))) as session:
+    async with served(admin_server.Actions(reload, lambda: asked.append(True))) as session:
         async with session.get("/quitquitquit") as answer:
             assert (answer.status, asked) == (405, [])
         async with session.post("/quitquitquit") as answer:
