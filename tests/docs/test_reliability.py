@@ -1,21 +1,16 @@
-"""The tests that docs/reliability.md and docs/fleet.md name are there."""
+"""tests/promises.md: every promise of docs/reliability.md and docs/fleet.md has its tests."""
 
 import ast
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.support.pages import ROOT
 
-
-def named() -> set[str]:
-    """The tests that the pages name."""
-    pages = (ROOT / "docs" / name for name in ("reliability.md", "fleet.md"))
-    text = "".join(page.read_text(encoding="utf-8") for page in pages)
-    return set(re.findall(r"`(test_\w+)`", text))
+TABLE = (ROOT / "tests/promises.md").read_text(encoding="utf-8")
+HELD = dict(re.findall(r"^\| (.+) \| ((?:`test_\w+`(?:, )?)+) \|$", TABLE, re.MULTILINE))
 
 
 def written() -> set[str]:
-    """The tests that there are."""
+    """Return the names of all tests."""
     return {
         node.name
         for file in (ROOT / "tests").rglob("test_*.py")
@@ -24,7 +19,21 @@ def written() -> set[str]:
     }
 
 
-def test_every_test_that_is_named_is_there() -> None:
-    """A promise without its test is none."""
-    assert len(named()) > 80
-    assert named() - written() == set()
+def test_tests_of_promises_exist() -> None:
+    """A test that is renamed is renamed here too."""
+    named = set(re.findall(r"`(test_\w+)`", TABLE))
+    assert len(named) > 80
+    assert named - written() == set()
+
+
+def test_every_promise_has_a_test() -> None:
+    """The rows of the two pages, in their words."""
+    pages = [(ROOT / "docs" / name).read_text("utf-8") for name in ("reliability.md", "fleet.md")]
+    faults = re.findall(
+        r"^\| ((?!fault|event|what|-|…).+?) \| .+ \|$",
+        pages[0].partition("## Ten")[0],
+        re.MULTILINE,
+    )
+    promises = pages[1].partition("## What it promises\n\n")[2].partition("\n\n")[0].splitlines()
+    said = [*faults, *(line[2].lower() + line[3:].removesuffix(".") for line in promises)]
+    assert said == list(HELD)
