@@ -218,7 +218,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; whoever waits is woken once for all of it."""
-        if not self._busy or self._error is not None:
+        if not self._busy or self.complete or self._error is not None:
+            # Not even a line end, which the parser would skip.
             self.abort()
             return
         self._response_started = True

@@ -383,6 +383,16 @@ async def test_answer_before_it_is_asked(early: bytes) -> None:
         assert upstream.requests == []
 
 
+async def test_line_end_behind_a_response_closes_the_connection() -> None:
+    """Although llhttp would skip it: nobody asked for it."""
+    script = [read(), send(ok(b"yours")), wait(), send(b"\r\n"), hold()]
+    async with connected(script) as (connection, upstream):
+        assert (await ask(connection)).body == b"yours"
+        upstream.go.set()  # before the exchange has been given back
+        await until(lambda: upstream.open == 0)
+        assert not connection.is_reusable
+
+
 @pytest.mark.parametrize("late", [ok(b"not yours"), b"\r\n"])
 async def test_late_second_answer(late: bytes) -> None:
     """A byte that arrives while a connection rests closes it."""

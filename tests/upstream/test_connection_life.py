@@ -1,0 +1,528 @@
+"""The life of one upstream connection as a state machine: no exchange sees anything of another.
+
+Hypothesis plays both ends. Callers leave at any byte, read or do not, upload or stop; the upstream
+answers early, in pieces, with every framing, sends bytes that nobody asked for, closes and resets.
+The connection, the pool and the sockets (with TLS and without) are real; time is moved by hand.
+
+Every byte that an exchange receives carries the number of the exchange it was sent for. Held to:
+
+- an exchange receives the response to its own request, a part of it, or an error;
+- the upstream receives the requests one behind the other, each as it was sent;
+- a response that the upstream sends to its end is received to its end (nothing stays paused), and
+  no deadline ends an exchange before its time;
+- after a whole exchange the connection is used again, and it is not used again if a byte came
+  behind the response.
+"""
+
+import asyncio
+import importlib
+import importlib.util
+import socket
+import ssl
+import tempfile
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from proxy.errors import ProxyError, UpstreamError, UpstreamFailure
+from proxy.upstream.connection import HIGH_WATER, Connection, Deadlines
+from proxy.upstream.pool import Limits, Origin, Pool
+from tests.support.certificates import Authority, server_context
+
+DEADLINES = Deadlines(first_byte=60, idle=60, total=600)
+LIMITS = Limits(max_connections=1, max_idle_age=300, max_age=1e9)
+SIZES = [0, 100, HIGH_WATER - 60, HIGH_WATER + 1, HIGH_WATER + 100_000, 700_000]
+"""Bytes of a body; some fill the buffer with their last byte."""
+NOBODY = 999_999
+"""The number of an exchange that does not exist."""
+
+
+def numbered(number: int, size: int) -> bytes:
+    """Return ``size`` bytes that carry a number."""
+    return (b"%06d." % number * (size // 7 + 1))[:size]
+
+
+def _sized(body: bytes) -> bytes:
+    return b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def _chunked(body: bytes) -> bytes:
+    blocks = [body[at : at + 100_000] for at in range(0, len(body), 100_000)]
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(block), block) for block in blocks)
+    return b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\nX-Trailer: t\r\n\r\n"
+
+
+FRAMINGS = {"sized": _sized, "chunked": _chunked}
+
+
+def response(number: int, framing: str, body: bytes) -> bytes:
+    """Return a whole response, with an interim one before it."""
+    status = b"204 No Content" if framing == "no body" else b"200 OK"
+    lines = b"HTTP/1.1 %b\r\nX-Number: %06d\r\n" % (status, number)
+    rest = b"\r\n" if framing == "no body" else FRAMINGS[framing](body)
+    return b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + lines + rest
+
+
+@cache
+def _certificates() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return contexts for the upstream and for us."""
+    with tempfile.TemporaryDirectory() as folder:
+        authority = Authority.make(Path(folder))
+        server = server_context(authority.issue("bank", "DNS:bank.test"))
+        return server, ssl.create_default_context(cafile=str(authority.file))
+
+
+UNASKED = [
+    b"\r\n",
+    b"x",
+    b"HTTP/1.1 2",
+    response(NOBODY, "sized", numbered(NOBODY, 50)),
+    response(NOBODY, "chunked", numbered(NOBODY, 700_000)),
+]
+
+
+class UpstreamEnd:
+    """The upstream's end of a connection: a socket without a loop, with or without TLS."""
+
+    def __init__(self, sock: socket.socket, *, tls: bool) -> None:
+        self._sock = sock
+        self._sock.setblocking(False)
+        self._out = b""
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls: ssl.SSLObject | None = None
+        if tls:
+            self._tls = _certificates()[0].wrap_bio(
+                self._incoming, self._outgoing, server_side=True
+            )
+        self.received = b""
+        self.expected = b""
+        """What has been sent to it: all requests so far, one behind the other."""
+        self.unasked = False
+        """Whether it has sent a byte that belongs to no exchange."""
+        self.closed = False
+
+    @property
+    def is_flushed(self) -> bool:
+        """Whether all that it sent has left it."""
+        return not self._out
+
+    def handshake(self) -> bool:
+        """Go on with the handshake; return whether it is over."""
+        if self._tls is None:
+            return True
+        self._incoming.write(self._read_socket())
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        finally:
+            self.flush()
+        return True
+
+    def send(self, data: bytes) -> None:
+        """Send, as far as there is room; the rest goes with ``flush``."""
+        if self._tls is None:
+            self._out += data
+        elif data:
+            self._tls.write(data)
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what had no room."""
+        self._out += self._outgoing.read()
+        with suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
+            while self._out and not self.closed:
+                self._out = self._out[self._sock.send(self._out) :]
+
+    def receive(self) -> None:
+        """Read all that is there."""
+        data = b"" if self.closed else self._read_socket()
+        if self._tls is None:
+            self.received += data
+            return
+        self._incoming.write(data)
+        with suppress(ssl.SSLError):
+            while block := self._tls.read(65_536):
+                self.received += block
+
+    def _read_socket(self) -> bytes:
+        data = b""
+        with suppress(BlockingIOError, ConnectionResetError):
+            while block := self._sock.recv(1 << 20):
+                data += block
+        return data
+
+    def close(self) -> None:
+        """Close, with a reset where something has not been read."""
+        self.closed = True
+        self._sock.close()
+
+
+@dataclass
+class Exchange:
+    """A request, the response that the upstream has for it, and what has come of both."""
+
+    number: int
+    connection: Connection
+    end: UpstreamEnd
+    body: bytes
+    """Of the response."""
+    unsent: bytes
+    """Of the response."""
+    unwritten: bytes
+    """Of the request's body."""
+    received: bytes = b""
+    waited: float = 0.0
+    """Seconds since the last byte from either side."""
+    longest_wait: float = 0.0
+    lasted: float = 0.0
+    has_head: bool = False
+    at_end: bool = False
+    failed: bool = False
+    reading: "asyncio.Task[bytes | None] | None" = None
+    writing: "asyncio.Task[None] | None" = None
+
+    @property
+    def is_uploaded(self) -> bool:
+        """Whether the whole request has been handed to the connection."""
+        return not self.unwritten and (self.writing is None or self.writing.done())
+
+
+class _PairPool(Pool):
+    """A pool whose connections are socket pairs. ``ends`` has the upstream's end of each."""
+
+    tls = False
+
+    def __init__(self) -> None:
+        super().__init__(Origin("bank.test", 443, None), LIMITS, DEADLINES)
+        self.ends: dict[Connection, UpstreamEnd] = {}
+
+    async def _open(self) -> Connection:
+        ours, theirs = socket.socketpair()
+        end = UpstreamEnd(theirs, tls=self.tls)
+        context = _certificates()[1] if self.tls else None
+        opening = asyncio.ensure_future(
+            self._loop.create_connection(
+                self._make,
+                sock=ours,
+                ssl=context,
+                server_hostname="bank.test" if context else None,
+            )
+        )
+        while not (end.handshake() and opening.done()):  # noqa: ASYNC110 - no loop runs that end
+            await asyncio.sleep(0)
+        _, connection = await opening
+        self.opened += 1
+        self.ends[connection] = end
+        return connection
+
+
+class MovedLoop(asyncio.SelectorEventLoop):
+    """A loop whose time can be moved on."""
+
+    moved = 0.0
+
+    def time(self) -> float:
+        """Return the loop's time."""
+        return super().time() + self.moved
+
+
+class ConnectionLife(RuleBasedStateMachine):
+    """The rules. One exchange at a time, as the pool has one connection."""
+
+    loop_name = "asyncio"
+    tls = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        if self.loop_name == "asyncio":
+            self.loop: asyncio.AbstractEventLoop = MovedLoop()
+        else:
+            self.loop = importlib.import_module("uvloop").new_event_loop()
+        self.count = 0
+        self.exchange: Exchange | None = None
+        self.pool: _PairPool = self.run(self._make_pool())
+
+    async def _make_pool(self) -> _PairPool:
+        pool = _PairPool()
+        pool.tls = self.tls
+        return pool
+
+    @property
+    def current(self) -> Exchange:
+        """The exchange under way."""
+        assert self.exchange is not None
+        return self.exchange
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run the loop until ``work`` is done."""
+        return self.loop.run_until_complete(asyncio.wait_for(work, 1e5))
+
+    def turn(self, times: int = 6) -> None:
+        """Let the loop turn a few times; every byte on a socket pair has arrived by then."""
+
+        async def turns() -> None:
+            for _ in range(times):
+                for end in self.pool.ends.values():
+                    end.flush()
+                await asyncio.sleep(0)
+
+        self.run(turns())
+
+    def teardown(self) -> None:
+        """Run a last exchange, which must work; then nothing may be left in the loop."""
+        if self.exchange is not None:
+            self.caller_leaves()
+        self.request("sized", 10, head_only=False, upload=0, at_once=True, early=0)
+        self.finish()
+        self.pool.close()
+        self.turn()
+        for end in self.pool.ends.values():
+            end.close()
+        assert self.pool.open == 0
+        assert not asyncio.all_tasks(self.loop)
+        self.loop.close()
+
+    # The caller.
+
+    @precondition(lambda self: self.exchange is None)
+    @rule(
+        framing=st.sampled_from(["sized", "sized", "chunked", "chunked", "no body"]),
+        size=st.sampled_from(SIZES),
+        head_only=st.sampled_from([False, False, False, True]),
+        upload=st.sampled_from([0, 0, 0, 10, 1_000_000]),
+        at_once=st.booleans(),
+        early=st.sampled_from([0, 100, 1 << 30, 1 << 30]),
+    )
+    def request(
+        self, framing: str, size: int, *, head_only: bool, upload: int, at_once: bool, early: int
+    ) -> None:
+        """Begin an exchange, on whatever connection the pool gives.
+
+        ``at_once``: the body goes with the head. ``early``: bytes that the upstream answers before
+        it has read anything.
+        """
+        self.count += 1
+        connection = self.pool.checkout() or self.run(self.pool.connect())
+        end = self.pool.ends[connection]
+        assert not end.closed
+        assert not (end.unasked and end.is_flushed), "a connection with foreign bytes is used"
+        method = b"HEAD" if head_only else b"POST"
+        head = b"%b /%06d HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (method, self.count, upload)
+        body = numbered(self.count, upload)
+        whole = response(self.count, framing, numbered(self.count, size))
+        if head_only:
+            whole = whole[: whole.index(b"\r\n\r\n", whole.index(b"X-Number")) + 4]
+        exchange = Exchange(
+            number=self.count,
+            connection=connection,
+            end=end,
+            body=b"" if head_only or framing == "no body" else numbered(self.count, size),
+            unsent=whole,
+            unwritten=b"" if at_once else body,
+        )
+        end.expected += head + body
+        connection.start(
+            head + (body if at_once else b""),
+            bodiless=head_only,
+            total_at=self.loop.time() + DEADLINES.total,
+        )
+        self.exchange = exchange
+        if early:
+            self.upstream_sends(early)
+
+    @precondition(lambda self: self.exchange is not None and self.exchange.unwritten)
+    @rule(size=st.sampled_from([1, 10, 400_000]))
+    def upload(self, size: int) -> None:
+        """Send more of the request's body."""
+        exchange = self.current
+        if exchange.writing is None or exchange.writing.done():
+            block, exchange.unwritten = exchange.unwritten[:size], exchange.unwritten[size:]
+            exchange.writing = self.loop.create_task(self._write(exchange, block))
+            exchange.waited = 0.0
+            self.turn()
+
+    async def _write(self, exchange: Exchange, block: bytes) -> None:
+        try:
+            await exchange.connection.write(block)
+        except ProxyError:
+            exchange.failed = True
+
+    @precondition(lambda self: self.exchange is not None and not self.exchange.at_end)
+    @rule()
+    def read(self) -> None:
+        """Wait for the head of the response, or for its next block."""
+        exchange = self.current
+        if exchange.reading is None:
+            exchange.reading = self.loop.create_task(self._read(exchange))
+        self.turn()
+        self._collect(exchange)
+
+    async def _read(self, exchange: Exchange) -> bytes | None:
+        if exchange.has_head:
+            return await exchange.connection.read()
+        await exchange.connection.answered()
+        return None
+
+    def _collect(self, exchange: Exchange) -> None:
+        """Check what a read has brought, if it has brought something."""
+        if exchange.reading is None or not exchange.reading.done():
+            return
+        reading, exchange.reading = exchange.reading, None
+        try:
+            block = reading.result()
+        except UpstreamError as error:
+            exchange.failed = exchange.at_end = True
+            self._check_failure(exchange, error)
+            return
+        if block is None:
+            exchange.has_head = True
+            lines = exchange.connection.head.lines
+            assert lines[:4] == [b"X-Number", b": ", b"%06d" % exchange.number, b"\r\n"]
+            return
+        exchange.received += block
+        assert exchange.body.startswith(exchange.received)
+        if not block:
+            exchange.at_end = True
+            assert exchange.received == exchange.body
+
+    def _check_failure(self, exchange: Exchange, error: UpstreamError) -> None:
+        if error.reason is UpstreamFailure.FIRST_BYTE_TIMEOUT:
+            assert exchange.lasted >= DEADLINES.first_byte
+        elif error.reason is UpstreamFailure.IDLE_TIMEOUT:
+            assert exchange.longest_wait >= DEADLINES.idle
+        elif error.reason is UpstreamFailure.TOTAL_TIMEOUT:
+            assert exchange.lasted >= DEADLINES.total
+        else:
+            assert exchange.end.closed or exchange.end.unasked
+
+    @precondition(lambda self: self.exchange is not None)
+    @rule()
+    def caller_leaves(self) -> None:
+        """End the exchange wherever it is, as the forwarder does."""
+        exchange, self.exchange = self.current, None
+        whole = exchange.connection.complete and exchange.is_uploaded
+        for task in (exchange.reading, exchange.writing):
+            if task is not None:
+                task.cancel()
+        if not whole:
+            exchange.connection.abort()
+        self.pool.release(exchange.connection)
+
+    @precondition(lambda self: self.exchange is not None)
+    @rule()
+    def finish(self) -> None:
+        """Let both sides go on to the end: what the upstream sends arrives, and all of it."""
+        exchange = self.current
+        for _ in range(400):
+            self.upstream_sends(1 << 30, reads=True)
+            if exchange.unwritten and not exchange.failed:
+                self.upload(1 << 30)
+            if not exchange.at_end:
+                self.read()
+            is_received = exchange.is_uploaded and exchange.end.received == exchange.end.expected
+            if exchange.at_end and (is_received or exchange.failed or exchange.end.closed):
+                break
+        assert exchange.at_end, "the response was sent to its end and not received"
+        is_whole = not exchange.failed and not exchange.end.unasked and not exchange.end.closed
+        self.caller_leaves()
+        if is_whole:
+            assert exchange.end.received == exchange.end.expected
+            assert self.pool.idle == 1, "a good connection is given up"
+
+    # The upstream.
+
+    @precondition(lambda self: self._is_answering())
+    @rule(
+        size=st.sampled_from([1, 50, 100, 5000, HIGH_WATER, 1 << 30]),
+        reads=st.booleans(),
+        after=st.sampled_from([0.0, 0.0, 20.0, 45.0]),
+    )
+    def upstream_sends(self, size: int, *, reads: bool = False, after: float = 0.0) -> None:
+        """Send more of the response, ``after`` seconds, having read the request or not."""
+        exchange = self.current
+        self.time_passes(after)
+        if reads:
+            exchange.end.receive()
+        if exchange.unsent and not exchange.end.unasked and not exchange.end.closed:
+            exchange.end.send(exchange.unsent[:size])
+            exchange.unsent = exchange.unsent[size:]
+            exchange.waited = 0.0
+        self.turn()
+
+    @precondition(lambda self: self._resting_end() is not None)
+    @rule(data=st.sampled_from([b"", *UNASKED]), heard=st.booleans())
+    def upstream_sends_unasked_or_closes(self, data: bytes, *, heard: bool) -> None:
+        """Send bytes behind a whole response or on a connection that rests; without any, close."""
+        end = self._resting_end()
+        assert end is not None
+        if data:
+            end.send(data)
+            end.unasked = True
+        else:
+            end.close()
+        if heard:
+            self.turn()
+
+    @precondition(lambda self: self._is_answering())
+    @rule()
+    def upstream_closes_early(self) -> None:
+        """Close the connection in the middle of a response."""
+        self.current.end.close()
+
+    def _is_answering(self) -> bool:
+        exchange = self.exchange
+        return exchange is not None and bool(exchange.unsent) and not exchange.end.closed
+
+    def _resting_end(self) -> UpstreamEnd | None:
+        """Return the upstream's end where no byte of a response is due on it."""
+        exchange = self.exchange
+        if exchange is not None:
+            return None if exchange.unsent or exchange.end.closed else exchange.end
+        idle = [self.pool.ends[connection] for connection in self.pool._idle]
+        return idle[0] if idle and not idle[0].closed else None
+
+    def time_passes(self, seconds: float) -> None:
+        """Move the time on, where the loop lets it be moved."""
+        if isinstance(self.loop, MovedLoop):
+            self.loop.moved += seconds
+            exchange = self.current
+            exchange.waited += seconds
+            exchange.lasted += seconds
+            exchange.longest_wait = max(exchange.longest_wait, exchange.waited)
+            self.turn()
+
+    @invariant()
+    def requests_arrive_in_order(self) -> None:
+        """What the upstream has received are the requests, each as it was sent."""
+        for end in self.pool.ends.values():
+            assert end.expected.startswith(end.received)
+
+
+# Not "explain": it traces every line.
+_PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
+
+MACHINES = {
+    f"{loop}, {'TLS' if tls else 'plain'}": type(
+        "Life", (ConnectionLife,), {"loop_name": loop, "tls": tls}
+    )
+    for loop in ("asyncio", "uvloop")
+    for tls in (False, True)
+    if importlib.util.find_spec(loop)
+}
+
+
+@pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
+def test_no_exchange_sees_anything_of_another(machine: type[ConnectionLife]) -> None:
+    """Whatever the two ends do, in whatever order."""
+    case = machine.TestCase
+    case.settings = settings(max_examples=30, stateful_step_count=40, phases=_PHASES)
+    case().runTest()
