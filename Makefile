@@ -18,7 +18,7 @@ BENCH := build/bench/venv
 COMPILE := $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --annotation-style line --no-strip-extras --custom-compile-command 'make lock' $(ARGS)
 
-.PHONY: compiled help demo test test-all test-compiled test-future unit lint format manual settings status-page pictures lock audit sbom soak observe fuzz institutions build release-check \
+.PHONY: errors generate compiled help demo test test-all test-compiled test-future unit lint format manual settings status-page pictures lock audit sbom soak observe fuzz institutions build release-check \
 	image footprint charts bench cost fleet clean
 
 help:  ## Print this list
@@ -72,6 +72,11 @@ pictures: $(VENV)/.dev  ## Take the pictures of the status page (a quarter of an
 
 settings: $(VENV)/.dev  ## Bring the table of settings in docs/configuration.md up to date
 	$(BIN)/python -m tools.settings_table --write
+
+errors: $(VENV)/.dev  ## Bring the errors in docs/troubleshooting.md up to date
+	$(BIN)/python -m tools.errors_page --write
+
+generate: settings manual status-page errors charts  ## Bring every generated page and the dashboard up to date
 
 lock: $(VENV)/.dev  ## Pin the dependencies anew (ARGS=--upgrade: to their newest)
 	$(COMPILE) -o requirements/pip.txt --group pip

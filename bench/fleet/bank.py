@@ -6,7 +6,7 @@ from random import Random
 from bench.fleet.books import CallLog
 from bench.fleet.heap import Heap
 from bench.fleet.plan import Plan, within
-from proxy.errors import TokenFailure
+from proxy.errors import TokenFailure, kinds
 from proxy.sandbox.request_limits import RequestLimits
 
 Answer = Callable[[float, TokenFailure | None], None]
@@ -38,4 +38,4 @@ class SimulatedBank:
         over = self._limits.exceeded(
             "client", now, quota=self._plan.quota, window=QUOTA_WINDOW, spike=self._plan.spike
         )
-        return TokenFailure.THROTTLED if over else None
+        return kinds.TOKEN_THROTTLED if over else None

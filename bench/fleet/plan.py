@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from proxy.errors import TokenFailure
+from proxy.errors import TokenFailure, kinds
 from proxy.tokens.fleet.lease_policy import LeasePolicy
 from proxy.tokens.token import RefreshPolicy
 
@@ -35,7 +35,7 @@ class Plan:
     needed_within: float = 60.0
     watched: Window = (0.0, 3600.0)
     bank_down: Window = NEVER
-    outage: TokenFailure = TokenFailure.SERVER
+    outage: TokenFailure = kinds.TOKEN_SERVER
     store_down: Window = NEVER
     asleep: Window = NEVER
     policy: RefreshPolicy = field(default_factory=RefreshPolicy)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import product
 
 from bench.fleet.plan import Plan
-from proxy.errors import TokenFailure
+from proxy.errors import kinds
 from proxy.tokens.token import RefreshPolicy
 
 HOUR = 3600.0
@@ -95,7 +95,7 @@ def unreachable() -> Sequence[Plan]:
         replace(
             plan,
             name=plan.name.replace("bank", "unreachable"),
-            outage=TokenFailure.UNREACHABLE,
+            outage=kinds.TOKEN_UNREACHABLE,
             watched=plan.bank_down,
         )
         for plan in outages()

@@ -23,7 +23,7 @@ from bench.fleet.books import CallLog
 from bench.fleet.plan import NEVER, Plan
 from bench.fleet.redis_server import RedisServer, redis_server
 from bench.machine import ROOT, BenchError
-from proxy.errors import TokenFailure
+from proxy.errors import kinds
 from proxy.sandbox import Fault, Sandbox, Settings
 from proxy.tasks import Tasks
 
@@ -94,7 +94,7 @@ async def _let_happen(
     plan: Plan, began: float, bank: Sandbox, store: RedisServer | None, pods: "list[RealPod]"
 ) -> None:
     """Let go wrong what goes wrong, each at its time."""
-    status = 503 if plan.outage is TokenFailure.SERVER else None
+    status = 503 if plan.outage is kinds.TOKEN_SERVER else None
     outage = Fault("token", status=status, reset=status is None)
 
     async def bank_goes() -> None:

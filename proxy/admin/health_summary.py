@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from proxy.admin.advice import advice_for
 from proxy.admin.document import HealthSummary, Minute, State, TokenState
+from proxy.errors import kinds
 
 SOME = 0.05
 """The share of a minute's requests that may fail before the page warns."""
@@ -18,7 +18,7 @@ ENOUGH = 3
 class HealthInput:
     """What the verdict is about.
 
-    ``causes`` are the last error of each who may be at fault, as in ``Minute``: name and sentence.
+    ``causes`` are the last error of each source, as in ``Minute``: what happened, and the remedy.
     """
 
     tokens: Sequence[TokenState]
@@ -85,8 +85,7 @@ def _failing_requests(source: HealthInput, state: State, share: float) -> Health
         if failed >= ENOUGH and failed >= share * minute.requests:
             start = "Requests fail" if state == "failing" else "Working, but not for all"
             sentence = f"{start}: {words} {failed} of {minute.requests} in the last minute."
-            reason, detail = source.causes.get(whose, ("", ""))
-            return _summary(state, sentence, detail, advice_for(reason) if reason else "")
+            return _summary(state, sentence, *source.causes.get(whose, ()))
     return None
 
 
@@ -94,7 +93,7 @@ def _not_reloaded(source: HealthInput) -> HealthSummary | None:
     if not source.reload_failure:
         return None
     sentence = "Working with the previous configuration: the reload failed."
-    return _summary("warning", sentence, source.reload_failure, advice_for("reload"))
+    return _summary("warning", sentence, source.reload_failure, kinds.RELOAD_FAILED.remedy)
 
 
 def _healthy(source: HealthInput) -> HealthSummary:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from proxy.admin.document import Area
 from proxy.admin.rates import INTERVAL, INTERVALS, SAMPLES, Interval, Sample, interval_between
-from proxy.errors import Source
+from proxy.errors import ErrorKind, Source, kinds
 from proxy.forwarding.record import RequestRecord
 from proxy.telemetry.events import Event, Reloaded, ReloadFailed
 from proxy.telemetry.metrics.totals import Totals
@@ -54,12 +54,14 @@ class ReloadEvent:
 
 @dataclass(slots=True)
 class RepeatedError:
-    """Errors of one area and name; times are Unix seconds.
+    """Errors of one area and kind; times are Unix seconds.
 
+    ``reason`` is the name that the caller was told, ``kind`` has the exact cause and remedy;
     ``record`` is the last request that had it.
     """
 
     area: Area
+    kind: ErrorKind
     source: Source
     reason: str
     detail: str
@@ -86,7 +88,7 @@ class History:
         self.events: deque[TokenEvent] = deque(maxlen=MAX_EVENTS)
         self.samples: deque[Sample] = deque(maxlen=SAMPLES)
         self.intervals: deque[Interval] = deque(maxlen=INTERVALS)
-        self.errors: dict[tuple[Area, str], RepeatedError] = {}
+        self.errors: dict[tuple[Area, ErrorKind], RepeatedError] = {}
         self.reload: ReloadEvent | None = None
 
     async def run(self) -> None:
@@ -110,12 +112,11 @@ class History:
         """Remember a request; a failed one (ours, or a 5xx of the bank's) among the errors too."""
         self.requests.append(record)
         if (record.reason or record.status >= 500) and self._keep:
-            reason = record.reason or "bank-answer"
-            detail = record.detail or f"The bank answered {record.status}."
-            trouble = self._record_error(
-                "request", record.source, reason, detail, record.institution
-            )
-            trouble.record = record
+            kind = record.error_kind or kinds.BANK_ERROR
+            detail = record.detail or f"The bank responded {record.status}."
+            trouble = self._record_error("request", kind, detail, record.institution)
+            trouble.source, trouble.record = record.source, record
+            trouble.reason = record.reason or kind.name
 
     def event(self, event: Event) -> None:
         """Remember what happened to a token or to the configuration."""
@@ -128,36 +129,41 @@ class History:
                     TokenEvent(now, token.key, why, "refreshed", took, token.lifetime)
                 )
             case TokenRefreshFailed(key, error, took, failures, delay, why):
-                said = (failures, delay, error.name, error.detail)
+                said = (failures, delay, error.kind.name, error.detail)
                 self.events.append(TokenEvent(now, key, why, "failed", took, None, *said))
-                self._record_error("token", error.source, error.name, error.detail, key.institution)
+                trouble = self._record_error(
+                    "token", error.explained_by, error.detail, key.institution
+                )
+                trouble.source, trouble.reason = error.kind.source, error.kind.name
             case TokenRejected(token):
-                name, detail = "token-refused", "The bank refused a token before its time."
+                kind = kinds.TOKEN_REFUSED
                 self.events.append(
                     TokenEvent(
-                        now, token.key, Trigger.REJECTED, "rejected", reason=name, detail=detail
+                        *(now, token.key, Trigger.REJECTED, "rejected"),
+                        reason=kind.name,
+                        detail=kind.cause,
                     )
                 )
-                self._record_error("token", Source.TOKEN, name, detail, token.key.institution)
+                self._record_error("token", kind, kind.cause, token.key.institution)
             case Reloaded(why):
                 self.reload = ReloadEvent(now, success=True, why=why)
             case ReloadFailed(why, detail):
                 self.reload = ReloadEvent(now, success=False, why=why, detail=detail)
-                self._record_error("configuration", Source.PROXY, "reload", detail, "")
+                self._record_error("configuration", kinds.RELOAD_FAILED, detail, "")
             case _:
                 pass  # what was waited for, and the like, is not for this page
 
     def _record_error(
-        self, area: Area, source: Source, reason: str, detail: str, institution: str
+        self, area: Area, kind: ErrorKind, detail: str, institution: str
     ) -> RepeatedError:
         # Taken out and put back, so that the dictionary's order is the order of time.
         now = self._clock().wall
-        trouble = self.errors.pop((area, reason), None)
+        trouble = self.errors.pop((area, kind), None)
         if trouble is None:
-            trouble = RepeatedError(area, source, reason, detail, now)
+            trouble = RepeatedError(area, kind, kind.source, kind.name, detail, now)
             if len(self.errors) >= MAX_ERRORS:
                 self.errors.pop(next(iter(self.errors)))
         trouble.last_at, trouble.detail, trouble.institution = now, detail, institution
         trouble.count += 1
-        self.errors[area, reason] = trouble
+        self.errors[area, kind] = trouble
         return trouble

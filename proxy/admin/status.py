@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proxy.admin import health_summary
-from proxy.admin.advice import advice_for
 from proxy.admin.document import (
     About,
     Failure,
@@ -56,7 +55,7 @@ def build(source: StatusInput, history: History) -> Status:
     errors = [_recent_error(each, source) for each in reversed(history.errors.values())]
     minute = last_minute([*history.samples, history.totals()])
     causes = {
-        "bank" if error.source == "none" else str(error.source): (error.reason, error.detail)
+        "bank" if error.source == "none" else str(error.source): (error.detail, error.advice)
         for error in reversed(errors)
         if error.area == "request"
     }
@@ -127,7 +126,10 @@ def token_state(entry: Entry, now: Instant) -> TokenState:
 
 def _failure(error: TokenError) -> Failure:
     return Failure(
-        reason=error.name, detail=error.detail, advice=advice_for(error.name), code=error.code
+        reason=error.kind.name,
+        detail=error.detail,
+        advice=error.explained_by.remedy,
+        code=error.code,
     )
 
 
@@ -179,7 +181,7 @@ def _recent_error(error: RepeatedError, source: StatusInput) -> RecentError:
         source=error.source,
         reason=error.reason,
         detail=error.detail,
-        advice=advice_for(error.reason, error.source),
+        advice=error.kind.remedy,
         count=error.count,
         first_at=error.first_at,
         last_at=error.last_at,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from proxy.errors import CallerError, ConfigError
+from proxy.errors import CallerError, ConfigError, kinds
 from proxy.http1.fields import RawHeaders
 from proxy.tokens.secret_files import read_secret
 
@@ -83,13 +83,9 @@ class CallerAuthentication:
         407 for one that takes us for its HTTP proxy: it may show the secret when it is asked.
         """
         if self.secrets and not self._has_secret(headers):
-            raise CallerError(
-                407 if as_proxy else 403,
-                "caller",
-                "Show the proxy's shared secret in Proxy-Authorization.",
-            )
+            raise CallerError(kinds.PROXY_AUTHENTICATION if as_proxy else kinds.CALLER_SECRET)
         if self.allowed_names and self.allowed_names.isdisjoint(subject_names(certificate() or {})):
-            raise CallerError(403, "caller", "The client certificate's name is not allowed here.")
+            raise CallerError(kinds.CALLER_CERTIFICATE)
 
     def _has_secret(self, headers: RawHeaders) -> bool:
         shown = [value for name, value in headers if name.lower() == b"proxy-authorization"]

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from proxy.errors import CallerError, ProxyError
+from proxy.errors import CallerError, ProxyError, kinds
 from proxy.forwarding.headers import CallerHeaders
 from proxy.http1.writer import LAST_CHUNK, chunk
 from proxy.server.limits import CallerLimits
@@ -86,13 +86,13 @@ class Upload:
             async with asyncio.timeout(self.limits.idle_timeout):
                 return await self.request.body.read()
         except TimeoutError:
-            raise CallerError(408, "slow-body", "The body of the request did not arrive.") from None
+            raise CallerError(kinds.SLOW_BODY) from None
 
     def _finish(self) -> None:
         # The parser sees to this. Were it ever wrong, the next request on the connection would
         # be read as the rest of this one.
         if self.caller.length is not None and self.sent_bytes != self.caller.length:
-            raise CallerError(400, "bad-body", "The body is not as long as declared.")
+            raise CallerError(kinds.BAD_BODY)
         self.is_finished = True
 
     def _count(self, size: int) -> None:

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from cachetools import LRUCache, TTLCache
 
-from proxy.errors import ProxyError, TokenError
+from proxy.errors import ErrorKind, ProxyError, TokenError, kinds
 from proxy.forwarding.user_context import HeaderPaths, UserContext, names_customer
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.token import Token, TokenKey, TokenKind
@@ -58,7 +58,7 @@ class BusinessUserDirectory:
         self._new_id = new_id
         self._fresh: TTLCache[_Lookup, str] = TTLCache(4096, CACHE_TTL, timer)
         self._known: LRUCache[_Lookup, str] = LRUCache(4096)
-        self._failed: TTLCache[_Lookup, str] = TTLCache(4096, FAILURE_TTL, timer)
+        self._failed: TTLCache[_Lookup, tuple[ErrorKind, str]] = TTLCache(4096, FAILURE_TTL, timer)
         self._pending: WeakValueDictionary[_Lookup, asyncio.Lock] = WeakValueDictionary()
 
     async def customer_id(self, user: UserContext, key: TokenKey) -> str:
@@ -76,22 +76,22 @@ class BusinessUserDirectory:
                 await self._renew(wanted)
         known = self._known.get(wanted)
         if known is None:
-            raise lookup_error(self._failed.get(wanted, ""))
+            raise ProxyError(*self._failed.get(wanted, (kinds.BUSINESS_USER_LOOKUP, "")))
         return known
 
     async def _renew(self, wanted: _Lookup) -> None:
         try:
             answer = await self._ask(wanted)
         except _LookupFailedError as error:
-            self._failed[wanted] = str(error)
+            self._failed[wanted] = _lookup_failed(str(error))
             return
         if answer.status != 200:
-            self._failed[wanted] = f"The bank answered {answer.status}."
+            self._failed[wanted] = _lookup_failed(f"The bank responded {answer.status}.")
             return
         found = customer_in(json_object(answer.body), wanted.member_number)
         if found is None:
             self._known.pop(wanted, None)
-            self._failed[wanted] = "No customer of this login has the configured member_number."
+            self._failed[wanted] = kinds.BUSINESS_USER_UNKNOWN, ""
         else:
             self._fresh[wanted] = self._known[wanted] = found
 
@@ -136,14 +136,9 @@ def _text(value: object) -> str:
     return str(value) if isinstance(value, str | int) else ""
 
 
-def lookup_error(why: str) -> ProxyError:
-    """Return the error for a business user that cannot be resolved."""
-    return ProxyError(
-        "business-user",
-        f"The business user could not be looked up. {why}".strip(),
-        status=503,
-        retry_after=FAILURE_TTL,
-    )
+def _lookup_failed(why: str) -> tuple[ErrorKind, str]:
+    kind = kinds.BUSINESS_USER_LOOKUP
+    return kind, f"{kind.cause} {why}"
 
 
 class UserContextInjector:

@@ -5,18 +5,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from proxy.errors import ProxyError, UpstreamError, internal_error
+from proxy.errors import CallerError, ProxyError, UpstreamError, kinds
 from proxy.forwarding.authentication import CallerAuthentication
 from proxy.forwarding.bodies import Upload
 from proxy.forwarding.business_users import UserContextInjector
 from proxy.forwarding.context import Replay, RequestContext
-from proxy.forwarding.headers import CallerHeaders, bad_framing, our_headers, request_head
+from proxy.forwarding.headers import CallerHeaders, our_headers, request_head
 from proxy.forwarding.json_links import request_identity_encoding
 from proxy.forwarding.record import RequestObserver, RequestRecord
 from proxy.forwarding.response import ResponseAbortedError, ResponseWriter
 from proxy.forwarding.routing import Router, institution_for
 from proxy.forwarding.url_rewriting import UrlRewriter
-from proxy.server.limits import CallerLimits, overloaded
+from proxy.server.limits import CallerLimits
 from proxy.server.messages import Request, Response
 from proxy.tasks import Tasks
 from proxy.tokens.cache import TokenCache
@@ -84,7 +84,7 @@ class Forwarder:
         self.in_flight += 1
         try:
             if self.in_flight > self._settings.limits.max_in_flight:
-                raise overloaded()
+                raise ProxyError(kinds.OVERLOADED)
             return await self._forward(request, record)
         except ResponseAbortedError as aborted:
             return self._abort(record, aborted.error)
@@ -95,7 +95,7 @@ class Forwarder:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
             self._on_crash(error)
-            return self._refusal(request, record, internal_error(error))
+            return self._refusal(request, record, ProxyError(kinds.INTERNAL))
         finally:
             self.in_flight -= 1
             if self._is_idle is not None and not self.in_flight:
@@ -165,7 +165,7 @@ class Forwarder:
             )
         caller = CallerHeaders(request.headers)
         if caller.chunked and request.version == (1, 0):
-            raise bad_framing()
+            raise CallerError(kinds.BAD_FRAMING)
         transaction_id = caller.transaction_id or caller.tid or self._new_id().encode("ascii")
         record.transaction_id = transaction_id.decode("ascii")
         if target[:1] != b"/":
@@ -325,8 +325,8 @@ class Forwarder:
     @staticmethod
     def _abort(record: RequestRecord, error: ProxyError) -> Response:
         """End a request of whose response the caller has a part; its connection is reset."""
-        record.is_aborted, record.source, record.reason = True, error.source, error.name
-        record.detail = error.detail
+        record.is_aborted = True
+        record.note(error)
         return Response(keep_alive=False)
 
     def _refusal(

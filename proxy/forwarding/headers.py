@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 from functools import lru_cache
 
-from proxy.errors import CallerError
+from proxy.errors import CallerError, kinds
 from proxy.http1.fields import RawHeaders, connection_options, without
 from proxy.tokens.token import Token, TokenKind
 
@@ -137,7 +137,7 @@ class CallerHeaders:
         hosts = 0
         for name, value in raw:
             if not value.isascii():
-                raise bad_header()
+                raise CallerError(kinds.BAD_HEADER)
             rule = classify_request_header(name)
             if rule is _PASS:
                 lines += (name, b": ", value, b"\r\n")
@@ -150,7 +150,7 @@ class CallerHeaders:
             elif rule is not _DROP:
                 self._note(rule, name, value)
         if hosts != 1:
-            raise CallerError(400, "bad-host", "A request needs exactly one Host header.")
+            raise CallerError(kinds.BAD_HOST, "A request needs exactly one Host header.")
         if connection_named:
             self._remove(connection_named)
 
@@ -171,30 +171,26 @@ class CallerHeaders:
             self.tid = _only(self.tid, value)
         elif rule is HeaderRule.INSTITUTION:
             if self.institution not in (None, value):
-                raise CallerError(400, "institution", "Two institutionId headers disagree.")
+                raise CallerError(kinds.INSTITUTION_CONFLICT, "Two institutionId headers differ.")
             self.institution = value
         else:
             if rule is HeaderRule.SITE and value.lower() == b"cross-site":
-                raise CallerError(
-                    403, "cross-site", "Web pages of other sites may not call through this proxy."
-                )
+                raise CallerError(kinds.CROSS_SITE)
             self.has_correlation_id |= rule is HeaderRule.CORRELATION
             self.has_customer_id |= rule is HeaderRule.CUSTOMER
             self.lines += (name, b": ", value, b"\r\n")
 
     def _note_framing(self, rule: HeaderRule, value: bytes) -> None:
         if self.length is not None or self.chunked:
-            raise bad_framing()
+            raise CallerError(kinds.BAD_FRAMING)
         if rule is HeaderRule.CONTENT_LENGTH:
             if not value.isdigit() or len(value) > 18:
-                raise bad_framing()
+                raise CallerError(kinds.BAD_FRAMING)
             self.length = int(value)
         elif value.lower() == b"chunked":
             self.chunked = True
         else:
-            raise CallerError(
-                501, "transfer-encoding", "The only transfer coding understood is chunked."
-            )
+            raise CallerError(kinds.TRANSFER_ENCODING)
 
 
 def _only(previous: bytes | None, value: bytes) -> bytes:
@@ -209,7 +205,7 @@ _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{
 def _check_host(value: bytes) -> None:
     match = _HOST.fullmatch(value)
     if match is None or int(match[1] or 0) > 65535:
-        raise CallerError(400, "bad-host", "The Host header is not a host with an optional port.")
+        raise CallerError(kinds.BAD_HOST, "The Host header is not a host with an optional port.")
 
 
 def request_head(
@@ -301,17 +297,3 @@ class ResponseHeaders:
             self.has_transaction_id |= rule is HeaderRule.TRANSACTION
             self.is_gzipped |= rule is HeaderRule.ENCODING and value.lower() == b"gzip"
             self.lines += (name, b": ", value, b"\r\n")
-
-
-def bad_header() -> CallerError:
-    """Return the refusal of a header that holds bytes no header may hold."""
-    return CallerError(
-        400, "bad-header", "A header holds a byte that is not allowed there; send ASCII only."
-    )
-
-
-def bad_framing() -> CallerError:
-    """Return the refusal of a body whose end two readers could see in different places."""
-    return CallerError(
-        400, "bad-framing", "The length of the body is given twice, or not as a plain number."
-    )

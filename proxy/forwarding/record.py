@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from proxy.errors import Source
+from proxy.errors import ErrorKind, ProxyError, Source
 
 MAIN_LISTENER = "main"
 """The name of the listener that ``listen`` sets."""
@@ -30,6 +30,7 @@ class RequestRecord:
     status = 0
     source = Source.NONE
     reason = ""
+    error_kind: ErrorKind | None = None
     detail = ""
     sent_at = 0.0
     uploaded_at = 0.0
@@ -53,6 +54,14 @@ class RequestRecord:
         self.target = target
         self.started_at = started_at
         self.listener = listener
+
+    def note(self, error: ProxyError) -> None:
+        """Record the error that the caller was told.
+
+        ``reason`` is its name, a label; ``error_kind`` the kind with the exact cause and remedy.
+        """
+        self.source, self.reason = error.kind.source, error.kind.name
+        self.error_kind, self.detail = error.explained_by, error.detail
 
     def durations(self) -> tuple[float, float] | None:
         """Return the proxy's own seconds and the bank's; None where they cannot be told apart.

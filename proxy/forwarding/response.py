@@ -13,9 +13,6 @@ from proxy.http1.writer import LAST_CHUNK, chunk, persistence_line, response_fra
 from proxy.server.messages import Request, Response
 from proxy.upstream.connection import Connection
 
-_UNTRUSTED = frozenset({"bad-framing", "transfer-encoding", "bad-header", "bad-host"})
-"""Errors behind which another reader might see another request begin somewhere else."""
-
 
 class ResponseAbortedError(Exception):
     """A response broke off after its head went out: no other response can be given any more.
@@ -84,14 +81,14 @@ class ResponseWriter:
 
         ``request`` is None for what could not be read as one.
         """
-        record.status, record.source, record.reason = error.status, error.source, error.name
-        record.detail = error.detail
+        record.status = error.kind.status
+        record.note(error)
         problem = problem_response(error, record.transaction_id)
         keep_alive = (
             request is not None
             and self._may_keep_alive(request)
             and request.body.complete
-            and error.name not in _UNTRUSTED
+            and not error.kind.closes
         )
         lines = [b"%b: %b\r\n" % pair for pair in problem.headers]
         lines.append(b"transactionId: %b\r\n" % record.transaction_id.encode("ascii"))

@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import combinations
 from typing import NamedTuple
 
-from proxy.errors import CallerError
+from proxy.errors import CallerError, kinds
 from proxy.forwarding.access_policy import AccessPolicy, PolicyDecision
 from proxy.forwarding.paths import has_base, is_reserved, segments
 from proxy.forwarding.patterns import Pattern
@@ -67,16 +67,12 @@ class Router:
     def _decide_uncached(self, method: str, path: bytes) -> Route:
         """Decide about a path without its query."""
         if method not in METHODS:
-            raise CallerError(405, "method", "This method is not forwarded.")
+            raise CallerError(kinds.METHOD)
         if not path.startswith(b"/"):
-            raise CallerError(
-                400, "target", "Send the path of the resource only, beginning with a slash."
-            )
+            raise CallerError(kinds.TARGET)
         has_base_path = has_base(path, self._base)
         if is_reserved(path if has_base_path else self._base + path):
-            raise CallerError(
-                403, "reserved", "Tokens are the proxy's work; their endpoints are not forwarded."
-            )
+            raise CallerError(kinds.RESERVED)
         path_below_base = path[len(self._base) :] if has_base_path else path
         return Route(
             kind=self._kind(method, path_below_base),
@@ -100,7 +96,7 @@ class Router:
             return False
         decision = self._policy.evaluate(method, path)
         if decision is PolicyDecision.REFUSED:
-            raise CallerError(403, "path-policy", "This proxy does not forward this resource.")
+            raise CallerError(kinds.PATH_POLICY)
         return decision is PolicyDecision.WARNED
 
 
@@ -121,18 +117,17 @@ def institution_for(
     """
     if route.institution is not None and asked is not None and asked != route.institution:
         raise CallerError(
-            400, "institution", "The path and the institutionId header name two institutions."
+            kinds.INSTITUTION_CONFLICT,
+            "The path and the institutionId header name two institutions.",
         )
     named = route.institution if route.institution is not None else asked
     if named is None:
         return default
     if not INSTITUTION.fullmatch(named):
-        raise CallerError(400, "institution", "An institution is written in digits.")
+        raise CallerError(kinds.INSTITUTION_MALFORMED)
     institution = named.decode("ascii")
     if institution not in allowed:
-        raise CallerError(
-            403, "institution", "This proxy does not serve the institution that was asked for."
-        )
+        raise CallerError(kinds.INSTITUTION_NOT_ALLOWED)
     return institution
 
 

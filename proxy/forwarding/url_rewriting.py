@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 from urllib.parse import SplitResult
 
-from proxy.errors import CallerError
+from proxy.errors import CallerError, kinds
 from proxy.forwarding.paths import has_base
 
 LocalAddress = tuple[str, int]
@@ -57,30 +57,18 @@ class UrlRewriter:
         say. Raises ``CallerError``.
         """
         if method == "CONNECT":
-            raise CallerError(
-                405,
-                "connect",
-                "The proxy cannot put a token into a tunnel. Let the application call the bank by "
-                "http:// instead of https://; from here on the request goes by TLS.",
-            )
+            raise CallerError(kinds.CONNECT)
         match = _ABSOLUTE.fullmatch(target)
         if match is None:
-            raise CallerError(
-                400, "target", "Send the path of the resource only, beginning with a slash."
-            )
+            raise CallerError(kinds.TARGET)
         scheme, authority, rest = match.groups()
         if b"@" in authority:
-            raise CallerError(400, "target", "No user stands in a URL that is sent to the proxy.")
+            raise CallerError(kinds.TARGET, "The URL in the request has a user in it.")
         host_port = _host_port(scheme.lower(), authority)
         if host_port is None or not self._is_permitted_origin(
             scheme.lower(), authority, host_port, local
         ):
-            raise CallerError(
-                400,
-                "origin",
-                "This proxy forwards to its own bank only. Let other hosts go round it (NO_PROXY), "
-                "and see that base_url names the host that the application calls.",
-            )
+            raise CallerError(kinds.ORIGIN)
         return rest if rest[:1] == b"/" else b"/" + rest, scheme.lower() + b"://" + authority
 
     def origin_seen_by_caller(

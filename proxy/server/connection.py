@@ -13,8 +13,8 @@ from typing import Any, Protocol, cast
 
 import httptools
 
-from proxy.errors import CallerError, ProxyError
-from proxy.server.limits import CallerLimits, head_too_large
+from proxy.errors import CallerError, ProxyError, kinds
+from proxy.server.limits import CallerLimits
 from proxy.server.messages import NO_BODY, Body, Request, Response
 from proxy.tasks import Tasks
 
@@ -193,12 +193,12 @@ class CallerConnection(asyncio.Protocol):
             reading.body = Body(self)
         if self._in_head:
             if self._fed > self._limits.max_head:
-                self.refuse(head_too_large())
+                self.refuse(CallerError(kinds.TOO_LARGE))
             elif not self._head_since:
                 self._head_since = self._loop.time()
                 self._arm()
         elif reading is not None and self._fed > self._limits.max_head:
-            self._fail_body(reading, head_too_large())  # trailers without end
+            self._fail_body(reading, CallerError(kinds.TOO_LARGE))  # trailers without end
         if self._queue:
             self._notify()
 
@@ -265,9 +265,9 @@ class CallerConnection(asyncio.Protocol):
         parser = self._parser
         version = _VERSIONS.get(parser.get_http_version())
         if version is None:
-            raise CallerError(505, "version", "Send HTTP/1.1.")
+            raise CallerError(kinds.VERSION)
         if len(self._queue) >= MAX_PIPELINED:
-            raise CallerError(400, "pipelined", "Wait for answers before you send more requests.")
+            raise CallerError(kinds.PIPELINED)
         limits = self._limits
         if self._fed + self._chunk > limits.max_line or len(self._headers) > limits.max_headers:
             limits.check_head(self._target, self._headers)
@@ -330,11 +330,13 @@ class CallerConnection(asyncio.Protocol):
             # Bytes behind a request that was the last one by its own word.
             self._notify()
             return
-        refusal = _refusal(error, data)
         if self._reading is None:
-            self.refuse(refusal)
+            self.refuse(_refusal(error, data))
             return
-        self._fail_body(self._reading, refusal)
+        refused = isinstance(error.__context__, ProxyError)
+        self._fail_body(
+            self._reading, _refusal(error, data) if refused else CallerError(kinds.BAD_BODY)
+        )
         self._notify()
 
     def _fail_body(self, request: Request, refusal: ProxyError) -> None:
@@ -373,10 +375,11 @@ class CallerConnection(asyncio.Protocol):
 
     def _may_go_on(self, request: Request, answer: Response) -> bool:
         """Whether another request may follow on this connection."""
-        if not request.body.complete:
+        if not (request.body.complete and answer.keep_alive):
+            # Whatever follows is not read as a request (RFC 9112 section 9.6).
             self._ignores_input = True
             return False
-        if not answer.keep_alive or (self._closing and not self._queue):
+        if self._closing and not self._queue:
             return False
         if request.body is not NO_BODY:
             request.body.discard()
@@ -392,7 +395,7 @@ class CallerConnection(asyncio.Protocol):
         might be lost.
         """
         transport = self._transport
-        if transport is None:
+        if transport is None or transport.is_closing():
             return
         if self._ignores_input and transport.can_write_eof() and not self._eof_at:
             self.resume_reading()
@@ -467,9 +470,7 @@ class CallerConnection(asyncio.Protocol):
             self._arm()
         elif self._head_since:
             self._head_since = 0.0
-            self.refuse(
-                CallerError(408, "slow-head", "The head of the request did not arrive in time.")
-            )
+            self.refuse(CallerError(kinds.SLOW_HEAD))
         else:
             self.abort()
 
@@ -489,7 +490,7 @@ def _refusal(error: httptools.HttpParserError, data: bytes) -> ProxyError:
     if isinstance(error.__context__, ProxyError):
         return error.__context__
     if data[:2] == b"\x16\x03":
-        return CallerError(400, "tls-on-http", "This port speaks plain HTTP; use http://.")
+        return CallerError(kinds.TLS_ON_HTTP)
     if "version" in str(error).lower():
-        return CallerError(505, "version", "Send HTTP/1.1.")
-    return CallerError(400, "unreadable", "The request is not valid HTTP/1.1.")
+        return CallerError(kinds.VERSION)
+    return CallerError(kinds.UNREADABLE)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from proxy.errors import CallerError, ProxyError
+from proxy.errors import CallerError, kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,28 +30,14 @@ class CallerLimits:
     def check_head(self, target: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         """Raise ``CallerError`` (414, 431) for a head that exceeds a limit."""
         if len(target) > self.max_line:
-            raise CallerError(414, "target-too-long", "The request-target exceeds the limit.")
+            raise CallerError(kinds.TARGET_TOO_LONG)
         sizes = [len(name) + len(value) + 4 for name, value in headers]
         if len(sizes) > self.max_headers or max(sizes, default=0) > self.max_line:
-            raise head_too_large()
+            raise CallerError(kinds.TOO_LARGE)
         if sum(sizes) + len(target) > self.max_head:
-            raise head_too_large()
+            raise CallerError(kinds.TOO_LARGE)
 
     def check_body(self, size: int) -> None:
         """Raise ``CallerError`` (413) for a body of more bytes than are allowed."""
         if self.max_body and size > self.max_body:
-            raise CallerError(413, "body-too-large", "The body of the request exceeds the limit.")
-
-
-def head_too_large() -> CallerError:
-    """Return the refusal of a head that exceeds a limit."""
-    return CallerError(
-        431, "too-large", "A header, the number of headers or their sum exceeds the limit."
-    )
-
-
-def overloaded() -> ProxyError:
-    """Return what a caller reads when the proxy serves as many as it may."""
-    return ProxyError(
-        "overloaded", "The proxy serves as many as it may; try again shortly.", retry_after=1
-    )
+            raise CallerError(kinds.BODY_TOO_LARGE)

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from proxy.errors import ProxyError
+from proxy.errors import ProxyError, kinds
 from proxy.server.connection import CallerConnection
-from proxy.server.limits import CallerLimits, overloaded
+from proxy.server.limits import CallerLimits
 from proxy.server.messages import Request, Response
 from proxy.tasks import Tasks
 
@@ -57,7 +57,7 @@ class Server:
             self._note_full()
             unserved = next((one for one in self._connections if one.is_waiting), None)
             if unserved is None:
-                connection.refuse(overloaded())
+                connection.refuse(ProxyError(kinds.TOO_MANY_CONNECTIONS))
             else:
                 self.connection_closed(unserved)  # at once: more newcomers may stand at the door
                 unserved.abort()

@@ -212,7 +212,7 @@ class Tracing:
             start_time=now - int(seconds * 1e9),
         )
         if error is not None:
-            _fail(span, error.name)
+            _fail(span, error.kind.name)
             if error.code is not None:
                 span.set_attribute("candescent.error.code", error.code)
         span.end(now)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from cachetools import Cache
 
-from proxy.errors import TokenError, TokenFailure
+from proxy.errors import TokenError, kinds
 from proxy.tasks import Tasks
 from proxy.tokens.events import (
     TokenFact,
@@ -244,9 +244,7 @@ class TokenCache:
         except TokenError as error:
             outcome = error
         except Exception as error:  # noqa: BLE001 - one failure must not end all refreshing
-            outcome = TokenError(
-                TokenFailure.INTERNAL, "The token request failed inside the proxy."
-            )
+            outcome = TokenError(kinds.TOKEN_INTERNAL)
             outcome.__cause__ = error
         finally:
             entry.fetch = None
@@ -263,7 +261,7 @@ class TokenCache:
     def _check_alive(self, token: Token) -> Token:
         # A bank slower than its tokens live, or a machine that slept while it waited.
         if not token.is_alive(self._clock()):
-            raise TokenError(TokenFailure.TIMEOUT, "The token had expired before it arrived.")
+            raise TokenError(kinds.TOKEN_TIMEOUT, "The token had expired before it arrived.")
         return token
 
     def _record_failure(

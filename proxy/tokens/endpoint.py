@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from proxy.errors import ConfigError, TokenError, TokenFailure
+from proxy.errors import ConfigError, TokenError, kinds
 from proxy.tokens.grants import (
     ApplicationInfo,
     Credentials,
@@ -67,10 +67,7 @@ class BankEndpoint:
                 self._forget(key, refresh_token_or_code)
         if login.grant is Grant.PASSWORD:
             return await self._renew(key, login)
-        raise TokenError(
-            TokenFailure.BAD_USER,
-            "Nobody is logged in, or the login has run out; run candescent-proxy login.",
-        )
+        raise TokenError(kinds.TOKEN_LOGIN_NEEDED)
 
     async def verify_credentials(self, key: TokenKey) -> Token:
         """Ask with the login itself, whatever refresh token there is. Raises ``TokenError``."""
@@ -87,7 +84,7 @@ class BankEndpoint:
         token, issued = await self._ask(key, login, code)
         if not issued.refresh_token:
             raise TokenError(
-                TokenFailure.MALFORMED, "The bank took the code but gave no refresh token for it."
+                kinds.TOKEN_MALFORMED, "The bank took the code but gave no refresh token for it."
             )
         self._refresh_tokens.keep(key, issued.refresh_token, issued.refresh_lifetime, login.subject)
         return token
@@ -106,7 +103,7 @@ class BankEndpoint:
         """
         if token.key.kind is TokenKind.V1:
             raise TokenError(
-                TokenFailure.BAD_REQUEST, "The bank has no way to revoke a V1 token; it runs out."
+                kinds.TOKEN_BAD_REQUEST, "The bank has no way to revoke a V1 token; it runs out."
             )
         login = self._login_for(token.key)
         held = self._refresh_tokens.current(token.key, login.subject)
@@ -153,7 +150,7 @@ def is_refresh_token_dead(error: TokenError, grant: Grant) -> bool:
     the bank says that it is dead, not while the client, say, is refused.
     """
     return error.reason.is_refusal and (
-        grant is Grant.PASSWORD or error.reason is TokenFailure.BAD_USER
+        grant is Grant.PASSWORD or error.reason is kinds.TOKEN_BAD_USER
     )
 
 

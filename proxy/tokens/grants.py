@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlencode
 
-from proxy.errors import TokenError, TokenFailure
+from proxy.errors import TokenError, kinds
 from proxy.tokens.token import ASSUMED_LIFETIME, MAX_LIFETIME, TokenKey, TokenKind
 from proxy.upstream.bank_errors import (
     BankError,
@@ -174,8 +174,8 @@ def parse_response(
     text = fields.get("access_token")
     if not isinstance(text, str) or not _TOKEN_TEXT.fullmatch(text):
         raise TokenError(
-            TokenFailure.MALFORMED,
-            "The token endpoint answered 200 without a usable access_token.",
+            kinds.TOKEN_MALFORMED,
+            "The token endpoint responded 200 without a usable access_token.",
         )
     refresh_token_or_code = fields.get("refresh_token")
     usable = isinstance(refresh_token_or_code, str) and _TOKEN_TEXT.fullmatch(refresh_token_or_code)
@@ -202,7 +202,7 @@ def read_lifetime(raw: object) -> float:
     seconds = _seconds(raw, ASSUMED_LIFETIME)
     if seconds < 1:
         raise TokenError(
-            TokenFailure.MALFORMED, "The token endpoint issued a token that is already dead."
+            kinds.TOKEN_MALFORMED, "The token endpoint issued a token that has expired already."
         )
     return min(seconds, MAX_LIFETIME)
 
@@ -228,20 +228,7 @@ def refusal(
     said = f" ({error.code})" if error.code else ""
     return TokenError(
         reason,
-        f"{_ADVICE[reason]} The bank said {status}{said}.",
+        f"{reason.cause} The bank said {status}{said}.",
         code=error.code or None,
         retry_after=retry_after,
     )
-
-
-_ADVICE = {
-    TokenFailure.BAD_CLIENT: "The bank refused the client id and secret; check both.",
-    TokenFailure.BAD_INSTITUTION: (
-        "The bank refused the institution for this application; check institution_id."
-    ),
-    TokenFailure.BAD_USER: "The bank refused the user; check username and password.",
-    TokenFailure.BAD_REQUEST: "The bank refused the token request.",
-    TokenFailure.THROTTLED: "The bank's quota or spike limit for tokens is used up; waiting.",
-    TokenFailure.SERVER: "The bank's token endpoint failed; it is asked again.",
-    TokenFailure.MALFORMED: "The token endpoint gave an answer that is none.",
-}

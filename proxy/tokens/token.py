@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from proxy.errors import TokenFailure
+from proxy.errors import TokenFailure, kinds
 
 MAX_LIFETIME = 2_592_000.0
 """Seconds; the longest lifetime the bank documents (30 days). A longer one is cut to this."""
@@ -162,7 +162,7 @@ class RefreshPolicy:
         if reason.is_refusal:
             return max(asked, self.refusal_memory)
         doublings = min(failures - 1, 32)
-        if reason is TokenFailure.THROTTLED:
+        if reason is kinds.TOKEN_THROTTLED:
             step = min(self.throttle_initial * 2.0**doublings, self.throttle_max)
             if first:
                 spread = min(2 * step, self.throttle_max)

@@ -5,6 +5,7 @@ Modules:
     pool.py           the connections to one origin
     connection.py     one exchange after another on a connection
     tls.py            the TLS context
+    failures.py       what a failed connection means
     tunnel.py         connections through a company's HTTP proxy
     bank_client.py    the proxy's own calls to the bank
     bank_errors.py    what the bank's errors mean

@@ -12,7 +12,8 @@ from typing import Any
 import aiohttp
 
 from proxy import __version__
-from proxy.errors import TokenError, TokenFailure
+from proxy.errors import TokenError, kinds
+from proxy.upstream.failures import call_error
 from proxy.upstream.tunnel import OutboundProxy
 
 USER_AGENT = f"candescent-proxy/{__version__}"
@@ -59,7 +60,7 @@ class BankClient:
         except TokenError:
             raise
         except (OSError, ValueError, aiohttp.ClientError) as error:
-            failure = _failure(error)
+            failure = call_error(error)
         # Out here, so that it drags no cause along: aiohttp's errors hold the request's headers.
         try:
             raise failure
@@ -113,31 +114,6 @@ async def _read_bounded(stream: aiohttp.StreamReader) -> bytes:
         body += block
         if len(body) > MAX_RESPONSE:
             raise TokenError(
-                TokenFailure.MALFORMED, f"The bank's answer exceeds {MAX_RESPONSE} bytes."
+                kinds.TOKEN_MALFORMED, f"The bank's answer exceeds {MAX_RESPONSE} bytes."
             )
     return body
-
-
-def _failure(error: Exception) -> TokenError:
-    if isinstance(error, TimeoutError):
-        return TokenError(TokenFailure.TIMEOUT, "The bank did not answer in time.")
-    if isinstance(error, aiohttp.ClientHttpProxyError | aiohttp.ClientConnectorError):
-        # Before the next line, because a certificate's error is a ValueError too.
-        return TokenError(TokenFailure.UNREACHABLE, _unreachable(error))
-    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ClientResponseError | ValueError):
-        return TokenError(TokenFailure.MALFORMED, "The bank's answer is not HTTP.")
-    return TokenError(TokenFailure.UNREACHABLE, _unreachable(error))
-
-
-def _unreachable(error: BaseException) -> str:
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return "The bank's certificate is not trusted; check upstream.ca_file."
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        if error.status == 407:
-            return "The outbound proxy wants a user and password, or other ones."
-        return f"The outbound proxy refused to connect ({error.status})."
-    if isinstance(error, aiohttp.ClientProxyConnectionError):
-        return "The outbound proxy cannot be reached; check upstream.proxy."
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "The bank's host name does not resolve; check base_url."
-    return "The bank cannot be reached; check base_url and the network."

@@ -15,7 +15,7 @@ from typing import Any
 import defusedxml.ElementTree as SafeXml
 from defusedxml.common import DefusedXmlException
 
-from proxy.errors import TokenFailure
+from proxy.errors import TokenFailure, kinds
 
 MAX_ERROR_BODY = 16_384
 """Bytes of an answer that are looked at; the longest documented error has some hundred."""
@@ -122,12 +122,12 @@ _SPENT_AS_500 = "90001"
 """V1's quota, in the version that has no code of its own for it."""
 
 _BY_CODE = {
-    "CMN_90019": TokenFailure.SERVER,  # "Error creating token", also as 400
-    **dict.fromkeys(("CMN_90004", "CMN_90020", "CMN_90021"), TokenFailure.BAD_CLIENT),
-    **dict.fromkeys(("CMN_90005", "CMN_90006"), TokenFailure.BAD_INSTITUTION),
+    "CMN_90019": kinds.TOKEN_SERVER,  # "Error creating token", also as 400
+    **dict.fromkeys(("CMN_90004", "CMN_90020", "CMN_90021"), kinds.TOKEN_BAD_CLIENT),
+    **dict.fromkeys(("CMN_90005", "CMN_90006"), kinds.TOKEN_BAD_INSTITUTION),
     **dict.fromkeys(
         ("CMN_90009", "CMN_90013", "CMN_90014", "CMN_90015", "CMN_90016", "CMN_90018"),
-        TokenFailure.BAD_USER,
+        kinds.TOKEN_BAD_USER,
     ),
 }
 
@@ -150,22 +150,22 @@ def classify(status: int, error: BankError, *, v1: bool = False) -> TokenFailure
     alone.
     """
     if is_throttling(status, error):
-        return TokenFailure.THROTTLED
+        return kinds.TOKEN_THROTTLED
     if error.code in _BY_CODE:
         return _BY_CODE[error.code]
     if v1 and status in (401, 403):
         return _refused_as_v1(error.message.lower())
     if status == 401:
-        return TokenFailure.BAD_CLIENT
+        return kinds.TOKEN_BAD_CLIENT
     if status >= 500:
-        return TokenFailure.SERVER
-    return TokenFailure.BAD_REQUEST if status >= 400 else TokenFailure.MALFORMED
+        return kinds.TOKEN_SERVER
+    return kinds.TOKEN_BAD_REQUEST if status >= 400 else kinds.TOKEN_MALFORMED
 
 
 def _refused_as_v1(words: str) -> TokenFailure:
     if "client" in words:
-        return TokenFailure.BAD_CLIENT
-    return TokenFailure.BAD_USER if "user" in words else TokenFailure.BAD_INSTITUTION
+        return kinds.TOKEN_BAD_CLIENT
+    return kinds.TOKEN_BAD_USER if "user" in words else kinds.TOKEN_BAD_INSTITUTION
 
 
 CANDIDATES = frozenset({400, 401, 500})

@@ -23,8 +23,9 @@ from typing import cast
 
 import httptools
 
-from proxy.errors import ProxyError, UpstreamError, UpstreamFailure
+from proxy.errors import ProxyError, UpstreamError, kinds
 from proxy.forwarding.headers import ResponseHeaders
+from proxy.upstream.tls import explain_tls
 
 HIGH_WATER = 262_144
 """Bytes of an answer held for a slow caller before the upstream is made to wait."""
@@ -233,7 +234,8 @@ class Connection(asyncio.Protocol):
             self.fail(self._parse_failure(error))
             return
         if self._overhead > MAX_HEAD and not self.complete:
-            self.fail(_malformed("The upstream's answer has a head or trailers without end."))
+            detail = "The bank's response has a head or trailers that are too long."
+            self.fail(UpstreamError(kinds.UPSTREAM_MALFORMED, detail))
             return
         if not self._head_done:
             return
@@ -250,7 +252,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that the connection is gone and end what runs on it."""
         if self._busy and not self.complete and self._error is None:
-            self._error = self._closed()
+            self._error = self._closed(exc)
         self._transport = None
         self._readable = None
         if self._timer is not None:
@@ -401,32 +403,29 @@ class Connection(asyncio.Protocol):
 
     def _timeout(self, now: float) -> UpstreamError:
         if now >= self._total_at:
-            return UpstreamError(
-                UpstreamFailure.TOTAL_TIMEOUT, "The exchange with the upstream took too long."
-            )
+            return UpstreamError(kinds.UPSTREAM_TOTAL_TIMEOUT)
         if self._head_done:
-            return UpstreamError(
-                UpstreamFailure.IDLE_TIMEOUT, "The upstream stopped in the middle of its answer."
-            )
-        return UpstreamError(
-            UpstreamFailure.FIRST_BYTE_TIMEOUT, "The upstream did not answer in time."
-        )
+            return UpstreamError(kinds.UPSTREAM_IDLE_TIMEOUT)
+        return UpstreamError(kinds.UPSTREAM_FIRST_BYTE_TIMEOUT)
 
-    def _closed(self) -> UpstreamError:
+    def _closed(self, exc: Exception | None = None) -> UpstreamError:
         if self._head_done:
-            return UpstreamError(
-                UpstreamFailure.TRUNCATED, "The upstream's answer ended before its end."
-            )
+            return UpstreamError(kinds.UPSTREAM_TRUNCATED)
+        if isinstance(exc, ssl.SSLError) and not isinstance(exc, ssl.SSLEOFError):
+            # With TLS 1.3 a refused client certificate is reported after the handshake
+            # (RFC 8446 section 4.4.2.4).
+            return UpstreamError(*explain_tls(exc))
         return UpstreamError(
-            UpstreamFailure.CLOSED,
-            "The upstream closed the connection without an answer.",
+            kinds.UPSTREAM_CLOSED,
             is_before_response=self.exchanges > 1 and not self._response_started,
         )
 
     def _parse_failure(self, error: Exception) -> UpstreamError:
         if isinstance(error.__context__, _SecondAnswerError):
-            return _malformed("The upstream sent more than one answer.")
-        return _malformed("The upstream's answer is not valid HTTP/1.1.")
+            return UpstreamError(
+                kinds.UPSTREAM_MALFORMED, "The bank sent more than one response to a request."
+            )
+        return UpstreamError(kinds.UPSTREAM_MALFORMED)
 
 
 class _BadHeadError(Exception):
@@ -435,7 +434,3 @@ class _BadHeadError(Exception):
 
 class _SecondAnswerError(Exception):
     """Raised into the parser when bytes follow a complete answer."""
-
-
-def _malformed(detail: str) -> UpstreamError:
-    return UpstreamError(UpstreamFailure.MALFORMED, detail)

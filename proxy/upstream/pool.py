@@ -4,15 +4,14 @@ The origin is fixed when the process starts; nothing in a request can change it.
 """
 
 import asyncio
-import errno
-import socket
 import ssl
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.errors import ProxyError, UpstreamError, UpstreamFailure
+from proxy.errors import ProxyError, kinds
 from proxy.upstream.connection import Connection, Deadlines
+from proxy.upstream.failures import connect_error
 from proxy.upstream.tunnel import OutboundProxy, open_tunnel
 
 
@@ -162,7 +161,7 @@ class Pool:
 
     async def _queue(self) -> Connection | None:
         if len(self._waiting) >= self._limits.max_waiting:
-            raise _exhausted()
+            raise ProxyError(kinds.UPSTREAM_BUSY)
         place: asyncio.Future[Connection | None] = self._loop.create_future()
         self._waiting.append(place)
         try:
@@ -171,7 +170,7 @@ class Pool:
         except BaseException as error:
             self._return_slot(place)
             if isinstance(error, TimeoutError):
-                raise _exhausted() from None
+                raise ProxyError(kinds.UPSTREAM_BUSY) from None
             raise
 
     def _return_slot(self, place: "asyncio.Future[Connection | None]") -> None:
@@ -191,7 +190,7 @@ class Pool:
         try:
             connection = await self._connect_socket(self._origin, deadline)
         except (OSError, TimeoutError, ssl.SSLError) as error:
-            raise _connect_failure(error) from error
+            raise connect_error(error) from error
         self.opened_count += 1
         return connection
 
@@ -221,50 +220,3 @@ class Pool:
         self._idle = kept
         if kept:
             self._schedule_reaper()
-
-
-def _exhausted() -> ProxyError:
-    return ProxyError(
-        "upstream-busy",
-        "Every connection to the upstream is in use; try again shortly.",
-        retry_after=1,
-    )
-
-
-def out_of_files() -> ProxyError:
-    """Return what a caller reads when the system gives us no more sockets."""
-    return ProxyError(
-        "out-of-files",
-        "The proxy may not open as many files as it needs; raise its limit (ulimit -n).",
-        retry_after=1,
-    )
-
-
-# By OpenSSL's X509_V_ERR codes; all others mean that nobody vouches for the certificate.
-_CERTIFICATES = {
-    9: UpstreamFailure.TLS_EXPIRED,
-    10: UpstreamFailure.TLS_EXPIRED,
-    62: UpstreamFailure.TLS_NAME,
-    64: UpstreamFailure.TLS_NAME,
-}
-
-
-def _connect_failure(error: Exception) -> ProxyError:
-    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-        return out_of_files()
-    if isinstance(error, TimeoutError):
-        return UpstreamError(
-            UpstreamFailure.CONNECT_TIMEOUT, "The upstream did not take the connection in time."
-        )
-    if isinstance(error, socket.gaierror):
-        return UpstreamError(
-            UpstreamFailure.RESOLVE, "The upstream's host name does not resolve; check base_url."
-        )
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return UpstreamError(
-            _CERTIFICATES.get(error.verify_code, UpstreamFailure.TLS_UNTRUSTED),
-            f"The upstream's certificate is not trusted: {error.verify_message}.",
-        )
-    if isinstance(error, ssl.SSLError):
-        return UpstreamError(UpstreamFailure.TLS, "The upstream does not speak TLS as it should.")
-    return UpstreamError(UpstreamFailure.CONNECT, "The upstream refuses connections.")

@@ -1,12 +1,13 @@
 """How the upstream proves who it is, and we to it: TLS 1.2 or later, name checked, always."""
 
 import hashlib
+import re
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-from proxy.errors import ConfigError
+from proxy.errors import ConfigError, UpstreamFailure, kinds
 
 
 class TlsFiles(Protocol):
@@ -86,3 +87,53 @@ def client_context(
 def _unusable(setting: str, error: OSError, wanted: str) -> ConfigError:
     why = "not what it should hold" if isinstance(error, ssl.SSLError) else error.strerror
     return ConfigError([f"{setting}: cannot be used ({why}); give a PEM file with {wanted}"])
+
+
+# By OpenSSL's X509_V_ERR codes (x509_vfy.h). Codes that are not listed, such as 20 (the issuer is
+# not found), mean that no trusted authority has signed the certificate.
+CERTIFICATE_FAILURES: dict[int, UpstreamFailure] = {
+    9: kinds.UPSTREAM_TLS_NOT_YET_VALID,
+    10: kinds.UPSTREAM_TLS_EXPIRED,
+    18: kinds.UPSTREAM_TLS_SELF_SIGNED,
+    **dict.fromkeys((62, 64), kinds.UPSTREAM_TLS_NAME),
+    # 3, 12 and 33: the revocation list is missing, expired, or its issuer is.
+    **dict.fromkeys((3, 12, 23, 33), kinds.UPSTREAM_TLS_REVOKED),
+    # 25 to 26, 32, 34, 41, 79: path length, purpose, key usage, an unknown critical extension or
+    # an authority that is none; 66 to 68 and 76: keys, digests and signatures that are too weak;
+    # 80 to 94: fields that RFC 5280 requires, which Python 3.13 and later check.
+    **dict.fromkeys((25, 26, 32, 34, 41, 66, 67, 68, 76, 79), kinds.UPSTREAM_TLS_UNSUITABLE),
+    **dict.fromkeys(range(80, 95), kinds.UPSTREAM_TLS_UNSUITABLE),
+}
+
+# By the names of OpenSSL's other errors, which are those of the alerts of RFC 8446 section 6.
+_PLAIN_HTTP = frozenset(
+    {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"}
+)
+_VERSION = frozenset(
+    {
+        *("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "WRONG_SSL_VERSION"),
+        *("VERSION_TOO_LOW", "NO_PROTOCOLS_AVAILABLE", "TLSV1_ALERT_INSUFFICIENT_SECURITY"),
+    }
+)
+# The bank's alert about our certificate; OpenSSL names them by the version that introduced them.
+_CLIENT_CERTIFICATE = re.compile("ALERT_(?:.*CERTIFICATE|UNKNOWN_CA)")
+
+
+def explain_tls(error: ssl.SSLError) -> tuple[UpstreamFailure, str]:
+    """Return the kind of a TLS error, and a sentence with its cause and OpenSSL's words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        kind = CERTIFICATE_FAILURES.get(error.verify_code, kinds.UPSTREAM_TLS_UNTRUSTED)
+        words = error.verify_message
+    else:
+        kind, words = _failure(error.reason or ""), (error.reason or "").lower().replace("_", " ")
+    return kind, f"{kind.cause.removesuffix('.')} ({words})." if words else kind.cause
+
+
+def _failure(reason: str) -> UpstreamFailure:
+    if reason in _PLAIN_HTTP:
+        return kinds.UPSTREAM_TLS_PLAIN_HTTP
+    if reason in _VERSION:
+        return kinds.UPSTREAM_TLS_VERSION
+    if _CLIENT_CERTIFICATE.search(reason):
+        return kinds.UPSTREAM_TLS_CLIENT_CERTIFICATE
+    return kinds.UPSTREAM_TLS

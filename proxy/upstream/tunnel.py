@@ -6,7 +6,7 @@ import socket
 from base64 import b64encode
 from dataclasses import dataclass, field
 
-from proxy.errors import UpstreamError, UpstreamFailure
+from proxy.errors import UpstreamError, kinds
 
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: [^\r\n]*)?\r\n")
 _MAX_RESPONSE = 16_384
@@ -39,7 +39,7 @@ async def open_tunnel(proxy: OutboundProxy, host: str, port: int, deadline: floa
         async with asyncio.timeout_at(deadline):
             return await _connect_through(proxy, host, port)
     except TimeoutError:
-        raise _failure(UpstreamFailure.PROXY_TIMEOUT, "did not connect in time") from None
+        raise UpstreamError(kinds.UPSTREAM_PROXY_TIMEOUT) from None
 
 
 async def _connect_through(proxy: OutboundProxy, host: str, port: int) -> socket.socket:
@@ -51,7 +51,7 @@ async def _connect_through(proxy: OutboundProxy, host: str, port: int) -> socket
         check_response(await _read_response(loop, sock))
     except OSError as error:
         sock.close()
-        raise _no_response() from error
+        raise UpstreamError(kinds.UPSTREAM_PROXY_MALFORMED) from error
     except BaseException:
         sock.close()
         raise
@@ -62,7 +62,7 @@ async def _connect(loop: asyncio.AbstractEventLoop, proxy: OutboundProxy) -> soc
     try:
         found = await loop.getaddrinfo(proxy.host, proxy.port, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise _failure(UpstreamFailure.PROXY_RESOLVE, "has a name that does not resolve") from error
+        raise UpstreamError(kinds.UPSTREAM_PROXY_RESOLVE) from error
     for at, (family, kind, protocol, _, address) in enumerate(found, 1):
         sock = socket.socket(family, kind, protocol)
         sock.setblocking(False)
@@ -71,7 +71,7 @@ async def _connect(loop: asyncio.AbstractEventLoop, proxy: OutboundProxy) -> soc
         except OSError as error:
             sock.close()
             if at == len(found):
-                raise _failure(UpstreamFailure.PROXY_CONNECT, "cannot be reached") from error
+                raise UpstreamError(kinds.UPSTREAM_PROXY_CONNECT) from error
         except BaseException:
             sock.close()
             raise
@@ -94,7 +94,7 @@ async def _read_response(loop: asyncio.AbstractEventLoop, sock: socket.socket) -
         block = await loop.sock_recv(sock, 4096)
         head += block
         if not block or len(head) > _MAX_RESPONSE:
-            raise _no_response()
+            raise UpstreamError(kinds.UPSTREAM_PROXY_MALFORMED)
     return head
 
 
@@ -102,23 +102,14 @@ def check_response(head: bytes) -> None:
     """Return for the head of a proxy that has connected us; raise ``UpstreamError`` for others."""
     match = _STATUS.match(head)
     if match is None:
-        raise _no_response()
+        raise UpstreamError(kinds.UPSTREAM_PROXY_MALFORMED)
     status = int(match[1])
     if status == 407:
-        raise _failure(
-            UpstreamFailure.PROXY_LOGIN,
-            "wants a user and password, or other ones; see upstream.proxy_user",
-        )
+        raise UpstreamError(kinds.UPSTREAM_PROXY_LOGIN)
     if not 200 <= status < 300:
-        raise _failure(UpstreamFailure.PROXY_REFUSED, f"refused to connect ({status})")
+        raise UpstreamError(
+            kinds.UPSTREAM_PROXY_REFUSED, f"The outbound proxy refused to connect ({status})."
+        )
     if not head.endswith(b"\r\n\r\n"):
         # Whoever speaks before it is asked is not the bank.
-        raise _no_response()
-
-
-def _no_response() -> UpstreamError:
-    return _failure(UpstreamFailure.PROXY_MALFORMED, "gave no answer that is HTTP")
-
-
-def _failure(reason: UpstreamFailure, what: str) -> UpstreamError:
-    return UpstreamError(reason, f"The outbound proxy {what}.")
+        raise UpstreamError(kinds.UPSTREAM_PROXY_MALFORMED)

@@ -157,7 +157,7 @@ async def test_proxy_is_not_ready_before_its_first_token() -> None:
         bank.bank.faults.append(Fault("token", code="CMN_90004"))
         async with running(bank, ready=False, token={"refusal_memory": "0.2"}) as app:
             await until(lambda: bank.bank.token_requests)
-            await until(lambda: "check" in str(app.readiness().reasons))
+            await until(lambda: "bank refused" in str(app.readiness().reasons))
             status, (reason,) = await readyz(app)
             assert status == 503
             assert reason.startswith("no v2 token for institution 00016: ")

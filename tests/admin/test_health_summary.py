@@ -121,8 +121,8 @@ def test_two_requests_are_no_state_of_things() -> None:
 def test_last_error_is_the_cause() -> None:
     """The last error of whoever is at fault stands beside the numbers, with what to do."""
     causes = {
-        "bank": ("bank-answer", "The bank answered 503."),
-        "upstream": ("upstream-resolve", "The name does not resolve."),
+        "bank": ("The bank responded 503.", "Look at its status page."),
+        "upstream": ("The name does not resolve.", "Check DNS."),
     }
     found = said(token("fresh"), of=minute(upstream=60, bank=2), causes=causes)
     assert found.sentence == "Requests fail: the bank did not answer 60 of 100 in the last minute."

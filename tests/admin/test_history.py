@@ -7,7 +7,7 @@ import pytest
 
 from proxy.admin.history import MAX_ERRORS, MAX_EVENTS, MAX_REQUESTS, History
 from proxy.admin.rates import INTERVAL, INTERVALS, MINUTE, SAMPLES
-from proxy.errors import Source, TokenError, TokenFailure
+from proxy.errors import ErrorKind, ProxyError, Source, TokenError, kinds
 from proxy.forwarding.record import RequestRecord
 from proxy.telemetry.events import Event, Reloaded, ReloadFailed
 from proxy.telemetry.metrics.totals import Totals
@@ -23,7 +23,7 @@ from tests.support.running import until
 from tests.support.secret_search import reprs
 
 KEY = TokenKey(TokenKind.V2, "00016")
-ERROR = TokenError(TokenFailure.SERVER, "The bank failed.", code="CMN_90000")
+ERROR = TokenError(kinds.TOKEN_SERVER, "The bank failed.", code="CMN_90000")
 
 
 class Clock:
@@ -39,15 +39,16 @@ class Clock:
 
 
 def token() -> Token:
-    """Return a token with a text that must not be kept."""
+    """Return a token with a text that must not be history."""
     return Token(KEY, "Mark0Token0Mark", Instant(990.0, 1_000_990.0), 3600.0)
 
 
-def record(reason: str = "", status: int = 200, detail: str = "") -> RequestRecord:
+def record(kind: ErrorKind | None = None, detail: str = "", status: int = 200) -> RequestRecord:
     """Return a finished request."""
     made = RequestRecord("GET", b"/v1/accounts?q=1", 999.0)
-    made.status, made.reason, made.detail = status, reason, detail
-    made.source = Source.CALLER if reason else Source.NONE
+    made.status = status
+    if kind is not None:
+        made.note(ProxyError(kind, detail))
     return made
 
 
@@ -59,7 +60,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def history(clock: Clock) -> History:
-    """A history that is kept."""
+    """A history that is history."""
     return History(Totals, clock)
 
 
@@ -103,9 +104,9 @@ def test_no_token_is_kept(history: History) -> None:
 def test_errors_are_counted_by_name(history: History, clock: Clock) -> None:
     """A thousand of one kind are one entry, with the first time, the last and the last request."""
     for _ in range(1000):
-        history.request(record("institution", 403, "Not served here."))
+        history.request(record(kinds.INSTITUTION_CONFLICT, "The path and the header."))
         clock.now += 1
-    last = record("institution", 403, "Two of them.")
+    last = record(kinds.INSTITUTION_CONFLICT, "Two of them.")
     history.request(last)
     (found,) = history.errors.values()
     assert (found.area, found.source, found.count) == ("request", Source.CALLER, 1001)
@@ -115,24 +116,36 @@ def test_errors_are_counted_by_name(history: History, clock: Clock) -> None:
 
 def test_errors_stand_in_the_order_of_time(history: History) -> None:
     """One that comes again goes to the end."""
-    for reason in ("a", "b", "c", "a"):
-        history.request(record(reason))
-    assert [found.reason for found in history.errors.values()] == ["b", "c", "a"]
+    first, second, third = kinds.METHOD, kinds.TARGET, kinds.INTERNAL
+    for kind in (first, second, third, first):
+        history.request(record(kind))
+    assert [found.kind for found in history.errors.values()] == [second, third, first]
+
+
+def test_one_name_with_two_causes_is_two_errors(history: History) -> None:
+    """A token endpoint that is not reached has the cause and remedy of what stops it."""
+    for failure in (kinds.UPSTREAM_RESOLVE, kinds.UPSTREAM_TLS_EXPIRED):
+        error = TokenError(kinds.TOKEN_UNREACHABLE, failure=failure)
+        history.event(TokenRefreshFailed(KEY, error, 0.5, 2, 7.0, Trigger.DUE))
+    found = list(history.errors.values())
+    assert [each.reason for each in found] == ["token-unreachable"] * 2
+    assert [each.source for each in found] == [Source.TOKEN] * 2
+    assert [each.kind for each in found] == [kinds.UPSTREAM_RESOLVE, kinds.UPSTREAM_TLS_EXPIRED]
 
 
 def test_errors_are_bounded(history: History) -> None:
-    """The names of errors are few; should they ever be many, the oldest go."""
-    for number in range(3 * MAX_ERRORS):
-        history.request(record(f"error-{number}"))
-    assert len(history.errors) == MAX_ERRORS
-    assert ("request", f"error-{3 * MAX_ERRORS - 1}") in history.errors
+    """Of more kinds than the page shows, the oldest go."""
+    many = [ErrorKind(f"{at}", 503, Source.PROXY, "No.", "None.") for at in range(3 * MAX_ERRORS)]
+    for kind in many:
+        history.request(record(kind))
+    assert [each.kind for each in history.errors.values()] == many[-MAX_ERRORS:]
 
 
 def test_banks_own_error(history: History) -> None:
     """A 5xx of the bank's is told as its own."""
     history.request(record(status=503))
     (found,) = history.errors.values()
-    assert (found.reason, found.detail) == ("bank-answer", "The bank answered 503.")
+    assert (found.reason, found.detail) == ("bank-error", "The bank responded 503.")
     assert found.source is Source.NONE
 
 
@@ -144,7 +157,7 @@ def test_failures_beside_requests(history: History) -> None:
     assert [(found.area, found.reason) for found in history.errors.values()] == [
         ("token", "token-server"),
         ("token", "token-refused"),
-        ("configuration", "reload"),
+        ("configuration", "reload-failed"),
     ]
 
 
@@ -179,7 +192,7 @@ async def test_samples(history: History, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_samples_are_bounded(history: History, clock: Clock) -> None:
-    """A minute of what was counted and a quarter of an hour of rates is all that is kept."""
+    """A minute of what was counted and a quarter of an hour of rates is all that is history."""
     for _ in range(1000):
         clock.now += INTERVAL
         history.sample()
@@ -199,7 +212,7 @@ async def test_nothing_is_kept_where_there_is_no_page(clock: Clock) -> None:
     """Without a status page none of it takes memory, and nothing runs."""
     history = History(Totals, clock, keep=False)
     history.request(record())
-    history.request(record("institution"))
+    history.request(record(kinds.METHOD))
     for event in FACTS:
         history.event(event())
     await history.run()

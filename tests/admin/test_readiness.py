@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from proxy.admin.readiness import Readiness, assess
-from proxy.errors import TokenError, TokenFailure
+from proxy.errors import TokenError, kinds
 from proxy.tokens.cache import Entry
 from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
 
@@ -37,20 +37,20 @@ def test_first_token_on_its_way() -> None:
 @pytest.mark.parametrize("age", [None, 3600, 10_000])
 def test_failure_is_the_reason(age: float | None) -> None:
     """Without a live token the last error says why, in words for an operator."""
-    error = TokenError(TokenFailure.BAD_CLIENT, "The bank refused the client id; check it.")
+    error = TokenError(kinds.TOKEN_BAD_CLIENT, "The bank refused the client id; check it.")
     (reason,) = assess([entry(age, error=error)], NOW, draining=False).reasons
     assert reason == "no v2 token for institution 00016: The bank refused the client id; check it."
 
 
 def test_failing_refresh_of_a_live_token_is_no_reason() -> None:
     """While the old token lives, requests are served, and so the proxy is ready."""
-    error = TokenError(TokenFailure.SERVER, "The bank failed.")
+    error = TokenError(kinds.TOKEN_SERVER, "The bank failed.")
     assert assess([entry(3599, error=error, failures=9)], NOW, draining=False).is_ready
 
 
 def test_unpinned_key_is_nobodys_business() -> None:
     """An institution that callers asked for and that fails makes nobody else unready."""
-    error = TokenError(TokenFailure.BAD_INSTITUTION, "Refused.")
+    error = TokenError(kinds.TOKEN_BAD_INSTITUTION, "Refused.")
     assert assess([entry(), entry(None, pinned=False, error=error)], NOW, draining=False).is_ready
 
 

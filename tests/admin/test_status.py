@@ -9,7 +9,7 @@ from proxy.admin.document import About, Load, Status
 from proxy.admin.history import History
 from proxy.admin.readiness import Readiness
 from proxy.admin.status import StatusInput, build, token_state
-from proxy.errors import Source, TokenError, TokenFailure
+from proxy.errors import ErrorKind, ProxyError, TokenError, kinds
 from proxy.forwarding.record import RequestRecord
 from proxy.telemetry.events import Reloaded
 from proxy.telemetry.metrics.totals import Totals
@@ -19,7 +19,7 @@ from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
 
 NOW = Instant(10_000.0, 1_800_000_000.0)
 KEY = TokenKey(TokenKind.V2, "00016")
-ERROR = TokenError(TokenFailure.BAD_CLIENT, "Refused.", code="CMN_90004")
+ERROR = TokenError(kinds.TOKEN_BAD_CLIENT, "Refused.", code="CMN_90004")
 
 
 def entry(age: float | None = 0.0, *, key: TokenKey = KEY, **known: Any) -> Entry:
@@ -136,6 +136,13 @@ def request(target: bytes = b"/v1/accounts/8812345?q=secret", **known: Any) -> R
     return made
 
 
+def refused(kind: ErrorKind, detail: str = "") -> RequestRecord:
+    """Return a request that the proxy refused."""
+    made = request(status=kind.status)
+    made.note(ProxyError(kind, detail))
+    return made
+
+
 def test_request(history: History) -> None:
     """Its shape, its times apart, its id; no query and no number."""
     history.request(request())
@@ -169,8 +176,8 @@ def test_what_callers_chose_is_bounded(history: History) -> None:
 
 def test_errors(history: History) -> None:
     """Newest first, with the last request that had it."""
-    history.request(request(reason="overloaded", source=Source.PROXY, status=503, detail="Full."))
-    history.request(request(reason="institution", source=Source.CALLER, status=403, detail="No."))
+    history.request(refused(kinds.OVERLOADED))
+    history.request(refused(kinds.INSTITUTION_NOT_ALLOWED, "No."))
     newest, oldest = built(history).errors
     assert (oldest.reason, oldest.source, oldest.count) == ("overloaded", "proxy", 1)
     assert (newest.method, newest.path, newest.status) == ("GET", "/v1/accounts/…", 403)
@@ -199,11 +206,12 @@ def test_verdict_has_the_last_error_of_a_request(history: History) -> None:
     counted = Totals()
     history = History(lambda: counted, lambda: NOW)
     history.samples.append(history.totals())
-    history.request(request(reason="upstream-connect", source=Source.UPSTREAM, detail="Refused."))
-    history.request(request(reason="institution", source=Source.CALLER, detail="Not served."))
+    history.request(refused(kinds.UPSTREAM_CONNECT, "Refused."))
+    history.request(refused(kinds.INSTITUTION_NOT_ALLOWED))
     counted = Totals(10, dict(Totals().failed) | {"upstream": 10})
     found = built(history, entry()).verdict
     assert (found.state, found.cause) == ("failing", "Refused.")
+    assert found.advice == kinds.UPSTREAM_CONNECT.remedy
 
 
 def test_no_secret_in_the_document(history: History) -> None:

@@ -121,8 +121,8 @@ async def test_document_under_all_sorts_of_weather() -> None:
         assert found["verdict"]["state"] == "warning"
         assert [token["state"] for token in found["tokens"]] == ["failing"]
         assert {error["reason"] for error in found["errors"]} >= {
-            "bank-answer",
-            "institution",
+            "bank-error",
+            "institution-not-allowed",
             "token-bad-client",
         }
         assert found["requests"][0]["path"] == "/echo"

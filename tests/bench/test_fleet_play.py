@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bench.fleet.heap import Heap
 from bench.fleet.plan import Plan
 from bench.fleet.play import play, played
-from proxy.errors import TokenFailure
+from proxy.errors import TokenFailure, kinds
 from proxy.tokens.token import RefreshPolicy
 
 HOUR = 3600.0
@@ -85,7 +85,7 @@ def test_roll_out_is_ready_sooner_when_it_is_spread() -> None:
 
 
 @pytest.mark.parametrize("has_store", [False, True])
-@pytest.mark.parametrize("outage", [TokenFailure.SERVER, TokenFailure.UNREACHABLE])
+@pytest.mark.parametrize("outage", [kinds.TOKEN_SERVER, kinds.TOKEN_UNREACHABLE])
 def test_every_pod_has_a_token_again_after_an_outage(
     outage: TokenFailure, *, has_store: bool
 ) -> None:

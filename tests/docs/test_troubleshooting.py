@@ -6,28 +6,43 @@ from pathlib import Path
 
 import pytest
 
-from proxy.errors import TYPE_PREFIX
+from proxy.errors import TYPE_PREFIX, ErrorKind, kinds
 from proxy.sandbox import Sandbox
-from tests.docs.test_candescent import named_in_source
 from tests.support.raw_client import ask, request
 from tests.support.running import running
+from tools import errors_page
 
-PAGE = (Path(__file__).parents[2] / "docs/troubleshooting.md").read_text(encoding="utf-8")
-ENTRIES = dict(re.findall(r"^### ([a-z-]+)\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL))
-
-
-def test_every_error_has_its_entry() -> None:
-    """Whoever has an error's ``type`` finds it here, and what is here can happen."""
-    assert set(ENTRIES) == named_in_source()
-    assert len(ENTRIES) == PAGE.count("\n### ")
+PAGE = errors_page.DOCUMENT.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ENTRIES)
-def test_entry_is_whole(name: str) -> None:
-    """What is seen, what it comes from, what to do: each once, in this order."""
-    assert re.findall(r"^\*\*(\w+):\*\* \S", ENTRIES[name], re.MULTILINE) == [
-        *("Symptom", "Cause", "Cure")
-    ]
+def test_page_has_the_errors_of_the_program() -> None:
+    """docs/troubleshooting.md shows the catalogue as it is (`make errors`)."""
+    assert errors_page.PLACE.read(PAGE).strip() == errors_page.entries()
+
+
+@pytest.mark.parametrize("kind", kinds.KINDS, ids=lambda kind: kind.name)
+def test_every_error_has_its_entry(kind: ErrorKind) -> None:
+    """Whoever has an error's name finds one heading with its cause and remedy."""
+    (entry,) = re.findall(rf"(?ms)^### {kind.name}\n(.*?)(?=^##|^<!--)", PAGE)
+    assert kind.cause in entry
+    assert kind.remedy in entry
+    assert ("closes the connection" in entry) is kind.closes
+
+
+def test_writing_and_printing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``--write`` changes what stands between the marks, and nothing else."""
+    page = tmp_path / "page.md"
+    place = errors_page.PLACE
+    page.write_text(f"before {place.opening} old {place.closing} after", encoding="utf-8")
+    monkeypatch.setattr(errors_page, "DOCUMENT", page)
+    assert errors_page.main(["--write"]) == 0
+    assert errors_page.main([]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("before ")
+    assert text.endswith(" after")
+    assert capsys.readouterr().out.strip() in text
 
 
 async def test_example_is_an_error_of_the_program() -> None:
@@ -37,4 +52,4 @@ async def test_example_is_an_error_of_the_program() -> None:
     sent = request("GET", "/v1/accounts", f"transactionId: {document['transactionId']}")
     async with Sandbox() as bank, running(bank, ready=False, client_secret="another") as app:
         assert (await ask(app, sent)).json() == document
-    assert document["type"].removeprefix(TYPE_PREFIX) in ENTRIES
+    assert f"(#{document['type'].removeprefix(TYPE_PREFIX)})" in PAGE

@@ -125,7 +125,7 @@ async def test_tunnel(here: ProxyUnderTest) -> None:
     authority = here.bank.url.removeprefix("http://")
     data = f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode()
     answer = await refused(here, data, 405, "connect")
-    assert "http://" in answer.json()["detail"]
+    assert "http://" in answer.json()["remedy"]
     assert answer.header("Connection") == "close"
 
 
@@ -169,7 +169,7 @@ async def test_proxy_password(tmp_path: Path) -> None:
         url = f"{sandbox.url}/echo"
         for asking in (request("GET", url), request("CONNECT", "bank.test:443")):
             answer = await ask(app, asking)
-            assert (answer.status, answer.error) == (407, "caller")
+            assert (answer.status, answer.error) == (407, "proxy-authentication")
             assert answer.header("Proxy-Authenticate") == 'Basic realm="candescent-proxy"'
         answer = await ask(app, request("GET", "/echo"))
         assert (answer.status, answer.header("Proxy-Authenticate")) == (403, None)

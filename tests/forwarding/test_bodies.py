@@ -1,8 +1,15 @@
 """Bodies, both ways: whole, in order, and never held whole."""
 
+from typing import cast
+
 import pytest
 
+from proxy.errors import CallerError, kinds
+from proxy.forwarding.bodies import Upload
+from proxy.forwarding.headers import CallerHeaders
 from proxy.sandbox import Sandbox, pattern, pattern_sha256
+from proxy.server.limits import CallerLimits
+from proxy.server.messages import Body, Request, RequestConnection
 from tests.support.raw_client import ask, connect, request
 from tests.support.running import running, until
 from tests.support.upstream_server import ScriptedUpstream, hold, read_head, send, wait
@@ -111,3 +118,15 @@ async def test_answer_that_breaks_off() -> None:
         answer = await ask(app, request("GET", "/"))
         assert (answer.status, answer.error) == (502, "upstream-truncated")
         await until(lambda: app.pool.open_count == 0)
+
+
+def test_body_of_another_length_than_declared() -> None:
+    """Were the parser wrong about a length, the next request would be read out of this body."""
+    declared = CallerHeaders([(b"Host", b"localhost"), (b"Content-Length", b"4")])
+    request = Request(cast(RequestConnection, None), "POST", b"/", (1, 1), [], keep_alive=True)
+    request.body = Body(None)
+    request.body.feed(b"abc")
+    request.body.finish()
+    with pytest.raises(CallerError) as caught:
+        Upload(request, declared, CallerLimits()).framed_if_complete()
+    assert caught.value.kind is kinds.BAD_BODY

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import ProxyError, Source, TokenError
+from proxy.errors import ProxyError, TokenError, kinds
 from proxy.forwarding.business_users import (
     CACHE_TTL,
     FAILURE_TTL,
@@ -126,7 +126,7 @@ async def test_look_up_is_the_documented_one() -> None:
 async def test_look_up_goes_where_it_is_told() -> None:
     """A base whose paths have no prefix is asked without one."""
     async with directory_harness(path="/v1/institution-users") as there:
-        assert "answered 404" in (await there.error()).detail
+        assert "responded 404" in (await there.error()).detail
     assert there.look_ups[0].target == "/v1/institution-users/acorn.owner?userIdType=LOGIN_ID"
 
 
@@ -152,7 +152,7 @@ async def test_unknown_member_number() -> None:
     """No such customer is the proxy's error, remembered for a while and then asked anew."""
     async with directory_harness() as there:
         error = await there.error(STRANGER)
-        assert (error.name, error.status, error.source) == ("business-user", 503, Source.PROXY)
+        assert error.kind is kinds.BUSINESS_USER_UNKNOWN
         assert error.retry_after == FAILURE_TTL
         assert "member_number" in error.detail
         assert "00-0000000" not in error.detail
@@ -166,12 +166,12 @@ async def test_unknown_member_number() -> None:
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        (Fault("lookup", status=500), "answered 500"),
-        (Fault("lookup", code="CMN_90006/403"), "answered 403"),
-        (Fault("lookup", status=302, shape="empty"), "answered 302"),
+        (Fault("lookup", status=500), "responded 500"),
+        (Fault("lookup", code="CMN_90006/403"), "responded 403"),
+        (Fault("lookup", status=302, shape="empty"), "responded 302"),
         (Fault("lookup", shape="html"), "member_number"),
         (Fault("lookup", reset=True), "cannot be reached"),
-        (Fault("lookup", hang=True), "in time"),
+        (Fault("lookup", hang=True), "did not respond"),
         (Fault("lookup", shape="truncated"), "not HTTP"),
     ],
     ids=lambda value: value.name if isinstance(value, Fault) else "",
@@ -216,7 +216,7 @@ async def test_refused_token_is_replaced() -> None:
 async def test_token_that_stays_refused() -> None:
     """The second refusal is the answer: no third call, no loop."""
     async with directory_harness(Fault("lookup", code="CMN_90018")) as there:
-        assert "answered 401" in (await there.error()).detail
+        assert "responded 401" in (await there.error()).detail
         assert len(there.look_ups) == 2
 
 

@@ -45,7 +45,7 @@ def refused(*headers: tuple[bytes, bytes]) -> tuple[int, str]:
     """Read headers that must be refused; return status and name."""
     with pytest.raises(CallerError) as caught:
         read(*headers)
-    return caught.value.status, caught.value.name
+    return caught.value.kind.status, caught.value.kind.name
 
 
 def spellings(name: str) -> Iterable[str]:
@@ -188,7 +188,10 @@ def test_institution_that_the_caller_asks_for() -> None:
     assert read((b"InstitutionID", b"00017")).institution == b"00017"
     assert read((b"institutionId", b"17"), (b"institutionid", b"17")).institution == b"17"
     assert read((b"institution_id", b"17")).institution is None
-    assert refused((b"institutionId", b"1"), (b"institutionId", b"2")) == (400, "institution")
+    assert refused((b"institutionId", b"1"), (b"institutionId", b"2")) == (
+        400,
+        "institution-conflict",
+    )
 
 
 # Framing.

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import CallerError
+from proxy.errors import CallerError, ErrorKind, kinds
 from proxy.forwarding.access_policy import AccessPolicy
 from proxy.forwarding.patterns import Pattern
 from proxy.forwarding.routing import (
@@ -35,7 +35,7 @@ def refused(router: Router, method: str, target: bytes) -> tuple[int, str]:
     """Route what must be refused; return status and name."""
     with pytest.raises(CallerError) as caught:
         router.route(method, target)
-    return caught.value.status, caught.value.name
+    return caught.value.kind.status, caught.value.kind.name
 
 
 # The target.
@@ -207,28 +207,28 @@ def test_institution(in_path: bytes | None, asked: bytes | None, institution: st
 
 
 @pytest.mark.parametrize(
-    ("in_path", "asked", "status"),
+    ("in_path", "asked", "kind"),
     [
-        (b"00016", b"00017", 400),
-        (None, b"00018", 403),
-        (b"00018", None, 403),
-        (b"00018", b"00018", 403),
-        (None, b"16", 403),
-        (None, b"", 400),
-        (b"", None, 400),
-        (None, b"x", 400),
-        (None, b"00017 ", 400),
-        (None, b"9" * 21, 400),
-        (b"%3000017", None, 400),
+        (b"00016", b"00017", kinds.INSTITUTION_CONFLICT),
+        (None, b"00018", kinds.INSTITUTION_NOT_ALLOWED),
+        (b"00018", None, kinds.INSTITUTION_NOT_ALLOWED),
+        (b"00018", b"00018", kinds.INSTITUTION_NOT_ALLOWED),
+        (None, b"16", kinds.INSTITUTION_NOT_ALLOWED),
+        (None, b"", kinds.INSTITUTION_MALFORMED),
+        (b"", None, kinds.INSTITUTION_MALFORMED),
+        (None, b"x", kinds.INSTITUTION_MALFORMED),
+        (None, b"00017 ", kinds.INSTITUTION_MALFORMED),
+        (None, b"9" * 21, kinds.INSTITUTION_MALFORMED),
+        (b"%3000017", None, kinds.INSTITUTION_MALFORMED),
     ],
 )
 def test_institution_that_is_refused(
-    in_path: bytes | None, asked: bytes | None, status: int
+    in_path: bytes | None, asked: bytes | None, kind: ErrorKind
 ) -> None:
     """Two that disagree, one that is not served here, and what is no number."""
     with pytest.raises(CallerError) as caught:
         institution_for(route(in_path), asked, "00016", ALLOWED)
-    assert (caught.value.status, caught.value.name) == (status, "institution")
+    assert caught.value.kind is kind
 
 
 # The policy.

@@ -26,7 +26,7 @@ def refused(
     """Return status and name of the refusal of a target."""
     with pytest.raises(CallerError) as caught:
         names().to_origin_form(method, target, local)
-    return caught.value.status, caught.value.name
+    return caught.value.kind.status, caught.value.kind.name
 
 
 # Absolute-form targets.

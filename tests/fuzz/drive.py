@@ -101,7 +101,7 @@ def upstream(pieces: Iterable[bytes], *, bodiless: bool, ended: bool) -> Respons
     connection.abort()
     wire.free()
     if connection._error is not None:
-        return ResponseResult(failure=connection._error.name)
+        return ResponseResult(failure=connection._error.kind.name)
     return ResponseResult(
         complete=connection.complete,
         reusable=reusable,
@@ -139,14 +139,14 @@ async def _caller(pieces: Iterable[bytes]) -> RequestResult:
             while block := await request.body.read():
                 body += block
         except CallerError as error:
-            heard.refusals.append(error.name)
+            heard.refusals.append(error.kind.name)
             return Response(GOOD, keep_alive=False)
         heard.requests.append((request.method, request.target, tuple(request.headers), body))
         heard.last = not request.keep_alive
         return Response(GOOD, keep_alive=request.keep_alive)
 
     def refuse(error: ProxyError) -> Response:
-        heard.refusals.append(error.name)
+        heard.refusals.append(error.kind.name)
         return Response(GOOD, keep_alive=False)
 
     server = Server(handle, refuse, CallerLimits())

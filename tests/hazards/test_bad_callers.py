@@ -161,7 +161,7 @@ async def test_newcomer_when_all_are_being_served() -> None:
             await until(lambda: here.app.forwarder.in_flight == 2)
             async with connect(here.app) as newcomer:
                 answer = await newcomer.read_response()
-                assert (answer.status, answer.error) == (503, "overloaded")
+                assert (answer.status, answer.error) == (503, "too-many-connections")
                 assert answer.header("Retry-After") == "1"
                 assert answer.header("x-proxy-error-source") == "proxy"
                 assert await newcomer.read_to_end() == b""

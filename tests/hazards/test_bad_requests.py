@@ -289,11 +289,11 @@ async def test_owned_header(here: ProxyUnderTest, name: str) -> None:
 async def test_institution_that_is_not_served(here: ProxyUnderTest, name: str) -> None:
     """A caller may ask for an institution, and gets no other than it may have."""
     answer = await ask(here.app, request("GET", "/echo", f"{name}: {MARK}"))
-    assert (answer.status, answer.error) == (400, "institution")
+    assert (answer.status, answer.error) == (400, "institution-malformed")
     answer = await ask(here.app, request("GET", "/echo", f"{name}: 00017"))
-    assert (answer.status, answer.error) == (403, "institution")
+    assert (answer.status, answer.error) == (403, "institution-not-allowed")
     answer = await ask(here.app, request("GET", "/echo", f"{name}: 00016", f"{name}: 00017"))
-    assert (answer.status, answer.error) == (400, "institution")
+    assert (answer.status, answer.error) == (400, "institution-conflict")
     assert not here.bank.arrivals
 
 

@@ -324,8 +324,8 @@ async def test_certificate(case: str, tmp_path_factory: pytest.TempPathFactory) 
         "expired": (ours.issue("bank", "IP:127.0.0.1", days="-1"), "expired", "-expired"),
         "another name": (ours.issue("bank", "DNS:x.test", file="x"), "127.0.0.1", "-name"),
         "another authority": (theirs.issue("bank", "IP:127.0.0.1"), "issuer", "-untrusted"),
-        "self-signed": (own, "self-signed", "-untrusted"),
-        "no TLS": (None, "TLS", ""),
+        "self-signed": (own, "self-signed", "-self-signed"),
+        "no TLS": (None, "plain HTTP", "-plain-http"),
     }[case]
     tls = server_context(certificate) if certificate else None
     script = behaving() if tls else [send(answer(b"400 Bad Request")), close()]

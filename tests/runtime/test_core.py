@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from proxy.config import loader
-from proxy.errors import ConfigError, TokenError, TokenFailure
+from proxy.errors import ConfigError, TokenError, kinds
 from proxy.forwarding.record import RequestRecord
 from proxy.runtime import clock
 from proxy.runtime.core import Core
@@ -114,7 +114,7 @@ async def test_each_changed_login_is_tried(harness: CoreHarness) -> None:
     bad = harness.build(institutions={"00017": {**CLIENT, "client_secret": "wrong"}})
     with pytest.raises(TokenError) as refused:
         await bad.verify(good)
-    assert refused.value.reason is TokenFailure.BAD_CLIENT
+    assert refused.value.reason is kinds.TOKEN_BAD_CLIENT
     assert harness.asked == ["00016", "00017", "00017"]
 
 
@@ -123,7 +123,7 @@ async def test_another_default_institution_is_tried(harness: CoreHarness) -> Non
     running = await harness.run()
     with pytest.raises(TokenError) as refused:
         await harness.build(institution_id="99999").verify(running)
-    assert refused.value.reason is TokenFailure.BAD_INSTITUTION
+    assert refused.value.reason is kinds.TOKEN_BAD_INSTITUTION
     successor = harness.build(institution_id="00017")
     await successor.verify(running)
     assert successor.tokens.current(OTHER) is not None

@@ -88,7 +88,7 @@ async def test_other_institution_is_refused_where_it_is_not_allowed(tmp_path: Pa
     listeners = {"payroll": {"listen": ANYWHERE, "institution_id": "00017"}}
     async with several(tmp_path, allowed_institutions=["00017"], listeners=listeners) as fixture:
         other = request("GET", "/echo", "institutionId: 00016")
-        assert (await call(fixture, "payroll", other)).error == "institution"
+        assert (await call(fixture, "payroll", other)).error == "institution-not-allowed"
         assert (await call(fixture, "main", other)).status == 200
         both = request("GET", "/echo", "institutionId: 00017")
         assert (await call(fixture, "payroll", both)).status == 200
@@ -115,7 +115,7 @@ async def test_callers_and_policies(tmp_path: Path) -> None:
         }
     }
     async with several(tmp_path, listeners=listeners) as fixture:
-        assert (await call(fixture, "guarded")).error == "caller"
+        assert (await call(fixture, "guarded")).error == "caller-secret"
         shown = "Proxy-Authorization: Bearer open-sesame"
         assert (
             await call(fixture, "guarded", request("GET", "/echo", shown))

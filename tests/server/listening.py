@@ -38,7 +38,7 @@ class ListeningServer:
 
     def _refuse(self, error: ProxyError) -> Response:
         self.refused_errors.append(error)
-        head = b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % error.status
+        head = b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % error.kind.status
         return Response(head, keep_alive=False)
 
 

@@ -156,7 +156,7 @@ async def test_pipelining_is_bounded() -> None:
             assert (await wire.read_response()).status == 200
         assert (await wire.read_response()).status == 400
         assert await wire.read_to_end() == b""
-        assert [error.name for error in front.refused_errors] == ["pipelined"]
+        assert [error.kind.name for error in front.refused_errors] == ["pipelined"]
 
 
 # How it ends.

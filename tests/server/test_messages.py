@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from proxy.errors import CallerError
+from proxy.errors import CallerError, kinds
 from proxy.server.messages import NO_BODY, Body, Response
 
 
@@ -51,7 +51,7 @@ async def test_failure() -> None:
     body = Body(None)
     reading = asyncio.create_task(body.read())
     await asyncio.sleep(0)
-    body.fail(CallerError(400, "bad-body", "no"))
+    body.fail(CallerError(kinds.BAD_BODY))
     with pytest.raises(CallerError):
         await reading
     body.feed(b"a")

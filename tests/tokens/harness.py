@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from proxy.errors import TokenError, TokenFailure
+from proxy.errors import TokenError, TokenFailure, kinds
 from proxy.telemetry.events import Event
 from proxy.tokens.cache import Entry, TokenCache
 from proxy.tokens.refresher import Refresher
@@ -137,7 +137,7 @@ class TokenHarness:
 
 
 def failure(
-    reason: TokenFailure = TokenFailure.SERVER, *, retry_after: float | None = None
+    reason: TokenFailure = kinds.TOKEN_SERVER, *, retry_after: float | None = None
 ) -> TokenError:
     """Return an error of the bank's."""
     return TokenError(reason, "The bank is closed.", retry_after=retry_after)

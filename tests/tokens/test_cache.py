@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Iterable
 
 import pytest
 
-from proxy.errors import TokenError, TokenFailure
+from proxy.errors import TokenError, TokenFailure, kinds
 from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected, TokenReleased
 from proxy.tokens.token import Token, TokenKey, TokenKind
 from tests.tokens.harness import HOUR, KEY, OTHER, TokenHarness, failure
@@ -61,11 +61,11 @@ async def test_fetch_goes_on_when_every_waiter_gave_up() -> None:
 async def test_waiters_share_a_failure_too() -> None:
     """One failed request is one failure for all who waited, each told when to come back."""
     harness = TokenHarness()
-    harness.source.fail(failure(TokenFailure.BAD_CLIENT))
+    harness.source.fail(failure(kinds.TOKEN_BAD_CLIENT))
     outcomes = await gathered(harness.cache.token(KEY) for _ in range(50))
     assert harness.requested_keys == [KEY]
     assert {(o.reason, o.retry_after) for o in outcomes if isinstance(o, TokenError)} == {
-        (TokenFailure.BAD_CLIENT, 60)
+        (kinds.TOKEN_BAD_CLIENT, 60)
     }
     assert len({id(outcome) for outcome in outcomes}) == 50
 
@@ -107,7 +107,7 @@ async def test_back_off_ends() -> None:
     assert (harness.entry().failures, harness.entry().error) == (0, None)
 
 
-@pytest.mark.parametrize("reason", [reason for reason in TokenFailure if reason.is_refusal])
+@pytest.mark.parametrize("reason", [kind for kind in kinds.TOKEN_FAILURES if kind.is_refusal])
 async def test_refusal_is_remembered_and_forgiven(reason: TokenFailure) -> None:
     """Refused credentials are not tried again for a minute, but at once when they have changed."""
     harness = TokenHarness()
@@ -139,7 +139,7 @@ async def test_failures_are_counted_up() -> None:
 async def test_trouble_of_one_institution_stays_its_own() -> None:
     """A refused institution has its own failures and its own back-off; another notices nothing."""
     harness = TokenHarness()
-    harness.source.fail(failure(TokenFailure.BAD_INSTITUTION))
+    harness.source.fail(failure(kinds.TOKEN_BAD_INSTITUTION))
     _ = await gathered([harness.cache.token(KEY)])
     token = await harness.cache.token(OTHER)
     assert token.key == OTHER
@@ -236,7 +236,7 @@ async def test_mistake_of_our_own_is_a_failure_like_any_other() -> None:
     harness.source.fail(bug)
     with pytest.raises(TokenError) as caught:
         await harness.cache.token(KEY)
-    assert caught.value.reason is TokenFailure.INTERNAL
+    assert caught.value.reason is kinds.TOKEN_INTERNAL
     assert "not-for-callers" not in caught.value.detail
     told = harness.events[-1]
     assert isinstance(told, TokenRefreshFailed)
@@ -252,7 +252,7 @@ async def test_token_that_is_dead_on_arrival_is_not_handed_out() -> None:
     harness.source.lifetime, harness.source.call_seconds = 2, 3
     with pytest.raises(TokenError) as caught:
         await harness.cache.token(KEY)
-    assert caught.value.reason is TokenFailure.TIMEOUT
+    assert caught.value.reason is kinds.TOKEN_TIMEOUT
     assert harness.cache.current(KEY) is None
 
 
@@ -294,7 +294,7 @@ async def test_clock_set_back_does_not_lengthen_a_life() -> None:
 async def test_token_from_elsewhere_is_taken() -> None:
     """A token that was obtained in another way is served, and ends a back-off."""
     harness = TokenHarness()
-    harness.source.fail(failure(TokenFailure.BAD_USER))
+    harness.source.fail(failure(kinds.TOKEN_BAD_USER))
     _ = await gathered([harness.cache.token(KEY)])
     token = Token(KEY, "logged-in", harness.clock(), HOUR)
     harness.cache.install(token)

@@ -307,7 +307,10 @@ async def test_request_is_the_documented_one() -> None:
 
 async def test_endpoint_that_is_not_there() -> None:
     """No port, no name: the reason says which setting to look at."""
-    for base_url, word in (("http://127.0.0.1:9", "network"), ("http://nowhere.invalid", "name")):
+    for base_url, word in (
+        ("http://127.0.0.1:9", "refuse connections"),
+        ("http://nowhere.invalid", "name"),
+    ):
         async with (
             running(base_url, ready=False, trust_network="true") as app,
             aiohttp.ClientSession(url(app)) as session,

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from proxy.errors import TokenError, TokenFailure
+from proxy.errors import TokenError, kinds
 from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected, TokenReleased
 from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
 
@@ -12,7 +12,7 @@ KEY = TokenKey(TokenKind.V2, "00016")
 TOKEN = Token(KEY, "gBOL-secret", Instant(1, 1), 60)
 FACTS = [
     TokenRefreshed(TOKEN, 0.1, 30),
-    TokenRefreshFailed(KEY, TokenError(TokenFailure.SERVER, "closed"), 0.1, 1, 2),
+    TokenRefreshFailed(KEY, TokenError(kinds.TOKEN_SERVER, "closed"), 0.1, 1, 2),
     TokenRejected(TOKEN, was_current=True),
     TokenReleased(KEY),
 ]

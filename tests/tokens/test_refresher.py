@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import TokenFailure
+from proxy.errors import TokenFailure, kinds
 from proxy.sandbox import Fault, Sandbox, Settings
 from proxy.tokens.events import TokenRefreshFailed, TokenReleased
 from proxy.tokens.refresher import LONGEST_SLEEP
@@ -97,7 +97,7 @@ async def test_outage_is_no_storm() -> None:
 async def test_refresh_leaves_a_failing_key_alone_when_throttled() -> None:
     """Quota trouble is asked about every five minutes, not every minute."""
     harness = TokenHarness(chance=0.99)
-    harness.source.fail(failure(TokenFailure.THROTTLED))
+    harness.source.fail(failure(kinds.TOKEN_THROTTLED))
     harness.cache.pin(KEY)
     await harness.advance(HOUR)
     assert len(harness.requested_keys) <= 20
@@ -114,7 +114,7 @@ async def test_retry_after_is_honoured() -> None:
     assert len(harness.requested_keys) == 2
 
 
-@pytest.mark.parametrize("reason", [reason for reason in TokenFailure if reason.is_refusal])
+@pytest.mark.parametrize("reason", [kind for kind in kinds.TOKEN_FAILURES if kind.is_refusal])
 async def test_refused_credentials_are_tried_once_a_minute(reason: TokenFailure) -> None:
     """A wrong secret costs the bank one request a minute, until it is forgiven."""
     harness = TokenHarness()
@@ -186,7 +186,7 @@ async def test_pinned_token_is_kept_unused() -> None:
 async def test_failing_key_that_nobody_uses_is_released() -> None:
     """An institution that never worked is not asked about for ever."""
     harness = TokenHarness(idle=HOUR)
-    harness.source.fail(failure(TokenFailure.BAD_INSTITUTION))
+    harness.source.fail(failure(kinds.TOKEN_BAD_INSTITUTION))
     with contextlib.suppress(Exception):
         _ = await harness.cache.token(KEY)
     await harness.advance(2 * HOUR)

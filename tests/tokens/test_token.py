@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.errors import TokenFailure
+from proxy.errors import TokenFailure, kinds
 from proxy.tokens.token import MAX_LIFETIME, Instant, RefreshPolicy, Token, TokenKey, TokenKind
 
 KEY = TokenKey(TokenKind.V2, "00016")
@@ -96,7 +96,7 @@ def test_jitter_spreads_a_fleet(lifetime: float, drawn: list[float]) -> None:
 @given(failures, chances)
 def test_back_off_doubles_under_full_jitter(count: int, chance: float) -> None:
     """1 s doubling to 60 s; chance takes its share, but nobody asks again at once."""
-    delay = DEFAULT.retry_delay(TokenFailure.SERVER, count, chance)
+    delay = DEFAULT.retry_delay(kinds.TOKEN_SERVER, count, chance)
     step = min(2.0 ** min(count - 1, 60), 60)
     assert delay == pytest.approx(max(chance * step, 0.1))
 
@@ -104,7 +104,7 @@ def test_back_off_doubles_under_full_jitter(count: int, chance: float) -> None:
 @given(failures, chances)
 def test_throttling_waits_longer(count: int, chance: float) -> None:
     """A quota is waited out: 10 s doubling to 300 s, of which at least half."""
-    delay = DEFAULT.retry_delay(TokenFailure.THROTTLED, count, chance)
+    delay = DEFAULT.retry_delay(kinds.TOKEN_THROTTLED, count, chance)
     step = min(10 * 2.0 ** min(count - 1, 60), 300)
     assert step / 2 <= delay <= step
 
@@ -114,7 +114,7 @@ def test_throttled_start_is_spread_over_twice_the_time(
     count: int, chance: float, asked: float
 ) -> None:
     """Many that start together come back anywhere in it, not all in its second half."""
-    delay = DEFAULT.retry_delay(TokenFailure.THROTTLED, count, chance, asked, first=True)
+    delay = DEFAULT.retry_delay(kinds.TOKEN_THROTTLED, count, chance, asked, first=True)
     step = min(20 * 2.0 ** min(count - 1, 60), 300)
     assert delay == pytest.approx(max(asked, 2.5) + chance * step)
 
@@ -126,7 +126,7 @@ def test_start_is_spread_over_what_is_set(chance: float) -> None:
     assert RefreshPolicy(start_spread=60).start_delay(chance) == chance * 60
 
 
-@given(st.sampled_from(TokenFailure), failures, chances, st.floats(0, 1e9))
+@given(st.sampled_from(kinds.TOKEN_FAILURES), failures, chances, st.floats(0, 1e9))
 def test_retry_after_is_a_lower_bound(
     reason: TokenFailure, count: int, chance: float, asked: float
 ) -> None:
@@ -136,13 +136,13 @@ def test_retry_after_is_a_lower_bound(
     assert delay <= max(min(asked, 3600), 60) + 300
 
 
-@given(st.sampled_from(TokenFailure), failures, chances)
+@given(st.sampled_from(kinds.TOKEN_FAILURES), failures, chances)
 def test_every_failure_is_waited_out(reason: TokenFailure, count: int, chance: float) -> None:
     """No failure is answered by asking again at once, and none is waited out for ever."""
     assert 0.1 <= DEFAULT.retry_delay(reason, count, chance) <= 300
 
 
-@pytest.mark.parametrize("reason", [reason for reason in TokenFailure if reason.is_refusal])
+@pytest.mark.parametrize("reason", [kind for kind in kinds.TOKEN_FAILURES if kind.is_refusal])
 def test_refusal_is_remembered_a_minute(reason: TokenFailure) -> None:
     """What would be refused again is not asked again for a minute, the first time and later."""
     assert [DEFAULT.retry_delay(reason, count, 0.5) for count in (1, 2, 50)] == [60, 60, 60]
@@ -150,7 +150,7 @@ def test_refusal_is_remembered_a_minute(reason: TokenFailure) -> None:
 
 def test_retry_after_for_many_is_spread() -> None:
     """Proxies that were all told the same second do not come back in the same second."""
-    for reason in (TokenFailure.SERVER, TokenFailure.THROTTLED):
+    for reason in (kinds.TOKEN_SERVER, kinds.TOKEN_THROTTLED):
         told = {DEFAULT.retry_delay(reason, 5, chance / 10, 30) for chance in range(10)}
         assert len(told) == 10
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.errors import TokenError, TokenFailure
+from proxy.errors import TokenError, kinds
 from proxy.upstream.bank_client import MAX_RESPONSE, USER_AGENT, BankClient, BankResponse
 from proxy.upstream.tunnel import OutboundProxy
 from tests.support.certificates import OpensslAuthority, server_context
@@ -129,7 +129,7 @@ def framed(body: bytes, *lines: bytes) -> bytes:
 async def test_answer_that_is_none(wire: bytes) -> None:
     """What is too long, cut or no HTTP at all is a malformed answer, in bounded memory."""
     error = await failure(read(), send(wire))
-    assert error.reason is TokenFailure.MALFORMED
+    assert error.reason is kinds.TOKEN_MALFORMED
 
 
 async def test_longest_answer_is_taken() -> None:
@@ -145,25 +145,25 @@ async def test_silence_is_a_timeout(script: list[ScriptStep]) -> None:
         with pytest.raises(TokenError) as error:
             await bank.call("GET", "/p", HEADERS)
         await bank.close()
-    assert error.value.reason is TokenFailure.TIMEOUT
+    assert error.value.reason is kinds.TOKEN_TIMEOUT
 
 
 @pytest.mark.parametrize("script", [[read()], [read(), reset()]], ids=["closed", "reset"])
 async def test_connection_lost(script: list[ScriptStep]) -> None:
     """A connection that ends before the answer is a bank that cannot be reached."""
-    assert (await failure(*script)).reason is TokenFailure.UNREACHABLE
+    assert (await failure(*script)).reason is kinds.TOKEN_UNREACHABLE
 
 
 async def test_nobody_there() -> None:
     """A closed port is told apart from a name that does not resolve."""
     async with ScriptedUpstream([read()]) as upstream:
         gone = upstream.url
-    for url, told in ((gone, "the network"), ("http://nowhere.invalid", "does not resolve")):
+    for url, told in ((gone, "refuse connections"), ("http://nowhere.invalid", "does not resolve")):
         bank = BankClient(url, timeout=5)
         with pytest.raises(TokenError, match=told) as error:
             await bank.call("GET", "/p", HEADERS)
         await bank.close()
-        assert error.value.reason is TokenFailure.UNREACHABLE
+        assert error.value.reason is kinds.TOKEN_UNREACHABLE
 
 
 async def test_certificate_has_to_be_good(tmp_path: Path) -> None:
@@ -173,17 +173,23 @@ async def test_certificate_has_to_be_good(tmp_path: Path) -> None:
     named = server_context(ours.issue("bank", "DNS:elsewhere.test", file="named"))
     trust, distrust = (ssl.create_default_context(cafile=ca.file) for ca in (ours, theirs))
     assert (await call(read(), send(ok(b"yes")), tls=good, trust=trust)).body == b"yes"
-    for shown, trusted in ((good, distrust), (named, trust)):
+    for shown, trusted, kind in (
+        (good, distrust, kinds.UPSTREAM_TLS_UNTRUSTED),
+        (named, trust, kinds.UPSTREAM_TLS_NAME),
+    ):
         error = await failure(read(), send(ok(b"yes")), tls=shown, trust=trusted)
-        assert error.reason is TokenFailure.UNREACHABLE
-        assert "upstream.ca_file" in error.detail
+        assert error.reason is kinds.TOKEN_UNREACHABLE
+        assert error.explained_by is kind
 
 
 @pytest.mark.parametrize(
     ("script", "told"),
     [
-        ([read(), send(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")], "user and password"),
-        ([read(), send(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")], "refused to connect"),
+        (
+            [read(), send(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")],
+            "requires a user and password",
+        ),
+        ([read(), send(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")], "(403)"),
     ],
 )
 async def test_outbound_proxy_that_refuses(script: list[ScriptStep], told: str) -> None:
@@ -194,7 +200,7 @@ async def test_outbound_proxy_that_refuses(script: list[ScriptStep], told: str) 
         with pytest.raises(TokenError, match=told) as error:
             await bank.call("GET", "/p", HEADERS)
         await bank.close()
-    assert error.value.reason is TokenFailure.UNREACHABLE
+    assert error.value.reason is kinds.TOKEN_UNREACHABLE
     assert middle.requests[0].startswith(b"CONNECT bank.invalid:443 HTTP/1.1\r\n")
     assert b"transactionId" not in middle.requests[0]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import TokenFailure
+from proxy.errors import TokenFailure, kinds
 from proxy.sandbox.payloads import BOMB, PAGE
 from proxy.upstream.bank_errors import (
     CANDIDATES,
@@ -22,7 +22,6 @@ from proxy.upstream.bank_errors import (
     xml_fields,
 )
 
-F = TokenFailure
 NAMESPACE = "http://schema.intuit.com/fs/common/v2"
 INNER = (
     "<{p}statusMessage>{message}</{p}statusMessage><{p}errorInfo>"
@@ -54,65 +53,68 @@ def v1_json(code: object, message: str) -> bytes:
 
 
 V2_TABLE = [
-    ("CMN_90000", "Internal server error", 500, F.SERVER),
-    ("CMN_90001", "Internal server error - Cross Talk", 500, F.SERVER),
-    ("CMN_90001", "not authorized", 401, F.BAD_CLIENT),
-    ("CMN_90001", "Quota limit violation", 500, F.THROTTLED),
-    ("CMN_90002", "Quota limit violation", 500, F.THROTTLED),
-    ("CMN_90002", "Spike limit violation", 500, F.THROTTLED),
-    ("CMN_90002", "Quota limit violation", 429, F.THROTTLED),
-    ("CMN_90003", "Spike limit violation", 500, F.THROTTLED),
-    ("CMN_90003", "Spike limit violation", 429, F.THROTTLED),
-    ("CMN_90004", "Invalid client credentials", 401, F.BAD_CLIENT),
+    ("CMN_90000", "Internal server error", 500, kinds.TOKEN_SERVER),
+    ("CMN_90001", "Internal server error - Cross Talk", 500, kinds.TOKEN_SERVER),
+    ("CMN_90001", "not authorized", 401, kinds.TOKEN_BAD_CLIENT),
+    ("CMN_90001", "Quota limit violation", 500, kinds.TOKEN_THROTTLED),
+    ("CMN_90002", "Quota limit violation", 500, kinds.TOKEN_THROTTLED),
+    ("CMN_90002", "Spike limit violation", 500, kinds.TOKEN_THROTTLED),
+    ("CMN_90002", "Quota limit violation", 429, kinds.TOKEN_THROTTLED),
+    ("CMN_90003", "Spike limit violation", 500, kinds.TOKEN_THROTTLED),
+    ("CMN_90003", "Spike limit violation", 429, kinds.TOKEN_THROTTLED),
+    ("CMN_90004", "Invalid client credentials", 401, kinds.TOKEN_BAD_CLIENT),
     (
         "CMN_90005",
         "Header institutionId is invalid or Form param institution_user_id is invalid",
         400,
-        F.BAD_INSTITUTION,
+        kinds.TOKEN_BAD_INSTITUTION,
     ),
-    ("CMN_90006", "Not authorized to access this resource", 400, F.BAD_INSTITUTION),
-    ("CMN_90006", "Not authorized to access this resource", 403, F.BAD_INSTITUTION),
-    ("CMN_90007", "Invalid grant type", 400, F.BAD_REQUEST),
-    ("CMN_90008", "Header transactionId is invalid", 400, F.BAD_REQUEST),
-    ("CMN_90009", "Access blocked", 400, F.BAD_USER),
-    ("CMN_90010", "Header is invalid", 400, F.BAD_REQUEST),
-    ("CMN_90011", "Request is invalid", 400, F.BAD_REQUEST),
-    ("CMN_90012", "Request is invalid - Scopes", 400, F.BAD_REQUEST),
-    ("CMN_90013", "Username is invalid", 400, F.BAD_USER),
-    ("CMN_90014", "Password is invalid", 400, F.BAD_USER),
-    ("CMN_90015", "Invalid user credentials", 401, F.BAD_USER),
-    ("CMN_90016", "Invalid user", 400, F.BAD_USER),
-    ("CMN_90016", "Invalid token", 400, F.BAD_USER),
-    ("CMN_90017", "Request contains non printable ASCII characters", 400, F.BAD_REQUEST),
-    ("CMN_90018", "Invalid token", 401, F.BAD_USER),
-    ("CMN_90018", "Invalid token", 400, F.BAD_USER),
-    ("CMN_90019", "Error creating token", 500, F.SERVER),
-    ("CMN_90019", "Error creating token", 400, F.SERVER),
-    ("CMN_90020", "App cannot authorize itself", 400, F.BAD_CLIENT),
-    ("CMN_90021", "Invalid client configuration", 400, F.BAD_CLIENT),
-    ("", "", 401, F.BAD_CLIENT),
-    ("", "", 400, F.BAD_REQUEST),
-    ("", "", 403, F.BAD_REQUEST),
-    ("", "", 429, F.THROTTLED),
-    ("", "", 502, F.SERVER),
-    ("", "", 302, F.MALFORMED),
-    ("", "", 201, F.MALFORMED),
+    ("CMN_90006", "Not authorized to access this resource", 400, kinds.TOKEN_BAD_INSTITUTION),
+    ("CMN_90006", "Not authorized to access this resource", 403, kinds.TOKEN_BAD_INSTITUTION),
+    ("CMN_90007", "Invalid grant type", 400, kinds.TOKEN_BAD_REQUEST),
+    ("CMN_90008", "Header transactionId is invalid", 400, kinds.TOKEN_BAD_REQUEST),
+    ("CMN_90009", "Access blocked", 400, kinds.TOKEN_BAD_USER),
+    ("CMN_90010", "Header is invalid", 400, kinds.TOKEN_BAD_REQUEST),
+    ("CMN_90011", "Request is invalid", 400, kinds.TOKEN_BAD_REQUEST),
+    ("CMN_90012", "Request is invalid - Scopes", 400, kinds.TOKEN_BAD_REQUEST),
+    ("CMN_90013", "Username is invalid", 400, kinds.TOKEN_BAD_USER),
+    ("CMN_90014", "Password is invalid", 400, kinds.TOKEN_BAD_USER),
+    ("CMN_90015", "Invalid user credentials", 401, kinds.TOKEN_BAD_USER),
+    ("CMN_90016", "Invalid user", 400, kinds.TOKEN_BAD_USER),
+    ("CMN_90016", "Invalid token", 400, kinds.TOKEN_BAD_USER),
+    ("CMN_90017", "Request contains non printable ASCII characters", 400, kinds.TOKEN_BAD_REQUEST),
+    ("CMN_90018", "Invalid token", 401, kinds.TOKEN_BAD_USER),
+    ("CMN_90018", "Invalid token", 400, kinds.TOKEN_BAD_USER),
+    ("CMN_90019", "Error creating token", 500, kinds.TOKEN_SERVER),
+    ("CMN_90019", "Error creating token", 400, kinds.TOKEN_SERVER),
+    ("CMN_90020", "App cannot authorize itself", 400, kinds.TOKEN_BAD_CLIENT),
+    ("CMN_90021", "Invalid client configuration", 400, kinds.TOKEN_BAD_CLIENT),
+    ("", "", 401, kinds.TOKEN_BAD_CLIENT),
+    ("", "", 400, kinds.TOKEN_BAD_REQUEST),
+    ("", "", 403, kinds.TOKEN_BAD_REQUEST),
+    ("", "", 429, kinds.TOKEN_THROTTLED),
+    ("", "", 502, kinds.TOKEN_SERVER),
+    ("", "", 302, kinds.TOKEN_MALFORMED),
+    ("", "", 201, kinds.TOKEN_MALFORMED),
 ]
 V1_TABLE = [
-    ("90001", "Invalid client credentials", 401, F.BAD_CLIENT),
-    ("90001", "Not authorized", 401, F.BAD_INSTITUTION),
-    ("90001", "Invalid user credentials", 401, F.BAD_USER),
-    ("90001", "Institution is not authorized for this application", 403, F.BAD_INSTITUTION),
-    ("90001", "Quota limit violation", 500, F.THROTTLED),
-    ("90001", "Internal server error", 500, F.THROTTLED),
-    ("90002", "Invalid request", 400, F.BAD_REQUEST),
-    ("90002", "The password grant is for retail users only", 403, F.BAD_USER),
-    ("90002", "Internal server error", 500, F.SERVER),
-    ("91000", "Quota limit violation", 500, F.THROTTLED),
-    ("91000", "", 500, F.THROTTLED),
-    ("92000", "Spike limit violation", 500, F.THROTTLED),
-    ("92000", "", 500, F.THROTTLED),
-    ("", "", 401, F.BAD_INSTITUTION),
+    ("90001", "Invalid client credentials", 401, kinds.TOKEN_BAD_CLIENT),
+    ("90001", "Not authorized", 401, kinds.TOKEN_BAD_INSTITUTION),
+    ("90001", "Invalid user credentials", 401, kinds.TOKEN_BAD_USER),
+    (
+        *("90001", "Institution is not authorized for this application", 403),
+        kinds.TOKEN_BAD_INSTITUTION,
+    ),
+    ("90001", "Quota limit violation", 500, kinds.TOKEN_THROTTLED),
+    ("90001", "Internal server error", 500, kinds.TOKEN_THROTTLED),
+    ("90002", "Invalid request", 400, kinds.TOKEN_BAD_REQUEST),
+    ("90002", "The password grant is for retail users only", 403, kinds.TOKEN_BAD_USER),
+    ("90002", "Internal server error", 500, kinds.TOKEN_SERVER),
+    ("91000", "Quota limit violation", 500, kinds.TOKEN_THROTTLED),
+    ("91000", "", 500, kinds.TOKEN_THROTTLED),
+    ("92000", "Spike limit violation", 500, kinds.TOKEN_THROTTLED),
+    ("92000", "", 500, kinds.TOKEN_THROTTLED),
+    ("", "", 401, kinds.TOKEN_BAD_INSTITUTION),
 ]
 LIMITS = ["policies.ratelimit.QuotaViolation", "policies.ratelimit.SpikeArrestViolation"]
 
@@ -136,7 +138,7 @@ def test_gateway_limits_throttle(code: str, status: int) -> None:
     """Apigee's quota and spike are throttling as 429 and as 500, on both endpoints."""
     error = read_error(apigee(code, "Rate limit quota violation"))
     assert error.code == code
-    assert {classify(status, error, v1=flag) for flag in (False, True)} == {F.THROTTLED}
+    assert {classify(status, error, v1=flag) for flag in (False, True)} == {kinds.TOKEN_THROTTLED}
 
 
 def test_code_alone_tells_of_a_limit() -> None:

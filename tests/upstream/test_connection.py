@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from proxy.errors import CallerError, UpstreamError, UpstreamFailure
+from proxy.errors import CallerError, UpstreamError, kinds
 from proxy.upstream.connection import HIGH_WATER, MAX_HEAD, Connection, Deadlines
 from tests.support.running import until
 from tests.support.upstream_server import (
@@ -282,7 +282,7 @@ async def test_answer_that_is_none(data: bytes) -> None:
     """What two readers could understand differently is an error before anyone has seen a byte."""
     async with connected([read(), send(data), hold()]) as (connection, upstream):
         error = await fails(connection)
-        assert (error.reason, error.status) == (UpstreamFailure.MALFORMED, 502)
+        assert (error.reason, error.kind.status) == (kinds.UPSTREAM_MALFORMED, 502)
         assert not error.is_before_response
         await until(lambda: upstream.open == 0)
 
@@ -307,7 +307,7 @@ async def test_bad_chunk(body: bytes) -> None:
     """A body whose chunks are not right never ends well."""
     head = answer(b"200 OK", b"Transfer-Encoding: chunked")
     async with connected([read(), send(head, body), hold()]) as (connection, _):
-        assert (await fails(connection)).reason is UpstreamFailure.MALFORMED
+        assert (await fails(connection)).reason is kinds.UPSTREAM_MALFORMED
 
 
 async def test_endless_trailers() -> None:
@@ -315,7 +315,7 @@ async def test_endless_trailers() -> None:
     head = answer(b"200 OK", b"Transfer-Encoding: chunked") + b"2\r\nhi\r\n0\r\n"
     trailers = b"X: y\r\n" * MAX_HEAD
     async with connected([read(), send(head, trailers), hold()]) as (connection, _):
-        assert (await fails(connection)).reason is UpstreamFailure.MALFORMED
+        assert (await fails(connection)).reason is kinds.UPSTREAM_MALFORMED
 
 
 async def test_long_body_of_small_chunks_is_no_endless_head() -> None:
@@ -348,7 +348,7 @@ async def test_body_cut_short(data: bytes, ending: ScriptStep) -> None:
         upstream.may_continue.set()
         with pytest.raises(UpstreamError) as caught:
             await connection.read()
-        assert caught.value.reason is UpstreamFailure.TRUNCATED
+        assert caught.value.reason is kinds.UPSTREAM_TRUNCATED
         assert not connection.is_reusable
 
 
@@ -366,7 +366,7 @@ async def test_no_answer(script: Sequence[ScriptStep]) -> None:
     """A connection that ends before the head is a bad gateway, not a truncated answer."""
     async with connected(script) as (connection, _):
         error = await fails(connection)
-        assert (error.reason, error.status) == (UpstreamFailure.CLOSED, 502)
+        assert (error.reason, error.kind.status) == (kinds.UPSTREAM_CLOSED, 502)
         assert not error.is_before_response
 
 
@@ -379,7 +379,7 @@ async def test_answer_before_it_is_asked(early: bytes) -> None:
     async with connected([send(early), hold()]) as (connection, upstream):
         await until(lambda: upstream.open == 0)
         assert not connection.is_alive()
-        assert (await fails(connection)).reason is UpstreamFailure.CLOSED
+        assert (await fails(connection)).reason is kinds.UPSTREAM_CLOSED
         assert upstream.requests == []
 
 
@@ -443,7 +443,7 @@ async def test_body_in_one_go_with_an_answer_to_head() -> None:
         )
         with pytest.raises(UpstreamError) as caught:
             await connection.wait_for_head()
-        assert caught.value.reason is UpstreamFailure.MALFORMED
+        assert caught.value.reason is kinds.UPSTREAM_MALFORMED
 
 
 async def test_end_of_an_idle_connection_is_seen() -> None:
@@ -480,7 +480,7 @@ async def test_reused_connection_that_ends_unanswered_is_untouched(ending: Scrip
         await ask(connection)
         connection.mark_idle(asyncio.get_running_loop().time())
         error = await fails(connection)
-        assert (error.reason, error.is_before_response) == (UpstreamFailure.CLOSED, True)
+        assert (error.reason, error.is_before_response) == (kinds.UPSTREAM_CLOSED, True)
 
 
 async def test_reused_connection_with_a_first_byte_is_touched() -> None:
@@ -490,7 +490,7 @@ async def test_reused_connection_with_a_first_byte_is_touched() -> None:
         await ask(connection)
         connection.mark_idle(asyncio.get_running_loop().time())
         error = await fails(connection)
-        assert (error.reason, error.is_before_response) == (UpstreamFailure.CLOSED, False)
+        assert (error.reason, error.is_before_response) == (kinds.UPSTREAM_CLOSED, False)
 
 
 # Deadlines.
@@ -500,7 +500,7 @@ async def test_upstream_that_says_nothing() -> None:
     """Accepting and saying nothing ends at the first-byte deadline, with a 504."""
     async with connected([read(), hold()], QUICK) as (connection, upstream):
         error = await fails(connection)
-        assert (error.reason, error.status) == (UpstreamFailure.FIRST_BYTE_TIMEOUT, 504)
+        assert (error.reason, error.kind.status) == (kinds.UPSTREAM_FIRST_BYTE_TIMEOUT, 504)
         await until(lambda: upstream.open == 0)
 
 
@@ -508,14 +508,14 @@ async def test_head_that_dribbles_wins_no_time() -> None:
     """The first-byte deadline is one for the whole head."""
     blocks = [b"HTTP/1.1 200 OK\r\n", *[b"X: y\r\n"] * 100]
     async with connected([read(), send(*blocks, every=0.05)], QUICK) as (connection, _):
-        assert (await fails(connection)).reason is UpstreamFailure.FIRST_BYTE_TIMEOUT
+        assert (await fails(connection)).reason is kinds.UPSTREAM_FIRST_BYTE_TIMEOUT
 
 
 async def test_interim_answers_win_no_time() -> None:
     """Nor do interim answers keep a request waiting for ever."""
     blocks = [answer(b"102 Processing")] * 100
     async with connected([read(), send(*blocks, every=0.05)], QUICK) as (connection, _):
-        assert (await fails(connection)).reason is UpstreamFailure.FIRST_BYTE_TIMEOUT
+        assert (await fails(connection)).reason is kinds.UPSTREAM_FIRST_BYTE_TIMEOUT
 
 
 async def test_body_that_stops() -> None:
@@ -523,7 +523,7 @@ async def test_body_that_stops() -> None:
     script = [read(), send(answer(b"200 OK", b"Content-Length: 9"), b"abc"), hold()]
     async with connected(script, QUICK) as (connection, _):
         error = await fails(connection)
-        assert (error.reason, error.status) == (UpstreamFailure.IDLE_TIMEOUT, 504)
+        assert (error.reason, error.kind.status) == (kinds.UPSTREAM_IDLE_TIMEOUT, 504)
 
 
 async def test_body_that_dribbles_within_the_idle_deadline() -> None:
@@ -540,13 +540,13 @@ async def test_body_that_dribbles_past_the_total_deadline() -> None:
     script = [read(), send(head, *[b"x"] * 500, every=0.02)]
     async with connected(script) as (connection, _):
         error = await fails(connection, total=0.3)
-        assert (error.reason, error.status) == (UpstreamFailure.TOTAL_TIMEOUT, 504)
+        assert (error.reason, error.kind.status) == (kinds.UPSTREAM_TOTAL_TIMEOUT, 504)
 
 
 async def test_total_deadline_before_the_head() -> None:
     """It ends the wait for the head as well."""
     async with connected([read(), hold()]) as (connection, _):
-        assert (await fails(connection, total=0.1)).reason is UpstreamFailure.TOTAL_TIMEOUT
+        assert (await fails(connection, total=0.1)).reason is kinds.UPSTREAM_TOTAL_TIMEOUT
 
 
 async def test_deadline_of_an_earlier_exchange_does_no_harm() -> None:
@@ -672,7 +672,7 @@ async def test_upload_that_waits_is_woken_by_the_end() -> None:
         upstream.may_continue.set()
         with pytest.raises(UpstreamError) as caught:
             await task
-        assert caught.value.reason is UpstreamFailure.CLOSED
+        assert caught.value.reason is kinds.UPSTREAM_CLOSED
 
 
 async def test_answer_before_the_end_of_the_upload() -> None:
@@ -709,7 +709,7 @@ async def test_error_of_the_callers_ends_the_exchange() -> None:
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
         waiting = asyncio.create_task(connection.wait_for_head())
         await until(lambda: upstream.requests)
-        connection.fail(CallerError(400, "bad-body", "no"))
+        connection.fail(CallerError(kinds.BAD_BODY))
         with pytest.raises(CallerError):
             await waiting
         with pytest.raises(CallerError):
@@ -722,7 +722,7 @@ async def test_failure_after_a_complete_answer_leaves_it_readable() -> None:
     async with connected([read_head(), send(ok(b"early")), hold()]) as (connection, _):
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
         await connection.wait_for_head()
-        connection.fail(CallerError(400, "bad-body", "no"))
+        connection.fail(CallerError(kinds.BAD_BODY))
         assert await connection.read() == b"early"
         assert await connection.read() == b""
         assert not connection.is_reusable
@@ -745,4 +745,4 @@ async def test_start_on_a_connection_that_was_lost() -> None:
     async with connected([close()]) as (connection, upstream):
         await until(lambda: upstream.open == 0)
         await until(lambda: not connection.is_alive())
-        assert (await fails(connection)).reason is UpstreamFailure.CLOSED
+        assert (await fails(connection)).reason is kinds.UPSTREAM_CLOSED

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from proxy.errors import ProxyError, UpstreamError, UpstreamFailure
+from proxy.errors import ProxyError, UpstreamError, UpstreamFailure, kinds
 from proxy.upstream.connection import Connection, Deadlines
 from proxy.upstream.pool import Pool, PoolLimits, UpstreamOrigin
 from tests.support.running import until
@@ -181,7 +181,7 @@ async def test_no_answer_reaches_the_wrong_request() -> None:
 
         for batch in range(20):
             await asyncio.gather(*[one(batch * 10 + at) for at in range(10)])
-        assert failures <= {UpstreamFailure.MALFORMED}  # of those that came in pairs
+        assert failures <= {kinds.UPSTREAM_MALFORMED}  # of those that came in pairs
 
 
 # Ages.
@@ -307,7 +307,7 @@ async def test_full_queue_is_said_at_once() -> None:
         await until(lambda: len(pool._waiting) == 1)
         with pytest.raises(ProxyError) as caught:
             await pool.connect()
-        assert (caught.value.name, caught.value.status) == ("upstream-busy", 503)
+        assert (caught.value.kind.name, caught.value.kind.status) == ("upstream-busy", 503)
         assert caught.value.retry_after == 1
         await use(held)
         pool.release(held)
@@ -321,7 +321,7 @@ async def test_wait_is_bounded() -> None:
         held = await checkout(pool)
         with pytest.raises(ProxyError) as caught:
             await pool.connect()
-        assert caught.value.name == "upstream-busy"
+        assert caught.value.kind.name == "upstream-busy"
         assert not pool._waiting
         await use(held)
         pool.release(held)
@@ -436,14 +436,14 @@ async def test_nobody_listens() -> None:
         port = upstream.port
     pool = Pool(UpstreamOrigin("127.0.0.1", port, None), PoolLimits(), Deadlines())
     error = await fails(pool)
-    assert (error.reason, error.status) == (UpstreamFailure.CONNECT, 502)
+    assert (error.reason, error.kind.status) == (kinds.UPSTREAM_CONNECT, 502)
 
 
 async def test_name_that_does_not_resolve() -> None:
     """So is a host name that there is not."""
     pool = Pool(UpstreamOrigin("bank.invalid", 80, None), PoolLimits(), Deadlines())
     error = await fails(pool)
-    assert (error.reason, error.status) == (UpstreamFailure.RESOLVE, 502)
+    assert (error.reason, error.kind.status) == (kinds.UPSTREAM_RESOLVE, 502)
 
 
 async def test_full_listen_queue() -> None:
@@ -459,7 +459,7 @@ async def test_full_listen_queue() -> None:
                 filler.connect_ex(("127.0.0.1", port))
             limits = PoolLimits(connect_timeout=0.3)
             error = await fails(Pool(UpstreamOrigin("127.0.0.1", port, None), limits, Deadlines()))
-            assert (error.reason, error.status) == (UpstreamFailure.CONNECT_TIMEOUT, 504)
+            assert (error.reason, error.kind.status) == (kinds.UPSTREAM_CONNECT_TIMEOUT, 504)
         finally:
             for filler in fillers:
                 filler.close()

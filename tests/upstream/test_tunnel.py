@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.errors import UpstreamError, UpstreamFailure
+from proxy.errors import UpstreamError, UpstreamFailure, kinds
 from proxy.sandbox import Sandbox
 from proxy.upstream.tunnel import OutboundProxy, check_response, open_tunnel
 from tests.support.certificates import OpensslAuthority, server_context
@@ -95,27 +95,27 @@ async def test_every_address_of_the_proxy_is_tried() -> None:
 FAILURES = {
     "wants another login": (
         b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
-        UpstreamFailure.PROXY_LOGIN,
-        "wants a user and password",
+        kinds.UPSTREAM_PROXY_LOGIN,
+        "requires a user and password",
     ),
-    "refuses": (b"HTTP/1.1 403 Forbidden\r\n\r\n", UpstreamFailure.PROXY_REFUSED, "(403)"),
+    "refuses": (b"HTTP/1.1 403 Forbidden\r\n\r\n", kinds.UPSTREAM_PROXY_REFUSED, "(403)"),
     "cannot reach the bank": (
         b"HTTP/1.0 502 Bad Gateway\r\nX: y\r\n\r\n",
-        UpstreamFailure.PROXY_REFUSED,
+        kinds.UPSTREAM_PROXY_REFUSED,
         "(502)",
     ),
-    "redirects": (b"HTTP/1.1 302 Found\r\n\r\n", UpstreamFailure.PROXY_REFUSED, "(302)"),
-    "speaks something else": (b"220 mail.test ESMTP\r\n\r\n", UpstreamFailure.PROXY_MALFORMED, ""),
-    "closes": (b"HTTP/1.1 200 OK\r\n", UpstreamFailure.PROXY_MALFORMED, "no answer"),
+    "redirects": (b"HTTP/1.1 302 Found\r\n\r\n", kinds.UPSTREAM_PROXY_REFUSED, "(302)"),
+    "speaks something else": (b"220 mail.test ESMTP\r\n\r\n", kinds.UPSTREAM_PROXY_MALFORMED, ""),
+    "closes": (b"HTTP/1.1 200 OK\r\n", kinds.UPSTREAM_PROXY_MALFORMED, "is not HTTP"),
     "never ends its head": (
         b"HTTP/1.1 200 OK\r\nX: " + b"y" * 20_000,
-        UpstreamFailure.PROXY_MALFORMED,
-        "no answer",
+        kinds.UPSTREAM_PROXY_MALFORMED,
+        "is not HTTP",
     ),
     "speaks for the bank": (
         b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad",
-        UpstreamFailure.PROXY_MALFORMED,
-        "no answer",
+        kinds.UPSTREAM_PROXY_MALFORMED,
+        "is not HTTP",
     ),
 }
 
@@ -137,7 +137,7 @@ async def test_proxy_that_is_not_there() -> None:
         pass
     proxy = OutboundProxy("127.0.0.1", company.port)
     assert await failure(proxy) == (
-        UpstreamFailure.PROXY_CONNECT,
+        kinds.UPSTREAM_PROXY_CONNECT,
         "The outbound proxy cannot be reached.",
     )
 
@@ -145,7 +145,7 @@ async def test_proxy_that_is_not_there() -> None:
 async def test_proxy_whose_name_does_not_resolve() -> None:
     """A name without an address is told apart from an address without a listener."""
     assert (await failure(OutboundProxy("no-such-host.invalid", 3128)))[0] is (
-        UpstreamFailure.PROXY_RESOLVE
+        kinds.UPSTREAM_PROXY_RESOLVE
     )
 
 
@@ -153,7 +153,7 @@ async def test_proxy_that_says_nothing() -> None:
     """Silence is waited for until the deadline; then the proxy is named, not the bank."""
     async with ConnectProxy(silent=True) as company:
         proxy = OutboundProxy("127.0.0.1", company.port)
-        assert (await failure(proxy, patience=0.1))[0] is UpstreamFailure.PROXY_TIMEOUT
+        assert (await failure(proxy, patience=0.1))[0] is kinds.UPSTREAM_PROXY_TIMEOUT
         await until(lambda: company.open == 0 or company.seen)
 
 
@@ -164,7 +164,7 @@ async def test_proxy_that_resets() -> None:
         await until(lambda: company.seen)
         for task in list(company._tasks):
             task.cancel()
-        assert (await opening)[0] is UpstreamFailure.PROXY_MALFORMED
+        assert (await opening)[0] is kinds.UPSTREAM_PROXY_MALFORMED
 
 
 def test_any_success_is_a_success() -> None:
@@ -254,8 +254,8 @@ async def test_company_proxy_that_goes_away(fixture: ProxyFixture, company: Conn
 @pytest.mark.parametrize(
     ("answer", "detail"),
     [
-        (b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n", "wants a user and password"),
-        (b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", "refused to connect (403)"),
+        (b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n", "requires a user and password"),
+        (b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", "(403)"),
     ],
 )
 async def test_token_call_tells_the_company_proxy_apart(
@@ -277,7 +277,7 @@ async def test_rotated_password_of_the_company_proxy(
     """The password file is watched like any other secret: tried, then taken."""
     write(tmp_path / "password", "not-yet")
     await fixture.wait_for_failed_reload()
-    assert "outbound proxy wants a user" in fixture.warnings()[0]
+    assert "outbound proxy requires a user" in fixture.warnings()[0]
     company.login = "me:rotated"
     write(tmp_path / "password", "rotated")
     await fixture.wait_for_reload()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from proxy.cli.doctor.results import CheckResult, note, ok, problem
 from proxy.config.model import Config
-from proxy.errors import TokenError, TokenFailure
+from proxy.errors import TokenError, kinds
 from proxy.forwarding.transaction_ids import new_transaction_id
 from proxy.runtime import build, clock
 from proxy.tokens.credentials import Logins
@@ -28,14 +28,14 @@ SAMPLE = "/v1/accounts"
 """A resource that every application of digital banking reads."""
 
 _CAUSES = {
-    TokenFailure.BAD_CLIENT: "token-bad-client",
-    TokenFailure.BAD_INSTITUTION: "token-bad-institution",
-    TokenFailure.BAD_USER: "token-bad-user",
-    TokenFailure.BAD_REQUEST: "token-bad-request",
-    TokenFailure.THROTTLED: "token-throttled",
-    TokenFailure.SERVER: "token-server",
-    TokenFailure.TIMEOUT: "token-timeout",
-    TokenFailure.UNREACHABLE: "token-unreachable",
+    kinds.TOKEN_BAD_CLIENT: "token-bad-client",
+    kinds.TOKEN_BAD_INSTITUTION: "token-bad-institution",
+    kinds.TOKEN_BAD_USER: "token-bad-user",
+    kinds.TOKEN_BAD_REQUEST: "token-bad-request",
+    kinds.TOKEN_THROTTLED: "token-throttled",
+    kinds.TOKEN_SERVER: "token-server",
+    kinds.TOKEN_TIMEOUT: "token-timeout",
+    kinds.TOKEN_UNREACHABLE: "token-unreachable",
 }
 _NOT_A_PAGE = (b"<token", b"<status", b"<?xml")
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from proxy.cli.doctor.files import day
 from proxy.cli.doctor.machine import unverified
 from proxy.cli.doctor.results import CheckResult, ok, problem
-from proxy.errors import UpstreamError, UpstreamFailure
+from proxy.errors import UpstreamError, kinds
 from proxy.upstream.bank_client import USER_AGENT
 from proxy.upstream.pool import UpstreamOrigin
 from proxy.upstream.tunnel import open_tunnel
@@ -31,11 +31,11 @@ _TLS_ALERT = b"\x15\x03"
 _CLIENT_CERTIFICATE = re.compile("CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_U")
 
 _TUNNEL = {
-    UpstreamFailure.PROXY_RESOLVE: "proxy-name",
-    UpstreamFailure.PROXY_CONNECT: "proxy-connect",
-    UpstreamFailure.PROXY_LOGIN: "proxy-login",
-    UpstreamFailure.PROXY_REFUSED: "proxy-refused",
-    UpstreamFailure.PROXY_TIMEOUT: "proxy-timeout",
+    kinds.UPSTREAM_PROXY_RESOLVE: "proxy-name",
+    kinds.UPSTREAM_PROXY_CONNECT: "proxy-connect",
+    kinds.UPSTREAM_PROXY_LOGIN: "proxy-login",
+    kinds.UPSTREAM_PROXY_REFUSED: "proxy-refused",
+    kinds.UPSTREAM_PROXY_TIMEOUT: "proxy-timeout",
 }
 
 

@@ -1,5 +1,6 @@
 """Facts as log lines: what happens to tokens, secrets and configuration."""
 
+from proxy.errors import kinds
 from proxy.telemetry.events import (
     Event,
     InternalError,
@@ -42,13 +43,13 @@ class EventLog:
                     "token refresh failed",
                     kind=key.kind,
                     institution=key.institution,
-                    reason=error.reason,
+                    reason=error.reason.label,
                     code=error.code,
                     detail=error.detail,
                     seconds=round(seconds, 3),
                     failures=failures,
                     retry_in=round(delay, 1),
-                    exc_info=error.__cause__ if error.reason == "internal" else None,
+                    exc_info=error.__cause__ if error.reason is kinds.TOKEN_INTERNAL else None,
                 )
             case TokenRejected(token, dropped):
                 self._log.warning(

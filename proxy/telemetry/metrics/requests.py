@@ -11,6 +11,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 
+from proxy.errors import ErrorKind, kinds
 from proxy.forwarding.record import RequestRecord
 from proxy.telemetry.metrics.families import Labels, counter, histogram
 from proxy.telemetry.metrics.histogram import BUCKETS, FINE_BUCKETS, Histogram
@@ -26,10 +27,11 @@ STATUSES = tuple(
 )
 """The label of each status: registered ones as they are, others by their class."""
 
-_SHED = {
-    "overloaded": "in_flight",
-    "upstream-busy": "upstream_busy",
-    "out-of-files": "out_of_files",
+_SHED: dict[ErrorKind | None, str] = {
+    kinds.OVERLOADED: "in_flight",
+    kinds.TOO_MANY_CONNECTIONS: "connections",
+    kinds.UPSTREAM_BUSY: "upstream_busy",
+    kinds.OUT_OF_FILES: "out_of_files",
 }
 """Errors that mean there was no room, to the reason they are counted by."""
 
@@ -92,9 +94,7 @@ class RequestCollector(Collector):
         self._wall = wall
         self._counts: dict[tuple[str, str, str, str, str, str], int] = {}
         self._errors: dict[Labels, float] = {}
-        self._shed: dict[Labels, float] = dict.fromkeys(
-            (("connections",), *((reason,) for reason in _SHED.values())), 0
-        )
+        self._shed: dict[Labels, float] = dict.fromkeys(((reason,) for reason in _SHED.values()), 0)
         self._times: dict[str, RouteDurations] = {}
         self._received = self._sent = 0
         self._replays = self._aborted = self._token_refused = self._policy_warnings = 0
@@ -143,10 +143,8 @@ class RequestCollector(Collector):
     def _add_error(self, record: RequestRecord) -> None:
         error = (record.source, record.reason)
         self._errors[error] = self._errors.get(error, 0) + 1
-        if record.reason in _SHED:
-            # What has no method was no request: a caller at a door that was full.
-            reason = _SHED[record.reason] if record.method else "connections"
-            self._shed[(reason,)] += 1
+        if record.error_kind in _SHED:
+            self._shed[(_SHED[record.error_kind],)] += 1
 
     def totals(self) -> Totals:
         """Return what has been counted, in few numbers and without making series."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from proxy.errors import TokenFailure
+from proxy.errors import kinds
 from proxy.telemetry.events import Event
 from proxy.telemetry.metrics.families import Labels, counter, gauge, histogram
 from proxy.telemetry.metrics.histogram import Histogram
@@ -32,7 +32,7 @@ class TokenRequestCollector(Collector):
                 _count(self._refreshes, (*_labels(token.key), trigger.value))
                 self._time(token.key, seconds)
             case TokenRefreshFailed(key, error, seconds, _, _, trigger):
-                _count(self._failures, (*_labels(key), trigger.value, error.reason.value))
+                _count(self._failures, (*_labels(key), trigger.value, error.reason.label))
                 self._time(key, seconds)
             case TokenRejected(token, dropped):
                 _count(self._rejections, (*_labels(token.key), str(dropped).lower()))
@@ -109,7 +109,7 @@ def failures(entry: Entry, _now: Instant) -> float:
 def throttled_until(entry: Entry, now: Instant) -> float:
     """Return until when the bank is left alone because it throttles, in Unix time; else 0."""
     left = entry.retry_at - now.monotonic
-    if entry.error is None or entry.error.reason is not TokenFailure.THROTTLED or left <= 0:
+    if entry.error is None or entry.error.reason is not kinds.TOKEN_THROTTLED or left <= 0:
         return 0.0
     return now.wall + left
 

@@ -29,7 +29,7 @@ from hashlib import sha256
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from proxy.errors import TokenFailure
+from proxy.errors import TokenFailure, kinds
 from proxy.tokens.grants import Login
 from proxy.tokens.token import MAX_LIFETIME, TokenKey
 
@@ -129,7 +129,7 @@ class EntryCipher:
 
     def encrypt_refusal(self, name: RecordName, refusal: RefusalEntry) -> bytes:
         """Return a sealed refusal, with the id of the key before it."""
-        document = [refusal.reason.value, refusal.code, refusal.failures, float(refusal.until)]
+        document = [refusal.reason.label, refusal.code, refusal.failures, float(refusal.until)]
         return self.key_id.encode() + b" " + self._encrypt(b"refusal", name, document)
 
     def decrypt_refusal(self, name: RecordName, ciphertext: bytes) -> RefusalEntry:
@@ -137,7 +137,7 @@ class EntryCipher:
         key_id, _, rest = ciphertext.partition(b" ")
         match self._decrypt(b"refusal", name, key_id.decode("latin-1"), rest):
             case [str(reason), str(code), int(failures), float(until)] if reason in _REASONS:
-                return RefusalEntry(TokenFailure(reason), code, failures, until)
+                return RefusalEntry(_REASONS[reason], code, failures, until)
         raise DecryptError("garbage")
 
     def _encrypt(self, purpose: bytes, name: RecordName, document: Sequence[object]) -> bytes:
@@ -160,9 +160,6 @@ class EntryCipher:
         except InvalidTag:
             raise DecryptError("garbage") from None
         return json.loads(plain)
-
-
-_REASONS = frozenset(reason.value for reason in TokenFailure)
 
 
 def _associated_data(purpose: bytes, name: RecordName, key_id: str) -> bytes:
@@ -190,3 +187,6 @@ def read_keys(lines: Sequence[str]) -> dict[str, bytes]:
     if not keys:
         raise ValueError('it holds no key; make one with: echo "k1 $(openssl rand -base64 32)"')
     return keys
+
+
+_REASONS = {kind.label: kind for kind in kinds.TOKEN_FAILURES}

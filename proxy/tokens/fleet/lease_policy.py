@@ -52,7 +52,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from proxy.errors import TokenFailure
+from proxy.errors import TokenFailure, kinds
 
 
 class NextAction(StrEnum):
@@ -173,7 +173,7 @@ class LeasePolicy:
 
 def applies_to_fleet(reason: TokenFailure) -> bool:
     """Whether a failed token call says what the bank would tell every proxy of the fleet."""
-    return reason.is_refusal or reason in (TokenFailure.THROTTLED, TokenFailure.SERVER)
+    return reason.is_refusal or reason in (kinds.TOKEN_THROTTLED, kinds.TOKEN_SERVER)
 
 
 @dataclass(slots=True)

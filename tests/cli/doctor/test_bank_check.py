@@ -4,7 +4,7 @@ import pytest
 
 from proxy.cli.doctor.bank_check import call_cause, call_result, describe, is_page, token_cause
 from proxy.cli.doctor.results import Level
-from proxy.errors import TokenError, TokenFailure
+from proxy.errors import TokenError, TokenFailure, kinds
 from proxy.upstream.bank_client import BankResponse
 from proxy.upstream.bank_errors import read_error
 
@@ -28,17 +28,17 @@ def test_page(body: bytes, page: bool) -> None:
 @pytest.mark.parametrize(
     ("answer", "reason", "cause"),
     [
-        (BankResponse(404, b""), TokenFailure.BAD_REQUEST, "token-path"),
+        (BankResponse(404, b""), kinds.TOKEN_BAD_REQUEST, "token-path"),
         (
             BankResponse(404, b'{"code": "CMN_90007"}'),
-            TokenFailure.BAD_REQUEST,
+            kinds.TOKEN_BAD_REQUEST,
             "token-bad-request",
         ),
-        (BankResponse(307, b""), TokenFailure.MALFORMED, "token-redirect"),
-        (BankResponse(503, b"<html>down"), TokenFailure.SERVER, "token-page"),
-        (BankResponse(200, b"{}"), TokenFailure.MALFORMED, "token-strange"),
-        (None, TokenFailure.TIMEOUT, "token-timeout"),
-        (None, TokenFailure.MALFORMED, "token-strange"),
+        (BankResponse(307, b""), kinds.TOKEN_MALFORMED, "token-redirect"),
+        (BankResponse(503, b"<html>down"), kinds.TOKEN_SERVER, "token-page"),
+        (BankResponse(200, b"{}"), kinds.TOKEN_MALFORMED, "token-strange"),
+        (None, kinds.TOKEN_TIMEOUT, "token-timeout"),
+        (None, kinds.TOKEN_MALFORMED, "token-strange"),
     ],
 )
 def test_cause_of_a_missing_token(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from proxy.errors import TokenError, TokenFailure
+from proxy.errors import TokenError, kinds
 from proxy.telemetry.events import (
     Event,
     InternalError,
@@ -23,7 +23,7 @@ FACTS: list[tuple[Event, dict[str, Any]]] = [
     ),
     (
         TokenRefreshFailed(
-            KEY, TokenError(TokenFailure.THROTTLED, "Too much.", code="CMN_90002"), 0.2, 3, 20
+            KEY, TokenError(kinds.TOKEN_THROTTLED, "Too much.", code="CMN_90002"), 0.2, 3, 20
         ),
         {"event": "token refresh failed", "level": "warning", "reason": "throttled"}
         | {"code": "CMN_90002", "failures": 3, "retry_in": 20, "detail": "Too much."},
@@ -75,7 +75,7 @@ def test_warning_for_an_operator() -> None:
 def test_mistake_of_our_own_is_told_with_its_place() -> None:
     """Only a bug comes with a traceback, and that without credentials."""
     out = set_up()
-    bug = TokenError(TokenFailure.INTERNAL, "It failed.")
+    bug = TokenError(kinds.TOKEN_INTERNAL, "It failed.")
     try:
         raise ZeroDivisionError(f"Bearer {SECRET}")
     except ZeroDivisionError as error:
@@ -91,7 +91,7 @@ def test_mistake_of_our_own_is_told_with_its_place() -> None:
 def test_ordinary_failure_has_no_traceback() -> None:
     """A bank that is down is no bug."""
     out = set_up()
-    error = TokenError(TokenFailure.UNREACHABLE, "It is down.")
+    error = TokenError(kinds.TOKEN_UNREACHABLE, "It is down.")
     error.__cause__ = OSError("refused")
     EventLog().event(TokenRefreshFailed(KEY, error, 0.1, 1, 1))
     assert "exception" not in lines(out)[0]

@@ -7,7 +7,7 @@ from http import HTTPStatus
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.errors import Source, TokenFailure
+from proxy.errors import Source, kinds
 from proxy.forwarding.record import RequestRecord
 from proxy.runtime.app import App
 from proxy.sandbox import Sandbox
@@ -35,7 +35,8 @@ def bound(institutions: int, listeners: int = 1) -> int:
         + OWN_ERRORS
         + ROUTES * (4 * (len(BUCKETS) + 3) + len(FINE_BUCKETS) + 3)
     )
-    tokens = keys * (len(Trigger) * (1 + len(TokenFailure)) + 2 + 7) + KINDS * (len(BUCKETS) + 3)
+    outcomes = 1 + len(kinds.TOKEN_FAILURES)
+    tokens = keys * (len(Trigger) * outcomes + 2 + 7) + KINDS * (len(BUCKETS) + 3)
     return requests + tokens + 60  # what has no labels, or a handful of values
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 from prometheus_client import Metric
 
-from proxy.errors import TokenFailure
+from proxy.errors import kinds
 from proxy.sandbox import Fault, Sandbox
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.metrics.histogram import BUCKETS, FINE_BUCKETS
@@ -102,7 +102,9 @@ def test_units_are_said_by_names() -> None:
 def test_labels_have_their_values() -> None:
     """The closed sets on the page are those of the program."""
     assert documented.label_values("`method`") == METHODS | {"other"}
-    assert documented.label_values("`reason` of token failures") == set(TokenFailure)
+    assert documented.label_values("`reason` of token failures") == {
+        kind.label for kind in kinds.TOKEN_FAILURES
+    }
     assert documented.label_values("`trigger`") == set(Trigger)
 
 

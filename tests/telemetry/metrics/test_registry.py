@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import Metric
 
 from proxy import __version__
-from proxy.errors import Source, TokenError, TokenFailure
+from proxy.errors import Source, TokenError, kinds
 from proxy.sandbox import Fault, Sandbox
 from proxy.telemetry.events import Reloaded
 from proxy.telemetry.metrics import Metrics
@@ -30,7 +30,7 @@ from tests.telemetry.metrics.reading import (
 def busy() -> Metrics:
     """Return metrics after a bit of everything."""
     metrics = Metrics()
-    failed = TokenError(TokenFailure.SERVER, "It failed.")
+    failed = TokenError(kinds.TOKEN_SERVER, "It failed.")
     metrics.event(TokenRefreshed(token(), 0.1, 3300))
     metrics.event(TokenRefreshFailed(KEY, failed, 0.1, 1, 1))
     metrics.event(TokenRejected(token(), was_current=True))

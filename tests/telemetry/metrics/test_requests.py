@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.samples import Exemplar
 
-from proxy.errors import Source
+from proxy.errors import ErrorKind, ProxyError, Source, kinds
 from proxy.forwarding.record import RequestRecord
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.metrics.histogram import BUCKETS
@@ -83,18 +83,20 @@ def test_errors_by_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "shed"),
+    ("kind", "shed"),
     [
-        ({"reason": "overloaded"}, "in_flight"),
-        ({"reason": "overloaded", "method": ""}, "connections"),
-        ({"reason": "upstream-busy"}, "upstream_busy"),
-        ({"reason": "out-of-files"}, "out_of_files"),
-        ({"reason": "internal"}, None),
+        (kinds.OVERLOADED, "in_flight"),
+        (kinds.TOO_MANY_CONNECTIONS, "connections"),
+        (kinds.UPSTREAM_BUSY, "upstream_busy"),
+        (kinds.OUT_OF_FILES, "out_of_files"),
+        (kinds.INTERNAL, None),
     ],
 )
-def test_shed_by_what_was_full(changes: dict[str, Any], shed: str | None) -> None:
+def test_shed_by_what_was_full(kind: ErrorKind, shed: str | None) -> None:
     """Refusals for want of room are told by which room; each is there before the first."""
-    counted = tally(record(status=503, source=Source.PROXY, **changes))
+    refused = record()
+    refused.note(ProxyError(kind))
+    counted = tally(refused)
     for reason in ("in_flight", "connections", "upstream_busy", "out_of_files"):
         assert value(counted, "requests_shed_total", reason=reason) == (reason == shed)
 

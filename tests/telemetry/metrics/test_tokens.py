@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.errors import TokenError, TokenFailure
+from proxy.errors import TokenError, TokenFailure, kinds
 from proxy.telemetry.metrics.tokens import TokenCollector, TokenRequestCollector
 from proxy.tokens.cache import Entry
 from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected, Trigger
@@ -26,7 +26,7 @@ def test_refreshes_by_why_they_were_asked_for() -> None:
 def test_failures_by_reason_too() -> None:
     """A failure says why the token was asked for and why there was none, and took its time."""
     collector = TokenRequestCollector()
-    error = TokenError(TokenFailure.THROTTLED, "Too much.")
+    error = TokenError(kinds.TOKEN_THROTTLED, "Too much.")
     collector.add(TokenRefreshFailed(KEY, error, 0.1, 1, 10, Trigger.DUE))
     labels = {**LABELS, "trigger": "due", "reason": "throttled"}
     assert value(collector, "token_refresh_failures_total", **labels) == 1
@@ -79,9 +79,9 @@ def test_key_without_a_token() -> None:
 @pytest.mark.parametrize(
     ("reason", "retry_at", "until"),
     [
-        (TokenFailure.THROTTLED, 1031, 1_800_001_030),
-        (TokenFailure.THROTTLED, 1000, 0),
-        (TokenFailure.SERVER, 1031, 0),
+        (kinds.TOKEN_THROTTLED, 1031, 1_800_001_030),
+        (kinds.TOKEN_THROTTLED, 1000, 0),
+        (kinds.TOKEN_SERVER, 1031, 0),
     ],
 )
 def test_throttled_until(reason: TokenFailure, retry_at: float, until: float) -> None:

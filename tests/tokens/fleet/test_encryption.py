@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import TokenFailure
+from proxy.errors import kinds
 from proxy.tokens.fleet.encryption import (
     DecryptError,
     EntryCipher,
@@ -28,7 +28,7 @@ LOGIN = Login(Credentials("client-of-moss", "secret-of-moss"))
 KEY = TokenKey(TokenKind.V2, "00016")
 NAME = record_name(BASE, KEY, LOGIN)
 TOKEN = TokenEntry("gBOL-moss", 3600.0, 1_800_000_000.0, 1_800_000_000.5)
-REFUSAL = RefusalEntry(TokenFailure.THROTTLED, "CMN_90002", 3, 1_800_000_020.0)
+REFUSAL = RefusalEntry(kinds.TOKEN_THROTTLED, "CMN_90002", 3, 1_800_000_020.0)
 
 OTHERS = [
     record_name(BASE + "/stage", KEY, LOGIN),

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import TokenFailure
+from proxy.errors import kinds
 from proxy.tokens.fleet.lease_policy import (
     CircuitBreaker,
     LeasePolicy,
@@ -112,12 +112,12 @@ def test_many_keys_are_followed_at_a_bounded_rate(keys: int) -> None:
 
 def test_what_binds_all_is_what_the_bank_itself_said() -> None:
     """A call that failed on its way may be the trouble of one machine."""
-    own = {reason for reason in TokenFailure if not applies_to_fleet(reason)}
+    own = {reason for reason in kinds.TOKEN_FAILURES if not applies_to_fleet(reason)}
     assert own == {
-        TokenFailure.UNREACHABLE,
-        TokenFailure.TIMEOUT,
-        TokenFailure.MALFORMED,
-        TokenFailure.INTERNAL,
+        kinds.TOKEN_UNREACHABLE,
+        kinds.TOKEN_TIMEOUT,
+        kinds.TOKEN_MALFORMED,
+        kinds.TOKEN_INTERNAL,
     }
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from proxy.errors import TokenFailure
+from proxy.errors import kinds
 from proxy.tokens.fleet.encryption import (
     EntryCipher,
     RefusalEntry,
@@ -95,7 +95,7 @@ def test_what_was_sealed_with_keys_that_we_do_not_have() -> None:
 def test_refusals() -> None:
     """One that opens, none, and one that does not open."""
     desk = RecordHarness()
-    refusal = RefusalEntry(TokenFailure.THROTTLED, "CMN_90002", 1, WALL + 10)
+    refusal = RefusalEntry(kinds.TOKEN_THROTTLED, "CMN_90002", 1, WALL + 10)
     sealed = desk.seals.encrypt_refusal(NAME, refusal)
     assert desk.records.refusal(KEY, NAME, make_record(sealed)) == refusal
     assert desk.records.refusal(KEY, NAME, make_record()) is None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.errors import TokenError, TokenFailure
+from proxy.errors import TokenError, kinds
 from proxy.tokens.fleet.encryption import EntryCipher, RecordName, read_keys, record_name
 from proxy.tokens.fleet.events import AcquisitionSource, StoreEvent, TokenAcquired
 from proxy.tokens.fleet.lease_policy import LeasePolicy
@@ -256,11 +256,11 @@ async def test_a_slow_bank_keeps_everybody_patient(harness: FleetHarness) -> Non
 async def test_what_the_bank_said_to_one_binds_all(harness: FleetHarness) -> None:
     """Quota, spike, refusals: the others fail alike without asking, until one may again."""
     proxies = [await harness.proxy() for _ in range(5)]
-    harness.source.fail(TokenError(TokenFailure.THROTTLED, "Too much.", code="CMN_90002"))
+    harness.source.fail(TokenError(kinds.TOKEN_THROTTLED, "Too much.", code="CMN_90002"))
     for proxy in proxies:
         with pytest.raises(TokenError) as caught:
             await proxy.token()
-        assert (caught.value.reason, caught.value.code) == (TokenFailure.THROTTLED, "CMN_90002")
+        assert (caught.value.reason, caught.value.code) == (kinds.TOKEN_THROTTLED, "CMN_90002")
         if proxy is not proxies[0]:
             assert 0 < (caught.value.retry_after or 0) <= REFRESH.throttle_initial
     assert len(harness.source.requested_keys) == 1
@@ -280,7 +280,7 @@ async def test_what_the_bank_said_to_one_binds_all(harness: FleetHarness) -> Non
 
 async def test_failures_in_a_row_are_waited_out_for_longer(harness: FleetHarness) -> None:
     """Whoever's they are: the fleet backs off as one proxy would."""
-    harness.source.fail(TokenError(TokenFailure.THROTTLED, "Too much."))
+    harness.source.fail(TokenError(kinds.TOKEN_THROTTLED, "Too much."))
     waits = []
     for _ in range(3):
         proxy = await harness.proxy()
@@ -297,7 +297,7 @@ async def test_failures_in_a_row_are_waited_out_for_longer(harness: FleetHarness
 async def test_trouble_on_the_way_binds_nobody(harness: FleetHarness) -> None:
     """One machine without a network does not stop the others."""
     first, second = await harness.proxy(), await harness.proxy()
-    harness.source.fail(failure(TokenFailure.UNREACHABLE))
+    harness.source.fail(failure(kinds.TOKEN_UNREACHABLE))
     with pytest.raises(TokenError):
         await first.token()
     harness.source.errors.clear()

@@ -1,0 +1,580 @@
+"""The catalogue of errors: one constant for each kind.
+
+From it come the responses, the advice of the status page, the doctor's results and
+docs/troubleshooting.md (`make errors`). A new error is one constant here.
+
+``closes`` follows RFC 9112: the caller's connection ends where the end of its request is not
+known (sections 6.3 and 9.3) or where another reader of the same bytes might see it somewhere else
+(section 11.2). A well-framed request that is refused for what it asks leaves the connection open.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Source(StrEnum):
+    """Whose error a response is; ``NONE`` for a response of the bank's, whatever its status."""
+
+    NONE = "none"
+    CALLER = "caller"
+    TOKEN = "token"  # noqa: S105 - the word, not a secret
+    UPSTREAM = "upstream"
+    PROXY = "proxy"
+
+
+# Compared by identity: two kinds are never equal, whatever they say.
+@dataclass(frozen=True, slots=True, eq=False)
+class ErrorKind:
+    """A kind of error. ``name`` is stable: the last part of a problem's ``type``.
+
+    ``status`` is the response's; 0 for a kind that is only shown, such as a failed reload.
+    ``closes`` says that the rest of the caller's connection cannot be trusted. ``cause`` is a
+    sentence that says what went wrong, ``remedy`` what a person does about it. ``retry_after`` is
+    in seconds, where waiting helps.
+    """
+
+    name: str
+    status: int
+    source: Source
+    cause: str
+    remedy: str
+    closes: bool = False
+    retry_after: float | None = None
+
+    @property
+    def page(self) -> str:
+        """Where the documentation explains this kind."""
+        return f"docs/troubleshooting.md#{self.name}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenFailure(ErrorKind):
+    """Why there is no token. ``is_refusal``: the same credentials would be refused again."""
+
+    is_refusal: bool = False
+
+    @property
+    def label(self) -> str:
+        """The ``reason`` label of the failure metric."""
+        return self.name.removeprefix("token-").replace("-", "_")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UpstreamFailure(ErrorKind):
+    """How the exchange with the bank failed."""
+
+    @property
+    def label(self) -> str:
+        """The name as a word of metrics and logs."""
+        return self.name.removeprefix("upstream-").replace("-", "_")
+
+
+def _caller(name: str, status: int, cause: str, remedy: str, *, closes: bool = False) -> ErrorKind:
+    return ErrorKind(name, status, Source.CALLER, cause, remedy, closes=closes)
+
+
+def _token(name: str, cause: str, remedy: str, *, is_refusal: bool = False) -> TokenFailure:
+    return TokenFailure(name, 503, Source.TOKEN, cause, remedy, is_refusal=is_refusal)
+
+
+def _upstream(name: str, cause: str, remedy: str, *, status: int = 502) -> UpstreamFailure:
+    return UpstreamFailure(name, status, Source.UPSTREAM, cause, remedy)
+
+
+def _busy(name: str, cause: str, remedy: str, retry_after: float = 1) -> ErrorKind:
+    return ErrorKind(name, 503, Source.PROXY, cause, remedy, retry_after=retry_after)
+
+
+# The caller: its request cannot be forwarded as it is. Nothing has gone to the bank.
+
+CALLER_SECRET = _caller(
+    "caller-secret",
+    403,
+    "The proxy asks callers for a shared secret, and Proxy-Authorization holds none or another.",
+    "Send `Proxy-Authorization: Bearer` and a secret from callers.secret_files. If nobody should "
+    "be calling, find out who is.",
+)
+PROXY_AUTHENTICATION = _caller(
+    "proxy-authentication",
+    407,
+    "The application uses this proxy as its HTTP proxy and did not send the shared secret.",
+    "Give the application the secret as the password of its HTTP proxy: "
+    "`http://any:SECRET@host:port`.",
+)
+CALLER_CERTIFICATE = _caller(
+    "caller-certificate",
+    403,
+    "The name in the caller's client certificate is not in callers.client_names.",
+    "Add the name to callers.client_names, or give the caller a certificate with a name that is.",
+)
+CROSS_SITE = _caller(
+    "cross-site",
+    403,
+    "A web page of another site called through this proxy.",
+    "None for a page of another site: it must not act with your credentials. If the page is your "
+    "own, let its server call the proxy.",
+)
+INSTITUTION_CONFLICT = _caller(
+    "institution-conflict",
+    400,
+    "The request names two institutions.",
+    "Send one institutionId header, and the same institution as in the path of a V1 call.",
+)
+INSTITUTION_MALFORMED = _caller(
+    "institution-malformed",
+    400,
+    "The institution in the request is not a number.",
+    "Write the institution in digits, with its leading zeros.",
+)
+INSTITUTION_NOT_ALLOWED = _caller(
+    "institution-not-allowed",
+    403,
+    "The institution in the request is not configured.",
+    "Compare the institution that the application asks for with allowed_institutions; add it if "
+    "the application may use it.",
+)
+PATH_POLICY = _caller(
+    "path-policy",
+    403,
+    "The access policy does not allow this resource.",
+    "Add the resource to access.allow if the application is meant to use it.",
+)
+RESERVED = _caller(
+    "reserved",
+    403,
+    "The proxy fetches the tokens itself and does not forward token calls.",
+    "Remove the token call from the application and call the resource directly: the proxy adds "
+    "the token to every request.",
+)
+METHOD = _caller(
+    "method",
+    405,
+    "The proxy does not forward this method.",
+    "Use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS.",
+)
+# What follows a CONNECT may be meant for the tunnel already; it must not be read as requests.
+CONNECT = _caller(
+    "connect",
+    405,
+    "The application asks for a tunnel (HTTPS_PROXY), and the proxy cannot put a token into a "
+    "tunnel.",
+    "Let the application call the bank by http:// through this proxy; from the proxy to the bank "
+    "the request uses TLS.",
+    closes=True,
+)
+ORIGIN = _caller(
+    "origin",
+    400,
+    "The URL names a host that is not the bank's, and the proxy forwards to the bank only.",
+    "Exclude other hosts from the proxy (NO_PROXY), and check that base_url names the host that "
+    "the application calls.",
+)
+TARGET = _caller(
+    "target",
+    400,
+    "The request-target is not a path, or a URL with a user in it.",
+    "Send the path of the resource, beginning with one slash.",
+)
+# RFC 9112 section 3.2. Not a matter of framing, but two Host fields are how requests are smuggled
+# past a front that reads the other one.
+BAD_HOST = _caller(
+    "bad-host",
+    400,
+    "The Host header is missing, repeated or not a host with an optional port.",
+    "Send exactly one Host header; every HTTP client library does.",
+    closes=True,
+)
+BAD_HEADER = _caller(
+    "bad-header",
+    400,
+    "A header holds a byte that is not ASCII, or a control character.",
+    "Encode the value, for example with percent signs and hexadecimal digits.",
+    closes=True,
+)
+BAD_FRAMING = _caller(
+    "bad-framing",
+    400,
+    "The length of the body is given twice, or not as a plain number.",
+    "Let the client's library set Content-Length and Transfer-Encoding, and set neither by hand.",
+    closes=True,
+)
+TRANSFER_ENCODING = _caller(
+    "transfer-encoding",
+    501,
+    "The transfer coding is not chunked, the only one that the proxy supports.",
+    "Compress with Content-Encoding instead, if the bank accepts it.",
+    closes=True,
+)
+VERSION = _caller(
+    "version",
+    505,
+    "The request is not HTTP/1.1.",
+    "Set the client to HTTP/1.1, without HTTP/2 prior knowledge.",
+    closes=True,
+)
+UNREADABLE = _caller(
+    "unreadable",
+    400,
+    "The request is not valid HTTP/1.1.",
+    "See what the application sends; `curl` with the same URL shows whether the proxy works.",
+    closes=True,
+)
+PIPELINED = _caller(
+    "pipelined",
+    400,
+    "Too many requests were sent on one connection before the first was answered.",
+    "Wait for responses, or use more connections.",
+    closes=True,
+)
+TLS_ON_HTTP = _caller(
+    "tls-on-http",
+    400,
+    "The caller speaks TLS to a port that speaks plain HTTP.",
+    "Use http:// in the application, or set callers.certificate_file.",
+    closes=True,
+)
+TOO_LARGE = _caller(
+    "too-large",
+    431,
+    "A header, the number of headers or their sum exceeds the limit.",
+    "Send fewer or shorter headers and cookies, or raise limits.max_line, limits.max_headers or "
+    "limits.max_head.",
+    closes=True,
+)
+TARGET_TOO_LONG = _caller(
+    "target-too-long",
+    414,
+    "The path and query exceed limits.max_line.",
+    "Send a shorter query, or raise limits.max_line.",
+    closes=True,
+)
+BODY_TOO_LARGE = _caller(
+    "body-too-large",
+    413,
+    "The body of the request exceeds limits.max_body.",
+    "Send less, or raise limits.max_body.",
+)
+SLOW_HEAD = _caller(
+    "slow-head",
+    408,
+    "The head of the request did not arrive within limits.header_timeout.",
+    "Usually none: a client opened a connection in advance and did not use it.",
+    closes=True,
+)
+SLOW_BODY = _caller(
+    "slow-body",
+    408,
+    "The body of the request stopped arriving for limits.idle_timeout.",
+    "Find out why the application stops; raise limits.idle_timeout for very slow lines.",
+    closes=True,
+)
+BAD_BODY = _caller(
+    "bad-body",
+    400,
+    "The body of the request is not as long as declared, or a chunk of it is malformed.",
+    "Let the client's library frame the body.",
+    closes=True,
+)
+
+# The token: the bank gave none, so the request could not go out.
+
+TOKEN_BAD_CLIENT = _token(
+    "token-bad-client",
+    "The bank refused the client id and secret.",
+    "Compare client_id and client_secret with Shared Key and Secret Key in the vendor's console of "
+    "this environment; stage and production have different ones.",
+    is_refusal=True,
+)
+TOKEN_BAD_INSTITUTION = _token(
+    "token-bad-institution",
+    "The bank refused the institution for this application.",
+    "Compare institution_id with the vendor's console, leading zeros included. If it is right, ask "
+    "the bank to allow it for the application.",
+    is_refusal=True,
+)
+TOKEN_BAD_USER = _token(
+    "token-bad-user",
+    "The bank refused the user.",
+    "Check username and password_file, and that the user is not blocked; for a person's login run "
+    "`candescent-proxy login` again.",
+    is_refusal=True,
+)
+TOKEN_LOGIN_NEEDED = _token(
+    "token-login-needed",
+    "Nobody is logged in, or the login has expired.",
+    "Run `candescent-proxy login`.",
+    is_refusal=True,
+)
+TOKEN_BAD_REQUEST = _token(
+    "token-bad-request",
+    "The bank refused the token request.",
+    "Look the bank's code up in docs/candescent.md; scopes and the grant are the usual causes.",
+    is_refusal=True,
+)
+TOKEN_THROTTLED = _token(
+    "token-throttled",
+    "The bank's quota or spike limit for token calls is used up.",
+    "Wait, and find out who else uses this client id: the quota is shared. Many proxies can share "
+    "one token (docs/fleet.md).",
+)
+TOKEN_SERVER = _token(
+    "token-server",
+    "The bank's token endpoint failed.",
+    "Look at the bank's status page. The proxy retries by itself; a token in use serves until it "
+    "expires.",
+)
+TOKEN_MALFORMED = _token(
+    "token-malformed",
+    "The token endpoint returned a response without a usable token.",
+    "Check base_url: something else may be responding, such as a company proxy's web page. "
+    "`candescent-proxy doctor` shows what came.",
+)
+TOKEN_UNREACHABLE = _token(
+    "token-unreachable",
+    "The token endpoint cannot be reached.",
+    "Run `candescent-proxy doctor`: it finds the step that fails, from DNS to TLS.",
+)
+TOKEN_TIMEOUT = _token(
+    "token-timeout",
+    "The token endpoint did not respond within token.timeout.",
+    "Look at the network and at the bank's status page; raise token.timeout only if the bank is "
+    "always that slow.",
+)
+TOKEN_INTERNAL = _token(
+    "token-internal",
+    "The token request failed inside the proxy.",
+    "Report the log line `token refresh failed` with its traceback; it holds no secret.",
+)
+
+# The bank: the exchange failed. 504 when it was slow, 502 otherwise.
+
+UPSTREAM_RESOLVE = _upstream(
+    "upstream-resolve",
+    "The host name in base_url does not resolve.",
+    "Check the spelling of base_url, then DNS on this machine.",
+)
+UPSTREAM_CONNECT = _upstream(
+    "upstream-connect",
+    "The host and port of base_url refuse connections.",
+    "Check host and port of base_url; for the sandbox, start `candescent-proxy sandbox`.",
+)
+UPSTREAM_UNREACHABLE = _upstream(
+    "upstream-unreachable",
+    "The network does not reach the bank, or resets the connection.",
+    "Check this machine's network, VPN and routes, or set upstream.proxy.",
+)
+UPSTREAM_CONNECT_TIMEOUT = _upstream(
+    "upstream-connect-timeout",
+    "No connection to the bank within upstream.connect_timeout.",
+    "A firewall drops the packets, most likely: have it opened, or set upstream.proxy to your "
+    "company's HTTP proxy.",
+    status=504,
+)
+UPSTREAM_PROXY_RESOLVE = _upstream(
+    "upstream-proxy-resolve",
+    "The name of the outbound proxy does not resolve.",
+    "Check the host name in upstream.proxy.",
+)
+UPSTREAM_PROXY_CONNECT = _upstream(
+    "upstream-proxy-connect",
+    "The outbound proxy cannot be reached.",
+    "Check host and port of upstream.proxy, and that the outbound proxy runs.",
+)
+UPSTREAM_PROXY_LOGIN = _upstream(
+    "upstream-proxy-login",
+    "The outbound proxy requires a user and password, or other ones (407).",
+    "Set upstream.proxy_user and upstream.proxy_password_file.",
+)
+UPSTREAM_PROXY_REFUSED = _upstream(
+    "upstream-proxy-refused",
+    "The outbound proxy refused to connect to the bank.",
+    "Ask the operators of the outbound proxy to allow CONNECT to the host and port of base_url.",
+)
+UPSTREAM_PROXY_MALFORMED = _upstream(
+    "upstream-proxy-malformed",
+    "The response of the outbound proxy is not HTTP.",
+    "Check host and port of upstream.proxy, and that it speaks plain HTTP itself.",
+)
+UPSTREAM_PROXY_TIMEOUT = _upstream(
+    "upstream-proxy-timeout",
+    "The outbound proxy did not connect within upstream.connect_timeout.",
+    "Check upstream.proxy; if it is right, ask its operators whether it reaches the bank.",
+    status=504,
+)
+UPSTREAM_TLS_EXPIRED = _upstream(
+    "upstream-tls-expired",
+    "The bank's certificate has expired.",
+    "Check this machine's clock; if it is right, the bank must renew its certificate.",
+)
+UPSTREAM_TLS_NOT_YET_VALID = _upstream(
+    "upstream-tls-not-yet-valid",
+    "The bank's certificate is not valid yet.",
+    "Set this machine's clock; if it is right, tell the bank.",
+)
+UPSTREAM_TLS_NAME = _upstream(
+    "upstream-tls-name",
+    "The bank's certificate is for another name than the host in base_url.",
+    "Write a name of the certificate into base_url, if it leads to the same server. Names are "
+    "always checked; no setting turns that off.",
+)
+UPSTREAM_TLS_UNTRUSTED = _upstream(
+    "upstream-tls-untrusted",
+    "The authority that signed the bank's certificate is not trusted on this machine.",
+    "Set upstream.ca_file to that authority's PEM file (often the company's inspecting firewall); "
+    "without one, install this machine's ca-certificates.",
+)
+UPSTREAM_TLS_SELF_SIGNED = _upstream(
+    "upstream-tls-self-signed",
+    "The bank's certificate is self-signed.",
+    "If it is your own, set upstream.ca_file to its PEM file. If not, stop: somebody may be "
+    "between you and the bank.",
+)
+UPSTREAM_TLS_REVOKED = _upstream(
+    "upstream-tls-revoked",
+    "The bank's certificate has been revoked, or cannot be checked for revocation.",
+    "Tell the bank. Do not work around it.",
+)
+UPSTREAM_TLS_UNSUITABLE = _upstream(
+    "upstream-tls-unsuitable",
+    "The bank's certificate, or one of its chain, is too weak or not made for a server.",
+    "Have the certificate issued anew with a current key and signature, and for TLS servers; "
+    "OpenSSL's words in the message say what it lacks.",
+)
+UPSTREAM_TLS_PLAIN_HTTP = _upstream(
+    "upstream-tls-plain-http",
+    "The server behind base_url speaks plain HTTP, not TLS.",
+    "Check the port of base_url; for a sandbox on this machine write http://.",
+)
+UPSTREAM_TLS_CLIENT_CERTIFICATE = _upstream(
+    "upstream-tls-client-certificate",
+    "The bank requires a client certificate, or another one.",
+    "Set upstream.certificate_file and upstream.key_file to those that the bank has registered.",
+)
+UPSTREAM_TLS_VERSION = _upstream(
+    "upstream-tls-version",
+    "The bank's server and this machine have no common TLS version or cipher.",
+    "The server must support TLS 1.2 or later; check base_url and any device in between.",
+)
+UPSTREAM_TLS = _upstream(
+    "upstream-tls",
+    "The TLS handshake with the bank failed.",
+    "Run `candescent-proxy doctor`, and check base_url and any device in between.",
+)
+UPSTREAM_FIRST_BYTE_TIMEOUT = _upstream(
+    "upstream-first-byte-timeout",
+    "The bank did not respond within upstream.first_byte_timeout.",
+    "Find out whether the request was processed before you send it again. For a resource that is "
+    "known to be slow, raise upstream.first_byte_timeout.",
+    status=504,
+)
+UPSTREAM_IDLE_TIMEOUT = _upstream(
+    "upstream-idle-timeout",
+    "The bank stopped sending in the middle of its response for upstream.idle_timeout.",
+    "Send a GET again; if it goes on, look at the network in between and at the bank's status "
+    "page.",
+    status=504,
+)
+UPSTREAM_TOTAL_TIMEOUT = _upstream(
+    "upstream-total-timeout",
+    "The exchange with the bank took longer than upstream.total_timeout.",
+    "Check that the application reads fast enough; raise upstream.total_timeout for very large "
+    "responses.",
+    status=504,
+)
+UPSTREAM_CLOSED = _upstream(
+    "upstream-closed",
+    "The bank closed the connection without a response.",
+    "Find out whether the request was processed, then send it again. If it is frequent, set "
+    "upstream.max_idle_age below the bank's idle timeout.",
+)
+UPSTREAM_MALFORMED = _upstream(
+    "upstream-malformed",
+    "The bank's response is not valid HTTP/1.1.",
+    "Check base_url and any device in between; `candescent-proxy doctor` says what responds.",
+)
+UPSTREAM_TRUNCATED = _upstream(
+    "upstream-truncated",
+    "The bank's response ended before its declared end.",
+    "Send a GET again; if it goes on, look at the network in between.",
+)
+
+# The proxy itself cannot take the work.
+
+OVERLOADED = _busy(
+    "overloaded",
+    "The proxy serves limits.max_in_flight requests already.",
+    "Find out who sends so many, or add proxies, or raise limits.max_in_flight.",
+)
+TOO_MANY_CONNECTIONS = _busy(
+    "too-many-connections",
+    "The proxy has limits.max_connections connections already, and all are in use.",
+    "Find out who opens so many; let applications reuse connections, or raise "
+    "limits.max_connections.",
+)
+UPSTREAM_BUSY = _busy(
+    "upstream-busy",
+    "All upstream.max_connections connections to the bank are in use.",
+    "Usually the bank is slow and waiting is right; raise upstream.max_connections only if the "
+    "bank allows more.",
+)
+OUT_OF_FILES = _busy(
+    "out-of-files",
+    "The system's limit of open files is reached.",
+    "Raise it (`ulimit -n`, or `LimitNOFILE=` in the unit); the log line at start says how many "
+    "are needed.",
+)
+BUSINESS_USER_UNKNOWN = _busy(
+    "business-user-unknown",
+    "The bank has no business with this member_number for this login_id.",
+    "Compare login_id and member_number with the bank's institution users, or set "
+    "institution_customer_id where you know it.",
+    retry_after=10,
+)
+BUSINESS_USER_LOOKUP = _busy(
+    "business-user-lookup",
+    "The business user could not be looked up.",
+    "Look at the bank's status page; check headers.institution_users_path if the vendor's path "
+    "differs, or set institution_customer_id where you know it.",
+    retry_after=10,
+)
+# What state a bug of ours leaves the connection in is not known.
+INTERNAL = ErrorKind(
+    "internal",
+    500,
+    Source.PROXY,
+    "The proxy failed on this request.",
+    "Report the log line `internal error` with its traceback; it holds no secret.",
+    closes=True,
+)
+
+# Not errors of a request: what only the status page shows.
+
+BANK_ERROR = ErrorKind(
+    "bank-error",
+    0,
+    Source.NONE,
+    "The bank responded with an error of its own.",
+    "Look at the bank's status page; ask the bank, with the transactionId.",
+)
+TOKEN_REFUSED = ErrorKind(
+    "token-refused",
+    0,
+    Source.TOKEN,
+    "The bank refused a token before it expired.",
+    "None at first: the proxy fetches a new one. If it goes on, somebody revokes tokens, or the "
+    "application may not use the resource.",
+)
+RELOAD_FAILED = ErrorKind(
+    "reload-failed",
+    0,
+    Source.PROXY,
+    "The changed configuration is invalid; the previous one stays in force.",
+    "Correct what the message names; `candescent-proxy check-config` lists every error.",
+)
+
+KINDS: tuple[ErrorKind, ...] = tuple(
+    kind for kind in list(globals().values()) if isinstance(kind, ErrorKind)
+)
+"""Every kind, in the order of this module."""
+TOKEN_FAILURES = tuple(kind for kind in KINDS if isinstance(kind, TokenFailure))
+UPSTREAM_FAILURES = tuple(kind for kind in KINDS if isinstance(kind, UpstreamFailure))

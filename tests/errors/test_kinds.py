@@ -1,0 +1,193 @@
+"""Errors: the catalogue is whole, and each kind has one response."""
+
+import json
+import re
+from collections import Counter
+
+import pytest
+
+from proxy.errors import (
+    TYPE_PREFIX,
+    CallerError,
+    ConfigError,
+    ErrorKind,
+    ProblemResponse,
+    ProxyError,
+    Source,
+    TokenError,
+    TokenFailure,
+    UpstreamError,
+    UpstreamFailure,
+    kinds,
+    problem_response,
+)
+from tools.repository import ROOT
+
+ID = "5f1d7a8e-0c54-4b1e-9d0a-6f2f6f7c1a01"
+RESPONSES = [kind for kind in kinds.KINDS if kind.status]
+
+every_kind = pytest.mark.parametrize("kind", kinds.KINDS, ids=lambda kind: kind.name)
+every_response = pytest.mark.parametrize("kind", RESPONSES, ids=lambda kind: kind.name)
+
+
+def error_of(kind: ErrorKind, detail: str = "") -> ProxyError:
+    """Return an error of the class that raises this kind."""
+    if isinstance(kind, TokenFailure):
+        return TokenError(kind, detail)
+    if isinstance(kind, UpstreamFailure):
+        return UpstreamError(kind, detail)
+    return (CallerError if kind.source is Source.CALLER else ProxyError)(kind, detail)
+
+
+def headers(answer: ProblemResponse) -> dict[str, str]:
+    """Return the headers of a problem by name."""
+    return {name.decode(): value.decode() for name, value in answer.headers}
+
+
+def test_names_are_unique() -> None:
+    """A name is an anchor of the page and a label of the metrics."""
+    assert max(Counter(kind.name for kind in kinds.KINDS).values()) == 1
+
+
+@every_kind
+def test_sentences(kind: ErrorKind) -> None:
+    """Cause and remedy are whole sentences, and the name is a slug."""
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", kind.name)
+    for text in (kind.cause, kind.remedy):
+        assert text[0].isupper()
+        assert text.endswith(".")
+        assert "  " not in text
+    assert kind.page.endswith(f"#{kind.name}")
+
+
+def test_no_two_kinds_share_a_remedy_and_a_cause() -> None:
+    """Two kinds that are told apart say something different."""
+    assert max(Counter(kind.cause for kind in kinds.KINDS).values()) == 1
+
+
+@every_kind
+def test_status_belongs_to_the_source(kind: ErrorKind) -> None:
+    """Our failures are never a 401: the caller's request was not at fault."""
+    assert kind.status != 401
+    match kind.source:
+        case Source.CALLER:
+            assert kind.status in {400, 403, 405, 407, 408, 413, 414, 431, 501, 505}
+        case Source.TOKEN:
+            assert kind.status in {503, 0}
+        case Source.UPSTREAM:
+            assert kind.status == (504 if kind.name.endswith("-timeout") else 502)
+        case _:
+            assert kind.status in {500, 503, 0}
+
+
+def test_refusals_are_told_apart_from_failures() -> None:
+    """A bad client or institution is not asked for again with the same credentials."""
+    assert {kind.label for kind in kinds.TOKEN_FAILURES if kind.is_refusal} == {
+        *("bad_client", "bad_institution", "bad_user", "bad_request", "login_needed")
+    }
+
+
+def test_every_kind_is_used() -> None:
+    """A kind that nothing raises would be a page's entry that cannot happen."""
+    text = "".join(
+        file.read_text(encoding="utf-8")
+        for file in (ROOT / "proxy").rglob("*.py")
+        if file.name != "kinds.py"
+    )
+    used = set(re.findall(r"\bkinds\.([A-Z_]+)\b", text))
+    names = {name for name in vars(kinds) if isinstance(getattr(kinds, name), ErrorKind)}
+    assert names - used == set()
+
+
+@every_response
+def test_response(kind: ErrorKind) -> None:
+    """It has a stable type, says whose error it is, what to do, and how to find it in the log."""
+    answer = problem_response(error_of(kind, "It was so."), ID)
+    assert answer.status == kind.status
+    document = json.loads(answer.body)
+    assert document.pop("title")
+    assert document == {
+        "type": TYPE_PREFIX + kind.name,
+        "status": kind.status,
+        "detail": "It was so.",
+        "remedy": kind.remedy,
+        "transactionId": ID,
+    }
+    shown = headers(answer)
+    assert shown["Content-Type"] == "application/problem+json"
+    assert shown["x-proxy-error-source"] == kind.source
+    assert shown["Cache-Control"] == "no-store"
+
+
+@every_response
+def test_detail_is_the_cause_where_nothing_more_is_known(kind: ErrorKind) -> None:
+    """An error without a sentence of its own has the kind's."""
+    error = error_of(kind)
+    assert error.detail == str(error) == kind.cause
+    assert error.explained_by is kind
+
+
+def test_bank_code_of_a_token_error() -> None:
+    """The bank's own code is in the response where the bank gave one."""
+    error = TokenError(kinds.TOKEN_BAD_CLIENT, code="CMN_90004")
+    assert json.loads(problem_response(error, ID).body)["code"] == "CMN_90004"
+    assert "code" not in json.loads(problem_response(TokenError(kinds.TOKEN_BAD_CLIENT), ID).body)
+
+
+def test_token_error_explained_by_the_connection() -> None:
+    """The name says that the token endpoint is unreachable, the remedy mends what is in the way."""
+    error = TokenError(kinds.TOKEN_UNREACHABLE, failure=kinds.UPSTREAM_TLS_EXPIRED)
+    document = json.loads(problem_response(error, ID).body)
+    assert document["type"] == TYPE_PREFIX + "token-unreachable"
+    assert document["remedy"] == kinds.UPSTREAM_TLS_EXPIRED.remedy
+    assert document["status"] == 503
+
+
+def test_the_same_token_error_for_another_waiter() -> None:
+    """All stays but the time to wait."""
+    first = TokenError(
+        kinds.TOKEN_UNREACHABLE, "no", code="CMN_90000", failure=kinds.UPSTREAM_RESOLVE
+    )
+    error = first.with_retry_after(7)
+    assert (error.reason, error.detail, error.code) == (kinds.TOKEN_UNREACHABLE, "no", "CMN_90000")
+    assert error.explained_by is kinds.UPSTREAM_RESOLVE
+    assert headers(problem_response(error, ID))["Retry-After"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(None, "1"), (0, "1"), (0.2, "1"), (1, "1"), (1.1, "2"), (60, "60")]
+)
+def test_retry_after(seconds: float | None, said: str) -> None:
+    """Whole seconds, rounded up, at least one; the kind's own where none is given."""
+    answer = problem_response(ProxyError(kinds.OVERLOADED, retry_after=seconds), ID)
+    assert headers(answer)["Retry-After"] == said
+
+
+def test_no_retry_after_where_waiting_does_not_help() -> None:
+    """A bug of ours is not cured by asking again."""
+    assert "Retry-After" not in headers(problem_response(ProxyError(kinds.INTERNAL), ID))
+
+
+def test_method_that_is_not_allowed() -> None:
+    """A 405 says which are (RFC 9110 section 15.5.6)."""
+    allowed = headers(problem_response(CallerError(kinds.METHOD), ID))["Allow"]
+    assert allowed == "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+
+def test_proxy_authentication_says_how() -> None:
+    """A 407 has a challenge (RFC 9110 section 15.5.8)."""
+    shown = headers(problem_response(CallerError(kinds.PROXY_AUTHENTICATION), ID))
+    assert shown["Proxy-Authenticate"] == 'Basic realm="candescent-proxy"'
+
+
+def test_connection_closed_before_a_response() -> None:
+    """Only the exception knows whether the request may be sent again."""
+    assert not UpstreamError(kinds.UPSTREAM_CLOSED).is_before_response
+    assert UpstreamError(kinds.UPSTREAM_CLOSED, is_before_response=True).is_before_response
+
+
+def test_configuration_error_keeps_every_mistake() -> None:
+    """One line each."""
+    error = ConfigError(["a: no", "b: no"])
+    assert error.errors == ["a: no", "b: no"]
+    assert str(error) == "a: no; b: no"
