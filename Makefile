@@ -60,9 +60,8 @@ format: $(VENV)/.dev  ## Let ruff lay out the code and mend what it can
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-manual: $(VENV)/.dev  ## Bring the manual page and the doctor's causes in docs/commands.md up to date
+manual: $(VENV)/.dev  ## Bring the manual page up to date
 	$(BIN)/python -m tools.manual --write
-	$(BIN)/python -m tools.remedies_table --write
 
 status-page: $(VENV)/.dev  ## Bring the schema of /api/status in docs/ up to date
 	$(BIN)/python -m tools.status_schema --write
