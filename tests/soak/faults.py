@@ -133,7 +133,7 @@ NETWORK: list[FaultContext] = [
     unreachable,
     network("network is slow", latency=0.1),
     network("network cuts bytes small", slice=7),
-    network("network swallows everything", hole=True),
+    network("network swallows everything", drops_bytes=True),
     network("network cuts connections", cut_after=700),
     network("network resets connections", reset_after=900),
 ]

@@ -23,8 +23,8 @@ async def port_that_is_taken(setup: DoctorSetup) -> Steps:
 def impatient(setup: DoctorSetup) -> None:
     """Wait a moment only for a program on a port to say what it is."""
     patch = setup.stack.enter_context(pytest.MonkeyPatch.context())
-    patch.setattr(machine, "PATIENCE", 0.3)
-    patch.setattr(admin_client, "PATIENCE", 0.3)
+    patch.setattr(machine, "TIMEOUT", 0.3)
+    patch.setattr(admin_client, "TIMEOUT", 0.3)
 
 
 @setup
