@@ -34,11 +34,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from proxy.errors import ProxyError, UpstreamError, UpstreamFailure
 from proxy.upstream.connection import HIGH_WATER, Connection, Deadlines
-from proxy.upstream.pool import Limits, Origin, Pool
-from tests.support.certificates import Authority, server_context
+from proxy.upstream.pool import Pool, PoolLimits, UpstreamOrigin
+from tests.support.certificates import OpensslAuthority, server_context
 
 DEADLINES = Deadlines(first_byte=60, idle=60, total=600)
-LIMITS = Limits(max_connections=1, max_idle_age=300, max_age=1e9)
+LIMITS = PoolLimits(max_connections=1, max_idle_age=300, max_age=1e9)
 SIZES = [0, 100, HIGH_WATER - 60, HIGH_WATER + 1, HIGH_WATER + 100_000, 700_000]
 """Bytes of a body; some fill the buffer with their last byte."""
 NOBODY = 999_999
@@ -75,7 +75,7 @@ def response(number: int, framing: str, body: bytes) -> bytes:
 def _certificates() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """Return contexts for the upstream and for us."""
     with tempfile.TemporaryDirectory() as folder:
-        authority = Authority.make(Path(folder))
+        authority = OpensslAuthority.make(Path(folder))
         server = server_context(authority.issue("bank", "DNS:bank.test"))
         return server, ssl.create_default_context(cafile=str(authority.file))
 
@@ -202,7 +202,7 @@ class _PairPool(Pool):
     tls = False
 
     def __init__(self) -> None:
-        super().__init__(Origin("bank.test", 443, None), LIMITS, DEADLINES)
+        super().__init__(UpstreamOrigin("bank.test", 443, None), LIMITS, DEADLINES)
         self.ends: dict[Connection, UpstreamEnd] = {}
 
     async def _open(self) -> Connection:
@@ -211,7 +211,7 @@ class _PairPool(Pool):
         context = _certificates()[1] if self.tls else None
         opening = asyncio.ensure_future(
             self._loop.create_connection(
-                self._make,
+                lambda: Connection(self._loop, DEADLINES),
                 sock=ours,
                 ssl=context,
                 server_hostname="bank.test" if context else None,
@@ -220,7 +220,7 @@ class _PairPool(Pool):
         while not (end.handshake() and opening.done()):  # noqa: ASYNC110 - no loop runs that end
             await asyncio.sleep(0)
         _, connection = await opening
-        self.opened += 1
+        self.opened_count += 1
         self.ends[connection] = end
         return connection
 
@@ -287,7 +287,7 @@ class ConnectionLife(RuleBasedStateMachine):
         self.turn()
         for end in self.pool.ends.values():
             end.close()
-        assert self.pool.open == 0
+        assert self.pool.open_count == 0
         assert not asyncio.all_tasks(self.loop)
         self.loop.close()
 
@@ -369,7 +369,7 @@ class ConnectionLife(RuleBasedStateMachine):
     async def _read(self, exchange: Exchange) -> bytes | None:
         if exchange.has_head:
             return await exchange.connection.read()
-        await exchange.connection.answered()
+        await exchange.connection.wait_for_head()
         return None
 
     def _collect(self, exchange: Exchange) -> None:
@@ -436,7 +436,7 @@ class ConnectionLife(RuleBasedStateMachine):
         self.caller_leaves()
         if is_whole:
             assert exchange.end.received == exchange.end.expected
-            assert self.pool.idle == 1, "a good connection is given up"
+            assert self.pool.idle_count == 1, "a good connection is given up"
 
     # The upstream.
 
