@@ -25,7 +25,7 @@ from tests.support.connect_proxy import ConnectProxy
 from tests.support.mounted_files import write
 from tests.support.process import process
 from tests.support.proxy_fixture import ProxyFixture, proxy_fixture
-from tests.support.running import running, until
+from tests.support.running import DEADLINE, running, until
 from tests.support.secret_search import SecretSearch, forms, reprs
 
 CLIENT_ID = "sandbox-client"
@@ -97,7 +97,7 @@ async def speak(search: SecretSearch, fixture: ProxyFixture, *parts: bytes) -> b
     reader, writer = await asyncio.open_connection(address.host, address.port)
     writer.write(b"".join(parts))
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             answer = await reader.read()
     except ConnectionError:
         return b""

@@ -33,16 +33,17 @@ def test_running_time_is_finer() -> None:
 def test_wake_ups_are_those_of_all_threads() -> None:
     """Every sleep is one, whichever thread sleeps."""
     before = wake_ups(os.getpid())
-    ended = threading.Event()
+    slept, ended = threading.Event(), threading.Event()
 
     def sleep() -> None:
         for _ in range(20):
             time.sleep(0.001)
+        slept.set()
         ended.wait()
 
     thread = threading.Thread(target=sleep)
     thread.start()
-    time.sleep(0.2)
+    slept.wait()
     after = wake_ups(os.getpid())
     ended.set()
     thread.join()

@@ -87,7 +87,7 @@ async def test_every_request_is_answered() -> None:
     assert len(result.lateness) == len(result.latencies)
     assert result.failed == 0
     assert all(before <= at <= time.time() for at in result.began)
-    assert all(0 < late < 5 for late in result.latencies)
+    assert all(late > 0 for late in result.latencies)
 
 
 async def test_a_pause_shows_in_all_that_came_meanwhile() -> None:

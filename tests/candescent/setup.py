@@ -13,7 +13,7 @@ from yarl import URL
 
 from proxy.runtime.app import App
 from proxy.sandbox import Arrival, Bank, Fault, Sandbox, Settings
-from tests.support.running import running, url
+from tests.support.running import DEADLINE, running, url
 
 V1_PATH = "/subscriptions/v1/fis/{}/echo"
 EVENT = b"<event><type>LOGIN</type></event>"
@@ -117,7 +117,7 @@ async def raw(there: BankFixture, *lines: str) -> bytes:
     address = there.app.data_address
     reader, writer = await asyncio.open_connection(address.host, address.port)
     writer.write("\r\n".join((*lines, "", "")).encode())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         answer = await reader.read()
     writer.close()
     return answer

@@ -13,7 +13,7 @@ from proxy.config import loader
 from proxy.errors import ConfigError
 from proxy.sandbox import Fault, IssuedToken, Sandbox
 from tests.candescent.setup import PASSWORD, V1_PATH, bank_fixture
-from tests.support.running import CLIENT, until
+from tests.support.running import CLIENT, DEADLINE, until
 
 
 async def test_password_is_renewed_by_refresh_tokens() -> None:
@@ -51,7 +51,7 @@ async def test_refresh_token_outlives_trouble(code: str) -> None:
     ) as there:
         there.bank.expire_all()
         await there.call("/echo")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             while (await there.call("/echo")).status != 200:  # noqa: ASYNC110 - a caller tries again
                 await asyncio.sleep(0.02)
         assert [grant for grant, _ in there.grants] == [

@@ -124,7 +124,7 @@ async def test_three_institutions_one_refused_one_throttled() -> None:
             for name in ("00016", "00016", "00017", "00018")
         ]
         try:
-            await until(lambda: asked(there, "00016") > 8 and statuses["00018", 503] > 2, 30)
+            await until(lambda: asked(there, "00016") > 8 and statuses["00018", 503] > 2)
         finally:
             for task in loads:
                 task.cancel()

@@ -18,7 +18,7 @@ from proxy.cli import tour
 from proxy.errors import ConfigError
 from proxy.runtime import serve
 from proxy.sandbox import Sandbox
-from tests.support.running import until
+from tests.support.running import DEADLINE, until
 
 
 @contextmanager
@@ -79,7 +79,7 @@ def test_demo_stays_until_it_is_told_to_end(
     async def watch() -> int:
         nonlocal said
         shown = asyncio.create_task(tour.show(once=False))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE):
             while "token request no. 3" not in said:
                 said += capsys.readouterr().out
                 await asyncio.sleep(0.05)

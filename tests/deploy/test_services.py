@@ -22,7 +22,7 @@ from proxy.sandbox import Sandbox
 from proxy.telemetry.tracing import FLUSH
 from tests.support import needs
 from tests.support.program import environment
-from tests.support.running import CLIENT, until
+from tests.support.running import CLIENT, DEADLINE, until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 UNIT = DEPLOY / "systemd/candescent-proxy.service"
@@ -157,7 +157,7 @@ async def test_unit_is_lived_by(tmp_path: Path) -> None:
         file = write_configuration(tmp_path, bank.url)
         manager = Manager(tmp_path)
         async with manager.started(UNIT) as process:
-            await until(lambda: manager.has_heard("READY=1"), 20)
+            await until(lambda: manager.has_heard("READY=1"))
             await until(lambda: manager.has_heard("WATCHDOG=1"))
             await until(lambda: bank.bank.token_requests)
             file.write_text(file.read_text().replace("00016", "00017"))
@@ -193,9 +193,9 @@ async def test_launchd_s_service_runs(tmp_path: Path) -> None:
             *agent["ProgramArguments"], env=environment(HOME=str(tmp_path))
         )
         try:
-            await until(lambda: bank.bank.token_requests, 20)
+            await until(lambda: bank.bank.token_requests)
             process.send_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(process.wait(), 20) == 0
+            assert await asyncio.wait_for(process.wait(), DEADLINE) == 0
         finally:
             if process.returncode is None:
                 process.kill()

@@ -11,7 +11,7 @@ from defusedxml import ElementTree
 from proxy.sandbox import Sandbox, Settings
 from tests.support import needs
 from tests.support.program import environment
-from tests.support.running import running, url
+from tests.support.running import DEADLINE, running, url
 
 EXAMPLES = Path(__file__).parents[2] / "docs/examples"
 LISTED = """\
@@ -43,7 +43,7 @@ async def run(example: str, **variables: str) -> tuple[int, str, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(process.communicate(), 50)
+    out, err = await asyncio.wait_for(process.communicate(), DEADLINE)
     return process.returncode or 0, out.decode(), err.decode()
 
 

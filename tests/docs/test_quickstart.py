@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.support import needs
 from tests.support.pages import ROOT
 from tests.support.program import environment
+from tests.support.running import DEADLINE
 
 PAGE = (ROOT / "docs/quickstart.md").read_text(encoding="utf-8")
 TERMINALS = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -16,6 +17,7 @@ TERMINALS = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 ALONE = ("unshare", "--map-root-user", "--net", "--kill-child", "--pid", "--fork")
 LOOPBACK_UP = """
 import fcntl, os, socket, struct, sys
+from tests.support.running import DEADLINE
 flags = struct.pack("16sh22x", b"lo", 0x41)  # up and running
 fcntl.ioctl(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), 0x8914, flags)
 os.execvp("sh", ["sh", "-euc", sys.argv[1]])
@@ -35,7 +37,7 @@ async def alone(script: str, folder: Path) -> tuple[int, str]:
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        said, _ = await asyncio.wait_for(process.communicate(), 50)
+        said, _ = await asyncio.wait_for(process.communicate(), DEADLINE)
     finally:
         if process.returncode is None:
             process.kill()

@@ -29,7 +29,7 @@ from proxy.upstream.tls import client_context
 from tests.support.certificates import OpensslAuthority
 from tests.support.mounted_files import MountedSecret, write
 from tests.support.proxy_fixture import ProxyFixture, proxy_fixture
-from tests.support.running import CLIENT, running, until
+from tests.support.running import CLIENT, DEADLINE, running, until
 
 EVERYWHERE = "0.0.0.0:0"
 
@@ -136,7 +136,7 @@ async def test_refused_body_is_not_read(guarded: App) -> None:
     """A stranger's upload ends with the refusal."""
     reader, writer = await asyncio.open_connection("127.0.0.1", guarded.data_address.port)
     writer.write(b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
-    answer = await asyncio.wait_for(reader.read(), 10)
+    answer = await asyncio.wait_for(reader.read(), DEADLINE)
     assert answer.startswith(b"HTTP/1.1 403")
     assert b"Connection: close" in answer
     writer.close()

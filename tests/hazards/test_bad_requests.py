@@ -11,7 +11,7 @@ import pytest
 
 from tests.hazards.proxy_under_test import BEARER, MARK, ProxyUnderTest, proxy_under_test
 from tests.support.raw_client import GET, RawResponse, ask, connect, request
-from tests.support.running import until
+from tests.support.running import DEADLINE, until
 
 
 async def refused(here: ProxyUnderTest, data: bytes, *statuses: int) -> RawResponse:
@@ -596,7 +596,7 @@ async def test_endless_trailers(here: ProxyUnderTest) -> None:
         await wire.send(request("POST", "/echo", "Transfer-Encoding: chunked") + CHUNKS[:-2])
         answer: RawResponse | None = None
         reading = asyncio.create_task(wire.read_response())
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(DEADLINE):
             while not reading.done():
                 await wire.send(b"X-Trailer: " + b"a" * 4000 + b"\r\n")
         answer = await reading

@@ -16,7 +16,7 @@ from proxy.forwarding.record import RequestRecord
 from proxy.runtime.app import App
 from tests.support.certificates import OpensslAuthority, server_context
 from tests.support.raw_client import GET, ask, connect, request
-from tests.support.running import running, until
+from tests.support.running import DEADLINE, running, until
 from tests.support.upstream_server import (
     ScriptedUpstream,
     ScriptStep,
@@ -249,7 +249,7 @@ async def test_upstream_that_fails(
 ) -> None:
     """In time, and each with its own reason."""
     async with proxy_before(script) as (here, _):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE):
             got = await ask(here.app)
         assert got.status == status
         assert name is None or got.error == name
@@ -260,7 +260,7 @@ async def test_body_that_dribbles_for_ever() -> None:
     """Ends with the total deadline; the caller's connection is cut."""
     head = answer(b"200 OK", b"Content-Length: 1000")
     async with proxy_before([read(), send(head, *[b"x"] * 1000, every=0.02)]) as (here, _):
-        async with connect(here.app) as wire, asyncio.timeout(5):
+        async with connect(here.app) as wire, asyncio.timeout(DEADLINE):
             await wire.send(GET)
             assert await wire.ends_with_reset()
         assert here.records[0].reason == "upstream-total-timeout"

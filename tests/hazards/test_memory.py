@@ -16,7 +16,7 @@ from proxy.sandbox import Fault, Sandbox, pattern, pattern_sha256
 from proxy.server.address import Address
 from tests.support import needs
 from tests.support.raw_client import ask, connect, connected, request
-from tests.support.running import CLIENT
+from tests.support.running import CLIENT, DEADLINE
 
 pytestmark = needs.skip_if(sys.platform != "linux", "reads /proc", "make test on Linux")
 
@@ -60,7 +60,7 @@ async def program(base_url: str, **settings: str) -> AsyncIterator[ProxyProcess]
     )
     assert process.stderr is not None
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE):
             while True:
                 line = (await process.stderr.readline()).decode()
                 assert line, "the proxy did not start"

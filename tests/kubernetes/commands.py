@@ -22,7 +22,7 @@ Object = dict[str, Any]
 def run(*command: object, given: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, whatever that is."""
     return subprocess.run(
-        [*map(str, command)], input=given, capture_output=True, text=True, check=False, timeout=240
+        [*map(str, command)], input=given, capture_output=True, text=True, check=False
     )
 
 

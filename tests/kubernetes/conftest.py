@@ -18,13 +18,6 @@ IMAGE = "localhost/candescent-proxy:test"
 BASE = "python:3.13-slim"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give a test that may be the one to build the image the time for that."""
-    for item in items:
-        if "image" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.timeout(300))
-
-
 @pytest.fixture(scope="session")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example charts, with the library that they depend on brought in by helm."""

@@ -18,7 +18,7 @@ from typing import Any
 from proxy.sandbox import Fault, Sandbox
 from tests.observability.setup import MOST, BackgroundCallers, MonitoredProxy
 from tests.support.mounted_files import write
-from tests.support.running import CLIENT
+from tests.support.running import CLIENT, DEADLINE
 
 FaultContext = Callable[[Sandbox, MonitoredProxy], AbstractAsyncContextManager[None]]
 
@@ -180,7 +180,7 @@ async def planted(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
     assert proxy.store is not None
     for record in await proxy.store.records():
         await proxy.store.do("HSET", record, "entry:moss", "moss")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(DEADLINE):
         while not await proxy.running.sample("candescent_proxy_store_entries_unreadable"):  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.1)
     yield

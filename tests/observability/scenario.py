@@ -10,7 +10,7 @@ from tests.observability.faults import FaultCase
 from tests.observability.performance import MonitoredProxies
 from tests.observability.servers import until
 
-PATIENCE = 60.0
+PATIENCE = 300.0
 """Seconds that the alerts of a trouble have to come, and then to go."""
 
 CALM = 8.0

@@ -12,6 +12,7 @@ import aiohttp
 import yaml
 
 from tests.support.needs import program
+from tests.support.running import DEADLINE
 
 SCRAPE = 1.0
 """Seconds between two readings, and between two looks at the rules."""
@@ -160,7 +161,7 @@ async def _server(*command: str) -> AsyncIterator[str]:
     said: list[str] = []
     draining = None
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DEADLINE):
             url = await _address(process.stderr, said)
             await _ready(url)
         draining = asyncio.create_task(_drain(process.stderr))

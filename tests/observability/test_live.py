@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import pytest
-
 from tests.observability import faults
 from tests.observability.cases import alerts
 from tests.observability.faster import faster
@@ -45,8 +43,8 @@ PLAN: Mapping[str, Sequence[FaultCase]] = {
 Alert = tuple[str, str]
 """The namespace of a proxy, and an alert's name without CandescentProxy."""
 
-PATIENCE = 90.0
-"""Seconds that everything has to happen in; on a machine of its own it takes a third of that."""
+PATIENCE = 300.0
+"""Seconds that everything has to happen in; on an idle machine it takes a tenth of that."""
 
 
 def test_every_alert_has_its_trouble() -> None:
@@ -57,7 +55,6 @@ def test_every_alert_has_its_trouble() -> None:
     assert told <= names
 
 
-@pytest.mark.timeout(240)
 async def test_each_trouble_is_told_calm_is_silent_and_every_panel_has_data(
     tmp_path: Path,
 ) -> None:
@@ -95,7 +92,7 @@ async def test_nobody_to_be_read_is_told(tmp_path: Path) -> None:
         async def told() -> bool:
             return bool(await reading.has_fired())
 
-        assert await until(told, 50)
+        assert await until(told, PATIENCE)
         (labels,) = await reading.has_fired()
         assert labels["alertname"] == "CandescentProxyAbsent"
 

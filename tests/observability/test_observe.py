@@ -5,8 +5,6 @@ import signal
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.support import needs
 from tests.support.program import environment
 
@@ -27,7 +25,6 @@ async def started(*arguments: str) -> asyncio.subprocess.Process:
     )
 
 
-@pytest.mark.timeout(150)
 async def test_one_trouble_is_told_and_it_ends() -> None:
     """It says where to look, what goes wrong, which alert comes of it, and ends well."""
     process = await started("--once", "--only", "certificate")
@@ -41,7 +38,6 @@ async def test_one_trouble_is_told_and_it_ends() -> None:
     assert "It is over." in said
 
 
-@pytest.mark.timeout(150)
 async def test_somebody_ends_it() -> None:
     """Without --once it goes on until a signal, and then leaves nothing running."""
     process = await started("--only", "certificate")

@@ -45,7 +45,6 @@ def test_amtool_takes_the_alertmanagers_configuration() -> None:
     assert "SUCCESS" in said
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("about_budgets", [True, False], ids=["budgets", "others"])
 def test_alerts_fire_when_they_should_and_only_then(tmp_path: Path, about_budgets: bool) -> None:
     """Every case of ``cases.yaml`` comes out as it says, labels and words included."""

@@ -21,9 +21,7 @@ import pytest
 
 from proxy.sandbox import Fault, Sandbox, Settings, pattern_sha256
 from tests.support.process import RunningProxy, process, write_settings
-from tests.support.running import until
-
-pytestmark = pytest.mark.timeout(180)
+from tests.support.running import DEADLINE, until
 
 MEGABYTE = 1_000_000
 LONG = 12 * MEGABYTE
@@ -90,7 +88,7 @@ async def is_refused(running: RunningProxy) -> bool:
 
 async def becomes(condition: Callable[[], object]) -> None:
     """Wait until an awaitable condition holds."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE):
         while not await condition():  # type: ignore[misc]  # noqa: ASYNC110 - looked at from outside
             await asyncio.sleep(0.02)
 
@@ -179,7 +177,7 @@ async def test_order_of_the_end(bank: Sandbox, tmp_path: Path) -> None:
         process(
             tmp_path / "proxy.yaml",
             bank.url,
-            drain_delay="1.5",
+            drain_delay="4",
             grace_period="20",
             revoke_on_shutdown="true",
         ) as running,
@@ -192,12 +190,11 @@ async def test_order_of_the_end(bank: Sandbox, tmp_path: Path) -> None:
         began = loop.time()
         running.program.send(SIGTERM)
         await becomes(lambda: is_not_ready(running))
-        assert loop.time() - began < 1.5
         for _ in range(5):  # the load balancer has not noticed yet
             async with caller.get(running.url + "/echo") as answer:
                 assert answer.status == 200
         await becomes(lambda: is_refused(running))
-        assert loop.time() - began >= 1.4
+        assert loop.time() - began >= 3.9
         assert len(bank.bank.revocations) == 0, "a token in use is not revoked"
         reader.may_go_on.set()
         await download
@@ -348,13 +345,13 @@ async def test_memory_stays_flat_under_downloads(bank: Sandbox, tmp_path: Path) 
         before = running.resident()
         readers = [Reader(size) for _ in range(64)]
         downloads = [asyncio.create_task(one.run(running, stop_at=1)) for one in readers]
-        await until(lambda: all(one.received for one in readers), 60)
+        await until(lambda: all(one.received for one in readers))
         await until(lambda: len(bank.bank.arrivals) == 64)
         await asyncio.sleep(1)  # in which a proxy that buffers would take all that it gets
         peak = running.resident()
         for one in readers:
             one.may_go_on.set()
-        async with asyncio.timeout(170):
+        async with asyncio.timeout(DEADLINE):
             await asyncio.gather(*downloads)
         after = running.resident()
         assert {one.digest for one in readers} == {pattern_sha256(size)}
@@ -371,7 +368,7 @@ async def test_tokens_of_a_second_under_load(tmp_path: Path) -> None:
     ):
         fates: Counter[str] = Counter()
         load = [asyncio.create_task(call_on(running, fates)) for _ in range(4)]
-        await until(lambda: len(bank.bank.token_requests) >= 10, 60)
+        await until(lambda: len(bank.bank.token_requests) >= 10)
         for task in load:
             task.cancel()
         await asyncio.gather(*load, return_exceptions=True)

@@ -28,7 +28,7 @@ from tests.support import needs
 from tests.support.captured_log import captured_log
 from tests.support.certificates import OpensslAuthority, server_context
 from tests.support.program import CREDENTIALS, ROOT, environment
-from tests.support.running import make_app, until
+from tests.support.running import DEADLINE, make_app, until
 from tests.support.windows import MODULES, OF_OS, windows_like_loop
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -54,7 +54,7 @@ def test_signal_ends_the_wait(number: signal.Signals) -> None:
         stop = serve.stop_signal()
         for _ in range(2):
             os.kill(os.getpid(), number)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             return int(await stop == number.name)
 
     assert run(work()) == 1
@@ -143,7 +143,7 @@ async def on_windows(*arguments: str | Path, **variables: str) -> tuple[int, str
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await asyncio.wait_for(process.communicate(), 50)
+    said, _ = await asyncio.wait_for(process.communicate(), DEADLINE)
     return process.returncode or 0, said.decode()
 
 

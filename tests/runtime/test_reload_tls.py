@@ -13,7 +13,7 @@ import pytest
 from proxy.sandbox import Sandbox
 from tests.support.certificates import OpensslAuthority, server_context
 from tests.support.proxy_fixture import ProxyFixture, proxy_fixture
-from tests.support.running import CLIENT, until
+from tests.support.running import CLIENT, DEADLINE, until
 
 EVERY_LOOP = True
 
@@ -282,6 +282,6 @@ async def test_callers_are_let_go_in_a_handshake_that_never_ends(
     ) as fixture:
         address = fixture.app.data_address
         reader, writer = await asyncio.open_connection(address.host, address.port)
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), DEADLINE) == b""
         writer.close()
         await until(lambda: fixture.app.connection_count == 0)

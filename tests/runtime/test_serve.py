@@ -11,6 +11,7 @@ import pytest
 
 from proxy.errors import ConfigError
 from proxy.runtime import serve
+from tests.support.running import DEADLINE
 
 
 def run(work: Coroutine[Any, Any, int]) -> int:
@@ -72,7 +73,7 @@ def test_signal_ends_the_wait(number: signal.Signals) -> None:
         assert not stop.done()
         for _ in range(2):
             os.kill(os.getpid(), number)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             seen.append(await stop)
         await asyncio.sleep(0.01)
         return 0

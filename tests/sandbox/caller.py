@@ -3,6 +3,7 @@
 import asyncio
 import json
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from proxy.sandbox import Bank, Sandbox
+from tests.support.running import DEADLINE
 
 CREDENTIALS = ("sandbox-client", "sandbox-secret")
 USER_AGENT = "TestBench/1.0"
@@ -154,18 +156,18 @@ class SandboxCaller:
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         return await self.send(method, "/_sandbox" + path, {}, data)
 
-    async def raw(self, data: bytes) -> bytes:
-        """Send bytes over a connection of its own and read to its end (a second at most)."""
+    async def raw(self, data: bytes, until: bytes | None = None) -> bytes:
+        """Send bytes over a connection of its own; read until these bytes came, or to its end."""
         url = URL(self.sandbox.url)
         reader, writer = await asyncio.open_connection(url.host, url.port)
         writer.write(data)
         received = b""
-        try:
-            async with asyncio.timeout(1):
-                while chunk := await reader.read(65536):
+        with suppress(ConnectionError):
+            async with asyncio.timeout(DEADLINE):
+                while until is None or until not in received:
+                    if not (chunk := await reader.read(65536)):
+                        break
                     received += chunk
-        except (TimeoutError, ConnectionError):
-            pass
         writer.close()
         return received
 

@@ -5,18 +5,20 @@ import uuid
 from collections.abc import AsyncIterator
 
 from tests.sandbox.caller import SandboxCaller
+from tests.support.running import until
 
 
 async def test_expect_continue(caller: SandboxCaller) -> None:
     """``100 Continue`` comes where the body is wanted."""
-    answer = await caller.raw(await _upload(caller, "Expect: 100-continue\r\n"))
+    raw = await _upload(caller, "Expect: 100-continue\r\n")
+    answer = await caller.raw(raw, until=b" 200 OK\r\n")
     assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
 
 
 async def test_expect_refused(caller: SandboxCaller) -> None:
     """Nobody is asked for a body that will not be read."""
     raw = b"PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
-    assert (await caller.raw(raw)).startswith(b"HTTP/1.1 401 ")
+    assert (await caller.raw(raw, until=b"\r\n")).startswith(b"HTTP/1.1 401 ")
 
 
 async def test_chunked_upload(caller: SandboxCaller) -> None:
@@ -33,11 +35,8 @@ async def test_chunked_upload(caller: SandboxCaller) -> None:
 
 async def test_cut_upload(caller: SandboxCaller) -> None:
     """A body that breaks off is in the books as incomplete, and the bank goes on."""
-    await caller.raw((await _upload(caller, ""))[:-3])
-    for _ in range(50):
-        if caller.bank.arrivals[-1].body_length:
-            break
-        await asyncio.sleep(0.01)
+    await caller.raw((await _upload(caller, ""))[:-3], until=b"")
+    await until(lambda: caller.bank.arrivals and caller.bank.arrivals[-1].body_length)
     arrival = caller.bank.arrivals[-1]
     assert (arrival.body_length, arrival.complete) == (2, False)
     assert (await caller.call("/echo")).status == 200

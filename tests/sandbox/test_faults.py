@@ -213,7 +213,7 @@ async def test_wire_kept_open(caller: SandboxCaller) -> None:
     good = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
     caller.bank.faults.append(Fault("resource", wire=good, keep_open=True, times=1))
     raw = b"GET /v1/accounts HTTP/1.1\r\nHost: x\r\n\r\n"
-    seen = await caller.raw(raw + raw)
+    seen = await caller.raw(raw + raw, until=b" 401 ")
     assert seen.startswith(good + b"HTTP/1.1 401")
 
 

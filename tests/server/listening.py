@@ -10,6 +10,7 @@ from proxy.server.address import Address
 from proxy.server.limits import CallerLimits
 from proxy.server.messages import Request, Response
 from proxy.server.server import Server
+from tests.support.running import DEADLINE
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -57,6 +58,6 @@ async def listening(
         listener.close()
         await front.server.abort()
         await listener.wait_closed()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         while front.server.connection_count:  # noqa: ASYNC110 - there is nobody to tell us
             await asyncio.sleep(0.01)

@@ -16,7 +16,7 @@ from proxy.server.messages import HIGH_WATER, Request, Response
 from tests.server.listening import answer, echo, listening
 from tests.support.certificates import OpensslAuthority, server_context
 from tests.support.raw_client import RawConnection, connect
-from tests.support.running import until
+from tests.support.running import DEADLINE, until
 
 EVERY_LOOP = True
 
@@ -260,7 +260,7 @@ async def test_deliver_to_a_caller_that_is_gone() -> None:
         await wire.send(GET)
         await wire.reader.readexactly(1000)
         wire.reset()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             await ended.wait()
         await until(lambda: front.server.connection_count == 0)
 
@@ -283,7 +283,7 @@ async def test_handler_is_cancelled_when_its_caller_goes() -> None:
         await wire.send(GET)
         await started.wait()
         wire.reset()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             await cancelled.wait()
 
 

@@ -15,8 +15,8 @@ from proxy.sandbox import pattern, pattern_sha256
 from tests.soak.promises import RequestOutcome, allowed
 from tests.soak.setup import SoakSetup
 
-PATIENCE = 20.0
-"""Seconds after which a request has no end: twice the deadlines that the proxy has."""
+PATIENCE = 60.0
+"""Seconds after which a request has no end: many times the deadlines that the proxy has."""
 
 INSTITUTIONS = ("00016", "00017", "00018")
 SIZE = 150_000
@@ -93,7 +93,8 @@ class Caller:
         """Call until told to stop, resting up to ``rest`` seconds in between."""
         dice = self._world.random
         while not stop.is_set():
-            await self._call(next_request(self._world))
+            with self._world.presenting():
+                await self._call(next_request(self._world))
             await asyncio.sleep(dice.uniform(0, rest))
         self._hang_up()
 

@@ -37,10 +37,11 @@ EXPLAINED_BY = {
     RequestOutcome.BANK: frozenset(
         {FaultCause.BANK, FaultCause.REVOKED, FaultCause.NETWORK, FaultCause.STALL}
     ),
-    RequestOutcome.TOKEN: frozenset({FaultCause.TOKENS, FaultCause.NETWORK}),
-    RequestOutcome.UPSTREAM: frozenset({FaultCause.BANK, FaultCause.NETWORK}),
-    RequestOutcome.BUSY: frozenset({FaultCause.BANK, FaultCause.NETWORK}),
-    RequestOutcome.ABORTED: frozenset({FaultCause.BANK, FaultCause.NETWORK}),
+    # On a machine that stands still, deadlines of a second pass.
+    RequestOutcome.TOKEN: frozenset({FaultCause.TOKENS, FaultCause.NETWORK, FaultCause.STALL}),
+    RequestOutcome.UPSTREAM: frozenset({FaultCause.BANK, FaultCause.NETWORK, FaultCause.STALL}),
+    RequestOutcome.BUSY: frozenset({FaultCause.BANK, FaultCause.NETWORK, FaultCause.STALL}),
+    RequestOutcome.ABORTED: frozenset({FaultCause.BANK, FaultCause.NETWORK, FaultCause.STALL}),
 }
 """What each other fate may come of. Those that stand nowhere are never allowed."""
 

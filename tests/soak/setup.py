@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,18 @@ class SoakSetup:
     """The same for the network."""
     lag: float = 0.0
     """By how much this loop, which is bank and network too, was late in the last second."""
+    presented: Counter[str] = field(default_factory=Counter)
+    """How many requests are under way with each of the callers' secrets."""
+
+    @contextmanager
+    def presenting(self) -> Iterator[None]:
+        """Count a request with the callers' present secret for as long as the block lasts."""
+        secret = self.callers_secret
+        self.presented[secret] += 1
+        try:
+            yield
+        finally:
+            self.presented[secret] -= 1
 
     def set_clients(self, **clients: str) -> None:
         """Let the bank know these secrets of clients."""

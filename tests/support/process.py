@@ -13,7 +13,7 @@ import yaml
 from tests.support.mounted_files import write
 from tests.support.program import RunningProgram, program
 from tests.support.proxy_fixture import sample_in
-from tests.support.running import CLIENT
+from tests.support.running import CLIENT, DEADLINE
 
 
 @dataclass
@@ -45,7 +45,7 @@ class RunningProxy:
 
     async def ready(self) -> None:
         """Wait until /readyz says so."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE):
             while (await self.ask("/readyz"))[0] != 200:  # noqa: ASYNC110 - nobody tells us
                 await asyncio.sleep(0.02)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.running import until
+from tests.support.running import DEADLINE, until
 
 ROOT = Path(__file__).parents[2]
 CREDENTIALS = {
@@ -45,14 +45,14 @@ class RunningProgram:
 
     async def wait_for_event(self, event: str) -> dict[str, Any]:
         """Wait until the log tells of this event; return the first line that does."""
-        await until(lambda: list(self.events(event)) or self.has_ended, 20)
+        await until(lambda: list(self.events(event)) or self.has_ended)
         found = list(self.events(event))
         assert found, f"{event!r} was not told, but:\n" + "\n".join(self.err)
         return found[0]
 
     async def wait_for_output(self, text: str) -> str:
         """Wait until a line with this text is on standard output; return it."""
-        await until(lambda: [line for line in self.out if text in line] or self.has_ended, 20)
+        await until(lambda: [line for line in self.out if text in line] or self.has_ended)
         return next(line for line in self.out if text in line)
 
     @property
@@ -68,7 +68,7 @@ class RunningProgram:
         """Send a signal, if one is given, and wait for the end; return the exit code."""
         if number is not None:
             self.send(number)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE):
             return await self.process.wait()
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from proxy.server.address import Address
+from tests.support.running import DEADLINE
 
 GET = b"GET /echo/hello HTTP/1.1\r\nHost: localhost\r\n\r\n"
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -69,7 +70,7 @@ class RawConnection:
 
     async def read_response(self, *, bodiless: bool = False) -> RawResponse:
         """Read one answer; interim ones count as answers too."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DEADLINE):
             head = await self.reader.readuntil(b"\r\n\r\n")
             status_line, *lines = head[:-4].split(b"\r\n")
             version, status, reason = status_line.split(b" ", 2)
@@ -106,7 +107,7 @@ class RawConnection:
 
     async def read_to_end(self) -> bytes:
         """Read until the proxy ends the connection in good order; return what came."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DEADLINE):
             return await self.reader.read()
 
     async def ends_with_reset(self) -> bool:

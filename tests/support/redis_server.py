@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from tests.support import needs
+from tests.support.running import DEADLINE
 
 
 @dataclass
@@ -127,7 +128,7 @@ async def _start(folder: Path, port: int, arguments: tuple[str, ...]) -> asyncio
 
 
 async def _answering(admin: Any) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE):
         while True:
             with suppress(RedisError, OSError):
                 await admin.execute_command("INFO")

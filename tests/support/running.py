@@ -9,6 +9,9 @@ from proxy.config import loader
 from proxy.runtime.app import App
 from proxy.sandbox import Sandbox
 
+DEADLINE = 120.0
+"""Seconds that a test waits for what has to happen. Generous: only a failure takes so long."""
+
 CLIENT = {"client_id": "sandbox-client", "client_secret": "sandbox-secret"}
 
 
@@ -43,7 +46,7 @@ async def running(
         await app.stop()
 
 
-async def until(condition: Callable[[], object], patience: float = 30.0) -> None:
+async def until(condition: Callable[[], object], patience: float = DEADLINE) -> None:
     """Wait until ``condition`` holds; fail after ``patience`` seconds."""
     async with asyncio.timeout(patience):
         while not condition():  # noqa: ASYNC110 - a test looks on from outside

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.program import environment
-from tests.support.running import until
+from tests.support.running import DEADLINE, until
 
 _CONTROLS = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\([A-Z])")
 
@@ -52,7 +52,7 @@ class RunningTerminal:
 
     async def ends(self) -> int:
         """Wait for the end; return the exit code."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DEADLINE):
             return await self.process.wait()
 
 

@@ -23,7 +23,7 @@ from tests.support.otlp_collector import OtlpCollector, ReceivedSpan
 from tests.support.program import ANYWHERE, CREDENTIALS, program
 from tests.support.proxy_fixture import proxy_fixture
 from tests.support.raw_client import ask, connect
-from tests.support.running import CLIENT, make_app, running, until
+from tests.support.running import CLIENT, DEADLINE, make_app, running, until
 
 NOBODY = "http://127.0.0.1:1/v1/traces"
 MINIMAL = {"base_url": "http://127.0.0.1:1", "institution_id": "00016", **CLIENT}
@@ -353,7 +353,7 @@ async def test_collector_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "8")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4")
     with captured_log() as log:
-        async with deaf() as endpoint, Sandbox() as bank, asyncio.timeout(15):
+        async with deaf() as endpoint, Sandbox() as bank, asyncio.timeout(DEADLINE):
             async with running(bank, tracing={"endpoint": endpoint}) as app, connect(app) as wire:
                 for _ in range(30):
                     assert (await wire.ask()).status == 200

@@ -117,7 +117,6 @@ def test_list_of_compiled_modules_names_files() -> None:
     assert COMPILED_MODULE.replace(".", "/") + ".py" in modules
 
 
-@pytest.mark.timeout(300)
 def test_compiles_where_it_can(project: Path) -> None:
     """The wheel is for this platform, and the sources stay as they were."""
     before = sorted(project.rglob("*"))
@@ -128,7 +127,6 @@ def test_compiles_where_it_can(project: Path) -> None:
     assert "(compiled, " in installed_version(project)
 
 
-@pytest.mark.timeout(300)
 def test_error_of_the_compiler_leaves_plain_python(project: Path) -> None:
     """The wheel works, and says why; asked for a compiled one, the build fails."""
     (project / MODULE).write_text(SOURCE.replace("int:", "str:"), encoding="utf-8")

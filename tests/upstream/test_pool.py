@@ -11,7 +11,7 @@ import pytest
 from proxy.errors import ProxyError, UpstreamError, UpstreamFailure, kinds
 from proxy.upstream.connection import Connection, Deadlines
 from proxy.upstream.pool import Pool, PoolLimits, UpstreamOrigin
-from tests.support.running import until
+from tests.support.running import DEADLINE, until
 from tests.support.upstream_server import (
     ScriptedUpstream,
     ScriptStep,
@@ -222,7 +222,7 @@ async def test_total_age_ends_a_connection_in_use_all_the_time() -> None:
 
 async def until_connections(pool: Pool, upstream: ScriptedUpstream, count: int) -> None:
     """Ask again and again until the upstream has seen so many connections."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         while upstream.connections < count:
             assert await ask(pool) == b"yes"
 

@@ -9,6 +9,7 @@ import aiohttp
 
 from proxy.sandbox import Sandbox
 from tests.support.program import ANYWHERE, CREDENTIALS, RunningProgram, program
+from tests.support.running import DEADLINE
 
 
 @contextmanager
@@ -46,6 +47,6 @@ async def ready(it: RunningProgram) -> bool:
 
 async def until_ready(it: RunningProgram) -> None:
     """Wait until the program says that it is ready."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE):
         while not await ready(it):  # noqa: ASYNC110 - a probe asks again
             await asyncio.sleep(0.05)

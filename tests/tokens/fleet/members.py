@@ -29,6 +29,7 @@ from proxy.runtime.serve import loop_factory
 from proxy.telemetry import logs
 from tests.support.program import ROOT, environment
 from tests.support.proxy_fixture import sample_in
+from tests.support.running import DEADLINE
 
 
 @dataclass
@@ -77,7 +78,7 @@ async def members(file: Path, count: int) -> AsyncIterator[list[Member]]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(DEADLINE):
             lines = [await process.stdout.readline() for _ in range(count)]
         yield sorted((Member(**json.loads(line)) for line in lines), key=lambda one: one.number)
     finally:

@@ -19,6 +19,7 @@ from proxy.tokens.fleet.events import StoreFailure
 from proxy.tokens.fleet.store import Store, StoreError
 from tests.support.certificates import OpensslAuthority
 from tests.support.redis_server import RedisServer, free_port, redis_server
+from tests.support.running import DEADLINE
 from tests.tokens.fleet.store_harness import KEYS, NAME, store
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "fleet.md"
@@ -33,7 +34,7 @@ async def round_trip(made: Store) -> None:
 
 async def well(made: Store) -> None:
     """Do a round trip again and again until it succeeds."""
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(DEADLINE):
         while True:
             try:
                 await round_trip(made)
@@ -142,7 +143,7 @@ async def sentinels(
             server = redis_server(place, "--sentinel", file=place / "conf", password=password)
             started.append(await stack.enter_async_context(server))
         for one in started:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(DEADLINE):
                 while b"slaves=1,sentinels=3" not in await one.info("sentinel", password):  # noqa: ASYNC110 - it tells nobody
                     await asyncio.sleep(0.1)
         yield started
@@ -184,7 +185,7 @@ async def test_a_cluster(tmp_path: Path) -> None:
         await second.do("CLUSTER", "SET-CONFIG-EPOCH", 2)
         await first.do("CLUSTER", "MEET", "127.0.0.1", second.port)
         for node in nodes:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(DEADLINE):
                 while b"cluster_state:ok" not in await node.do("CLUSTER", "INFO"):  # noqa: ASYNC110 - it tells nobody
                     await asyncio.sleep(0.1)
         page = DOCUMENT.read_text(encoding="utf-8")

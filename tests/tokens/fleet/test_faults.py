@@ -77,7 +77,7 @@ class FleetBehindRelay:
 
     async def wait_for_sharing(self) -> None:
         """Wait until all use the store, and one asks for all."""
-        await until(lambda: all(sample(app, "store_up") for app in self.apps), 20)
+        await until(lambda: all(sample(app, "store_up") for app in self.apps))
         before = [self.acquired(app, "shared") for app in self.apps]
         await until(
             lambda: (
@@ -239,7 +239,6 @@ FAULTS: tuple[tuple[Do, Do, str], ...] = (
 )
 
 
-@pytest.mark.timeout(120)
 async def test_nobody_depends_on_the_store(tmp_path: Path) -> None:
     """Each goes on with its own token, says so and why, and comes back by itself.
 
@@ -325,11 +324,11 @@ async def test_a_fleet_of_two_minds(tmp_path: Path, log: CapturedLog) -> None:
         other = make_app(fleet.bank.url, store=store)
         await other.start()
         try:
-            await until(lambda: sample(other, UNREADABLE), 20)
-            await until(lambda: all(sample(app, UNREADABLE) for app in fleet.apps), 20)
+            await until(lambda: sample(other, UNREADABLE))
+            await until(lambda: all(sample(app, UNREADABLE) for app in fleet.apps))
             assert sample(other, "store_tokens_total", source="fetched")
         finally:
             await other.stop()
         await fleet.store.do("HDEL", fleet.record, "entry:k2")
-        await until(lambda: not any(sample(app, UNREADABLE) for app in fleet.apps), 20)
+        await until(lambda: not any(sample(app, UNREADABLE) for app in fleet.apps))
         assert not fleet.failed

@@ -11,7 +11,7 @@ from proxy.tokens.fleet.follower import Follower
 from proxy.tokens.fleet.lease_policy import LeasePolicy
 from proxy.tokens.fleet.source import SharedTokenSource
 from proxy.tokens.token import RefreshPolicy
-from tests.support.running import until
+from tests.support.running import DEADLINE, until
 from tests.tokens.fleet.test_source import FleetHarness, fleet_harness
 from tests.tokens.harness import KEY, TokenHarness, failure
 
@@ -75,7 +75,7 @@ async def test_a_token_that_another_saw_refused_is_dropped(tmp_path: Path) -> No
         assert not first.cache.reject(token)
         here.clock.advance(1)
         assert first.cache.reject(token)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             while second.text:
                 await second.follower.poll(KEY)
         assert (await second.cache.token(KEY)).text == "token-2"
@@ -109,7 +109,7 @@ async def test_it_brings_back_who_had_given_up(tmp_path: Path) -> None:
         await until(lambda: next(second.cache.entries()).error)
         here.source.errors.clear()
         tasks.spawn_background("follower", second.follower.run())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             while not first.text:
                 await asyncio.sleep(0.05)
                 here.clock.advance(1)

@@ -17,7 +17,7 @@ from proxy.tokens.fleet.lease_policy import LeasePolicy
 from proxy.tokens.fleet.source import SharedTokenSource, StoreUpdate
 from proxy.tokens.token import RefreshPolicy, Token, TokenKey
 from tests.support.redis_server import RedisServer, redis_server
-from tests.support.running import until
+from tests.support.running import DEADLINE, until
 from tests.support.tcp_relay import TcpRelay
 from tests.tokens.fleet.encryption_keys import key_line
 from tests.tokens.fleet.store_harness import store
@@ -191,7 +191,7 @@ async def test_a_rejected_token_is_rejected_for_all_once(harness: FleetHarness) 
 
 async def until_rejected(proxy: SimulatedProxy) -> None:
     """Wait until a proxy has heard that its token is rejected."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         while not (await proxy.shared.poll(KEY)).is_rejected:  # noqa: ASYNC110 - nobody tells us
             await asyncio.sleep(0.02)
 
@@ -269,7 +269,7 @@ async def test_what_the_bank_said_to_one_binds_all(harness: FleetHarness) -> Non
         *[AcquisitionSource.REFUSED] * 4,
     ]
     harness.source.errors.clear()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         while len(harness.source.requested_keys) < 2:
             try:
                 await proxies[3].token()
@@ -333,7 +333,7 @@ async def test_without_the_store_each_has_its_own(harness: FleetHarness) -> None
     await harness.server.start_again()
     proxies[0].reject()
     proxies[1].reject()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         while proxies[1].sources[-1] is AcquisitionSource.DIRECT or len(proxies[1].sources) < 2:
             await proxies[1].token()
             harness.clock.advance(0.05)

@@ -14,6 +14,7 @@ from proxy.tokens.fleet.events import StoreFailure
 from proxy.tokens.fleet.lease_policy import CircuitBreaker
 from proxy.tokens.fleet.store import Store, StoreError, StoreHealth, failure_of
 from tests.support.redis_server import redis_server
+from tests.support.running import DEADLINE
 from tests.support.tcp_relay import TcpRelay
 from tests.tokens.fleet.store_harness import KEYS, NAME, RECORD, store
 
@@ -30,7 +31,7 @@ async def failed(made: Store, step: str = "read") -> StoreFailure:
 
 async def well(made: Store, step: str = "read") -> None:
     """Do a step again and again until it is done."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE):
         while True:
             try:
                 await (made.read(NAME, KEYS) if step == "read" else made.lease(NAME, 0.5, KEYS))
@@ -185,7 +186,7 @@ async def test_a_replica_can_still_be_looked_into(tmp_path: Path) -> None:
             number = (await made.lease(NAME, 5, KEYS)).number
             assert await made.write(NAME, number, "k1", b"entry", 60)
             await second.do("REPLICAOF", "127.0.0.1", str(first.port))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(DEADLINE):
                 while b"link_status:up" not in await second.info("replication"):  # noqa: ASYNC110 - it tells nobody
                     await asyncio.sleep(0.05)
         async with store(second.url) as (made, told):

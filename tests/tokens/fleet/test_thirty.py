@@ -16,7 +16,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
-import pytest
 
 from proxy.sandbox import Fault, Sandbox, Settings, changed
 from proxy.sandbox.bank import TokenArrival
@@ -25,7 +24,7 @@ from proxy.tokens.grants import Credentials, Login
 from proxy.tokens.token import TokenKey, TokenKind
 from tests.support.process import write_settings
 from tests.support.redis_server import RedisServer, redis_server
-from tests.support.running import until
+from tests.support.running import DEADLINE, until
 from tests.support.secret_search import SecretSearch
 from tests.tokens.fleet.encryption_keys import key_line, write_key
 from tests.tokens.fleet.members import Member, members
@@ -110,7 +109,7 @@ class RunningFleet:
     async def everybody_answered(self) -> None:
         """Wait until each living proxy must have answered again, for each institution."""
         seen = self.answered
-        await until(lambda: self.answered >= seen + 2 * len(self.members) * len(INSTITUTIONS), 30)
+        await until(lambda: self.answered >= seen + 2 * len(self.members) * len(INSTITUTIONS))
 
     async def sum(self, name: str, **labels: str) -> float:
         """Return the sum of a series over the living."""
@@ -119,14 +118,14 @@ class RunningFleet:
 
     async def summed(self, least: float, name: str, **labels: str) -> None:
         """Wait until that sum is so much."""
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(DEADLINE):
             while await self.sum(name, **labels) < least:  # noqa: ASYNC110 - nobody tells us
                 await asyncio.sleep(0.1)
 
     async def owner(self, institution: str) -> Member:
         """Wait for a token request that the bank is slow to answer; return who sent it."""
         seen = len(self.asked(institution))
-        await until(lambda: len(self.asked(institution)) > seen, 20)
+        await until(lambda: len(self.asked(institution)) > seen)
         headers = dict(self.asked(institution)[seen].headers)
         agent = next(text for name, text in headers.items() if name.lower() == b"user-agent")
         return next(one for one in self.members if one.user_agent.encode() == agent)
@@ -217,7 +216,6 @@ async def monitoring(store: RedisServer, heard: bytearray) -> AsyncIterator[None
         await asyncio.gather(listener, return_exceptions=True)
 
 
-@pytest.mark.timeout(240)
 async def test_thirty_proxies_live_on_one_token(tmp_path: Path) -> None:
     """Through everything below, callers never notice, and the bank is asked no more than needed."""
     async with fleet(tmp_path) as running:
@@ -274,7 +272,7 @@ async def a_stopped_owner_overwrites_nothing(running: RunningFleet) -> None:
     running.slow_bank(0)
     await until(lambda: its_token not in running.newest("00016"))
     owner.send(signal.SIGCONT)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE):
         name = "candescent_proxy_store_tokens_total"
         while not await owner.sample(name, source="uncached"):  # noqa: ASYNC110 - nobody tells us
             await asyncio.sleep(0.05)
