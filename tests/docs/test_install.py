@@ -17,7 +17,6 @@ NOT_CLONED = shutil.ignore_patterns(
 )
 
 
-@pytest.mark.timeout(600)  # it downloads the dependencies and compiles
 @pytest.mark.parametrize(("tool", "build"), [("pipx", "auto"), ("uv", "pure")])
 def test_installs_into_an_empty_environment(tool: str, build: str, tmp_path: Path) -> None:
     """The line of README gives a command that says its version and reads its settings."""

@@ -27,7 +27,7 @@ PIPS = ("oldest-pip", "pip")
 WHEELS_ONLY = ("--require-hashes", "--only-binary", ":all:")
 
 # A download of some 250 MB, when a lock file has changed.
-pytestmark = pytest.mark.timeout(1000)
+
 
 Resolve = Callable[[str, Path], "subprocess.CompletedProcess[str]"]
 
