@@ -1,24 +1,29 @@
-"""The sandbox bank: an embedded server that behaves as the public bank API does.
+"""The sandbox bank: an embedded server that implements the public bank API.
 
-What a newcomer runs against (``candescent-proxy sandbox``), and the real server of the tests. It
-imports nothing of the rest of the package. A call goes one way through it:
+``candescent-proxy sandbox`` runs it, and the tests use it as their bank. It imports nothing from
+the rest of the package. A request passes through these modules:
 
-    server → dispatch → (guard, faults)
+    http_server → dispatch → guard, faults
       → tokens_v2 | tokens_v1 | resources | legacy | plumbing → bank
 
-    call.py        PURE  Call and Reply, the two values that everything here is about
-    codes.py       PURE  the table of errors and their three shapes
-    bank_settings.py PURE  what can be set, at start and at run time
-    faults.py      PURE  what shall go wrong, where, how often
-    request_limits.py PURE  quota and spike
-    bank.py        PURE  the books: tokens, arrivals, counts
-    guard.py       PURE  who may see a resource
-    tokens_v2.py   PURE  /oauth2/v1/token and /oauth2/v1/revoke
-    tokens_v1.py   PURE  /v1/oauth/token
-    resources.py   PURE  V2 resources;  legacy.py  V1;  plumbing.py  echo, download and such
-    control.py     PURE  /_sandbox, control at run time
-    dispatch.py    PURE  which of them serves a call
-    http_server.py IO    sockets
+    call.py            Call and Reply: a request and a response as plain values
+    codes.py           the bank's error codes and their three body formats
+    bank_settings.py   the settings; settings_json.py reads and writes them as JSON
+    faults.py          injected faults; fault_json.py reads and writes them as JSON
+    request_limits.py  quota and spike limits
+    bank.py            the state: tokens, received requests, counters
+    guard.py           authentication of resource calls
+    call_checks.py     checks shared by several endpoints
+    tokens_v2.py       /oauth2/v1/token, /oauth2/v1/revoke
+    tokens_v1.py       /v1/oauth/token
+    resources.py       V2 resources; samples.py has their data
+    legacy.py          V1 resources
+    plumbing.py        test resources: echo, download, status and others
+    payloads.py        large and malformed bodies
+    control.py         /_sandbox: control at run time; views.py has its JSON
+    dispatch.py        finds the handler of a request
+    body_io.py         reads and writes bodies
+    http_server.py     sockets
 """
 
 from proxy.sandbox.bank import Arrival, Bank, IssuedToken, TokenArrival

@@ -1,7 +1,6 @@
-"""The bank's books: what was issued, revoked, counted, and what arrived. No I/O.
+"""The bank's state: issued and revoked tokens, counters, and received requests.
 
-Time comes from the ``clock`` given (seconds since the epoch), randomness from ``Settings.seed``
-where that is set.
+``clock`` returns Unix seconds. Tokens are random, or follow from ``Settings.seed`` if it is set.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ from proxy.sandbox.request_limits import RequestLimits
 
 Generation = Literal["V1", "V2"]
 _LETTERS = string.ascii_letters + string.digits
-#: How many tokens the books hold before dead ones are struck out.
+#: Number of stored tokens above which expired and revoked ones are removed.
 _FULL = 20_000
 
 
 @dataclass
 class IssuedToken:
-    """A token the bank has given out: access or refresh token, of either generation.
+    """An issued access or refresh token, V1 or V2.
 
-    ``family`` ties a refresh token to the access tokens made with it, through every rotation.
-    ``expires_at`` is in seconds since the epoch.
+    ``family`` connects a refresh token with the access tokens issued for it, across rotations.
+    ``expires_at`` is in Unix seconds.
     """
 
     generation: Generation
@@ -48,11 +47,11 @@ class IssuedToken:
 
 @dataclass
 class Arrival:
-    """One request at a resource, as it came in.
+    """One request to a resource, as received.
 
-    ``headers`` are the raw pairs in order and case. ``body`` is kept up to 16 KiB, larger ones
-    are counted only; ``complete`` says whether the body has been read to its end.
-    ``status`` is what was answered, 0 while nothing was.
+    ``headers`` are the raw pairs in their order and case. ``body`` is stored up to 16 KiB; of a
+    larger one only length and digest are. ``complete`` is true once the body has been read to its
+    end. ``status`` is the status of the response, 0 before there is one.
     """
 
     time: float
@@ -67,18 +66,18 @@ class Arrival:
     outcome: str = ""
 
     def all(self, name: str) -> list[str]:
-        """Every value of this header, in order, the name in any case."""
+        """Return all values of a header in their order; the name is case-insensitive."""
         wanted = name.lower().encode()
         return [value.decode("latin-1") for key, value in self.headers if key.lower() == wanted]
 
     def header(self, name: str) -> str | None:
-        """The first value of this header, or ``None``."""
+        """Return the first value of a header, or ``None``."""
         return next(iter(self.all(name)), None)
 
 
 @dataclass
 class TokenArrival:
-    """One request at a token endpoint. ``outcome`` is ``ok``, an error code, or a fault's name."""
+    """One request to a token endpoint. ``outcome`` is ``ok``, an error code or a fault's name."""
 
     time: float
     kind: Generation
@@ -90,13 +89,13 @@ class TokenArrival:
 
 
 class Bank:
-    """Everything the bank knows. Tests look at it, and change it.
+    """The state of the bank, which tests read and change.
 
     ``settings`` may be replaced and ``faults`` changed at any time.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
-        """Open the books."""
+        """Create a bank without tokens."""
         self.settings = settings
         self.clock = clock
         self.url = ""
@@ -104,7 +103,7 @@ class Bank:
         self.limits = RequestLimits()
         self.tokens: dict[str, IssuedToken] = {}
         self.codes: dict[str, tuple[str, str, str]] = {}
-        self.random = random.Random(settings.seed)  # noqa: S311  # only where a seed is asked for
+        self.random = random.Random(settings.seed)  # noqa: S311  # used only with a seed
         self.families = 0
         self._full = _FULL
         self.started = clock()
@@ -115,12 +114,12 @@ class Bank:
         self.token_requests: deque[TokenArrival] = deque(maxlen=5000)
         self.revocations: deque[str] = deque(maxlen=2000)
         self.events: deque[tuple[str, str, bytes]] = deque(maxlen=500)
-        #: How often each payment was made, by the ``transactionId`` it came with.
+        #: Number of transfers by their ``transactionId``.
         self.transfers: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
 
     def reset(self) -> None:
-        """Forget what arrived, the counts, limits and faults; tokens stay good."""
+        """Clear received requests, counters, limits and faults; tokens stay valid."""
         self._open()
         self.limits = RequestLimits()
         self.faults.clear()
@@ -128,7 +127,7 @@ class Bank:
     # tokens
 
     def issue(self, draft: IssuedToken, lifetime: float) -> IssuedToken:
-        """A new token made from this draft, good for ``lifetime`` seconds from now."""
+        """Return a new token made from ``draft``, valid for ``lifetime`` seconds from now."""
         if len(self.tokens) >= self._full:
             self._drop_expired()
         token = replace(draft, text=self._text(), expires_at=self.clock() + lifetime)
@@ -137,23 +136,26 @@ class Bank:
         return token
 
     def new_family(self) -> int:
-        """The number of a new family of tokens."""
+        """Return the number of a new token family."""
         self.families += 1
         return self.families
 
     def code_for(self, login_id: str, *, client: str = "", institution: str = "") -> str:
-        """A new authorization code, good once, for this user (CMN_90016 if there is none)."""
+        """Return a new authorization code for a user, valid once.
+
+        Exchanging a code of an unknown user fails with CMN_90016.
+        """
         user = self.settings.user(login_id)
         code = self._text()
         self.codes[code] = (client, institution or (user.institution if user else ""), login_id)
         return code
 
     def is_valid(self, token: IssuedToken) -> bool:
-        """Whether this token is neither revoked nor past its time."""
+        """Whether a token is neither revoked nor expired."""
         return not token.revoked and self.clock() < token.expires_at
 
     def live_tokens(self, institution: str | None = None) -> Iterator[IssuedToken]:
-        """The access tokens that are good now."""
+        """Yield the access tokens that are valid now."""
         for token in self.tokens.values():
             if (
                 not token.refresh
@@ -163,7 +165,7 @@ class Bank:
                 yield token
 
     def revoke(self, text: str) -> bool:
-        """Revoke a token; a refresh token takes its access tokens with it. False if unknown."""
+        """Revoke a token, and with a refresh token its access tokens; return False if unknown."""
         token = self.tokens.get(text)
         if token is None:
             return False
@@ -175,7 +177,7 @@ class Bank:
         return True
 
     def expire_all(self, *, institution: str | None = None, refresh_tokens: bool = False) -> int:
-        """End every access token now (and refresh tokens, if asked); says how many."""
+        """Expire all access tokens, and refresh tokens if asked; return their number."""
         ended = list(self.live_tokens(institution))
         if refresh_tokens:
             ended += [
@@ -201,7 +203,7 @@ class Bank:
     # limits
 
     def over_limit(self, client: str, institution: str) -> Literal["quota", "spike"] | None:
-        """Count one request of this client, or say which limit it would break."""
+        """Count one request of a client, or return the limit that it exceeds."""
         rules = self.settings
         key = (client, institution if rules.limits_per == "institution" else "")
         return self.limits.exceeded(

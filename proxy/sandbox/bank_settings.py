@@ -1,7 +1,7 @@
-"""What can be set about the bank, at start and while it runs.
+"""The settings of the sandbox bank, which can change while it runs.
 
-``Settings`` is frozen: a change is a new one (``dataclasses.replace``), so that a request in
-flight sees either the old or the new whole. ``settings_json.py`` reads and shows them.
+``Settings`` is frozen; a change replaces the whole object, so that a request in flight sees one
+consistent version. ``settings_json.py`` converts them from and to JSON.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class User:
     blocked: bool = False
 
 
-#: The people of the sandbox. All made up, like their bank.
+#: The users of the sandbox, all made up.
 USERS = (
     User(
         "juniper", "moonlight", "juniper.quill", "880017", "00016",
@@ -58,7 +58,7 @@ USERS = (
     User("mallow", "raincoat", "mallow.fern", "880020", "00016", blocked=True),
 )  # fmt: skip
 
-#: The scopes a V2 token may carry; a request without ``scopes`` gets them all.
+#: The scopes of V2 tokens; a token request without ``scopes`` gets all of them.
 SCOPES = (
     "accounts:read",
     "transactions:read",
@@ -72,21 +72,20 @@ SCOPES = (
 class Settings:
     """The bank's settings. Times are seconds.
 
-    Identity: ``clients`` maps client ids to secrets; ``institutions`` are the ones the bank knows,
-    ``unauthorised`` those that no client may use, ``client_institutions`` narrows single clients.
+    Identity: ``clients`` maps client ids to secrets. ``institutions`` are the known ones,
+    ``unauthorised`` those that no client may use; ``client_institutions`` restricts a client.
 
     Tokens: ``lifetime`` (V2), ``v1_lifetime`` and ``refresh_token_lifetime`` may be fractions;
-    ``expires_in`` is sent as a string of the whole seconds, at least ``least_expires_in``.
-    ``institution_lifetimes`` sets V2 lifetimes for single institutions. ``seed`` makes tokens
+    ``expires_in`` is sent in whole seconds, at least ``least_expires_in``.
+    ``institution_lifetimes`` sets the V2 lifetime by institution. ``seed`` makes tokens
     predictable.
 
-    Limits: ``quota`` requests per ``quota_window``, ``spike`` requests per second, counted for
-    each client (``limits_per="client"``) or each of its institutions (``"institution"``), at the
-    token endpoints, at resources, or both (``limits_on``). They are refused as CMN_90002 and
-    CMN_90003 with ``limit_status``, in the shape ``limited_as`` (V1: 91000 and 92000), with
-    ``Retry-After: retry_after`` where that is set.
+    Limits: ``quota`` requests per ``quota_window`` and ``spike`` requests per second, counted per
+    client or per institution of a client (``limits_per``), at the token endpoints, at resources,
+    or both (``limits_on``). The error is CMN_90002 or CMN_90003 (V1: 91000 or 92000) with
+    ``limit_status``, in the format ``limited_as``, with ``Retry-After`` if ``retry_after`` is set.
 
-    Refusals: spellings (``codes.py``) for a bearer that has expired or is not known.
+    Refused tokens: the spellings (``codes.py``) for an expired and for an unknown token.
     """
 
     clients: Mapping[str, str] = field(
@@ -128,7 +127,7 @@ class Settings:
     public_url: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense: ``ValueError`` with the name of the setting."""
+        """Raise ``ValueError`` that names the setting if a value is invalid."""
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}: expected one of {', '.join(allowed)}")
@@ -147,16 +146,16 @@ class Settings:
             raise ValueError(f"institutions: expected digits, not {unfit[0]!r}")
 
     def may_use(self, client: str, institution: str) -> bool:
-        """Whether this client is authorised for this institution."""
+        """Whether a client is authorised for an institution."""
         allowed = self.client_institutions.get(client, self.institutions)
         return institution in allowed and institution not in self.unauthorised
 
     def lifetime_of(self, institution: str) -> float:
-        """How long a V2 access token of this institution lives, in seconds."""
+        """Return the lifetime of an institution's V2 access tokens in seconds."""
         return self.institution_lifetimes.get(institution, self.lifetime)
 
     def user(self, login_id: str) -> User | None:
-        """The user with this login id."""
+        """Return the user with this login id, or ``None``."""
         return next((user for user in self.users if user.login_id == login_id), None)
 
 
@@ -178,7 +177,7 @@ DURATIONS = (
 
 
 def seconds(name: str, value: Any) -> float:
-    """``value`` if it is a duration; otherwise ``ValueError`` with the name."""
+    """Return ``value`` if it is a duration; raise ``ValueError`` that names the setting."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"{name}: expected seconds, a number")
     if value < 0 or not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""Bodies in and out, in flat memory: counted and digested, whole or halved, at once or dribbled."""
+"""Reads request bodies and writes response bodies without holding large ones in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NOTHING = hashlib.sha256(b"").hexdigest()
 
 
 async def read_body(request: web.BaseRequest, call: Call, arrival: Arrival | None = None) -> Call:
-    """The call with its body; ``100 Continue`` goes out first where it is waited for."""
+    """Return ``call`` with its body; answers ``Expect: 100-continue`` first."""
     if not request.can_read_body:
         if arrival is not None:
             arrival.complete, arrival.body_sha256 = True, _NOTHING
@@ -31,7 +31,7 @@ async def read_body(request: web.BaseRequest, call: Call, arrival: Arrival | Non
                 kept += chunk
             if arrival is not None:
                 arrival.body_length = length
-    except RuntimeError as error:  # aiohttp's word for a caller that has gone
+    except RuntimeError as error:  # what aiohttp raises when the caller has left
         raise ConnectionResetError from error
     body = bytes(kept) if length <= SMALL else b""
     if arrival is not None:
@@ -41,7 +41,7 @@ async def read_body(request: web.BaseRequest, call: Call, arrival: Arrival | Non
 
 
 async def write_body(response: web.StreamResponse, reply: Reply, length: int | None) -> None:
-    """Write the reply's body, of ``length`` bytes; only half of it where it is to end badly."""
+    """Write a body of ``length`` bytes, or half of it when ``reply.ending`` is not ``clean``."""
     chunks: Iterable[bytes] = (reply.body,) if isinstance(reply.body, bytes) else reply.body()
     if reply.ending != "clean":
         chunks = _first_half(chunks, length)
@@ -64,6 +64,6 @@ def _first_half(chunks: Iterable[bytes], length: int | None) -> Iterable[bytes]:
 
 
 def write_raw(request: web.BaseRequest, data: bytes) -> None:
-    """Put bytes on the wire as they stand."""
+    """Write bytes to the socket unchanged."""
     if request.transport is not None:
         request.transport.write(data)

@@ -1,6 +1,6 @@
-"""What goes in and what comes out, as plain values: a ``Call`` and a ``Reply``.
+"""A request and a response as plain values: ``Call`` and ``Reply``.
 
-Every rule of the bank is a function from the one to the other; only ``server.py`` knows sockets.
+Every endpoint is a function from ``Call`` to ``Reply``; only ``http_server.py`` uses sockets.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from functools import cached_property
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
-#: How an answer ends. ``clean``: as HTTP wants it. ``cut``: the connection closes in mid-body.
-#: ``reset``: a TCP reset. ``hang``: silence until the other side gives up. ``wire``: the body *is*
-#: the whole answer, head included, put on the wire as it stands; then the connection closes.
-#: ``wire-open``: the same, and the connection stays open.
+#: How a response ends. ``clean``: complete. ``cut``: the connection closes within the body.
+#: ``reset``: a TCP reset. ``hang``: nothing more is sent until the other side closes. ``wire``:
+#: the body is written as raw bytes in place of a whole response, then the connection closes.
+#: ``wire-open``: as ``wire``, but the connection stays open.
 Ending = Literal["clean", "cut", "reset", "hang", "wire", "wire-open"]
 
 Headers = tuple[tuple[str, str], ...]
 Chunks = Callable[[], Iterable[bytes]]
 
-#: The largest body that is kept beside its length and digest, in bytes.
+#: The largest request body that an endpoint sees, in bytes.
 SMALL = 64 * 1024
-#: The largest body that stays in the books, in bytes.
+#: The largest request body that an ``Arrival`` stores, in bytes.
 MAX_KEPT_BODY = 16 * 1024
 
 
 @dataclass(frozen=True)
 class Call:
-    """One request as it arrived: nothing decoded, nothing folded, nothing re-ordered.
+    """One request as received, without decoding or reordering.
 
-    ``target`` is the request-target byte for byte; ``path`` and ``query`` are its parts behind the
-    base path, still raw. ``body`` holds the body only if it is at most ``SMALL`` bytes long;
-    ``body_length`` and ``body_sha256`` always tell of the whole.
+    ``target`` is the request-target; ``path`` and ``query`` are its raw parts below the base
+    path. ``body`` is empty if the body is longer than ``SMALL`` bytes; ``body_length`` and
+    ``body_sha256`` describe the complete body.
     """
 
     method: str
@@ -49,13 +49,13 @@ class Call:
 
     @cached_property
     def inside(self) -> bool:
-        """Whether the target lies behind the base path."""
+        """Whether the target is below the base path."""
         rest = self.target.removeprefix(self.base_path)
         return self.target.startswith(self.base_path) and rest[:1] in ("", "/", "?")
 
     @cached_property
     def path(self) -> str:
-        """The raw path behind the base path, without the query."""
+        """The raw path below the base path, without the query."""
         return self.target.removeprefix(self.base_path).partition("?")[0] or "/"
 
     @cached_property
@@ -65,12 +65,12 @@ class Call:
 
     @cached_property
     def arguments(self) -> dict[str, str]:
-        """The query decoded; the first of each name."""
+        """The decoded query; the first value of each name."""
         return dict(reversed(parse_qsl(self.query, keep_blank_values=True, errors="replace")))
 
     @cached_property
     def form(self) -> dict[str, str]:
-        """The body as ``application/x-www-form-urlencoded``; the first of each name."""
+        """The body decoded as a form; the first value of each name."""
         text = self.body.decode("latin-1")
         return dict(reversed(parse_qsl(text, keep_blank_values=True, errors="replace")))
 
@@ -82,15 +82,15 @@ class Call:
         return named
 
     def all(self, name: str) -> list[str]:
-        """Every value of one header, in order; the name in any case."""
+        """Return all values of a header in their order; the name is case-insensitive."""
         return self._named.get(name.lower(), [])
 
     def header(self, name: str) -> str | None:
-        """The first value of one header, or ``None``."""
+        """Return the first value of a header, or ``None``."""
         return next(iter(self.all(name)), None)
 
     def basic(self) -> tuple[str, str] | None:
-        """Client id and secret of HTTP Basic; ``None`` where there is none that can be read."""
+        """Return client id and secret of HTTP Basic, or ``None``."""
         scheme, _, value = (self.header("Authorization") or "").partition(" ")
         if scheme.lower() != "basic":
             return None
@@ -101,23 +101,23 @@ class Call:
         return (user, secret) if colon else None
 
     def bearer(self) -> str | None:
-        """The bearer token, or ``None``."""
+        """Return the bearer token, or ``None``."""
         scheme, _, value = (self.header("Authorization") or "").partition(" ")
         return value.strip() if scheme.lower() == "bearer" and value.strip() else None
 
     def with_body(self, body: bytes, length: int, sha256: str) -> Call:
-        """The same call, its body read."""
+        """Return a copy with the body."""
         return replace(self, body=body, body_length=length, body_sha256=sha256)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer. Times are seconds, sizes bytes.
+    """One response. Times are seconds, sizes bytes.
 
-    ``body`` is bytes or a function that yields them; then ``length`` is their sum, or ``None`` for
-    a chunked answer. ``delay`` comes before the head, ``pause`` between head and body, ``dribble``
-    between two single bytes of the body. ``interim`` are 1xx statuses sent first. Where ``ending``
-    is ``reset`` or ``hang``, ``after_head`` says whether head and half the body go out before it.
+    ``body`` is bytes, or a function that yields them; then ``length`` is their total, or ``None``
+    for a chunked response. ``delay`` is before the head, ``pause`` between head and body,
+    ``dribble`` between two bytes of the body. ``interim`` are 1xx statuses sent first. With
+    ``ending`` ``reset`` or ``hang``, ``after_head`` sends the head and half the body before it.
     """
 
     status: int = 200
@@ -130,38 +130,38 @@ class Reply:
     interim: tuple[int, ...] = ()
     ending: Ending = "clean"
     after_head: bool = False
-    #: What the bank's books call this outcome: ``ok``, or an error code.
+    #: The outcome recorded in the bank's state: ``ok``, an error code or a fault's name.
     outcome: str = field(default="ok", compare=False)
 
     @property
     def paced(self) -> bool:
-        """Whether it takes its time once it has begun."""
+        """Whether the body is sent with delays."""
         return bool(self.pause or self.dribble)
 
     def with_headers(self, *headers: tuple[str, str]) -> Reply:
-        """The same answer; each header given replaces its namesakes."""
+        """Return a copy in which these headers replace those of the same names."""
         names = {name.lower() for name, _ in headers}
         kept = tuple(pair for pair in self.headers if pair[0].lower() not in names)
         return replace(self, headers=kept + headers)
 
     def with_outcome(self, outcome: str) -> Reply:
-        """The same answer under another name in the books."""
+        """Return a copy with another recorded outcome."""
         return replace(self, outcome=outcome)
 
 
 def json_reply(value: Any, status: int = 200, headers: Headers = ()) -> Reply:
-    """An ``application/json`` answer."""
+    """Return an ``application/json`` response."""
     body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
     return Reply(status, (("Content-Type", "application/json"), *headers), body)
 
 
 def xml_reply(text: str, status: int = 200, headers: Headers = ()) -> Reply:
-    """An ``application/xml`` answer."""
+    """Return an ``application/xml`` response."""
     return Reply(status, (("Content-Type", "application/xml"), *headers), text.encode())
 
 
 def is_uuid(value: str | None) -> bool:
-    """Whether this is a UUID in its canonical form of 36 characters."""
+    """Whether ``value`` is a UUID in its canonical form of 36 characters."""
     if value is None or len(value) != 36:
         return False
     try:

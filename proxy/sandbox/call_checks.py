@@ -1,4 +1,4 @@
-"""Checks that several endpoints share, and how a broken rule is reported. Pure."""
+"""Checks shared by several endpoints, and the error that a failed check raises."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ _ONCE = ("Authorization", "transactionId", "correlationId", "institutionId", "di
 
 
 class RefusedError(Exception):
-    """A rule was broken; ``reply`` is the answer that says which."""
+    """A request failed a check; ``reply`` is the error response."""
 
     def __init__(self, answer: str | Reply, message: str | None = None) -> None:
-        """Refuse with a spelling of ``codes.py``, or with an answer that is there already."""
+        """Take a code as in ``codes.py``, or a response."""
         self.reply = refuse(answer, message) if isinstance(answer, str) else answer
         super().__init__(self.reply.outcome)
 
 
 def response_id(call: Call) -> tuple[str, str]:
-    """The ``transactionId`` header that answers the request's; a new one where that was none."""
+    """Return the ``transactionId`` header of the response: the request's own, or a new UUID."""
     asked = call.header("transactionId")
     return ("transactionId", asked if asked and is_uuid(asked) else str(uuid.uuid4()))
 
 
 def check_form(call: Call) -> None:
-    """Content type, single headers and printable ASCII, as the token endpoints want them."""
+    """Check content type, single headers and printable ASCII for the V2 token endpoints."""
     content_type = (call.header("Content-Type") or "").partition(";")[0].strip().lower()
     if content_type != FORM:
         raise RefusedError("CMN_90010", f"Header Content-Type is invalid: expected {FORM}")
@@ -38,14 +38,14 @@ def check_form(call: Call) -> None:
 
 
 def check_single(call: Call) -> None:
-    """Refuse a header that may come once but came twice (CMN_90010, inferred)."""
+    """Refuse repeated headers that may occur once only (CMN_90010, inferred)."""
     for name in _ONCE:
         if len(call.all(name)) > 1:
             raise RefusedError("CMN_90010", f"Header is invalid: {name} came more than once")
 
 
 def check_client(call: Call, bank: Bank) -> str:
-    """The client that HTTP Basic names, its secret right; otherwise CMN_90004."""
+    """Return the client id of valid HTTP Basic credentials; otherwise raise CMN_90004."""
     given = call.basic()
     if given is None or bank.settings.clients.get(given[0]) != given[1]:
         raise RefusedError("CMN_90004")
@@ -55,9 +55,9 @@ def check_client(call: Call, bank: Bank) -> str:
 def limited(
     where: str, bank: Bank, client: str, institution: str, *, v1: bool = False
 ) -> Reply | None:
-    """The refusal of a request that breaks a limit, or ``None``; the request is counted.
+    """Count a request; return the error response if it exceeds a limit, else ``None``.
 
-    ``where`` is ``token`` or ``resource``: ``Settings.limits_on`` says which of them counts.
+    ``where`` is ``token`` or ``resource``; ``Settings.limits_on`` says which of them is limited.
     """
     if bank.settings.limits_on not in (where, "both"):
         return None
@@ -78,5 +78,5 @@ def limited(
 
 
 def whole_seconds(bank: Bank, lifetime: float) -> str:
-    """``expires_in`` as the bank sends it: a string, rounded down."""
+    """Return ``expires_in`` as the bank sends it: a string of whole seconds, rounded down."""
     return str(max(bank.settings.least_expires_in, int(lifetime)))

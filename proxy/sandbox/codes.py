@@ -1,8 +1,8 @@
-"""The bank's errors: every code, its documented status, and the three shapes they come in.
+"""The bank's error codes, their documented statuses, and their three body formats.
 
-A *spelling* names one error: a code, or a code with another status behind a slash.
-``CMN_90002`` is the quota as documented (500), ``CMN_90002/429`` the same as a 429,
-``access_token_expired/500`` the Apigee fault that is sometimes seen as a 500.
+A *spelling* names one error: a code, optionally followed by a slash and another status.
+``CMN_90002`` is the quota error with its documented status 500, ``CMN_90002/429`` the same as a
+429, ``access_token_expired/500`` the Apigee fault that also occurs as a 500.
 Source: candescent.md, "Errors on a token call, and on a resource call".
 """
 
@@ -16,7 +16,7 @@ from proxy.sandbox.call import Reply, json_reply, xml_reply
 
 ErrorShape = Literal["cmn", "v1", "apigee"]
 
-#: The common table: code → (status, message).
+#: The common codes: code → (status, message).
 CMN: dict[str, tuple[int, str]] = {
     "CMN_90000": (500, "Internal server error"),
     "CMN_90001": (500, "Internal server error - Cross Talk"),
@@ -45,7 +45,7 @@ CMN: dict[str, tuple[int, str]] = {
     "CMN_90021": (400, "Invalid client configuration"),
 }
 
-#: What single API families say of a token that they refuse.
+#: Codes with which single API families refuse a token.
 FAMILIES: dict[str, tuple[int, str]] = {
     "ACC_00601": (401, "Invalid JWT token"),
     "TXN_11002": (401, "Invalid JWT token"),
@@ -56,7 +56,7 @@ FAMILIES: dict[str, tuple[int, str]] = {
     "PRMSYS_10004": (400, "Invalid JWT token"),
 }
 
-#: The V1 endpoint's numeric codes, used over and over for different things.
+#: The numeric codes of the V1 endpoint, each used for several errors.
 V1: dict[str, tuple[int, str]] = {
     "90001": (401, "Not authorized"),
     "90002": (400, "Invalid request"),
@@ -67,7 +67,7 @@ V1: dict[str, tuple[int, str]] = {
 _KEYS = "keymanagement.service."
 _LIMITS = "policies.ratelimit."
 
-#: The gateway's own faults, by their full name; the last word alone will do as a spelling.
+#: The gateway's faults by their full name; the last part is enough as a spelling.
 APIGEE: dict[str, tuple[int, str]] = {
     _KEYS + "access_token_expired": (401, "Access Token expired"),
     _KEYS + "invalid_access_token": (401, "Invalid Access Token"),
@@ -92,7 +92,7 @@ _V1_NAMESPACE = "http://schema.intuit.com/fs/common/v2"
 
 @dataclass(frozen=True)
 class ErrorSpec:
-    """One error: its code, message, HTTP status and the shape of its body."""
+    """One error: its code, message, HTTP status and body format."""
 
     code: str
     message: str
@@ -100,7 +100,7 @@ class ErrorSpec:
     shape: ErrorShape
 
     def reply(self) -> Reply:
-        """The answer, in this problem's shape."""
+        """Return the error response."""
         return _SHAPES[self.shape](self).with_outcome(self.code)
 
 
@@ -111,9 +111,9 @@ def error_spec(
     status: int | None = None,
     message: str | None = None,
 ) -> ErrorSpec:
-    """The error of this spelling; shape, status and message may be told otherwise.
+    """Return the error of a spelling, with another shape, status or message if given.
 
-    Raises ``ValueError`` for a spelling that no table knows.
+    Raises ``ValueError`` for an unknown spelling.
     """
     code, _, other = spelling.partition("/")
     found = _find(code)
@@ -128,12 +128,12 @@ def error_spec(
 
 
 def refuse(spelling: str, message: str | None = None) -> Reply:
-    """The answer that goes with this spelling."""
+    """Return the error response of a spelling."""
     return error_spec(spelling, message=message).reply()
 
 
 def spellings() -> list[str]:
-    """Every code that can be asked for."""
+    """Return all codes."""
     return [*CMN, *FAMILIES, *V1, *APIGEE]
 
 

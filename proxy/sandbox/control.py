@@ -1,21 +1,21 @@
-"""Control at run time, over HTTP, under ``/_sandbox``. Pure; no credentials asked, none shown.
+"""Control of the sandbox at run time, under ``/_sandbox``. Needs no credentials and shows none.
 
-    GET    /_sandbox                  the bank in short: counts, live tokens, settings, faults
-    GET    /_sandbox/arrivals         what reached resources, newest last (?last=20)
-    GET    /_sandbox/token-requests   what reached the token endpoints (?last=20)
+    GET    /_sandbox                  summary: counters, valid tokens, settings, faults
+    GET    /_sandbox/arrivals         requests to resources, newest last (?last=20)
+    GET    /_sandbox/token-requests   requests to the token endpoints (?last=20)
     GET    /_sandbox/settings         the settings, without secrets
-    PUT    /_sandbox/settings         {"lifetime": 5, "quota": 10}: these change, others stay
-    GET    /_sandbox/faults           the rules, and how often each was used
+    PUT    /_sandbox/settings         {"lifetime": 5, "quota": 10}: changes these settings
+    GET    /_sandbox/faults           the faults, and how often each was used
     POST   /_sandbox/faults           {"where": "token", "code": "CMN_90002", "times": 2}, or a list
-    DELETE /_sandbox/faults           all is well again
-    POST   /_sandbox/expire           every access token ends now; {"institution": "00016"} narrows,
-                                      {"refresh_tokens": true} widens
-    POST   /_sandbox/revoke           every access token is revoked; {"institution": …} narrows
-    POST   /_sandbox/codes            {"loginId": "juniper.quill"} → {"code": …}, for a login
-    POST   /_sandbox/reset            forget counts, arrivals, limits and faults
+    DELETE /_sandbox/faults           removes all faults
+    POST   /_sandbox/expire           expires all access tokens; {"institution": "00016"} limits it
+                                      to one, {"refresh_tokens": true} includes refresh tokens
+    POST   /_sandbox/revoke           revokes all access tokens; {"institution": …} limits it
+    POST   /_sandbox/codes            {"loginId": "juniper.quill"} → {"code": …}, a login's code
+    POST   /_sandbox/reset            clears counters, received requests, limits and faults
 
-A mistake is answered 400 with ``{"error": …}`` that names the field; an unknown path 404.
-How a fault is written in JSON: ``fault_json.py``.
+An invalid request gets 400 with ``{"error": …}`` that names the field; an unknown path 404.
+``fault_json.py`` has the JSON form of a fault.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ _ROOT = "/_sandbox"
 
 
 def is_control(call: Call) -> bool:
-    """Whether this call is for the sandbox itself, with or without the base path."""
+    """Whether a request is for ``/_sandbox``, with or without the base path."""
     return _name(call) is not None
 
 
 def answer(call: Call, bank: Bank) -> Reply:
-    """Do what is asked; 400 with a reason for a mistake, 404 and 405 with what there is."""
+    """Run the action; 400, 404 and 405 responses say what is expected."""
     name = _name(call) or ""
     methods = _ACTIONS.get(name)
     if methods is None:
-        return json_reply({"error": f"unknown; there is {', '.join(sorted(_ACTIONS))}"}, 404)
+        return json_reply({"error": f"unknown; known are {', '.join(sorted(_ACTIONS))}"}, 404)
     action = methods.get(call.method)
     if action is None:
         allowed = ", ".join(methods)

@@ -1,7 +1,7 @@
-"""The front desk: which clerk serves a call. Pure, from ``Call`` to ``Reply``.
+"""Finds the handler of a request and applies faults to its response.
 
-The server asks twice, because a body should only be read by somebody who wants it:
-``admit_call`` sees the head and may send the caller away at once, ``serve`` has the body too.
+This happens in two steps, so that a body is read only if it is needed: ``admit_call`` gets the
+head of the request and may already refuse it, ``serve`` gets the body too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LOOKUP = "/db-users/v1/institution-users/"
 
 @dataclass
 class Exchange:
-    """One call on its way through the bank. ``reply`` is set once the answer is known."""
+    """One request and what is known about it. ``reply`` is set once the response is known."""
 
     bank: Bank
     call: Call
@@ -43,7 +43,7 @@ class Exchange:
 
 
 def admit_call(call: Call, bank: Bank) -> Exchange:
-    """Find who serves this call, from its head alone, and whether it is let in.
+    """Find the handler of a request and authenticate it, by its head alone.
 
     If ``reply`` is set afterwards, the body need not be read.
     """
@@ -59,7 +59,7 @@ def admit_call(call: Call, bank: Bank) -> Exchange:
 
 
 def serve(exchange: Exchange) -> Reply:
-    """The answer, the body being there. Faults are put upon it, and the books are written."""
+    """Return the response to a request whose body has been read; apply faults and record it."""
     if exchange.endpoint == "nobody":
         assert exchange.reply is not None
         return exchange.reply
@@ -114,7 +114,7 @@ def _at_resource(exchange: Exchange) -> Reply:
 
 
 def _complete(exchange: Exchange, reply: Reply) -> Reply:
-    """Put the identifiers and the fault upon the answer, and note it with the arrival."""
+    """Add the request's identifiers, apply the fault, and record the outcome."""
     call, bank = exchange.call, exchange.bank
     reply = _identified(call, reply, v1=guard.generation(call.path) == "V1")
     if exchange.fault:
@@ -160,14 +160,14 @@ def _at_token_endpoint(exchange: Exchange) -> Reply:
 
 
 def _named_institution(call: Call, bank: Bank) -> str:
-    """The institution of the header; where a refresh token stands for it, that one's."""
+    """Return the institution of the header, or else that of the refresh token."""
     named = call.header("institutionId") or call.header("di_fiid")
     held = bank.tokens.get(call.form.get("refresh_token", ""))
     return named or (held.institution if held else "")
 
 
 def _identified(call: Call, reply: Reply, *, v1: bool) -> Reply:
-    """The answer with ``di_tid`` or ``transactionId``, as the request had it."""
+    """Return the response with the ``di_tid`` (V1) or ``transactionId`` (V2) of the request."""
     if not v1:
         return reply.with_headers(response_id(call))
     tid = call.header("di_tid")

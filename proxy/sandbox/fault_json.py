@@ -1,7 +1,7 @@
-"""A fault from JSON, and to JSON. Pure.
+"""Converts faults from and to JSON.
 
-The fields are those of ``faults.Fault``. ``body`` (or ``body_base64``) stands for a shape of bytes,
-``wire`` (or ``wire_base64``) for the whole answer as raw bytes.
+The fields are those of ``faults.Fault``. ``body`` (or ``body_base64``) is a ``shape`` of bytes,
+``wire`` (or ``wire_base64``) a whole response as raw bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from proxy.sandbox.faults import UNTOUCHED, Fault
 
 
 def fault_from(mapping: Mapping[str, Any]) -> Fault:
-    """A ``Fault`` from a JSON object. Raises ``ValueError`` with the name of the field."""
+    """Return a fault from a JSON object. Raises ``ValueError`` that names the field."""
     values = dict(mapping)
     if unknown := sorted(set(values) - _FAULT_NAMES):
         raise ValueError(
@@ -37,11 +37,11 @@ def fault_from(mapping: Mapping[str, Any]) -> Fault:
 
 
 def shown_fault(fault: Fault) -> dict[str, Any]:
-    """A rule for a reader: what is set, and how often it was ``used``."""
-    seen = {entry.name: getattr(fault, entry.name) for entry in fields(Fault)}
+    """Return the fields of a fault that are set, and how often it was ``used``."""
+    values = {entry.name: getattr(fault, entry.name) for entry in fields(Fault)}
     plain = {
         name: value.decode("latin-1") if isinstance(value, bytes) else value
-        for name, value in seen.items()
+        for name, value in values.items()
         if value is not UNTOUCHED and value != _DEFAULTS.get(name, UNTOUCHED)
     }
     return plain | {"used": fault.used}
@@ -83,7 +83,7 @@ def _check_type(name: str, value: Any) -> None:
 
 
 def _is_any(value: object, kinds: tuple[type, ...]) -> bool:
-    """``isinstance``, but true and false are no numbers."""
+    """``isinstance``, but a bool is not a number."""
     return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
 
 

@@ -1,13 +1,13 @@
-"""Faults on demand: what shall go wrong, where, how often, and how it looks.
+"""Injected faults: which requests fail, how often, and with which response.
 
-    bank.faults.append(Fault("token", code="CMN_90002", times=2))          # quota, as a 500, twice
+    bank.faults.append(Fault("token", code="CMN_90002", times=2))          # quota, a 500, twice
     bank.faults.append(Fault("token", status=429, headers={"Retry-After": "3"}))
     bank.faults.append(Fault("token", shape="html"))                       # 200 with a web page
-    bank.faults.append(Fault("token", expires_in="abc"))                   # else a good answer
+    bank.faults.append(Fault("token", expires_in="abc"))                   # one wrong field
     bank.faults.append(Fault("resource", reset=True, path_prefix="/v1/transfers", late=True))
 
-The first rule that fits a request and is not used up is taken. Rules are consulted in the order of
-the list; ``fault.used`` counts.
+The first fault of the list that matches a request and is not used up applies; ``fault.used``
+counts its uses.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from proxy.sandbox.call import Headers, Reply
 from proxy.sandbox.codes import ErrorShape, error_spec
 from proxy.sandbox.payloads import BOMB, PAGE, padding
 
-#: Where a fault can sit: a token endpoint (V2, V1, or ``any`` place at all), revocation, the
-#: institution-users look-up, or every resource, the look-up included.
+#: Where a fault applies: the V2 token endpoint, the V1 token endpoint, revocation, the
+#: institution-users look-up, every resource (the look-up included), or ``any`` endpoint.
 PLACES = ("token", "v1token", "revoke", "lookup", "resource", "any")
 
-#: What an answer can look like. ``cmn``, ``v1``, ``apigee`` are errors; the rest are ``200`` unless
-#: told otherwise: ``html`` a web page, ``empty`` nothing, ``truncated`` a body shorter than
-#: promised, ``notoken`` JSON without a token, ``notjson`` half of a JSON text, ``bomb`` an XML
-#: bomb, ``huge`` ``size`` bytes (50 MB) of JSON.
+#: Forms of a response. ``cmn``, ``v1`` and ``apigee`` are errors; the others have status 200 by
+#: default: ``html`` a web page, ``empty`` no body, ``truncated`` a body shorter than declared,
+#: ``notoken`` JSON without a token, ``notjson`` half of a JSON text, ``bomb`` an XML bomb,
+#: ``huge`` ``size`` bytes (50 MB) of JSON.
 SHAPES = (
     "cmn", "v1", "apigee", "html", "empty", "truncated", "notoken", "notjson", "bomb", "huge",
 )  # fmt: skip
 
-#: The value of a field of the answer that is to be left as it is.
+#: Marks a field of a token response that the fault does not change.
 UNTOUCHED: Any = type("Untouched", (), {"__repr__": lambda _: "UNTOUCHED"})()
 
 _ERROR_SHAPES: dict[str, ErrorShape] = {"cmn": "cmn", "v1": "v1", "apigee": "apigee"}
@@ -41,24 +41,23 @@ _ERROR_SHAPES: dict[str, ErrorShape] = {"cmn": "cmn", "v1": "v1", "apigee": "api
 
 @dataclass
 class Fault:
-    """One rule. Times are seconds, sizes bytes.
+    """One fault. Times are seconds, sizes bytes.
 
-    Which requests: ``where``, and if set ``institution``, ``path_prefix`` (raw, behind the base
-    path), ``method``, ``grant``; the first ``skip`` are let through, then ``times`` are hit
-    (``None``: all).
+    Selection: ``where``, and if set ``institution``, ``path_prefix`` (raw, below the base path),
+    ``method`` and ``grant``. The first ``skip`` matching requests are unaffected, the next
+    ``times`` are affected (``None``: all).
 
-    An answer in place of the good one: ``code`` (a spelling of ``codes.py``), ``status``,
-    ``message``, ``shape`` (one of ``SHAPES``, or the body as bytes), ``wire`` (the whole answer as
-    raw bytes; ``keep_open`` leaves the connection open after it).
+    Replacement of the response: ``code`` (a spelling of ``codes.py``), ``status``, ``message``,
+    ``shape`` (one of ``SHAPES``, or the body as bytes), ``wire`` (a whole response as raw bytes;
+    ``keep_open`` keeps the connection open after it).
 
-    A good answer, altered: ``expires_in`` and ``token_text`` put any value in place of the real
-    one; ``without`` leaves fields out.
+    Changes to a successful token response: ``expires_in`` and ``token_text`` replace the real
+    values; ``without`` removes fields.
 
-    Either way: ``headers`` are added, ``delay`` passes first, ``dribble`` passes between two bytes
-    of the body. ``hang`` and ``reset`` end it before it has begun; with ``after_head``, head and
-    half the body of the real answer go out first; so they do with ``cut``, which then closes.
-    ``late`` does the work of a resource first (a transfer is made) and only then goes wrong;
-    ``unread`` strikes at a resource before the request's body has been read.
+    With either: ``headers`` are added, ``delay`` is before the response, ``dribble`` between two
+    bytes of the body. ``hang`` and ``reset`` take the place of the response; with ``after_head``
+    its head and half its body are sent first. ``cut`` sends these too and closes. ``late`` runs
+    the handler first (a transfer is made); ``unread`` applies before a request body is read.
     """
 
     where: str
@@ -90,7 +89,7 @@ class Fault:
     used: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense: ``ValueError`` with the name of the field."""
+        """Raise ``ValueError`` that names the field if a value is invalid."""
         if self.where not in PLACES:
             raise ValueError(f"where: expected one of {', '.join(PLACES)}")
         if isinstance(self.shape, str) and self.shape not in SHAPES:
@@ -102,23 +101,23 @@ class Fault:
 
     @property
     def is_used_up(self) -> bool:
-        """Whether it has been used as often as it may be."""
+        """Whether it has been used ``times`` times."""
         return self.times is not None and self.used >= self.times
 
     @property
     def replaces_response(self) -> bool:
-        """Whether it puts another answer in place of the good one."""
+        """Whether it replaces the response."""
         return any(part is not None for part in (self.status, self.code, self.shape, self.wire))
 
     @property
     def is_immediate(self) -> bool:
-        """Whether it strikes before any work is done."""
+        """Whether it applies before the handler runs."""
         silent = (self.hang or self.reset) and not self.after_head
         return not self.late and (self.replaces_response or silent)
 
     @property
     def bad_ending(self) -> Literal["hang", "reset", "cut"] | None:
-        """How it ends an answer badly, if it does."""
+        """How it breaks the response off, if it does."""
         if self.hang:
             return "hang"
         if self.reset:
@@ -127,7 +126,7 @@ class Fault:
 
     @property
     def name(self) -> str:
-        """What the books call a request that it hit."""
+        """The outcome recorded for an affected request."""
         if self.bad_ending is not None:
             return self.bad_ending
         if self.wire is not None or isinstance(self.shape, bytes):
@@ -135,7 +134,7 @@ class Fault:
         return self.code or self.shape or str(self.status or "altered")
 
     def fits(self, place: Place) -> bool:
-        """Whether this rule is meant for a request like this."""
+        """Whether it selects a request at this place."""
         return (
             self.where in place.names
             and self.institution in (None, place.institution)
@@ -145,7 +144,7 @@ class Fault:
         )
 
     def answer(self) -> Reply:
-        """The answer that this fault puts in place of the good one (an error 500 by default)."""
+        """Return the response that replaces the real one, by default an error 500."""
         if self.wire is not None:
             return Reply(body=self.wire, ending="wire-open" if self.keep_open else "wire")
         if isinstance(self.shape, bytes):
@@ -155,19 +154,19 @@ class Fault:
         return _BODY_SHAPES[self.shape or ""](self)
 
     def apply_to(self, reply: Reply) -> Reply:
-        """An answer with this fault's headers, pace and ending put upon it."""
-        spoilt = reply.with_headers(*self.headers.items()) if self.headers else reply
-        spoilt = replace(spoilt, delay=reply.delay + self.delay)
+        """Return a response with the fault's headers, delays and ending."""
+        result = reply.with_headers(*self.headers.items()) if self.headers else reply
+        result = replace(result, delay=reply.delay + self.delay)
         if self.replaces_response or self.bad_ending:
-            spoilt = spoilt.with_outcome(self.name)
+            result = result.with_outcome(self.name)
         if self.dribble:
-            spoilt = replace(spoilt, dribble=self.dribble)
+            result = replace(result, dribble=self.dribble)
         if self.bad_ending is not None:
-            spoilt = replace(spoilt, ending=self.bad_ending, after_head=self.after_head)
-        return spoilt
+            result = replace(result, ending=self.bad_ending, after_head=self.after_head)
+        return result
 
     def alter(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """The fields of a good token answer with this fault's put in or left out."""
+        """Return the fields of a token response with the fault's changes."""
         altered = dict(fields)
         if self.expires_in is not UNTOUCHED:
             altered["expires_in"] = self.expires_in
@@ -187,7 +186,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a request is, as far as faults ask."""
+    """The properties of a request by which faults select it."""
 
     names: tuple[str, ...]
     method: str
@@ -197,7 +196,7 @@ class Place:
 
 
 def choose(faults: Iterable[Fault], place: Place) -> Fault | None:
-    """The rule that this request meets, counted; ``None`` where all is well."""
+    """Return the fault for a request, and count its use; ``None`` if no fault applies."""
     for fault in faults:
         if fault.fits(place) and not fault.is_used_up:
             if fault.skip > 0:

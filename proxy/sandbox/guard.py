@@ -1,6 +1,6 @@
-"""Who may see a resource: the bearer, its generation and institution, and the headers asked for.
+"""Authenticates resource calls: the bearer token, its kind and institution, required headers.
 
-Pure. V1 tokens open paths with a ``/fis/`` segment, V2 tokens all else. Source: candescent.md,
+Paths with a ``/fis/`` segment take V1 tokens, all others V2 tokens. Source: candescent.md,
 "Which call takes which token" and "Errors on a token call, and on a resource call".
 """
 
@@ -10,7 +10,7 @@ from proxy.sandbox.bank import Bank, Generation, IssuedToken
 from proxy.sandbox.call import Call, is_uuid
 from proxy.sandbox.call_checks import RefusedError, check_single, limited
 
-#: Families that ask for ``correlationId`` in place of ``transactionId``.
+#: API families that require ``correlationId`` instead of ``transactionId``.
 CORRELATED = (
     *("/v1/customers", "/v1/e-statements", "/v2/e-statements", "/v1/reports/e-statements"),
     *("/v1/ach-payments", "/v1/wire-payments", "/mx/"),
@@ -18,18 +18,18 @@ CORRELATED = (
 
 
 def generation(path: str) -> Generation:
-    """Which token generation this path takes."""
+    """Return the kind of token that a path takes."""
     return "V1" if "/fis/" in path else "V2"
 
 
 def path_institution(path: str) -> str | None:
-    """The institution in a V1 path: the segment behind ``fis``."""
+    """Return the institution in a V1 path: the segment after ``fis``."""
     _, found, rest = path.partition("/fis/")
     return rest.partition("/")[0] if found else None
 
 
 def asked_institution(call: Call, bank: Bank) -> str | None:
-    """The institution this call is about: of its path, its header, or its token."""
+    """Return the institution of the path, else of the header, else of the token."""
     named = path_institution(call.path) or call.header("institutionId") or call.header("di_fiid")
     if named:
         return named
@@ -38,7 +38,7 @@ def asked_institution(call: Call, bank: Bank) -> str | None:
 
 
 def admit(call: Call, bank: Bank) -> IssuedToken:
-    """The good token this call carries. Raises ``RefusedError`` otherwise."""
+    """Return the valid token of a request. Raises ``RefusedError``."""
     if generation(call.path) == "V1":
         return _admit_v1(call, bank)
     return _admit_v2(call, bank)

@@ -1,4 +1,4 @@
-"""The sandbox bank as a server: sockets here, ``dispatch.py`` behind them. The only I/O.
+"""The sandbox bank as an HTTP server; ``dispatch.py`` handles the requests.
 
 async with Sandbox(Settings(lifetime=5)) as sandbox:
     print(sandbox.url)                  # http://127.0.0.1:43121
@@ -26,13 +26,13 @@ from proxy.sandbox.body_io import read_body, write_body, write_raw
 from proxy.sandbox.call import Call, Reply
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  # to read, not to bind
-#: Long request lines and many headers are the callers' business; the bank takes them.
+#: Limit of a request line and of a header, in bytes; tests send long ones.
 _SOCKET_BUFFER = 1 << 20
 _LOG = logging.getLogger("proxy.sandbox")
 
 
 def _worth_telling(record: logging.LogRecord) -> bool:
-    """A malformed request is answered 400; it deserves no traceback."""
+    """Drop the traceback of a malformed request, which gets a 400 response."""
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
@@ -40,12 +40,12 @@ _LOG.addFilter(_worth_telling)
 
 
 class Sandbox:
-    """An embedded bank. ``bank`` is its state, ``url`` its base URL once it is started."""
+    """An embedded bank. ``bank`` is its state, ``url`` its base URL after ``start``."""
 
     def __init__(
         self, settings: Settings | None = None, *, clock: Callable[[], float] = time.time
     ) -> None:
-        """A bank with these settings; ``clock`` tells seconds since the epoch."""
+        """Create a bank; ``clock`` returns Unix seconds."""
         self.bank = Bank(settings or Settings(), clock)
         self._server: web.Server | None = None
         self._listener: asyncio.Server | None = None
@@ -53,12 +53,12 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """The base URL, base path included, without a slash at its end."""
+        """The base URL with the base path, without a slash at its end."""
         return self.bank.url
 
     @property
     def connections(self) -> int:
-        """How many connections are open now."""
+        """Number of open connections."""
         return len(self._server.connections) if self._server else 0
 
     async def start(
@@ -68,7 +68,7 @@ class Sandbox:
         *,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        """Listen. Raises ``OSError`` where the port is in use. May follow a ``stop``."""
+        """Listen. Raises ``OSError`` if the port is in use. Can be called again after ``stop``."""
         self._stopping.clear()
         self._server = web.Server(
             self._handle,
@@ -88,7 +88,7 @@ class Sandbox:
         self.bank.url = _url(self.bank.settings, host, bound, secure=ssl_context is not None)
 
     async def stop(self) -> None:
-        """Close the port and every connection, whatever is under way."""
+        """Close the port and all connections, busy ones too."""
         self._stopping.set()
         if self._listener is not None:
             self._listener.close()
@@ -100,7 +100,7 @@ class Sandbox:
         self._listener = self._server = None
 
     def drop_connections(self) -> None:
-        """Close every open connection now, busy or idle, as a server that restarts does."""
+        """Close all open connections, busy ones too, as a restarting server does."""
         for connection in self._server.connections if self._server else ():
             connection.force_close()
 
@@ -162,26 +162,26 @@ class Sandbox:
         if reply.ending == "hang":
             await self._stopping.wait()
         if reply.after_head:
-            await asyncio.sleep(0.02)  # the head must be read before the reset overtakes it
+            await asyncio.sleep(0.02)  # the proxy must have read the head before the reset arrives
         if reply.ending == "reset" and request.transport is not None:
-            held = request.transport.get_extra_info("socket")
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock = request.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             request.transport.abort()
         return _closing(request)
 
 
 class _SentResponse(web.StreamResponse):
-    """What aiohttp is handed where the answer is on the wire already."""
+    """Stands for a response that has been written to the socket already."""
 
     @property
     def keep_alive(self) -> bool:
         return True
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        """Nothing: it is sent."""
+        """Do nothing."""
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing: it is sent."""
+        """Do nothing."""
 
 
 def _at_once(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
@@ -201,7 +201,7 @@ async def _wire(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
 
 
 def _closing(request: web.BaseRequest) -> web.StreamResponse:
-    """Close after what is written, and give aiohttp an answer that cannot be sent any more."""
+    """Close the connection after the written bytes; the returned response is not sent."""
     if request.transport is not None:
         request.transport.close()
     response = web.Response()

@@ -1,6 +1,6 @@
-"""The V1 resources, behind ``/fis/``: events, customers, registration. XML, pure.
+"""The V1 resources, in XML: events, customers, registration.
 
-Source: candescent.md, "Which call takes which token"; the bodies are made up.
+Source of the paths: candescent.md, "Which call takes which token". The bodies are made up.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _NAMESPACE = "http://schema.intuit.com/fs/common/v2"
 
 
 def send_event(visit: Visit) -> Reply:
-    """``POST /subscriptions/v1/fis/{di_fiid}/fiCustomers/{id}/events``: XML in, 204 out.
+    """``POST /subscriptions/v1/fis/{di_fiid}/fiCustomers/{id}/events``: takes XML, returns 204.
 
-    ``bank.events`` keeps institution, customer and body.
+    ``bank.events`` records institution, customer and body.
     """
     body = _xml_body(visit)
     institution, customer = visit.named
@@ -42,14 +42,14 @@ def fi_customer(visit: Visit) -> Reply:
 
 
 def register(visit: Visit) -> Reply:
-    """``POST /registration/v4/fis/{di_fiid}/fiCustomers``: XML in, 201 with a new id."""
+    """``POST /registration/v4/fis/{di_fiid}/fiCustomers``: takes XML, returns 201 and a new id."""
     _xml_body(visit)
     visit.bank.counts["registered"] += 1
     number = f"00000000-0000-4000-8000-{visit.bank.counts['registered']:012d}"
     return xml_reply(f'<FICustomer xmlns="{_NAMESPACE}"><id>{number}</id></FICustomer>', 201)
 
 
-#: Method, pattern of the raw path, and what answers.
+#: Method, pattern of the raw path, and handler.
 ROUTES: tuple[tuple[str, re.Pattern[str], Resource], ...] = (
     ("POST", re.compile(r"/subscriptions/v1/fis/([^/]+)/fiCustomers/([^/]+)/events"), send_event),
     ("GET", re.compile(r"/bankingservices/v2/fis/([^/]+)/fiCustomers/([^/]+)"), fi_customer),
@@ -65,7 +65,7 @@ def _by_guid(visit: Visit, guid: str) -> User:
 
 
 def _xml_body(visit: Visit) -> bytes:
-    """The body, if it looks like XML of at most 64 KiB; it is kept, never parsed."""
+    """Return a body that looks like XML and has at most 64 KiB; it is not parsed."""
     call = visit.call
     kind = (call.header("Content-Type") or "").partition(";")[0].strip().lower()
     if not kind.endswith("xml") or call.body_length > SMALL or not call.body.lstrip()[:1] == b"<":

@@ -1,7 +1,7 @@
-"""Bytes in quantity: patterns of any length in flat memory, and a few ill-meant bodies.
+"""Large bodies generated in constant memory, and malformed ones.
 
-The byte at offset ``i`` of a download is ``i % 251``, so that a gap or a repeat shows;
-``pattern_sha256`` says what its digest must be.
+The byte at offset ``i`` of a download is ``i % 251``, so that lost and repeated bytes are found;
+``pattern_sha256`` is its digest.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import hashlib
 from collections.abc import Iterator
 
 _PERIOD = bytes(range(251))
-#: The block that is repeated: a multiple of the period and of 3, hence the same in base64 too.
+#: The repeated block: a multiple of the period and of 3, so its base64 text repeats too.
 BLOCK = _PERIOD * 261
 _BLOCK_BASE64 = base64.b64encode(BLOCK)
 
-#: A gateway's web page, where JSON was expected.
+#: A gateway's web page in place of JSON.
 PAGE = (
     b"<!DOCTYPE html><html><head><title>Sandbox bank</title></head>"
     b"<body><h1>We will be back soon</h1><p>The vault is being swept.</p></body></html>"
@@ -30,7 +30,7 @@ BOMB = (
 
 
 def pattern(size: int) -> Iterator[bytes]:
-    """``size`` bytes, the byte at offset ``i`` being ``i % 251``, about 64 KiB at a time."""
+    """Yield ``size`` bytes, the one at offset ``i`` being ``i % 251``, in blocks of 64 KiB."""
     for _ in range(size // len(BLOCK)):
         yield BLOCK
     if rest := size % len(BLOCK):
@@ -38,7 +38,7 @@ def pattern(size: int) -> Iterator[bytes]:
 
 
 def pattern_sha256(size: int) -> str:
-    """The SHA-256 of ``pattern(size)``, in hexadecimal."""
+    """Return the SHA-256 of ``pattern(size)`` in hexadecimal."""
     digest = hashlib.sha256()
     for chunk in pattern(size):
         digest.update(chunk)
@@ -46,18 +46,18 @@ def pattern_sha256(size: int) -> str:
 
 
 def base64_pattern(size: int) -> Iterator[bytes]:
-    """The base64 text of ``pattern(size)``."""
+    """Yield the base64 text of ``pattern(size)``."""
     for chunk in pattern(size):
         yield _BLOCK_BASE64 if chunk is BLOCK else base64.b64encode(chunk)
 
 
 def base64_length(size: int) -> int:
-    """How long the base64 text of ``size`` bytes is."""
+    """Return the length of the base64 text of ``size`` bytes."""
     return (size + 2) // 3 * 4
 
 
 def padding(size: int) -> Iterator[bytes]:
-    """``size`` bytes (30 at least) of JSON that holds no token."""
+    """Yield ``size`` bytes (at least 30) of JSON without a token."""
     yield b'{"padding":"'
     left = size - 14
     block = b"x" * 65536

@@ -1,16 +1,16 @@
-"""Resources that no bank has, for looking at the plumbing. Pure; a bearer is needed here too.
+"""Test resources that the real bank does not have. They need a token, too.
 
-    /echo/…                     any method: shows what arrived, headers in their order and case
+    /echo/…                     any method: returns the request, headers in their order and case
     /gzip                       a list of activities with Content-Encoding: gzip
     /status/{code}              this status; or an error by its spelling, /status/CMN_90006/403
-    /download?bytes=N           N bytes of a pattern, sized; &chunked=1 chunked; &slow=S waits S
+    /download?bytes=N           N bytes with Content-Length; &chunked=1 chunked; &slow=S waits S
                                 seconds between head and body
-    /upload                     counts what comes: {"bytes": …, "sha256": …}
-    /redirect?to=URL            302 (or &status=307) to anywhere
-    /slow?seconds=S             waits before it answers
+    /upload                     length and digest of the body: {"bytes": …, "sha256": …}
+    /redirect?to=URL            302 (or &status=307) to any URL
+    /slow?seconds=S             waits before the response
     /interim                    103 Early Hints, then 200
 
-Each works behind a ``/fis/{institution}/`` too, and then takes a V1 token.
+Each also exists below ``/fis/{institution}/``, where it takes a V1 token.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from proxy.sandbox.resources import Resource, Visit, whole
 
 
 def echo(visit: Visit) -> Reply:
-    """What arrived: method, raw target, headers as pairs, and the body's length and SHA-256."""
+    """Return method, raw target, headers as pairs, and length and SHA-256 of the body."""
     call = visit.call
     return json_reply(
         {
@@ -46,13 +46,13 @@ def echo(visit: Visit) -> Reply:
 
 
 def gzip(visit: Visit) -> Reply:
-    """A list of activities, compressed whether or not it was asked for, as the bank does."""
+    """Return a gzip-encoded list, whatever ``Accept-Encoding`` says, as the bank does."""
     headers = (("Content-Type", "application/json"), ("Content-Encoding", "gzip"))
     return Reply(headers=headers, body=_activities())
 
 
 def status(visit: Visit) -> Reply:
-    """An answer with this status (200 to 599), or the error of this spelling."""
+    """Return a response with this status (200 to 599), or the error of this spelling."""
     wanted = visit.named[0]
     if not wanted.isdecimal() or len(wanted) != 3:
         try:
@@ -67,7 +67,7 @@ def status(visit: Visit) -> Reply:
 
 
 def download(visit: Visit) -> Reply:
-    """``bytes`` bytes in flat memory, sized or (``chunked=1``) chunked."""
+    """Return ``bytes`` bytes, with ``Content-Length`` or (``chunked=1``) chunked."""
     size = whole(visit, "bytes", 0)
     return Reply(
         headers=(("Content-Type", "application/octet-stream"),),
@@ -78,12 +78,12 @@ def download(visit: Visit) -> Reply:
 
 
 def upload(visit: Visit) -> Reply:
-    """Counts the body and forgets it."""
+    """Return length and digest of the body."""
     return json_reply({"bytes": visit.call.body_length, "sha256": visit.call.body_sha256})
 
 
 def redirect(visit: Visit) -> Reply:
-    """A redirection to ``to``, whatever that is."""
+    """Redirect to the URL ``to``."""
     to, code = visit.call.arguments.get("to", ""), whole(visit, "status", 302)
     if not 300 <= code <= 399 or not to or not to.isprintable():
         raise RefusedError("CMN_90011", "Request is invalid: expected to=URL and a status of 3xx")
@@ -91,14 +91,14 @@ def redirect(visit: Visit) -> Reply:
 
 
 def slow(visit: Visit) -> Reply:
-    """Waits ``seconds``, then answers."""
+    """Respond after ``seconds``."""
     wait = seconds(visit, "seconds")
     reply = json_reply({"waited": wait})
     return Reply(reply.status, reply.headers, reply.body, delay=wait)
 
 
 def interim(visit: Visit) -> Reply:
-    """103 before 200, to see that interim answers are dropped."""
+    """Respond with 103, then 200 (RFC 9110 section 15.2: a proxy handles interim responses)."""
     return Reply(
         200, (("Content-Type", "application/json"),), json.dumps({"interim": 103}).encode(),
         interim=(103,),
@@ -107,7 +107,7 @@ def interim(visit: Visit) -> Reply:
 
 _BEFORE = r"(?:/.*)?"
 
-#: Method (``*`` for any), pattern of the raw path, and what answers.
+#: Method (``*`` for any), pattern of the raw path, and handler.
 ROUTES: tuple[tuple[str, re.Pattern[str], Resource], ...] = (
     ("*", re.compile(_BEFORE + r"/echo(?:/.*)?"), echo),
     ("*", re.compile(_BEFORE + r"/status/([^/]+(?:/\d{3})?)"), status),
@@ -121,7 +121,7 @@ ROUTES: tuple[tuple[str, re.Pattern[str], Resource], ...] = (
 
 
 def seconds(visit: Visit, name: str) -> float:
-    """A query parameter that is a time; CMN_90011 where it is none or over a day."""
+    """Return a query parameter in seconds; raise CMN_90011 if it is not a number below 100,000."""
     text = visit.call.arguments.get(name, "0")
     if not re.fullmatch(r"\d{1,5}(\.\d{1,6})?", text, re.ASCII):
         raise RefusedError("CMN_90011", f"Query param {name} is invalid: expected seconds")

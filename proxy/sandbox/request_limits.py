@@ -1,4 +1,4 @@
-"""Quota and spike limits that really count. No clock: the time comes in as an argument."""
+"""Quota and spike limits. The time is an argument."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class _Count:
 
 @dataclass
 class RequestLimits:
-    """Counts requests for each key (a client, or a client and its institution).
+    """Counts requests by key: a client, or a client and its institution.
 
-    A refused request counts towards nothing, so that a client that waits gets in again.
+    A refused request is not counted, so a client that waits is served again.
     """
 
     counts: dict[Hashable, _Count] = field(default_factory=dict)
@@ -27,10 +27,10 @@ class RequestLimits:
     def exceeded(
         self, key: Hashable, now: float, *, quota: int | None, window: float, spike: int | None
     ) -> Literal["quota", "spike"] | None:
-        """Count one request at ``now`` (seconds), or say which limit it would break.
+        """Count one request at ``now`` (seconds), or return the limit that it exceeds.
 
         ``quota`` requests are allowed in each window of ``window`` seconds, which begins with its
-        first request; ``spike`` requests in any one second.
+        first request, and ``spike`` requests within one second.
         """
         if quota is None and spike is None:
             return None

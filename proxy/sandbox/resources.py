@@ -1,7 +1,7 @@
 """The V2 resources: accounts, transactions, images, transfers, customers, institution-users.
 
-Pure: each is a function from ``Visit`` to ``Reply``. The paths are the public ones
-(candescent.md); the bodies are made up, in the vendor's manner.
+Each is a function from ``Visit`` to ``Reply``. The paths are the public ones (candescent.md);
+the bodies are made up in the vendor's format.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from proxy.sandbox.call_checks import RefusedError
 
 @dataclass(frozen=True)
 class Visit:
-    """A call that was let in: who it is, and what its path named."""
+    """An authenticated call. ``named`` are the parameters of its path."""
 
     call: Call
     bank: Bank
@@ -41,13 +41,13 @@ def accounts(visit: Visit) -> Reply:
 
 
 def customer_accounts(visit: Visit) -> Reply:
-    """``GET /v1/customers/{id}:accounts``, with its literal colon; the id is a hostUserId."""
+    """``GET /v1/customers/{id}:accounts`` (a literal colon); the id is a hostUserId."""
     user = _find(visit, lambda user: user.host_user_id == visit.named[0])
     return json_reply({"customerId": user.host_user_id, "accounts": samples.accounts(user, None)})
 
 
 def transactions(visit: Visit) -> Reply:
-    """``GET /v1/transactions?accountId=``; ``limit`` and ``offset`` page, links are absolute."""
+    """``GET /v1/transactions?accountId=``, paged by ``limit`` and ``offset``, absolute links."""
     account = visit.call.arguments.get("accountId")
     if not account:
         raise RefusedError("CMN_90011", "Query param accountId is missing")
@@ -64,9 +64,9 @@ def transactions(visit: Visit) -> Reply:
 
 
 def banking_image(visit: Visit) -> Reply:
-    """``GET /v1/banking-images/{id}``: a picture in base64 inside JSON.
+    """``GET /v1/banking-images/{id}``: an image in base64 within JSON.
 
-    ``?bytes=N`` makes it N bytes of a pattern (``payloads.py``) in flat memory.
+    ``?bytes=N`` returns N bytes of a pattern (``payloads.py``) instead.
     """
     number = unquote(visit.named[0])
     if "bytes" not in visit.call.arguments:
@@ -86,9 +86,9 @@ def banking_image(visit: Visit) -> Reply:
 
 
 def transfer(visit: Visit) -> Reply:
-    """``POST /v1/transfers``: money moves once for each time this is called, and is counted.
+    """``POST /v1/transfers``: makes a transfer on each call, so it is not idempotent.
 
-    ``bank.transfers`` counts by ``transactionId``; nothing here makes a repeat harmless.
+    ``bank.transfers`` counts the transfers by ``transactionId``.
     """
     order = json_object(visit.call)
     transaction = visit.call.header("transactionId") or ""
@@ -98,9 +98,9 @@ def transfer(visit: Visit) -> Reply:
 
 
 def institution_user(visit: Visit) -> Reply:
-    """``GET /db-users/v1/institution-users/{id}?userIdType=LOGIN_ID``, with the user's businesses.
+    """``GET /db-users/v1/institution-users/{id}?userIdType=LOGIN_ID``: a user and its businesses.
 
-    CMN_90016 for a user who is not of this institution, CMN_90011 for another ``userIdType``.
+    CMN_90016 for a user of another institution, CMN_90011 for another ``userIdType``.
     """
     if visit.call.arguments.get("userIdType") != "LOGIN_ID":
         raise RefusedError("CMN_90011", "Query param userIdType is invalid: expected LOGIN_ID")
@@ -136,7 +136,7 @@ ROUTES: tuple[tuple[str, re.Pattern[str], Resource], ...] = (
 
 
 def whole(visit: Visit, name: str, default: int) -> int:
-    """A query parameter that is a count; CMN_90011 where it is none."""
+    """Return a query parameter that is a whole number; raise CMN_90011 otherwise."""
     text = visit.call.arguments.get(name, str(default))
     if not (text.isascii() and text.isdecimal() and len(text) < 16):
         raise RefusedError("CMN_90011", f"Query param {name} is invalid: expected a number")
@@ -144,7 +144,7 @@ def whole(visit: Visit, name: str, default: int) -> int:
 
 
 def json_object(call: Call) -> dict[str, Any]:
-    """The body as a JSON object of at most 64 KiB; CMN_90011 where it is none."""
+    """Return the body as a JSON object of at most 64 KiB; raise CMN_90011 otherwise."""
     try:
         value = json.loads(call.body if call.body_length <= SMALL else b"")
     except ValueError:
@@ -162,11 +162,11 @@ def _find(visit: Visit, wanted: Callable[[User], bool]) -> User:
 
 
 def _customer(visit: Visit) -> tuple[User, Business | None]:
-    """Whose data this is: the token's user, or the one that the query names.
+    """Return the user and business of a call: the token's user, or the one in the query.
 
-    A user is named by ``hostUserId`` or ``loginId``, never both (CMN_90011); a business by
-    ``institutionCustomerId``, in the query or a header, and only with its ``loginId``. Without a
-    name the institution's first user is shown, unless ``Settings.user_required`` is set.
+    The query has ``hostUserId`` or ``loginId``, not both (CMN_90011). ``institutionCustomerId``,
+    in the query or a header, selects one of the user's businesses. Without any, the user is the
+    institution's first, or CMN_90016 if ``Settings.user_required`` is set.
     """
     named = visit.call.arguments
     login, host = named.get("loginId"), named.get("hostUserId")

@@ -1,4 +1,4 @@
-"""Sample data: two small, friendly, entirely made-up sets of books, the same on every run."""
+"""Sample data, made up and the same on every run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SHOPS = (
 
 
 def accounts(user: User, business: Business | None) -> list[SampleRecord]:
-    """The accounts of this user, or of the business they act for. Amounts are strings, in USD."""
+    """Return the accounts of a user, or of a business. Amounts are strings in USD."""
     if business is not None:
         return [
             _account(f"{business.institution_customer_id}-1", f"{business.name} Till", "6204.15"),
@@ -53,7 +53,7 @@ def _account(number: str, name: str, balance: str) -> SampleRecord:
 
 
 def transactions(account_id: str, count: int = 37) -> list[SampleRecord]:
-    """The transactions of one account, newest first."""
+    """Return the transactions of an account, newest first."""
     return [_transaction(account_id, index) for index in range(count)]
 
 
@@ -70,7 +70,7 @@ def _transaction(account_id: str, index: int) -> SampleRecord:
 
 
 def activities(count: int = 200) -> SampleRecord:
-    """A long list of banking activities, worth compressing."""
+    """Return a long list of banking activities."""
     verbs = ("signed in", "looked at the Sailing Boat Fund", "moved $5 to Rainy Day")
     return {
         "activities": [
@@ -82,7 +82,7 @@ def activities(count: int = 200) -> SampleRecord:
 
 @cache
 def cheque(number: str) -> bytes:
-    """A picture of a cheque: a PNG of 240 by 100 grey pixels, its lines drawn from the number."""
+    """Return an image of a cheque: a grey PNG of 240 by 100 pixels that depends on the number."""
     width, height, seed = 240, 100, zlib.crc32(number.encode())
     rows = b"".join(b"\0" + _row(y, width, height, seed) for y in range(height))
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
@@ -95,7 +95,7 @@ def cheque(number: str) -> bytes:
 
 
 def _row(y: int, width: int, height: int, seed: int) -> bytes:
-    """Frame, three ruled lines and a row of code bars at the foot."""
+    """Return one row of pixels: frame, three ruled lines, and code bars at the foot."""
     if y in (0, height - 1):
         return bytes(width)
     line = bytearray(b"\xf4" * width)

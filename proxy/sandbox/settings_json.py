@@ -1,4 +1,4 @@
-"""The bank's settings from JSON, and to JSON without what is secret. Pure."""
+"""Converts the bank's settings from JSON, and to JSON without secrets."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from proxy.sandbox.bank_settings import CHOICES, DURATIONS, SPELLINGS, Settings,
 
 
 def changed(old: Settings, mapping: Mapping[str, Any]) -> Settings:
-    """``old`` with the settings of a JSON object put over it.
+    """Return ``old`` with the settings of a JSON object.
 
-    Raises ``ValueError``, with the name of the setting, for an unknown name or an unfit value.
+    Raises ``ValueError`` that names the setting, for an unknown name or an invalid value.
     """
     known = {entry.name for entry in fields(Settings)}
     if unknown := sorted(set(mapping) - known):
@@ -21,7 +21,7 @@ def changed(old: Settings, mapping: Mapping[str, Any]) -> Settings:
 
 
 def shown(settings: Settings) -> dict[str, Any]:
-    """The settings for a reader, without secrets and passwords."""
+    """Return the settings without secrets and passwords."""
     plain = {entry.name: getattr(settings, entry.name) for entry in fields(Settings)}
     return plain | {
         "clients": sorted(settings.clients),

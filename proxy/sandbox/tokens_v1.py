@@ -1,8 +1,7 @@
-"""V1, legacy: ``POST /v1/oauth/token``, in XML.
+"""The V1 token endpoint, ``POST /v1/oauth/token``, in XML.
 
-Pure, like ``tokens_v2.py``. The numeric codes are those that were seen (90001 not authorised,
-90002 invalid, 91000 quota, 92000 spike); which mistake gets which is inferred.
-Source: candescent.md, "V1 tokens".
+The numeric codes are documented (90001 not authorised, 90002 invalid, 91000 quota, 92000 spike);
+which error gets which code is inferred. Source: candescent.md, "V1 tokens".
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ from proxy.sandbox.call import Call, Reply, is_uuid, json_reply, xml_reply
 from proxy.sandbox.call_checks import FORM, RefusedError, limited, whole_seconds
 from proxy.sandbox.faults import Fault
 
-#: ``{App}/{Version}[/{DeviceID}][;{Platform}]``, the form of ``user-agent``.
+#: The form of ``user-agent``: ``{App}/{Version}[/{DeviceID}][;{Platform}]``.
 USER_AGENT = re.compile(r"[^/;\s]+/[^/;\s]+(/[^/;\s]+)?(;.+)?")
 _NAMESPACE = "http://schema.intuit.com/fs/common/v2"
 
 
 def token(call: Call, bank: Bank, fault: Fault | None = None) -> Reply:
-    """Answer ``POST /v1/oauth/token``: 200 with ``<token>``. Raises ``RefusedError``.
+    """Handle ``POST /v1/oauth/token``: 200 with ``<token>``. Raises ``RefusedError``.
 
-    A ``fault`` may alter the fields of a good answer.
+    A ``fault`` may change the fields of the response.
     """
     fields = _fields(call, bank)
     written = _WRITERS[bank.settings.v1_format](fault.alter(fields) if fault else fields)
@@ -75,7 +74,7 @@ def _client(call: Call, bank: Bank) -> str:
 
 
 def _password(call: Call, bank: Bank, client: str, institution: str) -> dict[str, Any]:
-    """Retail only: a business user is refused with 403."""
+    """Issue tokens to a retail user; a business user gets 403."""
     asked = (call.form.get("username"), call.form.get("password"), institution)
     for user in bank.settings.users:
         if (user.username, user.password, user.institution) == asked and not user.blocked:

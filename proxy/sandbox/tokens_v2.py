@@ -1,7 +1,7 @@
-"""V2: ``POST /oauth2/v1/token``, ``DELETE /oauth2/v1/revoke`` and ``POST /v1/auth-code``.
+"""The V2 endpoints ``POST /oauth2/v1/token``, ``DELETE /oauth2/v1/revoke``, ``POST /v1/auth-code``.
 
-Pure: a ``Call`` and the ``Bank`` go in, a ``Reply`` comes out. Every refusal has a CMN code.
-Source: candescent.md, "V2 tokens" and "Revocation"; what it is silent on is marked "inferred".
+Every refusal has a CMN code. Source: candescent.md, "V2 tokens" and "Revocation"; behaviour that
+it does not describe is marked "inferred".
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from proxy.sandbox.faults import Fault
 
 
 def token(call: Call, bank: Bank, fault: Fault | None = None) -> Reply:
-    """Answer ``POST /oauth2/v1/token``: 200 with JSON. Raises ``RefusedError``.
+    """Handle ``POST /oauth2/v1/token``: 200 with JSON. Raises ``RefusedError``.
 
-    A ``fault`` may alter the fields of a good answer.
+    A ``fault`` may change the fields of the response.
     """
     return json_reply(_fields(call, bank, fault), headers=(("Cache-Control", "no-store"),))
 
 
 def revoke(call: Call, bank: Bank, _: Fault | None = None) -> Reply:
-    """Answer ``DELETE /oauth2/v1/revoke``: 204. Raises ``RefusedError``.
+    """Handle ``DELETE /oauth2/v1/revoke``: 204. Raises ``RefusedError``.
 
-    CMN_90018 for a token that is unknown, another client's or a V1 token (inferred); a token that
-    is already dead can be revoked again.
+    CMN_90018 for an unknown token, another client's token and a V1 token (inferred). Revoking an
+    expired or revoked token succeeds.
     """
     check_form(call)
     _check_transaction(call)
@@ -50,10 +50,9 @@ def revoke(call: Call, bank: Bank, _: Fault | None = None) -> Reply:
 
 
 def authorization_code(call: Call, bank: Bank, _: Fault | None = None) -> Reply:
-    """Answer ``POST /v1/auth-code``: ``{"code": …}`` for a user's ``username`` and ``password``.
+    """Handle ``POST /v1/auth-code``: ``{"code": …}`` for a user's ``username`` and ``password``.
 
-    The real one is for the vendor's own pages and not public; this shape is inferred.
-    Raises ``RefusedError``.
+    The bank's own endpoint is not public; this format is inferred. Raises ``RefusedError``.
     """
     check_form(call)
     _check_transaction(call)
@@ -97,7 +96,7 @@ def _authorised(bank: Bank, client: str, institution: str) -> str:
 
 
 def _scopes(call: Call, bank: Bank) -> tuple[str, ...]:
-    """``accounts:read, transactions:read``; none given: all of them."""
+    """Return the requested scopes (``accounts:read, transactions:read``), by default all."""
     asked = tuple(call.form.get("scopes", "").replace(",", " ").split())
     if any(scope not in bank.settings.scopes for scope in asked):
         raise RefusedError("CMN_90012")
@@ -133,7 +132,7 @@ def _password(call: Call, bank: Bank, client: str) -> dict[str, Any]:
 
 
 def _refresh_token(call: Call, bank: Bank, client: str) -> dict[str, Any]:
-    """A new pair for a good refresh token, which dies of it; CMN_90018 for any other."""
+    """Exchange a valid refresh token for a new pair and revoke it; otherwise raise CMN_90018."""
     text = call.form.get("refresh_token")
     if not text:
         raise RefusedError("CMN_90011")
@@ -148,11 +147,11 @@ def _refresh_token(call: Call, bank: Bank, client: str) -> dict[str, Any]:
 
 
 def _authorization_code(call: Call, bank: Bank, client: str) -> dict[str, Any]:
-    """A pair for a code, once; CMN_90011 for one that is missing, unknown or used (inferred)."""
-    held = bank.codes.pop(call.form.get("code", ""), None)
-    if held is None or held[0] not in ("", client):
+    """Exchange a code once; CMN_90011 for a missing, unknown or used one (inferred)."""
+    grant = bank.codes.pop(call.form.get("code", ""), None)
+    if grant is None or grant[0] not in ("", client):
         raise RefusedError("CMN_90011")
-    _, institution, login_id = held
+    _, institution, login_id = grant
     user = bank.settings.user(login_id)
     if user is None:
         raise RefusedError("CMN_90016")
@@ -164,7 +163,7 @@ def _authorization_code(call: Call, bank: Bank, client: str) -> dict[str, Any]:
 
 
 def _check_named(call: Call, bank: Bank, client: str, institution: str) -> None:
-    """``institutionId`` may be left out here; if it comes, it has to be the right one."""
+    """Check the optional ``institutionId`` header against the token's institution."""
     if call.header("institutionId") not in (None, institution):
         raise RefusedError("CMN_90005")
     _authorised(bank, client, institution)

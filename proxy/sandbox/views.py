@@ -1,4 +1,4 @@
-"""What arrived, for a reader: as JSON, credentials hidden. Pure."""
+"""Received requests as JSON, without credentials."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _shown_headers(headers: list[tuple[bytes, bytes]]) -> list[list[str]]:
 
 
 def shown_arrival(arrival: Arrival) -> dict[str, Any]:
-    """One request at a resource."""
+    """Return a request to a resource as JSON."""
     return {
         "time": arrival.time,
         "method": arrival.method,
@@ -34,7 +34,7 @@ def shown_arrival(arrival: Arrival) -> dict[str, Any]:
 
 
 def shown_request(request: TokenArrival) -> dict[str, Any]:
-    """One request at a token endpoint."""
+    """Return a request to a token endpoint as JSON."""
     return {
         "time": request.time,
         "kind": request.kind,
