@@ -63,11 +63,6 @@ class TokenFailure(ErrorKind):
 class UpstreamFailure(ErrorKind):
     """How the exchange with the bank failed."""
 
-    @property
-    def label(self) -> str:
-        """The name as a word of metrics and logs."""
-        return self.name.removeprefix("upstream-").replace("-", "_")
-
 
 def _caller(name: str, status: int, cause: str, remedy: str, *, closes: bool = False) -> ErrorKind:
     return ErrorKind(name, status, Source.CALLER, cause, remedy, closes=closes)
@@ -308,7 +303,8 @@ TOKEN_LOGIN_NEEDED = _token(
 TOKEN_BAD_REQUEST = _token(
     "token-bad-request",
     "The bank refused the token request.",
-    "Look the bank's code up in docs/candescent.md; scopes and the grant are the usual causes.",
+    "Read the bank's code in the message; scopes and the grant are the usual causes. Leave scopes "
+    "out to be granted all.",
     is_refusal=True,
 )
 TOKEN_THROTTLED = _token(
@@ -458,7 +454,8 @@ UPSTREAM_TLS_VERSION = _upstream(
 UPSTREAM_TLS = _upstream(
     "upstream-tls",
     "The TLS handshake with the bank failed.",
-    "Run `candescent-proxy doctor`, and check base_url and any device in between.",
+    "If the bank requires a client certificate, set upstream.certificate_file; else its server and "
+    "this machine have no cipher in common: check base_url and any device in between.",
 )
 UPSTREAM_FIRST_BYTE_TIMEOUT = _upstream(
     "upstream-first-byte-timeout",

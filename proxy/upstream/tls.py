@@ -121,15 +121,22 @@ _CLIENT_CERTIFICATE = re.compile("ALERT_(?:.*CERTIFICATE|UNKNOWN_CA)")
 
 def explain_tls(error: ssl.SSLError) -> tuple[UpstreamFailure, str]:
     """Return the kind of a TLS error, and a sentence with its cause and OpenSSL's words."""
+    kind, words = tls_failure(error), tls_reason(error)
+    return kind, f"{kind.cause.removesuffix('.')} ({words})."
+
+
+def tls_reason(error: ssl.SSLError) -> str:
+    """Return OpenSSL's words for an error."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        kind = CERTIFICATE_FAILURES.get(error.verify_code, kinds.UPSTREAM_TLS_UNTRUSTED)
-        words = error.verify_message
-    else:
-        kind, words = _failure(error.reason or ""), (error.reason or "").lower().replace("_", " ")
-    return kind, f"{kind.cause.removesuffix('.')} ({words})." if words else kind.cause
+        return error.verify_message
+    return (error.reason or "unknown").lower().replace("_", " ")
 
 
-def _failure(reason: str) -> UpstreamFailure:
+def tls_failure(error: ssl.SSLError) -> UpstreamFailure:
+    """Return the kind of a TLS error."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return CERTIFICATE_FAILURES.get(error.verify_code, kinds.UPSTREAM_TLS_UNTRUSTED)
+    reason = error.reason or ""
     if reason in _PLAIN_HTTP:
         return kinds.UPSTREAM_TLS_PLAIN_HTTP
     if reason in _VERSION:

@@ -32,7 +32,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from proxy.errors import ProxyError, UpstreamError, UpstreamFailure
+from proxy.errors import ProxyError, UpstreamError, kinds
 from proxy.upstream.connection import HIGH_WATER, Connection, Deadlines
 from proxy.upstream.pool import Pool, PoolLimits, UpstreamOrigin
 from tests.support.certificates import OpensslAuthority, server_context
@@ -395,11 +395,11 @@ class ConnectionLife(RuleBasedStateMachine):
             assert exchange.received == exchange.body
 
     def _check_failure(self, exchange: Exchange, error: UpstreamError) -> None:
-        if error.reason is UpstreamFailure.FIRST_BYTE_TIMEOUT:
+        if error.reason is kinds.UPSTREAM_FIRST_BYTE_TIMEOUT:
             assert exchange.lasted >= DEADLINES.first_byte
-        elif error.reason is UpstreamFailure.IDLE_TIMEOUT:
+        elif error.reason is kinds.UPSTREAM_IDLE_TIMEOUT:
             assert exchange.longest_wait >= DEADLINES.idle
-        elif error.reason is UpstreamFailure.TOTAL_TIMEOUT:
+        elif error.reason is kinds.UPSTREAM_TOTAL_TIMEOUT:
             assert exchange.lasted >= DEADLINES.total
         else:
             assert exchange.end.closed or exchange.end.unasked

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from proxy.cli.doctor import remedies
+from proxy.cli.doctor.remedies import Remedy
 from proxy.cli.doctor.results import CheckResult, note, ok, problem
 from proxy.config.model import Config
-from proxy.errors import TokenError, kinds
+from proxy.errors import TokenError
 from proxy.forwarding.transaction_ids import new_transaction_id
 from proxy.runtime import build, clock
 from proxy.tokens.credentials import Logins
@@ -27,16 +29,6 @@ from proxy.upstream.bank_errors import BankError, is_throttling, read_error, ref
 SAMPLE = "/v1/accounts"
 """A resource that every application of digital banking reads."""
 
-_CAUSES = {
-    kinds.TOKEN_BAD_CLIENT: "token-bad-client",
-    kinds.TOKEN_BAD_INSTITUTION: "token-bad-institution",
-    kinds.TOKEN_BAD_USER: "token-bad-user",
-    kinds.TOKEN_BAD_REQUEST: "token-bad-request",
-    kinds.TOKEN_THROTTLED: "token-throttled",
-    kinds.TOKEN_SERVER: "token-server",
-    kinds.TOKEN_TIMEOUT: "token-timeout",
-    kinds.TOKEN_UNREACHABLE: "token-unreachable",
-}
 _NOT_A_PAGE = (b"<token", b"<status", b"<?xml")
 
 
@@ -79,7 +71,7 @@ class BankCheck:
     def _logged_in(self, key: TokenKey, login: Login) -> CheckResult:
         kept = RefreshTokens(clock.now, self.config.refresh_token_file)
         if not kept.current(key, login.subject):
-            return problem("token", "login-needed", key=key)
+            return problem("token", remedies.TOKEN_LOGIN_NEEDED, key=key)
         return note("token", f"{key}: somebody is logged in. Not tried, for that would renew it.")
 
     async def _ask(
@@ -108,7 +100,7 @@ class BankCheck:
             "seconds": f"{self.config.token.timeout:g}",
             "why": error.detail,
         }
-        cause = token_cause(response, error)
+        remedy = token_remedy(response, error)
         if key.kind is TokenKind.V1 and knows_v2 and error.reason.is_refusal:
             if not self._uses_v1:
                 return note(
@@ -116,8 +108,8 @@ class BankCheck:
                     f"{key}: none for these keys ({shown['said']}); only calls under /fis/ "
                     "would need one.",
                 )
-            cause = "v1-refused"
-        return problem("token", cause, **shown)
+            remedy = remedies.V1_REFUSED
+        return problem("token", remedy, **shown)
 
     async def call(self, path: str) -> AsyncIterator[CheckResult]:
         """Make a sample call for the default institution, with the token that it has."""
@@ -138,49 +130,50 @@ class BankCheck:
         try:
             response = await self.client.call("GET", target.decode("ascii"), headers)
         except TokenError as error:
-            yield problem("call", "call-silent", call=f"GET {path}", why=error.detail)
+            yield problem("call", remedies.CALL_SILENT, call=f"GET {path}", why=error.detail)
             return
         yield call_result(f"GET {path}", response, time.monotonic() - started)
 
 
-def token_cause(response: BankResponse | None, error: TokenError) -> str:
-    """Return the name of the remedy for a token request that brought none."""
+def token_remedy(response: BankResponse | None, error: TokenError) -> Remedy:
+    """Return the remedy for a token request without a token."""
     if response is not None:
         if is_page(response.body):
-            return "token-page"
+            return remedies.TOKEN_PAGE
         if 300 <= response.status < 400:
-            return "token-redirect"
+            return remedies.TOKEN_REDIRECT
         if response.status in (404, 405, 501) and not read_error(response.body).code:
-            return "token-path"
-    return _CAUSES.get(error.reason, "token-strange")
+            return remedies.TOKEN_PATH
+    remedy = remedies.BY_KIND.get(error.reason, remedies.TOKEN_MALFORMED)
+    return replace(remedy, cure=error.explained_by.remedy) if error.failure else remedy
 
 
 def call_result(call: str, response: BankResponse, seconds: float) -> CheckResult:
     """Judge the answer to a sample call that took ``seconds``."""
     error = read_error(response.body)
     shown = {"call": call, "said": describe(response)}
-    cause = call_cause(response, error)
-    if cause:
-        return problem("call", cause, **shown)
+    remedy = call_remedy(response, error)
+    if remedy is not None:
+        return problem("call", remedy, **shown)
     if response.status < 300:
         return ok("call", f"{call}: {response.status} after {seconds:.1f} s.")
     return note("call", f"{call}: {shown['said']}. It took the token; the call lacks something.")
 
 
-def call_cause(response: BankResponse, error: BankError) -> str:
-    """Return the name of the remedy for the answer to a sample call; empty if it needs none."""
+def call_remedy(response: BankResponse, error: BankError) -> Remedy | None:
+    """Return the remedy for the response to a sample call; None if it needs none."""
     status = response.status
     if is_page(response.body):
-        return "call-page"
+        return remedies.CALL_PAGE
     if is_throttling(status, error):
-        return "call-throttled"
+        return remedies.CALL_THROTTLED
     if refuses_token(status, error):
-        return "call-token-refused"
+        return remedies.CALL_TOKEN_REFUSED
     if status in (401, 403) or error.code == "CMN_90006":
-        return "call-forbidden"
+        return remedies.CALL_FORBIDDEN
     if status in (404, 405):
-        return "call-path"
-    return "call-server" if status >= 500 else ""
+        return remedies.CALL_PATH
+    return remedies.CALL_SERVER if status >= 500 else None
 
 
 def is_page(body: bytes) -> bool:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from proxy.cli.doctor import files, machine, store_check
+from proxy.cli.doctor import files, machine, remedies, store_check
 from proxy.cli.doctor.bank_check import SAMPLE, BankCheck
 from proxy.cli.doctor.network import NetworkCheck
+from proxy.cli.doctor.remedies import Remedy
 from proxy.cli.doctor.results import CheckResult, has_failed, note, ok, problem, skipped
 from proxy.config import loader
 from proxy.config.model import Config
@@ -38,7 +39,7 @@ async def run_checks(
         config = loader.load(sources.file, sources.environ, sources.flags)
     except ConfigError as error:
         for message in error.errors:
-            yield problem("configuration", _error_cause(message), error=message.rstrip("."))
+            yield problem("configuration", _error_remedy(message), error=message.rstrip("."))
         yield skipped("bank", "Not looked at: the configuration comes first.")
         return
     url = config.url.geturl()
@@ -59,8 +60,8 @@ async def run_checks(
         yield result
 
 
-def _error_cause(error: str) -> str:
-    return "config-unreadable" if "cannot be read (" in error else "config-mistake"
+def _error_remedy(error: str) -> Remedy:
+    return remedies.CONFIG_UNREADABLE if "cannot be read (" in error else remedies.CONFIG_MISTAKE
 
 
 def overridden(sources: ConfigSources) -> Iterator[CheckResult]:
@@ -76,7 +77,7 @@ def overridden(sources: ConfigSources) -> Iterator[CheckResult]:
             if here is not None and here != value:
                 yield problem(
                     "configuration",
-                    "config-overridden",
+                    remedies.CONFIG_OVERRIDDEN,
                     variable=variable,
                     setting=".".join(path),
                     file=sources.file,

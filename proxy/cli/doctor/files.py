@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from proxy.cli.doctor import remedies
+from proxy.cli.doctor.remedies import Remedy
 from proxy.cli.doctor.results import CheckResult, ok, problem
 from proxy.config.fields import Section
 from proxy.config.model import Config
@@ -33,7 +35,7 @@ _WRAPPINGS = {" ": "space", "\t": "tab", '"': "quote", "'": "quote"}
 def configuration_file(file: Path) -> Iterator[CheckResult]:
     """Look at who may change the configuration."""
     if sys.platform != "win32" and file.stat().st_mode & (stat.S_IWOTH | stat.S_IWGRP):
-        yield problem("files", "config-writable", file=file)
+        yield problem("files", remedies.CONFIG_WRITABLE, file=file)
 
 
 def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
@@ -59,17 +61,21 @@ def secret_file(setting: str, file: Path) -> Iterator[CheckResult]:
             raw = stream.read(MAX_SECRET + 1)
             mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
     except FileNotFoundError:
-        yield problem("files", "secret-missing", setting=setting, file=file)
+        yield problem("files", remedies.SECRET_MISSING, setting=setting, file=file)
         return
     except OSError as error:
-        yield problem("files", "secret-unreadable", setting=setting, file=file, why=error.strerror)
+        yield problem(
+            "files", remedies.SECRET_UNREADABLE, setting=setting, file=file, why=error.strerror
+        )
         return
     content = list(secret_content(raw))
     yield from (
-        problem("files", cause, setting=setting, file=file, **more) for cause, more in content
+        problem("files", remedy, setting=setting, file=file, **more) for remedy, more in content
     )
     if is_exposed(mode):
-        yield problem("files", "secret-exposed", setting=setting, file=file, mode=f"{mode:o}")
+        yield problem(
+            "files", remedies.SECRET_EXPOSED, setting=setting, file=file, mode=f"{mode:o}"
+        )
     elif not content:
         yield ok("files", f"{setting}: {file} holds one line, and others cannot read it.")
 
@@ -99,23 +105,25 @@ def key_file(setting: str, file: Path) -> Iterator[CheckResult]:
     except OSError:
         return
     if is_secret and is_exposed(mode):
-        yield problem("files", "secret-exposed", setting=setting, file=file, mode=f"{mode:o}")
+        yield problem(
+            "files", remedies.SECRET_EXPOSED, setting=setting, file=file, mode=f"{mode:o}"
+        )
 
 
-def secret_content(raw: bytes) -> Iterator[tuple[str, dict[str, object]]]:
-    """Say what is wrong with the content of a secret file: a cause, and what it mentions."""
+def secret_content(raw: bytes) -> Iterator[tuple[Remedy, dict[str, object]]]:
+    """Say what is wrong with the content of a secret file: a remedy, and what it mentions."""
     if raw.startswith(_BYTE_ORDER_MARKS):
-        yield "secret-mark", {}
+        yield remedies.SECRET_MARK, {}
         return
     text = raw.decode("latin-1").strip("\r\n")
     if not text:
-        yield "secret-empty", {}
+        yield remedies.SECRET_EMPTY, {}
     elif len(lines := text.splitlines()) > 1:
-        yield "secret-lines", {"count": len(lines)}
+        yield remedies.SECRET_LINES, {"count": len(lines)}
     elif not (text.isascii() and text.isprintable()):
-        yield "secret-letters", {}
+        yield remedies.SECRET_LETTERS, {}
     elif wrapping := _WRAPPINGS.get(text[0]) or _WRAPPINGS.get(text[-1]):
-        yield "secret-wrapped", {"what": wrapping}
+        yield remedies.SECRET_WRAPPED, {"what": wrapping}
 
 
 def login_file(config: Config) -> Iterator[CheckResult]:
@@ -124,7 +132,7 @@ def login_file(config: Config) -> Iterator[CheckResult]:
         return
     folder = config.refresh_token_file.absolute().parent
     if not os.access(folder, os.W_OK | os.X_OK):
-        yield problem("files", "login-folder", folder=folder)
+        yield problem("files", remedies.LOGIN_FOLDER, folder=folder)
 
 
 def file_errors(config: Config) -> list[str]:
@@ -152,7 +160,7 @@ def other_files(config: Config) -> Iterator[CheckResult]:
     secrets = {setting for setting, _ in secret_files(config)}
     for error in file_errors(config):
         if error.partition(": ")[0] not in secrets:
-            yield problem("files", "file-unusable", error=error.rstrip("."))
+            yield problem("files", remedies.FILE_UNUSABLE, error=error.rstrip("."))
 
 
 def own_certificates(config: Config, now: float) -> Iterator[CheckResult]:
@@ -164,9 +172,9 @@ def own_certificates(config: Config, now: float) -> Iterator[CheckResult]:
     for setting, until in certificate_expiry.expiries(files.items()).items():
         values = {"setting": setting, "file": files[setting], "until": day(until)}
         if until <= now:
-            yield problem("files", "certificate-over", **values)
+            yield problem("files", remedies.CERTIFICATE_OVER, **values)
         elif until - now < EXPIRY_WARNING:
-            yield problem("files", "certificate-ending", **values)
+            yield problem("files", remedies.CERTIFICATE_ENDING, **values)
         else:
             yield ok("files", f"{setting}: {files[setting]} is good until {day(until)}.")
 

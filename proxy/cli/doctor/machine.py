@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from proxy.cli import admin_client
+from proxy.cli.doctor import remedies
 from proxy.cli.doctor.results import CheckResult, note, ok, problem
 from proxy.config.model import Config
 from proxy.errors import TYPE_PREFIX
@@ -33,7 +34,9 @@ def ports(config: Config) -> Iterator[CheckResult]:
 def port(setting: str, address: Address, *, is_tls: bool) -> Iterator[CheckResult]:
     """Look at one port: free, held by a proxy of ours, or by something else."""
     if address.path and not Path(address.path).parent.is_dir():
-        yield problem("ports", "socket-folder", setting=setting, folder=Path(address.path).parent)
+        yield problem(
+            "ports", remedies.SOCKET_FOLDER, setting=setting, folder=Path(address.path).parent
+        )
         return
     try:
         _listen(address)
@@ -70,13 +73,13 @@ def refused(setting: str, address: Address, error: OSError, *, is_tls: bool) -> 
     """Say why a port cannot be had, if it cannot: it may be held by a proxy of ours."""
     shown = {"setting": setting, "address": address}
     if error.errno == errno.EACCES:
-        return problem("ports", "port-forbidden", **shown)
+        return problem("ports", remedies.PORT_FORBIDDEN, **shown)
     if error.errno != errno.EADDRINUSE:
-        return problem("ports", "port-address", **shown, why=error.strerror or error)
+        return problem("ports", remedies.PORT_ADDRESS, **shown, why=error.strerror or error)
     ours = _is_our_admin(address) if setting == "admin" else _is_ours(address, is_tls=is_tls)
     if ours:
         return note("ports", f"{setting}: a candescent-proxy listens on {address} already.")
-    return problem("ports", "port-taken", **shown)
+    return problem("ports", remedies.PORT_TAKEN, **shown)
 
 
 def _is_our_admin(address: Address) -> bool:
@@ -122,4 +125,4 @@ def open_files(config: Config) -> Iterator[CheckResult]:
     needed = rlimits.files_needed(config)
     limit = rlimits.raise_limit(needed)
     if rlimits.fit_to_limit(config, limit) is not config:
-        yield problem("limits", "open-files", limit=limit, needed=needed)
+        yield problem("limits", remedies.OPEN_FILES, limit=limit, needed=needed)

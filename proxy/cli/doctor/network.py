@@ -14,12 +14,15 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
+from proxy.cli.doctor import remedies
 from proxy.cli.doctor.files import day
 from proxy.cli.doctor.machine import unverified
+from proxy.cli.doctor.remedies import Remedy
 from proxy.cli.doctor.results import CheckResult, ok, problem
-from proxy.errors import UpstreamError, kinds
+from proxy.errors import UpstreamError
 from proxy.upstream.bank_client import USER_AGENT
 from proxy.upstream.pool import UpstreamOrigin
+from proxy.upstream.tls import tls_failure, tls_reason
 from proxy.upstream.tunnel import open_tunnel
 
 TOLERANCE = 60.0
@@ -28,15 +31,6 @@ TOLERANCE = 60.0
 _STATUS = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9][ \r]")
 _DATE = re.compile(rb"(?i)\r\ndate: *([^\r\n]+)\r\n")
 _TLS_ALERT = b"\x15\x03"
-_CLIENT_CERTIFICATE = re.compile("CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_U")
-
-_TUNNEL = {
-    kinds.UPSTREAM_PROXY_RESOLVE: "proxy-name",
-    kinds.UPSTREAM_PROXY_CONNECT: "proxy-connect",
-    kinds.UPSTREAM_PROXY_LOGIN: "proxy-login",
-    kinds.UPSTREAM_PROXY_REFUSED: "proxy-refused",
-    kinds.UPSTREAM_PROXY_TIMEOUT: "proxy-timeout",
-}
 
 
 class _StopError(Exception):
@@ -92,8 +86,8 @@ class NetworkCheck:
         except _StopError as stuck:
             yield stuck.result
 
-    def _stop(self, check: str, cause: str, **more: object) -> _StopError:
-        return _StopError(problem(check, cause, **self._where, **more))
+    def _stop(self, check: str, remedy: Remedy, **more: object) -> _StopError:
+        return _StopError(problem(check, remedy, **self._where, **more))
 
     async def _connect(self) -> socket.socket:
         loop, origin = asyncio.get_running_loop(), self.origin
@@ -102,8 +96,8 @@ class NetworkCheck:
                 deadline = loop.time() + self.timeout
                 return await open_tunnel(origin.proxy, origin.host, origin.port, deadline)
             except UpstreamError as error:
-                cause = _TUNNEL.get(error.reason, "proxy-strange")
-                raise self._stop("outbound proxy", cause, why=error.detail) from error
+                remedy = remedies.BY_KIND[error.reason]
+                raise self._stop("outbound proxy", remedy, why=error.detail) from error
         try:
             found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
         except OSError as error:
@@ -126,14 +120,16 @@ class NetworkCheck:
         for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
             if (proxy := shown_proxy(self.environ.get(variable, ""))) and self.origin.tls:
                 shown = self._where | {"variable": variable, "proxy": proxy}
-                return _StopError(problem("connection", "proxy-unset", **shown))
+                return _StopError(problem("connection", remedies.PROXY_UNSET, **shown))
         if isinstance(failure, socket.gaierror):
-            return self._stop("name", "name", why=failure.strerror or failure)
+            return self._stop("name", remedies.UPSTREAM_RESOLVE, why=failure.strerror or failure)
         if isinstance(failure, ConnectionRefusedError):
-            return self._stop("connection", "connect-refused")
+            return self._stop("connection", remedies.UPSTREAM_CONNECT)
         if isinstance(failure, TimeoutError):
-            return self._stop("connection", "connect-timeout")
-        return self._stop("connection", "connect-unreachable", why=failure.strerror or failure)
+            return self._stop("connection", remedies.UPSTREAM_CONNECT_TIMEOUT)
+        return self._stop(
+            "connection", remedies.UPSTREAM_UNREACHABLE, why=failure.strerror or failure
+        )
 
     async def _start_tls(self, sock: socket.socket, tls: ssl.SSLContext | None) -> Streams:
         name = self.origin.host if tls is not None else None
@@ -145,25 +141,18 @@ class NetworkCheck:
         except ssl.SSLError as error:
             raise self._tls_failure(error) from error
         except TimeoutError as error:
-            raise self._stop("tls", "answer-slow") from error
+            raise self._stop("tls", remedies.UPSTREAM_FIRST_BYTE_TIMEOUT) from error
         except OSError as error:
-            raise self._stop("tls", "answer-none") from error
+            raise self._stop("tls", remedies.UPSTREAM_CLOSED) from error
 
     def _tls_failure(self, error: ssl.SSLError) -> _StopError:
-        why = (error.reason or "unknown").lower().replace("_", " ")
-        if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
-            return self._stop("tls", "tls-plain")
-        if _CLIENT_CERTIFICATE.search(error.reason or ""):
-            return self._stop("tls", "tls-certificate-wanted")
-        return self._stop("tls", "tls-failed", why=why)
+        remedy = remedies.BY_KIND[tls_failure(error)]
+        return self._stop("tls", remedy, why=tls_reason(error))
 
     async def _certificate_refused(self, error: ssl.SSLCertVerificationError) -> _StopError:
-        cause = _CERTIFICATES.get(error.verify_code, "tls-untrusted")
-        shown: dict[str, object] = {"why": error.verify_message}
-        if cause in ("tls-expired", "tls-early", "tls-name"):
-            now = datetime.fromtimestamp(self.wall(), UTC)
-            shown |= {"now": now.strftime("%Y-%m-%d %H:%M UTC"), **await self._peer_certificate()}
-        return self._stop("tls", cause, **shown)
+        now = datetime.fromtimestamp(self.wall(), UTC).strftime("%Y-%m-%d %H:%M UTC")
+        shown = {"why": tls_reason(error), "now": now, **await self._peer_certificate()}
+        return self._stop("tls", remedies.BY_KIND[tls_failure(error)], **shown)
 
     async def _peer_certificate(self) -> dict[str, object]:
         """Return names and dates of the certificate that is shown, whoever vouches for it."""
@@ -199,7 +188,7 @@ class NetworkCheck:
                     if not block:
                         break
         except TimeoutError as error:
-            raise self._stop("answer", "answer-slow") from error
+            raise self._stop("answer", remedies.UPSTREAM_FIRST_BYTE_TIMEOUT) from error
         except ssl.SSLError as error:
             raise self._tls_failure(error) from error
         except OSError as error:
@@ -207,7 +196,7 @@ class NetworkCheck:
         if not _STATUS.match(head):
             raise await self._response_failure(head)
         if self._is_plain_http_error(head) and await self._speaks_tls():
-            raise self._stop("tls", "plain-tls")
+            raise self._stop("tls", remedies.PLAIN_TLS)
         return head
 
     def _is_plain_http_error(self, head: bytes) -> bool:
@@ -216,10 +205,12 @@ class NetworkCheck:
 
     async def _response_failure(self, head: bytes) -> _StopError:
         if self.origin.tls is None and (head[:2] == _TLS_ALERT or await self._speaks_tls()):
-            return self._stop("tls", "plain-tls")
+            return self._stop("tls", remedies.PLAIN_TLS)
         if self.origin.tls is not None and not head:
             await self._read_tls_alert(self.origin.tls)
-        return self._stop("answer", "answer-strange" if head else "answer-none")
+        return self._stop(
+            "answer", remedies.UPSTREAM_MALFORMED if head else remedies.UPSTREAM_CLOSED
+        )
 
     async def _read_tls_alert(self, tls: ssl.SSLContext) -> None:
         """Connect once more and say nothing, for TLS's own last word. Raises what it means.
@@ -247,16 +238,6 @@ class NetworkCheck:
         return True
 
 
-_CERTIFICATES = {
-    9: "tls-early",
-    10: "tls-expired",
-    18: "tls-self-signed",
-    62: "tls-name",
-    64: "tls-name",
-}
-"""By OpenSSL's X509_V_ERR codes; all others mean that nobody vouches for the certificate."""
-
-
 def shown_proxy(text: str) -> str:
     """Return a proxy's URL out of the environment without the user and password in it."""
     with suppress(ValueError):
@@ -279,4 +260,4 @@ def clock(head: bytes, now: float) -> list[CheckResult]:
     if abs(difference) <= TOLERANCE:
         return [ok("clock", "This machine's clock is the bank's.")]
     direction = "ahead of" if difference > 0 else "behind"
-    return [problem("clock", "clock", seconds=f"{abs(difference):.0f}", direction=direction)]
+    return [problem("clock", remedies.CLOCK, seconds=f"{abs(difference):.0f}", direction=direction)]

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from proxy.cli.doctor.remedies import REMEDIES
+from proxy.cli.doctor.remedies import Remedy
 
 
 class Level(StrEnum):
@@ -51,12 +51,11 @@ def skipped(check: str, why: str) -> CheckResult:
     return CheckResult(check, Level.SKIPPED, why)
 
 
-def problem(check: str, cause: str, **values: object) -> CheckResult:
-    """Return a finding by its remedy's name; ``values`` fill in the remedy's sentences."""
-    remedy = REMEDIES[cause]
+def problem(check: str, remedy: Remedy, **values: object) -> CheckResult:
+    """Return a problem; ``values`` fill in the sentences of its remedy."""
     level = Level.WARNING if remedy.is_warning else Level.FAILED
     return CheckResult(
-        check, level, remedy.text.format(**values), cause, remedy.cure.format(**values)
+        check, level, remedy.text.format(**values), remedy.name, remedy.cure.format(**values)
     )
 
 

@@ -2,18 +2,19 @@
 
 from collections.abc import AsyncIterator
 
+from proxy.cli.doctor import remedies
 from proxy.cli.doctor.results import CheckResult, ok, problem
 from proxy.config.model import Config
 from proxy.tokens.fleet.events import StoreFailure
 
 _CAUSES = {
-    StoreFailure.UNREACHABLE: "store-unreachable",
-    StoreFailure.TIMEOUT: "store-timeout",
-    StoreFailure.TLS: "store-tls",
-    StoreFailure.LOGIN: "store-login",
-    StoreFailure.FORBIDDEN: "store-forbidden",
-    StoreFailure.READ_ONLY: "store-read-only",
-    StoreFailure.FULL: "store-full",
+    StoreFailure.UNREACHABLE: remedies.STORE_UNREACHABLE,
+    StoreFailure.TIMEOUT: remedies.STORE_TIMEOUT,
+    StoreFailure.TLS: remedies.STORE_TLS,
+    StoreFailure.LOGIN: remedies.STORE_LOGIN,
+    StoreFailure.FORBIDDEN: remedies.STORE_FORBIDDEN,
+    StoreFailure.READ_ONLY: remedies.STORE_READ_ONLY,
+    StoreFailure.FULL: remedies.STORE_FULL,
 }
 
 _RECORD = "doctor"
@@ -33,7 +34,7 @@ async def check(config: Config) -> AsyncIterator[CheckResult]:
         await store.read(_RECORD, [_RECORD])
         await store.reject(_RECORD, _RECORD, 1.0)
     except StoreError as error:
-        cause = _CAUSES.get(error.reason, "store-failing")
+        cause = _CAUSES.get(error.reason, remedies.STORE_FAILING)
         seconds = f"{config.store.timeout:g}"
         yield problem("store", cause, store=where, seconds=seconds, prefix=config.store.prefix)
     else:

@@ -24,7 +24,7 @@ async def test_something_failed(bank: Sandbox, inside: Inside) -> None:
     code, out, err = await inside.run("doctor", *ANYWHERE, **variables(bank))
     assert (code, err) == (1, "")
     assert "failed   token" in out
-    assert "Cure: Compare both with Shared Key and Secret Key" in out
+    assert "Cure: Compare client_id and client_secret with Shared Key" in out
     assert out.splitlines()[-1] == "1 failed"
     assert "sandbox-secret" not in out
 
@@ -43,7 +43,7 @@ async def test_json(bank: Sandbox, inside: Inside) -> None:
     code, out, _ = await inside.run("doctor", "--json", CANDESCENT_BASE_URL="http://127.0.0.1:9")
     document = json.loads(out)
     assert (code, document["well"]) == (1, False)
-    assert "connect-refused" in {finding["cause"] for finding in document["findings"]}
+    assert "upstream-connect" in {finding["cause"] for finding in document["findings"]}
 
 
 async def test_nothing_configured(inside: Inside) -> None:

@@ -98,7 +98,7 @@ async def bank_that_hangs_up(setup: DoctorSetup) -> Steps:
 async def answer_without_a_token(setup: DoctorSetup) -> Steps:
     """200, and nothing in it."""
     add_fault(setup, Fault("token", shape="notoken"))
-    _ = yield "token-strange"
+    _ = yield "token-malformed"
     setup.bank.bank.faults.clear()
 
 

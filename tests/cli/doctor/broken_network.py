@@ -25,7 +25,7 @@ def behind(setup: DoctorSetup, host: str = "127.0.0.1") -> str:
 async def host_that_does_not_exist(setup: DoctorSetup) -> Steps:
     """A typing mistake in the name."""
     setup.set(base_url="https://api.candescent.invalid/digitalbanking")
-    _ = yield "name"
+    _ = yield "upstream-resolve"
     setup.set(base_url=setup.bank.url)
 
 
@@ -34,7 +34,7 @@ async def nothing_listens(setup: DoctorSetup) -> Steps:
     """The port is wrong, or the sandbox was not started."""
     port = int(setup.bank.url.rpartition(":")[2])
     await setup.bank.stop()
-    _ = yield "connect-refused"
+    _ = yield "upstream-connect"
     await setup.bank.start(port=port)
 
 
@@ -48,7 +48,7 @@ async def firewall_that_drops(setup: DoctorSetup) -> Steps:
             sock.connect_ex(full.getsockname())
         setup.use_short_timeouts()
         setup.set(base_url=f"http://127.0.0.1:{full.getsockname()[1]}")
-        _ = yield "connect-timeout"
+        _ = yield "upstream-connect-timeout"
         for sock in waiting:
             sock.close()
     setup.use_default_timeouts()
@@ -59,7 +59,7 @@ async def firewall_that_drops(setup: DoctorSetup) -> Steps:
 async def no_way_there(setup: DoctorSetup) -> Steps:
     """An address that no route leads to."""
     setup.set(base_url="https://255.255.255.255")
-    _ = yield "connect-unreachable"
+    _ = yield "upstream-unreachable"
     setup.set(base_url=setup.bank.url)
 
 
@@ -90,7 +90,7 @@ async def through(setup: DoctorSetup, **told: Any) -> ConnectProxy:
 async def company_proxy_with_a_wrong_name(setup: DoctorSetup) -> Steps:
     """Its name does not resolve."""
     setup.set(upstream={"proxy": "http://proxy.company.invalid:3128"})
-    _ = yield "proxy-name"
+    _ = yield "upstream-proxy-resolve"
     await through(setup)
 
 
@@ -98,7 +98,7 @@ async def company_proxy_with_a_wrong_name(setup: DoctorSetup) -> Steps:
 async def company_proxy_that_is_down(setup: DoctorSetup) -> Steps:
     """Nothing listens where it should."""
     setup.set(upstream={"proxy": "http://127.0.0.1:9"})
-    _ = yield "proxy-connect"
+    _ = yield "upstream-proxy-connect"
     await through(setup)
 
 
@@ -106,7 +106,7 @@ async def company_proxy_that_is_down(setup: DoctorSetup) -> Steps:
 async def company_proxy_that_wants_a_login(setup: DoctorSetup) -> Steps:
     """It says 407 to those whom it does not know."""
     await through(setup, login="me:a-password")
-    _ = yield "proxy-login"
+    _ = yield "upstream-proxy-login"
     password = setup.private("proxy-password", "a-password\n")
     login = {"proxy_user": "me", "proxy_password_file": password}
     setup.set(upstream=setup.settings["upstream"] | login)
@@ -116,7 +116,7 @@ async def company_proxy_that_wants_a_login(setup: DoctorSetup) -> Steps:
 async def company_proxy_that_refuses(setup: DoctorSetup) -> Steps:
     """It knows us, and does not let us there."""
     proxy = await through(setup, answer=b"HTTP/1.1 403 Not there\r\n\r\n")
-    finding = yield "proxy-refused"
+    finding = yield "upstream-proxy-refused"
     assert "403" in finding.text
     proxy.answer = b""
 
@@ -125,7 +125,7 @@ async def company_proxy_that_refuses(setup: DoctorSetup) -> Steps:
 async def company_proxy_that_is_none(setup: DoctorSetup) -> Steps:
     """Something else listens there."""
     proxy = await through(setup, answer=b"SSH-2.0-OpenSSH_9.6\r\n")
-    _ = yield "proxy-strange"
+    _ = yield "upstream-proxy-malformed"
     proxy.answer = b""
 
 
@@ -134,7 +134,7 @@ async def company_proxy_that_hangs(setup: DoctorSetup) -> Steps:
     """It takes the connection and says nothing."""
     proxy = await through(setup, silent=True)
     setup.use_short_timeouts()
-    _ = yield "proxy-timeout"
+    _ = yield "upstream-proxy-timeout"
     proxy.silent = False
     setup.use_default_timeouts()
 
@@ -145,7 +145,7 @@ async def certificate_that_vouches_for_itself(setup: DoctorSetup) -> Steps:
     own = certificate(setup.folder / "own.pem", "127.0.0.1")
     await setup.https(own)
     setup.set(base_url=setup.bank.url)
-    _ = yield "tls-self-signed"
+    _ = yield "upstream-tls-self-signed"
     setup.set(upstream={"ca_file": str(own)})
 
 
@@ -155,7 +155,7 @@ async def authority_that_is_not_known(setup: DoctorSetup) -> Steps:
     ca = certificate(setup.folder / "ca.pem")
     await setup.https(certificate(setup.folder / "bank.pem", "127.0.0.1", issuer=ca))
     setup.set(base_url=setup.bank.url)
-    _ = yield "tls-untrusted"
+    _ = yield "upstream-tls-untrusted"
     setup.set(upstream={"ca_file": str(ca)})
 
 
@@ -166,7 +166,7 @@ async def bank_certificate_that_is_over(setup: DoctorSetup) -> Steps:
     over = certificate(setup.folder / "bank.pem", "127.0.0.1", since=-9, until=-2, issuer=ca)
     await setup.https(over)
     setup.set(base_url=setup.bank.url, upstream={"ca_file": str(ca)})
-    _ = yield "tls-expired"
+    _ = yield "upstream-tls-expired"
     port = await setup.https(certificate(over, "127.0.0.1", issuer=ca))
     setup.set(base_url=f"https://127.0.0.1:{port}")
 
@@ -178,7 +178,7 @@ async def bank_certificate_of_tomorrow(setup: DoctorSetup) -> Steps:
     early = certificate(setup.folder / "bank.pem", "127.0.0.1", since=1, until=9, issuer=ca)
     await setup.https(early)
     setup.set(base_url=setup.bank.url, upstream={"ca_file": str(ca)})
-    _ = yield "tls-early"
+    _ = yield "upstream-tls-not-yet-valid"
     port = await setup.https(certificate(early, "127.0.0.1", issuer=ca))
     setup.set(base_url=f"https://127.0.0.1:{port}")
 
@@ -189,7 +189,7 @@ async def certificate_for_another_name(setup: DoctorSetup) -> Steps:
     ca = certificate(setup.folder / "ca.pem")
     await setup.https(certificate(setup.folder / "bank.pem", "localhost", issuer=ca))
     setup.set(base_url=setup.bank.url, upstream={"ca_file": str(ca)})
-    finding = yield "tls-name"
+    finding = yield "upstream-tls-name"
     assert "is for localhost, not for 127.0.0.1" in finding.text
     setup.set(base_url=f"https://{behind(setup, 'localhost')}")
 
@@ -198,7 +198,7 @@ async def certificate_for_another_name(setup: DoctorSetup) -> Steps:
 async def https_to_a_plain_port(setup: DoctorSetup) -> Steps:
     """The sandbox is called with https."""
     setup.set(base_url=f"https://{behind(setup)}")
-    _ = yield "tls-plain"
+    _ = yield "upstream-tls-plain-http"
     setup.set(base_url=f"http://{behind(setup)}")
 
 
@@ -248,7 +248,7 @@ async def bank_that_wants_a_certificate(setup: DoctorSetup) -> Steps:
     context.load_verify_locations(own)
     port = refusing(context, setup.stack)
     setup.set(base_url=f"https://127.0.0.1:{port}", upstream={"ca_file": str(own)})
-    _ = yield "tls-certificate-wanted"
+    _ = yield "upstream-tls-client-certificate"
     await setup.https(own, context)
     ours = certificate(setup.folder / "ours.pem", "proxy", issuer=own, until=30)
     files = {"ca_file": str(own), "certificate_file": str(ours)}
@@ -264,7 +264,7 @@ async def tls_of_another_age(setup: DoctorSetup) -> Steps:
     context.set_ciphers("AES128-GCM-SHA256")  # for RSA keys, and this one is none
     port = refusing(context, setup.stack)
     setup.set(base_url=f"https://127.0.0.1:{port}", upstream={"ca_file": str(own)})
-    _ = yield "tls-failed"
+    _ = yield "upstream-tls"
     await setup.https(own)
     setup.set(base_url=setup.bank.url)
 
@@ -274,7 +274,7 @@ async def something_that_is_not_http(setup: DoctorSetup) -> Steps:
     """Another service listens on the port."""
     port = await serve_bytes(b"SSH-2.0-OpenSSH_9.6\r\n", setup.stack)
     setup.set(base_url=f"http://127.0.0.1:{port}")
-    _ = yield "answer-strange"
+    _ = yield "upstream-malformed"
     setup.set(base_url=setup.bank.url)
 
 
@@ -283,7 +283,7 @@ async def something_that_hangs_up(setup: DoctorSetup) -> Steps:
     """A balancer without anything behind it."""
     port = await serve_bytes(b"", setup.stack)
     setup.set(base_url=f"http://127.0.0.1:{port}")
-    _ = yield "answer-none"
+    _ = yield "upstream-closed"
     setup.set(base_url=setup.bank.url)
 
 

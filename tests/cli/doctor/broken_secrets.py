@@ -108,8 +108,8 @@ async def login_that_has_no_folder(setup: DoctorSetup) -> Steps:
 async def nobody_logged_in(setup: DoctorSetup) -> Steps:
     """The grant needs a person, and none was there."""
     setup.set(grant="authorization_code", refresh_token_file=str(setup.folder / "login.json"))
-    finding = yield "login-needed"
-    assert finding.cure == "candescent-proxy login"
+    finding = yield "token-login-needed"
+    assert "candescent-proxy login" in finding.cure
     config = loader.load(setup.file, {}, {})
     code = setup.bank.bank.code_for("juniper.quill", institution="00016")
     assert await login(config, loader.logins(config), None, code) == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.cli.doctor.bank_check import call_cause, call_result, describe, is_page, token_cause
+from proxy.cli.doctor.bank_check import call_remedy, call_result, describe, is_page, token_remedy
 from proxy.cli.doctor.results import Level
 from proxy.errors import TokenError, TokenFailure, kinds
 from proxy.upstream.bank_client import BankResponse
@@ -36,16 +36,23 @@ def test_page(body: bytes, page: bool) -> None:
         ),
         (BankResponse(307, b""), kinds.TOKEN_MALFORMED, "token-redirect"),
         (BankResponse(503, b"<html>down"), kinds.TOKEN_SERVER, "token-page"),
-        (BankResponse(200, b"{}"), kinds.TOKEN_MALFORMED, "token-strange"),
+        (BankResponse(200, b"{}"), kinds.TOKEN_MALFORMED, "token-malformed"),
         (None, kinds.TOKEN_TIMEOUT, "token-timeout"),
-        (None, kinds.TOKEN_MALFORMED, "token-strange"),
+        (None, kinds.TOKEN_MALFORMED, "token-malformed"),
     ],
 )
 def test_cause_of_a_missing_token(
     answer: BankResponse | None, reason: TokenFailure, cause: str
 ) -> None:
     """What came goes before what it was taken for."""
-    assert token_cause(answer, TokenError(reason, "")) == cause
+    assert token_remedy(answer, TokenError(reason)).name == cause
+
+
+def test_token_endpoint_that_is_not_reached() -> None:
+    """What stops the connection has the remedy."""
+    error = TokenError(kinds.TOKEN_UNREACHABLE, failure=kinds.UPSTREAM_TLS_EXPIRED)
+    remedy = token_remedy(None, error)
+    assert (remedy.name, remedy.cure) == ("token-unreachable", kinds.UPSTREAM_TLS_EXPIRED.remedy)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +74,8 @@ def test_cause_of_a_missing_token(
 )
 def test_cause_of_a_call_that_failed(status: int, body: bytes, cause: str) -> None:
     """Status and code together decide, as they do for the proxy."""
-    assert call_cause(BankResponse(status, body), read_error(body)) == cause
+    remedy = call_remedy(BankResponse(status, body), read_error(body))
+    assert (remedy.name if remedy else "") == cause
 
 
 def test_call_that_lacks_something() -> None:

@@ -74,7 +74,16 @@ async def test_names_the_cause_and_the_cure_cures(setup: Setup, well: DoctorSetu
     assert [finding for finding in await well.examine() if finding.is_problem] == []
 
 
-ELSEWHERE = {"port-forbidden", "open-files", "answer-slow", "secret-wrapped", "store-failing"}
+ELSEWHERE = {
+    "port-forbidden",
+    "open-files",
+    "upstream-first-byte-timeout",
+    "upstream-tls-revoked",
+    "upstream-tls-unsuitable",
+    "upstream-tls-version",
+    "secret-wrapped",
+    "store-failing",
+}
 
 
 def test_every_remedy_is_tried() -> None:
@@ -107,7 +116,7 @@ async def test_bank_that_answers_nothing(well: DoctorSetup) -> None:
     well.use_short_timeouts()
     well.set(base_url=f"http://127.0.0.1:{port}")
     causes = [finding.cause for finding in await well.examine() if finding.is_problem]
-    assert causes == ["answer-slow", "token-timeout"]
+    assert causes == ["upstream-first-byte-timeout", "token-timeout"]
     well.use_default_timeouts()
     well.set(base_url=well.bank.url)
     assert [finding for finding in await well.examine() if finding.is_problem] == []
@@ -122,7 +131,7 @@ async def test_last_word_that_was_lost(well: DoctorSetup) -> None:
     port = refusing(server_context(own), well.stack, context)
     well.set(base_url=f"https://127.0.0.1:{port}", upstream={"ca_file": str(own)})
     causes = [finding.cause for finding in await well.examine() if finding.is_problem]
-    assert causes == ["tls-certificate-wanted"]
+    assert causes == ["upstream-tls-client-certificate"]
 
 
 async def test_ports_that_are_ours_already(well: DoctorSetup, tmp_path: Path) -> None:

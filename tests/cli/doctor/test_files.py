@@ -34,13 +34,13 @@ from proxy.tokens.secret_files import read_secret
 )
 def test_content_of_a_secret_file(raw: bytes, cause: str) -> None:
     """Whatever an editor, a shell or a person leaves in it has its name."""
-    assert [name for name, _ in files.secret_content(raw)] == ([cause] if cause else [])
+    assert [remedy.name for remedy, _ in files.secret_content(raw)] == ([cause] if cause else [])
 
 
 @given(st.binary(max_size=40))
 def test_what_the_proxy_refuses_is_named(raw: bytes) -> None:
     """No secret that would not be read is called well, and none that would be is called ill."""
-    named = {name for name, _ in files.secret_content(raw)} - {"secret-wrapped"}
+    named = {remedy.name for remedy, _ in files.secret_content(raw)} - {"secret-wrapped"}
     assert bool(named) == is_refused(raw)
 
 

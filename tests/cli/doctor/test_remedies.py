@@ -5,7 +5,8 @@ import string
 
 import pytest
 
-from proxy.cli.doctor.remedies import REMEDIES
+from proxy.cli.doctor.remedies import BY_KIND, REMEDIES
+from proxy.errors import Source, kinds
 
 
 @pytest.mark.parametrize("cause", REMEDIES)
@@ -27,3 +28,16 @@ def test_cure_mentions_only_what_was_seen(cause: str) -> None:
         for _, name, _, _ in string.Formatter().parse(text)
     }
     assert not fields & {"secret", "token", "password", "client_id", "client_secret"}
+
+
+def test_cause_that_requests_have_too() -> None:
+    """It has the name and the remedy of its kind: a cause is explained once."""
+    for kind, remedy in BY_KIND.items():
+        assert (remedy.name, remedy.cure) == (kind.name, kind.remedy)
+
+
+def test_every_failed_connection_has_a_cause() -> None:
+    """Whatever a request may meet on its way, the doctor has a sentence for."""
+    exchange = {kinds.UPSTREAM_IDLE_TIMEOUT, kinds.UPSTREAM_TOTAL_TIMEOUT, kinds.UPSTREAM_TRUNCATED}
+    failures = {kind for kind in kinds.KINDS if kind.source is Source.UPSTREAM}
+    assert failures - BY_KIND.keys() == exchange

@@ -6,11 +6,12 @@ import re
 
 import pytest
 
+from proxy.cli.doctor import remedies
 from proxy.cli.doctor.report import document, lines, result_writer, summary
 from proxy.cli.doctor.results import CheckResult, ok, problem
 
-BAD = problem("files", "secret-missing", setting="client_secret_file", file="/very/long" * 9)
-WARNED = problem("clock", "clock", seconds=90, direction="behind")
+BAD = problem("files", remedies.SECRET_MISSING, setting="client_secret_file", file="/very/long" * 9)
+WARNED = problem("clock", remedies.CLOCK, seconds=90, direction="behind")
 
 
 class Terminal(io.StringIO):
