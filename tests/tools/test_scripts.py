@@ -39,21 +39,77 @@ def test_pythons_takes_what_runs_and_is_new_enough(tmp_path: Path) -> None:
     script(path / "python3", "echo 3.11 /path/3")
     script(pyenv / "versions/3.14.2/bin/python3", "echo 3.14 /pyenv/3.14")
     script(pyenv / "versions/3.13.0/bin/python3", "echo 3.13 /pyenv/3.13")
-    found = run("pythons", PATH=f"{path}:/nonexistent", PYENV_ROOT=pyenv).stdout
-    assert found.splitlines() == ["3.13 /path/3.13", "3.11 /path/3.11", "3.14 /pyenv/3.14"]
+    debian = tmp_path / "candescent-proxy/python-3.12/usr/bin/python3.12"
+    script(debian, "echo 3.12 /debian/3.12")
+    found = run("pythons", PATH=path, PYENV_ROOT=pyenv, XDG_CACHE_HOME=tmp_path).stdout
+    assert found.split() == [
+        *("3.13", "/path/3.13", "3.11", "/path/3.11"),
+        *("3.14", "/pyenv/3.14", "3.12", "/debian/3.12"),
+    ]
 
 
 def test_pythons_asks_a_real_python(tmp_path: Path) -> None:
     """The question is one that the Python running this test answers with its own name."""
     script(tmp_path / "python3", f'exec "{sys.executable}" "$@"')
-    found = run("pythons", PATH=tmp_path, PYENV_ROOT=tmp_path).stdout
+    found = run("pythons", PATH=tmp_path, PYENV_ROOT=tmp_path, XDG_CACHE_HOME=tmp_path).stdout
     assert found == f"{sys.version_info.major}.{sys.version_info.minor} {sys.executable}\n"
 
 
 def test_pythons_is_silent_where_there_is_none(tmp_path: Path) -> None:
     """No Python is an empty list; what to say about it is the Makefile's."""
-    found = run("pythons", PATH=tmp_path, PYENV_ROOT=tmp_path)
+    found = run("pythons", PATH=tmp_path, PYENV_ROOT=tmp_path, XDG_CACHE_HOME=tmp_path)
     assert (found.stdout, found.stderr) == ("", "")
+
+
+def test_python_from_debian_is_unpacked_once(tmp_path: Path) -> None:
+    """The Python of its packages is made to run where it now is; a second run only prints it."""
+    tree = tmp_path / "packages"
+    script(tree / "usr/bin/python3.14", "exit 0")
+    script(tree / "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "")
+    settings = tree / "usr/lib/python3.14/_sysconfigdata_.py"
+    script(settings, "'/usr/share/python-wheels'")
+    path = tmp_path / "bin"
+    # Its last argument is the archive to make.
+    made = f'for last; do :; done; tar -cf "$last" -C {tree} .; echo "$@" >>{tmp_path}/calls'
+    script(path / "mmdebstrap", made)
+    script(path / "patchelf", f'echo "$@" >>{tmp_path}/calls')
+    world = {"PATH": f"{path}:{os.environ['PATH']}", "XDG_CACHE_HOME": tmp_path}
+    root = tmp_path / "candescent-proxy/python-3.14"
+    python = root / "usr/bin/python3.14"
+    for _ in range(2):
+        done = run("python-from-debian", 3.14, **world)
+        assert (done.stdout, done.stderr) == (f"{python}\n", "")
+    unpacked, patched = (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
+    assert "--include=python3.14,python3.14-dev,python3.14-venv" in unpacked
+    assert patched.split()[1] == str(root / "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2")
+    assert patched.split()[-1] == str(python)
+    settings = root / "usr/lib/python3.14/_sysconfigdata_.py"
+    assert f"'{root}/usr/share/python-wheels'" in settings.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("mmdebstrap", "told"),
+    [
+        (None, "mmdebstrap is missing (apt-get install mmdebstrap).\n"),
+        (
+            "echo 'I: begun\nE: Unable to locate' >&2; exit 25",
+            "E: Unable to locate\n",
+        ),
+    ],
+)
+def test_python_from_debian_says_why_it_cannot(
+    tmp_path: Path, mmdebstrap: str | None, told: str
+) -> None:
+    """Without the tool, without the package or without a network it says so."""
+    script(tmp_path / "patchelf", "exit 0")
+    if mmdebstrap:
+        script(tmp_path / "mmdebstrap", mmdebstrap)
+    for name in ("mktemp", "rm", "grep"):
+        (tmp_path / name).symlink_to(f"/usr/bin/{name}")
+    done = run("python-from-debian", 3.14, PATH=tmp_path, XDG_CACHE_HOME=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Python 3.14 is not on this machine, and not to be had")
+    assert done.stderr.endswith(told)
 
 
 @pytest.mark.parametrize(
