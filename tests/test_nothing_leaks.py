@@ -379,12 +379,12 @@ async def test_callers_and_the_company_proxy(search: SecretSearch, tmp_path: Pat
         assert b" 403 " in await speak(search, fixture, request(guess))
         (entry,) = fixture.app.tokens.entries()
         for answer in (b"HTTP/1.1 407 No\r\n\r\n", COMPANY.encode() + b"\r\n\r\n"):
-            company.answer = answer
+            company.response = answer
             fixture.bank.drop_connections()
             assert b" 502 " in await speak(search, fixture, request(shown))
             fixture.app.tokens.start_refresh(entry)
             await until(lambda: entry.fetch is None)
-        assert any(form in "".join(company.seen) for form in forms(COMPANY))
+        assert any(form in "".join(company.heads) for form in forms(COMPANY))
     await bank.stop()
     assert search.leaks() == []
 

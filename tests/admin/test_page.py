@@ -131,7 +131,7 @@ async def test_proxy_that_goes_and_comes_back(browser: Browser) -> None:
     async with Sandbox() as bank:
         async with running(bank) as app:
             address = app.admin_address
-            opening = opened(browser, home(app), forgiving=True)
+            opening = opened(browser, home(app), allow_network_errors=True)
             page = await opening.__aenter__()
             await expect(page.locator("#verdict")).to_have_attribute("data-state", "ok")
         await later(page)
@@ -176,7 +176,7 @@ async def test_markup_stays_text(browser: Browser) -> None:
         await no_token(bank, app)
         document = hostile(json.loads(app.status().model_dump_json(by_alias=True)))
 
-        async with opened(browser, home(app), told={"/api/status": document}) as page:
+        async with opened(browser, home(app), api_responses={"/api/status": document}) as page:
             await expect(page.locator("h1")).to_have_text(MARKUP)
             for place in ("#cause", "#advice", "#request-rows .grow", "#error-rows strong"):
                 await expect(page.locator(place).first).to_contain_text(MARKUP)
@@ -234,7 +234,7 @@ async def test_contrast(browser: Browser, theme: str) -> None:
     async with (
         Sandbox() as bank,
         running(bank) as app,
-        opened(browser, home(app), forgiving=True, color_scheme=theme) as page,
+        opened(browser, home(app), allow_network_errors=True, color_scheme=theme) as page,
     ):
         await expect(page.locator("#verdict")).to_have_attribute("data-state", "ok")
         assert await page.evaluate(CONTRAST) == []

@@ -1,4 +1,4 @@
-"""A headless Chromium, and somebody who watches what a page does in it."""
+"""A headless Chromium, and a watcher that records what a page should not do."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -12,7 +12,7 @@ from tests.support import needs
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    """Start the browser; skip the test where there is none."""
+    """Start the browser; skip the test if it is not installed."""
     async with async_playwright() as tools:
         browser = await tools.chromium.launch(
             executable_path=needs.program("chromium"), args=["--no-sandbox", "--disable-gpu"]
@@ -22,23 +22,23 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 class PageWatcher:
-    """Notes what a page should not do: complain, fail, break its policy, or ask elsewhere."""
+    """Records console errors and warnings, script errors, and requests to other origins."""
 
-    def __init__(self, page: Page, fixture: str) -> None:
-        """Watch ``page``, which belongs to the origin ``fixture``."""
-        self._home = urlsplit(fixture).netloc
-        self.complaints: list[str] = []
-        page.on("console", lambda message: self._heard(message.type, message.text))
-        page.on("pageerror", lambda error: self._heard("error", str(error)))
-        page.on("request", lambda request: self._asked(request.url))
+    def __init__(self, page: Page, origin: str) -> None:
+        """Watch ``page``, which belongs to the URL ``origin``."""
+        self._host = urlsplit(origin).netloc
+        self.problems: list[str] = []
+        page.on("console", lambda message: self._on_message(message.type, message.text))
+        page.on("pageerror", lambda error: self._on_message("error", str(error)))
+        page.on("request", lambda request: self._on_request(request.url))
 
-    def _heard(self, kind: str, text: str) -> None:
+    def _on_message(self, kind: str, text: str) -> None:
         if kind in ("error", "warning"):
-            self.complaints.append(f"{kind}: {text}")
+            self.problems.append(f"{kind}: {text}")
 
-    def _asked(self, url: str) -> None:
-        if urlsplit(url).netloc != self._home:
-            self.complaints.append(f"asked for {url}")
+    def _on_request(self, url: str) -> None:
+        if urlsplit(url).netloc != self._host:
+            self.problems.append(f"requested {url}")
 
 
 @asynccontextmanager
@@ -46,32 +46,33 @@ async def opened(
     browser: Browser,
     address: str,
     *,
-    forgiving: bool = False,
-    told: Mapping[str, object] | None = None,
+    allow_network_errors: bool = False,
+    api_responses: Mapping[str, object] | None = None,
     **more: Any,
 ) -> AsyncIterator[Page]:
-    """Open a page with a clock that can be put forward; at its end nothing may have gone wrong.
+    """Open a page whose clock a test can move; at the end, fail if the watcher has found a problem.
 
-    ``forgiving`` lets it complain of a server that does not answer; ``told`` is what stands in
-    for the answers of an API, by its path; ``more`` is for the browser's context.
+    ``allow_network_errors`` permits errors of a server that does not respond. ``api_responses``
+    replaces the responses of an API, by its path. ``more`` goes to the browser's context.
     """
     context = await browser.new_context(**more)
     page = await context.new_page()
     await page.clock.install()
     watcher = PageWatcher(page, address)
-    for path, document in (told or {}).items():
-        await page.route(f"**{path}", _answer(document))
+    for path, document in (api_responses or {}).items():
+        await page.route(f"**{path}", _respond_with(document))
     try:
         await page.goto(address)
         yield page
     finally:
         await context.close()
-    unforgiven = [text for text in watcher.complaints if not (forgiving and "net::ERR_" in text)]
-    assert unforgiven == []
+    assert [
+        text for text in watcher.problems if not (allow_network_errors and "net::ERR_" in text)
+    ] == []
 
 
-def _answer(document: object) -> Callable[[Route], Awaitable[None]]:
-    async def answer(route: Route) -> None:
+def _respond_with(document: object) -> Callable[[Route], Awaitable[None]]:
+    async def respond(route: Route) -> None:
         await route.fulfill(json=document)
 
-    return answer
+    return respond

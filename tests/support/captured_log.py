@@ -1,4 +1,4 @@
-"""What the proxy writes, read back: a log for one test, line by line."""
+"""Captures the proxy's log for one test."""
 
 import io
 import json
@@ -14,17 +14,17 @@ from proxy.telemetry import logs
 
 
 class CapturedLog(io.StringIO):
-    """A stream that takes log lines; ``lines`` are those of an event, all of them if not named."""
+    """A stream that receives the log."""
 
     def lines(self, event: str = "") -> list[dict[str, Any]]:
-        """Return the lines written so far, parsed."""
+        """Return the parsed lines so far, of one event if it is given."""
         parsed = [json.loads(line) for line in self.getvalue().splitlines()]
         return [line for line in parsed if event in ("", line["event"])]
 
 
 @contextmanager
 def captured_log(level: str = "debug", form: str = "json") -> Iterator[CapturedLog]:
-    """Write the log into a book instead of standard error; afterwards all is as before."""
+    """Write the log into a ``CapturedLog`` instead of standard error; restore it afterwards."""
     root = logging.getLogger()
     before = root.handlers, root.level
     log = CapturedLog()

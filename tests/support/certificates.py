@@ -10,35 +10,38 @@ from tests.support.needs import program
 
 @dataclass(frozen=True)
 class OpensslAuthority:
-    """A certificate authority whose files stand in ``folder``."""
+    """A certificate authority with its files in ``folder``."""
 
     folder: Path
     name: str = "ca"
 
     @classmethod
     def make(cls, folder: Path, name: str = "ca") -> "OpensslAuthority":
-        """Make a new one."""
+        """Make a new authority."""
         authority = cls(folder, name)
         _openssl(
             *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
             *("-keyout", authority.key, "-out", authority.file, "-subj", f"/CN={name}"),
-            # From 3.13 on Python asks for what RFC 5280 does.
+            # Python 3.13 verifies strictly: RFC 5280 section 4.2.1.3 requires keyUsage in a CA.
             *("-days", "2", "-addext", "keyUsage=critical,keyCertSign,cRLSign"),
         )
         return authority
 
     @property
     def file(self) -> Path:
-        """Its certificate."""
+        """The certificate."""
         return self.folder / f"{self.name}.pem"
 
     @property
     def key(self) -> Path:
-        """Its key."""
+        """The private key."""
         return self.folder / f"{self.name}.key"
 
     def issue(self, name: str, *names: str, days: str = "2", file: str = "leaf") -> Path:
-        """Make a certificate with its key in one PEM file; ``names`` such as ``DNS:bank.test``."""
+        """Issue a certificate; return a PEM file with it and its key.
+
+        ``names`` are subject alternative names such as ``DNS:bank.test``.
+        """
         path = self.folder / f"{file}.pem"
         key, request, ext = (self.folder / f"{file}.{end}" for end in ("key", "csr", "ext"))
         lines = ["authorityKeyIdentifier=keyid", "subjectKeyIdentifier=hash"]
@@ -57,7 +60,7 @@ class OpensslAuthority:
 
 
 def server_context(certificate: Path) -> ssl.SSLContext:
-    """Return a context for a server that shows ``certificate``."""
+    """Return a context for a server with this certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     return context

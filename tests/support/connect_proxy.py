@@ -1,4 +1,4 @@
-"""A company's HTTP proxy, over real sockets: tunnels with ``CONNECT``, or fails as it is told."""
+"""An outbound HTTP proxy on a real socket: tunnels with ``CONNECT``, or fails as set."""
 
 import asyncio
 import re
@@ -14,23 +14,23 @@ from tests.support.tcp_relay import copy
 class ConnectProxy:
     """Listens on a free port of 127.0.0.1.
 
-    With ``login``, a ``user:password``, it asks for that. ``answer`` is said in place of its own
-    word; ``silent`` says nothing at all. ``leads_to`` is a port of this machine that is reached
-    whatever was asked for. ``seen`` are the heads that came.
+    With ``login``, a ``user:password``, it requires proxy authentication. ``response`` replaces
+    its response; ``silent`` sends none. ``target_port`` is a local port that it connects to
+    whatever the request says. ``heads`` are the received request heads.
     """
 
     login: str = ""
-    answer: bytes = b""
+    response: bytes = b""
     silent: bool = False
-    leads_to: int = 0
-    seen: list[str] = field(default_factory=list)
+    target_port: int = 0
+    heads: list[str] = field(default_factory=list)
     port: int = 0
     open: int = 0
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def url(self) -> str:
-        """Return the setting for it."""
+        """Return its URL, as in the setting ``upstream.proxy``."""
         return f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
@@ -59,7 +59,7 @@ class ConnectProxy:
         try:
             await self._serve(reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # asyncio complains of handlers that are cancelled
+            pass  # asyncio logs an error for a cancelled handler
         finally:
             self.open -= 1
             self._tasks.discard(task)
@@ -67,13 +67,13 @@ class ConnectProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("ascii")
-        self.seen.append(head)
+        self.heads.append(head)
         if self.silent:
             await asyncio.Event().wait()
-        if self.answer:
-            writer.write(self.answer)
+        if self.response:
+            writer.write(self.response)
             return
-        if not self._knows(head):
+        if not self._has_login(head):
             writer.write(b"HTTP/1.1 407 Who are you?\r\nProxy-Authenticate: Basic\r\n\r\n")
             return
         target = re.match(r"CONNECT (\S+):(\d+) HTTP/1.1\r\n", head)
@@ -81,8 +81,8 @@ class ConnectProxy:
             writer.write(b"HTTP/1.1 400 Only tunnels\r\n\r\n")
             return
         where = (target[1].strip("[]"), int(target[2]))
-        if self.leads_to:
-            where = ("127.0.0.1", self.leads_to)
+        if self.target_port:
+            where = ("127.0.0.1", self.target_port)
         there, back = await asyncio.open_connection(*where)
         writer.write(b"HTTP/1.1 200 Connection established\r\nVia: company\r\n\r\n")
         try:
@@ -90,6 +90,6 @@ class ConnectProxy:
         finally:
             back.close()
 
-    def _knows(self, head: str) -> bool:
-        shown = f"Proxy-Authorization: Basic {b64encode(self.login.encode()).decode()}\r\n"
-        return not self.login or shown in head
+    def _has_login(self, head: str) -> bool:
+        header = f"Proxy-Authorization: Basic {b64encode(self.login.encode()).decode()}\r\n"
+        return not self.login or header in head

@@ -1,14 +1,13 @@
-"""Secrets as Kubernetes mounts them: a directory whose files all change at once."""
+"""A Secret as Kubernetes mounts it: a directory whose files all change at once."""
 
 from itertools import count
 from pathlib import Path
 
 
 class MountedSecret:
-    """A mounted Secret: ``name`` is a link into ``..data``, itself a link to the present version.
+    """A mounted Secret: each file is a link into ``..data``, a link to the current version.
 
-    A change writes a new version beside the old, swings ``..data`` over in one step, and takes
-    the old away.
+    A change writes a new version, moves the link ``..data`` atomically, and removes the old one.
     """
 
     def __init__(self, directory: Path, **files: str | bytes) -> None:
@@ -19,11 +18,11 @@ class MountedSecret:
         self.swap(**files)
 
     def __truediv__(self, name: str) -> Path:
-        """Return where a file of it stands, for a configuration."""
+        """Return the path of a file, for a configuration."""
         return self._directory / name
 
     def swap(self, **files: str | bytes) -> None:
-        """Put these files in place of all that are there."""
+        """Replace all files by these."""
         old = self._data.resolve() if self._data.exists() else None
         version = self._directory / f"..version_{next(self._numbers)}"
         version.mkdir()

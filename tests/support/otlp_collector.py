@@ -1,4 +1,4 @@
-"""A collector: a real OTLP endpoint over HTTP, that keeps the spans it is sent."""
+"""An OTLP endpoint over HTTP that records the spans it receives."""
 
 from types import TracebackType
 from typing import Any, Self
@@ -14,17 +14,17 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 def plain(attributes: Any) -> dict[str, Any]:
-    """Return attributes as Python has them."""
-    found: dict[str, Any] = {}
+    """Return attributes as a dictionary."""
+    values: dict[str, Any] = {}
     for pair in attributes:
         assert isinstance(pair, KeyValue)
         value: AnyValue = pair.value
-        found[pair.key] = getattr(value, str(value.WhichOneof("value")))
-    return found
+        values[pair.key] = getattr(value, str(value.WhichOneof("value")))
+    return values
 
 
 class ReceivedSpan:
-    """A span that has arrived. Times are nanoseconds; ids are bytes, ``parent`` empty for none."""
+    """A received span. Times are nanoseconds; ids are bytes, ``parent`` empty for a root span."""
 
     def __init__(self, span: Span) -> None:
         self.name = span.name
@@ -36,7 +36,7 @@ class ReceivedSpan:
 
 
 class OtlpCollector:
-    """Runs on a free port for the time of a test. ``raw`` is all that came, in one piece."""
+    """Listens on a free port. ``raw`` has all received bodies in one piece."""
 
     def __init__(self) -> None:
         self.spans: list[ReceivedSpan] = []
@@ -48,15 +48,15 @@ class OtlpCollector:
 
     @property
     def endpoint(self) -> str:
-        """Where spans are sent."""
+        """The URL that spans are sent to."""
         return str(self._server.make_url("/v1/traces"))
 
     def named(self, name: str) -> list[ReceivedSpan]:
-        """Return the spans of a name."""
+        """Return the spans with this name."""
         return [span for span in self.spans if span.name == name]
 
     def of_kind(self, kind: str) -> list[ReceivedSpan]:
-        """Return the spans of a kind: ``SERVER``, ``CLIENT`` or ``INTERNAL``."""
+        """Return the spans of this kind: ``SERVER``, ``CLIENT`` or ``INTERNAL``."""
         return [span for span in self.spans if span.kind == kind]
 
     async def __aenter__(self) -> Self:

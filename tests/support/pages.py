@@ -1,4 +1,4 @@
-"""The documentation as text: its pages, and what on them is prose and what is for the shell."""
+"""The documentation pages: their prose and their shell commands."""
 
 import re
 from collections.abc import Iterator
@@ -18,20 +18,20 @@ def prose(page: Path) -> str:
 
 
 def shell_lines(page: Path) -> Iterator[str]:
-    """Yield what a page has for the shell, each line whole: an indented block is for the shell."""
+    """Yield the lines of a page's shell blocks and indented blocks, continuations joined."""
     blocks = _SHELL.findall(page.read_text(encoding="utf-8")) + _INDENTED.findall(prose(page))
     for block in blocks:
         yield from (line.strip() for line in block.replace("\\\n", " ").splitlines())
 
 
 def shell_block(page: Path, beginning: str) -> str:
-    """Return the one fenced block for the shell on a page that begins so."""
+    """Return the one shell block of a page that has this beginning."""
     blocks = _SHELL.findall(page.read_text(encoding="utf-8"))
     (found,) = [str(block) for block in blocks if block.startswith(beginning)]
     return found
 
 
 def anchors(page: Path) -> set[str]:
-    """Return where links into a page may lead: its titles as GitHub turns them into anchors."""
+    """Return the anchors of a page's headings, as GitHub makes them."""
     titles = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-") for title in titles}

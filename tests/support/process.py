@@ -1,4 +1,4 @@
-"""``candescent-proxy run`` as a process, configured by a file, with its admin port at hand."""
+"""``candescent-proxy run`` as a process, configured by a file."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ class RunningProxy:
 
     @property
     def url(self) -> str:
-        """Return where callers reach it."""
+        """Return the URL of its data port."""
         return f"http://{self.listen}"
 
     @property
@@ -35,27 +35,27 @@ class RunningProxy:
         return self.program.process.pid
 
     async def ask(self, path: str, method: str = "GET") -> tuple[int, str]:
-        """Ask the admin port; return status and text."""
+        """Send a request to the admin port; return status and text."""
         async with aiohttp.request(method, f"http://{self.admin}{path}") as answer:
             return answer.status, await answer.text()
 
     async def sample(self, name: str, **labels: str) -> float:
-        """Return the sum of the series of a name."""
+        """Return the sum of a metric's series with these labels."""
         return sample_in((await self.ask("/metrics"))[1], name, labels)
 
     async def ready(self) -> None:
-        """Wait until /readyz says so."""
+        """Wait until ``/readyz`` returns 200."""
         async with asyncio.timeout(DEADLINE):
-            while (await self.ask("/readyz"))[0] != 200:  # noqa: ASYNC110 - nobody tells us
+            while (await self.ask("/readyz"))[0] != 200:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.02)
 
     def resident(self) -> int:
-        """Return how many bytes of memory it holds."""
+        """Return its resident memory in bytes."""
         pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
         return int(pages) * 4096
 
     def descriptors(self) -> set[int]:
-        """Return the numbers of the files that it has open."""
+        """Return its open file descriptors."""
         return {int(entry.name) for entry in Path(f"/proc/{self.pid}/fd").iterdir()}
 
 
@@ -63,7 +63,10 @@ class RunningProxy:
 async def process(
     file: Path, base_url: str, *, before: tuple[str, ...] = (), ready: bool = True, **written: Any
 ) -> AsyncIterator[RunningProxy]:
-    """Start a proxy with these settings in ``file``; None takes one away."""
+    """Start a proxy with these settings in ``file``; a setting that is None is left out.
+
+    ``before`` is a command prefix such as ``nice``.
+    """
     write_settings(file, base_url, **written)
     variables: dict[str, Any] = {
         f"CANDESCENT_{name.upper()}": text
@@ -80,7 +83,7 @@ async def process(
 
 def write_settings(file: Path, base_url: str, **written: Any) -> None:
     """Write a configuration file for a proxy in front of ``base_url``."""
-    everything = {
+    settings = {
         "base_url": base_url,
         "institution_id": "00016",
         "listen": "127.0.0.1:0",
@@ -88,5 +91,5 @@ def write_settings(file: Path, base_url: str, **written: Any) -> None:
         "log": {"access": "on", "format": "json"},
         **written,
     }
-    kept = {name: value for name, value in everything.items() if value is not None}
-    write(file, yaml.safe_dump(kept))
+    present = {name: value for name, value in settings.items() if value is not None}
+    write(file, yaml.safe_dump(present))

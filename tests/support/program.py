@@ -1,4 +1,4 @@
-"""The real program, in a process of its own, for a test that wants to see it from outside."""
+"""Runs ``candescent-proxy`` as a process."""
 
 import asyncio
 import json
@@ -23,41 +23,41 @@ ANYWHERE = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Return this process's environment without settings and proxies, with these instead."""
-    ours = ("CANDESCENT_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "OTEL_")
-    kept = {name: text for name, text in os.environ.items() if not name.upper().startswith(ours)}
-    return {**kept, "PYTHONUNBUFFERED": "1", **variables}
+    """Return this process's environment with these variables, and without other settings."""
+    removed = ("CANDESCENT_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "OTEL_")
+    rest = {name: text for name, text in os.environ.items() if not name.upper().startswith(removed)}
+    return {**rest, "PYTHONUNBUFFERED": "1", **variables}
 
 
 @dataclass
 class RunningProgram:
-    """A running ``candescent-proxy``. ``out`` and ``err`` are the lines it has written."""
+    """A running ``candescent-proxy``. ``out`` and ``err`` are its lines of output."""
 
     process: asyncio.subprocess.Process
     out: list[str] = field(default_factory=list)
     err: list[str] = field(default_factory=list)
 
     def events(self, event: str) -> Iterator[dict[str, Any]]:
-        """Return the lines of a JSON log that tell of this event."""
+        """Yield the parsed lines of a JSON log with this event."""
         for line in self.err:
             if line.startswith("{") and (read := json.loads(line))["event"] == event:
                 yield read
 
     async def wait_for_event(self, event: str) -> dict[str, Any]:
-        """Wait until the log tells of this event; return the first line that does."""
+        """Wait for the first log line with this event and return it."""
         await until(lambda: list(self.events(event)) or self.has_ended)
-        found = list(self.events(event))
-        assert found, f"{event!r} was not told, but:\n" + "\n".join(self.err)
-        return found[0]
+        lines = list(self.events(event))
+        assert lines, f"{event!r} was not logged, but:\n" + "\n".join(self.err)
+        return lines[0]
 
     async def wait_for_output(self, text: str) -> str:
-        """Wait until a line with this text is on standard output; return it."""
+        """Wait for a line with this text on standard output and return it."""
         await until(lambda: [line for line in self.out if text in line] or self.has_ended)
         return next(line for line in self.out if text in line)
 
     @property
     def has_ended(self) -> bool:
-        """Whether it no longer runs."""
+        """Whether the process has ended."""
         return self.process.returncode is not None
 
     def send(self, number: signal.Signals) -> None:
@@ -65,7 +65,7 @@ class RunningProgram:
         self.process.send_signal(number)
 
     async def end(self, number: signal.Signals | None = None) -> int:
-        """Send a signal, if one is given, and wait for the end; return the exit code."""
+        """Send a signal, if given, wait for the end, and return the exit code."""
         if number is not None:
             self.send(number)
         async with asyncio.timeout(DEADLINE):
@@ -76,9 +76,9 @@ class RunningProgram:
 async def program(
     *arguments: str | Path, stdin: bytes | str = b"", before: Sequence[str] = (), **variables: str
 ) -> AsyncIterator[RunningProgram]:
-    """Start the program; kill it if it still runs in the end.
+    """Start the program; kill it at the end if it still runs.
 
-    ``stdin`` is what it may read; ``before`` stands before its command, as ``nice`` does.
+    ``stdin`` is its standard input; ``before`` is a command prefix such as ``nice``.
     """
     process = await asyncio.create_subprocess_exec(
         *before,

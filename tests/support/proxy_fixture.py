@@ -21,12 +21,12 @@ from tests.support.mounted_files import write
 from tests.support.running import CLIENT, until, url
 
 QUICK = "0.02"
-"""Seconds between looks at files, for tests."""
+"""A short ``reload_interval`` in seconds."""
 
 
 @dataclass
 class ProxyFixture:
-    """The proxy, its bank, a caller, the proxy's log, and the file it is configured by."""
+    """A running proxy, its bank, a client session, the proxy's log, and its configuration file."""
 
     bank: Sandbox
     app: App
@@ -36,21 +36,21 @@ class ProxyFixture:
     settings: dict[str, Any]
 
     async def call(self, path: str = "/echo", **more: Any) -> int:
-        """Send a request; return the status of its answer."""
+        """Send a request; return the status of the response."""
         method = more.pop("method", "GET")
         async with self.caller.request(method, path, **more) as answer:
             await answer.read()
             return answer.status
 
     async def admin(self, path: str, method: str = "GET") -> tuple[int, Any]:
-        """Ask the admin port; return status and document."""
+        """Send a request to the admin port; return status, and document or text."""
         address = f"http://{self.app.admin_address}{path}"
         async with aiohttp.request(method, address) as answer:
             is_json = answer.content_type == "application/json"
             return answer.status, await (answer.json() if is_json else answer.text())
 
     def write(self, **changes: Any) -> None:
-        """Write the configuration file with these settings changed; None takes one away."""
+        """Change settings in the configuration file; None removes one."""
         self.settings = {
             name: value for name, value in (self.settings | changes).items() if value is not None
         }
@@ -62,24 +62,24 @@ class ProxyFixture:
 
     @property
     def is_current(self) -> bool:
-        """Whether the last reload was taken, as the metric has it."""
+        """Whether the last reload succeeded, according to the metric."""
         return sample(self.app, "candescent_proxy_last_reload_successful") == 1
 
     def warnings(self) -> list[str]:
-        """Return what /readyz warns of."""
+        """Return the warnings of ``/readyz``."""
         return self.app.readiness().warnings
 
     def rotate(self, **clients: str) -> None:
-        """Let the bank know only these clients, by secret; ``_`` in an id stands for ``-``."""
+        """Replace the bank's clients by these, id to secret; ``_`` in an id stands for ``-``."""
         known = {name.replace("_", "-"): secret for name, secret in clients.items()}
         self.bank.bank.settings = changed(self.bank.bank.settings, {"clients": known})
 
     async def wait_for_reload(self, times: int = 1) -> None:
-        """Wait until so many reloads have been taken."""
+        """Wait until ``times`` reloads have succeeded."""
         await until(lambda: self.reloads("success") >= times)
 
     async def wait_for_failed_reload(self, times: int = 1) -> None:
-        """Wait until so many have been refused."""
+        """Wait until ``times`` reloads have failed."""
         await until(lambda: self.reloads("failure") >= times)
 
 
@@ -87,7 +87,7 @@ class ProxyFixture:
 async def proxy_fixture(
     file: Path, bank: Sandbox | None = None, *, ready: bool = True, **written: Any
 ) -> AsyncIterator[ProxyFixture]:
-    """Start all of it, with the settings in ``written``; a bank that is given must be running."""
+    """Start a proxy with these settings, and a bank unless a running one is given."""
     if bank is None:
         async with Sandbox() as own, proxy_fixture(file, own, ready=ready, **written) as fixture:
             yield fixture
@@ -107,7 +107,7 @@ async def proxy_fixture(
 
 
 def base(bank: Sandbox) -> dict[str, Any]:
-    """Return settings for a proxy in front of ``bank``, as they stand in a file."""
+    """Return settings for a proxy in front of ``bank``, as in a configuration file."""
     return {
         "base_url": bank.url,
         "institution_id": "00016",
@@ -121,7 +121,7 @@ def base(bank: Sandbox) -> dict[str, Any]:
 
 
 def app_from(file: Path) -> App:
-    """Return a proxy that is configured by ``file``, and reads it again when asked to."""
+    """Return a proxy that is configured by ``file`` and can reload it."""
 
     def reread() -> tuple[Config, Logins]:
         config = loader.load(file, {}, {})
@@ -132,13 +132,13 @@ def app_from(file: Path) -> App:
 
 
 def sample(app: App, name: str, **labels: str) -> float:
-    """Return the value of a series of the proxy's; 0 for one that is not there."""
+    """Return the sum of a metric's series with these labels; 0 without any."""
     text, _ = app.metrics.exposition("")
     return sample_in(text.decode(), name, labels)
 
 
 def sample_in(text: str, name: str, labels: Mapping[str, str]) -> float:
-    """Return the sum of the series of a name with these labels, in the text of /metrics."""
+    """Return the sum of a metric's series with these labels, in the text of ``/metrics``."""
     return sum(
         found.value
         for family in text_string_to_metric_families(text)
@@ -148,7 +148,7 @@ def sample_in(text: str, name: str, labels: Mapping[str, str]) -> float:
 
 
 class BackgroundLoad:
-    """Callers that never rest: ``statuses`` counts what they got until they are told to stop."""
+    """Clients that send requests without pause; ``statuses`` counts their results."""
 
     def __init__(self, fixture: ProxyFixture, callers: int = 8, path: str = "/echo") -> None:
         self._home = fixture
@@ -158,13 +158,13 @@ class BackgroundLoad:
         self.statuses: dict[int | str, int] = {}
 
     async def __aenter__(self) -> Self:
-        """Begin to call."""
+        """Start the clients."""
         self._tasks = [asyncio.create_task(self._call()) for _ in range(self._callers)]
         await until(lambda: self.total > self._callers)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Wait for a last round, so that what was changed has met requests, and stop."""
+        """Stop after each client has sent four more requests on average."""
         seen = self.total
         await until(lambda: self.total > seen + 4 * self._callers)
         self._over = True
@@ -172,7 +172,7 @@ class BackgroundLoad:
 
     @property
     def total(self) -> int:
-        """Return how many answers there were."""
+        """Return the number of results."""
         return sum(self.statuses.values())
 
     async def _call(self) -> None:

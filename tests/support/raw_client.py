@@ -1,4 +1,4 @@
-"""A caller on a raw socket: sends the bytes it is told to, and reads answers strictly."""
+"""An HTTP client on a raw socket: sends any bytes, and reads responses strictly."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True)
 class RawResponse:
-    """One answer; ``headers`` in their order and case."""
+    """One response; ``headers`` in their order and case."""
 
     version: bytes
     status: int
@@ -27,14 +27,14 @@ class RawResponse:
     body: bytes
 
     def all(self, name: str) -> list[str]:
-        """Return every value of a header."""
+        """Return all values of a header."""
         wanted = name.lower().encode()
         return [value.decode("latin-1") for key, value in self.headers if key.lower() == wanted]
 
     def header(self, name: str) -> str | None:
-        """Return the one value of a header, if there is one."""
+        """Return the value of a header that occurs at most once."""
         values = self.all(name)
-        assert len(values) <= 1, f"{name} stands there {len(values)} times"
+        assert len(values) <= 1, f"{name} occurs {len(values)} times"
         return values[0] if values else None
 
     def json(self) -> Any:
@@ -43,7 +43,7 @@ class RawResponse:
 
     @property
     def error(self) -> str:
-        """The stable last part of a problem's type; empty for an answer that is none."""
+        """The name of the proxy's error, from the problem's type; empty for other responses."""
         if self.header("x-proxy-error-source") is None:
             return ""
         assert self.header("Content-Type") == "application/problem+json"
@@ -54,14 +54,14 @@ class RawResponse:
 
 
 class RawConnection:
-    """A caller's connection."""
+    """A client connection to the proxy."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
 
     async def send(self, *blocks: bytes, every: float = 0.0) -> None:
-        """Send each block by itself, ``every`` seconds apart."""
+        """Send blocks one by one, ``every`` seconds apart."""
         for at, block in enumerate(blocks):
             if at:
                 await asyncio.sleep(every)
@@ -69,7 +69,7 @@ class RawConnection:
             await self.writer.drain()
 
     async def read_response(self, *, bodiless: bool = False) -> RawResponse:
-        """Read one answer; interim ones count as answers too."""
+        """Read one response, which may be an interim one (RFC 9110 section 15.2)."""
         async with asyncio.timeout(DEADLINE):
             head = await self.reader.readuntil(b"\r\n\r\n")
             status_line, *lines = head[:-4].split(b"\r\n")
@@ -101,17 +101,17 @@ class RawConnection:
             body += block[:-2]
 
     async def ask(self, request: bytes = GET) -> RawResponse:
-        """Send one request and read its answer."""
+        """Send one request and read the response."""
         await self.send(request)
         return await self.read_response(bodiless=request.startswith(b"HEAD "))
 
     async def read_to_end(self) -> bytes:
-        """Read until the proxy ends the connection in good order; return what came."""
+        """Read until the proxy closes the connection; return what was read."""
         async with asyncio.timeout(DEADLINE):
             return await self.reader.read()
 
     async def ends_with_reset(self) -> bool:
-        """Read until the connection ends; return whether it ended with a reset."""
+        """Read until the connection ends; return whether by a reset."""
         try:
             await self.read_to_end()
         except ConnectionResetError:
@@ -119,30 +119,30 @@ class RawConnection:
         return False
 
     def stop_reading(self) -> None:
-        """Take no more of what comes."""
+        """Stop reading, so that the socket's buffers fill up."""
         self.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it can read, too
 
     def end_sending(self) -> None:
-        """Send no more, but go on reading."""
+        """Close the sending direction only."""
         self.writer.write_eof()
 
     def close(self) -> None:
-        """Go away in good order."""
+        """Close the connection."""
         self.writer.close()
 
     def reset(self) -> None:
-        """Go away with a reset."""
+        """Reset the connection."""
         sock = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.writer.transport.abort()
 
 
 class HasAddress(Protocol):
-    """What can be called: a proxy, or a part of one."""
+    """A proxy, or a part of one, with an address to connect to."""
 
     @property
     def data_address(self) -> Address:
-        """Where it listens."""
+        """The address of the data port."""
 
 
 @asynccontextmanager
@@ -165,13 +165,13 @@ async def connect(app: HasAddress) -> AsyncIterator[RawConnection]:
 
 @asynccontextmanager
 async def connected(app: HasAddress, count: int) -> AsyncIterator[list[RawConnection]]:
-    """Connect so many times, one after another."""
+    """Open ``count`` connections."""
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(connect(app)) for _ in range(count)]
 
 
 async def ask(app: HasAddress, request: bytes = GET) -> RawResponse:
-    """Send one request on a connection of its own."""
+    """Send one request on a new connection."""
     async with connect(app) as wire:
         return await wire.ask(request)
 
@@ -179,7 +179,7 @@ async def ask(app: HasAddress, request: bytes = GET) -> RawResponse:
 def request(
     method: str, target: str, *headers: str, body: bytes | None = None, host: str = "localhost"
 ) -> bytes:
-    """Return a well-formed request; a body gets its length."""
+    """Return a well-formed request; a body gets ``Content-Length``."""
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *headers]
     if body is not None:
         lines.append(f"Content-Length: {len(body)}")

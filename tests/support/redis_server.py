@@ -1,4 +1,4 @@
-"""A real ``redis-server`` on a free port of loopback, in its own directory, for one test."""
+"""A ``redis-server`` on a free loopback port, with its own directory."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from tests.support.running import DEADLINE
 
 @dataclass
 class RedisServer:
-    """A running server; ``admin`` is a client that may do everything."""
+    """A running server; ``admin`` is a client with all rights."""
 
     folder: Path
     port: int
@@ -29,7 +29,7 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """Return where it is."""
+        """Return its URL."""
         return f"redis://127.0.0.1:{self.port}"
 
     async def do(self, *command: Any) -> Any:
@@ -38,7 +38,7 @@ class RedisServer:
         return await client.execute_command(*command)
 
     async def info(self, section: str, password: str = "") -> bytes:
-        """Return what it says of itself, as it says it."""
+        """Return a section of the INFO command as text."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         login = f"AUTH {password}\r\n" if password else ""
         writer.write(f"{login}INFO {section}\r\n".encode())
@@ -53,14 +53,14 @@ class RedisServer:
         return sorted(await self.do("KEYS", "*"))
 
     async def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """Kill it."""
+        """Send a signal and wait for the end, except for SIGSTOP."""
         with suppress(ProcessLookupError):
             self.process.send_signal(number)
         if number is not signal.SIGSTOP:
             await self.process.wait()
 
     async def start_again(self) -> None:
-        """Start it anew at the same place, with what it had saved."""
+        """Start it again on the same port, with what it had saved."""
         self.process = await _start(self.folder, self.port, self.arguments)
         await _answering(self.admin)
 
@@ -74,12 +74,12 @@ async def redis_server(
     file: Path | None = None,
     **options: Any,
 ) -> AsyncIterator[RedisServer]:
-    """Start one; ``arguments`` are as on its command line, ``options`` for the admin's client.
+    """Start a server; ``arguments`` are its command line, ``options`` are for the admin client.
 
-    A Sentinel has a ``file``, which it writes to; there its password stands too.
+    A Sentinel has a configuration ``file``, which it rewrites and which has its password.
     """
     needs.program("redis-server")
-    folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a test's own folder
+    folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a local folder
     port = port or free_port()
     if password and file is None:
         arguments += ("--requirepass", password)
@@ -99,7 +99,7 @@ async def redis_server(
 
 
 def free_port(besides: int = 0) -> int:
-    """Return a port that nobody listens on; with ``besides``, nor on the one so far above it."""
+    """Return a free port; with ``besides``, the port that much higher is free too."""
     while True:
         with socket.socket() as first, socket.socket() as second:
             first.bind(("127.0.0.1", 0))

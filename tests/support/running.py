@@ -1,4 +1,4 @@
-"""A real proxy in front of a real sandbox bank, on free ports, for a test that wants both."""
+"""A proxy in front of a sandbox bank, on free ports, within the test's process."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -10,13 +10,13 @@ from proxy.runtime.app import App
 from proxy.sandbox import Sandbox
 
 DEADLINE = 120.0
-"""Seconds that a test waits for what has to happen. Generous: only a failure takes so long."""
+"""Seconds after which a test that waits fails."""
 
 CLIENT = {"client_id": "sandbox-client", "client_secret": "sandbox-secret"}
 
 
 def make_app(base_url: str, **overrides: Any) -> App:
-    """Return a proxy for ``base_url``; ``overrides`` are settings as in the file, nested."""
+    """Return a proxy for ``base_url``; ``overrides`` are nested settings as in a file."""
     flags: dict[str, Any] = {
         "base_url": base_url,
         "institution_id": "00016",
@@ -35,7 +35,7 @@ def make_app(base_url: str, **overrides: Any) -> App:
 async def running(
     bank: Sandbox | str, *, ready: bool = True, **overrides: Any
 ) -> AsyncIterator[App]:
-    """Start a proxy in front of ``bank`` (or of any base URL); wait until it is ready."""
+    """Start a proxy in front of ``bank`` (or a base URL) and wait until it is ready."""
     app = make_app(bank if isinstance(bank, str) else bank.url, **overrides)
     await app.start()
     try:
@@ -46,13 +46,13 @@ async def running(
         await app.stop()
 
 
-async def until(condition: Callable[[], object], patience: float = DEADLINE) -> None:
-    """Wait until ``condition`` holds; fail after ``patience`` seconds."""
-    async with asyncio.timeout(patience):
-        while not condition():  # noqa: ASYNC110 - a test looks on from outside
+async def until(condition: Callable[[], object], seconds: float = DEADLINE) -> None:
+    """Wait until ``condition`` holds; raise ``TimeoutError`` after ``seconds``."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - works with any condition
             await asyncio.sleep(0.01)
 
 
 def url(app: App) -> str:
-    """Return where callers reach the proxy."""
+    """Return the URL of the proxy's data port."""
     return f"http://{app.data_address}"

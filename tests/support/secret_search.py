@@ -1,4 +1,4 @@
-"""Looks for secrets where none may be: in text that was written, and in the repr of objects."""
+"""Searches text and the repr of objects for secrets."""
 
 import asyncio
 import gc
@@ -13,34 +13,34 @@ from urllib.parse import quote_plus
 from multidict import CIMultiDict, CIMultiDictProxy
 
 _PLAIN = (str, bytes, bytearray, memoryview, int, float, complex, bool, type(None))
-"""What is shown only where somebody shows it; so are the containers below."""
+"""Types whose own repr is not checked: only objects that contain them show them."""
 
 _CONTAINERS = (
     *(dict, list, tuple, set, frozenset, deque, types.MappingProxyType),
     *(CIMultiDict, CIMultiDictProxy),  # what aiohttp keeps headers in
 )
 _NOT_OURS = (types.ModuleType, type, asyncio.AbstractEventLoop)
-"""Behind these stands the whole program, this test included."""
+"""Types that refer to the whole program, this test included."""
 
 
 class SecretSearch:
-    """Knows secrets, takes text by where it stood, and says which secrets stand in it."""
+    """Records secrets and texts, and finds the secrets in the texts."""
 
     def __init__(self) -> None:
         self._secrets: dict[str, str] = {}
         self._texts: list[tuple[str, str]] = []
 
     def secret(self, name: str, text: str) -> str:
-        """Remember a secret under a name, and return it."""
+        """Record a secret under a name, and return it."""
         self._secrets[name] = text
         return text
 
     def add(self, where: str, text: str | bytes) -> None:
-        """Take what stood somewhere."""
+        """Record a text and the place it is from."""
         self._texts.append((where, text.decode("latin-1") if isinstance(text, bytes) else text))
 
     def leaks(self) -> list[str]:
-        """Return which secret stands where, in plain or in a usual disguise."""
+        """Return which secret is in which place, plain or in a usual encoding."""
         return sorted(
             {
                 f"{name} in {where}"
@@ -52,17 +52,17 @@ class SecretSearch:
 
 
 def forms(secret: str) -> set[str]:
-    """Return a secret as it is, percent-encoded, and as it looks within base64."""
+    """Return a secret plain, percent-encoded, and as within base64."""
     raw = secret.encode()
-    # Within base64 a text looks differently by where it begins, and its ends are blurred.
+    # Within base64 the form of a text depends on its offset modulo 3; both ends share characters.
     shifted = (b64encode(b"\0" * at + raw).decode()[4 if at else 0 : -4] for at in range(3))
     return {secret, quote_plus(secret), *(form for form in shifted if len(form) >= 8)}
 
 
 def reprs(root: object) -> Iterator[tuple[str, str]]:
-    """Return the repr of every object that can be reached from ``root``, and what kind it is.
+    """Yield type name and repr of every object reachable from ``root``.
 
-    Of an exception also its traceback, as a log would have it.
+    For an exception its formatted traceback follows.
     """
     seen = {id(root)}
     waiting = deque([root])
@@ -80,7 +80,7 @@ def reprs(root: object) -> Iterator[tuple[str, str]]:
 
 def _behind(one: Any) -> list[Any]:
     if isinstance(one, types.FunctionType):
-        # What it closes over, not the modules behind it.
+        # The closure only, not the globals of its module.
         return [cell.cell_contents for cell in one.__closure__ or () if _is_filled(cell)]
     if isinstance(one, types.FrameType | types.TracebackType):
         return []
@@ -99,8 +99,8 @@ def _is_filled(cell: Any) -> bool:
 
 
 def shown(one: object) -> str:
-    """Return the repr of an object, or of the failure to make one."""
+    """Return the repr of an object, or of the exception that making it raises."""
     try:
         return repr(one)
-    except Exception as error:  # noqa: BLE001 - that too is what somebody would see
+    except Exception as error:  # noqa: BLE001 - an exception can show a secret, too
         return repr(error)

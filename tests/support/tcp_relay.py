@@ -1,18 +1,18 @@
-"""A TCP relay between two real ends, which makes the network between them as bad as it is told.
+"""A TCP relay between two endpoints that simulates network faults.
 
 ::
 
-    async with Relay(bank_port) as relay:
+    async with TcpRelay(bank_port) as relay:
         proxy = f"http://127.0.0.1:{relay.port}"
-        relay.back.latency = 0.2           # seconds, on what comes back
+        relay.back.latency = 0.2           # seconds, for each block from the server
         relay.back.slice = 1               # bytes at a time
-        relay.back.cut_after = 100         # bytes, then a clean end
+        relay.back.cut_after = 100         # bytes, then the connection is closed
         relay.there.reset_after = 0        # bytes, then a reset; 0: at the next byte
-        relay.there.drops_bytes = True     # nothing comes through for as long as this is set
-        relay.reset_all()                  # every connection there is
-        relay.refuse()                     # nobody listens any more
+        relay.there.drops_bytes = True     # nothing is passed on while this is set
+        relay.reset_all()                  # all connections
+        relay.refuse()                     # stops listening
 
-A fault holds for connections that are open and for those to come.
+A fault applies to open connections and to new ones.
 """
 
 import asyncio
@@ -28,9 +28,9 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 @dataclass
 class Direction:
-    """What happens to bytes one way. ``bandwidth`` is in bytes a second.
+    """The faults of one direction. ``bandwidth`` is in bytes per second.
 
-    ``once``: only one connection is cut or reset.
+    ``once``: only one connection is closed or reset.
     """
 
     latency: float = 0.0
@@ -44,15 +44,15 @@ class Direction:
 
     @property
     def end_after(self) -> int | None:
-        """After how many bytes a connection ends, if it does."""
+        """Number of bytes after which a connection ends, or None."""
         return self.reset_after if self.cut_after is None else self.cut_after
 
 
 class TcpRelay:
-    """Listens on a free port of 127.0.0.1 and passes everything on to ``port`` there.
+    """Listens on a free port of 127.0.0.1 and connects to ``port`` there.
 
-    ``there`` is the way to the server, ``back`` the way from it. ``received`` is called with what
-    comes for the server, before anything happens to it.
+    ``there`` is the direction to the server, ``back`` from it. ``received`` is called with each
+    block for the server before any fault applies.
     """
 
     def __init__(self, port: int) -> None:
@@ -67,7 +67,7 @@ class TcpRelay:
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
-        """Begin to listen."""
+        """Listen."""
         await self.accept()
         return self
 
@@ -77,30 +77,30 @@ class TcpRelay:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End everything."""
+        """Close the port and all connections."""
         self.refuse()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def accept(self) -> None:
-        """Listen, again on the same port."""
+        """Listen; after ``refuse`` on the same port again."""
         self._server = await asyncio.start_server(self._take, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def refuse(self) -> None:
-        """Listen no more; connections that are open go on."""
+        """Stop listening; open connections stay."""
         if self._server is not None:
             self._server.close()
             self._server = None
 
     def switch_to(self, port: int) -> None:
-        """Lead to another port there, connections that are open too: they are reset."""
+        """Connect to another port from now on; reset open connections."""
         self._target = port
         self.reset_all()
 
     def restore(self) -> None:
-        """Let all be well from now on."""
+        """Remove all faults."""
         self.there, self.back = Direction(), Direction()
 
     def reset_all(self) -> None:
@@ -116,7 +116,7 @@ class TcpRelay:
         self._writers.add(writer)
         try:
             await self._between(reader, writer)
-        except (OSError, asyncio.CancelledError):  # asyncio complains of cancelled handlers
+        except (OSError, asyncio.CancelledError):  # asyncio logs an error for a cancelled handler
             reset(writer)
         finally:
             self._writers.discard(writer)
@@ -139,18 +139,18 @@ class TcpRelay:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         other: asyncio.StreamWriter,
-        way: str,
+        name: str,
     ) -> None:
         passed = 0
         while True:
             block = await reader.read(65_536)
-            if way == "there":
+            if name == "there":
                 self.received(block)
-            direction: Direction = getattr(self, way)
+            direction: Direction = getattr(self, name)
             if direction.latency:
                 await asyncio.sleep(direction.latency)
-            # As TCP does, which sends again what was lost.
-            while getattr(self, way).drops_bytes:  # noqa: ASYNC110 - what is set from outside tells nobody
+            # TCP retransmits, so bytes are delayed rather than lost.
+            while getattr(self, name).drops_bytes:  # noqa: ASYNC110 - a test sets it
                 await asyncio.sleep(0.02)
             if not block:
                 break
@@ -191,7 +191,7 @@ class TcpRelay:
 
 
 async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass everything on, the end of it too."""
+    """Copy a stream, its end included."""
     while block := await reader.read(65_536):
         writer.write(block)
         await writer.drain()
@@ -200,7 +200,7 @@ async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
-    """End a connection with a reset."""
+    """Reset a connection."""
     sock = writer.get_extra_info("socket")
     if sock is not None and sock.fileno() >= 0:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)

@@ -1,4 +1,4 @@
-"""The program on a real terminal, with somebody who reads and types."""
+"""Runs a program on a pseudo-terminal and types into it."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ _CONTROLS = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\([A-Z])")
 
 @dataclass
 class RunningTerminal:
-    """A pseudo-terminal with a program on it. ``shown`` is all that came on the screen."""
+    """A program on a pseudo-terminal. ``shown`` is its output so far."""
 
     process: asyncio.subprocess.Process
     keyboard: int
@@ -29,11 +29,11 @@ class RunningTerminal:
 
     @property
     def text(self) -> str:
-        """What was shown, without colours and the like."""
+        """The output without control sequences."""
         return _CONTROLS.sub("", self.shown).replace("\r", "")
 
     async def sees(self, text: str) -> None:
-        """Wait until this text is shown, behind what was waited for before."""
+        """Wait for this text after the text that was waited for before."""
         await until(
             lambda: text in self.text[self.read :] or self.process.returncode is not None, 30
         )
@@ -42,16 +42,16 @@ class RunningTerminal:
         self.read = at + len(text)
 
     def types(self, text: str) -> None:
-        """Type it."""
+        """Type a text."""
         os.write(self.keyboard, text.encode())
 
     async def answers(self, question: str, answer: str) -> None:
-        """Wait for a question, and answer it."""
+        """Wait for a question and type the answer."""
         await self.sees(question)
         self.types(answer + "\n")
 
     async def ends(self) -> int:
-        """Wait for the end; return the exit code."""
+        """Wait for the end and return the exit code."""
         async with asyncio.timeout(DEADLINE):
             return await self.process.wait()
 
@@ -60,7 +60,7 @@ class RunningTerminal:
 async def terminal(
     *arguments: str | Path, cwd: Path, **variables: str
 ) -> AsyncIterator[RunningTerminal]:
-    """Start the program on a terminal of its own; kill it if it still runs in the end."""
+    """Start ``candescent-proxy`` on its own terminal; kill it at the end if it still runs."""
     command = (sys.executable, "-m", "proxy", *map(str, arguments))
     async with on_terminal(*command, cwd=cwd, **variables) as screen:
         yield screen
@@ -68,13 +68,13 @@ async def terminal(
 
 @asynccontextmanager
 async def on_terminal(*command: str, cwd: Path, **variables: str) -> AsyncIterator[RunningTerminal]:
-    """Start any command on a terminal of its own; kill it if it still runs in the end."""
+    """Start a command on its own terminal; kill it at the end if it still runs."""
     ours, its = pty.openpty()
     termios.tcsetwinsize(its, (40, 140))
-    # Where pytest itself has been told how wide it is, that is not how wide this is.
+    # Overrides the COLUMNS and LINES of pytest's own environment.
     environ = environment(TERM="xterm", COLUMNS="140", LINES="40", **variables)
     process = await asyncio.create_subprocess_exec(
-        # So that the terminal is its own: a password is asked for on /dev/tty.
+        # Makes it the controlling terminal, because a password is read from /dev/tty.
         *("setsid", "--ctty", "--wait"),
         *command,
         cwd=cwd,

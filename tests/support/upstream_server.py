@@ -1,13 +1,13 @@
-"""A scriptable upstream: a raw server that does on each connection what a short script says.
+"""A scripted upstream: a server on a raw socket that runs a short script on each connection.
 
 ::
 
-    async with Upstream([read(), send(ok(b"yes")), close()]) as upstream:
-        ...                              # every connection is answered once and closed
-    async with Upstream([read(), reset()], [forever(read(), send(ok(b"yes")))]) as upstream:
-        ...                              # the first is reset; all later ones behave
+    async with ScriptedUpstream([read(), send(ok(b"yes")), close()]) as upstream:
+        ...                              # each connection gets one response and is closed
+    async with ScriptedUpstream([read(), reset()], [forever(read(), send(ok(b"yes")))]) as upstream:
+        ...                              # the first is reset; all later ones get responses
 
-A script ends with its connection. What arrived stands in ``upstream.requests``.
+The connection is closed at the end of its script. ``upstream.requests`` has the requests.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ class UpstreamConnection:
         return await self.reader.readuntil(b"\r\n\r\n")
 
     async def request(self) -> bytes:
-        """Read one request with its body, as its own framing says."""
+        """Read one request with its body (RFC 9112 section 6.3)."""
         head = await self.head()
         length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
         if length:
@@ -59,7 +59,7 @@ class UpstreamConnection:
                 return body
 
     def reset(self) -> None:
-        """End the connection with a reset."""
+        """Reset the connection."""
         sock = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.writer.transport.abort()
@@ -80,12 +80,12 @@ class ScriptedUpstream:
         self.open = 0
         self.requests: list[bytes] = []
         self.may_continue = asyncio.Event()
-        """Lets scripts go on that wait for it with ``wait()``."""
+        """Set by a test: scripts continue after ``wait()``."""
         self.port = 0
 
     @property
     def url(self) -> str:
-        """A base URL for it."""
+        """Its base URL."""
         return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
@@ -102,7 +102,7 @@ class ScriptedUpstream:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the port and every connection."""
+        """Close the port and all connections."""
         assert self._server is not None
         self._server.close()
         for task in list(self._running):
@@ -131,7 +131,7 @@ class ScriptedUpstream:
 
 
 def read() -> ScriptStep:
-    """Read one whole request."""
+    """Read one request with its body."""
 
     async def step(link: UpstreamConnection) -> None:
         link.upstream.requests.append(await link.request())
@@ -140,7 +140,7 @@ def read() -> ScriptStep:
 
 
 def read_head() -> ScriptStep:
-    """Read one request, but not its body."""
+    """Read one request up to its body."""
 
     async def step(link: UpstreamConnection) -> None:
         link.upstream.requests.append(await link.head())
@@ -149,7 +149,7 @@ def read_head() -> ScriptStep:
 
 
 def read_rest(size: int) -> ScriptStep:
-    """Read a body of ``size`` bytes without keeping it, and answer."""
+    """Read and discard a body of ``size`` bytes, and send a response."""
 
     async def step(link: UpstreamConnection) -> None:
         left = size
@@ -161,7 +161,7 @@ def read_rest(size: int) -> ScriptStep:
 
 
 def send(*blocks: bytes, every: float = 0.0) -> ScriptStep:
-    """Send each block by itself, ``every`` seconds apart."""
+    """Send blocks one by one, ``every`` seconds apart."""
 
     async def step(link: UpstreamConnection) -> None:
         for at, block in enumerate(blocks):
@@ -183,7 +183,7 @@ def wait() -> ScriptStep:
 
 
 def hold() -> ScriptStep:
-    """Do nothing for as long as the other side stays."""
+    """Wait until the other side closes the connection."""
 
     async def step(link: UpstreamConnection) -> None:
         while await link.reader.read(65_536):
@@ -193,7 +193,7 @@ def hold() -> ScriptStep:
 
 
 def sleep(seconds: float) -> ScriptStep:
-    """Do nothing for a while, not even read."""
+    """Do nothing for a time, not even read."""
 
     async def step(_link: UpstreamConnection) -> None:
         await asyncio.sleep(seconds)
@@ -202,7 +202,7 @@ def sleep(seconds: float) -> ScriptStep:
 
 
 def close() -> ScriptStep:
-    """Close the connection in good order."""
+    """Close the connection."""
 
     async def step(link: UpstreamConnection) -> None:
         link.writer.close()
@@ -232,21 +232,21 @@ def forever(*steps: ScriptStep) -> ScriptStep:
 
 
 def ok(body: bytes = b"", *headers: bytes) -> bytes:
-    """Return a good answer with ``body``."""
+    """Return a 200 response with ``body``."""
     return answer(b"200 OK", b"Content-Length: %d" % len(body), *headers) + body
 
 
 def answer(status: bytes, *headers: bytes) -> bytes:
-    """Return the head of an answer."""
+    """Return the head of a response."""
     return b"\r\n".join([b"HTTP/1.1 " + status, *headers, b"", b""])
 
 
 def chunked(*blocks: bytes) -> bytes:
-    """Return a good answer whose body comes in chunks."""
+    """Return a 200 response with a chunked body."""
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(block), block) for block in blocks)
     return answer(b"200 OK", b"Transfer-Encoding: chunked") + chunks + b"0\r\n\r\n"
 
 
 def behaving(body: bytes = b"yes") -> list[ScriptStep]:
-    """Return a script that answers every request well."""
+    """Return a script that sends a 200 response to each request."""
     return [forever(read(), send(ok(body)))]

@@ -1,11 +1,11 @@
-"""What Windows lacks, taken away: as far as one system can play another.
+"""Removes from this process what Windows lacks, to test the program without it.
 
 ::
 
-    python -m tests.support.windows doctor --config …      any command, on a system without all that
+    python -m tests.support.windows doctor --config …      any command, without all that
 
-That Windows itself is so stands in the documentation of Python ("Availability: Unix") and of
-asyncio ("Platform Support").
+What Windows lacks is in the documentation of Python ("Availability: Unix") and of asyncio
+("Platform Support").
 """
 
 import asyncio
@@ -29,7 +29,7 @@ OF_LOOPS = (
 
 
 def windows_like_loop() -> asyncio.AbstractEventLoop:
-    """Return a loop that raises ``NotImplementedError`` where Windows' does."""
+    """Return a loop that raises ``NotImplementedError`` like that of Windows."""
     loop = asyncio.SelectorEventLoop()
     for name in OF_LOOPS:
         setattr(loop, name, _missing)
@@ -41,9 +41,9 @@ def _missing(*_: Any, **__: Any) -> NoReturn:
 
 
 def become_windows() -> None:
-    """Take from this process what Windows lacks, and load the program anew without it.
+    """Remove from this process what Windows lacks, and import the program again.
 
-    What the program is built upon is loaded before, since it knows for itself where it runs.
+    The libraries stay imported, because they detect their platform at import.
     """
     modules = load()
     for name in modules:
@@ -51,12 +51,12 @@ def become_windows() -> None:
     sys.platform = "win32"
     for name in MODULES:
         sys.modules[name] = None  # type: ignore[assignment]  # so an import of it fails
-    # A loop of this system makes itself a pair of what there is none of.
+    # This system's event loop creates a socket pair of the family AF_UNIX.
     vars(socket)["socketpair"] = partial(socket.socketpair, socket.AF_UNIX)
     for owner, names in ((os, OF_OS), (signal, SIGNALS), (socket, ("AF_UNIX",))):
         for name in names:
             delattr(owner, name)
-    # Windows' own store of certificates is not there to be read.
+    # The certificate store of Windows is empty.
     vars(ssl)["enum_certificates"] = lambda _: []
     load()
     runner = importlib.import_module("proxy.runtime.serve")

@@ -388,7 +388,7 @@ async def test_line_end_behind_a_response_closes_the_connection() -> None:
     script = [read(), send(ok(b"yours")), wait(), send(b"\r\n"), hold()]
     async with connected(script) as (connection, upstream):
         assert (await ask(connection)).body == b"yours"
-        upstream.go.set()  # before the exchange has been given back
+        upstream.may_continue.set()  # before the exchange has been given back
         await until(lambda: upstream.open == 0)
         assert not connection.is_reusable
 

@@ -65,15 +65,15 @@ async def test_tunnel_leads_to_the_other_end() -> None:
         assert b"through" in await reader.readuntil(b"through")
         writer.close()
         target = f"127.0.0.1:{upstream.port}"
-        assert company.seen == [f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"]
+        assert company.heads == [f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"]
 
 
 async def test_address_of_version_six_stands_in_brackets() -> None:
     """``CONNECT`` names an IPv6 address as a URL does."""
-    async with ConnectProxy(answer=b"HTTP/1.1 200 OK\r\n\r\n") as company:
+    async with ConnectProxy(response=b"HTTP/1.1 200 OK\r\n\r\n") as company:
         sock = await tunnel(OutboundProxy("127.0.0.1", company.port), host="::1", port=443)
         sock.close()
-        assert company.seen[0].startswith("CONNECT [::1]:443 HTTP/1.1\r\n")
+        assert company.heads[0].startswith("CONNECT [::1]:443 HTTP/1.1\r\n")
 
 
 async def test_user_and_password_are_shown() -> None:
@@ -86,10 +86,10 @@ async def test_user_and_password_are_shown() -> None:
 
 async def test_every_address_of_the_proxy_is_tried() -> None:
     """A name with two addresses of which one refuses is still a way out."""
-    async with ConnectProxy(answer=b"HTTP/1.1 200 OK\r\n\r\n") as company:
+    async with ConnectProxy(response=b"HTTP/1.1 200 OK\r\n\r\n") as company:
         # Where there is IPv6, localhost is ::1 first, and nobody listens there.
         (await tunnel(OutboundProxy("localhost", company.port))).close()
-        assert len(company.seen) == 1
+        assert len(company.heads) == 1
 
 
 FAILURES = {
@@ -124,7 +124,7 @@ FAILURES = {
 async def test_each_failure_has_its_reason(mood: str) -> None:
     """What the proxy did instead can be told from reason and detail."""
     answer, reason, detail = FAILURES[mood]
-    async with ConnectProxy(answer=answer) as company:
+    async with ConnectProxy(response=answer) as company:
         found = await failure(OutboundProxy("127.0.0.1", company.port))
         assert found[0] is reason
         assert detail in found[1]
@@ -154,14 +154,14 @@ async def test_proxy_that_says_nothing() -> None:
     async with ConnectProxy(silent=True) as company:
         proxy = OutboundProxy("127.0.0.1", company.port)
         assert (await failure(proxy, patience=0.1))[0] is kinds.UPSTREAM_PROXY_TIMEOUT
-        await until(lambda: company.open == 0 or company.seen)
+        await until(lambda: company.open == 0 or company.heads)
 
 
 async def test_proxy_that_resets() -> None:
     """A reset before an answer is no answer."""
     async with ConnectProxy(silent=True) as company:
         opening = asyncio.create_task(failure(OutboundProxy("127.0.0.1", company.port)))
-        await until(lambda: company.seen)
+        await until(lambda: company.heads)
         for task in list(company._tasks):
             task.cancel()
         assert (await opening)[0] is kinds.UPSTREAM_PROXY_MALFORMED
@@ -213,9 +213,9 @@ async def test_requests_and_token_calls_go_through(
     """Both go through the tunnel, with TLS to the bank inside it, and a connection is reused."""
     assert [await fixture.call() for _ in range(3)] == [200] * 3
     port = fixture.bank.url.rpartition(":")[2]
-    assert len(company.seen) == 2  # one for the token, one for the three requests
-    assert all(head.startswith(f"CONNECT 127.0.0.1:{port} HTTP/1.1") for head in company.seen)
-    assert "Bearer" not in "".join(company.seen)
+    assert len(company.heads) == 2  # one for the token, one for the three requests
+    assert all(head.startswith(f"CONNECT 127.0.0.1:{port} HTTP/1.1") for head in company.heads)
+    assert "Bearer" not in "".join(company.heads)
 
 
 @pytest.mark.parametrize(
@@ -231,14 +231,14 @@ async def test_failure_is_seen_from_outside(
     fixture: ProxyFixture, company: ConnectProxy, answer: bytes, status: int, reason: str
 ) -> None:
     """Caller, log and metric are told of the company's proxy; afterwards all is well again."""
-    company.answer, company.silent = answer, not answer
+    company.response, company.silent = answer, not answer
     assert await fixture.call() == status
     assert fixture.log.lines("request")[-1]["reason"] == reason
     found = sample(
         fixture.app, "candescent_proxy_errors_total", reason=reason, error_source="upstream"
     )
     assert found == 1
-    company.answer, company.silent = b"", False
+    company.response, company.silent = b"", False
     assert await fixture.call() == 200
 
 
@@ -262,7 +262,7 @@ async def test_token_call_tells_the_company_proxy_apart(
     fixture: ProxyFixture, company: ConnectProxy, answer: bytes, detail: str
 ) -> None:
     """A token that cannot be had because of the way out is no fault of the bank's."""
-    company.answer = answer
+    company.response = answer
     entry = next(fixture.app.tokens.entries())
     fixture.app.tokens.start_refresh(entry)
     await until(lambda: fixture.log.lines("token refresh failed"))

@@ -68,7 +68,7 @@ async def company_proxy_that_is_not_set(setup: DoctorSetup) -> Steps:
     """Browsers find the company's proxy in the environment; this program wants it said."""
     ca = certificate(setup.folder / "bank.pem", "api.candescent.invalid")
     port = await setup.https(ca)
-    proxy = await setup.stack.enter_async_context(ConnectProxy(leads_to=port))
+    proxy = await setup.stack.enter_async_context(ConnectProxy(target_port=port))
     setup.environ["HTTPS_PROXY"] = proxy.url.replace("http://", "http://me:hidden-word@")
     setup.set(base_url="https://api.candescent.invalid", upstream={"ca_file": str(ca)})
     finding = yield "proxy-unset"
@@ -77,11 +77,11 @@ async def company_proxy_that_is_not_set(setup: DoctorSetup) -> Steps:
     setup.set(upstream={"ca_file": str(ca), "proxy": finding.cure.partition(": ")[2]})
 
 
-async def through(setup: DoctorSetup, **told: Any) -> ConnectProxy:
+async def through(setup: DoctorSetup, **options: Any) -> ConnectProxy:
     """Let the way lead through a company's proxy, to a bank that speaks TLS."""
     own = certificate(setup.folder / "own.pem", "127.0.0.1")
     await setup.https(own)
-    proxy = await setup.stack.enter_async_context(ConnectProxy(**told))
+    proxy = await setup.stack.enter_async_context(ConnectProxy(**options))
     setup.set(base_url=setup.bank.url, upstream={"proxy": proxy.url, "ca_file": str(own)})
     return proxy
 
@@ -115,18 +115,18 @@ async def company_proxy_that_wants_a_login(setup: DoctorSetup) -> Steps:
 @setup
 async def company_proxy_that_refuses(setup: DoctorSetup) -> Steps:
     """It knows us, and does not let us there."""
-    proxy = await through(setup, answer=b"HTTP/1.1 403 Not there\r\n\r\n")
+    proxy = await through(setup, response=b"HTTP/1.1 403 Not there\r\n\r\n")
     finding = yield "upstream-proxy-refused"
     assert "403" in finding.text
-    proxy.answer = b""
+    proxy.response = b""
 
 
 @setup
 async def company_proxy_that_is_none(setup: DoctorSetup) -> Steps:
     """Something else listens there."""
-    proxy = await through(setup, answer=b"SSH-2.0-OpenSSH_9.6\r\n")
+    proxy = await through(setup, response=b"SSH-2.0-OpenSSH_9.6\r\n")
     _ = yield "upstream-proxy-malformed"
-    proxy.answer = b""
+    proxy.response = b""
 
 
 @setup
