@@ -114,7 +114,7 @@ sbom: $(VENV)/.dev  ## Write the bill of materials, CycloneDX, to dist/candescen
 institutions: $(VENV)/.dev  ## Measure what a thousand institutions cost
 	@$(BIN)/python -m tools.many_institutions $(ARGS)
 
-fleet: $(VENV)/.dev  ## Measure what fleets of proxies ask of the bank (ARGS=--write: into docs/sizing.md)
+fleet: $(VENV)/.dev  ## Measure what fleets of proxies ask of the bank (ARGS=--write: into its README)
 	@$(BIN)/python -m bench.fleet $(ARGS)
 
 compiled: $(VENV)/.dev  ## Build the compiled wheel, and .venv-compiled that runs it

@@ -1,6 +1,6 @@
 """The fleet bench: what many proxies cost a token endpoint, with and without a shared store.
 
-``make fleet`` runs it; ``docs/sizing.md`` holds what it last said. One idea a module::
+``make fleet`` runs it; ``bench/fleet/README.md`` holds what it last said. One idea a module::
 
     plan        a fleet, its bank, its store, and what goes wrong when: plain values
     plans       the plans that are played, by the question that they ask

@@ -4,7 +4,7 @@
 
     make fleet                             everything: minutes of simulation, ten of real proxies
     make fleet ARGS='--groups rollout,wake'
-    make fleet ARGS=--write                everything, and into docs/sizing.md and its pictures
+    make fleet ARGS=--write                everything, and into README.md and its pictures
 
 Results stand in build/fleet, a JSON file a group; the page is made of all files that are there.
 What is simulated is the same on every machine; what is measured says on which.
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument(
         "--groups", type=_groups, default=list(GROUPS), help=f"of {', '.join(GROUPS)}"
     )
-    root.add_argument("--write", action="store_true", help="bring docs/sizing.md up to date")
+    root.add_argument("--write", action="store_true", help="bring bench/fleet/README.md up to date")
     return root
 
 

@@ -9,7 +9,7 @@ from bench.fleet.books import Figures
 from bench.machine import ROOT
 from tools.passage import Passage
 
-PAGE = ROOT / "docs" / "sizing.md"
+PAGE = ROOT / "bench" / "fleet" / "README.md"
 
 Table = Sequence[Sequence[str]]
 """Rows of cells; the first is the head."""

@@ -12,7 +12,7 @@ from bench.fleet.play import played
 from tests.support import needs
 
 BOUND = 0.2
-"""The share by which the simulated calls may differ from the real ones; docs/sizing.md says so."""
+"""The share by which the simulated calls may differ from the real ones; bench/fleet says so."""
 
 SMALL = Plan(
     "small",

@@ -108,7 +108,7 @@ def test_command_plays_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_page_has_every_table() -> None:
-    """docs/sizing.md shows today's plans, all of them, and the machine of the real ones."""
+    """bench/fleet/README.md shows today's plans, all of them, and the machine of the real ones."""
     page = PAGE.read_text(encoding="utf-8")
     for group in GROUPS:
         shown = place(group).read(page)

@@ -1,6 +1,6 @@
 """The soak: minutes of mixed load in all weathers, and every request's fate held to the promises.
 
-``make soak ARGS="--minutes 10"`` runs it; ``docs/reliability.md`` holds what it last said. The
+``make soak ARGS="--minutes 10"`` runs it; ``tests/promises.md`` holds what it last said. The
 real program runs as a process of its own; bank, network and callers are here. One idea a module::
 
     promises          what may become of a request, and which fault explains what

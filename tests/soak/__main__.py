@@ -12,7 +12,7 @@ from tools.passage import Passage
 from tools.repository import ROOT
 
 RESULT = ROOT / "build" / "soak.json"
-PAGE = ROOT / "docs" / "reliability.md"
+PAGE = ROOT / "tests" / "promises.md"
 PLACE = Passage("soak", "measured by `make soak ARGS='--minutes 10 --write'`")
 
 
