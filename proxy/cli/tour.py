@@ -2,16 +2,13 @@
 
 import asyncio
 import json
-import shlex
-import shutil
-import sys
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from proxy.cli.typed_name import typed_name
 from proxy.config.loader import logins
 from proxy.config.model import Config
 from proxy.config.sections import LogSettings
@@ -47,16 +44,6 @@ async def show(*, once: bool) -> int:
             await app.stop()
     _print_step("Next", _next_steps(typed_name()))
     return 0 if well else 1
-
-
-def typed_name() -> str:
-    """Return what starts this program in the caller's shell: its name if it is on the PATH."""
-    started = Path(sys.argv[0])
-    if not started.stem.startswith("candescent-proxy"):
-        return f"{shlex.quote(sys.executable)} -m proxy"
-    found = shutil.which(started.name)
-    is_on_path = found is not None and Path(found).resolve() == started.resolve()
-    return started.name if is_on_path else shlex.quote(str(started))
 
 
 def _next_steps(program: str) -> str:

@@ -3,12 +3,9 @@
 import asyncio
 import logging
 import os
-import shlex
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from signal import SIGTERM, getsignal, signal
 
 import pytest
@@ -89,19 +86,3 @@ def test_demo_stays_until_it_is_told_to_end(
     assert serve.run(watch()) == 0
     assert "curl -i 'http://" in said
     assert "Status page: http://127.0.0.1:" in said.partition("Your turn")[2]
-
-
-def test_typed_name_is_short_only_on_the_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is offered as the next command starts the same program in the caller's shell."""
-    program = tmp_path / "a folder/candescent-proxy"
-    program.parent.mkdir()
-    program.touch(mode=0o755)
-    monkeypatch.setattr("sys.argv", [str(program)])
-    monkeypatch.setenv("PATH", "/usr/bin")
-    assert shlex.split(tour.typed_name()) == [str(program)]
-    monkeypatch.setenv("PATH", str(program.parent))
-    assert tour.typed_name() == "candescent-proxy"
-    monkeypatch.setattr("sys.argv", ["proxy/__main__.py"])
-    assert shlex.split(tour.typed_name()) == [sys.executable, "-m", "proxy"]

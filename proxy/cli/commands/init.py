@@ -13,6 +13,7 @@ from proxy.cli.commands.questions import KEYS, Questions, checked
 from proxy.cli.doctor.checks import check_bank
 from proxy.cli.doctor.report import result_writer
 from proxy.cli.doctor.results import CheckResult, has_failed
+from proxy.cli.typed_name import typed_name
 from proxy.config.model import ENVIRONMENTS, Config
 from proxy.errors import ConfigError
 from proxy.runtime import serve
@@ -99,9 +100,10 @@ def next_steps(folder: Path, kept: list[Path], *, is_sandbox: bool) -> str:
     lines += [f"  {folder / name}" for name in init_files.FILES]
     if kept:
         lines += ["What was there before:", *(f"  {copy}" for copy in kept)]
+    program = typed_name()
     lines += ["", "Next:"]
     if is_sandbox:
-        lines.append("  candescent-proxy sandbox        (in a terminal of its own)")
-    lines.append(f"  candescent-proxy run --config {file}")
-    lines += ["If something does not work:", f"  candescent-proxy doctor --config {file}"]
+        lines.append(f"  {program} sandbox        (in a terminal of its own)")
+    lines.append(f"  {program} run --config {file}")
+    lines += ["If something does not work:", f"  {program} doctor --config {file}"]
     return "\n".join(lines)

@@ -23,7 +23,7 @@ async def test_person_on_a_terminal(bank: Sandbox, tmp_path: Path) -> None:
         await screen.answers("Institution, with its leading zeros: ", "00016")
         await screen.answers("Are there V1 calls too, under /fis/? [y/N] ", "y")
         await screen.sees("v1:00016: the bank gives one")
-        await screen.sees("candescent-proxy run --config candescent-proxy/proxy.yaml")
+        await screen.sees(" run --config candescent-proxy/proxy.yaml")
         assert await screen.ends() == 0
         assert "sandbox-secret" not in screen.shown
         assert "sandbox-client" not in screen.shown
@@ -62,7 +62,7 @@ async def test_bank_that_is_not_reached(tmp_path: Path) -> None:
     keys = {"CANDESCENT_CLIENT_ID": "key", "CANDESCENT_CLIENT_SECRET": "word"}
     async with terminal("init", *where, cwd=tmp_path, **keys) as screen:
         await screen.answers("V1", "")
-        await screen.sees("Nothing listens on 127.0.0.1:9.")
+        await screen.sees("127.0.0.1:9 refuses connections.")
         await screen.sees("nothing was written")
         assert await screen.ends() == 1
 
@@ -89,7 +89,7 @@ async def test_script_by_files_and_flags(bank: Sandbox, tmp_path: Path, inside: 
         CANDESCENT_CLIENT_SECRET="sandbox-secret",
     )
     assert (code, err) == (0, "")
-    assert f"candescent-proxy run --config {folder}/proxy.yaml" in out
+    assert f" run --config {folder}/proxy.yaml" in out
     assert "sandbox-secret" not in out
     async with program("run", "--config", folder / "proxy.yaml") as running:
         await running.wait_for_event("token refreshed")
@@ -167,7 +167,7 @@ async def test_sandbox_needs_no_answers(tmp_path: Path, inside: Inside) -> None:
     """What is written is for the sandbox as it starts by itself."""
     code, out, _ = await inside.run("init", tmp_path / "made", "--sandbox", "--no-trial")
     assert code == 0
-    assert "candescent-proxy sandbox" in out
+    assert " sandbox  " in out
     config = loader.load(tmp_path / "made" / "proxy.yaml", {}, {})
     assert config.base_url == "http://127.0.0.1:8081"
 
