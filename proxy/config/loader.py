@@ -79,7 +79,7 @@ def logins(config: Config) -> Logins:
 
 def _login(login: LoginSettings, path: str, errors: list[str], default: Login | None) -> Login:
     def secret(name: str) -> str | None:
-        plain, file = getattr(login, name), getattr(login, f"{name}_file")
+        plain, file = getattr(login, name), getattr(login, f"{name}_file", None)
         if file is not None:
             return str(_collect(errors, lambda: read_secret(file, f"{path}{name}_file"), ""))
         return plain.get_secret_value() if isinstance(plain, SecretStr) else plain
@@ -92,9 +92,7 @@ def _login(login: LoginSettings, path: str, errors: list[str], default: Login | 
         scopes = default.scopes  # what narrows an application's tokens narrows all of them
     return Login(
         Credentials(client_id or "", client_secret or "") if own else inherited,
-        login.effective_grant,
-        login.username or "",
-        secret("password") or "",
+        login.chosen_grant(**{name: secret(name) or "" for name in login.chosen_grant.fields}),
         scopes or "",
     )
 

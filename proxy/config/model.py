@@ -141,7 +141,7 @@ class Config(LoginSettings):
         yield from rule_errors(self.rules)
         if self.bearer_token is not None and self.revoke_on_shutdown:
             yield "revoke_on_shutdown: a bearer_token given by hand is not the proxy's to revoke"
-        if any(login.effective_grant == "authorization_code" for _, login in self.logins()) and (
+        if any(not login.chosen_grant.can_be_verified for _, login in self.logins()) and (
             self.refresh_token_file is None
         ):
             yield "refresh_token_file: the authorization_code grant needs one"

@@ -15,7 +15,7 @@ from proxy.config.fields import (
     check_proxy_url,
     comma_separated,
 )
-from proxy.tokens.grants import Grant
+from proxy.tokens.grants import CONFIGURABLE, ClientCredentials, Grant, Password
 from proxy.tokens.token import TokenKind
 
 
@@ -294,11 +294,11 @@ class LoginSettings(UserSettings):
     scopes: str | None = Field(None, description="of V2 tokens; all that are allowed if left out")
 
     @property
-    def effective_grant(self) -> Grant:
+    def chosen_grant(self) -> type[Grant]:
         """The grant that is set, or the one that the other settings mean."""
         if self.grant is not None:
-            return Grant(self.grant)
-        return Grant.PASSWORD if self.username else Grant.CLIENT_CREDENTIALS
+            return CONFIGURABLE[self.grant]
+        return Password if self.username else ClientCredentials
 
     def errors(self, path: str, *, needs_client: bool) -> list[str]:
         """Return what does not fit together, each with its path below ``path``."""
@@ -319,12 +319,19 @@ class LoginSettings(UserSettings):
         return found + self._grant_errors(path) + self.user_errors(path)
 
     def _grant_errors(self, path: str) -> list[str]:
-        has_password = self.password is not None or self.password_file is not None
-        if self.effective_grant is Grant.PASSWORD:
-            found = [] if self.username else [f"{path}username: the password grant needs one"]
-            if not has_password:
-                found.append(f"{path}password: set either password or password_file")
-            return found
-        if self.username or has_password:
-            return [f"{path}username: only the password grant takes username and password"]
-        return []
+        chosen, found = self.chosen_grant, []
+        for name in chosen.fields:
+            if not self._is_set(name, chosen):
+                either = f"set either {name} or {name}_file"
+                needed = f"the {chosen.name} grant needs one"
+                found.append(f"{path}{name}: {either if name in chosen.secrets else needed}")
+        for other in CONFIGURABLE.values():
+            strange = [name for name in other.fields if name not in chosen.fields]
+            if any(self._is_set(name, other) for name in strange):
+                only = f"only the {other.name} grant takes {' and '.join(other.fields)}"
+                found.append(f"{path}{strange[0]}: {only}")
+        return found
+
+    def _is_set(self, name: str, grant: type[Grant]) -> bool:
+        is_in_file = name in grant.secrets and getattr(self, f"{name}_file") is not None
+        return is_in_file or bool(getattr(self, name))

@@ -15,14 +15,12 @@ from proxy.runtime import clock
 from proxy.telemetry.events import EventSink
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.credentials import Logins
-from proxy.tokens.endpoint import login_of_kind
 from proxy.tokens.fleet.clients import StoreLogin, StoreTls, connect
 from proxy.tokens.fleet.encryption import EntryCipher, RecordName, read_keys, record_name
 from proxy.tokens.fleet.follower import Follower
 from proxy.tokens.fleet.lease_policy import CircuitBreaker, LeasePolicy
 from proxy.tokens.fleet.source import SharedTokenSource
 from proxy.tokens.fleet.store import Store
-from proxy.tokens.grants import Grant
 from proxy.tokens.secret_files import read_lines, read_secret
 from proxy.tokens.token import RefreshPolicy, TokenKey, TokenSource
 from proxy.upstream.tls import client_context
@@ -89,9 +87,9 @@ def record_namer(config: Config, logins: Logins) -> Callable[[TokenKey], RecordN
 
     def name_for(key: TokenKey) -> RecordName | None:
         if key not in known:
-            login = login_of_kind(logins.for_key(key), key.kind)
-            is_shared = login.grant is Grant.CLIENT_CREDENTIALS
-            known[key] = record_name(base_url, key, login) if is_shared else None
+            login = logins.for_key(key).for_kind(key.kind)
+            shared = login.grant.is_shared
+            known[key] = record_name(base_url, key, login) if shared else None
         return known[key]
 
     return name_for

@@ -24,7 +24,7 @@ from proxy.telemetry.observers import Observers
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.credentials import Logins
 from proxy.tokens.events import Trigger
-from proxy.tokens.grants import Grant, Login
+from proxy.tokens.grants import Login
 from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.refresher import Refresher
 from proxy.tokens.static import StaticTokenSource
@@ -126,7 +126,7 @@ class Core:
             key = TokenKey(self.config.token.prefetch[0], institution)
             if self.identity(key) == running.identity(key):
                 continue
-            if self.config.bearer_token is None and login.grant is not Grant.AUTHORIZATION_CODE:
+            if self.config.bearer_token is None and login.grant.can_be_verified:
                 started = clock.now()
                 token = await self._verify_credentials(key)
                 self.tokens.record_refresh(token, clock.now().since(started), Trigger.RELOAD)
@@ -199,11 +199,8 @@ class Core:
 
     def _may_use_tokens_of(self, other: "Core", key: TokenKey) -> bool:
         ours, theirs = self.logins.for_key(key), other.logins.for_key(key)
-        same_client = ours.credentials.client_id == theirs.credentials.client_id
-        same_user = (ours.grant, ours.username) == (theirs.grant, theirs.username)
         return (
             self.config.url == other.config.url
             and key.institution in self.config.permitted_institutions
-            and same_client
-            and same_user
+            and ours.subject == theirs.subject
         )

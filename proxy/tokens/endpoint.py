@@ -6,9 +6,11 @@ from dataclasses import replace
 from proxy.errors import ConfigError, TokenError, kinds
 from proxy.tokens.grants import (
     ApplicationInfo,
+    AuthorizationCode,
     Credentials,
     Grant,
     Login,
+    RefreshToken,
     TokenResponse,
     parse_response,
     read_retry_after,
@@ -50,28 +52,26 @@ class BankEndpoint:
 
     async def token(self, key: TokenKey) -> Token:
         """Ask the bank. Raises ``TokenError`` with the reason when it gives none."""
-        login = login_of_kind(self._login_for(key), key.kind)
-        if login.grant is Grant.CLIENT_CREDENTIALS or key.kind is TokenKind.V1:
+        login = self._login_for(key).for_kind(key.kind)
+        if not login.grant.has_refresh_token or key.kind is TokenKind.V1:
             token, _ = await self._ask(key, login)
             return token
         tried = ""
-        while (
-            refresh_token_or_code := self._refresh_tokens.current(key, login.subject)
-        ) and refresh_token_or_code != tried:
+        while (held := self._refresh_tokens.current(key, login.subject)) and held != tried:
             try:
-                return await self._renew(key, login, refresh_token_or_code)
+                return await self._renew(key, login, RefreshToken(held))
             except TokenError as error:
                 if not is_refresh_token_dead(error, login.grant):
                     raise
-                tried = refresh_token_or_code
-                self._forget(key, refresh_token_or_code)
-        if login.grant is Grant.PASSWORD:
-            return await self._renew(key, login)
+                tried = held
+                self._forget(key, held)
+        if login.grant.can_be_verified:
+            return await self._renew(key, login, login.grant)
         raise TokenError(kinds.TOKEN_LOGIN_NEEDED)
 
     async def verify_credentials(self, key: TokenKey) -> Token:
         """Ask with the login itself, whatever refresh token there is. Raises ``TokenError``."""
-        token, _ = await self._ask(key, login_of_kind(self._login_for(key), key.kind))
+        token, _ = await self._ask(key, self._login_for(key).for_kind(key.kind))
         return token
 
     async def exchange(self, key: TokenKey, code: str) -> Token:
@@ -80,8 +80,8 @@ class BankEndpoint:
         Raises ``TokenError`` when the bank refuses the code or gives nothing to keep, and
         ``ConfigError`` when the refresh token cannot be kept.
         """
-        login = replace(self._login_for(key), grant=Grant.AUTHORIZATION_CODE)
-        token, issued = await self._ask(key, login, code)
+        login = replace(self._login_for(key), grant=AuthorizationCode(code))
+        token, issued = await self._ask(key, login)
         if not issued.refresh_token:
             raise TokenError(
                 kinds.TOKEN_MALFORMED, "The bank took the code but gave no refresh token for it."
@@ -107,22 +107,20 @@ class BankEndpoint:
             )
         login = self._login_for(token.key)
         held = self._refresh_tokens.current(token.key, login.subject)
-        refresh_token_or_code = held if login.grant is Grant.PASSWORD else ""
-        await self.revoke(refresh_token_or_code or token.text, login.credentials)
-        if refresh_token_or_code:
-            self._forget(token.key, refresh_token_or_code)
+        # That of a login that cannot be shown again is kept: revoking it would log a person out.
+        refresh_token = held if login.grant.can_be_verified else ""
+        await self.revoke(refresh_token or token.text, login.credentials)
+        if refresh_token:
+            self._forget(token.key, refresh_token)
 
-    async def _renew(self, key: TokenKey, login: Login, refresh_token_or_code: str = "") -> Token:
-        used = replace(login, grant=Grant.REFRESH_TOKEN) if refresh_token_or_code else login
-        token, issued = await self._ask(key, used, refresh_token_or_code)
+    async def _renew(self, key: TokenKey, login: Login, grant: Grant) -> Token:
+        token, issued = await self._ask(key, replace(login, grant=grant))
         if issued.refresh_token:
             self._keep(key, issued, login.subject)
         return token
 
-    async def _ask(
-        self, key: TokenKey, login: Login, refresh_token_or_code: str = ""
-    ) -> tuple[Token, TokenResponse]:
-        request = token_request(key, login, self._new_id(), self._caller, refresh_token_or_code)
+    async def _ask(self, key: TokenKey, login: Login) -> tuple[Token, TokenResponse]:
+        request = token_request(key, login, self._new_id(), self._caller)
         asked = self._clock()
         answer = await self._bank.call("POST", request.path, request.headers, request.body)
         issued = parse_response(
@@ -136,9 +134,9 @@ class BankEndpoint:
         except ConfigError as error:
             self._warn(str(error))
 
-    def _forget(self, key: TokenKey, refresh_token_or_code: str) -> None:
+    def _forget(self, key: TokenKey, refresh_token: str) -> None:
         try:
-            self._refresh_tokens.forget(key, refresh_token_or_code)
+            self._refresh_tokens.forget(key, refresh_token)
         except ConfigError as error:
             self._warn(str(error))
 
@@ -146,16 +144,9 @@ class BankEndpoint:
 def is_refresh_token_dead(error: TokenError, grant: Grant) -> bool:
     """Whether a refused refresh token is given up.
 
-    A password brings another, so any refusal ends it; a person's login is only given up when
-    the bank says that it is dead, not while the client, say, is refused.
+    Where the login itself brings another, any refusal ends it; a person's login is only given up
+    when the bank says that it is dead, not while the client, say, is refused.
     """
     return error.reason.is_refusal and (
-        grant is Grant.PASSWORD or error.reason is kinds.TOKEN_BAD_USER
+        grant.can_be_verified or error.reason is kinds.TOKEN_BAD_USER
     )
-
-
-def login_of_kind(login: Login, kind: TokenKind) -> Login:
-    """Return the login for tokens of ``kind``: V1 knows no authorization codes."""
-    if kind is TokenKind.V1 and login.grant is Grant.AUTHORIZATION_CODE:
-        return replace(login, grant=Grant.CLIENT_CREDENTIALS)
-    return login

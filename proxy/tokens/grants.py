@@ -8,8 +8,9 @@ that could not stand in a header is an error, never injected.
 import math
 import re
 from base64 import b64encode
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 from urllib.parse import urlencode
 
 from proxy.errors import TokenError, kinds
@@ -26,13 +27,107 @@ from proxy.upstream.bank_errors import (
 _TOKEN_TEXT = re.compile(r"[\x21-\x7e]{1,8192}")
 
 
-class Grant(StrEnum):
-    """How a token is obtained."""
+class Grant:
+    """How a login obtains tokens (RFC 6749 section 1.3). A subclass is all there is of a grant.
 
-    CLIENT_CREDENTIALS = "client_credentials"
-    PASSWORD = "password"  # noqa: S105 - the grant's name
-    REFRESH_TOKEN = "refresh_token"  # noqa: S105 - the grant's name
-    AUTHORIZATION_CODE = "authorization_code"
+    ``fields`` are the settings that it needs, ``secrets`` those of them that are secret, which
+    may stand in a file (``NAME_file``).
+    """
+
+    name: ClassVar[str]
+    fields: ClassVar[tuple[str, ...]] = ()
+    secrets: ClassVar[tuple[str, ...]] = ()
+    is_shared: ClassVar[bool] = False
+    """Whether the tokens are the application's own, so that a fleet may share them."""
+    can_be_verified: ClassVar[bool] = True
+    """Whether the login can be shown to the bank again and again, and gets a token each time."""
+    has_refresh_token: ClassVar[bool] = False
+    """Whether the bank gives a refresh token, which then renews the login (V2)."""
+
+    @property
+    def user(self) -> str:
+        """Whose tokens they are; empty for the application's own and where it is not known."""
+        return ""
+
+    def form(self) -> dict[str, str]:
+        """Return the fields of the token call's form."""
+        return {"grant_type": self.name}
+
+    def for_kind(self, _kind: TokenKind) -> "Grant":
+        """Return the grant that gets tokens of a kind, where that generation lacks this one."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCredentials(Grant):
+    """The application itself (RFC 6749 section 4.4)."""
+
+    name = "client_credentials"
+    is_shared = True
+
+
+@dataclass(frozen=True, slots=True)
+class Password(Grant):
+    """A user by name and password (RFC 6749 section 4.3)."""
+
+    name = "password"
+    fields = ("username", "password")
+    secrets = ("password",)
+    has_refresh_token = True
+
+    username: str
+    password: str = field(repr=False)
+
+    @property
+    def user(self) -> str:
+        """The user's name."""
+        return self.username
+
+    def form(self) -> dict[str, str]:
+        """Return the fields, name and password among them."""
+        return {"grant_type": self.name, "username": self.username, "password": self.password}
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshToken(Grant):
+    """A refresh token, which is good once (RFC 6749 section 6). Not one to configure."""
+
+    name = "refresh_token"
+    can_be_verified = False
+
+    token: str = field(repr=False)
+
+    def form(self) -> dict[str, str]:
+        """Return the fields, the refresh token among them."""
+        return {"grant_type": self.name, "refresh_token": self.token}
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationCode(Grant):
+    """A person who has logged in at the bank (RFC 6749 section 4.1).
+
+    The code is good once, so it is empty in a configured login; its refresh token is kept.
+    """
+
+    name = "authorization_code"
+    can_be_verified = False
+    has_refresh_token = True
+
+    code: str = field(default="", repr=False)
+
+    def form(self) -> dict[str, str]:
+        """Return the fields, the code among them."""
+        return {"grant_type": self.name, "code": self.code}
+
+    def for_kind(self, kind: TokenKind) -> Grant:
+        """Return client credentials for V1, which knows no codes."""
+        return ClientCredentials() if kind is TokenKind.V1 else self
+
+
+CONFIGURABLE: Mapping[str, type[Grant]] = {
+    grant.name: grant for grant in (ClientCredentials, Password, AuthorizationCode)
+}
+"""The grants that a login may be configured with, by the name in its form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +148,22 @@ class Credentials:
 class Login:
     """With what, and by which grant, the tokens of one institution are obtained.
 
-    ``username`` and ``password`` belong to the password grant; ``scopes`` are V2's, space or
-    comma separated as the bank documents them, and empty for all that are allowed.
+    ``scopes`` are V2's, space or comma separated as the bank documents them, and empty for all
+    that are allowed.
     """
 
     credentials: Credentials
-    grant: Grant = Grant.CLIENT_CREDENTIALS
-    username: str = ""
-    password: str = field(default="", repr=False)
+    grant: Grant = ClientCredentials()
     scopes: str = ""
 
     @property
     def subject(self) -> str:
-        """Whose refresh tokens these are: those of another login are of no use, or worse."""
-        return f"{self.grant} {self.credentials.client_id} {self.username}"
+        """Whose tokens these are: grant, application and user, without any secret."""
+        return f"{self.grant.name} {self.credentials.client_id} {self.grant.user}"
+
+    def for_kind(self, kind: TokenKind) -> "Login":
+        """Return the login for tokens of ``kind``."""
+        return replace(self, grant=self.grant.for_kind(kind))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +199,9 @@ def token_request(
     login: Login,
     transaction_id: str,
     caller: ApplicationInfo,
-    refresh_token_or_code: str = "",
 ) -> TokenRequest:
-    """Return the request for a token.
-
-    ``refresh_token_or_code`` is the refresh token or the authorization code, where ``login.grant``
-    is the grant that shows one.
-    """
-    form = _form(login, refresh_token_or_code)
+    """Return the request for a token, by the grant of ``login``."""
+    form = login.grant.form()
     headers = {
         "Authorization": login.credentials.basic,
         "Content-Type": "application/x-www-form-urlencoded",
@@ -134,17 +226,6 @@ def token_request(
             form["scopes"] = login.scopes
         path = "/oauth2/v1/token"
     return TokenRequest(path, headers, urlencode(form).encode("ascii"))
-
-
-def _form(login: Login, refresh_token_or_code: str) -> dict[str, str]:
-    form = {"grant_type": login.grant.value}
-    if login.grant is Grant.PASSWORD:
-        form |= {"username": login.username, "password": login.password}
-    elif login.grant is Grant.REFRESH_TOKEN:
-        form["refresh_token"] = refresh_token_or_code
-    elif login.grant is Grant.AUTHORIZATION_CODE:
-        form["code"] = refresh_token_or_code
-    return form
 
 
 def revocation_request(text: str, credentials: Credentials, transaction_id: str) -> TokenRequest:
@@ -177,12 +258,12 @@ def parse_response(
             kinds.TOKEN_MALFORMED,
             "The token endpoint responded 200 without a usable access_token.",
         )
-    refresh_token_or_code = fields.get("refresh_token")
-    usable = isinstance(refresh_token_or_code, str) and _TOKEN_TEXT.fullmatch(refresh_token_or_code)
+    refresh_token = fields.get("refresh_token")
+    usable = isinstance(refresh_token, str) and _TOKEN_TEXT.fullmatch(refresh_token)
     return TokenResponse(
         text,
         read_lifetime(fields.get("expires_in")),
-        refresh_token_or_code if usable and isinstance(refresh_token_or_code, str) else "",
+        refresh_token if usable and isinstance(refresh_token, str) else "",
         _refresh_lifetime(fields.get("refresh_token_expires_in")),
     )
 

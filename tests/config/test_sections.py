@@ -10,7 +10,7 @@ from proxy.config import loader
 from proxy.config.model import Config
 from proxy.config.sections import LoginSettings
 from proxy.errors import ConfigError
-from proxy.tokens.grants import Grant
+from proxy.tokens.grants import AuthorizationCode, ClientCredentials, Grant, Password
 
 GOOD: dict[str, Any] = {
     "base_url": "http://127.0.0.1:1",
@@ -163,15 +163,15 @@ def test_institutions_keep_their_zeros() -> None:
 @pytest.mark.parametrize(
     ("login", "expected"),
     [
-        ({}, Grant.CLIENT_CREDENTIALS),
-        ({"username": "juniper"}, Grant.PASSWORD),
-        ({"grant": "authorization_code"}, Grant.AUTHORIZATION_CODE),
-        ({"grant": "client_credentials"}, Grant.CLIENT_CREDENTIALS),
+        ({}, ClientCredentials),
+        ({"username": "juniper"}, Password),
+        ({"grant": "authorization_code"}, AuthorizationCode),
+        ({"grant": "client_credentials"}, ClientCredentials),
     ],
 )
-def test_grant_is_the_one_that_is_meant(login: dict[str, Any], expected: Grant) -> None:
+def test_grant_is_the_one_that_is_meant(login: dict[str, Any], expected: type[Grant]) -> None:
     """A username means the password grant, unless another is named."""
-    assert LoginSettings(**login).effective_grant is expected
+    assert LoginSettings(**login).chosen_grant is expected
 
 
 def test_nothing_changes_once_it_is_read() -> None:

@@ -3,20 +3,26 @@
 import json
 import uuid
 from base64 import b64decode
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import parse_qs
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.config.sections import LoginSettings
 from proxy.errors import TokenError, kinds
 from proxy.sandbox.payloads import BOMB, PAGE
 from proxy.tokens.grants import (
+    CONFIGURABLE,
     ApplicationInfo,
+    AuthorizationCode,
+    ClientCredentials,
     Credentials,
     Grant,
     Login,
+    Password,
+    RefreshToken,
     TokenRequest,
     TokenResponse,
     parse_response,
@@ -84,25 +90,21 @@ def test_optional_v1_headers_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("grant", "expected"),
     [
-        (Grant.CLIENT_CREDENTIALS, {"scopes": "a:read, b:write"}),
-        (
-            Grant.PASSWORD,
-            {"username": "ju niper", "password": "m&o=o+n%", "scopes": "a:read, b:write"},
-        ),
-        (Grant.REFRESH_TOKEN, {"refresh_token": "pr/o+of=", "scopes": "a:read, b:write"}),
-        (Grant.AUTHORIZATION_CODE, {"code": "pr/o+of=", "scopes": "a:read, b:write"}),
+        (ClientCredentials(), {}),
+        (Password("ju niper", "m&o=o+n%"), {"username": "ju niper", "password": "m&o=o+n%"}),
+        (RefreshToken("pr/o+of="), {"refresh_token": "pr/o+of="}),
+        (AuthorizationCode("pr/o+of="), {"code": "pr/o+of="}),
     ],
 )
 def test_every_grant_has_its_fields(grant: Grant, expected: dict[str, str]) -> None:
     """Each grant sends its own fields and no other's, whatever characters they hold."""
-    login = Login(CREDENTIALS, grant, "ju niper", "m&o=o+n%", "a:read, b:write")
-    request = token_request(V2, login, ID, CALLER, "pr/o+of=")
-    assert form(request) == {"grant_type": grant.value} | expected
+    request = token_request(V2, Login(CREDENTIALS, grant, "a:read, b:write"), ID, CALLER)
+    assert form(request) == {"grant_type": grant.name, "scopes": "a:read, b:write"} | expected
 
 
 def test_v1_password() -> None:
     """V1 knows the password grant too; scopes it does not know."""
-    login = Login(CREDENTIALS, Grant.PASSWORD, "juniper", "moonlight", "a:read")
+    login = Login(CREDENTIALS, Password("juniper", "moonlight"), "a:read")
     fields = form(token_request(V1, login, ID, CALLER))
     assert fields == {"grant_type": "password", "username": "juniper", "password": "moonlight"}
 
@@ -130,9 +132,10 @@ def test_basic_is_what_the_bank_decodes(client_id: str, secret: str) -> None:
 
 def test_nothing_secret_is_shown() -> None:
     """No repr of what holds a secret shows it."""
-    login = Login(CREDENTIALS, Grant.PASSWORD, "juniper", "moonlight")
-    request = token_request(V2, login, ID, CALLER, "proof-of-login")
-    shown = repr((CREDENTIALS, login, request, TokenResponse("to-ken", 1.0, "re-fresh")))
+    login = Login(CREDENTIALS, Password("juniper", "moonlight"))
+    once = Login(CREDENTIALS, RefreshToken("proof-of-login")), AuthorizationCode("proof-of-person")
+    request = token_request(V2, login, ID, CALLER)
+    shown = repr((CREDENTIALS, login, once, request, TokenResponse("to-ken", 1.0, "re-fresh")))
     for secret in ("s3cret", "moonlight", "proof-of", "to-ken", "re-fresh", CREDENTIALS.basic):
         assert secret not in shown
     assert "juniper" in shown
@@ -140,10 +143,26 @@ def test_nothing_secret_is_shown() -> None:
 
 def test_holder_tells_logins_apart() -> None:
     """Grant, client and user make a login; its secrets do not, so that they can be rotated."""
-    login = Login(CREDENTIALS, Grant.PASSWORD, "juniper", "moonlight")
-    assert login.subject == Login(Credentials("shared-key", "x"), Grant.PASSWORD, "juniper").subject
-    assert login.subject != Login(CREDENTIALS, Grant.PASSWORD, "basil").subject
-    assert login.subject != Login(CREDENTIALS, Grant.AUTHORIZATION_CODE, "juniper").subject
+    login = Login(CREDENTIALS, Password("juniper", "moonlight"))
+    assert login.subject == Login(Credentials("shared-key", "x"), Password("juniper", "y")).subject
+    assert login.subject != Login(CREDENTIALS, Password("basil", "moonlight")).subject
+    assert login.subject != Login(CREDENTIALS, AuthorizationCode()).subject
+
+
+def test_v1_has_no_codes() -> None:
+    """A person's login gets V1 tokens by client credentials; every other grant is V1's too."""
+    assert AuthorizationCode().for_kind(V1.kind) == ClientCredentials()
+    assert AuthorizationCode().for_kind(V2.kind) == AuthorizationCode()
+    assert Password("a", "b").for_kind(V1.kind) == Password("a", "b")
+
+
+def test_configurable_grants_are_those_of_the_setting() -> None:
+    """The setting and the objects name the same grants, and their fields are settings."""
+    annotation = LoginSettings.model_fields["grant"].annotation
+    assert set(get_args(get_args(annotation)[0])) == set(CONFIGURABLE)
+    for grant in CONFIGURABLE.values():
+        wanted = {*grant.fields, *(f"{name}_file" for name in grant.secrets)}
+        assert wanted <= set(LoginSettings.model_fields)
 
 
 def answer(**fields: Any) -> bytes:

@@ -15,7 +15,7 @@ from proxy.config.model import Config
 from proxy.errors import TokenError
 from proxy.runtime import serve
 from proxy.tokens.credentials import Logins
-from proxy.tokens.grants import Grant
+from proxy.tokens.grants import AuthorizationCode
 from proxy.tokens.token import TokenKey, TokenKind
 
 
@@ -46,7 +46,7 @@ async def login(config: Config, logins: Logins, institution: str | None, code: s
     # Before the code is spent: a login that no request would use is none.
     if key.institution not in config.permitted_institutions:
         return report_failure("--institution: is none that the configuration allows")
-    if logins.for_key(key).grant is not Grant.AUTHORIZATION_CODE:
+    if not isinstance(logins.for_key(key).grant, AuthorizationCode):
         return report_failure(
             f"institution {key.institution} does not log in with a code; "
             "set its grant to authorization_code"

@@ -12,10 +12,8 @@ from proxy.errors import TokenError
 from proxy.forwarding.transaction_ids import new_transaction_id
 from proxy.runtime import build, clock
 from proxy.tokens.credentials import Logins
-from proxy.tokens.endpoint import login_of_kind
 from proxy.tokens.grants import (
     ApplicationInfo,
-    Grant,
     Login,
     TokenResponse,
     parse_response,
@@ -54,8 +52,8 @@ class BankCheck:
 
     async def token(self, key: TokenKey) -> AsyncIterator[CheckResult]:
         """Ask for a token for ``key``."""
-        login = login_of_kind(self.logins.for_key(key), key.kind)
-        if login.grant is Grant.AUTHORIZATION_CODE:
+        login = self.logins.for_key(key).for_kind(key.kind)
+        if not login.grant.can_be_verified:
             yield self._logged_in(key, login)
             return
         knows_v2 = TokenKey(TokenKind.V2, key.institution) in self.tokens

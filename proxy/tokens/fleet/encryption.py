@@ -57,7 +57,7 @@ def record_name(base_url: str, key: TokenKey, login: Login) -> RecordName:
     """Return the name of a key's record; see the top of this page for what goes into it."""
     credentials = login.credentials
     secret = hmac.digest(credentials.client_secret.encode(), FORMAT, sha256)
-    parts = (base_url, str(key), credentials.client_id, login.grant, login.scopes)
+    parts = (base_url, str(key), credentials.client_id, login.grant.name, login.scopes)
     return RecordName(_mac(secret, b"record", *parts)[:32], secret)
 
 

@@ -19,7 +19,7 @@ from proxy.tokens.fleet.encryption import (
     read_keys,
     record_name,
 )
-from proxy.tokens.grants import Credentials, Grant, Login
+from proxy.tokens.grants import Credentials, Login, Password
 from proxy.tokens.token import TokenKey, TokenKind
 from tests.tokens.fleet.encryption_keys import key_line
 
@@ -35,7 +35,7 @@ OTHERS = [
     record_name(BASE, TokenKey(TokenKind.V1, "00016"), LOGIN),
     record_name(BASE, TokenKey(TokenKind.V2, "00017"), LOGIN),
     record_name(BASE, KEY, replace(LOGIN, scopes="accounts:read")),
-    record_name(BASE, KEY, replace(LOGIN, grant=Grant.PASSWORD)),
+    record_name(BASE, KEY, replace(LOGIN, grant=Password("juniper", "moonlight"))),
     record_name(BASE, KEY, Login(Credentials("client-of-moss", "another-secret"))),
     record_name(BASE, KEY, Login(Credentials("another-client", "secret-of-moss"))),
 ]
