@@ -31,7 +31,7 @@ SECRETS = {
     "password": "moonlight",
     "caller-secret": "open-sesame",
     "next-caller-secret": "open-barley",
-    "sealing-key": key_line(),
+    "encryption-key": key_line(),
     "store-password": "moss-of-the-store",
 }
 BANK = Settings(

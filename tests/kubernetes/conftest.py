@@ -51,7 +51,7 @@ def secrets(authority: OpensslAuthority) -> dict[str, dict[str, bytes]]:
     }
     callers = {"secret": b"a" * 40, "current": b"b" * 40, "next": b"c" * 40}
     store = {
-        "sealing-key": key_line().encode(),
+        "encryption-key": key_line().encode(),
         "seal": key_line("k2").encode(),
         "password": b"moss",
         "sentinel": b"fern",

@@ -99,7 +99,7 @@ GATEWAY_REFUSES = {
     ),
     "a store without a key": (
         {"store": {"url": "redis://redis"}},
-        "store.existingSecret: name a Secret whose key sealing-key holds what seals tokens",
+        "store.existingSecret: name a Secret whose key encryption-key holds the encryption keys",
     ),
     "a store's Secret without a store": (
         {"store": {"existingSecret": "candescent-store"}},

@@ -115,7 +115,7 @@ def monitored_proxy(
         "client_secret_file": str(folder / "secret"),
     }
     if store is not None:
-        keys = write_key(folder / "sealing-keys")
+        keys = write_key(folder / "encryption-keys")
         written["store"] = {"url": store.url, "encryption_key_file": str(keys)}
     made = MonitoredProxy(name, institutions, folder, written, bank.url, store=store)
     if tls:

@@ -239,7 +239,7 @@ institutions.{{ $bank.institutionId }}: is bank.institutionId, whose credentials
 {{- define "candescent-proxy-shared.storeMistakes" -}}
 {{- $store := .values.store }}
 {{- if and $store.url (not (and $store.existingSecret $store.keys.encryptionKey)) }}
-store.existingSecret: name a Secret whose key {{ $store.keys.encryptionKey | default "sealing-key" }} holds what seals tokens; make one with: kubectl create secret generic candescent-store --from-literal=sealing-key="k1 $(openssl rand -base64 32)"
+store.existingSecret: name a Secret whose key {{ $store.keys.encryptionKey | default "encryption-key" }} holds the encryption keys; make one with: kubectl create secret generic candescent-store --from-literal=encryption-key="k1 $(openssl rand -base64 32)"
 {{- end }}
 {{- if and $store.existingSecret (not $store.url) }}
 store.url: set it, or remove store.existingSecret

@@ -167,7 +167,7 @@ def _associated_data(purpose: bytes, name: RecordName, key_id: str) -> bytes:
 
 
 def read_keys(lines: Sequence[str]) -> dict[str, bytes]:
-    """Return the encryption keys in the lines of a file by their ids, the sealing one first.
+    """Return the encryption keys in the lines of a file by their ids, the one that encrypts first.
 
     Raises ``ValueError`` with what is wrong; never with what stands there.
     """

@@ -25,7 +25,7 @@ async def started(setup: DoctorSetup, *arguments: str, **more: Any) -> RedisServ
 def use(setup: DoctorSetup, server: RedisServer | str, **more: str) -> None:
     """Let the set-up use a store."""
     url = server if isinstance(server, str) else server.url
-    keys = setup.private("sealing-keys", f"k1 {base64.b64encode(bytes(range(32))).decode()}\n")
+    keys = setup.private("encryption-keys", f"k1 {base64.b64encode(bytes(range(32))).decode()}\n")
     setup.set(store={"url": url, "encryption_key_file": keys, "timeout": "10", **more})
 
 

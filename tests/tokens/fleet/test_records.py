@@ -36,8 +36,8 @@ class RecordHarness:
 
     def entry(self, text: str, age: float, key: str = NEW, wall_age: float = 0.0) -> bytes:
         """Return an entry of an hour that is so old by the store's clock and by the writer's."""
-        sealing = EntryCipher(read_keys([key]), os.urandom)
-        return sealing.encrypt_token(NAME, TokenEntry(text, 3600.0, WALL - age, WALL - wall_age))
+        cipher = EntryCipher(read_keys([key]), os.urandom)
+        return cipher.encrypt_token(NAME, TokenEntry(text, 3600.0, WALL - age, WALL - wall_age))
 
     def best(self, seen: Record, *unwanted: str) -> Token | None:
         """Return the best token in a record."""
