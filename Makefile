@@ -88,11 +88,11 @@ lock: $(VENV)/.dev  ## Pin the dependencies anew (ARGS=--upgrade: to their newes
 	$(COMPILE) -o requirements/run.txt pyproject.toml
 	$(COMPILE) -o requirements/build.txt -c requirements/run.txt --group build
 	$(COMPILE) -o requirements/compile.txt -c requirements/run.txt --group compile
-	$(COMPILE) -o requirements/release.txt --group release
 	$(COMPILE) -o requirements/otel.txt -c requirements/run.txt --extra otel pyproject.toml
 	$(COMPILE) -o requirements/dev.txt -c requirements/run.txt -c requirements/otel.txt \
 		-c requirements/compile.txt pyproject.toml --extra otel --group dev
-	$(COMPILE) -o requirements/bench.txt -c requirements/run.txt --group bench
+	$(COMPILE) -o requirements/release.txt -c requirements/dev.txt --group release
+	$(COMPILE) -o requirements/bench.txt -c requirements/dev.txt --group bench
 
 audit: $(VENV)/.dev  ## Look for known weaknesses in what we depend on (needs a network)
 	@tools/audit $(BIN)/uv requirements/run.txt
