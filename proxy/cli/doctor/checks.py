@@ -1,6 +1,7 @@
 """The order of the checks, and which of them wait for which."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,6 @@ from typing import Any
 from proxy.cli.doctor import files, machine, remedies, store_check
 from proxy.cli.doctor.bank_check import SAMPLE, BankCheck
 from proxy.cli.doctor.network import NetworkCheck
-from proxy.cli.doctor.remedies import Remedy
 from proxy.cli.doctor.results import CheckResult, has_failed, note, ok, problem, skipped
 from proxy.config import loader
 from proxy.config.model import Config
@@ -38,8 +38,11 @@ async def run_checks(
     try:
         config = loader.load(sources.file, sources.environ, sources.flags)
     except ConfigError as error:
+        file = sources.file
+        is_readable = file is None or (os.access(file, os.R_OK) and not file.is_dir())
+        remedy = remedies.CONFIG_MISTAKE if is_readable else remedies.CONFIG_UNREADABLE
         for message in error.errors:
-            yield problem("configuration", _error_remedy(message), error=message.rstrip("."))
+            yield problem("configuration", remedy, error=message.rstrip("."))
         yield skipped("bank", "Not looked at: the configuration comes first.")
         return
     url = config.url.geturl()
@@ -58,10 +61,6 @@ async def run_checks(
         yield result
     async for result in check_bank(config, sources.environ, sample, wall):
         yield result
-
-
-def _error_remedy(error: str) -> Remedy:
-    return remedies.CONFIG_UNREADABLE if "cannot be read (" in error else remedies.CONFIG_MISTAKE
 
 
 def overridden(sources: ConfigSources) -> Iterator[CheckResult]:
