@@ -189,8 +189,8 @@ async def test_login_that_has_run_out(sandbox: Sandbox, file: Path) -> None:
     async with bank_fixture(sandbox, ready=False, **login_settings(file)) as there:
         for _ in range(2):
             answer = await there.call("/echo")
-            assert (answer.status, answer.error) == (503, "token token-bad-user")
-            assert "candescent-proxy login" in answer.json()["detail"]
+            assert (answer.status, answer.error) == (503, "token token-login-needed")
+            assert "candescent-proxy login" in answer.json()["remedy"]
             assert await log_in(sandbox, file, sandbox.bank.code_for("juniper.quill")) == 0
             await until(lambda: there.app.readiness().is_ready)
             assert (await there.call("/echo")).status == 200

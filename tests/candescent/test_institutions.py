@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from proxy.errors import ErrorKind, kinds
 from proxy.sandbox import Fault, Settings
 from tests.candescent.setup import HASTY, PASSWORD, V1_PATH, BankFixture, bank_fixture
 from tests.support.running import until
@@ -46,28 +47,28 @@ async def test_institution_is_the_one_that_was_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("path", "asked", "status"),
+    ("path", "asked", "kind"),
     [
-        ("/echo", "00099", 403),
-        ("/echo", "16", 403),
-        ("/echo", "", 400),
-        ("/echo", "00016x", 400),
-        ("/echo", "00016, 00017", 400),
-        (V1_PATH.format("00099"), None, 403),
-        (V1_PATH.format("abc"), None, 400),
-        (V1_PATH.format(""), None, 400),
-        (V1_PATH.format("%30%30016"), None, 400),
-        (V1_PATH.format("00016"), "00017", 400),
-        (V1_PATH.format("00017"), "00016", 400),
+        ("/echo", "00099", kinds.INSTITUTION_NOT_ALLOWED),
+        ("/echo", "16", kinds.INSTITUTION_NOT_ALLOWED),
+        ("/echo", "", kinds.INSTITUTION_MALFORMED),
+        ("/echo", "00016x", kinds.INSTITUTION_MALFORMED),
+        ("/echo", "00016, 00017", kinds.INSTITUTION_MALFORMED),
+        (V1_PATH.format("00099"), None, kinds.INSTITUTION_NOT_ALLOWED),
+        (V1_PATH.format("abc"), None, kinds.INSTITUTION_MALFORMED),
+        (V1_PATH.format(""), None, kinds.INSTITUTION_MALFORMED),
+        (V1_PATH.format("%30%30016"), None, kinds.INSTITUTION_MALFORMED),
+        (V1_PATH.format("00016"), "00017", kinds.INSTITUTION_CONFLICT),
+        (V1_PATH.format("00017"), "00016", kinds.INSTITUTION_CONFLICT),
     ],
 )
 async def test_institution_that_may_not_be_asked_for(
-    path: str, asked: str | None, status: int
+    path: str, asked: str | None, kind: ErrorKind
 ) -> None:
     """A foreign one is 403, none or a contradiction 400; nothing reaches the bank."""
     async with bank_fixture(TWO_CLIENTS, **THREE) as there:
         answer = await there.call(path, **({} if asked is None else {"institutionId": asked}))
-        assert (answer.status, answer.error) == (status, "caller institution")
+        assert (answer.status, answer.error) == (kind.status, f"caller {kind.name}")
         assert there.bank.counts["arrivals"] == 0
         assert len(there.grants) == 1
 

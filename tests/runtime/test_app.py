@@ -151,7 +151,7 @@ async def test_bank_over_tls(tmp_path: Path) -> None:
             assert answer.status == 200
         async with running(bank, ready=False) as app:
             await until(lambda: "certificate" in str(app.readiness().reasons))
-            assert "upstream.ca_file" in app.readiness().reasons[0]
+            assert "authority" in app.readiness().reasons[0]
         assert len(bank.bank.token_requests) == 1
     finally:
         await bank.stop()

@@ -231,8 +231,8 @@ async def test_configuration_file_is_taken(fixture: ProxyFixture) -> None:
         ({"limits": {"max_body": "1"}}, "limits: changed; restart"),
         ({"callers": {"socket_mode": "666"}}, "callers.socket_mode: changed; restart"),
         ({"upstream": {"ca_file": "/nowhere.pem"}, "base_url": "https://x"}, "ca_file"),
-        ({"institution_id": "99999"}, "check institution_id"),
-        ({"base_url": "http://127.0.0.1:9"}, "The bank cannot be reached"),
+        ({"institution_id": "99999"}, "refused the institution"),
+        ({"base_url": "http://127.0.0.1:9"}, "refuse connections"),
     ],
 )
 async def test_bad_configuration_changes_nothing(
