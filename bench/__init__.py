@@ -1,29 +1,29 @@
-"""The bench: what a forwarded request costs here, beside what others ask for it.
+"""Benchmarks: the cost of a forwarded request, compared with other proxies.
 
-``make bench`` runs it; ``bench/README.md`` holds what it last said. One idea a module::
+``make bench`` runs them; ``bench/README.md`` has the latest results. Modules::
 
-    machine     the cores, the programs that have to be there, what a report says of both
-    measure     what /proc knows of a process: CPU, memory, wake-ups
-    processes   starting a program on a core, and ending it
-    upstream    the bank of these measurements: nginx with static answers, and its certificates
+    machine     cores and required programs of this machine
+    measure     CPU, memory and wake-ups of a process, from /proc
+    processes   starts a program on a core, and ends it
+    upstream    the upstream: nginx with static responses, and its certificates
     envoy       Envoy's configuration
-    peers       the proxies that are compared, each as a command line
-    running     a proxy at work, known to bring the token
-    load        as much as a proxy will take (wrk)
-    openloop    so many requests a second, whatever the proxy does
-    samples     one measurement of one proxy, of each kind
-    cases       what is measured: the list;  rounds  the peers in turn
+    peers       the compared proxies, each a command line
+    running     a running proxy that is known to add the token
+    load        closed-loop load (wrk): maximal throughput
+    openloop    open-loop load: a fixed request rate
+    samples     one measurement of one proxy, a function for each kind
+    cases       the list of measurements;  rounds  runs them, peer by peer
     figures     medians, percentiles, ratios
     report      results as JSON and Markdown;  chart  as SVG
-    naive/      the proxies that one would write in an afternoon
-    fleet/      what many proxies ask of the bank: another bench, with a map of its own
+    naive/      simple proxies for comparison
+    fleet/      another benchmark: token requests of many proxies
 
-Apart from these stands the guard that works on noisy machines: ``counting`` is a proxy that
-counts its own function calls and memory blocks, ``cost`` drives it, and ``budget`` holds the counts
-against ``budget.toml``.
+Independent of these is a check that also works on noisy machines: ``counting`` is a proxy that
+counts its function calls and memory blocks, ``cost`` drives it, and ``budget`` compares the counts
+with ``budget.toml``.
 
-Words: a *peer* is a proxy under test, ours among them; a *case* is a question asked of several
-peers; a *round* asks each of them once, in turn; a *sample* is one answer. Only peers of the same
-round are compared, so that what the machine does meanwhile happens to all of them. Times are
-seconds and sizes bytes, unless a name says otherwise.
+Terms: a *peer* is a proxy under test, ours included; a *case* is a measurement of several
+peers; a *round* measures each of them once, in turn; a *sample* is one result. Only peers of the
+same round are compared, so that other load of the machine affects all of them. Times are seconds
+and sizes bytes, unless a name says otherwise.
 """

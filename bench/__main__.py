@@ -2,15 +2,15 @@
 
 ::
 
-    make bench                              everything, some twenty-five minutes
-    make bench ARGS=--quick                 the main cases, roughly, in three
+    make bench                              everything, about twenty-five minutes
+    make bench ARGS=--quick                 the main cases, less exactly, in three minutes
     make bench ARGS='--cases small,tls --peers ours,envoy --rounds 10'
-    make bench ARGS=--footprint             memory, start-up, what an idle proxy costs
+    make bench ARGS=--footprint             memory, start-up, cost of an idle proxy
     make bench ARGS=--write                 everything, and into bench/README.md
 
-Results stand in build/bench (of a quick run in build/bench/quick): a JSON file a case with every
-sample, the tables as report.md, the chart as chart.svg. A case that is measured again replaces
-its own file only, and the report is made of all files that are there.
+Results are in build/bench (of a quick run in build/bench/quick): a JSON file per case with every
+sample, the tables in report.md, the chart in chart.svg. A repeated case replaces
+its own file only; the report covers all files.
 """
 
 import argparse
@@ -32,11 +32,11 @@ from bench.rounds import play
 PICTURE = PAGE.parent / "performance.svg"
 QUICK_ROUNDS, QUICK_SHARE = 2, 4
 BUSY = 0.5
-"""A load average of a machine that has other work."""
+"""Load average above which the machine counts as busy."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Do what the command line asks for; return the exit code."""
+    """Run the command line; return the exit code."""
     arguments = parser().parse_args(argv)
     try:
         _run(arguments)
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return 130  # every case that was over has been saved
+        return 130  # finished cases have been saved
     return 0
 
 
@@ -72,7 +72,7 @@ def _run(arguments: argparse.Namespace) -> None:
     machine.need(["nginx", "wrk", "taskset", "openssl"])
     machine.allow_many_files()
     cores = Cores.choose()
-    # What directs the work stays with the load, so that the proxies have their core for themselves.
+    # This process shares the core of the load, so that the proxies have their own.
     machine.stay_on(cores.load)
     folder = BUILD / "quick" if arguments.quick else BUILD
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def chosen(arguments: argparse.Namespace) -> list[Case]:
-    """Return the cases to run, shortened where a quick run is asked for."""
+    """Return the cases to run, shortened for a quick run."""
     named = [*arguments.cases, *(FOOTPRINT_CASES if arguments.footprint else ())]
     cases = [CASES[name] for name in _known(named, CASES)] or [
         case for case in CASES.values() if case.quick or not arguments.quick
@@ -109,7 +109,7 @@ def chosen(arguments: argparse.Namespace) -> list[Case]:
 
 
 def _known(names: Sequence[str], known: Collection[str]) -> Sequence[str]:
-    """Return ``names``; raises ``BenchError`` if one of them is nothing that we know."""
+    """Return ``names``; raise ``BenchError`` if one is unknown."""
     strange = [name for name in names if name not in known]
     if strange:
         raise BenchError(f"{', '.join(strange)}: choose of {', '.join(known)}")

@@ -1,10 +1,10 @@
-"""The budget of a request, held against what it costs: the guard that works on noisy machines.
+"""Compares the cost of a request with its budget; works on noisy machines.
 
 ::
 
-    make cost                   count, and hold the counts against bench/budget.toml
-    make cost ARGS=--list       name every function that a request calls, and how often
-    make cost ARGS=--write      take today's counts for the budget
+    make cost                   count, and compare the counts with bench/budget.toml
+    make cost ARGS=--list       list every function that a request calls, with its count
+    make cost ARGS=--write      write the counts into the budget
 """
 
 import sys
@@ -17,9 +17,9 @@ from bench.cost import KINDS, Counts, counted, measure
 FILE = Path(__file__).parent / "budget.toml"
 TOLERANCE = 0.03
 STRANGE = 0.10
-"""The same for a Python that the budget does not know: each version counts a little otherwise."""
+"""The tolerance for a Python without a budget, because counts differ by version."""
 MOST_LEFT = 0.2
-"""Blocks that may stay behind a request, or objects that only the garbage collector can free."""
+"""Memory blocks per request that may leak, or that only the garbage collector frees."""
 HEAD = """\
 # What one forwarded request may cost, by Python and kind: function calls, and memory blocks
 # asked for. `make cost` counts, tests/bench/test_cost.py holds it; `make cost ARGS=--write`
@@ -33,7 +33,7 @@ ADVICE = (
 
 
 def complaints(kind: str, counts: Counts, budget: Counts, tolerance: float) -> Iterator[str]:
-    """Say in what a request costs more than it may."""
+    """Yield a sentence for each count above the budget."""
     for name, most in budget.items():
         if counts[name] > most * (1 + tolerance):
             more = counts[name] / most - 1
@@ -44,14 +44,14 @@ def complaints(kind: str, counts: Counts, budget: Counts, tolerance: float) -> I
 
 
 def version() -> str:
-    """Return this Python's, as the budget knows it."""
+    """Return this Python's version, as in the budget file."""
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def allowed(file: Path = FILE) -> tuple[dict[str, Counts], float]:
-    """Return the budget for this Python, kind to counts, and how far it may be exceeded.
+    """Return the budget for this Python, kind to counts, and its tolerance.
 
-    A Python that is not known is held against the newest that is.
+    An unknown Python has the budget of the newest known one.
     """
     versions: dict[str, dict[str, Counts]] = tomllib.loads(file.read_text(encoding="utf-8"))
     if version() in versions:
@@ -61,7 +61,7 @@ def allowed(file: Path = FILE) -> tuple[dict[str, Counts], float]:
 
 
 def written(versions: Mapping[str, Mapping[str, Counts]]) -> str:
-    """Return budgets as they stand in the file."""
+    """Return budgets as TOML text."""
     parts = [HEAD]
     for python, kinds in sorted(versions.items()):
         for kind, counts in kinds.items():
@@ -71,7 +71,7 @@ def written(versions: Mapping[str, Mapping[str, Counts]]) -> str:
 
 
 def write(found: Mapping[str, Counts], file: Path = FILE) -> None:
-    """Take counts for the budget of this Python."""
+    """Write counts as the budget of this Python."""
     versions = tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     versions[version()] = {
         kind: {name: counts[name] for name in ("python_calls", "c_calls", "blocks")}
@@ -81,7 +81,7 @@ def write(found: Mapping[str, Counts], file: Path = FILE) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the command line says; return the exit code."""
+    """Run the command line; return the exit code."""
     if arguments == ["--list"]:
         print("\n".join(_listed()))
         return 0

@@ -1,4 +1,4 @@
-"""What is measured: each case a question, put to several proxies."""
+"""The measurements: each case compares several proxies."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from bench.upstream import BODIES, SINK, Tokens
 SETUP, LASTING = Setup(), Tokens()
 ALL = tuple(PEERS)
 FRONT = ("ours", "compiled", "envoy", "nginx")
-"""The fast ones, for cases that would only show once more how slow the others are."""
+"""The fast proxies, for cases in which the others add nothing."""
 RATE = 500
-"""Requests a second where the rate is fixed: a busy application's."""
+"""Requests per second in cases with a fixed rate."""
 
 FULL_LOAD = "Full load: 700 bytes of JSON"
 CALLERS = "Full load: how many callers"
@@ -30,9 +30,9 @@ FOOTPRINT = "Footprint"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One question: ``rounds`` of ``seconds`` each. ``metrics`` are those that a report shows.
+    """One measurement: ``rounds`` of ``seconds`` each. ``metrics`` are those in the report.
 
-    ``fresh`` starts the proxy anew for each sample; ``quick`` says that a quick run asks it too.
+    ``fresh`` restarts the proxy for each sample; ``quick`` includes the case in quick runs.
     """
 
     name: str
@@ -76,7 +76,8 @@ def _callers() -> Iterator[Case]:
 
 def _bodies() -> Iterator[Case]:
     for name, size in BODIES.items():
-        # Requests that are cut at the end of a sample are not counted; of big ones, have few.
+        # Requests unfinished at the end of a sample are not counted, so few large ones are in
+        # flight.
         connections = 8 if size > 1_000_000 else 32
         for way, load in (
             ("down", Load(connections, f"/bodies/{name}")),
@@ -198,7 +199,7 @@ CASES = {
     )
     for case in cases
 }
-"""Every case by its name, in the order of a report."""
+"""All cases by name, in the order of the report."""
 
 FOOTPRINT_CASES = ("institutions_1", "institutions_1000", "startup", "memory", "idle")
-"""Those that `--footprint` asks for."""
+"""The cases of `--footprint`."""

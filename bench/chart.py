@@ -1,4 +1,4 @@
-"""The main figures as bars, in SVG."""
+"""Draws the main figures as an SVG bar chart."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -15,16 +15,16 @@ PANELS = (
 
 WIDTH, LABEL, BAR, GAP, HEAD = 720, 210, 18, 6, 34
 CUT = 5
-"""A bar is cut at so many times the first one's length."""
+"""A bar is truncated at this multiple of the first bar's length."""
 COLOURS = {"ours": "#1f6feb", "compiled": "#54aeff"}
 OTHERS = "#8b949e"
 
 Figures = Mapping[str, Mapping[str, float]]
-"""Proxy to metric to value, of one case."""
+"""Proxy to metric to value, for one case."""
 
 
 def svg(cases: Mapping[str, Figures]) -> str:
-    """Return the chart of those panels whose case was measured."""
+    """Return the chart of the panels whose case has been measured."""
     shown = [(panel, _bars(cases[panel[0]], panel[1])) for panel in PANELS if panel[0] in cases]
     parts: list[str] = []
     y = 10
@@ -44,7 +44,7 @@ def _bars(figures: Figures, metric: str) -> list[tuple[str, float]]:
 
 
 def _panel(y: int, title: str, unit: str, bars: Sequence[tuple[str, float]]) -> Iterator[str]:
-    # One that is far behind the first would leave nothing of the others to be seen.
+    # A single long bar would make all others invisible.
     most = min(max(value for _, value in bars), CUT * bars[0][1]) or 1.0
     yield _text(16, y + 18, title, 'font-weight="bold"')
     for number, (name, value) in enumerate(bars):

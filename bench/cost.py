@@ -1,8 +1,8 @@
-"""What one forwarded request costs in counts, which are the same on a noisy machine.
+"""Counts the function calls and memory blocks of one forwarded request.
 
-A proxy runs in a process of its own (``counting``) between a caller and an upstream on threads
-here, over real sockets, one request at a time, all on connections that are open already. So a
-count hardly moves from run to run (a few hundredths of a call), nor from machine to machine.
+A proxy runs in its own process (``counting``) between a client and an upstream on threads
+here, over real sockets, one request at a time on open connections. A
+count varies by a few hundredths of a call between runs and machines.
 """
 
 import json
@@ -21,7 +21,7 @@ from bench.machine import ROOT
 REQUESTS, WARM_UP, TIMES = 300, 300, 3
 
 Counts = Mapping[str, float]
-"""What is counted, to how many of it a request costs."""
+"""Kind of count to its number per request."""
 
 _HEAD = (
     b"%b /v1/accounts?hostUserId=7 HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n"
@@ -33,25 +33,25 @@ _POST = (
 )
 
 QUIET = {"access": "sampled", "sample": "0", "level": "warning"}
-"""The default, but that chance never takes a request."""
+"""The default access log, but without a random sample."""
 
 KINDS: Mapping[str, tuple[bytes, dict[str, Any]]] = {
     "get": (_GET, {"log": QUIET}),
     "post": (_POST, {"log": QUIET}),
     "logged": (_GET, {"log": {"access": "on", "format": "json"}}),
 }
-"""What is counted: request and settings. Bodies are of 700 bytes, up and down."""
+"""Request and settings of each kind. Bodies have 700 bytes in both directions."""
 
 
 def measure(kind: str) -> dict[str, float]:
-    """Return the counts of one kind of request: the least of several, for chance only adds."""
+    """Return the counts of one kind of request: the minimum of several, as noise only adds."""
     with counted(kind) as proxy:
         found = [proxy.count("calls") | proxy.count("blocks") for _ in range(TIMES)]
     return {name: min(counts[name] for counts in found) for name in found[0]}
 
 
 class CountingProxy:
-    """A proxy that counts, and the one connection on which it is called."""
+    """A counting proxy and the connection to it."""
 
     def __init__(self, process: "subprocess.Popen[str]", caller: socket.socket, request: bytes):
         self._process = process
@@ -72,7 +72,7 @@ class CountingProxy:
                 raise ConnectionError(f"The proxy does not forward: {answer!r}")
 
     def count(self, what: str) -> dict[str, float]:
-        """Return counts per request, in a steady state."""
+        """Return counts per request after a warm-up."""
         self.ask(WARM_UP)
         self._say(what)
         self.ask(REQUESTS)
@@ -88,11 +88,11 @@ class CountingProxy:
 
 @contextmanager
 def counted(kind: str) -> Iterator[CountingProxy]:
-    """Run a counting proxy in front of an upstream that always answers the same."""
+    """Run a counting proxy in front of an upstream with one fixed response."""
     request, overrides = KINDS[kind]
-    # Coverage, where it measures child processes too, would count itself.
+    # Coverage of child processes would be counted too.
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("COVERAGE", "COV_"))}
-    environment["PYTHONHASHSEED"] = "0"  # or dictionaries would grow at other moments
+    environment["PYTHONHASHSEED"] = "0"  # keeps the growth of dictionaries the same in each run
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=_serve, args=(listener,), daemon=True).start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -109,7 +109,7 @@ def counted(kind: str) -> Iterator[CountingProxy]:
             port = int(process.stdout.readline())
             with socket.create_connection(("127.0.0.1", port), timeout=30) as caller:
                 yield CountingProxy(process, caller, request)
-            # Leaving the block closes its input, and that ends it.
+            # Leaving the block closes the process's input, which ends it.
 
 
 def _serve(listener: socket.socket) -> None:
@@ -122,7 +122,7 @@ def _serve(listener: socket.socket) -> None:
 
 
 def _answer(connection: socket.socket) -> None:
-    """Answer each request in one piece, so that the proxy always reads as often."""
+    """Send each response in one piece, so that the number of reads is constant."""
     small, token = b'{"accounts":"%b"}' % (b"x" * 685), b'{"access_token":"t","expires_in":3600}'
     with connection:
         while head := connection.recv(65_536):

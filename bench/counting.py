@@ -1,13 +1,13 @@
-"""A proxy that counts what it does: function calls, and memory blocks asked for.
+"""A proxy that counts its function calls and memory allocations.
 
 ::
 
     python -m bench.counting BASE_URL SETTINGS
 
-``cost`` starts it and talks to it: on standard output it says its port; a line on standard input
-begins to count (``calls``, ``names`` or ``blocks``), an empty line ends that, and the counts come
-as a line of JSON. It runs on uvloop, as the program does, so that the loop's own calls, which are
-no business of ours, are not among them.
+``cost`` starts it. It prints its port on standard output. A line on standard input
+starts counting (``calls``, ``names`` or ``blocks``), an empty line stops it and prints the counts
+as a line of JSON. It runs on uvloop, as the program does, so that the event loop's own calls
+are not counted.
 """
 
 import asyncio
@@ -28,13 +28,13 @@ from proxy.telemetry import logs
 
 
 class Count(Protocol):
-    """Something that is told of every call and return, as ``sys.setprofile`` wants it."""
+    """A counter that is called as a ``sys.setprofile`` function."""
 
     def note(self, frame: FrameType, event: str, arg: Any) -> None:
-        """Take one event."""
+        """Process one event."""
 
     def result(self) -> dict[str, int]:
-        """Return what was counted."""
+        """Return the counts."""
 
 
 class Calls:
@@ -71,10 +71,10 @@ class FunctionCounts:
 
 
 class Blocks:
-    """Counts memory blocks: asked for from one event to the next, kept, and left in a circle.
+    """Counts memory blocks: allocated, not freed, and left in reference cycles.
 
-    Between two events only the difference shows; what a C function takes and gives back within
-    itself does not.
+    Only the difference between two events is seen; what a C function allocates and frees within
+    one call is not.
     """
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class Blocks:
         self._last = self._first = sys.getallocatedblocks()
 
     def note(self, _frame: FrameType, _event: str, _arg: Any) -> None:
-        """Take the difference to the last event."""
+        """Add the difference to the last event."""
         now = sys.getallocatedblocks()
         if now > self._last:
             self._asked += now - self._last
@@ -102,16 +102,16 @@ COUNTS: dict[str, Callable[[], Count]] = {"calls": Calls, "names": FunctionCount
 
 
 class Commands:
-    """Does what the lines on standard input say."""
+    """Runs the commands on standard input."""
 
     def __init__(self) -> None:
         self._count: Count | None = None
 
     def read(self) -> None:
-        """Take one line; end with the end of the input."""
+        """Run one command; exit at the end of the input."""
         line = sys.stdin.readline()
         if not line:
-            os._exit(0)  # nobody is left to whom an orderly end would matter
+            os._exit(0)  # the parent process is gone
         if self._count is None:
             self._count = COUNTS[line.strip()]()
             print("counting", flush=True)

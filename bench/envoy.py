@@ -1,7 +1,7 @@
-"""Envoy's configuration: ``credential_injector`` with OAuth2, and nothing that is not needed.
+"""Envoy's configuration: the ``credential_injector`` filter with OAuth2, and nothing else.
 
-Envoy reads JSON as well as YAML. Limits and defaults are Envoy's own, but for the circuit
-breakers where more callers come than they let through.
+Envoy reads JSON as well as YAML. Limits and defaults are Envoy's own, except the circuit
+breakers where there are more clients than they allow.
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ _LOG_FIELDS = {
     "upload_bytes": "%BYTES_RECEIVED%",
     "download_bytes": "%BYTES_SENT%",
 }
-"""What our own log says of a request, in Envoy's words."""
+"""The fields of our access log, as an Envoy log format."""
 
 
 def configuration(
@@ -42,7 +42,10 @@ def configuration(
     access_log: Path | None,
     many: bool,
 ) -> dict[str, Any]:
-    """Return it. ``authority`` is given for an upstream with TLS, ``many`` for a crowd."""
+    """Return the configuration.
+
+    ``authority`` is for an upstream with TLS, ``many`` for many clients.
+    """
     connections = {
         "@type": _CONNECTIONS,
         "stat_prefix": "bench",

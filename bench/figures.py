@@ -1,20 +1,20 @@
-"""Medians, percentiles, ratios: samples of several rounds made into one figure each."""
+"""Combines the samples of several rounds into figures: medians, percentiles, ratios."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 Sample = Mapping[str, float]
-"""Metric to value, as one measurement of one proxy gave them."""
+"""Metric to value, of one measurement of one proxy."""
 Round = Mapping[str, Sample]
-"""Proxy to sample: what was measured in turn, and may be compared."""
+"""Proxy to sample, of one round."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """The median over the rounds; ``ratio`` the median of each round's ratio to the yardstick.
+    """The median over the rounds; ``ratio`` is the median of the rounds' ratios to the yardstick.
 
-    ``spread`` is half of what lies between the least and the most, as a share of the median.
+    ``spread`` is half the difference of maximum and minimum, relative to the median.
     """
 
     value: float
@@ -23,7 +23,7 @@ class Figure:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value that is not exceeded by ``share`` of all."""
+    """Return the percentile ``share`` (0 to 1)."""
     ordered = sorted(values)
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 

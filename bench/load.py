@@ -1,7 +1,7 @@
-"""As much as a proxy will take: wrk, a closed loop on one thread of the load's core.
+"""Closed-loop load: wrk, on one thread of the load's core.
 
-A closed loop says what a request costs and how many go through. It says nothing about latency,
-because a slow answer keeps the next question from being asked; ``openloop`` is for that.
+A closed loop measures cost and throughput. It does not measure latency,
+because a slow response delays the next request; ``openloop`` does.
 """
 
 import re
@@ -16,9 +16,9 @@ from bench.upstream import SMALL
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the callers ask for. ``upload`` is the size of a body they send, 0 for a GET.
+    """The requests of the clients. ``upload`` is the size of a request body, 0 for a GET.
 
-    With ``institutions`` they ask for so many in turn.
+    With ``institutions``, they use that many in turn.
     """
 
     connections: int = 32
@@ -29,9 +29,9 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of it. ``requests`` are those that were answered; ``seconds`` took all of them.
+    """The result: ``requests`` with a response, within ``seconds``.
 
-    ``failed`` of them had another status than 2xx or 3xx, or broke off.
+    ``failed`` of them had a status other than 2xx or 3xx, or broke off.
     """
 
     requests: int
@@ -40,7 +40,7 @@ class Outcome:
 
 
 def run(port: int, load: Load, seconds: int, core: int, folder: Path) -> Outcome:
-    """Put a proxy under ``load`` for so many seconds. Raises ``BenchError``."""
+    """Run ``load`` against a proxy for some seconds. Raises ``BenchError``."""
     script = folder / "load.lua"
     script.write_text(lua(load), encoding="ascii")
     command = [
@@ -55,7 +55,7 @@ def run(port: int, load: Load, seconds: int, core: int, folder: Path) -> Outcome
 
 
 def lua(load: Load) -> str:
-    """Return what wrk is told of the requests."""
+    """Return the Lua script for wrk."""
     if load.upload:
         return f'wrk.method = "POST"\nwrk.body = string.rep("x", {load.upload})\n'
     if load.institutions > 1:
@@ -77,7 +77,7 @@ def lua(load: Load) -> str:
 
 
 def read(report: str) -> Outcome:
-    """Read what wrk prints. Raises ``BenchError`` where it is no result."""
+    """Parse wrk's output. Raises ``BenchError`` if it has no result."""
     total = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m),", report)
     if total is None:
         raise BenchError(f"wrk has measured nothing:\n{report.strip()}")

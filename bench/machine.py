@@ -1,4 +1,4 @@
-"""The machine: its cores, the programs that have to be there, and what a report says of both."""
+"""The machine: its cores, required programs, and its description in a report."""
 
 import os
 import platform
@@ -14,26 +14,26 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 BUILD = ROOT / "build" / "bench"
 TOOLS = BUILD / "venv" / "bin"
-"""Where the programs that come from PyPI are: `make bench` puts them there."""
+"""The folder of the programs from PyPI, installed by `make bench`."""
 
 PACKAGES = {"nginx": "nginx", "wrk": "wrk", "taskset": "util-linux", "openssl": "openssl"}
 """Command to Debian package."""
 
 
 class BenchError(Exception):
-    """Something that the person at the keyboard has to hear, in a sentence."""
+    """An error message for the user, as a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Which core carries the load and the upstream, and which the proxy under test."""
+    """The core of load and upstream, and the core of the proxy under test."""
 
     load: int
     proxy: int
 
     @classmethod
     def choose(cls) -> "Cores":
-        """Take the first and the last core that this process may use; raises ``BenchError``."""
+        """Return the first and the last core of this process. Raises ``BenchError``."""
         usable = sorted(os.sched_getaffinity(0))
         if len(usable) < 2:
             raise BenchError("Two cores are needed: one for the load, one for the proxy.")
@@ -41,14 +41,14 @@ class Cores:
 
 
 def need(commands: Sequence[str]) -> None:
-    """Install what is missing, if we may; raises ``BenchError`` if not."""
+    """Install missing programs if permitted; otherwise raise ``BenchError``."""
     missing = sorted({PACKAGES[name] for name in commands if shutil.which(name) is None})
     if not missing:
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise BenchError(f"Missing, and to be installed by you: {', '.join(missing)}")
     print("Installing", *missing, file=sys.stderr)
-    # RUNLEVEL=1 keeps Debian from starting an nginx of its own on port 80.
+    # RUNLEVEL=1 prevents Debian from starting its nginx service.
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     quietly = ["apt-get", "-qq", "-o", "Dpkg::Use-Pty=0"]
     for command in (["update"], ["install", "-y", "--no-install-recommends", *missing]):
@@ -56,18 +56,18 @@ def need(commands: Sequence[str]) -> None:
 
 
 def allow_many_files() -> None:
-    """Raise the limit on open files as far as we may: a thousand callers take two thousand."""
+    """Raise the limit of open files: a thousand clients need two thousand."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def stay_on(core: int) -> None:
-    """Keep this process, and what it starts without another word, on one core."""
+    """Pin this process, and by default its children, to a core."""
     os.sched_setaffinity(0, {core})
 
 
 def describe(cores: Cores) -> dict[str, str]:
-    """Return what a reader has to know to judge the figures."""
+    """Return the description of the machine for a report."""
     return {
         "processor": _first(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()),
         "cores": f"{os.cpu_count()} ({_relation(cores)})",
@@ -88,7 +88,7 @@ def _relation(cores: Cores) -> str:
 
 
 def _said(program: str | Path, *arguments: str | Path) -> str:
-    """Return what a program says, or nothing where it is not there."""
+    """Return a program's output; empty if it is not installed."""
     try:
         done = subprocess.run(
             [program, *arguments], capture_output=True, text=True, timeout=20, check=False

@@ -1,4 +1,4 @@
-"""What /proc knows of a process: CPU time, memory, how often it woke."""
+"""CPU time, memory and wake-ups of a process, from /proc."""
 
 import os
 import re
@@ -11,7 +11,7 @@ _TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """CPU time of all threads of a process, in seconds, to a hundredth."""
+    """CPU time of all threads of a process in seconds, with a resolution of 10 ms."""
 
     user: float
     system: float
@@ -19,7 +19,7 @@ class Usage:
     @classmethod
     def of(cls, pid: int) -> "Usage":
         """Read it."""
-        # The second field is the name, in parentheses, and may hold anything.
+        # The second field, in parentheses, may contain spaces.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return cls(int(fields[11]) * _TICK, int(fields[12]) * _TICK)
 
@@ -33,25 +33,25 @@ class Usage:
 
 
 def running_time(pid: int) -> float:
-    """Return the CPU time of all living threads in seconds, exact enough for an idle process."""
+    """Return the CPU time of all running threads in seconds, with nanosecond resolution."""
     texts = (path.read_text() for path in _threads(pid, "schedstat"))
     return sum(int(text.split()[0]) for text in texts) / 1e9
 
 
 def wake_ups(pid: int) -> int:
-    """Return how often a thread of the process has gone to sleep, and so been woken."""
+    """Return the number of voluntary context switches of the process's threads."""
     return sum(
         _number("voluntary_ctxt_switches", path.read_text()) for path in _threads(pid, "status")
     )
 
 
 def resident(pid: int) -> int:
-    """Return the bytes of memory that a process holds, shared ones included."""
+    """Return a process's resident memory in bytes, shared pages included."""
     return _number("VmRSS", Path(f"/proc/{pid}/status").read_text()) * 1024
 
 
 def peak(pid: int) -> int:
-    """Return the most that it has held."""
+    """Return the maximum of its resident memory in bytes."""
     return _number("VmHWM", Path(f"/proc/{pid}/status").read_text()) * 1024
 
 

@@ -1,14 +1,14 @@
-"""So many requests a second, whatever the proxy does: an open loop on raw sockets.
+"""Open-loop load on raw sockets: a fixed rate of requests.
 
 ::
 
     python -m bench.openloop PORT PATH RATE SECONDS SEED
 
-When each request begins is decided beforehand (independent callers: the gaps are random, and the
-same for every proxy), and its latency counts from then. So a proxy that stops for a moment
-answers late to all that came meanwhile, and nothing is left out because the loop was waiting
-itself. asyncio's timers are a millisecond coarse and uvloop's too, a hundred times what is
-measured here; ``select`` is not.
+The time of each request is scheduled in advance (Poisson arrivals, the
+same for every proxy), and its latency counts from then. So a proxy that pauses
+delays all requests of that time, and none is omitted because the client was waiting.
+The timers of asyncio and uvloop have a resolution of a millisecond, a hundred times what is
+measured here; ``select`` is more precise.
 """
 
 import gc
@@ -24,16 +24,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 MOST = 512
-"""Connections at once; what is due beyond that waits, and its latency runs."""
+"""Maximum of connections; further requests wait, and their latency counts."""
 PATIENCE = 10.0
-"""Seconds after the last request, until what has not been answered counts as failed."""
+"""Seconds after the last request until requests without a response count as failed."""
 
 
 @dataclass(slots=True)
 class LatencyResult:
-    """Latencies in seconds, in the order of their ends, each with the Unix time of its beginning.
+    """Latencies in seconds in order of completion, each with the Unix time of its start.
 
-    ``lateness`` is by how much a request left after its time: the generator's own share.
+    ``lateness`` is the delay of requests by the load generator itself.
     """
 
     latencies: list[float] = field(default_factory=list)
@@ -43,7 +43,7 @@ class LatencyResult:
 
 
 class Caller:
-    """One connection, with the request under way on it if there is one."""
+    """One connection and its request in flight."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
@@ -52,17 +52,17 @@ class Caller:
         self._received = b""
 
     def fileno(self) -> int:
-        """Return what ``select`` asks for."""
+        """Return the file descriptor for ``select``."""
         return self.socket.fileno()
 
     def ask(self, request: bytes, due: float) -> None:
-        """Send a request that was due at ``due``."""
+        """Send a request scheduled for ``due``."""
         self.due = due
         self._received = b""
         self.socket.sendall(request)
 
     def hear(self) -> int | None:
-        """Take what has come; return the status once the answer is whole, 0 for a lost one."""
+        """Read; return the status of a complete response, 0 for a lost connection."""
         block = self.socket.recv(262_144)
         self._received += block
         if block and not is_whole(self._received):
@@ -71,7 +71,7 @@ class Caller:
 
 
 def is_whole(answer: bytes) -> bool:
-    """Whether an answer has arrived to its last byte."""
+    """Whether a response is complete."""
     head, end, body = answer.partition(b"\r\n\r\n")
     if not end:
         return False
@@ -80,7 +80,7 @@ def is_whole(answer: bytes) -> bool:
 
 
 def schedule(rate: float, seconds: float, seed: int) -> list[float]:
-    """Return when requests are due, in seconds from the beginning."""
+    """Return the times of requests in seconds from the start."""
     chance = random.Random(seed)  # noqa: S311 - decides when, not what
     due, at = [], 0.0
     while (at := at + chance.expovariate(rate)) < seconds:
@@ -89,7 +89,7 @@ def schedule(rate: float, seconds: float, seed: int) -> list[float]:
 
 
 class Loop:
-    """Sends a request at each of the times ``due`` and waits for the answers."""
+    """Sends a request at each of the times ``due`` and reads the responses."""
 
     def __init__(self, port: int, path: str, due: Sequence[float]) -> None:
         self._port = port
@@ -103,7 +103,7 @@ class Loop:
         self._result = LatencyResult()
 
     def run(self) -> LatencyResult:
-        """Do all of it."""
+        """Run the loop to its end."""
         while (self._due or self._busy) and self._now() < self._end:
             self._send()
             wait = self._due[0] - self._now() if self._due else 0.1
@@ -140,10 +140,10 @@ class Loop:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Do what the command line says and print the result as JSON."""
+    """Run the command line and print the result as JSON."""
     port, path, rate, seconds, seed = arguments
     due = schedule(float(rate), float(seconds), int(seed))
-    gc.disable()  # its pauses would be taken for the proxy's
+    gc.disable()  # a collection would be measured as latency
     print(json.dumps(asdict(Loop(int(port), path, due).run())))
 
 

@@ -1,8 +1,8 @@
-"""The proxies that are compared: each a command line for the same task.
+"""The compared proxies: a command line each, for the same task.
 
-All of them listen on a port of the loopback interface, forward everything to one upstream, and
-put a bearer token on it. Where a setting of ours makes a difference, theirs is set alike; what is
-not set is as its maker ships it.
+All listen on a loopback port, forward every request to one upstream, and
+add a bearer token. Settings that matter are the same for all of them; the others have
+their defaults.
 """
 
 import json
@@ -19,17 +19,17 @@ from bench.upstream import PREFIX, TOKEN, Upstream
 
 HERE = Path(sys.executable).parent / "candescent-proxy"
 COMPILED = machine.ROOT / ".venv-compiled/bin/candescent-proxy"
-"""Of the same source, its request's way compiled: there once `make compiled` has been called."""
+"""The compiled build of the same sources, made by `make compiled`."""
 IN_IMAGE = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "4194304"}
-"""What the image, in which it ships, sets besides (see Dockerfile)."""
+"""The environment that the image sets (see Dockerfile)."""
 
 CROWD = 900
-"""With more callers than this at once, limits that are made to refuse some are raised."""
+"""Number of clients above which connection limits are raised."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a case asks of the proxies. ``access_log`` "default" leaves it to each."""
+    """The setup of the proxies in a case. ``access_log`` "default" keeps each proxy's default."""
 
     tls: bool = False
     access_log: Literal["default", "off", "on"] = "default"
@@ -39,7 +39,7 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """Where a proxy listens, what stands behind it, and a folder for its files."""
+    """A proxy's port, its upstream, and a folder for its files."""
 
     setup: Setup
     upstream: Upstream
@@ -55,7 +55,7 @@ class Wiring:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A command with the variables it wants."""
+    """A command and its environment variables."""
 
     command: Sequence[str | Path]
     variables: dict[str, str] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Peer:
 
 
 def institution(number: int) -> str:
-    """Return the n-th institution's id, from 0."""
+    """Return the id of the n-th institution, from 0."""
     return f"{number + 16:05d}"
 
 
@@ -210,13 +210,13 @@ PEERS = {
         Peer("starlette", "Starlette + httpx", _naive("starlette_proxy.py")),
     )
 }
-"""Every proxy that we know, ours first."""
+"""All proxies, ours first."""
 
 
 def usual() -> list[str]:
-    """Return the names of those that are measured unless others are asked for."""
+    """Return the names of the proxies that are measured by default."""
     return [name for name in PEERS if name != "compiled" or COMPILED.exists()]
 
 
 YARDSTICK = "envoy"
-"""The one that the others are measured against."""
+"""The proxy that the ratios refer to."""

@@ -1,4 +1,4 @@
-"""Starting a program on a core of its own, and ending it."""
+"""Starts a program on its own core, and ends it."""
 
 import os
 import socket
@@ -11,14 +11,14 @@ from types import TracebackType
 from typing import Self
 
 PATIENCE = 10.0
-"""Seconds that a program is given to end."""
+"""Seconds until a program must have ended."""
 
 
 class Process:
-    """A program pinned to ``core``, for as long as a ``with`` block lasts.
+    """A program pinned to ``core``, within a ``with`` block.
 
-    What it says goes to ``log``. Nothing that the environment says about a proxy reaches it,
-    unless ``variables`` say it again.
+    Its output goes to ``log``. Proxy settings of the environment are removed,
+    unless ``variables`` set them.
     """
 
     def __init__(
@@ -40,17 +40,17 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Its process id; taskset becomes the program, so it is the program's."""
+        """The process id; taskset executes the program in place."""
         assert self._process is not None
         return self._process.pid
 
     @property
     def has_ended(self) -> bool:
-        """Whether it is gone, which it should not be."""
+        """Whether it has ended unexpectedly."""
         return self._process is not None and self._process.poll() is not None
 
     def last_words(self) -> str:
-        """Return the end of what it said."""
+        """Return the end of its output."""
         return self._log.read_text(encoding="utf-8", errors="replace")[-2000:]
 
     def __enter__(self) -> Self:
@@ -71,7 +71,7 @@ class Process:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End it, in good order if it will."""
+        """Terminate it, and kill it after a time."""
         assert self._process is not None
         self._process.terminate()
         with suppress(subprocess.TimeoutExpired):
@@ -83,13 +83,13 @@ class Process:
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
+    """Return a free loopback port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 def can_connect(port: int) -> bool:
-    """Whether somebody listens on a port."""
+    """Whether a loopback port accepts connections."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:

@@ -1,4 +1,4 @@
-"""Results as JSON, one file a case, and as Markdown; the page of the documentation they go into."""
+"""Saves results as JSON, a file per case, and formats them as Markdown for the page."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,15 +43,15 @@ METRICS = {
     "idle_us_per_s": ("CPU, µs a second", 0),
     "wake_ups_per_s": ("wake-ups a second", 1),
 }
-"""What the metrics that are shown are called, and how many decimals they have."""
+"""Title and decimals of the metrics in the report."""
 
 COUNTS = frozenset({"refreshes", "token_calls_per_minute", "late_p99_ms"})
-"""Metrics of which a ratio says nothing."""
+"""Metrics without a ratio."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """What came of a case: when (ISO), on which machine, its rounds, their summary."""
+    """The result of a case: date (ISO), machine, rounds and their summary."""
 
     case: Case
     when: str
@@ -65,7 +65,7 @@ class CaseResult:
         return summary(self.rounds, YARDSTICK)
 
     def save(self, folder: Path) -> None:
-        """Write it to a file of the case's name."""
+        """Write it to a file named after the case."""
         document = {
             "case": self.case.name,
             "when": self.when,
@@ -150,7 +150,7 @@ def _cell(figures: Mapping[str, Figure], peer: str, metric: str) -> str:
 
 
 def _institutions(results: Sequence[CaseResult]) -> Iterator[str]:
-    """Say what an institution costs, where both ends were measured."""
+    """Return the cost per institution, if both cases have been measured."""
     found = {result.case.name: result.figures.get("ours", {}) for result in results}
     one, many = (found.get(f"institutions_{number}") for number in (1, 1000))
     if one and many:

@@ -1,4 +1,4 @@
-"""Runs a case: its peers in turn, round after round, each on the core of the proxies."""
+"""Runs a case: its peers in turn, round by round, each on the proxies' core."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -12,20 +12,20 @@ from bench.running import Running, running
 from bench.upstream import running_upstream
 
 WARM_UP = 1
-"""Seconds of a first sample that does not count."""
+"""Seconds of warm-up."""
 
 OnSample = Callable[[int, str, Sample], None]
-"""Is told of each sample: round, name of the peer, what was measured."""
+"""Called with round, peer name and sample."""
 
 
 def play(case: Case, peers: Sequence[str], cores: Cores, on_sample: OnSample) -> list[Round]:
-    """Return what was measured, a round each. Raises ``BenchError``."""
+    """Run a case; return its rounds. Raises ``BenchError``."""
     with running_upstream(cores.load, case.tokens) as upstream, ExitStack() as stack:
 
         def start(name: str) -> AbstractContextManager[Running]:
             return running(PEERS[name], case.setup, upstream, cores)
 
-        # Where a case lets them, all of them run from the beginning, and one at a time has work.
+        # If the case allows it, all peers run from the start, and one at a time gets load.
         waiting = {name: stack.enter_context(start(name)) for name in peers if not case.fresh}
         for proxy in waiting.values():
             case.sample(proxy, WARM_UP)
@@ -36,7 +36,7 @@ def play(case: Case, peers: Sequence[str], cores: Cores, on_sample: OnSample) ->
                 try:
                     with nullcontext(waiting[name]) if name in waiting else start(name) as proxy:
                         samples[name] = case.sample(proxy, case.seconds)
-                except BenchError as error:  # one bad sample is no reason to lose the others
+                except BenchError as error:  # a failed sample does not discard the others
                     print(f"  {number + 1}/{case.rounds} {name}: {error}", file=sys.stderr)
                 else:
                     on_sample(number, name, samples[name])

@@ -1,4 +1,4 @@
-"""A proxy at work: started, answering, and known to bring the token."""
+"""Starts a proxy and checks that it forwards requests with the token."""
 
 import http.client
 import tempfile
@@ -14,12 +14,12 @@ from bench.processes import Process, free_port
 from bench.upstream import SMALL, Upstream
 
 PATIENCE = 30.0
-"""Seconds that a proxy is given to answer its first request."""
+"""Seconds until a proxy must have responded to its first request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A running proxy. ``started_in`` is how long it took to the first forwarded request."""
+    """A running proxy. ``started_in`` is the time to its first response in seconds."""
 
     peer: Peer
     upstream: Upstream
@@ -32,9 +32,9 @@ class Running:
 
 @contextmanager
 def running(peer: Peer, setup: Setup, upstream: Upstream, cores: Cores) -> Iterator[Running]:
-    """Start a proxy on its core; raises ``BenchError`` if it does not do what it is measured for.
+    """Start a proxy on its core. Raises ``BenchError`` if it does not forward with the token.
 
-    What is yielded answers, and the token was on the request that it forwarded.
+    The yielded proxy has forwarded a request with the token.
     """
     with tempfile.TemporaryDirectory(prefix=f"bench-{peer.name}-") as name:
         folder = Path(name)
@@ -60,7 +60,7 @@ def _wait_for_answer(peer: Peer, process: Process, port: int) -> None:
 
 
 def ask(port: int) -> tuple[int, bytes]:
-    """Return status and body of one answer; 0 if there was none."""
+    """Return status and body of one response; status 0 without one."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", SMALL)

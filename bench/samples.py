@@ -1,4 +1,4 @@
-"""One measurement of one proxy, of each kind. Every function returns metrics by name."""
+"""The kinds of measurement. Every function measures one proxy and returns metrics by name."""
 
 import json
 import subprocess
@@ -18,11 +18,11 @@ from bench.upstream import BODIES, SMALL
 
 MB = 1_000_000
 REFRESH = 1.2
-"""Seconds before the end of a token call, in which a request counts as sent during a refresh."""
+"""Seconds before the end of a token call in which requests count as during a refresh."""
 
 
 def saturated(what: Load, running: Running, seconds: int) -> Sample:
-    """Measure CPU per request and requests a second under as much load as it takes."""
+    """Measure CPU per request and requests per second under full load."""
     before = Usage.of(running.pid)
     outcome = _loaded(what, running, seconds)
     used = Usage.of(running.pid) - before
@@ -40,7 +40,7 @@ def saturated(what: Load, running: Running, seconds: int) -> Sample:
 
 
 def streamed(what: Load, running: Running, seconds: int) -> Sample:
-    """Measure the same for bodies, in bytes instead of requests."""
+    """Measure CPU per byte and bytes per second under full load."""
     size = what.upload or BODIES[Path(what.path).name]
     sample = saturated(what, running, seconds)
     rate = sample["rps"] * size / MB
@@ -48,7 +48,7 @@ def streamed(what: Load, running: Running, seconds: int) -> Sample:
 
 
 def short_lived(what: Load, running: Running, seconds: int) -> Sample:
-    """Measure the same while tokens come and go, and how many of them are asked for."""
+    """Measure full load with short-lived tokens, and the number of token calls."""
     before = len(running.upstream.token_calls())
     sample = saturated(what, running, seconds)
     calls = len(running.upstream.token_calls()) - before
@@ -56,7 +56,7 @@ def short_lived(what: Load, running: Running, seconds: int) -> Sample:
 
 
 def steady(rate: int, running: Running, seconds: int) -> Sample:
-    """Measure the latency of so many requests a second, in milliseconds, and their CPU."""
+    """Measure latency in milliseconds and CPU at a fixed rate of requests."""
     before = running_time(running.pid)
     result = _open_loop(rate, running, seconds)
     used = running_time(running.pid) - before
@@ -72,7 +72,7 @@ def steady(rate: int, running: Running, seconds: int) -> Sample:
 
 
 def refreshed(rate: int, running: Running, seconds: int) -> Sample:
-    """Measure latency while tokens are renewed, apart from latency while they are not."""
+    """Measure latency during token refreshes and outside of them."""
     result = _open_loop(rate, running, seconds)
     first, last = min(result.began), max(result.began)
     calls = [at for at in running.upstream.token_calls() if first <= at <= last]
@@ -91,17 +91,17 @@ def refreshed(rate: int, running: Running, seconds: int) -> Sample:
 
 
 def _is_near(at: float, calls: Sequence[float]) -> bool:
-    # nginx writes a call down when it has answered it, which takes a second here.
+    # nginx logs a call after its response, which takes a second here.
     return any(-REFRESH <= at - call <= 0.3 for call in calls)
 
 
 def started(running: Running, _seconds: int) -> Sample:
-    """Return how long it took from nothing to the first forwarded request."""
+    """Return the time from start to the first forwarded request."""
     return {"start_ms": running.started_in * 1000}
 
 
 def remembered(running: Running, seconds: int) -> Sample:
-    """Measure memory: idle, after a crowd, after big bodies."""
+    """Measure memory: idle, after many clients, after large bodies."""
     time.sleep(1)
     idle = resident(running.pid)
     _loaded(Load(256), running, seconds)
@@ -116,7 +116,7 @@ def remembered(running: Running, seconds: int) -> Sample:
 
 
 def rested(running: Running, seconds: int) -> Sample:
-    """Measure what a proxy does while nobody calls."""
+    """Measure CPU and wake-ups of an idle proxy."""
     time.sleep(1)
     cpu, woken = running_time(running.pid), wake_ups(running.pid)
     time.sleep(seconds)

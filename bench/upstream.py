@@ -1,6 +1,6 @@
-"""The bank of these measurements: nginx with static answers, on the load's core.
+"""The upstream: nginx with static responses, on the load's core.
 
-It refuses with 401 whatever comes without a token that it has given out, so a proxy that forgets
+It returns 401 to requests without a token that it has issued, so a proxy that forgets
 the token shows as failures and not as speed.
 """
 
@@ -16,18 +16,18 @@ from bench.machine import BenchError
 from bench.processes import Process, can_connect, free_port
 
 SMALL = "/v1/accounts"
-"""Answers with 700 bytes of JSON, the size of a short list of accounts."""
+"""Returns 700 bytes of JSON, the size of a short list of accounts."""
 TOKEN = "/oauth2/v1/token"  # noqa: S105 - where tokens are had, not one
 SINK = "/sink"
-"""Takes a body of any size to its end, then answers."""
+"""Reads a body of any size, then responds."""
 BODIES = {"1k": 1024, "100k": 100 * 1024, "10m": 10 * 1024 * 1024}
-"""Bodies to fetch: /bodies/NAME."""
+"""Bodies to download: /bodies/NAME."""
 
 PREFIX = "bench-"
-"""What every token begins with."""
+"""The beginning of every token."""
 
 SLOW_RATE = 600
-"""Bytes a second; a token answer, which is longer than this and shorter than twice, takes 1 s."""
+"""Bytes per second; a token response is longer than this, less than twice, so it takes 1 s."""
 
 _CONFIGURATION = """\
 daemon off;
@@ -89,7 +89,7 @@ http {{
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What the bank's tokens are like: ``lifetime`` in seconds, ``slow`` if one takes a second."""
+    """The tokens: ``lifetime`` in seconds; with ``slow`` a token call takes a second."""
 
     lifetime: int = 3600
     slow: bool = False
@@ -97,14 +97,14 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """The running bank: its files, and its ports by URL scheme."""
+    """The running upstream: its files, and its ports by URL scheme."""
 
     folder: Path
     ports: Mapping[str, int]
 
     @property
     def authority(self) -> Path:
-        """The certificate of the authority that vouches for it."""
+        """The certificate of its authority."""
         return self.folder / "ca.pem"
 
     def url(self, *, tls: bool) -> str:
@@ -113,13 +113,13 @@ class Upstream:
         return f"{scheme}://127.0.0.1:{self.ports[scheme]}"
 
     def token_calls(self) -> list[float]:
-        """Return when it has answered token calls so far, in Unix time."""
+        """Return the Unix times of the token calls so far."""
         return [float(line) for line in (self.folder / "tokens.log").read_text().split()]
 
 
 @contextmanager
 def running_upstream(core: int, tokens: Tokens) -> Iterator[Upstream]:
-    """Run the bank on a core; raises ``BenchError`` if nginx does not start."""
+    """Run the upstream on a core. Raises ``BenchError`` if nginx does not start."""
     with tempfile.TemporaryDirectory(prefix="bench-upstream-") as name:
         bank = Upstream(Path(name), {"http": free_port(), "https": free_port()})
         make_certificates(bank.folder)
@@ -162,7 +162,7 @@ def _configuration(bank: Upstream, tokens: Tokens) -> str:
 
 
 def make_certificates(folder: Path) -> None:
-    """Make an authority (ca.pem) and a certificate for this machine (leaf.pem, leaf.key)."""
+    """Make an authority (ca.pem) and a certificate for loopback (leaf.pem, leaf.key)."""
     names = folder / "names"
     names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n", encoding="ascii")
     new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]

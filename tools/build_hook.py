@@ -1,4 +1,4 @@
-"""Compiles the request path to C while a wheel is built: the build hook of pyproject.toml.
+"""The build hook of pyproject.toml, which compiles the request path to C.
 
 Whoever installs from source gets compiled modules where a C compiler works, and plain Python
 elsewhere: the same modules, the same behaviour, more CPU per request (docs/performance.md). The
@@ -166,7 +166,7 @@ def find_compiler() -> str:
 
 
 def compiles(command: str) -> bool:
-    """Tell whether a C compiler command makes an object file of a module for this Python."""
+    """Return whether a C compiler command makes an object file of a module for this Python."""
     folders = {sysconfig.get_path("include"), sysconfig.get_path("platinclude")}
     with TemporaryDirectory() as folder:
         source = Path(folder, "probe.c")

@@ -1,4 +1,4 @@
-"""Bring what is made of the charts' values up to date: ``python -m tools.charts [--write]``.
+"""Generates the charts' files from their values: ``python -m tools.charts [--write]``.
 
 A chart's ``values.yaml`` is the one source. The comment above a value becomes its description in
 ``values.schema.json`` and its row in ``README.md``; its default becomes its type; a line
@@ -32,7 +32,7 @@ _TYPES = {str: "string", bool: "boolean", int: "integer", list: "array", dict: "
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One value of a chart: a leaf, or a section with values of its own."""
+    """One value of a chart: a leaf, or a section of values."""
 
     name: str
     default: Any
@@ -41,7 +41,7 @@ class Value:
     inner: tuple["Value", ...] = field(default=())
 
     def schema(self) -> dict[str, Any]:
-        """Return what Helm holds a user's value against."""
+        """Return the JSON Schema that Helm validates a user's value against."""
         schema: dict[str, Any] = {"description": self.description}
         if "$ref" in self.constraints:
             return schema | self.constraints
@@ -53,7 +53,7 @@ class Value:
         return schema | self.constraints
 
     def rows(self, above: str = "") -> Iterator[str]:
-        """Yield this value's row, and those of the values within."""
+        """Yield the rows of this value and of the values below it."""
         path = f"{above}{self.name}"
         description = self.description.replace("|", "\\|")
         if self.inner:
@@ -67,7 +67,7 @@ class Value:
 def read(text: str) -> tuple[Value, ...]:
     """Return the values in the text of a ``values.yaml``. Raises ``ValueError``.
 
-    A value without a comment is an error, and so is one whose type nothing tells.
+    A value without a comment or without a known type is an error.
     """
     document = yaml.compose(text)
     if not isinstance(document, yaml.MappingNode):
@@ -90,7 +90,7 @@ def _values(mapping: yaml.MappingNode, lines: Sequence[str]) -> Iterator[Value]:
 
 
 def _comment(lines: Sequence[str], line: int, column: int) -> tuple[list[str], dict[str, Any]]:
-    """Return the words and the constraints that stand above a line."""
+    """Return the comment and the constraints above a line."""
     prefix = " " * column + "# "
     first = line
     while first and lines[first - 1].startswith(prefix):
@@ -106,7 +106,7 @@ def _comment(lines: Sequence[str], line: int, column: int) -> tuple[list[str], d
 
 
 def schema(values: Sequence[Value]) -> dict[str, Any]:
-    """Return the whole ``values.schema.json`` of a chart."""
+    """Return the ``values.schema.json`` of a chart."""
     credentials = next(value for value in values if value.name == "credentials").schema()
     properties = credentials["properties"]
     own = {name: inner for name, inner in properties.items() if name != "create"}
@@ -129,16 +129,16 @@ def settings_schema() -> dict[str, Any]:
     """Return the definitions that describe the program's configuration, ``Config`` among them."""
     whole = Config.model_json_schema()
     definitions = whole.pop("$defs")
-    # The values around `config` bring what is required, so none of it is required there.
+    # Other values set the required settings, so ``config`` requires none.
     whole.pop("required")
-    # Two that are written as text, whatever they are read into.
+    # These two are written as text, whatever type they are parsed into.
     whole["properties"] |= {name: {"type": "string"} for name in ("listen", "admin")}
     definitions["PathSetting"] = {"anyOf": [{"type": "string"}, definitions["PathSetting"]]}
     return _without_titles({"Config": whole, **definitions})
 
 
 def _without_titles(schema: dict[str, Any]) -> dict[str, Any]:
-    # A title that only repeats the name is noise in a file that people read.
+    # Titles only repeat the names.
     return {
         name: _without_titles(inner) if isinstance(inner, dict) else inner
         for name, inner in schema.items()
@@ -153,7 +153,7 @@ def table(values: Sequence[Value]) -> str:
 
 
 def made() -> dict[Path, str]:
-    """Return every file that is made, with the text that it should have."""
+    """Return all generated files with their text."""
     files = {
         GATEWAY / SHARED: (LIBRARY / SHARED).read_text(encoding="utf-8"),
         DASHBOARD: dashboard.text(),
@@ -169,7 +169,7 @@ def made() -> dict[Path, str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write what is made, or say what is out of date; return the exit code."""
+    """Write the files, or print which are out of date; return the exit code."""
     if list(arguments) not in ([], ["--write"]):
         print("usage: python -m tools.charts [--write]", file=sys.stderr)
         return 2

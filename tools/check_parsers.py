@@ -1,4 +1,4 @@
-"""Fail where a compiled HTTP parser is missing: ``python tools/check_parsers.py``.
+"""Fails if a compiled HTTP parser is missing: ``python tools/check_parsers.py``.
 
 aiohttp has a second parser, in Python, that it falls back to without a word where its compiled one
 could not be built or is switched off. It is slower, and it reads some messages differently from
@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from importlib.machinery import EXTENSION_SUFFIXES
 
 COMPILED = (
-    "httptools.parser.parser",  # what callers and the bank send
-    "aiohttp._http_parser",  # token answers, and the admin port
+    "httptools.parser.parser",  # parses requests and the bank's responses
+    "aiohttp._http_parser",  # parses token responses and admin requests
     "aiohttp._http_writer",  # refuses line ends in headers
 )
 
 
 def missing() -> Iterator[str]:
-    """Say what is missing, a sentence each."""
+    """Return a sentence for each missing parser."""
     for name in COMPILED:
         try:
             module = importlib.import_module(name)
@@ -35,7 +35,7 @@ def missing() -> Iterator[str]:
 
 
 def main() -> int:
-    """Print what is missing; return the exit code."""
+    """Print the missing parsers; return the exit code."""
     found = list(missing())
     if found:
         print("An HTTP parser is missing in this environment:", *found, sep="\n  ")

@@ -1,4 +1,4 @@
-"""The entries of docs/troubleshooting.md, made from the catalogue of errors.
+"""Generates the entries of docs/troubleshooting.md from the catalogue of errors.
 
 ::
 
@@ -61,7 +61,7 @@ def _entry(kind: ErrorKind) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the command line asks for; return the exit code."""
+    """Run the command line; return the exit code."""
     if arguments == ["--write"]:
         PLACE.write(DOCUMENT, entries())
     else:

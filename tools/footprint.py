@@ -1,6 +1,6 @@
-"""Measure what the image weighs and what a container of it takes: ``python -m tools.footprint``.
+"""Measures the image's size and a container's memory and CPU: ``python -m tools.footprint``.
 
-The figures behind the charts' requests and limits, and those in docs/kubernetes.md. Needs podman,
+The charts' requests and limits and docs/kubernetes.md are based on these figures. Needs podman,
 root, and the image (``make image``). The bank is the sandbox, in a container of its own.
 """
 
@@ -25,14 +25,14 @@ MB = 1_000_000
 
 
 def podman(*arguments: str) -> str:
-    """Run podman, with the runtime that also knows machines with two kinds of control groups."""
+    """Run podman with a runtime that supports hybrid control groups."""
     command = ["podman", "--runtime", "runc", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603 - ours
 
 
 @contextmanager
 def running(image: str, *arguments: str, **variables: str) -> Iterator[Path]:
-    """Run a container on this machine's network; yield its first process's directory in /proc."""
+    """Run a container on the host's network; yield the /proc directory of its first process."""
     given = [f"--env={name}={value}" for name, value in variables.items()]
     flags = ("--network=host", "--no-healthcheck", "--read-only", "--cap-drop=ALL", *LIMITS)
     name = podman("run", "--detach", *flags, *given, image, *arguments)
@@ -50,13 +50,13 @@ def memory(process: Path, field: str) -> float:
 
 
 def cpu(process: Path) -> float:
-    """Return the CPU seconds that a process has used, its ended children's too."""
+    """Return the CPU seconds of a process and its ended children."""
     fields = (process / "stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def sizes(image: str) -> tuple[float, float]:
-    """Return the size of an image in MB: on disk, and compressed as a registry sends it."""
+    """Return the size of an image in MB: unpacked, and compressed for a registry."""
     disk = int(podman("image", "inspect", "--format", "{{.Size}}", image)) / MB
     command = ["podman", "save", "--quiet", image]
     archive = subprocess.run(command, check=True, capture_output=True).stdout  # noqa: S603 - ours
@@ -64,7 +64,7 @@ def sizes(image: str) -> tuple[float, float]:
 
 
 async def until_ready(session: aiohttp.ClientSession) -> None:
-    """Wait until the proxy says that it is ready."""
+    """Wait until the proxy is ready."""
     async with asyncio.timeout(30):
         while True:
             try:
@@ -77,7 +77,7 @@ async def until_ready(session: aiohttp.ClientSession) -> None:
 
 
 async def load(session: aiohttp.ClientSession, requests: int, at_once: int) -> None:
-    """Send requests, so many at a time; each has to succeed."""
+    """Send requests concurrently; each must succeed."""
     left = iter(range(requests))
 
     async def caller() -> None:
@@ -91,7 +91,7 @@ async def load(session: aiohttp.ClientSession, requests: int, at_once: int) -> N
 
 
 async def measure(image: str, process: Path, began: float) -> None:
-    """Print what a running proxy takes: at rest, under load, and for a probe."""
+    """Print memory and CPU of a running proxy: idle, under load, and of a probe."""
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
         await until_ready(session)
@@ -115,7 +115,7 @@ async def measure(image: str, process: Path, began: float) -> None:
 
 
 def healthcheck(image: str) -> float:
-    """Return the CPU seconds of one healthcheck command, the container's start left out."""
+    """Return the CPU seconds of a healthcheck command, without the container's start."""
     program = (
         "import os, subprocess\n"
         "subprocess.run(['candescent-proxy', 'healthcheck'], check=True)\n"
@@ -129,7 +129,7 @@ def healthcheck(image: str) -> float:
 
 
 def main(image: str, base: str = "python:3.13-slim") -> int:
-    """Print every figure; return the exit code."""
+    """Print all figures; return the exit code."""
     print(f"on {machine()}")
     for name in (base, image):
         disk, compressed = sizes(name)

@@ -1,9 +1,9 @@
-"""Copy a program and all that it loads into a new root: ``python3 image_root.py VENV ROOT``.
+"""Copies a program and its dependencies into a new root: ``python3 image_root.py VENV ROOT``.
 
-What stands in ``ROOT`` afterwards runs without the distribution around it: the interpreter, its
+``ROOT`` then contains all that the program needs without a distribution: the interpreter, its
 standard library, the virtual environment, the shared libraries that they load, certificates, and
-for scanners the records of the packages that these files come from. Runs within the image's
-build (see Dockerfile), so it needs only Python and what a Debian base has.
+the package records that scanners read. Runs within the image's
+build (see Dockerfile) and needs only Python and Debian's base system.
 """
 
 import compileall
@@ -22,20 +22,20 @@ NOT_LOADED = shutil.ignore_patterns(
     *("_ctypes_test*", "_curses*", "_dbm*", "_gdbm*", "_sqlite3*", "_test*", "_tkinter*"),
     *("readline*", "sqlite3", "config-*", "site-packages", "dist-packages", "__pycache__"),
 )
-"""What of the standard library no server loads, and what below it is not part of it."""
+"""Parts of the standard library that a server does not need."""
 
 NOT_RUN = shutil.ignore_patterns(
     *("activate*", "Activate*", "include", "lib64", "pyvenv.cfg.in", "__pycache__"),
     *("*.c", "*.h", "*.hash", "*.pxd", "*.pxi", "*.pyi", "*.pyx"),
 )
-"""What of a virtual environment is for people and compilers."""
+"""Parts of a virtual environment that are not needed at run time."""
 
 WRITTEN = {
     "etc/passwd": "candescent:x:65532:65532::/:/nonexistent\n",
     "etc/group": "candescent:x:65532:\n",
     "etc/nsswitch.conf": "hosts: files dns\n",
 }
-"""What a C library reads to know a user's name and to look up a host."""
+"""Files that the C library reads for user names and host look-ups."""
 
 COPIED = (
     "/etc/ld.so.conf",
@@ -43,11 +43,11 @@ COPIED = (
     "/etc/os-release",
     "/etc/ssl/certs/ca-certificates.crt",
 )
-"""Where libraries are looked for, which distribution they are of, and whom TLS trusts."""
+"""Files of the dynamic linker, of scanners, and of TLS."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Fill the root named on the command line; return the exit code."""
+    """Fill the root; return the exit code."""
     if len(arguments) != 2:
         print("usage: python3 image_root.py VENV ROOT", file=sys.stderr)
         return 2
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def place(path: Path, root: Path) -> None:
-    """Copy ``path`` to where it stands here; a link on its way becomes a link there too."""
+    """Copy ``path`` to the same path below the root; links stay links."""
     for part in (*reversed(path.parents[:-1]), path):
         if part.is_symlink():
             there = root / part.relative_to("/")
@@ -88,7 +88,7 @@ def place(path: Path, root: Path) -> None:
 
 
 def libraries(root: Path) -> set[Path]:
-    """Return the shared libraries that the programs and modules below ``root`` load."""
+    """Return the shared libraries of the programs and modules below ``root``."""
     binaries = [path for path in files(root) if _is_elf(path)]
     found = _run("ldd", *binaries)
     if missing := re.findall(r"(\S+) => not found", found):
@@ -110,7 +110,7 @@ def _is_elf(path: Path) -> bool:
 
 
 def record_packages(root: Path) -> None:
-    """Write down which packages the files come from, where scanners look in images like this."""
+    """Write the records of the Debian packages that the files are from, for scanners."""
     place_of_records = root / "var/lib/dpkg/status.d"
     place_of_records.mkdir(parents=True)
     paths = ["/" + str(path.relative_to(root)) for path in files(root)]
@@ -120,7 +120,7 @@ def record_packages(root: Path) -> None:
 
 
 def _owners(paths: Iterable[str]) -> set[str]:
-    # A package may know its file by the name from before / and /usr were merged.
+    # A package may list a file by its name from before the merge of / and /usr.
     names = {name for path in paths for name in (path, path.removeprefix("/usr"))}
     return set(
         re.findall(
@@ -132,15 +132,15 @@ def _owners(paths: Iterable[str]) -> set[str]:
 
 
 def _run(*command: str | Path, check: bool = False) -> str:
-    # Two fail for single files: ldd for those without libraries, dpkg for those that are ours.
+    # ldd fails for files without libraries, dpkg for files of no package.
     done = subprocess.run(command, capture_output=True, text=True, check=check)  # noqa: S603 - ours
     return done.stdout
 
 
 def precompile(root: Path) -> bool:
-    """Compile every module, as the root will be read-only; return whether all of them could be.
+    """Compile all modules, because the root will be read-only; return whether all succeeded.
 
-    The result depends on the source alone, not on the time of day, so that builds can be compared.
+    The result depends on the sources only, so builds are reproducible.
     """
     return bool(
         compileall.compile_dir(

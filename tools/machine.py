@@ -1,4 +1,4 @@
-"""What a figure was measured on, in a sentence."""
+"""Describes the machine that a figure was measured on."""
 
 import os
 import platform
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def processor() -> str:
-    """Return the processor's name, as the kernel has it."""
+    """Return the processor's name, from the kernel."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
     return models[0] if models else platform.machine()
@@ -22,5 +22,5 @@ def machine() -> str:
 
 
 def today() -> str:
-    """Return the day, as figures are dated."""
+    """Return today's date, as in the figures' captions."""
     return datetime.now(UTC).strftime("%Y-%m-%d")

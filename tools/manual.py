@@ -1,11 +1,11 @@
-"""The manual page, made from the command line's own definition: docs/candescent-proxy.1.
+"""Generates the manual page docs/candescent-proxy.1 from the command-line parser.
 
 ::
 
     python -m tools.manual            print it
     python -m tools.manual --write    write it
 
-It is read with ``man -l docs/candescent-proxy.1``.
+Read it with ``man -l docs/candescent-proxy.1``.
 """
 
 import argparse
@@ -66,7 +66,7 @@ _EXAMPLES = {
 
 
 def page() -> str:
-    """Return the whole page."""
+    """Return the page."""
     return "\n".join(_page()) + "\n"
 
 
@@ -105,7 +105,7 @@ def commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPars
 
 
 def _settings() -> list[argparse.Action]:
-    """Return the flags that every command has which reads the configuration."""
+    """Return the flags of all commands that read the configuration."""
     parser = argparse.ArgumentParser(add_help=False)
     add_settings(parser)
     return parser._actions  # noqa: SLF001 - argparse has no other way to list them
@@ -160,26 +160,26 @@ def _sentence(text: str) -> str:
 
 
 def paragraphs(text: str) -> Iterator[str]:
-    """Return paragraphs that are parted by empty lines."""
+    """Return paragraphs, separated by empty lines."""
     for paragraph in text.strip().split("\n\n"):
         yield from (".PP", roff(" ".join(paragraph.split())))
 
 
 def definitions(entries: dict[str, str]) -> Iterator[str]:
-    """Return a list of words, each with its meaning."""
+    """Return a definition list."""
     for word, meaning in entries.items():
         yield from (".TP", f"\\fB{roff(word)}\\fR", roff(meaning))
 
 
 def roff(text: str) -> str:
-    """Return a line of text that means to troff what it says."""
+    """Return a line of text escaped for troff."""
     escaped = text.replace("\\", "\\e").replace("-", "\\-")
     escaped = re.sub(r"[^\x00-\x7f]", lambda found: f"\\[u{ord(found[0]):04X}]", escaped)
     return re.sub(r"^(?=[.'])", r"\\&", escaped)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the command line asks for; return the exit code."""
+    """Run the command line; return the exit code."""
     if arguments == ["--write"]:
         PAGE.write_text(page(), encoding="utf-8")
     else:

@@ -1,4 +1,4 @@
-"""What a thousand institutions cost a proxy that serves them all: ``make institutions``.
+"""Measures a proxy that serves a thousand institutions: ``make institutions``.
 
 ::
 
@@ -6,8 +6,8 @@
     python -m tools.many_institutions --write            and put it into docs/performance.md
     python -m tools.many_institutions --institutions 50 --seconds 2
 
-The proxy runs as a process of its own, in front of a sandbox bank in another, over TLS, so that
-a refresh costs what it costs. Memory and CPU are what Linux says of the proxy's process.
+The proxy runs as a process in front of a sandbox bank in another process, over TLS, so that
+a refresh has its real cost. Memory and CPU are those of the proxy's process in /proc.
 """
 
 import argparse
@@ -32,37 +32,37 @@ from tools.repository import ROOT
 
 DOCUMENT = ROOT / "docs" / "performance.md"
 
-# The table stands between these two lines of the document.
+# The table is between these two lines of the document.
 PLACE = Passage("institutions", "measured by `make institutions ARGS=--write`")
 
 WARM_UP = 2000
-"""Requests before anything is measured; fewer where fewer institutions are asked for."""
+"""Warm-up requests; fewer with fewer institutions."""
 
 CALLERS = 16
 LONG = 3600.0
-"""Seconds that tokens live where none shall be renewed while we look."""
+"""Token lifetime in seconds for measurements without refreshes."""
 
 
 @dataclass(frozen=True)
 class Proxy:
-    """A running proxy, as the system sees it."""
+    """The process of a running proxy."""
 
     pid: int
     folder: Path
 
     def rss(self) -> int:
-        """Memory that it holds, in bytes."""
+        """Resident memory in bytes."""
         pages = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     def cpu(self) -> float:
-        """CPU that it has taken so far, in seconds."""
+        """CPU time so far in seconds."""
         text = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii")
         user, system = text.rpartition(")")[2].split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     async def visit(self, paths: Sequence[str], institutions: Sequence[str]) -> None:
-        """Send a request for each institution to each path, several at a time."""
+        """Send a request for each institution to each path, concurrently."""
         connector = aiohttp.UnixConnector(str(self.folder / "proxy"), limit=CALLERS)
         async with aiohttp.ClientSession("http://proxy", connector=connector) as session:
 
@@ -75,7 +75,7 @@ class Proxy:
             await asyncio.gather(*(call(path, name) for name in institutions for path in paths))
 
     async def refreshes(self) -> float:
-        """How many tokens the bank has given it."""
+        """Return the number of tokens that the bank has issued."""
         connector = aiohttp.UnixConnector(str(self.folder / "admin"))
         async with (
             aiohttp.ClientSession("http://admin", connector=connector) as session,
@@ -88,7 +88,7 @@ class Proxy:
 
 @asynccontextmanager
 async def bank(folder: Path, institutions: int, lifetime: float) -> AsyncIterator[str]:
-    """Run a sandbox bank in a process of its own, over TLS; gives its base URL."""
+    """Run a sandbox bank in a process, over TLS; yield its base URL."""
     certificate = folder / "bank.pem"
     command = (
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
@@ -111,7 +111,7 @@ async def bank(folder: Path, institutions: int, lifetime: float) -> AsyncIterato
 
 
 async def be_the_bank(certificate: Path, institutions: int, lifetime: float) -> None:
-    """Run the sandbox until somebody ends this process."""
+    """Run the sandbox until this process is ended."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate, f"{certificate}.key")
     rules = Settings(
@@ -124,13 +124,13 @@ async def be_the_bank(certificate: Path, institutions: int, lifetime: float) -> 
 
 
 def names(count: int) -> list[str]:
-    """The numbers of so many institutions."""
+    """Return the ids of ``count`` institutions."""
     return [f"{number:05d}" for number in range(1, count + 1)]
 
 
 @asynccontextmanager
 async def proxy(folder: Path, url: str, institutions: int) -> AsyncIterator[Proxy]:
-    """Run the proxy in a process of its own, ready and warm."""
+    """Run the proxy in a process; yield it ready and warmed up."""
     first, *others = names(institutions)
     configuration = {
         "base_url": url,
@@ -160,7 +160,7 @@ async def proxy(folder: Path, url: str, institutions: int) -> AsyncIterator[Prox
 
 
 async def until_ready(folder: Path, patience: float = 30.0) -> None:
-    """Wait until the proxy has its first token; exits with what it said if it gets none."""
+    """Wait until the proxy has its first token; exit with its output if it gets none."""
     try:
         async with asyncio.timeout(patience):
             while not await is_ready(folder):  # noqa: ASYNC110 - another process tells nobody
@@ -170,7 +170,7 @@ async def until_ready(folder: Path, patience: float = 30.0) -> None:
 
 
 async def is_ready(folder: Path) -> bool:
-    """Whether the proxy says that it is."""
+    """Whether the proxy is ready."""
     connector = aiohttp.UnixConnector(str(folder / "admin"))
     async with aiohttp.ClientSession("http://admin", connector=connector) as session:
         try:
@@ -181,7 +181,7 @@ async def is_ready(folder: Path) -> bool:
 
 
 async def measure(institutions: int, seconds: float) -> list[tuple[str, str]]:
-    """Return what was measured, as lines of a table."""
+    """Measure; return the rows of the table."""
     everyone = names(institutions)
     v2, v1 = "/echo", "/subscriptions/v1/fis/{}/echo"
     with tempfile.TemporaryDirectory() as name:
@@ -211,32 +211,32 @@ async def measure(institutions: int, seconds: float) -> list[tuple[str, str]]:
 
 
 def kilobytes(total: int, count: int) -> str:
-    """So many bytes, shared by so many, as a cell of the table."""
+    """Return bytes per institution as a cell of the table."""
     return f"{total / count / 1e3:.1f} kB"
 
 
 def of_a_core(part: float, seconds: float) -> str:
-    """A part of a core, as a cell of the table; Linux counts in ticks, so none is a bound."""
+    """Return a share of a core as a cell; zero is an upper bound, because Linux counts in ticks."""
     tick = 1 / os.sysconf("SC_CLK_TCK") / seconds
     return f"{part:.2%} of a core" if part else f"less than {tick:.2%} of a core"
 
 
 async def share(one: Proxy, seconds: float) -> float:
-    """Which part of a core the proxy takes while nobody calls."""
+    """Return the share of a core that the proxy uses without requests."""
     before = one.cpu()
     await asyncio.sleep(seconds)
     return (one.cpu() - before) / seconds
 
 
 def table(institutions: int, lines: Sequence[tuple[str, str]]) -> str:
-    """The measurement, in Markdown."""
+    """Return the measurement as a Markdown table."""
     cells = "\n".join(f"| {name} | {value} |" for name, value in lines)
     head = f"{institutions:,} institutions in use, on {machine()}:"
     return f"{head}\n\n| what | measured |\n|---|---|\n{cells}"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the command line asks for; return the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="many_institutions", description=__doc__)
     parser.add_argument("--institutions", type=int, default=1000)
     parser.add_argument(

@@ -1,7 +1,7 @@
-"""Ask for every line and branch of the pure modules: ``python -m tools.pure_coverage REPORT``.
+"""Requires full coverage of the pure modules: ``python -m tools.pure_coverage REPORT``.
 
-They decide and do nothing else, so no test of theirs is hard to write. ``REPORT`` is what
-``coverage json`` wrote. For the other modules a figure is shown and none is asked for.
+They do no I/O, so every line and branch of theirs can be tested. ``REPORT`` is what
+``coverage json`` wrote. For other modules the coverage is printed only.
 """
 
 import json
@@ -16,15 +16,15 @@ from tools.repository import ROOT
 
 
 def pure_modules(pyproject: str) -> list[str]:
-    """Return the names of the pure modules, which the contract ``pure`` lists."""
+    """Return the modules of the import contract ``pure``."""
     contracts = tomllib.loads(pyproject)["tool"]["importlinter"]["contracts"]
     return [name for one in contracts if one["id"] == "pure" for name in one["source_modules"]]
 
 
 def holes(files: Mapping[str, Any], root: Path, pure: Iterable[str]) -> Iterator[str]:
-    """Say where a pure module below ``root`` is not covered, one sentence for each module.
+    """Yield a sentence for each pure module below ``root`` that is not fully covered.
 
-    ``files`` is the part of the report of that name: a path's lines and branches.
+    ``files`` is that part of the report: lines and branches by path.
     """
     for path in sorted(f"{name.replace('.', '/')}.py" for name in pure):
         if "pragma: no" in (root / path).read_text(encoding="utf-8"):

@@ -1,4 +1,4 @@
-"""The table of every setting, made from the model, in docs/configuration.md.
+"""Generates the table of settings in docs/configuration.md from the model.
 
 ::
 
@@ -32,7 +32,7 @@ _HEAD = "| setting and variable | takes | default | meaning |\n|---|---|---|---|
 
 @dataclass(frozen=True)
 class Row:
-    """One setting: where it stands, what it takes, what it means."""
+    """One setting: its path, type, default and meaning."""
 
     path: str
     takes: str
@@ -41,21 +41,21 @@ class Row:
     variable: str
 
     def __str__(self) -> str:
-        """A line of the table."""
+        """Return the row of the table."""
         name = f"`{self.path}`" + (f"<br>`{self.variable}`" if self.variable else "")
         cells = (name, self.takes, self.default, self.meaning)
         return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
 
 
 class Reference:
-    """Every setting, as the JSON Schema of the model has it."""
+    """All settings, from the JSON Schema of the model."""
 
     def __init__(self, model: type[Config] = Config) -> None:
         """Read the model."""
         self._schema = model.model_json_schema()
 
     def sections(self) -> Iterator[tuple[str, str, list[Row]]]:
-        """Each section with what it is about and its settings; first those without a section."""
+        """Yield each section with its description and settings; top-level settings come first."""
         properties = self._schema["properties"]
         nested = {name: self._named(field) for name, field in properties.items()}
         nested = {name: model for name, model in nested.items() if "properties" in model}
@@ -66,13 +66,13 @@ class Reference:
             yield name, about, [*self._rows(model["properties"], f"{name}.")]
 
     def listeners(self) -> tuple[str, list[Row]]:
-        """What one listener is about, and its settings."""
+        """Return the description and the settings of a listener."""
         model = self._schema["$defs"]["ListenerSettings"]
         about = " ".join(model["description"].split())
         return about, [*self._rows(model["properties"], "listeners.NAME.", by_variable=False)]
 
     def rows(self) -> list[Row]:
-        """Every setting."""
+        """Yield all settings."""
         return [row for _, _, rows in self.sections() for row in rows]
 
     def _rows(
@@ -86,13 +86,13 @@ class Reference:
             yield Row(path, takes, default, field.get("description", ""), variable)
 
     def _named(self, field: dict[str, Any]) -> dict[str, Any]:
-        """What a field refers to, or the field itself."""
+        """Return the definition that a field refers to, or the field itself."""
         name = field.get("$ref", "").rpartition("/")[2]
         found: dict[str, Any] = self._schema["$defs"][name] if name else field
         return found
 
     def _takes(self, field: dict[str, Any]) -> str:
-        """What a setting takes, in a word or two."""
+        """Return the type of a setting in a word or two."""
         given = [choice for choice in field.get("anyOf", [field]) if choice.get("type") != "null"]
         kind = self._named(given[0])
         if "enum" in kind:
@@ -109,7 +109,7 @@ class Reference:
 
 
 def shown(value: Any) -> str:
-    """A default as it would be written in the file; nothing for none."""
+    """Return a default as written in a file; empty without one."""
     if value in (None, "", [], {}):
         return ""
     match value:
@@ -125,14 +125,14 @@ def shown(value: Any) -> str:
 
 
 def variable_of(path: str) -> str:
-    """The environment variable of a setting."""
+    """Return the environment variable of a setting."""
     parts = tuple(path.split("."))
     short = [name for name, meant in SHORT.items() if meant == parts]
     return PREFIX + (short[0] if short else "__".join(parts).upper())
 
 
 def table() -> str:
-    """The whole reference, in Markdown."""
+    """Return the reference in Markdown."""
     blocks = []
     for name, about, rows in Reference().sections():
         heading = f"### `{name}`\n\n{about}\n" if name else "### Without a section\n"
@@ -143,7 +143,7 @@ def table() -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the command line asks for; return the exit code."""
+    """Run the command line; return the exit code."""
     if arguments == ["--write"]:
         PLACE.write(DOCUMENT, table())
     else:

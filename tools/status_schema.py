@@ -1,4 +1,4 @@
-"""docs/status.schema.json: the JSON Schema of /api/status, made from its model.
+"""Generates docs/status.schema.json, the JSON Schema of /api/status, from its model.
 
 ::
 
@@ -24,7 +24,7 @@ def schema() -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the command line asks for; return the exit code."""
+    """Run the command line; return the exit code."""
     text = json.dumps(schema(), indent=2) + "\n"
     if arguments == ["--write"]:
         SCHEMA.write_text(text, encoding="utf-8")

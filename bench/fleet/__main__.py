@@ -2,12 +2,12 @@
 
 ::
 
-    make fleet                             everything: minutes of simulation, ten of real proxies
+    make fleet                             everything: simulation, and ten minutes of real proxies
     make fleet ARGS='--groups rollout,wake'
     make fleet ARGS=--write                everything, and into README.md and its pictures
 
-Results stand in build/fleet, a JSON file a group; the page is made of all files that are there.
-What is simulated is the same on every machine; what is measured says on which.
+Results are in build/fleet, a JSON file per group; the page is made of all of them.
+Simulated results are the same on every machine; measured ones name the machine.
 """
 
 import argparse
@@ -31,7 +31,7 @@ PICTURES = ROOT / "docs" / "images"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Do what the command line asks for; return the exit code."""
+    """Run the command line; return the exit code."""
     arguments = parser().parse_args(argv)
     try:
         for group in arguments.groups:
@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def write() -> None:
-    """Put the tables of all results that there are into the page, and draw the pictures."""
+    """Write the tables of all results into the page, and draw the pictures."""
     for group in GROUPS:
         results, about = report.load(FOLDER, group)
         if results:
@@ -90,7 +90,7 @@ def _measure(group: str) -> None:
 
 
 def _both(plan: Plan) -> PlanResult:
-    """Play a plan both ways; the simulated pods start when the real ones did."""
+    """Run a plan both ways; simulated pods start at the times of the real ones."""
     settled = plan.name.endswith("-settled")
     log = asyncio.run(real.play(plan, settled=settled))
     same = settled_later(plan) if settled else replace(plan, starts=tuple(sorted(log.started)))
@@ -98,9 +98,9 @@ def _both(plan: Plan) -> PlanResult:
 
 
 def settled_later(plan: Plan) -> Plan:
-    """Return a plan for the simulation, whose time begins with the first start.
+    """Return a plan for the simulation, whose time starts at the first start of a pod.
 
-    All that happens is moved behind three lifetimes, by when pods are as far apart as real ones.
+    All faults are moved by three lifetimes, after which refreshes are spread as with real pods.
     """
     later = 3 * plan.lifetime
 

@@ -1,4 +1,4 @@
-"""The simulated bank: it counts as the sandbox does, and is away when the plan says so."""
+"""The simulated bank: the sandbox's limits, and the outages of the plan."""
 
 from collections.abc import Callable
 from random import Random
@@ -10,13 +10,13 @@ from proxy.errors import TokenFailure, kinds
 from proxy.sandbox.request_limits import RequestLimits
 
 Answer = Callable[[float, TokenFailure | None], None]
-"""Called with when the bank was asked, and why there is no token, if there is none."""
+"""Called with the time of the request and the failure, if any."""
 
 QUOTA_WINDOW = 60.0
 
 
 class SimulatedBank:
-    """Answers token calls after the plan's latency."""
+    """Responds to token calls after the plan's latency."""
 
     def __init__(self, plan: Plan, heap: Heap, random: Random, log: CallLog) -> None:
         self._plan = plan
@@ -26,7 +26,7 @@ class SimulatedBank:
         self._limits = RequestLimits()
 
     def ask(self, answer: Answer) -> None:
-        """Take a call; whether it is served is decided as it comes."""
+        """Accept a call; whether it succeeds is decided on arrival."""
         now = self._heap.now
         failure = self._failure(now)
         self._books.calls.append((now, failure is None))

@@ -1,4 +1,4 @@
-"""Who asked the bank when, and who had no token: the books of a plan, real or played."""
+"""The log of a plan's token calls and of times without a token, real or simulated."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -11,9 +11,9 @@ from bench.fleet.plan import Plan, Window, within
 
 @dataclass(slots=True)
 class CallLog:
-    """``calls`` are (when, was it served); ``started`` and ``ready`` are when each pod was so.
+    """``calls`` are (time, success); ``started`` and ``ready`` are times by pod.
 
-    ``gaps`` are the times in which a pod that had had a token of an institution had a dead one.
+    ``gaps`` are the periods in which a pod had an expired token for an institution.
     """
 
     calls: list[tuple[float, bool]] = field(default_factory=list)
@@ -22,16 +22,17 @@ class CallLog:
     gaps: list[Window] = field(default_factory=list)
 
     def calls_per_second(self, plan: Plan) -> Counter[int]:
-        """Return the calls in each second of what is watched."""
+        """Return the number of calls in each second of the watched period."""
         return Counter(floor(when) for when, _ in self.calls if within(plan.watched, when))
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What came of a plan. Times in seconds, None where there is nothing to tell.
+    """The results of a plan. Times in seconds; None if not applicable.
 
-    ``ready_half`` and ``ready_all`` count from the first start; ``recovered`` from the end of what
-    went wrong to the last dead token replaced; ``without`` is the most pods' tokens dead at once.
+    ``ready_half`` and ``ready_all`` count from the first start; ``recovered`` is the time from the
+    end of a fault to the last replaced token; ``without`` is the maximum of expired tokens at
+    once.
     """
 
     calls: int
@@ -45,7 +46,7 @@ class Figures:
 
 
 def figures(plan: Plan, log: CallLog) -> Figures:
-    """Return the figures of what is watched."""
+    """Return the figures of the watched period."""
     watched = [served for when, served in log.calls if within(plan.watched, when)]
     hours = (plan.watched[1] - plan.watched[0]) / 3600
     ready = sorted(log.ready)
@@ -63,13 +64,13 @@ def figures(plan: Plan, log: CallLog) -> Figures:
 
 
 def _watched_gaps(plan: Plan, gaps: Iterable[Window]) -> Iterator[Window]:
-    """Cut gaps to what is watched."""
+    """Restrict gaps to the watched period."""
     begin, end = plan.watched
     return ((max(since, begin), to) for since, to in gaps if to > begin and since < end)
 
 
 def most_at_once(windows: Iterable[Window]) -> int:
-    """Return how many windows overlap where most do."""
+    """Return the maximal number of overlapping windows."""
     steps = sorted(step for window in windows for step in _steps(window))
     return max(accumulate(step for _, step in steps), default=0)
 
@@ -80,9 +81,9 @@ def _steps(window: Window) -> Iterator[tuple[float, int]]:
 
 
 def _recovered(plan: Plan, gaps: list[Window]) -> float | None:
-    """Seconds from the end of what went wrong to the last token.
+    """Return the seconds from the end of the fault to the last token.
 
-    None without a fault, and where something is dead to the end of what is watched.
+    None without a fault, and if a token stays expired to the end of the watched period.
     """
     end = plan.fault_end
     if end == float("inf") or any(to >= plan.end for _, to in gaps):

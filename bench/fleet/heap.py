@@ -1,4 +1,4 @@
-"""A clock of one's own: what happens next, happens now."""
+"""A simulated clock: a queue of timed events."""
 
 import heapq
 from collections.abc import Callable
@@ -9,7 +9,7 @@ Event = tuple[float, int, Callable[..., None], tuple[Any, ...]]
 
 
 class Heap:
-    """Events in the order of their time; equal times in the order in which they were planned."""
+    """Events in order of time; those at the same time in order of scheduling."""
 
     def __init__(self) -> None:
         self._events: list[Event] = []
@@ -17,15 +17,15 @@ class Heap:
         self.now = 0.0
 
     def at(self, when: float, call: Callable[..., None], *arguments: Any) -> None:
-        """Plan a call for a time, or for now if that has passed."""
+        """Schedule a call for a time, or for now if that has passed."""
         heapq.heappush(self._events, (max(when, self.now), next(self._number), call, arguments))
 
     def after(self, seconds: float, call: Callable[..., None], *arguments: Any) -> None:
-        """Plan a call."""
+        """Schedule a call after some seconds."""
         self.at(self.now + seconds, call, *arguments)
 
     def run(self, end: float) -> None:
-        """Let all happen that is planned before ``end``, and what comes of it."""
+        """Run all events before ``end``, and those that they schedule."""
         while self._events and self._events[0][0] < end:
             self.now, _, call, arguments = heapq.heappop(self._events)
             call(*arguments)

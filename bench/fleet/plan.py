@@ -1,4 +1,4 @@
-"""A plan: a fleet, its bank, its store, and what goes wrong when. Plain values, all in seconds."""
+"""A plan: a fleet, its bank, its store and their faults, as plain values. Times in seconds."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from proxy.tokens.token import RefreshPolicy
 NEVER = (float("inf"), float("inf"))
 
 Window = tuple[float, float]
-"""From when, and to before when."""
+"""Start and (exclusive) end of a period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Plan:
 
     @property
     def fault_end(self) -> float:
-        """When the last thing that goes wrong is well again; infinite if nothing does."""
+        """The end of the last fault; infinite without one."""
         ends = [end for _, end in (self.bank_down, self.store_down, self.asleep)]
         return max((end for end in ends if end != NEVER[1]), default=NEVER[1])
 

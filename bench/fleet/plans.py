@@ -1,4 +1,4 @@
-"""The plans that are played, by the question that they ask."""
+"""All plans, by the question that they answer."""
 
 from collections.abc import Sequence
 from dataclasses import replace

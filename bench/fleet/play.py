@@ -1,4 +1,4 @@
-"""A plan, played by the simulation."""
+"""Simulates a plan."""
 
 from random import Random
 
@@ -11,7 +11,7 @@ from bench.fleet.store import SimulatedStore
 
 
 def play(plan: Plan) -> CallLog:
-    """Return the books of a plan; the same for the same plan, seed included."""
+    """Return the log of a simulated plan, which is the same for the same plan and seed."""
     heap, random, log = Heap(), Random(plan.seed), CallLog()  # noqa: S311 - no secret
     bank = SimulatedBank(plan, heap, random, log)
     store = SimulatedStore(plan, heap) if plan.has_store else None

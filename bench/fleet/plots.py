@@ -25,7 +25,7 @@ STYLE: dict[Any, Any] = {
 
 
 def steady(results: Sequence[PlanResult], file: Path) -> None:
-    """Draw calls an hour against pods, tokens of an hour."""
+    """Draw calls per hour against pods, with tokens that live one hour."""
     with mpl.rc_context(STYLE):
         figure, axes = _figure("token calls an hour, tokens of an hour", "pods", "calls an hour")
         for way, colour, label in (
@@ -47,7 +47,7 @@ def steady(results: Sequence[PlanResult], file: Path) -> None:
 
 
 def rollout(plans: Sequence[Plan], file: Path) -> None:
-    """Draw how many pods are ready, second by second, however they start."""
+    """Draw the number of ready pods per second, for each way to start."""
     with mpl.rc_context(STYLE):
         pods = plans[0].pods
         figure, axes = _figure(

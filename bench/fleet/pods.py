@@ -1,7 +1,7 @@
-"""The simulated proxies. Every decision is one of ``proxy.tokens``; here is only the waiting.
+"""The simulated proxies, whose decisions are those of ``proxy.tokens``.
 
-A ``Holder`` is a proxy's entry for one institution, as the cache and the refresher keep it. Where
-there is a store, it asks through a ``FetchAttempt``, as ``proxy.tokens.fleet.source`` does.
+A ``Holder`` is a proxy's entry for one institution, as in the cache and the refresher. With a
+store, it fetches tokens through a ``FetchAttempt``, as ``proxy.tokens.fleet.source`` does.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from proxy.tokens.fleet.lease_policy import (
 from proxy.tokens.rate_limit import TokenBucket, rate_for
 
 TRIAL = 0.5
-"""Seconds that one has who tries a dead store out: the default of ``store.timeout``."""
+"""Seconds of a failing store operation: the default of ``store.timeout``."""
 
 
 @dataclass(slots=True)
 class FleetWorld:
-    """What all pods stand in."""
+    """What all pods share: plan, clock, bank, store and log."""
 
     plan: Plan
     heap: Heap
@@ -42,7 +42,7 @@ class FleetWorld:
 
 @dataclass(slots=True)
 class SimulatedPod:
-    """One proxy: the pace of its refresher, and what it thinks of the store."""
+    """One proxy: the token bucket of its refresher, and its circuit breaker of the store."""
 
     circuit: CircuitBreaker = field(default_factory=CircuitBreaker)
     allowance: TokenBucket = field(default_factory=TokenBucket)
@@ -68,7 +68,7 @@ class Holder:
         self._phase = world.random.random()
 
     def start(self) -> None:
-        """Begin: the pinned institution after the start's delay, others as requests need them."""
+        """Start: fetch for the pinned institution after the start delay, for others on demand."""
         random, policy = self._world.random, self.plan.policy
         if self.institution == 0:
             self._world.books.started.append(self._world.heap.now)
@@ -79,7 +79,7 @@ class Holder:
             )
 
     def due(self) -> None:
-        """Ask for a token at the refresher's pace, unless the machine sleeps."""
+        """Fetch a token at the refresher's rate, unless the machine sleeps."""
         heap = self._world.heap
         if within(self.plan.asleep, heap.now):
             heap.at(self.plan.asleep[1], self.due)
@@ -87,7 +87,7 @@ class Holder:
             heap.after(self._pace(heap.now), self._ask)
 
     def _ask(self) -> None:
-        """Ask the bank or the store, unless the store has brought a newer token meanwhile."""
+        """Call the bank or the store, unless the store has provided a newer token meanwhile."""
         world = self._world
         if self._has_followed():
             world.heap.at(self._due_at(), self.due)
@@ -98,29 +98,29 @@ class Holder:
             FetchAttempt(world, world.store, self._pod, self).poll()
 
     def left(self) -> float:
-        """Return the life left of the token in hand, 0 if there is none."""
+        """Return the remaining life of the current token, 0 without one."""
         return max(self._issue.dies - self._world.heap.now, 0.0) if self._issue else 0.0
 
     def offered(self, record: SimulatedRecord) -> float:
-        """Return the life left of the store's token, if it is another than the one in hand."""
+        """Return the remaining life of the store's token, if it is not the current one."""
         if record.issue is None or record.issue is self._issue:
             return 0.0
         return max(record.issue.dies - self._world.heap.now, 0.0)
 
     def answered(self, asked: float, failure: TokenFailure | None) -> None:
-        """Take the bank's answer."""
+        """Process the bank's response."""
         if failure is None:
             self.take(Issue(asked, asked + self.plan.lifetime))
         else:
             self.failed(failure)
 
     def take(self, issue: Issue) -> None:
-        """Take a token, the bank's or the store's."""
+        """Install a token of the bank or of the store."""
         self._install(issue, self._world.heap.now)
         self._world.heap.at(self._due_at(), self.due)
 
     def failed(self, failure: TokenFailure, retry_after: float | None = None) -> None:
-        """Wait as the policy says, then try again."""
+        """Retry after the policy's delay."""
         self._failures += 1
         delay = self.plan.policy.retry_delay(
             failure,
@@ -132,7 +132,7 @@ class Holder:
         self._world.heap.after(delay, self.due)
 
     def close(self) -> None:
-        """Note at the end what is dead and was not replaced."""
+        """Record a gap that lasts to the end."""
         end = self._world.heap.now
         if self._issue is not None and self._issue.dies < end:
             self._world.books.gaps.append((self._issue.dies, end))
@@ -155,7 +155,7 @@ class Holder:
         return self._issue.asked + self._refresh_age
 
     def _pace(self, now: float) -> float:
-        """Return how long the refresher waits before it begins this call, and reserve it."""
+        """Return the seconds until the refresher may start this call, and reserve it."""
         pod = self._pod
         rate = rate_for(self.plan.policy.refresh_rate, pod.needed)
         allowance = pod.allowance.refilled(now, rate)
@@ -163,9 +163,9 @@ class Holder:
         return allowance.until_next(rate)
 
     def _has_followed(self) -> bool:
-        """Whether the follower has brought a newer token before this one became due.
+        """Whether the follower has provided a newer token before this one became due.
 
-        Followers look at their own times; what they found is worked out when it matters.
+        Followers poll at their own times; the result is computed only when it matters.
         """
         store = self._world.store
         if store is None or self._issue is None:
@@ -183,7 +183,7 @@ class Holder:
 
 
 class FetchAttempt:
-    """One wish for a token, from its beginning to its end."""
+    """One attempt to get a token."""
 
     def __init__(
         self, world: FleetWorld, store: SimulatedStore, pod: SimulatedPod, holder: Holder
@@ -200,7 +200,7 @@ class FetchAttempt:
         self._looks = 0
 
     def poll(self) -> None:
-        """Look into the store, and do what the record says."""
+        """Read the record and act on it."""
         now, circuit = self._world.heap.now, self._pod.circuit
         if not circuit.allows(now, TRIAL):
             self._without_store(now)
@@ -224,7 +224,7 @@ class FetchAttempt:
                 assert record.issue is not None
                 holder.take(record.issue)
             case NextAction.LEASE:
-                # Renewed for as long as the call runs.
+                # The lease is renewed while the call runs.
                 record.leased_until = float("inf")
                 self._world.bank.ask(self._fetched)
             case NextAction.REFUSE:
@@ -252,7 +252,7 @@ class FetchAttempt:
             if self._store.is_there:
                 record.publish(issue, now)
             else:
-                record.leased_until = now  # it runs out by itself, unwritten
+                record.leased_until = now  # the lease expires without a write
             self._holder.take(issue)
             return
         record.leased_until = now + self._policy.pause

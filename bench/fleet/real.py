@@ -1,7 +1,8 @@
-"""A plan, played by real proxies, a real sandbox bank and, where there is one, a real redis-server.
+"""Runs a plan with real proxies, a sandbox bank and, where the plan has one, a redis-server.
 
-The bank runs here, so that its books are at hand; each proxy is a process of its own, listening on
-Unix sockets. Where the plan has the fleet sleep, its processes are stopped and go on together.
+The bank runs in this process, so that its state is accessible; each proxy is a process that
+listens on Unix sockets. To simulate a sleeping machine, all processes are stopped and continued
+together.
 """
 
 import asyncio
@@ -28,18 +29,18 @@ from proxy.sandbox import Fault, Sandbox, Settings
 from proxy.tasks import Tasks
 
 LOOK = 0.1
-"""Seconds between two looks at a proxy's readiness: as exact as a gap can be told."""
+"""Seconds between two readiness checks, and so the resolution of gaps."""
 
 PATIENCE = 180.0
-"""Seconds that all proxies together are given to be ready."""
+"""Seconds within which all proxies must be ready."""
 
 
 async def play(plan: Plan, *, settled: bool = False) -> CallLog:
-    """Return the books of a plan, whose time begins with the first start.
+    """Return the log of a plan, whose time starts at the first start of a proxy.
 
-    It is over when all proxies are ready; unless it is ``settled``: then its time begins with that,
-    and goes on to the plan's end. Raises ``BenchError`` when they do not get so far, or
-    redis-server is missing.
+    It ends when all proxies are ready; a ``settled`` plan starts then
+    and runs to its end. Raises ``BenchError`` if they do not become ready, or
+    if redis-server is missing.
     """
     log = CallLog()
     async with AsyncExitStack() as stack:
@@ -76,7 +77,7 @@ async def _all_ready(pods: "list[RealPod]", log: CallLog) -> None:
 
 
 def institutions(plan: Plan) -> list[str]:
-    """Return the institutions' numbers; the first is every proxy's own."""
+    """Return the ids of the institutions; the first is the default of all proxies."""
     return [f"{number:05d}" for number in range(1, plan.institutions + 1)]
 
 
@@ -93,7 +94,7 @@ def _rules(plan: Plan) -> Settings:
 async def _let_happen(
     plan: Plan, began: float, bank: Sandbox, store: RedisServer | None, pods: "list[RealPod]"
 ) -> None:
-    """Let go wrong what goes wrong, each at its time."""
+    """Apply the plan's faults, each at its time."""
     status = 503 if plan.outage is kinds.TOKEN_SERVER else None
     outage = Fault("token", status=status, reset=status is None)
 
@@ -133,14 +134,14 @@ async def _let_happen(
 
 
 class RealPod:
-    """A proxy in a process of its own."""
+    """A proxy in its own process."""
 
     def __init__(self, process: asyncio.subprocess.Process, folder: Path) -> None:
         self.process = process
         self._folder = folder
 
     async def watch(self, began: float, plan: Plan, log: CallLog) -> None:
-        """Note when it is ready, and when not; ask for every institution's token once."""
+        """Record when it is ready; send one request for each institution."""
         connector = aiohttp.UnixConnector(str(self._folder / "admin"))
         started = asked = False
         lost = NEVER[0]
@@ -167,7 +168,7 @@ class RealPod:
                     log.gaps.append((lost, NEVER[1]))
 
     def last_words(self) -> str:
-        """Return the end of what it said."""
+        """Return the end of its output."""
         return (self._folder / "log").read_text(encoding="utf-8")[-2000:]
 
     async def _visit(self, plan: Plan) -> None:
@@ -179,7 +180,7 @@ class RealPod:
 
 
 async def _look(session: aiohttp.ClientSession) -> tuple[bool, bool]:
-    """Return whether the admin port answers, and whether it says ready."""
+    """Return whether the admin port responds, and whether it is ready."""
     with suppress(aiohttp.ClientError, OSError, TimeoutError):
         async with session.get("/readyz", timeout=aiohttp.ClientTimeout(5)) as answer:
             return True, answer.status == 200
@@ -206,7 +207,7 @@ async def _pod(
         yield RealPod(process, home)
     finally:
         with suppress(ProcessLookupError):
-            process.kill()  # what a proxy does when it is asked to stop is not the question here
+            process.kill()  # an orderly stop is not measured
         await process.wait()
 
 

@@ -1,4 +1,4 @@
-"""A real redis-server on a free port of loopback, kept in memory only."""
+"""A redis-server on a free loopback port, in memory only."""
 
 import asyncio
 import shutil
@@ -10,11 +10,11 @@ from bench.machine import BenchError
 from bench.processes import can_connect, free_port
 
 PATIENCE = 10.0
-"""Seconds that it is given to listen."""
+"""Seconds until it must listen."""
 
 
 class RedisServer:
-    """Started and stopped as often as one likes, at the same port."""
+    """A server that can be stopped and started on the same port."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -22,7 +22,7 @@ class RedisServer:
         self.port = free_port()
 
     async def start(self) -> None:
-        """Start it. Raises ``BenchError`` when it is not installed, or does not listen."""
+        """Start it. Raises ``BenchError`` if it is not installed or does not listen."""
         if shutil.which("redis-server") is None:
             raise BenchError("redis-server is missing; on Debian: apt-get install redis-server")
         with (self._folder / "redis.log").open("ab") as log:
@@ -40,7 +40,7 @@ class RedisServer:
         raise BenchError((self._folder / "redis.log").read_text(encoding="utf-8")[-2000:])
 
     async def stop(self) -> None:
-        """Kill it; what it held is gone."""
+        """Kill it; its data is lost."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.kill()
@@ -49,7 +49,7 @@ class RedisServer:
 
 @asynccontextmanager
 async def redis_server(folder: Path) -> AsyncIterator[RedisServer]:
-    """Run one for as long as a ``with`` block lasts."""
+    """Run a server within a ``with`` block."""
     server = RedisServer(folder)
     await server.start()
     try:

@@ -1,4 +1,4 @@
-"""Results as JSON, one file a group, and as Markdown tables."""
+"""Saves results as JSON, a file per group, and formats them as Markdown tables."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +17,9 @@ Table = Sequence[Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class PlanResult:
-    """What came of a plan: ``played`` by the simulation, ``real`` by real proxies, or both.
+    """The results of a plan: ``played`` by the simulation, ``real`` by real proxies, or both.
 
-    A plan's name is its group, then what tells it apart: ``steady-100-10-1800-store``.
+    A plan's name is its group followed by its parameters: ``steady-100-10-1800-store``.
     """
 
     name: str
@@ -28,19 +28,19 @@ class PlanResult:
 
     @property
     def words(self) -> list[str]:
-        """What tells it apart within its group."""
+        """The parameters in its name."""
         return self.name.split("-")[1:]
 
 
 def save(folder: Path, group: str, results: Sequence[PlanResult], **about: str) -> None:
-    """Write a group's results to a file of its name; ``about`` says on what and when."""
+    """Write a group's results to a file; ``about`` names machine and date."""
     document = {**about, "results": [asdict(one) for one in results]}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{group}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def load(folder: Path, group: str) -> tuple[list[PlanResult], Mapping[str, str]]:
-    """Return a group's results and what they are about; nothing where there is no file."""
+    """Return a group's results and their machine and date; empty without a file."""
     file = folder / f"{group}.json"
     if not file.exists():
         return [], {}
@@ -57,12 +57,12 @@ def load(folder: Path, group: str) -> tuple[list[PlanResult], Mapping[str, str]]
 
 
 def place(group: str) -> Passage:
-    """Return where a group's table stands in the page."""
+    """Return the passage of a group's table in the page."""
     return Passage(group, "written by `make fleet ARGS=--write`")
 
 
 def markdown(group: str, results: Sequence[PlanResult], about: Mapping[str, str]) -> str:
-    """Return a group's table, and for what was measured on what."""
+    """Return a group's table, with the machine for measured results."""
     head, *rows = TABLES[group](results)
     lines = [head, ["---:" if at else "---" for at in range(len(head))], *rows]
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,7 +1,7 @@
-"""The simulated store: a record for each institution, and who holds its lease.
+"""The simulated store: a record for each institution, with its lease.
 
-It does in plain Python what the program's Lua scripts do in Redis, as far as decisions depend on
-it; fences are not needed here, because nobody is stopped and wakes.
+It implements the program's Lua scripts in Python, as far as decisions depend on
+them; fencing is not needed, because no pod is suspended during a call.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from proxy.errors import TokenFailure
 
 @dataclass(slots=True)
 class Issue:
-    """A token: when the bank was asked for it, when it dies, and who got it."""
+    """A token: when it was requested, when it expires, and which pod requested it."""
 
     asked: float
     dies: float
@@ -21,7 +21,7 @@ class Issue:
 
 @dataclass(slots=True)
 class SimulatedRecord:
-    """One institution in the store. Times as the heap has them."""
+    """The record of one institution. Times are the heap's."""
 
     issue: Issue | None = None
     written: float = 0.0
@@ -31,13 +31,13 @@ class SimulatedRecord:
     refusals: int = 0
 
     def publish(self, issue: Issue, now: float) -> None:
-        """Put a token there, which ends the lease and forgets refusals."""
+        """Write a token, which ends the lease and clears the refusal."""
         self.issue, self.written = issue, now
         self.leased_until, self.refusal, self.refusals = 0.0, None, 0
 
 
 class SimulatedStore:
-    """The records, while the store is there."""
+    """The records, and the outages of the store."""
 
     def __init__(self, plan: Plan, heap: Heap) -> None:
         self._plan = plan
@@ -46,9 +46,9 @@ class SimulatedStore:
 
     @property
     def is_there(self) -> bool:
-        """Whether it answers now."""
+        """Whether it is available now."""
         return self.was_there(self._heap.now)
 
     def was_there(self, when: float) -> bool:
-        """Whether it answered then."""
+        """Whether it was available at a time."""
         return not within(self._plan.store_down, when)

@@ -1,1 +1,1 @@
-"""Proxies as one would write them in an afternoon, to be measured: streaming, token cached."""
+"""Simple proxies for comparison: they stream bodies and cache the token."""

@@ -1,6 +1,6 @@
-"""The obvious aiohttp proxy: a web application, a client session, and a token kept till its end.
+"""A simple aiohttp proxy: a web application, a client session, and a cached token.
 
-On uvloop, which is more than the obvious one has. Told by the environment: PORT, UPSTREAM, and
+It runs on uvloop. Configured by the environment: PORT, UPSTREAM, and
 AUTHORITY for an upstream with TLS.
 """
 
@@ -18,7 +18,7 @@ HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", 
 
 
 class Tokens:
-    """The token, fetched again when nine tenths of its life are over."""
+    """The token, fetched again after nine tenths of its lifetime."""
 
     def __init__(self, session: ClientSession) -> None:
         self._session = session
@@ -74,7 +74,7 @@ async def with_session(app: web.Application) -> AsyncIterator[None]:
 
 
 def main() -> None:
-    """Serve until told to end."""
+    """Serve until the process is ended."""
     app = web.Application()
     app.cleanup_ctx.append(with_session)
     app.router.add_route("*", "/{path:.*}", forward)

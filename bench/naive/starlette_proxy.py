@@ -1,6 +1,6 @@
-"""What a Python user would pick today: Starlette and httpx, under uvicorn with its fast parts.
+"""A simple proxy of Starlette and httpx, under uvicorn with httptools and uvloop.
 
-Told by the environment: PORT, UPSTREAM, and AUTHORITY for an upstream with TLS.
+Configured by the environment: PORT, UPSTREAM, and AUTHORITY for an upstream with TLS.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class Tokens:
-    """The token, fetched again when nine tenths of its life are over."""
+    """The token, fetched again after nine tenths of its lifetime."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
@@ -76,7 +76,7 @@ async def with_client(_app: Starlette) -> AsyncIterator[dict[str, object]]:
 
 
 def main() -> None:
-    """Serve until told to end."""
+    """Serve until the process is ended."""
     app = Starlette(routes=[Route("/{path:path}", forward, methods=METHODS)], lifespan=with_client)
     port = int(os.environ["PORT"])
     uvicorn.run(app, host="127.0.0.1", port=port, access_log=False, log_level="warning")

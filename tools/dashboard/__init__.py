@@ -1,7 +1,7 @@
-"""The Grafana dashboard: which questions it answers, and by which queries.
+"""The Grafana dashboard: its panels and their queries.
 
-``make charts`` writes it into deploy/grafana and into the chart. The fleet is what it shows first;
-one proxy is shown where one is chosen above, and in the folded rows at its end.
+``make charts`` writes it into deploy/grafana and into the chart. It shows the fleet first;
+the variable ``instance`` selects one proxy, and the folded rows at the end show each.
 """
 
 import json
@@ -64,5 +64,5 @@ def whole() -> Json:
 
 
 def text() -> str:
-    """Return it as it stands in the file."""
+    """Return the dashboard as JSON text."""
     return json.dumps(whole(), indent=2) + "\n"

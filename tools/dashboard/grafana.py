@@ -1,7 +1,7 @@
 """Grafana's JSON, as far as our dashboard needs it: rows, panels, queries, variables.
 
-A panel asks a question in its title, says in its description how to read the answer, and has a
-unit. Where it stands is worked out here, from left to right on a grid of 24 columns.
+A panel has a question as its title, a description of how to read it, and a
+unit. Its position is computed here, from left to right on a grid of 24 columns.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 DATASOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
 WIDTH = 24
 SCHEMA = 39
-"""The version of Grafana's dashboard schema that this is; Grafana 10.4 and later read it."""
+"""The version of Grafana's dashboard schema; Grafana 10.4 and later support it."""
 
 Kind = Literal["stat", "timeseries", "table"]
 
@@ -22,9 +22,9 @@ GREEN, ORANGE, RED, BLUE, GREY = "green", "orange", "red", "blue", "#8e8e8e"
 
 @dataclass(frozen=True)
 class Query:
-    """One PromQL query of a panel. ``legend`` is what its lines are called: ``{{kind}}``.
+    """One PromQL query of a panel. ``legend`` is the name of its lines: ``{{kind}}``.
 
-    ``instant`` asks for the present value only, as tables and single numbers do.
+    ``instant`` queries the current value only, for tables and single numbers.
     """
 
     expr: str
@@ -32,7 +32,7 @@ class Query:
     instant: bool = False
 
     def json(self, ref: str) -> Json:
-        """Return it as a target; ``ref`` is its letter."""
+        """Return a Grafana target; ``ref`` is its letter."""
         return {
             "datasource": DATASOURCE,
             "editorMode": "code",
@@ -47,11 +47,11 @@ class Query:
 
 @dataclass(frozen=True)
 class Panel:
-    """One question, and the queries that answer it.
+    """One panel and its queries.
 
-    ``steps`` are colours from a value on, lowest first; the first one's value is not used.
-    ``colours`` gives lines their colours by name; ``most`` is the top of the scale, ``columns``
-    what a table shows of the labels and in which order.
+    ``steps`` are colours by lower bound, ascending; the first bound is not used.
+    ``colours`` sets colours of lines by name; ``most`` is the top of the scale, ``columns``
+    are the labels that a table shows, in their order.
     """
 
     title: str
@@ -69,7 +69,7 @@ class Panel:
     columns: Sequence[str] = ()
 
     def json(self, number: int, x: int, y: int) -> Json:
-        """Return it with its place."""
+        """Return the panel at a position."""
         targets = [
             query.json(chr(ord("A") + place)) | ({"format": "table"} if self.is_table else {})
             for place, query in enumerate(self.queries)
@@ -170,7 +170,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Row:
-    """Panels under a heading. With ``repeat``, once for each value of that variable, folded up."""
+    """Panels under a heading. With ``repeat``, a folded row for each value of that variable."""
 
     title: str
     panels: Sequence[Panel]
@@ -180,7 +180,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Variable:
-    """A choice at the top of the page: the values of ``label`` that ``metric`` has."""
+    """A dashboard variable: the values of ``label`` that ``metric`` has."""
 
     label: str
     title: str
@@ -190,7 +190,7 @@ class Variable:
     everything: str = ".+"
 
     def json(self) -> Json:
-        """Return it; several values or all can be chosen."""
+        """Return the variable; several values or all can be selected."""
         query = f"label_values({self.metric}{{{self.filters}}}, {self.label})"
         return {
             "name": self.label,
@@ -214,7 +214,7 @@ class Variable:
 def dashboard(
     title: str, uid: str, description: str, variables: Sequence[Variable], rows: Sequence[Row]
 ) -> Json:
-    """Return the whole dashboard, with the datasource as its first variable."""
+    """Return the dashboard, with the datasource as its first variable."""
     datasource = {
         "name": "datasource",
         "label": "Data source",
@@ -261,7 +261,7 @@ def _placed(rows: Sequence[Row]) -> Iterator[Json]:
             heading["repeat"] = row.repeat
         placed, bottom = _grid(row.panels, number + 1, y + 1)
         number += 1 + len(placed)
-        # A folded row holds its panels; beneath an open one they simply follow.
+        # A folded row contains its panels; those of an open one follow it.
         yield heading | {"panels": placed} if row.folded else heading
         if row.folded:
             bottom = y + 1
@@ -271,7 +271,7 @@ def _placed(rows: Sequence[Row]) -> Iterator[Json]:
 
 
 def _grid(panels: Sequence[Panel], number: int, top: int) -> tuple[list[Json], int]:
-    """Return the panels in lines as wide as the page, and where the next thing may stand."""
+    """Return the panels in lines as wide as the page, and the position below them."""
     placed: list[Json] = []
     x, y, tallest = 0, top, 0
     for panel in panels:

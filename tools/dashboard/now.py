@@ -1,4 +1,4 @@
-"""What somebody who was called sees first."""
+"""The overview: the rows that an operator on call needs first."""
 
 from tools.dashboard.grafana import GREEN, ORANGE, RED, Panel, Query, Row
 from tools.dashboard.queries import HERE, OF, TOKEN, by, rate

@@ -1,4 +1,4 @@
-"""Whether there is room, what was changed, and one proxy by itself."""
+"""The rows on capacity, on changes, and on a single proxy."""
 
 from tools.dashboard.grafana import GREEN, ORANGE, RED, Panel, Query, Row
 from tools.dashboard.queries import HERE, SOURCES, TOKEN, by, quantile, rate, share

@@ -1,4 +1,4 @@
-"""Whose errors there are, and what the proxy adds."""
+"""The rows on errors and on latency."""
 
 from tools.dashboard.grafana import GREEN, RED, Panel, Query, Row
 from tools.dashboard.queries import OF, SOURCES, by, mean, quantile, quantiles, rate

@@ -1,10 +1,10 @@
-"""Whether tokens are there, whether they are renewed, and who renews them."""
+"""The rows on tokens and their refreshes."""
 
 from tools.dashboard.grafana import GREEN, Panel, Query, Row
 from tools.dashboard.queries import HERE, TOKEN, by, quantile, rate
 
 ASKED = f'{TOKEN},trigger!="shared"'
-"""Of the tokens that came, those that the bank was asked for; a fleet shares the others."""
+"""Selects refreshes from the bank, without tokens from the fleet's store."""
 
 TOKENS = Row(
     "Tokens",
