@@ -40,6 +40,13 @@ def test_files_to_be_deployed_exist(page: Path) -> None:
     assert [name for name in there if not (ROOT / name.rstrip(".")).exists()] == []
 
 
+def test_index_has_every_page() -> None:
+    """docs/README.md leads to each page of docs/."""
+    index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
+    pages = [page.name for page in (ROOT / "docs").glob("*.md") if page.name != "README.md"]
+    assert [name for name in pages if f"]({name})" not in index] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_make_targets_exist(page: Path) -> None:
     """Every `make` command that a page names is one of the Makefile's."""
