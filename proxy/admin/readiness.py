@@ -33,7 +33,12 @@ def assess(
     reasons = ["shutting down"] if draining else []
     for entry in entries:
         if entry.pinned and (entry.token is None or not entry.token.is_alive(now)):
-            why = entry.error.detail if entry.error is not None else "the first is on its way"
+            error = entry.error
+            why = (
+                "the first is on its way"
+                if error is None
+                else f"{error.detail} {error.explained_by.remedy}"
+            )
             reasons.append(
                 f"no {entry.key.kind.value} token for institution {entry.key.institution}: {why}"
             )

@@ -36,10 +36,11 @@ def test_first_token_on_its_way() -> None:
 
 @pytest.mark.parametrize("age", [None, 3600, 10_000])
 def test_failure_is_the_reason(age: float | None) -> None:
-    """Without a live token the last error says why, in words for an operator."""
+    """Without a live token the last error says why, and what an operator can do."""
     error = TokenError(kinds.TOKEN_BAD_CLIENT, "The bank refused the client id; check it.")
     (reason,) = assess([entry(age, error=error)], NOW, draining=False).reasons
-    assert reason == "no v2 token for institution 00016: The bank refused the client id; check it."
+    why = "The bank refused the client id; check it."
+    assert reason == (f"no v2 token for institution 00016: {why} {kinds.TOKEN_BAD_CLIENT.remedy}")
 
 
 def test_failing_refresh_of_a_live_token_is_no_reason() -> None:

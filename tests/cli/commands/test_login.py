@@ -39,7 +39,7 @@ async def test_running_proxy_takes_the_login(bank: Sandbox, stored: Path, tmp_pa
         _ = await running.program.wait_for_event("token refresh failed")
         status, text = await running.ask("/readyz")
         assert status == 503
-        assert "run candescent-proxy login" in text
+        assert "Run `candescent-proxy login`" in text
         assert (await run_program("login", stdin=code(bank), **variables(bank, stored)))[0] == 0
         await running.ready()
     async with process(file, bank.url, **login):
