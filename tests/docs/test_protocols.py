@@ -1,0 +1,51 @@
+"""docs/protocols.md: what passes of each protocol, on the wire."""
+
+import asyncio
+
+from proxy.sandbox import Sandbox
+from tests.support.raw_client import ask, connect, request
+from tests.support.running import running
+from tests.support.upstream_server import ScriptedUpstream, answer, hold, read, send, wait
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+EVENTS = answer(b"200 OK", b"Content-Type: text/event-stream", b"Transfer-Encoding: chunked")
+
+
+async def test_server_sent_event_arrives_before_the_next() -> None:
+    """The bank sends nothing more until the first event has reached the caller."""
+    script = [
+        *(read(), send(EVENTS, b"9\r\ndata: 1\n\n\r\n"), wait()),
+        *(send(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n"), hold()),
+    ]
+    async with (
+        ScriptedUpstream(script) as upstream,
+        running(upstream.url, bearer_token="scripted") as app,
+        connect(app) as wire,
+        asyncio.timeout(20),
+    ):
+        await wire.send(request("GET", "/v1/stream"))
+        await wire.reader.readuntil(b"data: 1\n\n")
+        upstream.may_continue.set()
+        await wire.reader.readuntil(b"data: 2\n\n")
+        await wire.reader.readuntil(b"\r\n0\r\n\r\n")
+
+
+async def test_http_2_by_prior_knowledge_is_refused() -> None:
+    """400 unreadable, and the connection is closed."""
+    async with Sandbox() as bank, running(bank) as app, connect(app) as wire:
+        await wire.send(PREFACE)
+        response = await wire.read_response()
+        assert (response.status, response.error) == (400, "unreadable")
+        assert await wire.read_to_end() == b""
+
+
+async def test_grpc_web_passes() -> None:
+    """It is an HTTP/1.1 request like any other; ``TE`` is hop-by-hop."""
+    frame = b"\0\0\0\0\3abc"
+    headers = ("Content-Type: application/grpc-web+proto", f"Content-Length: {len(frame)}")
+    async with Sandbox() as bank, running(bank) as app:
+        response = await ask(app, request("POST", "/echo", "TE: trailers", *headers) + frame)
+        arrival = bank.bank.arrivals[-1]
+    assert response.status == 200
+    assert arrival.header("Content-Type") == "application/grpc-web+proto"
+    assert arrival.header("TE") is None
