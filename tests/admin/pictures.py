@@ -115,8 +115,6 @@ async def at_work(bank: Sandbox, seconds: float) -> None:
         await until(lambda: any(entry.failures for entry in app.tokens.entries()), 300)
         wide = {"width": 1160, "height": 760}
         await take(browser, app, "status-page-dark", viewport=wide, color_scheme="dark")
-        phone = {"width": 360, "height": 760}
-        await take(browser, app, "status-page-phone", viewport=phone, color_scheme="dark")
         for task in tasks:
             task.cancel()
 
