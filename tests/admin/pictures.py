@@ -1,12 +1,11 @@
-"""The pictures of the status page in docs/images, taken of a proxy at work.
+"""Takes the screenshots of the status page in docs/images, of a running proxy.
 
 ::
 
-    python -m tests.admin.pictures                   a quarter of an hour of load, then the pictures
-    python -m tests.admin.pictures --minutes 1       a quick look at them
+    python -m tests.admin.pictures                   fifteen minutes of load, then the screenshots
+    python -m tests.admin.pictures --minutes 1       a preview of them
 
-The bank is the sandbox, the load and the troubles are made here, and nothing in a picture is drawn
-by hand.
+The bank is the sandbox; load and faults are generated here.
 """
 
 import argparse
@@ -40,14 +39,14 @@ PATHS = (
 
 
 class Load:
-    """Callers whose number goes up and down; one in two hundred asks for a strange institution."""
+    """A varying number of clients; one request in two hundred is for an unknown institution."""
 
     def __init__(self, app: App) -> None:
         self._app = app
         self._chance = random.Random(7)  # noqa: S311 - the same load each time
 
     async def run(self) -> None:
-        """Call until cancelled."""
+        """Send requests until cancelled."""
         async with aiohttp.ClientSession(url(self._app)) as session, asyncio.TaskGroup() as group:
             for at in range(1_000_000):
                 wanted = 2.6 + 1.6 * math.sin(at / 90) + self._chance.gauss(0, 0.7)
@@ -65,15 +64,15 @@ class Load:
 
 
 def weather(bank: Sandbox, chance: random.Random) -> None:
-    """Let the bank take the time that a bank takes."""
+    """Give the bank's responses a realistic delay."""
     for _ in range(20):
         delay = chance.lognormvariate(-3.2, 0.5)
         bank.bank.faults.append(Fault("resource", delay=delay, times=chance.randint(1, 9)))
 
 
 async def weathers(bank: Sandbox) -> None:
-    """Change that again and again, until cancelled."""
-    chance = random.Random(11)  # noqa: S311 - the same weather each time
+    """Change the delay again and again, until cancelled."""
+    chance = random.Random(11)  # noqa: S311 - the same delays each time
     while True:
         bank.bank.faults[:] = [rule for rule in bank.bank.faults if not rule.is_used_up]
         if len(bank.bank.faults) < 20:
@@ -82,7 +81,7 @@ async def weathers(bank: Sandbox) -> None:
 
 
 async def take(browser: Browser, app: App, name: str, **more: Any) -> None:
-    """Take one picture, in few colours."""
+    """Take one screenshot, with a reduced palette."""
     async with opened(browser, f"http://{app.admin_address}/", **more) as page:
         await page.wait_for_selector(".plot svg")
         picture = Image.open(io.BytesIO(await page.screenshot()))
@@ -91,7 +90,7 @@ async def take(browser: Browser, app: App, name: str, **more: Any) -> None:
 
 
 async def story(minutes: float) -> None:
-    """Let the proxy work for so long, then take the pictures, in good weather and in bad."""
+    """Run the load, then take the screenshots, without faults and with some."""
     seconds = 60 * minutes
     async with Sandbox() as bank:
         bank.bank.settings = changed(bank.bank.settings, {"lifetime": 300, "v1_lifetime": 400})
@@ -99,7 +98,7 @@ async def story(minutes: float) -> None:
 
 
 async def at_work(bank: Sandbox, seconds: float) -> None:
-    """Do so with a proxy in front of this bank."""
+    """Run a proxy in front of a bank under load."""
     async with (
         running(bank, token={"prefetch": "v2,v1"}) as app,
         chromium() as browser,
@@ -120,7 +119,7 @@ async def at_work(bank: Sandbox, seconds: float) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Do what the command line asks for."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description="Take the pictures of the status page.")
     parser.add_argument("--minutes", type=float, default=15.5, help="of load before them")
     asyncio.run(story(parser.parse_args(arguments).minutes))

@@ -1,4 +1,4 @@
-"""A caller, the proxy and its bank, over sockets: what the tests of this directory live in."""
+"""A client, the proxy and its bank, over sockets: the fixture of this directory."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ V1_PATH = "/subscriptions/v1/fis/{}/echo"
 EVENT = b"<event><type>LOGIN</type></event>"
 CUSTOMER = "5f1d7a8e-0c54-4b1e-9d0a-6f2f6f7c1a01"
 PASSWORD: dict[str, Any] = {"username": "juniper", "password": "moonlight"}
-# A token may be thrown away at any age, and nothing is waited out for longer than a moment.
+# A token can be rejected at any age, and all back-offs are short.
 HASTY: dict[str, Any] = {
     "token": {"min_interval": "0.001", "refusal_memory": "0.1", "throttle_initial": "0.2"}
 }
@@ -27,26 +27,26 @@ HASTY: dict[str, Any] = {
 
 @dataclass
 class CallerResponse:
-    """What a caller got."""
+    """The response to a client."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     def json(self) -> Any:
-        """The body, parsed."""
+        """Return the parsed body."""
         return json.loads(self.body)
 
     @property
     def error(self) -> str:
-        """Whose error it is, and which: the last word of a problem's type."""
+        """Source and name of the proxy's error."""
         name = self.json()["type"].rpartition(":")[2]
         return f"{self.headers['x-proxy-error-source']} {name}"
 
 
 @dataclass
 class BankFixture:
-    """A caller, the proxy and its bank."""
+    """A client, the proxy and its bank."""
 
     sandbox: Sandbox
     app: App
@@ -54,24 +54,24 @@ class BankFixture:
 
     @property
     def bank(self) -> Bank:
-        """The bank's books."""
+        """The state of the bank."""
         return self.sandbox.bank
 
     @property
     def grants(self) -> list[tuple[str, str]]:
-        """What was asked for at the token endpoints, and what came of it."""
+        """Grant and outcome of each token request."""
         return [(asked.grant, asked.outcome) for asked in self.bank.token_requests]
 
     async def call(
         self, path: str, method: str = "GET", body: Any = None, **headers: str
     ) -> CallerResponse:
-        """Send a request, its path byte for byte."""
+        """Send a request without changing its path."""
         target = URL(url(self.app) + path, encoded=True)
         async with self.session.request(method, target, data=body, headers=headers) as answer:
             return CallerResponse(answer.status, dict(answer.headers), await answer.read())
 
     async def echo(self, path: str = "/echo", **headers: str) -> dict[str, Any]:
-        """Return what the bank saw of a request; its headers as a list of pairs in lower case."""
+        """Return the request as received by the bank; header names in lower case."""
         answer = await self.call(path, **headers)
         assert answer.status == 200, answer.body
         seen: dict[str, Any] = answer.json()
@@ -79,7 +79,7 @@ class BankFixture:
         return seen
 
     def count(self, name: str, **labels: str) -> float:
-        """Return the sum of a counter's samples that have these labels."""
+        """Return the sum of a counter's series with these labels."""
         text, _ = self.app.metrics.exposition("")
         return sum(
             sample.value
@@ -94,9 +94,9 @@ class BankFixture:
 async def bank_fixture(
     rules: Settings | Sandbox | None = None, *faults: Fault, ready: bool = True, **overrides: Any
 ) -> AsyncIterator[BankFixture]:
-    """Start all three; the bank has these rules and faults, the proxy these settings.
+    """Start a bank with these rules and faults, and a proxy with these settings.
 
-    A sandbox in place of rules is one that runs already, and goes on afterwards.
+    A ``Sandbox`` in place of rules is used as it is and stays running.
     """
     async with nullcontext(rules) if isinstance(rules, Sandbox) else Sandbox(rules) as sandbox:
         sandbox.bank.faults.extend(faults)
@@ -108,12 +108,12 @@ async def bank_fixture(
 
 
 def arrivals_at(bank: Bank, path: str) -> list[Arrival]:
-    """What reached a resource under this path, oldest first."""
+    """Return the received requests below a path, oldest first."""
     return [arrival for arrival in bank.arrivals if arrival.target.startswith(path)]
 
 
 async def raw(there: BankFixture, *lines: str) -> bytes:
-    """Send a head as it is written; return all that comes back."""
+    """Send a raw request head; return all received bytes."""
     address = there.app.data_address
     reader, writer = await asyncio.open_connection(address.host, address.port)
     writer.write("\r\n".join((*lines, "", "")).encode())

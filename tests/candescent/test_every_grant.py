@@ -102,7 +102,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Where a login is kept."""
+    """The path of the refresh token file."""
     return tmp_path / "login.json"
 
 

@@ -1,11 +1,11 @@
-"""Fuzzing: inputs that nobody thought of, for everything that reads what others send.
+"""Property-based fuzzing of everything that parses external input.
 
-``make fuzz ARGS="--minutes 10"`` runs the targets in turn for so long and keeps what it has learned
-in ``build/fuzz``; ``make test`` runs each of them a hundred times. What it finds becomes an
-``@example`` beside its target, or a test of its own.
+``make fuzz ARGS="--minutes 10"`` runs the targets in turn and stores its examples in
+``build/fuzz``; ``make test`` runs each target a hundred times. A found failure becomes an
+``@example`` of its target, or a test.
 
-    reference    HTTP/1.1 as the RFCs have it, slow and plain: what both parsers are held against
-    bytes_of     strategies: messages, almost messages, and ways to cut them into pieces
-    drive        our two connections without a network, fed a piece at a time
+    reference    a simple HTTP/1.1 parser after RFC 9112, with which both parsers are compared
+    bytes_of     strategies: valid and invalid messages, and ways to split them
+    drive        feeds both connection classes without a network, piece by piece
     test_*       the targets
 """

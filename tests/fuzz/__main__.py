@@ -1,4 +1,4 @@
-"""``make fuzz``: run the targets in turn for so many minutes; exit 1 on the first that fails."""
+"""``make fuzz``: runs the targets in turn for some minutes; exit code 1 on the first failure."""
 
 import argparse
 import random
@@ -17,7 +17,7 @@ Target = Callable[[], None]
 
 
 def targets(chosen: str) -> Iterator[tuple[str, Target]]:
-    """Return every target whose name holds ``chosen``."""
+    """Return the targets whose name contains ``chosen``."""
     for file in sorted(Path(__file__).parent.glob("test_*.py")):
         module = import_module(f"tests.fuzz.{file.stem}")
         for name, found in vars(module).items():
@@ -26,7 +26,7 @@ def targets(chosen: str) -> Iterator[tuple[str, Target]]:
 
 
 def main() -> int:
-    """Do what the command line says; return the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--target", default="", help="only those whose name holds this")
@@ -58,7 +58,7 @@ def _run(chosen: list[tuple[str, Target]], profile: settings, end: float) -> int
             try:
                 fuzzed = settings(profile)(_fresh(target))
                 fuzzed()
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is what we look for
+            except Exception as error:  # noqa: BLE001 - any exception is a finding
                 print(f"\n{name} fails:\n", "\n".join(getattr(error, "__notes__", [])))
                 print(f"{type(error).__name__}: {error}")
                 print("Make an @example of it, or a test, and mend what it found.")
@@ -72,7 +72,7 @@ def _run(chosen: list[tuple[str, Target]], profile: settings, end: float) -> int
 
 
 def _fresh(target: Target) -> Target:
-    """Return the target without the settings that it has had for a turn."""
+    """Return the target without the settings of its last run."""
     vars(target).pop("_hypothesis_internal_settings_applied", None)
     return target
 

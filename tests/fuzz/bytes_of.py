@@ -1,4 +1,4 @@
-"""Strategies: messages, almost messages, noise, and ways to cut them into pieces."""
+"""Strategies: valid and invalid messages, random bytes, and ways to split them."""
 
 from hypothesis import strategies as st
 
@@ -75,7 +75,7 @@ REQUEST_LINES = [
 
 @st.composite
 def messages(draw: st.DrawFn, lines: list[bytes]) -> bytes:
-    """Draw one message: well formed, nearly so, or put together from what is not."""
+    """Draw one message: valid, nearly valid, or composed of invalid parts."""
     wild = draw(st.integers(0, 3)) == 0
     text = draw(_wild(lines) if wild else well_formed(lines))
     return draw(_touched(text))
@@ -83,7 +83,7 @@ def messages(draw: st.DrawFn, lines: list[bytes]) -> bytes:
 
 @st.composite
 def well_formed(draw: st.DrawFn, lines: list[bytes]) -> bytes:
-    """Draw a message with nothing wrong about it but, seldom, its first line."""
+    """Draw a valid message, rarely with an invalid first line."""
     head = [draw(st.sampled_from(lines[:6])), b"Host: x"]
     head += draw(st.lists(st.sampled_from(GOOD_HEADERS), max_size=3))
     body = draw(st.binary(max_size=12))
@@ -111,7 +111,7 @@ def _wild(draw: st.DrawFn, lines: list[bytes]) -> bytes:
 
 @st.composite
 def _touched(draw: st.DrawFn, text: bytes) -> bytes:
-    """Change a byte here and there, but seldom."""
+    """Change a few bytes, rarely."""
     for _ in range(draw(st.sampled_from([0] * 6 + [1, 1, 2]))):
         at = draw(st.integers(0, max(len(text) - 1, 0)))
         put = draw(
@@ -122,14 +122,14 @@ def _touched(draw: st.DrawFn, text: bytes) -> bytes:
 
 
 def streams(lines: list[bytes], most: int = 3) -> st.SearchStrategy[bytes]:
-    """Several messages behind one another, and seldom plain noise."""
+    """Draw several messages in sequence, rarely random bytes."""
     several = st.lists(messages(lines), min_size=1, max_size=most).map(b"".join)
     return several | st.binary(max_size=60)
 
 
 @st.composite
 def cut_up(draw: st.DrawFn, data: bytes) -> list[bytes]:
-    """Cut bytes into pieces, as a network may."""
+    """Split bytes into pieces."""
     if draw(st.booleans()):
         return [data[at : at + 1] for at in range(len(data))]
     cuts = sorted(draw(st.sets(st.integers(0, len(data)), max_size=6)))

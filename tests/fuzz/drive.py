@@ -1,4 +1,4 @@
-"""Our two connections without a network, fed a piece at a time."""
+"""Feeds both connection classes without a network, piece by piece."""
 
 import asyncio
 import socket
@@ -15,13 +15,13 @@ from proxy.server.server import Server
 from proxy.upstream.connection import Connection, Deadlines
 
 LOOP = asyncio.new_event_loop()
-"""One loop for all examples: a hundred thousand of them make one each otherwise."""
+"""One event loop for all examples."""
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 class FakeTransport(asyncio.Transport):
-    """A transport that leads nowhere: it notes what was done with it."""
+    """A transport without a network, which records its calls."""
 
     def __init__(self, protocol: asyncio.Protocol) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class FakeTransport(asyncio.Transport):
         self.aborted = False
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return the socket, which nothing ever comes through."""
+        """Return a socket without data."""
         return self._socket if name == "socket" else default
 
     def is_closing(self) -> bool:
@@ -39,19 +39,19 @@ class FakeTransport(asyncio.Transport):
         return self.aborted
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Note what is sent."""
+        """Record the data."""
         self.written += data
 
     def can_write_eof(self) -> bool:
-        """Say no, so that nobody waits for what will not come."""
+        """Return False, so that the connection closes at once."""
         return False
 
     def get_write_buffer_size(self) -> int:
-        """Say that everything is sent at once."""
+        """Return 0: everything counts as sent."""
         return 0
 
     def pause_reading(self) -> None:
-        """Go on all the same: pieces come when the test feeds them."""
+        """Do nothing: the test decides when data arrives."""
 
     def resume_reading(self) -> None:
         """Go on."""
@@ -61,18 +61,18 @@ class FakeTransport(asyncio.Transport):
         self.abort()
 
     def abort(self) -> None:
-        """Note it."""
+        """Record the abort."""
         self.aborted = True
 
     def free(self) -> None:
-        """Give the sockets back."""
+        """Close the sockets."""
         self._socket.close()
         self._other.close()
 
 
 @dataclass(frozen=True)
 class ResponseResult:
-    """What the upstream side made of an answer; with a ``failure``, the rest says nothing."""
+    """What the upstream connection parsed of a response; with ``failure``, the rest is unset."""
 
     failure: str = ""
     complete: bool = False
@@ -83,7 +83,7 @@ class ResponseResult:
 
 
 def upstream(pieces: Iterable[bytes], *, bodiless: bool, ended: bool) -> ResponseResult:
-    """Feed an answer to a connection to the bank; return what it made of it."""
+    """Feed a response to an upstream connection; return what it parsed."""
     connection = Connection(LOOP, Deadlines())
     wire = FakeTransport(connection)
     connection.connection_made(wire)
@@ -117,7 +117,7 @@ Spoken = tuple[str, bytes, tuple[tuple[bytes, bytes], ...], bytes]
 
 @dataclass
 class RequestResult:
-    """What the listening side made of what a caller sent."""
+    """What a server connection parsed of a client's bytes."""
 
     requests: list[Spoken] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
@@ -125,7 +125,7 @@ class RequestResult:
 
 
 def caller(pieces: Iterable[bytes]) -> RequestResult:
-    """Feed a caller's bytes to a connection of ours; return the requests that came of them."""
+    """Feed a client's bytes to a server connection; return the parsed requests."""
     return LOOP.run_until_complete(_caller(pieces))
 
 

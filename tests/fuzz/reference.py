@@ -1,7 +1,7 @@
-"""HTTP/1.1 messages as RFC 9112 has them, read whole, slowly and without mercy.
+"""A strict parser of complete HTTP/1.1 messages after RFC 9112.
 
-Only what the proxy takes is read: one framing, ``chunked`` the only coding, no line folding, no
-bare line feed.
+It accepts what the proxy accepts: one framing, ``chunked`` as the only transfer coding, no line
+folding, no bare line feed.
 """
 
 import re
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _STATUS_LINE = re.compile(rb"HTTP/(1\.[01]) ([0-9]{3})(?: ([\t\x20-\x7e\x80-\xff]*))?")
-# Several spaces for one are harmless (RFC 9112, 3): the line goes on written anew.
+# Several spaces are accepted (RFC 9112 section 3), because the proxy writes the line anew.
 _REQUEST_LINE = re.compile(rb"(%b) +([\x21-\x7e\x80-\xff]+) +HTTP/(1\.[01])" % _TOKEN)
 _HEADER = re.compile(rb"(%b):[\t ]*((?:[\x21-\x7e\x80-\xff][\t\x20-\x7e\x80-\xff]*)?)" % _TOKEN)
 _CHUNK = re.compile(
@@ -20,16 +20,16 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class NoMessageError(Exception):
-    """What was read is no message."""
+    """The bytes are not a message."""
 
 
 class CutError(Exception):
-    """What was read may yet become a message."""
+    """The bytes are the beginning of a message."""
 
 
 @dataclass
 class Message:
-    """A message; ``start`` are the parts of its first line. ``rest`` follows it."""
+    """A message; ``start`` are the parts of its first line, ``rest`` the bytes after it."""
 
     start: tuple[bytes, ...]
     headers: Headers
@@ -39,12 +39,12 @@ class Message:
 
 
 def response(data: bytes, *, bodiless: bool, ended: bool) -> Message:
-    """Read the answer to one request, interim ones before it included.
+    """Parse the response to one request, after any interim responses.
 
-    ``ended``: nothing follows. Raises ``NoMessageError`` or ``CutError``.
+    ``ended``: the connection is closed. Raises ``NoMessageError`` or ``CutError``.
     """
     while True:
-        # Line ends before a message are no part of it, and are looked past, as with requests.
+        # Empty lines before a message are skipped (RFC 9112 section 2.2).
         start, headers, rest = _head(data.lstrip(b"\r\n"), _STATUS_LINE)
         status, coding = int(start[1]), _framing(headers)
         if not 100 <= status <= 199 or status == 101:
@@ -65,7 +65,7 @@ def response(data: bytes, *, bodiless: bool, ended: bool) -> Message:
 
 
 def request(data: bytes) -> Message:
-    """Read one request. Raises ``NoMessageError`` or ``CutError``."""
+    """Parse one request. Raises ``NoMessageError`` or ``CutError``."""
     data = data.lstrip(b"\r\n")
     start, headers, rest = _head(data, _REQUEST_LINE)
     coding = _framing(headers)
@@ -87,7 +87,7 @@ def _head(data: bytes, first: re.Pattern[bytes]) -> tuple[tuple[bytes, ...], Hea
 
 
 def _closes(version: bytes, headers: Headers) -> bool:
-    """Whether nothing may follow on this connection; llhttp holds interim answers to it too."""
+    """Whether the connection closes after the message; llhttp applies it to interim ones too."""
     said = b",".join(value.lower() for name, value in headers if name.lower() == b"connection")
     options = {option.strip() for option in said.split(b",")}
     return b"close" in options or (version == b"1.0" and b"keep-alive" not in options)

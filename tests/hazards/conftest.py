@@ -1,4 +1,4 @@
-"""What the hazards share."""
+"""Fixtures of the hazard tests."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""A proxy that is put to the test, and what must hold of it after whatever has come."""
+"""A proxy under test, and the conditions that must hold after any input."""
 
 import io
 from collections.abc import AsyncIterator
@@ -15,13 +15,13 @@ from tests.support.raw_client import ask
 from tests.support.running import running, until
 
 MARK = "tell-nobody-4711"
-"""Stands in what a caller must not be able to put into an answer or a log."""
+"""A text in client input that must not occur in responses and logs."""
 
 BEARER = f"Bearer {MARK}"
 
 
 class ProxyUnderTest:
-    """A running proxy, the bank behind it, and what the proxy has written to its log."""
+    """A running proxy, its bank, and its log."""
 
     def __init__(self, app: App, bank: Bank, log: io.StringIO) -> None:
         self.app = app
@@ -30,11 +30,11 @@ class ProxyUnderTest:
 
     @property
     def log(self) -> str:
-        """Everything logged so far, at the most talkative level."""
+        """The log so far, at level debug."""
         return self._log.getvalue()
 
     async def still_works(self) -> None:
-        """Check what must hold after whatever has come."""
+        """Check that a request succeeds and that nothing has leaked."""
         before = len(self.bank.arrivals)
         answer = await ask(self.app)
         assert answer.status == 200
@@ -50,7 +50,7 @@ class ProxyUnderTest:
 
 @asynccontextmanager
 async def proxy_under_test(**overrides: Any) -> AsyncIterator[ProxyUnderTest]:
-    """Run a proxy that logs all it can; check at the end that nothing is left of the hazard."""
+    """Run a proxy that logs at level debug; call ``still_works`` at the end."""
     log = io.StringIO()
     settings = LogSettings(level="debug", format="json", access="on")
     set_up(settings, log)

@@ -1,13 +1,13 @@
-"""What operators look at, tried out: a bank, proxies, faults, and a real Prometheus over them.
+"""Tests alert rules and dashboard with a bank, proxies, faults and a real Prometheus.
 
-``make observe`` runs it for people, ``test_*.py`` run it for themselves:
+``make observe`` and ``test_*.py`` run these modules:
 
-    faster.py     PURE  rules whose minutes are seconds
-    cases.py      PURE  from cases.yaml to a file for `promtool test rules`
-    panels.py     PURE  the dashboard's queries, as Grafana would send them
+    faster.py     rules with shorter durations
+    cases.py      converts cases.yaml for `promtool test rules`
+    panels.py     the dashboard's queries, as Grafana sends them
     servers.py    Prometheus and Alertmanager as processes
-    setup.py      a bank, and proxies as processes in front of it, with callers
-    faults.py     what can go wrong, and which alerts have to say so
-    scenario.py   one fault after another, for people to look at
-    pictures.py   the dashboard's panels, drawn from what Prometheus has
+    setup.py      a bank, proxies as processes, and clients
+    faults.py     faults, and the alerts that must fire
+    scenario.py   one fault after another
+    pictures.py   the dashboard's panels, drawn with data from Prometheus
 """

@@ -1,7 +1,7 @@
-"""``make observe``: a bank, two proxies, callers, troubles, Prometheus and Alertmanager.
+"""``make observe``: a bank, two proxies, clients, faults, Prometheus and Alertmanager.
 
-Says where to look, then lets one trouble after the other happen and tells which alerts come of
-it, for ever; with ``--once``, once. Exit 1 if an alert did not come.
+Prints the addresses, then causes one fault after the other and prints the alerts, without end or
+with ``--once`` once. Exit code 1 if an alert did not fire.
 """
 
 import argparse
@@ -24,7 +24,7 @@ IMAGES = Path(__file__).parents[2] / "docs/images"
 
 
 def main() -> int:
-    """Do what the command line says; return the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="make observe", description=__doc__)
     parser.add_argument("--once", action="store_true", help="end after the last trouble")
     parser.add_argument(
@@ -63,8 +63,8 @@ async def _observe(folder: Path, arguments: argparse.Namespace) -> int:
 
 
 def _spans(teller: ScenarioReporter) -> dict[str, Span]:
-    """Return which rows are drawn, each over the time in which most can be seen of it."""
-    # Five minutes of the rules, as with a scrape interval of a minute or so.
+    """Return the rows to draw, each with the period that shows most of it."""
+    # Five minutes of the rules, as with a scrape interval of about a minute.
     interval = shorter("5m", FACTOR)
     end = time.time()
     return {
@@ -77,7 +77,7 @@ def _spans(teller: ScenarioReporter) -> dict[str, Span]:
 
 
 async def _until_enough(teller: ScenarioReporter, only: str) -> None:
-    """Go through all troubles again and again, until somebody ends it."""
+    """Repeat all faults until the process is ended."""
     stop: asyncio.Future[str] = stop_signal()
 
     async def for_ever() -> None:

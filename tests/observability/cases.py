@@ -1,9 +1,9 @@
-"""PURE: from ``cases.yaml`` to a file for ``promtool test rules``.
+"""Converts ``cases.yaml`` to a file for ``promtool test rules``.
 
-A case of an alert is read aloud: *when*, the *series* that Prometheus has had each minute, *at*
-which time it is looked at, the *labels* of the alert that then fires and what it *says*. A quiet
-case has no labels: the alert must not fire. Every series is of the same instance unless it says
-which; an alert keeps those of these labels that ``about`` names.
+A case of an alert has the fields *when*, *series* (the samples of each minute), *at* (the time of
+evaluation), *labels* of the firing alert, and *says* (its text). Without labels the alert must not
+fire. All series have the same instance unless they name another; an alert has those of their labels
+that ``about`` names.
 """
 
 import re
@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 
 def promtool(cases: list[Json], rules: Json, file: str) -> Json:
-    """Return the test of ``file``, in which ``rules`` stand."""
+    """Return the test of ``file``, which has ``rules``."""
     summaries = {
         rule["alert"]: rule["annotations"]["summary"] for rule in alerts(rules) if "alert" in rule
     }
@@ -64,12 +64,12 @@ def _alert(name: str, about: list[str], case: Json, summary: str) -> Json:
 
 
 def filled(text: str, labels: Mapping[str, str]) -> str:
-    """Return a text with its ``{{ $labels.x }}`` filled in."""
+    """Return a text with its ``{{ $labels.x }}`` replaced."""
     return re.sub(r"{{ \$labels\.(\w+) }}", lambda found: labels[found[1]], text)
 
 
 def _whose(series: str) -> str:
-    """Return a series with the labels that all have, but for those that it has itself."""
+    """Return a series with the default labels that it does not set."""
     name, brace, own = series.partition("{")
     own = own.removesuffix("}") if brace else ""
     more = [f'{label}="{value}"' for label, value in WHOSE.items() if f"{label}=" not in own]

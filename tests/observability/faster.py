@@ -1,20 +1,20 @@
-"""PURE: the rules with every duration divided, so that a test sees in seconds what takes minutes.
+"""Divides the durations of alert rules, so that tests take seconds instead of minutes.
 
-Only durations change: ``for``, ranges and offsets. What an alert compares with stays what it is.
+Only ``for``, ranges and offsets change, not the thresholds.
 """
 
 import re
 from typing import Any
 
 FACTOR = 60
-"""A minute of the rules is a second here."""
+"""The divisor: a minute becomes a second."""
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(?<=\[)(\d+)([smhd])(?=\])|(?<=offset )(\d+)([smhd])\b")
 
 
 def faster(rules: dict[str, Any], factor: int = FACTOR) -> dict[str, Any]:
-    """Return a document of rules in which time runs ``factor`` times as fast."""
+    """Return a document of rules with all durations divided by ``factor``."""
     return {"groups": [_group(group, factor) for group in rules["groups"]]}
 
 

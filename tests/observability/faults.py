@@ -1,4 +1,4 @@
-"""What can go wrong with a proxy, its bank or its files, and which alerts have to say so."""
+"""Faults of a proxy, its bank or its files, and the alerts that must fire."""
 
 import asyncio
 import os
@@ -25,9 +25,9 @@ FaultContext = Callable[[Sandbox, MonitoredProxy], AbstractAsyncContextManager[N
 
 @dataclass(frozen=True)
 class FaultCase:
-    """Something that goes wrong for a while. ``alerts`` must fire, ``also`` may besides.
+    """A temporary fault. ``alerts`` must fire, ``also`` may fire.
 
-    Both are names without ``CandescentProxy``. ``tls``: only a proxy that speaks TLS has it.
+    Both are names without ``CandescentProxy``. ``tls``: it needs a proxy with TLS.
     """
 
     title: str
@@ -42,9 +42,9 @@ def _names(text: str) -> frozenset[str]:
 
 
 def tokens(institution: int, *places: str, **fault: Any) -> FaultContext:
-    """Let the bank answer so when a token for one of a proxy's institutions is asked for.
+    """Return a fault of the bank's token responses for one of a proxy's institutions.
 
-    ``places`` are the token endpoints that do.
+    ``places`` are the affected token endpoints.
     """
 
     @asynccontextmanager
@@ -60,7 +60,7 @@ def tokens(institution: int, *places: str, **fault: Any) -> FaultContext:
 def resources(
     callers: int = 2, path: str = "/echo/well", rest: float = 0.1, **fault: Any
 ) -> FaultContext:
-    """Let the bank treat what a proxy asks for like this, while so many more call."""
+    """Return a fault of the bank's resources, with additional clients."""
 
     @asynccontextmanager
     async def doing(bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
@@ -77,7 +77,7 @@ def resources(
 
 @contextmanager
 def faulty(bank: Sandbox, faults: list[Fault]) -> Iterator[None]:
-    """Give the bank faults for a while."""
+    """Add faults to the bank within the block."""
     bank.bank.faults.extend(faults)
     try:
         yield
@@ -88,7 +88,7 @@ def faulty(bank: Sandbox, faults: list[Fault]) -> Iterator[None]:
 
 @asynccontextmanager
 async def revoked(bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
-    """Revoke the proxy's tokens, again and again, as a sibling that shuts down might."""
+    """Revoke the proxy's tokens repeatedly."""
 
     async def revoke() -> None:
         while True:
@@ -106,7 +106,7 @@ async def revoked(bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def rotated_badly(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
-    """Put a secret that the bank does not know in the good one's place."""
+    """Replace the client secret by one that the bank does not know."""
     write(proxy.secret, "mistyped")
     try:
         yield
@@ -116,7 +116,7 @@ async def rotated_badly(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[
 
 @asynccontextmanager
 async def misspelt(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
-    """Write a setting that does not exist into its configuration."""
+    """Write an unknown setting into its configuration."""
     proxy.write(reload_intervall="5")
     try:
         yield
@@ -126,7 +126,7 @@ async def misspelt(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]
 
 @asynccontextmanager
 async def expiring(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
-    """Renew its certificate with one that ends tomorrow."""
+    """Replace its certificate by one that expires tomorrow."""
     await asyncio.to_thread(proxy.certify, 1)
     try:
         yield
@@ -136,7 +136,7 @@ async def expiring(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]
 
 @asynccontextmanager
 async def starved(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
-    """Let it run for a moment and stand still for longer, as a limit of CPU does to a container."""
+    """Stop and continue the process repeatedly, as CPU throttling of a container does."""
     pid, over = proxy.running.pid, threading.Event()
 
     def throttle() -> None:
@@ -158,14 +158,14 @@ async def starved(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def killed(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
-    """End it without a word. It stays dead."""
+    """Kill the process; it is not restarted."""
     await proxy.running.program.end(signal.SIGKILL)
     yield
 
 
 @asynccontextmanager
 async def alone(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
-    """End the fleet's store, and start it again."""
+    """Stop the token store, and start it again."""
     assert proxy.store is not None
     await proxy.store.kill()
     try:
@@ -176,25 +176,25 @@ async def alone(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def planted(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
-    """Put entries into the fleet's store that nobody of it has sealed; wait until that is seen."""
+    """Write undecryptable entries into the token store; wait until the proxy reports them."""
     assert proxy.store is not None
     for record in await proxy.store.records():
         await proxy.store.do("HSET", record, "entry:moss", "moss")
     async with asyncio.timeout(DEADLINE):
-        while not await proxy.running.sample("candescent_proxy_store_entries_unreadable"):  # noqa: ASYNC110 - it tells nobody
+        while not await proxy.running.sample("candescent_proxy_store_entries_unreadable"):  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.1)
     yield
 
 
 @asynccontextmanager
 async def untroubled(_bank: Sandbox, _proxy: MonitoredProxy) -> AsyncIterator[None]:
-    """Do nothing: the trouble is somebody else's."""
+    """Do nothing: the fault affects another proxy."""
     yield
 
 
 @asynccontextmanager
 async def wronged(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
-    """Let an application ask for what it may not have."""
+    """Send requests that the proxy refuses."""
     async with BackgroundCallers(proxy, 4, hostile=0.9).calling():
         yield
 

@@ -1,4 +1,4 @@
-"""PURE: the dashboard's panels and queries, as Grafana would send them."""
+"""The dashboard's panels and queries, as Grafana sends them."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -8,12 +8,12 @@ from typing import Any
 Json = dict[str, Any]
 
 FLEET = {"namespace": ".*", "job": ".+", "instance": ".+", "institution": ".+", "kind": ".+"}
-"""The variables where "All" is chosen for each."""
+"""The variables with "All" selected for each."""
 
 
 @dataclass(frozen=True)
 class PanelQuery:
-    """A query of a panel, with every variable filled in."""
+    """A query of a panel, with its variables replaced."""
 
     panel: Json
     expr: str
@@ -21,16 +21,16 @@ class PanelQuery:
 
     @property
     def title(self) -> str:
-        """What the panel asks."""
+        """The title of the panel."""
         return str(self.panel["title"])
 
     def name(self, labels: Mapping[str, str]) -> str:
-        """Return what the line with these labels is called."""
+        """Return the name of the line with these labels."""
         return re.sub(r"{{(\w+)}}", lambda found: labels.get(found[1], ""), self.legend)
 
 
 def panels(dashboard: Json) -> Iterator[Json]:
-    """Return every panel that shows something, those in folded rows too."""
+    """Return all panels with queries, those of folded rows included."""
     for panel in dashboard["panels"]:
         if panel["type"] == "row":
             yield from panel["panels"]
@@ -59,5 +59,5 @@ def panel_queries(panel: Json, variables: Mapping[str, str], interval: str) -> I
 
 
 def filled(expr: str, variables: Mapping[str, str]) -> str:
-    """Return an expression with its variables filled in. Raises ``KeyError`` for an unknown one."""
+    """Return an expression with its variables replaced. Raises ``KeyError`` for an unknown one."""
     return re.sub(r"\$(\w+)", lambda found: variables[found[1]], expr)

@@ -1,4 +1,4 @@
-"""All of it on one stage: bank, proxies, callers, Prometheus with our rules, Alertmanager."""
+"""Runs bank, proxies, clients, Prometheus with our rules, and Alertmanager together."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -30,7 +30,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy/prometheus"
 
 @dataclass
 class MonitoredProxies:
-    """Everything that runs. ``proxies`` are the proxies by name."""
+    """The running parts. ``proxies`` are the proxies by name."""
 
     bank: Sandbox
     proxies: Mapping[str, MonitoredProxy]
@@ -39,7 +39,7 @@ class MonitoredProxies:
 
 
 def rules() -> dict[str, Any]:
-    """Return the rules as operators have them."""
+    """Return the alert rules with all files of deploy/prometheus."""
     return dict(yaml.safe_load((DEPLOY / "rules.yaml").read_text(encoding="utf-8")))
 
 
@@ -52,9 +52,9 @@ async def monitored_proxies(
     sharing: Sequence[str] = (),
     fleet: str = "",
 ) -> AsyncIterator[MonitoredProxies]:
-    """Start it with proxies of these names, those in ``tls`` with TLS.
+    """Start everything, with proxies of these names, those in ``tls`` with TLS.
 
-    Those in ``sharing`` have their institutions in common, and their tokens by way of a store.
+    Those in ``sharing`` have the same institutions and share tokens through a store.
     ``fleet`` is the namespace of them all; without one, each is in a namespace of its own name.
     """
     cast = list(names)
@@ -85,7 +85,7 @@ async def monitored_proxies(
 
 @asynccontextmanager
 async def called(proxies: Iterable[MonitoredProxy]) -> AsyncIterator[None]:
-    """Let the usual callers call: of the first institution, and now and then a bad request."""
+    """Run clients that use the first institution and rarely send an invalid request."""
     async with AsyncExitStack() as stack:
         for one in proxies:
             await stack.enter_async_context(

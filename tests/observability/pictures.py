@@ -1,7 +1,7 @@
-"""The dashboard's panels, drawn from what Prometheus has by the dashboard's own queries.
+"""Draws the dashboard's panels with data that Prometheus returns for their queries.
 
-No Grafana is needed, and none is imitated: the panels have their places, titles, units, colours
-and legends; what they look like is matplotlib's.
+Position, title, unit, colours and legend are those of the dashboard; matplotlib draws them, so
+no Grafana is needed.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
-from PIL import Image  # matplotlib brings it
+from PIL import Image  # a dependency of matplotlib
 
 from tests.observability.panels import FLEET, Json, PanelQuery, panel_queries, rows
 from tests.observability.servers import Prometheus
 
 COLUMN, LINE = 0.5, 0.36
-"""Inches that a column and a line of the dashboard's grid take."""
+"""Size of a column and a line of the dashboard's grid in inches."""
 
 INK, FAINT = "#1f2328", "#6e7781"
 COLOURS = {"green": "#2da44e", "orange": "#d4840d", "red": "#cf222e", "blue": "#1f6feb"}
@@ -31,7 +31,7 @@ Points = list[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of time, in Unix seconds, and what ``$__rate_interval`` is in it."""
+    """A period in Unix seconds, and its ``$__rate_interval``."""
 
     start: float
     end: float
@@ -41,7 +41,7 @@ class Span:
 
 @dataclass(frozen=True)
 class PanelLine:
-    """What a panel shows under one name."""
+    """A line of a panel."""
 
     name: str
     labels: Mapping[str, str]
@@ -49,19 +49,19 @@ class PanelLine:
 
     @property
     def last(self) -> float:
-        """The last value there is."""
+        """The last value."""
         return next((value for _, value in reversed(self.points) if not math.isnan(value)), 0.0)
 
     @property
     def most(self) -> float:
-        """The largest value there is."""
+        """The largest value."""
         return max((value for _, value in self.points if not math.isnan(value)), default=0.0)
 
 
 async def draw(
     prometheus: Prometheus, dashboard: Json, folder: Path, spans: Mapping[str, Span]
 ) -> list[Path]:
-    """Draw the rows that ``spans`` names into files of ``folder``; return the files."""
+    """Draw the rows named by ``spans`` into files of ``folder``; return the files."""
     files = []
     for title, panels in rows(dashboard):
         if title in spans:
@@ -73,7 +73,7 @@ async def draw(
 
 
 def _save(figure: Figure, file: Path) -> None:
-    """Write a picture with few colours, which makes a small file."""
+    """Write a picture with a reduced palette, for a small file."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=96)
     with Image.open(drawn) as picture:
@@ -182,7 +182,7 @@ def _table(axes: Axes, panel: Json, lines: Sequence[PanelLine], span: Span) -> N
     found = sorted({tuple(line.labels.get(name, "") for name in names) for line in there})
     for number, row in enumerate([names, *found[:8]]):
         for place, text in enumerate(row):
-            # The first column holds the longest words.
+            # The first column has the longest texts.
             axes.text(
                 (place + bool(place)) / (len(names) + 1), 1.05 - number * 0.17, text, fontsize=7,
                 color=INK if number else FAINT,
@@ -205,7 +205,7 @@ _SUFFIXES: dict[str, Any] = {"reqps": " req/s", "opm": " /min", "cps": " /s"}
 
 
 def said(value: float, unit: str) -> str:
-    """Return a value with its unit, as short as may be."""
+    """Return a value with its unit, in a short form."""
     if math.isnan(value):
         return "-"
     if unit == "s":

@@ -1,4 +1,4 @@
-"""One trouble after the other, told as it comes: what ``make observe`` runs."""
+"""Causes one fault after the other and reports the alerts, for ``make observe``."""
 
 import asyncio
 import time
@@ -11,10 +11,10 @@ from tests.observability.performance import MonitoredProxies
 from tests.observability.servers import until
 
 PATIENCE = 300.0
-"""Seconds that the alerts of a trouble have to come, and then to go."""
+"""Seconds within which the alerts of a fault must fire, and then be resolved."""
 
 CALM = 8.0
-"""Seconds of quiet before each trouble, and of one without an alert, for those who look."""
+"""Seconds without a fault before each one, and the duration of a fault without an alert."""
 
 CASES: Sequence[tuple[str, FaultCase]] = (
     ("south", faults.NO_TOKENS),
@@ -32,28 +32,28 @@ CASES: Sequence[tuple[str, FaultCase]] = (
     ("north", faults.BAD_CALLERS),
     ("south", faults.STARVED),
 )
-"""Which proxy has which trouble."""
+"""The faults, each with its proxy."""
 
 
 def chosen(only: str) -> Iterator[tuple[str, FaultCase]]:
-    """Return what is in the programme with this in its title."""
+    """Return the cases with this text in their title."""
     return ((name, one) for name, one in CASES if only.lower() in one.title.lower())
 
 
 @dataclass(frozen=True)
 class ScenarioReporter:
-    """Tells of troubles and alerts. ``since`` is when it began, in Unix time."""
+    """Reports faults and alerts. ``since`` is its start in Unix time."""
 
     proxies: MonitoredProxies
     write: Callable[[str], None]
     since: float
     reported: dict[FaultCase, float] = field(default_factory=dict)
-    """When all alerts of a trouble had come, in Unix time."""
+    """When all alerts of a fault had fired, in Unix time."""
 
     async def run(self, only: str = "") -> list[str]:
-        """Go through the troubles with this in their titles; return those that no alert told of.
+        """Cause the faults with this text in their titles; return those without their alerts.
 
-        Who wants one of them wants it now: there is no calm before it then.
+        A single fault is caused at once, without a time before it.
         """
         silent = []
         for name, case in chosen(only):
@@ -75,7 +75,7 @@ class ScenarioReporter:
             return case.alerts <= fired
 
         async with case.fault(self.proxies.bank, self.proxies.proxies[name]):
-            # The one without an alert is there to be seen on the dashboard.
+            # A fault without an alert is visible on the dashboard only.
             await asyncio.sleep(0 if case.alerts else CALM)
             came = await until(all_fired, PATIENCE)
         self.reported[case] = time.time()
@@ -86,7 +86,7 @@ class ScenarioReporter:
         return came
 
     async def _firing(self) -> dict[str, str]:
-        """Return the alerts that fire, each with what it says."""
+        """Return the firing alerts with their texts."""
         return {
             alert["labels"]["alertname"].removeprefix("CandescentProxy"): (
                 f"    {alert['labels']['severity']:8} {alert['labels']['alertname']}: "
@@ -96,7 +96,7 @@ class ScenarioReporter:
         }
 
     async def _has_cleared(self, case: FaultCase) -> bool:
-        """Whether none of its own alerts fires any more; the budget's take their time."""
+        """Whether its own alerts are resolved; those of the error budget take longer."""
         own = case.alerts - {"ErrorBudgetBurn"}
         return own.isdisjoint(await self._firing())
 

@@ -1,4 +1,4 @@
-"""A real Prometheus and a real Alertmanager, on free ports, each in a process of its own."""
+"""Prometheus and Alertmanager as processes on free ports."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from tests.support.needs import program
 from tests.support.running import DEADLINE
 
 SCRAPE = 1.0
-"""Seconds between two readings, and between two looks at the rules."""
+"""Scrape and evaluation interval in seconds."""
 
 Sample = tuple[Mapping[str, str], float]
 
@@ -27,7 +27,7 @@ class Prometheus:
     url: str
 
     async def get(self, path: str, **parameters: str) -> Any:
-        """Ask its API; return the data of the answer. Raises ``AssertionError`` with its words."""
+        """Query its API; return the data. Raises ``AssertionError`` with the error message."""
         address = f"{self.url}/api/v1/{path}"
         async with aiohttp.request("GET", address, params=parameters) as answer:
             document = await answer.json()
@@ -35,14 +35,14 @@ class Prometheus:
         return document["data"]
 
     async def query(self, expr: str) -> list[Sample]:
-        """Return the present value of every series of an expression."""
+        """Return the current values of an expression's series."""
         found = (await self.get("query", query=expr))["result"]
         return [(one["metric"], float(one["value"][1])) for one in found]
 
     async def series(
         self, expr: str, start: float, end: float, step: float
     ) -> list[tuple[Mapping[str, str], list[tuple[float, float]]]]:
-        """Return every series of an expression from ``start`` to ``end``, in Unix time."""
+        """Return the series of an expression from ``start`` to ``end`` in Unix time."""
         span = {"start": str(start), "end": str(end), "step": str(step)}
         found = (await self.get("query_range", query=expr, **span))["result"]
         return [
@@ -50,18 +50,18 @@ class Prometheus:
         ]
 
     async def has_fired(self) -> list[Mapping[str, str]]:
-        """Return the labels of every alert that fires or has fired, within the hour."""
+        """Return the labels of all alerts that have fired within the hour."""
         found = await self.query('last_over_time(ALERTS{alertstate="firing"}[1h])')
         return [labels for labels, _ in found]
 
     async def firing(self) -> list[dict[str, Any]]:
-        """Return every alert that fires now, with its labels and what it says."""
+        """Return the firing alerts with labels and texts."""
         alerts = (await self.get("alerts"))["alerts"]
         return [one for one in alerts if one["state"] == "firing"]
 
 
 async def until(condition: Callable[[], Awaitable[bool]], patience: float) -> bool:
-    """Ask until it is so, for so many seconds; return whether it came to be so."""
+    """Wait for a condition, up to some seconds; return whether it holds."""
     loop = asyncio.get_running_loop()
     end = loop.time() + patience
     while not await condition():
@@ -78,7 +78,7 @@ class Alertmanager:
     url: str
 
     async def alerts(self) -> list[dict[str, Any]]:
-        """Return the alerts that it holds."""
+        """Return its alerts."""
         async with aiohttp.request("GET", f"{self.url}/api/v2/alerts") as answer:
             return list(await answer.json())
 
@@ -92,9 +92,9 @@ async def prometheus(
     port: int = 0,
     *features: str,
 ) -> AsyncIterator[Prometheus]:
-    """Start one that reads ``targets`` (addresses by namespace) and follows ``rules``.
+    """Start a Prometheus that scrapes ``targets`` (addresses by namespace) and evaluates ``rules``.
 
-    ``features`` are those that Prometheus has to be asked for.
+    ``features`` are feature flags of Prometheus.
     """
     _write(folder / "rules.yaml", rules)
     ours = [{"targets": [alertmanager.url.partition("//")[2]]}] if alertmanager else []
@@ -133,7 +133,7 @@ async def prometheus(
 
 @asynccontextmanager
 async def alertmanager(folder: Path, config: Path, port: int = 0) -> AsyncIterator[Alertmanager]:
-    """Start one with the configuration in a file."""
+    """Start an Alertmanager with the configuration in a file."""
     command = (
         program("prometheus-alertmanager"),
         f"--config.file={config}",
@@ -153,7 +153,7 @@ def _write(file: Path, document: Mapping[str, Any]) -> None:
 
 @asynccontextmanager
 async def _server(*command: str) -> AsyncIterator[str]:
-    """Start a server that says in its log, in JSON, where it listens; yield its URL."""
+    """Start a server that logs its address as JSON; yield its URL."""
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )

@@ -1,4 +1,4 @@
-"""A bank, proxies as processes in front of it, and callers that never rest."""
+"""A bank, proxies as processes in front of it, and clients that send requests without pause."""
 
 import asyncio
 import random
@@ -20,15 +20,15 @@ from tests.support.running import CLIENT
 from tests.tokens.fleet.encryption_keys import write_key
 
 LIFETIME = 12.0
-"""Seconds that a token lives; at half of that the proxy renews it."""
+"""Token lifetime in seconds; the proxy refreshes a token at half of it."""
 
 INSTITUTIONS = ("00016", "00021", "00022", "00023", "00024")
-"""Whom every proxy may act for. Its first one is its own: see ``MonitoredProxy.institutions``."""
+"""The institutions of every proxy; the first is its own: see ``MonitoredProxy.institutions``."""
 
 MOST = 40
-"""Requests that a proxy serves at once."""
+"""The proxy's ``max_in_flight``."""
 
-# Waits and margins of an hour's token are cut as faster.py cuts the alerts' durations.
+# Delays and margins are divided like the durations of the alerts in faster.py.
 SETTINGS: Mapping[str, Any] = {
     "reload_interval": "0.2",
     "log": {"access": "off", "format": "json"},
@@ -51,11 +51,10 @@ SETTINGS: Mapping[str, Any] = {
 
 @dataclass
 class MonitoredProxy:
-    """One proxy, what it was told, and where its files are.
+    """One proxy, its settings and its files.
 
-    ``institutions`` are the ones it may act for, its own first; only a proxy that shares its
-    tokens by way of ``store`` has the same, so that what the bank does to an institution it does
-    to one proxy.
+    ``institutions`` are the permitted ones, its own first. Only proxies that share tokens through
+    ``store`` have the same, so that a fault of one institution affects one proxy.
     """
 
     name: str
@@ -69,26 +68,26 @@ class MonitoredProxy:
 
     @property
     def url(self) -> str:
-        """Where callers reach it."""
+        """The URL of its data port."""
         return f"http{'s' if self.authority else ''}://{self.running.listen}"
 
     @property
     def secret(self) -> Path:
-        """The file that its client secret stands in."""
+        """The file with its client secret."""
         return self.folder / "secret"
 
     def write(self, **changes: Any) -> None:
-        """Write its configuration file with these settings changed."""
+        """Change settings in its configuration file."""
         write_settings(self.folder / "proxy.yaml", self.bank_url, **{**self.settings, **changes})
 
     def certify(self, days: int) -> None:
-        """Give it a certificate that lives so many days."""
+        """Give it a certificate that is valid for some days."""
         assert self.authority is not None
         self.authority.issue("localhost", "IP:127.0.0.1", days=str(days), file=f"{self.name}-leaf")
 
     @asynccontextmanager
     async def running_proxy(self) -> AsyncIterator[None]:
-        """Start it; end it."""
+        """Run the proxy within the block."""
         write(self.secret, CLIENT["client_secret"])
         file = self.folder / "proxy.yaml"
         async with process(file, self.bank_url, **self.settings) as self.running:
@@ -104,7 +103,7 @@ def monitored_proxy(
     tls: bool = False,
     store: RedisServer | None = None,
 ) -> MonitoredProxy:
-    """Make a proxy of this name ready to start; ``number`` makes its institutions its own."""
+    """Prepare a proxy with this name; ``number`` determines its institutions."""
     folder.mkdir()
     institutions = tuple(f"{number:02}{institution[2:]}" for institution in INSTITUTIONS)
     written: dict[str, Any] = {
@@ -126,14 +125,14 @@ def monitored_proxy(
 
 
 def bank_for(proxies: int) -> Sandbox:
-    """Return a bank that knows the institutions of so many proxies."""
+    """Return a bank that has the institutions of ``proxies`` proxies."""
     known = [f"{number:02}{name[2:]}" for number in range(proxies) for name in INSTITUTIONS]
     return Sandbox(Settings(institutions=tuple(known), lifetime=LIFETIME, v1_lifetime=LIFETIME))
 
 
 @asynccontextmanager
 async def running_proxies(proxies: Iterable[MonitoredProxy]) -> AsyncIterator[None]:
-    """Start proxies side by side, a few at a time: each has its own patience for its start."""
+    """Start proxies concurrently, a few at a time."""
     few = asyncio.Semaphore(3)
     async with AsyncExitStack() as stack:
 
@@ -146,10 +145,10 @@ async def running_proxies(proxies: Iterable[MonitoredProxy]) -> AsyncIterator[No
 
 
 class BackgroundCallers:
-    """So many callers of a proxy, who never rest for longer than ``rest`` seconds.
+    """Clients of a proxy that pause for at most ``rest`` seconds between requests.
 
-    ``hostile`` is the share of requests that cannot be forwarded. Whatever they get is well with
-    them: what is looked at here is what operators see of it.
+    ``hostile`` is the share of requests that cannot be forwarded. Responses are not checked,
+    because these tests check metrics and alerts.
     """
 
     def __init__(
@@ -168,11 +167,11 @@ class BackgroundCallers:
         self._hostile = hostile
         self._path = path
         self._institution = institution
-        self._random = random.Random(count)  # noqa: S311 - what is asked for, not a secret
+        self._random = random.Random(count)  # noqa: S311 - a choice of requests, not a secret
 
     @asynccontextmanager
     async def calling(self) -> AsyncIterator[None]:
-        """Call; stop."""
+        """Send requests within the block."""
         trusting = aiohttp.TCPConnector(ssl=False, limit=0)
         async with aiohttp.ClientSession(self._player.url, connector=trusting) as session:
             tasks = [asyncio.create_task(self._call(session)) for _ in range(self._count)]

@@ -89,7 +89,7 @@ async def is_refused(running: RunningProxy) -> bool:
 async def becomes(condition: Callable[[], object]) -> None:
     """Wait until an awaitable condition holds."""
     async with asyncio.timeout(DEADLINE):
-        while not await condition():  # type: ignore[misc]  # noqa: ASYNC110 - looked at from outside
+        while not await condition():  # type: ignore[misc]  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.02)
 
 

@@ -1,4 +1,4 @@
-"""A caller of the sandbox bank, over real sockets: what every test here speaks through."""
+"""A client of the sandbox bank, over real sockets."""
 
 import asyncio
 import json
@@ -21,30 +21,30 @@ Headers = dict[str, str]
 
 @dataclass
 class Clock:
-    """A clock that stands until it is set."""
+    """A clock that tests set."""
 
     now: float = 1_000_000.0
 
     def __call__(self) -> float:
-        """The time, in seconds since the epoch."""
+        """Return the time in Unix seconds."""
         return self.now
 
 
 @dataclass
 class BankResponse:
-    """What came back."""
+    """A response of the bank."""
 
     status: int
     headers: CIMultiDictProxy[str] = field(repr=False)
     body: bytes
 
     def json(self) -> Any:
-        """The body, parsed."""
+        """Return the parsed body."""
         return json.loads(self.body)
 
     @property
     def code(self) -> str:
-        """The error code in it, whichever shape it has."""
+        """The error code, in any body format."""
         text = self.body.decode()
         if text.startswith("<"):
             return text.partition("<errorCode>")[2].partition("<")[0]
@@ -53,22 +53,22 @@ class BankResponse:
 
 
 class SandboxCaller:
-    """Speaks to one sandbox as a client would, with good manners unless told otherwise."""
+    """A client of one sandbox; requests are valid by default."""
 
     def __init__(self, sandbox: Sandbox, session: aiohttp.ClientSession) -> None:
-        """Speak to this sandbox through this session."""
+        """Use a sandbox through a session."""
         self.sandbox = sandbox
         self.session = session
 
     @property
     def bank(self) -> Bank:
-        """The bank's books."""
+        """The state of the bank."""
         return self.sandbox.bank
 
     async def send(
         self, method: str, path: str, headers: Headers | CIMultiDict[str], body: Any = None
     ) -> BankResponse:
-        """One request, exactly as told; the path byte for byte."""
+        """Send one request exactly as given."""
         url = URL(self.sandbox.url + path, encoded=True)
         async with self.session.request(
             method, url, headers=headers, data=body, allow_redirects=False
@@ -84,7 +84,7 @@ class SandboxCaller:
         form: Headers | None = None,
         **fields: str,
     ) -> BankResponse:
-        """Ask for a V2 token; a header of the value ``""`` is left out."""
+        """Request a V2 token; a header with the value ``""`` is left out."""
         asked = {
             "Authorization": aiohttp.encode_basic_auth(*credentials),
             "transactionId": str(uuid.uuid4()),
@@ -102,7 +102,7 @@ class SandboxCaller:
         form: Headers | None = None,
         **fields: str,
     ) -> BankResponse:
-        """Ask for a V1 token; a header of the value ``""`` is left out."""
+        """Request a V1 token; a header with the value ``""`` is left out."""
         asked = {
             "Authorization": aiohttp.encode_basic_auth(*credentials),
             "di_tid": str(uuid.uuid4()),
@@ -121,7 +121,7 @@ class SandboxCaller:
         return await self.send("DELETE", "/oauth2/v1/revoke", asked, {"token": token})
 
     async def bearer(self, institution: str = "00016", *, v1: bool = False) -> str:
-        """A fresh access token, as text."""
+        """Return a new access token as text."""
         if not v1:
             return str((await self.token(institution)).json()["access_token"])
         text = (await self.v1_token(institution)).body.decode()
@@ -136,7 +136,7 @@ class SandboxCaller:
         headers: Headers | None = None,
         body: Any = None,
     ) -> BankResponse:
-        """Use a resource, with a fresh token of the right kind unless one is given."""
+        """Call a resource, by default with a new token of the right kind."""
         v1 = "/fis/" in path
         institution = path.partition("/fis/")[2].partition("/")[0] if v1 else "00016"
         asked = {"Authorization": f"Bearer {bearer or await self.bearer(institution, v1=v1)}"}
@@ -144,7 +144,7 @@ class SandboxCaller:
         return await self.send(method, path, _kept(asked | (headers or {})), body)
 
     async def twice(self, path: str, *headers: tuple[str, str]) -> BankResponse:
-        """A GET whose headers go out exactly as given, also where two bear one name."""
+        """Send a GET request with headers exactly as given, repeated names included."""
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
         target = URL(self.sandbox.url).raw_path.rstrip("/") + path
         head = f"GET {target} HTTP/1.1\r\nHost: bank\r\nConnection: close\r\n{lines}\r\n"
@@ -152,12 +152,12 @@ class SandboxCaller:
         return BankResponse(int(start.split()[1]), CIMultiDictProxy(CIMultiDict()), body)
 
     async def control(self, path: str, method: str = "GET", body: Any = None) -> BankResponse:
-        """Use ``/_sandbox``."""
+        """Call ``/_sandbox``."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         return await self.send(method, "/_sandbox" + path, {}, data)
 
     async def raw(self, data: bytes, until: bytes | None = None) -> bytes:
-        """Send bytes over a connection of its own; read until these bytes came, or to its end."""
+        """Send bytes on a new connection; read until these bytes occur, or to the end."""
         url = URL(self.sandbox.url)
         reader, writer = await asyncio.open_connection(url.host, url.port)
         writer.write(data)

@@ -1,4 +1,4 @@
-"""A running sandbox bank, a clock to set, and a caller."""
+"""Fixtures: a running sandbox bank, its clock, and a client."""
 
 from collections.abc import AsyncIterator
 
@@ -11,14 +11,14 @@ from tests.sandbox.caller import Clock, SandboxCaller
 
 @pytest.fixture
 def clock() -> Clock:
-    """The bank's clock."""
+    """The clock of the bank."""
     return Clock()
 
 
 @pytest.fixture
 async def caller(clock: Clock) -> AsyncIterator[SandboxCaller]:
-    """A caller of a bank with the default settings."""
-    # A connection for each request: the client would send a GET again on a reused one.
+    """A client of a bank with default settings."""
+    # One connection per request, because aiohttp repeats a GET after a reset of a reused one.
     connector = aiohttp.TCPConnector(force_close=True)
     async with (
         Sandbox(Settings(), clock=clock) as sandbox,

@@ -1,4 +1,4 @@
-"""The listening side by itself, with whatever handler a test brings."""
+"""The server package by itself, with a handler of the test."""
 
 import asyncio
 import ssl
@@ -22,7 +22,7 @@ def answer(body: bytes = b"", *, keep_alive: bool = True) -> Response:
 
 
 async def echo(request: Request) -> Response:
-    """Answer with the target and the body."""
+    """Respond with the target and the body."""
     body = request.target
     while block := await request.body.read():
         body += block
@@ -30,7 +30,7 @@ async def echo(request: Request) -> Response:
 
 
 class ListeningServer:
-    """A server on a free port. ``refused_errors`` are the errors it was asked to put into words."""
+    """A server on a free port. ``refused_errors`` are the errors passed to ``refuse``."""
 
     def __init__(self, handler: Handler, limits: CallerLimits) -> None:
         self.server = Server(handler, self._refuse, limits)
@@ -47,7 +47,7 @@ class ListeningServer:
 async def listening(
     handler: Handler = echo, limits: CallerLimits | None = None, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[ListeningServer]:
-    """Listen; at the end, no connection may be left."""
+    """Listen; check at the end that all connections are closed."""
     front = ListeningServer(handler, limits or CallerLimits())
     listener = await asyncio.get_running_loop().create_server(front.server, "127.0.0.1", 0, ssl=tls)
     port = listener.sockets[0].getsockname()[1]
@@ -59,5 +59,5 @@ async def listening(
         await front.server.abort()
         await listener.wait_closed()
     async with asyncio.timeout(DEADLINE):
-        while front.server.connection_count:  # noqa: ASYNC110 - there is nobody to tell us
+        while front.server.connection_count:  # noqa: ASYNC110 - nothing to wait on
             await asyncio.sleep(0.01)

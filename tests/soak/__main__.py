@@ -1,4 +1,4 @@
-"""``make soak``: run it, write build/soak.json, print a table; exit 1 on any broken promise."""
+"""``make soak``: run it, write build/soak.json, print a table; exit code 1 on any violation."""
 
 import argparse
 import sys
@@ -17,7 +17,7 @@ PLACE = Passage("soak", "measured by `make soak ARGS='--minutes 10 --write'`")
 
 
 def main() -> int:
-    """Do what the command line says; return the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=1, help="of the weather")

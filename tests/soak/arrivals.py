@@ -1,4 +1,4 @@
-"""The bank's side: every request that arrives is judged by what it carries."""
+"""Checks each request that arrives at the bank."""
 
 import re
 from collections import Counter, deque
@@ -7,19 +7,19 @@ from collections.abc import Callable
 from proxy.sandbox import Arrival, Bank
 
 LATE = 0.05
-"""Seconds between a token's end and the moment it is seen that two busy processes explain."""
+"""Tolerated seconds between a token's expiry and its arrival, on a busy machine."""
 
 _BEARER = re.compile(rb"\r\nAuthorization: Bearer ([A-Za-z0-9]+)\r\n")
 _ASKED = re.compile(r"/(?:fis/|at/)(\d{5})/")
 _CLERK = {"00017": "basil"}
-"""Institutions whose calls are made for a user, by the name that logs in."""
+"""Institutions with a user context, and their login name."""
 
 
 class JudgedArrivals(deque[Arrival]):
-    """Stands in the place of the bank's list of arrivals. ``broken`` counts what never may be.
+    """Replaces the bank's list of arrivals. ``broken`` has the violations.
 
-    ``lag`` returns by how many seconds this process is late at the moment. ``latest`` is by how
-    many seconds, at most, a token was sent after its end.
+    ``lag`` returns the current delay of this process in seconds. ``latest`` is the maximal time in
+    seconds by which a token was sent after its expiry.
     """
 
     def __init__(self, bank: Bank, lag: Callable[[], float]) -> None:
@@ -33,7 +33,7 @@ class JudgedArrivals(deque[Arrival]):
         self.broken: Counter[str] = Counter()
 
     def hear(self, block: bytes) -> None:
-        """Judge the tokens in what the proxy has just sent; the network may yet delay it."""
+        """Check the tokens in the bytes that the proxy has just sent, before network delays."""
         for text in _BEARER.findall(block):
             token = self._bank.tokens.get(text.decode("ascii"))
             if token is None:
@@ -45,7 +45,7 @@ class JudgedArrivals(deque[Arrival]):
                 self.broken["an expired token was sent"] += 1
 
     def append(self, arrival: Arrival) -> None:
-        """Take an arrival, and judge it."""
+        """Add an arrival and check it."""
         super().append(arrival)
         self.arrivals += 1
         for complaint in self._complaints(arrival):
@@ -53,7 +53,7 @@ class JudgedArrivals(deque[Arrival]):
 
     @property
     def unsafe(self) -> int:
-        """Return how many requests came that must not come twice."""
+        """Return the number of received unsafe requests."""
         return len(self._unsafe)
 
     def _complaints(self, arrival: Arrival) -> list[str]:

@@ -1,4 +1,4 @@
-"""The load: callers on connections of their own, who judge every answer they get."""
+"""The clients, each with its own connection, which check each response."""
 
 import asyncio
 import hashlib
@@ -16,7 +16,7 @@ from tests.soak.promises import RequestOutcome, allowed
 from tests.soak.setup import SoakSetup
 
 PATIENCE = 60.0
-"""Seconds after which a request has no end: many times the deadlines that the proxy has."""
+"""Seconds until a request counts as hung: many times the proxy's deadlines."""
 
 INSTITUTIONS = ("00016", "00017", "00018")
 SIZE = 150_000
@@ -45,7 +45,7 @@ HOSTILE = (
 
 @dataclass
 class ReceivedResponse:
-    """An answer, read to its end."""
+    """A complete response."""
 
     status: int
     head: bytes
@@ -54,7 +54,7 @@ class ReceivedResponse:
 
 @dataclass
 class SoakRequest:
-    """A request, and what a good answer to it looks like."""
+    """A request, and the check of its response."""
 
     name: str
     request: bytes
@@ -66,7 +66,7 @@ class SoakRequest:
 
 @dataclass
 class Outcomes:
-    """What became of all requests. ``broken`` has those that no weather explains."""
+    """The outcomes of all requests. ``broken`` has those that no fault permits."""
 
     outcomes: Counter[tuple[str, RequestOutcome]] = field(default_factory=Counter)
     calm: Counter[RequestOutcome] = field(default_factory=Counter)
@@ -81,7 +81,7 @@ class Outcomes:
 
 
 class Caller:
-    """Calls without rest but for a little, on a connection that it keeps while it may."""
+    """Sends requests with short pauses, on a connection that it keeps while possible."""
 
     def __init__(self, setup: SoakSetup, outcomes: Outcomes, number: int) -> None:
         self._world = setup
@@ -90,7 +90,7 @@ class Caller:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def run(self, stop: asyncio.Event, rest: float) -> None:
-        """Call until told to stop, resting up to ``rest`` seconds in between."""
+        """Send requests until ``stop`` is set, with pauses of up to ``rest`` seconds."""
         dice = self._world.random
         while not stop.is_set():
             with self._world.presenting():
@@ -168,7 +168,7 @@ class Caller:
             result = _OUTCOMES.get(source[1], RequestOutcome.WRONG)
             said = answer.body.decode("utf-8", "replace")[:300].replace("\n", " ")
             return (result if answer.status >= 500 else RequestOutcome.WRONG), said
-        if answer.body == b"first":  # what the bank says where it says two things at once
+        if answer.body == b"first":  # the sandbox's error for contradicting parameters
             return RequestOutcome.BANK, ""
         transaction = _TRANSACTION.search(answer.head)
         if transaction is None or transaction[1].decode() != soak_request.transaction:
@@ -196,7 +196,7 @@ class Caller:
 
 
 async def read_response(reader: asyncio.StreamReader) -> ReceivedResponse | str:
-    """Read one answer; return why where its body breaks off."""
+    """Read one response, and the reason if its body breaks off."""
     head = await reader.readuntil(b"\r\n\r\n")
     status = int(head[9:12])
     length = _LENGTH.search(head)
@@ -221,7 +221,7 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
 
 
 def next_request(setup: SoakSetup) -> SoakRequest:
-    """Return the next errand, of the mixture."""
+    """Return the next request of the mixture."""
     kinds, weights = zip(*MIXTURE, strict=True)
     (kind,) = setup.random.choices(kinds, weights)
     made: SoakRequest = kind(setup)
@@ -342,7 +342,7 @@ MIXTURE: tuple[tuple[Callable[[SoakSetup], SoakRequest], int], ...] = (
     (_attack, 4),
     (_leave, 3),
 )
-"""What callers do, and how often in a hundred."""
+"""The kinds of request, and their share in percent."""
 
 
 def _echoes(answer: ReceivedResponse, target: str) -> bool:

@@ -1,4 +1,4 @@
-"""When which weather was: what every fate is held against."""
+"""Records the periods of faults, with which outcomes are compared."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from tests.soak.promises import AFTER, FaultCause
 
 @dataclass
 class FaultPeriod:
-    """A weather from ``began`` to ``ended``, which is infinite while it lasts."""
+    """A fault from ``started_at`` to ``ended_at``, which is infinite while it lasts."""
 
     cause: FaultCause
     name: str
@@ -18,7 +18,7 @@ class FaultPeriod:
 
 
 class FaultSchedule:
-    """Keeps what weather there was for as long as it can explain anything."""
+    """Records periods of faults for as long as they can affect requests."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -26,14 +26,14 @@ class FaultSchedule:
         self.counts: dict[str, int] = {}
 
     def note(self, cause: FaultCause, name: str, seconds: float) -> None:
-        """Note a weather that is over already, and began so many seconds ago."""
+        """Record a fault that is over and started some seconds ago."""
         now = self._clock()
         self._periods.append(FaultPeriod(cause, name, now - seconds, now))
         self.counts[name] = self.counts.get(name, 0) + 1
 
     @contextmanager
     def period(self, cause: FaultCause, name: str) -> Iterator[None]:
-        """Note a weather for as long as the block lasts."""
+        """Record a fault for the duration of the block."""
         spell = FaultPeriod(cause, name, self._clock())
         self._periods.append(spell)
         self.counts[name] = self.counts.get(name, 0) + 1
@@ -44,7 +44,7 @@ class FaultSchedule:
             self._periods = [one for one in self._periods if self._clock() - one.ended_at < 60]
 
     def causes(self, began: float, ended: float) -> frozenset[FaultCause]:
-        """Return the weather that can have touched a request."""
+        """Return the faults that can have affected a request."""
         return frozenset(
             spell.cause
             for spell in self._periods
@@ -52,7 +52,7 @@ class FaultSchedule:
         )
 
     def describe(self, began: float, ended: float) -> str:
-        """Return the same in words, for a report."""
+        """Return these faults as text, for a report."""
         near = [
             one for one in self._periods if one.started_at <= ended and one.ended_at + 5 >= began
         ]

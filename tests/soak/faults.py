@@ -1,4 +1,4 @@
-"""What goes wrong: bank, token endpoint, network. Each for a while, then all is well."""
+"""Temporary faults of bank, token endpoint and network."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -47,7 +47,7 @@ BANK_FAULTS: dict[str, dict[str, Any]] = {
 def faults(
     where: tuple[str, ...], cause: FaultCause, name: str, fault: dict[str, Any]
 ) -> FaultContext:
-    """Return a weather in which the bank has a fault at these places; a part of the time."""
+    """Return a temporary fault of the bank at these places."""
 
     @asynccontextmanager
     async def causes(setup: SoakSetup) -> AsyncIterator[None]:
@@ -65,7 +65,7 @@ def faults(
 
 @asynccontextmanager
 async def revoked(setup: SoakSetup) -> AsyncIterator[None]:
-    """Every token is revoked at once, as by an administrator of the bank."""
+    """Revoke all tokens at once."""
     with setup.fault_schedule.period(FaultCause.REVOKED, "every token is revoked"):
         for token in list(setup.bank.bank.live_tokens()):
             setup.bank.bank.revoke(token.text)
@@ -74,7 +74,7 @@ async def revoked(setup: SoakSetup) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def idle_connections_closed(setup: SoakSetup) -> AsyncIterator[None]:
-    """The bank restarts: every connection to it is closed, busy or not."""
+    """Close all connections of the bank, as a restart does."""
     with setup.fault_schedule.period(FaultCause.NETWORK, "connections are closed"):
         setup.bank.drop_connections()
         yield
@@ -82,7 +82,7 @@ async def idle_connections_closed(setup: SoakSetup) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def connections_reset(setup: SoakSetup) -> AsyncIterator[None]:
-    """A firewall forgets its state: every connection is reset."""
+    """Reset all connections, as a firewall that loses its state does."""
     with setup.fault_schedule.period(FaultCause.NETWORK, "connections are reset"):
         setup.relay.reset_all()
         yield
@@ -90,7 +90,7 @@ async def connections_reset(setup: SoakSetup) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def unreachable(setup: SoakSetup) -> AsyncIterator[None]:
-    """Nobody listens where the bank was, and what was open is gone."""
+    """Stop listening for the bank and reset its connections."""
     with setup.fault_schedule.period(FaultCause.NETWORK, "bank is unreachable"):
         setup.relay.refuse()
         setup.relay.reset_all()
@@ -101,7 +101,7 @@ async def unreachable(setup: SoakSetup) -> AsyncIterator[None]:
 
 
 def network(name: str, **settings: Any) -> FaultContext:
-    """Return a weather in which the network treats bytes both ways like this."""
+    """Return a temporary fault of the network in both directions."""
 
     @asynccontextmanager
     async def causes(setup: SoakSetup) -> AsyncIterator[None]:
@@ -140,20 +140,20 @@ NETWORK: list[FaultContext] = [
 
 
 async def tokens_track(setup: SoakSetup, *, until: float, pace: float) -> None:
-    """Trouble the token endpoint now and then until a moment, in loop seconds."""
+    """Cause faults of the token endpoint until a time in loop seconds."""
     while await _pause(setup, until, pace):
         async with setup.token_lock:
             await _let(setup, TOKENS, pace)
 
 
 async def bank_track(setup: SoakSetup, *, until: float, pace: float) -> None:
-    """The same for the bank's resources."""
+    """Cause faults of the bank's resources until a time in loop seconds."""
     while await _pause(setup, until, pace):
         await _let(setup, BANK, pace)
 
 
 async def network_track(setup: SoakSetup, *, until: float, pace: float) -> None:
-    """The same for the network between."""
+    """Cause faults of the network until a time in loop seconds."""
     while await _pause(setup, until, pace):
         async with setup.network_lock:
             await _let(setup, NETWORK, pace)

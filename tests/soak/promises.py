@@ -1,10 +1,10 @@
-"""PURE: what may become of a request, and which weather explains what."""
+"""The outcomes of a request, and which fault permits which."""
 
 from enum import StrEnum
 
 
 class RequestOutcome(StrEnum):
-    """What became of a request."""
+    """The outcome of a request."""
 
     OK = "answered well"
     HOSTILE_REFUSED = "refused as hostile"
@@ -20,7 +20,7 @@ class RequestOutcome(StrEnum):
 
 
 class FaultCause(StrEnum):
-    """Weather, by what it may do to requests."""
+    """Faults by their possible effect on requests."""
 
     TOKENS = "token endpoint"
     BANK = "bank"
@@ -30,20 +30,20 @@ class FaultCause(StrEnum):
 
 
 ALWAYS = frozenset({RequestOutcome.OK, RequestOutcome.HOSTILE_REFUSED, RequestOutcome.CALLER_LEFT})
-"""Fates that need no explanation."""
+"""Outcomes that are always permitted."""
 
 EXPLAINED_BY = {
-    # A token that was sent in time may have died on a slow way.
+    # A token may expire on a slow network after it has been sent.
     RequestOutcome.BANK: frozenset(
         {FaultCause.BANK, FaultCause.REVOKED, FaultCause.NETWORK, FaultCause.STALL}
     ),
-    # On a machine that stands still, deadlines of a second pass.
+    # On a stalled machine, deadlines of a second are exceeded.
     RequestOutcome.TOKEN: frozenset({FaultCause.TOKENS, FaultCause.NETWORK, FaultCause.STALL}),
     RequestOutcome.UPSTREAM: frozenset({FaultCause.BANK, FaultCause.NETWORK, FaultCause.STALL}),
     RequestOutcome.BUSY: frozenset({FaultCause.BANK, FaultCause.NETWORK, FaultCause.STALL}),
     RequestOutcome.ABORTED: frozenset({FaultCause.BANK, FaultCause.NETWORK, FaultCause.STALL}),
 }
-"""What each other fate may come of. Those that stand nowhere are never allowed."""
+"""The faults that permit each other outcome. Outcomes not listed are never permitted."""
 
 AFTER = {
     FaultCause.TOKENS: 3.0,
@@ -52,10 +52,10 @@ AFTER = {
     FaultCause.REVOKED: 3.0,
     FaultCause.STALL: 1.0,
 }
-"""Seconds that a weather's consequences may last: a back-off step of the token's way and the
-timeout before it, a request that began in it, a token minted moments before it was revoked."""
+"""Seconds that the effect of a fault lasts: a timeout and back-off of a token refresh, a request
+that started during the fault, a token issued just before it was revoked."""
 
 
 def allowed(result: RequestOutcome, causes: frozenset[FaultCause]) -> bool:
-    """Whether the promises allow this fate in this weather."""
+    """Whether these faults permit an outcome."""
     return result in ALWAYS or bool(EXPLAINED_BY.get(result, frozenset()) & causes)

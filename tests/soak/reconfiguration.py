@@ -1,6 +1,6 @@
-"""What changes at home while callers call: secrets, configuration; rightly, and wrongly.
+"""Changes secrets and configuration under load, validly and invalidly.
 
-None of it may ever be felt by a caller. A wrong one is followed by a right one.
+No change may affect a client. An invalid change is followed by a valid one.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from tests.support.running import until
 Reconfiguration = Callable[[SoakSetup, int], Awaitable[None]]
 
 PATIENCE = 60.0
-"""Seconds within which a change must have been taken or refused."""
+"""Seconds within which a reload must have succeeded or failed."""
 
 
 async def rotate_secret(setup: SoakSetup, number: int) -> None:
-    """The bank knows another secret, and Kubernetes swaps the mount."""
+    """Change the client secret at the bank and in the mount."""
     async with setup.token_lock, setup.network_lock:
         secret = f"secret-{number}"
         setup.set_clients(secret=secret)
@@ -28,7 +28,7 @@ async def rotate_secret(setup: SoakSetup, number: int) -> None:
 
 
 async def wrong_secret(setup: SoakSetup, number: int) -> None:
-    """A secret that the bank does not know, an empty one, then the good one again."""
+    """Mount an unknown secret, an empty one, then the valid one again."""
     async with setup.token_lock, setup.network_lock:
         good = (setup.secrets / "client_secret").read_text()
         for bad in (f"wrong-{number}", ""):
@@ -37,7 +37,7 @@ async def wrong_secret(setup: SoakSetup, number: int) -> None:
 
 
 async def rotate_callers_secret(setup: SoakSetup, number: int) -> None:
-    """The callers' secret: a new one beside the old, then callers change, then the old goes."""
+    """Rotate the callers' secret: add a new one, let the clients change, remove the old one."""
     fresh = f"callers-{number}"
     async with setup.token_lock, setup.network_lock:
         await _expect_success(
@@ -49,14 +49,14 @@ async def rotate_callers_secret(setup: SoakSetup, number: int) -> None:
 
 
 async def reload_by_signal(setup: SoakSetup, number: int) -> None:
-    """Another configuration, by SIGHUP."""
+    """Change the configuration and reload it by SIGHUP."""
     async with setup.token_lock, setup.network_lock:
         setup.write(headers={"correlation_id": str(number % 2 == 0).lower()})
         await _expect_success(setup, lambda: setup.proxy.program.send(SIGHUP))
 
 
 async def reload_by_request(setup: SoakSetup, number: int) -> None:
-    """Another configuration, by POST /-/reload."""
+    """Change the configuration and reload it by ``POST /-/reload``."""
     async with setup.token_lock, setup.network_lock:
         setup.write(upstream={**setup.settings["upstream"], "max_age": str(100 + number)})
         status, _ = await setup.proxy.ask("/-/reload", "POST")
@@ -65,7 +65,7 @@ async def reload_by_request(setup: SoakSetup, number: int) -> None:
 
 
 async def wrong_configuration(setup: SoakSetup, _turn: int) -> None:
-    """A mistake, then half a file, then a good one."""
+    """Write an invalid configuration, half a file, then a valid configuration."""
     async with setup.token_lock, setup.network_lock:
         for text in ("institution_id: [", "institution_id: x\ntokn: 1\n"):
             await _expect_failure(setup, lambda text=text: write(setup.file, text))  # type: ignore[misc]
@@ -83,7 +83,7 @@ RECONFIGURATIONS: list[Reconfiguration] = [
 
 
 async def reconfigure(setup: SoakSetup, *, until: float, pace: float) -> None:
-    """Do one chore after another until a moment, in loop seconds."""
+    """Make one change after another until a time in loop seconds."""
     loop, number = asyncio.get_running_loop(), setup.fault_schedule.counts.get("chores", 0)
     while loop.time() < until:
         number += 1
@@ -108,7 +108,7 @@ async def _expect_failure(setup: SoakSetup, change: Callable[[], None]) -> None:
 
 
 async def _counted(setup: SoakSetup, change: Callable[[], None], result: str) -> None:
-    """Make a change and wait until the proxy has decided on it as it should."""
+    """Make a change and wait for the expected result of the reload."""
 
     async def count() -> float:
         return await setup.proxy.sample("candescent_proxy_reloads_total", result=result)
@@ -116,5 +116,5 @@ async def _counted(setup: SoakSetup, change: Callable[[], None], result: str) ->
     before = await count()
     change()
     async with asyncio.timeout(PATIENCE):
-        while await count() <= before:  # noqa: ASYNC110 - looked at from outside
+        while await count() <= before:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.1)

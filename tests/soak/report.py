@@ -1,4 +1,4 @@
-"""The outcome as JSON, for machines, and as a table, for people and for the documentation."""
+"""Formats the result as JSON and as a Markdown table."""
 
 import json
 from dataclasses import asdict
@@ -10,7 +10,7 @@ from tools.machine import machine, today
 
 
 def as_json(outcome: SoakReport) -> str:
-    """Return everything that was counted."""
+    """Return all counts."""
     outcomes = outcome.outcomes
     document = {
         "kept": not outcome.broken,
@@ -43,7 +43,7 @@ def as_json(outcome: SoakReport) -> str:
 
 
 def as_table(outcome: SoakReport) -> str:
-    """Return the same in Markdown, without what only a program wants."""
+    """Return the main counts in Markdown."""
     outcomes = outcome.outcomes
     rows = [
         ("requests", f"{outcomes.total:,} in {outcome.seconds:.0f} s"),

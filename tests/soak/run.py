@@ -1,4 +1,4 @@
-"""All of it together, for so long: acts of storm and of calm, and what came of them."""
+"""Runs the soak test: alternating phases with and without faults."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ CALLERS = 24
 
 @dataclass(frozen=True)
 class Plan:
-    """How long, and how fast things change. All in seconds."""
+    """Durations and pace of a run, in seconds."""
 
     seconds: float
     faulty_seconds: float = 20.0
@@ -29,7 +29,7 @@ class Plan:
 
 @dataclass
 class Footprint:
-    """What the proxy takes up at a moment: bytes of memory, open files."""
+    """The proxy's memory in bytes and its open files."""
 
     resident: int
     descriptors: int
@@ -37,7 +37,7 @@ class Footprint:
 
 @dataclass
 class SoakReport:
-    """What came of it. ``broken`` are promises, each with what broke it; it must be empty."""
+    """The result. ``broken`` lists the violations and must be empty."""
 
     plan: Plan
     seconds: float
@@ -58,7 +58,7 @@ class SoakReport:
 
 
 async def soak(folder: Path, plan: Plan) -> SoakReport:
-    """Run the plan; ``folder`` takes secrets and configuration."""
+    """Run the plan; ``folder`` is for secrets and configuration."""
     loop = asyncio.get_running_loop()
     async with soak_setup(folder, plan.seed) as setup:
         outcomes, stop, began = Outcomes(), asyncio.Event(), loop.time()
@@ -84,7 +84,7 @@ async def soak(folder: Path, plan: Plan) -> SoakReport:
 
 
 async def _warmed(setup: SoakSetup, outcomes: Outcomes, plan: Plan, descriptors: int) -> Footprint:
-    """Let the load run until memory is what it takes; a fifth of the time, a minute at most."""
+    """Run the load until memory is stable: a fifth of the time, at most a minute."""
     await _quiet_phase(
         setup, asyncio.get_running_loop().time() + min(plan.seconds / 5, 60), plan.pace
     )
@@ -106,7 +106,7 @@ async def _quiet_phase(setup: SoakSetup, end: float, pace: float) -> None:
 
 
 def footprint(setup: SoakSetup) -> Footprint:
-    """Return what the proxy takes up now."""
+    """Return the current footprint of the proxy."""
     return Footprint(setup.proxy.resident(), len(setup.proxy.descriptors()))
 
 
@@ -136,7 +136,7 @@ async def _outcome(
 
 
 def _broken(setup: SoakSetup, outcomes: Outcomes, warm: Footprint, plan: Plan) -> list[str]:
-    """Return every promise that was not kept."""
+    """Return all violations."""
     found = list(outcomes.broken)
     found += [f"{times} times: {what}" for what, times in setup.arrivals.broken.items()]
     transfers = setup.bank.bank.transfers
@@ -159,7 +159,7 @@ def _broken(setup: SoakSetup, outcomes: Outcomes, warm: Footprint, plan: Plan) -
 
 
 async def _ends_well(setup: SoakSetup, outcome: SoakReport) -> None:
-    """Stop the proxy; it must end in order."""
+    """Stop the proxy and check its exit."""
     code = await setup.proxy.program.end(SIGTERM)
     if code != 0:
         outcome.broken.append(f"the proxy ended with {code}")

@@ -1,4 +1,4 @@
-"""A bank, a network before it, the proxy as a process, and all that can be changed about them."""
+"""A bank, a network in front of it, the proxy as a process, and their settings."""
 
 import asyncio
 import random
@@ -19,7 +19,7 @@ from tests.support.tcp_relay import TcpRelay
 
 CLIENT = "sandbox-client"
 LIFETIME = 3.0
-"""Seconds that a token lives; the proxy renews it at half of that."""
+"""Token lifetime in seconds; the proxy refreshes a token at half of it."""
 
 PROXY: dict[str, Any] = {
     "allowed_institutions": ["00017", "00018"],
@@ -47,12 +47,12 @@ PROXY: dict[str, Any] = {
         "prefetch": ["v2", "v1"],
     },
 }
-"""What the proxy is told; short enough that outages end within an act."""
+"""The proxy's settings, with short timeouts, so that outages end within a phase."""
 
 
 @dataclass
 class SoakSetup:
-    """Everything there is."""
+    """The parts of the soak test."""
 
     bank: Sandbox
     relay: TcpRelay
@@ -66,17 +66,17 @@ class SoakSetup:
     random: random.Random
     callers_secret: str = "callers-0"
     token_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held by whoever disturbs the token endpoint, and by whoever needs it undisturbed."""
+    """Held while a fault affects the token endpoint, and while a step needs it to work."""
     network_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """The same for the network."""
+    """Held while a fault affects the network, and while a step needs it to work."""
     lag: float = 0.0
-    """By how much this loop, which is bank and network too, was late in the last second."""
+    """Delay of this event loop, which also runs bank and network, in the last second."""
     presented: Counter[str] = field(default_factory=Counter)
-    """How many requests are under way with each of the callers' secrets."""
+    """Number of requests in flight by callers' secret."""
 
     @contextmanager
     def presenting(self) -> Iterator[None]:
-        """Count a request with the callers' present secret for as long as the block lasts."""
+        """Count a request with the current callers' secret within the block."""
         secret = self.callers_secret
         self.presented[secret] += 1
         try:
@@ -85,21 +85,21 @@ class SoakSetup:
             self.presented[secret] -= 1
 
     def set_clients(self, **clients: str) -> None:
-        """Let the bank know these secrets of clients."""
+        """Replace the bank's clients by these, id to secret."""
         known = {CLIENT: clients["secret"]}
         self.bank.bank.settings = changed(self.bank.bank.settings, {"clients": known})
 
     def write(self, **changes: Any) -> None:
-        """Write the proxy's configuration with these settings changed for this time."""
+        """Write the proxy's configuration with these changes, for this time only."""
         write_settings(self.file, self.bank_url, **{**self.settings, **changes})
 
     @property
     def bank_url(self) -> str:
-        """Return where the proxy finds the bank: behind the network."""
+        """Return the bank's URL behind the network relay."""
         return f"http://127.0.0.1:{self.relay.port}"
 
     async def watch_lag(self) -> None:
-        """Note when this machine stands still: what arrives then was sent earlier."""
+        """Record stalls of this machine, during which arrivals are late."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + 0.02
@@ -112,7 +112,7 @@ class SoakSetup:
 
 @asynccontextmanager
 async def soak_setup(folder: Path, seed: int) -> AsyncIterator[SoakSetup]:
-    """Create the world in ``folder``."""
+    """Start everything, with files in ``folder``."""
     loop = asyncio.get_running_loop()
     secrets = MountedSecret(folder / "secrets", client_secret="secret-0", password="sundial")
     callers = MountedSecret(folder / "callers", one="callers-0", two="callers-0")
@@ -132,7 +132,7 @@ async def soak_setup(folder: Path, seed: int) -> AsyncIterator[SoakSetup]:
         file = folder / "proxy.yaml"
         write(file, "")
         async with process(file, f"http://127.0.0.1:{relay.port}", **written) as running:
-            dice = random.Random(seed)  # noqa: S311 - weather, not secrets
+            dice = random.Random(seed)  # noqa: S311 - random faults, not secrets
             setup.append(
                 SoakSetup(
                     bank=bank,

@@ -1,4 +1,4 @@
-"""A workbench for the token's way: a clock turned by hand, and a bank in a few lines."""
+"""A token cache and refresher for tests, with a simulated clock and token source."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -17,30 +17,30 @@ OTHER = TokenKey(TokenKind.V2, "00017")
 
 @dataclass
 class TurnableClock:
-    """Two clocks that stand until they are turned."""
+    """A monotonic and a wall clock that tests advance."""
 
     monotonic: float = 10_000.0
     wall: float = 1_800_000_000.0
 
     def __call__(self) -> Instant:
-        """Return this moment."""
+        """Return the current time."""
         return Instant(self.monotonic, self.wall)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance both clocks."""
         self.monotonic += seconds
         self.wall += seconds
 
     def set_wall(self, seconds: float) -> None:
-        """Step the wall clock, as an administrator does, or a machine that has slept."""
+        """Change the wall clock only."""
         self.wall += seconds
 
 
 @dataclass
 class FakeTokenSource:
-    """A token source: counts who asks, and gives a token or an error when it may.
+    """A token source that records its calls and returns a token or raises an error.
 
-    ``call_seconds`` is what an answer takes, by the clock; ``errors`` are by institution.
+    A call takes ``call_seconds`` of the simulated clock; ``errors`` are by institution.
     """
 
     clock: TurnableClock
@@ -51,11 +51,11 @@ class FakeTokenSource:
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        """Open the counter."""
+        """Permit calls."""
         self.may_answer.set()
 
     async def token(self, key: TokenKey) -> Token:
-        """Give a token, as law 3 wants it."""
+        """Return a token, or raise the institution's error."""
         asked = self.clock()
         self.requested_keys.append(key)
         await self.may_answer.wait()
@@ -65,14 +65,14 @@ class FakeTokenSource:
         return Token(key, f"token-{len(self.requested_keys)}", asked, self.lifetime)
 
     def fail(self, error: Exception, key: TokenKey = KEY) -> None:
-        """From now on refuse this institution."""
+        """Raise an error for this institution from now on."""
         self.errors[key.institution] = error
 
 
 class TokenHarness:
-    """A cache and its refresher before a teller, all on one clock. ``events`` is what they told.
+    """A cache and its refresher in front of a token source, on one clock. ``events`` are theirs.
 
-    The refresher's loop does not run: ``advance`` takes its steps, as often as they are due.
+    The refresher's loop does not run; ``advance`` runs its steps when they are due.
     """
 
     def __init__(
@@ -98,36 +98,36 @@ class TokenHarness:
 
     @property
     def requested_keys(self) -> list[TokenKey]:
-        """Return every key that the bank was asked for, in order."""
+        """Return the requested keys in order."""
         return self.source.requested_keys
 
     def entry(self, key: TokenKey = KEY) -> Entry:
-        """Return what the cache knows about a key."""
+        """Return the cache entry of a key."""
         return next(entry for entry in self.cache.entries() if entry.key == key)
 
     def knows(self, key: TokenKey) -> bool:
-        """Whether the cache holds the key at all."""
+        """Whether the cache has an entry for a key."""
         return key in [entry.key for entry in self.cache.entries()]
 
     async def step(self) -> float:
-        """Let the refresher look once and what it starts end; return when it looks again."""
+        """Run one step of the refresher and its refreshes; return the seconds until the next."""
         self.refresher.step()
         await self.settle()
         return self.refresher.step()
 
     async def wait_for_request(self) -> None:
-        """Wait until a request has reached the bank."""
+        """Wait until the token source has been called."""
         await until(lambda: self.requested_keys)
 
     async def settle(self) -> None:
-        """Wait until no token request is under way."""
+        """Wait until no refresh is in flight."""
         while fetches := [e.fetch for e in self.cache.entries() if e.fetch is not None]:
             await asyncio.wait(fetches)
 
     async def advance(self, seconds: float, *, stride: float = 0.05) -> None:
-        """Let time pass as the refresher sees it: it looks when something is due.
+        """Advance the clock and run the refresher's steps when they are due.
 
-        It never looks more often than every ``stride`` seconds, which bounds a loop gone wild.
+        Steps are at least ``stride`` seconds apart, so that a tight loop ends.
         """
         end = self.clock.monotonic + seconds
         while self.clock.monotonic < end:
@@ -139,5 +139,5 @@ class TokenHarness:
 def failure(
     reason: TokenFailure = kinds.TOKEN_SERVER, *, retry_after: float | None = None
 ) -> TokenError:
-    """Return an error of the bank's."""
+    """Return a token error."""
     return TokenError(reason, "The bank is closed.", retry_after=retry_after)

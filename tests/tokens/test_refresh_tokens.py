@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Clock:
-    """A clock that stands until it is set."""
+    """A clock that tests set."""
 
     now = 1_000_000.0
 

@@ -1,4 +1,4 @@
-"""What tests of commands start from."""
+"""Fixtures of the command tests."""
 
 import os
 from collections.abc import AsyncIterator
@@ -20,13 +20,13 @@ async def bank() -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 def stored(tmp_path: Path) -> Path:
-    """Where a login is kept."""
+    """The path of the refresh token file."""
     return tmp_path / "login.json"
 
 
 @pytest.fixture
 def inside(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Inside:
-    """Run commands in an environment without settings and with a proxy that leads nowhere."""
+    """Run commands without settings in the environment, and with an unusable HTTP proxy."""
     for name in set(os.environ) - set(environment()):
         monkeypatch.delenv(name)
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):

@@ -1,4 +1,4 @@
-"""Commands run within this process, which is quicker than one of their own."""
+"""Runs commands within the test's process, which is faster than starting one."""
 
 import asyncio
 import io
@@ -13,7 +13,7 @@ from tests.support.program import run_program
 
 @dataclass
 class Inside:
-    """Runs short commands within this process, which is quicker; says what they said."""
+    """Runs commands within the test's process and returns their output."""
 
     capsys: pytest.CaptureFixture[str]
     monkeypatch: pytest.MonkeyPatch
@@ -28,18 +28,18 @@ class Inside:
 
         for name, text in variables.items():
             self.monkeypatch.setenv(name, text)
-        self.capsys.readouterr()  # what a proxy in this process has logged
+        self.capsys.readouterr()  # removes log lines of a proxy in this process
         code = await asyncio.to_thread(main)
         assert isinstance(code, int)
         out, err = self.capsys.readouterr()
         return code, out.rstrip("\n"), err.rstrip("\n")
 
     def types(self, text: str) -> None:
-        """Let the commands to come read this from standard input, which is no terminal."""
+        """Set standard input, which is not a terminal, for the next commands."""
         self.monkeypatch.setattr("sys.stdin", io.StringIO(text))
 
     async def both(self, *arguments: str | Path, **variables: str) -> tuple[int, str, str]:
-        """Return what ``run`` ends with, and see that ``check-config`` says exactly the same."""
+        """Return the result of ``run``, and check that ``check-config`` has the same result."""
         run = await run_program("run", *arguments, **variables)
         assert await self.run("check-config", *arguments, **variables) == run
         return run

@@ -1,4 +1,4 @@
-"""What an operator has at hand: the bank's settings, a code, and what a login has left."""
+"""An operator's inputs: settings, an authorization code, and the refresh token file."""
 
 import json
 import stat
@@ -9,7 +9,7 @@ from tests.support.running import CLIENT
 
 
 def variables(bank: Sandbox, stored: Path | None = None) -> dict[str, str]:
-    """Return what the commands are configured with."""
+    """Return the environment variables of a configuration."""
     found = {"BASE_URL": bank.url, "INSTITUTION_ID": "00016"}
     found |= {name.upper(): text for name, text in CLIENT.items()}
     if stored is not None:
@@ -18,12 +18,12 @@ def variables(bank: Sandbox, stored: Path | None = None) -> dict[str, str]:
 
 
 def code(bank: Sandbox, institution: str = "00016") -> bytes:
-    """Return an authorization code, as a person pastes it."""
+    """Return an authorization code as typed by a user."""
     return bank.bank.code_for("juniper.quill", institution=institution).encode() + b"\n"
 
 
 def held(stored: Path) -> dict[str, dict[str, str]]:
-    """Return what a login has left."""
+    """Return the content of the refresh token file."""
     found: dict[str, dict[str, str]] = json.loads(stored.read_text())
     return found
 

@@ -1,4 +1,4 @@
-"""``candescent-proxy run`` as a process before a bank, and what its ports say."""
+"""``candescent-proxy run`` as a process in front of a bank, and requests to its ports."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ from tests.support.running import DEADLINE
 
 @contextmanager
 def taken_port() -> Iterator[str]:
-    """Return an address that somebody else listens on, who never says anything."""
+    """Yield an address on which another socket listens, which never responds."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         host, port = server.getsockname()
         yield f"{host}:{port}"
@@ -22,7 +22,7 @@ def taken_port() -> Iterator[str]:
 
 @asynccontextmanager
 async def proxy(bank: Sandbox, *arguments: str, **variables: str) -> AsyncIterator[RunningProgram]:
-    """Run the program before a bank, on free ports."""
+    """Run the program in front of a bank, on free ports."""
     variables = {**CREDENTIALS, "CANDESCENT_BASE_URL": bank.url, **variables}
     async with program("run", *ANYWHERE, *arguments, **variables) as it:
         await it.wait_for_event("listening")
@@ -30,23 +30,23 @@ async def proxy(bank: Sandbox, *arguments: str, **variables: str) -> AsyncIterat
 
 
 async def address(it: RunningProgram, name: str) -> str:
-    """Return where the program listens, as it told."""
+    """Return the address on which the program listens, from its log."""
     return f"http://{(await it.wait_for_event('listening'))[name]}"
 
 
 async def get(url: str) -> tuple[int, str]:
-    """Return status and body of what is there."""
+    """Return status and body of a GET request."""
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
         return answer.status, await answer.text()
 
 
 async def ready(it: RunningProgram) -> bool:
-    """Ask the program whether it is ready."""
+    """Return whether ``/readyz`` returns 200."""
     return (await get(await address(it, "admin") + "/readyz"))[0] == 200
 
 
 async def until_ready(it: RunningProgram) -> None:
-    """Wait until the program says that it is ready."""
+    """Wait until ``/readyz`` returns 200."""
     async with asyncio.timeout(DEADLINE):
-        while not await ready(it):  # noqa: ASYNC110 - a probe asks again
+        while not await ready(it):  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.05)

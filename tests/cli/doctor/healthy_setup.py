@@ -1,4 +1,4 @@
-"""A set-up in which all is well, for a test to break and to mend again."""
+"""A working set-up, which tests of the doctor break and repair."""
 
 import asyncio
 import socket
@@ -27,9 +27,9 @@ from tests.support.mounted_files import write
 
 @dataclass
 class DoctorSetup:
-    """A configuration file, its secret file, and a bank. ``settings`` is what the file says.
+    """A configuration file with ``settings``, its secret file, and a bank.
 
-    ``clock_offset`` is by how many seconds this machine's clock is; ``sample`` the sample call.
+    ``clock_offset`` is the error of this machine's clock in seconds; ``sample`` is the sample call.
     """
 
     folder: Path
@@ -51,18 +51,18 @@ class DoctorSetup:
         return self.folder / "client-secret"
 
     def set(self, **settings: Any) -> None:
-        """Write the configuration with these settings changed; None takes one away."""
+        """Change settings in the configuration file; None removes one."""
         changed = self.settings | settings
         self.settings = {name: value for name, value in changed.items() if value is not None}
         write(self.file, yaml.safe_dump(self.settings))
         self.file.chmod(0o644)
 
     def use_short_timeouts(self) -> None:
-        """Wait for nothing longer than a second, until ``use_default_timeouts``."""
+        """Use timeouts of a second until ``use_default_timeouts``."""
         self.set(token={"timeout": "1"})
 
     def use_default_timeouts(self) -> None:
-        """Wait as long as the program does by itself, so that a busy machine is no fault."""
+        """Use the default timeouts, so that a busy machine causes no timeout."""
         self.set(token=None)
 
     def write_secret(self, content: str | bytes = "sandbox-secret\n") -> Path:
@@ -78,25 +78,25 @@ class DoctorSetup:
         return str(self.folder / name)
 
     async def examine(self) -> list[CheckResult]:
-        """Return all that the doctor finds."""
+        """Return all results of the doctor."""
         sources = ConfigSources(self.file, self.environ)
         found = run_checks(sources, sample=self.sample, wall=lambda: time() + self.clock_offset)
         return [finding async for finding in found]
 
     async def https(self, certificate: Path, context: ssl.SSLContext | None = None) -> int:
-        """Let the bank speak TLS from now on; return its port."""
+        """Restart the bank with TLS; return its port."""
         await self.bank.stop()
         await self.bank.start(ssl_context=context or server_context(certificate))
         return int(self.bank.url.rpartition(":")[2])
 
     def run_cure(self, cure: str) -> None:
-        """Do what a cure says, which is a command."""
+        """Run the command that a cure names."""
         subprocess.run(cure.split(), check=True, timeout=10)
 
 
 @asynccontextmanager
 async def doctor_setup(folder: Path) -> AsyncIterator[DoctorSetup]:
-    """Start a bank, and write a set-up for it in which all is well."""
+    """Start a bank, and write a working configuration for it."""
     async with Sandbox() as bank, AsyncExitStack() as stack:
         made = DoctorSetup(folder, bank, stack, {})
         made.write_secret()
@@ -112,7 +112,7 @@ async def doctor_setup(folder: Path) -> AsyncIterator[DoctorSetup]:
 
 
 def server_context(certificate: Path) -> ssl.SSLContext:
-    """Return a context for a server that shows this certificate."""
+    """Return a context for a server with this certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     return context
@@ -134,9 +134,9 @@ _SIGNS = x509.KeyUsage(
 def certificate(
     file: Path, *names: str, since: float = -1, until: float = 1, issuer: Path | None = None
 ) -> Path:
-    """Make a certificate with its key in one PEM file, good for days from and to now.
+    """Make a certificate with its key in one PEM file, valid between days relative to now.
 
-    Without ``issuer`` it vouches for itself, and for others.
+    Without ``issuer`` it is a self-signed authority.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, file.stem)])
@@ -163,7 +163,7 @@ def certificate(
             critical=False,
         )
     )
-    if issuer is None:  # from 3.13 on Python asks for what RFC 5280 does
+    if issuer is None:  # Python 3.13 verifies strictly (RFC 5280)
         builder = builder.add_extension(_SIGNS, critical=True)
     if listed:
         builder = builder.add_extension(x509.SubjectAlternativeName(listed), critical=False)
@@ -176,7 +176,7 @@ def certificate(
 
 
 async def serve_bytes(answer: bytes, stack: AsyncExitStack, *, hold: bool = False) -> int:
-    """Listen, and say the same to everybody, or with ``hold`` nothing; return the port."""
+    """Listen and send the same bytes on each connection, with ``hold`` none; return the port."""
 
     async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if hold:
@@ -193,10 +193,10 @@ async def serve_bytes(answer: bytes, stack: AsyncExitStack, *, hold: bool = Fals
 
 
 def refusing(context: ssl.SSLContext, stack: AsyncExitStack, *later: ssl.SSLContext) -> int:
-    """Listen, and refuse handshakes with TLS's own words, which asyncio leaves out.
+    """Listen, and fail handshakes with a TLS alert, which asyncio does not send.
 
-    Whoever gets through gets no answer. Each connection takes the next context, all further ones
-    the last. Returns the port.
+    A successful handshake is followed by no response. Each connection uses the next context, all
+    further ones the last. Returns the port.
     """
     contexts = [context, *later]
     listener = socket.create_server(("127.0.0.1", 0))

@@ -1,7 +1,6 @@
-"""Broken set-ups: each breaks something, yields the cause that it should be told, and cures it.
+"""Broken set-ups: each breaks something, yields the expected cause, and repairs it.
 
-What comes back from the ``yield`` is the finding, whose cure is then done. The set-ups stand in the
-``broken_…`` modules.
+The value of the ``yield`` is the doctor's result. The set-ups are in the ``broken_…`` modules.
 """
 
 from collections.abc import AsyncGenerator, Callable
@@ -17,11 +16,11 @@ SETUPS: list[Setup] = []
 
 
 def setup(steps: Setup) -> Setup:
-    """Add it to those that are tried."""
+    """Register a set-up."""
     SETUPS.append(steps)
     return steps
 
 
 def add_fault(setup: DoctorSetup, fault: Fault) -> None:
-    """Let something go wrong at the bank."""
+    """Add a fault to the bank."""
     setup.bank.bank.faults.append(fault)

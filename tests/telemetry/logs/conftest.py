@@ -1,4 +1,4 @@
-"""After each test the log is as it was before."""
+"""Restores the logging configuration after each test."""
 
 import logging
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A log that a test can read, and what stands in it."""
+"""A log that tests read, and sample values for it."""
 
 import io
 import json
@@ -18,7 +18,7 @@ LEVELS: tuple[Level, ...] = ("debug", "info", "warning", "error")
 
 
 def set_up(level: Level = "debug", form: Format = "json") -> io.StringIO:
-    """Send the log into what is returned."""
+    """Send the log to the returned stream."""
     out = io.StringIO()
     logs.set_up(LogSettings(level=level, format=form), out)
     return out

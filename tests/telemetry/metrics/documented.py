@@ -1,4 +1,4 @@
-"""What docs/metrics.md says that there is."""
+"""The metrics documented in docs/metrics.md."""
 
 import re
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="u
 
 @dataclass(frozen=True)
 class DocumentedMetric:
-    """A metric: its type, the names of its labels, and what it is counted in."""
+    """A metric: its type, label names and unit."""
 
     type: str
     labels: frozenset[str]
@@ -17,7 +17,7 @@ class DocumentedMetric:
 
 
 def metrics(page: str = PAGE) -> dict[str, DocumentedMetric]:
-    """Return the tables of metrics, by name as people ask for it: a counter's ends in _total."""
+    """Return the documented metrics by name; a counter's name ends in ``_total``."""
     found = {}
     for name, kind, labels, unit in re.findall(
         r"^\| `(candescent_proxy_\w+)` \| (\w+) \|([^|]*)\|([^|]*)\|[^|]+\|$", page, re.MULTILINE
@@ -30,6 +30,6 @@ def metrics(page: str = PAGE) -> dict[str, DocumentedMetric]:
 
 
 def label_values(label: str, page: str = PAGE) -> set[str]:
-    """Return every word that the table of labels has in code beside ``label``."""
+    """Return the documented values of a label."""
     (line,) = re.findall(rf"^\| {re.escape(label)} \| (.*) \|$", page, re.MULTILINE)
     return set(re.findall(r"`([\w.]+)`", line))

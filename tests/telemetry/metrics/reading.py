@@ -1,4 +1,4 @@
-"""What the tests of the metrics make, and how they read back what is exposed."""
+"""Sample values for metrics, and a reader of the exposition."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -25,7 +25,7 @@ FORMATS: dict[str, Parse] = {
 
 
 def record(**changes: Any) -> RequestRecord:
-    """Return a good request of 20 milliseconds, 15 of them the bank's."""
+    """Return a successful request of 20 ms, of which the bank took 15."""
     made = RequestRecord("GET", b"/v1/accounts", 10.0)
     usual = {
         "transaction_id": "t-1",
@@ -44,12 +44,12 @@ def record(**changes: Any) -> RequestRecord:
 
 
 def token(key: TokenKey = KEY, wall: float = 1_800_000_000) -> Token:
-    """Return a token of an hour."""
+    """Return a token that lives one hour."""
     return Token(key, "gBOL-secret", Instant(1, wall), 3600)
 
 
 def families(metrics: Metrics | Collector, accept: str = "") -> dict[str, Metric]:
-    """Return what is exposed, read back by Prometheus's own parser."""
+    """Return the exposition, parsed by the Prometheus client library."""
     if isinstance(metrics, Metrics):
         text, _ = metrics.exposition(accept)
     else:
@@ -60,7 +60,7 @@ def families(metrics: Metrics | Collector, accept: str = "") -> dict[str, Metric
 
 
 def value(metrics: Metrics | Collector, name: str, **labels: str) -> float | None:
-    """Return the value of a series, or None where there is none."""
+    """Return the value of a series, or None."""
     for family in families(metrics).values():
         for sample in family.samples:
             if sample.name == f"candescent_proxy_{name}" and sample.labels == labels:
@@ -69,7 +69,7 @@ def value(metrics: Metrics | Collector, name: str, **labels: str) -> float | Non
 
 
 def buckets(metrics: Metrics | Collector, name: str, **labels: str) -> dict[str, float]:
-    """Return a histogram's buckets, bound to count."""
+    """Return a histogram's buckets: bound to count."""
     family = families(metrics)[f"candescent_proxy_{name}"]
     return {
         sample.labels["le"]: sample.value

@@ -1,14 +1,14 @@
-"""Many proxies as processes, without paying for the start of each.
+"""Runs many proxies as processes that are forked from one.
 
 ::
 
     python -m tests.tokens.fleet.members FILE COUNT
 
-forks COUNT processes from one that has imported everything; in each a whole proxy runs, configured
-by FILE, with ports of its own. Each says on standard output, in a line of JSON, which it is, its
-process id and its addresses. They end when standard input does.
+forks COUNT processes after the imports; each runs a proxy configured by FILE, on its own ports, and
+prints its number, process id and addresses as a line of JSON. They end at the end of standard
+input.
 
-A proxy shows the bank which it is by its ``User-Agent`` on token calls: ``member-3/1``.
+The ``User-Agent`` of a proxy's token calls has its number: ``member-3/1``.
 """
 
 import asyncio
@@ -43,12 +43,12 @@ class Member:
 
     @property
     def user_agent(self) -> str:
-        """Return what it calls itself at the bank."""
+        """Return its ``User-Agent`` on token calls."""
         return f"member-{self.number}/1"
 
     @property
     def is_alive(self) -> bool:
-        """Whether it is running, stopped perhaps; one that was killed may still be a zombie."""
+        """Whether it runs or is stopped; a zombie does not count."""
         try:
             state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
@@ -56,18 +56,18 @@ class Member:
         return state != "Z"
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send a signal."""
         os.kill(self.pid, number)
 
     async def sample(self, name: str, **labels: str) -> float:
-        """Return the sum of the series of a name, as /metrics has it."""
+        """Return the sum of a metric's series with these labels."""
         async with aiohttp.request("GET", f"http://{self.admin}/metrics") as answer:
             return sample_in(await answer.text(), name, labels)
 
 
 @asynccontextmanager
 async def members(file: Path, count: int) -> AsyncIterator[list[Member]]:
-    """Start so many proxies that are configured by ``file``; end them afterwards."""
+    """Start ``count`` proxies configured by ``file``; end them afterwards."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.tokens.fleet.members", str(file), str(count)),
         cwd=ROOT,
@@ -93,7 +93,7 @@ async def _serve(file: Path, number: int) -> None:
     await app.start()
     told = {"listen": str(app.data_address), "admin": str(app.admin_address)}
     line = json.dumps({"number": number, "pid": os.getpid(), **told}) + "\n"
-    os.write(1, line.encode())  # in one piece, for there are others who write
+    os.write(1, line.encode())  # one write, because other processes write to the same pipe
     await asyncio.Event().wait()
 
 
@@ -109,7 +109,7 @@ def _fork(file: Path, number: int) -> int:
 
 def main(file: str, count: str) -> None:
     """Fork, and wait for the end of standard input."""
-    # Imported by now, so that no child has to.
+    # Imported before the fork, so that no child has to.
     __import__("proxy.runtime.build_fleet")
     children = [_fork(Path(file), number) for number in range(int(count))]
     sys.stdin.read()

@@ -1,4 +1,4 @@
-"""A store as a proxy has it, before a real server: its facts are kept, and its clock runs."""
+"""A token store in front of a real server, and its recorded events."""
 
 import random
 import time
@@ -20,24 +20,24 @@ KEYS = ("k1", "k2")
 
 @dataclass
 class StoreEvents:
-    """What a store has told."""
+    """The events of a store."""
 
     events: list[StoreEvent] = field(default_factory=list)
 
     @property
     def failures(self) -> list[StoreFailure]:
-        """Return why steps were not done, in order."""
+        """Return the failures of operations in order."""
         return [event.failure for event in self.events if isinstance(event, StoreOperation)]
 
     @property
     def state_changes(self) -> list[StoreFailure]:
-        """Return how it turned."""
+        """Return the state changes in order."""
         return [event.failure for event in self.events if isinstance(event, StoreStateChanged)]
 
 
 @asynccontextmanager
 async def store(url: str, **options: Any) -> AsyncIterator[tuple[Store, StoreEvents]]:
-    """Return a store at a URL, and what it tells."""
+    """Yield a store at a URL, and its events."""
     told = StoreEvents()
     deadline = options.pop("deadline", 2.0)
     client = connect(

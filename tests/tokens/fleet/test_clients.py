@@ -144,7 +144,7 @@ async def sentinels(
             started.append(await stack.enter_async_context(server))
         for one in started:
             async with asyncio.timeout(DEADLINE):
-                while b"slaves=1,sentinels=3" not in await one.info("sentinel", password):  # noqa: ASYNC110 - it tells nobody
+                while b"slaves=1,sentinels=3" not in await one.info("sentinel", password):  # noqa: ASYNC110 - another process
                     await asyncio.sleep(0.1)
         yield started
 
@@ -186,7 +186,7 @@ async def test_a_cluster(tmp_path: Path) -> None:
         await first.do("CLUSTER", "MEET", "127.0.0.1", second.port)
         for node in nodes:
             async with asyncio.timeout(DEADLINE):
-                while b"cluster_state:ok" not in await node.do("CLUSTER", "INFO"):  # noqa: ASYNC110 - it tells nobody
+                while b"cluster_state:ok" not in await node.do("CLUSTER", "INFO"):  # noqa: ASYNC110 - another process
                     await asyncio.sleep(0.1)
         page = DOCUMENT.read_text(encoding="utf-8")
         allowed = re.findall(r"\+[a-z|]+", re.findall(r"ACL SETUSER .*", page)[0])

@@ -187,7 +187,7 @@ async def test_a_replica_can_still_be_looked_into(tmp_path: Path) -> None:
             assert await made.write(NAME, number, "k1", b"entry", 60)
             await second.do("REPLICAOF", "127.0.0.1", str(first.port))
             async with asyncio.timeout(DEADLINE):
-                while b"link_status:up" not in await second.info("replication"):  # noqa: ASYNC110 - it tells nobody
+                while b"link_status:up" not in await second.info("replication"):  # noqa: ASYNC110 - another process
                     await asyncio.sleep(0.05)
         async with store(second.url) as (made, told):
             assert (await made.read(NAME, KEYS)).entries == {"k1": b"entry"}
