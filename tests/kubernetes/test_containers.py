@@ -123,9 +123,11 @@ def test_compose_file_conforms_to_the_specification() -> None:
     output(program("compose-spec"), "-no-interpolation", COMPOSE)
 
 
-def test_compose_mounts_what_is_there() -> None:
-    """Files that containers get from the repository exist, and Prometheus takes its own."""
+def test_compose_file_uses_what_is_there() -> None:
+    """Mounted files exist, Prometheus takes its own, and the application has the image's base."""
     services = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
+    base = f"ARG BASE={services['application']['image']}\n"
+    assert base in (ROOT / "Dockerfile").read_text(encoding="utf-8")
     mounted = [each.split(":")[0] for one in services.values() for each in one.get("volumes", ())]
     files = [COMPOSE.parent / each for each in mounted if each.startswith("./")]
     assert len(files) == 4
