@@ -179,7 +179,7 @@ def check_metadata(log: Log) -> str:
     log.run(python, "-m", "twine", "check", "--strict", *_distributions())
     cibuildwheel = (python, "-m", "cibuildwheel", "--platform", "linux")
     wheels = log.run(*cibuildwheel, "--print-build-identifiers").split()
-    return f"twine has no complaint; cibuildwheel would compile {', '.join(wheels)}"
+    return f"twine has no complaint; cibuildwheel would compile {len(wheels)} wheels here"
 
 
 def check_source(version: str, python: str, log: Log) -> str:
