@@ -24,6 +24,11 @@ from tools import release_version
 from tools.repository import ROOT
 
 WORK, DIST = ROOT / "build/release", ROOT / "dist"
+# Without a health check, which podman leaves to systemd, and with limits that need no rights.
+RUN_ONCE = (
+    *("run", "--rm", "--network=none", "--no-healthcheck"),
+    *("--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096"),
+)
 TIMEOUT = 1200
 """Seconds for one command. The longest compiles for a minute, on an idle core."""
 
@@ -147,8 +152,10 @@ def _row(result: Result) -> str:
 
 
 def _clean_environment() -> dict[str, str]:
-    """This process's environment, without what would make installations find our own."""
-    return {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "PROXY_BUILD"}}
+    """This process's environment, without what would reach the programs that a check starts."""
+    # Make hands its own arguments, ARGS among them, to every make below it.
+    ours = {"PYTHONPATH", "PROXY_BUILD", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "ARGS"}
+    return {name: value for name, value in os.environ.items() if name not in ours}
 
 
 def check_version(tag: str | None, _: Log) -> str:
@@ -228,13 +235,24 @@ def check_image(log: Log) -> str:
     """The image is built, and its proxy is compiled and works."""
     version = release_version.find(ROOT, *release_version.PLACES[0])
     log.run("make", "image")
-    engine = "docker" if shutil.which("docker") else _tool("podman")
-    once = (engine, "run", "--rm", "--network=none", f"candescent-proxy:{version}")
+    once = (*_engine(), *RUN_ONCE, f"candescent-proxy:{version}")
     printed = log.run(*once, "--version").strip()
     if "(compiled, " not in printed:
         raise CheckError(f"not compiled: {printed}")
     log.run(*once, "demo", "--once")
     return printed
+
+
+def _engine() -> tuple[str, ...]:
+    """Return the command of the container engine that tools/image has built with."""
+    docker = needs.find("docker")
+    if (
+        docker
+        and subprocess.run([docker, "info"], capture_output=True, check=False).returncode == 0
+    ):
+        return (docker,)
+    # crun, podman's default, refuses machines with both kinds of control groups.
+    return (_tool("podman"), *(("--runtime", "runc") if needs.find("runc") else ()))
 
 
 def _tool(name: str) -> str:

@@ -43,10 +43,11 @@ def test_command_has_an_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_installations_do_not_find_our_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the sources nor a wish of the caller's environment reaches a check."""
+    """Neither the sources nor what the caller asked of make and of builds reaches a check."""
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
     monkeypatch.setenv("PROXY_BUILD", "pure")
-    program = "import os; print(*({'PYTHONPATH', 'PROXY_BUILD'} & {*os.environ}))"
+    monkeypatch.setenv("MAKEFLAGS", " -- ARGS=--only\\ image")
+    program = "import os; print(*({'PYTHONPATH', 'PROXY_BUILD', 'MAKEFLAGS'} & {*os.environ}))"
     assert Log(folder / "a.log").run(sys.executable, "-c", program) == "\n"
 
 
