@@ -129,7 +129,7 @@ test-compiled: compiled  ## The tests of both ways, with the compiled modules in
 	@cp -r tests tools bench docs helm deploy requirements Makefile pyproject.toml README.md build/compiled/tree
 	cd build/compiled/tree && PYTHONPATH='$(CURDIR)/build/compiled/tree' '$(abspath $(BIN))/python' -m pytest -n auto $(ARGS) tests/hazards \
 		tests/admin tests/candescent tests/forwarding tests/http1 tests/runtime tests/server tests/telemetry \
-		tests/tokens tests/upstream tests/test_errors.py tests/test_nothing_leaks.py tests/test_tasks.py
+		tests/errors tests/tokens tests/upstream tests/test_nothing_leaks.py tests/test_tasks.py
 
 build: $(VENV)/.dev sbom  ## Build the wheel, the source distribution and their SBOM into dist/
 	PROXY_BUILD=pure $(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python
