@@ -38,8 +38,8 @@ class Replay:
 class RequestContext:
     """Everything that is known of one request. ``deadline`` is in loop seconds.
 
-    ``token`` is the one that it goes with; ``is_replay_permitted`` when the operator has allowed
-    that it is sent again.
+    ``token`` is the one that it goes with; ``needs_new_connection`` once a reused one has closed;
+    ``is_replay_permitted`` when the operator has allowed that it is sent again.
     """
 
     request: Request
@@ -52,6 +52,7 @@ class RequestContext:
     deadline: float
     upload: Upload | None
     token: Token | None = None
+    needs_new_connection: bool = False
     is_replay_permitted: bool = False
     customer_id: bytes | None = None
     upload_task: "asyncio.Task[None] | None" = None

@@ -10,7 +10,12 @@ from proxy.forwarding.authentication import CallerAuthentication
 from proxy.forwarding.bodies import Upload
 from proxy.forwarding.business_users import UserContextInjector
 from proxy.forwarding.context import Replay, RequestContext
-from proxy.forwarding.headers import CallerHeaders, our_headers, request_head
+from proxy.forwarding.headers import (
+    CallerHeaders,
+    ResponseHeaders,
+    our_headers,
+    request_head,
+)
 from proxy.forwarding.json_links import request_identity_encoding
 from proxy.forwarding.record import RequestObserver, RequestRecord
 from proxy.forwarding.response import ResponseAbortedError, ResponseWriter
@@ -24,6 +29,7 @@ from proxy.tokens.token import Token, TokenKey, TokenKind
 from proxy.upstream.bank_errors import CANDIDATES, MAX_ERROR_BODY, read_error, refuses_token
 from proxy.upstream.connection import Connection, Deadlines
 from proxy.upstream.pool import Pool
+from proxy.upstream.response_parser import ResponseHead
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +138,9 @@ class Forwarder:
                 await self._prepare_context(context)
             finally:
                 record.preparation_wait = self._now() - started_at
-        connection = await self._send(context)
-        refusal = connection.status in CANDIDATES
-        if refusal and await self._should_replay(context, connection):
-            self._release(context, connection)
+        while (response := await self._attempt(context)) is None:
             record.replays += 1
-            connection = await self._send(context)
-        try:
-            return await self._writer.write_response(context, connection)
-        finally:
-            self._release(context, connection)
+        return response
 
     async def _prepare_context(self, context: RequestContext) -> None:
         """Find out what else must be known before the request can go."""
@@ -166,8 +165,12 @@ class Forwarder:
         caller = CallerHeaders(request.headers)
         if caller.chunked and request.version == (1, 0):
             raise CallerError(kinds.BAD_FRAMING)
-        transaction_id = caller.transaction_id or caller.tid or self._new_id().encode("ascii")
-        record.transaction_id = transaction_id.decode("ascii")
+        transaction_id = caller.transaction_id or caller.tid
+        if transaction_id:
+            record.transaction_id = transaction_id.decode("ascii")
+        else:
+            record.transaction_id = self._new_id()
+            transaction_id = record.transaction_id.encode("ascii")
         if target[:1] != b"/":
             target, caller.origin = self._settings.url_rewriter.to_origin_form(
                 request.method, target, request.connection.local_address()
@@ -201,39 +204,44 @@ class Forwarder:
             upload=upload,
         )
 
-    async def _send(self, context: RequestContext) -> Connection:
-        """Return a connection on which the head of the answer has arrived.
+    async def _attempt(self, context: RequestContext) -> Response | None:
+        """Send the request and pass the response on; return None where it is to be sent again.
 
-        A reused connection that closes before any byte of an answer is replaced once by a new
-        one, if the request may be sent twice.
+        That is where a reused connection closed before any byte of a response, or the bank refused
+        the token, and the request may be sent twice.
         """
-        token = context.token = self._tokens.current(context.key) or await self._token(context)
-        connection = self._pool.checkout()
-        if connection is None:
+        context.token = self._tokens.current(context.key) or await self._token(context)
+        connection = None if context.needs_new_connection else self._pool.checkout()
+        if is_waiting := connection is None:
             connection = await self._connect(context)
-            token = context.token
-        try:
-            return await self._exchange(context, connection, token)
-        except UpstreamError as error:
-            if not (error.is_before_response and context.is_safe):
-                raise
-            context.record.replays += 1
-        connection = await self._connect(context, new=True)
-        return await self._exchange(context, connection, context.token)
+        async with connection:
+            try:
+                if is_waiting:  # The token may have expired meanwhile.
+                    context.token = self._tokens.current(context.key) or await self._token(context)
+                self._start_exchange(context, connection, context.token)
+                head = await connection.wait_for_head()
+                context.record.responded_at = self._now()
+                if head.status in CANDIDATES and await self._should_replay(
+                    context, connection, head
+                ):
+                    return None
+                return await self._writer.write_response(context, connection, head)
+            except UpstreamError as error:
+                if not (error.is_before_response and context.is_safe):
+                    raise
+                context.needs_new_connection = True
+                return None
+            finally:
+                if context.upload is not None:
+                    self._stop_upload(context, context.upload, connection)
 
-    async def _connect(self, context: RequestContext, *, new: bool = False) -> Connection:
-        """Return a connection that was waited for, and see that the token is alive then."""
+    async def _connect(self, context: RequestContext) -> Connection:
+        """Return a connection that has to be waited for."""
         started_at = self._now()
         try:
-            connection = await self._pool.connect(new=new)
+            return await self._pool.connect(new=context.needs_new_connection)
         finally:
             context.record.connection_wait += self._now() - started_at
-        try:
-            context.token = self._tokens.current(context.key) or await self._token(context)
-        except BaseException:
-            self._release(context, connection)
-            raise
-        return connection
 
     async def _token(self, context: RequestContext) -> Token:
         """Return a token that has to be waited for."""
@@ -242,14 +250,6 @@ class Forwarder:
             return await self._tokens.token(context.key)
         finally:
             context.record.token_wait += self._now() - started_at
-
-    async def _upload(
-        self, context: RequestContext, upload: Upload, connection: Connection
-    ) -> None:
-        """Send the body as it comes, and note when it was all sent."""
-        await upload.run(connection)
-        if upload.is_finished and not context.record.responded_at:
-            context.record.uploaded_at = self._now()
 
     async def _prepare_replay(self, context: RequestContext) -> None:
         """Keep the small body of a request that the operator allows to be sent again."""
@@ -260,25 +260,10 @@ class Forwarder:
             if context.upload is not None:
                 await context.upload.buffer()
 
-    async def _should_replay(self, context: RequestContext, connection: Connection) -> bool:
-        """Whether the bank refused the token, another may be had, and a replay does no harm."""
-        started_at = self._now()
-        try:
-            body = await connection.peek(MAX_ERROR_BODY)
-        except BaseException:
-            self._release(context, connection)
-            raise
-        finally:
-            context.record.preparation_wait += self._now() - started_at
-        error = read_error(body, gzipped=connection.head.is_gzipped)
-        context.record.is_token_refused = refuses_token(connection.status, error)
-        assert context.token is not None
-        has_new_token = context.record.is_token_refused and self._tokens.reject(context.token)
-        return has_new_token and context.is_replayable
-
-    async def _exchange(
+    def _start_exchange(
         self, context: RequestContext, connection: Connection, token: Token
-    ) -> Connection:
+    ) -> None:
+        """Send the request; a body that has not come to its end is sent as it comes."""
         upload, record = context.upload, context.record
         head = request_head(
             context.request.method,
@@ -294,33 +279,51 @@ class Forwarder:
             ),
         )
         record.sent_at = self._now()
-        try:
-            body = b"" if upload is None else upload.framed_if_complete()
-            connection.start(
-                head + (body or b""),
-                bodiless=context.request.method == "HEAD",
-                total_at=context.deadline,
+        body = b"" if upload is None else upload.framed_if_complete()
+        connection.start(
+            head + (body or b""),
+            bodiless=context.request.method == "HEAD",
+            total_at=context.deadline,
+        )
+        if upload is not None and body is None:
+            context.upload_task = self._tasks.spawn(
+                "upload", self._upload(context, upload, connection)
             )
-            if upload is not None and body is None:
-                context.upload_task = self._tasks.spawn(
-                    "upload", self._upload(context, upload, connection)
-                )
-            await connection.wait_for_head()
-        except BaseException:
-            self._release(context, connection)
-            raise
-        record.responded_at = self._now()
-        return connection
 
-    def _release(self, context: RequestContext, connection: Connection) -> None:
-        """Return a connection to the pool, closed unless the exchange on it is wholly over."""
-        if context.upload is not None:
-            context.record.sent_bytes = context.upload.sent_bytes
-        if context.upload_task is not None and not context.is_uploaded:
+    async def _upload(
+        self, context: RequestContext, upload: Upload, connection: Connection
+    ) -> None:
+        """Send the body as it comes, and note when it was all sent."""
+        await upload.run(connection)
+        if upload.is_finished and not context.record.responded_at:
+            context.record.uploaded_at = self._now()
+
+    @staticmethod
+    def _stop_upload(context: RequestContext, upload: Upload, connection: Connection) -> None:
+        """End what is left of the upload; a connection with half a request is of no use."""
+        context.record.sent_bytes = upload.sent_bytes
+        if upload.is_finished:
+            return
+        if context.upload_task is not None:
             context.upload_task.cancel()
-        if not (connection.complete and context.is_uploaded):
-            connection.abort()
-        self._pool.release(connection)
+        connection.abort()
+
+    async def _should_replay(
+        self, context: RequestContext, connection: Connection, head: ResponseHead
+    ) -> bool:
+        """Whether the bank refused the token, another may be had, and a replay does no harm."""
+        if context.record.is_token_refused:
+            return False  # once is enough
+        started_at = self._now()
+        try:
+            body = await connection.peek(MAX_ERROR_BODY)
+        finally:
+            context.record.preparation_wait += self._now() - started_at
+        error = read_error(body, gzipped=ResponseHeaders(head.headers).is_gzipped)
+        context.record.is_token_refused = refuses_token(head.status, error)
+        assert context.token is not None
+        has_new_token = context.record.is_token_refused and self._tokens.reject(context.token)
+        return has_new_token and context.is_replayable
 
     @staticmethod
     def _abort(record: RequestRecord, error: ProxyError) -> Response:

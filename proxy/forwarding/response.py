@@ -11,7 +11,8 @@ from proxy.forwarding.record import RequestRecord
 from proxy.forwarding.url_rewriting import UrlRewriter
 from proxy.http1.writer import LAST_CHUNK, chunk, persistence_line, response_framing, response_head
 from proxy.server.messages import Request, Response
-from proxy.upstream.connection import Connection
+from proxy.upstream.connection import Connection, ConnectionState
+from proxy.upstream.response_parser import ResponseHead
 
 
 class ResponseAbortedError(Exception):
@@ -33,20 +34,24 @@ class ResponseWriter:
         self._rewrites_links = rewrites_links
         self.draining = False
 
-    async def write_response(self, context: RequestContext, connection: Connection) -> Response:
+    async def write_response(
+        self, context: RequestContext, connection: Connection, response: ResponseHead
+    ) -> Response:
         """Pass the bank's answer on: in one piece if it is all here, else as it comes.
 
         Raises ``ProxyError`` when it breaks off before anything of it is out, and
         ``ResponseAbortedError`` afterwards, when the caller's connection has been reset.
         """
-        request, record, status = context.request, context.record, connection.status
+        request, record, status = context.request, context.record, response.status
         record.status = status
-        body = connection.read_available() if connection.complete else None
+        headers = ResponseHeaders(response.headers)
+        is_complete = connection.state is ConnectionState.COMPLETE
+        body = connection.read_available() if is_complete else None
         if body is not None:
             record.received_bytes = len(body)
-        length, link_rewriter = connection.head.length, None
+        length, link_rewriter = headers.length, None
         if self._rewrites_links:
-            link_rewriter = self._link_rewriter(context, connection)
+            link_rewriter = self._link_rewriter(context, status, headers)
             # A 304 would tell the length of another body.
             length = length if link_rewriter is None and status != 304 else None
             if link_rewriter is not None and body is not None:
@@ -61,11 +66,11 @@ class ResponseWriter:
         keep_alive = (
             self._may_keep_alive(request) and framing.is_self_delimited and context.is_uploaded
         )
-        lines = self._header_lines(context, connection.head)
+        lines = self._header_lines(context, headers)
         lines.append(framing.line)
         if not keep_alive or request.version < (1, 1):
             lines.append(persistence_line(keep_alive=keep_alive))
-        head = response_head(status, connection.reason, lines)
+        head = response_head(status, response.reason, lines)
         if body is not None:
             return Response(head + body, keep_alive=keep_alive)
         record.stream_started_at = time.monotonic()
@@ -114,16 +119,15 @@ class ResponseWriter:
         return lines
 
     def _link_rewriter(
-        self, context: RequestContext, connection: Connection
+        self, context: RequestContext, status: int, headers: ResponseHeaders
     ) -> JsonLinkRewriter | None:
         """Return what rewrites the body of this answer, if it can be read; its head is mended.
 
         A ``HEAD`` is answered as the ``GET`` would be.
         """
-        head = connection.head
-        if not is_rewritable(connection.status, head.lines):
+        if not is_rewritable(status, headers.lines):
             return None
-        head.lines = drop_body_digests(head.lines)
+        headers.lines = drop_body_digests(headers.lines)
         return JsonLinkRewriter(
             self._url_rewriter,
             self._caller_origin(context),

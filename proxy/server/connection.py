@@ -30,6 +30,7 @@ MAX_PIPELINED = 64
 """Requests that may wait behind the one being served; a caller that sends more is cut off."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_WHITE_SPACE = (b" ", b"\t")
 _VERSIONS = {"1.1": (1, 1), "1.0": (1, 0)}
 
 
@@ -255,7 +256,9 @@ class CallerConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect a header; trailers are dropped."""
         if self._in_head:
-            self._headers.append((name, value.rstrip(b" \t")))
+            if value[-1:] in _WHITE_SPACE:
+                value = value.rstrip(b" \t")
+            self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Queue the request; raises ``CallerError`` into the parser where it is refused."""

@@ -206,7 +206,7 @@ class Pool:
         return connection
 
     def _create_connection(self) -> Connection:
-        return Connection(self._loop, self._deadlines)
+        return Connection(self._loop, self._deadlines, self.release)
 
     def _schedule_reaper(self) -> None:
         self._reaper = self._loop.call_later(self._limits.max_idle_age, self._reap)

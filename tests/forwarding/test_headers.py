@@ -421,7 +421,7 @@ def test_empty_head_of_an_answer() -> None:
     """Nothing is known of it."""
     head = ResponseHeaders([])
     assert (head.lines, head.length, head.url_headers) == ([], None, None)
-    assert not any((head.chunked, head.is_gzipped, head.has_transaction_id))
+    assert not any((head.is_gzipped, head.has_transaction_id))
 
 
 def test_answer_whose_id_is_taken_away_is_not_identified() -> None:
@@ -431,21 +431,9 @@ def test_answer_whose_id_is_taken_away_is_not_identified() -> None:
     assert not head.has_transaction_id
 
 
-@pytest.mark.parametrize(
-    "codings",
-    [[b"gzip"], [b"gzip, chunked"], [b"chunked", b"chunked"], [b"gzip", b"chunked"], [b""]],
-)
-def test_coding_of_an_answer_that_is_none(codings: list[bytes]) -> None:
-    """Chunked, alone and once, or no answer."""
-    with pytest.raises(ValueError, match="transfer coding"):
-        ResponseHeaders([(b"Transfer-Encoding", coding) for coding in codings])
-
-
-def test_chunked_answer() -> None:
-    """In whatever case."""
-    head = ResponseHeaders([(b"TRANSFER-encoding", b"Chunked ")])
-    assert head.chunked
-    assert head.lines == []
+def test_transfer_coding_is_not_passed_on() -> None:
+    """The framing of what goes to the caller is written anew."""
+    assert ResponseHeaders([(b"TRANSFER-encoding", b"chunked")]).lines == []
 
 
 def test_fates() -> None:

@@ -12,7 +12,8 @@ from proxy.server.connection import CallerConnection
 from proxy.server.limits import CallerLimits
 from proxy.server.messages import Request, Response
 from proxy.server.server import Server
-from proxy.upstream.connection import Connection, Deadlines
+from proxy.upstream.connection import Connection, ConnectionState, Deadlines
+from proxy.upstream.response_parser import ResponseHead
 
 LOOP = asyncio.new_event_loop()
 """One event loop for all examples."""
@@ -102,11 +103,12 @@ def upstream(pieces: Iterable[bytes], *, bodiless: bool, ended: bool) -> Respons
     wire.free()
     if connection._error is not None:
         return ResponseResult(failure=connection._error.kind.name)
+    head = connection.head or ResponseHead(0, b"", [])
     return ResponseResult(
-        complete=connection.complete,
+        complete=connection.state is ConnectionState.COMPLETE,
         reusable=reusable,
-        status=connection.status,
-        headers=tuple(connection._headers),
+        status=head.status,
+        headers=tuple(head.headers),
         body=connection.read_available(),
     )
 

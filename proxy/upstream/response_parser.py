@@ -1,0 +1,173 @@
+"""Reads HTTP/1.1 responses: bytes in, events out.
+
+There is no socket, loop or clock here (https://sans-io.readthedocs.io). llhttp in its strict mode
+does the grammar, through httptools; this module decides what llhttp leaves open, above all where
+a response ends (RFC 9112 section 6.3).
+"""
+
+import re
+
+import httptools
+
+from proxy.errors import UpstreamError, kinds
+
+MAX_HEAD = 131_072
+"""Bytes; a longer head is refused, and so are longer trailers or interim responses."""
+
+# RFC 9112 section 4: HTAB, SP, VCHAR and obs-text.
+_REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+
+
+class ResponseHead:
+    """Status line and headers of a final response, as they came."""
+
+    __slots__ = ("headers", "reason", "status")
+
+    def __init__(self, status: int, reason: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+
+
+ResponseEvent = ResponseHead | bytes
+"""The head, then blocks of the body as they came, then an empty block: the end."""
+
+
+class ResponseParser:
+    """Reads the responses of one connection, one after another.
+
+    ``keep_alive`` says whether another may follow, once a response has ended. ``has_started`` is
+    true from the first byte after ``expect_response``.
+    """
+
+    def __init__(self) -> None:
+        self._llhttp = httptools.HttpResponseParser(self)
+        self._events: list[ResponseEvent] = []
+        self.expect_response(to_head=False)
+
+    def expect_response(self, *, to_head: bool) -> None:
+        """Prepare for the response to another request; ``to_head``: the request is a HEAD."""
+        self.has_started = False
+        self.keep_alive = False
+        self._is_bodiless = to_head
+        self._has_head = False
+        self._is_complete = False
+        self._is_chunked = False
+        self._reason = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        # Bytes since the last of a body: of heads, trailers and the framing of chunks.
+        self._unbounded_bytes = 0
+
+    def feed(self, data: bytes) -> list[ResponseEvent]:
+        """Return what ``data`` completes. Raises ``UpstreamError`` for an invalid response."""
+        events: list[ResponseEvent] = []
+        self._events = events
+        self.has_started = True
+        self._unbounded_bytes += len(data)
+        try:
+            self._llhttp.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self._is_complete:
+                raise UpstreamError(kinds.UPSTREAM_MALFORMED) from error
+            # Bytes behind a complete response belong to no request. They do not spoil it, but
+            # nobody may take them for the response to the next one (RFC 9112 section 9.2).
+            self.keep_alive = False
+        if self._unbounded_bytes > MAX_HEAD and not self._is_complete:
+            raise UpstreamError(
+                kinds.UPSTREAM_MALFORMED, "The bank's response has a head or trailers without end."
+            )
+        return events
+
+    def feed_eof(self) -> bool:
+        """Note the end of the stream; return whether it ends the response.
+
+        It does so only for a body without a declared length (RFC 9112 section 6.3, item 8).
+        """
+        if not self._has_head or self._is_complete or self._is_chunked or self._has_length():
+            return False
+        self._is_complete = True
+        return True
+
+    # What llhttp calls.
+
+    def on_message_begin(self) -> None:
+        """Read nothing behind a complete response."""
+        if self._is_complete:
+            raise _ExcessError
+
+    def on_status(self, reason: bytes) -> None:
+        """Collect the reason phrase, which may come in pieces."""
+        self._reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect a header; trailers are dropped."""
+        if not self._has_head:
+            if len(name) == 17 and name.lower() == b"transfer-encoding":
+                self._note_transfer_coding(value)
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Decide what the head means: an interim response, an end, or a body to come."""
+        status = self._llhttp.get_status_code()
+        # RFC 9110 section 15.2: interim responses precede the final one. A 101 was not asked for.
+        if 100 <= status < 200 and status != 101:
+            return
+        if status == 101 or not 200 <= status <= 599:
+            raise _BadHeadError
+        if self._reason != b"OK" and not _REASON.fullmatch(self._reason):
+            raise _BadHeadError
+        if self._llhttp.get_http_version() not in ("1.1", "1.0"):
+            raise _BadHeadError
+        self._has_head = True
+        self._events.append(ResponseHead(status, self._reason, self._headers))
+        if self._is_bodiless:
+            # RFC 9112 section 6.3, item 1. llhttp cannot be told so: it is not used again.
+            self._complete()
+            self._llhttp = httptools.HttpResponseParser(self)
+
+    def on_body(self, block: bytes) -> None:
+        """Pass a block of the body on."""
+        if self._is_bodiless:
+            raise _ExcessError
+        self._events.append(block)
+        self._unbounded_bytes = 0
+
+    def on_message_complete(self) -> None:
+        """Note the end of a response, or begin again after an interim one."""
+        if not self._has_head:
+            self._reason = b""
+            self._headers = []
+            self._is_chunked = False
+        elif not self._is_complete:
+            self._complete()
+        elif self._is_bodiless and self._is_chunked:
+            raise _ExcessError  # the end of a body that must not be there
+
+    # Inside.
+
+    def _complete(self) -> None:
+        # Only now, because llhttp lets trailers have a say in it. RFC 9112 section 6.1: of an
+        # HTTP/1.0 response in chunks nobody knows where an older reader saw its end.
+        self.keep_alive = self._llhttp.should_keep_alive() and not (
+            self._is_chunked and self._llhttp.get_http_version() == "1.0"
+        )
+        self._is_complete = True
+        self._events.append(b"")
+
+    def _note_transfer_coding(self, value: bytes) -> None:
+        # RFC 9112 section 6.1. llhttp refuses a length beside chunks, but of two codings it would
+        # undo only the last.
+        if self._is_chunked or value.rstrip(b" ").lower() != b"chunked":
+            raise _BadHeadError
+        self._is_chunked = True
+
+    def _has_length(self) -> bool:
+        return any(name.lower() == b"content-length" for name, _ in self._headers)
+
+
+class _BadHeadError(Exception):
+    """Raised into llhttp to stop it."""
+
+
+class _ExcessError(Exception):
+    """Raised into llhttp when bytes follow a complete response."""
