@@ -113,7 +113,7 @@ def test_compose(image: str, docker: Path, name: str, tmp_path: Path) -> None:
     def told() -> str:
         return type_lines(environment + logs, tmp_path, variables, docker)
 
-    until(lambda: "200 b'{" in told())
+    until(lambda: "Everyday Checking" in told())
     ready = type_lines(f"curl --silent http://127.0.0.1:{port}/readyz", tmp_path)
     assert json.loads(ready)["status"] == "ready"
 
