@@ -26,8 +26,6 @@ PIPS = ("oldest-pip", "pip")
 # No isolated build: its own dependencies would be neither pinned nor hashed.
 WHEELS_ONLY = ("--require-hashes", "--only-binary", ":all:")
 
-# A download of some 250 MB, when a lock file has changed.
-
 
 Resolve = Callable[[str, Path], "subprocess.CompletedProcess[str]"]
 
