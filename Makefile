@@ -18,7 +18,10 @@ BENCH := build/bench/venv
 COMPILE := $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --annotation-style line --no-strip-extras --custom-compile-command 'make lock' $(ARGS)
 
-.PHONY: errors generate compiled help demo test test-all test-compiled test-future unit lint format manual settings status-page pictures lock audit sbom soak observe fuzz institutions build release-check \
+# Tests that wait leave room for others: twice as many processes as cores. Long ones come first.
+TESTS := $(BIN)/python -m pytest -n auto --dist loadgroup
+
+.PHONY: coverage pure errors generate compiled help demo test test-all test-compiled test-future unit lint format manual settings status-page pictures lock audit sbom soak observe fuzz institutions build release-check \
 	image footprint charts bench cost fleet clean
 
 help:  ## Print this list
@@ -27,13 +30,20 @@ help:  ## Print this list
 demo: $(VENV)/.run  ## Show the proxy at work (ARGS=--once: and stop)
 	@$(BIN)/candescent-proxy demo $(ARGS)
 
-test: lint unit  ## Lint, run every test, show coverage, ask all of it of the pure modules
+test: lint pure unit  ## Lint, run every test, ask full coverage of the pure modules
 
-unit: $(VENV)/.dev  ## The same without the lint
-	@mkdir -p build
+unit: $(VENV)/.dev  ## Every test
 	$(BIN)/python tools/check_parsers.py
-	$(BIN)/python -m pytest -n auto --cov --cov-report=term --cov-report=json $(ARGS)
+	$(TESTS) $(ARGS)
+
+pure: $(VENV)/.dev  ## Ask every line and branch of the pure modules of their own tests
+	@mkdir -p build
+	$(TESTS) --quiet --cov --cov-report=json $$($(BIN)/python -m tools.pure_coverage)
 	$(BIN)/python -m tools.pure_coverage build/coverage.json
+
+coverage: $(VENV)/.dev  ## Every test, and the coverage of every module (takes twice as long)
+	@mkdir -p build
+	$(TESTS) --cov --cov-report=term $(ARGS)
 
 test-all: lint  ## The tests on Python 3.11 to 3.14; a missing one comes from Debian
 	@without=; \
@@ -50,7 +60,7 @@ test-future: $(VENV)/.dev  ## The tests and the demo with the clock a year and f
 	@for years in 1 5; do \
 		echo "== The clock $$years years ahead"; \
 		FAKETIME_DONT_FAKE_MONOTONIC=1 faketime -f +$${years}y \
-			$(BIN)/python -m pytest -n auto -m 'not machine_clock' $(ARGS) || exit 1; \
+			$(TESTS) -m 'not machine_clock' $(ARGS) || exit 1; \
 		FAKETIME_DONT_FAKE_MONOTONIC=1 faketime -f +$${years}y \
 			$(BIN)/candescent-proxy demo --once || exit 1; \
 	done
@@ -117,19 +127,23 @@ institutions: $(VENV)/.dev  ## Measure what a thousand institutions cost
 fleet: $(VENV)/.dev  ## Measure what fleets of proxies ask of the bank (ARGS=--write: into its README)
 	@$(BIN)/python -m bench.fleet $(ARGS)
 
-compiled: $(VENV)/.dev  ## Build the compiled wheel, and .venv-compiled that runs it
-	@rm -rf build/compiled && mkdir -p build/compiled/tree
+compiled: build/compiled/.done  ## Build the compiled wheel, and .venv-compiled that runs it
+
+build/compiled/.done: $(VENV)/.dev pyproject.toml tools/build_hook.py $(shell find proxy -name '*.py')
+	@rm -rf build/compiled && mkdir -p build/compiled
 	@PROXY_BUILD=compiled $(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/compiled .
 	@test -x .venv-compiled/bin/python || $(BIN)/python -m venv --without-pip .venv-compiled
 	@$(PIP) --python .venv-compiled $(LOCKED) -r requirements/run.txt
 	@$(PIP) --python .venv-compiled install --no-deps --force-reinstall build/compiled/*.whl
+	@touch $@
 
-test-compiled: compiled  ## The tests of both ways, with the compiled modules in the place of the plain ones
+test-compiled: compiled  ## The tests of the compiled modules, on those
+	@rm -rf build/compiled/tree
 	@$(BIN)/python -m zipfile -e build/compiled/*.whl build/compiled/tree
 	@cp -r tests tools bench docs helm deploy requirements Makefile pyproject.toml README.md build/compiled/tree
-	cd build/compiled/tree && PYTHONPATH='$(CURDIR)/build/compiled/tree' '$(abspath $(BIN))/python' -m pytest -n auto $(ARGS) tests/hazards \
-		tests/admin tests/candescent tests/forwarding tests/http1 tests/runtime tests/server tests/telemetry \
-		tests/errors tests/tokens tests/upstream tests/test_nothing_leaks.py tests/test_tasks.py
+	cd build/compiled/tree && PYTHONPATH='$(CURDIR)/build/compiled/tree' '$(abspath $(BIN))/python' \
+		-m pytest -n auto --dist loadgroup $(ARGS) tests/forwarding tests/fuzz tests/hazards tests/http1 \
+		tests/server tests/tokens/test_cache.py tests/tokens/test_token.py tests/upstream
 
 build: $(VENV)/.dev sbom  ## Build the wheel, the source distribution and their SBOM into dist/
 	PROXY_BUILD=pure $(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python

@@ -28,6 +28,38 @@ for _name in ("SIGINT", "SIGHUP"):
         signal.signal(_number, signal.SIG_DFL)
 
 
+LONGEST = (
+    "tests/kubernetes/test_image.py",
+    "tests/kubernetes/test_pods.py",
+    "tests/observability/test_live.py",
+    "tests/tokens/fleet/test_thirty.py",
+    "tests/tools/test_build_hook.py",
+    "tests/docs/test_install.py",
+    "tests/docs/test_locks.py",
+    "tests/observability/test_observe.py",
+    "tests/soak/test_soak.py",
+    "tests/cli/commands/test_demo.py",
+    "tests/runtime/test_lifecycle.py",
+)
+"""Modules whose tests take or wait the longest. They start first: no core idles at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest first; keep together what shares something that is dear to make."""
+    for item in items:
+        if "image" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("image"))
+        elif getattr(getattr(item, "module", None), "ONE_WORKER", False):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    order = {module: at for at, module in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Run twice as many workers as there are cores: half of the tests wait most of the time."""
+    return 2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4
+
+
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -43,7 +43,7 @@ def test_same_plan_is_the_same_story() -> None:
 
 
 @given(st.integers(1, 60), st.integers(1, 4), st.sampled_from([600.0, 1800.0, HOUR]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_calls_of_a_fleet_with_a_store_do_not_depend_on_its_size(
     pods: int, institutions: int, lifetime: float
 ) -> None:

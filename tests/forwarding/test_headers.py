@@ -7,15 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import CallerError
+from proxy.errors import CallerError, kinds
 from proxy.forwarding.headers import (
     CallerHeaders,
     HeaderRule,
     ResponseHeaders,
     classify_request_header,
     classify_response_header,
+    our_headers,
     request_head,
 )
+from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
 
 HOST = (b"Host", b"localhost")
 UUID = b"5f1d7a8e-0c54-4b1e-9d0a-6f2f6f7c1a01"
@@ -449,3 +451,28 @@ def test_gzipped_answer() -> None:
     assert head.is_gzipped
     assert head.lines == [b"CONTENT-encoding", b": ", b"GZIP", b"\r\n"]
     assert not ResponseHeaders([(b"Content-Encoding", b"br")]).is_gzipped
+
+
+def test_request_of_another_site_is_refused() -> None:
+    """A browser says so itself (Fetch Metadata, Sec-Fetch-Site); other values pass."""
+    kind = kinds.CROSS_SITE
+    assert refused((b"Sec-Fetch-Site", b"Cross-Site")) == (kind.status, kind.name)
+    for value in (b"same-origin", b"same-site", b"none"):
+        read((b"Sec-Fetch-Site", value))
+
+
+def ours(kind: TokenKind, *, customer_id: bytes | None = None, correlation_id: bool = False) -> str:
+    """Return the proxy's own header lines for a token of ``kind``."""
+    token = Token(TokenKey(kind, "00016"), "secret", Instant(0.0, 0.0), 300.0)
+    lines = our_headers(token, UUID, customer_id, correlation_id=correlation_id)
+    return b"".join(lines).decode().replace(UUID.decode(), "ID")
+
+
+def test_headers_of_the_proxy_are_those_of_the_generation() -> None:
+    """V1 names its transaction only; V2 the institution too, and what was asked for."""
+    login = "Authorization: Bearer secret\r\n"
+    v2 = login + "transactionId: ID\r\ninstitutionId: 00016\r\n"
+    assert ours(TokenKind.V1, customer_id=b"7") == login + "di_tid: ID\r\n"
+    assert ours(TokenKind.V2) == v2
+    assert ours(TokenKind.V2, correlation_id=True) == v2 + "correlationId: ID\r\n"
+    assert ours(TokenKind.V2, customer_id=b"7") == v2 + "institutionCustomerId: 7\r\n"

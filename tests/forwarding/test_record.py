@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.errors import Source
+from proxy.errors import CallerError, Source, kinds
 from proxy.forwarding.record import RequestRecord
 
 
@@ -57,3 +57,11 @@ def test_whose_time_it_was(times: dict[str, float], shares: tuple[float, float] 
 def test_path_of_a_record_has_no_query(target: bytes, path: str) -> None:
     """A query may name people, so nothing that reads a record sees one."""
     assert RequestRecord("GET", target, 1.0).path == path
+
+
+def test_record_notes_the_error_that_the_caller_was_told() -> None:
+    """Source and name are labels; the kind and the detail explain them."""
+    record = RequestRecord("GET", b"/", 1.0)
+    record.note(CallerError(kinds.CROSS_SITE, "From another site."))
+    assert (record.source, record.reason) == (Source.CALLER, "cross-site")
+    assert (record.error_kind, record.detail) == (kinds.CROSS_SITE, "From another site.")

@@ -364,3 +364,10 @@ def test_every_status_is_refused_in_words(status: int) -> None:
     for kind in TokenKind:
         with pytest.raises(TokenError, match=str(status)):
             parse_response(kind, status, answer(), 3.0)
+
+
+def test_login_for_v1_knows_no_code() -> None:
+    """A code is good for V2 alone; V1 gets tokens of the application's own."""
+    login = Login(CREDENTIALS, AuthorizationCode("code"), "scope")
+    assert login.for_kind(TokenKind.V2) == login
+    assert login.for_kind(TokenKind.V1) == Login(CREDENTIALS, ClientCredentials(), "scope")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tools import pure_coverage
-from tools.pure_coverage import holes, pure_modules
+from tools.pure_coverage import holes, own_tests, pure_files, pure_modules
 from tools.repository import ROOT
 
 PURE = ["proxy.forwarding.headers", "proxy.tokens.token"]
@@ -88,7 +88,7 @@ def test_pure_modules_are_those_of_the_contract() -> None:
 def test_command_fails_on_a_hole(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit 1 and the place of a hole, 0 and silence without one, 2 without a report."""
+    """Exit 1 and the place of a hole, 0 and silence without one."""
     report = root / "coverage.json"
     monkeypatch.setattr(pure_coverage, "ROOT", root)
     report.write_text(json.dumps({"files": files()}), encoding="utf-8")
@@ -98,4 +98,24 @@ def test_command_fails_on_a_hole(
     report.write_text(json.dumps({"files": files(missing_lines=[3])}), encoding="utf-8")
     assert pure_coverage.main([str(report)]) == 1
     assert "proxy/forwarding/headers.py: line 3" in capsys.readouterr().out
-    assert pure_coverage.main([]) == 2
+
+
+def test_command_names_the_tests(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a report it prints the test file of each pure module; of a package, of them all."""
+    monkeypatch.setattr(pure_coverage, "ROOT", root)
+    (root / "pyproject.toml").write_text(CONTRACT, encoding="utf-8")
+    assert pure_coverage.main([]) == 0
+    assert capsys.readouterr().out == "tests/forwarding/test_headers.py\n"
+    (root / "proxy/tokens/__init__.py").touch()
+    assert pure_files(root, ["proxy.tokens"]) == [
+        "proxy/tokens/__init__.py",
+        "proxy/tokens/token.py",
+    ]
+
+
+def test_pure_modules_have_tests() -> None:
+    """Each test file that the command names is there."""
+    pure = pure_modules((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert all((ROOT / test).exists() for test in own_tests(pure_files(ROOT, pure)))
