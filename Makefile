@@ -38,7 +38,7 @@ unit: $(VENV)/.dev  ## Every test
 
 pure: $(VENV)/.dev  ## Ask every line and branch of the pure modules of their own tests
 	@mkdir -p build
-	$(TESTS) --quiet --cov --cov-report=json $$($(BIN)/python -m tools.pure_coverage)
+	$(TESTS) --quiet --hypothesis-profile=few --cov --cov-report=json $$($(BIN)/python -m tools.pure_coverage)
 	$(BIN)/python -m tools.pure_coverage build/coverage.json
 
 coverage: $(VENV)/.dev  ## Every test, and the coverage of every module (takes twice as long)

@@ -18,6 +18,7 @@ if importlib.util.find_spec("uvloop"):  # there is none for Windows and PyPy
 
 # A slow machine is no bug; and what CI finds today, it must find again tomorrow.
 settings.register_profile("project", deadline=None, derandomize="CI" in os.environ)
+settings.register_profile("few", settings.get_profile("project"), max_examples=10)  # make pure
 settings.load_profile("project")
 
 # A shell without job control starts background jobs with SIGINT ignored (POSIX, Shell Command
