@@ -159,48 +159,60 @@ def find_compiler() -> str:
         raise NotCompiledError(f"there is no C compiler ({candidates[0]})")
     if not Path(sysconfig.get_path("include"), "Python.h").is_file():
         raise NotCompiledError("Python's header files are missing (Debian: python3-dev)")
-    for command in present:
-        if compiles(command):
+    errors = {command: probe(command) for command in present}
+    for command, error in errors.items():
+        if error is None:
             return command
-    raise NotCompiledError(f"the C compiler does not work ({present[0]})")
+    raise NotCompiledError(f"the C compiler does not work ({errors[present[0]]})")
 
 
-def compiles(command: str) -> bool:
-    """Return whether a C compiler command makes an object file of a module for this Python."""
+def probe(command: str) -> str | None:
+    """Return None if a compiler makes an object file of a module for this Python, else why not."""
     folders = {sysconfig.get_path("include"), sysconfig.get_path("platinclude")}
     with TemporaryDirectory() as folder:
         source = Path(folder, "probe.c")
         source.write_text("#include <Python.h>\n", encoding="utf-8")
-        ended = subprocess.run(
-            [*shlex.split(command), *(f"-I{path}" for path in folders), "-c", source.name],
-            cwd=folder,
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )
-        return ended.returncode == 0 and source.with_suffix(".o").exists()
+        words = [*shlex.split(command), *(f"-I{path}" for path in folders), "-c", source.name]
+        try:
+            run(words, Path(folder), timeout=60)
+        except NotCompiledError as error:
+            return str(error)
+        return None if source.with_suffix(".o").exists() else f"{command} writes no object file"
 
 
 def run_setup(tree: Path, environ: dict[str, str]) -> None:
     """Run the setup file of a tree, which leaves the libraries in ``lib`` beside the tree."""
     folders = ["--build-lib", str(tree.parent / "lib"), "--build-temp", str(tree.parent / "tmp")]
     try:
-        subprocess.run(
+        run(
             [sys.executable, "setup.py", "build_ext", *folders],
-            cwd=tree,
+            tree,
+            timeout=COMPILE_TIMEOUT,
+            environ=environ,
+        )
+    except NotCompiledError as error:
+        raise NotCompiledError(f"compiling failed: {error}") from error
+
+
+def run(
+    words: list[str], folder: Path, *, timeout: float, environ: dict[str, str] | None = None
+) -> None:
+    """Run a command; raise NotCompiledError with its first line that names an error."""
+    program = Path(words[0]).name
+    try:
+        done = subprocess.run(
+            words,
+            cwd=folder,
             env=environ,
-            check=True,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=COMPILE_TIMEOUT,
+            timeout=timeout,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise NotCompiledError(f"compiling took more than {error.timeout:.0f} s") from error
-    except subprocess.CalledProcessError as error:
-        print(error.stdout, file=sys.stderr)
-        lines = [line for line in error.stdout.splitlines() if line.strip()]
-        last = next(
-            (line for line in lines if "error" in line), lines[-1] if lines else "no output"
-        )
-        raise NotCompiledError(f"compiling failed: {last.strip()}") from error
+        raise NotCompiledError(f"{program} took more than {timeout:.0f} s") from error
+    if done.returncode:
+        print(done.stdout, file=sys.stderr)
+        named = [line.strip() for line in done.stdout.splitlines() if "error" in line]
+        raise NotCompiledError(named[0] if named else f"{program} exits {done.returncode}")

@@ -161,7 +161,7 @@ def no_headers(folder: Path) -> dict[str, str]:
 
 REASONS: dict[Machine, str] = {
     no_compiler: "there is no C compiler (",
-    broken_compiler: "the C compiler does not work (false)",
+    broken_compiler: "the C compiler does not work (false exits 1)",
     no_headers: "Python's header files are missing (Debian: python3-dev)",
 }
 

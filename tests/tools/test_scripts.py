@@ -66,6 +66,8 @@ def test_python_from_debian_is_unpacked_once(tmp_path: Path) -> None:
     tree = tmp_path / "packages"
     script(tree / "usr/bin/python3.14", "exit 0")
     script(tree / "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "")
+    script(tree / "usr/include/python3.14/Python.h", "")
+    script(tree / "usr/include/x86_64-linux-gnu/python3.14/pyconfig.h", "")
     settings = tree / "usr/lib/python3.14/_sysconfigdata_.py"
     script(settings, "'/usr/share/python-wheels'")
     path = tmp_path / "bin"
@@ -83,6 +85,7 @@ def test_python_from_debian_is_unpacked_once(tmp_path: Path) -> None:
     assert "--include=python3.14,python3.14-dev,python3.14-venv" in unpacked
     assert patched.split()[1] == str(root / "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2")
     assert patched.split()[-1] == str(python)
+    assert (root / "usr/include/python3.14/x86_64-linux-gnu/python3.14/pyconfig.h").exists()
     settings = root / "usr/lib/python3.14/_sysconfigdata_.py"
     assert f"'{root}/usr/share/python-wheels'" in settings.read_text(encoding="utf-8")
 
