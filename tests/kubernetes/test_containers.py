@@ -133,7 +133,7 @@ def test_compose_file_uses_what_is_there() -> None:
     assert len(files) == 4
     assert [file for file in files if not file.exists()] == []
     promtool = program("promtool")
-    output(promtool, "check", "config", COMPOSE.parent / "prometheus/compose.yaml")
+    output(promtool, "check", "config", COMPOSE.parent / "prometheus/prometheus.yaml")
 
 
 def test_helm_install() -> None:
