@@ -76,7 +76,7 @@ def _failing_refreshes(source: HealthInput) -> HealthSummary | None:
 
 def _failing_requests(source: HealthInput, state: State, share: float) -> HealthSummary | None:
     minute = source.minute
-    for whose, failed, words in (
+    for source_name, failed, words in (
         ("upstream", minute.upstream, "the bank did not answer"),
         ("bank", minute.bank, "the bank answered with an error of its own to"),
         ("proxy", minute.proxy, "the proxy refused"),
@@ -85,7 +85,7 @@ def _failing_requests(source: HealthInput, state: State, share: float) -> Health
         if failed >= ENOUGH and failed >= share * minute.requests:
             start = "Requests fail" if state == "failing" else "Working, but not for all"
             sentence = f"{start}: {words} {failed} of {minute.requests} in the last minute."
-            return _summary(state, sentence, *source.causes.get(whose, ()))
+            return _summary(state, sentence, *source.causes.get(source_name, ()))
     return None
 
 
@@ -117,10 +117,10 @@ def _summary(
 
 def duration(seconds: float) -> str:
     """Return a time as a person says it: ``45 s``, ``12 min``, ``3 h 20 min``."""
-    whole = max(int(seconds), 0)
-    if whole < 120:
-        return f"{whole} s"
-    minutes, hours, days = whole // 60, whole // 3600, whole // 86_400
+    total_seconds = max(int(seconds), 0)
+    if total_seconds < 120:
+        return f"{total_seconds} s"
+    minutes, hours, days = total_seconds // 60, total_seconds // 3600, total_seconds // 86_400
     if hours < 1:
         return f"{minutes} min"
     if days < 2:

@@ -114,9 +114,9 @@ class History:
         if (record.reason or record.status >= 500) and self._keep:
             kind = record.error_kind or kinds.BANK_ERROR
             detail = record.detail or f"The bank responded {record.status}."
-            trouble = self._record_error("request", kind, detail, record.institution)
-            trouble.source, trouble.record = record.source, record
-            trouble.reason = record.reason or kind.name
+            entry = self._record_error("request", kind, detail, record.institution)
+            entry.source, entry.record = record.source, record
+            entry.reason = record.reason or kind.name
 
     def event(self, event: Event) -> None:
         """Remember what happened to a token or to the configuration."""
@@ -129,12 +129,12 @@ class History:
                     TokenEvent(now, token.key, why, "refreshed", took, token.lifetime)
                 )
             case TokenRefreshFailed(key, error, took, failures, delay, why):
-                said = (failures, delay, error.kind.name, error.detail)
-                self.events.append(TokenEvent(now, key, why, "failed", took, None, *said))
-                trouble = self._record_error(
+                failure_fields = (failures, delay, error.kind.name, error.detail)
+                self.events.append(TokenEvent(now, key, why, "failed", took, None, *failure_fields))
+                entry = self._record_error(
                     "token", error.explained_by, error.detail, key.institution
                 )
-                trouble.source, trouble.reason = error.kind.source, error.kind.name
+                entry.source, entry.reason = error.kind.source, error.kind.name
             case TokenRejected(token):
                 kind = kinds.TOKEN_REFUSED
                 self.events.append(
@@ -158,12 +158,12 @@ class History:
     ) -> RepeatedError:
         # Taken out and put back, so that the dictionary's order is the order of time.
         now = self._clock().wall
-        trouble = self.errors.pop((area, kind), None)
-        if trouble is None:
-            trouble = RepeatedError(area, kind, kind.source, kind.name, detail, now)
+        entry = self.errors.pop((area, kind), None)
+        if entry is None:
+            entry = RepeatedError(area, kind, kind.source, kind.name, detail, now)
             if len(self.errors) >= MAX_ERRORS:
                 self.errors.pop(next(iter(self.errors)))
-        trouble.last_at, trouble.detail, trouble.institution = now, detail, institution
-        trouble.count += 1
-        self.errors[area, kind] = trouble
-        return trouble
+        entry.last_at, entry.detail, entry.institution = now, detail, institution
+        entry.count += 1
+        self.errors[area, kind] = entry
+        return entry

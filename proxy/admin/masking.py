@@ -22,15 +22,15 @@ def mask_path(path: str, institutions: AbstractSet[str] = frozenset()) -> str:
 
     ``/v1/customers/8812345:accounts`` becomes ``/v1/customers/…:accounts``.
     """
-    shown: list[str] = []
+    masked_segments: list[str] = []
     before = ""
     for segment in path[: 8 * MOST].split("/"):
         if unquote(before).lower() in _PERSON_BEHIND:
-            shown.append(HIDDEN if segment else "")
+            masked_segments.append(HIDDEN if segment else "")
         else:
-            shown.append(_segment(segment, institutions))
+            masked_segments.append(_segment(segment, institutions))
         before = segment
-    text = "/".join(shown)
+    text = "/".join(masked_segments)
     return text if len(text) <= MOST and len(path) <= 8 * MOST else text[: MOST - 1] + HIDDEN
 
 

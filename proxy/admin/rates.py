@@ -40,32 +40,32 @@ def last_minute(samples: Sequence[Sample]) -> Minute:
     """Add up what came in the last minute, or in as much of it as is known."""
     newest = samples[-1]
     oldest = next(each for each in samples if _between(each, newest) <= MINUTE)
-    came, seconds = newest.totals.since(oldest.totals), _between(oldest, newest)
+    totals, seconds = newest.totals.since(oldest.totals), _between(oldest, newest)
     return Minute(
         seconds=seconds,
-        requests=came.requests,
-        per_second=_rate(came.requests, seconds),
-        caller=came.failed["caller"],
-        token=came.failed["token"],
-        upstream=came.failed["upstream"],
-        proxy=came.failed["proxy"],
-        bank=came.failed["bank"],
-        p50_ms=_quantile_ms(came.total_buckets, 0.5),
-        p99_ms=_quantile_ms(came.total_buckets, 0.99),
-        proxy_p50_ms=_quantile_ms(came.proxy_buckets, 0.5, FINE_BUCKETS),
-        proxy_p99_ms=_quantile_ms(came.proxy_buckets, 0.99, FINE_BUCKETS),
+        requests=totals.requests,
+        per_second=_rate(totals.requests, seconds),
+        caller=totals.failed["caller"],
+        token=totals.failed["token"],
+        upstream=totals.failed["upstream"],
+        proxy=totals.failed["proxy"],
+        bank=totals.failed["bank"],
+        p50_ms=_quantile_ms(totals.total_buckets, 0.5),
+        p99_ms=_quantile_ms(totals.total_buckets, 0.99),
+        proxy_p50_ms=_quantile_ms(totals.proxy_buckets, 0.5, FINE_BUCKETS),
+        proxy_p99_ms=_quantile_ms(totals.proxy_buckets, 0.99, FINE_BUCKETS),
     )
 
 
 def interval_between(earlier: Sample, later: Sample) -> Interval:
     """Work out what came between two samples; once, not each time that somebody looks."""
-    came, seconds = later.totals.since(earlier.totals), _between(earlier, later)
+    totals, seconds = later.totals.since(earlier.totals), _between(earlier, later)
     return Interval(
         at=later.at.wall,
-        per_second=_rate(came.requests, seconds),
-        failed={whose: _rate(count, seconds) for whose, count in came.failed.items()},
-        p50_ms=_quantile_ms(came.total_buckets, 0.5),
-        p99_ms=_quantile_ms(came.total_buckets, 0.99),
+        per_second=_rate(totals.requests, seconds),
+        failed={source: _rate(count, seconds) for source, count in totals.failed.items()},
+        p50_ms=_quantile_ms(totals.total_buckets, 0.5),
+        p99_ms=_quantile_ms(totals.total_buckets, 0.99),
     )
 
 

@@ -27,8 +27,8 @@ def probe(address: Address, probe: str) -> tuple[bool, str]:
     connection = _connection(address)
     try:
         connection.request("GET", f"/{probe}")
-        answer = connection.getresponse()
-        return answer.status == 200, answer.read(1_000_000).decode("utf-8", "replace")
+        response = connection.getresponse()
+        return response.status == 200, response.read(1_000_000).decode("utf-8", "replace")
     except OSError as error:
         return False, f"candescent-proxy: nothing answers on {address} ({error})"
     except http.client.HTTPException:
@@ -41,9 +41,9 @@ def wait(address: Address, timeout: float) -> tuple[bool, str]:
     """Ask until the proxy is ready, or ``timeout`` seconds are over; return the last answer."""
     end = time.monotonic() + timeout
     while True:
-        is_ready, said = probe(address, "readyz")
+        is_ready, message = probe(address, "readyz")
         if is_ready or time.monotonic() >= end:
-            return is_ready, said
+            return is_ready, message
         time.sleep(POLL_INTERVAL)
 
 

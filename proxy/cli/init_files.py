@@ -67,8 +67,8 @@ class InitOptions:
     @property
     def upstream(self) -> dict[str, str]:
         """Return the settings of the way out."""
-        found = {"proxy": self.proxy, "ca_file": self.ca_file}
-        return {name: value for name, value in found.items() if value}
+        settings = {"proxy": self.proxy, "ca_file": self.ca_file}
+        return {name: value for name, value in settings.items() if value}
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that the files will stand for, secrets included."""
@@ -126,7 +126,7 @@ def write(answers: InitOptions, folder: Path) -> list[Path]:
     if not folder.exists():
         private_folder(folder)
         write_private(folder / ".gitignore", "*\n")
-    kept = []
+    backups = []
     for name, content in (
         (CLIENT_ID, answers.client_id + "\n"),
         (CLIENT_SECRET, answers.client_secret + "\n"),
@@ -134,6 +134,6 @@ def write(answers: InitOptions, folder: Path) -> list[Path]:
     ):
         file = folder / name
         if not (file.exists() and file.read_bytes() == content.encode()):
-            kept.append(back_up(file))
+            backups.append(back_up(file))
             write_private(file, content)
-    return [copy for copy in kept if copy is not None]
+    return [copy for copy in backups if copy is not None]

@@ -120,10 +120,10 @@ def names_in(pem: bytes) -> list[str]:
     """Return the names that a server certificate is for. Raises ``AuthorityError``."""
     try:
         certificate = x509.load_pem_x509_certificate(pem)
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except (ValueError, x509.ExtensionNotFound) as error:
         raise AuthorityError("server.pem holds no certificate of ours") from error
-    return [str(name.value) for name in found.value]
+    return [str(name.value) for name in extension.value]
 
 
 def certificate_pem(certificate: x509.Certificate) -> str:

@@ -46,12 +46,12 @@ def unreachable_frame(why: str, seconds: float, last: Document | None) -> Render
 
 
 def _head(status: Document) -> Iterator[RenderableType]:
-    verdict, about = status["verdict"], status["about"]
-    line = Text(f"{verdict['state']:7}", _STATES.get(verdict["state"], "bold cyan"))
-    yield line.append(verdict["sentence"], "bold")
+    health, about = status["verdict"], status["about"]
+    line = Text(f"{health['state']:7}", _STATES.get(health["state"], "bold cyan"))
+    yield line.append(health["sentence"], "bold")
     for name in ("cause", "advice"):
-        if verdict[name]:
-            yield Text(f"       {verdict[name]}")
+        if health[name]:
+            yield Text(f"       {health[name]}")
     at = ", ".join(f"{listener['name']} {listener['address']}" for listener in status["listeners"])
     yield Text(
         f"       version {about['version']}, up {span(about['uptime'])}; {at} → "
@@ -72,8 +72,8 @@ def _tokens(status: Document) -> RenderableType:
             str(token["failures"] or ""),
             escape(failure["detail"]) if failure else "",
         )
-    rest = status["tokens_in_all"] - min(len(status["tokens"]), TOKENS)
-    return Group(table, Text(f" and {rest} more", "dim")) if rest > 0 else table
+    hidden_count = status["tokens_in_all"] - min(len(status["tokens"]), TOKENS)
+    return Group(table, Text(f" and {hidden_count} more", "dim")) if hidden_count > 0 else table
 
 
 def _rates(status: Document, bars: str) -> RenderableType:
@@ -90,10 +90,10 @@ def _rates(status: Document, bars: str) -> RenderableType:
 
 def _errors(status: Document) -> RenderableType:
     table = _table("error", "times", "ago", "what to do")
-    for trouble in status["errors"][:ERRORS]:
-        ago = span(status["at"] - trouble["last_at"])
-        what = escape(trouble["advice"] or trouble["detail"])
-        table.add_row(Text(trouble["reason"], "yellow"), str(trouble["count"]), ago, what)
+    for error in status["errors"][:ERRORS]:
+        ago = span(status["at"] - error["last_at"])
+        what = escape(error["advice"] or error["detail"])
+        table.add_row(Text(error["reason"], "yellow"), str(error["count"]), ago, what)
     return table
 
 
@@ -106,7 +106,7 @@ def _requests(status: Document) -> RenderableType:
             span(status["at"] - request["at"]),
             *(request[name] for name in several),
             escape(f"{request['method']} {request['path']}"),
-            _answer(request),
+            _status_text(request),
             f"{request['total_ms']:.1f}",
             request["institution"],
             request["transactionId"],
@@ -114,13 +114,13 @@ def _requests(status: Document) -> RenderableType:
     return table if status["requests"] else Text(" no requests yet", "dim")
 
 
-def _answer(request: Document) -> Text:
-    shown = str(request["status"] or "none")
+def _status_text(request: Document) -> Text:
+    text = str(request["status"] or "none")
     if request["aborted"]:
-        shown += ", aborted"
+        text += ", aborted"
     if request["error_source"] != "none":
-        return Text(f"{shown} {request['reason']} ({request['error_source']})", "red")
-    return Text(shown, "green" if request["status"] < 400 else "yellow")
+        return Text(f"{text} {request['reason']} ({request['error_source']})", "red")
+    return Text(text, "green" if request["status"] < 400 else "yellow")
 
 
 def _table(*columns: str) -> Table:
@@ -136,8 +136,8 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _until(moment: float | None, now: float) -> str:
-    return "" if moment is None else span(max(moment - now, 0.0))
+def _until(timestamp: float | None, now: float) -> str:
+    return "" if timestamp is None else span(max(timestamp - now, 0.0))
 
 
 def _ms(value: float | None) -> str:
@@ -146,14 +146,14 @@ def _ms(value: float | None) -> str:
 
 def span(seconds: float) -> str:
     """Return a length of time in its two greatest units, such as ``1 h 05 min``."""
-    whole = int(max(seconds, 0))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    if whole < 86_400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-    return f"{whole // 86_400} d {whole % 86_400 // 3600:02} h"
+    total_seconds = int(max(seconds, 0))
+    if total_seconds < 60:
+        return f"{total_seconds} s"
+    if total_seconds < 3600:
+        return f"{total_seconds // 60} min {total_seconds % 60:02} s"
+    if total_seconds < 86_400:
+        return f"{total_seconds // 3600} h {total_seconds % 3600 // 60:02} min"
+    return f"{total_seconds // 86_400} d {total_seconds % 86_400 // 3600:02} h"
 
 
 def spark(values: Sequence[float], bars: str = _BARS) -> str:

@@ -113,19 +113,19 @@ async def _call(
     path: str,
     body: dict[str, str] | None = None,
 ) -> bool:
-    async with caller.request(method, path, json=body) as answer:
-        text = await answer.text()
+    async with caller.request(method, path, json=body) as response:
+        text = await response.text()
     arrival = bank.bank.arrivals[-1]
     sent = f"{method} {path}" + (f"\n{json.dumps(body)}" if body else "")
-    transaction = answer.headers.get("transactionId", "(none)")
+    transaction = response.headers.get("transactionId", "(none)")
     _print_step(
         title,
         f"The caller sent\n{_indent(sent)}\n"
         f"The bank saw\n{_indent(_describe_arrival(arrival))}\n"
         f"What came back\n"
-        f"{_indent(f'{answer.status}, transactionId {transaction}')}\n{_indent(_short(text))}",
+        f"{_indent(f'{response.status}, transactionId {transaction}')}\n{_indent(_short(text))}",
     )
-    return answer.status < 300
+    return response.status < 300
 
 
 async def _watch_refresh(bank: Sandbox) -> bool:
@@ -156,13 +156,13 @@ async def _wait_for_stop(app: App, bank: Sandbox) -> None:
         f"curl -i 'http://{app.data_address}/echo/anything'\n"
         f"curl -s 'http://{app.admin_address}/metrics' | grep candescent_proxy_token",
     )
-    seen = len(bank.bank.token_requests)
+    request_count = len(bank.bank.token_requests)
     ended = stop_signal()
     while not ended.done():
         await asyncio.wait([ended], timeout=0.5)
-        if len(bank.bank.token_requests) > seen:
-            seen = len(bank.bank.token_requests)
-            print(f"  token request no. {seen}", flush=True)
+        if len(bank.bank.token_requests) > request_count:
+            request_count = len(bank.bank.token_requests)
+            print(f"  token request no. {request_count}", flush=True)
 
 
 def _describe_arrival(arrival: Arrival) -> str:
@@ -176,11 +176,11 @@ def _describe_arrival(arrival: Arrival) -> str:
 
 def _token_series(app: App) -> str:
     text, _ = app.metrics.exposition("")
-    wanted = ("token_refreshes_total", "token_expiry", "requests_total")
+    names = ("token_refreshes_total", "token_expiry", "requests_total")
     return "\n".join(
         line
         for line in text.decode().splitlines()
-        if line.startswith("candescent_proxy") and any(name in line for name in wanted)
+        if line.startswith("candescent_proxy") and any(name in line for name in names)
     )
 
 

@@ -93,7 +93,7 @@ class ListenerConfig:
 
 def listener_errors(listeners: Sequence[ListenerConfig], allowed: frozenset[str]) -> Iterator[str]:
     """Say what is wrong with ways in: by themselves, and beside each other."""
-    taken: dict[str, str] = {}
+    used: dict[str, str] = {}
     for listener in listeners:
         if listener.callers.certificate_file is not None and listener.address.path:
             yield (
@@ -113,6 +113,6 @@ def listener_errors(listeners: Sequence[ListenerConfig], allowed: frozenset[str]
                 "add it to allowed_institutions or institutions"
             )
         address = str(listener.address)
-        if address in taken and (listener.address.path or listener.address.port):
-            yield f"{listener.path}listen: {address} is taken by {taken[address]}listen already"
-        taken.setdefault(address, listener.path)
+        if address in used and (listener.address.path or listener.address.port):
+            yield f"{listener.path}listen: {address} is taken by {used[address]}listen already"
+        used.setdefault(address, listener.path)

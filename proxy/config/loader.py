@@ -121,7 +121,7 @@ def read_environment(environ: Mapping[str, str], errors: list[str]) -> dict[str,
 
     An empty variable counts as not set; an unknown one is added to ``errors``.
     """
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for variable, value in sorted(environ.items()):
         if not variable.startswith(PREFIX) or not value:
             continue
@@ -132,11 +132,11 @@ def read_environment(environ: Mapping[str, str], errors: list[str]) -> dict[str,
         if path not in known_paths():
             errors.append(f"{variable}: no such setting{_suggestion(variable, _variables())}")
             continue
-        section = found
+        section = settings
         for part in path[:-1]:
             section = section.setdefault(part, {})
         section[path[-1]] = value
-    return found
+    return settings
 
 
 def read_standard_variables(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -167,17 +167,17 @@ class _PlainLoader(yaml.BaseLoader):
     """Reads every scalar as text, and takes a key that stands twice for the mistake it is."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
+        keys: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.constructor.ConstructorError(
                     None, None, "expected a plain name", key.start_mark
                 )
-            if key.value in seen:
+            if key.value in keys:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"{key.value} is set twice", key.start_mark
                 )
-            seen.add(str(key.value))
+            keys.add(str(key.value))
         return super().construct_mapping(node, deep)
 
 
@@ -233,14 +233,14 @@ def _collect(errors: list[str], read: Any, otherwise: Any = None) -> Any:
 
 
 def _explain(error: ValidationError) -> Iterator[str]:
-    for found in error.errors(include_url=False, include_input=False):
-        path = ".".join(str(part) for part in found["loc"])
-        message = found["msg"].removeprefix("Value error, ")
-        if found["type"] == "extra_forbidden":
-            message = f"no such setting{_suggestion(path, _paths_near(found['loc']))}"
-        elif found["type"] == "missing":
+    for details in error.errors(include_url=False, include_input=False):
+        path = ".".join(str(part) for part in details["loc"])
+        message = details["msg"].removeprefix("Value error, ")
+        if details["type"] == "extra_forbidden":
+            message = f"no such setting{_suggestion(path, _paths_near(details['loc']))}"
+        elif details["type"] == "missing":
             variable = f"; set it in the file or as {PREFIX}{path.upper()}"
-            message = "is required" + (variable if len(found["loc"]) == 1 else "")
+            message = "is required" + (variable if len(details["loc"]) == 1 else "")
         if not path:
             yield from message.split("\n")
         else:

@@ -47,16 +47,16 @@ class CallerSettings(Section):
 
     def errors(self, path: str) -> list[str]:
         """Return what does not fit together, each with its path below ``path``."""
-        found = []
+        errors = []
         if self.client_ca_file is not None and self.certificate_file is None:
-            found.append(
+            errors.append(
                 f"{path}client_ca_file: needs {path}certificate_file, so that the port has TLS"
             )
         if self.client_names and self.client_ca_file is None:
-            found.append(f"{path}client_names: needs {path}client_ca_file")
+            errors.append(f"{path}client_names: needs {path}client_ca_file")
         if self.key_file is not None and self.certificate_file is None:
-            found.append(f"{path}key_file: needs {path}certificate_file")
-        return found
+            errors.append(f"{path}key_file: needs {path}certificate_file")
+        return errors
 
 
 class LogSettings(Section):
@@ -264,14 +264,14 @@ class UserSettings(Section):
 
     def user_errors(self, path: str) -> list[str]:
         """Return what does not fit together, each with its path below ``path``."""
-        found = []
+        errors = []
         if self.host_user_id and self.login_id:
-            found.append(f"{path}host_user_id: set host_user_id or login_id, not both")
+            errors.append(f"{path}host_user_id: set host_user_id or login_id, not both")
         if self.member_number and not self.login_id:
-            found.append(f"{path}member_number: is looked up by login_id, which is not set")
+            errors.append(f"{path}member_number: is looked up by login_id, which is not set")
         if self.member_number and self.institution_customer_id:
-            found.append(f"{path}member_number: institution_customer_id is set already")
-        return found
+            errors.append(f"{path}member_number: institution_customer_id is set already")
+        return errors
 
 
 class LoginSettings(UserSettings):
@@ -302,35 +302,35 @@ class LoginSettings(UserSettings):
 
     def errors(self, path: str, *, needs_client: bool) -> list[str]:
         """Return what does not fit together, each with its path below ``path``."""
-        found = []
+        errors = []
         for first, second in (
             ("client_id", "client_id_file"),
             ("client_secret", "client_secret_file"),
             ("password", "password_file"),
         ):
             if getattr(self, first) is not None and getattr(self, second) is not None:
-                found.append(f"{path}{first}: set either {first} or {second}, not both")
+                errors.append(f"{path}{first}: set either {first} or {second}, not both")
         has_id = self.client_id is not None or self.client_id_file is not None
         has_secret = self.client_secret is not None or self.client_secret_file is not None
         if not has_id and (needs_client or has_secret):
-            found.append(f"{path}client_id: set either client_id or client_id_file")
+            errors.append(f"{path}client_id: set either client_id or client_id_file")
         if not has_secret and (needs_client or has_id):
-            found.append(f"{path}client_secret: set either client_secret or client_secret_file")
-        return found + self._grant_errors(path) + self.user_errors(path)
+            errors.append(f"{path}client_secret: set either client_secret or client_secret_file")
+        return errors + self._grant_errors(path) + self.user_errors(path)
 
     def _grant_errors(self, path: str) -> list[str]:
-        chosen, found = self.chosen_grant, []
+        chosen, errors = self.chosen_grant, []
         for name in chosen.fields:
             if not self._is_set(name, chosen):
                 either = f"set either {name} or {name}_file"
                 needed = f"the {chosen.name} grant needs one"
-                found.append(f"{path}{name}: {either if name in chosen.secrets else needed}")
+                errors.append(f"{path}{name}: {either if name in chosen.secrets else needed}")
         for other in CONFIGURABLE.values():
             strange = [name for name in other.fields if name not in chosen.fields]
             if any(self._is_set(name, other) for name in strange):
                 only = f"only the {other.name} grant takes {' and '.join(other.fields)}"
-                found.append(f"{path}{strange[0]}: {only}")
-        return found
+                errors.append(f"{path}{strange[0]}: {only}")
+        return errors
 
     def _is_set(self, name: str, grant: type[Grant]) -> bool:
         is_in_file = name in grant.secrets and getattr(self, f"{name}_file") is not None

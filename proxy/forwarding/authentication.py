@@ -88,10 +88,10 @@ class CallerAuthentication:
             raise CallerError(kinds.CALLER_CERTIFICATE)
 
     def _has_secret(self, headers: RawHeaders) -> bool:
-        shown = [value for name, value in headers if name.lower() == b"proxy-authorization"]
-        if len(shown) != 1:
+        values = [value for name, value in headers if name.lower() == b"proxy-authorization"]
+        if len(values) != 1:
             return False
-        secret = secret_in(shown[0])
+        secret = secret_in(values[0])
         # All are compared, whichever fits, so that the time taken tells nothing.
         return sum(hmac.compare_digest(secret, known) for known in self.secrets) > 0
 

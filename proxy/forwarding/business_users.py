@@ -66,48 +66,48 @@ class BusinessUserDirectory:
 
         Raises ``ProxyError`` (503), and ``TokenError`` when there is no token to ask with.
         """
-        wanted = _Lookup(key, user.login_id, user.member_number)
-        found = self._fresh.get(wanted)
-        if found is not None:
-            return found
-        lock = self._pending.setdefault(wanted, asyncio.Lock())
+        lookup = _Lookup(key, user.login_id, user.member_number)
+        customer_id = self._fresh.get(lookup)
+        if customer_id is not None:
+            return customer_id
+        lock = self._pending.setdefault(lookup, asyncio.Lock())
         async with lock:
-            if wanted not in self._fresh and wanted not in self._failed:
-                await self._renew(wanted)
-        known = self._known.get(wanted)
+            if lookup not in self._fresh and lookup not in self._failed:
+                await self._renew(lookup)
+        known = self._known.get(lookup)
         if known is None:
-            raise ProxyError(*self._failed.get(wanted, (kinds.BUSINESS_USER_LOOKUP, "")))
+            raise ProxyError(*self._failed.get(lookup, (kinds.BUSINESS_USER_LOOKUP, "")))
         return known
 
-    async def _renew(self, wanted: _Lookup) -> None:
+    async def _renew(self, lookup: _Lookup) -> None:
         try:
-            answer = await self._ask(wanted)
+            response = await self._ask(lookup)
         except _LookupFailedError as error:
-            self._failed[wanted] = _lookup_failed(str(error))
+            self._failed[lookup] = _lookup_failed(str(error))
             return
-        if answer.status != 200:
-            self._failed[wanted] = _lookup_failed(f"The bank responded {answer.status}.")
+        if response.status != 200:
+            self._failed[lookup] = _lookup_failed(f"The bank responded {response.status}.")
             return
-        found = customer_in(json_object(answer.body), wanted.member_number)
-        if found is None:
-            self._known.pop(wanted, None)
-            self._failed[wanted] = kinds.BUSINESS_USER_UNKNOWN, ""
+        customer_id = customer_in(json_object(response.body), lookup.member_number)
+        if customer_id is None:
+            self._known.pop(lookup, None)
+            self._failed[lookup] = kinds.BUSINESS_USER_UNKNOWN, ""
         else:
-            self._fresh[wanted] = self._known[wanted] = found
+            self._fresh[lookup] = self._known[lookup] = customer_id
 
-    async def _ask(self, wanted: _Lookup) -> BankResponse:
-        token = await self._tokens.token(wanted.key)
-        answer = await self._call(wanted, token)
-        if refuses_token(answer.status, read_error(answer.body)) and self._tokens.reject(token):
-            answer = await self._call(wanted, await self._tokens.token(wanted.key))
-        return answer
+    async def _ask(self, lookup: _Lookup) -> BankResponse:
+        token = await self._tokens.token(lookup.key)
+        response = await self._call(lookup, token)
+        if refuses_token(response.status, read_error(response.body)) and self._tokens.reject(token):
+            response = await self._call(lookup, await self._tokens.token(lookup.key))
+        return response
 
-    async def _call(self, wanted: _Lookup, token: Token) -> BankResponse:
-        login_id = quote(wanted.login_id, safe="")
+    async def _call(self, lookup: _Lookup, token: Token) -> BankResponse:
+        login_id = quote(lookup.login_id, safe="")
         headers = {
             "Authorization": token.authorization.decode("ascii"),
             "transactionId": self._new_id(),
-            "institutionId": wanted.key.institution,
+            "institutionId": lookup.key.institution,
             "Accept": "application/json",
         }
         path = f"{self._path}/{login_id}?userIdType=LOGIN_ID"
@@ -126,9 +126,9 @@ def customer_in(document: dict[str, Any], member_number: str) -> str | None:
     customers = document.get("institutionCustomers")
     for customer in customers if isinstance(customers, list) else []:
         if isinstance(customer, dict) and _text(customer.get("memberNumber")) == member_number:
-            found = _text(customer.get("institutionCustomerId"))
-            if _CUSTOMER_ID.fullmatch(found):
-                return found
+            customer_id = _text(customer.get("institutionCustomerId"))
+            if _CUSTOMER_ID.fullmatch(customer_id):
+                return customer_id
     return None
 
 

@@ -87,13 +87,13 @@ def _short_form(overlong: re.Match[bytes]) -> bytes:
 
 
 def _without_dots(parts: list[bytes]) -> list[bytes]:
-    kept: list[bytes] = []
+    result: list[bytes] = []
     for part in parts:
         if part == b"..":
-            del kept[-1:]
+            del result[-1:]
         else:
-            kept.append(part)
-    return kept
+            result.append(part)
+    return result
 
 
 def has_base(path: bytes, base: bytes) -> bool:

@@ -112,25 +112,25 @@ class Router:
 
 def institution_in(path: bytes) -> bytes | None:
     """Return the institution that a V1 path names, as it stands there."""
-    _, found, rest = path.partition(b"/fis/")
-    return rest.partition(b"/")[0] if found else None
+    _, marker, rest = path.partition(b"/fis/")
+    return rest.partition(b"/")[0] if marker else None
 
 
 def institution_for(
-    route: Route, asked: bytes | None, default: str, allowed: frozenset[str]
+    route: Route, requested: bytes | None, default: str, allowed: frozenset[str]
 ) -> str:
     """Return the institution that a request is for.
 
-    A V1 path's own goes first, then ``asked`` (the caller's ``institutionId``), then the
+    A V1 path's own goes first, then ``requested`` (the caller's ``institutionId``), then the
     default. Raises ``CallerError``: 403 for one that is not ``allowed``, 400 for one that is no
     number or where path and header disagree.
     """
-    if route.institution is not None and asked is not None and asked != route.institution:
+    if route.institution is not None and requested is not None and requested != route.institution:
         raise CallerError(
             kinds.INSTITUTION_CONFLICT,
             "The path and the institutionId header name two institutions.",
         )
-    named = route.institution if route.institution is not None else asked
+    named = route.institution if route.institution is not None else requested
     if named is None:
         return default
     if not INSTITUTION.fullmatch(named):

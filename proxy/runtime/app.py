@@ -145,9 +145,9 @@ class App:
             raise
         self._core.start()
         self._tasks.spawn_background("reloader", self._reloader.run())
-        kept, interval = self._config.refresh_token_file, self._config.reload_interval
-        if kept is not None and interval:
-            self._tasks.spawn_background("logins", watch(kept, min(interval, 1.0), self._on_login))
+        file, interval = self._config.refresh_token_file, self._config.reload_interval
+        if file is not None and interval:
+            self._tasks.spawn_background("logins", watch(file, min(interval, 1.0), self._on_login))
         self._tasks.spawn_background("lag", self.metrics.lag.run())
         self._tasks.spawn_background("history", self._history.run())
         self._tasks.spawn_background("watchdog", self._systemd.keep_alive())
@@ -270,9 +270,9 @@ class App:
         actions = None
         if config.admin_actions:
             actions = admin.Actions(lambda: self.reload("admin"), self.quit.set)
-        address, shown = config.admin, config.status_page
-        is_open = address.is_loopback or shown == "on"
-        access = None if shown == "off" else PageAccess(str(address), address.host, is_open)
+        address, status_page = config.admin, config.status_page
+        is_open = address.is_loopback or status_page == "on"
+        access = None if status_page == "off" else PageAccess(str(address), address.host, is_open)
         page = StatusPage(self.status, access)
         return await admin.serve(
             admin.build(self.readiness, self.metrics.exposition, actions, page),

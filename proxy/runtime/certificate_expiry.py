@@ -23,13 +23,13 @@ def expiries(files: Iterable[tuple[str, Path]]) -> Mapping[str, float]:
     A file that is gone, or holds no certificate that can be read, is left out: whether it is of
     any use was decided where it was loaded.
     """
-    found = {}
+    expiry_times = {}
     for setting, file in files:
         try:
-            found[setting] = min(map(expiry, _certificates(file.read_bytes())))
+            expiry_times[setting] = min(map(expiry, _certificates(file.read_bytes())))
         except (OSError, ValueError):
             continue
-    return found
+    return expiry_times
 
 
 def expiry(der: bytes) -> float:
@@ -46,8 +46,8 @@ def expiry(der: bytes) -> float:
 
 
 def _certificates(pem: bytes) -> Iterator[bytes]:
-    for found in _PEM.finditer(pem):
-        yield b64decode(found["text"])
+    for match in _PEM.finditer(pem):
+        yield b64decode(match["text"])
 
 
 def _elements(der: bytes) -> Iterator[tuple[int, bytes]]:

@@ -156,8 +156,8 @@ class Core:
         await self.tokens.close()  # or one on its way would be left
         now = clock.now()
         tokens = [entry.token for entry in self.tokens.entries() if entry.token is not None]
-        ours = [token for token in tokens if token.is_alive(now) and self._is_revocable(token)]
-        await asyncio.gather(*(self._revoke(token) for token in ours))
+        revocable = [token for token in tokens if token.is_alive(now) and self._is_revocable(token)]
+        await asyncio.gather(*(self._revoke(token) for token in revocable))
 
     def _is_revocable(self, token: Token) -> bool:
         return self.fleet is None or not self.fleet.tokens.is_shared(token)
@@ -198,9 +198,9 @@ class Core:
         return (self.config.url, self._tls.fingerprint, self._proxy, login)
 
     def _may_use_tokens_of(self, other: "Core", key: TokenKey) -> bool:
-        ours, theirs = self.logins.for_key(key), other.logins.for_key(key)
+        own_login, other_login = self.logins.for_key(key), other.logins.for_key(key)
         return (
             self.config.url == other.config.url
             and key.institution in self.config.permitted_institutions
-            and ours.subject == theirs.subject
+            and own_login.subject == other_login.subject
         )

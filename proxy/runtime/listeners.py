@@ -40,10 +40,10 @@ class Listener:
         self.forwarder = forwarder
         self.tls = server_context(listener_config.callers, listener_config.path)
         self.server = Server(wrap_handler(self._handle), self._refuse, build.caller_limits(config))
-        most = config.limits.max_connections
+        max_connections = config.limits.max_connections
         where = f" of listener {listener_config.name}" if listener_config.path else ""
         self.server.on_full = lambda: warn(
-            f"as many callers{where} as may be ({most}); others are refused"
+            f"as many callers{where} as may be ({max_connections}); others are refused"
         )
         self.port = Port(
             self.server,
@@ -63,14 +63,16 @@ class Listener:
             self.listener_config.callers,
             listener_config.callers,
         )
-        found = []
+        errors = []
         if listener_config.address != self.listener_config.address:
-            found.append(f"{path}listen: changed; restart the proxy to take it")
+            errors.append(f"{path}listen: changed; restart the proxy to take it")
         if (after.certificate_file is None) != (self.tls is None):
-            found.append(f"{path}callers.certificate_file: restart the proxy to turn TLS on or off")
+            errors.append(
+                f"{path}callers.certificate_file: restart the proxy to turn TLS on or off"
+            )
         if after.socket_mode != before.socket_mode:
-            found.append(f"{path}callers.socket_mode: changed; restart the proxy to take it")
-        return found
+            errors.append(f"{path}callers.socket_mode: changed; restart the proxy to take it")
+        return errors
 
     def _handle(self, request: Request) -> Awaitable[Response]:
         return self.forwarder.handle(request)
@@ -122,13 +124,13 @@ class Listeners:
     def restart_errors(self, config: Config) -> list[str]:
         """Say what of a changed configuration cannot be taken without a restart."""
         listeners = {listener.name: listener for listener in config.listener_configs}
-        found = [
+        errors = [
             f"listeners.{name}: came or went; restart the proxy to take it"
             for name in sorted(listeners.keys() ^ self._listeners.keys())
         ]
         for name, listener in self._listeners.items():
-            found += listener.restart_errors(listeners[name]) if name in listeners else ()
-        return found
+            errors += listener.restart_errors(listeners[name]) if name in listeners else ()
+        return errors
 
     async def replace_certificates(self, contexts: Mapping[str, ssl.SSLContext | None]) -> None:
         """Let connections from now on see these certificates."""

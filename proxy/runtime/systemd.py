@@ -34,7 +34,7 @@ class Systemd:
 
 def watchdog_seconds(environ: Mapping[str, str], pid: int) -> float:
     """Return how often the watchdog wants to hear from process ``pid``; 0 for not at all."""
-    meant, asked = environ.get("WATCHDOG_PID", ""), environ.get("WATCHDOG_USEC", "")
-    if not (asked.isascii() and asked.isdigit()) or meant not in ("", str(pid)):
+    meant, interval = environ.get("WATCHDOG_PID", ""), environ.get("WATCHDOG_USEC", "")
+    if not (interval.isascii() and interval.isdigit()) or meant not in ("", str(pid)):
         return 0.0
-    return int(asked) / 1_000_000
+    return int(interval) / 1_000_000

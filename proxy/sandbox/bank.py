@@ -67,8 +67,8 @@ class Arrival:
 
     def all(self, name: str) -> list[str]:
         """Return all values of a header in their order; the name is case-insensitive."""
-        wanted = name.lower().encode()
-        return [value.decode("latin-1") for key, value in self.headers if key.lower() == wanted]
+        key_name = name.lower().encode()
+        return [value.decode("latin-1") for key, value in self.headers if key.lower() == key_name]
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header, or ``None``."""

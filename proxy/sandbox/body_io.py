@@ -22,18 +22,18 @@ async def read_body(request: web.BaseRequest, call: Call, arrival: Arrival | Non
         return call.with_body(b"", 0, _NOTHING)
     if "100-continue" in (call.header("Expect") or "").lower():
         write_raw(request, b"HTTP/1.1 100 Continue\r\n\r\n")
-    digest, length, kept = hashlib.sha256(), 0, bytearray()
+    digest, length, buffer = hashlib.sha256(), 0, bytearray()
     try:
         async for chunk in request.content.iter_any():
             length += len(chunk)
             digest.update(chunk)
             if length <= SMALL:
-                kept += chunk
+                buffer += chunk
             if arrival is not None:
                 arrival.body_length = length
     except RuntimeError as error:  # what aiohttp raises when the caller has left
         raise ConnectionResetError from error
-    body = bytes(kept) if length <= SMALL else b""
+    body = bytes(buffer) if length <= SMALL else b""
     if arrival is not None:
         arrival.body = body if length <= MAX_KEPT_BODY else b""
         arrival.body_sha256, arrival.complete = digest.hexdigest(), True

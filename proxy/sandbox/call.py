@@ -141,8 +141,8 @@ class Reply:
     def with_headers(self, *headers: tuple[str, str]) -> Reply:
         """Return a copy in which these headers replace those of the same names."""
         names = {name.lower() for name, _ in headers}
-        kept = tuple(pair for pair in self.headers if pair[0].lower() not in names)
-        return replace(self, headers=kept + headers)
+        others = tuple(pair for pair in self.headers if pair[0].lower() not in names)
+        return replace(self, headers=others + headers)
 
     def with_outcome(self, outcome: str) -> Reply:
         """Return a copy with another recorded outcome."""

@@ -15,16 +15,16 @@ _ONCE = ("Authorization", "transactionId", "correlationId", "institutionId", "di
 class RefusedError(Exception):
     """A request failed a check; ``reply`` is the error response."""
 
-    def __init__(self, answer: str | Reply, message: str | None = None) -> None:
+    def __init__(self, refusal: str | Reply, message: str | None = None) -> None:
         """Take a code as in ``codes.py``, or a response."""
-        self.reply = refuse(answer, message) if isinstance(answer, str) else answer
+        self.reply = refuse(refusal, message) if isinstance(refusal, str) else refusal
         super().__init__(self.reply.outcome)
 
 
 def response_id(call: Call) -> tuple[str, str]:
     """Return the ``transactionId`` header of the response: the request's own, or a new UUID."""
-    asked = call.header("transactionId")
-    return ("transactionId", asked if asked and is_uuid(asked) else str(uuid.uuid4()))
+    own_id = call.header("transactionId")
+    return ("transactionId", own_id if own_id and is_uuid(own_id) else str(uuid.uuid4()))
 
 
 def check_form(call: Call) -> None:
@@ -46,10 +46,10 @@ def check_single(call: Call) -> None:
 
 def check_client(call: Call, bank: Bank) -> str:
     """Return the client id of valid HTTP Basic credentials; otherwise raise CMN_90004."""
-    given = call.basic()
-    if given is None or bank.settings.clients.get(given[0]) != given[1]:
+    credentials = call.basic()
+    if credentials is None or bank.settings.clients.get(credentials[0]) != credentials[1]:
         raise RefusedError("CMN_90004")
-    return given[0]
+    return credentials[0]
 
 
 def limited(

@@ -116,14 +116,14 @@ def error_spec(
     Raises ``ValueError`` for an unknown spelling.
     """
     code, _, other = spelling.partition("/")
-    found = _find(code)
+    spec = _find(code)
     if other:
-        found = replace(found, status=_status(other))
+        spec = replace(spec, status=_status(other))
     return replace(
-        found,
-        shape=shape or found.shape,
-        status=status or found.status,
-        message=message or found.message,
+        spec,
+        shape=shape or spec.shape,
+        status=status or spec.status,
+        message=message or spec.message,
     )
 
 

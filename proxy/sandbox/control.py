@@ -115,22 +115,22 @@ def _clear_faults(call: Call, bank: Bank) -> list[dict[str, Any]]:
 
 
 def _expire(call: Call, bank: Bank) -> dict[str, int]:
-    asked = _only(_object(call), institution=str, refresh_tokens=bool)
-    return {"expired": bank.expire_all(**asked)}
+    fields = _only(_object(call), institution=str, refresh_tokens=bool)
+    return {"expired": bank.expire_all(**fields)}
 
 
 def _revoke(call: Call, bank: Bank) -> dict[str, int]:
-    asked = _only(_object(call), institution=str)
-    live = [token.text for token in bank.live_tokens(asked.get("institution"))]
+    fields = _only(_object(call), institution=str)
+    live = [token.text for token in bank.live_tokens(fields.get("institution"))]
     return {"revoked": sum(bank.revoke(text) for text in live)}
 
 
 def _codes(call: Call, bank: Bank) -> dict[str, str]:
-    asked = _only(_object(call), loginId=str, institutionId=str)
-    if bank.settings.user(asked.get("loginId", "")) is None:
+    fields = _only(_object(call), loginId=str, institutionId=str)
+    if bank.settings.user(fields.get("loginId", "")) is None:
         known = ", ".join(user.login_id for user in bank.settings.users)
         raise ValueError(f"loginId: no such user; known are {known}")
-    return {"code": bank.code_for(asked["loginId"], institution=asked.get("institutionId", ""))}
+    return {"code": bank.code_for(fields["loginId"], institution=fields.get("institutionId", ""))}
 
 
 def _reset(call: Call, bank: Bank) -> dict[str, Any]:
@@ -167,13 +167,13 @@ def _object(call: Call) -> dict[str, Any]:
     return value
 
 
-def _only(asked: dict[str, Any], **known: type) -> dict[str, Any]:
-    for name, value in asked.items():
+def _only(fields: dict[str, Any], **known: type) -> dict[str, Any]:
+    for name, value in fields.items():
         if name not in known:
             raise ValueError(f"{name}: no such field; known are {', '.join(known)}")
         if not isinstance(value, known[name]):
             raise ValueError(f"{name}: expected {known[name].__name__}")
-    return asked
+    return fields
 
 
 def _last(call: Call, items: list[_T]) -> list[_T]:

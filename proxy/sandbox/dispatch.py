@@ -162,8 +162,8 @@ def _at_token_endpoint(exchange: Exchange) -> Reply:
 def _named_institution(call: Call, bank: Bank) -> str:
     """Return the institution of the header, or else that of the refresh token."""
     named = call.header("institutionId") or call.header("di_fiid")
-    held = bank.tokens.get(call.form.get("refresh_token", ""))
-    return named or (held.institution if held else "")
+    token = bank.tokens.get(call.form.get("refresh_token", ""))
+    return named or (token.institution if token else "")
 
 
 def _identified(call: Call, reply: Reply, *, v1: bool) -> Reply:

@@ -180,8 +180,8 @@ class Fault:
         default: ErrorShape | None = "v1" if v1 and code.startswith("CMN_") else None
         shape = _ERROR_SHAPES[self.shape] if isinstance(self.shape, str) else default
         status = self.status or (None if self.code else 500)
-        found = error_spec(code, shape=shape, status=status, message=self.message)
-        return found.reply()
+        spec = error_spec(code, shape=shape, status=status, message=self.message)
+        return spec.reply()
 
 
 @dataclass(frozen=True)

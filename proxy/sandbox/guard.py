@@ -24,8 +24,8 @@ def generation(path: str) -> Generation:
 
 def path_institution(path: str) -> str | None:
     """Return the institution in a V1 path: the segment after ``fis``."""
-    _, found, rest = path.partition("/fis/")
-    return rest.partition("/")[0] if found else None
+    _, marker, rest = path.partition("/fis/")
+    return rest.partition("/")[0] if marker else None
 
 
 def asked_institution(call: Call, bank: Bank) -> str | None:

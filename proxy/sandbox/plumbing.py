@@ -53,17 +53,17 @@ def gzip(visit: Visit) -> Reply:
 
 def status(visit: Visit) -> Reply:
     """Return a response with this status (200 to 599), or the error of this spelling."""
-    wanted = visit.named[0]
-    if not wanted.isdecimal() or len(wanted) != 3:
+    spelling = visit.named[0]
+    if not spelling.isdecimal() or len(spelling) != 3:
         try:
-            return refuse(wanted)
+            return refuse(spelling)
         except ValueError as unknown:
             raise RefusedError("CMN_90011", str(unknown)) from None
-    if not 200 <= int(wanted) <= 599:
+    if not 200 <= int(spelling) <= 599:
         raise RefusedError("CMN_90011", "Request is invalid: expected a status from 200 to 599")
-    if int(wanted) in (204, 205, 304):
-        return Reply(int(wanted), (("ETag", '"sandbox"'),))
-    return json_reply({"status": int(wanted)}, int(wanted))
+    if int(spelling) in (204, 205, 304):
+        return Reply(int(spelling), (("ETag", '"sandbox"'),))
+    return json_reply({"status": int(spelling)}, int(spelling))
 
 
 def download(visit: Visit) -> Reply:

@@ -154,9 +154,9 @@ def json_object(call: Call) -> dict[str, Any]:
     return value
 
 
-def _find(visit: Visit, wanted: Callable[[User], bool]) -> User:
+def _find(visit: Visit, is_wanted: Callable[[User], bool]) -> User:
     for user in visit.bank.settings.users:
-        if user.institution == visit.token.institution and wanted(user):
+        if user.institution == visit.token.institution and is_wanted(user):
             return user
     raise RefusedError("CMN_90016")
 
@@ -184,14 +184,14 @@ def _customer(visit: Visit) -> tuple[User, Business | None]:
 
 
 def _business(visit: Visit, user: User) -> Business | None:
-    asked = visit.call.arguments.get("institutionCustomerId")
-    asked = asked or visit.call.header("institutionCustomerId")
-    if asked is None:
+    customer_id = visit.call.arguments.get("institutionCustomerId")
+    customer_id = customer_id or visit.call.header("institutionCustomerId")
+    if customer_id is None:
         if user.businesses and visit.bank.settings.user_required:
             raise RefusedError("CMN_90011", "Query param institutionCustomerId is missing")
         return None
     for business in user.businesses:
-        if business.institution_customer_id == asked:
+        if business.institution_customer_id == customer_id:
             return business
     raise RefusedError("CMN_90006")
 

@@ -67,17 +67,17 @@ def _check_headers(call: Call) -> None:
 
 
 def _client(call: Call, bank: Bank) -> str:
-    given = call.basic()
-    if given is None or bank.settings.clients.get(given[0]) != given[1]:
+    credentials = call.basic()
+    if credentials is None or bank.settings.clients.get(credentials[0]) != credentials[1]:
         raise RefusedError("90001", "Invalid client credentials")
-    return given[0]
+    return credentials[0]
 
 
 def _password(call: Call, bank: Bank, client: str, institution: str) -> dict[str, Any]:
     """Issue tokens to a retail user; a business user gets 403."""
-    asked = (call.form.get("username"), call.form.get("password"), institution)
+    login = (call.form.get("username"), call.form.get("password"), institution)
     for user in bank.settings.users:
-        if (user.username, user.password, user.institution) == asked and not user.blocked:
+        if (user.username, user.password, user.institution) == login and not user.blocked:
             if user.businesses:
                 raise RefusedError("90002/403", "The password grant is for retail users only")
             return _issue(bank, client, institution, "password", user)

@@ -42,8 +42,8 @@ def revoke(call: Call, bank: Bank, _: Fault | None = None) -> Reply:
     text = call.form.get("token")
     if not text:
         raise RefusedError("CMN_90011")
-    found = bank.tokens.get(text)
-    if found is None or found.client != client or found.generation != "V2":
+    stored = bank.tokens.get(text)
+    if stored is None or stored.client != client or stored.generation != "V2":
         raise RefusedError("CMN_90018")
     bank.revoke(text)
     return Reply(204)
@@ -83,10 +83,10 @@ def _check_transaction(call: Call) -> None:
 
 
 def _institution(call: Call, bank: Bank, client: str) -> str:
-    asked = call.header("institutionId") or ""
-    if not asked.isdecimal() or asked not in bank.settings.institutions:
+    institution = call.header("institutionId") or ""
+    if not institution.isdecimal() or institution not in bank.settings.institutions:
         raise RefusedError("CMN_90005")
-    return _authorised(bank, client, asked)
+    return _authorised(bank, client, institution)
 
 
 def _authorised(bank: Bank, client: str, institution: str) -> str:
@@ -97,10 +97,10 @@ def _authorised(bank: Bank, client: str, institution: str) -> str:
 
 def _scopes(call: Call, bank: Bank) -> tuple[str, ...]:
     """Return the requested scopes (``accounts:read, transactions:read``), by default all."""
-    asked = tuple(call.form.get("scopes", "").replace(",", " ").split())
-    if any(scope not in bank.settings.scopes for scope in asked):
+    requested = tuple(call.form.get("scopes", "").replace(",", " ").split())
+    if any(scope not in bank.settings.scopes for scope in requested):
         raise RefusedError("CMN_90012")
-    return asked or bank.settings.scopes
+    return requested or bank.settings.scopes
 
 
 def _user(call: Call, bank: Bank, institution: str) -> User:

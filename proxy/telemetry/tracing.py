@@ -97,9 +97,9 @@ class Tracing:
         self._ids = _Ids()
         self._context = TraceContextTextMapPropagator()
         named = OTELResourceDetector().detect().attributes
-        ours: Attributes = {"service.name": "candescent-proxy", "service.version": __version__}
+        service: Attributes = {"service.name": "candescent-proxy", "service.version": __version__}
         self._provider = TracerProvider(
-            resource=Resource.create({**ours, **named}),
+            resource=Resource.create({**service, **named}),
             id_generator=self._ids,
             shutdown_on_exit=False,
         )
@@ -181,13 +181,13 @@ class Tracing:
     def _outbound(self, request: Request, trace: Trace) -> list[tuple[bytes, bytes]]:
         carrier: dict[str, str] = {}
         self._context.inject(carrier, set_span_in_context(NonRecordingSpan(trace.upstream)))
-        kept = [
+        headers = [
             (name, value)
             for name, value in request.headers
             # What is no header at all is left to whoever refuses such requests.
             if name.lower() not in _CONTEXT or not value.isascii()
         ]
-        return kept + [(name.encode("ascii"), text.encode()) for name, text in carrier.items()]
+        return headers + [(name.encode("ascii"), text.encode()) for name, text in carrier.items()]
 
     def _wait(self, record: RequestRecord, trace: Trace) -> None:
         """Make the span of a request's wait for a token, which comes first of all waits but one."""
@@ -254,11 +254,11 @@ class Tracing:
 
 def _carrier(headers: RawHeaders) -> dict[str, Sequence[str]]:
     """Return the caller's trace context; none where two requests might be its parent."""
-    found: dict[str, list[str]] = {name.decode("ascii"): [] for name in _CONTEXT}
+    values: dict[str, list[str]] = {name.decode("ascii"): [] for name in _CONTEXT}
     for name, value in headers:
         if name.lower() in _CONTEXT:
-            found[name.lower().decode("ascii")].append(value.decode("latin-1"))
-    return dict(found) if len(found["traceparent"]) == 1 else {}
+            values[name.lower().decode("ascii")].append(value.decode("latin-1"))
+    return dict(values) if len(values["traceparent"]) == 1 else {}
 
 
 def _name(method: str) -> str:

@@ -57,14 +57,14 @@ class BankEndpoint:
             token, _ = await self._ask(key, login)
             return token
         tried = ""
-        while (held := self._refresh_tokens.current(key, login.subject)) and held != tried:
+        while (current := self._refresh_tokens.current(key, login.subject)) and current != tried:
             try:
-                return await self._renew(key, login, RefreshToken(held))
+                return await self._renew(key, login, RefreshToken(current))
             except TokenError as error:
                 if not is_refresh_token_dead(error, login.grant):
                     raise
-                tried = held
-                self._forget(key, held)
+                tried = current
+                self._forget(key, current)
         if login.grant.can_be_verified:
             return await self._renew(key, login, login.grant)
         raise TokenError(kinds.TOKEN_LOGIN_NEEDED)
@@ -92,9 +92,9 @@ class BankEndpoint:
     async def revoke(self, text: str, credentials: Credentials) -> None:
         """Revoke a V2 access or refresh token. Raises ``TokenError`` when the bank does not."""
         request = revocation_request(text, credentials, self._new_id())
-        answer = await self._bank.call("DELETE", request.path, request.headers, request.body)
-        if answer.status not in (200, 204):
-            raise refusal(TokenKind.V2, answer.status, read_error(answer.body))
+        response = await self._bank.call("DELETE", request.path, request.headers, request.body)
+        if response.status not in (200, 204):
+            raise refusal(TokenKind.V2, response.status, read_error(response.body))
 
     async def revoke_token(self, token: Token) -> None:
         """Revoke an access token of ours. Raises ``TokenError``; V1 tokens cannot be revoked.
@@ -106,9 +106,9 @@ class BankEndpoint:
                 kinds.TOKEN_BAD_REQUEST, "The bank has no way to revoke a V1 token; it runs out."
             )
         login = self._login_for(token.key)
-        held = self._refresh_tokens.current(token.key, login.subject)
+        current = self._refresh_tokens.current(token.key, login.subject)
         # That of a login that cannot be shown again is kept: revoking it would log a person out.
-        refresh_token = held if login.grant.can_be_verified else ""
+        refresh_token = current if login.grant.can_be_verified else ""
         await self.revoke(refresh_token or token.text, login.credentials)
         if refresh_token:
             self._forget(token.key, refresh_token)
@@ -121,12 +121,12 @@ class BankEndpoint:
 
     async def _ask(self, key: TokenKey, login: Login) -> tuple[Token, TokenResponse]:
         request = token_request(key, login, self._new_id(), self._caller)
-        asked = self._clock()
-        answer = await self._bank.call("POST", request.path, request.headers, request.body)
+        requested_at = self._clock()
+        response = await self._bank.call("POST", request.path, request.headers, request.body)
         issued = parse_response(
-            key.kind, answer.status, answer.body, read_retry_after(answer.retry_after)
+            key.kind, response.status, response.body, read_retry_after(response.retry_after)
         )
-        return Token(key, issued.text, asked, issued.lifetime), issued
+        return Token(key, issued.text, requested_at, issued.lifetime), issued
 
     def _keep(self, key: TokenKey, issued: TokenResponse, subject: str) -> None:
         try:

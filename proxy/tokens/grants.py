@@ -306,10 +306,10 @@ def refusal(
 ) -> TokenError:
     """Return the ``TokenError`` that a refusal by the bank stands for."""
     reason = classify(status, error, v1=kind is TokenKind.V1)
-    said = f" ({error.code})" if error.code else ""
+    code = f" ({error.code})" if error.code else ""
     return TokenError(
         reason,
-        f"{reason.cause} The bank said {status}{said}.",
+        f"{reason.cause} The bank said {status}{code}.",
         code=error.code or None,
         retry_after=retry_after,
     )

@@ -29,10 +29,10 @@ class TokenBucket(NamedTuple):
         return max(1.0 - self.calls, 0.0) / rate
 
 
-def rate_for(asked: float, needed: float) -> float:
+def rate_for(configured: float, needed: float) -> float:
     """Return how many calls a second may begin.
 
     ``needed`` is what the keys take when all is well, each once a lifetime. Twice of that is
-    always allowed: lifetimes of seconds must not run out because ``asked`` is low.
+    always allowed: lifetimes of seconds must not run out because ``configured`` is low.
     """
-    return max(asked, 2.0 * needed)
+    return max(configured, 2.0 * needed)

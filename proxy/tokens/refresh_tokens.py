@@ -60,9 +60,9 @@ class RefreshTokens:
 
     def keep(self, key: TokenKey, text: str, lifetime: float, subject: str = "") -> None:
         """Keep a new refresh token in place of the old one. Raises ``ConfigError`` (file)."""
-        kept = self._known[key] = RefreshToken(text, self._clock().wall + lifetime, subject)
+        stored = self._known[key] = RefreshToken(text, self._clock().wall + lifetime, subject)
         self._forgotten[key] = self._in_file(key)
-        self._change(lambda tokens: tokens.update({key: kept}))
+        self._change(lambda tokens: tokens.update({key: stored}))
 
     def forget(self, key: TokenKey, text: str) -> None:
         """Forget a refresh token that has died, unless a newer one has taken its place.
@@ -85,8 +85,8 @@ class RefreshTokens:
         return {key for key in changed if self._file_state[key] != self._known.get(key)}
 
     def _in_file(self, key: TokenKey) -> str:
-        held = self._read().get(key)
-        return "" if held is None else held.text
+        stored = self._read().get(key)
+        return "" if stored is None else stored.text
 
     def _change(self, change: Callable[[Known], None]) -> None:
         """Read the file, change it and write it, while no other process does."""

@@ -57,14 +57,14 @@ def back_up(path: Path) -> Path | None:
     except FileNotFoundError:
         return None
     for number in count(1):
-        kept = path.with_name(f"{path.name}.{number}")
+        backup = path.with_name(f"{path.name}.{number}")
         try:
-            handle = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            handle = os.open(backup, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             continue
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-        return kept
+        return backup
     raise AssertionError("numbers do not end")
 
 

@@ -158,18 +158,18 @@ class RefreshPolicy:
         ``first`` says that there has been no token yet. Throttled then, we are likely one of
         many that start together, so the next try is anywhere in twice the time.
         """
-        asked = min(retry_after or 0.0, self.retry_after_max)
+        required = min(retry_after or 0.0, self.retry_after_max)
         if reason.is_refusal:
-            return max(asked, self.refusal_memory)
+            return max(required, self.refusal_memory)
         doublings = min(failures - 1, 32)
         if reason is kinds.TOKEN_THROTTLED:
             step = min(self.throttle_initial * 2.0**doublings, self.throttle_max)
             if first:
                 spread = min(2 * step, self.throttle_max)
-                return max(asked, self.throttle_initial / 4) + chance * spread
-            return max(asked, step / 2) + chance * step / 2
+                return max(required, self.throttle_initial / 4) + chance * spread
+            return max(required, step / 2) + chance * step / 2
         step = min(self.backoff_initial * 2.0**doublings, self.backoff_max)
-        return max(asked + chance * step, self.backoff_initial / 10)
+        return max(required + chance * step, self.backoff_initial / 10)
 
     def may_reject(self, token: Token, now: Instant) -> bool:
         """Whether a token that the bank refused may be thrown away.

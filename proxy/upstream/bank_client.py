@@ -78,16 +78,16 @@ class BankClient:
             headers=headers,
             allow_redirects=False,
             **self._connector(),
-        ) as answer:
-            whole = await _read_bounded(answer.content)
-            return BankResponse(answer.status, whole, answer.headers.get("Retry-After"))
+        ) as response:
+            body_bytes = await _read_bounded(response.content)
+            return BankResponse(response.status, body_bytes, response.headers.get("Retry-After"))
 
     def _connector(self) -> dict[str, Any]:
         proxy = self._proxy
         if proxy is None:
             return {}
-        shown = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
-        return {"proxy": f"http://{proxy.host}:{proxy.port}", "proxy_headers": shown}
+        headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
+        return {"proxy": f"http://{proxy.host}:{proxy.port}", "proxy_headers": headers}
 
     async def close(self) -> None:
         """Let the connections go."""

@@ -214,9 +214,9 @@ class Pool:
     def _reap(self) -> None:
         self._reaper = None
         now = self._loop.time()
-        kept = [connection for connection in self._idle if self._is_reusable(connection, now)]
-        for connection in set(self._idle).difference(kept):
+        remaining = [connection for connection in self._idle if self._is_reusable(connection, now)]
+        for connection in set(self._idle).difference(remaining):
             self._discard(connection)
-        self._idle = kept
-        if kept:
+        self._idle = remaining
+        if remaining:
             self._schedule_reaper()

@@ -84,9 +84,9 @@ def client_context(
     return context
 
 
-def _unusable(setting: str, error: OSError, wanted: str) -> ConfigError:
+def _unusable(setting: str, error: OSError, expected: str) -> ConfigError:
     why = "not what it should hold" if isinstance(error, ssl.SSLError) else error.strerror
-    return ConfigError([f"{setting}: cannot be used ({why}); give a PEM file with {wanted}"])
+    return ConfigError([f"{setting}: cannot be used ({why}); give a PEM file with {expected}"])
 
 
 # By OpenSSL's X509_V_ERR codes (x509_vfy.h). Codes that are not listed, such as 20 (the issuer is

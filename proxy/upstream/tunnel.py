@@ -60,17 +60,17 @@ async def _connect_through(proxy: OutboundProxy, host: str, port: int) -> socket
 
 async def _connect(loop: asyncio.AbstractEventLoop, proxy: OutboundProxy) -> socket.socket:
     try:
-        found = await loop.getaddrinfo(proxy.host, proxy.port, type=socket.SOCK_STREAM)
+        addresses = await loop.getaddrinfo(proxy.host, proxy.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise UpstreamError(kinds.UPSTREAM_PROXY_RESOLVE) from error
-    for at, (family, kind, protocol, _, address) in enumerate(found, 1):
+    for at, (family, kind, protocol, _, address) in enumerate(addresses, 1):
         sock = socket.socket(family, kind, protocol)
         sock.setblocking(False)
         try:
             await loop.sock_connect(sock, address)
         except OSError as error:
             sock.close()
-            if at == len(found):
+            if at == len(addresses):
                 raise UpstreamError(kinds.UPSTREAM_PROXY_CONNECT) from error
         except BaseException:
             sock.close()

@@ -111,7 +111,7 @@ def test_every_command_is_a_module_that_says_what_it_takes() -> None:
     """The table names modules that are there, and none is there that it does not name."""
     named = {name.replace("-", "_") for name in main.COMMANDS}
     found = {path.stem for path in (ROOT / "proxy/cli/commands").glob("*.py")}
-    assert found - named == {"__init__", "bank", "questions", "shared"}
+    assert found - named == {"__init__", "token_endpoint", "questions", "common"}
     assert named <= found
 
 

@@ -91,23 +91,23 @@ def make(folder: Path, names: list[str], now: datetime, days: int, *, replace: b
     Raises ``AuthorityError`` and ``OSError``; what is there already is not replaced unless
     ``replace``, and then kept.
     """
-    wanted = merged(ALWAYS, names)
-    for name in wanted:
+    all_names = merged(ALWAYS, names)
+    for name in all_names:
         general_name(name)
     files = [folder / name for name in (AUTHORITY, KEY, SERVER)]
-    there = next((file for file in files if file.exists()), None)
-    if there and not replace:
+    existing = next((file for file in files if file.exists()), None)
+    if existing and not replace:
         raise AuthorityError(
-            f"{there} is there already; --renew makes a new certificate from it, --force a new "
+            f"{existing} is there already; --renew makes a new certificate from it, --force a new "
             "authority"
         )
     private_folder(folder)
     for file in files:
         back_up(file)
-    authority = LocalAuthority.make(wanted, owner(), now)
+    authority = LocalAuthority.make(all_names, owner(), now)
     write_private(folder / KEY, key_pem(authority.key))
     write_atomically(folder / AUTHORITY, certificate_pem(authority.certificate), 0o644)
-    write_private(folder / SERVER, authority.issue(wanted, now, days))
+    write_private(folder / SERVER, authority.issue(all_names, now, days))
 
 
 def renew(folder: Path, names: list[str], now: datetime, days: int) -> None:

@@ -35,16 +35,16 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def flags(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the settings that stand on the command line, as a file would nest them."""
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for name in FLAGS:
         value = getattr(arguments, name)
         if value is not None:
             section, _, rest = name.partition("_")
             if section == "log":
-                found.setdefault("log", {})[rest] = value
+                settings.setdefault("log", {})[rest] = value
             else:
-                found[name] = value
-    return found
+                settings[name] = value
+    return settings
 
 
 def config_file(arguments: argparse.Namespace) -> Path | None:
@@ -90,8 +90,8 @@ def report_failure(text: str) -> int:
     return FAILED
 
 
-def print_probe(answer: tuple[bool, str]) -> int:
+def print_probe(result: tuple[bool, str]) -> int:
     """Print what a probe said where it belongs; return the exit code for it."""
-    is_well, said = answer
-    print(said.rstrip(), file=sys.stdout if is_well else sys.stderr)
+    is_well, message = result
+    print(message.rstrip(), file=sys.stdout if is_well else sys.stderr)
     return OK if is_well else FAILED

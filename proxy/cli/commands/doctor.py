@@ -32,10 +32,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _examine(sources: ConfigSources, call: str, *, as_json: bool) -> int:
-    found: list[CheckResult] = []
+    results: list[CheckResult] = []
     tell: ResultWriter = (lambda _: None) if as_json else result_writer(sys.stdout)
     async for result in run_checks(sources, sample=call):
-        found.append(result)
+        results.append(result)
         tell(result)
-    print(document(found) if as_json else summary(found))
-    return FAILED if has_failed(found) else OK
+    print(document(results) if as_json else summary(results))
+    return FAILED if has_failed(results) else OK

@@ -58,16 +58,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Get the answers, try them at the bank, write them down. Raises ``ConfigError``."""
     folder: Path = arguments.folder
-    there = init_files.existing_files(folder)
-    if there and not arguments.force:
+    old_files = init_files.existing_files(folder)
+    if old_files and not arguments.force:
         raise ConfigError(
-            [f"{there[0]}: is there already; --force replaces it and keeps the old one beside it"]
+            [f"{old_files[0]}: exists already; --force replaces it and keeps the old one beside it"]
         )
     questions = Questions(arguments, os.environ, can_ask=sys.stdin.isatty())
     answers = questions.answers()
     config = checked(answers)
-    while not arguments.no_trial and has_failed(found := serve.run(verify(config))):
-        is_refused = any(result.check == "token" and result.is_problem for result in found)
+    while not arguments.no_trial and has_failed(results := serve.run(verify(config))):
+        is_refused = any(result.check == "token" and result.is_problem for result in results)
         may_ask = is_refused and questions.can_ask
         if not (may_ask and questions.confirm("Try other keys? [Y/n] ")):
             return report_failure(
@@ -76,30 +76,30 @@ def run(arguments: argparse.Namespace) -> int:
         answers = questions.other_keys(answers)
         config = checked(answers)
     try:
-        kept = init_files.write(answers, folder)
+        backups = init_files.write(answers, folder)
     except OSError as error:
         return report_failure(f"{error.filename or folder} cannot be written ({error.strerror})")
-    print(next_steps(folder, kept, is_sandbox=arguments.sandbox))
+    print(next_steps(folder, backups, is_sandbox=arguments.sandbox))
     return OK
 
 
 async def verify(config: Config) -> list[CheckResult]:
     """Ask the bank for a token of each kind that is wanted, and tell how that went."""
     print("Asking the bank:")
-    tell, found = result_writer(sys.stdout), list[CheckResult]()
+    tell, results = result_writer(sys.stdout), list[CheckResult]()
     async for result in check_bank(config, os.environ, None):
-        found.append(result)
+        results.append(result)
         tell(result)
-    return found
+    return results
 
 
-def next_steps(folder: Path, kept: list[Path], *, is_sandbox: bool) -> str:
+def next_steps(folder: Path, backups: list[Path], *, is_sandbox: bool) -> str:
     """Return what to say in the end: what is where, and what to do next."""
     file = shlex.quote(str(folder / init_files.CONFIGURATION))
     lines = ["", "Written, for nobody but you to read:"]
     lines += [f"  {folder / name}" for name in init_files.FILES]
-    if kept:
-        lines += ["What was there before:", *(f"  {copy}" for copy in kept)]
+    if backups:
+        lines += ["What was there before:", *(f"  {copy}" for copy in backups)]
     program = typed_name()
     lines += ["", "Next:"]
     if is_sandbox:

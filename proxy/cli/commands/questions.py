@@ -137,10 +137,10 @@ class Questions:
                 warn(error.errors[0])
 
     def _ask(self, question: str, otherwise: str, check: Callable[[str], str]) -> str:
-        shown = f"{question} [{otherwise}]: " if otherwise else f"{question}: "
+        prompt = f"{question} [{otherwise}]: " if otherwise else f"{question}: "
         while True:
             try:
-                return check(input(shown).strip() or otherwise)
+                return check(input(prompt).strip() or otherwise)
             except ConfigError as error:
                 warn(error.errors[0])
 

@@ -34,21 +34,21 @@ def run(arguments: argparse.Namespace) -> int:
     """Watch until Ctrl-C; with ``--once`` exit 0 if a proxy has answered, else 1."""
     address = admin_address(arguments)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
-    looks = poll(
+    frames = poll(
         address, lambda: admin_client.probe(address, "api/status"), time.monotonic, console
     )
     if arguments.once:
-        is_there, shown = next(looks)
-        console.print(shown)
+        is_there, frame = next(frames)
+        console.print(frame)
         return OK if is_there else FAILED
     if not console.is_terminal:
-        for _, shown in looks:
-            console.print(shown)
+        for _, frame in frames:
+            console.print(frame)
             sys.stdout.flush()  # so that the end of a pipe is noticed
             time.sleep(arguments.every)
     with Live(console=console, screen=True, auto_refresh=False) as live:
-        for _, shown in looks:
-            live.update(shown, refresh=True)
+        for _, frame in frames:
+            live.update(frame, refresh=True)
             time.sleep(arguments.every)
     raise AssertionError("it looks without end")
 
@@ -64,15 +64,15 @@ def poll(
     last: Document | None = None
     since: float | None = None
     while True:
-        is_well, said = ask()
-        status = document(said) if is_well else None
+        is_well, text = ask()
+        status = document(text) if is_well else None
         if status is not None:
             last, since = status, None
             yield True, frame(status, is_unicode=is_unicode)
         else:
             now = clock()
             since = now if since is None else since
-            why = f"what answers on {address} is no candescent-proxy" if is_well else reason(said)
+            why = f"what answers on {address} is no candescent-proxy" if is_well else reason(text)
             yield False, unreachable_frame(why, now - since, last)
 
 
@@ -85,7 +85,7 @@ def document(text: str) -> Document | None:
     return read if isinstance(read, dict) and read.get("format") == 1 else None
 
 
-def reason(said: str) -> str:
+def reason(message: str) -> str:
     """Return why there was no status, as a probe or the proxy itself has said it, in a line."""
-    first, *_ = [*said.strip().splitlines(), "the answer is empty"]
+    first, *_ = [*message.strip().splitlines(), "the answer is empty"]
     return shorten(first.removeprefix("candescent-proxy: "), 300)

@@ -67,8 +67,8 @@ class BankCheck:
             yield self._refused(key, response, failure, knows_v2=knows_v2)
 
     def _logged_in(self, key: TokenKey, login: Login) -> CheckResult:
-        kept = RefreshTokens(clock.now, self.config.refresh_token_file)
-        if not kept.current(key, login.subject):
+        refresh_tokens = RefreshTokens(clock.now, self.config.refresh_token_file)
+        if not refresh_tokens.current(key, login.subject):
             return problem("token", remedies.TOKEN_LOGIN_NEEDED, key=key)
         return note("token", f"{key}: somebody is logged in. Not tried, for that would renew it.")
 
@@ -91,7 +91,7 @@ class BankCheck:
         self, key: TokenKey, response: BankResponse | None, error: TokenError, *, knows_v2: bool
     ) -> CheckResult:
         url = self.config.url.geturl()
-        shown = {
+        values = {
             "key": key,
             "url": url,
             "said": describe(response) if response is not None else error.detail,
@@ -103,11 +103,11 @@ class BankCheck:
             if not self._uses_v1:
                 return note(
                     "token",
-                    f"{key}: none for these keys ({shown['said']}); only calls under /fis/ "
+                    f"{key}: none for these keys ({values['said']}); only calls under /fis/ "
                     "would need one.",
                 )
             remedy = remedies.V1_REFUSED
-        return problem("token", remedy, **shown)
+        return problem("token", remedy, **values)
 
     async def call(self, path: str) -> AsyncIterator[CheckResult]:
         """Make a sample call for the default institution, with the token that it has."""
@@ -149,13 +149,13 @@ def token_remedy(response: BankResponse | None, error: TokenError) -> Remedy:
 def call_result(call: str, response: BankResponse, seconds: float) -> CheckResult:
     """Judge the answer to a sample call that took ``seconds``."""
     error = read_error(response.body)
-    shown = {"call": call, "said": describe(response)}
+    values = {"call": call, "said": describe(response)}
     remedy = call_remedy(response, error)
     if remedy is not None:
-        return problem("call", remedy, **shown)
+        return problem("call", remedy, **values)
     if response.status < 300:
         return ok("call", f"{call}: {response.status} after {seconds:.1f} s.")
-    return note("call", f"{call}: {shown['said']}. It took the token; the call lacks something.")
+    return note("call", f"{call}: {values['said']}. It took the token; the call lacks something.")
 
 
 def call_remedy(response: BankResponse, error: BankError) -> Remedy | None:

@@ -49,12 +49,12 @@ async def run_checks(
     yield ok("configuration", f"{sources.file or 'The environment'}: {config.listen} → {url}")
     for result in overridden(sources):
         yield result
-    found = list(_files(sources, config, wall()))
+    results = list(_files(sources, config, wall()))
     # In a thread, because another program on a port may be slow to say what it is.
     ports = await asyncio.to_thread(lambda: list(machine.ports(config)))
-    for result in [*found, *ports, *machine.open_files(config)]:
+    for result in [*results, *ports, *machine.open_files(config)]:
         yield result
-    if has_failed(found):
+    if has_failed(results):
         yield skipped("bank", "Not looked at: the files come first.")
         return
     async for result in store_check.check(config):
@@ -85,14 +85,14 @@ def overridden(sources: ConfigSources) -> Iterator[CheckResult]:
 
 def _set_by(variable: str, text: str) -> Iterator[tuple[tuple[str, ...], str]]:
     """Return the settings that a variable takes the place of: its own, and its alternative."""
-    found: Any = loader.read_environment({variable: text}, [])
+    setting: Any = loader.read_environment({variable: text}, [])
     path: tuple[str, ...] = ()
-    while isinstance(found, dict) and found:
-        ((name, found),) = found.items()
+    while isinstance(setting, dict) and setting:
+        ((name, setting),) = setting.items()
         path = (*path, name)
     if not path:
         return
-    yield path, found
+    yield path, setting
     for first, second in loader.ALTERNATIVES:
         if path[-1] in (first, second):
             yield (*path[:-1], second if path[-1] == first else first), ""
@@ -121,13 +121,13 @@ async def check_bank(
     Raises ``ConfigError`` for files that cannot be used.
     """
     tls = UpstreamTls.load(config.upstream, https=config.url.scheme == "https").context
-    patience = min(config.upstream.connect_timeout, config.token.timeout)
-    network = NetworkCheck(build.origin(config, tls), config.url.path, environ, wall, patience)
-    found = []
+    timeout = min(config.upstream.connect_timeout, config.token.timeout)
+    network = NetworkCheck(build.origin(config, tls), config.url.path, environ, wall, timeout)
+    results = []
     async for result in network.results():
-        found.append(result)
+        results.append(result)
         yield result
-    if has_failed(found):
+    if has_failed(results):
         yield skipped("token", "Not asked for: the way to the bank comes first.")
         return
     bank = BankCheck(config, loader.logins(config), build.bank_client(config, tls))

@@ -146,13 +146,13 @@ def file_errors(config: Config) -> list[str]:
     for path, callers in config.caller_sections():
         reads.append(partial(authentication.CallerAuthentication.load, callers, path))
         reads.append(partial(authentication.server_context, callers, path))
-    found: list[str] = []
+    errors: list[str] = []
     for read in reads:
         try:
             read()
         except ConfigError as error:
-            found += error.errors
-    return found
+            errors += error.errors
+    return errors
 
 
 def other_files(config: Config) -> Iterator[CheckResult]:
@@ -165,10 +165,10 @@ def other_files(config: Config) -> Iterator[CheckResult]:
 
 def own_certificates(config: Config, now: float) -> Iterator[CheckResult]:
     """Look at how long our certificates are good, ``now`` in Unix seconds."""
-    shown = {"upstream.certificate_file": config.upstream.certificate_file}
+    certificates = {"upstream.certificate_file": config.upstream.certificate_file}
     for path, callers in config.caller_sections():
-        shown[f"{path}callers.certificate_file"] = callers.certificate_file
-    files = {setting: file for setting, file in shown.items() if file is not None}
+        certificates[f"{path}callers.certificate_file"] = callers.certificate_file
+    files = {setting: file for setting, file in certificates.items() if file is not None}
     for setting, until in certificate_expiry.expiries(files.items()).items():
         values = {"setting": setting, "file": files[setting], "until": day(until)}
         if until <= now:
@@ -179,6 +179,6 @@ def own_certificates(config: Config, now: float) -> Iterator[CheckResult]:
             yield ok("files", f"{setting}: {files[setting]} is good until {day(until)}.")
 
 
-def day(moment: float) -> str:
+def day(timestamp: float) -> str:
     """Return the day of a moment in Unix seconds."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d")
+    return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d")

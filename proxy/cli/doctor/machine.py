@@ -54,10 +54,10 @@ def _listen(address: Address) -> None:
             sock.connect(address.path)
             raise OSError(errno.EADDRINUSE, "in use")
         return
-    found = socket.getaddrinfo(
+    addresses = socket.getaddrinfo(
         address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
-    for family, kind, protocol, _, where in found:
+    for family, kind, protocol, _, where in addresses:
         with socket.socket(family, kind, protocol) as sock:
             if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows, where REUSEADDR means sharing
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
@@ -71,21 +71,21 @@ def _listen(address: Address) -> None:
 
 def refused(setting: str, address: Address, error: OSError, *, is_tls: bool) -> CheckResult:
     """Say why a port cannot be had, if it cannot: it may be held by a proxy of ours."""
-    shown = {"setting": setting, "address": address}
+    values = {"setting": setting, "address": address}
     if error.errno == errno.EACCES:
-        return problem("ports", remedies.PORT_FORBIDDEN, **shown)
+        return problem("ports", remedies.PORT_FORBIDDEN, **values)
     if error.errno != errno.EADDRINUSE:
-        return problem("ports", remedies.PORT_ADDRESS, **shown, why=error.strerror or error)
-    ours = _is_our_admin(address) if setting == "admin" else _is_ours(address, is_tls=is_tls)
-    if ours:
+        return problem("ports", remedies.PORT_ADDRESS, **values, why=error.strerror or error)
+    is_ours = _is_our_admin(address) if setting == "admin" else _is_ours(address, is_tls=is_tls)
+    if is_ours:
         return note("ports", f"{setting}: a candescent-proxy listens on {address} already.")
-    return problem("ports", remedies.PORT_TAKEN, **shown)
+    return problem("ports", remedies.PORT_TAKEN, **values)
 
 
 def _is_our_admin(address: Address) -> bool:
-    is_alive, said = admin_client.probe(admin_client.reachable(address), "livez")
+    is_alive, message = admin_client.probe(admin_client.reachable(address), "livez")
     with suppress(ValueError):
-        return is_alive and json.loads(said) == {"status": "alive"}
+        return is_alive and json.loads(message) == {"status": "alive"}
     return False
 
 
@@ -94,12 +94,12 @@ def _is_ours(address: Address, *, is_tls: bool) -> bool:
     try:
         with _dial(admin_client.reachable(address), is_tls=is_tls) as sock:
             sock.sendall(_PROBE)
-            said = b""
-            while len(said) < 65_536 and (block := sock.recv(4096)):
-                said += block
+            received = b""
+            while len(received) < 65_536 and (block := sock.recv(4096)):
+                received += block
     except OSError:
         return False
-    return TYPE_PREFIX.encode() in said
+    return TYPE_PREFIX.encode() in received
 
 
 def _dial(address: Address, *, is_tls: bool) -> socket.socket:

@@ -99,11 +99,11 @@ class NetworkCheck:
                 remedy = remedies.BY_KIND[error.reason]
                 raise self._stop("outbound proxy", remedy, why=error.detail) from error
         try:
-            found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+            addresses = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise self._connect_failure(error) from error
         failure = OSError("no address")
-        for family, kind, protocol, _, address in found:
+        for family, kind, protocol, _, address in addresses:
             sock = socket.socket(family, kind, protocol)
             sock.setblocking(False)
             try:
@@ -119,8 +119,8 @@ class NetworkCheck:
     def _connect_failure(self, failure: OSError) -> _StopError:
         for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
             if (proxy := shown_proxy(self.environ.get(variable, ""))) and self.origin.tls:
-                shown = self._where | {"variable": variable, "proxy": proxy}
-                return _StopError(problem("connection", remedies.PROXY_UNSET, **shown))
+                values = self._where | {"variable": variable, "proxy": proxy}
+                return _StopError(problem("connection", remedies.PROXY_UNSET, **values))
         if isinstance(failure, socket.gaierror):
             return self._stop("name", remedies.UPSTREAM_RESOLVE, why=failure.strerror or failure)
         if isinstance(failure, ConnectionRefusedError):
@@ -151,8 +151,8 @@ class NetworkCheck:
 
     async def _certificate_refused(self, error: ssl.SSLCertVerificationError) -> _StopError:
         now = datetime.fromtimestamp(self.wall(), UTC).strftime("%Y-%m-%d %H:%M UTC")
-        shown = {"why": tls_reason(error), "now": now, **await self._peer_certificate()}
-        return self._stop("tls", remedies.BY_KIND[tls_failure(error)], **shown)
+        values = {"why": tls_reason(error), "now": now, **await self._peer_certificate()}
+        return self._stop("tls", remedies.BY_KIND[tls_failure(error)], **values)
 
     async def _peer_certificate(self) -> dict[str, object]:
         """Return names and dates of the certificate that is shown, whoever vouches for it."""
@@ -165,8 +165,10 @@ class NetworkCheck:
         certificate = x509.load_der_x509_certificate(raw)
         names: list[str] = []
         with suppress(x509.ExtensionNotFound):
-            shown = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-            names = [str(name.value) for name in shown.value]
+            names_extension = certificate.extensions.get_extension_for_class(
+                x509.SubjectAlternativeName
+            )
+            names = [str(name.value) for name in names_extension.value]
         return {
             "names": ", ".join(names) or "no name at all",
             "since": day(certificate.not_valid_before_utc.timestamp()),
@@ -249,9 +251,9 @@ def shown_proxy(text: str) -> str:
 
 def clock(head: bytes, now: float) -> list[CheckResult]:
     """Compare the ``Date`` in the head of an answer with ``now``, in Unix seconds."""
-    found = _DATE.search(head)
+    match = _DATE.search(head)
     try:
-        date = parsedate_to_datetime(found[1].decode("latin-1")) if found else None
+        date = parsedate_to_datetime(match[1].decode("latin-1")) if match else None
     except ValueError:
         date = None
     if date is None:

@@ -62,11 +62,11 @@ def result_writer(stream: TextIO) -> ResultWriter:
 
 def document(results: Iterable[CheckResult]) -> str:
     """Return all findings as JSON: ``well`` says whether nothing failed."""
-    found = list(results)
+    all_results = list(results)
     return json.dumps(
         {
             "version": __version__,
-            "well": not has_failed(found),
+            "well": not has_failed(all_results),
             "findings": [
                 {
                     "check": result.check,
@@ -75,7 +75,7 @@ def document(results: Iterable[CheckResult]) -> str:
                     "cause": result.cause or None,
                     "cure": result.cure or None,
                 }
-                for result in found
+                for result in all_results
             ],
         },
         indent=2,

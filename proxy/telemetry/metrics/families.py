@@ -44,10 +44,10 @@ def histogram(
 ) -> Metric:
     """Return a histogram; ``exemplar`` gives that of a key's bucket, if there is one."""
     family = HistogramMetricFamily(PREFIX + name, text, labels=labels)
-    for key, held in values:
+    for key, counts in values:
         buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
-        for at, (bound, count) in enumerate(held.cumulative()):
-            found = exemplar(key, at)
-            buckets.append((bound, count) if found is None else (bound, count, found))
-        family.add_metric(key, buckets, held.total)
+        for at, (bound, count) in enumerate(counts.cumulative()):
+            example = exemplar(key, at)
+            buckets.append((bound, count) if example is None else (bound, count, example))
+        family.add_metric(key, buckets, counts.total)
     return family

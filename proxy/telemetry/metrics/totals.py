@@ -27,7 +27,7 @@ class Totals(NamedTuple):
         """Return what has come since ``earlier``."""
         return Totals(
             self.requests - earlier.requests,
-            {whose: count - earlier.failed[whose] for whose, count in self.failed.items()},
+            {source: count - earlier.failed[source] for source, count in self.failed.items()},
             _less(self.total_buckets, earlier.total_buckets),
             _less(self.proxy_buckets, earlier.proxy_buckets),
         )
@@ -43,12 +43,12 @@ def quantile(bounds: Sequence[float], counts: Sequence[int], share: float) -> fl
     The last of ``counts`` is of what was above every bound. Within a bucket the requests are taken
     to be spread evenly; above the last bound nothing is known, so that bound is returned.
     """
-    wanted = share * sum(counts)
-    if not wanted:
+    rank = share * sum(counts)
+    if not rank:
         return None
     low, below = 0.0, 0
     for bound, count in zip(bounds, accumulate(counts), strict=False):
-        if count >= wanted:
-            return low + (bound - low) * (wanted - below) / (count - below)
+        if count >= rank:
+            return low + (bound - low) * (rank - below) / (count - below)
         low, below = bound, count
     return low

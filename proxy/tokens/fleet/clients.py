@@ -110,11 +110,11 @@ def connect(
         return _Cluster(RedisCluster(startup_nodes=nodes, retry=_no_retry(), **common, **known))
     common["retry"] = _no_retry()
     if url.kind is StoreKind.SENTINEL:
-        asked = dict(common)
+        options = dict(common)
         if sentinel_login.user or sentinel_login.password:
-            asked["credential_provider"] = _PasswordProvider(sentinel_login)
+            options["credential_provider"] = _PasswordProvider(sentinel_login)
         make: Any = Sentinel  # the library has no types here
-        sentinels = make(url.nodes, sentinel_kwargs=asked, **common, **known, db=url.database)
+        sentinels = make(url.nodes, sentinel_kwargs=options, **common, **known, db=url.database)
         return _SentinelPrimary(sentinels, url.primary)
     host, port = url.nodes[0]
     return Redis(host=host, port=port, db=url.database, **common, **known)

@@ -45,11 +45,11 @@ class Follower:
 
     async def poll(self, key: TokenKey) -> None:
         """Take what the store has for a key, if it is better than what is here."""
-        held = self._cache.peek(key)
+        current_token = self._cache.peek(key)
         update = await self._shared.poll(key)
-        if held is not self._cache.peek(key):
+        if current_token is not self._cache.peek(key):
             return
-        if held is not None and update.is_rejected:
-            self._cache.drop_rejected(held)
+        if current_token is not None and update.is_rejected:
+            self._cache.drop_rejected(current_token)
         if update.newer_token is not None:
             self._cache.record_refresh(update.newer_token, 0.0, Trigger.SHARED)

@@ -86,13 +86,13 @@ class RecordReader:
 
     def _forget(self, key: TokenKey, record: Record) -> None:
         """Forget what did not open and stands there no more."""
-        there = {
+        present = {
             **record.entries,
             REFUSAL: record.refusal,
             UNKNOWN_KEYS: b"" if record.has_unknown_entries else None,
         }
         for at, entry in list(self._undecryptable.items()):
-            if at[0] == key and there.get(at[1]) != entry:
+            if at[0] == key and present.get(at[1]) != entry:
                 del self._undecryptable[at]
         if record.has_unknown_entries:
             self._report(key, UNKNOWN_KEYS, b"", DecryptError("key"))

@@ -148,9 +148,9 @@ class Record:
     has_unknown_entries: bool = False
 
     @classmethod
-    def read(cls, answer: Any, key_ids: Sequence[str]) -> "Record":
+    def read(cls, reply: Any, key_ids: Sequence[str]) -> "Record":
         """Read what ``read`` and ``lease`` answer when asked for the entries of these keys."""
-        now, number, leased, rejected, refusal, count, *entries = answer
+        now, number, leased, rejected, refusal, count, *entries = reply
         digests = rejected.decode("latin-1")
         return cls(
             int(now) / 1000,

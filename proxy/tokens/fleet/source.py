@@ -41,7 +41,7 @@ class StoreUpdate(NamedTuple):
 class FetchAttempt:
     """One wish for a token, from its beginning to its end.
 
-    ``held`` is the token to be replaced, if there is one; ``store_lost_at`` is since when the
+    ``current`` is the token to be replaced, if there is one; ``store_lost_at`` is since when the
     store has been of no use to it.
     """
 
@@ -142,10 +142,10 @@ class SharedTokenSource:
             record = await self._store.read(name.text, self._cipher.key_ids)
         except StoreError:
             return StoreUpdate()
-        held = self.cached_token(key)
-        rejected = held is not None and name.digest(held.text) in record.rejected_digests
-        newer = self._best_token(key, name, record, requested_at, held)
-        left = held.remaining(self._clock()) if held is not None and not rejected else 0.0
+        current = self.cached_token(key)
+        rejected = current is not None and name.digest(current.text) in record.rejected_digests
+        newer = self._best_token(key, name, record, requested_at, current)
+        left = current.remaining(self._clock()) if current is not None and not rejected else 0.0
         if newer is not None and newer.remaining(self._clock()) <= left:
             newer = None
         return StoreUpdate(rejected, newer)
@@ -304,19 +304,21 @@ class SharedTokenSource:
         name: RecordName,
         record: Record,
         requested_at: Instant,
-        held: Token | None,
+        current: Token | None,
     ) -> Token | None:
-        """Return the best token of a record that is neither ``held`` nor rejected."""
-        ours = () if held is None else (name.digest(held.text),)
-        unwanted = {*record.rejected_digests, *self._rejected.get(key, ()), *ours}
+        """Return the best token of a record that is neither ``current`` nor rejected."""
+        own_digests = () if current is None else (name.digest(current.text),)
+        unwanted = {*record.rejected_digests, *self._rejected.get(key, ()), *own_digests}
         return self._reader.best_token(
             key, name, record, unwanted, requested_at=requested_at, now=self._clock()
         )
 
     def _need(self, attempt: FetchAttempt) -> Need:
         now = self._clock()
-        held = attempt.held_token if attempt.held_token is self.cached_token(attempt.key) else None
-        left = max(held.remaining(now), 0.0) if held is not None else 0.0
+        current = (
+            attempt.held_token if attempt.held_token is self.cached_token(attempt.key) else None
+        )
+        left = max(current.remaining(now), 0.0) if current is not None else 0.0
         return Need(left, now.since(attempt.started_at), attempt.chance)
 
     async def _wait_for_poll(self, attempt: FetchAttempt, need: Need) -> None:

@@ -147,7 +147,7 @@ async def test_what_is_there_is_not_lost(bank: Sandbox, tmp_path: Path, inside: 
     (tmp_path / "proxy.yaml").write_text("mine: 1\n")
     code, _, err = await inside.run("init", tmp_path, **variables(bank))
     assert code == 2
-    assert "is there already; --force" in err
+    assert "exists already; --force" in err
     assert (tmp_path / "proxy.yaml").read_text() == "mine: 1\n"
     code, out, _ = await inside.run("init", tmp_path, "--force")
     assert code == 0
