@@ -32,12 +32,20 @@ def test_anchors_lead_somewhere(page: Path) -> None:
     assert lost == []
 
 
+NAMED = re.compile(
+    r"(?:^|[ `(])((?:proxy|tests|tools|docs|deploy|helm|bench|requirements)/[\w./-]*\w)",
+    re.MULTILINE,
+)
+NOT_OURS = re.compile(r"deploy/secrets|(proxy|tests)/a/")
+"""Files that the reader makes, and the names in CONTRIBUTING that stand for any other."""
+
+
 @pytest.mark.parametrize("page", PAGES, ids=ids)
-def test_files_to_be_deployed_exist(page: Path) -> None:
-    """Whoever copies what a page tells to copy finds it."""
-    named = re.findall(r"(?:^|[ `])(deploy/[\w./-]+)", page.read_text(encoding="utf-8"))
-    there = [name for name in named if not name.startswith("deploy/secrets")]  # the reader's own
-    assert [name for name in there if not (ROOT / name.rstrip(".")).exists()] == []
+def test_files_that_are_named_exist(page: Path) -> None:
+    """A path of the repository on a page leads to a file or folder."""
+    named = NAMED.findall(page.read_text(encoding="utf-8"))
+    ours = [name for name in named if not NOT_OURS.match(name)]
+    assert [name for name in ours if not (ROOT / name).exists()] == []
 
 
 def test_index_has_every_page() -> None:
