@@ -45,7 +45,10 @@ async def get(config: Config, logins: Logins, key: TokenKey, *, reveal: bool) ->
         try:
             token = await endpoint.token(key)
         except TokenError as error:
-            return report_failure(f"no token. {error.detail} candescent-proxy doctor may say more.")
+            return report_failure(
+                f"no token. {error.detail} {error.explained_by.remedy} "
+                "candescent-proxy doctor may say more."
+            )
     if not reveal:
         print(f"{describe(token)}\nIt is not shown; --reveal prints it.")
         return OK

@@ -110,7 +110,7 @@ async def test_unreachable_bank_at_the_start() -> None:
             assert status == 503
             (reason,) = json.loads(body)["reasons"]
             assert reason.startswith("no v2 token for institution 00016: ")
-            assert "check base_url and the network" in reason
+            assert "Check host and port of base_url" in reason
             assert (await get(await address(it, "admin") + "/livez"))[0] == 200
             assert (await get(await address(it, "listen") + "/v1/accounts"))[0] == 503
             assert "Traceback" not in "\n".join(it.err)

@@ -63,7 +63,7 @@ async def test_no_token(bank: Sandbox, inside: Inside) -> None:
     bank.bank.faults.append(Fault("token", code="CMN_90005"))
     code, out, err = await inside.run("token", "--reveal", **variables(bank))
     assert (code, out) == (1, "")
-    assert "check institution_id" in err
+    assert "Compare institution_id" in err
     assert "candescent-proxy doctor" in err
 
 

@@ -16,4 +16,4 @@ async def test_bank_that_is_down(tmp_path: Path, stored: Path) -> None:
     for name in ("login", "revoke"):
         exit_code, _, complaint = await run_program(name, stdin=b"text", **environ)
         assert exit_code == FAILED
-        assert "The bank cannot be reached" in complaint
+        assert "The token endpoint cannot be reached" in complaint
