@@ -23,10 +23,10 @@ settings.load_profile("project")
 
 # A shell without job control starts background jobs with SIGINT ignored (POSIX, Shell Command
 # Language, 2.11), nohup ignores SIGHUP, and children inherit both. Tests send these signals.
-for _name in ("SIGINT", "SIGHUP"):
-    _number = getattr(signal, _name, None)  # Windows has no SIGHUP
-    if _number is not None and signal.getsignal(_number) is signal.SIG_IGN:
-        signal.signal(_number, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 LONGEST = (
