@@ -20,6 +20,7 @@ The packages, from the top; each imports only what stands below it (docs/archite
     upstream/      connections to the bank
     http1/         what both sides of HTTP/1.1 share
     errors.py      what can go wrong, and the response for each error
+    settings.py    how a component declares its settings
     tasks.py       where tasks are made, named and held
 
     sandbox/       a bank to try it on, which imports nothing of the rest

@@ -133,7 +133,8 @@ def settings_schema() -> dict[str, Any]:
     whole.pop("required")
     # These two are written as text, whatever type they are parsed into.
     whole["properties"] |= {name: {"type": "string"} for name in ("listen", "admin")}
-    definitions["PathSetting"] = {"anyOf": [{"type": "string"}, definitions["PathSetting"]]}
+    pattern = definitions["RequestPattern"]
+    definitions["RequestPattern"] = {"anyOf": [{"type": "string"}, pattern]}
     return _without_titles({"Config": whole, **definitions})
 
 

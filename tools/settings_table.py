@@ -13,6 +13,7 @@ from typing import Any
 
 from proxy.config.loader import PREFIX, SHORT
 from proxy.config.model import Config
+from proxy.settings import format_duration, format_size
 from tools.passage import Passage
 from tools.repository import ROOT
 
@@ -26,6 +27,8 @@ _TYPES = {
     "path": "file",
     "password": "secret",
 }
+_KINDS = {"seconds": "duration", "bytes": "size"}
+_FORMATS = {"seconds": format_duration, "bytes": format_size}
 _MAPPINGS = {"LoginSettings": "institution: its login", "ListenerSettings": "name: its settings"}
 _HEAD = "| setting and variable | takes | default | meaning |\n|---|---|---|---|"
 
@@ -80,7 +83,11 @@ class Reference:
     ) -> Iterator[Row]:
         for name, field in properties.items():
             path = above + name
-            default = shown(field["default"]) if "default" in field else "required"
+            unit = field.get("x-unit", "")
+            default = field.get("default", "")
+            default = f"`{_FORMATS[unit](default)}`" if unit else shown(default)
+            if "default" not in field:
+                default = "required"
             takes = self._takes(field)
             variable = variable_of(path) if by_variable and not {":", "{"} & set(takes) else ""
             yield Row(path, takes, default, field.get("description", ""), variable)
@@ -104,6 +111,8 @@ class Reference:
             return _MAPPINGS[of["$ref"].rpartition("/")[2]]
         if "properties" in kind:
             return "{" + ", ".join(kind["properties"]) + "}"
+        if unit := kind.get("x-unit"):
+            return _KINDS[unit]
         known = _TYPES.get(kind.get("format", "")) or _TYPES.get(kind["type"])
         return known or str(kind["type"]).replace("string", "text")
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from proxy.errors import TokenFailure, kinds
 from proxy.tokens.fleet.lease_policy import LeasePolicy
-from proxy.tokens.token import RefreshPolicy
+from proxy.tokens.refresh_policy import RefreshPolicy
 
 NEVER = (float("inf"), float("inf"))
 

@@ -6,7 +6,7 @@ from itertools import product
 
 from bench.fleet.plan import Plan
 from proxy.errors import kinds
-from proxy.tokens.token import RefreshPolicy
+from proxy.tokens.refresh_policy import RefreshPolicy
 
 HOUR = 3600.0
 MINUTE = 60.0

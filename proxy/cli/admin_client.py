@@ -3,6 +3,7 @@
 import http.client
 import socket
 import time
+from dataclasses import replace
 
 from proxy.server.address import Address
 
@@ -16,7 +17,7 @@ POLL_INTERVAL = 0.2
 def reachable(address: Address) -> Address:
     """Return where one who listens on ``address`` is reached from this machine."""
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised, not bound
-    return address.model_copy(update={"host": everywhere.get(address.host, address.host)})
+    return replace(address, host=everywhere.get(address.host, address.host))
 
 
 def probe(address: Address, probe: str) -> tuple[bool, str]:

@@ -11,13 +11,13 @@ import aiohttp
 from proxy.cli.typed_name import typed_name
 from proxy.config.loader import logins
 from proxy.config.model import Config
-from proxy.config.sections import LogSettings
 from proxy.errors import ConfigError
 from proxy.runtime.app import App
 from proxy.runtime.serve import stop_signal
 from proxy.sandbox import Arrival, Sandbox, Settings
 from proxy.server.address import Address
 from proxy.telemetry import logs
+from proxy.telemetry.telemetry_settings import LogSettings
 
 LIFETIME = 8
 """Seconds that the demo's tokens live: short enough to watch one being renewed."""

@@ -1,52 +1,65 @@
-"""The ways in: the port that ``listen`` sets, and further ones for applications of their own."""
+"""Listeners: the one that ``listen`` sets, and further ones, each for one application."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import Field
 
-from proxy.config.fields import Institution, ListenAddress, check_public_url, comma_separated
-from proxy.config.sections import AccessSettings, CallerSettings, UserSettings
+from proxy.config.fields import Institution, ListenAddress, PublicUrl
+from proxy.config.login_settings import UserSettings
+from proxy.forwarding.caller_settings import CallerSettings
+from proxy.forwarding.forwarding_settings import AccessSettings
 from proxy.forwarding.record import MAIN_LISTENER
 from proxy.server.address import Address
+from proxy.settings import COMMA_SEPARATED
 
 RESERVED_NAMES = {MAIN_LISTENER: "listen", "admin": "admin"}
-"""Names that no further listener may have, and the settings they belong to."""
+"""Names that further listeners cannot have, and the settings they belong to."""
 
 ListenerName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,31}$")]
-PublicUrl = Annotated[str, AfterValidator(check_public_url)]
 
 
 class ListenerSettings(UserSettings):
-    """A further way in. What is left out is as it is without a listener.
+    """A further listener. What is left out is taken from the settings outside of `listeners`.
 
-    A section that is given stands for itself: nothing of the section outside is added to it.
+    A section that is given replaces the one outside as a whole.
     """
 
-    listen: ListenAddress = Field(description="where its application calls")
-    institution_id: Institution | None = Field(
-        None, description="whose calls these are; allowed by allowed_institutions or institutions"
+    listen: ListenAddress = Field(
+        description="Address that the application calls: HOST:PORT or unix:/PATH."
     )
-    allowed_institutions: (
-        Annotated[tuple[Institution, ...], BeforeValidator(comma_separated)] | None
-    ) = Field(None, description="others that callers may ask for here; none if left out")
+    institution_id: Institution | None = Field(
+        None,
+        description="Institution of the calls at this listener, one of `allowed_institutions` or "
+        "`institutions`.",
+    )
+    allowed_institutions: Annotated[tuple[Institution, ...], COMMA_SEPARATED] | None = Field(
+        None,
+        description="Other institutions that callers at this listener may ask for.",
+    )
     public_url: PublicUrl | None = Field(
-        None, description="http(s)://HOST[:PORT] by which it is called, if not its own address"
+        None,
+        description="URL by which applications call this listener, if it is not its address: "
+        "http(s)://HOST[:PORT].",
     )
     rewrite_links: bool | None = Field(
-        None, description="tell the bank's URLs in JSON answers as this listener's"
+        None, description="Rewrite the bank's URLs in JSON responses to this listener's."
     )
-    access: AccessSettings | None = Field(None, description="what may be called here")
-    callers: CallerSettings | None = Field(None, description="who may call here, and how")
+    access: AccessSettings | None = Field(
+        None, description="Resources that callers at this listener may use."
+    )
+    callers: CallerSettings | None = Field(
+        None, description="TLS and authentication of callers at this listener."
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerConfig:
-    """A way in, with all that is left out filled in from outside of it.
+    """A listener with every setting resolved.
 
-    ``path`` is what stands in front of its settings' names; ``user`` is None where calls are made
-    for the users of their institutions.
+    ``path`` is the prefix of its settings' names, such as ``listeners.kiosk.``. ``user`` is None
+    where each institution's own user settings apply.
     """
 
     name: str
@@ -61,7 +74,7 @@ class ListenerConfig:
     rewrite_links: bool
 
     def with_settings(self, name: str, settings: ListenerSettings) -> "ListenerConfig":
-        """Return the way that a listener's settings describe, this one being the outer one."""
+        """Return the listener that ``settings`` describe, filled in from this one."""
         institution = settings.institution_id or self.institution
         allowed = frozenset({institution, *(settings.allowed_institutions or ())})
         is_as_outside = settings.institution_id is None and settings.allowed_institutions is None
@@ -81,30 +94,29 @@ class ListenerConfig:
         )
 
     def exposure_error(self) -> Iterator[str]:
-        """Say if strangers could call."""
+        """Say if other machines could call without authentication."""
         if not self.address.is_loopback and not self.callers.are_authenticated:
             yield (
-                f"{self.path}listen: {self.address} can be reached from other machines, and "
-                "callers are not asked who they are; listen on 127.0.0.1, or set "
-                "callers.secret_files or callers.client_ca_file, or trust_network: true if the "
-                "network keeps strangers out"
+                f"{self.path}listen: other machines can reach {self.address}, and callers are not "
+                "authenticated; listen on 127.0.0.1, or set callers.secret_files or "
+                "callers.client_ca_file, or trust_network: true if the network keeps others out"
             )
 
 
 def listener_errors(listeners: Sequence[ListenerConfig], allowed: frozenset[str]) -> Iterator[str]:
-    """Say what is wrong with ways in: by themselves, and beside each other."""
+    """Say what is wrong with listeners, each for itself and together."""
     used: dict[str, str] = {}
     for listener in listeners:
         if listener.callers.certificate_file is not None and listener.address.path:
             yield (
-                f"{listener.path}callers.certificate_file: is for a port; "
-                "a Unix socket speaks no TLS"
+                f"{listener.path}callers.certificate_file: works with a TCP port; "
+                "a Unix socket has no TLS"
             )
         if listener.user is not None:
             yield from listener.user.user_errors(listener.path)
         if listener.path and listener.name in RESERVED_NAMES:
             setting = RESERVED_NAMES[listener.name]
-            yield f"listeners.{listener.name}: is the name of the listener that `{setting}` sets"
+            yield f"listeners.{listener.name}: this name belongs to `{setting}`; use another"
         for institution in sorted(listener.permitted_institutions - allowed):
             own = institution == listener.institution
             setting = "institution_id" if own else "allowed_institutions"
@@ -114,5 +126,5 @@ def listener_errors(listeners: Sequence[ListenerConfig], allowed: frozenset[str]
             )
         address = str(listener.address)
         if address in used and (listener.address.path or listener.address.port):
-            yield f"{listener.path}listen: {address} is taken by {used[address]}listen already"
+            yield f"{listener.path}listen: {address} is in use by {used[address]}listen too"
         used.setdefault(address, listener.path)

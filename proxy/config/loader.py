@@ -3,16 +3,17 @@
 import difflib
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
 from pydantic import SecretStr, ValidationError
 
-from proxy.config.fields import Section
+from proxy.config.fields import Section, parse_address
 from proxy.config.listeners import ListenerSettings
+from proxy.config.login_settings import LoginSettings
 from proxy.config.model import Config
-from proxy.config.sections import LoginSettings
 from proxy.errors import ConfigError
 from proxy.server.address import Address
 from proxy.tokens.credentials import Logins
@@ -151,16 +152,22 @@ def read_standard_variables(environ: Mapping[str, str]) -> dict[str, Any]:
     return {"tracing": {"endpoint": endpoint}} if endpoint else {}
 
 
-def known_paths(model: type[Section] = Config) -> set[tuple[str, ...]]:
+def known_paths(model: type = Config) -> set[tuple[str, ...]]:
     """Return the path of every setting."""
     paths: set[tuple[str, ...]] = set()
-    for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, Section):
+    for name, kind in get_type_hints(model).items():
+        if is_section(kind):
             paths |= {(name, *rest) for rest in known_paths(kind)}
         else:
             paths.add((name,))
     return paths
+
+
+def is_section(kind: object) -> bool:
+    """Whether settings of this type stand in a section: a model or a component's dataclass."""
+    if not isinstance(kind, type) or issubclass(kind, Address):
+        return False
+    return is_dataclass(kind) or issubclass(kind, Section)
 
 
 class _PlainLoader(yaml.BaseLoader):
@@ -236,7 +243,7 @@ def _explain(error: ValidationError) -> Iterator[str]:
     for details in error.errors(include_url=False, include_input=False):
         path = ".".join(str(part) for part in details["loc"])
         message = details["msg"].removeprefix("Value error, ")
-        if details["type"] == "extra_forbidden":
+        if details["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             message = f"no such setting{_suggestion(path, _paths_near(details['loc']))}"
         elif details["type"] == "missing":
             variable = f"; set it in the file or as {PREFIX}{path.upper()}"
@@ -249,7 +256,7 @@ def _explain(error: ValidationError) -> Iterator[str]:
 
 def _paths_near(place: tuple[int | str, ...]) -> list[str]:
     """Return the paths of settings that may have been meant at a place."""
-    mappings: dict[str, type[Section]] = {
+    mappings: dict[str, type] = {
         "listeners": ListenerSettings,
         "institutions": LoginSettings,
     }
@@ -288,8 +295,6 @@ def _variables() -> list[str]:
 def address(setting: str, text: str) -> Address:
     """Return a ``HOST:PORT`` outside of the model. Raises ``ConfigError``."""
     try:
-        return Address.model_validate(text)
-    except ValidationError as error:
-        raise ConfigError(
-            [f"{setting}: {error.removeprefix(': ')}" for error in _explain(error)]
-        ) from None
+        return parse_address(text)
+    except ValueError as error:
+        raise ConfigError([f"{setting}: {error}"]) from None

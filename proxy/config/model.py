@@ -1,7 +1,7 @@
-"""The configuration: one frozen model of everything that can be set.
+"""The configuration: one frozen model that contains the settings of every component.
 
-How it is read from file, environment and flags, and how mistakes are told, stands in
-``settings``; its parts stand in ``sections``.
+A section is declared by its component (``proxy.settings`` says how); here stand the settings that
+belong to none, and what must hold between settings. ``loader`` reads it.
 """
 
 from collections.abc import Iterator
@@ -10,34 +10,33 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from proxy.config.fields import Institution, ListenAddress, Secret, check_base_url, comma_separated
+from proxy.config.fields import Institution, ListenAddress, PublicUrl, Secret, address_field
 from proxy.config.listeners import (
     ListenerConfig,
     ListenerName,
     ListenerSettings,
-    PublicUrl,
     listener_errors,
 )
-from proxy.config.sections import (
+from proxy.config.login_settings import LoginSettings
+from proxy.forwarding.caller_settings import CallerSettings
+from proxy.forwarding.forwarding_settings import (
     AccessSettings,
-    CallerSettings,
     HeaderSettings,
-    LegacySettings,
-    LimitSettings,
-    LoginSettings,
-    LogSettings,
     ReplaySettings,
     RouteSetting,
-    TokenSettings,
-    TracingSettings,
-    UpstreamSettings,
 )
-from proxy.config.store_settings import StoreSettings
 from proxy.forwarding.record import MAIN_LISTENER
 from proxy.forwarding.routing import Rule, rule_errors
 from proxy.server.address import Address
+from proxy.server.limits import CallerLimits
+from proxy.settings import COMMA_SEPARATED, Check, SecondsOrZero, check_base_url
+from proxy.telemetry.telemetry_settings import LogSettings, TracingSettings
+from proxy.tokens.fleet.store_settings import StoreSettings
+from proxy.tokens.refresh_policy import RefreshPolicy
+from proxy.tokens.v1_settings import V1Settings
+from proxy.upstream.upstream_settings import UpstreamSettings
 
 ENVIRONMENTS = {
     "stage": "https://api.candescent.com/digitalbanking/stage",
@@ -47,79 +46,100 @@ ENVIRONMENTS = {
 
 
 class Config(LoginSettings):
-    """The whole configuration; its login is the default institution's."""
+    """The whole configuration; its own login is that of the default institution."""
 
     environment: Literal["stage", "production"] | None = Field(
-        None, description="a short name for base_url"
+        None, description="Candescent environment, a short form of `base_url`."
     )
-    base_url: Annotated[str, AfterValidator(check_base_url)] | None = Field(
-        None, description="the API's base URL, with its path"
+    base_url: Annotated[str, Check(check_base_url)] | None = Field(
+        None, description="Base URL of the bank's API, with its path."
     )
-    institution_id: Institution = Field(description="digits, leading zeros kept")
-    allowed_institutions: Annotated[tuple[Institution, ...], BeforeValidator(comma_separated)] = (
-        Field((), description="others that callers may ask for by institutionId or V1 path")
+    institution_id: Institution = Field(
+        description="Default institution: digits, with leading zeros."
+    )
+    allowed_institutions: Annotated[tuple[Institution, ...], COMMA_SEPARATED] = Field(
+        (),
+        description="Other institutions that callers may ask for by institutionId header or "
+        "V1 path.",
     )
     institutions: dict[Institution, LoginSettings] = Field(
-        {}, description="allowed institutions with a login of their own"
+        {}, description="Allowed institutions that have a login of their own."
     )
     bearer_token: Secret | None = Field(
-        None, description="for a quick trial: sent as it is, never refreshed"
+        None,
+        description="Access token for a quick trial: sent as it is and never refreshed. Not "
+        "in the file.",
     )
     refresh_token_file: Path | None = Field(
-        None, description="where the authorization_code grant keeps its refresh token"
+        None, description="File in which the authorization_code grant keeps its refresh token."
     )
     revoke_on_shutdown: bool = Field(
-        False, description="revoke V2 tokens at the end; a sibling may be using the same"
+        False,
+        description="Revoke V2 tokens at shutdown. Another proxy with the same login may be "
+        "using them.",
     )
-    listen: ListenAddress = Field(
-        Address(host="127.0.0.1", port=8080),
-        description="where applications call: HOST:PORT or unix:/PATH",
+    listen: ListenAddress = address_field(
+        "127.0.0.1:8080",
+        "Address that applications call: HOST:PORT, PORT on this machine or unix:/PATH.",
     )
-    admin: ListenAddress = Field(
-        Address(host="127.0.0.1", port=9090),
-        description="probes and metrics: HOST:PORT or unix:/PATH",
+    admin: ListenAddress = address_field(
+        "127.0.0.1:9090",
+        "Address of probes, metrics and status page: HOST:PORT, PORT on this machine or "
+        "unix:/PATH.",
     )
     listeners: dict[ListenerName, ListenerSettings] = Field(
         {},
         max_length=32,
-        description="further ports, each for an application of its own",
+        description="Further listeners by name, each for one application.",
     )
     public_url: PublicUrl | None = Field(
-        None, description="http(s)://HOST[:PORT] by which `listen` is called, if not its address"
+        None,
+        description="URL by which applications call the proxy, if it is not the address in "
+        "`listen`: http(s)://HOST[:PORT].",
     )
     rewrite_links: bool = Field(
-        False, description="tell the bank's URLs in JSON answers as the proxy's"
+        False, description="Rewrite the bank's URLs in JSON responses to the proxy's."
     )
     trust_network: bool = Field(
-        False, description="the operator's word that the network keeps strangers from a port"
+        False,
+        description="Permit ports that other machines can reach without authentication, because "
+        "the network keeps others out.",
     )
     admin_actions: bool = Field(
-        False, description="allow POST /-/reload and POST /quitquitquit on the admin port"
+        False, description="Allow POST /-/reload and POST /quitquitquit on the admin port."
     )
     status_page: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="on the admin port; auto shows it to this machine only, on to whoever "
-        "reaches the port",
+        description="Status page on the admin port: `auto` shows it to this machine only, `on` to "
+        "everybody who reaches the port.",
     )
-    drain_delay: Annotated[float, Field(ge=0, le=3600)] = Field(
-        0.0, description="seconds between not ready and not listening, for load balancers to see"
+    drain_delay: SecondsOrZero = Field(
+        0.0,
+        description="Time at shutdown from not ready to not listening, so that load "
+        "balancers notice.",
     )
-    grace_period: Annotated[float, Field(ge=0, le=3600)] = Field(
-        25.0, description="seconds that running requests are given at shutdown"
+    grace_period: SecondsOrZero = Field(
+        25.0, description="Time allowed at shutdown for requests in progress."
     )
-    reload_interval: Annotated[float, Field(ge=0, le=3600)] = Field(
-        5.0, description="seconds between looks at the files that may change; 0 for never"
+    reload_interval: SecondsOrZero = Field(
+        5.0,
+        description="Interval at which the configuration's files are checked for changes; 0 "
+        "for never.",
     )
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
     upstream: UpstreamSettings = UpstreamSettings()
-    token: TokenSettings = TokenSettings()
+    token: RefreshPolicy = RefreshPolicy()
     headers: HeaderSettings = HeaderSettings()
-    v1: LegacySettings = LegacySettings()
-    routes: tuple[RouteSetting, ...] = Field((), description="which paths take which token")
+    v1: V1Settings = V1Settings()
+    routes: tuple[RouteSetting, ...] = Field(
+        (),
+        description="Requests that take another kind of token than usual (V1 under /fis/, "
+        "else V2).",
+    )
     access: AccessSettings = AccessSettings()
     callers: CallerSettings = CallerSettings()
-    limits: LimitSettings = LimitSettings()
+    limits: CallerLimits = CallerLimits()
     replay: ReplaySettings = ReplaySettings()
     store: StoreSettings = StoreSettings()
 
@@ -140,23 +160,23 @@ class Config(LoginSettings):
             yield from login.errors(f"institutions.{institution}.", needs_client=False)
         yield from rule_errors(self.rules)
         if self.bearer_token is not None and self.revoke_on_shutdown:
-            yield "revoke_on_shutdown: a bearer_token given by hand is not the proxy's to revoke"
+            yield "revoke_on_shutdown: does not work with bearer_token, which is not revoked"
         if any(not login.chosen_grant.can_be_verified for _, login in self.logins()) and (
             self.refresh_token_file is None
         ):
-            yield "refresh_token_file: the authorization_code grant needs one"
+            yield "refresh_token_file: needed for grant: authorization_code"
         if self.token.margin_min > self.token.margin_max:
             yield "token.margin_min: must not exceed token.margin_max"
         if self.base_url and not self.trust_network and not _is_private(urlsplit(self.base_url)):
             yield (
-                "base_url: http:// would send the client secret in clear over the network; use "
+                "base_url: http:// would send the client secret unencrypted over the network; use "
                 "https://, or set trust_network: true if nobody can listen there"
             )
         yield from self._exposure_errors()
         yield from listener_errors(self.listener_configs, self.permitted_institutions)
         for path, callers in self.caller_sections():
             yield from callers.errors(f"{path}callers.")
-        yield from self._upstream_errors()
+        yield from self.upstream.errors()
         yield from self.store.errors(trust_network=self.trust_network)
 
     def _exposure_errors(self) -> Iterator[str]:
@@ -166,18 +186,9 @@ class Config(LoginSettings):
             yield from listener.exposure_error()
         if not self.admin.is_loopback and self.admin_actions:
             yield (
-                f"admin: {self.admin} can be reached from other machines, and admin_actions are "
-                "allowed; listen on 127.0.0.1, or set trust_network: true"
+                f"admin: other machines can reach {self.admin}, and admin_actions is true; listen "
+                "on 127.0.0.1, or set trust_network: true"
             )
-
-    def _upstream_errors(self) -> Iterator[str]:
-        upstream = self.upstream
-        if upstream.key_file is not None and upstream.certificate_file is None:
-            yield "upstream.key_file: needs upstream.certificate_file"
-        if upstream.proxy is None and (upstream.proxy_user or upstream.proxy_password_file):
-            yield "upstream.proxy_user: needs upstream.proxy"
-        if (upstream.proxy_user is None) != (upstream.proxy_password_file is None):
-            yield "upstream.proxy_user: goes with upstream.proxy_password_file, and it with this"
 
     def files(self) -> Iterator[Path]:
         """Return every file whose change means another configuration."""
@@ -195,7 +206,7 @@ class Config(LoginSettings):
         yield from self.institutions.items()
 
     def caller_sections(self) -> Iterator[tuple[str, CallerSettings]]:
-        """Return every section ``callers``, and what stands in front of its name."""
+        """Return every section ``callers``, each after the prefix of its name."""
         yield "", self.callers
         for name, listener in self.listeners.items():
             if listener.callers is not None:
@@ -203,7 +214,7 @@ class Config(LoginSettings):
 
     @cached_property
     def listener_configs(self) -> tuple[ListenerConfig, ...]:
-        """Every way in, that of ``listen`` first."""
+        """Every listener, that of ``listen`` first."""
         main = ListenerConfig(
             name=MAIN_LISTENER,
             path="",
@@ -232,12 +243,12 @@ class Config(LoginSettings):
 
     @property
     def url(self) -> SplitResult:
-        """The base URL, wherever it came from."""
+        """The base URL, from ``base_url`` or ``environment``."""
         return urlsplit(self.base_url or ENVIRONMENTS[str(self.environment)])
 
 
 def _is_private(url: SplitResult) -> bool:
-    """Whether nobody on the way to ``url`` can listen."""
+    """Whether requests to ``url`` cannot be read on the way."""
     return url.scheme == "https" or Address(host=str(url.hostname), port=0).is_loopback
 
 

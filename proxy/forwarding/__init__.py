@@ -5,6 +5,8 @@ Modules:
     forwarder.py          the way from top to bottom
     context.py            what is decided about one request on its way
     authentication.py     which callers may call
+    caller_settings.py    secrets and certificates of callers
+    forwarding_settings.py  what may be called, replayed and routed
     routing.py            which token a request takes, and its target upstream
     access_policy.py      what may be called
     paths.py              how a path may be read by servers behind

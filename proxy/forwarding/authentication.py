@@ -7,40 +7,16 @@ import hmac
 import ssl
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from proxy.errors import CallerError, ConfigError, kinds
+from proxy.forwarding.caller_settings import CallerSettings
 from proxy.http1.fields import RawHeaders
 from proxy.tokens.secret_files import read_secret
 
 PeerCertificate = Mapping[str, Any]
-
-
-class CallerOptions(Protocol):
-    """What callers have to show, and the files of a port that speaks TLS (PEM)."""
-
-    @property
-    def secret_files(self) -> Sequence[Path]:
-        """Shared secrets, one a file; any of them will do."""
-
-    @property
-    def client_names(self) -> Sequence[str]:
-        """Names in client certificates that may call; any if there are none."""
-
-    @property
-    def certificate_file(self) -> Path | None:
-        """The port's own certificate; None for a port without TLS."""
-
-    @property
-    def key_file(self) -> Path | None:
-        """The key of the certificate, where it stands in a file of its own."""
-
-    @property
-    def client_ca_file(self) -> Path | None:
-        """The authority of client certificates; None where none is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +27,7 @@ class CallerAuthentication:
     allowed_names: frozenset[str] = frozenset()
 
     @classmethod
-    def load(cls, settings: CallerOptions, path: str = "") -> "CallerAuthentication | None":
+    def load(cls, settings: CallerSettings, path: str = "") -> "CallerAuthentication | None":
         """Read the secrets; None where callers need not show anything.
 
         Raises ``ConfigError`` with the settings' names below ``path``.
@@ -123,7 +99,7 @@ def _names(certificate: PeerCertificate) -> Iterator[str]:
             yield value
 
 
-def server_context(settings: CallerOptions, path: str = "") -> ssl.SSLContext | None:
+def server_context(settings: CallerSettings, path: str = "") -> ssl.SSLContext | None:
     """Return the context of a port that speaks TLS, or None. Raises ``ConfigError``."""
     if settings.certificate_file is None:
         return None

@@ -27,7 +27,7 @@ from proxy.tasks import Tasks
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.token import Token, TokenKey, TokenKind
 from proxy.upstream.bank_errors import CANDIDATES, MAX_ERROR_BODY, read_error, refuses_token
-from proxy.upstream.connection import Connection, Deadlines
+from proxy.upstream.connection import Connection
 from proxy.upstream.pool import Pool
 from proxy.upstream.response_parser import ResponseHead
 
@@ -42,7 +42,7 @@ class ForwarderSettings:
     host: bytes
     correlation_id: bool
     rewrites_links: bool
-    deadlines: Deadlines
+    total_timeout: float
     limits: CallerLimits
     replay: Replay
     url_rewriter: UrlRewriter
@@ -200,7 +200,7 @@ class Forwarder:
             key=TokenKey(route.kind, institution),
             transaction_id=transaction_id,
             target=route.target,
-            deadline=record.started_at + settings.deadlines.total,
+            deadline=record.started_at + settings.total_timeout,
             upload=upload,
         )
 

@@ -8,29 +8,29 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from proxy.config.listeners import ListenerConfig
+from proxy.config.login_settings import UserSettings
 from proxy.config.model import Config
-from proxy.config.sections import AccessSettings, UserSettings
 from proxy.errors import ConfigError
 from proxy.forwarding.access_policy import AccessPolicy
 from proxy.forwarding.business_users import BusinessUserDirectory, UserContextInjector
 from proxy.forwarding.context import Replay
 from proxy.forwarding.forwarder import ForwarderSettings
+from proxy.forwarding.forwarding_settings import AccessSettings
 from proxy.forwarding.transaction_ids import new_transaction_id
 from proxy.forwarding.url_rewriting import UrlRewriter
 from proxy.forwarding.user_context import HeaderPaths, UserContext
 from proxy.runtime import clock
-from proxy.server.limits import CallerLimits
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.credentials import Logins
 from proxy.tokens.endpoint import BankEndpoint
 from proxy.tokens.grants import ApplicationInfo
+from proxy.tokens.refresh_policy import RefreshPolicy
 from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.secret_files import read_secret
 from proxy.tokens.static import without_rejection
-from proxy.tokens.token import RefreshPolicy, TokenSource
+from proxy.tokens.token import TokenSource
 from proxy.upstream.bank_client import USER_AGENT, BankClient
-from proxy.upstream.connection import Deadlines
-from proxy.upstream.pool import PoolLimits, UpstreamOrigin
+from proxy.upstream.pool import UpstreamOrigin
 from proxy.upstream.tunnel import OutboundProxy
 
 if TYPE_CHECKING:
@@ -78,16 +78,11 @@ def forwarding(
         host=origin.host_header,
         correlation_id=config.headers.correlation_id,
         rewrites_links=listener.rewrite_links,
-        deadlines=deadlines(config),
-        limits=caller_limits(config),
+        total_timeout=config.upstream.total_timeout,
+        limits=config.limits,
         replay=Replay(tuple(path.pattern for path in config.replay.paths), config.replay.max_body),
         url_rewriter=UrlRewriter(config.url, listener.public_url),
     )
-
-
-def caller_limits(config: Config) -> CallerLimits:
-    """Return what callers may take up."""
-    return CallerLimits(**config.limits.model_dump())
 
 
 def certificate_files(config: Config) -> Iterator[tuple[str, Path]]:
@@ -108,10 +103,8 @@ def certificate_files(config: Config) -> Iterator[tuple[str, Path]]:
 
 
 def refresh_policy(config: Config) -> RefreshPolicy:
-    """Return the refresh policy that the configuration describes."""
-    names = RefreshPolicy.__dataclass_fields__.keys() & type(config.token).model_fields.keys()
-    policy = RefreshPolicy(**{name: getattr(config.token, name) for name in names})
-    return policy if config.bearer_token is None else without_rejection(policy)
+    """Return when tokens are renewed; a bearer given by hand is kept though it is refused."""
+    return config.token if config.bearer_token is None else without_rejection(config.token)
 
 
 def endpoint(
@@ -130,7 +123,7 @@ def endpoint(
         clock=clock.now,
         new_id=new_transaction_id,
         caller=ApplicationInfo(
-            v1.user_agent or USER_AGENT, str(v1.originating_ip or ""), v1.offering_id or ""
+            v1.user_agent or USER_AGENT, v1.originating_ip or "", v1.offering_id or ""
         ),
         warn=warn,
     )
@@ -152,29 +145,6 @@ def policy(access: AccessSettings) -> AccessPolicy:
         tuple(path.pattern for path in access.allow),
         tuple(path.pattern for path in access.deny),
         access.mode == "enforce",
-    )
-
-
-def limits(config: Config) -> PoolLimits:
-    """Return the bounds on upstream connections."""
-    upstream = config.upstream
-    return PoolLimits(
-        max_connections=upstream.max_connections,
-        max_waiting=upstream.max_waiting,
-        max_wait=upstream.max_wait,
-        connect_timeout=upstream.connect_timeout,
-        max_idle_age=upstream.max_idle_age,
-        max_age=upstream.max_age,
-    )
-
-
-def deadlines(config: Config) -> Deadlines:
-    """Return the deadlines of an exchange with the bank."""
-    upstream = config.upstream
-    return Deadlines(
-        first_byte=upstream.first_byte_timeout,
-        idle=upstream.idle_timeout,
-        total=upstream.total_timeout,
     )
 
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 
 from proxy.config.model import Config
-from proxy.config.store_settings import StoreSettings
 from proxy.errors import ConfigError
 from proxy.runtime import clock
 from proxy.telemetry.events import EventSink
@@ -21,8 +20,10 @@ from proxy.tokens.fleet.follower import Follower
 from proxy.tokens.fleet.lease_policy import CircuitBreaker, LeasePolicy
 from proxy.tokens.fleet.source import SharedTokenSource
 from proxy.tokens.fleet.store import Store
+from proxy.tokens.fleet.store_settings import StoreSettings
+from proxy.tokens.refresh_policy import RefreshPolicy
 from proxy.tokens.secret_files import read_lines, read_secret
-from proxy.tokens.token import RefreshPolicy, TokenKey, TokenSource
+from proxy.tokens.token import TokenKey, TokenSource
 from proxy.upstream.tls import client_context
 
 

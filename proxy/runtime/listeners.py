@@ -8,7 +8,6 @@ from proxy.config.model import Config
 from proxy.errors import ConfigError, ProxyError
 from proxy.forwarding.authentication import server_context
 from proxy.forwarding.forwarder import Forwarder
-from proxy.runtime import build
 from proxy.server.address import Address
 from proxy.server.messages import Request, Response
 from proxy.server.port import Port
@@ -39,7 +38,7 @@ class Listener:
         self.listener_config = listener_config
         self.forwarder = forwarder
         self.tls = server_context(listener_config.callers, listener_config.path)
-        self.server = Server(wrap_handler(self._handle), self._refuse, build.caller_limits(config))
+        self.server = Server(wrap_handler(self._handle), self._refuse, config.limits)
         max_connections = config.limits.max_connections
         where = f" of listener {listener_config.name}" if listener_config.path else ""
         self.server.on_full = lambda: warn(

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from proxy.config.sections import LimitSettings
 from proxy.runtime import clock
 from proxy.runtime.core import Core
 from proxy.runtime.listeners import Listeners
+from proxy.server.limits import CallerLimits
 from proxy.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -96,5 +96,5 @@ def _fleet(cores: Callable[[], Sequence[Core]], read: Callable[["Fleet"], T]) ->
     return None if fleet is None else read(fleet)
 
 
-def _limits(cores: Callable[[], Sequence[Core]]) -> LimitSettings:
+def _limits(cores: Callable[[], Sequence[Core]]) -> CallerLimits:
     return _running(cores).config.limits

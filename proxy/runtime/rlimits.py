@@ -6,6 +6,7 @@ whoever comes on top of that is told so.
 """
 
 import sys
+from dataclasses import replace
 
 from proxy.config.model import Config
 
@@ -49,8 +50,8 @@ def fit_to_limit(config: Config, limit: int) -> Config:
     callers = min(config.limits.max_connections, each)
     return config.model_copy(
         update={
-            "limits": config.limits.model_copy(update={"max_connections": callers}),
-            "upstream": config.upstream.model_copy(update={"max_connections": upstream}),
+            "limits": replace(config.limits, max_connections=callers),
+            "upstream": replace(config.upstream, max_connections=upstream),
         }
     )
 

@@ -2,33 +2,30 @@
 
 import ipaddress
 import re
-import socket
-from typing import Annotated
+from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+_FORM = re.compile(r"(?:(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))?:)?(\d{1,5})")
 
 
-class Address(BaseModel):
-    """Where to listen: ``HOST:PORT`` (port 0 lets the system choose) or ``unix:PATH``."""
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A TCP address (port 0 lets the system choose), or with ``path`` a Unix socket."""
 
-    model_config = ConfigDict(frozen=True)
     host: str
-    port: Annotated[int, Field(ge=0, le=65535)]
+    port: int
     path: str = ""
 
-    @model_validator(mode="before")
     @classmethod
-    def _parse(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        if value.startswith("unix:/"):
-            if not hasattr(socket, "AF_UNIX"):  # Windows
-                raise ValueError("this system has no Unix sockets; expected HOST:PORT")
-            return {"host": "", "port": 0, "path": value.removeprefix("unix:")}
-        match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})", value)
+    def parse(cls, text: str) -> "Address":
+        """Read ``HOST:PORT``, ``PORT`` (on 127.0.0.1) or ``unix:/PATH``. Raises ``ValueError``."""
+        if text.startswith("unix:/"):
+            return cls("", 0, text.removeprefix("unix:"))
+        match = _FORM.fullmatch(text)
         if match is None:
             raise ValueError("expected HOST:PORT or unix:/PATH, such as 127.0.0.1:8080")
-        return {"host": match[1] or match[2], "port": match[3]}
+        if int(match[3]) > 65_535:
+            raise ValueError("expected a port from 0 to 65535, such as 127.0.0.1:8080")
+        return cls(match[1] or match[2] or "127.0.0.1", int(match[3]))
 
     @property
     def is_loopback(self) -> bool:
@@ -40,7 +37,6 @@ class Address(BaseModel):
         except ValueError:
             return self.host == "localhost"
 
-    @model_serializer
     def __str__(self) -> str:
         """Return it as it is written."""
         if self.path:

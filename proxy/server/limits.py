@@ -1,31 +1,44 @@
 """What callers may take up, and what they read when it is more."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Interval
 
 from proxy.errors import CallerError, kinds
+from proxy.settings import SIZE, Bytes, Count, Seconds, setting
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CallerLimits:
-    """What one caller, and all of them together, may take up. Times in seconds, sizes in bytes.
+    """What callers may send and hold. Every listener has these limits for itself."""
 
-    ``header_timeout`` runs from the first byte of a head to its last, ``keepalive_timeout``
-    between requests, ``idle_timeout`` while a body neither comes nor is taken,
-    ``half_close_timeout`` from a caller's end of sending to the first byte of its answer.
-    ``max_line`` bounds the request line and each header, ``max_head`` all of them together;
-    ``max_body`` 0 means no bound. ``max_in_flight`` bounds the requests being served.
-    """
-
-    header_timeout: float = 10.0
-    keepalive_timeout: float = 75.0
-    idle_timeout: float = 60.0
-    half_close_timeout: float = 5.0
-    max_line: int = 8190
-    max_headers: int = 100
-    max_head: int = 65_536
-    max_body: int = 0
-    max_connections: int = 2000
-    max_in_flight: int = 2000
+    header_timeout: Seconds = setting(
+        10.0, "Time allowed from the first to the last byte of a request's headers; then 408."
+    )
+    keepalive_timeout: Seconds = setting(
+        75.0, "A caller's connection is closed after this time without a request."
+    )
+    idle_timeout: Seconds = setting(
+        60.0, "Longest pause of a caller that sends a request body or reads a response."
+    )
+    half_close_timeout: Seconds = setting(
+        5.0,
+        "Time allowed from the moment a caller stops sending (TCP half-close) to the start of its "
+        "response.",
+    )
+    max_line: Bytes = setting(8190, "Largest request line, and largest header.")
+    max_headers: Count = setting(100, "Largest number of headers in a request.")
+    max_head: Bytes = setting(65_536, "Largest size of a request's headers together.")
+    max_body: Annotated[int, Interval(ge=0), SIZE] = setting(
+        0, "Largest body of a request; larger ones are refused with 413. 0 for no limit."
+    )
+    max_connections: Count = setting(
+        2000, "Largest number of callers' connections that are open at the same time."
+    )
+    max_in_flight: Count = setting(
+        2000, "Requests served at the same time; more are refused with 503."
+    )
 
     def check_head(self, target: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         """Raise ``CallerError`` (414, 431) for a head that exceeds a limit."""

@@ -3,6 +3,7 @@
 Modules:
 
     events.py     what happened, as plain values
+    telemetry_settings.py  settings of logs and spans
     observers.py  who learns of events and finished requests
     metrics/      Prometheus series
     logs/         log lines

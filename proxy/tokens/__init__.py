@@ -4,7 +4,9 @@ Modules:
 
     credentials.py       which login gets the tokens of an institution
     secret_files.py      files with secrets, read and written
-    token.py             a token, its state at a moment, and when to refresh it
+    token.py             a token, and its state at a moment
+    refresh_policy.py    when tokens are renewed, how failures are waited out
+    v1_settings.py       what V1 token calls send about the application
     grants.py            the forms of a token request and of its response, V1 and V2
     endpoint.py          asks the bank
     static.py            a token that was configured

@@ -21,7 +21,8 @@ from proxy.tokens.events import (
     TokenReleased,
     Trigger,
 )
-from proxy.tokens.token import Instant, RefreshPolicy, Token, TokenKey, TokenSource
+from proxy.tokens.refresh_policy import RefreshPolicy
+from proxy.tokens.token import Instant, Token, TokenKey, TokenSource
 
 
 @dataclass(slots=True, eq=False)

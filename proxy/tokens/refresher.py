@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from proxy.tokens.cache import Entry, TokenCache
 from proxy.tokens.rate_limit import TokenBucket, rate_for
-from proxy.tokens.token import Instant, RefreshPolicy
+from proxy.tokens.refresh_policy import RefreshPolicy
+from proxy.tokens.token import Instant
 
 SHORTEST_SLEEP = 0.05
 """Seconds; with a thousand keys, what falls due in this time is looked at together."""

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from proxy.tokens.token import Instant, RefreshPolicy, Token, TokenKey
+from proxy.tokens.refresh_policy import RefreshPolicy
+from proxy.tokens.token import Instant, Token, TokenKey
 
 LIFETIME = 100 * 31_536_000.0
 """Seconds; a lifetime that no process sees the end of, and that is a number in every format."""

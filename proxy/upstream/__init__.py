@@ -4,6 +4,7 @@ Modules:
 
     pool.py           the connections to one origin
     connection.py     one exchange after another on a connection
+    upstream_settings.py  time limits, numbers and files of these connections
     tls.py            the TLS context
     failures.py       what a failed connection means
     tunnel.py         connections through a company's HTTP proxy

@@ -23,7 +23,6 @@ import select
 import ssl
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
 from typing import Self, cast
@@ -33,22 +32,10 @@ from proxy.http1.deadline import Deadline
 from proxy.http1.flow_control import FlowControl
 from proxy.upstream.response_parser import ResponseHead, ResponseParser
 from proxy.upstream.tls import explain_tls
+from proxy.upstream.upstream_settings import UpstreamSettings
 
 HIGH_WATER = 262_144
 """Bytes of a response held for a slow caller before reading from the upstream is paused."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """How long, in seconds, each part of an exchange may take.
-
-    ``first_byte`` runs from the last byte sent to the head of the response, ``idle`` between
-    blocks of a body, ``total`` from the start of the exchange to its end.
-    """
-
-    first_byte: float = 60.0
-    idle: float = 60.0
-    total: float = 600.0
 
 
 class ConnectionState(Enum):
@@ -76,11 +63,11 @@ class Connection(asyncio.Protocol):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        deadlines: Deadlines,
+        settings: UpstreamSettings,
         on_exit: "Callable[[Connection], None] | None" = None,
     ) -> None:
         self._loop = loop
-        self._deadlines = deadlines
+        self._settings = settings
         self._on_exit = on_exit
         self._transport: asyncio.Transport | None = None
         self._readable: select.poll | None = None
@@ -350,7 +337,11 @@ class Connection(asyncio.Protocol):
             self._flow.pause_reading()
 
     def _next_deadline(self) -> float:
-        timeout = self._deadlines.idle if self.head is not None else self._deadlines.first_byte
+        timeout = (
+            self._settings.idle_timeout
+            if self.head is not None
+            else self._settings.first_byte_timeout
+        )
         return min(self._active_at + timeout, self._total_at)
 
     def _is_clean_eof(self) -> bool:

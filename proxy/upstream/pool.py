@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.errors import ProxyError, kinds
-from proxy.upstream.connection import Connection, Deadlines
+from proxy.upstream.connection import Connection
 from proxy.upstream.failures import connect_error
 from proxy.upstream.tunnel import OutboundProxy, open_tunnel
+from proxy.upstream.upstream_settings import UpstreamSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,29 +36,12 @@ class UpstreamOrigin:
         return (name if self.port == usual else f"{name}:{self.port}").encode("ascii")
 
 
-@dataclass(frozen=True, slots=True)
-class PoolLimits:
-    """Bounds on connections. Ages and times are in seconds.
-
-    ``max_waiting`` bounds those who wait for a connection, ``max_wait`` how long; ``max_age``
-    makes DNS changes arrive.
-    """
-
-    max_connections: int = 128
-    max_waiting: int = 1024
-    max_wait: float = 5.0
-    connect_timeout: float = 5.0
-    max_idle_age: float = 30.0
-    max_age: float = 600.0
-
-
 class Pool:
     """Hands out connections, the most recently used first, and takes them back."""
 
-    def __init__(self, origin: UpstreamOrigin, limits: PoolLimits, deadlines: Deadlines) -> None:
+    def __init__(self, origin: UpstreamOrigin, settings: UpstreamSettings) -> None:
         self._origin = origin
-        self._limits = limits
-        self._deadlines = deadlines
+        self._settings = settings
         # Asked for once: in Python 3.11 every look-up of the running loop is a system call.
         self._loop = asyncio.get_running_loop()
         self._idle: list[Connection] = []
@@ -93,7 +77,7 @@ class Pool:
         ``UpstreamError`` when none can be made, ``ProxyError`` (503) when all are in use and too
         many wait already, or too long.
         """
-        if self.open_count >= self._limits.max_connections:
+        if self.open_count >= self._settings.max_connections:
             freed = await self._queue()
             if freed is not None:
                 if not new and freed.is_alive():
@@ -111,7 +95,7 @@ class Pool:
     def release(self, connection: Connection) -> None:
         """Take a connection back after an exchange, whatever became of it."""
         now = self._loop.time()
-        too_old = now - connection.created_at > self._limits.max_age
+        too_old = now - connection.created_at > self._settings.max_age
         if too_old or self._closed or not connection.is_reusable:
             self._discard(connection)
             return
@@ -136,8 +120,8 @@ class Pool:
 
     def _is_reusable(self, connection: Connection, now: float) -> bool:
         return (
-            now - connection.idle_since < self._limits.max_idle_age
-            and now - connection.created_at <= self._limits.max_age
+            now - connection.idle_since < self._settings.max_idle_age
+            and now - connection.created_at <= self._settings.max_age
             and connection.is_alive()
         )
 
@@ -160,12 +144,12 @@ class Pool:
         return None
 
     async def _queue(self) -> Connection | None:
-        if len(self._waiting) >= self._limits.max_waiting:
+        if len(self._waiting) >= self._settings.max_waiting:
             raise ProxyError(kinds.UPSTREAM_BUSY)
         place: asyncio.Future[Connection | None] = self._loop.create_future()
         self._waiting.append(place)
         try:
-            async with asyncio.timeout(self._limits.max_wait):
+            async with asyncio.timeout(self._settings.max_wait):
                 return await place
         except BaseException as error:
             self._return_slot(place)
@@ -186,7 +170,7 @@ class Pool:
             self._discard(connection)
 
     async def _open(self) -> Connection:
-        deadline = self._loop.time() + self._limits.connect_timeout
+        deadline = self._loop.time() + self._settings.connect_timeout
         try:
             connection = await self._connect_socket(self._origin, deadline)
         except (OSError, TimeoutError, ssl.SSLError) as error:
@@ -206,10 +190,10 @@ class Pool:
         return connection
 
     def _create_connection(self) -> Connection:
-        return Connection(self._loop, self._deadlines, self.release)
+        return Connection(self._loop, self._settings, self.release)
 
     def _schedule_reaper(self) -> None:
-        self._reaper = self._loop.call_later(self._limits.max_idle_age, self._reap)
+        self._reaper = self._loop.call_later(self._settings.max_idle_age, self._reap)
 
     def _reap(self) -> None:
         self._reaper = None

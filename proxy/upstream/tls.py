@@ -5,25 +5,10 @@ import re
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 from proxy.errors import ConfigError, UpstreamFailure, kinds
-
-
-class TlsFiles(Protocol):
-    """The settings that this module reads; PEM files all."""
-
-    @property
-    def ca_file(self) -> Path | None:
-        """Authorities to trust in place of the system's."""
-
-    @property
-    def certificate_file(self) -> Path | None:
-        """Our certificate."""
-
-    @property
-    def key_file(self) -> Path | None:
-        """Its key."""
+from proxy.upstream.upstream_settings import UpstreamSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +19,14 @@ class UpstreamTls:
     fingerprint: str
 
     @classmethod
-    def load(cls, files: TlsFiles, *, https: bool) -> Self:
+    def load(cls, settings: UpstreamSettings, *, https: bool) -> Self:
         """Read the certificates. Raises ``ConfigError`` for files that cannot be used."""
         if not https:
             return cls(None, "")
-        context = client_context(files.ca_file, files.certificate_file, files.key_file)
+        files = (settings.ca_file, settings.certificate_file, settings.key_file)
+        context = client_context(*files)
         digest = hashlib.sha256()
-        for file in filter(None, (files.ca_file, files.certificate_file, files.key_file)):
+        for file in filter(None, files):
             try:
                 content = file.read_bytes()
             except OSError as error:  # gone since the context was made

@@ -11,7 +11,7 @@ from bench.fleet.heap import Heap
 from bench.fleet.plan import Plan
 from bench.fleet.play import play, played
 from proxy.errors import TokenFailure, kinds
-from proxy.tokens.token import RefreshPolicy
+from proxy.tokens.refresh_policy import RefreshPolicy
 
 HOUR = 3600.0
 LATER = (4 * HOUR, 10 * HOUR)

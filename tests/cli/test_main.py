@@ -32,7 +32,7 @@ async def test_nothing_set() -> None:
         (("run", "--fast"), "unrecognized arguments: --fast"),
         (("run", "--config", "/nowhere.yaml"), "/nowhere.yaml: cannot be read"),
         (("run", "--listen", "8080"), "listen: expected HOST:PORT"),
-        (("run", "--listen", "0.0.0.0:8080"), "can be reached from other machines"),
+        (("run", "--listen", "0.0.0.0:8080"), "other machines can reach 0.0.0.0:8080"),
         (("check-config", "--base-url", "http://bänk.example"), "base_url: expected plain ASCII"),
         (("sandbox", "--listen", "8081"), "--listen: expected HOST:PORT"),
         (("sandbox", "--lifetime", "-1"), "lifetime: expected seconds"),

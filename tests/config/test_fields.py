@@ -7,15 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from proxy.config.fields import (
-    PathSetting,
-    Secret,
-    check_base_url,
-    check_proxy_url,
-    check_public_url,
-    comma_separated,
-)
+from proxy.config.fields import Secret, check_public_url
+from proxy.forwarding.forwarding_settings import PathSetting, RequestPattern
 from proxy.forwarding.url_rewriting import UrlRewriter
+from proxy.settings import check_base_url, comma_separated
+from proxy.upstream.upstream_settings import check_proxy_url
+
+PATH: TypeAdapter[RequestPattern] = TypeAdapter(PathSetting)
 
 
 @given(st.text())
@@ -32,9 +30,9 @@ def test_a_secret_taken_is_one_printable_line(text: str) -> None:
 
 def test_paths_may_be_plain_text() -> None:
     """A path alone is a path for every method; methods may be written in any case."""
-    plain = PathSetting.model_validate("/a/*")
+    plain = PATH.validate_python("/a/*")
     assert plain.pattern.matches("DELETE", [b"a", b"b"])
-    some = PathSetting.model_validate({"path": "/a", "methods": "get, POST"})
+    some = PATH.validate_python({"path": "/a", "methods": "get, POST"})
     assert some.methods == ("GET", "POST")
     assert comma_separated(["a,b"]) == ["a,b"]
     assert comma_separated(" a ,, b,") == ["a", "b"]
@@ -89,7 +87,7 @@ def test_outbound_proxies(text: str) -> None:
 )
 def test_outbound_proxies_that_are_none(text: str) -> None:
     """No TLS to it, no path, and no user in it."""
-    with pytest.raises(ValueError, match=r"expected|no user"):
+    with pytest.raises(ValueError, match=r"expected|must not"):
         check_proxy_url(text)
 
 

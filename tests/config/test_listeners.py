@@ -92,11 +92,11 @@ def test_sections_of_its_own() -> None:
         ),
         (
             {"listen": "127.0.0.1:8080"},
-            "listeners.payroll.listen: 127.0.0.1:8080 is taken by listen already",
+            "listeners.payroll.listen: 127.0.0.1:8080 is in use by listen too",
         ),
         (
             {"listen": "0.0.0.0:8091"},
-            "listeners.payroll.listen: 0.0.0.0:8091 can be reached from other machines",
+            "listeners.payroll.listen: other machines can reach 0.0.0.0:8091",
         ),
         (
             {"listen": "127.0.0.1:1", "institution_id": "00019"},
@@ -112,7 +112,7 @@ def test_sections_of_its_own() -> None:
         ),
         (
             {"listen": "127.0.0.1:1", "member_number": "1"},
-            "listeners.payroll.member_number: is looked up by login_id",
+            "listeners.payroll.member_number: needs listeners.payroll.login_id",
         ),
         (
             {"listen": "127.0.0.1:1", "public_url": "https://a.test/b"},
@@ -124,7 +124,7 @@ def test_sections_of_its_own() -> None:
         ),
         (
             {"listen": "unix:/tmp/x.sock", "callers": {"certificate_file": "/x"}},
-            "listeners.payroll.callers.certificate_file: is for a port",
+            "listeners.payroll.callers.certificate_file: works with a TCP port",
         ),
         (
             {"listen": "127.0.0.1:1", "access": {"allow": ["v1"]}},
@@ -147,8 +147,8 @@ def test_mistakes_beside_each_other() -> None:
     assert errors[0].startswith("listeners.One!")
     rest = told(main={"listen": "127.0.0.1:8091"}, other={"listen": "127.0.0.1:8091"})
     assert rest == [
-        "listeners.main: is the name of the listener that `listen` sets",
-        "listeners.other.listen: 127.0.0.1:8091 is taken by listeners.main.listen already",
+        "listeners.main: this name belongs to `listen`; use another",
+        "listeners.other.listen: 127.0.0.1:8091 is in use by listeners.main.listen too",
     ]
 
 
@@ -156,7 +156,7 @@ def test_mistakes_beside_each_other() -> None:
 def test_name_that_is_taken(name: str, setting: str) -> None:
     """What the status page and the metrics call the ports that there are anyway."""
     (mistake,) = told(**{name: {"listen": "127.0.0.1:8091"}})
-    assert mistake == f"listeners.{name}: is the name of the listener that `{setting}` sets"
+    assert mistake == f"listeners.{name}: this name belongs to `{setting}`; use another"
 
 
 def test_free_ports_are_not_the_same() -> None:

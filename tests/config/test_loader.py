@@ -417,5 +417,5 @@ def test_address_by_itself() -> None:
     """A command's own address is read by the same rule, and told by its flag."""
     assert str(loader.address("--listen", "[::1]:80")) == "[::1]:80"
     with pytest.raises(ConfigError) as caught:
-        loader.address("--listen", "80")
+        loader.address("--listen", "desk")
     assert caught.value.errors[0].startswith("--listen: expected HOST:PORT")

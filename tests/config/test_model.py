@@ -1,12 +1,14 @@
 """The configuration as a model: what each setting may be, and what it says of itself."""
 
 import json
+from dataclasses import FrozenInstanceError
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from proxy.config.loader import is_section
 from proxy.config.model import ENVIRONMENTS, Config
 from proxy.server.address import Address
 
@@ -28,13 +30,6 @@ def told(**settings: Any) -> str:
     with pytest.raises(ValidationError) as caught:
         config(**settings)
     return str(caught.value)
-
-
-def sections(model: type[BaseModel]) -> list[type[BaseModel]]:
-    """Return a model and those within it."""
-    inner = [field.annotation for field in model.model_fields.values()]
-    found = [kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)]
-    return [model, *(deeper for kind in found for deeper in sections(kind))]
 
 
 def test_defaults_are_the_documented_ones() -> None:
@@ -166,13 +161,13 @@ def test_margins_the_wrong_way_round() -> None:
 )
 def test_address(written: str, host: str, port: int) -> None:
     """HOST:PORT, IPv6 in brackets; it prints as it is written."""
-    address = Address.model_validate(written)
+    address = Address.parse(written)
     assert (address.host, address.port) == (host, port)
     assert str(address) == written
 
 
 @pytest.mark.parametrize(
-    "wrong", ["8080", ":8080", "host", "host:", "::1:80", "host:99999", "host:-1", "a b:1", "a:1\n"]
+    "wrong", ["", "123456", "host", "host:", "::1:80", "host:99999", "host:-1", "a b:1", "a:1\n"]
 )
 def test_address_that_is_none(wrong: str) -> None:
     """Anything else is refused."""
@@ -188,7 +183,7 @@ def test_loopback_needs_nothing_more(listen: str) -> None:
 @pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "proxy.internal:1"])
 def test_other_addresses_need_the_operators_word(listen: str) -> None:
     """An address that others can reach is refused until somebody vouches for the network."""
-    assert f"listen: {listen} can be reached from other machines" in told(listen=listen)
+    assert f"listen: other machines can reach {listen}" in told(listen=listen)
     assert config(listen=listen, trust_network=True).listen.is_loopback is False
 
 
@@ -206,19 +201,20 @@ def test_mistake_does_not_show_the_secret() -> None:
     assert "hush" not in told(grace_period="hush", client_secret={"hush": "hush"})
 
 
-@pytest.mark.parametrize("model", sections(Config), ids=lambda model: model.__name__)
-def test_nothing_changes_once_it_is_read(model: type[BaseModel]) -> None:
+def test_nothing_changes_once_it_is_read() -> None:
     """Every part of the configuration is frozen."""
-    assert model.model_config["frozen"]
+    parts: list[Any] = [config(), *(part for _, part in config() if is_section(type(part)))]
+    assert len(parts) > 10
+    for part in parts:
+        name = next(iter(get_type_hints(type(part))))
+        with pytest.raises((FrozenInstanceError, ValidationError)):
+            setattr(part, name, None)
 
 
-@pytest.mark.parametrize(
-    "model", [kind for kind in sections(Config) if kind is not Address], ids=lambda m: m.__name__
-)
-def test_unknown_keys_are_mistakes(model: type[BaseModel]) -> None:
-    """Every part refuses what it does not know, and repeats no value."""
-    assert model.model_config["extra"] == "forbid"
-    assert model.model_config["hide_input_in_errors"]
+@pytest.mark.parametrize("section", [name for name, part in config() if is_section(type(part))])
+def test_unknown_keys_are_errors(section: str) -> None:
+    """Every section refuses keys it does not know, and repeats no value."""
+    assert "hush" not in told(**{section: {"no_such_setting": "hush"}})
 
 
 def test_schema_is_one() -> None:

@@ -27,8 +27,9 @@ from proxy.sandbox import Arrival, Fault, Sandbox
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.endpoint import BankEndpoint
 from proxy.tokens.grants import ApplicationInfo, Credentials, Login
+from proxy.tokens.refresh_policy import RefreshPolicy
 from proxy.tokens.refresh_tokens import RefreshTokens
-from proxy.tokens.token import RefreshPolicy, TokenKey, TokenKind
+from proxy.tokens.token import TokenKey, TokenKind
 from proxy.upstream.bank_client import BankClient
 from tests.support.running import until
 

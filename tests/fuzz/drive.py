@@ -12,8 +12,9 @@ from proxy.server.connection import CallerConnection
 from proxy.server.limits import CallerLimits
 from proxy.server.messages import Request, Response
 from proxy.server.server import Server
-from proxy.upstream.connection import Connection, ConnectionState, Deadlines
+from proxy.upstream.connection import Connection, ConnectionState
 from proxy.upstream.response_parser import ResponseHead
+from proxy.upstream.upstream_settings import UpstreamSettings
 
 LOOP = asyncio.new_event_loop()
 """One event loop for all examples."""
@@ -85,7 +86,7 @@ class ResponseResult:
 
 def upstream(pieces: Iterable[bytes], *, bodiless: bool, ended: bool) -> ResponseResult:
     """Feed a response to an upstream connection; return what it parsed."""
-    connection = Connection(LOOP, Deadlines())
+    connection = Connection(LOOP, UpstreamSettings())
     wire = FakeTransport(connection)
     connection.connection_made(wire)
     connection.start(b"", bodiless=bodiless, total_at=LOOP.time() + 3600)

@@ -3,14 +3,15 @@
 import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Any
 
 import structlog
 
-from proxy.config.sections import LogSettings
 from proxy.runtime.app import App
 from proxy.sandbox import Bank, Sandbox
 from proxy.telemetry.logs import set_up
+from proxy.telemetry.telemetry_settings import LogSettings
 from tests.support.raw_client import ask
 from tests.support.running import running, until
 
@@ -57,7 +58,7 @@ async def proxy_under_test(**overrides: Any) -> AsyncIterator[ProxyUnderTest]:
     try:
         async with (
             Sandbox() as bank,
-            running(bank, log=settings.model_dump(mode="json"), **overrides) as app,
+            running(bank, log=asdict(settings), **overrides) as app,
         ):
             here = ProxyUnderTest(app, bank.bank, log)
             yield here

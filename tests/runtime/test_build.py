@@ -1,7 +1,6 @@
 """What each part is told, out of the configuration."""
 
 import ssl
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,10 @@ from proxy.forwarding.user_context import UserContext
 from proxy.runtime import build, clock
 from proxy.sandbox import Sandbox
 from proxy.tokens.cache import TokenCache
+from proxy.tokens.refresh_policy import RefreshPolicy
 from proxy.tokens.refresh_tokens import RefreshTokens
-from proxy.tokens.token import Instant, RefreshPolicy, Token, TokenKey, TokenKind
+from proxy.tokens.static import LIFETIME
+from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
 from proxy.upstream.bank_client import USER_AGENT
 from proxy.upstream.tunnel import OutboundProxy
 
@@ -34,14 +35,11 @@ def load(**changes: Any) -> Config:
     return loader.load(None, {}, good | changes)
 
 
-def test_refresh_policy_has_every_setting() -> None:
-    """Each field of the policy is a setting of the same name, and by default the same value."""
-    assert build.refresh_policy(load()) == RefreshPolicy()
-    names = set(asdict(RefreshPolicy())) - {"retry_after_max", "max_refreshes"}
-    changed = dict.fromkeys(names, "0.25") | {"max_refreshes": "7"}
-    policy = asdict(build.refresh_policy(load(token=changed)))
-    assert {name for name, value in policy.items() if value == 0.25} == names
-    assert policy["max_refreshes"] == 7
+def test_a_bearer_given_by_hand_is_never_rejected() -> None:
+    """There is no other token; otherwise the policy is the section ``token`` as it is."""
+    assert build.refresh_policy(load()) is load().token or load().token == RefreshPolicy()
+    given = build.refresh_policy(load(bearer_token="token", token={"margin_min": "7"}))
+    assert (given.margin_min, given.min_interval) == (7, LIFETIME)
 
 
 def test_fixed_bearer_is_never_rejected() -> None:
@@ -89,25 +87,6 @@ def test_policy() -> None:
     assert enforced.evaluate("GET", b"/v1/transfers") is PolicyDecision.ALLOWED
     warned = build.policy(load(access=lists | {"mode": "warn"}).access)
     assert warned.evaluate("GET", b"/v2") is PolicyDecision.WARNED
-
-
-def test_upstream_limits_and_deadlines() -> None:
-    """Each is a setting under upstream."""
-    upstream = {
-        "max_connections": "1",
-        "max_waiting": "2",
-        "max_wait": "3",
-        "connect_timeout": "4",
-        "max_idle_age": "5",
-        "max_age": "6",
-        "first_byte_timeout": "7",
-        "idle_timeout": "8",
-        "total_timeout": "9",
-    }
-    config = load(upstream=upstream)
-    assert sorted(asdict(build.limits(config)).values()) == [1, 2, 3, 4, 5, 6]
-    deadlines = build.deadlines(config)
-    assert (deadlines.first_byte, deadlines.idle, deadlines.total) == (7, 8, 9)
 
 
 @pytest.mark.parametrize(

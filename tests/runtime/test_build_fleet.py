@@ -11,7 +11,8 @@ from proxy.config import loader
 from proxy.config.model import Config
 from proxy.errors import ConfigError
 from proxy.runtime.build_fleet import Fleet, check_files, lease_policy, record_namer
-from proxy.tokens.token import RefreshPolicy, TokenKey, TokenKind
+from proxy.tokens.refresh_policy import RefreshPolicy
+from proxy.tokens.token import TokenKey, TokenKind
 from tests.support.certificates import OpensslAuthority
 from tests.support.program import ROOT
 from tests.support.running import CLIENT

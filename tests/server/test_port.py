@@ -36,7 +36,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> OpensslAuthority:
 
 def at(text: str) -> Address:
     """Return an address."""
-    return Address.model_validate(text)
+    return Address.parse(text)
 
 
 async def greeting(address: Address, tls: ssl.SSLContext | None = None) -> bytes:

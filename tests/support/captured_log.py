@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import structlog
+from pydantic import TypeAdapter
 
-from proxy.config.sections import LogSettings
 from proxy.telemetry import logs
+from proxy.telemetry.telemetry_settings import LogSettings
 
 
 class CapturedLog(io.StringIO):
@@ -28,7 +29,7 @@ def captured_log(level: str = "debug", form: str = "json") -> Iterator[CapturedL
     root = logging.getLogger()
     before = root.handlers, root.level
     log = CapturedLog()
-    logs.set_up(LogSettings.model_validate({"level": level, "format": form}), log)
+    logs.set_up(TypeAdapter(LogSettings).validate_python({"level": level, "format": form}), log)
     try:
         yield log
     finally:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from proxy.errors import TokenError, TokenFailure, kinds
 from proxy.telemetry.events import Event
 from proxy.tokens.cache import Entry, TokenCache
+from proxy.tokens.refresh_policy import RefreshPolicy
 from proxy.tokens.refresher import Refresher
-from proxy.tokens.token import Instant, RefreshPolicy, Token, TokenKey, TokenKind
+from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
 from tests.support.running import until
 
 HOUR = 3600.0

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.config.sections import LoginSettings
+from proxy.config.login_settings import LoginSettings
 from proxy.errors import TokenError, kinds
 from proxy.sandbox.payloads import BOMB, PAGE
 from proxy.tokens.grants import (

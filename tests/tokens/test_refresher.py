@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from proxy.errors import TokenFailure, kinds
 from proxy.sandbox import Fault, Sandbox, Settings
 from proxy.tokens.events import TokenRefreshFailed, TokenReleased
+from proxy.tokens.refresh_policy import RefreshPolicy
 from proxy.tokens.refresher import LONGEST_SLEEP
-from proxy.tokens.token import RefreshPolicy, TokenKey, TokenKind
+from proxy.tokens.token import TokenKey, TokenKind
 from tests.support.running import running, until, url
 from tests.tokens.harness import HOUR, KEY, OTHER, TokenHarness, TurnableClock, failure
 

@@ -2,8 +2,9 @@
 
 import json
 
+from proxy.tokens.refresh_policy import RefreshPolicy
 from proxy.tokens.static import LIFETIME, StaticTokenSource, without_rejection
-from proxy.tokens.token import Instant, RefreshPolicy, TokenKey, TokenKind
+from proxy.tokens.token import Instant, TokenKey, TokenKind
 
 NOW = Instant(100.0, 1_800_000_000.0)
 YEARS = Instant(1_000_000_000.0, 2_800_000_000.0)

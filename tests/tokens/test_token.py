@@ -5,7 +5,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.errors import TokenFailure, kinds
-from proxy.tokens.token import MAX_LIFETIME, Instant, RefreshPolicy, Token, TokenKey, TokenKind
+from proxy.tokens.refresh_policy import RefreshPolicy
+from proxy.tokens.token import MAX_LIFETIME, Instant, Token, TokenKey, TokenKind
 
 KEY = TokenKey(TokenKind.V2, "00016")
 NOW = Instant(1000.0, 1_800_000_000.0)

@@ -1,7 +1,7 @@
 """Why the bank is asked for a token: what the facts say, one cause after another."""
 
 from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, Trigger
-from proxy.tokens.token import RefreshPolicy
+from proxy.tokens.refresh_policy import RefreshPolicy
 from tests.tokens.harness import HOUR, KEY, TokenHarness, failure
 
 

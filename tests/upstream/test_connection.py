@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import pytest
 
 from proxy.errors import CallerError, UpstreamError, kinds
-from proxy.upstream.connection import HIGH_WATER, Connection, ConnectionState, Deadlines
+from proxy.upstream.connection import HIGH_WATER, Connection, ConnectionState
 from proxy.upstream.response_parser import MAX_HEAD
+from proxy.upstream.upstream_settings import UpstreamSettings
 from tests.support.running import until
 from tests.support.upstream_server import (
     ScriptedUpstream,
@@ -38,7 +39,7 @@ EVERY_LOOP = True
 one_loop = pytest.mark.asyncio(loop_factories=["asyncio"])
 
 GET = b"GET /v1/accounts HTTP/1.1\r\nHost: bank\r\n\r\n"
-QUICK = Deadlines(first_byte=0.4, idle=0.4, total=5.0)
+QUICK = UpstreamSettings(first_byte_timeout=0.4, idle_timeout=0.4, total_timeout=5.0)
 
 
 @dataclass
@@ -53,13 +54,14 @@ class Answer:
 
 @asynccontextmanager
 async def connected(
-    script: Sequence[ScriptStep], deadlines: Deadlines | None = None
+    script: Sequence[ScriptStep],
+    settings: UpstreamSettings = UpstreamSettings(),  # noqa: B008 - frozen
 ) -> AsyncIterator[tuple[Connection, ScriptedUpstream]]:
     """Open one connection to an upstream that follows ``script``."""
     loop = asyncio.get_running_loop()
     async with ScriptedUpstream(script) as upstream:
         _, connection = await loop.create_connection(
-            lambda: Connection(loop, deadlines or Deadlines()), "127.0.0.1", upstream.port
+            lambda: Connection(loop, settings), "127.0.0.1", upstream.port
         )
         try:
             yield connection, upstream
@@ -474,7 +476,7 @@ async def test_what_the_loop_has_not_heard_yet(last: bytes) -> None:
     ours, theirs = socket.socketpair()
     with theirs:
         _, connection = await loop.create_connection(
-            lambda: Connection(loop, Deadlines()), sock=ours
+            lambda: Connection(loop, UpstreamSettings()), sock=ours
         )
         assert connection.is_alive()
         theirs.sendall(last) if last else theirs.shutdown(socket.SHUT_WR)
@@ -568,7 +570,7 @@ async def test_deadline_of_an_earlier_exchange_does_no_harm() -> None:
         connection.mark_idle(asyncio.get_running_loop().time())
         await asyncio.sleep(0.3)
         assert (await ask(connection)).body == b"well"
-        await asyncio.sleep(QUICK.idle * 1.5)
+        await asyncio.sleep(QUICK.idle_timeout * 1.5)
         assert connection.is_reusable
 
 
@@ -580,7 +582,7 @@ async def test_caller_that_reads_slowly_is_no_fault_of_the_upstream() -> None:
     async with connected(script, QUICK) as (connection, _):
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
         await connection.wait_for_head()
-        await asyncio.sleep(QUICK.idle * 2)
+        await asyncio.sleep(QUICK.idle_timeout * 2)
         received = 0
         while block := await connection.read():
             received += len(block)
@@ -593,7 +595,7 @@ async def test_caller_that_uploads_slowly_is_no_fault_of_the_upstream() -> None:
     async with connected([read(), send(ok(b"done")), hold()], QUICK) as (connection, _):
         connection.start(head, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
         connection.awaits_caller = True
-        await asyncio.sleep(QUICK.first_byte * 2)
+        await asyncio.sleep(QUICK.first_byte_timeout * 2)
         connection.awaits_caller = False
         await connection.write(b"ab")
         await connection.wait_for_head()

@@ -33,12 +33,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from proxy.errors import ProxyError, UpstreamError, kinds
-from proxy.upstream.connection import HIGH_WATER, Connection, ConnectionState, Deadlines
-from proxy.upstream.pool import Pool, PoolLimits, UpstreamOrigin
+from proxy.upstream.connection import HIGH_WATER, Connection, ConnectionState
+from proxy.upstream.pool import Pool, UpstreamOrigin
+from proxy.upstream.upstream_settings import UpstreamSettings
 from tests.support.certificates import OpensslAuthority, server_context
 
-DEADLINES = Deadlines(first_byte=60, idle=60, total=600)
-LIMITS = PoolLimits(max_connections=1, max_idle_age=300, max_age=1e9)
+SETTINGS = UpstreamSettings(max_connections=1, max_idle_age=300, max_age=1e9)
 SIZES = [0, 100, HIGH_WATER - 60, HIGH_WATER + 1, HIGH_WATER + 100_000, 700_000]
 """Bytes of a body; some fill the buffer with their last byte."""
 NOBODY = 999_999
@@ -202,7 +202,7 @@ class _PairPool(Pool):
     tls = False
 
     def __init__(self) -> None:
-        super().__init__(UpstreamOrigin("bank.test", 443, None), LIMITS, DEADLINES)
+        super().__init__(UpstreamOrigin("bank.test", 443, None), SETTINGS)
         self.ends: dict[Connection, UpstreamEnd] = {}
 
     async def _open(self) -> Connection:
@@ -211,7 +211,7 @@ class _PairPool(Pool):
         context = _certificates()[1] if self.tls else None
         opening = asyncio.ensure_future(
             self._loop.create_connection(
-                lambda: Connection(self._loop, DEADLINES),
+                lambda: Connection(self._loop, SETTINGS),
                 sock=ours,
                 ssl=context,
                 server_hostname="bank.test" if context else None,
@@ -333,7 +333,7 @@ class ConnectionLife(RuleBasedStateMachine):
         connection.start(
             head + (body if at_once else b""),
             bodiless=head_only,
-            total_at=self.loop.time() + DEADLINES.total,
+            total_at=self.loop.time() + SETTINGS.total_timeout,
         )
         self.exchange = exchange
         if early:
@@ -397,11 +397,11 @@ class ConnectionLife(RuleBasedStateMachine):
 
     def _check_failure(self, exchange: Exchange, error: UpstreamError) -> None:
         if error.reason is kinds.UPSTREAM_FIRST_BYTE_TIMEOUT:
-            assert exchange.lasted >= DEADLINES.first_byte
+            assert exchange.lasted >= SETTINGS.first_byte_timeout
         elif error.reason is kinds.UPSTREAM_IDLE_TIMEOUT:
-            assert exchange.longest_wait >= DEADLINES.idle
+            assert exchange.longest_wait >= SETTINGS.idle_timeout
         elif error.reason is kinds.UPSTREAM_TOTAL_TIMEOUT:
-            assert exchange.lasted >= DEADLINES.total
+            assert exchange.lasted >= SETTINGS.total_timeout
         else:
             assert exchange.end.closed or exchange.end.unasked
 

@@ -22,10 +22,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from proxy.errors import ProxyError, TokenError, UpstreamError, UpstreamFailure, kinds
 from proxy.upstream.bank_client import BankClient
-from proxy.upstream.connection import Deadlines
 from proxy.upstream.failures import connect_error
-from proxy.upstream.pool import Pool, PoolLimits, UpstreamOrigin
+from proxy.upstream.pool import Pool, UpstreamOrigin
 from proxy.upstream.tls import CERTIFICATE_FAILURES, client_context
+from proxy.upstream.upstream_settings import UpstreamSettings
 from tests.support.certificates import OpensslAuthority, server_context
 
 EVERY_LOOP = True
@@ -192,8 +192,7 @@ async def request_error(port: int, context: ssl.SSLContext | None) -> ProxyError
     """Return the error of a request."""
     pool = Pool(
         UpstreamOrigin("127.0.0.1", port, context),
-        PoolLimits(connect_timeout=10),
-        Deadlines(first_byte=10, idle=10, total=10),
+        UpstreamSettings(connect_timeout=10),
     )
     with pytest.raises(ProxyError) as caught:
         await ask(pool)

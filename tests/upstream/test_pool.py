@@ -9,8 +9,9 @@ from functools import partial
 import pytest
 
 from proxy.errors import ProxyError, UpstreamError, UpstreamFailure, kinds
-from proxy.upstream.connection import Connection, Deadlines
-from proxy.upstream.pool import Pool, PoolLimits, UpstreamOrigin
+from proxy.upstream.connection import Connection
+from proxy.upstream.pool import Pool, UpstreamOrigin
+from proxy.upstream.upstream_settings import UpstreamSettings
 from tests.support.running import DEADLINE, until
 from tests.support.upstream_server import (
     ScriptedUpstream,
@@ -34,11 +35,12 @@ GET = b"GET / HTTP/1.1\r\nHost: bank\r\n\r\n"
 
 @asynccontextmanager
 async def pooled(
-    upstream: ScriptedUpstream, limits: PoolLimits | None = None
+    upstream: ScriptedUpstream,
+    settings: UpstreamSettings = UpstreamSettings(),  # noqa: B008 - frozen
 ) -> AsyncIterator[Pool]:
     """Make a pool for ``upstream``; at the end, nothing that it opened may be left."""
     origin = UpstreamOrigin("127.0.0.1", upstream.port, None)
-    pool = Pool(origin, limits or PoolLimits(), Deadlines(first_byte=5, idle=5, total=10))
+    pool = Pool(origin, settings)
     yield pool
     pool.close()
     assert pool.open_count == 0
@@ -160,7 +162,7 @@ async def test_no_answer_reaches_the_wrong_request() -> None:
 
     async with (
         ScriptedUpstream([serve]) as upstream,
-        pooled(upstream, PoolLimits(max_connections=4)) as pool,
+        pooled(upstream, UpstreamSettings(max_connections=4)) as pool,
     ):
         failures: set[UpstreamFailure] = set()
 
@@ -189,7 +191,7 @@ async def test_no_answer_reaches_the_wrong_request() -> None:
 
 async def test_idle_connection_grows_too_old() -> None:
     """After its idle age a connection is closed without anybody asking for one."""
-    limits = PoolLimits(max_idle_age=0.05)
+    limits = UpstreamSettings(max_idle_age=0.05)
     async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         await ask(pool)
         assert pool.idle_count == 1
@@ -200,7 +202,7 @@ async def test_idle_connection_grows_too_old() -> None:
 
 async def test_reaper_leaves_the_fit() -> None:
     """Only those whose time has come go; the others are looked at again later."""
-    limits = PoolLimits(max_idle_age=0.5)
+    limits = UpstreamSettings(max_idle_age=0.5)
     async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         old, young = await checkout(pool), await checkout(pool)
         await use(old)
@@ -215,7 +217,7 @@ async def test_reaper_leaves_the_fit() -> None:
 
 async def test_total_age_ends_a_connection_in_use_all_the_time() -> None:
     """So that a change of DNS arrives, however busy the connection is."""
-    limits = PoolLimits(max_age=0.2)
+    limits = UpstreamSettings(max_age=0.2)
     async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         await until_connections(pool, upstream, 2)
 
@@ -229,7 +231,7 @@ async def until_connections(pool: Pool, upstream: ScriptedUpstream, count: int) 
 
 async def test_stale_idle_connection_is_not_handed_out() -> None:
     """One that is past its age when somebody asks goes before the reaper comes."""
-    limits = PoolLimits(max_age=0.1, max_idle_age=60)
+    limits = UpstreamSettings(max_age=0.1, max_idle_age=60)
     async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         await ask(pool)
         await asyncio.sleep(0.15)
@@ -243,7 +245,7 @@ async def test_stale_idle_connection_is_not_handed_out() -> None:
 async def test_limit_is_held() -> None:
     """However many ask at once, the upstream never has more connections than the limit."""
     script = [forever(read(), wait(), send(ok(b"yes")))]
-    limits = PoolLimits(max_connections=3)
+    limits = UpstreamSettings(max_connections=3)
     async with ScriptedUpstream(script) as upstream, pooled(upstream, limits) as pool:
         asking = [asyncio.create_task(ask(pool)) for _ in range(10)]
         await until(lambda: len(upstream.requests) == 3)
@@ -260,7 +262,7 @@ def is_full(pool: Pool, count: int) -> bool:
 
 async def test_queue_is_fair() -> None:
     """Who waits longest is served first, and a newcomer does not overtake."""
-    limits = PoolLimits(max_connections=1)
+    limits = UpstreamSettings(max_connections=1)
     order: list[int] = []
 
     async def ask_as(number: int, pool: Pool) -> None:
@@ -282,7 +284,7 @@ async def test_queue_is_fair() -> None:
 
 async def test_place_passes_on_when_a_connection_dies() -> None:
     """A waiter gets the place of a connection that ended badly, and opens its own."""
-    limits = PoolLimits(max_connections=1)
+    limits = UpstreamSettings(max_connections=1)
     async with (
         ScriptedUpstream([read(), wait(), reset()], behaving()) as upstream,
         pooled(upstream, limits) as pool,
@@ -300,7 +302,7 @@ async def test_place_passes_on_when_a_connection_dies() -> None:
 
 async def test_full_queue_is_said_at_once() -> None:
     """Beyond the bound of the queue nobody waits: 503 with Retry-After."""
-    limits = PoolLimits(max_connections=1, max_waiting=1)
+    limits = UpstreamSettings(max_connections=1, max_waiting=1)
     async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         waiting = asyncio.create_task(ask(pool))
@@ -316,7 +318,7 @@ async def test_full_queue_is_said_at_once() -> None:
 
 async def test_wait_is_bounded() -> None:
     """A waiter gives up after its time, and leaves nothing behind."""
-    limits = PoolLimits(max_connections=1, max_wait=0.05)
+    limits = UpstreamSettings(max_connections=1, max_wait=0.05)
     async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         with pytest.raises(ProxyError) as caught:
@@ -330,7 +332,7 @@ async def test_wait_is_bounded() -> None:
 
 async def test_cancelled_waiter_leaves_the_queue() -> None:
     """A caller that goes away while it waits costs nobody a place."""
-    limits = PoolLimits(max_connections=1)
+    limits = UpstreamSettings(max_connections=1)
     async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         first = asyncio.create_task(ask(pool))
@@ -347,7 +349,7 @@ async def test_cancelled_waiter_leaves_the_queue() -> None:
 @pytest.mark.parametrize("well", [True, False], ids=["connection", "place"])
 async def test_waiter_cancelled_in_the_moment_it_is_served(*, well: bool) -> None:
     """What was just given to it is passed on, whether a connection or a place for one."""
-    limits = PoolLimits(max_connections=1)
+    limits = UpstreamSettings(max_connections=1)
     async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         first = asyncio.create_task(ask(pool))
@@ -366,7 +368,7 @@ async def test_waiter_cancelled_in_the_moment_it_is_served(*, well: bool) -> Non
 async def test_connection_spoilt_on_its_way_to_a_waiter_is_replaced() -> None:
     """Between release and use a connection may go; then its place is used for a new one."""
     script = [read(), send(ok(b"yes")), hold()]
-    limits = PoolLimits(max_connections=1)
+    limits = UpstreamSettings(max_connections=1)
     async with ScriptedUpstream(script, behaving()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         await use(held)
@@ -380,7 +382,7 @@ async def test_connection_spoilt_on_its_way_to_a_waiter_is_replaced() -> None:
 
 async def test_new_connection_is_new_even_where_one_was_waited_for() -> None:
     """Whoever asks for a new one gets the place of the next that comes free, not that one."""
-    limits = PoolLimits(max_connections=1)
+    limits = UpstreamSettings(max_connections=1)
     async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         await use(held)
@@ -434,14 +436,14 @@ async def test_nobody_listens() -> None:
     """A refused connection is a 502 of its own kind."""
     async with ScriptedUpstream(behaving()) as upstream:
         port = upstream.port
-    pool = Pool(UpstreamOrigin("127.0.0.1", port, None), PoolLimits(), Deadlines())
+    pool = Pool(UpstreamOrigin("127.0.0.1", port, None), UpstreamSettings())
     error = await fails(pool)
     assert (error.reason, error.kind.status) == (kinds.UPSTREAM_CONNECT, 502)
 
 
 async def test_name_that_does_not_resolve() -> None:
     """So is a host name that there is not."""
-    pool = Pool(UpstreamOrigin("bank.invalid", 80, None), PoolLimits(), Deadlines())
+    pool = Pool(UpstreamOrigin("bank.invalid", 80, None), UpstreamSettings())
     error = await fails(pool)
     assert (error.reason, error.kind.status) == (kinds.UPSTREAM_RESOLVE, 502)
 
@@ -457,8 +459,8 @@ async def test_full_listen_queue() -> None:
             for filler in fillers:
                 filler.setblocking(False)
                 filler.connect_ex(("127.0.0.1", port))
-            limits = PoolLimits(connect_timeout=0.3)
-            error = await fails(Pool(UpstreamOrigin("127.0.0.1", port, None), limits, Deadlines()))
+            limits = UpstreamSettings(connect_timeout=0.3)
+            error = await fails(Pool(UpstreamOrigin("127.0.0.1", port, None), limits))
             assert (error.reason, error.kind.status) == (kinds.UPSTREAM_CONNECT_TIMEOUT, 504)
         finally:
             for filler in fillers:

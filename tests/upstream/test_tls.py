@@ -3,14 +3,15 @@
 import asyncio
 import ssl
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from proxy.errors import ConfigError, UpstreamError, UpstreamFailure, kinds
-from proxy.upstream.connection import Deadlines
-from proxy.upstream.pool import Pool, PoolLimits, UpstreamOrigin
+from proxy.upstream.pool import Pool, UpstreamOrigin
 from proxy.upstream.tls import UpstreamTls, client_context
+from proxy.upstream.upstream_settings import UpstreamSettings
 from tests.support.certificates import OpensslAuthority, server_context
 from tests.support.running import until
 from tests.support.upstream_server import (
@@ -47,8 +48,7 @@ def make_pool(port: int, context: ssl.SSLContext, host: str = "127.0.0.1") -> Po
     """Make a pool that speaks TLS."""
     return Pool(
         UpstreamOrigin(host, port, context),
-        PoolLimits(connect_timeout=2),
-        Deadlines(first_byte=5, idle=5, total=10),
+        UpstreamSettings(connect_timeout=2),
     )
 
 
@@ -164,8 +164,7 @@ async def test_server_that_speaks_no_tls(
     async with ScriptedUpstream(script) as upstream:
         pool = Pool(
             UpstreamOrigin("127.0.0.1", upstream.port, client_context(authority.file)),
-            PoolLimits(connect_timeout=0.3),
-            Deadlines(),
+            UpstreamSettings(connect_timeout=0.3),
         )
         with pytest.raises(UpstreamError) as caught:
             await pool.connect()
@@ -262,16 +261,10 @@ def test_certificate_file_that_cannot_be_used(authority: OpensslAuthority, tmp_p
 
 def test_fingerprint_follows_the_files(authority: OpensslAuthority, certificate: Path) -> None:
     """It changes with what is read, and is empty where there is no TLS."""
-
-    class Files:
-        ca_file: Path | None = authority.file
-        certificate_file: Path | None = None
-        key_file: Path | None = None
-
-    files = Files()
+    files = UpstreamSettings(ca_file=authority.file)
     first = UpstreamTls.load(files, https=True)
     assert first.context is not None
     assert UpstreamTls.load(files, https=True).fingerprint == first.fingerprint
-    files.certificate_file = certificate
-    assert UpstreamTls.load(files, https=True).fingerprint != first.fingerprint
+    more = replace(files, certificate_file=certificate)
+    assert UpstreamTls.load(more, https=True).fingerprint != first.fingerprint
     assert UpstreamTls.load(files, https=False) == UpstreamTls(None, "")

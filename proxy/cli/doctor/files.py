@@ -12,7 +12,6 @@ from pathlib import Path
 from proxy.cli.doctor import remedies
 from proxy.cli.doctor.remedies import Remedy
 from proxy.cli.doctor.results import CheckResult, ok, problem
-from proxy.config.fields import Section
 from proxy.config.model import Config
 from proxy.errors import ConfigError
 from proxy.forwarding import authentication
@@ -40,7 +39,7 @@ def configuration_file(file: Path) -> Iterator[CheckResult]:
 
 def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
     """Return every file that holds a secret in a line, with the setting that names it."""
-    sections: list[tuple[str, Section]] = [("upstream.", config.upstream), ("store.", config.store)]
+    sections: list[tuple[str, object]] = [("upstream.", config.upstream), ("store.", config.store)]
     for institution, login in config.logins():
         path = "" if login is config else f"institutions.{institution}."
         sections.append((path, login))
@@ -88,7 +87,7 @@ def is_exposed(mode: int) -> bool:
 
 def key_files(config: Config) -> Iterator[tuple[str, Path]]:
     """Return every file that may hold a key or a login, with the setting that names it."""
-    sections: list[tuple[str, Section]] = [("upstream.", config.upstream), ("store.", config.store)]
+    sections: list[tuple[str, object]] = [("upstream.", config.upstream), ("store.", config.store)]
     sections += [(f"{path}callers.", callers) for path, callers in config.caller_sections()]
     for path, section in (*sections, ("", config)):
         for name in ("certificate_file", "key_file", "encryption_key_file", "refresh_token_file"):

@@ -1,14 +1,15 @@
 """Log lines: structlog's set-up, redaction, and events and requests as lines."""
 
-from proxy.telemetry.logs.access_log import AccessLog, AccessLogOptions
+from proxy.telemetry.logs.access_log import AccessLog
 from proxy.telemetry.logs.event_log import EventLog
 from proxy.telemetry.logs.lines import set_up
+from proxy.telemetry.telemetry_settings import LogSettings
 
 
 class LogObserver:
     """Writes events, and the requests that ``options`` asks for, as log lines."""
 
-    def __init__(self, options: AccessLogOptions) -> None:
+    def __init__(self, options: LogSettings) -> None:
         self.event = EventLog().event
         self.request = AccessLog(options).request
 

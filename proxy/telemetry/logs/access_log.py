@@ -8,24 +8,13 @@ import logging
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Any
 
 from proxy.forwarding.record import MAIN_LISTENER, RequestRecord
 from proxy.telemetry.logs.lines import json_lines
 from proxy.telemetry.logs.redaction import harmless_text
 from proxy.telemetry.logs.structured import structlog
-
-
-class AccessLogOptions(Protocol):
-    """Which requests are written."""
-
-    @property
-    def access(self) -> Literal["off", "sampled", "on"]:
-        """No request, failed ones and a sample of the good ones, or every request."""
-
-    @property
-    def sample(self) -> float:
-        """The share of good requests that ``sampled`` writes."""
+from proxy.telemetry.telemetry_settings import LogSettings
 
 
 class AccessLog:
@@ -36,7 +25,7 @@ class AccessLog:
 
     def __init__(
         self,
-        settings: AccessLogOptions,
+        settings: LogSettings,
         chance: Callable[[], float] = random.random,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:

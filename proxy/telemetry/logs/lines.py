@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Literal, Protocol, TextIO, cast
+from typing import Any, TextIO, cast
 
 from proxy.telemetry.logs.redaction import EventDict, redact
 from proxy.telemetry.logs.structured import structlog
+from proxy.telemetry.telemetry_settings import LogSettings
 
 _encode = json.JSONEncoder(default=repr).encode
 
@@ -17,18 +18,6 @@ _encode = json.JSONEncoder(default=repr).encode
 def _to_json(event: EventDict, **_options: Any) -> str:
     # ``json.dumps`` makes an encoder for each line that has an option.
     return _encode(event)
-
-
-class LogOptions(Protocol):
-    """What is written, and in which form."""
-
-    @property
-    def level(self) -> Literal["debug", "info", "warning", "error"]:
-        """The least severe level that is written."""
-
-    @property
-    def format(self) -> Literal["auto", "json", "console"]:
-        """``auto`` is readable on a terminal and JSON otherwise."""
 
 
 class _Tolerant:
@@ -48,7 +37,7 @@ class _Tolerant:
             self._stream.flush()
 
 
-def set_up(settings: LogOptions, stream: TextIO | None = None) -> None:
+def set_up(settings: LogSettings, stream: TextIO | None = None) -> None:
     """Configure structlog, and route the standard library's log through the same end."""
     out = stream or sys.stderr
     tolerant = cast(TextIO, _Tolerant(out))

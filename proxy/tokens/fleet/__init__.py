@@ -7,6 +7,7 @@ Modules:
     records.py         what stands in the store
     encryption.py      token entries, encrypted
     store.py           steps on the store, each one script
+    store_settings.py  the settings of the store
     script.py          that script
     clients.py         connections to a server, Sentinels or a cluster
     url.py             the store's address

@@ -53,6 +53,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from proxy.errors import TokenFailure, kinds
+from proxy.tokens.fleet.store_settings import StoreSettings
+from proxy.tokens.refresh_policy import RefreshPolicy
 
 
 class NextAction(StrEnum):
@@ -102,15 +104,15 @@ class LeasePolicy:
     ``max_wait`` should be as long as a call to the bank may take, and a lease longer.
     """
 
-    lease: float = 3.0
+    lease: float = StoreSettings.lease
     pause: float = 0.5
-    max_wait: float = 13.0
+    max_wait: float = RefreshPolicy.timeout + StoreSettings.lease
     spread: float = 60.0
     spread_without_token: float = 2.0
     first_poll: float = 0.05
     longest_poll: float = 1.0
     longest_poll_with_token: float = 2.0
-    poll_every: float = 5.0
+    poll_every: float = StoreSettings.follow
     poll_rate: float = 50.0
 
     def decide(self, state: StoreState, need: Need) -> NextAction:

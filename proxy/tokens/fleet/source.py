@@ -24,7 +24,8 @@ from proxy.tokens.fleet.lease_policy import (
 from proxy.tokens.fleet.records import RecordReader
 from proxy.tokens.fleet.script import Record
 from proxy.tokens.fleet.store import Store, StoreError
-from proxy.tokens.token import Instant, RefreshPolicy, Token, TokenKey, TokenSource
+from proxy.tokens.refresh_policy import RETRY_AFTER_MAX, RefreshPolicy
+from proxy.tokens.token import Instant, Token, TokenKey, TokenSource
 
 REFUSAL_MEMORY = 600.0
 """Seconds that a refusal is kept after it has ceased to bind, so that the next one doubles it."""
@@ -197,7 +198,7 @@ class SharedTokenSource:
         offered = token.remaining(self._clock()) if token is not None else 0.0
         refusal = self._refusal(attempt, record)
         refused = refusal.until - record.now if refusal is not None else 0.0
-        refused = min(max(refused, 0.0), self._refresh_policy.retry_after_max)
+        refused = min(max(refused, 0.0), RETRY_AFTER_MAX)
         return self._policy.decide(StoreState(offered, record.lease_left, refused), need)
 
     async def _without_store(self, attempt: FetchAttempt, need: Need) -> Token | None:

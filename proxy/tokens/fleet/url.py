@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from proxy.server.address import Address
+
 _FORM = re.compile(
     r"(?:redis|valkey)(?P<tls>s?)(?:\+(?P<kind>sentinel|cluster))?"
     r"://(?P<nodes>[^/@?#]+)(?:/(?P<rest>[A-Za-z0-9._/-]*))?"
@@ -29,6 +31,11 @@ class StoreUrl:
     nodes: tuple[tuple[str, int], ...]
     primary: str = ""
     database: int = 0
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is on this machine only."""
+        return all(Address(host, port).is_loopback for host, port in self.nodes)
 
     @classmethod
     def parse(cls, text: str) -> "StoreUrl":

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 import pytest
 
-from proxy.config.sections import LogSettings
 from proxy.errors import Source
 from proxy.forwarding.record import RequestRecord
 from proxy.telemetry.logs.access_log import AccessLog
+from proxy.telemetry.telemetry_settings import LogSettings
 from tests.support.captured_log import CapturedLog, captured_log
 
 

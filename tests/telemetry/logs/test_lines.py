@@ -6,10 +6,10 @@ import logging
 import pytest
 import structlog
 
-from proxy.config.sections import LogSettings
 from proxy.telemetry import logs
 from proxy.telemetry.events import OperatorWarning
 from proxy.telemetry.logs.event_log import EventLog
+from proxy.telemetry.telemetry_settings import LogSettings
 from tests.telemetry.logs.writing import LEVELS, Format, Level, lines, set_up
 
 

@@ -4,8 +4,8 @@ import io
 import json
 from typing import Any, Literal
 
-from proxy.config.sections import LogSettings
 from proxy.telemetry import logs
+from proxy.telemetry.telemetry_settings import LogSettings
 from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
 
 SECRET = "hush-Zm9vYmFy.42"

@@ -10,7 +10,7 @@ from proxy.tokens.events import TokenRefreshed, Trigger
 from proxy.tokens.fleet.follower import Follower
 from proxy.tokens.fleet.lease_policy import LeasePolicy
 from proxy.tokens.fleet.source import SharedTokenSource
-from proxy.tokens.token import RefreshPolicy
+from proxy.tokens.refresh_policy import RefreshPolicy
 from tests.support.running import DEADLINE, until
 from tests.tokens.fleet.test_source import FleetHarness, fleet_harness
 from tests.tokens.harness import KEY, TokenHarness, failure

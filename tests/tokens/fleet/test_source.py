@@ -15,7 +15,8 @@ from proxy.tokens.fleet.encryption import EntryCipher, RecordName, read_keys, re
 from proxy.tokens.fleet.events import AcquisitionSource, StoreEvent, TokenAcquired
 from proxy.tokens.fleet.lease_policy import LeasePolicy
 from proxy.tokens.fleet.source import SharedTokenSource, StoreUpdate
-from proxy.tokens.token import RefreshPolicy, Token, TokenKey
+from proxy.tokens.refresh_policy import RefreshPolicy
+from proxy.tokens.token import Token, TokenKey
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.running import DEADLINE, until
 from tests.support.tcp_relay import TcpRelay

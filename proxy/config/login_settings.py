@@ -1,0 +1,117 @@
+"""Logins: how the tokens of an institution are obtained, and for which user calls are made."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from proxy.config.fields import Secret, Section
+from proxy.tokens.grants import CONFIGURABLE, ClientCredentials, Grant, Password
+
+
+class UserSettings(Section):
+    """The user of calls that name none."""
+
+    host_user_id: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="Retail user of calls that name no user (hostUserId)."
+    )
+    login_id: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="Login name of the user of calls that name no user; retail or business."
+    )
+    member_number: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="TIN or EIN of the business of `login_id`, whose ids are then looked up.",
+    )
+    institution_customer_id: Annotated[str, Field(pattern=r"^[\x21-\x7e]+$")] | None = Field(
+        None,
+        description="Id of the business of `login_id`, if it is known; nothing is looked up then.",
+    )
+
+    def user_errors(self, path: str) -> list[str]:
+        """Return what does not fit together, with settings' names below ``path``."""
+        errors = []
+        if self.host_user_id and self.login_id:
+            errors.append(f"{path}host_user_id: set host_user_id or login_id, not both")
+        if self.member_number and not self.login_id:
+            errors.append(
+                f"{path}member_number: needs {path}login_id, by which the user is looked up"
+            )
+        if self.member_number and self.institution_customer_id:
+            errors.append(
+                f"{path}member_number: set member_number or institution_customer_id, not both"
+            )
+        return errors
+
+
+class LoginSettings(UserSettings):
+    """The login of one institution, and the user of its calls."""
+
+    client_id: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="Client id (Shared Key)."
+    )
+    client_id_file: Path | None = Field(None, description="File with the client id.")
+    client_secret: Secret | None = Field(
+        None,
+        description="Client secret (Secret Key), for development. Never in the file.",
+    )
+    client_secret_file: Path | None = Field(None, description="File with the client secret.")
+    grant: Literal["client_credentials", "password", "authorization_code"] | None = Field(
+        None,
+        description="OAuth 2.0 grant; `password` if `username` is set, else `client_credentials`.",
+    )
+    username: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="User name for the password grant."
+    )
+    password: Secret | None = Field(
+        None, description="Password for the password grant. For development, and not in the file."
+    )
+    password_file: Path | None = Field(
+        None, description="File with the password for the password grant."
+    )
+    scopes: str | None = Field(
+        None,
+        description="Scopes of V2 tokens, separated by spaces; all that are allowed if left out.",
+    )
+
+    @property
+    def chosen_grant(self) -> type[Grant]:
+        """The grant that is set, or the one that follows from the other settings."""
+        if self.grant is not None:
+            return CONFIGURABLE[self.grant]
+        return Password if self.username else ClientCredentials
+
+    def errors(self, path: str, *, needs_client: bool) -> list[str]:
+        """Return what does not fit together, each with its path below ``path``."""
+        errors = []
+        for first, second in (
+            ("client_id", "client_id_file"),
+            ("client_secret", "client_secret_file"),
+            ("password", "password_file"),
+        ):
+            if getattr(self, first) is not None and getattr(self, second) is not None:
+                errors.append(f"{path}{first}: set either {first} or {second}, not both")
+        has_id = self.client_id is not None or self.client_id_file is not None
+        has_secret = self.client_secret is not None or self.client_secret_file is not None
+        if not has_id and (needs_client or has_secret):
+            errors.append(f"{path}client_id: set either client_id or client_id_file")
+        if not has_secret and (needs_client or has_id):
+            errors.append(f"{path}client_secret: set either client_secret or client_secret_file")
+        return errors + self._grant_errors(path) + self.user_errors(path)
+
+    def _grant_errors(self, path: str) -> list[str]:
+        chosen, errors = self.chosen_grant, []
+        for name in chosen.fields:
+            if not self._is_set(name, chosen):
+                either = f"set either {name} or {name}_file"
+                needed = f"needed for grant: {chosen.name}"
+                errors.append(f"{path}{name}: {either if name in chosen.secrets else needed}")
+        for other in CONFIGURABLE.values():
+            strange = [name for name in other.fields if name not in chosen.fields]
+            if any(self._is_set(name, other) for name in strange):
+                only = f"{' and '.join(other.fields)} are for grant: {other.name}"
+                errors.append(f"{path}{strange[0]}: {only}")
+        return errors
+
+    def _is_set(self, name: str, grant: type[Grant]) -> bool:
+        is_in_file = name in grant.secrets and getattr(self, f"{name}_file") is not None
+        return is_in_file or bool(getattr(self, name))

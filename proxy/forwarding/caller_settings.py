@@ -1,0 +1,58 @@
+"""The settings of callers' authentication: the section ``callers``."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from proxy.settings import COMMA_SEPARATED, setting
+
+
+@dataclass(frozen=True)
+class CallerSettings:
+    """TLS and authentication of callers, needed when other machines can reach the port."""
+
+    secret_files: Annotated[tuple[Path, ...], COMMA_SEPARATED] = setting(
+        (),
+        "Files with one shared secret each; a caller sends any one of them in Proxy-Authorization.",
+    )
+    certificate_file: Path | None = setting(
+        None, "PEM file with the listener's certificate; the listener then uses TLS."
+    )
+    key_file: Path | None = setting(
+        None, "PEM file with the key of `callers.certificate_file`, if it is a file of its own."
+    )
+    client_ca_file: Path | None = setting(
+        None,
+        "PEM file with the certificate authority of callers; callers then need a client "
+        "certificate.",
+    )
+    client_names: Annotated[tuple[str, ...], COMMA_SEPARATED] = setting(
+        (),
+        "Names in client certificates (CN, DNS, URI) that may call; all that "
+        "`callers.client_ca_file` signed if left out.",
+    )
+    socket_mode: str = setting(
+        "600",
+        "File mode of the listener's Unix socket, three octal digits.",
+        pattern="^0?[0-7]{3}$",
+    )
+
+    @property
+    def are_authenticated(self) -> bool:
+        """Whether callers have to authenticate."""
+        return bool(self.secret_files) or self.client_ca_file is not None
+
+    def files(self) -> list[Path]:
+        """Return the files that are set."""
+        given = [self.certificate_file, self.key_file, self.client_ca_file, *self.secret_files]
+        return [file for file in given if file is not None]
+
+    def errors(self, path: str) -> Iterator[str]:
+        """Say what does not fit together, with settings' names below ``path``."""
+        if self.client_ca_file is not None and self.certificate_file is None:
+            yield f"{path}client_ca_file: needs {path}certificate_file, because it works over TLS"
+        if self.client_names and self.client_ca_file is None:
+            yield f"{path}client_names: needs {path}client_ca_file"
+        if self.key_file is not None and self.certificate_file is None:
+            yield f"{path}key_file: needs {path}certificate_file"

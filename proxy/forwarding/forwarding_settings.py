@@ -1,0 +1,108 @@
+"""The settings of a request's way: the sections ``headers``, ``access`` and ``replay``, routes."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from annotated_types import Interval
+
+from proxy.forwarding.patterns import Pattern
+from proxy.settings import COMMA_SEPARATED, SIZE, Check, Convert, setting
+from proxy.tokens.token import TokenKind
+
+
+def _check_pattern(value: str) -> str:
+    Pattern.parse(value)
+    return value
+
+
+def _upper_case(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _path_alone(value: object) -> object:
+    return {"path": value} if isinstance(value, str) else value
+
+
+Method = Annotated[
+    Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"], Convert(_upper_case)
+]
+
+
+@dataclass(frozen=True)
+class RequestPattern:
+    """Requests by path and method; no ``methods`` means every method."""
+
+    path: Annotated[str, Check(_check_pattern)] = field(
+        metadata={
+            "description": "Path pattern: `*` is one segment, `**` at the end all that follow."
+        }
+    )
+    methods: Annotated[tuple[Method, ...], COMMA_SEPARATED] = setting(
+        (), "Methods, such as GET, POST; every method if left out."
+    )
+
+    @property
+    def pattern(self) -> Pattern:
+        """The pattern in the form that is matched against requests."""
+        return Pattern.parse(self.path, frozenset(self.methods))
+
+
+PathSetting = Annotated[RequestPattern, Convert(_path_alone)]
+"""A request pattern, or a path alone as text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouteSetting(RequestPattern):
+    """Requests that take a kind of token other than the usual one (V1 under /fis/, else V2)."""
+
+    token: TokenKind = field(metadata={"description": "Kind of token: v1 or v2."})
+
+
+@dataclass(frozen=True)
+class AccessSettings:
+    """Which of the bank's resources callers may use."""
+
+    mode: Literal["enforce", "warn"] = setting(
+        "enforce",
+        "`enforce` refuses requests that are not allowed; `warn` forwards and counts them.",
+    )
+    allow: tuple[PathSetting, ...] = setting(
+        (), "Requests that callers may send; all that are not denied if left out."
+    )
+    deny: tuple[PathSetting, ...] = setting(
+        (), "Requests that callers may not send, even if `access.allow` has them."
+    )
+
+
+@dataclass(frozen=True)
+class ReplaySettings:
+    """Unsafe requests that are sent again with a new token after the bank refused the first one.
+
+    Only for resources that the bank treats as idempotent, never for payments.
+    """
+
+    paths: tuple[PathSetting, ...] = setting((), "Requests that may be sent twice.")
+    max_body: Annotated[int, Interval(ge=0, le=1_048_576), SIZE] = setting(
+        65_536, "Largest body that is kept to be sent again; requests with a larger one are not."
+    )
+
+
+@dataclass(frozen=True)
+class HeaderSettings:
+    """Headers that some families of the API need."""
+
+    correlation_id: bool = setting(True, "Add the header correlationId to requests that have none.")
+    customer_id_paths: tuple[PathSetting, ...] = setting(
+        tuple(
+            RequestPattern(f"{base}/v1/{family}/**")
+            for base in ("", "/*")
+            for family in ("alert-preferences", "alert-history", "realtime-events")
+        ),
+        "Requests that take institutionCustomerId as a header instead of a query parameter.",
+    )
+    institution_users_path: str = setting(
+        "/db-users/v1/institution-users",
+        "Path at which the bank looks up business users; with some base URLs "
+        "/v1/institution-users.",
+        pattern=r"^(/[A-Za-z0-9._~-]+)+$",
+    )

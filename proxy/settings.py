@@ -1,0 +1,180 @@
+"""How a component declares its settings: a frozen dataclass that the configuration contains.
+
+::
+
+    @dataclass(frozen=True)
+    class PoolSettings:
+        connect_timeout: Seconds = setting(5.0, "Time allowed to open a connection, TLS included.")
+
+The type has the bounds and the unit, ``setting`` the default and the description. pydantic
+validates such a class as it is: it reads the bounds of ``annotated_types`` and the metadata of
+dataclass fields, and calls the two methods below that are named for it. So a component needs no
+pydantic, and file, environment, reference table and JSON Schema follow from the declaration.
+
+mypyc drops ``Annotated``: settings classes stand in modules that are not compiled.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+from annotated_types import Interval
+
+T = TypeVar("T")
+
+_DURATIONS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_SIZES = {
+    "b": 1,
+    "kb": 1000,
+    "mb": 1000**2,
+    "gb": 1000**3,
+    "kib": 1024,
+    "mib": 1024**2,
+    "gib": 1024**3,
+}
+_NUMBER = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*")
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|[smhd])")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmg]?i?b)", re.IGNORECASE)
+
+
+def setting(default: T, description: str, **constraints: object) -> T:
+    """Return the field of a settings class; ``constraints`` are pydantic's, such as ``pattern``."""
+    metadata = {"description": description, **constraints}
+    value: T = field(default=default, metadata=metadata)
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Convert:
+    """Metadata of a type: ``function`` converts what was written before it is validated.
+
+    It raises ``ValueError`` with what was expected. ``schema`` is merged into the JSON Schema.
+    """
+
+    function: Callable[[Any], Any]
+    schema: Mapping[str, object] = field(default_factory=dict, hash=False)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        """Called by pydantic."""
+        from pydantic_core import core_schema  # noqa: PLC0415 - only the configuration loads it
+
+        return core_schema.no_info_before_validator_function(self.function, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Callable[[Any], Any]) -> Any:
+        """Called by pydantic."""
+        return {**handler(schema), **self.schema}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Metadata of a type: ``function`` returns the validated value, or raises ``ValueError``."""
+
+    function: Callable[[Any], Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        """Called by pydantic."""
+        from pydantic_core import core_schema  # noqa: PLC0415 - only the configuration loads it
+
+        return core_schema.no_info_after_validator_function(self.function, handler(source))
+
+
+def parse_duration(value: object) -> object:
+    """Return the seconds in ``500ms``, ``5s``, ``2m``, ``1h30m`` or ``1d``; a number as it is."""
+    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+        return value
+    parts = _DURATION_PART.findall(value)
+    if not parts or "".join(number + unit for number, unit in parts) != value.strip():
+        raise ValueError("expected a duration, such as 5s, 500ms or 2m")
+    return sum(float(number) * _DURATIONS[unit] for number, unit in parts)
+
+
+def parse_size(value: object) -> object:
+    """Return the bytes in ``64KiB`` or ``50MB``; a number as it is."""
+    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+        return value
+    match = _SIZE.fullmatch(value.strip())
+    if match is None:
+        raise ValueError("expected a size, such as 64KiB, 50MB or 8190 (bytes)")
+    return round(float(match[1]) * _SIZES[match[2].lower()])
+
+
+def format_duration(seconds: float) -> str:
+    """Return seconds as they would be written: ``5s``, ``500ms``, ``2m``."""
+    if seconds and seconds < 1:
+        return f"{seconds * 1000:g}ms"
+    unit = next(
+        unit for unit in ("d", "h", "m", "s") if unit == "s" or not seconds % _DURATIONS[unit]
+    )
+    return f"{seconds / _DURATIONS[unit]:g}{unit}" if seconds else "0s"
+
+
+def format_size(size: int) -> str:
+    """Return bytes as they would be written: ``64KiB``, ``8190``."""
+    for unit in ("GiB", "MiB", "KiB"):
+        if size and not size % _SIZES[unit.lower()]:
+            return f"{size // _SIZES[unit.lower()]}{unit}"
+    return str(size)
+
+
+def comma_separated(value: object) -> object:
+    """Return the parts of a comma-separated text; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+DURATION = Convert(
+    parse_duration,
+    {
+        "type": ["number", "string"],
+        "x-unit": "seconds",
+        "pattern": r"^\s*([0-9.]+\s*|([0-9]+(\.[0-9]+)?(ms|[smhd]))+)\s*$",
+    },
+)
+SIZE = Convert(
+    parse_size,
+    {
+        "type": ["integer", "string"],
+        "x-unit": "bytes",
+        "pattern": r"^\s*([0-9]+|[0-9]+(\.[0-9]+)? ?[kKmMgG]?[iI]?[bB])\s*$",
+    },
+)
+COMMA_SEPARATED = Convert(comma_separated)
+
+Seconds = Annotated[float, Interval(gt=0, le=31_536_000), DURATION]
+"""A duration longer than zero, at most a year."""
+
+SecondsOrZero = Annotated[float, Interval(ge=0, le=3600), DURATION]
+"""A duration of at most an hour, where zero has a meaning of its own."""
+
+Count = Annotated[int, Interval(ge=1, le=1_000_000)]
+"""How many of something, at least one."""
+
+Bytes = Annotated[int, Interval(ge=1, le=1_048_576), SIZE]
+"""A size of at least one byte and at most 1 MiB."""
+
+Share = Annotated[float, Interval(ge=0, le=1)]
+"""A part of a whole, from 0 to 1."""
+
+
+def split_url(value: str) -> SplitResult:
+    """Return the parts of a URL. Raises ``ValueError``."""
+    # urlsplit accepts spaces and drops line ends, and a host name goes into headers as ASCII.
+    if not re.fullmatch(r"[\x21-\x7e]+", value):
+        raise ValueError("expected ASCII without spaces; write a host name as xn--…")
+    return urlsplit(value)
+
+
+def check_base_url(value: str) -> str:
+    """Return a base URL without the slash at its end. Raises ``ValueError``."""
+    url = split_url(value)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError("expected http://HOST[:PORT][/PATH] or https://…")
+    if url.username or url.password or url.query or url.fragment:
+        raise ValueError("a base URL has no user, query or fragment")
+    if not re.fullmatch(r"[A-Za-z0-9._~/-]*", url.path):
+        raise ValueError("the path of a base URL has only letters, digits and . _ ~ / -")
+    _ = url.port  # raises for a port that is none
+    return value.rstrip("/")

@@ -1,0 +1,37 @@
+"""The settings of logs and spans: the sections ``log`` and ``tracing``."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from proxy.settings import Check, Share, check_base_url, setting
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """Log lines, written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", "Least severe level that is logged."
+    )
+    format: Literal["auto", "json", "console"] = setting(
+        "auto", "Form of log lines: `auto` is `console` on a terminal and `json` otherwise."
+    )
+    access: Literal["off", "sampled", "on"] = setting(
+        "sampled",
+        "Requests in the access log: `sampled` logs failed ones, and the share `log.sample` of the "
+        "others.",
+    )
+    sample: Share = setting(
+        0.01, "Share of successful requests that `log.access: sampled` logs, from 0 to 1."
+    )
+
+
+@dataclass(frozen=True)
+class TracingSettings:
+    """OpenTelemetry spans; OTEL_EXPORTER_OTLP_ENDPOINT and its relatives are read too."""
+
+    endpoint: Annotated[str, Check(check_base_url)] | None = setting(
+        None,
+        "Where spans are sent, OTLP over HTTP: http://HOST:4318/v1/traces. Needs the extra "
+        "`otel`; no spans if left out.",
+    )

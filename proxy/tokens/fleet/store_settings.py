@@ -1,0 +1,122 @@
+"""The settings of the token store that a fleet shares: the section ``store``."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Interval
+
+from proxy.settings import DURATION, Check, Seconds, setting
+from proxy.tokens.fleet.url import StoreUrl
+
+
+def _check_store_url(value: str) -> str:
+    StoreUrl.parse(value)
+    return value
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """Redis or Valkey through which several proxies share one token."""
+
+    url: Annotated[str, Check(_check_store_url)] | None = setting(
+        None,
+        "Address of the token store: redis://HOST:PORT, redis+sentinel://HOST:PORT,…/NAME or "
+        "redis+cluster://HOST:PORT,…; rediss:// for TLS. Tokens are not shared if left out.",
+    )
+    encryption_key_file: Path | None = setting(
+        None,
+        "File with the keys that encrypt tokens in the store: on each line an id and 32 bytes in "
+        "base64.",
+    )
+    username: str | None = setting(
+        None,
+        "User name at the store; its default user if left out.",
+        pattern=r"^[\x21-\x7e]+$",
+    )
+    password_file: Path | None = setting(
+        None, "File with the store's password, read for each new connection."
+    )
+    sentinel_password_file: Path | None = setting(
+        None, "File with the password of the Sentinels, read for each new connection."
+    )
+    ca_file: Path | None = setting(
+        None,
+        "PEM file with the certificate authorities that may vouch for the store; the system's if "
+        "left out.",
+    )
+    certificate_file: Path | None = setting(
+        None, "PEM file with the client certificate for mutual TLS with the store."
+    )
+    key_file: Path | None = setting(
+        None, "PEM file with the key of `store.certificate_file`, if it is a file of its own."
+    )
+    prefix: str = setting(
+        "candescent-proxy",
+        "Start of the names of the proxy's keys in the store; a colon follows.",
+        pattern=r"^[A-Za-z0-9._-]{1,64}$",
+    )
+    timeout: Seconds = setting(
+        0.5,
+        "Time allowed for one operation on the store, connecting included; then the proxy "
+        "continues without it.",
+    )
+    lease: Annotated[float, Interval(ge=0.5, le=30), DURATION] = setting(
+        3.0,
+        "If a proxy stops while it fetches a token for all, another takes over after this time.",
+    )
+    follow: Annotated[float, Interval(ge=0.1, le=3600), DURATION] = setting(
+        5.0, "Interval at which a proxy looks in the store for tokens that others fetched."
+    )
+
+    @property
+    def address(self) -> StoreUrl:
+        """Where the store is. Only where ``url`` is set."""
+        return StoreUrl.parse(self.url or "")
+
+    def files(self) -> Iterator[Path]:
+        """Return the files whose change means another configuration.
+
+        Passwords are not among them: each new connection reads them.
+        """
+        files = (self.encryption_key_file, self.ca_file, self.certificate_file, self.key_file)
+        return (file for file in files if file is not None)
+
+    def errors(self, *, trust_network: bool) -> Iterator[str]:
+        """Say what does not fit together. ``trust_network`` permits a password without TLS."""
+        if self.url is None:
+            given = sorted(name for name in _NEEDS_URL if getattr(self, name) is not None)
+            yield from (f"store.{name}: needs store.url" for name in given)
+            return
+        if self.encryption_key_file is None:
+            yield (
+                "store.encryption_key_file: needed with store.url, so that the store holds no "
+                'readable tokens; make one with: echo "k1 $(openssl rand -base64 32)"'
+            )
+        if self.username is not None and self.password_file is None:
+            yield "store.username: needs store.password_file"
+        if self.key_file is not None and self.certificate_file is None:
+            yield "store.key_file: needs store.certificate_file"
+        if not self.address.tls:
+            yield from self._plain_text_errors(trust_network=trust_network)
+
+    def _plain_text_errors(self, *, trust_network: bool) -> Iterator[str]:
+        if self.ca_file is not None or self.certificate_file is not None:
+            yield "store.ca_file: certificates are for TLS; set store.url to rediss://…"
+        if self.password_file is not None and not trust_network and not self.address.is_loopback:
+            yield (
+                "store.url: redis:// would send the store's password unencrypted over the "
+                "network; use rediss://, or set trust_network: true if nobody can listen there"
+            )
+
+
+_NEEDS_URL = (
+    "encryption_key_file",
+    "username",
+    "password_file",
+    "sentinel_password_file",
+    "ca_file",
+    "certificate_file",
+    "key_file",
+)

@@ -1,0 +1,87 @@
+"""The settings of the way to the bank."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from proxy.settings import Check, Count, Seconds, setting
+
+_PROXY_URL = re.compile(r"http://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})/?")
+
+
+def check_proxy_url(value: str) -> str:
+    """Return the URL of an outbound proxy. Raises ``ValueError``."""
+    if "@" in value:
+        raise ValueError(
+            "must not contain a user; set upstream.proxy_user and upstream.proxy_password_file"
+        )
+    match = _PROXY_URL.fullmatch(value)
+    if match is None or not 0 < int(match[2]) < 65_536:
+        raise ValueError("expected http://HOST:PORT, such as http://proxy.example:3128")
+    return value.rstrip("/")
+
+
+@dataclass(frozen=True)
+class UpstreamSettings:
+    """Connections to the bank."""
+
+    ca_file: Path | None = setting(
+        None,
+        "PEM file with the certificate authorities that may vouch for the bank; the system's if "
+        "left out.",
+    )
+    certificate_file: Path | None = setting(
+        None, "PEM file with the client certificate for mutual TLS with the bank."
+    )
+    key_file: Path | None = setting(
+        None, "PEM file with the key of `upstream.certificate_file`, if it is a file of its own."
+    )
+    proxy: Annotated[str, Check(check_proxy_url)] | None = setting(
+        None, "HTTP proxy through which the bank is reached (CONNECT): http://HOST:PORT."
+    )
+    proxy_user: str | None = setting(
+        None,
+        "User name for Basic authentication at `upstream.proxy`.",
+        pattern=r"^[\x21-\x39\x3b-\x7e]+$",
+    )
+    proxy_password_file: Path | None = setting(
+        None, "File with the password of `upstream.proxy_user`."
+    )
+    connect_timeout: Seconds = setting(
+        5.0, "Time allowed to open a connection to the bank, TLS handshake included."
+    )
+    first_byte_timeout: Seconds = setting(
+        60.0, "Time allowed from the last byte of a request to the headers of the bank's response."
+    )
+    idle_timeout: Seconds = setting(
+        60.0, "Longest pause of the bank in the middle of a response body."
+    )
+    total_timeout: Seconds = setting(
+        600.0, "Time allowed for a request and its response together, bodies included."
+    )
+    max_connections: Count = setting(
+        128, "Largest number of connections to the bank that are open at the same time."
+    )
+    max_waiting: Count = setting(
+        1024, "Requests that may wait for a connection to the bank; more are refused with 503."
+    )
+    max_wait: Seconds = setting(
+        5.0, "Longest time a request waits for a connection to the bank; then 503."
+    )
+    max_idle_age: Seconds = setting(
+        30.0, "An unused connection to the bank is closed after this time."
+    )
+    max_age: Seconds = setting(
+        600.0, "A connection to the bank is closed at this age, so that DNS changes are noticed."
+    )
+
+    def errors(self) -> Iterator[str]:
+        """Say what does not fit together."""
+        if self.key_file is not None and self.certificate_file is None:
+            yield "upstream.key_file: needs upstream.certificate_file"
+        if self.proxy is None and (self.proxy_user or self.proxy_password_file):
+            yield "upstream.proxy_user: needs upstream.proxy"
+        elif (self.proxy_user is None) != (self.proxy_password_file is None):
+            yield "upstream.proxy_user: needs upstream.proxy_password_file, and that needs this"
