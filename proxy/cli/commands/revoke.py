@@ -41,6 +41,6 @@ async def revoke(config: Config, logins: Logins, institution: str | None, text: 
         try:
             await endpoint.revoke(text, logins.for_key(key).credentials)
         except TokenError as error:
-            return report_failure(f"not revoked. {error.detail}")
+            return report_failure(f"not revoked. {error.detail} {error.explained_by.remedy}")
     print("Revoked.")
     return OK
