@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from proxy.admin.page_access import is_foreign
 from proxy.admin.readiness import Readiness
 from proxy.admin.status_page import StatusPage
+from proxy.errors import CallerError
+from proxy.forwarding.browser_policy import BrowserPolicy
 from proxy.server.address import Address
 from proxy.server.port import cannot_listen, for_owner_only
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -26,22 +29,45 @@ class Actions:
         """Return ``POST /-/reload`` and ``POST /quitquitquit``."""
         return [web.post("/-/reload", self._reload), web.post("/quitquitquit", self._quit)]
 
-    async def _reload(self, request: web.Request) -> web.Response:
-        _keep_out_pages(request)
+    async def _reload(self, _request: web.Request) -> web.Response:
         success = await self.reload()
         document = {"status": "success" if success else "failure; /readyz says why"}
         return web.json_response(document, status=200 if success else 409, headers=_NO_STORE)
 
-    async def _quit(self, request: web.Request) -> web.Response:
-        _keep_out_pages(request)
+    async def _quit(self, _request: web.Request) -> web.Response:
         self.quit()
         return web.json_response({"status": "stopping"}, headers=_NO_STORE)
 
 
-def _keep_out_pages(request: web.Request) -> None:
-    """Refuse what a web page asks: a browser lets any page send, blindly, to this machine."""
-    if is_foreign(request.headers, is_page=False):
-        raise web.HTTPForbidden(text="Web pages of other sites may not ask this.\n")
+def browser_guard(policy: BrowserPolicy) -> Middleware:
+    """Return what refuses requests of web pages (403): a browser lets any page send them here.
+
+    A link to the status page may be followed from elsewhere.
+    """
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        host, origins = request.headers.get("Host", ""), request.headers.getall("Origin", [])
+        site = request.headers.get("Sec-Fetch-Site", "")
+        try:
+            policy.check_host(_bytes(host))
+            if origins or (site and not _follows_link(request)):
+                policy.check_page(_bytes(host), [*map(_bytes, origins)], _bytes(site))
+        except CallerError as error:
+            text = f"{error.detail} {error.kind.remedy}\n"
+            return web.Response(status=error.kind.status, text=text, headers=_NO_STORE)
+        return await handler(request)
+
+    return guard
+
+
+def _follows_link(request: web.Request) -> bool:
+    kind = (request.headers.get("Sec-Fetch-Mode"), request.headers.get("Sec-Fetch-Dest"))
+    return request.method == "GET" and request.path == "/" and kind == ("navigate", "document")
+
+
+def _bytes(value: str) -> bytes:
+    return value.encode("utf-8", "surrogateescape")
 
 
 def build(
@@ -49,12 +75,14 @@ def build(
     exposition: Callable[[str], tuple[bytes, str]],
     actions: Actions | None = None,
     page: StatusPage | None = None,
+    policy: BrowserPolicy | None = None,
 ) -> web.Application:
     """Return the admin application.
 
     ``/livez`` answers 200 as long as the event loop turns; ``/readyz`` 200 or 503 with the
     reasons; ``/metrics`` in the Prometheus or the OpenMetrics format, as asked. ``actions`` are
-    there only where an operator allowed them, ``page`` where there is one.
+    there only where an operator allowed them, ``page`` where there is one. ``policy`` says by which
+    names the port may be called; None on a Unix socket, which no web page reaches.
     """
 
     async def livez(_request: web.Request) -> web.Response:
@@ -73,7 +101,7 @@ def build(
         body, content_type = exposition(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={**_NO_STORE, "Content-Type": content_type})
 
-    app = web.Application()
+    app = web.Application(middlewares=[] if policy is None else [browser_guard(policy)])
     app.add_routes(
         [web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)]
     )

@@ -1,12 +1,6 @@
-"""PURE: who may see the status page. Whoever may not is told so in words.
-
-Web pages of other sites are kept out by ``Sec-Fetch-Site``, names that a stranger has turned to
-this machine (DNS rebinding) by ``Host``, and other machines by the address they come from, unless
-the operator has let them in.
-"""
+"""Who may see the status page: this machine, and other machines if the operator permits it."""
 
 import ipaddress
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -26,42 +20,20 @@ class PageAccess:
     host: str
     allows_any_host: bool
 
-    def refusal(self, peer: str, headers: Mapping[str, str], *, is_page: bool) -> str:
+    def refusal(self, peer: str, headers: Mapping[str, str]) -> str:
         """Return why this visitor may not see the page, empty if it may.
 
         ``peer`` is the address it comes from, empty on a Unix socket; ``headers`` know no case.
         """
-        if not self.host:
+        if not self.host or self.allows_any_host:
             return ""
-        if not self.allows_any_host and (
-            not is_local(peer) or any(name in headers for name in FORWARDED)
-        ):
-            return (
-                "The status page is for the machine that the proxy runs on: the admin port "
-                f"{self.address} can be reached from others. Look at it there (in Kubernetes: "
-                "kubectl port-forward), or set status_page: on if the network keeps strangers out."
-            )
-        if not self._knows(headers.get("Host", "")):
-            return (
-                "The status page is not shown under this name, which could be anybody's. Use "
-                "localhost, an IP address, or the name that the setting admin has."
-            )
-        if is_foreign(headers, is_page=is_page):
-            return "Web pages of other sites may not read the status."
-        return ""
-
-    def _knows(self, host: str) -> bool:
-        match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?", host)
-        if match is None:
-            return False
-        name = (match[1] or match[2]).lower().removesuffix(".")
-        if name == "localhost" or name == self.host.lower():
-            return True
-        try:
-            ipaddress.ip_address(name)  # no name, so nobody can turn it anywhere
-        except ValueError:
-            return False
-        return True
+        if is_local(peer) and not any(name in headers for name in FORWARDED):
+            return ""
+        return (
+            "The status page is for the machine that the proxy runs on: the admin port "
+            f"{self.address} can be reached from others. Look at it there (in Kubernetes: "
+            "kubectl port-forward), or set status_page: on if the network keeps strangers out."
+        )
 
 
 def is_local(peer: str) -> bool:
@@ -72,13 +44,3 @@ def is_local(peer: str) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return (mapped or address).is_loopback
-
-
-def is_foreign(headers: Mapping[str, str], *, is_page: bool) -> bool:
-    """Whether a web page of another site asks. A link to the page itself may be followed."""
-    if headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin"):
-        return False
-    follows = (
-        headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
-    )
-    return not (is_page and follows)

@@ -51,9 +51,7 @@ class StatusPage:
         async def guarded(request: web.Request) -> web.Response:
             if self._access is None:
                 return _refused(404, "There is no status page here: status_page is off.")
-            why = self._access.refusal(
-                request.remote or "", request.headers, is_page=request.path == "/"
-            )
+            why = self._access.refusal(request.remote or "", request.headers)
             return _refused(403, why) if why else await handler(request)
 
         return guarded

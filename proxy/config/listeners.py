@@ -9,7 +9,7 @@ from pydantic import Field
 from proxy.config.fields import Institution, ListenAddress, PublicUrl
 from proxy.config.login_settings import UserSettings
 from proxy.forwarding.caller_settings import CallerSettings
-from proxy.forwarding.forwarding_settings import AccessSettings
+from proxy.forwarding.forwarding_settings import AccessSettings, CorsSettings
 from proxy.forwarding.record import MAIN_LISTENER
 from proxy.server.address import Address
 from proxy.settings import COMMA_SEPARATED
@@ -46,6 +46,7 @@ class ListenerSettings(UserSettings):
     rewrite_links: bool | None = Field(
         None, description="Rewrite the bank's URLs in JSON responses to this listener's."
     )
+    cors: CorsSettings | None = Field(None, description="Web pages that may call this listener.")
     access: AccessSettings | None = Field(
         None, description="Resources that callers at this listener may use."
     )
@@ -71,6 +72,7 @@ class ListenerConfig:
     access: AccessSettings
     callers: CallerSettings
     public_url: str
+    cors: CorsSettings
     rewrite_links: bool
 
     def with_settings(self, name: str, settings: ListenerSettings) -> "ListenerConfig":
@@ -90,6 +92,7 @@ class ListenerConfig:
             access=self.access if settings.access is None else settings.access,
             callers=self.callers if settings.callers is None else settings.callers,
             public_url=settings.public_url or "",
+            cors=self.cors if settings.cors is None else settings.cors,
             rewrite_links=outer_links if links is None else links,
         )
 

@@ -23,7 +23,9 @@ from proxy.config.login_settings import LoginSettings
 from proxy.forwarding.caller_settings import CallerSettings
 from proxy.forwarding.forwarding_settings import (
     AccessSettings,
+    CorsSettings,
     HeaderSettings,
+    HostName,
     ReplaySettings,
     RouteSetting,
 )
@@ -97,6 +99,13 @@ class Config(LoginSettings):
         description="URL by which applications call the proxy, if it is not the address in "
         "`listen`: http(s)://HOST[:PORT].",
     )
+    allowed_hosts: Annotated[tuple[HostName, ...], COMMA_SEPARATED] = Field(
+        (),
+        description="Host names by which the ports may be called, besides localhost, IP addresses, "
+        "the machine's name and the names in `listen`, `admin`, `public_url` and `base_url`; "
+        "`*.example.com` for all names below, `*` for every name.",
+    )
+    cors: CorsSettings = CorsSettings()
     rewrite_links: bool = Field(
         False, description="Rewrite the bank's URLs in JSON responses to the proxy's."
     )
@@ -225,6 +234,7 @@ class Config(LoginSettings):
             access=self.access,
             callers=self.callers,
             public_url=self.public_url or "",
+            cors=self.cors,
             rewrite_links=self.rewrite_links,
         )
         return main, *(

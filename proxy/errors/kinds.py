@@ -105,9 +105,23 @@ CALLER_CERTIFICATE = _caller(
 CROSS_SITE = _caller(
     "cross-site",
     403,
-    "A web page of another site called through this proxy.",
-    "None for a page of another site: it must not act with your credentials. If the page is your "
-    "own, let its server call the proxy.",
+    "A web page of another origin called this proxy.",
+    "If the page is your own application, add its origin to cors.allow_origins. A page of anybody "
+    "else must not act with your credentials.",
+)
+HOST_NOT_ALLOWED = _caller(
+    "host-not-allowed",
+    403,
+    "The request names the proxy by a host that is not configured, as a web page does that has "
+    "turned its own name to this address (DNS rebinding).",
+    "Call the proxy as localhost, by an IP address or by public_url, or add the host name to "
+    "allowed_hosts.",
+)
+WEBSOCKET = _caller(
+    "websocket",
+    501,
+    "The proxy does not carry WebSocket connections.",
+    "Use HTTP requests; the API has no WebSocket endpoints.",
 )
 INSTITUTION_CONFLICT = _caller(
     "institution-conflict",

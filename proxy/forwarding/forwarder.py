@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from proxy.errors import CallerError, ProxyError, UpstreamError, kinds
 from proxy.forwarding.authentication import CallerAuthentication
 from proxy.forwarding.bodies import Upload
+from proxy.forwarding.browser_policy import BrowserPolicy
 from proxy.forwarding.business_users import UserContextInjector
 from proxy.forwarding.context import Replay, RequestContext
 from proxy.forwarding.headers import (
@@ -46,6 +47,7 @@ class ForwarderSettings:
     limits: CallerLimits
     replay: Replay
     url_rewriter: UrlRewriter
+    browser_policy: BrowserPolicy
 
 
 class Forwarder:
@@ -131,7 +133,10 @@ class Forwarder:
         return response
 
     async def _forward(self, request: Request, record: RequestRecord) -> Response:
-        context = self._create_context(request, record)
+        caller = self._read_headers(request)
+        if caller.preflight_method and request.page_origin and request.method == "OPTIONS":
+            return self._writer.preflight_response(request, record, caller)
+        context = self._create_context(request, record, caller)
         if self._user_injector is not None or self._settings.replay.patterns:
             started_at = self._now()
             try:
@@ -155,14 +160,29 @@ class Forwarder:
         if self._settings.replay.patterns:
             await self._prepare_replay(context)
 
-    def _create_context(self, request: Request, record: RequestRecord) -> RequestContext:
-        """Read what the caller sent and decide what it is. Raises ``CallerError``."""
+    def _read_headers(self, request: Request) -> CallerHeaders:
+        """Return a request's headers; raises ``CallerError`` for a web page that may not call."""
+        caller = CallerHeaders(request.headers)
+        if request.target[:1] == b"/":
+            # Behind a whole URL, Host says nothing (RFC 9112 section 3.2.2).
+            self._settings.browser_policy.check_host(caller.host)
+        if caller.is_of_browser:
+            request.page_origin = self._settings.browser_policy.check_page(
+                caller.host, caller.page_origins, caller.fetch_site
+            )
+            if caller.upgrade.lower() == b"websocket":
+                raise CallerError(kinds.WEBSOCKET)
+        return caller
+
+    def _create_context(
+        self, request: Request, record: RequestRecord, caller: CallerHeaders
+    ) -> RequestContext:
+        """Decide what a request is. Raises ``CallerError``."""
         target = request.target
         if self._authentication is not None:
             self._authentication.check(
                 request.headers, request.connection.peer_certificate, as_proxy=target[:1] != b"/"
             )
-        caller = CallerHeaders(request.headers)
         if caller.chunked and request.version == (1, 0):
             raise CallerError(kinds.BAD_FRAMING)
         transaction_id = caller.transaction_id or caller.tid

@@ -1,5 +1,6 @@
-"""The settings of a request's way: the sections ``headers``, ``access`` and ``replay``, routes."""
+"""The settings of a request's way: headers, access, cors, replay and routes."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -71,6 +72,34 @@ class AccessSettings:
     )
     deny: tuple[PathSetting, ...] = setting(
         (), "Requests that callers may not send, even if `access.allow` has them."
+    )
+
+
+def _check_host_name(value: str) -> str:
+    if not re.fullmatch(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?", value):
+        raise ValueError("expected a host name without a port, *.example.com, or * for every name")
+    return value
+
+
+def _check_web_origin(value: str) -> str:
+    if not re.fullmatch(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", value):
+        raise ValueError(
+            "expected an origin as browsers write it, such as https://app.example.com or "
+            "http://localhost:3000"
+        )
+    return value
+
+
+HostName = Annotated[str, Check(_check_host_name)]
+WebOrigin = Annotated[str, Check(_check_web_origin)]
+
+
+@dataclass(frozen=True)
+class CorsSettings:
+    """Web pages that may call the proxy (CORS)."""
+
+    allow_origins: Annotated[tuple[WebOrigin, ...], COMMA_SEPARATED] = setting(
+        (), "Origins of the pages, such as https://app.example.com; none if left out."
     )
 
 

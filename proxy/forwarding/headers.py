@@ -48,6 +48,9 @@ class HeaderRule(IntEnum):
     CUSTOMER = 12
     ENCODING = 13
     SITE = 14
+    ORIGIN = 15
+    UPGRADE = 16
+    PREFLIGHT = 17
 
 
 # What a caller may ask for, in the documented spelling only; any other spelling is dropped.
@@ -67,7 +70,16 @@ _NAMED = {
     b"content-length": HeaderRule.CONTENT_LENGTH,
     b"host": HeaderRule.HOST,
     b"sec-fetch-site": HeaderRule.SITE,
+    b"origin": HeaderRule.ORIGIN,
+    b"upgrade": HeaderRule.UPGRADE,
+    b"access-control-request-method": HeaderRule.PREFLIGHT,
+    b"access-control-request-headers": HeaderRule.PREFLIGHT,
+    b"access-control-request-private-network": HeaderRule.PREFLIGHT,
 }
+# Rules that are about requests; in a response such a header passes.
+_REQUEST_ONLY = frozenset(
+    {HeaderRule.HOST, HeaderRule.SITE, HeaderRule.ORIGIN, HeaderRule.UPGRADE, HeaderRule.PREFLIGHT}
+)
 
 
 @lru_cache(maxsize=2048)
@@ -78,6 +90,8 @@ def classify_request_header(name: bytes) -> HeaderRule:
         return _CALLER_CHOICES[low]
     dashed = low.replace(b"_", b"-")
     bare = dashed.replace(b"-", b"")
+    if low == b"upgrade":
+        return HeaderRule.UPGRADE
     if dashed in _HOP_BY_HOP or bare in _OWNED or (dashed != low and dashed in _NAMED):
         return HeaderRule.DROP
     if bare in _NOTED_HEADERS:
@@ -98,7 +112,7 @@ def classify_response_header(name: bytes) -> HeaderRule:
     if low == b"content-encoding":
         return HeaderRule.ENCODING
     rule = _NAMED.get(low, HeaderRule.PASS)
-    return HeaderRule.PASS if rule in (HeaderRule.HOST, HeaderRule.SITE) else rule
+    return HeaderRule.PASS if rule in _REQUEST_ONLY else rule
 
 
 # Looked up once: a member of an enumeration costs more to name than a header to copy.
@@ -115,8 +129,9 @@ class CallerHeaders:
 
     ``lines`` is the flat list of what goes upstream as it came. ``length`` is the declared body
     length in bytes, ``chunked`` whether it comes in chunks instead; never both. ``origin`` is set
-    from without where the target names one. Raises ``CallerError`` for headers that two HTTP
-    readers could understand differently.
+    from without where the target names one. ``is_of_browser`` when there is a header that
+    ``browser_policy`` judges: ``page_origins``, ``fetch_site`` or ``upgrade``. Raises
+    ``CallerError`` for headers that two HTTP readers could understand differently.
     """
 
     length: int | None = None
@@ -129,6 +144,13 @@ class CallerHeaders:
     institution: bytes | None = None
     host = b""
     origin = b""
+    is_of_browser = False
+    page_origins: list[bytes] = []  # noqa: RUF012 - never changed, only replaced
+    fetch_site = b""
+    upgrade = b""
+    preflight_method = b""
+    preflight_headers = b""
+    asks_private_network = False
 
     def __init__(self, raw: RawHeaders) -> None:
         lines: list[bytes] = []
@@ -173,12 +195,29 @@ class CallerHeaders:
             if self.institution not in (None, value):
                 raise CallerError(kinds.INSTITUTION_CONFLICT, "Two institutionId headers differ.")
             self.institution = value
+        elif rule >= HeaderRule.SITE:
+            self._note_browser(rule, name, value)
         else:
-            if rule is HeaderRule.SITE and value.lower() == b"cross-site":
-                raise CallerError(kinds.CROSS_SITE)
             self.has_correlation_id |= rule is HeaderRule.CORRELATION
             self.has_customer_id |= rule is HeaderRule.CUSTOMER
             self.lines += (name, b": ", value, b"\r\n")
+
+    def _note_browser(self, rule: HeaderRule, name: bytes, value: bytes) -> None:
+        self.is_of_browser = True
+        if rule is HeaderRule.UPGRADE:
+            self.upgrade = value  # hop by hop: it does not pass
+            return
+        self.lines += (name, b": ", value, b"\r\n")
+        if rule is HeaderRule.SITE:
+            self.fetch_site = value
+        elif rule is HeaderRule.ORIGIN:
+            self.page_origins = [*self.page_origins, value]
+        elif name.lower().endswith(b"-method"):
+            self.preflight_method = value
+        elif name.lower().endswith(b"-headers"):
+            self.preflight_headers = value
+        else:
+            self.asks_private_network = value.lower() == b"true"
 
     def _note_framing(self, rule: HeaderRule, value: bytes) -> None:
         if self.length is not None or self.chunked:

@@ -4,8 +4,9 @@ import time
 from http import HTTPStatus
 
 from proxy.errors import ProxyError, problem_response
+from proxy.forwarding.browser_policy import cors_lines, preflight_lines, without_cors
 from proxy.forwarding.context import RequestContext
-from proxy.forwarding.headers import ResponseHeaders
+from proxy.forwarding.headers import CallerHeaders, ResponseHeaders
 from proxy.forwarding.json_links import JsonLinkRewriter, drop_body_digests, is_rewritable
 from proxy.forwarding.record import RequestRecord
 from proxy.forwarding.url_rewriting import UrlRewriter
@@ -67,6 +68,8 @@ class ResponseWriter:
             self._may_keep_alive(request) and framing.is_self_delimited and context.is_uploaded
         )
         lines = self._header_lines(context, headers)
+        if request.page_origin:
+            lines = without_cors(lines) + cors_lines(request.page_origin)
         lines.append(framing.line)
         if not keep_alive or request.version < (1, 1):
             lines.append(persistence_line(keep_alive=keep_alive))
@@ -98,12 +101,29 @@ class ResponseWriter:
         lines = [b"%b: %b\r\n" % pair for pair in problem.headers]
         lines.append(b"transactionId: %b\r\n" % record.transaction_id.encode("ascii"))
         lines.append(b"Content-Length: %d\r\n" % len(problem.body))
+        if request is not None and request.page_origin:
+            lines += cors_lines(request.page_origin)
         if not keep_alive or (request is not None and request.version < (1, 1)):
             lines.append(persistence_line(keep_alive=keep_alive))
         phrase = HTTPStatus(problem.status).phrase.encode("ascii")
         head = response_head(problem.status, phrase, lines)
         bodiless = request is not None and request.method == "HEAD"
         return Response(head if bodiless else head + problem.body, keep_alive=keep_alive)
+
+    def preflight_response(
+        self, request: Request, record: RequestRecord, caller: CallerHeaders
+    ) -> Response:
+        """Answer the question of a browser whether a page of an allowed origin may call."""
+        record.status = HTTPStatus.NO_CONTENT
+        keep_alive = self._may_keep_alive(request) and request.body.complete
+        lines = preflight_lines(
+            request.page_origin,
+            caller.preflight_headers,
+            private_network=caller.asks_private_network,
+        )
+        if not keep_alive or request.version < (1, 1):
+            lines.append(persistence_line(keep_alive=keep_alive))
+        return Response(response_head(204, b"No Content", lines), keep_alive=keep_alive)
 
     def _header_lines(self, context: RequestContext, head: ResponseHeaders) -> list[bytes]:
         lines = head.lines

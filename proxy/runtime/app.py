@@ -37,6 +37,7 @@ _RESTART_ONLY = (
     "admin",
     "admin_actions",
     "status_page",
+    "allowed_hosts",
     "refresh_token_file",
     "reload_interval",
     "log",
@@ -275,7 +276,9 @@ class App:
         access = None if status_page == "off" else PageAccess(str(address), address.host, is_open)
         page = StatusPage(self.status, access)
         return await admin.serve(
-            admin.build(self.readiness, self.metrics.exposition, actions, page),
+            admin.build(
+                self.readiness, self.metrics.exposition, actions, page, build.admin_policy(config)
+            ),
             config.admin,
             self._stack,
         )

@@ -1,5 +1,6 @@
 """What each part is told, out of the configuration: one function a part."""
 
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from proxy.config.login_settings import UserSettings
 from proxy.config.model import Config
 from proxy.errors import ConfigError
 from proxy.forwarding.access_policy import AccessPolicy
+from proxy.forwarding.browser_policy import BrowserPolicy
 from proxy.forwarding.business_users import BusinessUserDirectory, UserContextInjector
 from proxy.forwarding.context import Replay
 from proxy.forwarding.forwarder import ForwarderSettings
@@ -82,7 +84,24 @@ def forwarding(
         limits=config.limits,
         replay=Replay(tuple(path.pattern for path in config.replay.paths), config.replay.max_body),
         url_rewriter=UrlRewriter(config.url, listener.public_url),
+        browser_policy=BrowserPolicy(hosts(config), listener.cors.allow_origins),
     )
+
+
+def admin_policy(config: Config) -> BrowserPolicy | None:
+    """Return the rule for web pages on the admin port; None on a Unix socket."""
+    return None if config.admin.path else BrowserPolicy(hosts(config))
+
+
+def hosts(config: Config) -> Iterator[str]:
+    """Return every host name by which a request may call the proxy."""
+    yield from config.allowed_hosts
+    yield str(config.url.hostname)
+    yield socket.gethostname()
+    yield config.admin.host
+    for listener in config.listener_configs:
+        yield listener.address.host
+        yield urlsplit(listener.public_url).hostname or ""
 
 
 def certificate_files(config: Config) -> Iterator[tuple[str, Path]]:

@@ -110,7 +110,16 @@ NO_BODY = Body(None, complete=True)
 class Request:
     """A request as it came. ``version`` is ``(1, 1)`` or ``(1, 0)``; ``target`` is raw."""
 
-    __slots__ = ("body", "connection", "headers", "keep_alive", "method", "target", "version")
+    __slots__ = (
+        "body",
+        "connection",
+        "headers",
+        "keep_alive",
+        "method",
+        "page_origin",
+        "target",
+        "version",
+    )
 
     def __init__(
         self,
@@ -128,6 +137,8 @@ class Request:
         self.headers = headers
         self.keep_alive = keep_alive
         self.body = NO_BODY
+        # The foreign origin whose page may read the response; empty for every other caller.
+        self.page_origin = b""
 
     def with_headers(self, headers: list[tuple[bytes, bytes]]) -> "Request":
         """Return the same request with other headers; this one stays as it came."""

@@ -453,12 +453,24 @@ def test_gzipped_answer() -> None:
     assert not ResponseHeaders([(b"Content-Encoding", b"br")]).is_gzipped
 
 
-def test_request_of_another_site_is_refused() -> None:
-    """A browser says so itself (Fetch Metadata, Sec-Fetch-Site); other values pass."""
-    kind = kinds.CROSS_SITE
-    assert refused((b"Sec-Fetch-Site", b"Cross-Site")) == (kind.status, kind.name)
-    for value in (b"same-origin", b"same-site", b"none"):
-        read((b"Sec-Fetch-Site", value))
+def test_headers_of_a_browser_are_noted() -> None:
+    """What ``browser_policy`` judges is kept apart; all of it but ``Upgrade`` passes."""
+    assert not read((b"Accept", b"*/*")).is_of_browser
+    headers = read(
+        (b"Sec-Fetch-Site", b"same-origin"),
+        (b"Origin", b"http://localhost:8080"),
+        (b"Upgrade", b"websocket"),
+        (b"Access-Control-Request-Method", b"PUT"),
+        (b"Access-Control-Request-Headers", b"institutionid"),
+        (b"Access-Control-Request-Private-Network", b"true"),
+    )
+    assert headers.is_of_browser
+    assert (headers.fetch_site, headers.upgrade) == (b"same-origin", b"websocket")
+    assert headers.page_origins == [b"http://localhost:8080"]
+    assert (headers.preflight_method, headers.preflight_headers) == (b"PUT", b"institutionid")
+    assert headers.asks_private_network
+    assert b"Origin" in headers.lines
+    assert b"Upgrade" not in headers.lines
 
 
 def ours(kind: TokenKind, *, customer_id: bytes | None = None, correlation_id: bool = False) -> str:

@@ -337,10 +337,24 @@ async def test_hop_by_hop_header(here: ProxyUnderTest, line: str) -> None:
 
 
 H2C = ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQ"]
+OTHER_UPGRADE = ["Connection: Upgrade", "Upgrade: tls/1.2"]
+EVIL = b"GET /evil HTTP/1.1\r\nHost: localhost\r\n\r\n"
 WEBSOCKET = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]
 
 
-@pytest.mark.parametrize("upgrade", [H2C, WEBSOCKET], ids=["h2c", "websocket"])
+@pytest.mark.parametrize("body", [b"", EVIL], ids=["bare", "with-body"])
+async def test_websocket_is_refused(here: ProxyUnderTest, body: bytes) -> None:
+    """A handshake gets a sentence, and what follows it is never another request."""
+    handshake = request("GET", "/echo", *WEBSOCKET, f"Content-Length: {len(body)}")
+    async with connect(here.app) as wire:
+        await wire.send(handshake + body)
+        answer = await wire.read_response()
+        assert answer.status == 501
+        assert answer.json()["type"].endswith(":websocket")
+    assert not here.bank.arrivals
+
+
+@pytest.mark.parametrize("upgrade", [H2C, OTHER_UPGRADE], ids=["h2c", "other"])
 async def test_upgrade_is_not_forwarded(here: ProxyUnderTest, upgrade: list[str]) -> None:
     """It is answered like any other request, and the connection goes on, as Java needs it."""
     get = request("GET", "/echo", *upgrade)
@@ -354,10 +368,7 @@ async def test_upgrade_is_not_forwarded(here: ProxyUnderTest, upgrade: list[str]
         assert not arrival.all("HTTP2-Settings")
 
 
-EVIL = b"GET /evil HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-
-@pytest.mark.parametrize("upgrade", [H2C, WEBSOCKET], ids=["h2c", "websocket"])
+@pytest.mark.parametrize("upgrade", [H2C, OTHER_UPGRADE], ids=["h2c", "other"])
 @pytest.mark.parametrize("together", [True, False], ids=["together", "apart"])
 @pytest.mark.parametrize("chunked", [True, False], ids=["chunked", "sized"])
 async def test_body_behind_an_upgrade_is_a_body(

@@ -88,6 +88,7 @@ def write_settings(file: Path, base_url: str, **written: Any) -> None:
         "institution_id": "00016",
         "listen": "127.0.0.1:0",
         "admin": "127.0.0.1:0",
+        "allowed_hosts": "*",
         "log": {"access": "on", "format": "json"},
         **written,
     }

@@ -110,6 +110,7 @@ def base(bank: Sandbox) -> dict[str, Any]:
     """Return settings for a proxy in front of ``bank``, as in a configuration file."""
     return {
         "base_url": bank.url,
+        "allowed_hosts": "*",
         "institution_id": "00016",
         "client_id": CLIENT["client_id"],
         "listen": "127.0.0.1:0",

@@ -23,6 +23,7 @@ def make_app(base_url: str, **overrides: Any) -> App:
         "listen": "127.0.0.1:0",
         "admin": "127.0.0.1:0",
         "grace_period": "2",
+        "allowed_hosts": "*",
         "log": {"access": "off"},
         **CLIENT,
         **overrides,

@@ -48,6 +48,16 @@ labels:
 {{- define "candescent-proxy.settings" -}}
 {{- $callers := .Values.callers -}}
 drain_delay: {{ .Values.drainDelay }}
+{{- $name := include "candescent-proxy.name" . }}
+{{- $more := .Values.config.allowed_hosts | default list }}
+allowed_hosts:
+  - {{ $name | quote }}
+  - {{ printf "%s.%s" $name .Release.Namespace | quote }}
+  - {{ printf "%s.%s.svc" $name .Release.Namespace | quote }}
+  - {{ printf "%s.%s.svc.cluster.local" $name .Release.Namespace | quote }}
+  {{- range ternary (splitList "," (toString $more)) $more (kindIs "string" $more) }}
+  - {{ . | trim | quote }}
+  {{- end }}
 {{- if $callers.trustNetwork }}
 trust_network: true
 {{- end }}

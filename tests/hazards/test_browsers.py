@@ -1,0 +1,194 @@
+"""Web pages in a real browser: what a page of another origin can make the proxy do.
+
+Chromium resolves every name below ``test`` to this machine, as an attacker's DNS server does.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+from playwright.async_api import Browser, Page, async_playwright
+
+from proxy.forwarding.record import RequestRecord
+from proxy.runtime.app import App
+from proxy.sandbox import Sandbox
+from tests.support import needs
+from tests.support.running import running, until
+
+FETCH = """async ([url, options]) => {
+    try {
+        const response = await fetch(url, options);
+        return [response.status, await response.text(), response.headers.get("transactionId")];
+    } catch (error) {
+        return [0, String(error), null];
+    }
+}"""
+POST_FORM = """([url, kind]) => {
+    const form = document.createElement("form");
+    form.method = "post";
+    form.enctype = kind;
+    form.action = url;
+    document.body.append(form);
+    form.submit();
+}"""
+OPEN_WEBSOCKET = """url => new Promise(done => {
+    const socket = new WebSocket(url);
+    socket.onopen = () => done("open");
+    socket.onerror = () => done("refused");
+})"""
+
+
+class Scene:
+    """A proxy, the records of its requests, and a browser on pages of a web server beside it."""
+
+    def __init__(self, app: App, browser: Browser, pages_port: int) -> None:
+        self.app = app
+        self.browser = browser
+        self.pages_port = pages_port
+        self.records: list[RequestRecord] = []
+        app.forwarder._on_finished = [self.records.append]
+
+    def url(self, host: str, path: str = "/v1/accounts") -> str:
+        """Return a URL of the data port under a name."""
+        return f"http://{host}:{self.app.data_address.port}{path}"
+
+    def admin_url(self, host: str, path: str) -> str:
+        """Return a URL of the admin port under a name."""
+        return f"http://{host}:{self.app.admin_address.port}{path}"
+
+    async def page(self, host: str) -> Page:
+        """Open an empty page of an origin."""
+        page = await self.browser.new_page()
+        await page.goto(f"http://{host}:{self.pages_port}/")
+        return page
+
+    @property
+    def sent(self) -> list[str]:
+        """Return the methods of the requests that went to the bank."""
+        return [record.method for record in self.records if record.sent_at]
+
+
+@asynccontextmanager
+async def scene(*, with_cors: bool = False, **settings: Any) -> AsyncIterator[Scene]:
+    """Start bank, proxy, web server and browser; ``with_cors`` allows pages of localhost."""
+    pages = web.Application()
+    pages.router.add_get("/", _empty_page)
+    runner = web.AppRunner(pages)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = runner.addresses[0][1]
+    if with_cors:
+        settings["cors"] = {"allow_origins": f"http://localhost:{port}"}
+    async with (
+        Sandbox() as bank,
+        running(bank, allowed_hosts="", **settings) as app,
+        async_playwright() as tools,
+    ):
+        browser = await tools.chromium.launch(
+            executable_path=needs.program("chromium"),
+            args=["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP *.test 127.0.0.1"],
+        )
+        try:
+            yield Scene(app, browser, port)
+        finally:
+            await browser.close()
+            await runner.cleanup()
+
+
+async def _empty_page(_request: web.Request) -> web.Response:
+    return web.Response(text="<!doctype html><title>A page</title>", content_type="text/html")
+
+
+@pytest.mark.parametrize("host", ["local.attacker.test", "localhost", "127.0.0.1"])
+async def test_form_of_another_site_sends_no_payment(host: str) -> None:
+    """B1: a form needs no permission to be sent, and its type can look like JSON's."""
+    async with scene() as here:
+        page = await here.page("attacker.test")
+        async with page.expect_navigation():
+            await page.evaluate(POST_FORM, [here.url(host, "/v1/transfers"), "text/plain"])
+        assert '"status": 403' in await page.inner_text("body")
+        assert "POST" not in here.sent  # the browser then asks for the icon of where it stands
+
+
+async def test_rebound_name_reads_nothing() -> None:
+    """B2: a page under its own name is of the same origin, and sends no Origin."""
+    async with scene() as here:
+        page = await here.browser.new_page()
+        response = await page.goto(here.url("evil.test"))
+        assert response is not None
+        assert response.status == 403
+        status, text, _ = await page.evaluate(FETCH, [here.url("evil.test"), {}])
+        assert (status, "allowed_hosts" in text) == (403, True)
+        assert here.sent == []
+
+
+async def test_websocket_of_another_site() -> None:
+    """B3: a WebSocket handshake is a GET that no preflight comes before."""
+    async with scene() as here:
+        page = await here.page("other.test")
+        address = here.url("localhost").replace("http:", "ws:")
+        assert await page.evaluate(OPEN_WEBSOCKET, address) == "refused"
+        await until(lambda: here.records)
+        assert [record.status for record in here.records] == [403]
+        assert here.sent == []
+
+
+@pytest.mark.parametrize("host", ["local.attacker.test", "localhost"])
+async def test_form_of_another_site_reloads_nothing(host: str) -> None:
+    """B4: the admin port follows the same rule on every path."""
+    async with scene(admin_actions="true") as here:
+        for path in ("/-/reload", "/quitquitquit"):
+            page = await here.page("attacker.test")
+            async with page.expect_navigation():
+                await page.evaluate(POST_FORM, [here.admin_url(host, path), "text/plain"])
+            assert "403" not in await page.title()
+            assert "origin" in await page.inner_text("body") or "host" in await page.inner_text(
+                "body"
+            )
+        assert not here.app.quit.is_set()
+        for path in ("/metrics", "/readyz", "/livez", "/"):
+            response = await (await here.browser.new_page()).goto(here.admin_url("evil.test", path))
+            assert response is not None
+            assert response.status == 403
+
+
+async def test_status_page_opens_by_a_link() -> None:
+    """A link to the status page may be followed, and the page reads its own data."""
+    async with scene() as here:
+        page = await here.page("docs.test")
+        target = here.admin_url("localhost", "/")
+        async with page.expect_navigation():
+            await page.evaluate("url => { location = url; }", target)
+        await page.wait_for_selector("text=Ready: tokens are fresh")
+
+
+async def test_page_of_a_users_own_application() -> None:
+    """B5: without cors the call is refused before the bank sees it, with cors it works."""
+    async with scene() as here:
+        page = await here.page("localhost")
+        status, _, _ = await page.evaluate(FETCH, [here.url("localhost"), {}])
+        assert (status, here.sent) == (0, [])
+    post = {
+        "method": "POST",
+        "headers": {"Content-Type": "application/json", "institutionId": "00016"},
+        "body": "{}",
+    }
+    async with scene(with_cors=True) as here:
+        page = await here.page("localhost")
+        status, text, _ = await page.evaluate(FETCH, [here.url("localhost"), {}])
+        assert (status, "accounts" in text) == (200, True)
+        status, _, transaction = await page.evaluate(FETCH, [here.url("127.0.0.1", "/echo"), post])
+        assert status == 200
+        assert transaction
+        assert here.sent == ["GET", "POST"]
+        assert [record.method for record in here.records] == ["GET", "OPTIONS", "POST"]
+        # An error of the proxy's own can be read as well.
+        post["headers"] = {"institutionId": "99999"}
+        status, text, _ = await page.evaluate(FETCH, [here.url("localhost"), post])
+        assert (status, "institution" in text) == (403, True)
+        # The same page under another name is another origin.
+        other = await here.page("127.0.0.1")
+        status, _, _ = await other.evaluate(FETCH, [here.url("localhost"), {}])
+        assert (status, len(here.sent)) == (0, 2)
