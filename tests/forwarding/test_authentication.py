@@ -429,13 +429,13 @@ def test_loopback_needs_nothing_more(listen: str) -> None:
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
-        ({"callers": {"certificate_file": "/x"}, "listen": "0.0.0.0:1"}, "not asked who they are"),
+        ({"callers": {"certificate_file": "/x"}, "listen": "0.0.0.0:1"}, "are not authenticated"),
         ({"callers": {"client_ca_file": "/x"}}, "needs callers.certificate_file"),
         ({"callers": {"client_names": "app"}}, "needs callers.client_ca_file"),
         ({"callers": {"key_file": "/x"}}, "callers.key_file: needs callers.certificate_file"),
-        ({"callers": {"certificate_file": "/x"}, "listen": "unix:/y"}, "speaks no TLS"),
+        ({"callers": {"certificate_file": "/x"}, "listen": "unix:/y"}, "has no TLS"),
         ({"callers": {"socket_mode": "rw"}}, "callers.socket_mode"),
-        ({"admin": "0.0.0.0:1", "admin_actions": "true"}, "admin_actions are allowed"),
+        ({"admin": "0.0.0.0:1", "admin_actions": "true"}, "admin_actions is true"),
     ],
 )
 def test_half_a_protection_is_a_mistake(wrong: dict[str, Any], why: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import CallerError, kinds
+from proxy.errors import CallerError
 from proxy.forwarding.headers import (
     CallerHeaders,
     HeaderRule,
