@@ -1,7 +1,7 @@
 # The image: Python, the program and what they load, and nothing else. No shell, no package manager.
 #   docker build -t candescent-proxy .        (or podman, or buildah; docs/kubernetes.md has more)
-# To pin the base by digest: --build-arg BASE=python:3.13-slim@sha256:…
-ARG BASE=python:3.13-slim
+# To pin the base by digest: --build-arg BASE=python:3.14-slim@sha256:…
+ARG BASE=python:3.14-slim
 
 FROM ${BASE} AS build
 WORKDIR /src

@@ -128,7 +128,7 @@ def healthcheck(image: str) -> float:
     return sum(map(float, text.splitlines()[-1].strip("()").split(",")))
 
 
-def main(image: str, base: str = "python:3.13-slim") -> int:
+def main(image: str, base: str = "python:3.14-slim") -> int:
     """Print all figures; return the exit code."""
     print(f"on {machine()}")
     for name in (base, image):

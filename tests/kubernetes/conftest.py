@@ -15,7 +15,7 @@ from tests.support.certificates import OpensslAuthority
 from tests.tokens.fleet.encryption_keys import key_line
 
 IMAGE = "localhost/candescent-proxy:test"
-BASE = "python:3.13-slim"
+BASE = "python:3.14-slim"
 
 
 @pytest.fixture(scope="session")
