@@ -123,9 +123,8 @@ class BankEndpoint:
         request = token_request(key, login, self._new_id(), self._caller)
         requested_at = self._clock()
         response = await self._bank.call("POST", request.path, request.headers, request.body)
-        issued = parse_response(
-            key.kind, response.status, response.body, read_retry_after(response.retry_after)
-        )
+        retry_after = read_retry_after(response.retry_after, response.date, self._clock().wall)
+        issued = parse_response(key.kind, response.status, response.body, retry_after)
         return Token(key, issued.text, requested_at, issued.lifetime), issued
 
     def _keep(self, key: TokenKey, issued: TokenResponse, subject: str) -> None:

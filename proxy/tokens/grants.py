@@ -10,6 +10,8 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import ClassVar
 from urllib.parse import urlencode
 
@@ -296,9 +298,37 @@ def _seconds(raw: object, otherwise: float) -> float:
     return otherwise if math.isnan(seconds) else seconds
 
 
-def read_retry_after(raw: str | None) -> float | None:
-    """Return the seconds of a ``Retry-After`` header, or None where it has none to give."""
-    return float(raw) if raw is not None and re.fullmatch(r"[0-9]{1,9}", raw) else None
+def read_retry_after(raw: str | None, date: str | None, now: float) -> float | None:
+    """Return the seconds of a ``Retry-After`` header (RFC 9110 section 10.2.3), or None.
+
+    An HTTP date is compared with the response's own ``date``, so that a wrong clock on either
+    side does not matter; without a usable one with ``now``, seconds since the epoch.
+    """
+    if raw is not None and re.fullmatch(r"[0-9]{1,9}", raw):
+        return float(raw)
+    until = _http_date(raw)
+    if until is None:
+        return None
+    since = _http_date(date)
+    return max(until - (now if since is None else since), 0.0)
+
+
+_HTTP_DATE = re.compile(
+    r"[A-Z][a-z]{2,8}, \d\d[ -][A-Z][a-z]{2}[ -](\d{2}|\d{4}) \d\d:\d\d:\d\d GMT"
+    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}",
+    re.ASCII,
+)
+"""The three forms of RFC 9110 section 5.6.7; ``email.utils`` alone takes much else."""
+
+
+def _http_date(raw: str | None) -> float | None:
+    """Return the seconds since the epoch, or None for what is no HTTP date."""
+    if raw is None or not _HTTP_DATE.fullmatch(raw):
+        return None
+    try:
+        return parsedate_to_datetime(raw).replace(tzinfo=UTC).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def refusal(

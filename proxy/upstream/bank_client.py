@@ -27,11 +27,12 @@ MAX_RESPONSE = 262_144
 
 @dataclass(frozen=True, slots=True)
 class BankResponse:
-    """An answer, its body whole. ``retry_after`` is the header as it came."""
+    """An answer, its body whole. ``retry_after`` and ``date`` are the headers as they came."""
 
     status: int
     body: bytes = field(repr=False)
     retry_after: str | None = None
+    date: str | None = None
 
 
 class BankClient:
@@ -80,7 +81,12 @@ class BankClient:
             **self._connector(),
         ) as response:
             body_bytes = await _read_bounded(response.content)
-            return BankResponse(response.status, body_bytes, response.headers.get("Retry-After"))
+            return BankResponse(
+                response.status,
+                body_bytes,
+                response.headers.get("Retry-After"),
+                response.headers.get("Date"),
+            )
 
     def _connector(self) -> dict[str, Any]:
         proxy = self._proxy

@@ -5,9 +5,11 @@ Everything goes over sockets: a caller, the proxy, and a sandbox bank with a fau
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Any
 
 import aiohttp
@@ -16,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.runtime.app import App
 from proxy.sandbox import Fault, Sandbox
+from proxy.tokens.refresh_policy import RETRY_AFTER_MAX
 from tests.support.running import DEADLINE, running, until, url
 
 V2, V1 = "/echo", "/subscriptions/v1/fis/00016/echo"
@@ -217,9 +220,22 @@ async def test_retry_after_of_the_bank_reaches_the_caller() -> None:
         assert len(at.bank.bank.token_requests) == 1
 
 
+async def test_retry_after_as_a_date() -> None:
+    """A date counts from the bank's clock, an hour slow here, and no further than a number."""
+    sent = time.time() - 3600
+    for seconds, least, most in ((77, 77, 97), (10**8, RETRY_AFTER_MAX, RETRY_AFTER_MAX + 20)):
+        dates = {
+            "Date": formatdate(sent, usegmt=True),
+            "Retry-After": formatdate(sent + seconds, usegmt=True),
+        }
+        async with endpoint_fixture(Fault("token", status=429, headers=dates)) as at:
+            _, _, headers = await at.call()
+            assert least <= int(headers["Retry-After"]) <= most
+
+
 async def test_retry_after_that_is_none_does_no_harm() -> None:
-    """A date or nonsense in ``Retry-After`` is as if there were none."""
-    for text in ("Wed, 21 Oct 2026 07:28:00 GMT", "-1", "1e9", "99999999999999", "soon"):
+    """A date in the past or nonsense in ``Retry-After`` is as if there were none."""
+    for text in ("Wed, 21 Oct 2015 07:28:00 GMT", "-1", "1e9", "99999999999999", "soon"):
         async with endpoint_fixture(
             Fault("token", status=429, headers={"Retry-After": text})
         ) as at:

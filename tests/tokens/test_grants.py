@@ -3,6 +3,7 @@
 import json
 import uuid
 from base64 import b64decode
+from email.utils import formatdate
 from typing import Any, get_args
 from urllib.parse import parse_qs
 
@@ -320,24 +321,52 @@ def test_any_lifetime_is_defined(raw: object) -> None:
     assert 1 <= seconds <= MAX_LIFETIME
 
 
+NOW = 784_111_777.0
+"""Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110 section 5.6.7."""
+
+
 @pytest.mark.parametrize(
     ("raw", "seconds"),
     [
         ("3", 3.0),
         ("0", 0.0),
         ("9" * 9, 999_999_999.0),
+        ("Sun, 06 Nov 1994 08:51:37 GMT", 120.0),
+        ("Sunday, 06-Nov-94 08:51:37 GMT", 120.0),
+        ("Sun Nov  6 08:51:37 1994", 120.0),
+        ("Sun, 06 Nov 1994 08:49:36 GMT", 0.0),
         ("9" * 10, None),
         (None, None),
         ("", None),
         ("-1", None),
         ("1.5", None),
+        ("1e9", None),
+        ("\u0663", None),
         ("soon", None),
-        ("Fri, 31 Dec 1999 23:59:59 GMT", None),
+        ("Sun, 06 Nov 1994 08:51:37 +0200", None),
+        ("Sun, 06 Nov 1994 25:51:37 GMT", None),
+        ("Sun, 31 Feb 1994 08:51:37 GMT", None),
+        ("Sun, 06 Nov 1994", None),
+        ("06 Nov 1994 08:51:37 GMT", None),
     ],
 )
 def test_retry_after(raw: str | None, seconds: float | None) -> None:
-    """Whole seconds are honoured; anything else gives nothing to honour."""
-    assert read_retry_after(raw) == seconds
+    """Whole seconds and HTTP dates are honoured; anything else gives nothing to honour."""
+    assert read_retry_after(raw, None, NOW) == seconds
+
+
+@pytest.mark.parametrize("date", ["soon", "", "Sun, 06 Nov 1994 08:49:37 CET"])
+def test_retry_after_date_without_a_usable_date(date: str) -> None:
+    """A ``Date`` that is none leaves our clock to compare with."""
+    assert read_retry_after("Sun, 06 Nov 1994 08:51:37 GMT", date, NOW) == 120.0
+
+
+@given(st.integers(-10_000_000, 10_000_000), st.integers(0, 100_000))
+def test_retry_after_date_is_compared_with_the_banks_clock(skew: int, wait: int) -> None:
+    """However far apart the clocks are, a date means the time from the response's own."""
+    issued = NOW + skew
+    retry_after = formatdate(issued + wait, usegmt=True)
+    assert read_retry_after(retry_after, formatdate(issued, usegmt=True), NOW) == wait
 
 
 def test_refusal_says_what_to_do_and_what_the_bank_said() -> None:

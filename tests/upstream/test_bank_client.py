@@ -66,8 +66,8 @@ async def test_body_is_left_out_where_there_is_none() -> None:
 
 async def test_status_and_retry_after_are_handed_on() -> None:
     """An error is an answer too; what it asks for is handed on as it came."""
-    wire = b"HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\nno"
-    assert await call(read(), send(wire)) == BankResponse(429, b"no", "7")
+    wire = b"HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nDate: D\r\nContent-Length: 2\r\n\r\nno"
+    assert await call(read(), send(wire)) == BankResponse(429, b"no", "7", "D")
 
 
 async def test_redirect_is_not_followed() -> None:
