@@ -2,10 +2,17 @@
 
 import re
 from collections.abc import Iterator
+from itertools import accumulate
 from urllib.parse import unquote_to_bytes
 
 _REPEATED_DECODING = 8
 _OVERLONG = re.compile(rb"(?:[\xc0\xc1]|(?:\xe0|\xf0\x80)[\x80\x81])[\x80-\xbf]")
+_UNUSUAL = re.compile(rb"[^!$&'()*+,./0-9:=@A-Z_a-z~-]|//|/\.")
+_AMBIGUOUS = re.compile(rb"//|[\\;#\x00-\x1f\x7f]|(?:\A|/)\.\.?(?:/|\Z)")
+_ENCODED_DELIMITER = re.compile(rb"%(?:2f|5c|25)", re.IGNORECASE)
+_DELIMITER = re.compile(rb"[/\\;?#]")
+_CONTROLS = bytes([*range(0x20), 0x7F])
+_CONTROLS_TO_SLASHES = bytes.maketrans(_CONTROLS, b"/" * len(_CONTROLS))
 _RESERVED = (
     (b"oauth2",),
     (b"v1", b"oauth"),
@@ -25,16 +32,103 @@ def segments(path: bytes) -> list[bytes]:
     return [unquote_to_bytes(segment) for segment in path.split(b"/") if segment]
 
 
+def is_plain(path: bytes) -> bool:
+    """Whether every server sees the segments of ``path`` as they are written.
+
+    Such a path has no escapes, parameters, dot segments or empty segments; nearly every path is
+    of this kind, and one search tells.
+    """
+    return _UNUSUAL.search(path) is None
+
+
+def is_ambiguous(path: bytes) -> bool:
+    """Whether two servers could see two different resources in ``path``.
+
+    Where a policy judges paths, such a path is refused: what was judged must be what is served.
+    """
+    if is_plain(path):
+        return False
+    decoded = unquote_to_bytes(path)
+    return (
+        _AMBIGUOUS.search(decoded) is not None
+        or _ENCODED_DELIMITER.search(path) is not None
+        or _OVERLONG.search(decoded) is not None
+        or unquote_to_bytes(decoded) != decoded
+    )
+
+
+def possible_segments(path: bytes) -> set[bytes]:
+    """Return, in lower case, whatever some server may come to see as a segment of ``path``.
+
+    Servers decode once or more often, before or after they split and resolve dot segments, and
+    with or without path parameters. Whichever order they take, they only drop or reorder the
+    pieces that are returned here, so a name that is absent is in no reading.
+    """
+    found: set[bytes] = set()
+    for decoded in _decodings(path):
+        low = _OVERLONG.sub(_short_form, decoded).lower()
+        # Control characters are dropped by one server and end the name for another.
+        for text in (low.translate(None, _CONTROLS), low.translate(_CONTROLS_TO_SLASHES)):
+            found.update(piece.strip() for piece in _DELIMITER.split(text))
+    return found
+
+
 def is_reserved(path: bytes) -> bool:
     """Whether an upstream might take ``path`` for one of the bank's token endpoints.
 
-    In every spelling that some server folds: case, doubled slashes, dot segments, backslashes,
-    path parameters, overlong UTF-8, percent-encoding once or more often.
+    A path that servers read differently is reserved when it holds an endpoint's names anywhere.
     """
     low = path.lower()
-    if b"auth" not in low and b"%" not in low and low.isascii():
+    if is_plain(path):
+        return b"auth" in low and _names_reserved(low.split(b"/"))
+    if is_ambiguous(path):
+        found = possible_segments(path)
+        return any(found.issuperset(name) for name in _RESERVED)
+    return _names_reserved(_read(path))
+
+
+def is_hidden(name: bytes, path: bytes) -> bool:
+    """Whether some server may see a segment ``name``, in any case, that others do not see."""
+    if is_ambiguous(path):
+        return name in possible_segments(path)
+    written = [part for part in path.split(b"/") if part]
+    return any(part == name != raw for part, raw in zip(_read(path), written, strict=True))
+
+
+def _read(path: bytes) -> list[bytes]:
+    """Return the segments as a server may compare them: in lower case, without a decoded ``?``."""
+    return [part.partition(b"?")[0].lower().strip() for part in segments(path)]
+
+
+def climbs(path: bytes) -> bool:
+    """Whether some server may resolve ``path`` to a place above its beginning.
+
+    Dot segments beside encoded slashes, backslashes or path parameters count as climbing: how far
+    they lead depends on the server.
+    """
+    if is_plain(path):
         return False
-    return any(_names_reserved(parts) for parts in readings(low))
+    *_, decoded = _decodings(path)
+    text = _OVERLONG.sub(_short_form, decoded).translate(None, _CONTROLS)
+    pieces = [piece.strip() for piece in _DELIMITER.split(text)]
+    if b".." not in pieces:
+        return False
+    if len(pieces) != path.count(b"/") + 1:
+        return True
+    steps = (-1 if piece == b".." else piece not in (b"", b".") for piece in pieces)
+    return min(accumulate(steps)) < 0
+
+
+def _decodings(path: bytes) -> Iterator[bytes]:
+    """Yield ``path`` as it is, decoded once, and so on until nothing is left to decode."""
+    for _ in range(_REPEATED_DECODING):
+        yield path
+        if b"%" not in path:
+            return
+        decoded = unquote_to_bytes(path)
+        if decoded == path:
+            return
+        path = decoded
 
 
 def _names_reserved(parts: list[bytes]) -> bool:
@@ -43,57 +137,9 @@ def _names_reserved(parts: list[bytes]) -> bool:
     )
 
 
-def is_ambiguous(path: bytes) -> bool:
-    """Whether two servers could see two different resources in ``path``.
-
-    Where a policy judges paths, such a path is refused: what was judged must be what is served.
-    """
-    decoded = unquote_to_bytes(path)
-    return (
-        re.search(rb"//|[\\;#\x00-\x1f\x7f]", decoded) is not None
-        or re.search(rb"%(?:2f|5c|25)", path, re.IGNORECASE) is not None
-        or _OVERLONG.search(decoded) is not None
-        or unquote_to_bytes(decoded) != decoded
-        or any(part in (b".", b"..") for part in decoded.split(b"/"))
-    )
-
-
-def readings(path: bytes) -> Iterator[list[bytes]]:
-    """Yield the segments of ``path`` as each of the servers behind us may come to see them.
-
-    One decodes more often than another, and one takes dot segments away where another leaves
-    them; so each combination is a reading of its own.
-    """
-    for _ in range(_REPEATED_DECODING):
-        parts = _folded(path)
-        yield parts
-        yield _without_dots(parts)
-        decoded = unquote_to_bytes(path)
-        if decoded == path:
-            return
-        path = decoded
-
-
-def _folded(path: bytes) -> list[bytes]:
-    plain = _OVERLONG.sub(_short_form, path).lower()
-    raw = re.split(rb"[/\\]+", plain)
-    parts = (re.split(rb"[;?#\x00]", part, maxsplit=1)[0].strip() for part in raw)
-    return [part for part in parts if part not in (b"", b".")]
-
-
 def _short_form(overlong: re.Match[bytes]) -> bytes:
     high, low = overlong[0][-2:]
     return bytes([(high & 1) << 6 | low & 0x3F])
-
-
-def _without_dots(parts: list[bytes]) -> list[bytes]:
-    result: list[bytes] = []
-    for part in parts:
-        if part == b"..":
-            del result[-1:]
-        else:
-            result.append(part)
-    return result
 
 
 def has_base(path: bytes, base: bytes) -> bool:

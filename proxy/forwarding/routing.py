@@ -9,12 +9,15 @@ from typing import NamedTuple
 
 from proxy.errors import CallerError, kinds
 from proxy.forwarding.access_policy import AccessPolicy, PolicyDecision
-from proxy.forwarding.paths import has_base, is_reserved, segments
+from proxy.forwarding.paths import climbs, has_base, is_hidden, is_reserved, segments
 from proxy.forwarding.patterns import Pattern
 from proxy.tokens.token import TokenKind
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+LONGEST_KEPT = 512
+"""Bytes of the longest path whose route is remembered, so that the memory for them is bounded."""
+
 INSTITUTION = re.compile(rb"[0-9]{1,20}")
 
 
@@ -61,7 +64,8 @@ class Router:
         path, which is not put in front of it twice.
         """
         path, mark, query = target.partition(b"?")
-        route = self._decide(method, path)
+        decide = self._decide if len(path) <= LONGEST_KEPT else self._decide_uncached
+        route = decide(method, path)
         if not mark:
             return route
         # Not by _replace, which costs more than all the rest of routing.
@@ -74,6 +78,11 @@ class Router:
             route.has_policy_warning,
         )
 
+    @property
+    def routes_kept(self) -> int:
+        """How many routes are remembered."""
+        return self._decide.cache_info().currsize
+
     def _decide_uncached(self, method: str, path: bytes) -> Route:
         """Decide about a path without its query."""
         if method not in METHODS:
@@ -84,13 +93,16 @@ class Router:
         if is_reserved(path if has_base_path else self._base + path):
             raise CallerError(kinds.RESERVED)
         path_below_base = path[len(self._base) :] if has_base_path else path
+        has_policy_warning = self._is_warned(method, path_below_base)
+        if climbs(path_below_base):
+            raise CallerError(kinds.TARGET, "The path leads above the proxy's base path.")
         return Route(
             kind=self._kind(method, path_below_base),
             target=path if has_base_path else self._base + path,
             path=path_below_base,
             has_base_path=has_base_path,
             institution=institution_in(path_below_base),
-            has_policy_warning=self._is_warned(method, path_below_base),
+            has_policy_warning=has_policy_warning,
         )
 
     def _kind(self, method: str, path: bytes) -> TokenKind:
@@ -111,7 +123,15 @@ class Router:
 
 
 def institution_in(path: bytes) -> bytes | None:
-    """Return the institution that a V1 path names, as it stands there."""
+    """Return the institution that a V1 path names, as it stands there.
+
+    Raises ``CallerError`` where another server may see another institution in the path.
+    """
+    if is_hidden(b"fis", path):
+        raise CallerError(
+            kinds.INSTITUTION_NOT_ALLOWED,
+            "The path names an institution in a form that servers read differently.",
+        )
     _, marker, rest = path.partition(b"/fis/")
     return rest.partition(b"/")[0] if marker else None
 

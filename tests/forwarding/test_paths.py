@@ -1,13 +1,22 @@
 """What a path may turn into behind us: the reserved endpoints in all their spellings."""
 
 from collections.abc import Callable
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.forwarding.paths import is_ambiguous, is_reserved, readings, segments, split_target
+from proxy.forwarding.paths import (
+    climbs,
+    is_ambiguous,
+    is_hidden,
+    is_plain,
+    is_reserved,
+    possible_segments,
+    segments,
+    split_target,
+)
 
 ENDPOINTS = [
     b"/oauth2/v1/token",
@@ -67,6 +76,15 @@ def test_reserved_in_every_spelling(path: bytes, spell: Callable[[bytes], bytes]
         b"/v1/oauth/%2e%2e/accounts",
         b"/v1/oauth/%252e%252e/token",
         b"/v1/x/../oauth/token",
+        b"/v1/;/../oauth/token",
+        b"/v1/;a=b/../oauth/token",
+        b"/v1/%3b/../oauth/token",
+        b"/v1//../oauth/token",
+        b"/v1/x;/..;/oauth/token",
+        b"/v1/./;/%2e./oauth/token",
+        b"/v1/\\..\\oauth/token",
+        b"/v1/%5c..%5coauth/token",
+        b"/v1/oa%09uth/token",
     ],
 )
 def test_reserved_whether_or_not_dots_are_folded(path: bytes) -> None:
@@ -112,13 +130,126 @@ def test_reserved_with_any_bytes_encoded(path: bytes, data: st.DataObject) -> No
 
 @given(st.binary(max_size=40))
 @example(b"%" + b"25" * 30 + b"61")
-def test_readings_end_and_are_clean(path: bytes) -> None:
-    """Any bytes have a bounded number of readings, none with an empty segment or a slash."""
-    found = list(readings(path))
-    assert 2 <= len(found) <= 16
-    for parts in found:
-        assert not any(part in (b"", b".") or b"/" in part or b"\\" in part for part in parts)
+def test_possible_segments_are_clean(path: bytes) -> None:
+    """Any bytes have possible segments, none of which holds a delimiter."""
+    assert not any(part for part in possible_segments(path) if set(part) & set(b"/\\;?#"))
     assert is_reserved(path) in (True, False)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"a", b"fis", b"f%69s", b"FIS", b";", b";x=1", b"..", b"%2e%2e", b".", b"", b"b%2ffis"]
+        ),
+        max_size=6,
+    ),
+    st.sampled_from([b"/", b"\\", b"%2f", b"%5C", b"%252f"]),
+)
+def test_every_folding_is_among_the_possible_segments(parts: list[bytes], slash: bytes) -> None:
+    """Servers that decode, split, drop parameters and resolve dots in any order see no more."""
+    path = b"/" + slash.join(parts)
+    possible = possible_segments(path)
+    for decoded in (path, unquote_to_bytes(path), unquote_to_bytes(unquote_to_bytes(path))):
+        for text in (decoded, decoded.replace(b"\\", b"/")):
+            for with_parameters in (True, False):
+                folded: list[bytes] = []
+                for part in text.split(b"/"):
+                    name = part if with_parameters else part.partition(b";")[0]
+                    if name == b"..":
+                        del folded[-1:]
+                    else:
+                        folded.append(unquote_to_bytes(name).lower())
+                plain = {part for part in folded if not set(part) & set(b"/\\;%")}
+                assert plain <= possible | {b""}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"/subscriptions/v1/fis/00016/../00999/fiCustomers/1/events",
+        b"/subscriptions/v1/f%69s/00999/fiCustomers/1/events",
+        b"/subscriptions/v1/FIS/00999/fiCustomers",
+        b"/subscriptions/v1/%66%69%73/00999",
+        b"/subscriptions/v1/f%2569s/00999",
+        b"/subscriptions/v1/fis%2f00999/x",
+        b"/subscriptions/v1/fis%5c00999/x",
+        b"/subscriptions/v1\\fis\\00999/x",
+        b"/subscriptions/v1/fis;a=b/00999/x",
+        b"/subscriptions/v1/fis//00999/x",
+        b"/subscriptions/v1/fis/./00999/x",
+        b"/subscriptions/v1/fis%20/00999/x",
+        b"/subscriptions/v1/fis%3f/00999/x",
+        b"/subscriptions/v1/f%c1%a9s/00999/x",
+        b"/subscriptions/v1/fi%00s/00999/x",
+        b"/fis/00016/x/..%2f..%2f00999",
+        b"/v1/fis/00016/fIs/00999",
+    ],
+)
+def test_institution_segment_that_is_hidden(path: bytes) -> None:
+    """A V1 path is seen as one by every server, or it is told apart."""
+    assert is_hidden(b"fis", path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"/subscriptions/v1/fis/00016/fiCustomers/1/events",
+        b"/subscriptions/v1/fis/00016/fiCustomers/a%20b/events",
+        b"/v1/accounts;x=1",
+        b"/v1/fishing/x",
+        b"/v1/x/../accounts",
+        b"/",
+    ],
+)
+def test_institution_segment_that_is_not_hidden(path: bytes) -> None:
+    """Ordinary V1 paths, and odd ones that name no institution."""
+    assert not is_hidden(b"fis", path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"/../v1/accounts",
+        b"/%2e%2e/v1/accounts",
+        b"/%252e%252e/v1",
+        b"/.%2E/v1",
+        b"/v1/../../x",
+        b"/./../x",
+        b"//../x",
+        b"/v1//../../x",
+        b"/..;/x",
+        b"/..;a=b/x",
+        b"/;a=b/../x",
+        b"/..\\x",
+        b"/..%5cx",
+        b"/a/..%2f..%2fx",
+        b"/a%2fb/../../x",
+        b"/%c0%ae%c0%ae/x",
+        b"/.%00./x",
+        b"/..",
+    ],
+)
+def test_path_that_climbs(path: bytes) -> None:
+    """In some reading it ends above where it began."""
+    assert climbs(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [b"/v1/x/../accounts", b"/v1/..", b"/a..b/...", b"/v1/./x", b"//x", b"/a;b/c", b"/a%2fb", b""],
+)
+def test_path_that_does_not_climb(path: bytes) -> None:
+    """It stays below in every reading."""
+    assert not climbs(path)
+
+
+def test_plain_paths() -> None:
+    """One search tells them, and they are neither ambiguous nor hidden."""
+    for path in (b"/v1/accounts", b"/v1/customers/7:accounts", b"/a..b/c.d", b"/", b"/A~_-"):
+        assert is_plain(path)
+        assert not is_ambiguous(path)
+    for path in (b"/a%20", b"/a;b", b"//a", b"/./a", b"/a\\b", b"/\xc3", b"/a b"):
+        assert not is_plain(path)
 
 
 @pytest.mark.parametrize(
@@ -188,12 +319,11 @@ def test_plain_segments_are_never_ambiguous(parts: list[str]) -> None:
 
 @given(st.binary(max_size=60))
 def test_unambiguous_paths_have_one_reading(path: bytes) -> None:
-    """Whatever is not ambiguous has the same segments in every reading, case and ends aside."""
+    """Whatever is not ambiguous has no possible segments but its own, case and ends aside."""
     if not is_ambiguous(path):
-        plain = [part.lower().strip() for part in segments(path)]
-        expected = [part.partition(b"?")[0].strip() for part in plain]
-        found = list(readings(path.lower()))
-        assert all(parts == [part for part in expected if part] for parts in found[-2:])
+        parts = b"?".join(segments(path) + path.split(b"/")).split(b"?")
+        own = {part.lower().strip() for part in parts}
+        assert possible_segments(path) <= own | {b""}
 
 
 def test_split_target() -> None:
