@@ -18,8 +18,8 @@ BENCH := build/bench/venv
 COMPILE := $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --annotation-style line --no-strip-extras --custom-compile-command 'make lock' $(ARGS)
 
-# Tests that wait leave room for others: twice as many processes as cores. Long ones come first.
-TESTS := $(BIN)/python -m pytest -n auto --dist loadgroup
+# tests/conftest.py says how many processes, and which tests start first.
+TESTS := $(BIN)/python -m pytest -n auto
 
 .PHONY: coverage pure errors generate compiled help demo test test-all test-compiled test-future unit lint format manual settings status-page pictures lock audit sbom soak observe fuzz institutions build release-check \
 	image footprint charts bench cost fleet clean
@@ -142,7 +142,7 @@ test-compiled: compiled  ## The tests of the compiled modules, on those
 	@$(BIN)/python -m zipfile -e build/compiled/*.whl build/compiled/tree
 	@cp -r tests tools bench docs helm deploy requirements Makefile pyproject.toml README.md build/compiled/tree
 	cd build/compiled/tree && PYTHONPATH='$(CURDIR)/build/compiled/tree' '$(abspath $(BIN))/python' \
-		-m pytest -n auto --dist loadgroup $(ARGS) tests/forwarding tests/fuzz tests/hazards tests/http1 \
+		-m pytest -n auto $(ARGS) tests/forwarding tests/fuzz tests/hazards tests/http1 \
 		tests/server tests/tokens/test_cache.py tests/tokens/test_token.py tests/upstream
 
 build: $(VENV)/.dev sbom  ## Build the wheel, the source distribution and their SBOM into dist/

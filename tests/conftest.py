@@ -6,9 +6,11 @@ import importlib.util
 import os
 import signal
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # it has none
 
 pytest_plugins = ["tests.support.skips"]
 
@@ -29,14 +31,21 @@ if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_I
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+TOGETHER = {
+    "tests/kubernetes/test_image.py": "image",
+    "tests/kubernetes/test_pods.py": "image",
+    "tests/kubernetes/test_containers.py": "image",
+    "tests/admin/test_page.py": "browser",
+    "tests/docs/test_locks.py": "wheels",
+}
+"""Modules whose tests run in one worker, for what they share is dear to make."""
+
 LONGEST = (
-    "tests/kubernetes/test_image.py",
-    "tests/kubernetes/test_pods.py",
+    *TOGETHER,
     "tests/observability/test_live.py",
     "tests/tokens/fleet/test_thirty.py",
     "tests/tools/test_build_hook.py",
     "tests/docs/test_install.py",
-    "tests/docs/test_locks.py",
     "tests/observability/test_observe.py",
     "tests/soak/test_soak.py",
     "tests/cli/commands/test_demo.py",
@@ -45,20 +54,29 @@ LONGEST = (
 """Modules whose tests take or wait the longest. They start first: no core idles at the end."""
 
 
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # as above
+    """Gives each worker one test at a time, or one group of tests."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return TOGETHER.get(nodeid.partition("::")[0], nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    """Distribute the tests over the workers."""
+    return Scheduling(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run a worker more than there are cores: many tests wait most of the time."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest first; keep together what shares something that is dear to make."""
-    for item in items:
-        if "image" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("image"))
-        elif getattr(getattr(item, "module", None), "ONE_WORKER", False):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    """Put the longest first."""
     order = {module: at for at, module in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """Run twice as many workers as there are cores: half of the tests wait most of the time."""
-    return 2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4
 
 
 def pytest_asyncio_loop_factories(

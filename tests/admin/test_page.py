@@ -19,7 +19,6 @@ from tests.support.running import running, until, url
 from tests.support.secret_search import SecretSearch
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-ONE_WORKER = True  # one browser for all
 
 MARKUP = "<img src=x onerror=\"document.title='broken into'\"><b>&amp;</b>"
 SEEN = "6f1d0c4e-1c1c-4000-8000-00000000a11e"
