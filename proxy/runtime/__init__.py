@@ -10,7 +10,7 @@ Modules:
     listeners.py             the ports that callers use
     reload.py                a changed configuration, tried before it is used
     metric_sources.py        numbers that are read when metrics are asked for
-    status.py                what the status page says of the process
+    about.py                 what the status page says of the process
     rlimits.py               open files, core dumps
     systemd.py               readiness and watchdog messages
     certificate_expiry.py    when certificates expire

@@ -17,11 +17,11 @@ from proxy.errors import ConfigError
 from proxy.forwarding.forwarder import Forwarder
 from proxy.forwarding.record import MAIN_LISTENER
 from proxy.runtime import build, certificate_expiry, clock
+from proxy.runtime.about import about, listeners
 from proxy.runtime.core import Core
 from proxy.runtime.listeners import Listeners, RequestHandler, contexts
 from proxy.runtime.metric_sources import register as register_metric_sources
 from proxy.runtime.reload import LoadConfig, Reloader, watch
-from proxy.runtime.status import about, listeners
 from proxy.runtime.systemd import Systemd
 from proxy.server.address import Address
 from proxy.tasks import Tasks

@@ -39,7 +39,7 @@ def is_control(call: Call) -> bool:
     return _name(call) is not None
 
 
-def answer(call: Call, bank: Bank) -> Reply:
+def handle(call: Call, bank: Bank) -> Reply:
     """Run the action; 400, 404 and 405 responses say what is expected."""
     name = _name(call) or ""
     methods = _ACTIONS.get(name)

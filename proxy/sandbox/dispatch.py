@@ -79,7 +79,7 @@ def _resource(exchange: Exchange) -> Exchange:
     institution = guard.asked_institution(call, bank)
     exchange.fault = choose(bank.faults, Place(names, call.method, call.path, institution))
     if exchange.fault and exchange.fault.is_immediate:
-        exchange.reply = exchange.fault.answer() if exchange.fault.unread else None
+        exchange.reply = exchange.fault.response() if exchange.fault.unread else None
         return exchange
     try:
         exchange.token = guard.admit(call, bank)
@@ -102,7 +102,7 @@ def _find(call: Call) -> tuple[Resource, tuple[str, ...]]:
 def _at_resource(exchange: Exchange) -> Reply:
     fault = exchange.fault
     if fault and fault.is_immediate:
-        return fault.answer()
+        return fault.response()
     assert exchange.resource is not None
     assert exchange.token is not None
     visit = Visit(exchange.call, exchange.bank, exchange.token, exchange.named)
@@ -110,7 +110,7 @@ def _at_resource(exchange: Exchange) -> Reply:
         reply = exchange.resource(visit)
     except RefusedError as refused:
         reply = refused.reply
-    return fault.answer() if fault and fault.replaces_response else reply
+    return fault.response() if fault and fault.replaces_response else reply
 
 
 def _complete(exchange: Exchange, reply: Reply) -> Reply:
@@ -132,12 +132,14 @@ def _at_token_endpoint(exchange: Exchange) -> Reply:
     fault = exchange.fault = choose(bank.faults, place)
     try:
         reply = (
-            fault.answer() if fault and fault.is_immediate else _ENDPOINTS[where](call, bank, fault)
+            fault.response()
+            if fault and fault.is_immediate
+            else _ENDPOINTS[where](call, bank, fault)
         )
     except RefusedError as refused:
         reply = refused.reply
     if fault:
-        reply = fault.apply_to(fault.answer() if fault.replaces_response else reply)
+        reply = fault.apply_to(fault.response() if fault.replaces_response else reply)
     if where in ("token", "v1token"):
         client = (call.basic() or ("", ""))[0]
         kind: Generation = "V1" if where == "v1token" else "V2"

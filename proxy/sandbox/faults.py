@@ -143,7 +143,7 @@ class Fault:
             and place.path.startswith(self.path_prefix or "")
         )
 
-    def answer(self) -> Reply:
+    def response(self) -> Reply:
         """Return the response that replaces the real one, by default an error 500."""
         if self.wire is not None:
             return Reply(body=self.wire, ending="wire-open" if self.keep_open else "wire")

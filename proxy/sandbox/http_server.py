@@ -120,7 +120,7 @@ class Sandbox:
         try:
             if control.is_control(call):
                 return await self._send(
-                    request, control.answer(await read_body(request, call), self.bank)
+                    request, control.handle(await read_body(request, call), self.bank)
                 )
             exchange = dispatch.admit_call(call, self.bank)
             if exchange.reply is None:

@@ -24,7 +24,7 @@ from proxy.sandbox import payloads, samples
 from proxy.sandbox.call import Reply, json_reply
 from proxy.sandbox.call_checks import RefusedError
 from proxy.sandbox.codes import refuse
-from proxy.sandbox.resources import Resource, Visit, whole
+from proxy.sandbox.resources import Resource, Visit, whole_number
 
 
 def echo(visit: Visit) -> Reply:
@@ -68,7 +68,7 @@ def status(visit: Visit) -> Reply:
 
 def download(visit: Visit) -> Reply:
     """Return ``bytes`` bytes, with ``Content-Length`` or (``chunked=1``) chunked."""
-    size = whole(visit, "bytes", 0)
+    size = whole_number(visit, "bytes", 0)
     return Reply(
         headers=(("Content-Type", "application/octet-stream"),),
         body=lambda: payloads.pattern(size),
@@ -84,7 +84,7 @@ def upload(visit: Visit) -> Reply:
 
 def redirect(visit: Visit) -> Reply:
     """Redirect to the URL ``to``."""
-    to, code = visit.call.arguments.get("to", ""), whole(visit, "status", 302)
+    to, code = visit.call.arguments.get("to", ""), whole_number(visit, "status", 302)
     if not 300 <= code <= 399 or not to or not to.isprintable():
         raise RefusedError("CMN_90011", "Request is invalid: expected to=URL and a status of 3xx")
     return Reply(code, (("Location", to),))

@@ -51,8 +51,8 @@ def transactions(visit: Visit) -> Reply:
     account = visit.call.arguments.get("accountId")
     if not account:
         raise RefusedError("CMN_90011", "Query param accountId is missing")
-    limit = max(1, whole(visit, "limit", 10))
-    offset = whole(visit, "offset", 0)
+    limit = max(1, whole_number(visit, "limit", 10))
+    offset = whole_number(visit, "offset", 0)
     every = samples.transactions(account)
     links = [_page(visit, "self", account, limit, offset)]
     if offset + limit < len(every):
@@ -72,7 +72,7 @@ def banking_image(visit: Visit) -> Reply:
     if "bytes" not in visit.call.arguments:
         picture = base64.b64encode(samples.cheque(number)).decode()
         return json_reply({"imageId": number, "contentType": "image/png", "image": picture})
-    size = whole(visit, "bytes", 0)
+    size = whole_number(visit, "bytes", 0)
     start = json.dumps({"imageId": number, "contentType": "image/x-pattern"})[:-1]
     head, foot = f'{start}, "image": "'.encode(), b'"}'
 
@@ -135,7 +135,7 @@ ROUTES: tuple[tuple[str, re.Pattern[str], Resource], ...] = (
 )
 
 
-def whole(visit: Visit, name: str, default: int) -> int:
+def whole_number(visit: Visit, name: str, default: int) -> int:
     """Return a query parameter that is a whole number; raise CMN_90011 otherwise."""
     text = visit.call.arguments.get(name, str(default))
     if not (text.isascii() and text.isdecimal() and len(text) < 16):

@@ -39,14 +39,14 @@ def _fit(name: str, value: Any) -> Any:
     raise ValueError(f"{name}: cannot be set from JSON")
 
 
-def _whole(name: str, value: Any) -> int:
+def _whole_number(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"{name}: expected a whole number")
     return value
 
 
-def _whole_or_none(name: str, value: Any) -> int | None:
-    return None if value is None else _whole(name, value)
+def _whole_number_or_none(name: str, value: Any) -> int | None:
+    return None if value is None else _whole_number(name, value)
 
 
 def _text(name: str, value: Any) -> str:
@@ -87,8 +87,8 @@ def _mapping_of(kind: Any) -> Any:
 _KINDS: tuple[tuple[tuple[str, ...], Any], ...] = (
     (DURATIONS, seconds),
     ((*CHOICES, *SPELLINGS, "base_path"), _text),
-    (("least_expires_in", "limit_status"), _whole),
-    (("quota", "spike", "retry_after", "seed"), _whole_or_none),
+    (("least_expires_in", "limit_status"), _whole_number),
+    (("quota", "spike", "retry_after", "seed"), _whole_number_or_none),
     (("public_url",), _text_or_none),
     (("user_required",), _flag),
     (("institutions", "scopes"), _texts),

@@ -20,7 +20,7 @@ if sys.platform != "win32":
 
 
 @dataclass(frozen=True, slots=True)
-class RefreshToken:
+class StoredRefreshToken:
     """A refresh token. ``expires_at`` is Unix seconds; ``subject`` says whose login it renews."""
 
     text: str = field(repr=False)
@@ -28,7 +28,7 @@ class RefreshToken:
     subject: str = ""
 
 
-Known = dict[TokenKey, RefreshToken]
+Known = dict[TokenKey, StoredRefreshToken]
 
 
 class RefreshTokens:
@@ -60,7 +60,7 @@ class RefreshTokens:
 
     def keep(self, key: TokenKey, text: str, lifetime: float, subject: str = "") -> None:
         """Keep a new refresh token in place of the old one. Raises ``ConfigError`` (file)."""
-        stored = self._known[key] = RefreshToken(text, self._clock().wall + lifetime, subject)
+        stored = self._known[key] = StoredRefreshToken(text, self._clock().wall + lifetime, subject)
         self._forgotten[key] = self._in_file(key)
         self._change(lambda tokens: tokens.update({key: stored}))
 
@@ -125,7 +125,7 @@ def _document(tokens: Known) -> dict[str, dict[str, str | float]]:
     }
 
 
-def _entry(name: str, entry: object) -> tuple[TokenKey, RefreshToken] | None:
+def _entry(name: str, entry: object) -> tuple[TokenKey, StoredRefreshToken] | None:
     match entry:
         case {
             "text": str(text),
@@ -136,7 +136,7 @@ def _entry(name: str, entry: object) -> tuple[TokenKey, RefreshToken] | None:
         case _:
             return None
     try:
-        return TokenKey.parse(name), RefreshToken(text, expires_at, subject)
+        return TokenKey.parse(name), StoredRefreshToken(text, expires_at, subject)
     except ValueError:
         return None
 

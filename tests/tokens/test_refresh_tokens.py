@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ConfigError
-from proxy.tokens.refresh_tokens import RefreshToken, RefreshTokens
+from proxy.tokens.refresh_tokens import RefreshTokens, StoredRefreshToken
 from proxy.tokens.token import Instant, TokenKey, TokenKind
 
 KEY = TokenKey(TokenKind.V2, "00016")
@@ -248,4 +248,6 @@ def test_any_text_comes_back(
 
 def test_repr_hides_it() -> None:
     """A refresh token's repr shows its end, not its text."""
-    assert repr(RefreshToken("secret", 5.0)) == "RefreshToken(expires_at=5.0, subject='')"
+    assert (
+        repr(StoredRefreshToken("secret", 5.0)) == "StoredRefreshToken(expires_at=5.0, subject='')"
+    )

@@ -102,7 +102,10 @@ class DecryptError(Exception):
 
 
 class EntryCipher:
-    """Seals and opens. The first of ``keys`` seals; ``random`` returns so many random bytes."""
+    """Encrypts and decrypts entries.
+
+    The first of ``keys`` encrypts; ``random`` returns so many random bytes.
+    """
 
     def __init__(self, keys: dict[str, bytes], random: Callable[[int], bytes]) -> None:
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}

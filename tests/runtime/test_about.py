@@ -1,7 +1,7 @@
 """What the status page says of the process."""
 
 from proxy.config import loader
-from proxy.runtime.status import about, listeners
+from proxy.runtime.about import about, listeners
 from proxy.server.address import Address
 from proxy.tokens.token import Instant
 
