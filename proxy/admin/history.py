@@ -129,10 +129,10 @@ class History:
                     TokenEvent(now, token.key, why, "refreshed", took, token.lifetime)
                 )
             case TokenRefreshFailed(key, error, took, failures, delay, why):
-                failure_fields = (failures, delay, error.kind.name, error.detail)
+                failure_fields = (failures, delay, error.kind.name, error.operator_detail)
                 self.events.append(TokenEvent(now, key, why, "failed", took, None, *failure_fields))
                 entry = self._record_error(
-                    "token", error.explained_by, error.detail, key.institution
+                    "token", error.explained_by, error.operator_detail, key.institution
                 )
                 entry.source, entry.reason = error.kind.source, error.kind.name
             case TokenRejected(token):

@@ -37,7 +37,7 @@ def assess(
             why = (
                 "the first is on its way"
                 if error is None
-                else f"{error.detail} {error.explained_by.remedy}"
+                else f"{error.operator_detail} {error.explained_by.remedy}"
             )
             reasons.append(
                 f"no {entry.key.kind.value} token for institution {entry.key.institution}: {why}"

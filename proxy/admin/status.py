@@ -127,7 +127,7 @@ def token_state(entry: Entry, now: Instant) -> TokenState:
 def _failure(error: TokenError) -> Failure:
     return Failure(
         reason=error.kind.name,
-        detail=error.detail,
+        detail=error.operator_detail,
         advice=error.explained_by.remedy,
         code=error.code,
     )

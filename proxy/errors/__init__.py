@@ -65,8 +65,9 @@ class CallerError(ProxyError):
 class TokenError(ProxyError):
     """There is no usable token. Never a 401 to the caller: its request was not at fault.
 
-    ``code`` is the bank's own error code (``CMN_90004``) where it gave one. ``failure`` says how
-    the token endpoint could not be reached.
+    ``code`` is the bank's own error code (``CMN_90004``) where it gave one, ``bank_message`` its
+    message, cleaned, which is for the operator and never for callers. ``failure`` says how the
+    token endpoint could not be reached.
     """
 
     def __init__(
@@ -77,10 +78,12 @@ class TokenError(ProxyError):
         code: str | None = None,
         retry_after: float | None = None,
         failure: UpstreamFailure | None = None,
+        bank_message: str = "",
     ) -> None:
         super().__init__(reason, detail, retry_after=retry_after)
         self.reason = reason
         self.code = code
+        self.bank_message = bank_message
         self.failure = failure
 
     @property
@@ -91,7 +94,21 @@ class TokenError(ProxyError):
     def with_retry_after(self, seconds: float) -> "TokenError":
         """Return the same error for another caller, who should wait ``seconds``."""
         return TokenError(
-            self.reason, self.detail, code=self.code, retry_after=seconds, failure=self.failure
+            self.reason,
+            self.detail,
+            code=self.code,
+            retry_after=seconds,
+            failure=self.failure,
+            bank_message=self.bank_message,
+        )
+
+    @property
+    def operator_detail(self) -> str:
+        """``detail`` with the bank's message, for log, status page and probes."""
+        return (
+            f'{self.detail} Its message: "{self.bank_message}"'
+            if self.bank_message
+            else (self.detail)
         )
 
 

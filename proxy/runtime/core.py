@@ -166,7 +166,7 @@ class Core:
         try:
             await self._endpoint.revoke_token(token)
         except TokenError as error:
-            self._warn(f"token of {token.key} not revoked: {error.detail}")
+            self._warn(f"token of {token.key} not revoked: {error.operator_detail}")
 
     async def close(self) -> None:
         """End everything."""

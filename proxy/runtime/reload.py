@@ -114,7 +114,10 @@ class Reloader:
                 self._retry_delay = RETRY if error.reason.is_refusal else RETRY_SOON
                 return self._failed(
                     ReloadFailed(
-                        why, error.detail, is_refused_by_bank=True, has_new_login=has_new_login
+                        why,
+                        error.operator_detail,
+                        is_refused_by_bank=True,
+                        has_new_login=has_new_login,
                     )
                 )
             except Exception as error:  # noqa: BLE001 - one failure must not end all reloading

@@ -94,7 +94,12 @@ class BankEndpoint:
         request = revocation_request(text, credentials, self._new_id())
         response = await self._bank.call("DELETE", request.path, request.headers, request.body)
         if response.status not in (200, 204):
-            raise refusal(TokenKind.V2, response.status, read_error(response.body))
+            raise refusal(
+                TokenKind.V2,
+                response.status,
+                read_error(response.body),
+                secrets=(text, credentials.client_secret, credentials.basic),
+            )
 
     async def revoke_token(self, token: Token) -> None:
         """Revoke an access token of ours. Raises ``TokenError``; V1 tokens cannot be revoked.
@@ -124,7 +129,9 @@ class BankEndpoint:
         requested_at = self._clock()
         response = await self._bank.call("POST", request.path, request.headers, request.body)
         retry_after = read_retry_after(response.retry_after, response.date, self._clock().wall)
-        issued = parse_response(key.kind, response.status, response.body, retry_after)
+        issued = parse_response(
+            key.kind, response.status, response.body, retry_after, login.secrets
+        )
         return Token(key, issued.text, requested_at, issued.lifetime), issued
 
     def _keep(self, key: TokenKey, issued: TokenResponse, subject: str) -> None:

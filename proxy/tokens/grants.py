@@ -8,12 +8,12 @@ that could not stand in a header is an error, never injected.
 import math
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import ClassVar
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 from proxy.errors import TokenError, kinds
 from proxy.tokens.token import ASSUMED_LIFETIME, MAX_LIFETIME, TokenKey, TokenKind
@@ -163,6 +163,13 @@ class Login:
         """Whose tokens these are: grant, application and user, without any secret."""
         return f"{self.grant.name} {self.credentials.client_id} {self.grant.user}"
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What a message about this login must not show: all that a token call sends of it."""
+        fields = {name: value for name, value in self.grant.form().items() if name != "grant_type"}
+        basic = self.credentials.basic.removeprefix("Basic ")
+        return (self.credentials.client_secret, basic, *fields.values())
+
     def for_kind(self, kind: TokenKind) -> "Login":
         """Return the login for tokens of ``kind``."""
         return replace(self, grant=self.grant.for_kind(kind))
@@ -244,18 +251,25 @@ def revocation_request(text: str, credentials: Credentials, transaction_id: str)
 
 
 def parse_response(
-    kind: TokenKind, status: int, body: bytes, retry_after: float | None = None
+    kind: TokenKind,
+    status: int,
+    body: bytes,
+    retry_after: float | None = None,
+    secrets: Collection[str] = (),
 ) -> TokenResponse:
     """Return the token in an answer of a token endpoint.
 
-    Raises ``TokenError``: the bank's refusal by its class, or ``MALFORMED`` for a 200 that holds
-    no token that could be sent.
+    Raises ``TokenError``: the bank's refusal by its class, also where it comes with a 200, or
+    ``MALFORMED`` for a 200 that holds neither an error nor a token that could be sent. The
+    bank's message is shown without ``secrets``.
     """
     if status != 200:
-        raise refusal(kind, status, read_error(body), retry_after)
+        raise refusal(kind, status, read_error(body), retry_after, secrets)
     fields: dict[str, object] = dict(xml_fields(body)) if is_xml(body) else json_object(body)
     text = fields.get("access_token")
     if not isinstance(text, str) or not _TOKEN_TEXT.fullmatch(text):
+        if (error := read_error(body)).code:
+            raise refusal(kind, status, error, retry_after, secrets)
         raise TokenError(
             kinds.TOKEN_MALFORMED,
             "The token endpoint responded 200 without a usable access_token.",
@@ -332,7 +346,11 @@ def _http_date(raw: str | None) -> float | None:
 
 
 def refusal(
-    kind: TokenKind, status: int, error: BankError, retry_after: float | None = None
+    kind: TokenKind,
+    status: int,
+    error: BankError,
+    retry_after: float | None = None,
+    secrets: Collection[str] = (),
 ) -> TokenError:
     """Return the ``TokenError`` that a refusal by the bank stands for."""
     reason = classify(status, error, v1=kind is TokenKind.V1)
@@ -342,4 +360,28 @@ def refusal(
         f"{reason.cause} The bank said {status}{code}.",
         code=error.code or None,
         retry_after=retry_after,
+        bank_message=clean_message(error.message, secrets),
     )
+
+
+MAX_MESSAGE = 200
+"""Characters of a message of the bank's that are shown; the documented ones have at most 80."""
+
+HIDDEN = "[hidden]"
+"""What stands for a secret in a message."""
+
+_LIKE_A_TOKEN = re.compile(r"(?=[^ ]*[0-9])[A-Za-z0-9+/=._~-]{16,}|[A-Za-z0-9+/=._~-]{64,}")
+
+
+def clean_message(message: str, secrets: Collection[str] = ()) -> str:
+    """Return a message of the bank's as an operator may read it: short, printable ASCII.
+
+    Left out are ``secrets`` in any encoding of a form, and whatever looks like a token: some
+    servers repeat the request in ``error_description``.
+    """
+    for secret in sorted(secrets, key=len, reverse=True):
+        for written in {secret, quote_plus(secret)} - {""}:
+            message = message.replace(written, HIDDEN)
+    printable = re.sub(r"[^\x20-\x7e]+", " ", message[: 8 * MAX_MESSAGE])
+    text = " ".join(_LIKE_A_TOKEN.sub(HIDDEN, printable).replace('"', "'").split())
+    return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 3] + "..."

@@ -21,8 +21,10 @@ MAX_ERROR_BODY = 16_384
 """Bytes of an answer that are looked at; the longest documented error has some hundred."""
 
 _READABLE_CODE = re.compile(
-    r"[A-Z]{2,12}_[0-9]{1,8}|[0-9]{1,8}|[a-z]{1,40}(?:\.[A-Za-z_]{1,60}){1,6}"
+    r"[A-Z]{2,12}_[0-9]{1,8}|[0-9]{1,8}|[a-z]{1,40}(?:\.[A-Za-z0-9_]{1,60}){1,6}"
+    r"|[a-z]{1,20}(?:_[a-z]{1,20}){1,4}|(?:[A-Z][a-z]{1,20}){2,6}"
 )
+"""The bank's, V1's, a gateway fault's, RFC 6749's, and Apigee's ``ErrorCode``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class BankError:
 
 
 def read_error(body: bytes, *, gzipped: bool = False) -> BankError:
-    """Return the error in a body: CMN JSON, an Apigee fault, or a V1 ``Status`` in XML.
+    """Return the error in a body: CMN JSON, V1 ``Status`` (XML or JSON), RFC 6749, or Apigee's.
 
     Anything else, however hostile, is an empty error.
     """
@@ -67,6 +69,10 @@ def _from_json(body: bytes) -> BankError:
         return _error(
             info.get("errorCode"), info.get("errorMessage", document.get("statusMessage"))
         )
+    if "ErrorCode" in document:  # Apigee's own token endpoint
+        return _error(document["ErrorCode"], document.get("Error"))
+    if "error" in document and "code" not in document:  # RFC 6749 section 5.2
+        return _error(document["error"], document.get("error_description", document.get("message")))
     return _error(document.get("code"), document.get("message"))
 
 
@@ -132,6 +138,27 @@ _BY_CODE = {
 }
 
 
+_BY_OAUTH_CODE = {
+    "invalidclient": kinds.TOKEN_BAD_CLIENT,
+    "invalidclientidentifier": kinds.TOKEN_BAD_CLIENT,  # Apigee's word for it
+    "invalidgrant": kinds.TOKEN_BAD_USER,
+    "invalidrequest": kinds.TOKEN_BAD_REQUEST,
+    "invalidscope": kinds.TOKEN_BAD_REQUEST,
+    "unauthorizedclient": kinds.TOKEN_BAD_REQUEST,  # a good client that may not use the grant
+    "unsupportedgranttype": kinds.TOKEN_BAD_REQUEST,
+    "servererror": kinds.TOKEN_SERVER,
+    "temporarilyunavailable": kinds.TOKEN_SERVER,
+}
+"""RFC 6749 section 5.2, and the two of section 4.1.2.1 that token endpoints use as well."""
+
+_STATUS_OF_CODE = {
+    **dict.fromkeys(("CMN_90000", "CMN_90001"), 500),
+    **dict.fromkeys(_THROTTLED, 500),
+    _SPENT_AS_500: 401,
+}
+"""What the bank documents, for an error that comes with a 2xx; 400 for all others."""
+
+
 def is_throttling(status: int, error: BankError) -> bool:
     """Whether the bank says "too much", which it does as 429 and as 500."""
     words = error.message.lower()
@@ -147,12 +174,15 @@ def classify(status: int, error: BankError, *, v1: bool = False) -> TokenFailure
 
     ``v1``: on the legacy endpoint a 401 or 403 that names neither client nor user means an
     institution that the application may not use; its numeric codes mean too much to be trusted
-    alone.
+    alone. An error that comes with a 2xx is read as with the status that the bank documents.
     """
+    if 200 <= status < 300 and error.code:
+        status = _STATUS_OF_CODE.get(error.code, 400)
     if is_throttling(status, error):
         return kinds.TOKEN_THROTTLED
-    if error.code in _BY_CODE:
-        return _BY_CODE[error.code]
+    named = _BY_CODE.get(error.code) or (_by_oauth_code(error.code) if status < 500 else None)
+    if named is not None:
+        return named
     if v1 and status in (401, 403):
         return _refused_as_v1(error.message.lower())
     if status == 401:
@@ -160,6 +190,11 @@ def classify(status: int, error: BankError, *, v1: bool = False) -> TokenFailure
     if status >= 500:
         return kinds.TOKEN_SERVER
     return kinds.TOKEN_BAD_REQUEST if status >= 400 else kinds.TOKEN_MALFORMED
+
+
+def _by_oauth_code(code: str) -> TokenFailure | None:
+    # Apigee writes `invalid_client`, `InvalidClientIdentifier` and `oauth.v2.Invalid…`.
+    return _BY_OAUTH_CODE.get(code.rpartition(".")[2].replace("_", "").lower())
 
 
 def _refused_as_v1(words: str) -> TokenFailure:

@@ -203,6 +203,20 @@ async def test_refusal_is_not_asked_about_by_every_caller(
         assert not at.app.readiness().is_ready
 
 
+async def test_error_with_status_200_is_a_refusal() -> None:
+    """One call for many callers; the bank's message is for probes and page, not for callers."""
+    body = b'{"error": "invalid_client", "error_description": "unknown sandbox-secret"}'
+    async with endpoint_fixture(Fault("token", status=200, shape=body)) as at:
+        answers = [await at.call() for _ in range(5)]
+        assert {problem["type"].rpartition(":")[2] for _, problem, _ in answers} == {
+            "token-bad-client"
+        }
+        assert "unknown" not in str(answers)
+        assert len(at.bank.bank.token_requests) == 1
+        (reason,) = at.app.readiness().reasons
+        assert 'Its message: "unknown [hidden]"' in reason
+
+
 @pytest.mark.parametrize("code", ["CMN_90002", "CMN_90004", "CMN_90005", "CMN_90007"])
 async def test_refusal_is_tried_again_when_its_time_is_over(code: str) -> None:
     """No refusal latches: the bank that changes its mind is believed, without a restart."""

@@ -5,7 +5,7 @@ import uuid
 from base64 import b64decode
 from email.utils import formatdate
 from typing import Any, get_args
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote_plus, urlencode
 
 import pytest
 from hypothesis import given
@@ -16,6 +16,7 @@ from proxy.errors import TokenError, kinds
 from proxy.sandbox.payloads import BOMB, PAGE
 from proxy.tokens.grants import (
     CONFIGURABLE,
+    MAX_MESSAGE,
     ApplicationInfo,
     AuthorizationCode,
     ClientCredentials,
@@ -26,6 +27,7 @@ from proxy.tokens.grants import (
     RefreshToken,
     TokenRequest,
     TokenResponse,
+    clean_message,
     parse_response,
     read_lifetime,
     read_retry_after,
@@ -370,8 +372,10 @@ def test_retry_after_date_is_compared_with_the_banks_clock(skew: int, wait: int)
 
 
 def test_refusal_says_what_to_do_and_what_the_bank_said() -> None:
-    """The detail has advice, status and code, never the bank's own text."""
+    """The caller reads advice, status and code; the operator the bank's own text as well."""
     error = refusal(TokenKind.V2, 401, BankError("CMN_90004", "Invalid <script>"), 7.0)
+    assert error.operator_detail == f'{error.detail} Its message: "Invalid <script>"'
+    assert error.with_retry_after(3.0).operator_detail == error.operator_detail
     assert error.reason is kinds.TOKEN_BAD_CLIENT
     assert (error.code, error.retry_after) == ("CMN_90004", 7.0)
     assert error.reason.cause in error.detail
@@ -385,6 +389,52 @@ def test_refusal_without_a_code() -> None:
     assert error.reason is kinds.TOKEN_BAD_INSTITUTION
     assert error.code is None
     assert error.detail.endswith("The bank said 401.")
+
+
+@pytest.mark.parametrize("kind", list(TokenKind))
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"code": "CMN_90004", "message": "Invalid client credentials"}',
+        b'{"error": "invalid_client", "error_description": "Invalid client credentials"}',
+        b'{"ErrorCode": "invalid_client", "Error": "Invalid client credentials"}',
+        (
+            b'{"fault": {"faultstring": "Invalid client credentials", '
+            b'"detail": {"errorcode": "oauth.v2.InvalidClientIdentifier"}}}'
+        ),
+        (
+            b"<Status><errorInfo><errorCode>CMN_90004</errorCode>"
+            b"<errorMessage>Invalid client credentials</errorMessage></errorInfo></Status>"
+        ),
+    ],
+)
+def test_error_with_status_200(kind: TokenKind, body: bytes) -> None:
+    """An error in a 200 is a refusal, remembered as one, and not a malformed token."""
+    with pytest.raises(TokenError) as error:
+        parse_response(kind, 200, body)
+    assert error.value.reason is kinds.TOKEN_BAD_CLIENT
+    assert error.value.bank_message == "Invalid client credentials"
+
+
+def test_message_shows_no_secret() -> None:
+    """Servers that repeat the request do not make the log show password, secret or token."""
+    login = Login(CREDENTIALS, Password("juniper", "m&o=o+n%"))
+    repeated = f"{login.credentials.basic} {urlencode(login.grant.form())} {login.secrets}"
+    message = clean_message(f"cannot read {repeated}", login.secrets)
+    assert message.startswith("cannot read ")
+    for secret in (*login.secrets, *map(quote_plus, login.secrets)):
+        assert secret not in message
+    assert clean_message("Bearer gBOL7hP2mQ9xZ4kT1w is unknown") == "Bearer [hidden] is unknown"
+
+
+@given(st.text())
+def test_any_message_is_one_short_printable_line(text: str) -> None:
+    """Whatever the bank writes: bounded, printable ASCII, and without the secret."""
+    message = clean_message(f"{text}s3cret:x{text}" * 3, ["s3cret:x"])
+    assert len(message) <= MAX_MESSAGE
+    assert message.isascii()
+    assert message.isprintable()
+    assert "s3cret:x" not in message
 
 
 @pytest.mark.parametrize("status", [201, 204, 302, 400, 401, 403, 404, 429, 500, 503])

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import Callable
 from html import escape
 
 import pytest
@@ -139,6 +140,89 @@ def test_gateway_limits_throttle(code: str, status: int) -> None:
     error = read_error(apigee(code, "Rate limit quota violation"))
     assert error.code == code
     assert {classify(status, error, v1=flag) for flag in (False, True)} == {kinds.TOKEN_THROTTLED}
+
+
+def oauth(code: object, message: str) -> bytes:
+    """The shape of RFC 6749 section 5.2."""
+    return json.dumps({"error": code, "error_description": message}).encode()
+
+
+def apigee_token(code: object, message: str) -> bytes:
+    """The shape of Apigee's own token endpoint."""
+    return json.dumps({"ErrorCode": code, "Error": message}).encode()
+
+
+@pytest.mark.parametrize("shape", [oauth, apigee_token])
+@pytest.mark.parametrize("status", [200, 400, 401])
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("invalid_client", kinds.TOKEN_BAD_CLIENT),
+        ("InvalidClientIdentifier", kinds.TOKEN_BAD_CLIENT),
+        ("oauth.v2.InvalidClientIdentifier", kinds.TOKEN_BAD_CLIENT),
+        ("invalid_grant", kinds.TOKEN_BAD_USER),
+        ("invalid_request", kinds.TOKEN_BAD_REQUEST),
+        ("invalid_scope", kinds.TOKEN_BAD_REQUEST),
+        ("unauthorized_client", kinds.TOKEN_BAD_REQUEST),
+        ("unsupported_grant_type", kinds.TOKEN_BAD_REQUEST),
+        ("server_error", kinds.TOKEN_SERVER),
+        ("temporarily_unavailable", kinds.TOKEN_SERVER),
+        ("CMN_90004", kinds.TOKEN_BAD_CLIENT),
+    ],
+)
+def test_oauth_and_apigee_errors(
+    shape: Callable[[object, str], bytes], status: int, code: str, expected: TokenFailure
+) -> None:
+    """The codes of RFC 6749 section 5.2 have their class with any status, V1 or V2."""
+    error = read_error(shape(code, "what is wrong"))
+    assert error == BankError(code, "what is wrong")
+    assert {classify(status, error, v1=flag) for flag in (False, True)} == {expected}
+
+
+def test_failing_server_is_no_refusal() -> None:
+    """A 5xx is a failure, whatever RFC 6749 code it names: the credentials were not looked at."""
+    assert classify(503, read_error(oauth("invalid_request", ""))) is kinds.TOKEN_SERVER
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        oauth("Unauthorized", "no"),
+        oauth("a b", "no"),
+        oauth(["invalid_client"], "no"),
+        oauth({"code": "invalid_client"}, "no"),
+        apigee_token(None, "no"),
+        b'{"timestamp": 1, "status": 401, "error": "Unauthorized", "message": "no"}',
+    ],
+)
+def test_error_field_that_is_no_code(body: bytes) -> None:
+    """A reason phrase or another type in ``error`` is no code; its message is kept."""
+    assert read_error(body) == BankError("", "no")
+
+
+@pytest.mark.parametrize(
+    ("body", "v1_endpoint", "expected"),
+    [
+        (cmn("CMN_90000", "Internal server error"), False, kinds.TOKEN_SERVER),
+        (cmn("CMN_90001", "Internal server error - Cross Talk"), False, kinds.TOKEN_SERVER),
+        (cmn("CMN_90002", "Fault"), False, kinds.TOKEN_THROTTLED),
+        (cmn("CMN_90004", "Invalid client credentials"), False, kinds.TOKEN_BAD_CLIENT),
+        (cmn("CMN_90005", "Header is invalid"), False, kinds.TOKEN_BAD_INSTITUTION),
+        (cmn("CMN_90007", "Invalid grant type"), False, kinds.TOKEN_BAD_REQUEST),
+        (v1("90001", "Invalid client credentials"), True, kinds.TOKEN_BAD_CLIENT),
+        (v1("90001", "Not authorized"), True, kinds.TOKEN_BAD_INSTITUTION),
+        (v1("90001", "Quota limit violation"), True, kinds.TOKEN_THROTTLED),
+        (v1("90002", "Invalid request"), True, kinds.TOKEN_BAD_REQUEST),
+        (v1("91000", "Fault"), True, kinds.TOKEN_THROTTLED),
+        (apigee(LIMITS[0], "Fault"), False, kinds.TOKEN_THROTTLED),
+        (b'{"message": "hello"}', False, kinds.TOKEN_MALFORMED),
+    ],
+)
+def test_error_with_a_success_status(
+    body: bytes, v1_endpoint: bool, expected: TokenFailure
+) -> None:
+    """An error in a 2xx has the class that its code has with the documented status."""
+    assert classify(200, read_error(body), v1=v1_endpoint) is expected
 
 
 def test_code_alone_tells_of_a_limit() -> None:
@@ -311,7 +395,19 @@ JSON = st.recursive(
         st.lists(inner)
         | st.dictionaries(
             st.sampled_from(
-                ["fault", "detail", "errorcode", "faultstring", "errorInfo", "errorCode", "code"]
+                [
+                    "fault",
+                    "detail",
+                    "errorcode",
+                    "faultstring",
+                    "errorInfo",
+                    "errorCode",
+                    "code",
+                    "error",
+                    "error_description",
+                    "ErrorCode",
+                    "Error",
+                ]
             )
             | st.text(),
             inner,

@@ -56,7 +56,7 @@ async def login(config: Config, logins: Logins, institution: str | None, code: s
             await endpoint.exchange(key, code)
         except TokenError as error:
             return report_failure(
-                f"not logged in. {error.detail} A code is good once; ask for a new one."
+                f"not logged in. {error.operator_detail} A code is good once; ask for a new one."
             )
     print(f"Logged in for institution {key.institution}; kept in {config.refresh_token_file}.")
     return OK

@@ -41,6 +41,8 @@ async def revoke(config: Config, logins: Logins, institution: str | None, text: 
         try:
             await endpoint.revoke(text, logins.for_key(key).credentials)
         except TokenError as error:
-            return report_failure(f"not revoked. {error.detail} {error.explained_by.remedy}")
+            return report_failure(
+                f"not revoked. {error.operator_detail} {error.explained_by.remedy}"
+            )
     print("Revoked.")
     return OK

@@ -46,7 +46,7 @@ async def get(config: Config, logins: Logins, key: TokenKey, *, reveal: bool) ->
             token = await endpoint.token(key)
         except TokenError as error:
             return report_failure(
-                f"no token. {error.detail} {error.explained_by.remedy} "
+                f"no token. {error.operator_detail} {error.explained_by.remedy} "
                 "candescent-proxy doctor may say more."
             )
     if not reveal:

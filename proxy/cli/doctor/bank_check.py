@@ -83,7 +83,9 @@ class BankCheck:
         response = None
         try:
             response = await self.client.call("POST", request.path, request.headers, request.body)
-            return response, parse_response(key.kind, response.status, response.body)
+            return response, parse_response(
+                key.kind, response.status, response.body, secrets=login.secrets
+            )
         except TokenError as error:
             return response, error
 
@@ -94,9 +96,9 @@ class BankCheck:
         values = {
             "key": key,
             "url": url,
-            "said": describe(response) if response is not None else error.detail,
+            "said": error.detail if response is None else _said(response, error),
             "seconds": f"{self.config.token.timeout:g}",
-            "why": error.detail,
+            "why": error.operator_detail,
         }
         remedy = token_remedy(response, error)
         if key.kind is TokenKind.V1 and knows_v2 and error.reason.is_refusal:
@@ -178,6 +180,11 @@ def is_page(body: bytes) -> bool:
     """Whether a body is a web page rather than an answer of the bank's."""
     start = body[:1024].lstrip().lower()
     return start.startswith(b"<") and not start.startswith(_NOT_A_PAGE) and b"<html" in start
+
+
+def _said(response: BankResponse, error: TokenError) -> str:
+    message = f': "{error.bank_message}"' if error.bank_message else ""
+    return describe(response) + message
 
 
 def describe(response: BankResponse) -> str:

@@ -45,7 +45,7 @@ class EventLog:
                     institution=key.institution,
                     reason=error.reason.label,
                     code=error.code,
-                    detail=error.detail,
+                    detail=error.operator_detail,
                     seconds=round(seconds, 3),
                     failures=failures,
                     retry_in=round(delay, 1),
