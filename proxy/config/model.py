@@ -109,6 +109,11 @@ class Config(LoginSettings):
     rewrite_links: bool = Field(
         False, description="Rewrite the bank's URLs in JSON responses to the proxy's."
     )
+    relaxed_query_chars: Annotated[str, Field(pattern=r"^[{|}]*$")] = Field(
+        "",
+        description="Those of the characters `{`, `|` and `}` that a query may hold without "
+        "percent-encoding; requests with the others are refused.",
+    )
     trust_network: bool = Field(
         False,
         description="Permit ports that other machines can reach without authentication, because "

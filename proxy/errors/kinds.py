@@ -184,6 +184,13 @@ TARGET = _caller(
     "The request-target is not a path, or a URL with a user in it.",
     "Send the path of the resource, beginning with one slash.",
 )
+TARGET_CHARACTER = _caller(
+    "target-character",
+    400,
+    "The request-target holds a character that no path or query may hold.",
+    "Percent-encode it: a space is %20, # is %23. If the client cannot encode `{`, `|` or `}` in a "
+    "query, set relaxed_query_chars.",
+)
 # RFC 9112 section 3.2. Not a matter of framing, but two Host fields are how requests are smuggled
 # past a front that reads the other one.
 BAD_HOST = _caller(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import accumulate
 from urllib.parse import unquote_to_bytes
 
@@ -13,12 +14,35 @@ _ENCODED_DELIMITER = re.compile(rb"%(?:2f|5c|25)", re.IGNORECASE)
 _DELIMITER = re.compile(rb"[/\\;?#]")
 _CONTROLS = bytes([*range(0x20), 0x7F])
 _CONTROLS_TO_SLASHES = bytes.maketrans(_CONTROLS, b"/" * len(_CONTROLS))
+# What a path (RFC 3986 section 3.3) and a query (section 3.4) may not hold. Square brackets are let
+# through in a query: nearly every client sends page[size]=10 as it is.
+_NOT_IN_PATH = re.compile(rb"[^!-~]|[\"#<>\[\\\]^`{|}]")
+_NOT_IN_QUERY = rb"[^!-~]|[%b]"
+_RELAXABLE = b"{|}"
 _RESERVED = (
     (b"oauth2",),
     (b"v1", b"oauth"),
     (b"v1", b"auth-code"),
     (b"v1", b"client-authorization"),
 )
+
+
+def is_path(path: bytes) -> bool:
+    """Whether ``path`` holds only what the path of a request-target may (RFC 9112 section 3.2).
+
+    Percent signs are not looked at: what does not stand for a byte goes through as it is.
+    """
+    return _NOT_IN_PATH.search(path) is None
+
+
+def not_in_query(relaxed: str = "") -> re.Pattern[bytes]:
+    """Return the pattern of a character that a query may not hold.
+
+    ``relaxed`` are those of ``{``, ``|`` and ``}`` that are let through all the same.
+    """
+    allowed = relaxed.encode("ascii")
+    refused = b'"#<>^`\\' + bytes(char for char in _RELAXABLE if char not in allowed)
+    return re.compile(_NOT_IN_QUERY % re.escape(refused))
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes]:
@@ -81,6 +105,8 @@ def is_reserved(path: bytes) -> bool:
     low = path.lower()
     if is_plain(path):
         return b"auth" in low and _names_reserved(low.split(b"/"))
+    if b"auth" not in _innermost(path):
+        return False
     if is_ambiguous(path):
         found = possible_segments(path)
         return any(found.issuperset(name) for name in _RESERVED)
@@ -89,6 +115,8 @@ def is_reserved(path: bytes) -> bool:
 
 def is_hidden(name: bytes, path: bytes) -> bool:
     """Whether some server may see a segment ``name``, in any case, that others do not see."""
+    if name not in _innermost(path):
+        return False
     if is_ambiguous(path):
         return name in possible_segments(path)
     written = [part for part in path.split(b"/") if part]
@@ -108,8 +136,7 @@ def climbs(path: bytes) -> bool:
     """
     if is_plain(path):
         return False
-    *_, decoded = _decodings(path)
-    text = _OVERLONG.sub(_short_form, decoded).translate(None, _CONTROLS)
+    text = _innermost(path)
     pieces = [piece.strip() for piece in _DELIMITER.split(text)]
     if b".." not in pieces:
         return False
@@ -117,6 +144,16 @@ def climbs(path: bytes) -> bool:
         return True
     steps = (-1 if piece == b".." else piece not in (b"", b".") for piece in pieces)
     return min(accumulate(steps)) < 0
+
+
+@lru_cache(maxsize=1)  # asked for several times while one path is judged
+def _innermost(path: bytes) -> bytes:
+    """Return ``path`` decoded to the end, in lower case and without control characters.
+
+    A name in any decoding is in this one too: decoding leaves what stands between delimiters.
+    """
+    *_, decoded = _decodings(path)
+    return _OVERLONG.sub(_short_form, decoded).translate(None, _CONTROLS).lower()
 
 
 def _decodings(path: bytes) -> Iterator[bytes]:

@@ -9,7 +9,15 @@ from typing import NamedTuple
 
 from proxy.errors import CallerError, kinds
 from proxy.forwarding.access_policy import AccessPolicy, PolicyDecision
-from proxy.forwarding.paths import climbs, has_base, is_hidden, is_reserved, segments
+from proxy.forwarding.paths import (
+    climbs,
+    has_base,
+    is_hidden,
+    is_path,
+    is_reserved,
+    not_in_query,
+    segments,
+)
 from proxy.forwarding.patterns import Pattern
 from proxy.tokens.token import TokenKind
 
@@ -49,11 +57,16 @@ class Router:
     """Decides for one upstream, whose ``base_path`` (``""`` or ``/digitalbanking``) is fixed."""
 
     def __init__(
-        self, base_path: str, rules: Sequence[Rule] = (), policy: AccessPolicy | None = None
+        self,
+        base_path: str,
+        rules: Sequence[Rule] = (),
+        policy: AccessPolicy | None = None,
+        relaxed_query_chars: str = "",
     ) -> None:
         self._base = base_path.encode("ascii")
         self._rules = tuple(rules)
         self._policy = policy or AccessPolicy()
+        self._not_in_query = not_in_query(relaxed_query_chars)
         # Applications ask for the same paths again and again; what was decided is remembered.
         self._decide = lru_cache(maxsize=4096)(self._decide_uncached)
 
@@ -68,6 +81,8 @@ class Router:
         route = decide(method, path)
         if not mark:
             return route
+        if self._not_in_query.search(query):
+            raise CallerError(kinds.TARGET_CHARACTER)
         # Not by _replace, which costs more than all the rest of routing.
         return Route(
             route.kind,
@@ -89,6 +104,8 @@ class Router:
             raise CallerError(kinds.METHOD)
         if not path.startswith(b"/"):
             raise CallerError(kinds.TARGET)
+        if not is_path(path):
+            raise CallerError(kinds.TARGET_CHARACTER)
         has_base_path = has_base(path, self._base)
         if is_reserved(path if has_base_path else self._base + path):
             raise CallerError(kinds.RESERVED)

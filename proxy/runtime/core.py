@@ -94,7 +94,12 @@ class Core:
         config, options = self.config, build.forwarding(self.config, listener, origin)
         return Forwarder(
             options,
-            Router(config.url.path, config.rules, build.policy(listener.access)),
+            Router(
+                config.url.path,
+                config.rules,
+                build.policy(listener.access),
+                config.relaxed_query_chars,
+            ),
             self.tokens,
             self.pool,
             ResponseWriter(options.url_rewriter, rewrites_links=listener.rewrite_links),

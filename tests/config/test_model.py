@@ -230,3 +230,11 @@ def test_files_are_paths() -> None:
     """A file is kept as a path; whether it can be read is asked when it is."""
     changed = config(client_secret=None, client_secret_file="/mnt/secret")
     assert changed.client_secret_file == Path("/mnt/secret")
+
+
+def test_relaxed_query_characters() -> None:
+    """Only the three that clients send unencoded may be let through."""
+    assert config().relaxed_query_chars == ""
+    assert config(relaxed_query_chars="{|}").relaxed_query_chars == "{|}"
+    for wrong in ("#", "a", "[", "\\"):
+        assert "relaxed_query_chars" in told(relaxed_query_chars=wrong)

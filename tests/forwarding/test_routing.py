@@ -129,6 +129,7 @@ def test_target_goes_through_byte_for_byte(path: bytes, query: bytes | None, bas
     except CallerError:
         assert refused(Router(base), "GET", target) in (
             (400, "target"),
+            (400, "target-character"),
             (403, "reserved"),
             (403, "institution-not-allowed"),
         )
@@ -138,6 +139,37 @@ def test_target_goes_through_byte_for_byte(path: bytes, query: bytes | None, bas
     assert found.target == (target if found.has_base_path else prefix + target)
     assert found.has_base_path == (path == prefix or path.startswith(prefix + b"/"))
     assert path == (prefix + found.path if found.has_base_path else found.path)
+
+
+UNENCODED = [bytes([byte]) for byte in b'"#<>\\^`{|}\x00\x1f \x7f\x80\xc3\xff\r\n']
+
+
+@pytest.mark.parametrize("char", UNENCODED)
+def test_character_that_no_target_may_hold(char: bytes) -> None:
+    """RFC 9112 section 3.2: neither in the path nor in the query, wherever it stands."""
+    for target in (b"/v1/accounts%b", b"/%bv1", b"/v1?%b", b"/v1?a=%bx&b"):
+        assert refused(Router(BASE), "GET", target % char) == (400, "target-character")
+
+
+@pytest.mark.parametrize("relaxed", ["", "|", "{}", "{|}"])
+def test_relaxed_query_characters(relaxed: str) -> None:
+    """Those that are configured pass in a query, byte for byte; never in a path."""
+    router = Router("", relaxed_query_chars=relaxed)
+    for char in "{|}":
+        target = f"/v1?filter={char}a{char}".encode()
+        if char in relaxed:
+            assert router.route("GET", target).target == target
+        else:
+            assert refused(router, "GET", target) == (400, "target-character")
+        assert refused(router, "GET", f"/v1/{char}".encode()) == (400, "target-character")
+    assert refused(router, "GET", b"/v1?a#b") == (400, "target-character")
+
+
+def test_characters_that_a_target_may_hold() -> None:
+    """All that RFC 3986 has, square brackets in a query, and percent signs as they come."""
+    target = b"/-._~!$&'()*+,=:@aZ0%20%zz?/?-._~!$&'()*+,;=:@page[size]=1&x=%7B%7C&%"
+    assert Router("").route("GET", target).target == target
+    assert refused(Router(""), "GET", b"/v1/a[0]") == (400, "target-character")
 
 
 # The token.
