@@ -25,6 +25,13 @@ MAX_RESPONSE = 262_144
 """Bytes; a token answer has some hundred, a business user's a few thousand."""
 
 
+MAX_FIELD = 65_536
+"""Bytes of a header of a response; gateways put whole policies and traces there."""
+
+MAX_FIELDS = 500
+"""Headers of a response. Both together bound the memory that a head can take to 32 MiB."""
+
+
 @dataclass(frozen=True, slots=True)
 class BankResponse:
     """An answer, its body whole. ``retry_after`` and ``date`` are the headers as they came."""
@@ -110,6 +117,9 @@ class BankClient:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": USER_AGENT},
                 trust_env=False,
+                max_line_size=MAX_FIELD,
+                max_field_size=MAX_FIELD,
+                max_headers=MAX_FIELDS,
             )
         return self._session
 

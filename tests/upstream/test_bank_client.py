@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import TokenError, kinds
-from proxy.upstream.bank_client import MAX_RESPONSE, USER_AGENT, BankClient, BankResponse
+from proxy.upstream.bank_client import MAX_FIELD, MAX_RESPONSE, USER_AGENT, BankClient, BankResponse
 from proxy.upstream.tunnel import OutboundProxy
 from tests.support.certificates import OpensslAuthority, server_context
 from tests.support.running import until
@@ -68,6 +68,21 @@ async def test_status_and_retry_after_are_handed_on() -> None:
     """An error is an answer too; what it asks for is handed on as it came."""
     wire = b"HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nDate: D\r\nContent-Length: 2\r\n\r\nno"
     assert await call(read(), send(wire)) == BankResponse(429, b"no", "7", "D")
+
+
+@pytest.mark.parametrize(
+    "headers", [[b"X-Policy: %b" % (b"p" * 12_288)], [b"X-%d: y" % at for at in range(140)]]
+)
+async def test_large_head_is_taken(headers: list[bytes]) -> None:
+    """A response with a header of 12 KiB or 140 headers is read as on the way of requests."""
+    assert (await call(read(), send(ok(b"yes", *headers)))).body == b"yes"
+
+
+async def test_head_without_end_is_an_error() -> None:
+    """A header or a number of headers beyond the bounds is refused, not collected."""
+    for headers in ([b"X: %b" % (b"p" * 2 * MAX_FIELD)], [b"X-%d: y" % at for at in range(600)]):
+        error = await failure(read(), send(ok(b"yes", *headers)))
+        assert error.reason is kinds.TOKEN_MALFORMED
 
 
 async def test_redirect_is_not_followed() -> None:
