@@ -263,7 +263,7 @@ def parse_response(
     ``MALFORMED`` for a 200 that holds neither an error nor a token that could be sent. The
     bank's message is shown without ``secrets``.
     """
-    if status != 200:
+    if status not in (200, 201):
         raise refusal(kind, status, read_error(body), retry_after, secrets)
     fields: dict[str, object] = dict(xml_fields(body)) if is_xml(body) else json_object(body)
     text = fields.get("access_token")
@@ -272,7 +272,11 @@ def parse_response(
             raise refusal(kind, status, error, retry_after, secrets)
         raise TokenError(
             kinds.TOKEN_MALFORMED,
-            "The token endpoint responded 200 without a usable access_token.",
+            f"The token endpoint responded {status} without a usable access_token.",
+        )
+    if not _is_bearer(fields.get("token_type")):
+        raise TokenError(
+            kinds.TOKEN_MALFORMED, "The token endpoint issued a token of another type than Bearer."
         )
     refresh_token = fields.get("refresh_token")
     usable = isinstance(refresh_token, str) and _TOKEN_TEXT.fullmatch(refresh_token)
@@ -284,9 +288,16 @@ def parse_response(
     )
 
 
+def _is_bearer(token_type: object) -> bool:
+    # V1 names no type; RFC 6749 section 5.1 ignores case, and Apigee writes "BearerToken".
+    if token_type is None:
+        return True
+    return isinstance(token_type, str) and token_type.lower() in ("bearer", "bearertoken", "")
+
+
 def _refresh_lifetime(raw: object) -> float:
     # Apigee says 0 or -1 of one that does not expire. Trying a dead one costs a single refusal.
-    seconds = _seconds(raw, MAX_LIFETIME)
+    seconds = MAX_LIFETIME if _is_misread(raw) else _seconds(raw, MAX_LIFETIME)
     return seconds if 0 < seconds < math.inf else MAX_LIFETIME
 
 
@@ -294,14 +305,31 @@ def read_lifetime(raw: object) -> float:
     """Return the lifetime in seconds that ``expires_in`` stands for.
 
     A missing value or one that is no number counts as five minutes; one over thirty days as
-    thirty days. Less than a second is no token at all: raises ``TokenError`` (``MALFORMED``).
+    thirty days. Less than a second is no token at all, and ``true`` or a number that only Python
+    reads (``3_600``, digits beyond ASCII) no lifetime: raises ``TokenError`` (``MALFORMED``).
     """
+    if _is_misread(raw):
+        raise TokenError(
+            kinds.TOKEN_MALFORMED, "The token endpoint issued a token with an unusable expires_in."
+        )
     seconds = _seconds(raw, ASSUMED_LIFETIME)
     if seconds < 1:
         raise TokenError(
             kinds.TOKEN_MALFORMED, "The token endpoint issued a token that has expired already."
         )
     return min(seconds, MAX_LIFETIME)
+
+
+_NUMBER = re.compile(
+    r"\s*(?:[+-]?[0-9.]+(?:e[+-]?[0-9]+)?|[+-]?[a-z]+)\s*", re.ASCII | re.IGNORECASE
+)
+
+
+def _is_misread(raw: object) -> bool:
+    """Whether ``float`` makes a number of what is none in JSON or XML."""
+    if isinstance(raw, str):
+        return not _NUMBER.fullmatch(raw) and not math.isnan(_seconds(raw, math.nan))
+    return isinstance(raw, bool)
 
 
 def _seconds(raw: object, otherwise: float) -> float:

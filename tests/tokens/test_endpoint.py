@@ -100,6 +100,10 @@ MALFORMED: dict[str, dict[str, Any]] = {
     "a token beyond ASCII": {"token_text": "gBÖL"},
     "an empty token": {"token_text": ""},
     "an endless token": {"token_text": "x" * 8193},
+    "a signed token": {
+        "shape": b'{"access_token": "gBOL", "token_type": "mac", "expires_in": "3600"}'
+    },
+    "a lifetime with underscores": {"expires_in": "3_600"},
     "dead at once": {"expires_in": "0"},
     "dead before": {"expires_in": "-1"},
 }

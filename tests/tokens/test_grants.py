@@ -287,6 +287,9 @@ def test_a_token_taken_can_stand_in_a_header(text: str) -> None:
         (3600, 3600),
         (1799.5, 1799.5),
         (" 60 ", 60),
+        ("\n1799\n", 1799),
+        ("3.6e3", 3600),
+        ("3600s", ASSUMED_LIFETIME),
         ("1", 1),
         (None, ASSUMED_LIFETIME),
         ("", ASSUMED_LIFETIME),
@@ -303,6 +306,32 @@ def test_a_token_taken_can_stand_in_a_header(text: str) -> None:
 def test_lifetimes(raw: object, seconds: float) -> None:
     """Every ``expires_in`` that is not death has a defined lifetime, thirty days at most."""
     assert read_lifetime(raw) == seconds
+
+
+@pytest.mark.parametrize("raw", ["3_600", "1_0", "\u0663\u0666\u0660\u0660", "\uff13", True, False])
+def test_number_that_only_python_reads(raw: object) -> None:
+    """Underscores, digits beyond ASCII and booleans are no lifetime, of either token."""
+    with pytest.raises(TokenError) as error:
+        read_lifetime(raw)
+    assert error.value.reason is kinds.TOKEN_MALFORMED
+    issued = parse_response(
+        TokenKind.V2, 200, answer(refresh_token="next", refresh_token_expires_in=raw)
+    )
+    assert issued.refresh_lifetime == MAX_LIFETIME
+
+
+@pytest.mark.parametrize(
+    "token_type", [None, "", "Bearer", "bearer", "BEARER", "BearerToken", "mac", "DPoP", 1, True]
+)
+def test_only_bearer_tokens_are_taken(token_type: object) -> None:
+    """The proxy sends bearer tokens; one that needs a signature is none (RFC 6749 section 7.1)."""
+    body = answer(token_type=token_type)
+    if token_type is None or str(token_type).lower().startswith("bearer") or token_type == "":
+        assert parse_response(TokenKind.V2, 200, body).text == "abc"
+        return
+    with pytest.raises(TokenError) as error:
+        parse_response(TokenKind.V2, 200, body)
+    assert error.value.reason is kinds.TOKEN_MALFORMED
 
 
 @pytest.mark.parametrize("raw", ["0", "-1", 0, -1e308, "0.9", "-inf", False])
@@ -437,7 +466,15 @@ def test_any_message_is_one_short_printable_line(text: str) -> None:
     assert "s3cret:x" not in message
 
 
-@pytest.mark.parametrize("status", [201, 204, 302, 400, 401, 403, 404, 429, 500, 503])
+@pytest.mark.parametrize("kind", list(TokenKind))
+def test_created_is_a_token(kind: TokenKind) -> None:
+    """A token endpoint that responds 201 has given a token."""
+    assert parse_response(kind, 201, answer()).text == "abc"
+    with pytest.raises(TokenError, match="201"):
+        parse_response(kind, 201, b"{}")
+
+
+@pytest.mark.parametrize("status", [202, 204, 302, 400, 401, 403, 404, 429, 500, 503])
 def test_every_status_is_refused_in_words(status: int) -> None:
     """An answer other than 200 is a refusal that reads the body, in either kind."""
     for kind in TokenKind:
