@@ -39,10 +39,9 @@ _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|[smhd])")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmg]?i?b)", re.IGNORECASE)
 
 
-def setting(default: T, description: str, **constraints: object) -> T:
-    """Return the field of a settings class; ``constraints`` are pydantic's, such as ``pattern``."""
-    metadata = {"description": description, **constraints}
-    value: T = field(default=default, metadata=metadata)
+def setting(default: T, description: str) -> T:
+    """Return the field of a settings class."""
+    value: T = field(default=default, metadata={"description": description})
     return value
 
 
@@ -69,15 +68,34 @@ class Convert:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Metadata of a type: ``function`` returns the validated value, or raises ``ValueError``."""
+    """Metadata of a type: ``function`` returns the validated value, or raises ``ValueError``.
+
+    ``schema`` is merged into the JSON Schema.
+    """
 
     function: Callable[[Any], Any]
+    schema: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
         """Called by pydantic."""
         from pydantic_core import core_schema  # noqa: PLC0415 - only the configuration loads it
 
         return core_schema.no_info_after_validator_function(self.function, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Callable[[Any], Any]) -> Any:
+        """Called by pydantic."""
+        return {**handler(schema), **self.schema}
+
+
+def matching(pattern: str, expected: str) -> Check:
+    """Return the metadata of a text that must match; ``expected`` says how, with an example."""
+
+    def check(value: str) -> str:
+        if re.fullmatch(pattern, value) is None:
+            raise ValueError(f"expected {expected}")
+        return value
+
+    return Check(check, {"pattern": f"^{pattern}$"})
 
 
 def parse_duration(value: object) -> object:
@@ -154,6 +172,9 @@ Count = Annotated[int, Interval(ge=1, le=1_000_000)]
 
 Bytes = Annotated[int, Interval(ge=1, le=1_048_576), SIZE]
 """A size of at least one byte and at most 1 MiB."""
+
+Name = Annotated[str, matching(r"[\x21-\x7e]+", "text without spaces")]
+"""ASCII without spaces: a name or an id of another system."""
 
 Share = Annotated[float, Interval(ge=0, le=1)]
 """A part of a whole, from 0 to 1."""

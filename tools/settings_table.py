@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.config.loader import PREFIX, SHORT
+from proxy.config.explain import variable_of
 from proxy.config.model import Config
 from proxy.settings import format_duration, format_size
 from tools.passage import Passage
@@ -89,7 +89,11 @@ class Reference:
             if "default" not in field:
                 default = "required"
             takes = self._takes(field)
-            variable = variable_of(path) if by_variable and not {":", "{"} & set(takes) else ""
+            variable = (
+                variable_of(tuple(path.split(".")))
+                if by_variable and not {":", "{"} & set(takes)
+                else ""
+            )
             yield Row(path, takes, default, field.get("description", ""), variable)
 
     def _named(self, field: dict[str, Any]) -> dict[str, Any]:
@@ -131,13 +135,6 @@ def shown(value: Any) -> str:
         case float():
             return f"`{value:g}`"
     return f"`{value}`"
-
-
-def variable_of(path: str) -> str:
-    """Return the environment variable of a setting."""
-    parts = tuple(path.split("."))
-    short = [name for name, meant in SHORT.items() if meant == parts]
-    return PREFIX + (short[0] if short else "__".join(parts).upper())
 
 
 def table() -> str:

@@ -67,7 +67,9 @@ class InitOptions:
     @property
     def upstream(self) -> dict[str, str]:
         """Return the settings of the way out."""
-        settings = {"proxy": self.proxy, "ca_file": self.ca_file}
+        # The file is in another folder than the one this was typed in.
+        ca_file = str(Path(self.ca_file).expanduser().absolute()) if self.ca_file else ""
+        settings = {"proxy": self.proxy, "ca_file": ca_file}
         return {name: value for name, value in settings.items() if value}
 
     def settings(self) -> dict[str, Any]:

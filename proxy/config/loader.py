@@ -1,32 +1,35 @@
-"""Where a configuration comes from: YAML, environment and flags, merged, checked, explained."""
+"""Reads the configuration from YAML, environment and flags: merged, later ones first, checked."""
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import is_dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
 from pydantic import SecretStr, ValidationError
 
-from proxy.config.fields import Section, parse_address
-from proxy.config.listeners import ListenerSettings
+from proxy.config.explain import (
+    PREFIX,
+    SECRETS,
+    SHORT,
+    cross_field_errors,
+    explain,
+    known_paths,
+    suggestion,
+    variable_of,
+    variables,
+    with_names,
+)
+from proxy.config.fields import parse_address
 from proxy.config.login_settings import LoginSettings
 from proxy.config.model import Config
 from proxy.errors import ConfigError
 from proxy.server.address import Address
+from proxy.settings import comma_separated
 from proxy.tokens.credentials import Logins
 from proxy.tokens.grants import Credentials, Login
 from proxy.tokens.secret_files import read_secret
-
-PREFIX = "CANDESCENT_"
-
-SHORT = {
-    "LOG_LEVEL": ("log", "level"),
-    "LOG_FORMAT": ("log", "format"),
-}
-"""Variables that have one underscore where the rule would have two."""
 
 _NOT_SETTINGS = re.compile(r"CONFIG|(.*_)?SERVICE_(HOST|PORT.*)|(.*_)?PORT(_\d+_(TCP|UDP|SCTP).*)?")
 """``CANDESCENT_CONFIG`` names the file; the others are what Kubernetes puts in every pod's
@@ -34,33 +37,73 @@ environment for a Service whose name begins with ``candescent``."""
 
 
 def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
-    """Return the configuration. Raises ``ConfigError`` with every mistake that there is."""
+    """Return the configuration. Raises ``ConfigError`` with every error that there is.
+
+    Relative paths in the file are relative to its folder, others to the working directory.
+    """
     errors: list[str] = []
     written = _collect(errors, lambda: read_file(file) if file else {})
-    lost = bool(errors)
-    errors += [
-        f"{file}: {name}: no secret stands in this file; use {name}_file"
-        for name in _secrets_in(written)
-    ]
+    is_file_lost = bool(errors)
+    errors += [f"{file}: {_secret_error(path)}" for path in _secrets_in(written)]
+    environment = read_environment(environ, errors)
     merged: dict[str, Any] = {}
     for source in (
-        written,
+        absolute_paths(written, file.absolute().parent if file else Path.cwd()),
         read_standard_variables(environ),
-        read_environment(environ, errors),
-        flags,
+        absolute_paths(environment, Path.cwd()),
+        absolute_paths(flags, Path.cwd()),
     ):
         _override(merged, source)
-    if lost:  # What a file that cannot be read would have set is not missing.
+    if is_file_lost:  # What it would have set is not missing.
         raise ConfigError(errors)
     try:
         config = Config.model_validate(merged)
     except ValidationError as error:
+        if not merged and not errors:
+            errors.append("there is no configuration yet; write one with: candescent-proxy init")
+        lines = [*explain(error), *cross_field_errors(merged, error)]
         raise ConfigError(
-            [*errors, *_explain(error), *_cross_field_errors(merged, error)]
+            [*errors, *(with_names(line) + _if_empty(line, environ) for line in lines)]
         ) from None
     if errors:
         raise ConfigError(errors)
     return config
+
+
+def absolute_paths(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return settings with every file's path absolute: ``~`` expanded, else below ``folder``."""
+
+    def absolute(value: Any) -> Any:
+        if isinstance(value, list):
+            return [absolute(part) for part in value]
+        if not isinstance(value, str) or not value.strip():
+            return value
+        with suppress(RuntimeError):  # no home: the path is shown as it is written
+            return str(folder / Path(value.strip()).expanduser())
+        return value
+
+    def resolve(name: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return absolute_paths(value, folder)
+        if name.endswith("_files"):
+            return absolute(comma_separated(value))
+        return absolute(value) if name.endswith("_file") else value
+
+    return {name: resolve(name, value) for name, value in settings.items()}
+
+
+def _if_empty(error: str, environ: Mapping[str, str]) -> str:
+    """Return the variables of the setting in an error that are set to nothing."""
+    setting = error.partition(": ")[0]
+    names = [variable_of(tuple(name.split("."))) for name in (setting, f"{setting}_file")]
+    empty = [name for name in names if name in environ and not environ[name].strip()]
+    return "".join(f"; {name} is set but empty" for name in empty)
+
+
+def _secret_error(path: str) -> str:
+    if path.endswith("bearer_token"):
+        return f"{path} must not be in this file; set {variable_of((path,))}"
+    return f"{path} must not be in this file; put it into a file of its own and set {path}_file"
 
 
 def logins(config: Config) -> Logins:
@@ -124,14 +167,14 @@ def read_environment(environ: Mapping[str, str], errors: list[str]) -> dict[str,
     """
     settings: dict[str, Any] = {}
     for variable, value in sorted(environ.items()):
-        if not variable.startswith(PREFIX) or not value:
+        if not variable.startswith(PREFIX) or not value.strip():
             continue
         name = variable.removeprefix(PREFIX)
         if _NOT_SETTINGS.fullmatch(name):
             continue
         path = SHORT.get(name) or tuple(name.lower().split("__"))
         if path not in known_paths():
-            errors.append(f"{variable}: no such setting{_suggestion(variable, _variables())}")
+            errors.append(f"{variable}: no such setting{suggestion(variable, variables())}")
             continue
         section = settings
         for part in path[:-1]:
@@ -152,26 +195,8 @@ def read_standard_variables(environ: Mapping[str, str]) -> dict[str, Any]:
     return {"tracing": {"endpoint": endpoint}} if endpoint else {}
 
 
-def known_paths(model: type = Config) -> set[tuple[str, ...]]:
-    """Return the path of every setting."""
-    paths: set[tuple[str, ...]] = set()
-    for name, kind in get_type_hints(model).items():
-        if is_section(kind):
-            paths |= {(name, *rest) for rest in known_paths(kind)}
-        else:
-            paths.add((name,))
-    return paths
-
-
-def is_section(kind: object) -> bool:
-    """Whether settings of this type stand in a section: a model or a component's dataclass."""
-    if not isinstance(kind, type) or issubclass(kind, Address):
-        return False
-    return is_dataclass(kind) or issubclass(kind, Section)
-
-
 class _PlainLoader(yaml.BaseLoader):
-    """Reads every scalar as text, and takes a key that stands twice for the mistake it is."""
+    """Reads every scalar as text, and refuses a key that is there twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys: set[str] = set()
@@ -190,7 +215,10 @@ class _PlainLoader(yaml.BaseLoader):
 
 def _yaml_error(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"line {error.problem_mark.line + 1}: {error.problem}"
+        line = error.problem_mark.line + 1
+        if "'\\t'" in str(error.problem):
+            return f"line {line}: has a tab; indent with spaces"
+        return f"line {line}: {error.problem}"
     return "is not YAML"
 
 
@@ -207,7 +235,7 @@ def _secrets_in(settings: Mapping[str, Any], path: str = "") -> Iterator[str]:
     for name, value in settings.items():
         if isinstance(value, dict):
             yield from _secrets_in(value, f"{path}{name}.")
-        elif name in ("client_secret", "password", "bearer_token"):
+        elif name in SECRETS:
             yield path + name
 
 
@@ -237,59 +265,6 @@ def _collect(errors: list[str], read: Any, otherwise: Any = None) -> Any:
     except ConfigError as error:
         errors += error.errors
         return {} if otherwise is None else otherwise
-
-
-def _explain(error: ValidationError) -> Iterator[str]:
-    for details in error.errors(include_url=False, include_input=False):
-        path = ".".join(str(part) for part in details["loc"])
-        message = details["msg"].removeprefix("Value error, ")
-        if details["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            message = f"no such setting{_suggestion(path, _paths_near(details['loc']))}"
-        elif details["type"] == "missing":
-            variable = f"; set it in the file or as {PREFIX}{path.upper()}"
-            message = "is required" + (variable if len(details["loc"]) == 1 else "")
-        if not path:
-            yield from message.split("\n")
-        else:
-            yield f"{path}: {message}"
-
-
-def _paths_near(place: tuple[int | str, ...]) -> list[str]:
-    """Return the paths of settings that may have been meant at a place."""
-    mappings: dict[str, type] = {
-        "listeners": ListenerSettings,
-        "institutions": LoginSettings,
-    }
-    named = mappings.get(str(place[0]))
-    above = place[:2] if named else ()
-    return [".".join(map(str, (*above, *known))) for known in known_paths(named or Config)]
-
-
-def _cross_field_errors(merged: dict[str, Any], error: ValidationError) -> Iterator[str]:
-    """Yield what does not fit together, which pydantic only looks at when each setting is right.
-
-    Asked with the wrong settings left out, and told unless it is about one of them.
-    """
-    wrong = {str(error["loc"][0]) for error in error.errors() if error["loc"]}
-    right = {"institution_id": "0"} | {k: v for k, v in merged.items() if k not in wrong}
-    if not wrong:
-        return
-    try:
-        Config.model_validate(right)
-    except ValidationError as rest:
-        yield from (
-            options for options in _explain(rest) if not wrong & set(re.findall(r"\w+", options))
-        )
-
-
-def _suggestion(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def _variables() -> list[str]:
-    names = [*SHORT, *("__".join(path).upper() for path in known_paths())]
-    return [PREFIX + name for name in names]
 
 
 def address(setting: str, text: str) -> Address:

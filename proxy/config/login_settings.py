@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from proxy.config.fields import Secret, Section
+from proxy.settings import Name
 from proxy.tokens.grants import CONFIGURABLE, ClientCredentials, Grant, Password
 
 
@@ -22,7 +23,7 @@ class UserSettings(Section):
         None,
         description="TIN or EIN of the business of `login_id`, whose ids are then looked up.",
     )
-    institution_customer_id: Annotated[str, Field(pattern=r"^[\x21-\x7e]+$")] | None = Field(
+    institution_customer_id: Name | None = Field(
         None,
         description="Id of the business of `login_id`, if it is known; nothing is looked up then.",
     )

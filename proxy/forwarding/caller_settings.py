@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from proxy.settings import COMMA_SEPARATED, setting
+from proxy.settings import COMMA_SEPARATED, matching, setting
+
+FileMode = Annotated[str, matching(r"0?[0-7]{3}", "three octal digits, such as 600")]
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,9 @@ class CallerSettings:
         "Names in client certificates (CN, DNS, URI) that may call; all that "
         "`callers.client_ca_file` signed if left out.",
     )
-    socket_mode: str = setting(
+    socket_mode: FileMode = setting(
         "600",
         "File mode of the listener's Unix socket, three octal digits.",
-        pattern="^0?[0-7]{3}$",
     )
 
     @property

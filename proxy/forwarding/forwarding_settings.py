@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Interval
 
 from proxy.forwarding.patterns import Pattern
-from proxy.settings import COMMA_SEPARATED, SIZE, Check, Convert, setting
+from proxy.settings import COMMA_SEPARATED, SIZE, Check, Convert, matching, setting
 from proxy.tokens.token import TokenKind
 
 
@@ -116,6 +116,11 @@ class ReplaySettings:
     )
 
 
+PlainPath = Annotated[
+    str, matching(r"(/[A-Za-z0-9._~-]+)+", "a path, such as /db-users/v1/institution-users")
+]
+
+
 @dataclass(frozen=True)
 class HeaderSettings:
     """Headers that some families of the API need."""
@@ -129,9 +134,8 @@ class HeaderSettings:
         ),
         "Requests that take institutionCustomerId as a header instead of a query parameter.",
     )
-    institution_users_path: str = setting(
+    institution_users_path: PlainPath = setting(
         "/db-users/v1/institution-users",
         "Path at which the bank looks up business users; with some base URLs "
         "/v1/institution-users.",
-        pattern=r"^(/[A-Za-z0-9._~-]+)+$",
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from proxy.settings import Check, Count, Seconds, setting
+from proxy.settings import Check, Count, Seconds, matching, setting
 
 _PROXY_URL = re.compile(r"http://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})/?")
 
@@ -21,6 +21,9 @@ def check_proxy_url(value: str) -> str:
     if match is None or not 0 < int(match[2]) < 65_536:
         raise ValueError("expected http://HOST:PORT, such as http://proxy.example:3128")
     return value.rstrip("/")
+
+
+UserName = Annotated[str, matching(r"[\x21-\x39\x3b-\x7e]+", "a name without spaces and colons")]
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,9 @@ class UpstreamSettings:
     proxy: Annotated[str, Check(check_proxy_url)] | None = setting(
         None, "HTTP proxy through which the bank is reached (CONNECT): http://HOST:PORT."
     )
-    proxy_user: str | None = setting(
+    proxy_user: UserName | None = setting(
         None,
         "User name for Basic authentication at `upstream.proxy`.",
-        pattern=r"^[\x21-\x39\x3b-\x7e]+$",
     )
     proxy_password_file: Path | None = setting(
         None, "File with the password of `upstream.proxy_user`."

@@ -1,5 +1,6 @@
 """Where a configuration comes from, and what is said about the mistakes in it."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.config import loader
+from proxy.config.explain import variables
 from proxy.config.model import Config
 from proxy.errors import ConfigError
 
@@ -103,9 +105,9 @@ def test_two_underscores_reach_into_a_section() -> None:
 
 def test_every_setting_has_a_variable() -> None:
     """No setting is out of the environment's reach by its name."""
-    variables = loader._variables()
-    assert {"CANDESCENT_BASE_URL", "CANDESCENT_TOKEN__TIMEOUT"} <= set(variables)
-    assert all(name.startswith("CANDESCENT_") for name in variables)
+    names = variables()
+    assert {"CANDESCENT_BASE_URL", "CANDESCENT_TOKEN__TIMEOUT"} <= set(names)
+    assert all(name.startswith("CANDESCENT_") for name in names)
 
 
 def test_empty_variable_is_none() -> None:
@@ -250,7 +252,8 @@ def test_secret_in_the_file_is_refused(tmp_path: Path) -> None:
     )
     told = "\n".join(mistakes(file=file))
     for path in ("client_secret", "password", "institutions.00017.client_secret"):
-        assert f"{file}: {path}: no secret stands in this file; use {path}_file" in told
+        assert f"{file}: {path} must not be in this file" in told
+        assert f"set {path}_file" in told
     assert "hush" not in told
 
 
@@ -287,13 +290,14 @@ def test_every_mistake_at_once(tmp_path: Path) -> None:
 def test_nothing_at_all_says_what_is_needed() -> None:
     """Without a single setting the four that are needed are named, and how to set one."""
     told = mistakes({})
-    assert [mistake.partition(":")[0] for mistake in told] == [
+    assert told[0] == "there is no configuration yet; write one with: candescent-proxy init"
+    assert [mistake.partition(":")[0] for mistake in told[1:]] == [
         "institution_id",
         "environment",
         "client_id",
         "client_secret",
     ]
-    assert "CANDESCENT_INSTITUTION_ID" in told[0]
+    assert "CANDESCENT_INSTITUTION_ID" in told[1]
 
 
 @pytest.mark.parametrize(
@@ -331,9 +335,12 @@ def test_both_of_two_alternatives() -> None:
     assert mistakes(
         named(BASE_URL="http://127.0.0.1", CLIENT_ID_FILE="/a", CLIENT_SECRET_FILE="/b")
     ) == [
-        "environment: set either environment or base_url, not both",
-        "client_id: set either client_id or client_id_file, not both",
-        "client_secret: set either client_secret or client_secret_file, not both",
+        "environment: set either environment or base_url, not both (CANDESCENT_ENVIRONMENT)",
+        "client_id: set either client_id or client_id_file, not both (CANDESCENT_CLIENT_ID)",
+        (
+            "client_secret: set either client_secret or client_secret_file, not both "
+            "(CANDESCENT_CLIENT_SECRET)"
+        ),
     ]
 
 
@@ -419,3 +426,52 @@ def test_address_by_itself() -> None:
     with pytest.raises(ConfigError) as caught:
         loader.address("--listen", "desk")
     assert caught.value.errors[0].startswith("--listen: expected HOST:PORT")
+
+
+# What is set to nothing, and files.
+
+
+def test_a_tab_is_named(tmp_path: Path) -> None:
+    """YAML indents with spaces."""
+    file = yaml(tmp_path, "log:\n\tlevel: info\n")
+    assert mistakes(file=file) == [f"{file}: line 2: has a tab; indent with spaces"]
+
+
+@pytest.mark.parametrize("name", ["CLIENT_SECRET", "CLIENT_SECRET_FILE"])
+def test_a_variable_set_to_nothing_is_named(name: str) -> None:
+    """A deployment that lost its secret says so, not that none was ever set."""
+    environ = named() | {"CANDESCENT_CLIENT_SECRET": ""} | {f"CANDESCENT_{name}": " "}
+    (line,) = mistakes(environ)
+    assert f"CANDESCENT_{name} is set but empty" in line
+
+
+def test_files_are_relative_to_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the file to its folder, in variables to the working directory; ``~`` is the home."""
+    (tmp_path / "etc").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    text = (
+        "upstream: {ca_file: ca.pem}\ncallers: {secret_files: 'one, ~/two'}\n"
+        "institutions: {'00017': {client_id: x, client_secret_file: ../secret}}\n"
+    )
+    environ = named(UPSTREAM__CERTIFICATE_FILE="ours.pem")
+    config = load(environ, file=yaml(tmp_path / "etc", text))
+    assert config.upstream.ca_file == tmp_path / "etc/ca.pem"
+    assert config.upstream.certificate_file == tmp_path / "ours.pem"
+    assert config.callers.secret_files == (tmp_path / "etc/one", tmp_path / "home/two")
+    assert config.institutions["00017"].client_secret_file == tmp_path / "etc/../secret"
+
+
+def test_every_path_is_found_by_its_name() -> None:
+    """The loader makes paths absolute by the names of their settings."""
+    sections = [Config.model_json_schema(), *Config.model_json_schema()["$defs"].values()]
+    paths = {
+        name
+        for section in sections
+        for name, setting in section.get("properties", {}).items()
+        if '"format": "path"' in json.dumps(setting)
+    }
+    assert len(paths) > 10
+    assert [name for name in paths if not name.endswith(("_file", "_files"))] == []

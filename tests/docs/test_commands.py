@@ -9,6 +9,7 @@ import pytest
 
 from proxy.cli import main
 from proxy.config import loader
+from proxy.config.explain import known_paths
 from tests.support.pages import PAGES, ROOT, prose, shell_lines
 
 # In a block: behind variables, at the beginning of a line or behind a pipe.
@@ -72,7 +73,7 @@ def test_variable_is_a_setting(page: str, variable: str) -> None:
     assert errors == [], page
 
 
-SECTIONS = {path[0] for path in loader.known_paths() if len(path) > 1}
+SECTIONS = {path[0] for path in known_paths() if len(path) > 1}
 SETTINGS = sorted(
     {
         (str(page.relative_to(ROOT)), name)
@@ -86,4 +87,4 @@ SETTINGS = sorted(
 @pytest.mark.parametrize(("page", "setting"), SETTINGS)
 def test_setting_is_there(page: str, setting: str) -> None:
     """Each setting of a section that a page names is one that can be set."""
-    assert tuple(setting.split(".")) in loader.known_paths(), page
+    assert tuple(setting.split(".")) in known_paths(), page

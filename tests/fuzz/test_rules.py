@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.config import loader
+from proxy.config.explain import known_paths
 from proxy.errors import CallerError, ConfigError, TokenError, TokenFailure, UpstreamError
 from proxy.forwarding.headers import CallerHeaders, request_head
 from proxy.forwarding.routing import Router
@@ -223,7 +224,7 @@ def test_any_retry_after_is_a_number_or_none(raw: str | None) -> None:
     assert seconds is None or 0 <= seconds < 1e10
 
 
-SETTINGS = st.sampled_from(sorted("__".join(path) for path in loader.known_paths()))
+SETTINGS = st.sampled_from(sorted("__".join(path) for path in known_paths()))
 
 
 @given(st.text(max_size=80) | st.dictionaries(SETTINGS, st.text(max_size=8)).map(str))

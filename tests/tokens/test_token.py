@@ -1,39 +1,17 @@
-"""What a token is at a moment, and when it is renewed: for every lifetime and any chance."""
+"""What a token is at a moment: for every lifetime."""
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import TokenFailure, kinds
-from proxy.tokens.refresh_policy import RefreshPolicy
 from proxy.tokens.token import MAX_LIFETIME, Instant, Token, TokenKey, TokenKind
 
 KEY = TokenKey(TokenKind.V2, "00016")
 NOW = Instant(1000.0, 1_800_000_000.0)
-DEFAULT = RefreshPolicy()
-
 ROUNDING = 1e-6
 
 lifetimes = st.floats(1, MAX_LIFETIME)
-chances = st.floats(0, 1, exclude_max=True)
-failures = st.integers(1, 10_000)
 steps = st.floats(-1e6, 1e6)
-margins = st.floats(0.1, 1e6)
-fractions = st.floats(0, 0.5)
-
-
-@st.composite
-def policies(draw: st.DrawFn) -> RefreshPolicy:
-    """Any policy that the configuration lets through."""
-    smallest, largest = sorted((draw(margins), draw(margins)))
-    return RefreshPolicy(
-        margin_min=smallest,
-        margin_max=largest,
-        margin_fraction=draw(fractions),
-        jitter_fraction=draw(fractions),
-        jitter_max=draw(margins),
-        min_interval=draw(margins),
-    )
 
 
 def token(lifetime: float = 3600.0, issued: Instant = NOW) -> Token:
@@ -44,116 +22,6 @@ def token(lifetime: float = 3600.0, issued: Instant = NOW) -> Token:
 def later(moment: Instant, seconds: float, step: float = 0.0) -> Instant:
     """Return the moment ``seconds`` on, the wall clock stepped besides."""
     return Instant(moment.monotonic + seconds, moment.wall + seconds + step)
-
-
-@given(policies(), lifetimes, chances)
-@example(RefreshPolicy(jitter_fraction=0.5, jitter_max=1e6), 60.0, 0.0)
-@example(RefreshPolicy(margin_fraction=0.5, margin_max=1e6), 60.0, 0.0)
-def test_refresh_lies_in_the_second_half_of_a_life(
-    policy: RefreshPolicy, lifetime: float, chance: float
-) -> None:
-    """Whatever the settings, a token is renewed neither before half its life nor after its end."""
-    age = policy.refresh_age(lifetime, chance)
-    assert lifetime / 2 <= age < lifetime
-
-
-@given(lifetimes, chances)
-def test_default_policy_is_the_documented_one(lifetime: float, chance: float) -> None:
-    """Expiry less a fifth (60 to 300 s), not before half the life, up to a tenth of it earlier."""
-    age = DEFAULT.refresh_age(lifetime, chance)
-    margin = max(60, min(300, lifetime / 5))
-    spread = min(lifetime / 10, 60)
-    assert age <= max(lifetime - margin, lifetime / 2 + spread)
-    assert age >= max(lifetime - margin - spread, lifetime / 2) - 1e-6
-
-
-@pytest.mark.parametrize(
-    ("lifetime", "age"),
-    [
-        *((1, 0.6), (8, 4.8), (60, 36), (120, 72), (300, 240), (1799, 1499), (3600, 3300)),
-        (MAX_LIFETIME, MAX_LIFETIME - 300),
-    ],
-)
-def test_latest_refresh_of_lifetimes_in_the_field(lifetime: float, age: float) -> None:
-    """A life of minutes gets the margin, one of seconds a little more than its half."""
-    assert DEFAULT.refresh_age(lifetime, 0) == pytest.approx(age)
-
-
-@given(lifetimes)
-def test_refresh_is_no_tight_loop(lifetime: float) -> None:
-    """Ten seconds lie between refreshes; half a life where a life is shorter than twenty."""
-    assert DEFAULT.refresh_age(lifetime, 0.999999) >= min(10, lifetime / 2)
-
-
-@given(lifetimes, st.lists(chances, min_size=2, max_size=50, unique=True))
-def test_jitter_spreads_a_fleet(lifetime: float, drawn: list[float]) -> None:
-    """Tokens issued together are renewed apart, in proportion to what chance says."""
-    ages = [DEFAULT.refresh_age(lifetime, chance) for chance in sorted(drawn)]
-    spread = min(lifetime / 10, 60)
-    assert ages == sorted(ages, reverse=True)
-    assert ages[0] - ages[-1] == pytest.approx((max(drawn) - min(drawn)) * spread, abs=1e-6)
-
-
-@given(failures, chances)
-def test_back_off_doubles_under_full_jitter(count: int, chance: float) -> None:
-    """1 s doubling to 60 s; chance takes its share, but nobody asks again at once."""
-    delay = DEFAULT.retry_delay(kinds.TOKEN_SERVER, count, chance)
-    step = min(2.0 ** min(count - 1, 60), 60)
-    assert delay == pytest.approx(max(chance * step, 0.1))
-
-
-@given(failures, chances)
-def test_throttling_waits_longer(count: int, chance: float) -> None:
-    """A quota is waited out: 10 s doubling to 300 s, of which at least half."""
-    delay = DEFAULT.retry_delay(kinds.TOKEN_THROTTLED, count, chance)
-    step = min(10 * 2.0 ** min(count - 1, 60), 300)
-    assert step / 2 <= delay <= step
-
-
-@given(failures, chances, st.floats(0, 100))
-def test_throttled_start_is_spread_over_twice_the_time(
-    count: int, chance: float, asked: float
-) -> None:
-    """Many that start together come back anywhere in it, not all in its second half."""
-    delay = DEFAULT.retry_delay(kinds.TOKEN_THROTTLED, count, chance, asked, first=True)
-    step = min(20 * 2.0 ** min(count - 1, 60), 300)
-    assert delay == pytest.approx(max(asked, 2.5) + chance * step)
-
-
-@given(chances)
-def test_start_is_spread_over_what_is_set(chance: float) -> None:
-    """At once by default; else somewhere in the seconds that are set."""
-    assert DEFAULT.start_delay(chance) == 0
-    assert RefreshPolicy(start_spread=60).start_delay(chance) == chance * 60
-
-
-@given(st.sampled_from(kinds.TOKEN_FAILURES), failures, chances, st.floats(0, 1e9))
-def test_retry_after_is_a_lower_bound(
-    reason: TokenFailure, count: int, chance: float, asked: float
-) -> None:
-    """The bank's own word is kept, for whatever it is said, but not beyond an hour."""
-    delay = DEFAULT.retry_delay(reason, count, chance, asked)
-    assert delay >= min(asked, 3600)
-    assert delay <= max(min(asked, 3600), 60) + 300
-
-
-@given(st.sampled_from(kinds.TOKEN_FAILURES), failures, chances)
-def test_every_failure_is_waited_out(reason: TokenFailure, count: int, chance: float) -> None:
-    """No failure is answered by asking again at once, and none is waited out for ever."""
-    assert 0.1 <= DEFAULT.retry_delay(reason, count, chance) <= 300
-
-
-@pytest.mark.parametrize("reason", [kind for kind in kinds.TOKEN_FAILURES if kind.is_refusal])
-def test_refusal_is_remembered_a_minute(reason: TokenFailure) -> None:
-    """What would be refused again is not asked again for a minute, the first time and later."""
-    assert [DEFAULT.retry_delay(reason, count, 0.5) for count in (1, 2, 50)] == [60, 60, 60]
-
-
-def test_retry_after_for_many_is_spread() -> None:
-    """Proxies that were all told the same second do not come back in the same second."""
-    for reason in (kinds.TOKEN_SERVER, kinds.TOKEN_THROTTLED):
-        told = {DEFAULT.retry_delay(reason, 5, chance / 10, 30) for chance in range(10)}
-        assert len(told) == 10
 
 
 @given(lifetimes, st.floats(0, 2 * MAX_LIFETIME))
@@ -200,13 +68,6 @@ def test_key_that_is_none(text: str) -> None:
 def test_time_never_runs_backwards(monotonic: float, wall: float) -> None:
     """Seconds that have passed are never fewer than none."""
     assert Instant(monotonic, wall).since(Instant(0, 0)) == max(monotonic, wall, 0)
-
-
-@given(lifetimes, st.floats(0, MAX_LIFETIME))
-def test_fresh_token_is_not_thrown_away(lifetime: float, age: float) -> None:
-    """A refused token goes only when it is ten seconds old, or half its life where that is less."""
-    may = DEFAULT.may_reject(token(lifetime), later(NOW, age))
-    assert may == (later(NOW, age).since(NOW) >= min(10, lifetime / 2))
 
 
 def test_token_shows_no_secret() -> None:

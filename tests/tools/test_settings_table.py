@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from proxy.config import loader
-from proxy.config.loader import known_paths
+from proxy.config.explain import PREFIX, known_paths
 from proxy.errors import ConfigError
 from tools import settings_table
 from tools.settings_table import DOCUMENT, PLACE, Reference, Row, shown, table
@@ -71,7 +71,7 @@ def test_defaults_are_what_leaving_out_means(row: Row) -> None:
 @pytest.mark.parametrize("row", [row for row in ROWS if not row.variable], ids=by_path)
 def test_others_are_for_the_file_alone(row: Row) -> None:
     """Where no variable is shown, one would not do."""
-    variable = loader.PREFIX + row.path.replace(".", "__").upper()
+    variable = PREFIX + row.path.replace(".", "__").upper()
     with pytest.raises(ConfigError):
         loader.load(None, NEEDED | {variable: "x"}, {})
 

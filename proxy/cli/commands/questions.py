@@ -11,6 +11,7 @@ from pathlib import Path
 from proxy.cli.commands.common import warn
 from proxy.cli.init_files import InitOptions
 from proxy.config import loader
+from proxy.config.explain import PREFIX
 from proxy.config.model import ENVIRONMENTS, Config
 from proxy.errors import ConfigError
 from proxy.tokens.secret_files import read_secret
@@ -88,7 +89,7 @@ class Questions:
             return ""
 
     def _variable(self, name: str) -> str:
-        return self.environ.get(loader.PREFIX + name.upper(), "")
+        return self.environ.get(PREFIX + name.upper(), "")
 
     def _place(self) -> str:
         given: str = (
@@ -124,9 +125,9 @@ class Questions:
         if file:
             return read_secret(Path(file), flag)
         if given := self._variable(name):
-            return checked_key(given, loader.PREFIX + name.upper())
+            return checked_key(given, PREFIX + name.upper())
         if not self.can_ask:
-            raise ConfigError([f"{name}: give {flag} or {loader.PREFIX}{name.upper()}"])
+            raise ConfigError([f"{name}: give {flag} or {PREFIX}{name.upper()}"])
         return self._typed(KEYS[name])
 
     def _typed(self, what: str) -> str:

@@ -7,13 +7,16 @@ from typing import Annotated
 
 from annotated_types import Interval
 
-from proxy.settings import DURATION, Check, Seconds, setting
+from proxy.settings import DURATION, Check, Name, Seconds, matching, setting
 from proxy.tokens.fleet.url import StoreUrl
 
 
 def _check_store_url(value: str) -> str:
     StoreUrl.parse(value)
     return value
+
+
+Prefix = Annotated[str, matching(r"[A-Za-z0-9._-]{1,64}", "1 to 64 letters, digits and . _ -")]
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,9 @@ class StoreSettings:
         "File with the keys that encrypt tokens in the store: on each line an id and 32 bytes in "
         "base64.",
     )
-    username: str | None = setting(
+    username: Name | None = setting(
         None,
         "User name at the store; its default user if left out.",
-        pattern=r"^[\x21-\x7e]+$",
     )
     password_file: Path | None = setting(
         None, "File with the store's password, read for each new connection."
@@ -52,10 +54,9 @@ class StoreSettings:
     key_file: Path | None = setting(
         None, "PEM file with the key of `store.certificate_file`, if it is a file of its own."
     )
-    prefix: str = setting(
+    prefix: Prefix = setting(
         "candescent-proxy",
         "Start of the names of the proxy's keys in the store; a colon follows.",
-        pattern=r"^[A-Za-z0-9._-]{1,64}$",
     )
     timeout: Seconds = setting(
         0.5,

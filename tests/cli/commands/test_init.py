@@ -40,7 +40,7 @@ async def test_person_who_mistypes(bank: Sandbox, tmp_path: Path) -> None:
         await screen.answers("Shared Key (not shown): ", "sandbox-client")
         await screen.answers("Secret Key (not shown): ", "sandbox-sceret")
         await screen.answers("Institution", "seven")
-        await screen.sees("written in digits")
+        await screen.sees("digits with leading zeros")
         await screen.answers("Institution", "00016")
         await screen.answers("V1", "")
         await screen.sees("the bank refused the client id and secret (401, CMN_90004)")

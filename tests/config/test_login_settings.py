@@ -47,8 +47,8 @@ USERNAME_ONLY = "username and password are for grant: password"
         ({"institution_id": " 16"}, f"institution_id: {DIGITS}"),
         ({"allowed_institutions": "00017, x"}, f"allowed_institutions.1: {DIGITS}"),
         ({"allowed_institutions": ["00017", "-1"]}, f"allowed_institutions.1: {DIGITS}"),
-        ({"grant": "implicit"}, "grant: Input should be 'client_credentials'"),
-        ({"grant": "refresh_token"}, "grant: Input should be 'client_credentials'"),
+        ({"grant": "implicit"}, "grant: expected 'client_credentials'"),
+        ({"grant": "refresh_token"}, "grant: expected 'client_credentials'"),
         ({"grant": "password"}, "username: needed for grant: password"),
         ({"username": "juniper"}, "password: set either password or password_file"),
         (
@@ -72,8 +72,11 @@ USERNAME_ONLY = "username and password are for grant: password"
             {"login_id": "a", "member_number": "1", "institution_customer_id": "2"},
             "member_number: set member_number or institution_customer_id, not both",
         ),
-        ({"institution_customer_id": "a b"}, "institution_customer_id: String should match"),
-        ({"host_user_id": ""}, "host_user_id: String should have at least 1 character"),
+        (
+            {"institution_customer_id": "a b"},
+            "institution_customer_id: expected text",
+        ),
+        ({"host_user_id": ""}, "host_user_id: must not be empty"),
         (
             {"client_id_file": "/x"},
             "client_id: set either client_id or client_id_file, not both",
@@ -91,22 +94,22 @@ USERNAME_ONLY = "username and password are for grant: password"
             {"bearer_token": "abc", "revoke_on_shutdown": "true"},
             "revoke_on_shutdown: does not work with bearer_token, which is not revoked",
         ),
-        ({"v1": {"user_agent": "App"}}, "v1.user_agent: String should match pattern"),
-        ({"v1": {"user_agent": "App/1.0\r\nX: y"}}, "v1.user_agent: String should match pattern"),
+        ({"v1": {"user_agent": "App"}}, "v1.user_agent: expected App/Version"),
+        ({"v1": {"user_agent": "App/1.0\r\nX: y"}}, "v1.user_agent: expected App/Version"),
         (
             {"v1": {"originating_ip": "here"}},
             "v1.originating_ip: expected an IP address",
         ),
-        ({"v1": {"offering_id": "a b"}}, "v1.offering_id: String should match pattern"),
+        ({"v1": {"offering_id": "a b"}}, "v1.offering_id: expected text"),
         ({"access": {"deny": ["v1/x"]}}, "access.deny.0.path: 'v1/x' does not begin with a slash"),
         ({"access": {"allow": ["/a/**/b"]}}, "access.allow.0.path: '/a/**/b': '**' is no segment"),
-        ({"access": {"mode": "ask"}}, "access.mode: Input should be 'enforce' or 'warn'"),
+        ({"access": {"mode": "ask"}}, "access.mode: expected 'enforce' or 'warn'"),
         (
             {"access": {"deny": [{"path": "/x", "methods": "GET,FETCH"}]}},
-            "access.deny.0.methods.1: Input should be 'GET'",
+            "access.deny.0.methods.1: expected 'GET'",
         ),
         ({"routes": [{"path": "/x"}]}, "routes.0.token: "),
-        ({"routes": [{"path": "/x", "token": "v3"}]}, "routes.0.token: Input should be 'v1' or"),
+        ({"routes": [{"path": "/x", "token": "v3"}]}, "routes.0.token: expected 'v1' or"),
         ({"headers": {"customer_id_paths": ["x"]}}, "headers.customer_id_paths.0.path: 'x' does"),
     ],
     ids=str,
@@ -132,7 +135,7 @@ def test_own_institutions_have_their_paths() -> None:
         "institutions.00019.password: set either password or password_file",
     ]
     assert any(
-        line.startswith("institutions.abc") and line.endswith(DIGITS)
+        line.startswith("institutions.abc") and DIGITS in line
         for line in mistakes(institutions={"abc": {}})
     )
 

@@ -1,0 +1,35 @@
+"""Settings of a request's way."""
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from proxy.forwarding.forwarding_settings import AccessSettings, HeaderSettings, RouteSetting
+from proxy.tokens.token import TokenKind
+
+
+def test_a_path_alone_is_a_pattern() -> None:
+    """For every method; methods may be written in any case."""
+    written = {"allow": ["/v1/**", {"path": "/v2", "methods": "get, post"}]}
+    alone, some = TypeAdapter(AccessSettings).validate_python(written).allow
+    assert alone.pattern.matches("DELETE", [b"v1", b"a"])
+    assert some.methods == ("GET", "POST")
+
+
+@pytest.mark.parametrize("path", ["v1", "/a/**/b", "/a b"])
+def test_what_is_no_pattern(path: str) -> None:
+    """It is refused when the configuration is read."""
+    with pytest.raises(ValidationError):
+        TypeAdapter(AccessSettings).validate_python({"deny": [path]})
+
+
+def test_a_route_names_a_token() -> None:
+    """By its kind."""
+    route = TypeAdapter(RouteSetting).validate_python({"path": "/a", "token": "v1"})
+    assert (route.token, route.path) == (TokenKind.V1, "/a")
+
+
+def test_customer_ids_go_into_a_header_for_three_families() -> None:
+    """With and without a part in front of the path."""
+    patterns = [path.pattern for path in HeaderSettings().customer_id_paths]
+    for path in ([b"v1", b"alert-history", b"1"], [b"x", b"v1", b"realtime-events"]):
+        assert any(pattern.matches("GET", path) for pattern in patterns)

@@ -1,0 +1,106 @@
+"""How settings are declared: units, texts and metadata that pydantic understands."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from proxy.settings import (
+    Bytes,
+    Seconds,
+    comma_separated,
+    format_duration,
+    format_size,
+    matching,
+    parse_duration,
+    parse_size,
+    setting,
+)
+from tests.config.test_loader import load, named
+
+
+@dataclass(frozen=True)
+class Example:
+    """A settings class as a component declares it."""
+
+    wait: Seconds = setting(5.0, "Time to wait.")
+    size: Bytes = setting(100, "Size to read.")
+    name: Annotated[str, matching("[a-z]+", "letters, such as moss")] = setting("moss", "A name.")
+
+
+ADAPTER = TypeAdapter(Example)
+
+
+def test_a_plain_dataclass_is_validated() -> None:
+    """By its bounds, units and texts; a default stands on the class."""
+    assert ADAPTER.validate_python({"wait": "2m", "size": "1KiB"}) == Example(120, 1024)
+    assert (Example.wait, Example().size) == (5, 100)
+    for wrong in ({"wait": "0"}, {"size": "2MiB"}, {"name": "Moss"}, {"wait": "nan"}):
+        with pytest.raises(ValidationError):
+            ADAPTER.validate_python(wrong)
+
+
+def test_its_schema_says_what_it_takes() -> None:
+    """Description, default, unit and the text forms."""
+    properties = ADAPTER.json_schema()["properties"]
+    assert properties["wait"]["description"] == "Time to wait."
+    assert properties["wait"]["type"] == ["number", "string"]
+    assert (properties["wait"]["x-unit"], properties["size"]["x-unit"]) == ("seconds", "bytes")
+    assert properties["name"]["pattern"] == "^[a-z]+$"
+
+
+@given(st.integers(0, 400_000))
+def test_durations_are_read_as_they_are_written(milliseconds: int) -> None:
+    """Whatever the unit that fits."""
+    seconds = milliseconds / 1000
+    parsed = parse_duration(format_duration(seconds))
+    assert isinstance(parsed, float | int)
+    assert parsed == pytest.approx(seconds)
+
+
+@given(st.integers(0, 2**31))
+def test_sizes_are_read_as_they_are_written(size: int) -> None:
+    """Whatever the unit that fits."""
+    parsed = parse_size(format_size(size))
+    assert int(str(parsed)) == size
+
+
+@pytest.mark.parametrize("text", ["soon", "5 s", "5x", "s", "1m 30s", "5S", "-5s", "5s-"])
+def test_what_is_no_duration(text: str) -> None:
+    """A unit that is none, or a space where none belongs."""
+    with pytest.raises(ValueError, match="such as 5s"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["big", "5TB", "5k", "MB", "-5MB", "5 5MB"])
+def test_what_is_no_size(text: str) -> None:
+    """A unit that is none."""
+    with pytest.raises(ValueError, match="such as 64KiB"):
+        parse_size(text)
+
+
+def test_lists_may_be_text() -> None:
+    """Parts are separated by commas, and empty ones left out."""
+    assert comma_separated(" a ,, b,") == ["a", "b"]
+    assert comma_separated(["a,b"]) == ["a,b"]
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("5", 5), ("5s", 5), ("500ms", 0.5), ("2m", 120), ("1m30s", 90), ("1.5h", 5400), (" 5 ", 5)],
+)
+def test_durations_with_and_without_a_unit(written: str, seconds: float) -> None:
+    """A plain number is seconds."""
+    assert load(named(UPSTREAM__MAX_AGE=written)).upstream.max_age == seconds
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [("1000", 1000), ("64KiB", 65_536), ("50MB", 50_000_000), ("1 gib", 1024**3), ("0", 0)],
+)
+def test_sizes_with_and_without_a_unit(written: str, size: int) -> None:
+    """A plain number is bytes."""
+    assert load(named(LIMITS__MAX_BODY=written)).limits.max_body == size

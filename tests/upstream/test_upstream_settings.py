@@ -1,0 +1,36 @@
+"""Settings of the way to the bank."""
+
+import pytest
+
+from proxy.upstream.upstream_settings import UpstreamSettings, check_proxy_url
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"key_file": "/k"}, "upstream.key_file: needs upstream.certificate_file"),
+        ({"proxy_user": "fern"}, "upstream.proxy_user: needs upstream.proxy"),
+        (
+            {"proxy": "http://p:1", "proxy_user": "fern"},
+            "upstream.proxy_user: needs upstream.proxy_password_file, and that needs this",
+        ),
+        ({}, None),
+    ],
+)
+def test_what_does_not_fit_together(settings: dict[str, str], error: str | None) -> None:
+    """Each error begins with the setting to change."""
+    found = list(UpstreamSettings(**settings).errors())  # type: ignore[arg-type]  # as pydantic has it
+    assert found == ([] if error is None else [error])
+
+
+@pytest.mark.parametrize("url", ["http://proxy:3128", "http://[::1]:3128/"])
+def test_proxy_urls(url: str) -> None:
+    """Host and port; a slash at the end is left out."""
+    assert check_proxy_url(url) == url.rstrip("/")
+
+
+@pytest.mark.parametrize("url", ["http://proxy:0", "http://proxy:65536", "http://a b:1"])
+def test_what_is_no_proxy_url(url: str) -> None:
+    """A port that is none, a space in it."""
+    with pytest.raises(ValueError, match="expected http://HOST:PORT"):
+        check_proxy_url(url)
