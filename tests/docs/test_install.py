@@ -14,6 +14,8 @@ from tests.support.pages import PAGES, ROOT, shell_block, shell_lines
 from tests.support.program import CREDENTIALS, environment
 from tests.support.shell import type_lines
 
+pytestmark = pytest.mark.machine_clock  # the registry's certificates are of today
+
 NOT_CLONED = shutil.ignore_patterns(
     *(".git", ".venv*", "build", "dist", ".*_cache", ".hypothesis", "__pycache__")
 )

@@ -19,6 +19,8 @@ from tests.support.pages import ROOT, shell_block
 from tests.support.program import CREDENTIALS
 from tests.support.shell import type_lines
 
+pytestmark = pytest.mark.machine_clock  # containers have it
+
 README, PAGE = ROOT / "README.md", ROOT / "docs/compose.md"
 COMPOSE = ROOT / "deploy/compose.yaml"
 DOCKER = """#!/bin/sh

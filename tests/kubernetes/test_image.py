@@ -11,6 +11,8 @@ from bench.peers import IN_IMAGE
 from tests.kubernetes.commands import ROOT, output, podman, run
 from tests.kubernetes.kubelet import BANK, Node, until
 
+pytestmark = pytest.mark.machine_clock  # podman and its registry have it
+
 HARDENED = (
     *("--read-only", "--read-only-tmpfs=false", "--cap-drop=ALL"),
     *("--security-opt=no-new-privileges", "--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096"),

@@ -22,6 +22,8 @@ PLAIN = {"native": False, "quit": True, "admin": {"exposed": False}}
 
 CALL = f"""
 import os, urllib.request
+
+pytestmark = pytest.mark.machine_clock  # containers have it
 with urllib.request.urlopen(os.environ["BANK_URL"] + "{ACCOUNTS}") as answer:
     print(answer.status)
 """

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
+
 from tests.observability import faults
 from tests.observability.cases import alerts
 from tests.observability.faster import faster
@@ -17,6 +19,8 @@ from tests.observability.performance import MonitoredProxies, called, monitored_
 from tests.observability.pictures import Span, draw
 from tests.observability.servers import prometheus, until
 from tools.dashboard import whole
+
+pytestmark = pytest.mark.machine_clock  # Prometheus keeps it
 
 RUNBOOKS = Path(__file__).parents[2] / "docs/runbooks"
 PLAN: Mapping[str, Sequence[FaultCase]] = {

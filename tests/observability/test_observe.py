@@ -5,13 +5,18 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support import needs
 from tests.support.program import environment
 
 ROOT = Path(__file__).parents[2]
 
 
-pytestmark = needs.programs("prometheus", "prometheus-alertmanager", "redis-server")
+pytestmark = [
+    pytest.mark.machine_clock,
+    needs.programs("prometheus", "prometheus-alertmanager", "redis-server"),
+]  # Prometheus keeps it
 
 
 async def started(*arguments: str) -> asyncio.subprocess.Process:
