@@ -221,7 +221,7 @@ async def _large(there: Trial) -> None:
     assert there.config.upstream.first_byte_timeout == 180
     address = there.app.data_address
     reader, writer = await asyncio.open_connection(address.host, address.port)
-    writer.write(b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 52428801\r\n\r\n")
+    writer.write(b"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 52428801\r\n\r\n")
     assert (await reader.readline()).split()[1] == b"413"
     writer.close()
 
