@@ -217,10 +217,10 @@ def test_token_answer_is_a_token_or_an_error(body: bytes, status: int, kind: Tok
     assert 1 <= issued.lifetime <= MAX_LIFETIME
 
 
-@given(st.text(max_size=20) | st.none())
-def test_any_retry_after_is_a_number_or_none(raw: str | None) -> None:
+@given(st.text(max_size=30) | st.none(), st.text(max_size=30) | st.none(), st.floats(0, 4e9))
+def test_any_retry_after_is_a_number_or_none(raw: str | None, date: str | None, now: float) -> None:
     """Never negative, never infinite."""
-    seconds = read_retry_after(raw)
+    seconds = read_retry_after(raw, date, now)
     assert seconds is None or 0 <= seconds < 1e10
 
 
