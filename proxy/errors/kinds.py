@@ -235,13 +235,6 @@ UNREADABLE = _caller(
     "See what the application sends; `curl` with the same URL shows whether the proxy works.",
     closes=True,
 )
-PIPELINED = _caller(
-    "pipelined",
-    400,
-    "Too many requests were sent on one connection before the first was answered.",
-    "Wait for responses, or use more connections.",
-    closes=True,
-)
 TLS_ON_HTTP = _caller(
     "tls-on-http",
     400,

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from proxy.errors import CallerError, ProxyError, UpstreamError, kinds
 from proxy.forwarding.authentication import CallerAuthentication
@@ -81,6 +82,8 @@ class Forwarder:
         self._on_finished = on_finished
         self._on_crash = on_crash
         self._tasks = Tasks("forwarder")
+        # There are as many as institutions, and each request needs one.
+        self._token_key = lru_cache(maxsize=1024)(TokenKey)
         # The loop's clock too, but uvloop tells it in whole milliseconds.
         self._now = time.monotonic
         self.in_flight = 0
@@ -217,7 +220,7 @@ class Forwarder:
             record=record,
             headers=caller,
             route=route,
-            key=TokenKey(route.kind, institution),
+            key=self._token_key(route.kind, institution),
             transaction_id=transaction_id,
             target=route.target,
             deadline=record.started_at + settings.total_timeout,

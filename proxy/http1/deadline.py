@@ -15,42 +15,37 @@ class DeadlineOwner(Protocol):
 
 
 class Deadline:
-    """Calls its owner when the time that the owner names has come.
+    """Calls its owner when the time that the owner names has come. ``timer`` is set meanwhile.
 
     A timer that is set for an earlier time stays: when it fires too early, the owner is asked
     again, and the timer is set anew. So a deadline that moves on costs nothing.
     """
 
-    __slots__ = ("_fires_at", "_loop", "_owner", "_timer")
+    __slots__ = ("_fires_at", "_loop", "_owner", "timer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, owner: DeadlineOwner) -> None:
         self._loop = loop
         self._owner = owner
-        self._timer: asyncio.TimerHandle | None = None
+        self.timer: asyncio.TimerHandle | None = None
         self._fires_at = 0.0
-
-    @property
-    def is_armed(self) -> bool:
-        """Whether a timer is set."""
-        return self._timer is not None
 
     def arm(self, at: float) -> None:
         """See that the owner is asked at ``at``, in loop seconds, or before."""
-        if self._timer is not None:
+        if self.timer is not None:
             if self._fires_at <= at:
                 return
-            self._timer.cancel()
+            self.timer.cancel()
         self._fires_at = at
-        self._timer = self._loop.call_at(at, self._on_timer)
+        self.timer = self._loop.call_at(at, self._on_timer)
 
     def cancel(self) -> None:
         """Ask the owner no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
     def _on_timer(self) -> None:
-        self._timer = None
+        self.timer = None
         at = self._owner.due_at()
         if at is None:
             return

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, final
 
 HIGH_WATER = 131_072
 """Bytes of a body held for a slow upstream before the caller is made to wait."""
@@ -107,6 +107,7 @@ class Body:
 NO_BODY = Body(None, complete=True)
 
 
+@final
 class Request:
     """A request as it came. ``version`` is ``(1, 1)`` or ``(1, 0)``; ``target`` is raw."""
 

@@ -124,7 +124,7 @@ class Connection(asyncio.Protocol):
             error = self._error = self._closed()
             self.state = ConnectionState.FAILED
             raise error
-        self._deadline.arm(self._next_deadline())
+        self._deadline.arm(min(self._active_at + self._settings.first_byte_timeout, total_at))
         self._transport.write(data)
 
     async def write(self, block: bytes) -> None:

@@ -188,22 +188,16 @@ async def test_requests_in_flight_are_bounded() -> None:
 
 
 async def test_flood_of_pipelined_requests(here: ProxyUnderTest) -> None:
-    """Pipelining is served in order, and bounded."""
+    """All are answered, in order; tests/server holds that they are not read ahead."""
     async with connect(here.app) as wire:
         await wire.send(GET * 30)
         for _ in range(30):
             assert (await wire.read_response()).status == 200
     async with connect(here.app) as wire:
-        await wire.send(GET * 3000)
-        statuses = []
-        try:
-            while True:
-                statuses.append((await wire.read_response()).status)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        assert statuses[-1] == 400
-        assert set(statuses[:-1]) == {200}
-        assert len(statuses) < 3000
+        sending = asyncio.create_task(wire.send(GET * 1000))
+        for _ in range(1000):
+            assert (await wire.read_response()).status == 200
+        await sending
 
 
 # Going away.

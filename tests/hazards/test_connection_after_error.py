@@ -143,10 +143,7 @@ async def test_slow_request(kind: ErrorKind, limits: dict[str, str], data: bytes
 
 def test_every_error_of_a_caller_is_provoked() -> None:
     """Errors of the listener's own settings, and of many requests, have their tests elsewhere."""
-    elsewhere = {
-        *(kinds.CALLER_SECRET, kinds.PROXY_AUTHENTICATION, kinds.CALLER_CERTIFICATE),
-        kinds.PIPELINED,
-    }
+    elsewhere = {kinds.CALLER_SECRET, kinds.PROXY_AUTHENTICATION, kinds.CALLER_CERTIFICATE}
     callers = {kind for kind in RESPONSES if kind.source is Source.CALLER}
     provoked = {kind for kind, *_ in (*PROVOKED, *SLOW)}
     assert provoked | elsewhere == callers

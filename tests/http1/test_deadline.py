@@ -65,7 +65,7 @@ def test_it_ends_what_takes_too_long(loop: MovedLoop) -> None:
     loop.pass_time(2)
     loop.pass_time(20)
     assert waiting.ended == 1
-    assert not waiting.deadline.is_armed
+    assert waiting.deadline.timer is None
 
 
 def test_later_deadline_leaves_the_timer_alone(loop: MovedLoop) -> None:
@@ -75,7 +75,7 @@ def test_later_deadline_leaves_the_timer_alone(loop: MovedLoop) -> None:
     waiting.deadline.arm(waiting.due)
     loop.pass_time(11)
     assert waiting.ended == 0
-    assert waiting.deadline.is_armed
+    assert waiting.deadline.timer is not None
     loop.pass_time(5)
     assert waiting.ended == 1
 
@@ -96,7 +96,7 @@ def test_it_ends_nothing_that_is_over(loop: MovedLoop, ending: str) -> None:
     waiting.due = None
     if ending == "cancelled":
         waiting.deadline.cancel()
-        assert not waiting.deadline.is_armed
+        assert waiting.deadline.timer is None
     loop.pass_time(20)
     assert waiting.ended == 0
-    assert not waiting.deadline.is_armed
+    assert waiting.deadline.timer is None

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from proxy.server import connection
-from proxy.server.connection import MAX_PIPELINED
 from proxy.server.limits import CallerLimits
 from proxy.server.messages import HIGH_WATER, Request, Response
 from tests.server.listening import answer, echo, listening
@@ -148,15 +147,77 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
         ]
 
 
-async def test_pipelining_is_bounded() -> None:
-    """A caller that sends far ahead of its answers is cut off, and what was taken is answered."""
+async def test_any_number_of_pipelined_requests_is_answered() -> None:
+    """However far ahead of its responses a caller sends."""
     async with listening() as front, connect(front) as wire:
-        await wire.send(GET * (MAX_PIPELINED + 50))
-        for _ in range(MAX_PIPELINED):
+        sending = asyncio.create_task(wire.send(GET * 5000))
+        for _ in range(5000):
             assert (await wire.read_response()).status == 200
-        assert (await wire.read_response()).status == 400
-        assert await wire.read_to_end() == b""
-        assert [error.kind.name for error in front.refused_errors] == ["pipelined"]
+        await sending
+        assert front.refused_errors == []
+
+
+async def test_nothing_is_read_behind_a_request_that_is_served() -> None:
+    """What a caller sends ahead waits in the sockets, not in memory, and is served in its turn."""
+    may_respond = asyncio.Event()
+
+    async def wait(request: Request) -> Response:
+        await may_respond.wait()
+        return answer(request.target)
+
+    big = b"GET /%d HTTP/1.1\r\nHost: x\r\n" + b"X: %b\r\n" % (b"x" * 8000) * 7 + b"\r\n"
+    requests = [big % number for number in range(62)]
+    async with listening(wait) as front, connect(front) as wire:
+        await wire.send(GET)
+        await until(lambda: any(not one.is_waiting for one in front.server._connections))
+        (connection,) = front.server._connections
+        sending = asyncio.create_task(wire.send(*requests))
+        await until(lambda: connection._flow.is_reading_paused)
+        assert len(connection._queue) == 0
+        assert len(connection._unread) <= 262_144  # one read of the loop
+        may_respond.set()
+        assert (await wire.read_response()).body == b"/a"
+        for number in range(62):
+            assert (await wire.read_response()).body == b"/%d" % number
+        await sending
+        assert not connection._flow.is_reading_paused
+
+
+async def test_caller_that_leaves_what_it_sent_ahead_unanswered() -> None:
+    """Is noticed by its reset, although nothing is read any more."""
+
+    async def never(_request: Request) -> Response:
+        await asyncio.Event().wait()
+        return answer()
+
+    async with listening(never) as front, connect(front) as wire:
+        await wire.send(GET)
+        await until(lambda: any(not one.is_waiting for one in front.server._connections))
+        await wire.send(GET)
+        (connection,) = front.server._connections
+        await until(lambda: connection._flow.is_reading_paused)
+        wire.reset()
+        await until(lambda: not front.server._connections)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX-Big: " + b"x" * 100_000, b"\r\n\r\n", 431),
+        (b"GET /" + b"x" * 9000, b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 99, b"X: y\r\nX: y\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 8000, b"\r\n\r\n", 200),
+    ],
+    ids=["header", "target", "number", "within the limits"],
+)
+async def test_head_is_measured_however_it_arrives(
+    first: bytes, second: bytes, status: int
+) -> None:
+    """In two pieces as in one."""
+    for pieces in ([first + second], [first, second]):
+        async with listening() as front, connect(front) as wire:
+            await wire.send(*pieces, every=0.1)
+            assert (await wire.read_response()).status == status
 
 
 # How it ends.

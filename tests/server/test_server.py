@@ -42,7 +42,7 @@ async def test_close_lets_the_busy_finish() -> None:
 
     async with listening(slow) as front, connect(front) as wire:
         await wire.send(GET)
-        await until(lambda: any(one.serving for one in front.server._connections))
+        await until(lambda: any(not one.is_waiting for one in front.server._connections))
         front.server.close()
         go.set()
         assert (await wire.read_response()).body == b"in time"
@@ -59,7 +59,7 @@ async def test_close_lets_a_queue_finish() -> None:
 
     async with listening(slow) as front, connect(front) as wire:
         await wire.send(GET * 3)
-        await until(lambda: any(one.serving for one in front.server._connections))
+        await until(lambda: any(not one.is_waiting for one in front.server._connections))
         front.server.close()
         go.set()
         assert [(await wire.read_response()).status for _ in range(3)] == [200] * 3
@@ -79,7 +79,7 @@ async def test_abort_ends_all() -> None:
 
     async with listening(forever) as front, connect(front) as wire:
         await wire.send(GET)
-        await until(lambda: any(one.serving for one in front.server._connections))
+        await until(lambda: any(not one.is_waiting for one in front.server._connections))
         await front.server.abort()
         assert cancelled == [b"/a"]
         assert await wire.read_to_end() == b""
@@ -97,7 +97,7 @@ async def test_newcomer_takes_the_place_of_the_oldest_that_is_not_served() -> No
     limits = CallerLimits(max_connections=3)
     async with listening(slow, limits) as front, connected(front, 3) as wires:
         await wires[0].send(GET)
-        await until(lambda: any(one.serving for one in front.server._connections))
+        await until(lambda: any(not one.is_waiting for one in front.server._connections))
         await until(lambda: front.server.connection_count == 3)
         async with connect(front) as newcomer:
             assert await wires[1].read_to_end() == b""

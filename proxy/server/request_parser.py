@@ -1,0 +1,202 @@
+"""Reads HTTP/1.1 requests: bytes in, events out.
+
+There is no socket, loop or clock here (https://sans-io.readthedocs.io). llhttp in its strict mode
+does the grammar, through httptools; this module holds the limits, and decides what llhttp leaves
+open. Errors carry our words: llhttp's own text may quote the caller.
+"""
+
+from enum import Enum
+
+import httptools
+
+from proxy.errors import CallerError, ProxyError, kinds
+from proxy.server.limits import CallerLimits
+from proxy.server.messages import Request, RequestConnection
+
+_WHITE_SPACE = (b" ", b"\t")
+_VERSIONS = {"1.1": (1, 1), "1.0": (1, 0)}
+# Not made anew for each request.
+_METHODS = {b"GET": "GET", b"POST": "POST", b"PUT": "PUT", b"PATCH": "PATCH", b"DELETE": "DELETE"}
+
+RequestEvent = Request | bytes | ProxyError
+"""A request, then blocks of its body as they came, then an empty block: the end.
+
+An error comes last. It fails the body of the request that has not ended, if there is one, and
+otherwise stands in the place of a request.
+"""
+
+
+class ParserState(Enum):
+    """Where in the caller's bytes the parser is."""
+
+    BETWEEN_REQUESTS = "between requests"
+    HEAD = "head"
+    BODY = "body"
+    DONE = "done"
+    """Nothing more is read: after an error, or after a last request (RFC 9112 section 9.6)."""
+
+
+class RequestParser:
+    """Reads the requests of one connection, which they refer back to."""
+
+    def __init__(self, limits: CallerLimits, connection: RequestConnection) -> None:
+        self._limits = limits
+        self._connection = connection
+        self._llhttp = httptools.HttpRequestParser(self)
+        self._events: list[RequestEvent] = []
+        self._target = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._keep_alive = True
+        # Bytes of the head, trailers or chunk framing under way, with those of the block in which
+        # a head began, of which some may belong to the message before it.
+        self._unbounded_bytes = 0
+        self._first_block = 0
+        self._block = 0
+        # The framing of a body that llhttp will not read, because its request has an Upgrade.
+        self._unread_framing = b""
+        self._is_resuming = False
+        self.state = ParserState.BETWEEN_REQUESTS
+
+    def feed(self, data: bytes) -> list[RequestEvent]:
+        """Return what ``data`` completes."""
+        events: list[RequestEvent] = []
+        if self.state is ParserState.DONE:
+            return events
+        self._events = events
+        self._block = len(data)
+        self._unbounded_bytes += self._block
+        try:
+            try:
+                self._llhttp.feed_data(data)
+            except httptools.HttpParserUpgrade as pause:
+                self._feed_behind_upgrade(data[pause.args[0] :])
+        except httptools.HttpParserError as error:
+            self._note_error(error, data)
+            return events
+        if self.state is ParserState.HEAD:
+            # A head that is not complete. If it were, it would be measured exactly.
+            if self._unbounded_bytes - self._first_block > self._limits.max_head:
+                self._end_with(CallerError(kinds.TOO_LARGE))
+        elif self.state is ParserState.BODY and self._unbounded_bytes > self._limits.max_head:
+            self._end_with(CallerError(kinds.TOO_LARGE))  # trailers without end
+        return events
+
+    def stop(self) -> None:
+        """Read nothing more."""
+        self.state = ParserState.DONE
+
+    # What llhttp calls.
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        if self._is_resuming:
+            return
+        self.state = ParserState.HEAD
+        self._unbounded_bytes = self._first_block = self._block
+        self._target = b""
+        self._headers = []
+
+    def on_url(self, target: bytes) -> None:
+        """Collect the request-target, which may come in pieces."""
+        self._target += target
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect a header; trailers are dropped."""
+        if self.state is ParserState.HEAD:
+            # RFC 9112 section 5.1: white space around a value is not part of it.
+            if value[-1:] in _WHITE_SPACE:
+                value = value.rstrip(b" \t")
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Pass the request on; raises ``CallerError`` into llhttp where it is refused."""
+        if self._is_resuming:
+            return
+        llhttp, limits, headers = self._llhttp, self._limits, self._headers
+        version = _VERSIONS.get(llhttp.get_http_version())
+        if version is None:
+            raise CallerError(kinds.VERSION)
+        # The sum of the blocks is cheap to know and never too small.
+        if self._unbounded_bytes > limits.max_line or len(headers) > limits.max_headers:
+            limits.check_head(self._target, headers)
+        self.state = ParserState.BODY
+        self._unbounded_bytes = 0
+        name = llhttp.get_method()
+        method = _METHODS[name] if name in _METHODS else name.decode("ascii")
+        self._keep_alive = llhttp.should_keep_alive() and method != "CONNECT"
+        if llhttp.should_upgrade() and method != "CONNECT":
+            self._unread_framing = _framing(headers)
+        self._events.append(
+            Request(self._connection, method, self._target, version, headers, self._keep_alive)
+        )
+
+    def on_body(self, block: bytes) -> None:
+        """Pass a block of the body on."""
+        self._events.append(block)
+        self._unbounded_bytes = 0
+
+    def on_message_complete(self) -> None:
+        """End the request; after a last one, read nothing more."""
+        if self._unread_framing:
+            return
+        self._events.append(b"")
+        self._unbounded_bytes = 0
+        self.state = ParserState.BETWEEN_REQUESTS if self._keep_alive else ParserState.DONE
+
+    # Inside.
+
+    def _feed_behind_upgrade(self, data: bytes) -> None:
+        """Read on behind a request to change the protocol, which is answered like any other.
+
+        A server may ignore the wish (RFC 9110 section 7.8).
+        """
+        if self._unread_framing:
+            self._resume_body()
+        if data and self.state is not ParserState.DONE:
+            try:
+                self._llhttp.feed_data(data)
+            except httptools.HttpParserUpgrade as pause:
+                self._feed_behind_upgrade(data[pause.args[0] :])
+
+    def _resume_body(self) -> None:
+        """Read on in the body of a request with an Upgrade, which llhttp takes for its end.
+
+        Java's client asks for h2c with every request. What it sends as a body must be nothing
+        but that: another parser, told only the framing, reads it and whatever follows.
+        """
+        head = b"POST / HTTP/1.1\r\n" + self._unread_framing + b"\r\n"
+        self._unread_framing = b""
+        self._llhttp = httptools.HttpRequestParser(self)
+        self._is_resuming = True
+        self._llhttp.feed_data(head)
+        self._is_resuming = False
+
+    def _note_error(self, error: httptools.HttpParserError, data: bytes) -> None:
+        # Bytes behind a last request are nobody's.
+        if self.state is not ParserState.DONE:
+            self._end_with(self._refusal(error, data))
+
+    def _end_with(self, error: ProxyError) -> None:
+        self.state = ParserState.DONE
+        self._events.append(error)
+
+    def _refusal(self, error: httptools.HttpParserError, data: bytes) -> ProxyError:
+        if isinstance(error.__context__, ProxyError):
+            return error.__context__
+        if self.state is ParserState.BODY:
+            return CallerError(kinds.BAD_BODY)
+        if data[:2] == b"\x16\x03":  # RFC 8446 section 5.1: a handshake record
+            return CallerError(kinds.TLS_ON_HTTP)
+        if "version" in str(error).lower():
+            return CallerError(kinds.VERSION)
+        return CallerError(kinds.UNREADABLE)
+
+
+def _framing(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Return the lines that say how long a body is; empty where there is none."""
+    lines = [
+        b"%b: %b\r\n" % (name, value)
+        for name, value in headers
+        if name.lower() in (b"content-length", b"transfer-encoding")
+    ]
+    return b"".join(lines)
