@@ -131,19 +131,17 @@ def _read(path: bytes) -> list[bytes]:
 def climbs(path: bytes) -> bool:
     """Whether some server may resolve ``path`` to a place above its beginning.
 
-    Dot segments beside encoded slashes, backslashes or path parameters count as climbing: how far
-    they lead depends on the server.
+    What stands between two slashes goes down by at most one, and up by every ``..`` in it.
     """
-    if is_plain(path):
+    if is_plain(path) or b".." not in _DELIMITER.split(_innermost(path).replace(b" ", b"")):
         return False
-    text = _innermost(path)
-    pieces = [piece.strip() for piece in _DELIMITER.split(text)]
-    if b".." not in pieces:
-        return False
-    if len(pieces) != path.count(b"/") + 1:
-        return True
-    steps = (-1 if piece == b".." else piece not in (b"", b".") for piece in pieces)
-    return min(accumulate(steps)) < 0
+    return min(accumulate(map(_step, path.split(b"/")))) < 0
+
+
+def _step(written: bytes) -> int:
+    *_, decoded = _decodings(written)
+    parts = [part.strip() for part in _DELIMITER.split(_folded(decoded))]
+    return -parts.count(b"..") or parts[0] not in (b"", b".")
 
 
 @lru_cache(maxsize=1)  # asked for several times while one path is judged
@@ -153,6 +151,10 @@ def _innermost(path: bytes) -> bytes:
     A name in any decoding is in this one too: decoding leaves what stands between delimiters.
     """
     *_, decoded = _decodings(path)
+    return _folded(decoded)
+
+
+def _folded(decoded: bytes) -> bytes:
     return _OVERLONG.sub(_short_form, decoded).translate(None, _CONTROLS).lower()
 
 

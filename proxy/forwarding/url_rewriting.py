@@ -18,7 +18,10 @@ _DEFAULT_PORTS = {b"http": 80, b"https": 443}
 _ABSOLUTE = re.compile(rb"(https?)://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _AUTHORITY = re.compile(rb"(?:([A-Za-z0-9._~-]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?")
 _LINK = re.compile(rb"<([^<>]*)>")
-_REFRESH = re.compile(rb"(\s*[0-9.]*\s*[;,]?\s*url\s*=\s*[\"']?)(.*)", re.IGNORECASE | re.DOTALL)
+# Possessive, because three runs of spaces in a row could be divided in very many ways.
+_REFRESH = re.compile(
+    rb"(\s*+[0-9.]*+\s*+[;,]?+\s*+url\s*+=\s*+[\"']?+)(.*+)", re.IGNORECASE | re.DOTALL
+)
 
 
 class UrlRewriter:

@@ -458,8 +458,8 @@ async def test_tls_on_a_plain_port_is_told(here: ProxyUnderTest) -> None:
     "target",
     [
         *("//evil/p", "/a/%2e%2e%2fx", "/a/../x", "/a/..;/x", "/a%252fb", "/a%5cb", "/a%00b"),
-        *("/a%0d%0ab", "/a#frag", "/private?x=/public", "/?a=%zz;b=1", "/a;b=c", "/a:b", "/[a]"),
-        *("/a\\b", "/'\"<>{}|^`", "/?", "/??", "/a//b/", "/%", "/%zz", "/*"),
+        *("/a%0d%0ab", "/private?x=/public", "/?a=%zz;b=1", "/a;b=c", "/a:b", "/?[a]"),
+        *("/'!$&()", "/?", "/??", "/a//b/", "/%", "/%zz", "/*"),
         "/?" + "&".join(f"p{n}={n}" for n in range(800)),
     ],
 )
@@ -480,7 +480,7 @@ async def test_ten_thousand_parameters() -> None:
 JUDGED = [
     *("/public/%2e%2e%2fprivate", "/public/../private", "/public/..;/private"),
     *("/public%252fx", "/public/%5c..%5cprivate", "/public%00/private", "/public%0d%0ax"),
-    *("/public#/private", "/private?x=/public", "//public", "/./public", "/PUBLIC", "/"),
+    *("/public%23/private", "/private?x=/public", "//public", "/./public", "/PUBLIC", "/"),
 ]
 
 

@@ -29,7 +29,7 @@ TOLERANCE = 60.0
 """Seconds by which two clocks may differ; the bank's is read to the second only."""
 
 _STATUS = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9][ \r]")
-_DATE = re.compile(rb"(?i)\r\ndate: *([^\r\n]+)\r\n")
+_DATE = re.compile(rb"(?i)\r\ndate: *+([^\r\n]++)\r\n")
 _TLS_ALERT = b"\x15\x03"
 
 
