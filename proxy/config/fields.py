@@ -38,6 +38,17 @@ def _one_line(value: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
+def check_client_id(value: str) -> str:
+    """Return a client id without the line end that files leave. Raises ``ValueError``.
+
+    RFC 7617 section 2: in Basic credentials the first colon ends the id.
+    """
+    text = value.strip("\r\n")
+    if not text or ":" in text or not (text.isascii() and text.isprintable()):
+        raise ValueError("expected one line of printable ASCII without a colon")
+    return text
+
+
 def check_public_url(value: str) -> str:
     """Return the URL of a server, without a path. Raises ``ValueError``."""
     url = value.rstrip("/")
@@ -56,6 +67,7 @@ def parse_address(text: str) -> Address:
 
 
 Secret = Annotated[SecretStr, AfterValidator(_one_line)]
+ClientId = Annotated[str, AfterValidator(check_client_id)]
 Institution = Annotated[str, AfterValidator(_institution)]
 PublicUrl = Annotated[str, AfterValidator(check_public_url)]
 ListenAddress = Annotated[

@@ -21,7 +21,7 @@ from proxy.config.explain import (
     variables,
     with_names,
 )
-from proxy.config.fields import parse_address
+from proxy.config.fields import check_client_id, parse_address
 from proxy.config.login_settings import LoginSettings
 from proxy.config.model import Config
 from proxy.errors import ConfigError
@@ -34,6 +34,11 @@ from proxy.tokens.secret_files import read_secret
 _NOT_SETTINGS = re.compile(r"CONFIG|(.*_)?SERVICE_(HOST|PORT.*)|(.*_)?PORT(_\d+_(TCP|UDP|SCTP).*)?")
 """``CANDESCENT_CONFIG`` names the file; the others are what Kubernetes puts in every pod's
 environment for a Service whose name begins with ``candescent``."""
+
+_OF_THE_SDK = re.compile(
+    r"ACCOUNT_ID|CUSTOMER_ID|SUBSCRIPTION_ID|OIDC_CLIENT_ID|(MX|BB|ALERT)_[A-Z0-9_]+"
+)
+"""Names in the ``.env.example`` of the vendor's SDK that mean nothing to a proxy."""
 
 
 def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
@@ -129,6 +134,11 @@ def _login(login: LoginSettings, path: str, errors: list[str], default: Login | 
         return plain.get_secret_value() if isinstance(plain, SecretStr) else plain
 
     client_id, client_secret = secret("client_id"), secret("client_secret")
+    if client_id and login.client_id_file is not None:
+        try:
+            check_client_id(client_id)
+        except ValueError as error:
+            errors.append(f"{path}client_id_file: {login.client_id_file}: {error}")
     inherited = default.credentials if default is not None else Credentials("", "")
     own = client_id is not None and client_secret is not None
     scopes = login.scopes
@@ -170,7 +180,7 @@ def read_environment(environ: Mapping[str, str], errors: list[str]) -> dict[str,
         if not variable.startswith(PREFIX) or not value.strip():
             continue
         name = variable.removeprefix(PREFIX)
-        if _NOT_SETTINGS.fullmatch(name):
+        if _NOT_SETTINGS.fullmatch(name) or _OF_THE_SDK.fullmatch(name):
             continue
         path = SHORT.get(name) or tuple(name.lower().split("__"))
         if path not in known_paths():
@@ -181,6 +191,17 @@ def read_environment(environ: Mapping[str, str], errors: list[str]) -> dict[str,
             section = section.setdefault(part, {})
         section[path[-1]] = value
     return settings
+
+
+def ignored_variables(environ: Mapping[str, str]) -> list[str]:
+    """Return the variables of the vendor's SDK that are set and mean nothing here, by name."""
+    return sorted(
+        variable
+        for variable, value in environ.items()
+        if value
+        and variable.startswith(PREFIX)
+        and _OF_THE_SDK.fullmatch(variable.removeprefix(PREFIX))
+    )
 
 
 def read_standard_variables(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from proxy.config.fields import Secret, Section
+from proxy.config.fields import ClientId, Secret, Section
 from proxy.settings import Name
 from proxy.tokens.grants import CONFIGURABLE, ClientCredentials, Grant, Password
 
@@ -47,7 +47,7 @@ class UserSettings(Section):
 class LoginSettings(UserSettings):
     """The login of one institution, and the user of its calls."""
 
-    client_id: Annotated[str, Field(min_length=1)] | None = Field(
+    client_id: Annotated[ClientId, Field(min_length=1)] | None = Field(
         None, description="Client id (Shared Key)."
     )
     client_id_file: Path | None = Field(None, description="File with the client id.")

@@ -43,14 +43,22 @@ from proxy.upstream.upstream_settings import UpstreamSettings
 ENVIRONMENTS = {
     "stage": "https://api.candescent.com/digitalbanking/stage",
     "production": "https://api.candescent.com/digitalbanking",
+    "sandbox": "https://api.sandbox.candescent.com",
 }
 """Base URLs by the short names that the vendor's SDK knows too."""
+
+SDK_ENVIRONMENTS = {
+    "stage": "https://api.stage.candescent.com",
+    "production": "https://api.candescent.com",
+    "sandbox": "https://api.sandbox.candescent.com",
+}
+"""What the vendor's SDK means by them: of newer documents, without ``/digitalbanking``."""
 
 
 class Config(LoginSettings):
     """The whole configuration; its own login is that of the default institution."""
 
-    environment: Literal["stage", "production"] | None = Field(
+    environment: Literal["stage", "production", "sandbox"] | None = Field(
         None, description="Candescent environment, a short form of `base_url`."
     )
     base_url: Annotated[str, Check(check_base_url)] | None = Field(

@@ -143,6 +143,27 @@ def test_variables_of_kubernetes_are_no_settings(variable: str) -> None:
     assert load(named({variable: "tcp://10.0.0.1:80"})) == load()
 
 
+VENDOR = "ACCOUNT_ID CUSTOMER_ID SUBSCRIPTION_ID OIDC_CLIENT_ID MX_CLIENT_ID BB_LOGIN_ID ALERT_TYPE"
+
+
+def test_variables_of_the_vendors_sdk_are_ignored() -> None:
+    """Its ``.env`` file works as it comes; what means nothing here is listed, unless empty."""
+    environ = named(dict.fromkeys(VENDOR.split(), "x"), ENVIRONMENT="sandbox")
+    assert load(environ).url.geturl() == "https://api.sandbox.candescent.com"
+    assert loader.ignored_variables(environ | {"CANDESCENT_MX_EMPTY": ""}) == sorted(
+        f"CANDESCENT_{name}" for name in VENDOR.split()
+    )
+    assert loader.ignored_variables(LEAST) == []
+
+
+@pytest.mark.parametrize(
+    "variable", ["ACCOUNT_IDS", "CUSTOMER", "MX", "MX_", "ALERTS_X", "OIDC_CLIENT_SECRET", "BBX_Y"]
+)
+def test_neighbours_of_the_vendors_names_are_mistakes(variable: str) -> None:
+    """Only the vendor's own names are left alone; a slip is still an error."""
+    assert mistakes(named({variable: "x"}))[0].startswith(f"CANDESCENT_{variable}: no such setting")
+
+
 def test_later_source_decides_between_alternatives(tmp_path: Path) -> None:
     """A base URL in the environment replaces the file's ``environment``, and so on."""
     file = yaml(tmp_path, "environment: stage\nclient_id: other\nclient_secret_file: /mnt/secret\n")
@@ -415,6 +436,15 @@ def test_all_wrong_secret_files_at_once(tmp_path: Path) -> None:
         "client_secret_file:",
     ]
     assert all(str(tmp_path) in mistake for mistake in caught.value.errors)
+
+
+def test_client_id_file_that_basic_cannot_send(tmp_path: Path) -> None:
+    """A colon in the file of the client id is told with the setting and without the id."""
+    with pytest.raises(ConfigError) as caught:
+        loader.logins(with_files(tmp_path, b"shared:key\n", b"secret:key"))
+    (mistake,) = caught.value.errors
+    assert mistake.startswith(f"client_id_file: {tmp_path}")
+    assert "shared" not in mistake
 
 
 # Addresses outside of the model.

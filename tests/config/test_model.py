@@ -89,6 +89,20 @@ def test_base_url_that_is_none(wrong: str) -> None:
     assert "base_url" in told(environment=None, base_url=wrong)
 
 
+@pytest.mark.parametrize("written", ["shared-key", "shared-key\n", "shared-key\r\n"])
+def test_client_id_without_its_line_end(written: str) -> None:
+    """A Secret made with ``echo`` has a line end, which is no part of the id."""
+    assert config(client_id=written).client_id == "shared-key"
+
+
+@pytest.mark.parametrize("wrong", ["shared:key", "sharéd-key", "shared\nkey", "shared\tkey", "\n"])
+def test_client_id_that_basic_cannot_send(wrong: str) -> None:
+    """RFC 7617 has no colon in the user-id; the message names the setting, not the value."""
+    message = told(client_id=wrong)
+    assert "\nclient_id\n" in message
+    assert wrong not in message or wrong == "\n"
+
+
 @pytest.mark.parametrize("institution", ["16a", "", " 16", "1" * 21, "٣", "-1", "00016\n"])
 def test_institution_is_digits(institution: str) -> None:
     """An institution is written in digits, and nothing else may reach a header."""

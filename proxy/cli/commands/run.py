@@ -1,10 +1,14 @@
 """``run``: forward requests until a signal comes."""
 
 import argparse
+import os
+from collections.abc import Mapping
+
+import structlog
 
 from proxy.cli.commands.common import add_settings, config_file, configuration
 from proxy.config import loader
-from proxy.config.model import Config
+from proxy.config.model import SDK_ENVIRONMENTS, Config
 from proxy.runtime import serve
 from proxy.telemetry import logs
 from proxy.tokens.credentials import Logins
@@ -24,4 +28,20 @@ def run(arguments: argparse.Namespace) -> int:
 
     config, _ = load()
     logs.set_up(config.log)
+    compare_with_sdk(config, os.environ)
     return serve.run(serve.serve(load, config_file(arguments)))
+
+
+def compare_with_sdk(config: Config, environ: Mapping[str, str]) -> None:
+    """Log where the environment of the vendor's SDK means nothing or something else here."""
+    log = structlog.get_logger()
+    if ignored := loader.ignored_variables(environ):
+        log.warning("variables of the vendor's SDK ignored", variables=ignored)
+    sdk_url, url = SDK_ENVIRONMENTS.get(config.environment or ""), config.url.geturl()
+    if sdk_url is not None and sdk_url != url:
+        log.info(
+            "environment means another base URL in the vendor's SDK",
+            environment=config.environment,
+            base_url=url,
+            sdk_base_url=sdk_url,
+        )

@@ -7,7 +7,10 @@ from signal import SIGINT, SIGTERM, Signals
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
+from proxy.cli.commands.run import compare_with_sdk
+from proxy.config import loader
 from proxy.sandbox import Fault, Sandbox
 from tests.cli.commands.started import address, get, proxy, ready, taken_port, until_ready
 from tests.support.program import CREDENTIALS, RunningProgram, run_program
@@ -41,6 +44,33 @@ async def test_three_variables_and_a_base_url_forward_a_request() -> None:
         text = (await get(await address(it, "admin") + "/metrics"))[1]
         assert 'candescent_proxy_requests_total{error_source="none",method="GET"' in text
         assert await it.end(SIGTERM) == 0
+
+
+async def test_variables_of_the_vendors_sdk_are_named_once() -> None:
+    """The vendor's ``.env`` file stops nothing; what means nothing here is logged by name only."""
+    vendor = {"CANDESCENT_ACCOUNT_ID": "acc-8812", "CANDESCENT_MX_CLIENT_ID": "mx-8812"}
+    async with Sandbox() as bank, proxy(bank, CANDESCENT_LOG_FORMAT="json", **vendor) as it:
+        await until_ready(it)
+        (warning,) = it.events("variables of the vendor's SDK ignored")
+        assert warning["variables"] == sorted(vendor)
+        assert "8812" not in "".join(it.err)
+
+
+@pytest.mark.parametrize(
+    ("environment", "sdk_base_url"),
+    [
+        ("stage", "https://api.stage.candescent.com"),
+        ("production", "https://api.candescent.com"),
+        ("sandbox", None),
+    ],
+)
+def test_environment_that_is_another_in_the_sdk(environment: str, sdk_base_url: str | None) -> None:
+    """Where the SDK's name means another host, the log says which one is used."""
+    variables = {**CREDENTIALS, "CANDESCENT_ENVIRONMENT": environment}
+    with capture_logs() as lines:
+        compare_with_sdk(loader.load(None, variables, {}), variables)
+    assert [line["sdk_base_url"] for line in lines] == ([sdk_base_url] if sdk_base_url else [])
+    assert all(line["base_url"].startswith("https://api.candescent.com/digital") for line in lines)
 
 
 def arguments_of(it: RunningProgram) -> str:
