@@ -145,7 +145,7 @@ async def proxy(folder: Path, url: str, institutions: int) -> AsyncIterator[Prox
     }
     (folder / "secret").write_text("sandbox-secret\n", encoding="ascii")
     (folder / "config.yaml").write_text(yaml.safe_dump(configuration), encoding="utf-8")
-    program = [sys.executable, "-m", "proxy"]
+    program = [sys.executable, "-m", "proxy.cli"]
     file = ["--config", str(folder / "config.yaml")]
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(*program, "run", *file, cwd=ROOT, stderr=log)

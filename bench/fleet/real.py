@@ -198,7 +198,7 @@ async def _pod(
     file.write_text(yaml.safe_dump(_settings(plan, home, base_url, store)), encoding="utf-8")
     with (home / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "proxy", "run", "--config", str(file)),
+            *(sys.executable, "-m", "proxy.cli", "run", "--config", str(file)),
             cwd=ROOT,
             stderr=log,
             stdout=log,

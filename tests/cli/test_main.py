@@ -96,7 +96,7 @@ async def test_probe_does_not_wait_for_what_only_others_need(
 ) -> None:
     """A look at the version, or a probe every ten seconds, loads no more than it needs."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-X", "importtime", "-m", "proxy", *arguments),
+        *(sys.executable, "-X", "importtime", "-m", "proxy.cli", *arguments),
         env=environment(),
         cwd=ROOT,
         stdout=asyncio.subprocess.DEVNULL,
@@ -119,7 +119,7 @@ def test_every_command_is_a_module_that_says_what_it_takes() -> None:
 
 async def test_reader_who_has_had_enough() -> None:
     """``| head`` ends the program without a traceback."""
-    command = f"{sys.executable} -m proxy check-config --print-schema | head -n 1"
+    command = f"{sys.executable} -m proxy.cli check-config --print-schema | head -n 1"
     process = await asyncio.create_subprocess_shell(
         command,
         env=environment(),

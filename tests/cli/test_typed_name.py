@@ -22,4 +22,4 @@ def test_typed_name_is_short_only_on_the_path(
     monkeypatch.setenv("PATH", str(program.parent))
     assert typed_name() == "candescent-proxy"
     monkeypatch.setattr("sys.argv", ["proxy/__main__.py"])
-    assert shlex.split(typed_name()) == [sys.executable, "-m", "proxy"]
+    assert shlex.split(typed_name()) == [sys.executable, "-m", "proxy.cli"]

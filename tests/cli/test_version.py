@@ -16,7 +16,7 @@ from proxy.cli.version import version_line
 from tests.support.program import ROOT, environment, run_program
 
 
-@pytest.mark.parametrize("command", ["candescent-proxy", "python -m proxy"])
+@pytest.mark.parametrize("command", ["candescent-proxy", "python -m proxy.cli"])
 async def test_version(command: str) -> None:
     """The installed command and the module are the same program."""
     if command.startswith("python"):

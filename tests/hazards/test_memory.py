@@ -54,7 +54,7 @@ async def program(base_url: str, **settings: str) -> AsyncIterator[ProxyProcess]
         **{f"CANDESCENT_{name.upper()}": text for name, text in settings.items()},
     }
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "proxy", "run"),
+        *(sys.executable, "-m", "proxy.cli", "run"),
         stderr=asyncio.subprocess.PIPE,
         env=environment,
     )

@@ -43,7 +43,7 @@ class InstalledProgram:
         )
 
     def _command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "proxy", *arguments]
+        return [sys.executable, "-m", "proxy.cli", *arguments]
 
     def _environment(self) -> dict[str, str]:
         given = {each["name"]: each["value"] for each in self._container.get("env") or ()}

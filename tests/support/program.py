@@ -84,7 +84,7 @@ async def program(
         *before,
         sys.executable,
         "-m",
-        "proxy",
+        "proxy.cli",
         *map(str, arguments),
         cwd=ROOT,
         env=environment(**variables),

@@ -61,7 +61,7 @@ async def terminal(
     *arguments: str | Path, cwd: Path, **variables: str
 ) -> AsyncIterator[RunningTerminal]:
     """Start ``candescent-proxy`` on its own terminal; kill it at the end if it still runs."""
-    command = (sys.executable, "-m", "proxy", *map(str, arguments))
+    command = (sys.executable, "-m", "proxy.cli", *map(str, arguments))
     async with on_terminal(*command, cwd=cwd, **variables) as screen:
         yield screen
 

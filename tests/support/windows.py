@@ -67,7 +67,7 @@ def load() -> list[str]:
     """Import every module of the program; return their names."""
     package = importlib.import_module("proxy")
     found = pkgutil.walk_packages(package.__path__, "proxy.")
-    names = [name for _, name, _ in found if name != "proxy.__main__"]
+    names = [name for _, name, _ in found if name != "proxy.cli.__main__"]
     for name in names:
         importlib.import_module(name)
     return ["proxy", *(name for name in sys.modules if name.startswith("proxy."))]

@@ -1,6 +1,0 @@
-"""``python -m proxy``: the same as the ``candescent-proxy`` command."""
-
-from proxy.cli.main import main
-
-if __name__ == "__main__":
-    main()
