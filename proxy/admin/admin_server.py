@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from proxy.admin.readiness import Readiness
 from proxy.admin.status_page import StatusPage
@@ -13,8 +14,6 @@ from proxy.forwarding.browser_policy import BrowserPolicy
 from proxy.server.address import Address
 from proxy.server.port import cannot_listen, for_owner_only
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 _NO_STORE = {"Cache-Control": "no-store"}
 
 

@@ -444,9 +444,8 @@ def test_endpoint_that_is_none() -> None:
     """Is a mistake of the configuration, as any other."""
     with pytest.raises(ConfigError) as caught:
         loader.load(None, {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "collector:4317"}, MINIMAL)
-    assert caught.value.errors == [
-        "tracing.endpoint: expected http://HOST[:PORT][/PATH] or https://…"
-    ]
+    (error,) = caught.value.errors
+    assert error.startswith("tracing.endpoint: expected http://HOST[:PORT][/PATH] or https://…")
 
 
 async def test_extra_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
