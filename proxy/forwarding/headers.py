@@ -26,6 +26,13 @@ _HOP_BY_HOP = frozenset(
     }
 )
 _OWNED = frozenset({b"authorization", b"institutionid", b"transactionid", b"difiid", b"ditid"})
+# They name another method or path than the request line's, which is the one that was judged.
+_OVERRIDES = frozenset(
+    {
+        *(b"x-http-method", b"x-http-method-override", b"x-method-override"),
+        *(b"x-original-url", b"x-rewrite-url", b"x-original-uri", b"x-forwarded-uri"),
+    }
+)
 _URL_HEADERS = frozenset({b"location", b"content-location", b"link", b"refresh"})
 _UUID = re.compile(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -92,7 +99,12 @@ def classify_request_header(name: bytes) -> HeaderRule:
     bare = dashed.replace(b"-", b"")
     if low == b"upgrade":
         return HeaderRule.UPGRADE
-    if dashed in _HOP_BY_HOP or bare in _OWNED or (dashed != low and dashed in _NAMED):
+    if (
+        dashed in _HOP_BY_HOP
+        or dashed in _OVERRIDES
+        or bare in _OWNED
+        or (dashed != low and dashed in _NAMED)
+    ):
         return HeaderRule.DROP
     if bare in _NOTED_HEADERS:
         return _NOTED_HEADERS[bare]

@@ -488,3 +488,16 @@ def test_headers_of_the_proxy_are_those_of_the_generation() -> None:
     assert ours(TokenKind.V2) == v2
     assert ours(TokenKind.V2, correlation_id=True) == v2 + "correlationId: ID\r\n"
     assert ours(TokenKind.V2, customer_id=b"7") == v2 + "institutionCustomerId: 7\r\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Original-URL"),
+        *("X-Rewrite-URL", "x_http_method_override", "X-Original_Url"),
+    ],
+)
+def test_override_of_method_or_path_is_dropped(name: str) -> None:
+    """The bank must not act on another method or path than the one that was judged."""
+    assert classify_request_header(name.encode()) is HeaderRule.DROP
+    assert classify_request_header(name.upper().encode()) is HeaderRule.DROP
