@@ -1,7 +1,6 @@
 """A caller's request, its body as it comes, and what is answered."""
 
 import asyncio
-from collections import deque
 from collections.abc import Mapping
 from typing import Any, Protocol, final
 
@@ -40,7 +39,7 @@ class Body:
 
     def __init__(self, connection: RequestConnection | None, *, complete: bool = False) -> None:
         self._connection = connection
-        self._blocks: deque[bytes] = deque()
+        self._blocks: list[bytes] = []
         self._buffered_bytes = 0
         self._error: Exception | None = None
         self._wake: asyncio.Future[None] | None = None
@@ -50,7 +49,7 @@ class Body:
         """Return what is here, without waiting. Raises what ``fail`` was given."""
         if self._error is not None:
             raise self._error
-        block = self._blocks.popleft() if len(self._blocks) == 1 else b"".join(self._blocks)
+        block = self._blocks[0] if len(self._blocks) == 1 else b"".join(self._blocks)
         self._blocks.clear()
         if self._buffered_bytes > HIGH_WATER and self._connection is not None:
             self._connection.resume_reading()

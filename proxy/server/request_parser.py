@@ -14,7 +14,6 @@ from proxy.server.limits import CallerLimits
 from proxy.server.messages import Request, RequestConnection
 
 _WHITE_SPACE = (b" ", b"\t")
-_VERSIONS = {"1.1": (1, 1), "1.0": (1, 0)}
 # Not made anew for each request.
 _METHODS = {b"GET": "GET", b"POST": "POST", b"PUT": "PUT", b"PATCH": "PATCH", b"DELETE": "DELETE"}
 
@@ -113,21 +112,30 @@ class RequestParser:
         if self._is_resuming:
             return
         llhttp, limits, headers = self._llhttp, self._limits, self._headers
-        version = _VERSIONS.get(llhttp.get_http_version())
-        if version is None:
+        is_1_1 = llhttp.get_http_version() == "1.1"
+        if not is_1_1 and llhttp.get_http_version() != "1.0":
             raise CallerError(kinds.VERSION)
         # The sum of the blocks is cheap to know and never too small.
         if self._unbounded_bytes > limits.max_line or len(headers) > limits.max_headers:
             limits.check_head(self._target, headers)
         self.state = ParserState.BODY
         self._unbounded_bytes = 0
-        name = llhttp.get_method()
-        method = _METHODS[name] if name in _METHODS else name.decode("ascii")
+        try:
+            method = _METHODS[llhttp.get_method()]
+        except KeyError:
+            method = llhttp.get_method().decode("ascii")
         self._keep_alive = llhttp.should_keep_alive() and method != "CONNECT"
         if llhttp.should_upgrade() and method != "CONNECT":
             self._unread_framing = _framing(headers)
         self._events.append(
-            Request(self._connection, method, self._target, version, headers, self._keep_alive)
+            Request(
+                self._connection,
+                method,
+                self._target,
+                (1, 1) if is_1_1 else (1, 0),
+                headers,
+                self._keep_alive,
+            )
         )
 
     def on_body(self, block: bytes) -> None:
