@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from proxy.settings import (
     Bytes,
     Seconds,
+    check_base_url,
     comma_separated,
     format_duration,
     format_size,
@@ -104,3 +105,36 @@ def test_durations_with_and_without_a_unit(written: str, seconds: float) -> None
 def test_sizes_with_and_without_a_unit(written: str, size: int) -> None:
     """A plain number is bytes."""
     assert load(named(LIMITS__MAX_BODY=written)).limits.max_body == size
+
+
+def test_text_that_must_match() -> None:
+    """The error says what is expected."""
+    check = matching("[0-9]+", "digits, such as 42")
+    assert check.function("42") == "42"
+    with pytest.raises(ValueError, match="expected digits, such as 42"):
+        check.function("x")
+
+
+@pytest.mark.parametrize("url", ["https://api.example.com/base/", "http://localhost:8081"])
+def test_base_urls(url: str) -> None:
+    """The slash at the end goes."""
+    assert check_base_url(url) == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://api.example.com/a b", "ASCII without spaces"),
+        ("https://bücher.example", "xn--"),
+        ("ftp://api.example.com", "expected http://HOST"),
+        ("https://", "expected http://HOST"),
+        ("https://user@api.example.com", "no user"),
+        ("https://api.example.com/?a=1", "no user, query"),
+        ("https://api.example.com/%2e", "only letters"),
+        ("https://api.example.com:99999", "[Pp]ort"),
+    ],
+)
+def test_what_is_no_base_url(url: str, expected: str) -> None:
+    """Each error says what a base URL may have."""
+    with pytest.raises(ValueError, match=expected):
+        check_base_url(url)

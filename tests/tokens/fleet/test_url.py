@@ -51,3 +51,18 @@ def test_what_is_not(text: str, told: str) -> None:
     with pytest.raises(ValueError, match=told) as caught:
         StoreUrl.parse(text)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("redis://127.0.0.1", True),
+        ("redis://localhost:7000", True),
+        ("redis+cluster://127.0.0.1:1,[::1]:2", True),
+        ("redis+cluster://127.0.0.1:1,store:2", False),
+        ("redis://store", False),
+    ],
+)
+def test_store_on_this_machine(text: str, expected: bool) -> None:
+    """All of its servers must be on loopback."""
+    assert StoreUrl.parse(text).is_loopback == expected
