@@ -56,7 +56,7 @@ async def test_institution_is_the_one_that_was_asked_for(
         ("/echo", "00016, 00017", kinds.INSTITUTION_MALFORMED),
         (V1_PATH.format("00099"), None, kinds.INSTITUTION_NOT_ALLOWED),
         (V1_PATH.format("abc"), None, kinds.INSTITUTION_MALFORMED),
-        (V1_PATH.format(""), None, kinds.INSTITUTION_MALFORMED),
+        (V1_PATH.format(""), None, kinds.INSTITUTION_NOT_ALLOWED),
         (V1_PATH.format("%30%30016"), None, kinds.INSTITUTION_MALFORMED),
         (V1_PATH.format("00016"), "00017", kinds.INSTITUTION_CONFLICT),
         (V1_PATH.format("00017"), "00016", kinds.INSTITUTION_CONFLICT),

@@ -510,7 +510,9 @@ async def test_nobody_mints_or_revokes_through_us(
     minted = len(here.bank.token_requests)
     data = request(method, target, f"Authorization: Basic {MARK}", body=b"grant_type=password")
     answer = await ask(here.app, data)
-    assert (answer.status, answer.error) == (403, "reserved")
+    # A backslash may not stand in a target at all (RFC 3986).
+    expected = (400, "target-character") if "\\" in target else (403, "reserved")
+    assert (answer.status, answer.error) == expected
     assert len(here.bank.token_requests) == minted
     assert not here.bank.revocations
     assert MARK not in here.log

@@ -82,6 +82,8 @@ GOOD_CHUNKS = b"3\r\nabc\r\n0\r\n\r\n"
 
 PROVOKED: list[tuple[ErrorKind, bytes]] = [
     (kinds.CROSS_SITE, post("Sec-Fetch-Site: cross-site", "Content-Length: 3", body=b"abc")),
+    (kinds.WEBSOCKET, post("Connection: Upgrade", "Upgrade: websocket")),
+    (kinds.TARGET_CHARACTER, request("GET", "/a^b")),
     (kinds.INSTITUTION_CONFLICT, post("institutionId: 00016", "institutionId: 00017")),
     (kinds.INSTITUTION_MALFORMED, post("institutionId: x")),
     (kinds.INSTITUTION_NOT_ALLOWED, post("institutionId: 00099", CHUNKED, body=GOOD_CHUNKS)),
@@ -143,7 +145,12 @@ async def test_slow_request(kind: ErrorKind, limits: dict[str, str], data: bytes
 
 def test_every_error_of_a_caller_is_provoked() -> None:
     """Errors of the listener's own settings, and of many requests, have their tests elsewhere."""
-    elsewhere = {kinds.CALLER_SECRET, kinds.PROXY_AUTHENTICATION, kinds.CALLER_CERTIFICATE}
+    elsewhere = {
+        kinds.CALLER_SECRET,
+        kinds.PROXY_AUTHENTICATION,
+        kinds.CALLER_CERTIFICATE,
+        kinds.HOST_NOT_ALLOWED,
+    }
     callers = {kind for kind in RESPONSES if kind.source is Source.CALLER}
     provoked = {kind for kind, *_ in (*PROVOKED, *SLOW)}
     assert provoked | elsewhere == callers

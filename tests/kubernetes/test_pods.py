@@ -17,13 +17,13 @@ EXAMPLES = ROOT / "helm/examples"
 PROXY, ADMIN = "http://127.0.0.1:8080", "http://127.0.0.1:9090"
 ACCOUNTS = "/v1/accounts?hostUserId=880017"
 
+pytestmark = pytest.mark.machine_clock  # containers have it
+
 SIDECAR = {"bank": {"environment": "", "baseUrl": BANK}}
 PLAIN = {"native": False, "quit": True, "admin": {"exposed": False}}
 
 CALL = f"""
 import os, urllib.request
-
-pytestmark = pytest.mark.machine_clock  # containers have it
 with urllib.request.urlopen(os.environ["BANK_URL"] + "{ACCOUNTS}") as answer:
     print(answer.status)
 """

@@ -69,7 +69,10 @@ async def test_authorities_that_cannot_be_used(inside: Inside, tmp_path: Path) -
     """A CA file that is none is a mistake before the first request, for ``check-config`` too."""
     file = tmp_path / "ca.pem"
     file.write_text("not a certificate\n")
-    code, _, err = await inside.both(*ANYWHERE, **STAGE, CANDESCENT_UPSTREAM__CA_FILE=str(file))
+    # Not an environment, of which run has more to say.
+    base_url = {"CANDESCENT_ENVIRONMENT": "", "CANDESCENT_BASE_URL": "https://bank.example"}
+    variables = {**STAGE, **base_url, "CANDESCENT_UPSTREAM__CA_FILE": str(file)}
+    code, _, err = await inside.both(*ANYWHERE, **variables)
     assert code == 2
     (line,) = err.splitlines()
     assert line.startswith("candescent-proxy: upstream.ca_file: ")

@@ -50,5 +50,5 @@ async def test_nothing_configured(inside: Inside) -> None:
     """A newcomer gets the list of what is missing, and how to write it."""
     code, out, _ = await inside.run("doctor")
     assert code == 1
-    assert out.count("failed   configuration") == 4
+    assert out.count("failed   configuration") == 5
     assert "skipped  bank" in out

@@ -43,7 +43,7 @@ async def test_person_who_mistypes(bank: Sandbox, tmp_path: Path) -> None:
         await screen.sees("digits with leading zeros")
         await screen.answers("Institution", "00016")
         await screen.answers("V1", "")
-        await screen.sees("the bank refused the client id and secret (401, CMN_90004)")
+        await screen.sees("the bank refused the client id and secret (401, CMN_90004")
         await screen.sees("Cure: ")
         await screen.answers("Try other keys? [Y/n] ", "")
         assert not (tmp_path / "mine").exists()

@@ -80,7 +80,11 @@ async def test_login_for_another_institution(bank: Sandbox, stored: Path) -> Non
 @pytest.mark.parametrize(
     ("changes", "arguments", "why"),
     [
-        ({"CANDESCENT_REFRESH_TOKEN_FILE": ""}, (), "refresh_token_file: the authorization_code"),
+        (
+            {"CANDESCENT_REFRESH_TOKEN_FILE": ""},
+            (),
+            "refresh_token_file: needed for grant: authorization_code",
+        ),
         ({"CANDESCENT_GRANT": ""}, (), "set its grant to authorization_code"),
         ({}, ("--institution", "00099"), "none that the configuration allows"),
     ],

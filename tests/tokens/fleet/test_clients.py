@@ -190,7 +190,7 @@ async def test_a_cluster(tmp_path: Path) -> None:
                     await asyncio.sleep(0.1)
         page = DOCUMENT.read_text(encoding="utf-8")
         allowed = re.findall(r"\+[a-z|]+", re.findall(r"ACL SETUSER .*", page)[0])
-        allowed += re.findall(r"\+[a-z|]+", re.findall(r"For a cluster, .*", page)[0])
+        allowed += re.findall(r"\+[a-z|]+", re.findall(r"A cluster also needs .*", page)[0])
         for node in nodes:
             await node.do("ACL", "SETUSER", "fern", "on", ">moss", "~moss:*", *allowed)
         login = StoreLogin("fern", lambda: "moss")
