@@ -138,3 +138,20 @@ def test_what_is_no_base_url(url: str, expected: str) -> None:
     """Each error says what a base URL may have."""
     with pytest.raises(ValueError, match=expected):
         check_base_url(url)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0"), (8190, "8190"), (1024, "1KiB"), (65_536, "64KiB"), (3 * 1024**2, "3MiB")],
+)
+def test_sizes_are_written_in_the_largest_whole_unit(size: int, text: str) -> None:
+    """As the reference shows them."""
+    assert format_size(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0s"), (0.5, "500ms"), (5, "5s"), (90, "90s"), (120, "2m")]
+)
+def test_durations_are_written_in_the_largest_whole_unit(seconds: float, text: str) -> None:
+    """As the reference shows them."""
+    assert format_duration(seconds) == text
