@@ -196,33 +196,31 @@ class Exchange:
         return not self.unwritten and (self.writing is None or self.writing.done())
 
 
-class _PairPool(Pool):
-    """A pool whose connections are socket pairs. ``ends`` has the upstream's end of each."""
+class _SocketPairs:
+    """A mixin of an event loop: it connects socket pairs in the place of addresses.
 
-    tls = False
+    ``ends`` has the upstream's end of each connection.
+    """
 
-    def __init__(self) -> None:
-        super().__init__(UpstreamOrigin("bank.test", 443, None), SETTINGS)
-        self.ends: dict[Connection, UpstreamEnd] = {}
+    ends: dict[Connection, UpstreamEnd]
 
-    async def _open(self) -> Connection:
+    async def create_connection(
+        self, factory: Any, host: str, port: int, *, ssl: Any = None, server_hostname: Any = None
+    ) -> Any:
+        """Return transport and connection on one end of a pair."""
+        del host, port
         ours, theirs = socket.socketpair()
-        end = UpstreamEnd(theirs, tls=self.tls)
-        context = _certificates()[1] if self.tls else None
+        end = UpstreamEnd(theirs, tls=ssl is not None)
         opening = asyncio.ensure_future(
-            self._loop.create_connection(
-                lambda: Connection(self._loop, SETTINGS),
-                sock=ours,
-                ssl=context,
-                server_hostname="bank.test" if context else None,
+            super().create_connection(  # type: ignore[misc]  # the event loop's own
+                factory, sock=ours, ssl=ssl, server_hostname=server_hostname
             )
         )
         while not (end.handshake() and opening.done()):  # noqa: ASYNC110 - no loop runs that end
             await asyncio.sleep(0)
-        _, connection = await opening
-        self.opened_count += 1
+        transport, connection = await opening
         self.ends[connection] = end
-        return connection
+        return transport, connection
 
 
 class MovedLoop(asyncio.SelectorEventLoop):
@@ -243,18 +241,17 @@ class ConnectionLife(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        if self.loop_name == "asyncio":
-            self.loop: asyncio.AbstractEventLoop = MovedLoop()
-        else:
-            self.loop = importlib.import_module("uvloop").new_event_loop()
+        base = MovedLoop
+        if self.loop_name != "asyncio":
+            base = importlib.import_module("uvloop").Loop
+        self.loop: Any = type("Loop", (_SocketPairs, base), {"ends": {}})()
         self.count = 0
         self.exchange: Exchange | None = None
-        self.pool: _PairPool = self.run(self._make_pool())
+        self.pool: Pool = self.run(self._make_pool())
 
-    async def _make_pool(self) -> _PairPool:
-        pool = _PairPool()
-        pool.tls = self.tls
-        return pool
+    async def _make_pool(self) -> Pool:
+        context = _certificates()[1] if self.tls else None
+        return Pool(UpstreamOrigin("bank.test", 443, context), SETTINGS)
 
     @property
     def current(self) -> Exchange:
@@ -271,7 +268,7 @@ class ConnectionLife(RuleBasedStateMachine):
 
         async def turns() -> None:
             for _ in range(times):
-                for end in self.pool.ends.values():
+                for end in self.loop.ends.values():
                     end.flush()
                 await asyncio.sleep(0)
 
@@ -285,7 +282,7 @@ class ConnectionLife(RuleBasedStateMachine):
         self.finish()
         self.pool.close()
         self.turn()
-        for end in self.pool.ends.values():
+        for end in self.loop.ends.values():
             end.close()
         assert self.pool.open_count == 0
         assert not asyncio.all_tasks(self.loop)
@@ -312,7 +309,7 @@ class ConnectionLife(RuleBasedStateMachine):
         """
         self.count += 1
         connection = self.pool.checkout() or self.run(self.pool.connect())
-        end = self.pool.ends[connection]
+        end = self.loop.ends[connection]
         assert not end.closed
         assert not (end.unasked and end.is_flushed), "a connection with foreign bytes is used"
         method = b"HEAD" if head_only else b"POST"
@@ -488,7 +485,7 @@ class ConnectionLife(RuleBasedStateMachine):
         exchange = self.exchange
         if exchange is not None:
             return None if exchange.unsent or exchange.end.closed else exchange.end
-        idle = [self.pool.ends[connection] for connection in self.pool._idle]
+        idle = [self.loop.ends[connection] for connection in self.pool._idle]
         return idle[0] if idle and not idle[0].closed else None
 
     def time_passes(self, seconds: float) -> None:
@@ -504,7 +501,7 @@ class ConnectionLife(RuleBasedStateMachine):
     @invariant()
     def requests_arrive_in_order(self) -> None:
         """What the upstream has received are the requests, each as it was sent."""
-        for end in self.pool.ends.values():
+        for end in self.loop.ends.values():
             assert end.expected.startswith(end.received)
 
 
