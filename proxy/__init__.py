@@ -7,7 +7,7 @@ Two things move through this program::
     a token:    credentials -> endpoint -> (fleet store) -> cache, kept fresh by the refresher
                 -> request
 
-The packages, from the top; each imports only what stands below it (docs/architecture.md)::
+The packages, from the top; each imports only those below it (docs/architecture.md)::
 
     cli/           what a person types: commands, the doctor, the terminal view
     runtime/       process life: start, ports, reload, stop

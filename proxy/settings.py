@@ -197,5 +197,5 @@ def check_base_url(value: str) -> str:
         raise ValueError("a base URL has no user, query or fragment")
     if not re.fullmatch(r"[A-Za-z0-9._~/-]*", url.path):
         raise ValueError("the path of a base URL has only letters, digits and . _ ~ / -")
-    _ = url.port  # raises for a port that is none
+    _ = url.port  # raises for an invalid port
     return value.rstrip("/")

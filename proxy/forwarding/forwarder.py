@@ -323,7 +323,7 @@ class Forwarder:
 
     @staticmethod
     def _stop_upload(context: RequestContext, upload: Upload, connection: Connection) -> None:
-        """End what is left of the upload; a connection with half a request is of no use."""
+        """End what is left of the upload; a connection with half a request is closed."""
         context.record.sent_bytes = upload.sent_bytes
         if upload.is_finished:
             return

@@ -148,7 +148,7 @@ def _step(written: bytes) -> int:
 def _innermost(path: bytes) -> bytes:
     """Return ``path`` decoded to the end, in lower case and without control characters.
 
-    A name in any decoding is in this one too: decoding leaves what stands between delimiters.
+    A name in any decoding is in this one too: decoding does not change the text between delimiters.
     """
     *_, decoded = _decodings(path)
     return _folded(decoded)

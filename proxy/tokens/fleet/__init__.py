@@ -4,7 +4,7 @@ Modules:
 
     source.py          a token source that asks the store first
     lease_policy.py    who asks the bank, who waits and for how long
-    records.py         what stands in the store
+    records.py         the records in the store
     encryption.py      token entries, encrypted
     store.py           steps on the store, each one script
     store_settings.py  the settings of the store
