@@ -1,1 +1,1 @@
-"""HTTP/1.1 as both sides speak it: the listening side and the way to the bank."""
+"""What the listening side and the upstream side of HTTP/1.1 share."""

@@ -5,20 +5,20 @@ from typing import Protocol
 
 
 class DeadlineOwner(Protocol):
-    """What has a deadline."""
+    """A connection with a deadline."""
 
     def due_at(self) -> float | None:
-        """Return when, in loop seconds, the wait is over; None while nothing is waited for."""
+        """Return the present deadline in loop seconds; None while there is none."""
 
     def on_deadline(self) -> None:
-        """End what has taken too long."""
+        """Handle an expired deadline."""
 
 
 class Deadline:
-    """Calls its owner when the time that the owner names has come. ``timer`` is set meanwhile.
+    """Calls ``owner.on_deadline()`` at ``owner.due_at()``. ``timer`` is set while armed.
 
-    A timer that is set for an earlier time stays: when it fires too early, the owner is asked
-    again, and the timer is set anew. So a deadline that moves on costs nothing.
+    A move to a later time does not touch the timer: when it fires, ``due_at()`` is read again, and
+    the timer is set for the rest. So a deadline that moves with every byte costs nothing.
     """
 
     __slots__ = ("_fires_at", "_loop", "_owner", "timer")
@@ -30,7 +30,7 @@ class Deadline:
         self._fires_at = 0.0
 
     def arm(self, at: float) -> None:
-        """See that the owner is asked at ``at``, in loop seconds, or before."""
+        """Check the owner's deadline at ``at``, in loop seconds, or earlier."""
         if self.timer is not None:
             if self._fires_at <= at:
                 return
@@ -39,7 +39,7 @@ class Deadline:
         self.timer = self._loop.call_at(at, self._on_timer)
 
     def cancel(self) -> None:
-        """Ask the owner no more."""
+        """Stop the timer."""
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None

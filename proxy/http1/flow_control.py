@@ -6,7 +6,7 @@ import asyncio
 class FlowControl:
     """Pauses reading from a transport, and makes writers wait while its buffer is full.
 
-    ``drained`` is what a writer waits for, None while it need not wait.
+    ``drained`` is set while a writer has to wait, and done when it may go on.
     """
 
     __slots__ = ("_loop", "_transport", "drained", "is_reading_paused")
@@ -18,11 +18,11 @@ class FlowControl:
         self.is_reading_paused = False
 
     def attach(self, transport: asyncio.Transport) -> None:
-        """Control this transport."""
+        """Use this transport."""
         self._transport = transport
 
     def detach(self) -> None:
-        """Forget a transport that is closed; writers wait no more."""
+        """Drop a closed transport and wake writers."""
         self._transport = None
         self.resume_writing()
 
@@ -44,7 +44,7 @@ class FlowControl:
             self.drained = self._loop.create_future()
 
     def resume_writing(self) -> None:
-        """Let writers go on."""
+        """Wake writers."""
         if self.drained is not None and not self.drained.done():
             self.drained.set_result(None)
         self.drained = None

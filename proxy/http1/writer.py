@@ -8,7 +8,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 def response_head(status: int, reason: bytes, lines: Iterable[bytes]) -> bytes:
-    """Return the bytes of the answer up to its body."""
+    """Return the bytes of a response up to its body."""
     return b"".join((_status_line(status, reason), *lines, b"\r\n"))
 
 
@@ -18,10 +18,10 @@ def _status_line(status: int, reason: bytes) -> bytes:
 
 
 class Framing(NamedTuple):
-    """How a body's end is told: the header line for it, and what that means for the writer.
+    """The framing of a body (RFC 9112 section 6): its header line, and how to write the body.
 
-    ``chunked``: blocks go out as chunks. ``is_self_delimited``: the body ends by itself, so that
-    the connection may be kept.
+    ``chunked``: blocks are sent as chunks. ``is_self_delimited``: the body's end does not depend
+    on the end of the connection, which may be kept.
     """
 
     line: bytes
@@ -37,10 +37,10 @@ _UNTIL_CLOSE = Framing(b"", is_self_delimited=False)
 def response_framing(
     status: int, length: bytes | None, *, bodiless: bool, complete_length: int | None, chunks: bool
 ) -> Framing:
-    """Return the framing of an answer.
+    """Return the framing of a response.
 
-    ``length`` is the upstream's own ``Content-Length``, ``complete_length`` the size of a body
-    that is all here already, ``chunks`` whether this caller understands chunks (HTTP/1.1).
+    ``length`` is the upstream's ``Content-Length``, ``complete_length`` the size in bytes of a
+    body that has arrived completely, ``chunks`` whether the caller accepts chunks (HTTP/1.1).
     """
     if status == 204:
         return _NO_BODY
@@ -56,7 +56,7 @@ def response_framing(
 
 
 def persistence_line(*, keep_alive: bool) -> bytes:
-    """Return the ``Connection`` header that says what happens next.
+    """Return the ``Connection`` header (RFC 9112 section 9.3).
 
     Needed where the connection closes, and always for an HTTP/1.0 caller.
     """

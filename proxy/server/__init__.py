@@ -1,13 +1,14 @@
 """The listening side: callers' connections, one HTTP/1.1 request after another on each.
 
-On llhttp in its strict mode, like the upstream side, so that both read a message alike.
+Requests are parsed by llhttp in strict mode, as responses are on the upstream side.
 
 Modules:
 
     port.py          a port or Unix socket, and its certificate
     server.py        accepts connections up to a limit
     connection.py    reads requests and writes responses on one connection
+    request_parser.py  HTTP/1.1 requests: bytes in, events out
     messages.py      a request, its body, and a response
-    limits.py        what a caller may send, and in what time
-    address.py       where to listen
+    limits.py        limits on sizes, times and numbers for callers
+    address.py       listen addresses
 """

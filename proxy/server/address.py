@@ -1,4 +1,4 @@
-"""Where the proxy listens."""
+"""Listen addresses: TCP or Unix socket."""
 
 import ipaddress
 import re
@@ -38,7 +38,7 @@ class Address:
             return self.host == "localhost"
 
     def __str__(self) -> str:
-        """Return it as it is written."""
+        """Return the address in the form that ``parse`` reads."""
         if self.path:
             return f"unix:{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -1,8 +1,8 @@
-"""A caller's connection: reads requests strictly, serves them in order, ends without losing words.
+"""A caller's connection: reads requests strictly, serves them in order, closes without data loss.
 
-A request is served once its head is here; its body may still be on its way. What cannot be
-read as a request is refused in our words, and nothing of it is echoed. While a request is served,
-what the caller sends behind it stays unread.
+Serving starts when the head is complete; the body may still be arriving. Invalid input is refused
+with a message of the proxy's own that quotes none of it. While a request is served, pipelined
+input stays unread.
 """
 
 import asyncio
@@ -24,19 +24,19 @@ from proxy.tasks import Tasks
 Handler = Callable[[Request], Awaitable[Response]]
 
 LINGER = 2.0
-"""Seconds that a refused caller is listened to, so that it reads why before it is cut off."""
+"""Seconds that input is still read after a refusal, so that the caller can read the response."""
 
 RESET_POLL_INTERVAL = 1.0
-"""Seconds between looks at the socket of a caller that is made to wait."""
+"""Seconds between checks of the socket for a reset while reading is paused."""
 
 PARSED_BLOCK = 16_384
-"""Bytes that are parsed at a time: between two blocks, parsing can stop behind a request."""
+"""Bytes that are parsed at a time. Between two blocks, parsing can stop after a request."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class ConnectionOwner(Protocol):
-    """What a connection asks of the server that made it."""
+    """What a connection needs of the server that made it."""
 
     handle: Handler
     refuse: Callable[[ProxyError], Response]
@@ -44,22 +44,22 @@ class ConnectionOwner(Protocol):
     tasks: Tasks
 
     def connection_opened(self, connection: "CallerConnection") -> None:
-        """Take a new connection."""
+        """Register a new connection."""
 
     def connection_closed(self, connection: "CallerConnection") -> None:
-        """Forget a connection."""
+        """Remove a connection."""
 
 
 class CallerState(Enum):
-    """What a connection is doing for its caller."""
+    """Where a connection is in the exchange with its caller."""
 
     WAITING = "waiting"
-    """For a request, of which the head may be on its way."""
+    """No request is being served; a head may have begun to arrive."""
     SERVING = "serving"
-    """A request, of whose response nothing is out."""
+    """A request is being served; no byte of its response has been sent."""
     RESPONDING = "responding"
     CLOSING = "closing"
-    """Nothing more is served; what has been written is still on its way."""
+    """No further request is served; the last response may still be in transit."""
 
 
 class CallerConnection(asyncio.Protocol):
@@ -78,7 +78,7 @@ class CallerConnection(asyncio.Protocol):
         self._queue: deque[Request | ProxyError] = deque()
         self._wake: asyncio.Future[None] | None = None
         self._incoming: Request | None = None
-        """The request whose body is on its way."""
+        """The request whose body is arriving."""
         self._unread = b""
         self._idle_since = self._loop.time()
         self._head_since = 0.0
@@ -88,8 +88,8 @@ class CallerConnection(asyncio.Protocol):
         self.is_tls = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to serve."""
-        # uvloop's transports are no subclass of asyncio's.
+        """Start serving."""
+        # uvloop's transports are not subclasses of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
         self._flow.attach(self._transport)
         self.is_tls = transport.get_extra_info("sslcontext") is not None
@@ -100,7 +100,7 @@ class CallerConnection(asyncio.Protocol):
     # Requests come in.
 
     def data_received(self, data: bytes) -> None:
-        """Read requests out of what has come."""
+        """Parse requests from received bytes."""
         if self._incoming is None and (self._queue or self.state is not CallerState.WAITING):
             self._leave_unread(data)
             return
@@ -113,7 +113,7 @@ class CallerConnection(asyncio.Protocol):
                 self._head_since = 0.0
                 self._queue.append(event)
             elif event:
-                self._take(event)
+                self._feed_body(event)
             else:
                 request, self._incoming = self._incoming, None
                 if request is not None and request.body is not NO_BODY:
@@ -127,7 +127,7 @@ class CallerConnection(asyncio.Protocol):
             self._notify()
 
     def _receive_in_blocks(self, data: bytes) -> None:
-        """Parse until a request is complete; the blocks behind it stay unread."""
+        """Parse until a request is complete; the blocks after it stay unread."""
         for at in range(0, len(data), PARSED_BLOCK):
             self.data_received(data[at : at + PARSED_BLOCK])
 
@@ -139,14 +139,14 @@ class CallerConnection(asyncio.Protocol):
         self._unread += data
 
     def _read_on(self) -> None:
-        """Read what was left unread, as far as the next request."""
+        """Parse the unread input, as far as the end of the next request."""
         data, self._unread = self._unread, b""
         self._receive_in_blocks(data)
         if not self._unread:
             self.resume_reading()
 
-    def _take(self, event: bytes | ProxyError) -> None:
-        """Pass on a block of the incoming request's body, or why there will be no more."""
+    def _feed_body(self, event: bytes | ProxyError) -> None:
+        """Pass on a block of the incoming request's body, or the error that ends it."""
         request = self._incoming
         if request is not None and request.body is NO_BODY:
             request.body = Body(self)
@@ -159,16 +159,16 @@ class CallerConnection(asyncio.Protocol):
             request.body.feed(event)
 
     def refuse(self, error: ProxyError) -> None:
-        """Answer with ``error`` in place of the next request, read no more, and close."""
+        """Respond with ``error`` in place of the next request, read no more, and close."""
         self._parser.stop()
         self._queue.append(error)
         self._notify()
 
     def eof_received(self) -> bool:
-        """Keep a connection whose caller only ends its sending, until its response is out.
+        """Keep a half-closed connection open until its response has been sent.
 
-        The same sign comes from a caller that has gone away; so a response without a first byte
-        after a while is given up. TLS knows no half-closed connections.
+        A caller that has gone away looks the same, so a response that has not started within
+        ``half_close_timeout`` is aborted. TLS has no half-closed connections.
         """
         if self._incoming is not None or self.is_waiting or self.is_tls:
             return False
@@ -180,7 +180,7 @@ class CallerConnection(asyncio.Protocol):
     # Requests are served.
 
     async def _serve(self) -> None:
-        """Serve requests in their order, until one is the last."""
+        """Serve requests in order until the connection cannot be kept."""
         handle, queue = self._server.handle, self._queue
         try:
             while True:
@@ -196,45 +196,46 @@ class CallerConnection(asyncio.Protocol):
                 if response.data:
                     await self.deliver(response.data)
                 self.state = CallerState.WAITING
-                if not self._may_go_on(request, response):
+                if not self._may_keep_alive(request, response):
                     break
         except BaseException as error:
             self.abort()
             if not isinstance(error, ConnectionError):
                 raise
         else:
-            await self._end()
+            await self._close_gracefully()
 
     async def deliver(self, data: bytes) -> None:
-        """Send ``data``, waiting while the caller takes it slowly.
+        """Send ``data``, waiting while the caller reads slowly.
 
-        Raises ``ConnectionError`` when the caller is gone or has taken nothing for too long.
+        Raises ``ConnectionError`` when the connection is closed, or when the caller has read
+        nothing for ``idle_timeout``.
         """
         transport = self._transport
         if transport is None or transport.is_closing():
-            raise ConnectionResetError("The caller is gone.")
+            raise ConnectionResetError("The caller has closed the connection.")
         self.state = CallerState.RESPONDING
         transport.write(data)
         if self._flow.drained is not None:
-            await self._wait_for_caller(transport)
+            await self._wait_until_drained(transport)
 
-    async def _wait_for_caller(self, transport: asyncio.Transport) -> None:
+    async def _wait_until_drained(self, transport: asyncio.Transport) -> None:
         while self._flow.drained is not None:
-            held = transport.get_write_buffer_size()
+            buffered = transport.get_write_buffer_size()
             try:
                 async with asyncio.timeout(self._limits.idle_timeout):
                     await asyncio.shield(self._flow.drained)
             except TimeoutError:
-                if transport.get_write_buffer_size() >= held:
+                if transport.get_write_buffer_size() >= buffered:
                     self.reset()
-                    raise ConnectionResetError("The caller does not take its response.") from None
+                    raise ConnectionResetError("The caller does not read its response.") from None
         if self._transport is None:
-            raise ConnectionResetError("The caller is gone.")
+            raise ConnectionResetError("The caller has closed the connection.")
 
-    def _may_go_on(self, request: Request, response: Response) -> bool:
+    def _may_keep_alive(self, request: Request, response: Response) -> bool:
         """Whether another request may follow on this connection."""
         if not (request.body.complete and response.keep_alive):
-            # Whatever follows is not read as a request (RFC 9112 section 9.6).
+            # What follows is not read as a request (RFC 9112 section 9.6).
             self._parser.stop()
             return False
         if request.body is not NO_BODY:
@@ -248,11 +249,11 @@ class CallerConnection(asyncio.Protocol):
             self._arm()
         return True
 
-    async def _end(self) -> None:
-        """Close. A caller that may still be sending is first given the time to read why.
+    async def _close_gracefully(self) -> None:
+        """Close; a caller that may still be sending first gets ``LINGER`` to read the response.
 
-        To close on bytes that have not been read would reset the connection, and the response
-        might be lost (RFC 9112 section 9.6).
+        Closing a socket with unread input resets the connection, and the response might be lost
+        (RFC 9112 section 9.6).
         """
         self.state = CallerState.CLOSING
         transport = self._transport
@@ -266,10 +267,10 @@ class CallerConnection(asyncio.Protocol):
             await asyncio.sleep(LINGER)
         transport.close()
 
-    # What a request asks of its connection.
+    # The interface for requests: RequestConnection.
 
     def reset(self) -> None:
-        """End the connection so that it cannot be taken for the clean end of a response."""
+        """Reset the connection, so that its end is not mistaken for the end of a response."""
         if self._transport is None:
             return
         sock = self._transport.get_extra_info("socket")
@@ -278,21 +279,21 @@ class CallerConnection(asyncio.Protocol):
         self._transport.abort()
 
     def peer_certificate(self) -> Mapping[str, Any] | None:
-        """Return the certificate that the caller showed, as ``ssl`` decodes it, if any."""
+        """Return the caller's certificate as ``ssl`` decodes it, if it sent one."""
         return None if self._transport is None else self._transport.get_extra_info("peercert")
 
     def local_address(self) -> tuple[str, int] | None:
-        """Return the address and port that the caller has reached; None on a Unix socket."""
+        """Return the local address and port of the connection; None on a Unix socket."""
         name = None if self._transport is None else self._transport.get_extra_info("sockname")
         return (name[0], name[1]) if isinstance(name, tuple) else None
 
     def pause_reading(self) -> None:
-        """Make the caller wait."""
+        """Stop reading from the caller."""
         self._flow.pause_reading()
         self._poll_for_reset()
 
     def resume_reading(self) -> None:
-        """Let the caller go on, unless something is left unread."""
+        """Read from the caller again, unless input is left unread."""
         if self._unread:
             return
         if self._reset_poll is not None:
@@ -300,7 +301,7 @@ class CallerConnection(asyncio.Protocol):
             self._reset_poll = None
         self._flow.resume_reading()
 
-    # What the server asks.
+    # The interface for the server.
 
     @property
     def is_idle(self) -> bool:
@@ -309,18 +310,18 @@ class CallerConnection(asyncio.Protocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether nothing is being served; the head of a request may be on its way."""
+        """Whether nothing is being served; a head may have begun to arrive."""
         is_serving = self.state is CallerState.SERVING or self.state is CallerState.RESPONDING
         return not (is_serving or self._queue)
 
     def close(self) -> None:
-        """Take no more requests: an idle connection ends now, a busy one after its response."""
+        """Serve no more requests: close an idle connection now, a busy one after its response."""
         self._closing = True
         if self.is_idle and self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
-        """End now, whatever is under way."""
+        """Close now, even in the middle of a request or response."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -335,11 +336,11 @@ class CallerConnection(asyncio.Protocol):
         self._flow.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End what is under way: there is nobody left to answer."""
+        """Cancel the request that is being served."""
         self._transport = None
         self._server.connection_closed(self)
         if self._incoming is not None:
-            self._incoming.body.fail(ConnectionResetError("The caller is gone."))
+            self._incoming.body.fail(ConnectionResetError("The caller has closed the connection."))
         self._deadline.cancel()
         if self._reset_poll is not None:
             self._reset_poll.cancel()
@@ -348,7 +349,7 @@ class CallerConnection(asyncio.Protocol):
             self._task.cancel()
 
     def due_at(self) -> float | None:
-        """Return when, in loop seconds, this connection has waited long enough, if it waits."""
+        """Return when the wait for the caller times out, in loop seconds; None without a wait."""
         if not self.is_waiting:
             if self._eof_at and self.state is not CallerState.RESPONDING:
                 return self._eof_at + self._limits.half_close_timeout
@@ -358,7 +359,7 @@ class CallerConnection(asyncio.Protocol):
         return self._idle_since + self._limits.keepalive_timeout
 
     def on_deadline(self) -> None:
-        """Refuse a head that does not come to its end; end a connection that is not used."""
+        """Refuse a head that takes too long; close a connection that is not used."""
         if self._head_since and self.is_waiting:
             self._head_since = 0.0
             self.refuse(CallerError(kinds.SLOW_HEAD))
@@ -383,9 +384,9 @@ class CallerConnection(asyncio.Protocol):
             self._reset_poll = self._loop.call_later(RESET_POLL_INTERVAL, self._on_reset_poll)
 
     def _on_reset_poll(self) -> None:
-        """End the connection of a caller that has reset it while it was made to wait.
+        """Abort a connection that the caller has reset while reading was paused.
 
-        While nothing is read, the event loop reports no reset; the socket knows of it.
+        While reading is paused, the event loop reports no reset; ``SO_ERROR`` does.
         """
         self._reset_poll = None
         if self._transport is None:

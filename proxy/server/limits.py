@@ -1,4 +1,4 @@
-"""What callers may take up, and what they read when it is more."""
+"""Limits for callers, and the errors for what exceeds them."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -11,7 +11,7 @@ from proxy.settings import SIZE, Bytes, Count, Seconds, setting
 
 @dataclass(frozen=True)
 class CallerLimits:
-    """What callers may send and hold. Every listener has these limits for itself."""
+    """Limits on what callers send and hold. They apply to each listener separately."""
 
     header_timeout: Seconds = setting(
         10.0, "Time allowed from the first to the last byte of a request's headers; then 408."
@@ -51,6 +51,6 @@ class CallerLimits:
             raise CallerError(kinds.TOO_LARGE)
 
     def check_body(self, size: int) -> None:
-        """Raise ``CallerError`` (413) for a body of more bytes than are allowed."""
+        """Raise ``CallerError`` (413) for a body of more than ``max_body`` bytes."""
         if self.max_body and size > self.max_body:
             raise CallerError(kinds.BODY_TOO_LARGE)

@@ -1,15 +1,15 @@
-"""A caller's request, its body as it comes, and what is answered."""
+"""A caller's request, its body as it arrives, and the response."""
 
 import asyncio
 from collections.abc import Mapping
 from typing import Any, Protocol, final
 
 HIGH_WATER = 131_072
-"""Bytes of a body held for a slow upstream before the caller is made to wait."""
+"""Bytes of a body buffered for a slow upstream before reading from the caller is paused."""
 
 
 class RequestConnection(Protocol):
-    """The connection that a request came on, as the request's way sees it."""
+    """The connection of a request, as far as forwarding uses it."""
 
     is_tls: bool
 
@@ -17,23 +17,23 @@ class RequestConnection(Protocol):
         """Send ``data``, with back-pressure. Raises ``ConnectionError``."""
 
     def reset(self) -> None:
-        """End the connection so that it cannot be taken for the clean end of an answer."""
+        """Reset the connection, so that its end is not mistaken for the end of a response."""
 
     def peer_certificate(self) -> Mapping[str, Any] | None:
-        """Return the certificate that the caller showed, if any."""
+        """Return the caller's certificate as ``ssl`` decodes it, if it sent one."""
 
     def local_address(self) -> tuple[str, int] | None:
-        """Return the address and port that the caller has reached; None on a Unix socket."""
+        """Return the local address and port of the connection; None on a Unix socket."""
 
     def pause_reading(self) -> None:
-        """Make the caller wait."""
+        """Stop reading from the caller."""
 
     def resume_reading(self) -> None:
-        """Let the caller go on."""
+        """Read from the caller again."""
 
 
 class Body:
-    """The body of a request, in blocks. ``complete`` once its last byte is here."""
+    """The body of a request, in blocks. ``complete`` once its last byte has arrived."""
 
     __slots__ = ("_blocks", "_buffered_bytes", "_connection", "_error", "_wake", "complete")
 
@@ -46,7 +46,7 @@ class Body:
         self.complete = complete
 
     def read_available(self) -> bytes:
-        """Return what is here, without waiting. Raises what ``fail`` was given."""
+        """Return what has arrived, without waiting. Raises the error passed to ``fail``."""
         if self._error is not None:
             raise self._error
         block = self._blocks[0] if len(self._blocks) == 1 else b"".join(self._blocks)
@@ -59,8 +59,8 @@ class Body:
     async def read(self) -> bytes:
         """Return the next block; empty at the end.
 
-        Raises ``CallerError`` for a body that is no body, ``ConnectionError`` when the caller
-        has gone.
+        Raises ``CallerError`` for an invalid body, ``ConnectionError`` when the caller has closed
+        the connection.
         """
         while not self._blocks and not self.complete and self._error is None:
             self._wake = asyncio.get_running_loop().create_future()
@@ -71,16 +71,16 @@ class Body:
         return self.read_available()
 
     def discard(self) -> None:
-        """Forget what nobody will read, so that the caller may go on."""
+        """Drop the unread blocks and read from the caller again."""
         self._blocks.clear()
         if self._buffered_bytes > HIGH_WATER and self._connection is not None:
             self._connection.resume_reading()
         self._buffered_bytes = 0
 
-    # What the connection calls.
+    # The interface for the connection.
 
     def feed(self, block: bytes) -> None:
-        """Take a block that has arrived."""
+        """Append a block that has arrived."""
         self._blocks.append(block)
         self._buffered_bytes += len(block)
         if self._buffered_bytes > HIGH_WATER and self._connection is not None:
@@ -88,12 +88,12 @@ class Body:
         self._notify()
 
     def finish(self) -> None:
-        """Note that nothing follows."""
+        """Mark the body as complete."""
         self.complete = True
         self._notify()
 
     def fail(self, error: Exception) -> None:
-        """Note that the rest will never come."""
+        """End the body with ``error``, which readers get."""
         if not self.complete:
             self._error = error
             self._notify()
@@ -108,7 +108,7 @@ NO_BODY = Body(None, complete=True)
 
 @final
 class Request:
-    """A request as it came. ``version`` is ``(1, 1)`` or ``(1, 0)``; ``target`` is raw."""
+    """A request as received. ``version`` is ``(1, 1)`` or ``(1, 0)``; ``target`` is raw."""
 
     __slots__ = (
         "body",
@@ -137,11 +137,11 @@ class Request:
         self.headers = headers
         self.keep_alive = keep_alive
         self.body = NO_BODY
-        # The foreign origin whose page may read the response; empty for every other caller.
+        # The allowed foreign origin (CORS) of the calling page; empty for other callers.
         self.page_origin = b""
 
     def with_headers(self, headers: list[tuple[bytes, bytes]]) -> "Request":
-        """Return the same request with other headers; this one stays as it came."""
+        """Return a copy of the request with other headers."""
         other = Request(
             self.connection, self.method, self.target, self.version, headers, self.keep_alive
         )
@@ -150,9 +150,9 @@ class Request:
 
 
 class Response:
-    """What is left to write when a request has been served: all of the answer, or nothing.
+    """A response. Empty ``data`` means that it has been streamed already.
 
-    ``keep_alive`` says whether the connection may serve another.
+    ``keep_alive`` says whether the connection may serve another request.
     """
 
     __slots__ = ("data", "keep_alive")

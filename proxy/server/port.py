@@ -1,4 +1,4 @@
-"""Where callers reach us: a TCP port, with TLS or without, or a Unix socket."""
+"""A listening TCP port, with or without TLS, or a Unix socket."""
 
 import asyncio
 import errno
@@ -17,9 +17,9 @@ BACKLOG = 1024
 
 
 class Port:
-    """Listens on ``address``; ``protocol`` makes what serves a connection.
+    """Listens on ``address``; ``protocol`` creates the protocol of each connection.
 
-    ``handshake_timeout`` is in seconds; ``setting`` is where the address comes from.
+    ``handshake_timeout`` is in seconds; ``setting`` is the name of the address's setting.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Port:
         self._closed = False
 
     async def open(self, tls: ssl.SSLContext | None, socket_mode: int) -> Address:
-        """Begin to listen; return where. Raises ``ConfigError`` for a port in use."""
+        """Start to listen; return the address. Raises ``ConfigError`` for a port in use."""
         address, loop = self._address, asyncio.get_running_loop()
         try:
             if address.path:
@@ -55,10 +55,9 @@ class Port:
         return bound_address(server)
 
     async def replace_tls(self, tls: ssl.SSLContext) -> None:
-        """Let connections from now on see other certificates; none is missed meanwhile.
+        """Use other certificates for new connections, without refusing any meanwhile.
 
-        A context that is in use could be loaded anew, but would go on trusting what it has
-        trusted before.
+        Reloading files into the present context would keep the authorities it already trusts.
         """
         before, after = self._servers, list[asyncio.Server]()
         for sock in [sock for server in before for sock in server.sockets]:
@@ -72,7 +71,7 @@ class Port:
             await _close(server)
 
     def close(self) -> None:
-        """Listen no more; connections go on."""
+        """Stop listening; open connections stay."""
         self._closed = True
         for server in self._servers:
             server.close()
@@ -85,7 +84,7 @@ class Port:
 async def _close(server: asyncio.Server) -> None:
     """Close a server without losing a connection that it has just accepted.
 
-    asyncio drops those that it accepts in the very turn of the loop in which it is closed.
+    asyncio drops those that it accepts in the iteration of the loop in which it is closed.
     """
     loop = asyncio.get_running_loop()
     for sock in server.sockets:
@@ -97,15 +96,15 @@ async def _close(server: asyncio.Server) -> None:
 
 
 def _duplicate(sock: socket.socket) -> socket.socket:
-    # The same open port under another number, so that each server closes its own.
+    # A second descriptor of the same socket, so that each server closes its own.
     return socket.fromfd(sock.fileno(), sock.family, sock.type)
 
 
 @contextmanager
 def for_owner_only(path: str, mode: int) -> Iterator[None]:
-    """Make a socket under a mask that leaves it to its owner, then give it its ``mode``.
+    """Create a Unix socket under a umask of 0177, then set its ``mode``.
 
-    So nobody slips in before the mode is set. Raises ``OSError`` for a socket that is in use.
+    So no other user can connect before the mode is set. Raises ``OSError`` for a socket in use.
     """
     _check_unused(path)
     mask = os.umask(0o177)
@@ -117,7 +116,7 @@ def for_owner_only(path: str, mode: int) -> Iterator[None]:
 
 
 def _check_unused(path: str) -> None:
-    """Raise ``OSError`` if somebody answers there: an event loop would just take the name away."""
+    """Raise ``OSError`` if a server accepts there: asyncio would silently replace its socket."""
     if not hasattr(socket, "AF_UNIX"):
         return
     with socket.socket(socket.AF_UNIX) as probe:
@@ -125,14 +124,14 @@ def _check_unused(path: str) -> None:
         try:
             probe.connect(path)
         except (FileNotFoundError, ConnectionRefusedError):
-            return  # none, or one that somebody has left behind
+            return  # no socket, or one without a server
         except BlockingIOError:
-            pass  # somebody, who has much to do
+            pass  # a busy server
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 def bound_address(listener: asyncio.Server) -> Address:
-    """Return where a server listens, with the port that the system chose."""
+    """Return the address of a server, with the port that the system chose."""
     name = listener.sockets[0].getsockname()
     if isinstance(name, str):
         return Address(host="", port=0, path=name)
@@ -140,7 +139,7 @@ def bound_address(listener: asyncio.Server) -> Address:
 
 
 def cannot_listen(setting: str, address: Address, error: Exception) -> ConfigError:
-    """Return what to say of a port that cannot be had; Windows has no Unix sockets at all."""
+    """Return the error for an address that cannot be used; Windows has no Unix sockets."""
     why = error.strerror if isinstance(error, OSError) else "this system has no Unix sockets"
     why = why or str(error)
     flag = "" if "." in setting else f" with --{setting}"

@@ -1,8 +1,8 @@
 """Reads HTTP/1.1 requests: bytes in, events out.
 
-There is no socket, loop or clock here (https://sans-io.readthedocs.io). llhttp in its strict mode
-does the grammar, through httptools; this module holds the limits, and decides what llhttp leaves
-open. Errors carry our words: llhttp's own text may quote the caller.
+There is no socket, loop or clock here (https://sans-io.readthedocs.io). llhttp in strict mode
+parses the grammar, through httptools; this module applies the limits and decides what llhttp
+leaves open. llhttp's messages are not passed on, because they may quote the caller.
 """
 
 from enum import Enum
@@ -14,29 +14,29 @@ from proxy.server.limits import CallerLimits
 from proxy.server.messages import Request, RequestConnection
 
 _WHITE_SPACE = (b" ", b"\t")
-# Not made anew for each request.
+# Avoids decoding the usual methods for each request.
 _METHODS = {b"GET": "GET", b"POST": "POST", b"PUT": "PUT", b"PATCH": "PATCH", b"DELETE": "DELETE"}
 
 RequestEvent = Request | bytes | ProxyError
-"""A request, then blocks of its body as they came, then an empty block: the end.
+"""A request, then blocks of its body as they arrived, then an empty block: the end.
 
-An error comes last. It fails the body of the request that has not ended, if there is one, and
-otherwise stands in the place of a request.
+An error comes last. It fails the body of the unfinished request, if there is one; otherwise it
+takes the place of a request.
 """
 
 
 class ParserState(Enum):
-    """Where in the caller's bytes the parser is."""
+    """The parser's position in the input."""
 
     BETWEEN_REQUESTS = "between requests"
     HEAD = "head"
     BODY = "body"
     DONE = "done"
-    """Nothing more is read: after an error, or after a last request (RFC 9112 section 9.6)."""
+    """No more input is read: after an error, or after a last request (RFC 9112 section 9.6)."""
 
 
 class RequestParser:
-    """Reads the requests of one connection, which they refer back to."""
+    """Reads the requests of one connection; each request refers to ``connection``."""
 
     def __init__(self, limits: CallerLimits, connection: RequestConnection) -> None:
         self._limits = limits
@@ -46,8 +46,8 @@ class RequestParser:
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._keep_alive = True
-        # Bytes of the head, trailers or chunk framing under way, with those of the block in which
-        # a head began, of which some may belong to the message before it.
+        # Bytes of the current head, trailers or chunk framing. The block in which a head began
+        # is counted whole, although some of it may belong to the message before.
         self._unbounded_bytes = 0
         self._first_block = 0
         self._block = 0
@@ -57,7 +57,7 @@ class RequestParser:
         self.state = ParserState.BETWEEN_REQUESTS
 
     def feed(self, data: bytes) -> list[RequestEvent]:
-        """Return what ``data`` completes."""
+        """Return the events that ``data`` completes."""
         events: list[RequestEvent] = []
         if self.state is ParserState.DONE:
             return events
@@ -73,7 +73,7 @@ class RequestParser:
             self._note_error(error, data)
             return events
         if self.state is ParserState.HEAD:
-            # A head that is not complete. If it were, it would be measured exactly.
+            # An incomplete head. The exact size is checked when it is complete.
             if self._unbounded_bytes - self._first_block > self._limits.max_head:
                 self._end_with(CallerError(kinds.TOO_LARGE))
         elif self.state is ParserState.BODY and self._unbounded_bytes > self._limits.max_head:
@@ -81,13 +81,13 @@ class RequestParser:
         return events
 
     def stop(self) -> None:
-        """Read nothing more."""
+        """Ignore further input."""
         self.state = ParserState.DONE
 
-    # What llhttp calls.
+    # llhttp's callbacks.
 
     def on_message_begin(self) -> None:
-        """Begin a head."""
+        """Start a head."""
         if self._is_resuming:
             return
         self.state = ParserState.HEAD
@@ -96,7 +96,7 @@ class RequestParser:
         self._headers = []
 
     def on_url(self, target: bytes) -> None:
-        """Collect the request-target, which may come in pieces."""
+        """Collect the request-target, which may arrive in pieces."""
         self._target += target
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -108,7 +108,7 @@ class RequestParser:
             self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Pass the request on; raises ``CallerError`` into llhttp where it is refused."""
+        """Emit the request; raise ``CallerError`` into llhttp if it is refused."""
         if self._is_resuming:
             return
         llhttp, limits, headers = self._llhttp, self._limits, self._headers
@@ -139,12 +139,12 @@ class RequestParser:
         )
 
     def on_body(self, block: bytes) -> None:
-        """Pass a block of the body on."""
+        """Emit a block of the body."""
         self._events.append(block)
         self._unbounded_bytes = 0
 
     def on_message_complete(self) -> None:
-        """End the request; after a last one, read nothing more."""
+        """Emit the end of the request; after a last one, ignore further input."""
         if self._unread_framing:
             return
         self._events.append(b"")
@@ -154,9 +154,9 @@ class RequestParser:
     # Inside.
 
     def _feed_behind_upgrade(self, data: bytes) -> None:
-        """Read on behind a request to change the protocol, which is answered like any other.
+        """Read on after a request with Upgrade, which is served like any other.
 
-        A server may ignore the wish (RFC 9110 section 7.8).
+        A server may ignore the field (RFC 9110 section 7.8).
         """
         if self._unread_framing:
             self._resume_body()
@@ -167,10 +167,10 @@ class RequestParser:
                 self._feed_behind_upgrade(data[pause.args[0] :])
 
     def _resume_body(self) -> None:
-        """Read on in the body of a request with an Upgrade, which llhttp takes for its end.
+        """Read the body of a request with Upgrade, which llhttp stops at.
 
-        Java's client asks for h2c with every request. What it sends as a body must be nothing
-        but that: another parser, told only the framing, reads it and whatever follows.
+        Java's client asks for h2c with every request. Its body must not be read as a request, so a
+        new parser, given a head with only the framing, reads the body and what follows.
         """
         head = b"POST / HTTP/1.1\r\n" + self._unread_framing + b"\r\n"
         self._unread_framing = b""
@@ -180,7 +180,7 @@ class RequestParser:
         self._is_resuming = False
 
     def _note_error(self, error: httptools.HttpParserError, data: bytes) -> None:
-        # Bytes behind a last request are nobody's.
+        # Bytes after a last request are ignored.
         if self.state is not ParserState.DONE:
             self._end_with(self._refusal(error, data))
 
@@ -201,7 +201,7 @@ class RequestParser:
 
 
 def _framing(headers: list[tuple[bytes, bytes]]) -> bytes:
-    """Return the lines that say how long a body is; empty where there is none."""
+    """Return the header lines for the body's framing (RFC 9112 section 6); empty without a body."""
     lines = [
         b"%b: %b\r\n" % (name, value)
         for name, value in headers

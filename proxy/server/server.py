@@ -1,4 +1,4 @@
-"""Who is connected: accepts callers up to a limit, and lets them go when it ends."""
+"""Accepts client connections up to a limit and closes them at shutdown."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,15 +9,16 @@ from proxy.server.limits import CallerLimits
 from proxy.server.messages import Request, Response
 from proxy.tasks import Tasks
 
-STANDING = 32
-"""Callers over the limit who are told that there is no room; further ones are just cut off."""
+MAX_REFUSED = 32
+"""Connections over the limit that get a 503; further ones are closed without a response."""
 
 
 class Server:
-    """Makes a connection for each caller; ``handle`` answers requests, ``refuse`` what is none.
+    """Makes a connection for each caller.
 
-    ``on_full`` is called when the limit on connections is reached; ``refused_connections`` counts
-    the connections that have been ended for it.
+    ``handle`` serves requests; ``refuse`` makes the response to invalid input. ``on_full`` is
+    called when the limit on connections is reached; ``refused_connections`` counts the
+    connections closed because of it.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class Server:
         self.loop = asyncio.get_running_loop()
         self.tasks = Tasks("listener")
         self._limits = limits
-        # In the order of their coming, so that of the idle ones the oldest goes first.
+        # In the order of arrival, so that the oldest idle one is closed first.
         self._connections: dict[CallerConnection, None] = {}
         self._is_full = False
         self.refused_connections = 0
@@ -44,14 +45,14 @@ class Server:
 
     @property
     def connection_count(self) -> int:
-        """How many callers are connected."""
+        """Number of open connections."""
         return len(self._connections)
 
     def connection_opened(self, connection: CallerConnection) -> None:
-        """Take a connection; over the limit an unserved one has to go, or else the newcomer."""
+        """Register a connection; over the limit, close an unserved one or refuse this one."""
         if len(self._connections) >= self._limits.max_connections:
             self.refused_connections += 1
-        if len(self._connections) >= self._limits.max_connections + STANDING:
+        if len(self._connections) >= self._limits.max_connections + MAX_REFUSED:
             connection.abort()
         elif len(self._connections) >= self._limits.max_connections:
             self._note_full()
@@ -59,12 +60,12 @@ class Server:
             if unserved is None:
                 connection.refuse(ProxyError(kinds.TOO_MANY_CONNECTIONS))
             else:
-                self.connection_closed(unserved)  # at once: more newcomers may stand at the door
+                self.connection_closed(unserved)  # at once, before further ones are accepted
                 unserved.abort()
         self._connections[connection] = None
 
     def connection_closed(self, connection: CallerConnection) -> None:
-        """Forget a connection."""
+        """Remove a connection."""
         self._connections.pop(connection, None)
         if self._is_full and len(self._connections) <= self._limits.max_connections // 2:
             self._is_full = False
@@ -72,24 +73,24 @@ class Server:
             self._all_closed.set()
 
     async def wait_closed(self) -> None:
-        """Wait until nobody is connected any more."""
+        """Wait until all connections are closed."""
         self._all_closed = asyncio.Event()
         if self._connections:
             await self._all_closed.wait()
 
     def _note_full(self) -> None:
-        """Tell, once for each time that the house fills up."""
+        """Call ``on_full`` once, until half of the connections are free again."""
         if not self._is_full:
             self._is_full = True
             self.on_full()
 
     def close(self) -> None:
-        """Take no more requests: idle connections end now, the others after their answer."""
+        """Serve no more requests: close idle connections now, the others after their response."""
         for connection in list(self._connections):
             connection.close()
 
     async def abort(self) -> None:
-        """End every connection, whatever is under way."""
+        """Close every connection now."""
         for connection in list(self._connections):
             connection.abort()
         await self.tasks.cancel()
