@@ -18,12 +18,11 @@ DOCUMENT = ROOT / "docs" / "troubleshooting.md"
 PLACE = Passage("errors", "written by `make errors`")
 
 _MISSING = """\
-The bank gave no token, so the request could not go out. Always 503 with `Retry-After`; a
-request for which there is a valid token is not affected. `code` in the body is the bank's
-own code."""
+The bank gave no token, so the request could not be sent. Requests for which there is a valid
+token are not affected. The response has `Retry-After`; `code` is the bank's own."""
 _UPSTREAM = """\
-The request went out, or could not: 502 for an error, 504 for a timeout. The
-application may send a `GET` again; for anything else, find out first whether it was processed."""
+The application may send a `GET` again; for anything else, find out first whether the bank
+processed it."""
 
 _SECTIONS = {
     Source.TOKEN: ("No token", _MISSING),
@@ -31,7 +30,7 @@ _SECTIONS = {
     Source.PROXY: ("The proxy itself", "The proxy cannot take the request."),
     Source.CALLER: (
         "The application",
-        "The request cannot be forwarded as it is. Nothing has gone to the bank.",
+        "The request cannot be forwarded. Nothing has gone to the bank.",
     ),
 }
 
@@ -55,9 +54,9 @@ def _paragraphs() -> Iterator[str]:
 
 
 def _entry(kind: ErrorKind) -> str:
-    status = f"{kind.status}. " if kind.status else ""
-    closes = " The proxy closes the connection." if kind.closes else ""
-    return f"### {kind.name}\n{status}{kind.cause}{closes}\n\n**Remedy:** {kind.remedy}"
+    closes = ", connection closed" if kind.closes else ""
+    status = f"{kind.status}{closes}. " if kind.status else ""
+    return f"### {kind.name}\n{status}{kind.cause}\n\n{kind.remedy}"
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -85,35 +85,33 @@ def _busy(name: str, cause: str, remedy: str, retry_after: float = 1) -> ErrorKi
 CALLER_SECRET = _caller(
     "caller-secret",
     403,
-    "The proxy asks callers for a shared secret, and Proxy-Authorization holds none or another.",
+    "Proxy-Authorization does not hold one of the proxy's shared secrets.",
     "Send `Proxy-Authorization: Bearer` and a secret from callers.secret_files. If nobody should "
     "be calling, find out who is.",
 )
 PROXY_AUTHENTICATION = _caller(
     "proxy-authentication",
     407,
-    "The application uses this proxy as its HTTP proxy and did not send the shared secret.",
-    "Give the application the secret as the password of its HTTP proxy: "
-    "`http://any:SECRET@host:port`.",
+    "The application uses this proxy as its HTTP proxy without the shared secret.",
+    "Put the secret into the URL of the HTTP proxy: `http://any:SECRET@host:port`.",
 )
 CALLER_CERTIFICATE = _caller(
     "caller-certificate",
     403,
-    "The name in the caller's client certificate is not in callers.client_names.",
-    "Add the name to callers.client_names, or give the caller a certificate with a name that is.",
+    "No name in the caller's client certificate is in callers.client_names.",
+    "Add the name to callers.client_names, or give the caller another certificate.",
 )
 CROSS_SITE = _caller(
     "cross-site",
     403,
     "A web page of another origin called this proxy.",
-    "If the page is your own application, add its origin to cors.allow_origins. A page of anybody "
-    "else must not act with your credentials.",
+    "If the page is your own application, add its origin to cors.allow_origins. Any other page "
+    "must not act with your credentials.",
 )
 HOST_NOT_ALLOWED = _caller(
     "host-not-allowed",
     403,
-    "The request names the proxy by a host that is not configured, as a web page does that has "
-    "turned its own name to this address (DNS rebinding).",
+    "The Host header names a host that is not configured; it may be a DNS rebinding attack.",
     "Call the proxy as localhost, by an IP address or by public_url, or add the host name to "
     "allowed_hosts.",
 )
@@ -127,33 +125,31 @@ INSTITUTION_CONFLICT = _caller(
     "institution-conflict",
     400,
     "The request names two institutions.",
-    "Send one institutionId header, and the same institution as in the path of a V1 call.",
+    "Send one institutionId header, with the institution of the path in a V1 call.",
 )
 INSTITUTION_MALFORMED = _caller(
     "institution-malformed",
     400,
     "The institution in the request is not a number.",
-    "Write the institution in digits, with its leading zeros.",
+    "Send the institution in digits, with leading zeros.",
 )
 INSTITUTION_NOT_ALLOWED = _caller(
     "institution-not-allowed",
     403,
     "The institution in the request is not configured.",
-    "Compare the institution that the application asks for with allowed_institutions; add it if "
-    "the application may use it.",
+    "If the application may use it, add it to allowed_institutions.",
 )
 PATH_POLICY = _caller(
     "path-policy",
     403,
     "The access policy does not allow this resource.",
-    "Add the resource to access.allow if the application is meant to use it.",
+    "If the application needs it, add it to access.allow.",
 )
 RESERVED = _caller(
     "reserved",
     403,
-    "The proxy fetches the tokens itself and does not forward token calls.",
-    "Remove the token call from the application and call the resource directly: the proxy adds "
-    "the token to every request.",
+    "The proxy does not forward token calls.",
+    "Remove the token call from the application: the proxy adds a token to every request.",
 )
 METHOD = _caller(
     "method",
@@ -165,29 +161,29 @@ METHOD = _caller(
 CONNECT = _caller(
     "connect",
     405,
-    "The application asks for a tunnel (HTTPS_PROXY), and the proxy cannot put a token into a "
+    "The application asks for a tunnel (HTTPS_PROXY), and the proxy cannot add a token in a "
     "tunnel.",
-    "Let the application call the bank by http:// through this proxy; from the proxy to the bank "
-    "the request uses TLS.",
+    "Let the application call the bank by http:// through this proxy; the proxy uses TLS to the "
+    "bank.",
     closes=True,
 )
 ORIGIN = _caller(
     "origin",
     400,
-    "The URL names a host that is not the bank's, and the proxy forwards to the bank only.",
-    "Exclude other hosts from the proxy (NO_PROXY), and check that base_url names the host that "
-    "the application calls.",
+    "The URL names another host than the bank's.",
+    "Exclude other hosts from the proxy (NO_PROXY); compare base_url with the host that the "
+    "application calls.",
 )
 TARGET = _caller(
     "target",
     400,
-    "The request-target is not a path, or a URL with a user in it.",
+    "The request-target is not a path, or is a URL with a user in it.",
     "Send the path of the resource, beginning with one slash.",
 )
 TARGET_CHARACTER = _caller(
     "target-character",
     400,
-    "The request-target holds a character that no path or query may hold.",
+    "The request-target holds a character that is not permitted there.",
     "Percent-encode it: a space is %20, # is %23. If the client cannot encode `{`, `|` or `}` in a "
     "query, set relaxed_query_chars.",
 )
@@ -196,28 +192,28 @@ TARGET_CHARACTER = _caller(
 BAD_HOST = _caller(
     "bad-host",
     400,
-    "The Host header is missing, repeated or not a host with an optional port.",
-    "Send exactly one Host header; every HTTP client library does.",
+    "The Host header is missing, repeated or invalid.",
+    "Send one Host header; every HTTP client library does.",
     closes=True,
 )
 BAD_HEADER = _caller(
     "bad-header",
     400,
-    "A header holds a byte that is not ASCII, or a control character.",
-    "Encode the value, for example with percent signs and hexadecimal digits.",
+    "A header holds a control character or a byte that is not ASCII.",
+    "Encode the value, for example with percent signs.",
     closes=True,
 )
 BAD_FRAMING = _caller(
     "bad-framing",
     400,
     "The length of the body is given twice, or not as a plain number.",
-    "Let the client's library set Content-Length and Transfer-Encoding, and set neither by hand.",
+    "Let the client's library set Content-Length and Transfer-Encoding.",
     closes=True,
 )
 TRANSFER_ENCODING = _caller(
     "transfer-encoding",
     501,
-    "The transfer coding is not chunked, the only one that the proxy supports.",
+    "The transfer coding is not chunked.",
     "Compress with Content-Encoding instead, if the bank accepts it.",
     closes=True,
 )
@@ -232,7 +228,7 @@ UNREADABLE = _caller(
     "unreadable",
     400,
     "The request is not valid HTTP/1.1.",
-    "See what the application sends; `curl` with the same URL shows whether the proxy works.",
+    "Look at what the application sends; try the same URL with `curl`.",
     closes=True,
 )
 TLS_ON_HTTP = _caller(
@@ -245,7 +241,7 @@ TLS_ON_HTTP = _caller(
 TOO_LARGE = _caller(
     "too-large",
     431,
-    "A header, the number of headers or their sum exceeds the limit.",
+    "A header is too long, or there are too many.",
     "Send fewer or shorter headers and cookies, or raise limits.max_line, limits.max_headers or "
     "limits.max_head.",
     closes=True,
@@ -260,27 +256,27 @@ TARGET_TOO_LONG = _caller(
 BODY_TOO_LARGE = _caller(
     "body-too-large",
     413,
-    "The body of the request exceeds limits.max_body.",
+    "The request's body exceeds limits.max_body.",
     "Send less, or raise limits.max_body.",
 )
 SLOW_HEAD = _caller(
     "slow-head",
     408,
-    "The head of the request did not arrive within limits.header_timeout.",
-    "Usually none: a client opened a connection in advance and did not use it.",
+    "The request's headers did not arrive within limits.header_timeout.",
+    "None, usually: the client opened a connection and did not use it.",
     closes=True,
 )
 SLOW_BODY = _caller(
     "slow-body",
     408,
-    "The body of the request stopped arriving for limits.idle_timeout.",
-    "Find out why the application stops; raise limits.idle_timeout for very slow lines.",
+    "The request's body stopped arriving for limits.idle_timeout.",
+    "Find out why the application stops, or raise limits.idle_timeout.",
     closes=True,
 )
 BAD_BODY = _caller(
     "bad-body",
     400,
-    "The body of the request is not as long as declared, or a chunk of it is malformed.",
+    "The request's body does not have its declared length, or has a malformed chunk.",
     "Let the client's library frame the body.",
     closes=True,
 )
@@ -290,22 +286,22 @@ BAD_BODY = _caller(
 TOKEN_BAD_CLIENT = _token(
     "token-bad-client",
     "The bank refused the client id and secret.",
-    "Compare client_id and client_secret with Shared Key and Secret Key in the vendor's console of "
-    "this environment; stage and production have different ones.",
+    "Compare client_id and client_secret with Shared Key and Secret Key in the vendor's "
+    "console; stage and production have different ones.",
     is_refusal=True,
 )
 TOKEN_BAD_INSTITUTION = _token(
     "token-bad-institution",
     "The bank refused the institution for this application.",
-    "Compare institution_id with the vendor's console, leading zeros included. If it is right, ask "
-    "the bank to allow it for the application.",
+    "Compare institution_id with the vendor's console, leading zeros included; if it is right, ask "
+    "the bank to allow it.",
     is_refusal=True,
 )
 TOKEN_BAD_USER = _token(
     "token-bad-user",
     "The bank refused the user.",
-    "Check username and password_file, and that the user is not blocked; for a person's login run "
-    "`candescent-proxy login` again.",
+    "Check username and password_file, and whether the user is blocked; for a person's login run "
+    "`candescent-proxy login`.",
     is_refusal=True,
 )
 TOKEN_LOGIN_NEEDED = _token(
@@ -317,27 +313,25 @@ TOKEN_LOGIN_NEEDED = _token(
 TOKEN_BAD_REQUEST = _token(
     "token-bad-request",
     "The bank refused the token request.",
-    "Read the bank's code in the message; scopes and the grant are the usual causes. Leave scopes "
-    "out to be granted all.",
+    "Check scopes and grant; the message has the bank's code. Without scopes the bank grants all.",
     is_refusal=True,
 )
 TOKEN_THROTTLED = _token(
     "token-throttled",
-    "The bank's quota or spike limit for token calls is used up.",
-    "Wait, and find out who else uses this client id: the quota is shared. Many proxies can share "
-    "one token (docs/fleet.md).",
+    "The bank's quota or rate limit for token calls is used up.",
+    "Wait, and find out who else uses this client id. Many proxies can share one token "
+    "(docs/fleet.md).",
 )
 TOKEN_SERVER = _token(
     "token-server",
     "The bank's token endpoint failed.",
-    "Look at the bank's status page. The proxy retries by itself; a token in use serves until it "
-    "expires.",
+    "Look at the bank's status page. The proxy retries, and uses a valid token until it expires.",
 )
 TOKEN_MALFORMED = _token(
     "token-malformed",
     "The token endpoint returned a response without a usable token.",
-    "Check base_url: something else may be responding, such as a company proxy's web page. "
-    "`candescent-proxy doctor` shows what came.",
+    "Run `candescent-proxy doctor`, which shows the response. If a company's proxy sent it, check "
+    "base_url.",
 )
 TOKEN_UNREACHABLE = _token(
     "token-unreachable",
@@ -347,8 +341,8 @@ TOKEN_UNREACHABLE = _token(
 TOKEN_TIMEOUT = _token(
     "token-timeout",
     "The token endpoint did not respond within token.timeout.",
-    "Look at the network and at the bank's status page; raise token.timeout only if the bank is "
-    "always that slow.",
+    "Check the network and the bank's status page; raise token.timeout only if the bank is always "
+    "that slow.",
 )
 TOKEN_INTERNAL = _token(
     "token-internal",
@@ -366,7 +360,7 @@ UPSTREAM_RESOLVE = _upstream(
 UPSTREAM_CONNECT = _upstream(
     "upstream-connect",
     "The host and port of base_url refuse connections.",
-    "Check host and port of base_url; for the sandbox, start `candescent-proxy sandbox`.",
+    "Check host and port of base_url; for the sandbox run `candescent-proxy sandbox`.",
 )
 UPSTREAM_UNREACHABLE = _upstream(
     "upstream-unreachable",
@@ -376,8 +370,8 @@ UPSTREAM_UNREACHABLE = _upstream(
 UPSTREAM_CONNECT_TIMEOUT = _upstream(
     "upstream-connect-timeout",
     "No connection to the bank within upstream.connect_timeout.",
-    "A firewall drops the packets, most likely: have it opened, or set upstream.proxy to your "
-    "company's HTTP proxy.",
+    "Most likely a firewall drops the packets: open it, or set upstream.proxy to your company's "
+    "HTTP proxy.",
     status=504,
 )
 UPSTREAM_PROXY_RESOLVE = _upstream(
@@ -388,27 +382,27 @@ UPSTREAM_PROXY_RESOLVE = _upstream(
 UPSTREAM_PROXY_CONNECT = _upstream(
     "upstream-proxy-connect",
     "The outbound proxy cannot be reached.",
-    "Check host and port of upstream.proxy, and that the outbound proxy runs.",
+    "Check host and port of upstream.proxy, and whether the outbound proxy runs.",
 )
 UPSTREAM_PROXY_LOGIN = _upstream(
     "upstream-proxy-login",
-    "The outbound proxy requires a user and password, or other ones (407).",
+    "The outbound proxy refused the user and password, or got none (407).",
     "Set upstream.proxy_user and upstream.proxy_password_file.",
 )
 UPSTREAM_PROXY_REFUSED = _upstream(
     "upstream-proxy-refused",
     "The outbound proxy refused to connect to the bank.",
-    "Ask the operators of the outbound proxy to allow CONNECT to the host and port of base_url.",
+    "Ask its operators to allow CONNECT to the host and port of base_url.",
 )
 UPSTREAM_PROXY_MALFORMED = _upstream(
     "upstream-proxy-malformed",
     "The response of the outbound proxy is not HTTP.",
-    "Check host and port of upstream.proxy, and that it speaks plain HTTP itself.",
+    "Check host and port of upstream.proxy; it must speak plain HTTP.",
 )
 UPSTREAM_PROXY_TIMEOUT = _upstream(
     "upstream-proxy-timeout",
     "The outbound proxy did not connect within upstream.connect_timeout.",
-    "Check upstream.proxy; if it is right, ask its operators whether it reaches the bank.",
+    "Check upstream.proxy, and ask its operators whether it reaches the bank.",
     status=504,
 )
 UPSTREAM_TLS_EXPIRED = _upstream(
@@ -424,89 +418,88 @@ UPSTREAM_TLS_NOT_YET_VALID = _upstream(
 UPSTREAM_TLS_NAME = _upstream(
     "upstream-tls-name",
     "The bank's certificate is for another name than the host in base_url.",
-    "Write a name of the certificate into base_url, if it leads to the same server. Names are "
-    "always checked; no setting turns that off.",
+    "Write a name of the certificate into base_url, if that is the same server. Names are always "
+    "checked.",
 )
 UPSTREAM_TLS_UNTRUSTED = _upstream(
     "upstream-tls-untrusted",
-    "The authority that signed the bank's certificate is not trusted on this machine.",
-    "Set upstream.ca_file to that authority's PEM file (often the company's inspecting firewall); "
-    "without one, install this machine's ca-certificates.",
+    "This machine does not trust the authority that signed the bank's certificate.",
+    "Set upstream.ca_file to that authority's PEM file (often a company firewall that inspects "
+    "TLS), or install this machine's ca-certificates.",
 )
 UPSTREAM_TLS_SELF_SIGNED = _upstream(
     "upstream-tls-self-signed",
     "The bank's certificate is self-signed.",
-    "If it is your own, set upstream.ca_file to its PEM file. If not, stop: somebody may be "
-    "between you and the bank.",
+    "If it is your own, set upstream.ca_file to its PEM file. Otherwise somebody may be between "
+    "you and the bank.",
 )
 UPSTREAM_TLS_REVOKED = _upstream(
     "upstream-tls-revoked",
-    "The bank's certificate has been revoked, or cannot be checked for revocation.",
+    "The bank's certificate is revoked, or its revocation cannot be checked.",
     "Tell the bank. Do not work around it.",
 )
 UPSTREAM_TLS_UNSUITABLE = _upstream(
     "upstream-tls-unsuitable",
-    "The bank's certificate, or one of its chain, is too weak or not made for a server.",
-    "Have the certificate issued anew with a current key and signature, and for TLS servers; "
-    "OpenSSL's words in the message say what it lacks.",
+    "The bank's certificate, or one of its chain, is too weak or not for servers.",
+    "Ask the bank for a server certificate with a current key and signature; the message has "
+    "OpenSSL's reason.",
 )
 UPSTREAM_TLS_PLAIN_HTTP = _upstream(
     "upstream-tls-plain-http",
     "The server behind base_url speaks plain HTTP, not TLS.",
-    "Check the port of base_url; for a sandbox on this machine write http://.",
+    "Check the port of base_url; for a local sandbox write http://.",
 )
 UPSTREAM_TLS_CLIENT_CERTIFICATE = _upstream(
     "upstream-tls-client-certificate",
     "The bank requires a client certificate, or another one.",
-    "Set upstream.certificate_file and upstream.key_file to those that the bank has registered.",
+    "Set upstream.certificate_file and upstream.key_file to those registered at the bank.",
 )
 UPSTREAM_TLS_VERSION = _upstream(
     "upstream-tls-version",
     "The bank's server and this machine have no common TLS version or cipher.",
-    "The server must support TLS 1.2 or later; check base_url and any device in between.",
+    "The server must support TLS 1.2 or later; check base_url and devices in between.",
 )
 UPSTREAM_TLS = _upstream(
     "upstream-tls",
     "The TLS handshake with the bank failed.",
-    "If the bank requires a client certificate, set upstream.certificate_file; else its server and "
-    "this machine have no cipher in common: check base_url and any device in between.",
+    "If the bank requires a client certificate, set upstream.certificate_file; else check base_url "
+    "and devices in between.",
 )
 UPSTREAM_FIRST_BYTE_TIMEOUT = _upstream(
     "upstream-first-byte-timeout",
     "The bank did not respond within upstream.first_byte_timeout.",
-    "Find out whether the request was processed before you send it again. For a resource that is "
-    "known to be slow, raise upstream.first_byte_timeout.",
+    "Before you send it again, find out whether it was processed. For a slow resource raise "
+    "upstream.first_byte_timeout.",
     status=504,
 )
 UPSTREAM_IDLE_TIMEOUT = _upstream(
     "upstream-idle-timeout",
-    "The bank stopped sending in the middle of its response for upstream.idle_timeout.",
-    "Send a GET again; if it goes on, look at the network in between and at the bank's status "
-    "page.",
+    "The bank paused for upstream.idle_timeout in the middle of its response.",
+    "Send a GET again; if it recurs, check the network and the bank's status page.",
     status=504,
 )
 UPSTREAM_TOTAL_TIMEOUT = _upstream(
     "upstream-total-timeout",
     "The exchange with the bank took longer than upstream.total_timeout.",
-    "Check that the application reads fast enough; raise upstream.total_timeout for very large "
-    "responses.",
+    "Check that the application reads fast enough, or raise upstream.total_timeout.",
     status=504,
 )
 UPSTREAM_CLOSED = _upstream(
     "upstream-closed",
     "The bank closed the connection without a response.",
-    "Find out whether the request was processed, then send it again. If it is frequent, set "
+    "Before you send it again, find out whether it was processed. If it is frequent, set "
     "upstream.max_idle_age below the bank's idle timeout.",
 )
 UPSTREAM_MALFORMED = _upstream(
     "upstream-malformed",
     "The bank's response is not valid HTTP/1.1.",
-    "Check base_url and any device in between; `candescent-proxy doctor` says what responds.",
+    "Run `candescent-proxy doctor`, which says what responds; check base_url and devices in "
+    "between.",
 )
 UPSTREAM_TRUNCATED = _upstream(
     "upstream-truncated",
-    "The bank's response ended before its declared end.",
-    "Send a GET again; if it goes on, look at the network in between.",
+    "The bank's response ended too early.",
+    "Send a GET again; if it recurs, check the network.",
 )
 
 # The proxy itself cannot take the work.
@@ -514,38 +507,37 @@ UPSTREAM_TRUNCATED = _upstream(
 OVERLOADED = _busy(
     "overloaded",
     "The proxy serves limits.max_in_flight requests already.",
-    "Find out who sends so many, or add proxies, or raise limits.max_in_flight.",
+    "Find out who sends so many, add proxies, or raise limits.max_in_flight.",
 )
 TOO_MANY_CONNECTIONS = _busy(
     "too-many-connections",
-    "The proxy has limits.max_connections connections already, and all are in use.",
-    "Find out who opens so many; let applications reuse connections, or raise "
+    "All limits.max_connections connections of callers are in use.",
+    "Find out who opens so many, let applications reuse connections, or raise "
     "limits.max_connections.",
 )
 UPSTREAM_BUSY = _busy(
     "upstream-busy",
     "All upstream.max_connections connections to the bank are in use.",
-    "Usually the bank is slow and waiting is right; raise upstream.max_connections only if the "
-    "bank allows more.",
+    "Usually the bank is slow: wait. Raise upstream.max_connections only if the bank allows more.",
 )
 OUT_OF_FILES = _busy(
     "out-of-files",
-    "The system's limit of open files is reached.",
-    "Raise it (`ulimit -n`, or `LimitNOFILE=` in the unit); the log line at start says how many "
-    "are needed.",
+    "The limit of open files is reached.",
+    "Raise it (`ulimit -n`, or `LimitNOFILE=` in the unit); the log says at start how many are "
+    "needed.",
 )
 BUSINESS_USER_UNKNOWN = _busy(
     "business-user-unknown",
     "The bank has no business with this member_number for this login_id.",
     "Compare login_id and member_number with the bank's institution users, or set "
-    "institution_customer_id where you know it.",
+    "institution_customer_id.",
     retry_after=10,
 )
 BUSINESS_USER_LOOKUP = _busy(
     "business-user-lookup",
     "The business user could not be looked up.",
-    "Look at the bank's status page; check headers.institution_users_path if the vendor's path "
-    "differs, or set institution_customer_id where you know it.",
+    "Check the bank's status page and headers.institution_users_path, or set "
+    "institution_customer_id.",
     retry_after=10,
 )
 # What state a bug of ours leaves the connection in is not known.
@@ -565,21 +557,21 @@ BANK_ERROR = ErrorKind(
     0,
     Source.NONE,
     "The bank responded with an error of its own.",
-    "Look at the bank's status page; ask the bank, with the transactionId.",
+    "Check the bank's status page; ask the bank, with the transactionId.",
 )
 TOKEN_REFUSED = ErrorKind(
     "token-refused",
     0,
     Source.TOKEN,
     "The bank refused a token before it expired.",
-    "None at first: the proxy fetches a new one. If it goes on, somebody revokes tokens, or the "
+    "None at first: the proxy fetches a new one. If it recurs, somebody revokes tokens, or the "
     "application may not use the resource.",
 )
 RELOAD_FAILED = ErrorKind(
     "reload-failed",
     0,
     Source.PROXY,
-    "The changed configuration is invalid; the previous one stays in force.",
+    "The changed configuration is invalid; the previous one stays in use.",
     "Correct what the message names; `candescent-proxy check-config` lists every error.",
 )
 
