@@ -22,15 +22,13 @@ DOCUMENT = ROOT / "docs" / "configuration.md"
 PLACE = Passage("settings", "written by `make settings`")
 
 _TYPES = {
-    "boolean": "true or false",
-    "integer": "whole number",
     "path": "file",
     "password": "secret",
 }
 _KINDS = {"seconds": "duration", "bytes": "size"}
 _FORMATS = {"seconds": format_duration, "bytes": format_size}
 _MAPPINGS = {"LoginSettings": "institution: its login", "ListenerSettings": "name: its settings"}
-_HEAD = "| setting and variable | takes | default | meaning |\n|---|---|---|---|"
+_HEAD = "| setting and variable | type | default | meaning |\n|---|---|---|---|"
 
 
 @dataclass(frozen=True)
@@ -69,10 +67,17 @@ class Reference:
             yield name, about, [*self._rows(model["properties"], f"{name}.")]
 
     def listeners(self) -> tuple[str, list[Row]]:
-        """Return the description and the settings of a listener."""
-        model = self._schema["$defs"]["ListenerSettings"]
-        about = " ".join(model["description"].split())
-        return about, [*self._rows(model["properties"], "listeners.NAME.", by_variable=False)]
+        """Return the description of a listener and the settings that mean something else there."""
+        model, outside = self._schema["$defs"]["ListenerSettings"], self._schema["properties"]
+        same = {"cors", "access", "callers"} | {
+            name
+            for name, field in model["properties"].items()
+            if field.get("description") == outside[name].get("description")
+        }
+        own = {name: field for name, field in model["properties"].items() if name not in same}
+        shared = ", ".join(f"`{name}`" for name in model["properties"] if name in same)
+        about = f"{' '.join(model['description'].split())} {shared} mean the same here."
+        return about, [*self._rows(own, "listeners.NAME.", by_variable=False)]
 
     def rows(self) -> list[Row]:
         """Yield all settings."""

@@ -21,9 +21,9 @@ ListenerName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,31}$")]
 
 
 class ListenerSettings(UserSettings):
-    """A further listener. What is left out is taken from the settings outside of `listeners`.
+    """A further listener. Settings that are left out are those outside of `listeners`.
 
-    A section that is given replaces the one outside as a whole.
+    A section replaces the whole section outside.
     """
 
     listen: ListenAddress = Field(
@@ -31,16 +31,16 @@ class ListenerSettings(UserSettings):
     )
     institution_id: Institution | None = Field(
         None,
-        description="Institution of the calls at this listener, one of `allowed_institutions` or "
-        "`institutions`.",
+        description="Institution of this listener's calls, one of `allowed_institutions` "
+        "or `institutions`.",
     )
     allowed_institutions: Annotated[tuple[Institution, ...], COMMA_SEPARATED] | None = Field(
         None,
-        description="Other institutions that callers at this listener may ask for.",
+        description="Further institutions that this listener's callers may name.",
     )
     public_url: PublicUrl | None = Field(
         None,
-        description="URL by which applications call this listener, if it is not its address: "
+        description="URL by which applications call this listener, if not its address: "
         "http(s)://HOST[:PORT].",
     )
     rewrite_links: bool | None = Field(

@@ -17,15 +17,15 @@ class UserSettings(Section):
         None, description="Retail user of calls that name no user (hostUserId)."
     )
     login_id: Annotated[str, Field(min_length=1)] | None = Field(
-        None, description="Login name of the user of calls that name no user; retail or business."
+        None, description="Login of the user of calls that name no user; retail or business."
     )
     member_number: Annotated[str, Field(min_length=1)] | None = Field(
         None,
-        description="TIN or EIN of the business of `login_id`, whose ids are then looked up.",
+        description="TIN or EIN by which the business of `login_id` is looked up.",
     )
     institution_customer_id: Name | None = Field(
         None,
-        description="Id of the business of `login_id`, if it is known; nothing is looked up then.",
+        description="Id of the business of `login_id`, instead of a look-up.",
     )
 
     def user_errors(self, path: str) -> list[str]:
@@ -64,14 +64,14 @@ class LoginSettings(UserSettings):
         None, description="User name for the password grant."
     )
     password: Secret | None = Field(
-        None, description="Password for the password grant. For development, and not in the file."
+        None, description="Password for the password grant, for development. Never in the file."
     )
     password_file: Path | None = Field(
         None, description="File with the password for the password grant."
     )
     scopes: str | None = Field(
         None,
-        description="Scopes of V2 tokens, separated by spaces; all that are allowed if left out.",
+        description="Scopes of V2 tokens, separated by spaces; all permitted ones if left out.",
     )
 
     @property

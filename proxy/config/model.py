@@ -59,59 +59,56 @@ class Config(LoginSettings):
     """The whole configuration; its own login is that of the default institution."""
 
     environment: Literal["stage", "production", "sandbox"] | None = Field(
-        None, description="Candescent environment, a short form of `base_url`."
+        None, description="Candescent environment; a short form of `base_url`."
     )
     base_url: Annotated[str, Check(check_base_url)] | None = Field(
         None, description="Base URL of the bank's API, with its path."
     )
     institution_id: Institution = Field(
-        description="Default institution: digits, with leading zeros."
+        description="Default institution, digits with leading zeros."
     )
     allowed_institutions: Annotated[tuple[Institution, ...], COMMA_SEPARATED] = Field(
         (),
-        description="Other institutions that callers may ask for by institutionId header or "
-        "V1 path.",
+        description="Further institutions that callers may name (header institutionId, V1 path).",
     )
     institutions: dict[Institution, LoginSettings] = Field(
-        {}, description="Allowed institutions that have a login of their own."
+        {}, description="Further institutions with their own login."
     )
     bearer_token: Secret | None = Field(
         None,
-        description="Access token for a quick trial: sent as it is and never refreshed. Not "
-        "in the file.",
+        description="Fixed access token for a trial; never refreshed. Never in the file.",
     )
     refresh_token_file: Path | None = Field(
-        None, description="File in which the authorization_code grant keeps its refresh token."
+        None, description="File for the refresh token of the authorization_code grant."
     )
     revoke_on_shutdown: bool = Field(
         False,
-        description="Revoke V2 tokens at shutdown. Another proxy with the same login may be "
-        "using them.",
+        description="Revoke V2 tokens at shutdown, even if another proxy with this login "
+        "uses them.",
     )
     listen: ListenAddress = address_field(
         "127.0.0.1:8080",
-        "Address that applications call: HOST:PORT, PORT on this machine or unix:/PATH.",
+        "Address that applications call: HOST:PORT, PORT (on loopback) or unix:/PATH.",
     )
     admin: ListenAddress = address_field(
         "127.0.0.1:9090",
-        "Address of probes, metrics and status page: HOST:PORT, PORT on this machine or "
-        "unix:/PATH.",
+        "Address of probes, metrics and status page: HOST:PORT, PORT (on loopback) or unix:/PATH.",
     )
     listeners: dict[ListenerName, ListenerSettings] = Field(
         {},
         max_length=32,
-        description="Further listeners by name, each for one application.",
+        description="Further listeners by name.",
     )
     public_url: PublicUrl | None = Field(
         None,
-        description="URL by which applications call the proxy, if it is not the address in "
-        "`listen`: http(s)://HOST[:PORT].",
+        description="URL by which applications call the proxy, if not that of `listen`: "
+        "http(s)://HOST[:PORT].",
     )
     allowed_hosts: Annotated[tuple[HostName, ...], COMMA_SEPARATED] = Field(
         (),
-        description="Host names by which the ports may be called, besides localhost, IP addresses, "
-        "the machine's name and the names in `listen`, `admin`, `public_url` and `base_url`; "
-        "`*.example.com` for all names below, `*` for every name.",
+        description="Further host names by which the ports may be called "
+        "(docs/browsers.md); `*.example.com` for all names below it, `*` for "
+        "every name.",
     )
     cors: CorsSettings = CorsSettings()
     rewrite_links: bool = Field(
@@ -119,34 +116,31 @@ class Config(LoginSettings):
     )
     relaxed_query_chars: Annotated[str, Field(pattern=r"^[{|}]*$")] = Field(
         "",
-        description="Those of the characters `{`, `|` and `}` that a query may hold without "
-        "percent-encoding; requests with the others are refused.",
+        description="Those of `{`, `|` and `}` that a query may hold unencoded; others "
+        "are refused.",
     )
     trust_network: bool = Field(
         False,
-        description="Permit ports that other machines can reach without authentication, because "
-        "the network keeps others out.",
+        description="Permit ports that other machines can reach without authentication.",
     )
     admin_actions: bool = Field(
         False, description="Allow POST /-/reload and POST /quitquitquit on the admin port."
     )
     status_page: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="Status page on the admin port: `auto` shows it to this machine only, `on` to "
-        "everybody who reaches the port.",
+        description="Status page on the admin port: `auto` for this machine only, `on` "
+        "for every client of the port.",
     )
     drain_delay: SecondsOrZero = Field(
         0.0,
-        description="Time at shutdown from not ready to not listening, so that load "
-        "balancers notice.",
+        description="Time at shutdown between not ready and not listening, for load balancers.",
     )
     grace_period: SecondsOrZero = Field(
         25.0, description="Time allowed at shutdown for requests in progress."
     )
     reload_interval: SecondsOrZero = Field(
         5.0,
-        description="Interval at which the configuration's files are checked for changes; 0 "
-        "for never.",
+        description="Interval at which files are checked for changes; 0 for never.",
     )
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
@@ -156,8 +150,7 @@ class Config(LoginSettings):
     v1: V1Settings = V1Settings()
     routes: tuple[RouteSetting, ...] = Field(
         (),
-        description="Requests that take another kind of token than usual (V1 under /fis/, "
-        "else V2).",
+        description="Requests that take another token than usual (V1 under /fis/, else V2).",
     )
     access: AccessSettings = AccessSettings()
     callers: CallerSettings = CallerSettings()

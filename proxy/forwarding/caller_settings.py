@@ -16,23 +16,21 @@ class CallerSettings:
 
     secret_files: Annotated[tuple[Path, ...], COMMA_SEPARATED] = setting(
         (),
-        "Files with one shared secret each; a caller sends any one of them in Proxy-Authorization.",
+        "Files with one shared secret each; callers send one of them in Proxy-Authorization.",
     )
     certificate_file: Path | None = setting(
-        None, "PEM file with the listener's certificate; the listener then uses TLS."
+        None, "PEM file with the listener's certificate; turns on TLS."
     )
     key_file: Path | None = setting(
-        None, "PEM file with the key of `callers.certificate_file`, if it is a file of its own."
+        None, "PEM file with the key of `callers.certificate_file`, if separate."
     )
     client_ca_file: Path | None = setting(
         None,
-        "PEM file with the certificate authority of callers; callers then need a client "
-        "certificate.",
+        "PEM file with the authority of client certificates, which callers then need.",
     )
     client_names: Annotated[tuple[str, ...], COMMA_SEPARATED] = setting(
         (),
-        "Names in client certificates (CN, DNS, URI) that may call; all that "
-        "`callers.client_ca_file` signed if left out.",
+        "Names in client certificates (CN, DNS, URI) that may call; all if left out.",
     )
     socket_mode: FileMode = setting(
         "600",

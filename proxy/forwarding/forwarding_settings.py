@@ -65,13 +65,11 @@ class AccessSettings:
 
     mode: Literal["enforce", "warn"] = setting(
         "enforce",
-        "`enforce` refuses requests that are not allowed; `warn` forwards and counts them.",
+        "`enforce` refuses requests that are not allowed, `warn` forwards and counts them.",
     )
-    allow: tuple[PathSetting, ...] = setting(
-        (), "Requests that callers may send; all that are not denied if left out."
-    )
+    allow: tuple[PathSetting, ...] = setting((), "Requests that callers may send; all if left out.")
     deny: tuple[PathSetting, ...] = setting(
-        (), "Requests that callers may not send, even if `access.allow` has them."
+        (), "Requests that callers may not send, even if allowed."
     )
 
 
@@ -99,7 +97,7 @@ class CorsSettings:
     """Web pages that may call the proxy (CORS)."""
 
     allow_origins: Annotated[tuple[WebOrigin, ...], COMMA_SEPARATED] = setting(
-        (), "Origins of the pages, such as https://app.example.com; none if left out."
+        (), "Origins of the pages, such as https://app.example.com."
     )
 
 
@@ -112,7 +110,7 @@ class ReplaySettings:
 
     paths: tuple[PathSetting, ...] = setting((), "Requests that may be sent twice.")
     max_body: Annotated[int, Interval(ge=0, le=1_048_576), SIZE] = setting(
-        65_536, "Largest body that is kept to be sent again; requests with a larger one are not."
+        65_536, "Largest body that is sent again."
     )
 
 
@@ -125,17 +123,16 @@ PlainPath = Annotated[
 class HeaderSettings:
     """Headers that some families of the API need."""
 
-    correlation_id: bool = setting(True, "Add the header correlationId to requests that have none.")
+    correlation_id: bool = setting(True, "Add the header correlationId where it is missing.")
     customer_id_paths: tuple[PathSetting, ...] = setting(
         tuple(
             RequestPattern(f"{base}/v1/{family}/**")
             for base in ("", "/*")
             for family in ("alert-preferences", "alert-history", "realtime-events")
         ),
-        "Requests that take institutionCustomerId as a header instead of a query parameter.",
+        "Requests that take institutionCustomerId as a header, not in the query.",
     )
     institution_users_path: PlainPath = setting(
         "/db-users/v1/institution-users",
-        "Path at which the bank looks up business users; with some base URLs "
-        "/v1/institution-users.",
+        "Path of the bank's look-up of business users; /v1/institution-users with some base URLs.",
     )

@@ -14,31 +14,26 @@ class CallerLimits:
     """Limits on what callers send and hold. They apply to each listener separately."""
 
     header_timeout: Seconds = setting(
-        10.0, "Time allowed from the first to the last byte of a request's headers; then 408."
+        10.0, "Time from the first to the last byte of a request's headers; then 408."
     )
     keepalive_timeout: Seconds = setting(
-        75.0, "A caller's connection is closed after this time without a request."
+        75.0, "Time after which a connection without a request is closed."
     )
     idle_timeout: Seconds = setting(
-        60.0, "Longest pause of a caller that sends a request body or reads a response."
+        60.0, "Longest pause of a caller within a request or response body."
     )
     half_close_timeout: Seconds = setting(
         5.0,
-        "Time allowed from the moment a caller stops sending (TCP half-close) to the start of its "
-        "response.",
+        "Time from a caller's TCP half-close to the start of its response.",
     )
-    max_line: Bytes = setting(8190, "Largest request line, and largest header.")
-    max_headers: Count = setting(100, "Largest number of headers in a request.")
-    max_head: Bytes = setting(65_536, "Largest size of a request's headers together.")
+    max_line: Bytes = setting(8190, "Largest request line or header.")
+    max_headers: Count = setting(100, "Limit of headers in a request.")
+    max_head: Bytes = setting(65_536, "Limit of all headers of a request together.")
     max_body: Annotated[int, Interval(ge=0), SIZE] = setting(
-        0, "Largest body of a request; larger ones are refused with 413. 0 for no limit."
+        0, "Largest request body; larger ones are refused with 413. 0 for no limit."
     )
-    max_connections: Count = setting(
-        2000, "Largest number of callers' connections that are open at the same time."
-    )
-    max_in_flight: Count = setting(
-        2000, "Requests served at the same time; more are refused with 503."
-    )
+    max_connections: Count = setting(2000, "Limit of open connections of callers.")
+    max_in_flight: Count = setting(2000, "Limit of concurrent requests; more are refused with 503.")
 
     def check_head(self, target: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         """Raise ``CallerError`` (414, 431) for a head that exceeds a limit."""

@@ -14,16 +14,14 @@ class LogSettings:
         "info", "Least severe level that is logged."
     )
     format: Literal["auto", "json", "console"] = setting(
-        "auto", "Form of log lines: `auto` is `console` on a terminal and `json` otherwise."
+        "auto", "Format of log lines: `auto` is `console` on a terminal, else `json`."
     )
     access: Literal["off", "sampled", "on"] = setting(
         "sampled",
-        "Requests in the access log: `sampled` logs failed ones, and the share `log.sample` of the "
-        "others.",
+        "Requests that are logged: `sampled` means failed ones and the share "
+        "`log.sample` of the others.",
     )
-    sample: Share = setting(
-        0.01, "Share of successful requests that `log.access: sampled` logs, from 0 to 1."
-    )
+    sample: Share = setting(0.01, "Share of successful requests that are logged, from 0 to 1.")
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,6 @@ class TracingSettings:
 
     endpoint: Annotated[str, Check(check_base_url)] | None = setting(
         None,
-        "Where spans are sent, OTLP over HTTP: http://HOST:4318/v1/traces. Needs the extra "
-        "`otel`; no spans if left out.",
+        "URL to which spans are sent, OTLP over HTTP: http://HOST:4318/v1/traces. "
+        "Needs the extra `otel`.",
     )

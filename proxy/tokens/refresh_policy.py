@@ -20,57 +20,47 @@ class RefreshPolicy:
     """When tokens are renewed and how failures are waited out (docs/reliability.md)."""
 
     timeout: Seconds = setting(
-        10.0, "Time allowed for each call the proxy makes to the bank for itself, such as a token."
+        10.0, "Time for each of the proxy's own calls to the bank, such as a token call."
     )
-    margin_min: Seconds = setting(
-        60.0, "A token is renewed at the latest this long before it expires."
-    )
-    margin_max: Seconds = setting(
-        300.0, "A token is renewed at the earliest this long before it expires, jitter aside."
-    )
+    margin_min: Seconds = setting(60.0, "Latest renewal, as time before expiry.")
+    margin_max: Seconds = setting(300.0, "Earliest renewal, as time before expiry, without jitter.")
     margin_fraction: Half = setting(
         0.2,
-        "Between `token.margin_min` and `token.margin_max`, a token is renewed this share of its "
-        "lifetime before it expires.",
+        "Renewal between `token.margin_min` and `token.margin_max`, as a share of "
+        "the lifetime before expiry.",
     )
-    jitter_fraction: Half = setting(
-        0.1, "A renewal is earlier by a random time of up to this share of the token's lifetime."
-    )
-    jitter_max: Seconds = setting(
-        60.0, "Largest random time by which a renewal is earlier (`token.jitter_fraction`)."
-    )
+    jitter_fraction: Half = setting(0.1, "Random advance of a renewal, as a share of the lifetime.")
+    jitter_max: Seconds = setting(60.0, "Largest random advance of a renewal.")
     min_interval: Seconds = setting(
-        10.0, "A token younger than this is kept even if the bank refuses it."
+        10.0, "Age below which a token is kept although the bank refuses it."
     )
     backoff_initial: Seconds = setting(
-        1.0, "Longest wait after the first failed token call; it doubles with each further failure."
+        1.0, "Longest wait after the first failed token call; doubles with each further one."
     )
-    backoff_max: Seconds = setting(60.0, "Longest wait between two failed token calls.")
+    backoff_max: Seconds = setting(60.0, "Longest wait between failed token calls.")
     throttle_initial: Seconds = setting(
         10.0,
-        "Wait after the bank's first quota or spike error (CMN_90002, CMN_90003); it doubles with "
-        "each further one.",
+        "Wait after the first quota or spike error (CMN_90002, CMN_90003); "
+        "doubles with each further one.",
     )
     throttle_max: Seconds = setting(300.0, "Longest wait after quota and spike errors.")
-    refusal_memory: Seconds = setting(
-        60.0, "Credentials that the bank refused are not tried again for this long."
-    )
+    refusal_memory: Seconds = setting(60.0, "Time before refused credentials are tried again.")
     start_spread: SecondsOrZero = setting(
         0.0,
-        "After a start, the first token is fetched after a random part of this time, or at once "
-        "when a request needs it; for roll-outs of many proxies without a shared store.",
+        "Longest random delay of the first token call when no request waits, for "
+        "roll-outs of many proxies without a store.",
     )
     refresh_rate: Annotated[float, Interval(gt=0, le=10_000)] = setting(
         20.0,
-        "Renewals started per second when many are due together; short lifetimes that need more "
-        "get it, and tokens that requests wait for are not counted.",
+        "Renewals started per second; more if lifetimes require it, and not "
+        "counting tokens that requests wait for.",
     )
-    max_refreshes: Count = setting(64, "Largest number of renewals in progress at the same time.")
+    max_refreshes: Count = setting(64, "Limit of concurrent renewals.")
     idle: Seconds = setting(
-        3600.0, "The token of an institution that has had no request for this long is dropped."
+        3600.0, "Time without requests after which an institution's token is dropped."
     )
     prefetch: Annotated[tuple[TokenKind, ...], MinLen(1), COMMA_SEPARATED] = setting(
-        (TokenKind.V2,), "Kinds of token that are fetched before the proxy is ready: v1, v2."
+        (TokenKind.V2,), "Kinds of token without which the proxy is not ready."
     )
 
     def start_delay(self, chance: float) -> float:

@@ -29,12 +29,12 @@ class V1Settings:
 
     user_agent: UserAgent | None = setting(
         None,
-        "User-Agent of V1 token calls: {App}/{Version}[/{DeviceID}][;{Platform}].",
+        "User-Agent: {App}/{Version}[/{DeviceID}][;{Platform}].",
     )
     originating_ip: Annotated[str, Check(_check_ip_address)] | None = setting(
-        None, "IP address of the calling device, sent with V1 token calls."
+        None, "IP address of the calling device."
     )
     offering_id: Name | None = setting(
         None,
-        "Name of the client application, sent with V1 token calls.",
+        "Name of the client application.",
     )

@@ -32,51 +32,38 @@ class UpstreamSettings:
 
     ca_file: Path | None = setting(
         None,
-        "PEM file with the certificate authorities that may vouch for the bank; the system's if "
-        "left out.",
+        "PEM file with the bank's certificate authorities; the system's if left out.",
     )
     certificate_file: Path | None = setting(
-        None, "PEM file with the client certificate for mutual TLS with the bank."
+        None, "PEM file with the client certificate for mutual TLS."
     )
     key_file: Path | None = setting(
-        None, "PEM file with the key of `upstream.certificate_file`, if it is a file of its own."
+        None, "PEM file with the key of `upstream.certificate_file`, if separate."
     )
     proxy: Annotated[str, Check(check_proxy_url)] | None = setting(
-        None, "HTTP proxy through which the bank is reached (CONNECT): http://HOST:PORT."
+        None, "Outbound HTTP proxy (CONNECT): http://HOST:PORT."
     )
     proxy_user: UserName | None = setting(
         None,
-        "User name for Basic authentication at `upstream.proxy`.",
+        "User name at `upstream.proxy` (Basic).",
     )
     proxy_password_file: Path | None = setting(
         None, "File with the password of `upstream.proxy_user`."
     )
-    connect_timeout: Seconds = setting(
-        5.0, "Time allowed to open a connection to the bank, TLS handshake included."
-    )
+    connect_timeout: Seconds = setting(5.0, "Time to open a connection, TLS handshake included.")
     first_byte_timeout: Seconds = setting(
-        60.0, "Time allowed from the last byte of a request to the headers of the bank's response."
+        60.0, "Time from the last byte of a request to the headers of the response."
     )
-    idle_timeout: Seconds = setting(
-        60.0, "Longest pause of the bank in the middle of a response body."
-    )
-    total_timeout: Seconds = setting(
-        600.0, "Time allowed for a request and its response together, bodies included."
-    )
-    max_connections: Count = setting(
-        128, "Largest number of connections to the bank that are open at the same time."
-    )
+    idle_timeout: Seconds = setting(60.0, "Longest pause within a response body.")
+    total_timeout: Seconds = setting(600.0, "Time for a request and its response, bodies included.")
+    max_connections: Count = setting(128, "Limit of open connections to the bank.")
     max_waiting: Count = setting(
-        1024, "Requests that may wait for a connection to the bank; more are refused with 503."
+        1024, "Limit of requests that wait for a connection; more are refused with 503."
     )
-    max_wait: Seconds = setting(
-        5.0, "Longest time a request waits for a connection to the bank; then 503."
-    )
-    max_idle_age: Seconds = setting(
-        30.0, "An unused connection to the bank is closed after this time."
-    )
+    max_wait: Seconds = setting(5.0, "Longest wait of a request for a connection; then 503.")
+    max_idle_age: Seconds = setting(30.0, "Time after which an unused connection is closed.")
     max_age: Seconds = setting(
-        600.0, "A connection to the bank is closed at this age, so that DNS changes are noticed."
+        600.0, "Age at which a connection is closed, so that DNS changes take effect."
     )
 
     def errors(self) -> Iterator[str]:

@@ -110,7 +110,7 @@ def check(title: str) -> Callable[[Check], Check]:
     return keep
 
 
-@check("Least of all")
+@check("Minimal")
 async def _least(there: Trial) -> None:
     assert await there.status("/v1/accounts") == 200
     assert await there.status(V1) == 200
@@ -126,21 +126,6 @@ async def _several(there: Trial) -> None:
         "00017": "other-client",
         "00018": "sandbox-client",
     }
-
-
-@check("Several applications")
-async def _applications(there: Trial) -> None:
-    for name, institution in (("payroll", "00017"), ("kiosk", "00016")):
-        async with aiohttp.ClientSession(f"http://{there.app.addresses[name]}") as caller:
-            async with caller.get("/v1/transactions?accountId=1") as answer:
-                links = (await answer.json())["links"]
-            arrival = there.bank.bank.arrivals[-1]
-            assert arrival.header("institutionId") == institution
-            assert ("hostUserId=880017" in arrival.target) == (name == "kiosk")
-            ours = f"http://{there.app.addresses[name]}" if name == "kiosk" else there.bank.url
-            assert links[0]["href"].startswith(ours)
-            async with caller.post("/v1/transfers") as answer:
-                assert (answer.status == 403) == (name == "kiosk")
 
 
 @check("A retail user")
@@ -207,7 +192,7 @@ async def _fleet(there: Trial) -> None:
     assert there.app.metrics.store.is_available() is False
 
 
-@check("For a log collector, leaving nothing behind")
+@check("JSON log, tokens revoked at shutdown")
 async def _revoked(there: Trial) -> None:
     assert await there.status("/v1/accounts") == 200
     await there.stop()
@@ -215,7 +200,7 @@ async def _revoked(there: Trial) -> None:
     assert (there.config.log.format, there.config.log.access) == ("json", "on")
 
 
-@check("Slow answers and large bodies")
+@check("Slow responses and large bodies")
 async def _large(there: Trial) -> None:
     assert await there.status("/v1/banking-images/7?bytes=2000000") == 200
     assert there.config.upstream.first_byte_timeout == 180

@@ -25,50 +25,47 @@ class StoreSettings:
 
     url: Annotated[str, Check(_check_store_url)] | None = setting(
         None,
-        "Address of the token store: redis://HOST:PORT, redis+sentinel://HOST:PORT,…/NAME or "
-        "redis+cluster://HOST:PORT,…; rediss:// for TLS. Tokens are not shared if left out.",
+        "Address: redis://HOST:PORT, redis+sentinel://HOST:PORT,…/NAME or "
+        "redis+cluster://HOST:PORT,…; rediss:// for TLS.",
     )
     encryption_key_file: Path | None = setting(
         None,
-        "File with the keys that encrypt tokens in the store: on each line an id and 32 bytes in "
-        "base64.",
+        "File with encryption keys, one per line: an id and 32 bytes in base64.",
     )
     username: Name | None = setting(
         None,
-        "User name at the store; its default user if left out.",
+        "User name; the store's default user if left out.",
     )
     password_file: Path | None = setting(
-        None, "File with the store's password, read for each new connection."
+        None, "File with the password, read for each new connection."
     )
     sentinel_password_file: Path | None = setting(
-        None, "File with the password of the Sentinels, read for each new connection."
+        None, "File with the Sentinels' password, read for each new connection."
     )
     ca_file: Path | None = setting(
         None,
-        "PEM file with the certificate authorities that may vouch for the store; the system's if "
-        "left out.",
+        "PEM file with the store's certificate authorities; the system's if left out.",
     )
     certificate_file: Path | None = setting(
-        None, "PEM file with the client certificate for mutual TLS with the store."
+        None, "PEM file with the client certificate for mutual TLS."
     )
     key_file: Path | None = setting(
-        None, "PEM file with the key of `store.certificate_file`, if it is a file of its own."
+        None, "PEM file with the key of `store.certificate_file`, if separate."
     )
     prefix: Prefix = setting(
         "candescent-proxy",
-        "Start of the names of the proxy's keys in the store; a colon follows.",
+        "Prefix of the record names; a colon follows.",
     )
     timeout: Seconds = setting(
         0.5,
-        "Time allowed for one operation on the store, connecting included; then the proxy "
-        "continues without it.",
+        "Time for one operation, connecting included; then the proxy continues without the store.",
     )
     lease: Annotated[float, Interval(ge=0.5, le=30), DURATION] = setting(
         3.0,
-        "If a proxy stops while it fetches a token for all, another takes over after this time.",
+        "Time after which another proxy takes over from one that stopped during a token call.",
     )
     follow: Annotated[float, Interval(ge=0.1, le=3600), DURATION] = setting(
-        5.0, "Interval at which a proxy looks in the store for tokens that others fetched."
+        5.0, "Interval at which the store is read for tokens that others fetched."
     )
 
     @property
