@@ -1,4 +1,4 @@
-"""What holds for every test."""
+"""Configuration of all tests: event loops, hypothesis profiles, signals and scheduling."""
 
 import asyncio
 import importlib
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # it has none
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # has no types
 
 pytest_plugins = ["tests.support.skips"]
 
@@ -18,7 +18,7 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.
 if importlib.util.find_spec("uvloop"):  # there is none for Windows and PyPy
     LOOPS["uvloop"] = importlib.import_module("uvloop").new_event_loop
 
-# A slow machine is no bug; and what CI finds today, it must find again tomorrow.
+# No deadline, because machines differ in speed. CI is reproducible.
 settings.register_profile("project", deadline=None, derandomize="CI" in os.environ)
 settings.register_profile("few", settings.get_profile("project"), max_examples=10)  # make pure
 settings.load_profile("project")
@@ -74,7 +74,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest first."""
+    """Run the longest modules first."""
     order = {module: at for at, module in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
 
@@ -82,10 +82,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Run the tests of a module that says ``EVERY_LOOP = True`` on uvloop's loop too.
+    """Run the tests of modules with ``EVERY_LOOP = True`` on uvloop too.
 
-    The loops differ in what becomes of a connection that closes, and the proxy serves on uvloop
-    where there is one.
+    The loops differ in how they close connections, and the proxy runs on uvloop where it exists.
     """
     every = getattr(getattr(item, "module", None), "EVERY_LOOP", False)
     return LOOPS if every else {"asyncio": asyncio.new_event_loop}

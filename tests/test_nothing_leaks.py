@@ -98,14 +98,14 @@ async def speak(search: SecretSearch, fixture: ProxyFixture, *parts: bytes) -> b
     writer.write(b"".join(parts))
     try:
         async with asyncio.timeout(DEADLINE):
-            answer = await reader.read()
+            response = await reader.read()
     except ConnectionError:
         return b""
     finally:
         writer.close()
-    if b"x-proxy-error-source" in answer:
-        search.add("an error answer", answer)
-    return answer
+    if b"x-proxy-error-source" in response:
+        search.add("an error answer", response)
+    return response
 
 
 def request(*lines: str, method: str = "GET", target: str = "/echo", body: str = "") -> bytes:
@@ -378,8 +378,8 @@ async def test_callers_and_the_company_proxy(search: SecretSearch, tmp_path: Pat
         assert b" 200 " in await speak(search, fixture, request(shown))
         assert b" 403 " in await speak(search, fixture, request(guess))
         (entry,) = fixture.app.tokens.entries()
-        for answer in (b"HTTP/1.1 407 No\r\n\r\n", COMPANY.encode() + b"\r\n\r\n"):
-            company.response = answer
+        for response in (b"HTTP/1.1 407 No\r\n\r\n", COMPANY.encode() + b"\r\n\r\n"):
+            company.response = response
             fixture.bank.drop_connections()
             assert b" 502 " in await speak(search, fixture, request(shown))
             fixture.app.tokens.start_refresh(entry)
@@ -400,8 +400,8 @@ async def test_mistake_of_our_own(
 
     async with watched(search, tmp_path) as fixture:
         monkeypatch.setattr(fixture.app.forwarder, "_user_injector", SimpleNamespace(inject=crash))
-        answer = await speak(search, fixture, request(method="POST", body=IN_BODY))
-        assert b" 500 " in answer
+        response = await speak(search, fixture, request(method="POST", body=IN_BODY))
+        assert b" 500 " in response
         (line,) = fixture.log.lines("internal error")
         assert "Traceback" in line["exception"]
         assert "in crash" in line["exception"]

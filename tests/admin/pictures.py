@@ -57,8 +57,8 @@ class Load:
     async def _call(self, session: aiohttp.ClientSession) -> None:
         headers = {"institutionId": "00099"} if self._chance.random() < 0.005 else {}
         try:
-            async with session.get(self._chance.choice(PATHS), headers=headers) as answer:
-                await answer.read()
+            async with session.get(self._chance.choice(PATHS), headers=headers) as response:
+                await response.read()
         except aiohttp.ClientError:
             return
 

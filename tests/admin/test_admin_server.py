@@ -54,39 +54,39 @@ async def admin() -> AsyncIterator[AdminHarness]:
 async def test_alive(admin: AdminHarness) -> None:
     """Alive is whoever answers, ready or not."""
     admin.state.reasons.append("no token")
-    async with admin.session.get("/livez") as answer:
-        assert (answer.status, await answer.json()) == (200, {"status": "alive"})
+    async with admin.session.get("/livez") as response:
+        assert (response.status, await response.json()) == (200, {"status": "alive"})
 
 
 async def test_ready(admin: AdminHarness) -> None:
     """No reason against it is a 200."""
-    async with admin.session.get("/readyz") as answer:
-        document = await answer.json()
-        assert (answer.status, document["status"], document["reasons"]) == (200, "ready", [])
+    async with admin.session.get("/readyz") as response:
+        document = await response.json()
+        assert (response.status, document["status"], document["reasons"]) == (200, "ready", [])
 
 
 async def test_not_ready(admin: AdminHarness) -> None:
     """A reason is a 503 that says it."""
     admin.state.reasons += ["no token", "shutting down"]
-    async with admin.session.get("/readyz") as answer:
-        document = await answer.json()
-        assert (answer.status, document["status"]) == (503, "not ready")
+    async with admin.session.get("/readyz") as response:
+        document = await response.json()
+        assert (response.status, document["status"]) == (503, "not ready")
         assert document["reasons"] == ["no token", "shutting down"]
 
 
 async def test_metrics_in_the_format_asked_for(admin: AdminHarness) -> None:
     """The scraper's ``Accept`` decides, and the content type goes out as it is."""
-    async with admin.session.get("/metrics", headers={"Accept": "a/b"}) as answer:
-        assert await answer.read() == b"a/b"
-        assert answer.headers["Content-Type"] == "text/plain; x=1"
+    async with admin.session.get("/metrics", headers={"Accept": "a/b"}) as response:
+        assert await response.read() == b"a/b"
+        assert response.headers["Content-Type"] == "text/plain; x=1"
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
 async def test_answers_are_of_the_moment(admin: AdminHarness, path: str) -> None:
     """No cache keeps a probe's answer; a probe may ask with HEAD."""
     for method in ("GET", "HEAD"):
-        async with admin.session.request(method, path) as answer:
-            assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
+        async with admin.session.request(method, path) as response:
+            assert (response.status, response.headers["Cache-Control"]) == (200, "no-store")
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ async def test_there_is_nothing_else(
     admin: AdminHarness, method: str, path: str, status: int
 ) -> None:
     """Neither the bank's resources nor anything that changes something is reachable here."""
-    async with admin.session.request(method, path) as answer:
-        assert answer.status == status
+    async with admin.session.request(method, path) as response:
+        assert response.status == status
 
 
 @pytest.mark.parametrize(("taken", "status"), [(True, 200), (False, 409)])
@@ -120,11 +120,11 @@ async def test_reload_where_it_is_allowed(taken: bool, status: int) -> None:
 
     async with served(admin_server.Actions(reload, lambda: None)) as session:
         for _ in range(2):
-            async with session.post("/-/reload") as answer:
-                assert answer.status == status
-                assert (await answer.json())["status"].startswith("success") == taken
-        async with session.get("/-/reload") as answer:
-            assert answer.status == 405
+            async with session.post("/-/reload") as response:
+                assert response.status == status
+                assert (await response.json())["status"].startswith("success") == taken
+        async with session.get("/-/reload") as response:
+            assert response.status == 405
     assert len(asked) == 2
 
 
@@ -136,19 +136,19 @@ async def test_quit_where_it_is_allowed() -> None:
         raise AssertionError
 
     async with served(admin_server.Actions(reload, lambda: asked.append(True))) as session:
-        async with session.get("/quitquitquit") as answer:
-            assert (answer.status, asked) == (405, [])
-        async with session.post("/quitquitquit") as answer:
-            assert (answer.status, asked) == (200, [True])
+        async with session.get("/quitquitquit") as response:
+            assert (response.status, asked) == (405, [])
+        async with session.post("/quitquitquit") as response:
+            assert (response.status, asked) == (200, [True])
 
 
 async def readyz(app: App) -> tuple[int, list[str]]:
     """Ask a running proxy whether it is ready."""
     async with (
         aiohttp.ClientSession() as session,
-        session.get(f"http://{app.admin_address}/readyz") as answer,
+        session.get(f"http://{app.admin_address}/readyz") as response,
     ):
-        return answer.status, (await answer.json())["reasons"]
+        return response.status, (await response.json())["reasons"]
 
 
 async def test_proxy_is_not_ready_before_its_first_token() -> None:

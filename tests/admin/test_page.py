@@ -47,9 +47,9 @@ async def call(app: App, path: str = "/echo", **headers: str) -> None:
     """Call through the proxy."""
     async with (
         aiohttp.ClientSession(url(app)) as session,
-        session.get(path, headers=headers) as answer,
+        session.get(path, headers=headers) as response,
     ):
-        await answer.read()
+        await response.read()
 
 
 async def later(page: Page) -> None:

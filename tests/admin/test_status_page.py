@@ -31,8 +31,8 @@ async def looked_at(app: App, host: str = "127.0.0.1") -> AsyncIterator[aiohttp.
 
 async def ask(app: App, path: str = "/api/status", **headers: str) -> tuple[int, str]:
     """Ask for a path; return status and text."""
-    async with looked_at(app) as session, session.get(path, headers=headers) as answer:
-        return answer.status, await answer.text()
+    async with looked_at(app) as session, session.get(path, headers=headers) as response:
+        return response.status, await response.text()
 
 
 async def document(app: App) -> dict[str, Any]:
@@ -48,10 +48,10 @@ async def call(app: App, path: str, **headers: str) -> int:
     """Call through the proxy."""
     async with (
         aiohttp.ClientSession(url(app)) as session,
-        session.get(path, headers=headers) as answer,
+        session.get(path, headers=headers) as response,
     ):
-        await answer.read()
-        return answer.status
+        await response.read()
+        return response.status
 
 
 def refresh(app: App) -> None:
@@ -70,26 +70,26 @@ async def app() -> AsyncIterator[App]:
 @pytest.mark.parametrize("path", PATHS)
 async def test_headers(app: App, path: str) -> None:
     """Nothing from elsewhere, nothing inline, in no frame, kept by nobody."""
-    async with looked_at(app) as session, session.get(path) as answer:
-        assert answer.status == 200
-        policy = answer.headers["Content-Security-Policy"]
+    async with looked_at(app) as session, session.get(path) as response:
+        assert response.status == 200
+        policy = response.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
         assert "frame-ancestors 'none'" in policy
         assert "base-uri 'none'" in policy
         assert "form-action 'none'" in policy
-        assert answer.headers["Cache-Control"] == "no-store"
-        assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert answer.headers["Referrer-Policy"] == "no-referrer"
-        assert answer.charset == "utf-8"
+        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Referrer-Policy"] == "no-referrer"
+        assert response.charset == "utf-8"
 
 
 async def test_page_asks_for_nothing_that_is_not_there(app: App) -> None:
     """Every file that the page or one of its files names is served; none is from outside."""
     async with looked_at(app) as session:
         for path in FILES:
-            async with session.get(path) as answer:
-                text = await answer.text()
+            async with session.get(path) as response:
+                text = await response.text()
             assert not re.search(r"(?:src|href|url|from)\W{1,3}(?:https?:)?//", text)
             for named in re.findall(r"""(?:src|href)="(/page/[^"]+)"|from '\./([^']+)'""", text):
                 assert (named[0] or f"/page/{named[1]}") in FILES
@@ -208,9 +208,9 @@ async def test_page_of_another_site_asks_for_an_end() -> None:
         for path in ("/-/reload", "/quitquitquit"):
             async with (
                 looked_at(app) as session,
-                session.post(path, headers={"Sec-Fetch-Site": "cross-site"}) as answer,
+                session.post(path, headers={"Sec-Fetch-Site": "cross-site"}) as response,
             ):
-                assert answer.status == 403
+                assert response.status == 403
         assert not app.quit.is_set()
 
 
@@ -218,8 +218,8 @@ async def test_reading_is_all_that_can_be_done(app: App) -> None:
     """Nothing is changed by way of the page."""
     async with looked_at(app) as session:
         for path in PATHS:
-            async with session.post(path) as answer:
-                assert answer.status == 405
+            async with session.post(path) as response:
+                assert response.status == 405
 
 
 async def test_unix_socket(tmp_path: Path) -> None:
@@ -228,8 +228,8 @@ async def test_unix_socket(tmp_path: Path) -> None:
         connector = aiohttp.UnixConnector(str(tmp_path / "admin.sock"))
         async with (
             aiohttp.ClientSession(connector=connector) as session,
-            session.get("http://anything/api/status") as answer,
+            session.get("http://anything/api/status") as response,
         ):
-            assert answer.status == 200
-            found = await answer.json()
+            assert response.status == 200
+            found = await response.json()
         assert found["listeners"][-1]["address"] == f"unix:{tmp_path}/admin.sock"

@@ -19,8 +19,8 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 class Stalling:
     """A server that answers at once, but for one pause in which it answers nobody."""
 
-    def __init__(self, answer: bytes = OK, begin: float = 9.0, end: float = 9.0) -> None:
-        self._answer = answer
+    def __init__(self, response: bytes = OK, begin: float = 9.0, end: float = 9.0) -> None:
+        self._answer = response
         self._stall = (begin, end)
         self._first = 0.0
         self._serving: set[asyncio.Task[None]] = set()
@@ -65,7 +65,7 @@ def test_schedule_is_random_and_the_same_for_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "whole"),
+    ("response", "whole"),
     [
         (OK, True),
         (OK[:-1], False),
@@ -74,9 +74,9 @@ def test_schedule_is_random_and_the_same_for_all() -> None:
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", False),
     ],
 )
-def test_whole_answers_are_known(answer: bytes, whole: bool) -> None:
+def test_whole_answers_are_known(response: bytes, whole: bool) -> None:
     """By length or by the last chunk."""
-    assert is_whole(answer) is whole
+    assert is_whole(response) is whole
 
 
 async def test_every_request_is_answered() -> None:
@@ -98,10 +98,10 @@ async def test_a_pause_shows_in_all_that_came_meanwhile() -> None:
     assert max(slow) > 0.35
 
 
-@pytest.mark.parametrize("answer", [b"", OK.replace(b"200", b"503")])
-async def test_failures_are_counted(answer: bytes) -> None:
+@pytest.mark.parametrize("response", [b"", OK.replace(b"200", b"503")])
+async def test_failures_are_counted(response: bytes) -> None:
     """A connection that ends and a status that is none of 2xx are failures."""
-    result = await play(Stalling(answer), 100, 0.3)
+    result = await play(Stalling(response), 100, 0.3)
     assert result.failed == len(result.latencies) > 0
 
 

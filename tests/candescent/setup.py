@@ -67,14 +67,14 @@ class BankFixture:
     ) -> CallerResponse:
         """Send a request without changing its path."""
         target = URL(url(self.app) + path, encoded=True)
-        async with self.session.request(method, target, data=body, headers=headers) as answer:
-            return CallerResponse(answer.status, dict(answer.headers), await answer.read())
+        async with self.session.request(method, target, data=body, headers=headers) as response:
+            return CallerResponse(response.status, dict(response.headers), await response.read())
 
     async def echo(self, path: str = "/echo", **headers: str) -> dict[str, Any]:
         """Return the request as received by the bank; header names in lower case."""
-        answer = await self.call(path, **headers)
-        assert answer.status == 200, answer.body
-        seen: dict[str, Any] = answer.json()
+        response = await self.call(path, **headers)
+        assert response.status == 200, response.body
+        seen: dict[str, Any] = response.json()
         seen["headers"] = [(name.lower(), value) for name, value in seen["headers"]]
         return seen
 
@@ -118,6 +118,6 @@ async def raw(there: BankFixture, *lines: str) -> bytes:
     reader, writer = await asyncio.open_connection(address.host, address.port)
     writer.write("\r\n".join((*lines, "", "")).encode())
     async with asyncio.timeout(DEADLINE):
-        answer = await reader.read()
+        response = await reader.read()
     writer.close()
-    return answer
+    return response

@@ -19,8 +19,8 @@ async def test_policy_refuses() -> None:
     async with bank_fixture(access=ENFORCED) as there:
         assert (await there.call("/v1/accounts")).status == 200
         for method, path in (("POST", "/v1/transfers"), ("GET", "/gzip"), ("GET", "/v1/a;b/c")):
-            answer = await there.call(path, method)
-            assert (answer.status, answer.error) == (403, "caller path-policy")
+            response = await there.call(path, method)
+            assert (response.status, response.error) == (403, "caller path-policy")
         assert there.bank.counts["arrivals"] == 1
         assert there.count("policy_warnings") == 0
 
@@ -69,13 +69,13 @@ async def test_token_endpoints_are_refused_in_every_spelling(base: str) -> None:
         before = len(there.grants)
         for path in RESERVED:
             for method in ("POST", "DELETE", "GET"):
-                answer = await raw(
+                response = await raw(
                     there, f"{method} {path} HTTP/1.1", "Host: x", "Connection: close"
                 )
                 # A backslash may not stand in a target at all (RFC 3986).
                 status, name = (400, "target-character") if "\\" in path else (403, "reserved")
-                assert answer.startswith(b"HTTP/1.1 %d " % status), (path, answer)
-                assert f'urn:candescent-proxy:error:{name}"'.encode() in answer
+                assert response.startswith(b"HTTP/1.1 %d " % status), (path, response)
+                assert f'urn:candescent-proxy:error:{name}"'.encode() in response
         assert there.bank.counts["arrivals"] == 0
         assert len(there.grants) == before
         assert not there.bank.revocations

@@ -46,9 +46,9 @@ async def test_code_on_a_resource_call(spelling: str) -> None:
     error = error_spec(spelling, message=message)
     fault = Fault("resource", code=spelling, message=message)
     async with bank_fixture(None, fault) as there:
-        answer = await there.call("/v1/accounts")
-        assert (answer.status, answer.body) == (error.status, error.reply().body)
-        assert "x-proxy-error-source" not in answer.headers
+        response = await there.call("/v1/accounts")
+        assert (response.status, response.body) == (error.status, error.reply().body)
+        assert "x-proxy-error-source" not in response.headers
         refused = spelling in REFUSING
         assert there.bank.counts["arrivals"] == 1 + refused
         assert there.count("token_rejections") == refused
@@ -82,8 +82,8 @@ async def test_v1_code_on_a_resource_call(spelling: str, refused: bool) -> None:
     """The same for V1, whose codes mean little without their status."""
     error = error_spec(spelling)
     async with bank_fixture(None, Fault("resource", code=spelling)) as there:
-        answer = await there.call(V1_PATH.format("00016"))
-        assert (answer.status, answer.body) == (error.status, error.reply().body)
+        response = await there.call(V1_PATH.format("00016"))
+        assert (response.status, response.body) == (error.status, error.reply().body)
         assert there.bank.counts["arrivals"] == 1 + refused
 
 
@@ -91,8 +91,8 @@ async def test_long_and_compressed_errors_pass_unchanged() -> None:
     """What was looked at is handed on whole, though only its beginning was read."""
     long = json.dumps({"code": "CMN_90011", "pad": "x" * 200_000}).encode()
     async with bank_fixture(None, Fault("resource", shape=long, status=400)) as there:
-        answer = await there.call("/v1/accounts")
-        assert (answer.status, answer.body) == (400, long)
+        response = await there.call("/v1/accounts")
+        assert (response.status, response.body) == (400, long)
 
 
 TOKEN_CODES = {
@@ -131,9 +131,9 @@ V1_TOKEN_CODES = {
 async def test_code_on_a_token_call(where: str, path: str, spelling: str, name: str) -> None:
     """The caller reads 503, whose error it is, the bank's code but not its words, and when."""
     async with bank_fixture(None, Fault(where, code=spelling), ready=False) as there:
-        answer = await there.call(path)
-        assert (answer.status, answer.error) == (503, f"token token-{name}")
-        assert answer.json()["code"] == error_spec(spelling).code
-        assert int(answer.headers["Retry-After"]) >= 1
-        assert error_spec(spelling).message not in answer.body.decode()
+        response = await there.call(path)
+        assert (response.status, response.error) == (503, f"token token-{name}")
+        assert response.json()["code"] == error_spec(spelling).code
+        assert int(response.headers["Retry-After"]) >= 1
+        assert error_spec(spelling).message not in response.body.decode()
         assert there.bank.counts["arrivals"] == 0

@@ -64,9 +64,9 @@ async def test_refresh_token_outlives_trouble(code: str) -> None:
 async def test_wrong_password() -> None:
     """A refused user is the token's error, with the bank's code, and not tried in a loop."""
     async with bank_fixture(ready=False, username="juniper", password="wrong") as there:
-        answer = await there.call("/echo")
-        assert (answer.status, answer.error) == (503, "token token-bad-user")
-        assert answer.json()["code"] == "CMN_90015"
+        response = await there.call("/echo")
+        assert (response.status, response.error) == (503, "token token-bad-user")
+        assert response.json()["code"] == "CMN_90015"
         assert len(there.grants) <= 2
 
 
@@ -188,9 +188,9 @@ async def test_login_that_has_run_out(sandbox: Sandbox, file: Path) -> None:
     """Nobody logged in and a dead login say what to do; a new login is taken without a restart."""
     async with bank_fixture(sandbox, ready=False, **login_settings(file)) as there:
         for _ in range(2):
-            answer = await there.call("/echo")
-            assert (answer.status, answer.error) == (503, "token token-login-needed")
-            assert "candescent-proxy login" in answer.json()["remedy"]
+            response = await there.call("/echo")
+            assert (response.status, response.error) == (503, "token token-login-needed")
+            assert "candescent-proxy login" in response.json()["remedy"]
             assert await log_in(sandbox, file, sandbox.bank.code_for("juniper.quill")) == 0
             await until(lambda: there.app.readiness().is_ready)
             assert (await there.call("/echo")).status == 200

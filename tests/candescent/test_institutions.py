@@ -67,8 +67,8 @@ async def test_institution_that_may_not_be_asked_for(
 ) -> None:
     """A foreign one is 403, none or a contradiction 400; nothing reaches the bank."""
     async with bank_fixture(TWO_CLIENTS, **THREE) as there:
-        answer = await there.call(path, **({} if asked is None else {"institutionId": asked}))
-        assert (answer.status, answer.error) == (kind.status, f"caller {kind.name}")
+        response = await there.call(path, **({} if asked is None else {"institutionId": asked}))
+        assert (response.status, response.error) == (kind.status, f"caller {kind.name}")
         assert there.bank.counts["arrivals"] == 0
         assert len(there.grants) == 1
 
@@ -106,9 +106,9 @@ async def test_three_institutions_one_refused_one_throttled() -> None:
     async def load(there: BankFixture, institution: str) -> None:
         while True:
             for path in ("/echo", V1_PATH.format(institution)):
-                answer = await there.call(path, institutionId=institution)
-                statuses[institution, answer.status] += 1
-                if answer.status != 200:
+                response = await there.call(path, institutionId=institution)
+                statuses[institution, response.status] += 1
+                if response.status != 200:
                     await asyncio.sleep(0.01)
 
     def asked(there: BankFixture, institution: str) -> int:
@@ -137,10 +137,10 @@ async def test_three_institutions_one_refused_one_throttled() -> None:
         assert there.count("token_refresh_failures", institution="00016") == 0
         assert there.count("token_refresh_failures", institution="00017", reason="bad_institution")
         assert there.count("token_refresh_failures", institution="00018", reason="throttled")
-        answers = [await there.call("/echo", institutionId=name) for name in ("00017", "00018")]
-        errors = {answer.error for answer in answers}
+        responses = [await there.call("/echo", institutionId=name) for name in ("00017", "00018")]
+        errors = {response.error for response in responses}
         assert errors == {"token token-bad-institution", "token token-throttled"}
-        assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers)
+        assert all(int(response.headers["Retry-After"]) >= 1 for response in responses)
 
 
 async def test_unused_institution_is_let_go_and_comes_back() -> None:

@@ -52,9 +52,9 @@ async def test_business_user_in_a_header() -> None:
 async def test_business_user_that_cannot_be_found() -> None:
     """A member number that the bank does not know is said, and nothing is sent."""
     async with bank_fixture(login_id="acorn.owner", member_number="00-0000000") as there:
-        answer = await there.call("/v1/accounts")
-        assert (answer.status, answer.error) == (503, "proxy business-user-unknown")
-        assert "Retry-After" in answer.headers
+        response = await there.call("/v1/accounts")
+        assert (response.status, response.error) == (503, "proxy business-user-unknown")
+        assert "Retry-After" in response.headers
         assert arrivals_at(there.bank, "/v1/accounts") == []
 
 

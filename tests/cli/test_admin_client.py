@@ -19,12 +19,12 @@ async def ask(address: Address, name: str = "readyz") -> tuple[bool, str]:
 
 
 @asynccontextmanager
-async def saying(answer: bytes) -> AsyncIterator[Address]:
+async def saying(response: bytes) -> AsyncIterator[Address]:
     """Somebody who says the same to everyone."""
 
     async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         _ = await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
+        writer.write(response)
         writer.close()
 
     async with await asyncio.start_server(say, "127.0.0.1", 0) as server:

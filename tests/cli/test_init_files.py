@@ -22,12 +22,12 @@ EVERYTHING = InitOptions(
 )
 
 
-@pytest.mark.parametrize("answers", [ANSWERS, EVERYTHING], ids=["least", "most"])
-def test_files_stand_for_the_answers(answers: InitOptions, tmp_path: Path) -> None:
+@pytest.mark.parametrize("responses", [ANSWERS, EVERYTHING], ids=["least", "most"])
+def test_files_stand_for_the_answers(responses: InitOptions, tmp_path: Path) -> None:
     """What was tried and what is written are the same configuration."""
     folder = tmp_path / "a folder: with odd letters # in its näme"
-    assert write(answers, folder) == []
-    tried = loader.load(None, {}, answers.settings())
+    assert write(responses, folder) == []
+    tried = loader.load(None, {}, responses.settings())
     written = loader.load(folder / "proxy.yaml", {}, {})
     secrets = {"client_id": None, "client_secret": None}
     files = {"client_id_file": None, "client_secret_file": None}

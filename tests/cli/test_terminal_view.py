@@ -33,8 +33,8 @@ async def status(app: App) -> dict[str, Any]:
 
 async def call(app: App, path: str) -> None:
     """Send a request."""
-    async with aiohttp.ClientSession(url(app)) as session, session.get(path) as answer:
-        await answer.read()
+    async with aiohttp.ClientSession(url(app)) as session, session.get(path) as response:
+        await response.read()
 
 
 async def test_good_day() -> None:

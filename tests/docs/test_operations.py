@@ -93,11 +93,11 @@ async def test_one_transaction(kind: str) -> None:
         async with OtlpCollector() as collector, Sandbox() as bank:
             tracing = {"endpoint": collector.endpoint}
             async with running(bank, tracing=tracing, log={"access": "on"}) as app:
-                answer = await ask(app, request("GET", path, f"{header}: {ID}"))
+                response = await ask(app, request("GET", path, f"{header}: {ID}"))
             await until(lambda: collector.of_kind("SERVER"))
         (line,) = log.lines("request")
     (span,) = collector.of_kind("SERVER")
-    assert answer.header("transactionId") == line["transactionId"] == ID
+    assert response.header("transactionId") == line["transactionId"] == ID
     assert bank.bank.arrivals[-1].header(header) == ID
     assert span.attributes["candescent.transaction_id"] == ID
     assert line["route"] == kind

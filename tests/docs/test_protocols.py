@@ -5,10 +5,10 @@ import asyncio
 from proxy.sandbox import Sandbox
 from tests.support.raw_client import ask, connect, request
 from tests.support.running import running
-from tests.support.upstream_server import ScriptedUpstream, answer, hold, read, send, wait
+from tests.support.upstream_server import ScriptedUpstream, hold, read, response_head, send, wait
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-EVENTS = answer(b"200 OK", b"Content-Type: text/event-stream", b"Transfer-Encoding: chunked")
+EVENTS = response_head(b"200 OK", b"Content-Type: text/event-stream", b"Transfer-Encoding: chunked")
 
 
 async def test_server_sent_event_arrives_before_the_next() -> None:

@@ -57,25 +57,25 @@ def targets(bank: Sandbox) -> list[str]:
 
 
 @check("Another base URL")
-def _base_url(answers: Answers, bank: Sandbox) -> None:
-    assert all(answer["accounts"] for answer in answers)
+def _base_url(responses: Answers, bank: Sandbox) -> None:
+    assert all(response["accounts"] for response in responses)
     assert targets(bank) == ["/digitalbanking/v1/accounts"] * 2
 
 
 @check("Only an HTTP proxy")
-def _http_proxy(answers: Answers, bank: Sandbox) -> None:
-    assert all(answer["accounts"] for answer in answers)
+def _http_proxy(responses: Answers, bank: Sandbox) -> None:
+    assert all(response["accounts"] for response in responses)
     assert targets(bank) == ["/digitalbanking/v1/accounts"] * 2
 
 
 @check("A Unix socket")
-def _unix_socket(answers: Answers, _bank: Sandbox) -> None:
-    assert answers[0]["accounts"]
+def _unix_socket(responses: Answers, _bank: Sandbox) -> None:
+    assert responses[0]["accounts"]
 
 
 @check("Several applications")
-def _several(answers: Answers, bank: Sandbox) -> None:
-    assert all(answer["accounts"] for answer in answers)
+def _several(responses: Answers, bank: Sandbox) -> None:
+    assert all(response["accounts"] for response in responses)
     asked = [arrival.header("institutionId") for arrival in bank.bank.arrivals]
     assert asked[:3] == ["00016", "00017", "00016"]
     assert [target.partition("?")[2] for target in targets(bank)] == [
@@ -84,8 +84,8 @@ def _several(answers: Answers, bank: Sandbox) -> None:
 
 
 @check("What the application sees of it")
-def _seen(answers: Answers, _bank: Sandbox) -> None:
-    hrefs = [link["href"] for link in answers[0]["links"]]
+def _seen(responses: Answers, _bank: Sandbox) -> None:
+    hrefs = [link["href"] for link in responses[0]["links"]]
     assert hrefs
     assert all(href.startswith("https://bank.desk.example/v1/transactions?") for href in hrefs)
 
@@ -100,9 +100,9 @@ async def test_example_works(title: str, tmp_path: Path) -> None:
     """Each is loaded as it stands, and what it tells the reader to type does what it says."""
     written, lines = EXAMPLES[title]
     async with trial(written, tmp_path) as (app, bank):
-        answers = [json.loads(await typed(line, written, app, bank, tmp_path)) for line in lines]
-        assert answers
-        CHECKS[title](answers, bank)
+        responses = [json.loads(await typed(line, written, app, bank, tmp_path)) for line in lines]
+        assert responses
+        CHECKS[title](responses, bank)
 
 
 @asynccontextmanager

@@ -39,9 +39,9 @@ def error_of(kind: ErrorKind, detail: str = "") -> ProxyError:
     return (CallerError if kind.source is Source.CALLER else ProxyError)(kind, detail)
 
 
-def headers(answer: ProblemResponse) -> dict[str, str]:
+def headers(response: ProblemResponse) -> dict[str, str]:
     """Return the headers of a problem by name."""
-    return {name.decode(): value.decode() for name, value in answer.headers}
+    return {name.decode(): value.decode() for name, value in response.headers}
 
 
 def test_names_are_unique() -> None:
@@ -102,9 +102,9 @@ def test_every_kind_is_used() -> None:
 @every_response
 def test_response(kind: ErrorKind) -> None:
     """It has a stable type, says whose error it is, what to do, and how to find it in the log."""
-    answer = problem_response(error_of(kind, "It was so."), ID)
-    assert answer.status == kind.status
-    document = json.loads(answer.body)
+    response = problem_response(error_of(kind, "It was so."), ID)
+    assert response.status == kind.status
+    document = json.loads(response.body)
     assert document.pop("title")
     assert document == {
         "type": TYPE_PREFIX + kind.name,
@@ -113,7 +113,7 @@ def test_response(kind: ErrorKind) -> None:
         "remedy": kind.remedy,
         "transactionId": ID,
     }
-    shown = headers(answer)
+    shown = headers(response)
     assert shown["Content-Type"] == "application/problem+json"
     assert shown["x-proxy-error-source"] == kind.source
     assert shown["Cache-Control"] == "no-store"
@@ -159,8 +159,8 @@ def test_the_same_token_error_for_another_waiter() -> None:
 )
 def test_retry_after(seconds: float | None, said: str) -> None:
     """Whole seconds, rounded up, at least one; the kind's own where none is given."""
-    answer = problem_response(ProxyError(kinds.OVERLOADED, retry_after=seconds), ID)
-    assert headers(answer)["Retry-After"] == said
+    response = problem_response(ProxyError(kinds.OVERLOADED, retry_after=seconds), ID)
+    assert headers(response)["Retry-After"] == said
 
 
 def test_no_retry_after_where_waiting_does_not_help() -> None:

@@ -1,7 +1,7 @@
-"""For applications that can only be given an HTTP proxy: the target is a whole URL.
+"""Requests in absolute form (RFC 9112 section 3.2.2), from applications that use an HTTP proxy.
 
-Over a raw socket, before the sandbox bank; after each, the next good request works and no
-credential has gone anywhere but to the bank (``proxy_under_test.py`` sees to that).
+They run over a raw socket, in front of the sandbox bank. After each test ``proxy_under_test.py``
+checks that the next request works and that credentials have gone to the bank only.
 """
 
 import base64
@@ -17,67 +17,69 @@ from tests.support.running import running
 
 
 @pytest.fixture
-async def here() -> AsyncIterator[ProxyUnderTest]:
+async def proxy() -> AsyncIterator[ProxyUnderTest]:
     """A proxy with its default limits."""
-    async with proxy_under_test() as running_front:
-        yield running_front
+    async with proxy_under_test() as started:
+        yield started
 
 
-def bank(here: ProxyUnderTest, path: str = "") -> str:
-    """Return a URL at the bank, as the application's base URL has it."""
-    return here.bank.url + path
+def bank_url(proxy: ProxyUnderTest, path: str = "") -> str:
+    """Return the absolute URL of ``path`` at the bank."""
+    return proxy.bank.url + path
 
 
-async def refused(here: ProxyUnderTest, data: bytes, status: int, name: str) -> RawResponse:
-    """Send what must be refused, and see that nothing of it went on."""
-    before = len(here.bank.arrivals)
-    answer = await ask(here.app, data)
-    assert (answer.status, answer.error) == (status, name)
-    assert answer.header("x-proxy-error-source") == "caller"
-    assert len(here.bank.arrivals) == before
-    assert MARK not in str(answer.headers) + answer.body.decode() + here.log
-    return answer
+async def assert_refused(proxy: ProxyUnderTest, data: bytes, status: int, name: str) -> RawResponse:
+    """Check that a request is refused and that nothing reaches the bank."""
+    before = len(proxy.bank.arrivals)
+    response = await ask(proxy.app, data)
+    assert (response.status, response.error) == (status, name)
+    assert response.header("x-proxy-error-source") == "caller"
+    assert len(proxy.bank.arrivals) == before
+    assert MARK not in str(response.headers) + response.body.decode() + proxy.log
+    return response
 
 
-async def test_url_of_the_bank(here: ProxyUnderTest) -> None:
-    """Is forwarded as its path would be, with a token, and with the configured Host."""
-    host = here.bank.url.removeprefix("http://")
-    data = request("GET", bank(here, "/echo/x?y=%7e"), "Proxy-Connection: keep-alive", host=host)
-    answer = await ask(here.app, data)
-    assert answer.status == 200
-    (arrival,) = here.bank.arrivals
+async def test_bank_url_is_forwarded(proxy: ProxyUnderTest) -> None:
+    """A target with the bank's origin is forwarded with a token and the configured Host."""
+    host = proxy.bank.url.removeprefix("http://")
+    data = request(
+        "GET", bank_url(proxy, "/echo/x?y=%7e"), "Proxy-Connection: keep-alive", host=host
+    )
+    response = await ask(proxy.app, data)
+    assert response.status == 200
+    (arrival,) = proxy.bank.arrivals
     assert arrival.target == "/echo/x?y=%7e"
     assert arrival.all("Host") == [host]
     assert arrival.header("Proxy-Connection") is None
-    assert '"path": "/echo/x"' in here.log
+    assert '"path": "/echo/x"' in proxy.log
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "LOCALHOST"])
-async def test_url_of_the_proxy(here: ProxyUnderTest, name: str) -> None:
-    """A server has to understand its own URLs; RFC 9112 says so."""
-    port = here.app.data_address.port
-    assert (await ask(here.app, request("GET", f"http://{name}:{port}/echo/x"))).status == 200
-    assert here.bank.arrivals[-1].target == "/echo/x"
+async def test_own_url_is_forwarded(proxy: ProxyUnderTest, name: str) -> None:
+    """A target with the proxy's own origin is accepted (RFC 9112 section 3.2.2)."""
+    port = proxy.app.data_address.port
+    assert (await ask(proxy.app, request("GET", f"http://{name}:{port}/echo/x"))).status == 200
+    assert proxy.bank.arrivals[-1].target == "/echo/x"
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "HTTP"])
-async def test_scheme(here: ProxyUnderTest, scheme: str) -> None:
-    """Either will do: it is about the way to us, not about the way to the bank."""
-    url = bank(here, "/echo").replace("http", scheme, 1)
-    assert (await ask(here.app, request("GET", url))).status == 200
+async def test_any_scheme_is_accepted(proxy: ProxyUnderTest, scheme: str) -> None:
+    """The scheme concerns the caller's connection and is ignored."""
+    url = bank_url(proxy, "/echo").replace("http", scheme, 1)
+    assert (await ask(proxy.app, request("GET", url))).status == 200
 
 
-async def test_target_wins_over_host(here: ProxyUnderTest) -> None:
-    """Where the two differ, as RFC 9112 has it; the bank sees neither but its own name."""
-    answer = await ask(here.app, request("GET", bank(here, "/echo/x"), host="evil.test"))
-    assert answer.status == 200
-    (arrival,) = here.bank.arrivals
-    assert arrival.all("Host") == [here.bank.url.removeprefix("http://")]
+async def test_target_overrides_host(proxy: ProxyUnderTest) -> None:
+    """The target's authority replaces Host (RFC 9112 section 3.2.2); the bank gets its own host."""
+    response = await ask(proxy.app, request("GET", bank_url(proxy, "/echo/x"), host="evil.test"))
+    assert response.status == 200
+    (arrival,) = proxy.bank.arrivals
+    assert arrival.all("Host") == [proxy.bank.url.removeprefix("http://")]
     location = await ask(
-        here.app,
-        request("GET", bank(here, f"/redirect?to={here.bank.url}/next"), host="evil.test"),
+        proxy.app,
+        request("GET", bank_url(proxy, f"/redirect?to={proxy.bank.url}/next"), host="evil.test"),
     )
-    assert location.header("Location") == bank(here, "/next")
+    assert location.header("Location") == bank_url(proxy, "/next")
 
 
 @pytest.mark.parametrize(
@@ -85,10 +87,10 @@ async def test_target_wins_over_host(here: ProxyUnderTest) -> None:
     [[], ["Host: a", "Host: a"], ["Host: a@b"], ["Host:"]],
     ids=["none", "two", "a user in it", "empty"],
 )
-async def test_host_has_to_be_there(here: ProxyUnderTest, hosts: list[str]) -> None:
-    """Once, and well-formed, although it decides nothing."""
-    lines = [f"GET {bank(here, '/echo')} HTTP/1.1", *hosts, "", ""]
-    await refused(here, "\r\n".join(lines).encode(), 400, "bad-host")
+async def test_missing_or_invalid_host_is_refused(proxy: ProxyUnderTest, hosts: list[str]) -> None:
+    """An absolute target does not replace a valid Host field."""
+    lines = [f"GET {bank_url(proxy, '/echo')} HTTP/1.1", *hosts, "", ""]
+    await assert_refused(proxy, "\r\n".join(lines).encode(), 400, "bad-host")
 
 
 @pytest.mark.parametrize(
@@ -99,80 +101,82 @@ async def test_host_has_to_be_there(here: ProxyUnderTest, hosts: list[str]) -> N
         *("http://localhost/echo", "http://2130706433/echo", "http://127.1/echo"),
     ],
 )
-async def test_any_other_origin(here: ProxyUnderTest, url: str) -> None:
-    """Is refused, whatever the Host says: we are no proxy for the whole world."""
-    host = here.bank.url.removeprefix("http://")
-    await refused(here, request("GET", url, host=host), 400, "origin")
+async def test_other_origin_is_refused(proxy: ProxyUnderTest, url: str) -> None:
+    """The proxy forwards to the bank only, whatever the Host field says."""
+    host = proxy.bank.url.removeprefix("http://")
+    await assert_refused(proxy, request("GET", url, host=host), 400, "origin")
 
 
-async def test_user_in_the_url(here: ProxyUnderTest) -> None:
-    """Is refused: it may be a password, and it hides which host is meant."""
+async def test_userinfo_in_url_is_refused(proxy: ProxyUnderTest) -> None:
+    """Userinfo may be a password, and it can disguise the host."""
     for user in (MARK, f"me:{MARK}"):
-        url = bank(here, "/echo").replace("//", f"//{user}@")
-        await refused(here, request("GET", url), 400, "target")
-    evil = bank(here).replace("//", f"//{MARK}:x@") + "@evil.test/echo"
-    await refused(here, request("GET", evil), 400, "target")
+        url = bank_url(proxy, "/echo").replace("//", f"//{user}@")
+        await assert_refused(proxy, request("GET", url), 400, "target")
+    evil = bank_url(proxy).replace("//", f"//{MARK}:x@") + "@evil.test/echo"
+    await assert_refused(proxy, request("GET", evil), 400, "target")
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/echo", "*"])
-async def test_what_is_no_url(here: ProxyUnderTest, url: str) -> None:
-    """As before."""
-    await refused(here, request("OPTIONS", url), 400, "target")
+async def test_invalid_url_is_refused(proxy: ProxyUnderTest, url: str) -> None:
+    """Only http and https URLs are accepted."""
+    await assert_refused(proxy, request("OPTIONS", url), 400, "target")
 
 
-async def test_tunnel(here: ProxyUnderTest) -> None:
-    """Is refused with what to do: into TLS that is not ours, no token can be put."""
-    authority = here.bank.url.removeprefix("http://")
+async def test_connect_is_refused_with_remedy(proxy: ProxyUnderTest) -> None:
+    """CONNECT is refused, because no token can be added inside a caller's TLS."""
+    authority = proxy.bank.url.removeprefix("http://")
     data = f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode()
-    answer = await refused(here, data, 405, "connect")
-    assert "http://" in answer.json()["remedy"]
-    assert answer.header("Connection") == "close"
+    response = await assert_refused(proxy, data, 405, "connect")
+    assert "http://" in response.json()["remedy"]
+    assert response.header("Connection") == "close"
 
 
 @pytest.mark.parametrize(
     "path", ["/oauth2/v1/token", "/x/../oauth2/v1/revoke", "//oauth2/v1/token"]
 )
-async def test_token_endpoints(here: ProxyUnderTest, path: str) -> None:
-    """Nobody mints or revokes tokens this way either."""
-    await refused(here, request("POST", bank(here, path)), 403, "reserved")
+async def test_token_endpoints_are_refused(proxy: ProxyUnderTest, path: str) -> None:
+    """Token endpoints are reserved in absolute form too."""
+    await assert_refused(proxy, request("POST", bank_url(proxy, path)), 403, "reserved")
 
 
-async def test_policy() -> None:
-    """Judges the path within the URL."""
-    async with proxy_under_test(access={"allow": ["/echo/**"]}) as here:
-        assert (await ask(here.app, request("GET", bank(here, "/echo/x")))).status == 200
-        await refused(here, request("GET", bank(here, "/v1/accounts")), 403, "path-policy")
+async def test_access_policy_uses_path_of_url() -> None:
+    """The access policy sees the path within the URL."""
+    async with proxy_under_test(access={"allow": ["/echo/**"]}) as proxy:
+        assert (await ask(proxy.app, request("GET", bank_url(proxy, "/echo/x")))).status == 200
+        await assert_refused(
+            proxy, request("GET", bank_url(proxy, "/v1/accounts")), 403, "path-policy"
+        )
 
 
-async def test_bodies_and_pipelines(here: ProxyUnderTest) -> None:
-    """Each request ends where its framing says, whatever form its target has."""
+async def test_pipelined_requests_keep_their_framing(proxy: ProxyUnderTest) -> None:
+    """Each request ends where its framing says, in origin and absolute form."""
     inner = b"GET http://evil.test/ HTTP/1.1\r\nHost: evil.test\r\n\r\n"
     data = (
-        request("POST", bank(here, "/echo/1"), f"Authorization: {BEARER}", body=inner)
+        request("POST", bank_url(proxy, "/echo/1"), f"Authorization: {BEARER}", body=inner)
         + request("GET", "/echo/2")
-        + request("GET", bank(here, "/echo/3"))
+        + request("GET", bank_url(proxy, "/echo/3"))
     )
-    async with connect(here.app) as wire:
+    async with connect(proxy.app) as wire:
         await wire.send(data)
         assert [(await wire.read_response()).status for _ in range(3)] == [200] * 3
-    assert [arrival.target for arrival in here.bank.arrivals] == ["/echo/1", "/echo/2", "/echo/3"]
-    assert here.bank.arrivals[0].body == inner
+    assert [arrival.target for arrival in proxy.bank.arrivals] == ["/echo/1", "/echo/2", "/echo/3"]
+    assert proxy.bank.arrivals[0].body == inner
 
 
-async def test_proxy_password(tmp_path: Path) -> None:
-    """Shown as proxies' passwords are, it is the shared secret, and goes no further."""
+async def test_proxy_password_is_the_shared_secret(tmp_path: Path) -> None:
+    """Proxy-Authorization carries the shared secret and is not forwarded."""
     file = tmp_path / "secret"
     file.write_text("open-sesame")
-    shown = base64.b64encode(b"app:open-sesame").decode()
+    credentials = base64.b64encode(b"app:open-sesame").decode()
     callers = {"secret_files": [str(file)]}
     async with Sandbox() as sandbox, running(sandbox, callers=callers) as app:
         url = f"{sandbox.url}/echo"
-        for asking in (request("GET", url), request("CONNECT", "bank.test:443")):
-            answer = await ask(app, asking)
-            assert (answer.status, answer.error) == (407, "proxy-authentication")
-            assert answer.header("Proxy-Authenticate") == 'Basic realm="candescent-proxy"'
-        answer = await ask(app, request("GET", "/echo"))
-        assert (answer.status, answer.header("Proxy-Authenticate")) == (403, None)
-        data = request("GET", url, f"Proxy-Authorization: Basic {shown}")
+        for unauthenticated in (request("GET", url), request("CONNECT", "bank.test:443")):
+            response = await ask(app, unauthenticated)
+            assert (response.status, response.error) == (407, "proxy-authentication")
+            assert response.header("Proxy-Authenticate") == 'Basic realm="candescent-proxy"'
+        response = await ask(app, request("GET", "/echo"))
+        assert (response.status, response.header("Proxy-Authenticate")) == (403, None)
+        data = request("GET", url, f"Proxy-Authorization: Basic {credentials}")
         assert (await ask(app, data)).status == 200
         assert sandbox.bank.arrivals[-1].header("Proxy-Authorization") is None

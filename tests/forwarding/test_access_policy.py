@@ -1,4 +1,4 @@
-"""Which resources callers may use."""
+"""Access policy: which resources callers may use."""
 
 import pytest
 from hypothesis import given
@@ -39,20 +39,20 @@ READ_ONLY = AccessPolicy(
         ("GET", b"/v1/%2574ransfers", PolicyDecision.REFUSED),
     ],
 )
-def test_verdicts(method: str, path: bytes, expected: PolicyDecision) -> None:
-    """Deny wins, allow bounds, and a path that two servers could read differently is refused."""
+def test_decision_for_path(method: str, path: bytes, expected: PolicyDecision) -> None:
+    """Deny wins, allow restricts, and an ambiguous path is refused."""
     assert READ_ONLY.evaluate(method, path) is expected
 
 
-def test_deny_alone_allows_the_rest() -> None:
+def test_deny_list_alone_allows_the_rest() -> None:
     """An empty allow list allows all that is not denied."""
     policy = AccessPolicy(deny=(Pattern.parse("/v1/transfers"),))
     assert policy.evaluate("GET", b"/anything") is PolicyDecision.ALLOWED
     assert policy.evaluate("POST", b"/v1/transfers") is PolicyDecision.REFUSED
 
 
-def test_warning_refuses_nothing() -> None:
-    """In warn mode what would be refused is told apart, and what is allowed stays allowed."""
+def test_warn_mode_refuses_nothing() -> None:
+    """Warn mode reports what enforcement would refuse, and nothing else."""
     policy = AccessPolicy(READ_ONLY.allow, READ_ONLY.deny, enforce=False)
     assert policy.evaluate("GET", b"/v1/transfers") is PolicyDecision.WARNED
     assert policy.evaluate("GET", b"/v1//x") is PolicyDecision.WARNED
@@ -61,7 +61,7 @@ def test_warning_refuses_nothing() -> None:
 
 @given(st.sampled_from(["GET", "POST"]), st.binary(max_size=40), st.booleans())
 def test_empty_policy_allows_everything(method: str, path: bytes, enforce: bool) -> None:
-    """Without lists paths are not looked at."""
+    """Without lists every path is allowed."""
     policy = AccessPolicy(enforce=enforce)
     assert policy.is_empty
     assert policy.evaluate(method, path) is PolicyDecision.ALLOWED
@@ -71,8 +71,8 @@ def test_empty_policy_allows_everything(method: str, path: bytes, enforce: bool)
 @given(
     st.lists(st.sampled_from([b"transfers", b"..", b".", b"", b"v1", b"%2e%2e", b"x"]), max_size=6)
 )
-def test_no_way_round_a_denied_resource(parts: list[bytes]) -> None:
-    """A path that folds to a denied one is refused, however it gets there."""
+def test_denied_resource_cannot_be_bypassed(parts: list[bytes]) -> None:
+    """A path that normalizes to a denied one is refused."""
     policy = AccessPolicy(deny=(Pattern.parse("/v1/transfers"),))
     folded: list[bytes] = []
     for part in parts:

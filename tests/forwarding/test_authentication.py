@@ -1,4 +1,4 @@
-"""Who may call: shared secrets, client certificates, a Unix socket, and nobody else."""
+"""Caller authentication: shared secrets, client certificates, Unix sockets and loopback."""
 
 import asyncio
 import base64
@@ -37,8 +37,8 @@ SETTINGS = TypeAdapter(CallerSettings)
 EVERYWHERE = "0.0.0.0:0"
 
 
-async def speak(app: App, *headers: bytes, tls: ssl.SSLContext | None = None) -> bytes:
-    """Send a request with these header lines over a connection of its own; return the answer."""
+async def send(app: App, *headers: bytes, tls: ssl.SSLContext | None = None) -> bytes:
+    """Send a request with these header lines on a new connection; return the response."""
     address = app.data_address
     if address.path:
         reader, writer = await asyncio.open_unix_connection(address.path)
@@ -68,7 +68,7 @@ def bearer(secret: bytes) -> bytes:
 
 @pytest.fixture
 async def guarded(tmp_path: Path) -> AsyncIterator[App]:
-    """A proxy on every address, with two secrets."""
+    """A proxy on every address, with two shared secrets."""
     write(tmp_path / "today", "secret-of-today")
     write(tmp_path / "tomorrow", "secret-of-tomorrow\n")
     files = [str(tmp_path / name) for name in ("today", "tomorrow")]
@@ -90,12 +90,12 @@ async def guarded(tmp_path: Path) -> AsyncIterator[App]:
         b"PROXY-AUTHORIZATION: BASIC " + base64.b64encode(b"x:secret-of-today"),
     ],
 )
-async def test_either_secret_is_let_in(guarded: App, header: bytes) -> None:
-    """As a Bearer or as the password of a Basic login, in any case, and never passed on."""
-    answer = await speak(guarded, header)
-    assert answer.startswith(b"HTTP/1.1 200")
-    assert b"roxy-" not in answer
-    assert b"secret-of" not in answer
+async def test_either_secret_is_accepted(guarded: App, header: bytes) -> None:
+    """As a Bearer token or Basic password; the header is not forwarded."""
+    response = await send(guarded, header)
+    assert response.startswith(b"HTTP/1.1 200")
+    assert b"roxy-" not in response
+    assert b"secret-of" not in response
 
 
 HOSTILE = {
@@ -124,29 +124,29 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-async def test_nobody_else_is_let_in(guarded: App, case: str) -> None:
-    """403 that says what to show, and shows nothing back; the bank hears nothing of it."""
-    answer = await speak(guarded, *HOSTILE[case])
-    assert answer.startswith(b"HTTP/1.1 403")
-    assert b"Proxy-Authorization" in answer
-    assert b"x-proxy-error-source: caller" in answer
-    assert b"secret-of" not in answer
+async def test_other_callers_are_refused(guarded: App, case: str) -> None:
+    """The 403 says what to send and quotes nothing; nothing reaches the bank."""
+    response = await send(guarded, *HOSTILE[case])
+    assert response.startswith(b"HTTP/1.1 403")
+    assert b"Proxy-Authorization" in response
+    assert b"x-proxy-error-source: caller" in response
+    assert b"secret-of" not in response
     assert guarded.forwarder.in_flight == 0
     assert guarded.pool.opened_count == 0
 
 
 async def test_refused_body_is_not_read(guarded: App) -> None:
-    """A stranger's upload ends with the refusal."""
+    """The connection ends with the refusal."""
     reader, writer = await asyncio.open_connection("127.0.0.1", guarded.data_address.port)
     writer.write(b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
-    answer = await asyncio.wait_for(reader.read(), DEADLINE)
-    assert answer.startswith(b"HTTP/1.1 403")
-    assert b"Connection: close" in answer
+    response = await asyncio.wait_for(reader.read(), DEADLINE)
+    assert response.startswith(b"HTTP/1.1 403")
+    assert b"Connection: close" in response
     writer.close()
 
 
 async def test_rotation_of_the_shared_secret(tmp_path: Path) -> None:
-    """Old and new are good while both are there; after the old is gone it is good no more."""
+    """Both secrets are valid while both are configured; a removed one is not."""
     write(tmp_path / "secret", CLIENT["client_secret"])
     mount = MountedSecret(tmp_path / "callers", old="secret-one", new="secret-one")
     async with proxy_fixture(
@@ -169,12 +169,12 @@ async def test_rotation_of_the_shared_secret(tmp_path: Path) -> None:
 
 async def status(fixture: ProxyFixture, secret: bytes) -> int:
     """Return the status that a caller with this secret gets."""
-    return int((await speak(fixture.app, bearer(secret)))[9:12])
+    return int((await send(fixture.app, bearer(secret)))[9:12])
 
 
 @given(st.binary(max_size=40))
-def test_no_header_value_is_a_mistake(value: bytes) -> None:
-    """Whatever stands in the header, reading it fails nothing and finds no secret by accident."""
+def test_any_header_value_is_parsed_safely(value: bytes) -> None:
+    """No value raises an error or matches a secret by accident."""
     assert secret_in(value) != b"the-secret"
     admission = CallerAuthentication(secrets=(b"the-secret",))
     with pytest.raises(CallerError) as refused:
@@ -183,16 +183,16 @@ def test_no_header_value_is_a_mistake(value: bytes) -> None:
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1))
-def test_any_secret_can_be_shown(secret: str) -> None:
-    """Whatever can stand in a secret file can be shown both ways, colons included."""
+def test_any_secret_can_be_sent(secret: str) -> None:
+    """Every secret works as Bearer and Basic, colons included."""
     known = secret.encode()
     admission = CallerAuthentication(secrets=(b"another", known))
     for value in (b"Bearer " + known, b"Basic " + base64.b64encode(b"me:" + known)):
         admission.check([(b"Proxy-Authorization", value)], lambda: None)
 
 
-def test_secrets_do_not_show() -> None:
-    """Neither in the repr of what knows them nor in the refusal."""
+def test_secrets_do_not_appear() -> None:
+    """Neither the repr nor the refusal contains a secret."""
     admission = CallerAuthentication(secrets=(b"the-secret",), allowed_names=frozenset({"app"}))
     assert "the-secret" not in repr(admission)
 
@@ -202,13 +202,13 @@ def test_secrets_do_not_show() -> None:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> OpensslAuthority:
-    """Who vouches for the port and for callers."""
+    """The authority of the port's and the callers' certificates."""
     return OpensslAuthority.make(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="module")
 def port_files(authority: OpensslAuthority) -> dict[str, str]:
-    """Settings for a port that asks callers for a certificate of the authority."""
+    """Settings for a port that requires a client certificate of the authority."""
     return {
         "certificate_file": str(authority.issue("port", "IP:127.0.0.1", file="port")),
         "client_ca_file": str(authority.file),
@@ -216,7 +216,7 @@ def port_files(authority: OpensslAuthority) -> dict[str, str]:
 
 
 def caller(authority: OpensslAuthority, certificate: Path | None = None) -> ssl.SSLContext:
-    """Return what a caller speaks TLS with."""
+    """Return a caller's TLS context."""
     context = ssl.create_default_context(cafile=authority.file)
     if certificate is not None:
         context.load_cert_chain(certificate)
@@ -225,7 +225,7 @@ def caller(authority: OpensslAuthority, certificate: Path | None = None) -> ssl.
 
 @asynccontextmanager
 async def mutual(port_files: dict[str, str], *names: str) -> AsyncIterator[App]:
-    """A proxy on every address that lets in callers with a certificate, of these names if any."""
+    """A proxy that requires a client certificate, with one of ``names`` if given."""
     callers: dict[str, Any] = {**port_files}
     if names:
         callers["client_names"] = list(names)
@@ -243,17 +243,17 @@ async def mutual(port_files: dict[str, str], *names: str) -> AsyncIterator[App]:
         (("someone",), ()),
     ],
 )
-async def test_allowed_name_is_let_in(
+async def test_allowed_name_is_accepted(
     authority: OpensslAuthority,
     port_files: dict[str, str],
     issued: tuple[str, ...],
     names: tuple[str],
 ) -> None:
-    """By common name, DNS name or URI; any certificate of the authority where no names are set."""
+    """Common name, DNS name or URI match; without names any certificate of the authority does."""
     certificate = authority.issue(*issued, file="caller")
     async with mutual(port_files, *names) as app:
-        answer = await speak(app, tls=caller(authority, certificate))
-        assert answer.startswith(b"HTTP/1.1 200")
+        response = await send(app, tls=caller(authority, certificate))
+        assert response.startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize(
@@ -266,35 +266,35 @@ async def test_allowed_name_is_let_in(
         ("app,CN=other",),
     ],
 )
-async def test_other_names_are_not_let_in(
+async def test_other_names_are_refused(
     authority: OpensslAuthority, port_files: dict[str, str], issued: tuple[str, ...]
 ) -> None:
-    """403 for a certificate of the authority with another name, wildcards and lookalikes too."""
+    """Other names get a 403, wildcards and similar names included."""
     certificate = authority.issue(*issued, file="caller")
     async with mutual(port_files, "app", "app.cluster.local") as app:
-        answer = await speak(app, tls=caller(authority, certificate))
-        assert answer.startswith(b"HTTP/1.1 403")
-        assert b"caller-certificate" in answer
+        response = await send(app, tls=caller(authority, certificate))
+        assert response.startswith(b"HTTP/1.1 403")
+        assert b"caller-certificate" in response
 
 
-async def test_strangers_get_no_word_in(
+async def test_unknown_certificate_fails_the_handshake(
     authority: OpensslAuthority, port_files: dict[str, str], tmp_path: Path
 ) -> None:
-    """Without a certificate, or with another authority's, TLS ends before a request is read."""
+    """Without a certificate of the authority no request is read."""
     stranger = OpensslAuthority.make(tmp_path, "stranger").issue("app", file="caller")
     async with mutual(port_files, "app") as app:
         for certificate in (None, stranger):
             with pytest.raises((OSError, AssertionError)):
-                assert await speak(app, tls=caller(authority, certificate))
+                assert await send(app, tls=caller(authority, certificate))
         assert app.pool.opened_count == 0
         certificate = authority.issue("app", file="caller")
-        assert (await speak(app, tls=caller(authority, certificate))).startswith(b"HTTP/1.1 200")
+        assert (await send(app, tls=caller(authority, certificate))).startswith(b"HTTP/1.1 200")
 
 
-async def test_plain_http_on_a_tls_port(
+async def test_plain_http_on_a_tls_port_is_closed(
     authority: OpensslAuthority, port_files: dict[str, str]
 ) -> None:
-    """A caller that forgets the s gets no answer in the clear, and no token is spent on it."""
+    """It gets no plaintext response and no token."""
     async with mutual(port_files) as app:
         reader, writer = await asyncio.open_connection("127.0.0.1", app.data_address.port)
         writer.write(b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -303,24 +303,22 @@ async def test_plain_http_on_a_tls_port(
         assert app.pool.opened_count == 0
 
 
-@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1")  # deprecated, which is the point
-async def test_old_tls_is_not_spoken(
-    authority: OpensslAuthority, port_files: dict[str, str]
-) -> None:
-    """Not even with a caller that knows nothing newer than TLS 1.1."""
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1")  # deprecated, as intended here
+async def test_old_tls_is_refused(authority: OpensslAuthority, port_files: dict[str, str]) -> None:
+    """TLS 1.1 and older fail the handshake."""
     context = caller(authority, authority.issue("app", file="caller"))
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = ssl.TLSVersion.TLSv1
     context.maximum_version = ssl.TLSVersion.TLSv1_1
     async with mutual(port_files) as app:
         with pytest.raises((ssl.SSLError, ConnectionError)):
-            await speak(app, tls=context)
+            await send(app, tls=context)
 
 
-async def test_secret_and_certificate_are_both_asked_for(
+async def test_secret_and_certificate_are_both_required(
     authority: OpensslAuthority, port_files: dict[str, str], tmp_path: Path
 ) -> None:
-    """Where an operator sets both, one alone is not enough."""
+    """Where both are configured, one is not enough."""
     write(tmp_path / "secret", "shared")
     tls = caller(authority, authority.issue("app", file="caller"))
     async with (
@@ -335,12 +333,12 @@ async def test_secret_and_certificate_are_both_asked_for(
             },
         ) as app,
     ):
-        assert (await speak(app, tls=tls)).startswith(b"HTTP/1.1 403")
-        assert (await speak(app, bearer(b"shared"), tls=tls)).startswith(b"HTTP/1.1 200")
+        assert (await send(app, tls=tls)).startswith(b"HTTP/1.1 403")
+        assert (await send(app, bearer(b"shared"), tls=tls)).startswith(b"HTTP/1.1 200")
 
 
 def test_names_in_a_certificate() -> None:
-    """Common name, DNS, URI and mail; addresses and parts of the name are none."""
+    """Common name, DNS names, URIs and mail addresses count; IP addresses do not."""
     certificate = {
         "subject": ((("countryName", "XY"),), (("commonName", "app"),)),
         "subjectAltName": (("DNS", "a.test"), ("IP Address", "10.0.0.1"), ("URI", "spiffe://x")),
@@ -350,10 +348,10 @@ def test_names_in_a_certificate() -> None:
 
 
 @pytest.mark.parametrize("setting", ["certificate_file", "key_file", "client_ca_file"])
-def test_unusable_file_is_named(
+def test_unusable_file_is_a_configuration_error(
     authority: OpensslAuthority, port_files: dict[str, str], tmp_path: Path, setting: str
 ) -> None:
-    """A file that is missing, or holds something else, is a mistake with its setting's name."""
+    """The error of a missing or invalid file names its setting."""
     for content in (None, "nonsense", authority.file.read_text()[:200]):
         file = tmp_path / "file"
         file.unlink(missing_ok=True)
@@ -364,10 +362,10 @@ def test_unusable_file_is_named(
         assert caught.value.errors[0].startswith("callers.cert" if "key" in setting else "callers.")
 
 
-def test_key_with_a_password_is_not_waited_for(
+def test_encrypted_key_is_a_configuration_error(
     authority: OpensslAuthority, port_files: dict[str, str], tmp_path: Path
 ) -> None:
-    """OpenSSL would ask for it on the terminal; here it is a mistake to tell."""
+    """OpenSSL must not prompt for the password."""
     key = tmp_path / "locked.key"
     command = ["openssl", "ec", "-in", str(authority.key), "-aes256", "-passout", "pass:word"]
     subprocess.run([*command, "-out", str(key)], check=True, capture_output=True)
@@ -381,33 +379,33 @@ def test_key_with_a_password_is_not_waited_for(
         client_context(None, authority.file, key)
 
 
-# A browser on the same machine.
+# Browsers on the same machine.
 
 
 @pytest.mark.parametrize("shown", [b"cross-site", b"Cross-Site"])
-async def test_web_page_of_another_site_is_refused(shown: bytes) -> None:
-    """A browser lets any page send to loopback, blindly; it says so, and nothing comes of it."""
+async def test_cross_site_page_is_refused(shown: bytes) -> None:
+    """A cross-site request of a browser is refused by its Sec-Fetch-Site or Origin field."""
     async with Sandbox() as bank, running(bank) as app:
-        answer = await speak(app, b"Sec-Fetch-Site: " + shown, b"Origin: https://evil.test")
-        assert answer.startswith(b"HTTP/1.1 403")
-        assert b"urn:candescent-proxy:error:cross-site" in answer
+        response = await send(app, b"Sec-Fetch-Site: " + shown, b"Origin: https://evil.test")
+        assert response.startswith(b"HTTP/1.1 403")
+        assert b"urn:candescent-proxy:error:cross-site" in response
         assert len(bank.bank.arrivals) == 0
 
 
 @pytest.mark.parametrize("shown", [b"same-origin", b"none"])
-async def test_other_words_of_a_browser_pass(shown: bytes) -> None:
-    """An application that passes its own browser's headers on is not disturbed."""
+async def test_harmless_browser_headers_pass(shown: bytes) -> None:
+    """An application may forward its own browser's headers."""
     async with Sandbox() as bank, running(bank) as app:
-        assert (await speak(app, b"Sec-Fetch-Site: " + shown)).startswith(b"HTTP/1.1 200")
+        assert (await send(app, b"Sec-Fetch-Site: " + shown)).startswith(b"HTTP/1.1 200")
         assert bank.bank.arrivals[0].header("sec-fetch-site") == shown.decode()
 
 
-# What is refused at the start.
+# Refused at start.
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "10.1.2.3:1", "proxy.test:1"])
-def test_other_machines_are_refused_unless_asked_who_they_are(listen: str) -> None:
-    """A bind beyond loopback needs authentication, or the operator's own word."""
+def test_public_address_requires_authentication(listen: str) -> None:
+    """Listening beyond loopback needs authentication or explicit permission."""
     with pytest.raises(ConfigError, match=r"other machines can reach"):
         load(listen=listen)
     for allowing in (
@@ -421,8 +419,8 @@ def test_other_machines_are_refused_unless_asked_who_they_are(listen: str) -> No
 @pytest.mark.parametrize(
     "listen", ["127.0.0.1:1", "127.8.9.10:1", "[::1]:1", "localhost:1", "unix:/x"]
 )
-def test_loopback_needs_nothing_more(listen: str) -> None:
-    """Whoever is on this machine, or may open the socket, may call."""
+def test_loopback_needs_no_authentication(listen: str) -> None:
+    """Loopback addresses and Unix sockets are accepted without authentication."""
     assert str(load(listen=listen).listen) == listen
 
 
@@ -438,8 +436,8 @@ def test_loopback_needs_nothing_more(listen: str) -> None:
         ({"admin": "0.0.0.0:1", "admin_actions": "true"}, "admin_actions is true"),
     ],
 )
-def test_half_a_protection_is_a_mistake(wrong: dict[str, Any], why: str) -> None:
-    """Settings that look like protection and are none are refused, with what is missing."""
+def test_incomplete_protection_is_a_configuration_error(wrong: dict[str, Any], why: str) -> None:
+    """Settings that would protect nothing are refused with what is missing."""
     with pytest.raises(ConfigError) as caught:
         load(**wrong)
     assert any(why in mistake for mistake in caught.value.errors), caught.value.errors
@@ -456,14 +454,14 @@ def load(**flags: Any) -> Any:
 
 
 @pytest.mark.parametrize("mode", ["600", "660", "0666"])
-async def test_unix_socket_has_its_mode(tmp_path: Path, mode: str) -> None:
-    """Requests go through it, and its file mode is the one that is set."""
+async def test_unix_socket_has_the_configured_mode(tmp_path: Path, mode: str) -> None:
+    """Requests are served through it, and its file mode is the configured one."""
     path = tmp_path / "proxy.sock"
     async with (
         Sandbox() as bank,
         running(bank, listen=f"unix:{path}", callers={"socket_mode": mode}) as app,
     ):
-        assert (await speak(app)).startswith(b"HTTP/1.1 200")
+        assert (await send(app)).startswith(b"HTTP/1.1 200")
         assert permissions(path) == int(mode, 8)
         assert str(app.data_address) == f"unix:{path}"
 
@@ -473,8 +471,8 @@ def permissions(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-async def test_admin_socket_is_its_owners(tmp_path: Path) -> None:
-    """The admin port on a Unix socket answers, and only its owner may open it."""
+async def test_admin_socket_is_owner_only(tmp_path: Path) -> None:
+    """The admin port is served on a Unix socket that only its owner can open."""
     path = tmp_path / "admin.sock"
     async with Sandbox() as bank, running(bank, admin=f"unix:{path}"):
         assert permissions(path) == 0o600
@@ -484,20 +482,20 @@ async def test_admin_socket_is_its_owners(tmp_path: Path) -> None:
         writer.close()
 
 
-async def test_unix_socket_that_a_killed_process_left(tmp_path: Path) -> None:
-    """A socket file without a listener is no obstacle; one under a missing directory is told."""
+async def test_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
+    """A socket file without a listener is replaced; a missing directory is an error."""
     path = tmp_path / "proxy.sock"
     async with Sandbox() as bank:
         for _ in range(2):
             async with running(bank, listen=f"unix:{path}") as app:
-                assert (await speak(app)).startswith(b"HTTP/1.1 200")
+                assert (await send(app)).startswith(b"HTTP/1.1 200")
         with pytest.raises(ConfigError, match="cannot listen on unix:"):
             async with running(bank, listen=f"unix:{tmp_path}/missing/proxy.sock"):
                 pass
 
 
-async def test_refusals_are_counted_and_written(tmp_path: Path) -> None:
-    """An operator sees that strangers knock, and from no line what they have shown."""
+async def test_refusals_are_counted_and_logged(tmp_path: Path) -> None:
+    """The metric and the log show refusals, without what the callers sent."""
     write(tmp_path / "secret", CLIENT["client_secret"])
     write(tmp_path / "shared", "shared-secret")
     async with proxy_fixture(
@@ -505,7 +503,7 @@ async def test_refusals_are_counted_and_written(tmp_path: Path) -> None:
         client_secret_file=str(tmp_path / "secret"),
         callers={"secret_files": [str(tmp_path / "shared")]},
     ) as fixture:
-        await speak(fixture.app, bearer(b"guess-number-one"))
+        await send(fixture.app, bearer(b"guess-number-one"))
         await until(lambda: fixture.log.lines("request"))
         line = fixture.log.lines("request")[0]
         assert (line["status"], line["reason"], line["error_source"]) == (

@@ -1,4 +1,4 @@
-"""Bodies, both ways: whole, in order, and never held whole."""
+"""Request and response bodies: complete, in order, streamed."""
 
 from typing import cast
 
@@ -24,13 +24,13 @@ def chunked(*blocks: bytes) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(block), block) for block in blocks) + b"0\r\n\r\n"
 
 
-# What arrives.
+# Uploads.
 
 
 @pytest.mark.parametrize("size", [1, 1000, 65_535, 65_536, 65_537, 3 * MB])
 @pytest.mark.parametrize("in_chunks", [True, False], ids=["chunked", "sized"])
-async def test_upload(size: int, *, in_chunks: bool) -> None:
-    """Every byte in its place, in the framing that it came in."""
+async def test_upload_arrives_complete(size: int, *, in_chunks: bool) -> None:
+    """The upload arrives unchanged in its original framing."""
     body = b"".join(pattern(size))
     if in_chunks:
         head = request("POST", "/upload", "Transfer-Encoding: chunked")
@@ -39,17 +39,17 @@ async def test_upload(size: int, *, in_chunks: bool) -> None:
     else:
         data, sent = request("POST", "/upload", body=body), body
     async with Sandbox() as bank, running(bank) as app:
-        answer = await ask(app, data)
-        assert answer.json()["bytes"] == len(sent)
+        response = await ask(app, data)
+        assert response.json()["bytes"] == len(sent)
         (arrival,) = bank.bank.arrivals
         assert (arrival.header("Transfer-Encoding") == "chunked") == in_chunks
         assert arrival.header("Content-Length") == (None if in_chunks else str(size))
         if not in_chunks:
-            assert answer.json()["sha256"] == pattern_sha256(size)
+            assert response.json()["sha256"] == pattern_sha256(size)
 
 
-async def test_empty_chunked_upload() -> None:
-    """No chunk but the last is a body too."""
+async def test_empty_chunked_upload_is_forwarded() -> None:
+    """A chunked body of the last chunk only is valid."""
     async with Sandbox() as bank, running(bank) as app, connect(app) as wire:
         head = request("POST", "/upload", "Transfer-Encoding: chunked")
         assert (await wire.ask(head + b"0\r\n\r\n")).json()["bytes"] == 0
@@ -60,8 +60,8 @@ async def test_empty_chunked_upload() -> None:
         assert app.pool.opened_count == 1
 
 
-async def test_upload_as_it_comes() -> None:
-    """Each block is passed on when it is here, not when the body is."""
+async def test_upload_is_streamed() -> None:
+    """The head is forwarded before the body is complete."""
     script = [read_head(), send(b""), hold()]
     async with (
         ScriptedUpstream(script) as upstream,
@@ -73,8 +73,8 @@ async def test_upload_as_it_comes() -> None:
         assert upstream.requests[0].startswith(b"POST / HTTP/1.1\r\n")
 
 
-async def test_upload_and_request_in_pieces() -> None:
-    """However head and body are cut up on their way."""
+async def test_upload_in_single_bytes_is_forwarded() -> None:
+    """Head and body may arrive in any pieces."""
     async with Sandbox() as bank, running(bank) as app, connect(app) as wire:
         data = request("POST", "/upload", body=b"hello, world")
         await wire.send(*[data[at : at + 1] for at in range(len(data))])
@@ -82,8 +82,8 @@ async def test_upload_and_request_in_pieces() -> None:
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
-async def test_expectation(version: str) -> None:
-    """Met for a caller that knows it; an HTTP/1.0 caller would not understand."""
+async def test_100_continue_is_sent_to_http_1_1_only(version: str) -> None:
+    """An HTTP/1.0 caller gets no interim response (RFC 9110 section 10.1.1)."""
     async with Sandbox() as bank, running(bank) as app, connect(app) as wire:
         head = request("POST", "/upload", "Content-Length: 5", "Expect: 100-continue")
         await wire.send(head.replace(b"HTTP/1.1", b"HTTP/" + version.encode()))
@@ -94,15 +94,15 @@ async def test_expectation(version: str) -> None:
         assert (await wire.read_response()).json()["bytes"] == 5
 
 
-async def test_expectation_of_a_body_that_is_here() -> None:
-    """Needs no answer of its own."""
+async def test_expect_with_complete_body_gets_no_100() -> None:
+    """The interim response is omitted when the body has arrived."""
     async with Sandbox() as bank, running(bank) as app:
-        answer = await ask(app, request("POST", "/upload", "Expect: 100-continue", body=b"hello"))
-        assert answer.json()["bytes"] == 5
+        response = await ask(app, request("POST", "/upload", "Expect: 100-continue", body=b"hello"))
+        assert response.json()["bytes"] == 5
 
 
-async def test_answer_that_breaks_off() -> None:
-    """With its head out, the caller's connection is cut; with nothing out yet, it is told."""
+async def test_truncated_response() -> None:
+    """After its head the caller's connection is reset; before it the caller gets a 502."""
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
     async with (
         ScriptedUpstream(
@@ -115,13 +115,13 @@ async def test_answer_that_breaks_off() -> None:
             assert await wire.reader.readuntil(b"abc")
             upstream.may_continue.set()
             assert await wire.ends_with_reset()
-        answer = await ask(app, request("GET", "/"))
-        assert (answer.status, answer.error) == (502, "upstream-truncated")
+        response = await ask(app, request("GET", "/"))
+        assert (response.status, response.error) == (502, "upstream-truncated")
         await until(lambda: app.pool.open_count == 0)
 
 
-def test_body_of_another_length_than_declared() -> None:
-    """Were the parser wrong about a length, the next request would be read out of this body."""
+def test_body_of_wrong_length_is_refused() -> None:
+    """A body shorter than its Content-Length is an error even if the parser accepted it."""
     declared = CallerHeaders([(b"Host", b"localhost"), (b"Content-Length", b"4")])
     request = Request(cast(RequestConnection, None), "POST", b"/", (1, 1), [], keep_alive=True)
     request.body = Body(None)

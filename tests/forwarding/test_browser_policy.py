@@ -1,4 +1,4 @@
-"""Which hosts a request may name, and which web pages may call."""
+"""Browser policy: which Host values are accepted, and which web pages may call."""
 
 import pytest
 
@@ -19,9 +19,9 @@ POLICY = BrowserPolicy(["gateway.bank.svc", "*.proxy.example.com", "Plain"], [AP
     ],
 )
 def test_allowed_hosts(host: str) -> None:
-    """Addresses and local names belong to nobody else; the rest is what the operator lists."""
+    """IP addresses, local names and configured names are accepted."""
     POLICY.check_host(host.encode())
-    POLICY.check_host(host.encode())  # from memory
+    POLICY.check_host(host.encode())  # cached
 
 
 @pytest.mark.parametrize(
@@ -35,19 +35,19 @@ def test_allowed_hosts(host: str) -> None:
     ],
 )
 def test_refused_hosts(host: str) -> None:
-    """Every other name can be turned to this machine; 0.0.0.0 is this machine for a page."""
+    """Other names can be rebound to this machine; 0.0.0.0 is this machine to a browser."""
     with pytest.raises(CallerError) as caught:
         POLICY.check_host(host.encode())
     assert caught.value.kind is kinds.HOST_NOT_ALLOWED
 
 
-def test_any_host() -> None:
-    """An operator can switch the check off."""
+def test_host_check_can_be_disabled() -> None:
+    """The wildcard accepts every host."""
     BrowserPolicy(["*"]).check_host(b"anything.test")
 
 
-def test_memory_of_hosts_is_bounded() -> None:
-    """A caller that names itself anew each time does not fill memory."""
+def test_host_cache_is_bounded() -> None:
+    """Many different hosts do not fill memory."""
     policy = BrowserPolicy(["*.example.com"])
     for number in range(2 * MAX_KNOWN):
         policy.check_host(b"%d.example.com" % number)
@@ -66,7 +66,7 @@ def test_memory_of_hosts_is_bounded() -> None:
     ],
 )
 def test_allowed_origins(origin: str, host: str, allowed: str) -> None:
-    """An allowed origin is given back; a page of our own origin is none."""
+    """An allowed origin is returned; a page of the proxy's own origin needs no CORS."""
     site = b"cross-site" if allowed else b"same-origin"
     assert POLICY.check_page(host.encode(), [origin.encode()], site) == allowed.encode()
 
@@ -93,20 +93,20 @@ def test_allowed_origins(origin: str, host: str, allowed: str) -> None:
         ([], "nonsense"),
     ],
 )
-def test_foreign_pages(origins: list[str], site: str) -> None:
-    """A foreign origin is refused whatever else is said, and so is a request without one."""
+def test_foreign_origins_are_refused(origins: list[str], site: str) -> None:
+    """A foreign origin is refused, and so is a cross-site request without an origin."""
     with pytest.raises(CallerError) as caught:
         POLICY.check_page(b"localhost:8080", [one.encode() for one in origins], site.encode())
     assert caught.value.kind is kinds.CROSS_SITE
 
 
 @pytest.mark.parametrize("site", ["", "none", "same-origin"])
-def test_no_page(site: str) -> None:
-    """What a person or an application sends has no origin."""
+def test_request_of_no_page_has_no_origin(site: str) -> None:
+    """Requests of users and applications have no origin."""
     assert POLICY.check_page(b"localhost:8080", [], site.encode()) == b""
 
 
 def test_cors_headers_of_the_bank_are_dropped() -> None:
-    """The proxy alone says who may read: two answers contradict each other."""
+    """The proxy's CORS headers replace the bank's."""
     lines = [b"A", b": ", b"1", b"\r\n", b"access-Control-allow-origin", b": ", b"*", b"\r\n"]
     assert without_cors(lines) == lines[:4]

@@ -1,4 +1,4 @@
-"""Business users: from login and member number to the customer id, asked of the sandbox bank."""
+"""Business users: the customer id of a login and member number, looked up at the sandbox bank."""
 
 import asyncio
 import json
@@ -41,29 +41,29 @@ STRANGER = UserContext(login_id="acorn.owner", member_number="00-0000000")
 
 @dataclass
 class DirectoryHarness:
-    """A directory, its bank, and a clock that stands until it is set."""
+    """A directory, its bank, and a clock that advances only when set."""
 
     bank: Sandbox
     directory: BusinessUserDirectory
     now: float = 0.0
 
-    async def ask(self, user: UserContext = BAKERY) -> str:
+    async def look_up(self, user: UserContext = BAKERY) -> str:
         """Return the customer id of a user of the default institution."""
         return await self.directory.customer_id(user, KEY)
 
-    async def error(self, user: UserContext = BAKERY) -> ProxyError:
-        """Return what asking for a user fails with."""
+    async def look_up_error(self, user: UserContext = BAKERY) -> ProxyError:
+        """Return the error of looking up a user."""
         with pytest.raises(ProxyError) as error:
-            await self.ask(user)
+            await self.look_up(user)
         return error.value
 
     @property
     def look_ups(self) -> list[Arrival]:
-        """What reached the bank."""
+        """The look-ups that reached the bank."""
         return list(self.bank.bank.arrivals)
 
-    def forget_businesses(self) -> None:
-        """Let the bank have no business customers any more."""
+    def remove_businesses(self) -> None:
+        """Remove all business customers from the bank."""
         settings = self.bank.bank.settings
         users = tuple(replace(user, businesses=()) for user in settings.users)
         self.bank.bank.settings = replace(settings, users=users)
@@ -73,7 +73,7 @@ class DirectoryHarness:
 async def directory_harness(
     *faults: Fault, path: str = "/db-users/v1/institution-users"
 ) -> AsyncIterator[DirectoryHarness]:
-    """Open one before a sandbox with these faults; its tokens may be rejected at any age."""
+    """Open a directory in front of a sandbox with these faults; any token may be rejected."""
     async with Sandbox() as bank:
         bank.bank.faults.extend(faults)
         client = BankClient(bank.url, timeout=1)
@@ -102,70 +102,70 @@ async def directory_harness(
         await client.close()
 
 
-async def test_found_by_member_number_and_kept() -> None:
-    """Each member number is its own customer; one is asked for once, and again after a while."""
+async def test_customer_is_cached_by_member_number() -> None:
+    """Each member number is looked up once, and again after the cache time."""
     async with directory_harness() as there:
-        assert await there.ask() == "770001"
-        assert await there.ask(BICYCLES) == "770002"
-        assert await there.ask() == "770001"
+        assert await there.look_up() == "770001"
+        assert await there.look_up(BICYCLES) == "770002"
+        assert await there.look_up() == "770001"
         assert len(there.look_ups) == 2
         there.now = CACHE_TTL
-        assert await there.ask() == "770001"
+        assert await there.look_up() == "770001"
         assert len(there.look_ups) == 3
 
 
-async def test_look_up_is_the_documented_one() -> None:
-    """The call has the login in its path, and the headers that V2 wants."""
+async def test_look_up_is_the_documented_call() -> None:
+    """The path contains the login, and the headers are those of V2."""
     async with directory_harness() as there:
-        await there.error(UserContext(login_id="a b/c@d", member_number="1"))
+        await there.look_up_error(UserContext(login_id="a b/c@d", member_number="1"))
         (call,) = there.look_ups
     assert call.target == "/db-users/v1/institution-users/a%20b%2Fc@d?userIdType=LOGIN_ID"
     assert call.header("institutionId") == "00016"
     assert len(str(call.header("transactionId"))) == 36
 
 
-async def test_look_up_goes_where_it_is_told() -> None:
-    """A base whose paths have no prefix is asked without one."""
+async def test_look_up_uses_the_configured_prefix() -> None:
+    """A base URL without a prefix is called without one."""
     async with directory_harness(path="/v1/institution-users") as there:
-        assert "responded 404" in (await there.error()).detail
+        assert "responded 404" in (await there.look_up_error()).detail
     assert there.look_ups[0].target == "/v1/institution-users/acorn.owner?userIdType=LOGIN_ID"
 
 
-async def test_many_at_once_are_one_question() -> None:
-    """However many requests want a customer at the same time, the bank is asked once."""
+async def test_concurrent_look_ups_share_one_call() -> None:
+    """Concurrent requests for one customer cause one call."""
     async with directory_harness(Fault("lookup", delay=0.1)) as there:
-        found = await asyncio.gather(*(there.ask() for _ in range(50)))
+        found = await asyncio.gather(*(there.look_up() for _ in range(50)))
         assert set(found) == {"770001"}
         assert len(there.look_ups) == 1
 
 
-async def test_who_gives_up_does_not_take_the_others_along() -> None:
-    """When the one who asked goes away, the next in line asks."""
+async def test_cancelled_look_up_does_not_cancel_others() -> None:
+    """When the calling request is cancelled, the next one calls."""
     async with directory_harness(Fault("lookup", delay=0.2, times=1)) as there:
-        first = asyncio.ensure_future(there.ask())
-        others = [asyncio.ensure_future(there.ask()) for _ in range(3)]
+        first = asyncio.ensure_future(there.look_up())
+        others = [asyncio.ensure_future(there.look_up()) for _ in range(3)]
         await until(lambda: there.look_ups)
         first.cancel()
         assert await asyncio.gather(*others) == ["770001"] * 3
 
 
-async def test_unknown_member_number() -> None:
-    """No such customer is the proxy's error, remembered for a while and then asked anew."""
+async def test_unknown_member_number_is_cached() -> None:
+    """The error is the proxy's own; it is cached for a while and then looked up again."""
     async with directory_harness() as there:
-        error = await there.error(STRANGER)
+        error = await there.look_up_error(STRANGER)
         assert error.kind is kinds.BUSINESS_USER_UNKNOWN
         assert error.retry_after == FAILURE_TTL
         assert "member_number" in error.detail
         assert "00-0000000" not in error.detail
-        await there.error(STRANGER)
+        await there.look_up_error(STRANGER)
         assert len(there.look_ups) == 1
         there.now = FAILURE_TTL
-        await there.error(STRANGER)
+        await there.look_up_error(STRANGER)
         assert len(there.look_ups) == 2
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "reported"),
     [
         (Fault("lookup", status=500), "responded 500"),
         (Fault("lookup", code="CMN_90006/403"), "responded 403"),
@@ -177,54 +177,54 @@ async def test_unknown_member_number() -> None:
     ],
     ids=lambda value: value.name if isinstance(value, Fault) else "",
 )
-async def test_trouble_at_the_bank(fault: Fault, told: str) -> None:
-    """A look-up that fails is told as it is; well again, the customer is found."""
+async def test_failed_look_up_is_reported(fault: Fault, reported: str) -> None:
+    """Each failure has its error, and the next look-up succeeds when the bank recovers."""
     async with directory_harness(fault) as there:
-        assert told in (await there.error()).detail
+        assert reported in (await there.look_up_error()).detail
         there.bank.bank.faults.clear()
         there.now += FAILURE_TTL
-        assert await there.ask() == "770001"
+        assert await there.look_up() == "770001"
 
 
-async def test_known_one_outlives_trouble() -> None:
-    """A customer that was found is used past its time while the bank cannot be asked."""
+async def test_cached_customer_is_used_while_the_bank_fails() -> None:
+    """An expired entry is used while the look-up fails."""
     async with directory_harness() as there:
-        assert await there.ask() == "770001"
+        assert await there.look_up() == "770001"
         there.bank.bank.faults.append(Fault("lookup", status=500))
         there.now += CACHE_TTL
-        assert [await there.ask() for _ in range(3)] == ["770001"] * 3
+        assert [await there.look_up() for _ in range(3)] == ["770001"] * 3
         assert len(there.look_ups) == 2
 
 
-async def test_known_one_that_is_no_more() -> None:
-    """A customer that the bank no longer lists is not used any more."""
+async def test_removed_customer_is_not_used() -> None:
+    """A customer that the bank no longer lists is dropped."""
     async with directory_harness() as there:
-        assert await there.ask() == "770001"
-        there.forget_businesses()
+        assert await there.look_up() == "770001"
+        there.remove_businesses()
         there.now += CACHE_TTL
-        assert "member_number" in (await there.error()).detail
+        assert "member_number" in (await there.look_up_error()).detail
 
 
 async def test_refused_token_is_replaced() -> None:
-    """A token that the bank refuses on a look-up is rejected, and the look-up made again."""
+    """The look-up is repeated with a new token."""
     async with directory_harness() as there:
-        assert await there.ask() == "770001"
+        assert await there.look_up() == "770001"
         there.bank.bank.expire_all()
-        assert await there.ask(BICYCLES) == "770002"
+        assert await there.look_up(BICYCLES) == "770002"
         assert [call.status for call in there.look_ups] == [200, 401, 200]
 
 
-async def test_token_that_stays_refused() -> None:
-    """The second refusal is the answer: no third call, no loop."""
+async def test_second_refusal_is_the_result() -> None:
+    """There is no third call."""
     async with directory_harness(Fault("lookup", code="CMN_90018")) as there:
-        assert "responded 401" in (await there.error()).detail
+        assert "responded 401" in (await there.look_up_error()).detail
         assert len(there.look_ups) == 2
 
 
-async def test_without_a_token_it_is_the_token_s_error() -> None:
-    """Where there is no token to ask with, the caller learns that, and it is not remembered."""
+async def test_token_error_is_returned_and_not_cached() -> None:
+    """Without a token the caller gets the token's error."""
     async with directory_harness(Fault("token", code="CMN_90000", times=1)) as there:
-        error = await there.error()
+        error = await there.look_up_error()
         assert isinstance(error, TokenError)
         assert there.look_ups == []
 
@@ -247,8 +247,8 @@ async def test_without_a_token_it_is_the_token_s_error() -> None:
         (None, None),
     ],
 )
-def test_customer_in(customers: object, expected: str | None) -> None:
-    """The entry of the member number, if its id could stand in a header."""
+def test_customer_in_document(customers: object, expected: str | None) -> None:
+    """The customer's id is returned if it may occur in a header."""
     assert customer_in({"institutionCustomers": customers}, "1") == expected
     assert customer_in({}, "1") is None
 
@@ -262,8 +262,8 @@ def test_customer_in(customers: object, expected: str | None) -> None:
         ),
     )
 )
-def test_any_document_is_harmless(customers: Any) -> None:
-    """Whatever the bank lists: none, or an id of visible ASCII."""
+def test_any_document_is_parsed_safely(customers: Any) -> None:
+    """The result is None or an id of visible ASCII."""
     document = json.loads(json.dumps({"institutionCustomers": customers}))
     found = customer_in(document, "1")
     assert found is None or (found.isascii() and found.isprintable() and " " not in found)
@@ -278,7 +278,7 @@ async def users() -> AsyncIterator[tuple[UserContextInjector, DirectoryHarness]]
         yield UserContextInjector(contexts, paths, there.directory), there
 
 
-async def test_users_are_named_by_institution(
+async def test_users_are_selected_by_institution(
     users: tuple[UserContextInjector, DirectoryHarness],
 ) -> None:
     """Each institution has its own user; one without a context, and V1, have none."""
@@ -297,7 +297,7 @@ async def test_users_are_named_by_institution(
     assert len(there.look_ups) == 1
 
 
-async def test_customer_goes_into_a_header_on_some_paths(
+async def test_customer_header_is_used_on_some_paths(
     users: tuple[UserContextInjector, DirectoryHarness],
 ) -> None:
     """The path without the base path decides; the target keeps its base path."""
@@ -315,13 +315,13 @@ async def test_customer_goes_into_a_header_on_some_paths(
         (b"/a?loginId=other", False, b"/a?loginId=other"),
     ],
 )
-async def test_nothing_is_asked_that_the_caller_has_said(
+async def test_explicit_customer_needs_no_look_up(
     users: tuple[UserContextInjector, DirectoryHarness],
     target: bytes,
     has_customer: bool,
     expected: bytes,
 ) -> None:
-    """A customer or a user that the caller names, in query or header, costs no look-up."""
+    """A customer or user that the caller names in query or header causes no call."""
     people, there = users
     named = await people.inject("GET", target, b"/a", KEY, has_customer=has_customer)
     assert named == (expected, None)

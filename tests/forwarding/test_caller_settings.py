@@ -7,8 +7,8 @@ from proxy.forwarding.caller_settings import CallerSettings
 FILE = Path("/etc/proxy/some")
 
 
-def test_files_are_all_that_are_set() -> None:
-    """A change in any of them is noticed."""
+def test_files_lists_all_that_are_set() -> None:
+    """A change of any of them is noticed."""
     settings = CallerSettings(
         secret_files=(FILE,), certificate_file=FILE / "c", key_file=FILE / "k"
     )
@@ -16,13 +16,13 @@ def test_files_are_all_that_are_set() -> None:
 
 
 def test_callers_are_authenticated_by_secret_or_certificate() -> None:
-    """The port's own certificate authenticates nobody."""
+    """The port's own certificate does not authenticate callers."""
     assert CallerSettings(secret_files=(FILE,)).are_authenticated
     assert CallerSettings(client_ca_file=FILE).are_authenticated
     assert not CallerSettings(certificate_file=FILE).are_authenticated
 
 
-def test_what_does_not_fit_together() -> None:
+def test_contradictory_settings_are_refused() -> None:
     """Each error begins with the setting to change."""
     settings = CallerSettings(client_names=("a",), key_file=FILE)
     assert list(settings.errors("callers.")) == [

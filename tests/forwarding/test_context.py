@@ -1,4 +1,4 @@
-"""What may be sent twice."""
+"""Which requests may be sent twice."""
 
 import pytest
 
@@ -16,7 +16,7 @@ from tests.server.listening import echo
 
 
 def make(method: str, *headers: tuple[bytes, bytes]) -> RequestContext:
-    """Return an errand as the forwarder makes it."""
+    """Return a request context as the forwarder makes it."""
     limits = CallerLimits()
     server = Server(echo, lambda _error: NotImplemented, limits)
     raw = [(b"Host", b"x"), *headers]
@@ -38,7 +38,7 @@ def make(method: str, *headers: tuple[bytes, bytes]) -> RequestContext:
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 async def test_safe_methods_without_a_body_are_safe(method: str) -> None:
-    """And nothing else is: law 9."""
+    """No other request is safe to repeat."""
     for headers, has_body in (
         ([], False),
         ([(b"Content-Length", b"0")], False),
@@ -51,16 +51,16 @@ async def test_safe_methods_without_a_body_are_safe(method: str) -> None:
         assert context.is_uploaded != has_body
 
 
-async def test_named_request_may_be_replayed_but_is_not_safe() -> None:
-    """After a refused token, which did nothing; not after a connection that broke."""
+async def test_idempotent_route_may_be_replayed_but_is_not_safe() -> None:
+    """It is replayed after a refused token, not after a broken connection."""
     context = make("POST", (b"Content-Length", b"5"))
     context.is_replay_permitted = True
     assert context.is_replayable
     assert not context.is_safe
 
 
-async def test_upload_that_is_done() -> None:
-    """Is done."""
+async def test_finished_upload_is_done() -> None:
+    """An upload is done once its body has been sent."""
     context = make("POST", (b"Content-Length", b"5"))
     assert context.upload is not None
     context.upload.is_finished = True
@@ -83,7 +83,7 @@ PATTERNS = (Pattern.parse("/v1/things/*", frozenset({"PUT"})), Pattern.parse("/e
         ("POST", b"/echo", 10, True),
     ],
 )
-def test_replay(method: str, path: bytes, length: int | None, *, allowed: bool) -> None:
-    """Only what is named, and small, and of known length."""
+def test_may_replay(method: str, path: bytes, length: int | None, *, allowed: bool) -> None:
+    """Only configured routes with a small body of known length are replayed."""
     assert Replay(PATTERNS, 100).allows(method, path, length) is allowed
     assert not Replay().allows(method, path, length)

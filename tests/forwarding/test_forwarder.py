@@ -1,4 +1,4 @@
-"""A request's way from end to end: through a running proxy to a real bank, or to a scripted one."""
+"""Requests end to end, through a running proxy to a sandbox bank or a scripted upstream."""
 
 import asyncio
 import gzip
@@ -21,7 +21,6 @@ from tests.support.running import running, until
 from tests.support.upstream_server import (
     ScriptedUpstream,
     ScriptStep,
-    behaving,
     close,
     forever,
     hold,
@@ -29,6 +28,7 @@ from tests.support.upstream_server import (
     read,
     read_head,
     reset,
+    respond_to_all,
     send,
     wait,
 )
@@ -42,7 +42,7 @@ FRESH: dict[str, Any] = {"token": {"min_interval": "0.001"}}
 
 
 class ForwarderFixture:
-    """A running proxy, the bank behind it, and the record of every request."""
+    """A running proxy, its bank, and the records of all requests."""
 
     def __init__(self, app: App, bank: Bank) -> None:
         self.app = app
@@ -55,7 +55,7 @@ class ForwarderFixture:
 async def forwarder_fixture(
     settings: Settings | None = None, **overrides: Any
 ) -> AsyncIterator[ForwarderFixture]:
-    """Run a proxy before a sandbox; at the end, nothing of the requests may be left."""
+    """Run a proxy in front of a sandbox; check at the end that no request is left over."""
     async with Sandbox(settings) as sandbox, running(sandbox, **overrides) as app:
         yield ForwarderFixture(app, sandbox.bank)
         await until(lambda: app.forwarder.in_flight == 0)
@@ -67,7 +67,7 @@ async def forwarder_fixture(
 async def scripted(
     *scripts: Sequence[ScriptStep], **overrides: Any
 ) -> AsyncIterator[tuple[App, ScriptedUpstream]]:
-    """Run a proxy before an upstream that does what its scripts say."""
+    """Run a proxy in front of a scripted upstream."""
     async with (
         ScriptedUpstream(*scripts) as upstream,
         running(upstream.url, bearer_token="scripted", **overrides) as app,
@@ -77,20 +77,20 @@ async def scripted(
         assert app.pool.open_count == app.pool.idle_count
 
 
-# What arrives.
+# What the bank receives.
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 @pytest.mark.parametrize(
     "body", [None, b"", b"hello", b"x" * 200_000], ids=["no", "0", "5", "200k"]
 )
-async def test_every_method_with_and_without_a_body(method: str, body: bytes | None) -> None:
-    """Method, target, body and headers arrive; so does the answer, on one connection."""
+async def test_every_method_is_forwarded(method: str, body: bytes | None) -> None:
+    """Method, target, body and headers arrive, on one connection."""
     async with forwarder_fixture() as here, connect(here.app) as wire:
         for _ in range(2):
-            answer = await wire.ask(request(method, "/echo/a?b=c", "X-Mine: 1", body=body))
-            assert answer.status == 200
-            assert bool(answer.body) == (method != "HEAD")
+            response = await wire.ask(request(method, "/echo/a?b=c", "X-Mine: 1", body=body))
+            assert response.status == 200
+            assert bool(response.body) == (method != "HEAD")
         first, second = here.bank.arrivals
         assert (first.method, first.target) == (method, "/echo/a?b=c")
         assert first.body_length == len(body or b"")
@@ -101,8 +101,8 @@ async def test_every_method_with_and_without_a_body(method: str, body: bytes | N
         assert here.app.pool.opened_count == 1
 
 
-async def test_our_headers() -> None:
-    """The token, the transaction and the institution stand there once, last."""
+async def test_proxy_headers_are_added_once() -> None:
+    """Token, transaction id and institution are the last headers."""
     async with forwarder_fixture() as here:
         assert (await ask(here.app)).status == 200
         (arrival,) = here.bank.arrivals
@@ -119,28 +119,28 @@ async def test_our_headers() -> None:
         ]
 
 
-async def test_transaction_id_of_the_callers_is_kept() -> None:
-    """A valid UUID is; anything else is replaced; the answer carries what was sent."""
+async def test_valid_transaction_id_is_kept() -> None:
+    """A valid UUID is kept and anything else replaced; the response has the same id."""
     async with forwarder_fixture() as here:
-        answer = await ask(here.app, request("GET", "/echo", f"TRANSACTIONID: {MINE}"))
-        assert answer.header("transactionId") == MINE
+        response = await ask(here.app, request("GET", "/echo", f"TRANSACTIONID: {MINE}"))
+        assert response.header("transactionId") == MINE
         assert here.bank.arrivals[-1].all("transactionId") == [MINE]
         for bad in ("17", "", f"{MINE}0", f"{MINE}\r\ntransactionId: {MINE}"):
-            answer = await ask(here.app, request("GET", "/echo", f"transactionId: {bad}"))
+            response = await ask(here.app, request("GET", "/echo", f"transactionId: {bad}"))
             (sent,) = here.bank.arrivals[-1].all("transactionId")
             assert UUID.fullmatch(sent)
-            assert answer.header("transactionId") == sent
+            assert response.header("transactionId") == sent
 
 
 async def test_transaction_ids_differ() -> None:
-    """Each request without one gets its own."""
+    """Each request without an id gets its own."""
     async with forwarder_fixture() as here, connect(here.app) as wire:
-        answers = [await wire.ask() for _ in range(20)]
-        assert len({answer.header("transactionId") for answer in answers}) == 20
+        responses = [await wire.ask() for _ in range(20)]
+        assert len({response.header("transactionId") for response in responses}) == 20
 
 
-async def test_correlation_id() -> None:
-    """Added where the caller sent none and the setting says so."""
+async def test_correlation_id_is_added_if_configured() -> None:
+    """Only where the caller sent none."""
     async with forwarder_fixture() as here:
         await ask(here.app, request("GET", "/echo", "CorrelationId: theirs"))
         assert here.bank.arrivals[-1].all("correlationId") == ["theirs"]
@@ -151,8 +151,8 @@ async def test_correlation_id() -> None:
         assert here.bank.arrivals[-1].all("correlationId") == []
 
 
-async def test_base_path_is_not_given_twice() -> None:
-    """A caller may use it or leave it out."""
+async def test_base_path_is_not_duplicated() -> None:
+    """A caller may include or omit it."""
     base = "/digitalbanking/stage"
     async with forwarder_fixture(Settings(base_path=base)) as here:
         for path in ("/echo/a", f"{base}/echo/a"):
@@ -160,18 +160,18 @@ async def test_base_path_is_not_given_twice() -> None:
         assert [arrival.target for arrival in here.bank.arrivals] == [f"{base}/echo/a"] * 2
 
 
-async def test_errors_of_the_banks_are_its_own() -> None:
-    """They come through as they are, and say of themselves that they are none of ours."""
+async def test_errors_of_the_bank_pass_unchanged() -> None:
+    """They are not marked as errors of the proxy."""
     async with forwarder_fixture() as here:
         for status in (400, 403, 404, 429, 500, 503):
-            answer = await ask(here.app, request("GET", f"/status/{status}"))
-            assert answer.status == status
-            assert answer.header("x-proxy-error-source") is None
+            response = await ask(here.app, request("GET", f"/status/{status}"))
+            assert response.status == status
+            assert response.header("x-proxy-error-source") is None
         assert [record.source for record in here.records] == ["none"] * 6
 
 
-async def test_traffic_to_expect() -> None:
-    """Images, gzip, 204, no-cache, interim answers."""
+async def test_common_responses_are_forwarded() -> None:
+    """Images, gzip, 204, no-cache and interim responses."""
     async with forwarder_fixture() as here:
         image = await ask(here.app, request("GET", "/v1/banking-images/IMG1"))
         assert image.status in (200, 404)
@@ -185,7 +185,7 @@ async def test_traffic_to_expect() -> None:
 
 
 async def test_record_of_a_request() -> None:
-    """What metrics and logs are made from."""
+    """The record has what metrics and logs need."""
     async with forwarder_fixture() as here:
         await ask(here.app, request("POST", "/echo/a?secret=b", body=b"x" * 1000))
         (record,) = here.records
@@ -201,15 +201,15 @@ async def test_record_of_a_request() -> None:
 # Refused tokens.
 
 
-async def test_refused_token_is_replaced_and_a_safe_request_sent_again() -> None:
-    """Once, with a new token; the caller notices nothing."""
+async def test_refused_token_is_replaced_and_safe_request_repeated() -> None:
+    """It is repeated once with a new token, and the caller sees only the second response."""
     async with forwarder_fixture(**FRESH) as here:
         await ask(here.app)
         here.bank.expire_all()
         for method in ("GET", "HEAD", "OPTIONS"):
             here.bank.arrivals.clear()
-            answer = await ask(here.app, request(method, "/echo"))
-            assert answer.status == 200
+            response = await ask(here.app, request(method, "/echo"))
+            assert response.status == 200
             first, second = here.bank.arrivals
             assert first.header("Authorization") != second.header("Authorization")
             assert first.header("transactionId") == second.header("transactionId")
@@ -226,33 +226,33 @@ async def test_refused_token_is_replaced_and_a_safe_request_sent_again() -> None
         request("POST", "/echo", "Transfer-Encoding: chunked") + b"1\r\nx\r\n0\r\n\r\n",
     ],
 )
-async def test_what_could_do_harm_is_not_sent_again(data: bytes) -> None:
-    """The refusal goes to the caller as it came; the next request has a new token."""
+async def test_unsafe_request_is_not_repeated(data: bytes) -> None:
+    """The caller gets the refusal unchanged; the next request has a new token."""
     async with forwarder_fixture(**FRESH) as here:
         await ask(here.app)
         here.bank.expire_all()
         here.bank.arrivals.clear()
-        answer = await ask(here.app, data)
-        assert answer.status == 401
-        assert answer.json()["code"] == "CMN_90018"
-        assert answer.header("x-proxy-error-source") is None
+        response = await ask(here.app, data)
+        assert response.status == 401
+        assert response.json()["code"] == "CMN_90018"
+        assert response.header("x-proxy-error-source") is None
         assert len(here.bank.arrivals) == 1
         assert (await ask(here.app, data)).status == 200
 
 
 async def test_second_refusal_goes_to_the_caller() -> None:
-    """As it came, after one replay, and no token is fetched over and over."""
+    """There is one replay and no further token request."""
     async with forwarder_fixture(**FRESH) as here:
         here.bank.faults.append(Fault("resource", code="CMN_90018"))
         before = len(here.bank.token_requests)
-        answer = await ask(here.app)
-        assert (answer.status, answer.json()["code"]) == (401, "CMN_90018")
+        response = await ask(here.app)
+        assert (response.status, response.json()["code"]) == (401, "CMN_90018")
         assert len(here.bank.arrivals) == 2
         assert len(here.bank.token_requests) == before + 1
 
 
-async def test_token_minted_moments_ago_is_not_thrown_away() -> None:
-    """If the bank refuses even that, another will not help."""
+async def test_fresh_token_is_not_rejected() -> None:
+    """A token that was fetched moments ago is kept, because another would not help."""
     async with forwarder_fixture() as here:
         here.bank.faults.append(Fault("resource", code="CMN_90018"))
         before = len(here.bank.token_requests)
@@ -262,8 +262,8 @@ async def test_token_minted_moments_ago_is_not_thrown_away() -> None:
         assert len(here.bank.token_requests) == before
 
 
-async def test_refusal_that_no_token_cures() -> None:
-    """Is passed on at once."""
+async def test_other_refusals_are_not_retried() -> None:
+    """A refusal that no token can cure is forwarded at once."""
     code = "keymanagement.service.InvalidAPICallAsNoApiProductMatchFound"
     async with forwarder_fixture(**FRESH) as here:
         here.bank.faults.append(Fault("resource", code=code, status=401, shape="apigee"))
@@ -272,31 +272,31 @@ async def test_refusal_that_no_token_cures() -> None:
 
 
 @pytest.mark.parametrize("count", [50])
-async def test_many_refused_at_once(count: int) -> None:
-    """One token request for all of them; a late refusal of the old token drops no new one."""
+async def test_concurrent_refusals_cause_one_token_request(count: int) -> None:
+    """A late refusal of the old token does not reject the new one."""
     async with forwarder_fixture(**FRESH) as here:
         await ask(here.app)
         here.bank.expire_all()
         before = len(here.bank.token_requests)
-        answers = await asyncio.gather(*[ask(here.app) for _ in range(count)])
-        assert {answer.status for answer in answers} == {200}
+        responses = await asyncio.gather(*[ask(here.app) for _ in range(count)])
+        assert {response.status for response in responses} == {200}
         assert len(here.bank.token_requests) == before + 1
 
 
-async def test_no_token_on_the_second_try() -> None:
-    """Then the token's error is the answer: not a 401, and with when to try again."""
+async def test_token_error_on_replay_is_returned() -> None:
+    """The response is a 503 with Retry-After, not a 401."""
     async with forwarder_fixture(**FRESH) as here:
         await ask(here.app)
         here.bank.expire_all()
         here.bank.faults.append(Fault("token", code="CMN_90000"))
-        answer = await ask(here.app)
-        assert (answer.status, answer.error) == (503, "token-server")
-        assert answer.header("x-proxy-error-source") == "token"
-        assert answer.header("Retry-After")
+        response = await ask(here.app)
+        assert (response.status, response.error) == (503, "token-server")
+        assert response.header("x-proxy-error-source") == "token"
+        assert response.header("Retry-After")
 
 
-async def test_named_idempotent_route_is_sent_again_with_its_body() -> None:
-    """Where the operator allows it, for a small body of known length; not for others."""
+async def test_idempotent_route_is_replayed_with_its_body() -> None:
+    """Only configured routes, with a small body of known length."""
     replay: dict[str, Any] = {"replay": {"paths": ["/echo/again"], "max_body": "100"}}
     async with forwarder_fixture(**FRESH, **replay) as here:
         for data, status in (
@@ -314,16 +314,16 @@ async def test_named_idempotent_route_is_sent_again_with_its_body() -> None:
             here.bank.expire_all()
             here.bank.arrivals.clear()
             async with connect(here.app) as wire:
-                answer = await wire.ask(data)
-                if answer.status == 100:
-                    answer = await wire.read_response()
-                assert answer.status == status
+                response = await wire.ask(data)
+                if response.status == 100:
+                    response = await wire.read_response()
+                assert response.status == status
             assert len(here.bank.arrivals) == (2 if status == 200 else 1)
             assert here.bank.arrivals[-1].body == b"hello" or status == 401
 
 
-async def test_caller_that_goes_away_while_a_refusal_is_read() -> None:
-    """The connection on which it came is not lost."""
+async def test_caller_that_disconnects_during_a_refusal() -> None:
+    """The upstream connection is not leaked."""
     body = b"HTTP/1.1 401 No\r\nContent-Length: 100\r\n\r\n{"
     async with scripted([read(), send(body), hold()]) as (app, upstream):
         async with connect(app) as wire:
@@ -342,9 +342,9 @@ async def test_caller_that_goes_away_while_a_refusal_is_read() -> None:
 @pytest.mark.parametrize("ending", [close(), reset()], ids=["closed", "reset"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
 async def test_stale_connection_is_replaced(ending: ScriptStep, method: str) -> None:
-    """A safe request on a reused connection that ends without a byte goes again, and is counted."""
+    """A safe request is repeated when a reused connection ends without a byte, and counted."""
     stale: list[ScriptStep] = [read(), send(ok()), read(), ending]
-    async with scripted(stale, behaving(b"")) as (app, upstream):
+    async with scripted(stale, respond_to_all(b"")) as (app, upstream):
         records: list[RequestRecord] = []
         app.forwarder._on_finished = [records.append]
         async with connect(app) as wire:
@@ -356,19 +356,19 @@ async def test_stale_connection_is_replaced(ending: ScriptStep, method: str) -> 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 async def test_unsafe_request_is_never_sent_twice(method: str) -> None:
-    """Whether the bank has seen it or not: that is the caller's to find out."""
-    async with scripted([read(), send(ok()), read(), reset()], behaving()) as (app, upstream):
+    """The proxy cannot know whether the bank has processed it."""
+    async with scripted([read(), send(ok()), read(), reset()], respond_to_all()) as (app, upstream):
         async with connect(app) as wire:
             assert (await wire.ask()).status == 200
-            answer = await wire.ask(request(method, "/transfers"))
-            assert (answer.status, answer.error) == (502, "upstream-closed")
+            response = await wire.ask(request(method, "/transfers"))
+            assert (response.status, response.error) == (502, "upstream-closed")
             assert (await wire.ask()).status == 200
         assert sum(one.startswith(method.encode()) for one in upstream.requests) == 1
 
 
 async def test_safe_request_with_a_body_is_never_sent_twice() -> None:
-    """A body makes it another thing."""
-    async with scripted([read(), send(ok()), read(), reset()], behaving()) as (app, upstream):
+    """A body makes a request unsafe to repeat."""
+    async with scripted([read(), send(ok()), read(), reset()], respond_to_all()) as (app, upstream):
         async with connect(app) as wire:
             assert (await wire.ask()).status == 200
             assert (await wire.ask(request("GET", "/", body=b"x"))).status == 502
@@ -376,9 +376,9 @@ async def test_safe_request_with_a_body_is_never_sent_twice() -> None:
 
 
 @pytest.mark.parametrize("first", [b"H", b"HTTP/1.1 200 OK\r\n"])
-async def test_answer_that_has_begun_is_not_asked_for_again(first: bytes) -> None:
-    """One byte of an answer, and the request was worked on."""
-    async with scripted([read(), send(ok()), read(), send(first), reset()], behaving()) as (
+async def test_partial_response_is_not_retried(first: bytes) -> None:
+    """A first byte of a response shows that the bank has processed the request."""
+    async with scripted([read(), send(ok()), read(), send(first), reset()], respond_to_all()) as (
         app,
         upstream,
     ):
@@ -388,16 +388,18 @@ async def test_answer_that_has_begun_is_not_asked_for_again(first: bytes) -> Non
         assert upstream.connections == 1
 
 
-async def test_new_connection_that_fails_is_not_replaced() -> None:
-    """Only the habit of giving up idle connections is made good."""
-    async with scripted([read(), reset()], behaving()) as (app, upstream):
+async def test_failed_new_connection_is_not_retried() -> None:
+    """Only reused connections are replaced."""
+    async with scripted([read(), reset()], respond_to_all()) as (app, upstream):
         assert (await ask(app)).status == 502
         assert upstream.connections == 1
 
 
-async def test_replaced_only_once() -> None:
-    """A second failure is the answer."""
-    async with scripted([read(), send(ok()), read(), reset()], [read(), reset()], behaving()) as (
+async def test_stale_connection_is_replaced_once() -> None:
+    """A second failure goes to the caller."""
+    async with scripted(
+        [read(), send(ok()), read(), reset()], [read(), reset()], respond_to_all()
+    ) as (
         app,
         upstream,
     ):
@@ -407,24 +409,24 @@ async def test_replaced_only_once() -> None:
         assert upstream.connections == 2
 
 
-# Answers that come early, callers that go.
+# Early responses, and callers that disconnect.
 
 
-async def test_early_answer_to_an_unfinished_upload() -> None:
-    """It is passed on at once; neither connection is used again."""
+async def test_early_response_to_an_unfinished_upload() -> None:
+    """It is forwarded at once, and neither connection is reused."""
     script = [read_head(), send(ok(b"no, thanks")), hold()]
     async with scripted(script) as (app, upstream), connect(app) as wire:
         await wire.send(request("POST", "/", "Content-Length: 100000000") + b"x" * 1000)
-        answer = await wire.read_response()
-        assert (answer.status, answer.body) == (200, b"no, thanks")
-        assert answer.header("Connection") == "close"
+        response = await wire.read_response()
+        assert (response.status, response.body) == (200, b"no, thanks")
+        assert response.header("Connection") == "close"
         assert await wire.read_to_end() == b""
         await until(lambda: app.pool.open_count == 0)
         await until(lambda: upstream.open == 0)
 
 
-async def test_early_answer_while_the_caller_keeps_sending() -> None:
-    """A caller that looks only when it has sent all still gets to read it."""
+async def test_early_response_while_the_caller_keeps_sending() -> None:
+    """A caller that reads after sending everything still gets the response."""
     script = [read_head(), send(ok(b"no, thanks")), hold()]
     async with scripted(script) as (app, _), connect(app) as wire:
         await wire.send(request("POST", "/", "Content-Length: 3000000"))
@@ -432,8 +434,8 @@ async def test_early_answer_while_the_caller_keeps_sending() -> None:
         assert (await wire.read_response()).body == b"no, thanks"
 
 
-async def test_answer_that_streams_while_the_upload_does() -> None:
-    """Both ways at once."""
+async def test_full_duplex_streaming() -> None:
+    """A response streams while the upload does."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     script = [
         read_head(),
@@ -450,8 +452,8 @@ async def test_answer_that_streams_while_the_upload_does() -> None:
         assert (await wire.read_to_end()).endswith(b"two\r\n0\r\n\r\n")
 
 
-async def test_upload_that_the_bank_does_not_read() -> None:
-    """Ends at the first-byte deadline, like any other silence."""
+async def test_upload_that_the_bank_does_not_read_times_out() -> None:
+    """It ends at the first-byte deadline."""
     script = [read_head(), wait()]
     async with (
         scripted(script, upstream={"first_byte_timeout": "0.3"}) as (app, upstream),
@@ -459,17 +461,17 @@ async def test_upload_that_the_bank_does_not_read() -> None:
     ):
         await wire.send(request("POST", "/", "Content-Length: 100000000"))
         sending = asyncio.create_task(wire.send(*[b"x" * 1_000_000] * 100))
-        answer = await wire.read_response()
-        assert (answer.status, answer.error) == (504, "upstream-first-byte-timeout")
+        response = await wire.read_response()
+        assert (response.status, response.error) == (504, "upstream-first-byte-timeout")
         sending.cancel()
         upstream.may_continue.set()
 
 
-# Our own failures.
+# Internal errors and shutdown.
 
 
-async def test_mistake_of_our_own() -> None:
-    """Is a 500 that says nothing of itself, and stands in the log."""
+async def test_internal_error_is_a_500() -> None:
+    """The response has no details; the log has them."""
     crashes: list[BaseException] = []
 
     def broken(*_: object, **__: object) -> str:
@@ -478,34 +480,34 @@ async def test_mistake_of_our_own() -> None:
     async with forwarder_fixture() as here:
         here.app.forwarder._on_crash = crashes.append
         async with connect(here.app) as wire:
-            answer = await wire.ask(request("GET", "/echo", f"transactionId: {MINE}"))
-            assert answer.status == 200
+            response = await wire.ask(request("GET", "/echo", f"transactionId: {MINE}"))
+            assert response.status == 200
             here.app.forwarder._user_injector = cast(
                 UserContextInjector, SimpleNamespace(inject=broken)
             )
-            answer = await wire.ask(request("GET", "/echo", f"transactionId: {MINE}"))
-            assert (answer.status, answer.error) == (500, "internal")
-            assert b"sesame" not in answer.body
+            response = await wire.ask(request("GET", "/echo", f"transactionId: {MINE}"))
+            assert (response.status, response.error) == (500, "internal")
+            assert b"sesame" not in response.body
         assert isinstance(crashes[0], ValueError)
         assert here.records[-1].source == "proxy"
 
 
-async def test_no_token() -> None:
-    """No usable token is a 503 of the token's, never a 401."""
+async def test_missing_token_is_a_503() -> None:
+    """It is never a 401."""
     settings = Settings(clients={"another": "one"})
     async with (
         Sandbox(settings) as sandbox,
         running(sandbox, ready=False) as app,
     ):
-        answer = await ask(app)
-        assert (answer.status, answer.error) == (503, "token-bad-client")
-        assert answer.header("x-proxy-error-source") == "token"
-        assert int(answer.header("Retry-After") or 0) >= 1
+        response = await ask(app)
+        assert (response.status, response.error) == (503, "token-bad-client")
+        assert response.header("x-proxy-error-source") == "token"
+        assert int(response.header("Retry-After") or 0) >= 1
         assert not sandbox.bank.arrivals
 
 
-async def test_idle_waits_for_what_runs() -> None:
-    """The drain's question."""
+async def test_idle_waits_for_running_requests() -> None:
+    """The drain waits for it."""
     async with forwarder_fixture() as here:
         await here.app.forwarder.wait_idle()
         async with connect(here.app) as wire:
@@ -516,8 +518,8 @@ async def test_idle_waits_for_what_runs() -> None:
             assert (await wire.read_response()).status == 200
 
 
-async def test_concurrent_callers_get_their_own_answers() -> None:
-    """A hundred callers, twenty requests each, ten connections to the bank."""
+async def test_concurrent_callers_get_their_own_responses() -> None:
+    """A hundred callers send twenty requests each over ten upstream connections."""
 
     async def caller(number: int, app: App) -> None:
         async with connect(app) as wire:
@@ -525,19 +527,19 @@ async def test_concurrent_callers_get_their_own_answers() -> None:
                 await one(wire, f"/echo/{number}/{turn}", str(uuid.uuid4()))
 
     async def one(wire: RawConnection, target: str, transaction: str) -> None:
-        answer: RawResponse = await wire.ask(
+        response: RawResponse = await wire.ask(
             request("GET", target, f"transactionId: {transaction}")
         )
-        assert answer.header("transactionId") == transaction
-        assert answer.json()["target"] == target
+        assert response.header("transactionId") == transaction
+        assert response.json()["target"] == target
 
     async with forwarder_fixture(upstream={"max_connections": "10", "max_wait": "30"}) as here:
         await asyncio.gather(*[caller(number, here.app) for number in range(100)])
         assert here.app.pool.opened_count <= 10
 
 
-async def test_keep_alive_upstream_under_pipelining() -> None:
-    """Pipelined requests of one caller go to the bank one after another."""
+async def test_pipelined_requests_are_forwarded_in_sequence() -> None:
+    """Pipelined requests of one caller are sent one after another."""
     async with (
         scripted([forever(read(), send(ok(b"yes")))]) as (app, upstream),
         connect(app) as wire,

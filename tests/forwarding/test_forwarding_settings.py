@@ -1,4 +1,4 @@
-"""Settings of a request's way."""
+"""Settings of the forwarding path."""
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -7,8 +7,8 @@ from proxy.forwarding.forwarding_settings import AccessSettings, HeaderSettings,
 from proxy.tokens.token import TokenKind
 
 
-def test_a_path_alone_is_a_pattern() -> None:
-    """For every method; methods may be written in any case."""
+def test_path_alone_is_a_pattern_for_every_method() -> None:
+    """Methods may be written in any case."""
     written = {"allow": ["/v1/**", {"path": "/v2", "methods": "get, post"}]}
     alone, some = TypeAdapter(AccessSettings).validate_python(written).allow
     assert alone.pattern.matches("DELETE", [b"v1", b"a"])
@@ -16,20 +16,20 @@ def test_a_path_alone_is_a_pattern() -> None:
 
 
 @pytest.mark.parametrize("path", ["v1", "/a/**/b", "/a b"])
-def test_what_is_no_pattern(path: str) -> None:
-    """It is refused when the configuration is read."""
+def test_invalid_pattern_is_refused(path: str) -> None:
+    """The error occurs when the configuration is read."""
     with pytest.raises(ValidationError):
         TypeAdapter(AccessSettings).validate_python({"deny": [path]})
 
 
-def test_a_route_names_a_token() -> None:
-    """By its kind."""
+def test_route_names_a_token_kind() -> None:
+    """The kind is parsed."""
     route = TypeAdapter(RouteSetting).validate_python({"path": "/a", "token": "v1"})
     assert (route.token, route.path) == (TokenKind.V1, "/a")
 
 
-def test_customer_ids_go_into_a_header_for_three_families() -> None:
-    """With and without a part in front of the path."""
+def test_customer_header_paths() -> None:
+    """Customer ids go into a header for three path families, with and without a prefix."""
     patterns = [path.pattern for path in HeaderSettings().customer_id_paths]
     for path in ([b"v1", b"alert-history", b"1"], [b"x", b"v1", b"realtime-events"]):
         assert any(pattern.matches("GET", path) for pattern in patterns)

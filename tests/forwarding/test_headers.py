@@ -220,7 +220,7 @@ LENGTH, CODING = b"Content-Length", b"Transfer-Encoding"
 
 
 @pytest.mark.parametrize(
-    ("headers", "answer"),
+    ("headers", "response"),
     [
         ([(LENGTH, b"1"), (LENGTH, b"1")], (400, "bad-framing")),
         ([(LENGTH, b"1"), (CODING, b"chunked")], (400, "bad-framing")),
@@ -243,10 +243,10 @@ LENGTH, CODING = b"Content-Length", b"Transfer-Encoding"
     ],
 )
 def test_framing_that_two_readers_could_see_differently(
-    headers: list[tuple[bytes, bytes]], answer: tuple[int, str]
+    headers: list[tuple[bytes, bytes]], response: tuple[int, str]
 ) -> None:
     """Is refused, whichever way round it comes."""
-    assert refused(*headers) == answer
+    assert refused(*headers) == response
 
 
 def test_expectation() -> None:

@@ -206,5 +206,5 @@ def test_request_for_what_can_be_read() -> None:
 
 def test_digests_go() -> None:
     """They would be of another body. The ETag is the bank's name for the resource, and stays."""
-    answer = lines('ETag: "7"', "Digest: x", "Content-MD5: y", "accept-ranges: bytes", "A: b")
-    assert drop_body_digests(answer) == lines('ETag: "7"', "A: b")
+    response = lines('ETag: "7"', "Digest: x", "Content-MD5: y", "accept-ranges: bytes", "A: b")
+    assert drop_body_digests(response) == lines('ETag: "7"', "A: b")

@@ -14,10 +14,10 @@ from tests.support.upstream_server import (
     ScriptedUpstream,
     ScriptStep,
     UpstreamConnection,
-    answer,
     forever,
     ok,
     read,
+    response_head,
     send,
 )
 
@@ -119,20 +119,20 @@ def in_chunks(url: bytes) -> bytes:
     """Return an answer whose link is cut in the middle."""
     data = linked(url)
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (data[:15], data[15:]))
-    return answer(b"200 OK", b"Transfer-Encoding: chunked", JSON) + chunks + b"0\r\n\r\n"
+    return response_head(b"200 OK", b"Transfer-Encoding: chunked", JSON) + chunks + b"0\r\n\r\n"
 
 
 def beginning(url: bytes) -> bytes:
     """Return an answer up to the middle of its link."""
     data = linked(url)
-    return answer(b"200 OK", b"Content-Length: %d" % len(data), JSON) + data[:15]
+    return response_head(b"200 OK", b"Content-Length: %d" % len(data), JSON) + data[:15]
 
 
 FRAMINGS: dict[str, list[Callable[[bytes], bytes]]] = {
     "sized": [lambda url: ok(linked(url), JSON)],
     "chunked": [in_chunks],
     "later": [beginning, lambda url: linked(url)[15:]],
-    "until close": [lambda url: answer(b"200 OK", JSON) + linked(url)],
+    "until close": [lambda url: response_head(b"200 OK", JSON) + linked(url)],
 }
 
 
@@ -174,10 +174,10 @@ async def test_connection_goes_on_behind_it() -> None:
 @pytest.mark.parametrize(
     ("method", "data", "length"),
     [
-        ("HEAD", answer(b"200 OK", JSON, b"Content-Length: 77"), None),
-        ("HEAD", answer(b"200 OK", b"Content-Type: image/png", b"Content-Length: 77"), "77"),
-        ("GET", answer(b"304 Not Modified", b"Content-Length: 77", b'ETag: "x"'), None),
-        ("GET", answer(b"204 No Content", JSON), None),
+        ("HEAD", response_head(b"200 OK", JSON, b"Content-Length: 77"), None),
+        ("HEAD", response_head(b"200 OK", b"Content-Type: image/png", b"Content-Length: 77"), "77"),
+        ("GET", response_head(b"304 Not Modified", b"Content-Length: 77", b'ETag: "x"'), None),
+        ("GET", response_head(b"204 No Content", JSON), None),
         ("GET", ok(b"", JSON), "0"),
     ],
 )
@@ -211,7 +211,9 @@ async def test_what_cannot_be_read_passes_byte_for_byte(headers: list[bytes]) ->
 
 async def test_part_of_a_body_passes_byte_for_byte() -> None:
     """A bank that answers in part though nobody asked: the offsets would no longer fit."""
-    head = answer(b"206 Partial Content", JSON, b"Content-Length: 5", b"Content-Range: bytes 0-4/9")
+    head = response_head(
+        b"206 Partial Content", JSON, b"Content-Length: 5", b"Content-Range: bytes 0-4/9"
+    )
     async with scripted(read(), send(head + b'["htt')) as (app, _):
         got = await ask(app, at(app, "GET", "/x"))
         assert (got.status, got.body, got.header("Content-Length")) == (206, b'["htt', "5")
@@ -219,7 +221,7 @@ async def test_part_of_a_body_passes_byte_for_byte() -> None:
 
 async def test_body_that_breaks_off() -> None:
     """Is a cut connection, whatever was kept back of it."""
-    head = answer(b"200 OK", JSON, b"Content-Length: 500")
+    head = response_head(b"200 OK", JSON, b"Content-Length: 500")
     async with (
         scripted(read(), send(head + b'["x', b'","http', every=0.05)) as (app, _),
         connect(app) as wire,

@@ -76,10 +76,10 @@ async def test_unsafe_request_is_the_callers_to_repeat(
     async with replaying_proxy(
         tmp_path, Fault("resource", code="CMN_90018", times=1), replay={}
     ) as fixture:
-        async with fixture.caller.request(method, "/echo/search", data=body) as answer:
-            assert answer.status == 401
-            assert (await answer.json())["code"] == "CMN_90018"
-            assert "x-proxy-error-source" not in answer.headers
+        async with fixture.caller.request(method, "/echo/search", data=body) as response:
+            assert response.status == 401
+            assert (await response.json())["code"] == "CMN_90018"
+            assert "x-proxy-error-source" not in response.headers
         assert await fixture.call("/echo/search", method=method, data=body) == 200
         first, second = tokens(fixture)
         assert first != second
@@ -110,9 +110,9 @@ async def test_second_refusal_goes_to_the_caller(tmp_path: Path) -> None:
         Fault("resource", code="CMN_90018", times=1),
         Fault("resource", code="ACC_00601", message="no, really", times=1),
     ) as fixture:
-        async with fixture.caller.post("/echo/search", data=b"x") as answer:
-            assert answer.status == 401
-            assert (await answer.json())["message"] == "no, really"
+        async with fixture.caller.post("/echo/search", data=b"x") as response:
+            assert response.status == 401
+            assert (await response.json())["message"] == "no, really"
         assert bodies(fixture) == [b"x", b"x"]
 
 
@@ -198,9 +198,9 @@ async def test_kept_body_is_asked_for_with_100_continue(tmp_path: Path) -> None:
         )
         assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         writer.write(b"hi")
-        answer = await reader.read()
-        assert answer.startswith(b"HTTP/1.1 200")
-        assert b"100 Continue" not in answer
+        response = await reader.read()
+        assert response.startswith(b"HTTP/1.1 200")
+        assert b"100 Continue" not in response
         assert bodies(fixture) == [b"hi", b"hi"]
         writer.close()
 

@@ -13,14 +13,14 @@ from tests.support.running import running, until
 from tests.support.upstream_server import (
     ScriptedUpstream,
     ScriptStep,
-    answer,
-    behaving,
     chunked,
     close,
     forever,
     hold,
     ok,
     read,
+    respond_to_all,
+    response_head,
     send,
     wait,
 )
@@ -52,9 +52,9 @@ async def relayed(data: bytes, *steps: ScriptStep, asking: bytes = GET) -> RawRe
 
 async def test_status_and_reason() -> None:
     """Pass as they came, the empty reason too."""
-    got = await relayed(answer(b"299 Odd but well", b"Content-Length: 0"))
+    got = await relayed(response_head(b"299 Odd but well", b"Content-Length: 0"))
     assert (got.version, got.status, got.reason) == (b"HTTP/1.1", 299, b"Odd but well")
-    assert (await relayed(answer(b"200 ", b"Content-Length: 0"))).reason == b""
+    assert (await relayed(response_head(b"200 ", b"Content-Length: 0"))).reason == b""
 
 
 async def test_headers_pass_in_order() -> None:
@@ -90,7 +90,7 @@ async def test_answer_is_identified() -> None:
 
 async def test_interim_answers_are_dropped() -> None:
     """A caller that asked for none gets none."""
-    got = await relayed(answer(b"103 Early Hints", b"Link: </a>") + ok(b"x"))
+    got = await relayed(response_head(b"103 Early Hints", b"Link: </a>") + ok(b"x"))
     assert (got.status, got.body, got.header("Link")) == (200, b"x", None)
 
 
@@ -131,15 +131,15 @@ async def test_location(location: str, seen: str) -> None:
     [
         ([send(ok(b"hello"))], True),
         ([send(chunked(b"hel", b"lo"))], True),
-        ([send(answer(b"200 OK", b"Content-Length: 5")), wait(), send(b"hello")], True),
+        ([send(response_head(b"200 OK", b"Content-Length: 5")), wait(), send(b"hello")], True),
         (
             [
-                send(answer(b"200 OK", b"Transfer-Encoding: chunked")),
+                send(response_head(b"200 OK", b"Transfer-Encoding: chunked")),
                 *(wait(), send(b"5\r\nhello\r\n0\r\n\r\n")),
             ],
             False,
         ),
-        ([send(answer(b"200 OK")), wait(), send(b"hello"), close()], False),
+        ([send(response_head(b"200 OK")), wait(), send(b"hello"), close()], False),
     ],
     ids=["sized", "chunked", "sized, later", "chunked, later", "until close"],
 )
@@ -151,7 +151,7 @@ async def test_body_by_any_framing(
     ``ends``: whether even a caller that knows no chunks can tell where the body ends.
     """
     async with (
-        ScriptedUpstream([read(), *script, *behaving()], behaving()) as upstream,
+        ScriptedUpstream([read(), *script, *respond_to_all()], respond_to_all()) as upstream,
         running(upstream.url, bearer_token="scripted") as app,
         connect(app) as wire,
     ):
@@ -172,14 +172,14 @@ async def test_body_by_any_framing(
 @pytest.mark.parametrize(
     ("method", "head", "length"),
     [
-        ("HEAD", answer(b"200 OK", b"Content-Length: 77"), "77"),
-        ("HEAD", answer(b"200 OK", b"Transfer-Encoding: chunked"), None),
-        ("HEAD", answer(b"200 OK"), None),
-        ("GET", answer(b"304 Not Modified", b"Content-Length: 77", b'ETag: "x"'), "77"),
-        ("GET", answer(b"304 Not Modified"), None),
-        ("GET", answer(b"204 No Content"), None),
-        ("GET", answer(b"204 No Content", b"Content-Length: 0"), None),
-        ("HEAD", answer(b"204 No Content"), None),
+        ("HEAD", response_head(b"200 OK", b"Content-Length: 77"), "77"),
+        ("HEAD", response_head(b"200 OK", b"Transfer-Encoding: chunked"), None),
+        ("HEAD", response_head(b"200 OK"), None),
+        ("GET", response_head(b"304 Not Modified", b"Content-Length: 77", b'ETag: "x"'), "77"),
+        ("GET", response_head(b"304 Not Modified"), None),
+        ("GET", response_head(b"204 No Content"), None),
+        ("GET", response_head(b"204 No Content", b"Content-Length: 0"), None),
+        ("HEAD", response_head(b"204 No Content"), None),
     ],
 )
 async def test_answer_without_a_body(method: str, head: bytes, length: str | None) -> None:
@@ -228,7 +228,7 @@ async def test_download(size: int, *, in_chunks: bool) -> None:
 )
 async def test_refusal(data: bytes, *, keeps: bool) -> None:
     """A problem, identified; the connection goes on where nothing of the request is left."""
-    async with proxy_before(*behaving()) as app, connect(app) as wire:
+    async with proxy_before(*respond_to_all()) as app, connect(app) as wire:
         got = await wire.ask(data)
         assert got.status == 403
         assert got.header("transactionId")
@@ -246,7 +246,7 @@ async def test_refusal(data: bytes, *, keeps: bool) -> None:
 
 async def test_draining() -> None:
     """Every answer is then the last of its connection."""
-    async with proxy_before(*behaving()) as app:
+    async with proxy_before(*respond_to_all()) as app:
         async with connect(app) as wire:
             assert (await wire.ask()).header("Connection") is None
             app.forwarder._writer.draining = True

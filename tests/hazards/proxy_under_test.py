@@ -37,8 +37,8 @@ class ProxyUnderTest:
     async def still_works(self) -> None:
         """Check that a request succeeds and that nothing has leaked."""
         before = len(self.bank.arrivals)
-        answer = await ask(self.app)
-        assert answer.status == 200
+        response = await ask(self.app)
+        assert response.status == 200
         assert len(self.bank.arrivals) == before + 1
         own = {f"Bearer {token.text}" for token in self.bank.live_tokens()}
         for arrival in self.bank.arrivals:

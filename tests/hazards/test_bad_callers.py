@@ -25,9 +25,9 @@ async def test_head_that_dribbles() -> None:
     ):
         blocks = [GET[at : at + 1] for at in range(len(GET))]
         sending = asyncio.create_task(wire.send(*blocks, every=0.05))
-        answer = await wire.read_response()
-        assert (answer.status, answer.error) == (408, "slow-head")
-        assert answer.header("Connection") == "close"
+        response = await wire.read_response()
+        assert (response.status, response.error) == (408, "slow-head")
+        assert response.header("Connection") == "close"
         assert await wire.read_to_end() == b""
         sending.cancel()
 
@@ -74,8 +74,8 @@ async def test_slow_head_within_the_deadline(here: ProxyUnderTest) -> None:
 async def test_body_that_stops() -> None:
     """A body that no longer comes ends its request, upstream too."""
     async with proxy_under_test(limits={"idle_timeout": "0.2"}) as here, connect(here.app) as wire:
-        answer = await wire.ask(request("POST", "/upload", "Content-Length: 10") + b"abc")
-        assert (answer.status, answer.error) == (408, "slow-body")
+        response = await wire.ask(request("POST", "/upload", "Content-Length: 10") + b"abc")
+        assert (response.status, response.error) == (408, "slow-body")
         assert not here.bank.arrivals[0].complete
         assert here.app.pool.open_count == 0
 
@@ -160,10 +160,10 @@ async def test_newcomer_when_all_are_being_served() -> None:
                 await wire.send(request("GET", "/slow?seconds=1"))
             await until(lambda: here.app.forwarder.in_flight == 2)
             async with connect(here.app) as newcomer:
-                answer = await newcomer.read_response()
-                assert (answer.status, answer.error) == (503, "too-many-connections")
-                assert answer.header("Retry-After") == "1"
-                assert answer.header("x-proxy-error-source") == "proxy"
+                response = await newcomer.read_response()
+                assert (response.status, response.error) == (503, "too-many-connections")
+                assert response.header("Retry-After") == "1"
+                assert response.header("x-proxy-error-source") == "proxy"
                 assert await newcomer.read_to_end() == b""
             assert [(await wire.read_response()).status for wire in wires] == [200, 200]
         await until(lambda: here.app.connection_count == 0)
@@ -180,9 +180,9 @@ async def test_requests_in_flight_are_bounded() -> None:
         for wire in (one, two):
             await wire.send(request("GET", "/slow?seconds=0.5"))
         await until(lambda: here.app.forwarder.in_flight == 2)
-        answer = await three.ask()
-        assert (answer.status, answer.error) == (503, "overloaded")
-        assert answer.header("Retry-After") == "1"
+        response = await three.ask()
+        assert (response.status, response.error) == (503, "overloaded")
+        assert response.header("Retry-After") == "1"
         assert (await one.read_response()).status == (await two.read_response()).status == 200
         assert (await three.ask()).status == 200
 

@@ -18,16 +18,16 @@ async def refused(here: ProxyUnderTest, data: bytes, *statuses: int) -> RawRespo
     """Send what must be refused: answered in our words, and the connection closed."""
     async with connect(here.app) as wire:
         await wire.send(data)
-        answer = await wire.read_response()
-        assert answer.status in statuses
-        assert answer.header("x-proxy-error-source") == "caller"
-        assert answer.error
-        assert answer.header("Connection") == "close"
+        response = await wire.read_response()
+        assert response.status in statuses
+        assert response.header("x-proxy-error-source") == "caller"
+        assert response.error
+        assert response.header("Connection") == "close"
         assert await wire.read_to_end() == b""
     assert not here.bank.arrivals or here.bank.arrivals[-1].complete is False
-    assert MARK not in str(answer.headers) + answer.body.decode()
+    assert MARK not in str(response.headers) + response.body.decode()
     assert MARK not in here.log
-    return answer
+    return response
 
 
 def post(*headers: str, body: bytes = b"") -> bytes:
@@ -122,9 +122,9 @@ async def test_bad_chunk(here: ProxyUnderTest, body: bytes, *, together: bool) -
         await wire.send(head)
         await until(lambda: here.app.forwarder.in_flight == 1)
         await wire.send(body)
-        answer = await wire.read_response()
-        assert (answer.status, answer.header("Connection")) == (400, "close")
-        assert answer.header("x-proxy-error-source") == "caller"
+        response = await wire.read_response()
+        assert (response.status, response.header("Connection")) == (400, "close")
+        assert response.header("x-proxy-error-source") == "caller"
         assert await wire.read_to_end() == b""
     assert all(not arrival.complete for arrival in here.bank.arrivals)
 
@@ -214,8 +214,8 @@ async def test_head_that_is_too_large(here: ProxyUnderTest, data: bytes, status:
 async def test_head_at_the_limit(here: ProxyUnderTest) -> None:
     """What the limits allow goes through."""
     headers = [f"X-{n}: {'a' * 600}" for n in range(95)]
-    answer = await ask(here.app, request("GET", "/echo/" + "a" * 5000, *headers))
-    assert answer.status == 200
+    response = await ask(here.app, request("GET", "/echo/" + "a" * 5000, *headers))
+    assert response.status == 200
     assert len(here.bank.arrivals[0].headers) >= 95
 
 
@@ -224,8 +224,8 @@ async def test_head_that_is_too_large_in_pieces(here: ProxyUnderTest) -> None:
     line = b"X-A: " + b"a" * 5000 + b"\r\n"
     async with connect(here.app) as wire:
         await wire.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n", *[line] * 30)
-        answer = await wire.read_response()
-        assert (answer.status, answer.error) == (431, "too-large")
+        response = await wire.read_response()
+        assert (response.status, response.error) == (431, "too-large")
         assert await wire.read_to_end() == b""
 
 
@@ -246,8 +246,8 @@ HOSTS = {
 async def test_host_that_is_none(here: ProxyUnderTest, data: bytes) -> None:
     """One host, or none of our time."""
     async with connect(here.app) as wire:
-        answer = await wire.ask(data)
-        assert (answer.status, answer.error) == (400, "bad-host")
+        response = await wire.ask(data)
+        assert (response.status, response.error) == (400, "bad-host")
     assert not here.bank.arrivals
 
 
@@ -288,12 +288,12 @@ async def test_owned_header(here: ProxyUnderTest, name: str) -> None:
 @pytest.mark.parametrize("name", ["Institutionid", "INSTITUTIONID", "institutionId"])
 async def test_institution_that_is_not_served(here: ProxyUnderTest, name: str) -> None:
     """A caller may ask for an institution, and gets no other than it may have."""
-    answer = await ask(here.app, request("GET", "/echo", f"{name}: {MARK}"))
-    assert (answer.status, answer.error) == (400, "institution-malformed")
-    answer = await ask(here.app, request("GET", "/echo", f"{name}: 00017"))
-    assert (answer.status, answer.error) == (403, "institution-not-allowed")
-    answer = await ask(here.app, request("GET", "/echo", f"{name}: 00016", f"{name}: 00017"))
-    assert (answer.status, answer.error) == (400, "institution-conflict")
+    response = await ask(here.app, request("GET", "/echo", f"{name}: {MARK}"))
+    assert (response.status, response.error) == (400, "institution-malformed")
+    response = await ask(here.app, request("GET", "/echo", f"{name}: 00017"))
+    assert (response.status, response.error) == (403, "institution-not-allowed")
+    response = await ask(here.app, request("GET", "/echo", f"{name}: 00016", f"{name}: 00017"))
+    assert (response.status, response.error) == (400, "institution-conflict")
     assert not here.bank.arrivals
 
 
@@ -310,10 +310,10 @@ async def test_connection_does_not_take_ours(
 ) -> None:
     """What Connection names is the caller's; our headers still arrive."""
     headers = [f"Connection: {value}", "correlationId: theirs", f"Authorization: {BEARER}"]
-    answer = await ask(
+    response = await ask(
         here.app, request("GET", "/echo", *([] if first else ["Connection:"]), *headers)
     )
-    assert answer.status == 200
+    assert response.status == 200
     (arrival,) = here.bank.arrivals
     for name in ("Authorization", "institutionId", "transactionId", "correlationId", "Host"):
         assert len(arrival.all(name)) == 1
@@ -348,9 +348,9 @@ async def test_websocket_is_refused(here: ProxyUnderTest, body: bytes) -> None:
     handshake = request("GET", "/echo", *WEBSOCKET, f"Content-Length: {len(body)}")
     async with connect(here.app) as wire:
         await wire.send(handshake + body)
-        answer = await wire.read_response()
-        assert answer.status == 501
-        assert answer.json()["type"].endswith(":websocket")
+        response = await wire.read_response()
+        assert response.status == 501
+        assert response.json()["type"].endswith(":websocket")
     assert not here.bank.arrivals
 
 
@@ -390,9 +390,9 @@ async def test_body_behind_an_upgrade_is_a_body(
                 await until(lambda: here.app.forwarder.in_flight == 1)
                 await wire.send(body[:7])
                 await wire.send(body[7:] + GET)
-            answer = await wire.read_response()
-            assert answer.status == 200
-            assert answer.json()["body"]["bytes"] == len(EVIL)
+            response = await wire.read_response()
+            assert response.status == 200
+            assert response.json()["body"]["bytes"] == len(EVIL)
             assert (await wire.read_response()).json()["method"] == "GET"
     assert [arrival.method for arrival in here.bank.arrivals] == ["POST", "GET"] * 2
     assert not any("evil" in arrival.target for arrival in here.bank.arrivals)
@@ -441,17 +441,17 @@ async def test_request_line_that_is_none(
 ) -> None:
     """No other host, no other method, no other protocol."""
     async with connect(here.app) as wire:
-        answer = await wire.ask(data)
-        assert answer.status in statuses
-        assert answer.header("x-proxy-error-source") == "caller"
-        assert answer.error
+        response = await wire.ask(data)
+        assert response.status in statuses
+        assert response.header("x-proxy-error-source") == "caller"
+        assert response.error
     assert not here.bank.arrivals
 
 
 async def test_tls_on_a_plain_port_is_told(here: ProxyUnderTest) -> None:
     """A caller that speaks TLS reads what is wrong, if it reads at all."""
-    answer = await refused(here, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400)
-    assert answer.error == "tls-on-http"
+    response = await refused(here, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400)
+    assert response.error == "tls-on-http"
 
 
 @pytest.mark.parametrize(
@@ -488,8 +488,8 @@ JUDGED = [
 async def test_path_policy_is_not_talked_round(target: str) -> None:
     """With a path policy, what two servers could read differently is refused."""
     async with proxy_under_test(access={"allow": ["/public/**", "/echo/**"]}) as here:
-        answer = await ask(here.app, request("GET", target))
-        assert (answer.status, answer.error) == (403, "path-policy")
+        response = await ask(here.app, request("GET", target))
+        assert (response.status, response.error) == (403, "path-policy")
         assert (await ask(here.app, request("GET", "/public/x?y=/private"))).status == 404
         assert [arrival.target for arrival in here.bank.arrivals] == ["/public/x?y=/private"]
 
@@ -509,10 +509,10 @@ async def test_nobody_mints_or_revokes_through_us(
     """In whatever spelling; whatever credentials come with it."""
     minted = len(here.bank.token_requests)
     data = request(method, target, f"Authorization: Basic {MARK}", body=b"grant_type=password")
-    answer = await ask(here.app, data)
+    response = await ask(here.app, data)
     # A backslash may not stand in a target at all (RFC 3986).
     expected = (400, "target-character") if "\\" in target else (403, "reserved")
-    assert (answer.status, answer.error) == expected
+    assert (response.status, response.error) == expected
     assert len(here.bank.token_requests) == minted
     assert not here.bank.revocations
     assert MARK not in here.log
@@ -525,15 +525,15 @@ async def test_continue_is_said_only_when_the_body_is_wanted(here: ProxyUnderTes
     """A request that is refused anyway is not asked for its body."""
     async with connect(here.app) as wire:
         head = request("POST", "/oauth2/v1/token", "Content-Length: 5", "Expect: 100-continue")
-        answer = await wire.ask(head)
-        assert (answer.status, answer.header("Connection")) == (403, "close")
+        response = await wire.ask(head)
+        assert (response.status, response.header("Connection")) == (403, "close")
     async with connect(here.app) as wire:
         await wire.send(request("POST", "/echo", "Content-Length: 5", "Expect: 100-continue"))
         assert (await wire.read_response()).status == 100
         await wire.send(b"hello")
-        answer = await wire.read_response()
-        assert answer.status == 200
-        assert answer.json()["body"]["bytes"] == 5
+        response = await wire.read_response()
+        assert response.status == 200
+        assert response.json()["body"]["bytes"] == 5
     assert here.bank.arrivals[0].all("Expect") == []
 
 
@@ -541,8 +541,8 @@ async def test_continue_is_said_only_when_the_body_is_wanted(here: ProxyUnderTes
 async def test_body_where_none_is_usual(here: ProxyUnderTest, method: str) -> None:
     """Body and length stay together."""
     async with connect(here.app) as wire:
-        answer = await wire.ask(request(method, "/echo", body=EVIL))
-        assert answer.status == 200
+        response = await wire.ask(request(method, "/echo", body=EVIL))
+        assert response.status == 200
         assert (await wire.ask()).status == 200
     first, second = here.bank.arrivals
     assert (first.method, first.body, first.header("Content-Length")) == (
@@ -582,8 +582,8 @@ LIMITED = {"limits": {"max_body": "1000"}}
 async def test_body_over_the_limit(data: bytes) -> None:
     """413, with no more of it read than need be."""
     async with proxy_under_test(**LIMITED) as here, connect(here.app) as wire:
-        answer = await wire.ask(data)
-        assert (answer.status, answer.error) == (413, "body-too-large")
+        response = await wire.ask(data)
+        assert (response.status, response.error) == (413, "body-too-large")
         assert not any(arrival.complete for arrival in here.bank.arrivals)
 
 
@@ -610,10 +610,10 @@ async def test_endless_trailers(here: ProxyUnderTest) -> None:
     """They are not collected, and not listened to for ever."""
     async with connect(here.app) as wire:
         await wire.send(request("POST", "/echo", "Transfer-Encoding: chunked") + CHUNKS[:-2])
-        answer: RawResponse | None = None
+        response: RawResponse | None = None
         reading = asyncio.create_task(wire.read_response())
         async with asyncio.timeout(DEADLINE):
             while not reading.done():
                 await wire.send(b"X-Trailer: " + b"a" * 4000 + b"\r\n")
-        answer = await reading
-        assert answer.status == 431
+        response = await reading
+        assert response.status == 431

@@ -20,13 +20,13 @@ from tests.support.running import DEADLINE, running, until
 from tests.support.upstream_server import (
     ScriptedUpstream,
     ScriptStep,
-    answer,
-    behaving,
     close,
     hold,
     ok,
     read,
     reset,
+    respond_to_all,
+    response_head,
     send,
     wait,
 )
@@ -56,7 +56,7 @@ async def proxy_before(
 ) -> AsyncIterator[tuple[ProxyBeforeBadUpstream, ScriptedUpstream]]:
     """Run a proxy before a bad upstream; at the end, a good request must come through."""
     async with (
-        ScriptedUpstream(*scripts, behaving()) as upstream,
+        ScriptedUpstream(*scripts, respond_to_all()) as upstream,
         running(upstream.url, bearer_token="scripted", **(QUICK | overrides)) as app,
     ):
         here = ProxyBeforeBadUpstream(app)
@@ -70,18 +70,21 @@ async def proxy_before(
 
 
 MALFORMED = {
-    "length and chunked": answer(b"200 OK", b"Content-Length: 3", b"Transfer-Encoding: chunked"),
-    "two lengths": answer(b"200 OK", b"Content-Length: 3", b"Content-Length: 5"),
-    "NUL in a header": answer(b"200 OK", b"X: a\0b", b"Content-Length: 0"),
-    "bad chunk": answer(b"200 OK", b"Transfer-Encoding: chunked") + b"0x3\r\nabc\r\n0\r\n\r\n",
-    "gzip coding": answer(b"200 OK", b"Transfer-Encoding: gzip") + b"abc",
-    "gzip and chunked": answer(
+    "length and chunked": response_head(
+        b"200 OK", b"Content-Length: 3", b"Transfer-Encoding: chunked"
+    ),
+    "two lengths": response_head(b"200 OK", b"Content-Length: 3", b"Content-Length: 5"),
+    "NUL in a header": response_head(b"200 OK", b"X: a\0b", b"Content-Length: 0"),
+    "bad chunk": response_head(b"200 OK", b"Transfer-Encoding: chunked")
+    + b"0x3\r\nabc\r\n0\r\n\r\n",
+    "gzip coding": response_head(b"200 OK", b"Transfer-Encoding: gzip") + b"abc",
+    "gzip and chunked": response_head(
         b"200 OK", b"Transfer-Encoding: gzip", b"Transfer-Encoding: chunked"
     ),
-    "unasked 101": answer(b"101 Switching", b"Connection: upgrade", b"Upgrade: websocket"),
-    "status 99": answer(b"99 Low", b"Content-Length: 0"),
-    "status 099": answer(b"099 Low", b"Content-Length: 0"),
-    "status 600": answer(b"600 High", b"Content-Length: 0"),
+    "unasked 101": response_head(b"101 Switching", b"Connection: upgrade", b"Upgrade: websocket"),
+    "status 99": response_head(b"99 Low", b"Content-Length: 0"),
+    "status 099": response_head(b"099 Low", b"Content-Length: 0"),
+    "status 600": response_head(b"600 High", b"Content-Length: 0"),
     "no HTTP": b"220 mail.test ESMTP\r\n",
 }
 
@@ -110,9 +113,9 @@ async def test_answer_before_it_was_asked_for() -> None:
 @pytest.mark.parametrize(
     ("data", "status", "body"),
     [
-        (answer(b"204 No Content") + b"abc", 204, b""),
-        (answer(b"204 No Content", b"Transfer-Encoding: chunked") + b"0\r\n\r\n", 204, b""),
-        (answer(b"304 Not Modified", b"Content-Length: 3") + b"abc", 304, b""),
+        (response_head(b"204 No Content") + b"abc", 204, b""),
+        (response_head(b"204 No Content", b"Transfer-Encoding: chunked") + b"0\r\n\r\n", 204, b""),
+        (response_head(b"304 Not Modified", b"Content-Length: 3") + b"abc", 304, b""),
         (ok(b"one") + ok(b"two"), 200, b"one"),
     ],
     ids=["body on 204", "chunks on 204", "body on 304", "two responses"],
@@ -138,9 +141,9 @@ async def test_late_second_answer() -> None:
 
 
 CUT = {
-    "sized": answer(b"200 OK", b"Content-Length: 10") + b"abc",
-    "chunked": answer(b"200 OK", b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n",
-    "within a chunk": answer(b"200 OK", b"Transfer-Encoding: chunked") + b"5\r\nabc",
+    "sized": response_head(b"200 OK", b"Content-Length: 10") + b"abc",
+    "chunked": response_head(b"200 OK", b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n",
+    "within a chunk": response_head(b"200 OK", b"Transfer-Encoding: chunked") + b"5\r\nabc",
 }
 
 
@@ -163,7 +166,7 @@ async def test_body_cut_short(data: bytes, ending: ScriptStep, method: str) -> N
 
 async def test_bad_chunk_behind_a_good_one() -> None:
     """The same: what is out cannot be called back."""
-    head = answer(b"200 OK", b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n"
+    head = response_head(b"200 OK", b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n"
     async with proxy_before([read(), send(head), wait(), send(b"zz\r\n"), hold()]) as (
         here,
         upstream,
@@ -178,7 +181,7 @@ async def test_bad_chunk_behind_a_good_one() -> None:
 
 async def test_caller_without_chunks_sees_the_cut() -> None:
     """Even where the end of the connection is the end of the body, by a reset."""
-    head = answer(b"200 OK", b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n"
+    head = response_head(b"200 OK", b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n"
     async with (
         proxy_before([read(), send(head), wait(), close()]) as (here, upstream),
         connect(here.app) as wire,
@@ -204,7 +207,7 @@ async def test_upstream_that_gives_up_idle_connections() -> None:
 async def test_reset_on_first_use_of_a_reused_connection() -> None:
     """Safe methods go again, once, and are counted; others are not."""
     stale: list[ScriptStep] = [read(), send(ok()), read(), reset()]
-    async with proxy_before(stale, stale, behaving()) as (here, _), connect(here.app) as wire:
+    async with proxy_before(stale, stale, respond_to_all()) as (here, _), connect(here.app) as wire:
         assert (await wire.ask()).status == 200
         assert (await wire.ask(request("POST", "/"))).status == 502
         assert (await wire.ask()).status == 200
@@ -219,7 +222,7 @@ async def test_reset_of_a_connection_that_was_waited_for(method: str, status: in
     """One that came from the queue and had died is like any reused one: safe methods go again."""
     one_at_a_time = {"upstream": QUICK["upstream"] | {"max_connections": "1"}}
     stale: list[ScriptStep] = [read(), wait(), send(ok()), read(), reset()]
-    async with proxy_before(stale, behaving(), **one_at_a_time) as (here, upstream):
+    async with proxy_before(stale, respond_to_all(), **one_at_a_time) as (here, upstream):
         first = asyncio.create_task(ask(here.app))
         await until(lambda: upstream.requests)
         second = asyncio.create_task(ask(here.app, request(method, "/")))
@@ -232,7 +235,7 @@ async def test_reset_of_a_connection_that_was_waited_for(method: str, status: in
 async def test_redirect_to_another_host() -> None:
     """Is passed back, not followed."""
     elsewhere = b"Location: http://127.0.0.1:1/steal"
-    script = [read(), send(answer(b"302 Found", elsewhere, b"Content-Length: 0")), close()]
+    script = [read(), send(response_head(b"302 Found", elsewhere, b"Content-Length: 0")), close()]
     async with proxy_before(script) as (here, upstream):
         got = await ask(here.app)
         assert (got.status, got.header("Location")) == (302, "http://127.0.0.1:1/steal")
@@ -250,9 +253,9 @@ async def test_redirect_to_another_host() -> None:
         ),
         ([read(), close()], 502, "upstream-closed"),
         ([read(), reset()], 502, "upstream-closed"),
-        ([read(), send(answer(b"200 OK", b"Content-Length: 9")), reset()], 502, None),
+        ([read(), send(response_head(b"200 OK", b"Content-Length: 9")), reset()], 502, None),
         (
-            [read(), send(answer(b"200 OK", b"Content-Length: 9")), hold()],
+            [read(), send(response_head(b"200 OK", b"Content-Length: 9")), hold()],
             *(504, "upstream-idle-timeout"),
         ),
     ],
@@ -275,7 +278,7 @@ async def test_upstream_that_fails(
 
 async def test_body_that_dribbles_for_ever() -> None:
     """Ends with the total deadline; the caller's connection is cut."""
-    head = answer(b"200 OK", b"Content-Length: 1000")
+    head = response_head(b"200 OK", b"Content-Length: 1000")
     async with proxy_before([read(), send(head, *[b"x"] * 1000, every=0.02)]) as (here, _):
         async with connect(here.app) as wire, asyncio.timeout(DEADLINE):
             await wire.send(GET)
@@ -315,7 +318,7 @@ async def test_moved_name() -> None:
     limits = {"upstream": {"max_age": "0.2", "max_idle_age": "0.1"}}
     async with (
         proxy_before(**limits) as (here, upstream),
-        ScriptedUpstream(behaving(b"moved")) as other,
+        ScriptedUpstream(respond_to_all(b"moved")) as other,
     ):
         assert (await ask(here.app)).body == b"yes"
         pool = here.app.pool
@@ -345,7 +348,7 @@ async def test_certificate(case: str, tmp_path_factory: pytest.TempPathFactory) 
         "no TLS": (None, "plain HTTP", "-plain-http"),
     }[case]
     tls = server_context(certificate) if certificate else None
-    script = behaving() if tls else [send(answer(b"400 Bad Request")), close()]
+    script = respond_to_all() if tls else [send(response_head(b"400 Bad Request")), close()]
     async with ScriptedUpstream(script, tls=tls) as upstream:
         url = f"https://127.0.0.1:{upstream.port}"
         settings: dict[str, Any] = {"upstream": {"ca_file": str(ours.file), "connect_timeout": "2"}}

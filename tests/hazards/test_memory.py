@@ -82,8 +82,8 @@ async def test_memory_is_flat() -> None:
         before = proxy.peak
         async with connect(proxy) as wire:
             await wire.send(request("POST", "/upload", f"Content-Length: {size}"), *pattern(size))
-            answer = await wire.read_response()
-            assert answer.json() == {"bytes": size, "sha256": pattern_sha256(size)}
+            response = await wire.read_response()
+            assert response.json() == {"bytes": size, "sha256": pattern_sha256(size)}
         async with connect(proxy) as wire:
             await wire.send(request("GET", f"/download?bytes={size}&chunked=1"))
             await asyncio.sleep(0.5)  # nobody reads: what is held now is what is ever held
@@ -100,9 +100,9 @@ async def test_memory_is_flat_where_links_are_rewritten() -> None:
         async with connect(proxy) as wire:
             await wire.send(request("GET", f"/v1/banking-images/7?bytes={size}"))
             await asyncio.sleep(0.5)  # nobody reads: what is held now is what is ever held
-            answer = await wire.read_response()
-        assert answer.header("Transfer-Encoding") == "chunked"
-        assert len(answer.json()["image"]) == (size + 2) // 3 * 4
+            response = await wire.read_response()
+        assert response.header("Transfer-Encoding") == "chunked"
+        assert len(response.json()["image"]) == (size + 2) // 3 * 4
         assert proxy.peak - before < 30 * MB
 
 
@@ -186,8 +186,8 @@ async def test_two_thousand_idle_connections() -> None:
         assert (await ask(proxy, request("GET", "/echo"))).status == 200
         before = proxy.peak
         async with connected(proxy, 1000) as silent, connected(proxy, 999) as used:
-            answers = await asyncio.gather(*[wire.ask() for wire in used])
-            assert {answer.status for answer in answers} == {200}
+            responses = await asyncio.gather(*[wire.ask() for wire in used])
+            assert {response.status for response in responses} == {200}
             assert (await ask(proxy, request("GET", "/echo"))).status == 200
             assert proxy.peak - before < 60 * MB
             async with connected(proxy, 2):
@@ -220,8 +220,8 @@ async def test_memory_is_flat_under_many_downloads() -> None:
         before = proxy.peak
         for wire in wires:
             await wire.send(request("GET", f"/download?bytes={size}"))
-        answers = await asyncio.gather(*[wire.read_response() for wire in wires[:32]])
-        assert {len(answer.body) for answer in answers} == {size}
-        answers = await asyncio.gather(*[wire.read_response() for wire in wires[32:]])
-        assert {len(answer.body) for answer in answers} == {size}
+        responses = await asyncio.gather(*[wire.read_response() for wire in wires[:32]])
+        assert {len(response.body) for response in responses} == {size}
+        responses = await asyncio.gather(*[wire.read_response() for wire in wires[32:]])
+        assert {len(response.body) for response in responses} == {size}
         assert proxy.peak - before < 100 * MB  # of 256 that went through

@@ -40,10 +40,10 @@ class RelayedProxy:
 
     async def fails(self, status: int, reason: str) -> None:
         """Send a request that fails like this, and for no other reason."""
-        async with self.fixture.caller.get("/echo") as answer:
-            assert answer.status == status
-            assert answer.headers["x-proxy-error-source"] == "upstream"
-            assert (await answer.json(content_type=None))["type"].endswith(f":{reason}")
+        async with self.fixture.caller.get("/echo") as response:
+            assert response.status == status
+            assert response.headers["x-proxy-error-source"] == "upstream"
+            assert (await response.json(content_type=None))["type"].endswith(f":{reason}")
         self.told(reason)
 
     def told(self, reason: str) -> None:
@@ -107,12 +107,12 @@ async def test_bytes_in_slices(relayed_proxy: RelayedProxy, size: int) -> None:
     relayed_proxy.relay.there.slice = relayed_proxy.relay.back.slice = size
     amount = min(5000, 500 * size)  # a busy machine needs its time for each slice
     for query in (f"bytes={amount}", f"bytes={amount}&chunked=1"):
-        async with relayed_proxy.fixture.caller.get(f"/download?{query}") as answer:
-            assert len(await answer.read()) == amount
+        async with relayed_proxy.fixture.caller.get(f"/download?{query}") as response:
+            assert len(await response.read()) == amount
     async with relayed_proxy.fixture.caller.post(
         "/upload", data=b"".join(pattern(amount))
-    ) as answer:
-        assert (await answer.json())["sha256"] == pattern_sha256(amount)
+    ) as response:
+        assert (await response.json())["sha256"] == pattern_sha256(amount)
 
 
 async def test_outage_that_ends_in_time(relayed_proxy: RelayedProxy) -> None:
@@ -230,8 +230,8 @@ async def test_upload_into_a_hole(relayed_proxy: RelayedProxy) -> None:
     relayed_proxy.relay.there.drops_bytes = True
     async with relayed_proxy.fixture.caller.post(
         "/upload", data=io.BytesIO(b"x" * 20_000_000)
-    ) as answer:
-        assert answer.status == 504
+    ) as response:
+        assert response.status == 504
     relayed_proxy.told("upstream-first-byte-timeout")
     await relayed_proxy.works()
 

@@ -128,13 +128,13 @@ def test_gateway_finishes_what_runs_when_it_is_told_to_end(secrets: Secrets, nod
     node.start_bank("--fault", '{"where": "resource", "delay": 4, "times": 1}')
     node.start(gateway_pod(secrets, {"callers": {"trustNetwork": True}}))
     until(lambda: node.ask(f"{ADMIN}/readyz")[0] == 200)
-    answers: list[int] = []
-    caller = threading.Thread(target=lambda: answers.append(node.ask(f"{PROXY}{ACCOUNTS}")[0]))
+    responses: list[int] = []
+    caller = threading.Thread(target=lambda: responses.append(node.ask(f"{PROXY}{ACCOUNTS}")[0]))
     caller.start()
     until(lambda: "candescent_proxy_requests_in_flight 1.0" in node.ask(f"{ADMIN}/metrics")[1])
     assert node.stop() == 0
     caller.join()
-    assert answers == [200]
+    assert responses == [200]
     assert '"stopped"' in node.logs()
 
 

@@ -106,8 +106,8 @@ async def _lines(prometheus: Prometheus, panel: Json, span: Span) -> list[PanelL
         found = await prometheus.series(query.expr, span.start, span.end, span.step)
         return [PanelLine(query.name(labels), labels, points) for labels, points in found]
 
-    answers = await asyncio.gather(*map(ask, panel_queries(panel, FLEET, span.interval)))
-    return [line for lines in answers for line in lines]
+    responses = await asyncio.gather(*map(ask, panel_queries(panel, FLEET, span.interval)))
+    return [line for lines in responses for line in lines]
 
 
 def _series(axes: Axes, panel: Json, lines: Sequence[PanelLine], span: Span) -> None:

@@ -29,8 +29,8 @@ class Prometheus:
     async def get(self, path: str, **parameters: str) -> Any:
         """Query its API; return the data. Raises ``AssertionError`` with the error message."""
         address = f"{self.url}/api/v1/{path}"
-        async with aiohttp.request("GET", address, params=parameters) as answer:
-            document = await answer.json()
+        async with aiohttp.request("GET", address, params=parameters) as response:
+            document = await response.json()
         assert document["status"] == "success", f"{parameters}: {document.get('error')}"
         return document["data"]
 
@@ -79,8 +79,8 @@ class Alertmanager:
 
     async def alerts(self) -> list[dict[str, Any]]:
         """Return its alerts."""
-        async with aiohttp.request("GET", f"{self.url}/api/v2/alerts") as answer:
-            return list(await answer.json())
+        async with aiohttp.request("GET", f"{self.url}/api/v2/alerts") as response:
+            return list(await response.json())
 
 
 @asynccontextmanager
@@ -188,8 +188,8 @@ async def _address(log: asyncio.StreamReader, said: list[str]) -> str:
 async def _ready(url: str) -> None:
     async with aiohttp.ClientSession() as client:
         while True:
-            async with client.get(f"{url}/-/ready") as answer:
-                if answer.status == 200:
+            async with client.get(f"{url}/-/ready") as response:
+                if response.status == 200:
                     return
             await asyncio.sleep(0.02)
 

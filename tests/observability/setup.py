@@ -204,5 +204,5 @@ class BackgroundCallers:
             method, path = "GET", f"/subscriptions/v1/fis/{institution}{self._path}"
         else:
             method, path = "GET", self._path
-        async with session.request(method, path, **more) as answer:
-            await answer.read()
+        async with session.request(method, path, **more) as response:
+            await response.read()

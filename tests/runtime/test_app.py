@@ -45,9 +45,9 @@ async def test_request_goes_through() -> None:
         Sandbox() as bank,
         running(bank) as app,
         aiohttp.ClientSession(url(app)) as caller,
-        caller.get("/v1/accounts") as answer,
+        caller.get("/v1/accounts") as response,
     ):
-        assert answer.status == 200
+        assert response.status == 200
         (arrival,) = bank.bank.arrivals
         assert arrival.all("authorization") == [f"Bearer {token}" for token in bank.bank.tokens]
         assert arrival.all("institutionid") == ["00016"]
@@ -61,8 +61,8 @@ async def test_base_path_of_the_environment() -> None:
         aiohttp.ClientSession(url(app)) as caller,
     ):
         for path in ("/v1/accounts", "/digitalbanking/stage/v1/accounts"):
-            async with caller.get(path) as answer:
-                assert answer.status == 200
+            async with caller.get(path) as response:
+                assert response.status == 200
         assert {arrival.target for arrival in bank.bank.arrivals} == {
             "/digitalbanking/stage/v1/accounts"
         }
@@ -97,8 +97,8 @@ async def test_stop_leaves_nothing_behind() -> None:
             before = asyncio.all_tasks()
             async with running(bank) as app, aiohttp.ClientSession(url(app)) as caller:
                 for method in ("GET", "POST"):
-                    async with caller.request(method, "/echo", data=b"x" * 100_000) as answer:
-                        _ = await answer.read()
+                    async with caller.request(method, "/echo", data=b"x" * 100_000) as response:
+                        _ = await response.read()
             assert is_free(app.data_address)
             assert is_free(app.admin_address)
             await until(lambda: bank.connections == 0)
@@ -118,9 +118,9 @@ async def test_stop_refuses_new_work_and_finishes_old() -> None:
         await until(lambda: is_free(app.data_address))
         assert app.readiness().reasons == ["shutting down"]
         assert not stopping.done()
-        async with await last as answer:
-            assert len(await answer.read()) == 1_000_000
-            assert answer.headers["Connection"] == "close"
+        async with await last as response:
+            assert len(await response.read()) == 1_000_000
+            assert response.headers["Connection"] == "close"
         await stopping
 
 
@@ -146,9 +146,9 @@ async def test_bank_over_tls(tmp_path: Path) -> None:
         async with (
             running(bank, upstream={"ca_file": str(authority.file)}) as app,
             aiohttp.ClientSession(url(app)) as caller,
-            caller.get("/v1/accounts") as answer,
+            caller.get("/v1/accounts") as response,
         ):
-            assert answer.status == 200
+            assert response.status == 200
         async with running(bank, ready=False) as app:
             await until(lambda: "certificate" in str(app.readiness().reasons))
             assert "authority" in app.readiness().reasons[0]

@@ -191,8 +191,8 @@ async def test_order_of_the_end(bank: Sandbox, tmp_path: Path) -> None:
         running.program.send(SIGTERM)
         await becomes(lambda: is_not_ready(running))
         for _ in range(5):  # the load balancer has not noticed yet
-            async with caller.get(running.url + "/echo") as answer:
-                assert answer.status == 200
+            async with caller.get(running.url + "/echo") as response:
+                assert response.status == 200
         await becomes(lambda: is_refused(running))
         assert loop.time() - began >= 3.9
         assert len(bank.bank.revocations) == 0, "a token in use is not revoked"
@@ -234,8 +234,8 @@ async def test_killed_process_leaves_nothing_to_recover(bank: Sandbox, tmp_path:
         async with process(tmp_path / "proxy.yaml", bank.url, **settings) as running:
             connector = aiohttp.UnixConnector(str(tmp_path / "proxy.sock"))
             async with aiohttp.ClientSession(connector=connector) as caller:
-                async with caller.get("http://proxy/echo") as answer:
-                    assert answer.status == 200
+                async with caller.get("http://proxy/echo") as response:
+                    assert response.status == 200
                 assert await running.program.end(SIGKILL) == -SIGKILL
                 with pytest.raises(aiohttp.ClientError):
                     await caller.get("http://proxy/echo")
@@ -384,20 +384,20 @@ async def test_sighup_reads_the_configuration_anew(bank: Sandbox, tmp_path: Path
         process(file, bank.url, reload_interval="0") as running,
         aiohttp.ClientSession(headers={"institutionId": "00017"}) as caller,
     ):
-        async with caller.get(running.url + "/echo") as answer:
-            assert answer.status == 403
+        async with caller.get(running.url + "/echo") as response:
+            assert response.status == 403
         write_settings(file, bank.url, reload_interval="0", allowed_institutions=["00017"])
         running.program.send(SIGHUP)
         taken = await running.program.wait_for_event("configuration reloaded")
         assert taken["why"] == "signal"
-        async with caller.get(running.url + "/echo") as answer:
-            assert answer.status == 200
+        async with caller.get(running.url + "/echo") as response:
+            assert response.status == 200
         file.write_text("nonsense: [")
         running.program.send(SIGHUP)
         _ = await running.program.wait_for_event("configuration reload failed")
         assert await running.sample("candescent_proxy_last_reload_successful") == 0
-        async with caller.get(running.url + "/echo") as answer:
-            assert answer.status == 200
+        async with caller.get(running.url + "/echo") as response:
+            assert response.status == 200
 
 
 async def test_end_by_the_admin_port(bank: Sandbox, tmp_path: Path) -> None:

@@ -81,8 +81,8 @@ def test_proxy_runs_from_start_to_end(tmp_path: Path) -> None:
             serving = asyncio.create_task(serve.serve(reread, file))
             await until(lambda: log.lines("listening") or serving.done())
             (line,) = log.lines("listening")
-            async with aiohttp.request("GET", f"http://{line['listen']}/v1/accounts") as answer:
-                assert answer.status == 200
+            async with aiohttp.request("GET", f"http://{line['listen']}/v1/accounts") as response:
+                assert response.status == 200
             os.kill(os.getpid(), signal.SIGHUP)
             await until(lambda: log.lines("configuration reloaded"))
             os.kill(os.getpid(), signal.SIGTERM)

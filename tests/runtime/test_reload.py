@@ -298,12 +298,12 @@ async def test_download_begun_before_a_reload_is_finished(
 ) -> None:
     """A long answer goes on over the connection it began on, and shutdown waits for it too."""
     fixture.bank.bank.faults.append(Fault("resource", dribble=0.001, path_prefix="/download"))
-    async with fixture.caller.get("/download?bytes=500") as answer:
+    async with fixture.caller.get("/download?bytes=500") as response:
         fixture.write(allowed_institutions=["00017"])
         await fixture.wait_for_reload()
         assert len(fixture.app._retired) == 1
         stopping = asyncio.create_task(fixture.app._wait_idle(5))
-        body = await answer.read()
+        body = await response.read()
         await stopping
     assert len(body) == 500
     await until(lambda: not fixture.app._retired)

@@ -191,8 +191,8 @@ async def shown(fixture: ProxyFixture, context: ssl.SSLContext) -> str:
     reader, writer = await asyncio.open_connection(address.host, address.port, ssl=context)
     try:
         writer.write(b"GET /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        answer = await reader.read()
-        if not answer.startswith(b"HTTP/1.1 200"):
+        response = await reader.read()
+        if not response.startswith(b"HTTP/1.1 200"):
             raise ConnectionError("closed without an answer")
         certificate = writer.get_extra_info("peercert")
         return str(dict(pair[0] for pair in certificate["subject"])["commonName"])
@@ -216,8 +216,8 @@ async def test_certificate_of_the_port_rotates(
         address = f"https://{fixture.app.data_address}/echo"
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=both)) as caller:
             for round_ in range(1, 6):
-                async with caller.get(address) as answer:
-                    assert answer.status == 200
+                async with caller.get(address) as response:
+                    assert response.status == 200
                 when = ("tomorrow", "today")[round_ % 2 == 0]
                 shutil.copy(certificates[f"{when} server"], ours)
                 calls = [asyncio.create_task(shown(fixture, both)) for _ in range(20)]

@@ -25,8 +25,8 @@ async def test_log_says_where_each_listens(tmp_path: Path) -> None:
             (told["listen"], "00016"),
             (told["listeners"]["payroll"], "00017"),
         ):
-            async with aiohttp.request("GET", f"http://{address}/echo") as answer:
-                assert (await answer.json())["institution"] == institution
+            async with aiohttp.request("GET", f"http://{address}/echo") as response:
+                assert (await response.json())["institution"] == institution
         labels = {"listener": "payroll", "status_class": "2xx", "error_source": "none"}
         name = "candescent_proxy_listener_requests_total"
         assert await running.sample(name, **labels) == 1

@@ -72,8 +72,8 @@ class SandboxCaller:
         url = URL(self.sandbox.url + path, encoded=True)
         async with self.session.request(
             method, url, headers=headers, data=body, allow_redirects=False
-        ) as answer:
-            return BankResponse(answer.status, answer.headers, await answer.read())
+        ) as response:
+            return BankResponse(response.status, response.headers, await response.read())
 
     async def token(
         self,

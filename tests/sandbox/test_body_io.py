@@ -11,8 +11,8 @@ from tests.support.running import until
 async def test_expect_continue(caller: SandboxCaller) -> None:
     """``100 Continue`` comes where the body is wanted."""
     raw = await _upload(caller, "Expect: 100-continue\r\n")
-    answer = await caller.raw(raw, until=b" 200 OK\r\n")
-    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+    response = await caller.raw(raw, until=b" 200 OK\r\n")
+    assert response.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
 
 
 async def test_expect_refused(caller: SandboxCaller) -> None:
@@ -29,8 +29,8 @@ async def test_chunked_upload(caller: SandboxCaller) -> None:
             yield b"x" * 1000
             await asyncio.sleep(0)
 
-    answer = await caller.call("/upload", "POST", body=chunks())
-    assert answer.json()["bytes"] == 3000
+    response = await caller.call("/upload", "POST", body=chunks())
+    assert response.json()["bytes"] == 3000
 
 
 async def test_cut_upload(caller: SandboxCaller) -> None:

@@ -26,9 +26,9 @@ def test_table_is_the_documented_one() -> None:
 @pytest.mark.parametrize("spelling", spellings())
 async def test_every_code_on_demand(caller: SandboxCaller, spelling: str) -> None:
     """``/status/{code}`` answers with each code's documented status and shape."""
-    answer = await caller.call(f"/status/{spelling}")
+    response = await caller.call(f"/status/{spelling}")
     expected = error_spec(spelling)
-    assert (answer.status, answer.code) == (expected.status, expected.code)
+    assert (response.status, response.code) == (expected.status, expected.code)
 
 
 @pytest.mark.parametrize(
@@ -37,9 +37,9 @@ async def test_every_code_on_demand(caller: SandboxCaller, spelling: str) -> Non
 )
 async def test_other_status(caller: SandboxCaller, spelling: str, status: int) -> None:
     """A status behind a slash takes the place of the documented one."""
-    answer = await caller.call(f"/status/{spelling}")
-    assert answer.status == status
-    assert spelling.partition("/")[0] in answer.code
+    response = await caller.call(f"/status/{spelling}")
+    assert response.status == status
+    assert spelling.partition("/")[0] in response.code
 
 
 @pytest.mark.parametrize("spelling", ["CMN_1", "", "CMN_90000/x", "CMN_90000/99", "CMN_90000/600"])

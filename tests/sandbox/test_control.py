@@ -12,18 +12,18 @@ async def test_summary(caller: SandboxCaller) -> None:
     """The bank in short, without a secret in it."""
     bearer = await caller.bearer()
     await caller.call("/v1/accounts", bearer=bearer)
-    answer = await caller.control("")
-    seen = answer.json()
+    response = await caller.control("")
+    seen = response.json()
     assert seen["live_tokens"] == {"V2 00016": 1}
     assert seen["counts"] == {"issued": 1, "token ok": 1, "arrivals": 1, "resource ok": 1}
-    assert bearer not in answer.body.decode()
-    assert "sandbox-secret" not in answer.body.decode()
+    assert bearer not in response.body.decode()
+    assert "sandbox-secret" not in response.body.decode()
 
 
 async def test_settings(caller: SandboxCaller) -> None:
     """A setting changes for the next request; the others stay."""
-    answer = await caller.control("/settings", "PUT", {"lifetime": 5})
-    assert answer.json()["lifetime"] == 5
+    response = await caller.control("/settings", "PUT", {"lifetime": 5})
+    assert response.json()["lifetime"] == 5
     assert (await caller.token()).json()["expires_in"] == "5"
     assert (await caller.control("/settings")).json()["v1_lifetime"] == 1800
 
@@ -63,8 +63,8 @@ async def test_revoke(caller: SandboxCaller) -> None:
 
 async def test_codes(caller: SandboxCaller) -> None:
     """A code for a user, to try ``authorization_code`` with."""
-    answer = await caller.control("/codes", "POST", {"loginId": "juniper.quill"})
-    code = answer.json()["code"]
+    response = await caller.control("/codes", "POST", {"loginId": "juniper.quill"})
+    code = response.json()["code"]
     assert (await caller.token(grant_type="authorization_code", code=code)).status == 200
 
 
@@ -81,10 +81,10 @@ async def test_arrivals_hide_credentials(caller: SandboxCaller) -> None:
     bearer = await caller.bearer()
     for path in ("/echo/1", "/echo/2", "/echo/3"):
         await caller.call(path, bearer=bearer)
-    answer = await caller.control("/arrivals?last=2")
-    assert [arrival["target"] for arrival in answer.json()] == ["/echo/2", "/echo/3"]
-    assert ["Authorization", "(hidden)"] in answer.json()[0]["headers"]
-    assert bearer not in answer.body.decode()
+    response = await caller.control("/arrivals?last=2")
+    assert [arrival["target"] for arrival in response.json()] == ["/echo/2", "/echo/3"]
+    assert ["Authorization", "(hidden)"] in response.json()[0]["headers"]
+    assert bearer not in response.body.decode()
     assert (await caller.control("/arrivals?last=0")).json() == []
 
 
@@ -118,16 +118,16 @@ async def test_mistakes(
     caller: SandboxCaller, method: str, path: str, body: Any, words: str
 ) -> None:
     """A mistake is a 400 that says what is wrong, and changes nothing."""
-    answer = await caller.control(path, method, body)
-    assert answer.status == 400
-    assert words in answer.json()["error"]
+    response = await caller.control(path, method, body)
+    assert response.status == 400
+    assert words in response.json()["error"]
     assert caller.bank.faults == []
 
 
 async def test_unknown_path_and_method(caller: SandboxCaller) -> None:
     """What is not there is a 404 that lists what is, or a 405."""
-    answer = await caller.control("/nonsense")
-    assert answer.status == 404
-    assert "faults" in answer.json()["error"]
-    answer = await caller.control("/expire", "GET")
-    assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+    response = await caller.control("/nonsense")
+    assert response.status == 404
+    assert "faults" in response.json()["error"]
+    response = await caller.control("/expire", "GET")
+    assert (response.status, response.headers["Allow"]) == (405, "POST")

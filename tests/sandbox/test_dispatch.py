@@ -22,8 +22,8 @@ from tests.sandbox.caller import SandboxCaller
 )
 async def test_wrong_method(caller: SandboxCaller, method: str, path: str) -> None:
     """A wrong method is the gateway's 405."""
-    answer = await caller.call(path, method)
-    assert (answer.status, answer.code.rpartition(".")[2]) == (405, "MethodNotAllowed")
+    response = await caller.call(path, method)
+    assert (response.status, response.code.rpartition(".")[2]) == (405, "MethodNotAllowed")
 
 
 async def test_unknown_path(caller: SandboxCaller) -> None:
@@ -58,10 +58,10 @@ async def test_answers_carry_identifiers(caller: SandboxCaller) -> None:
     number = str(uuid.uuid4())
     for fault in (None, Fault("resource", status=500, times=2)):
         caller.bank.faults[:] = [fault] if fault else []
-        answer = await caller.call("/echo", headers={"transactionId": number})
-        assert answer.headers["transactionId"] == number
-        answer = await caller.call("/fis/00016/echo", headers={"di_tid": number})
-        assert answer.headers["di_tid"] == number
+        response = await caller.call("/echo", headers={"transactionId": number})
+        assert response.headers["transactionId"] == number
+        response = await caller.call("/fis/00016/echo", headers={"di_tid": number})
+        assert response.headers["di_tid"] == number
 
 
 async def test_latency(caller: SandboxCaller) -> None:

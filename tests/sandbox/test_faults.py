@@ -34,8 +34,8 @@ from tests.sandbox.caller import SandboxCaller
 async def test_errors(caller: SandboxCaller, fault: Fault, status: int, code: str) -> None:
     """A code has its documented status and shape; each can be told otherwise."""
     caller.bank.faults.append(fault)
-    answer = await caller.token()
-    assert (answer.status, answer.code) == (status, code)
+    response = await caller.token()
+    assert (response.status, response.code) == (status, code)
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,8 @@ async def test_errors(caller: SandboxCaller, fault: Fault, status: int, code: st
 async def test_v1_errors(caller: SandboxCaller, fault: Fault, status: int, code: str) -> None:
     """At the V1 endpoint the shape is ``Status`` by default."""
     caller.bank.faults.append(fault)
-    answer = await caller.v1_token()
-    assert (answer.status, answer.code) == (status, code)
+    response = await caller.v1_token()
+    assert (response.status, response.code) == (status, code)
 
 
 async def test_retry_after(caller: SandboxCaller) -> None:
@@ -77,10 +77,10 @@ async def test_bodies_that_are_none(
 ) -> None:
     """A 200 that is no token answer."""
     caller.bank.faults.append(Fault("token", shape=shape))
-    answer = await caller.token()
-    assert (answer.status, answer.headers["Content-Type"]) == (200, content_type)
-    assert answer.body.startswith(begin)
-    assert bool(answer.body) == bool(begin)
+    response = await caller.token()
+    assert (response.status, response.headers["Content-Type"]) == (200, content_type)
+    assert response.body.startswith(begin)
+    assert bool(response.body) == bool(begin)
 
 
 async def test_v1_bodies_that_are_none(caller: SandboxCaller) -> None:
@@ -259,14 +259,14 @@ async def test_where(caller: SandboxCaller, where: str, hit: set[str]) -> None:
     bearer = await caller.bearer()
     caller.bank.faults.append(Fault(where, status=503))
     look_up = "/db-users/v1/institution-users/acorn.owner?userIdType=LOGIN_ID"
-    answers = {
+    responses = {
         "token": await caller.token(),
         "v1token": await caller.v1_token(),
         "lookup": await caller.call(look_up, bearer=bearer),
         "resource": await caller.call("/v1/accounts", bearer=bearer),
         "revoke": await caller.revoke(bearer),
     }
-    assert {place for place, answer in answers.items() if answer.status == 503} == hit
+    assert {place for place, response in responses.items() if response.status == 503} == hit
 
 
 def test_method_and_path() -> None:
@@ -310,6 +310,6 @@ async def test_outcome_in_the_books(caller: SandboxCaller) -> None:
 
 async def test_large_answer_is_whole(caller: SandboxCaller) -> None:
     """Without a fault the same download is whole."""
-    answer = await caller.call("/echo", "POST", body=b"x" * 100_000)
-    assert json.loads(answer.body)["body"]["bytes"] == 100_000
+    response = await caller.call("/echo", "POST", body=b"x" * 100_000)
+    assert json.loads(response.body)["body"]["bytes"] == 100_000
     assert pattern_sha256(0) == (await caller.call("/echo")).json()["body"]["sha256"]

@@ -37,8 +37,8 @@ def test_generation(path: str, kind: str, institution: str | None) -> None:
 )
 async def test_v2(caller: SandboxCaller, headers: dict[str, str], code: str, status: int) -> None:
     """A V2 path wants a good bearer, a transactionId, and the token's own institution."""
-    answer = await caller.call("/v1/accounts", headers=headers)
-    assert (answer.status, answer.code) == (status, code)
+    response = await caller.call("/v1/accounts", headers=headers)
+    assert (response.status, response.code) == (status, code)
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,8 @@ async def test_v2(caller: SandboxCaller, headers: dict[str, str], code: str, sta
 )
 async def test_v1(caller: SandboxCaller, headers: dict[str, str], code: str, status: int) -> None:
     """A V1 path wants a good bearer and a di_tid."""
-    answer = await caller.call("/fis/00016/echo", headers=headers)
-    assert (answer.status, answer.code) == (status, code)
+    response = await caller.call("/fis/00016/echo", headers=headers)
+    assert (response.status, response.code) == (status, code)
 
 
 async def test_each_path_its_generation(caller: SandboxCaller) -> None:
@@ -65,8 +65,8 @@ async def test_each_path_its_generation(caller: SandboxCaller) -> None:
 
 async def test_v1_token_of_another_institution(caller: SandboxCaller) -> None:
     """The path's institution has to be the V1 token's."""
-    answer = await caller.call("/fis/00016/echo", bearer=await caller.bearer("00017", v1=True))
-    assert (answer.status, answer.code) == (403, "90001")
+    response = await caller.call("/fis/00016/echo", bearer=await caller.bearer("00017", v1=True))
+    assert (response.status, response.code) == (403, "90001")
 
 
 async def test_refresh_token_opens_nothing(caller: SandboxCaller) -> None:
@@ -98,8 +98,8 @@ async def test_expired_in_every_spelling(
     clock.now += 3599.9
     assert (await caller.call("/v1/accounts", bearer=bearer)).status == 200
     clock.now += 0.1
-    answer = await caller.call("/v1/accounts", bearer=bearer)
-    assert (answer.status, answer.code) == (status, code)
+    response = await caller.call("/v1/accounts", bearer=bearer)
+    assert (response.status, response.code) == (status, code)
 
 
 async def test_v1_expired(caller: SandboxCaller, clock: Clock) -> None:
@@ -107,15 +107,15 @@ async def test_v1_expired(caller: SandboxCaller, clock: Clock) -> None:
     caller.bank.settings = replace(caller.bank.settings, v1_expired_as="access_token_expired")
     bearer = await caller.bearer(v1=True)
     clock.now += 1800
-    answer = await caller.call("/fis/00016/echo", bearer=bearer)
-    assert answer.code == "keymanagement.service.access_token_expired"
+    response = await caller.call("/fis/00016/echo", bearer=bearer)
+    assert response.code == "keymanagement.service.access_token_expired"
 
 
 async def test_unknown_in_another_spelling(caller: SandboxCaller) -> None:
     """A token that is not known has a spelling of its own."""
     caller.bank.settings = replace(caller.bank.settings, unknown_as="invalid_access_token")
-    answer = await caller.call("/echo", bearer="x")
-    assert (answer.status, answer.code) == (401, "keymanagement.service.invalid_access_token")
+    response = await caller.call("/echo", bearer="x")
+    assert (response.status, response.code) == (401, "keymanagement.service.invalid_access_token")
 
 
 @pytest.mark.parametrize(

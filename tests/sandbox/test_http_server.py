@@ -116,9 +116,9 @@ async def test_caller_that_goes_away(caller: SandboxCaller) -> None:
         "Authorization": f"Bearer {await caller.bearer()}",
         "transactionId": str(uuid.uuid4()),
     }
-    async with caller.session.get(url, headers=headers) as answer:
-        await answer.content.read(1000)
-        answer.close()
+    async with caller.session.get(url, headers=headers) as response:
+        await response.content.read(1000)
+        response.close()
     await until(lambda: caller.sandbox.connections == 0)
 
 

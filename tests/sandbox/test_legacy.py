@@ -12,8 +12,8 @@ _GUID = "5f1d7a8e-0c54-4b1e-9d0a-6f2f6f7c1a01"
 async def test_send_event(caller: SandboxCaller) -> None:
     """An event is XML in, 204 out, and the bank keeps it."""
     path = "/subscriptions/v1/fis/00016/fiCustomers/a%20b/events"
-    answer = await caller.call(path, "POST", headers=_XML, body=b"<event/>")
-    assert (answer.status, answer.body) == (204, b"")
+    response = await caller.call(path, "POST", headers=_XML, body=b"<event/>")
+    assert (response.status, response.body) == (204, b"")
     assert list(caller.bank.events) == [("00016", "a b", b"<event/>")]
 
 
@@ -29,8 +29,8 @@ async def test_send_event(caller: SandboxCaller) -> None:
 async def test_event_is_xml(caller: SandboxCaller, headers: dict[str, str], body: bytes) -> None:
     """Anything but a small piece of XML is refused."""
     path = "/subscriptions/v1/fis/00016/fiCustomers/1/events"
-    answer = await caller.call(path, "POST", headers=headers, body=body)
-    assert (answer.status, answer.code) == (400, "90002")
+    response = await caller.call(path, "POST", headers=headers, body=body)
+    assert (response.status, response.code) == (400, "90002")
 
 
 async def test_fi_customer(caller: SandboxCaller) -> None:
@@ -56,8 +56,8 @@ async def test_fi_customer(caller: SandboxCaller) -> None:
 )
 async def test_wrong_customer(caller: SandboxCaller, path: str, status: int) -> None:
     """Another type, an unknown customer, and another institution's are refused."""
-    answer = await caller.call(path)
-    assert (answer.status, answer.code) == (status, "90002")
+    response = await caller.call(path)
+    assert (response.status, response.code) == (status, "90002")
 
 
 async def test_registration(caller: SandboxCaller) -> None:

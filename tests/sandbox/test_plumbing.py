@@ -15,8 +15,8 @@ from tests.sandbox.caller import SandboxCaller
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 async def test_echo(caller: SandboxCaller, method: str) -> None:
     """The echo shows method, raw target, and the body's length and digest."""
-    answer = await caller.call("/echo/a/%2e%2e;x//b?c=%zz", method, body=b"hello")
-    seen = answer.json()
+    response = await caller.call("/echo/a/%2e%2e;x//b?c=%zz", method, body=b"hello")
+    seen = response.json()
     assert (seen["method"], seen["target"]) == (method, "/echo/a/%2e%2e;x//b?c=%zz")
     assert seen["body"] == {"bytes": 5, "sha256": hashlib.sha256(b"hello").hexdigest()}
 
@@ -46,23 +46,23 @@ async def test_v1_echo(caller: SandboxCaller) -> None:
 
 async def test_gzip(caller: SandboxCaller) -> None:
     """Activities come compressed, asked for or not."""
-    answer = await caller.call("/gzip")
-    assert answer.headers["Content-Encoding"] == "gzip"
-    assert len(json.loads(gzip.decompress(answer.body))["activities"]) == 200
+    response = await caller.call("/gzip")
+    assert response.headers["Content-Encoding"] == "gzip"
+    assert len(json.loads(gzip.decompress(response.body))["activities"]) == 200
 
 
 @pytest.mark.parametrize("status", [200, 201, 404, 500, 599])
 async def test_status(caller: SandboxCaller, status: int) -> None:
     """Any status, with a body."""
-    answer = await caller.call(f"/status/{status}")
-    assert (answer.status, answer.json()) == (status, {"status": status})
+    response = await caller.call(f"/status/{status}")
+    assert (response.status, response.json()) == (status, {"status": status})
 
 
 @pytest.mark.parametrize("status", [204, 304])
 async def test_status_without_body(caller: SandboxCaller, status: int) -> None:
     """204 and 304 have no body."""
-    answer = await caller.call(f"/status/{status}")
-    assert (answer.status, answer.body) == (status, b"")
+    response = await caller.call(f"/status/{status}")
+    assert (response.status, response.body) == (status, b"")
 
 
 @pytest.mark.parametrize("status", ["100", "199", "600", "x", "CMN_90006/99"])
@@ -75,15 +75,15 @@ async def test_no_status(caller: SandboxCaller, status: str) -> None:
 @pytest.mark.parametrize("chunked", ["", "&chunked=1"])
 async def test_download(caller: SandboxCaller, size: int, chunked: str) -> None:
     """A pattern of any size, sized or chunked."""
-    answer = await caller.call(f"/download?bytes={size}{chunked}")
-    assert answer.body == b"".join(pattern(size))
-    assert ("Content-Length" in answer.headers) is not bool(chunked)
+    response = await caller.call(f"/download?bytes={size}{chunked}")
+    assert response.body == b"".join(pattern(size))
+    assert ("Content-Length" in response.headers) is not bool(chunked)
 
 
 async def test_download_head(caller: SandboxCaller) -> None:
     """HEAD tells the length and sends nothing."""
-    answer = await caller.call("/download?bytes=1000", "HEAD")
-    assert (answer.headers["Content-Length"], answer.body) == ("1000", b"")
+    response = await caller.call("/download?bytes=1000", "HEAD")
+    assert (response.headers["Content-Length"], response.body) == ("1000", b"")
 
 
 async def test_upload(caller: SandboxCaller) -> None:
@@ -93,8 +93,8 @@ async def test_upload(caller: SandboxCaller) -> None:
         for chunk in pattern(5_000_000):
             yield chunk
 
-    answer = await caller.call("/upload", "PUT", body=chunks())
-    assert answer.json() == {"bytes": 5_000_000, "sha256": pattern_sha256(5_000_000)}
+    response = await caller.call("/upload", "PUT", body=chunks())
+    assert response.json() == {"bytes": 5_000_000, "sha256": pattern_sha256(5_000_000)}
     arrival = caller.bank.arrivals[-1]
     assert (arrival.body_length, arrival.body, arrival.complete) == (5_000_000, b"", True)
 
@@ -102,8 +102,8 @@ async def test_upload(caller: SandboxCaller) -> None:
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_redirect(caller: SandboxCaller, status: int) -> None:
     """A redirection to anywhere."""
-    answer = await caller.call(f"/redirect?to=http://evil/%3Fa&status={status}")
-    assert (answer.status, answer.headers["Location"]) == (status, "http://evil/?a")
+    response = await caller.call(f"/redirect?to=http://evil/%3Fa&status={status}")
+    assert (response.status, response.headers["Location"]) == (status, "http://evil/?a")
 
 
 @pytest.mark.parametrize("query", ["", "?to=", "?to=x&status=200", "?to=a%0d%0ab"])
@@ -131,6 +131,6 @@ async def test_interim(caller: SandboxCaller) -> None:
         f"GET /interim HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\n"
         f"transactionId: {uuid.uuid4()}\r\nConnection: close\r\n\r\n"
     )
-    answer = await caller.raw(raw.encode())
-    assert answer.startswith(b"HTTP/1.1 103 ")
-    assert b"\r\n\r\nHTTP/1.1 200 OK\r\n" in answer
+    response = await caller.raw(raw.encode())
+    assert response.startswith(b"HTTP/1.1 103 ")
+    assert b"\r\n\r\nHTTP/1.1 200 OK\r\n" in response

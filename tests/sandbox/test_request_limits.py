@@ -54,8 +54,8 @@ async def test_spike_counts(caller: SandboxCaller, clock: Clock) -> None:
 async def test_v1_has_its_own_codes(caller: SandboxCaller) -> None:
     """V1 says 91000 for the quota and 92000 for the spike, both 500."""
     caller.bank.settings = replace(caller.bank.settings, quota=0)
-    answer = await caller.v1_token()
-    assert (answer.status, answer.code) == (500, "91000")
+    response = await caller.v1_token()
+    assert (response.status, response.code) == (500, "91000")
     caller.bank.settings = replace(caller.bank.settings, quota=None, spike=0)
     assert (await caller.v1_token()).code == "92000"
 
@@ -65,9 +65,9 @@ async def test_other_spellings(caller: SandboxCaller) -> None:
     caller.bank.settings = replace(
         caller.bank.settings, quota=0, limit_status=429, limited_as="apigee", retry_after=7
     )
-    answer = await caller.token()
-    assert (answer.status, answer.headers["Retry-After"]) == (429, "7")
-    assert answer.code == "policies.ratelimit.QuotaViolation"
+    response = await caller.token()
+    assert (response.status, response.headers["Retry-After"]) == (429, "7")
+    assert response.code == "policies.ratelimit.QuotaViolation"
 
 
 @pytest.mark.parametrize(("per", "status"), [("institution", 200), ("client", 500)])

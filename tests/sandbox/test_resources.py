@@ -16,8 +16,8 @@ _LOOKUP = "/db-users/v1/institution-users/acorn.owner?userIdType=LOGIN_ID"
 @pytest.mark.parametrize("path", ["/v1/accounts", "/db-accounts/v1/accounts"])
 async def test_accounts(caller: SandboxCaller, path: str) -> None:
     """Accounts of the institution's first user, where none is named."""
-    answer = await caller.call(path)
-    assert [account["accountId"] for account in answer.json()["accounts"]] == [
+    response = await caller.call(path)
+    assert [account["accountId"] for account in response.json()["accounts"]] == [
         "880017-1",
         "880017-2",
         "880017-3",
@@ -34,16 +34,16 @@ async def test_accounts(caller: SandboxCaller, path: str) -> None:
 )
 async def test_user_context(caller: SandboxCaller, query: str, first: str) -> None:
     """The query names the user, and the business they act for."""
-    answer = await caller.call(f"/v1/accounts?{query}")
-    assert answer.json()["accounts"][0]["accountId"] == first
+    response = await caller.call(f"/v1/accounts?{query}")
+    assert response.json()["accounts"][0]["accountId"] == first
 
 
 async def test_business_in_a_header(caller: SandboxCaller) -> None:
     """Some paths want the business as a header."""
-    answer = await caller.call(
+    response = await caller.call(
         "/v1/accounts?loginId=acorn.owner", headers={"institutionCustomerId": "770001"}
     )
-    assert answer.json()["accounts"][0]["accountId"] == "770001-1"
+    assert response.json()["accounts"][0]["accountId"] == "770001-1"
 
 
 @pytest.mark.parametrize(
@@ -72,15 +72,15 @@ async def test_password_token_knows_its_user(caller: SandboxCaller) -> None:
     """With a token of the password grant nobody needs naming."""
     caller.bank.settings = replace(caller.bank.settings, user_required=True)
     pair = await caller.token(grant_type="password", username="juniper", password="moonlight")
-    answer = await caller.call("/v1/accounts", bearer=pair.json()["access_token"])
-    assert answer.json()["accounts"][0]["accountId"] == "880017-1"
+    response = await caller.call("/v1/accounts", bearer=pair.json()["access_token"])
+    assert response.json()["accounts"][0]["accountId"] == "880017-1"
 
 
 async def test_literal_colon(caller: SandboxCaller) -> None:
     """``/v1/customers/{id}:accounts`` has a literal colon; an escaped one is another path."""
     headers = {"correlationId": str(uuid.uuid4())}
-    answer = await caller.call("/v1/customers/880017:accounts", headers=headers)
-    assert answer.json()["customerId"] == "880017"
+    response = await caller.call("/v1/customers/880017:accounts", headers=headers)
+    assert response.json()["customerId"] == "880017"
     assert (await caller.call("/v1/customers/880017%3Aaccounts", headers=headers)).status == 404
     assert (await caller.call("/v1/customers/1:accounts", headers=headers)).code == "CMN_90016"
 
@@ -110,30 +110,30 @@ async def test_wrong_page(caller: SandboxCaller, query: str) -> None:
 
 async def test_image(caller: SandboxCaller) -> None:
     """A picture in base64 inside JSON."""
-    answer = (await caller.call("/v1/banking-images/42")).json()
-    assert (answer["imageId"], answer["contentType"]) == ("42", "image/png")
-    assert base64.b64decode(answer["image"]).startswith(b"\x89PNG")
+    response = (await caller.call("/v1/banking-images/42")).json()
+    assert (response["imageId"], response["contentType"]) == ("42", "image/png")
+    assert base64.b64decode(response["image"]).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("size", [0, 1, 65511, 1_000_000])
 async def test_image_of_any_size(caller: SandboxCaller, size: int) -> None:
     """As large as asked for, with the right Content-Length."""
-    answer = await caller.call(f"/v1/banking-images/42?bytes={size}")
-    assert int(answer.headers["Content-Length"]) == len(answer.body)
-    assert base64.b64decode(answer.json()["image"]) == b"".join(pattern(size))
+    response = await caller.call(f"/v1/banking-images/42?bytes={size}")
+    assert int(response.headers["Content-Length"]) == len(response.body)
+    assert base64.b64decode(response.json()["image"]) == b"".join(pattern(size))
 
 
 async def test_transfers_are_counted(caller: SandboxCaller) -> None:
     """Each transfer counts, by its transactionId; a repeat counts again."""
     transaction = str(uuid.uuid4())
-    answers = [
+    responses = [
         await caller.call(
             "/v1/transfers", "POST", headers={"transactionId": transaction}, body=b'{"amount":"5"}'
         )
         for _ in range(2)
     ]
-    assert [answer.status for answer in answers] == [201, 201]
-    assert answers[0].json()["order"] == {"amount": "5"}
+    assert [response.status for response in responses] == [201, 201]
+    assert responses[0].json()["order"] == {"amount": "5"}
     assert caller.bank.transfers == {transaction: 2}
 
 
@@ -146,12 +146,12 @@ async def test_transfers_want_an_object(caller: SandboxCaller, body: bytes) -> N
 
 async def test_business_lookup(caller: SandboxCaller) -> None:
     """A business user's entry lists its businesses with their member numbers."""
-    answer = (await caller.call(_LOOKUP)).json()
+    response = (await caller.call(_LOOKUP)).json()
     assert {
         customer["memberNumber"]: customer["institutionCustomerId"]
-        for customer in answer["institutionCustomers"]
+        for customer in response["institutionCustomers"]
     } == {"12-3456789": "770001", "98-7654321": "770002"}
-    assert answer["userType"] == "BUSINESS"
+    assert response["userType"] == "BUSINESS"
 
 
 async def test_retail_lookup(caller: SandboxCaller) -> None:

@@ -10,9 +10,9 @@ from proxy.sandbox.tokens_v1 import USER_AGENT
 from tests.sandbox.caller import BankResponse, SandboxCaller
 
 
-def fields(answer: BankResponse) -> dict[str, str]:
+def fields(response: BankResponse) -> dict[str, str]:
     """The fields of an XML answer, by local name."""
-    root = ElementTree.fromstring(answer.body)
+    root = ElementTree.fromstring(response.body)
     assert root.tag.rpartition("}")[2] == "token"
     return {child.tag.rpartition("}")[2]: child.text or "" for child in root}
 
@@ -20,18 +20,20 @@ def fields(answer: BankResponse) -> dict[str, str]:
 async def test_client_credentials(caller: SandboxCaller) -> None:
     """The documented answer, in XML, and the request's di_tid."""
     tid = str(uuid.uuid4())
-    answer = await caller.v1_token(headers={"di_tid": tid})
-    assert (answer.status, answer.headers["di_tid"]) == (200, tid)
-    assert answer.headers["Content-Type"] == "application/xml"
-    seen = fields(answer)
+    response = await caller.v1_token(headers={"di_tid": tid})
+    assert (response.status, response.headers["di_tid"]) == (200, tid)
+    assert response.headers["Content-Type"] == "application/xml"
+    seen = fields(response)
     assert list(seen) == ["di_fiid", "access_token", "expires_in"]
     assert (seen["di_fiid"], seen["expires_in"]) == ("00016", "1800")
 
 
 async def test_password(caller: SandboxCaller) -> None:
     """A retail user's answer has the customer's numbers and a refresh token."""
-    answer = await caller.v1_token(grant_type="password", username="juniper", password="moonlight")
-    seen = fields(answer)
+    response = await caller.v1_token(
+        grant_type="password", username="juniper", password="moonlight"
+    )
+    seen = fields(response)
     assert seen["di_ficustomer"] == "5f1d7a8e-0c54-4b1e-9d0a-6f2f6f7c1a01"
     assert seen["di_member_number"] == "100200300"
     assert seen["refresh_token"]
@@ -41,9 +43,9 @@ async def test_password(caller: SandboxCaller) -> None:
 async def test_prefixed(caller: SandboxCaller) -> None:
     """The same with a namespace and a prefix."""
     caller.bank.settings = replace(caller.bank.settings, v1_format="prefixed")
-    answer = await caller.v1_token()
-    assert b"<ns2:access_token>" in answer.body
-    assert fields(answer)["di_fiid"] == "00016"
+    response = await caller.v1_token()
+    assert b"<ns2:access_token>" in response.body
+    assert fields(response)["di_fiid"] == "00016"
 
 
 async def test_json(caller: SandboxCaller) -> None:
@@ -69,9 +71,9 @@ async def test_headers(
     caller: SandboxCaller, headers: dict[str, str], status: int, code: str
 ) -> None:
     """Each required header is checked, and the error is a ``Status``."""
-    answer = await caller.v1_token(headers=headers)
-    assert (answer.status, answer.code) == (status, code)
-    assert ElementTree.fromstring(answer.body).tag == (
+    response = await caller.v1_token(headers=headers)
+    assert (response.status, response.code) == (status, code)
+    assert ElementTree.fromstring(response.body).tag == (
         "{http://schema.intuit.com/fs/common/v2}Status"
     )
 
@@ -94,8 +96,8 @@ async def test_unauthorised_institution(caller: SandboxCaller) -> None:
 )
 async def test_forms(caller: SandboxCaller, form: dict[str, str], status: int, code: str) -> None:
     """Each mistake in the form has its code; business users have no password grant."""
-    answer = await caller.v1_token(form=form)
-    assert (answer.status, answer.code) == (status, code)
+    response = await caller.v1_token(form=form)
+    assert (response.status, response.code) == (status, code)
 
 
 @pytest.mark.parametrize(

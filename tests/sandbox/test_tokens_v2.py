@@ -12,9 +12,9 @@ from tests.sandbox.caller import Clock, SandboxCaller
 async def test_client_credentials(caller: SandboxCaller) -> None:
     """The documented answer: ``expires_in`` a string, the request's transactionId."""
     transaction = str(uuid.uuid4())
-    answer = await caller.token(headers={"transactionId": transaction})
-    assert (answer.status, answer.headers["transactionId"]) == (200, transaction)
-    fields = answer.json()
+    response = await caller.token(headers={"transactionId": transaction})
+    assert (response.status, response.headers["transactionId"]) == (200, transaction)
+    fields = response.json()
     assert fields.keys() == {"access_token", "expires_in", "token_type"}
     assert (fields["expires_in"], fields["token_type"]) == ("3600", "Bearer")
 
@@ -54,16 +54,16 @@ async def test_headers(
     caller: SandboxCaller, headers: dict[str, str], code: str, status: int
 ) -> None:
     """Each required header is checked."""
-    answer = await caller.token(headers=headers)
-    assert (answer.status, answer.code) == (status, code)
-    assert is_uuid(answer.headers["transactionId"])
+    response = await caller.token(headers=headers)
+    assert (response.status, response.code) == (status, code)
+    assert is_uuid(response.headers["transactionId"])
 
 
 @pytest.mark.parametrize("credentials", [("sandbox-client", "wrong"), ("nobody", "sandbox-secret")])
 async def test_wrong_client(caller: SandboxCaller, credentials: tuple[str, str]) -> None:
     """A wrong secret or an unknown client is CMN_90004, 401."""
-    answer = await caller.token(credentials=credentials)
-    assert (answer.status, answer.code) == (401, "CMN_90004")
+    response = await caller.token(credentials=credentials)
+    assert (response.status, response.code) == (401, "CMN_90004")
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ async def test_unprintable_body(caller: SandboxCaller) -> None:
         "Content-Type": "application/x-www-form-urlencoded",
         "transactionId": str(uuid.uuid4()),
     }
-    answer = await caller.send("POST", "/oauth2/v1/token", asked, b"grant_type=\x01")
-    assert answer.code == "CMN_90017"
+    response = await caller.send("POST", "/oauth2/v1/token", asked, b"grant_type=\x01")
+    assert response.code == "CMN_90017"
 
 
 @pytest.mark.parametrize(("spelling", "status"), [("CMN_90006", 400), ("CMN_90006/403", 403)])
@@ -112,8 +112,8 @@ async def test_unauthorised_institution(caller: SandboxCaller, spelling: str, st
     caller.bank.settings = replace(
         caller.bank.settings, unauthorised=frozenset({"00017"}), unauthorised_as=spelling
     )
-    answer = await caller.token("00017")
-    assert (answer.status, answer.code) == (status, "CMN_90006")
+    response = await caller.token("00017")
+    assert (response.status, response.code) == (status, "CMN_90006")
 
 
 async def test_password_and_rotation(caller: SandboxCaller) -> None:
@@ -122,10 +122,10 @@ async def test_password_and_rotation(caller: SandboxCaller) -> None:
         await caller.token(grant_type="password", username="juniper", password="moonlight")
     ).json()
     assert first["refresh_token_expires_in"] == "86400"
-    answer = await caller.token(
+    response = await caller.token(
         "", grant_type="refresh_token", refresh_token=first["refresh_token"]
     )
-    second = answer.json()
+    second = response.json()
     assert second["refresh_token"] != first["refresh_token"]
     again = {"grant_type": "refresh_token"}
     assert (
@@ -141,8 +141,8 @@ async def test_refresh_token_has_an_end(caller: SandboxCaller, clock: Clock) -> 
         await caller.token(grant_type="password", username="juniper", password="moonlight")
     ).json()
     clock.now += 86400
-    answer = await caller.token(grant_type="refresh_token", refresh_token=pair["refresh_token"])
-    assert (answer.status, answer.code) == (401, "CMN_90018")
+    response = await caller.token(grant_type="refresh_token", refresh_token=pair["refresh_token"])
+    assert (response.status, response.code) == (401, "CMN_90018")
 
 
 async def test_refresh_for_another_institution(caller: SandboxCaller) -> None:
@@ -150,10 +150,10 @@ async def test_refresh_for_another_institution(caller: SandboxCaller) -> None:
     pair = (
         await caller.token(grant_type="password", username="juniper", password="moonlight")
     ).json()
-    answer = await caller.token(
+    response = await caller.token(
         "00017", grant_type="refresh_token", refresh_token=pair["refresh_token"]
     )
-    assert answer.code == "CMN_90005"
+    assert response.code == "CMN_90005"
 
 
 async def test_access_token_is_no_refresh_token(caller: SandboxCaller) -> None:
@@ -173,8 +173,8 @@ async def test_authorization_code(caller: SandboxCaller) -> None:
     }
     form = {"username": "juniper", "password": "moonlight"}
     code = (await caller.send("POST", "/v1/auth-code", asked, form)).json()["code"]
-    answer = await caller.token(grant_type="authorization_code", code=code)
-    assert answer.json()["refresh_token"]
+    response = await caller.token(grant_type="authorization_code", code=code)
+    assert response.json()["refresh_token"]
     again = await caller.token(grant_type="authorization_code", code=code)
     assert again.code == "CMN_90011"
 
@@ -190,8 +190,8 @@ async def test_code_of_the_bank(caller: SandboxCaller) -> None:
 async def test_revoked_token_is_refused(caller: SandboxCaller) -> None:
     """Revocation is 204 without a body, and the token is refused from then on."""
     bearer = await caller.bearer()
-    answer = await caller.revoke(bearer)
-    assert (answer.status, answer.body) == (204, b"")
+    response = await caller.revoke(bearer)
+    assert (response.status, response.body) == (204, b"")
     assert (await caller.call("/v1/accounts", bearer=bearer)).code == "CMN_90018"
     assert (await caller.revoke(bearer)).status == 204
 

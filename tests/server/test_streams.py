@@ -85,5 +85,5 @@ async def test_nothing_hangs_and_nothing_breaks(fragments: list[bytes]) -> None:
             except OSError:
                 pass  # cut off in mid-sentence
         async with connect(front) as wire:
-            answer = await wire.ask(b"GET /well HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert answer.body == b"/well"
+            response = await wire.ask(b"GET /well HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert response.body == b"/well"

@@ -145,40 +145,40 @@ class Caller:
             if soak_request.leaves:
                 await asyncio.sleep(self._world.random.uniform(0, 0.02))
                 return RequestOutcome.CALLER_LEFT, ""
-            answer = await read_response(reader)
+            response = await read_response(reader)
         except asyncio.IncompleteReadError as error:
             return (
                 RequestOutcome.ABORTED if b"\r\n\r\n" in error.partial else RequestOutcome.LOST
             ), "ended early"
         except OSError as error:
             return RequestOutcome.LOST, repr(error)
-        if isinstance(answer, str):
-            return RequestOutcome.ABORTED, answer
-        return self._judged(soak_request, answer)
+        if isinstance(response, str):
+            return RequestOutcome.ABORTED, response
+        return self._judged(soak_request, response)
 
     def _judged(
-        self, soak_request: SoakRequest, answer: ReceivedResponse
+        self, soak_request: SoakRequest, response: ReceivedResponse
     ) -> tuple[RequestOutcome, str]:
-        source = _SOURCE.search(answer.head)
-        if b"\r\nConnection: close\r\n" in answer.head:
+        source = _SOURCE.search(response.head)
+        if b"\r\nConnection: close\r\n" in response.head:
             self._hang_up()
         if soak_request.hostile and source is not None and source[1] == b"caller":
             return RequestOutcome.HOSTILE_REFUSED, ""
         if source is not None:
             result = _OUTCOMES.get(source[1], RequestOutcome.WRONG)
-            said = answer.body.decode("utf-8", "replace")[:300].replace("\n", " ")
-            return (result if answer.status >= 500 else RequestOutcome.WRONG), said
-        if answer.body == b"first":  # the sandbox's error for contradicting parameters
+            said = response.body.decode("utf-8", "replace")[:300].replace("\n", " ")
+            return (result if response.status >= 500 else RequestOutcome.WRONG), said
+        if response.body == b"first":  # the sandbox's error for contradicting parameters
             return RequestOutcome.BANK, ""
-        transaction = _TRANSACTION.search(answer.head)
+        transaction = _TRANSACTION.search(response.head)
         if transaction is None or transaction[1].decode() != soak_request.transaction:
-            return RequestOutcome.WRONG, f"not ours: {answer.head!r}"
-        if answer.status >= 400:
-            return RequestOutcome.BANK, f"{answer.status} {answer.body[:200]!r}"
+            return RequestOutcome.WRONG, f"not ours: {response.head!r}"
+        if response.status >= 400:
+            return RequestOutcome.BANK, f"{response.status} {response.body[:200]!r}"
         return (
             (RequestOutcome.OK, "")
-            if soak_request.is_good(answer)
-            else (RequestOutcome.WRONG, f"{answer.body[:200]!r}")
+            if soak_request.is_good(response)
+            else (RequestOutcome.WRONG, f"{response.body[:200]!r}")
         )
 
     async def _connected(self, *, fresh: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -247,7 +247,9 @@ def _look(setup: SoakSetup) -> SoakRequest:
     institution = setup.random.choice(INSTITUTIONS)
     target = f"/at/{institution}/echo/{setup.random.getrandbits(64):x}?q=1"
     head, transaction = _head(setup, "GET", target, f"institutionId: {institution}")
-    return SoakRequest("look", head.encode(), transaction, lambda answer: _echoes(answer, target))
+    return SoakRequest(
+        "look", head.encode(), transaction, lambda response: _echoes(response, target)
+    )
 
 
 def _look_by_v1(setup: SoakSetup) -> SoakRequest:
@@ -255,7 +257,7 @@ def _look_by_v1(setup: SoakSetup) -> SoakRequest:
     target = f"/subscriptions/v1/fis/{institution}/echo/{setup.random.getrandbits(64):x}"
     head, transaction = _head(setup, "GET", target)
     return SoakRequest(
-        "look by V1", head.encode(), transaction, lambda answer: _echoes(answer, target)
+        "look by V1", head.encode(), transaction, lambda response: _echoes(response, target)
     )
 
 
@@ -268,7 +270,7 @@ def _post(setup: SoakSetup) -> SoakRequest:
         "post",
         head.encode() + body,
         transaction,
-        lambda answer: _echoes(answer, target) and digest in answer.body.decode(),
+        lambda response: _echoes(response, target) and digest in response.body.decode(),
     )
 
 
@@ -280,8 +282,8 @@ def _pay(setup: SoakSetup) -> SoakRequest:
         "payment",
         head.encode() + body,
         transaction,
-        lambda answer: (
-            answer.status == 201 and json.loads(answer.body)["order"] == json.loads(body)
+        lambda response: (
+            response.status == 201 and json.loads(response.body)["order"] == json.loads(body)
         ),
     )
 
@@ -293,7 +295,7 @@ def _download(setup: SoakSetup) -> SoakRequest:
         "download",
         head.encode(),
         transaction,
-        lambda answer: hashlib.sha256(answer.body).hexdigest() == pattern_sha256(SIZE),
+        lambda response: hashlib.sha256(response.body).hexdigest() == pattern_sha256(SIZE),
     )
 
 
@@ -303,7 +305,7 @@ def _upload(setup: SoakSetup) -> SoakRequest:
         "upload",
         head.encode() + _uploaded(),
         transaction,
-        lambda answer: json.loads(answer.body)["sha256"] == pattern_sha256(SIZE),
+        lambda response: json.loads(response.body)["sha256"] == pattern_sha256(SIZE),
     )
 
 
@@ -345,7 +347,7 @@ MIXTURE: tuple[tuple[Callable[[SoakSetup], SoakRequest], int], ...] = (
 """The kinds of request, and their share in percent."""
 
 
-def _echoes(answer: ReceivedResponse, target: str) -> bool:
+def _echoes(response: ReceivedResponse, target: str) -> bool:
     with suppress(ValueError, KeyError):
-        return bool(json.loads(answer.body)["target"] == target)
+        return bool(json.loads(response.body)["target"] == target)
     return False

@@ -57,14 +57,14 @@ def skip_if(condition: bool, reason: str, remedy: str) -> pytest.MarkDecorator:
 def programs(*names: str) -> pytest.MarkDecorator:
     """Return a mark that skips where a program is missing."""
     missing = [name for name in names if find(name) is None]
-    return skip_if(bool(missing), *_told(missing))
+    return skip_if(bool(missing), *_reason_and_remedy(missing))
 
 
 def program(name: str) -> str:
     """Return the path of a program, or skip the running test."""
     found = find(name)
     if found is None:
-        skip(*_told([name]))
+        skip(*_reason_and_remedy([name]))
     return found
 
 
@@ -86,7 +86,7 @@ def _directories() -> Iterator[str]:
     yield os.environ.get("GOBIN") or str(packages / "bin")
 
 
-def _told(missing: list[str]) -> tuple[str, str]:
+def _reason_and_remedy(missing: list[str]) -> tuple[str, str]:
     """Return reason and remedy."""
     built = sorted({BUILT[name] for name in missing if name in BUILT})
     packages = " ".join(sorted({PACKAGES[name] for name in missing if name in PACKAGES}))

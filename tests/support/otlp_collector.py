@@ -43,7 +43,7 @@ class OtlpCollector:
         self.resource: dict[str, Any] = {}
         self.raw = b""
         app = web.Application()
-        app.router.add_post("/v1/traces", self._take)
+        app.router.add_post("/v1/traces", self._receive)
         self._server = TestServer(app)
 
     @property
@@ -73,7 +73,7 @@ class OtlpCollector:
         """Close it."""
         await self._server.close()
 
-    async def _take(self, request: web.Request) -> web.Response:
+    async def _receive(self, request: web.Request) -> web.Response:
         body = await request.read()
         self.raw += body
         sent = ExportTraceServiceRequest.FromString(body)
@@ -81,5 +81,5 @@ class OtlpCollector:
             self.resource = plain(resource.resource.attributes)
             for scope in resource.scope_spans:
                 self.spans += map(ReceivedSpan, scope.spans)
-        answer = ExportTraceServiceResponse().SerializeToString()
-        return web.Response(body=answer, content_type="application/x-protobuf")
+        response = ExportTraceServiceResponse().SerializeToString()
+        return web.Response(body=response, content_type="application/x-protobuf")

@@ -36,8 +36,8 @@ class RunningProxy:
 
     async def ask(self, path: str, method: str = "GET") -> tuple[int, str]:
         """Send a request to the admin port; return status and text."""
-        async with aiohttp.request(method, f"http://{self.admin}{path}") as answer:
-            return answer.status, await answer.text()
+        async with aiohttp.request(method, f"http://{self.admin}{path}") as response:
+            return response.status, await response.text()
 
     async def sample(self, name: str, **labels: str) -> float:
         """Return the sum of a metric's series with these labels."""

@@ -38,16 +38,16 @@ class ProxyFixture:
     async def call(self, path: str = "/echo", **more: Any) -> int:
         """Send a request; return the status of the response."""
         method = more.pop("method", "GET")
-        async with self.caller.request(method, path, **more) as answer:
-            await answer.read()
-            return answer.status
+        async with self.caller.request(method, path, **more) as response:
+            await response.read()
+            return response.status
 
     async def admin(self, path: str, method: str = "GET") -> tuple[int, Any]:
         """Send a request to the admin port; return status, and document or text."""
         address = f"http://{self.app.admin_address}{path}"
-        async with aiohttp.request(method, address) as answer:
-            is_json = answer.content_type == "application/json"
-            return answer.status, await (answer.json() if is_json else answer.text())
+        async with aiohttp.request(method, address) as response:
+            is_json = response.content_type == "application/json"
+            return response.status, await (response.json() if is_json else response.text())
 
     def write(self, **changes: Any) -> None:
         """Change settings in the configuration file; None removes one."""

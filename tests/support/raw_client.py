@@ -77,14 +77,16 @@ class RawConnection:
             headers = [
                 (name, value) for name, _, value in (line.partition(b": ") for line in lines)
             ]
-            answer = RawResponse(version, int(status), reason, headers, b"")
-            if bodiless or answer.status in (204, 304) or answer.status < 200:
-                return answer
-            return RawResponse(version, answer.status, reason, headers, await self._body(answer))
+            response = RawResponse(version, int(status), reason, headers, b"")
+            if bodiless or response.status in (204, 304) or response.status < 200:
+                return response
+            return RawResponse(
+                version, response.status, reason, headers, await self._body(response)
+            )
 
-    async def _body(self, answer: RawResponse) -> bytes:
-        length = answer.header("Content-Length")
-        coding = answer.header("Transfer-Encoding")
+    async def _body(self, response: RawResponse) -> bytes:
+        length = response.header("Content-Length")
+        coding = response.header("Transfer-Encoding")
         assert length is None or coding is None, "two framings"
         if length is not None:
             return await self.reader.readexactly(int(length))

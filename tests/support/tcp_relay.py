@@ -85,7 +85,7 @@ class TcpRelay:
 
     async def accept(self) -> None:
         """Listen; after ``refuse`` on the same port again."""
-        self._server = await asyncio.start_server(self._take, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def refuse(self) -> None:
@@ -108,7 +108,7 @@ class TcpRelay:
         for writer in list(self._writers):
             reset(writer)
 
-    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)

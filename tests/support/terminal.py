@@ -45,10 +45,10 @@ class RunningTerminal:
         """Type a text."""
         os.write(self.keyboard, text.encode())
 
-    async def answers(self, question: str, answer: str) -> None:
+    async def answers(self, question: str, response: str) -> None:
         """Wait for a question and type the answer."""
         await self.sees(question)
-        self.types(answer + "\n")
+        self.types(response + "\n")
 
     async def ends(self) -> int:
         """Wait for the end and return the exit code."""

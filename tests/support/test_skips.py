@@ -49,10 +49,10 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 
 @pytest.mark.parametrize("source", SKIPPING.values(), ids=SKIPPING)
-def test_skip_fails_where_everything_must_run(
+def test_skip_fails_in_ci(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
-    """However a test avoids running, the run fails and names the variable."""
+    """A skipped test fails the run where the environment variable forbids skips."""
     monkeypatch.setenv(skips.NO_SKIP, "1")
     project.makepyfile(source)
     result = project.runpytest_inprocess()
@@ -61,8 +61,8 @@ def test_skip_fails_where_everything_must_run(
 
 
 @pytest.mark.parametrize("source", SKIPPING.values(), ids=SKIPPING)
-def test_skip_is_a_skip_elsewhere(project: pytest.Pytester, source: str) -> None:
-    """On a contributor's machine a skip stays a skip, and is listed."""
+def test_skip_is_listed_outside_ci(project: pytest.Pytester, source: str) -> None:
+    """A skip stays a skip without the variable, and is listed."""
     project.makepyfile(source)
     result = project.runpytest_inprocess()
     outcomes = result.parseoutcomes()
@@ -74,14 +74,14 @@ def test_skip_is_a_skip_elsewhere(project: pytest.Pytester, source: str) -> None
 def test_passing_test_still_passes(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rule touches nothing that ran."""
+    """A test that ran is not affected by the variable."""
     monkeypatch.setenv(skips.NO_SKIP, "1")
     project.makepyfile("def test_it(): pass")
     project.runpytest_inprocess().assert_outcomes(passed=1)
 
 
 def test_skips_are_listed_with_their_remedy(project: pytest.Pytester) -> None:
-    """One line for each module and reason: how many tests, why, and a command."""
+    """The summary has one line per module and reason: count, reason and command."""
     project.makepyfile(**LISTED)
     project.runpytest_inprocess("test_two.py", "test_three.py").stdout.re_match_lines(
         [
@@ -96,8 +96,8 @@ def test_skips_are_listed_with_their_remedy(project: pytest.Pytester) -> None:
     )
 
 
-def test_whole_run_lists_the_other_commands(project: pytest.Pytester) -> None:
-    """What `make test` leaves to other commands is listed; a run of chosen files lists nothing."""
+def test_full_run_lists_the_other_commands(project: pytest.Pytester) -> None:
+    """A full run lists what other commands test; a run of chosen files lists nothing."""
     file = project.makepyfile("def test_it(): pass")
     said = project.runpytest_inprocess().stdout.str()
     assert all(command in said for command in skips.NOT_INCLUDED)
@@ -112,7 +112,7 @@ def test_other_commands_exist() -> None:
 
 
 def test_ci_installs_every_program_that_tests_need() -> None:
-    """`.ci/run` names the same packages, but for those that every Debian has."""
+    """`.ci/run` installs the same packages, except those of every Debian."""
     script = (ROOT / ".ci/run").read_text(encoding="utf-8")
     installed = set(re.findall(r"^need ([\w.-]+) ", script, re.MULTILINE))
     packages = {package for names in needs.PACKAGES.values() for package in names.split()}
@@ -121,7 +121,7 @@ def test_ci_installs_every_program_that_tests_need() -> None:
 
 
 def test_every_skip_has_a_remedy() -> None:
-    """Tests do not call pytest's own skips: ``tests.support.needs`` asks for a remedy."""
+    """Tests skip by ``tests.support.needs``, which requires a remedy, never by pytest alone."""
     own = {"pytest.skip", "pytest.mark.skipif", "pytest.mark.skip", "pytest.importorskip"}
     modules = {*(ROOT / "tests").rglob("*.py")} - {Path(needs.__file__), Path(__file__)}
     assert [str(path) for path in sorted(modules) if own & names(path)] == []
@@ -137,7 +137,7 @@ def names(path: Path) -> set[str]:
 def test_missing_program_is_skipped_with_a_command(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The reason names the program, the remedy its package."""
+    """The reason names the program and the remedy its package."""
     monkeypatch.setattr(needs, "find", lambda _: None)
     with pytest.raises(pytest.skip.Exception, match=re.escape(name)) as raised:
         needs.program(name)

@@ -121,7 +121,7 @@ class ScriptedUpstream:
             for step in script:
                 await step(UpstreamConnection(self, reader, writer))
         except (OSError, asyncio.IncompleteReadError):
-            pass  # The proxy has ended the connection, which is its right.
+            pass  # The proxy may close a connection at any time.
         except asyncio.CancelledError:
             pass  # The test is over.
         finally:
@@ -233,10 +233,10 @@ def forever(*steps: ScriptStep) -> ScriptStep:
 
 def ok(body: bytes = b"", *headers: bytes) -> bytes:
     """Return a 200 response with ``body``."""
-    return answer(b"200 OK", b"Content-Length: %d" % len(body), *headers) + body
+    return response_head(b"200 OK", b"Content-Length: %d" % len(body), *headers) + body
 
 
-def answer(status: bytes, *headers: bytes) -> bytes:
+def response_head(status: bytes, *headers: bytes) -> bytes:
     """Return the head of a response."""
     return b"\r\n".join([b"HTTP/1.1 " + status, *headers, b"", b""])
 
@@ -244,9 +244,9 @@ def answer(status: bytes, *headers: bytes) -> bytes:
 def chunked(*blocks: bytes) -> bytes:
     """Return a 200 response with a chunked body."""
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(block), block) for block in blocks)
-    return answer(b"200 OK", b"Transfer-Encoding: chunked") + chunks + b"0\r\n\r\n"
+    return response_head(b"200 OK", b"Transfer-Encoding: chunked") + chunks + b"0\r\n\r\n"
 
 
-def behaving(body: bytes = b"yes") -> list[ScriptStep]:
+def respond_to_all(body: bytes = b"yes") -> list[ScriptStep]:
     """Return a script that sends a 200 response to each request."""
     return [forever(read(), send(ok(body)))]

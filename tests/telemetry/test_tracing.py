@@ -389,8 +389,8 @@ async def loaded_by_a_run(**variables: str) -> set[str]:
         run = ("run", "--base-url", bank.url, *ANYWHERE, "--log-format", "json")
         async with program(*run, **variables) as proxy:
             listening = await proxy.wait_for_event("listening")
-            async with aiohttp.request("GET", f"http://{listening['listen']}/echo") as answer:
-                assert answer.status == 200
+            async with aiohttp.request("GET", f"http://{listening['listen']}/echo") as response:
+                assert response.status == 200
             assert await proxy.end(signal.SIGTERM) == 0
             return {line.rpartition("|")[2].strip() for line in proxy.err}
 

@@ -41,8 +41,8 @@ class EndpointFixture:
 
     async def call(self, path: str = V2) -> tuple[int, Any, dict[str, str]]:
         """Send a request; return status, document and headers of the answer."""
-        async with self.session.get(path) as answer:
-            return answer.status, await answer.json(content_type=None), dict(answer.headers)
+        async with self.session.get(path) as response:
+            return response.status, await response.json(content_type=None), dict(response.headers)
 
     async def heal(self, path: str = V2) -> None:
         """Call until the bank answers, as it must within a back-off."""
@@ -197,12 +197,12 @@ async def test_refusal_is_not_asked_about_by_every_caller(
     A quota that comes as a 500 is throttling all the same.
     """
     async with endpoint_fixture(Fault("token", **fault)) as at:
-        answers = [await at.call() for _ in range(20)]
-        assert {status for status, _, _ in answers} == {503}
-        assert {problem["type"].rpartition(":")[2] for _, problem, _ in answers} == {
+        responses = [await at.call() for _ in range(20)]
+        assert {status for status, _, _ in responses} == {503}
+        assert {problem["type"].rpartition(":")[2] for _, problem, _ in responses} == {
             f"token-{reason}"
         }
-        assert min(int(headers["Retry-After"]) for _, _, headers in answers) >= 1
+        assert min(int(headers["Retry-After"]) for _, _, headers in responses) >= 1
         assert len(at.bank.bank.token_requests) == 1
         assert not at.app.readiness().is_ready
 
@@ -211,11 +211,11 @@ async def test_error_with_status_200_is_a_refusal() -> None:
     """One call for many callers; the bank's message is for probes and page, not for callers."""
     body = b'{"error": "invalid_client", "error_description": "unknown sandbox-secret"}'
     async with endpoint_fixture(Fault("token", status=200, shape=body)) as at:
-        answers = [await at.call() for _ in range(5)]
-        assert {problem["type"].rpartition(":")[2] for _, problem, _ in answers} == {
+        responses = [await at.call() for _ in range(5)]
+        assert {problem["type"].rpartition(":")[2] for _, problem, _ in responses} == {
             "token-bad-client"
         }
-        assert "unknown" not in str(answers)
+        assert "unknown" not in str(responses)
         assert len(at.bank.bank.token_requests) == 1
         (reason,) = at.app.readiness().reasons
         assert 'Its message: "unknown [hidden]"' in reason
@@ -316,8 +316,8 @@ async def test_one_institution_refused_is_one_institution_refused() -> None:
     ):
         bank.bank.faults.append(broken)
         for institution, expected in (("00017", 503), ("00016", 200), ("00017", 503)):
-            async with session.get("/echo", headers={"institutionId": institution}) as answer:
-                assert answer.status == expected
+            async with session.get("/echo", headers={"institutionId": institution}) as response:
+                assert response.status == expected
         assert app.readiness().is_ready
         assert broken.used == 1
 
@@ -348,9 +348,9 @@ async def test_endpoint_that_is_not_there() -> None:
         async with (
             running(base_url, ready=False, trust_network="true") as app,
             aiohttp.ClientSession(url(app)) as session,
-            session.get("/echo") as answer,
+            session.get("/echo") as response,
         ):
-            problem = await answer.json(content_type=None)
+            problem = await response.json(content_type=None)
             assert problem["type"].endswith("token-unreachable")
             assert word in problem["detail"]
             assert "base_url" in app.readiness().reasons[0]

@@ -382,8 +382,8 @@ async def test_tokens_of_seconds_are_renewed_under_traffic() -> None:
     ):
         statuses: Counter[int] = Counter()
         while len(bank.bank.token_requests) < 5:
-            async with caller.get("/echo") as answer:
-                statuses[answer.status] += 1
+            async with caller.get("/echo") as response:
+                statuses[response.status] += 1
         times = [request.time for request in bank.bank.token_requests]
         assert statuses.keys() == {200}
         assert all(later - earlier >= 0.45 for earlier, later in pairwise(times))
@@ -402,8 +402,8 @@ async def test_outage_of_the_token_endpoint_leaves_traffic_alone(hand: TurnableC
         for failures in (1, 2, 3):
             app.tokens.on_change()
             await until(lambda: entry.failures == failures)  # noqa: B023 - awaited here
-            async with caller.get("/echo") as answer:
-                assert answer.status == 200
+            async with caller.get("/echo") as response:
+                assert response.status == 200
             hand.advance(60)
         bank.bank.faults.clear()
         app.tokens.on_change()
@@ -420,16 +420,16 @@ async def test_outage_longer_than_a_life_is_told_and_ends(hand: TurnableClock) -
     ):
         bank.bank.faults.append(Fault("token", status=503))
         hand.advance(HOUR)
-        async with caller.get("/echo") as answer:
-            assert (answer.status, answer.headers["x-proxy-error-source"]) == (503, "token")
+        async with caller.get("/echo") as response:
+            assert (response.status, response.headers["x-proxy-error-source"]) == (503, "token")
         assert not app.readiness().is_ready
         assert not bank.bank.arrivals
         bank.bank.faults.clear()
         hand.advance(60)
         app.tokens.on_change()
         await until(lambda: app.readiness().is_ready)
-        async with caller.get("/echo") as answer:
-            assert answer.status == 200
+        async with caller.get("/echo") as response:
+            assert response.status == 200
 
 
 async def test_bank_that_is_down_at_first_makes_ready_later() -> None:

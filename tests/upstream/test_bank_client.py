@@ -40,7 +40,7 @@ async def test_call_is_what_it_says() -> None:
     """Method, path, headers and body arrive as they were given, with the proxy's own name."""
     async with ScriptedUpstream([read(), send(ok(b"yes"))]) as upstream:
         bank = BankClient(upstream.url + "/base", timeout=5)
-        answer = await bank.call("DELETE", "/p?a=b%20c", HEADERS, b"token=x")
+        response = await bank.call("DELETE", "/p?a=b%20c", HEADERS, b"token=x")
         await bank.close()
     (request,) = upstream.requests
     head, _, body = request.partition(b"\r\n\r\n")
@@ -50,8 +50,8 @@ async def test_call_is_what_it_says() -> None:
         *lines
     }
     assert body == b"token=x"
-    assert (answer.status, answer.body, answer.retry_after) == (200, b"yes", None)
-    assert "yes" not in repr(answer)
+    assert (response.status, response.body, response.retry_after) == (200, b"yes", None)
+    assert "yes" not in repr(response)
 
 
 async def test_body_is_left_out_where_there_is_none() -> None:

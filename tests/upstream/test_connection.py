@@ -17,8 +17,6 @@ from tests.support.running import until
 from tests.support.upstream_server import (
     ScriptedUpstream,
     ScriptStep,
-    answer,
-    behaving,
     chunked,
     close,
     forever,
@@ -28,6 +26,8 @@ from tests.support.upstream_server import (
     read_head,
     read_rest,
     reset,
+    respond_to_all,
+    response_head,
     send,
     sleep,
     wait,
@@ -107,7 +107,7 @@ async def test_sized_answer() -> None:
 async def test_chunked_answer_keeps_no_trailers() -> None:
     """Chunks are put together; what follows the last one is no header of the answer."""
     body = b"5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nX-Trailer: no\r\n\r\n"
-    head = answer(b"200 OK", b"Transfer-Encoding: chunked")
+    head = response_head(b"200 OK", b"Transfer-Encoding: chunked")
     async with connected([read(), send(head + body), hold()]) as (connection, _):
         got = await ask(connection)
         assert got.body == b"hello world"
@@ -125,7 +125,7 @@ async def test_answer_byte_by_byte(data: bytes) -> None:
 
 async def test_answer_until_close() -> None:
     """Without a length, the end of the connection is the end of the body; nothing follows."""
-    script = [read(), send(answer(b"200 OK"), b"all there is"), close()]
+    script = [read(), send(response_head(b"200 OK"), b"all there is"), close()]
     async with connected(script) as (connection, _):
         assert (await ask(connection)).body == b"all there is"
         assert not connection.is_reusable
@@ -143,7 +143,10 @@ async def test_body_is_not_decoded() -> None:
 async def test_answer_that_never_has_a_body(status: bytes) -> None:
     """204 and 304 end with their head, whatever length they name."""
     headers = () if status.startswith(b"204") else (b"Content-Length: 7",)
-    async with connected([forever(read(), send(answer(status, *headers)))]) as (connection, _):
+    async with connected([forever(read(), send(response_head(status, *headers)))]) as (
+        connection,
+        _,
+    ):
         assert (await ask(connection)).body == b""
         assert connection.is_reusable
         assert (await ask(connection)).status == int(status[:3])
@@ -152,7 +155,7 @@ async def test_answer_that_never_has_a_body(status: bytes) -> None:
 @pytest.mark.parametrize("framing", [b"Content-Length: 7", b"Transfer-Encoding: chunked"])
 async def test_answer_to_head(framing: bytes) -> None:
     """An answer to HEAD names a length and has no body; the connection goes on."""
-    script = [read(), send(answer(b"200 OK", framing)), read(), send(ok(b"next")), hold()]
+    script = [read(), send(response_head(b"200 OK", framing)), read(), send(ok(b"next")), hold()]
     async with connected(script) as (connection, _):
         got = await ask(connection, b"HEAD / HTTP/1.1\r\nHost: bank\r\n\r\n", bodiless=True)
         assert (got.status, got.body) == (200, b"")
@@ -164,9 +167,9 @@ async def test_answer_to_head(framing: bytes) -> None:
 @pytest.mark.parametrize(
     "interim",
     [
-        answer(b"100 Continue"),
-        answer(b"102 Processing") + answer(b"103 Early Hints", b"Link: </a.css>"),
-        answer(b"103 Early Hints", b"Content-Length: 3"),
+        response_head(b"100 Continue"),
+        response_head(b"102 Processing") + response_head(b"103 Early Hints", b"Link: </a.css>"),
+        response_head(b"103 Early Hints", b"Content-Length: 3"),
     ],
 )
 async def test_interim_answers_are_dropped(interim: bytes) -> None:
@@ -179,8 +182,8 @@ async def test_interim_answers_are_dropped(interim: bytes) -> None:
 
 async def test_white_space_round_a_value_is_not_part_of_it() -> None:
     """A length or coding with spaces behind it is still one."""
-    chunks = answer(b"200 OK", b"Transfer-Encoding: chunked  ") + b"0\r\n\r\n"
-    sized = answer(b"200 OK", b"Content-Length: 2 ") + b"hi"
+    chunks = response_head(b"200 OK", b"Transfer-Encoding: chunked  ") + b"0\r\n\r\n"
+    sized = response_head(b"200 OK", b"Content-Length: 2 ") + b"hi"
     async with connected([read(), send(chunks), read(), send(sized), hold()]) as (connection, _):
         assert (await ask(connection)).body == b""
         assert connection.is_reusable
@@ -190,20 +193,20 @@ async def test_white_space_round_a_value_is_not_part_of_it() -> None:
 @pytest.mark.parametrize(
     ("head", "reusable"),
     [
-        (answer(b"200 OK", b"Content-Length: 0"), True),
-        (answer(b"200 OK", b"Content-Length: 0", b"Connection: close"), False),
-        (answer(b"200 OK", b"Content-Length: 0", b"Connection: Close, X"), False),
-        (answer(b"200 OK", b"Content-Length: 0").replace(b"1.1", b"1.0"), False),
+        (response_head(b"200 OK", b"Content-Length: 0"), True),
+        (response_head(b"200 OK", b"Content-Length: 0", b"Connection: close"), False),
+        (response_head(b"200 OK", b"Content-Length: 0", b"Connection: Close, X"), False),
+        (response_head(b"200 OK", b"Content-Length: 0").replace(b"1.1", b"1.0"), False),
         (
-            answer(b"200 OK", b"Content-Length: 0", b"Connection: keep-alive").replace(
+            response_head(b"200 OK", b"Content-Length: 0", b"Connection: keep-alive").replace(
                 b"1.1", b"1.0"
             ),
             True,
         ),
         (
-            answer(b"200 OK", b"Transfer-Encoding: chunked", b"Connection: keep-alive").replace(
-                b"1.1", b"1.0"
-            )
+            response_head(
+                b"200 OK", b"Transfer-Encoding: chunked", b"Connection: keep-alive"
+            ).replace(b"1.1", b"1.0")
             + b"0\r\n\r\n",
             False,
         ),
@@ -219,7 +222,7 @@ async def test_who_keeps_the_connection(head: bytes, reusable: bool) -> None:
 
 async def test_trailers_have_a_say_in_reuse() -> None:
     """A trailer that makes the parser refuse what follows makes the connection unfit for it."""
-    head = answer(b"200 OK", b"Transfer-Encoding: chunked")
+    head = response_head(b"200 OK", b"Transfer-Encoding: chunked")
     body = b"2\r\nhi\r\n0\r\nTransfer-Encoding: gzip\r\n\r\n"
     async with connected([read(), send(head + body), hold()]) as (connection, _):
         assert (await ask(connection)).body == b"hi"
@@ -229,49 +232,53 @@ async def test_trailers_have_a_say_in_reuse() -> None:
 # Answers that are none.
 
 MALFORMED = {
-    "length and chunked": answer(b"200 OK", b"Content-Length: 3", b"Transfer-Encoding: chunked"),
-    "chunked and length": answer(b"200 OK", b"Transfer-Encoding: chunked", b"Content-Length: 3"),
-    "two equal lengths": answer(b"200 OK", b"Content-Length: 3", b"Content-Length: 3"),
-    "two lengths": answer(b"200 OK", b"Content-Length: 3", b"Content-Length: 30"),
-    "list of lengths": answer(b"200 OK", b"Content-Length: 3, 3"),
-    "signed length": answer(b"200 OK", b"Content-Length: +3"),
-    "huge length": answer(b"200 OK", b"Content-Length: " + b"9" * 30),
-    "empty length": answer(b"200 OK", b"Content-Length: "),
-    "NUL in a header": answer(b"200 OK", b"X: a\0b", b"Content-Length: 3"),
-    "control byte in a header": answer(b"200 OK", b"X: a\x01b", b"Content-Length: 3"),
-    "control byte in the reason": answer(b"200 O\x01K", b"Content-Length: 3"),
-    "bare CR in a header": answer(b"200 OK", b"X: a\rb", b"Content-Length: 3"),
-    "bare LF in a header": answer(b"200 OK", b"X: a\nb: c", b"Content-Length: 3"),
-    "fold": answer(b"200 OK", b"X: a", b" b", b"Content-Length: 3"),
-    "space before the colon": answer(b"200 OK", b"Content-Length : 3"),
-    "no colon": answer(b"200 OK", b"Nonsense", b"Content-Length: 3"),
-    "empty name": answer(b"200 OK", b": 3"),
-    "gzip coding": answer(b"200 OK", b"Transfer-Encoding: gzip"),
-    "gzip, chunked": answer(b"200 OK", b"Transfer-Encoding: gzip, chunked"),
-    "gzip and chunked": answer(
+    "length and chunked": response_head(
+        b"200 OK", b"Content-Length: 3", b"Transfer-Encoding: chunked"
+    ),
+    "chunked and length": response_head(
+        b"200 OK", b"Transfer-Encoding: chunked", b"Content-Length: 3"
+    ),
+    "two equal lengths": response_head(b"200 OK", b"Content-Length: 3", b"Content-Length: 3"),
+    "two lengths": response_head(b"200 OK", b"Content-Length: 3", b"Content-Length: 30"),
+    "list of lengths": response_head(b"200 OK", b"Content-Length: 3, 3"),
+    "signed length": response_head(b"200 OK", b"Content-Length: +3"),
+    "huge length": response_head(b"200 OK", b"Content-Length: " + b"9" * 30),
+    "empty length": response_head(b"200 OK", b"Content-Length: "),
+    "NUL in a header": response_head(b"200 OK", b"X: a\0b", b"Content-Length: 3"),
+    "control byte in a header": response_head(b"200 OK", b"X: a\x01b", b"Content-Length: 3"),
+    "control byte in the reason": response_head(b"200 O\x01K", b"Content-Length: 3"),
+    "bare CR in a header": response_head(b"200 OK", b"X: a\rb", b"Content-Length: 3"),
+    "bare LF in a header": response_head(b"200 OK", b"X: a\nb: c", b"Content-Length: 3"),
+    "fold": response_head(b"200 OK", b"X: a", b" b", b"Content-Length: 3"),
+    "space before the colon": response_head(b"200 OK", b"Content-Length : 3"),
+    "no colon": response_head(b"200 OK", b"Nonsense", b"Content-Length: 3"),
+    "empty name": response_head(b"200 OK", b": 3"),
+    "gzip coding": response_head(b"200 OK", b"Transfer-Encoding: gzip"),
+    "gzip, chunked": response_head(b"200 OK", b"Transfer-Encoding: gzip, chunked"),
+    "gzip and chunked": response_head(
         b"200 OK", b"Transfer-Encoding: gzip", b"Transfer-Encoding: chunked"
     ),
-    "chunked twice": answer(
+    "chunked twice": response_head(
         b"200 OK", b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"
     ),
-    "tab behind the coding": answer(b"200 OK", b"Transfer-Encoding: chunked\t"),
-    "empty coding": answer(b"200 OK", b"Transfer-Encoding: "),
-    "xchunked": answer(b"200 OK", b"Transfer-Encoding: xchunked"),
-    "unasked 101": answer(b"101 Switching", b"Connection: upgrade", b"Upgrade: websocket"),
-    "unasked 101 without upgrade": answer(b"101 Switching"),
-    "status 99": answer(b"99 Low", b"Content-Length: 3"),
-    "status 099": answer(b"099 Low", b"Content-Length: 3"),
-    "status 600": answer(b"600 High", b"Content-Length: 3"),
-    "status 2000": answer(b"2000 Long", b"Content-Length: 3"),
-    "status abc": answer(b"abc", b"Content-Length: 3"),
-    "version 2.0": answer(b"200 OK", b"Content-Length: 3").replace(b"HTTP/1.1", b"HTTP/2.0"),
-    "version 0.9": answer(b"200 OK", b"Content-Length: 3").replace(b"HTTP/1.1", b"HTTP/0.9"),
+    "tab behind the coding": response_head(b"200 OK", b"Transfer-Encoding: chunked\t"),
+    "empty coding": response_head(b"200 OK", b"Transfer-Encoding: "),
+    "xchunked": response_head(b"200 OK", b"Transfer-Encoding: xchunked"),
+    "unasked 101": response_head(b"101 Switching", b"Connection: upgrade", b"Upgrade: websocket"),
+    "unasked 101 without upgrade": response_head(b"101 Switching"),
+    "status 99": response_head(b"99 Low", b"Content-Length: 3"),
+    "status 099": response_head(b"099 Low", b"Content-Length: 3"),
+    "status 600": response_head(b"600 High", b"Content-Length: 3"),
+    "status 2000": response_head(b"2000 Long", b"Content-Length: 3"),
+    "status abc": response_head(b"abc", b"Content-Length: 3"),
+    "version 2.0": response_head(b"200 OK", b"Content-Length: 3").replace(b"HTTP/1.1", b"HTTP/2.0"),
+    "version 0.9": response_head(b"200 OK", b"Content-Length: 3").replace(b"HTTP/1.1", b"HTTP/0.9"),
     "another protocol": b"ICY 200 OK\r\n\r\n",
     "a request": GET,
     "TLS alert": b"\x15\x03\x01\x00\x02\x02\x46",
     "endless line": b"HTTP/1.1 200 " + b"K" * (MAX_HEAD + 1),
     "endless head": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * (MAX_HEAD // 6 + 1),
-    "endless interim answers": answer(b"102 Processing") * (MAX_HEAD // 20),
+    "endless interim answers": response_head(b"102 Processing") * (MAX_HEAD // 20),
 }
 
 
@@ -304,14 +311,14 @@ BAD_BODIES = {
 @pytest.mark.parametrize("body", BAD_BODIES.values(), ids=BAD_BODIES)
 async def test_bad_chunk(body: bytes) -> None:
     """A body whose chunks are not right never ends well."""
-    head = answer(b"200 OK", b"Transfer-Encoding: chunked")
+    head = response_head(b"200 OK", b"Transfer-Encoding: chunked")
     async with connected([read(), send(head, body), hold()]) as (connection, _):
         assert (await fails(connection)).reason is kinds.UPSTREAM_MALFORMED
 
 
 async def test_endless_trailers() -> None:
     """Trailers are not collected, and not listened to for ever."""
-    head = answer(b"200 OK", b"Transfer-Encoding: chunked") + b"2\r\nhi\r\n0\r\n"
+    head = response_head(b"200 OK", b"Transfer-Encoding: chunked") + b"2\r\nhi\r\n0\r\n"
     trailers = b"X: y\r\n" * MAX_HEAD
     async with connected([read(), send(head, trailers), hold()]) as (connection, _):
         assert (await fails(connection)).reason is kinds.UPSTREAM_MALFORMED
@@ -329,10 +336,10 @@ async def test_long_body_of_small_chunks_is_no_endless_head() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        answer(b"200 OK", b"Content-Length: 10") + b"abc",
-        answer(b"200 OK", b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n",
-        answer(b"200 OK", b"Transfer-Encoding: chunked") + b"5\r\nabc",
-        answer(b"200 OK", b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n0\r\n",
+        response_head(b"200 OK", b"Content-Length: 10") + b"abc",
+        response_head(b"200 OK", b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n",
+        response_head(b"200 OK", b"Transfer-Encoding: chunked") + b"5\r\nabc",
+        response_head(b"200 OK", b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n0\r\n",
     ],
     ids=["sized", "no last chunk", "within a chunk", "no end of trailers"],
 )
@@ -357,7 +364,7 @@ async def test_body_cut_short(data: bytes, ending: ScriptStep) -> None:
         [read(), close()],
         [read(), reset()],
         [read(), send(b"HTTP/1.1 200"), close()],
-        [read(), send(answer(b"100 Continue")), close()],
+        [read(), send(response_head(b"100 Continue")), close()],
     ],
     ids=["closed", "reset", "within the head", "after an interim answer"],
 )
@@ -383,9 +390,10 @@ async def test_answer_before_it_is_asked(early: bytes) -> None:
 
 
 BYTES_BEHIND = {
-    "body on 204": answer(b"204 No Content", b"Content-Length: 3") + b"abc",
-    "chunked body on 204": answer(b"204 No Content", b"Transfer-Encoding: chunked") + b"0\r\n\r\n",
-    "body on 304": answer(b"304 Not Modified", b"Content-Length: 3") + b"abc",
+    "body on 204": response_head(b"204 No Content", b"Content-Length: 3") + b"abc",
+    "chunked body on 204": response_head(b"204 No Content", b"Transfer-Encoding: chunked")
+    + b"0\r\n\r\n",
+    "body on 304": response_head(b"304 Not Modified", b"Content-Length: 3") + b"abc",
     "second response": ok(b"") + ok(b"not yours"),
     "half a response": ok(b"") + b"HTTP/1.1 2",
 }
@@ -441,7 +449,13 @@ async def test_second_answer_while_the_first_is_being_read() -> None:
 
 async def test_body_behind_an_answer_to_head() -> None:
     """An upstream that sends a body with HEAD is not asked again on that connection."""
-    script = [read(), send(answer(b"200 OK", b"Content-Length: 3")), wait(), send(b"abc"), hold()]
+    script = [
+        read(),
+        send(response_head(b"200 OK", b"Content-Length: 3")),
+        wait(),
+        send(b"abc"),
+        hold(),
+    ]
     async with connected(script) as (connection, upstream):
         await ask(connection, b"HEAD / HTTP/1.1\r\nHost: bank\r\n\r\n", bodiless=True)
         connection.mark_idle(asyncio.get_running_loop().time())
@@ -526,14 +540,14 @@ async def test_head_that_dribbles_wins_no_time() -> None:
 
 async def test_interim_answers_win_no_time() -> None:
     """Nor do interim answers keep a request waiting for ever."""
-    blocks = [answer(b"102 Processing")] * 100
+    blocks = [response_head(b"102 Processing")] * 100
     async with connected([read(), send(*blocks, every=0.05)], QUICK) as (connection, _):
         assert (await fails(connection)).reason is kinds.UPSTREAM_FIRST_BYTE_TIMEOUT
 
 
 async def test_body_that_stops() -> None:
     """An upstream that falls silent within a body ends at the idle deadline."""
-    script = [read(), send(answer(b"200 OK", b"Content-Length: 9"), b"abc"), hold()]
+    script = [read(), send(response_head(b"200 OK", b"Content-Length: 9"), b"abc"), hold()]
     async with connected(script, QUICK) as (connection, _):
         error = await fails(connection)
         assert (error.reason, error.kind.status) == (kinds.UPSTREAM_IDLE_TIMEOUT, 504)
@@ -541,7 +555,7 @@ async def test_body_that_stops() -> None:
 
 async def test_body_that_dribbles_within_the_idle_deadline() -> None:
     """A slow body that keeps coming is well."""
-    head = answer(b"200 OK", b"Content-Length: 10")
+    head = response_head(b"200 OK", b"Content-Length: 10")
     script = [read(), send(head, *[b"x"] * 10, every=0.05), hold()]
     async with connected(script, QUICK) as (connection, _):
         assert (await ask(connection)).body == b"x" * 10
@@ -549,7 +563,7 @@ async def test_body_that_dribbles_within_the_idle_deadline() -> None:
 
 async def test_body_that_dribbles_past_the_total_deadline() -> None:
     """The total deadline ends even a body that keeps coming."""
-    head = answer(b"200 OK", b"Content-Length: 500")
+    head = response_head(b"200 OK", b"Content-Length: 500")
     script = [read(), send(head, *[b"x"] * 500, every=0.02)]
     async with connected(script) as (connection, _):
         error = await fails(connection, total=0.3)
@@ -577,7 +591,7 @@ async def test_deadline_of_an_earlier_exchange_does_no_harm() -> None:
 async def test_caller_that_reads_slowly_is_no_fault_of_the_upstream() -> None:
     """While a caller is slow to take its answer, the idle deadline waits too."""
     size = HIGH_WATER * 16
-    head = answer(b"200 OK", b"Content-Length: %d" % size)
+    head = response_head(b"200 OK", b"Content-Length: %d" % size)
     script = [read(), send(head, b"x" * size), hold()]
     async with connected(script, QUICK) as (connection, _):
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
@@ -608,7 +622,11 @@ async def test_caller_that_uploads_slowly_is_no_fault_of_the_upstream() -> None:
 async def test_answer_is_held_back_from_a_slow_caller() -> None:
     """No more than a bounded part of a body is held; the upstream is made to wait."""
     size = 64 * HIGH_WATER
-    script = [read(), send(answer(b"200 OK", b"Content-Length: %d" % size), b"x" * size), hold()]
+    script = [
+        read(),
+        send(response_head(b"200 OK", b"Content-Length: %d" % size), b"x" * size),
+        hold(),
+    ]
     async with connected(script) as (connection, _):
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 30)
         await connection.wait_for_head()
@@ -691,7 +709,7 @@ async def test_upload_that_waits_is_woken_by_the_end() -> None:
 async def test_answer_before_the_end_of_the_upload() -> None:
     """An early answer arrives while the body is still being sent."""
     head = b"POST / HTTP/1.1\r\nHost: bank\r\nContent-Length: 10\r\n\r\n"
-    script = [read_head(), send(answer(b"413 Too Large", b"Content-Length: 0")), hold()]
+    script = [read_head(), send(response_head(b"413 Too Large", b"Content-Length: 0")), hold()]
     async with connected(script) as (connection, _):
         connection.start(head, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
         await connection.write(b"abc")
@@ -700,7 +718,11 @@ async def test_answer_before_the_end_of_the_upload() -> None:
 
 async def test_peek_takes_nothing() -> None:
     """What was looked at is still there to be read."""
-    script = [read(), send(answer(b"401 No", b"Content-Length: 9"), b"abc", b"defghi"), hold()]
+    script = [
+        read(),
+        send(response_head(b"401 No", b"Content-Length: 9"), b"abc", b"defghi"),
+        hold(),
+    ]
     async with connected(script) as (connection, _):
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
         await connection.wait_for_head()
@@ -742,7 +764,7 @@ async def test_failure_after_a_complete_answer_leaves_it_readable() -> None:
 
 async def test_write_to_a_connection_that_is_gone() -> None:
     """It is refused, not swallowed."""
-    async with connected(behaving()) as (connection, upstream):
+    async with connected(respond_to_all()) as (connection, upstream):
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
         connection.abort()
         with pytest.raises(UpstreamError):

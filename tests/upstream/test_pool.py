@@ -17,13 +17,13 @@ from tests.support.upstream_server import (
     ScriptedUpstream,
     ScriptStep,
     UpstreamConnection,
-    behaving,
     close,
     forever,
     hold,
     ok,
     read,
     reset,
+    respond_to_all,
     send,
     wait,
 )
@@ -76,7 +76,7 @@ async def ask(pool: Pool) -> bytes:
 
 async def test_connection_is_reused() -> None:
     """One after another, requests share a connection."""
-    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream) as pool:
+    async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream) as pool:
         for _ in range(3):
             assert await ask(pool) == b"yes"
         assert (upstream.connections, pool.open_count, pool.idle_count, pool.opened_count) == (
@@ -89,7 +89,7 @@ async def test_connection_is_reused() -> None:
 
 async def test_most_recently_used_goes_first() -> None:
     """So that those a burst has opened grow old and go."""
-    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream) as pool:
+    async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream) as pool:
         first, second = await checkout(pool), await checkout(pool)
         await use(first)
         await use(second)
@@ -103,7 +103,7 @@ async def test_most_recently_used_goes_first() -> None:
 async def test_failed_exchange_ends_its_connection() -> None:
     """A connection whose exchange did not end well is not seen again."""
     async with (
-        ScriptedUpstream([read(), reset()], behaving()) as upstream,
+        ScriptedUpstream([read(), reset()], respond_to_all()) as upstream,
         pooled(upstream) as pool,
     ):
         with pytest.raises(UpstreamError):
@@ -129,7 +129,7 @@ async def test_unfinished_exchange_ends_its_connection() -> None:
 async def test_connection_that_the_upstream_ended_is_not_handed_out(ending: ScriptStep) -> None:
     """At checkout a connection is looked at again, down to the socket."""
     script = [read(), send(ok(b"yes")), wait(), ending]
-    async with ScriptedUpstream(script, behaving()) as upstream, pooled(upstream) as pool:
+    async with ScriptedUpstream(script, respond_to_all()) as upstream, pooled(upstream) as pool:
         await ask(pool)
         (idle,) = pool._idle
         upstream.may_continue.set()
@@ -141,7 +141,7 @@ async def test_connection_that_the_upstream_ended_is_not_handed_out(ending: Scri
 async def test_connection_with_an_unasked_byte_is_not_handed_out() -> None:
     """A late second answer is never another request's."""
     script = [read(), send(ok(b"yes")), wait(), send(ok(b"not yours")), hold()]
-    async with ScriptedUpstream(script, behaving()) as upstream, pooled(upstream) as pool:
+    async with ScriptedUpstream(script, respond_to_all()) as upstream, pooled(upstream) as pool:
         await ask(pool)
         (idle,) = pool._idle
         upstream.may_continue.set()
@@ -192,7 +192,7 @@ async def test_no_answer_reaches_the_wrong_request() -> None:
 async def test_idle_connection_grows_too_old() -> None:
     """After its idle age a connection is closed without anybody asking for one."""
     limits = UpstreamSettings(max_idle_age=0.05)
-    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
+    async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream, limits) as pool:
         await ask(pool)
         assert pool.idle_count == 1
         await until(lambda: pool.idle_count == 0)
@@ -203,7 +203,7 @@ async def test_idle_connection_grows_too_old() -> None:
 async def test_reaper_leaves_the_fit() -> None:
     """Only those whose time has come go; the others are looked at again later."""
     limits = UpstreamSettings(max_idle_age=0.5)
-    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
+    async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream, limits) as pool:
         old, young = await checkout(pool), await checkout(pool)
         await use(old)
         pool.release(old)
@@ -218,7 +218,7 @@ async def test_reaper_leaves_the_fit() -> None:
 async def test_total_age_ends_a_connection_in_use_all_the_time() -> None:
     """So that a change of DNS arrives, however busy the connection is."""
     limits = UpstreamSettings(max_age=0.2)
-    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
+    async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream, limits) as pool:
         await until_connections(pool, upstream, 2)
 
 
@@ -232,7 +232,7 @@ async def until_connections(pool: Pool, upstream: ScriptedUpstream, count: int) 
 async def test_stale_idle_connection_is_not_handed_out() -> None:
     """One that is past its age when somebody asks goes before the reaper comes."""
     limits = UpstreamSettings(max_age=0.1, max_idle_age=60)
-    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
+    async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream, limits) as pool:
         await ask(pool)
         await asyncio.sleep(0.15)
         assert pool.checkout() is None
@@ -269,7 +269,7 @@ async def test_queue_is_fair() -> None:
         await ask(pool)
         order.append(number)
 
-    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
+    async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         asking = []
         for number in range(5):
@@ -286,7 +286,7 @@ async def test_place_passes_on_when_a_connection_dies() -> None:
     """A waiter gets the place of a connection that ended badly, and opens its own."""
     limits = UpstreamSettings(max_connections=1)
     async with (
-        ScriptedUpstream([read(), wait(), reset()], behaving()) as upstream,
+        ScriptedUpstream([read(), wait(), reset()], respond_to_all()) as upstream,
         pooled(upstream, limits) as pool,
     ):
         failing = asyncio.create_task(ask(pool))
@@ -303,7 +303,7 @@ async def test_place_passes_on_when_a_connection_dies() -> None:
 async def test_full_queue_is_said_at_once() -> None:
     """Beyond the bound of the queue nobody waits: 503 with Retry-After."""
     limits = UpstreamSettings(max_connections=1, max_waiting=1)
-    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
+    async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         waiting = asyncio.create_task(ask(pool))
         await until(lambda: len(pool._waiting) == 1)
@@ -319,7 +319,7 @@ async def test_full_queue_is_said_at_once() -> None:
 async def test_wait_is_bounded() -> None:
     """A waiter gives up after its time, and leaves nothing behind."""
     limits = UpstreamSettings(max_connections=1, max_wait=0.05)
-    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
+    async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         with pytest.raises(ProxyError) as caught:
             await pool.connect()
@@ -333,7 +333,7 @@ async def test_wait_is_bounded() -> None:
 async def test_cancelled_waiter_leaves_the_queue() -> None:
     """A caller that goes away while it waits costs nobody a place."""
     limits = UpstreamSettings(max_connections=1)
-    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
+    async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         first = asyncio.create_task(ask(pool))
         second = asyncio.create_task(ask(pool))
@@ -350,7 +350,7 @@ async def test_cancelled_waiter_leaves_the_queue() -> None:
 async def test_waiter_cancelled_in_the_moment_it_is_served(*, well: bool) -> None:
     """What was just given to it is passed on, whether a connection or a place for one."""
     limits = UpstreamSettings(max_connections=1)
-    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
+    async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         first = asyncio.create_task(ask(pool))
         second = asyncio.create_task(ask(pool))
@@ -369,7 +369,10 @@ async def test_connection_spoilt_on_its_way_to_a_waiter_is_replaced() -> None:
     """Between release and use a connection may go; then its place is used for a new one."""
     script = [read(), send(ok(b"yes")), hold()]
     limits = UpstreamSettings(max_connections=1)
-    async with ScriptedUpstream(script, behaving()) as upstream, pooled(upstream, limits) as pool:
+    async with (
+        ScriptedUpstream(script, respond_to_all()) as upstream,
+        pooled(upstream, limits) as pool,
+    ):
         held = await checkout(pool)
         await use(held)
         waiting = asyncio.create_task(ask(pool))
@@ -383,7 +386,7 @@ async def test_connection_spoilt_on_its_way_to_a_waiter_is_replaced() -> None:
 async def test_new_connection_is_new_even_where_one_was_waited_for() -> None:
     """Whoever asks for a new one gets the place of the next that comes free, not that one."""
     limits = UpstreamSettings(max_connections=1)
-    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream, limits) as pool:
+    async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         await use(held)
         waiting = asyncio.create_task(pool.connect(new=True))
@@ -396,7 +399,7 @@ async def test_new_connection_is_new_even_where_one_was_waited_for() -> None:
 
 async def test_cancelled_connect_gives_its_place_back() -> None:
     """A caller that goes away while a connection is made leaks none."""
-    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream) as pool:
+    async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream) as pool:
         for _ in range(20):
             connecting = asyncio.create_task(pool.connect())
             await asyncio.sleep(0)
@@ -410,7 +413,7 @@ async def test_cancelled_connect_gives_its_place_back() -> None:
 
 async def test_closed_pool_keeps_nothing() -> None:
     """What is idle ends at once, what is in use when it is given back."""
-    async with ScriptedUpstream(behaving()) as upstream, pooled(upstream) as pool:
+    async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream) as pool:
         busy = await checkout(pool)
         await ask(pool)
         assert (pool.open_count, pool.idle_count) == (2, 1)
@@ -434,7 +437,7 @@ async def fails(pool: Pool) -> UpstreamError:
 
 async def test_nobody_listens() -> None:
     """A refused connection is a 502 of its own kind."""
-    async with ScriptedUpstream(behaving()) as upstream:
+    async with ScriptedUpstream(respond_to_all()) as upstream:
         port = upstream.port
     pool = Pool(UpstreamOrigin("127.0.0.1", port, None), UpstreamSettings())
     error = await fails(pool)

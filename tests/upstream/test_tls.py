@@ -18,11 +18,11 @@ from tests.support.upstream_server import (
     ScriptedUpstream,
     ScriptStep,
     UpstreamConnection,
-    answer,
-    behaving,
     close,
     ok,
     read,
+    respond_to_all,
+    response_head,
     send,
     sleep,
 )
@@ -70,7 +70,7 @@ async def refused(
     certificate: Path, authority: OpensslAuthority, reason: UpstreamFailure, host: str = "127.0.0.1"
 ) -> str:
     """Connect to a server that must not be trusted; return what the caller would read."""
-    async with ScriptedUpstream(behaving(), tls=server_context(certificate)) as upstream:
+    async with ScriptedUpstream(respond_to_all(), tls=server_context(certificate)) as upstream:
         pool = make_pool(upstream.port, client_context(authority.file), host)
         with pytest.raises(UpstreamError) as caught:
             await pool.connect()
@@ -83,7 +83,7 @@ async def refused(
 
 async def test_good_certificate(authority: OpensslAuthority, certificate: Path) -> None:
     """With a trusted certificate of the right name, requests go and connections are reused."""
-    async with ScriptedUpstream(behaving(), tls=server_context(certificate)) as upstream:
+    async with ScriptedUpstream(respond_to_all(), tls=server_context(certificate)) as upstream:
         pool = make_pool(upstream.port, client_context(authority.file))
         assert [await ask(pool) for _ in range(3)] == [b"yes"] * 3
         assert upstream.connections == 1
@@ -97,11 +97,11 @@ async def test_good_certificate(authority: OpensslAuthority, certificate: Path) 
 async def test_rotated_certificate(authority: OpensslAuthority, certificate: Path) -> None:
     """A server that comes back with another certificate of the same authority is trusted."""
     context = client_context(authority.file)
-    async with ScriptedUpstream(behaving(), tls=server_context(certificate)) as before:
+    async with ScriptedUpstream(respond_to_all(), tls=server_context(certificate)) as before:
         pool = make_pool(before.port, context)
         assert await ask(pool) == b"yes"
     successor = ScriptedUpstream(
-        behaving(b"again"),
+        respond_to_all(b"again"),
         tls=server_context(authority.issue("bank", "IP:127.0.0.1", file="successor")),
     )
     successor.port = before.port
@@ -182,7 +182,7 @@ async def test_answer_cut_by_a_plain_end(authority: OpensslAuthority, certificat
         await asyncio.sleep(0.05)
         link.writer.transport.abort()
 
-    script = [read(), send(answer(b"200 OK"), b"half of it"), rip]
+    script = [read(), send(response_head(b"200 OK"), b"half of it"), rip]
     async with ScriptedUpstream(script, tls=server_context(certificate)) as upstream:
         pool = make_pool(upstream.port, client_context(authority.file))
         with pytest.raises(UpstreamError) as caught:
@@ -192,7 +192,7 @@ async def test_answer_cut_by_a_plain_end(authority: OpensslAuthority, certificat
 
 async def test_answer_ended_by_tls(authority: OpensslAuthority, certificate: Path) -> None:
     """And that one does count."""
-    script = [read(), send(answer(b"200 OK"), b"all of it"), close()]
+    script = [read(), send(response_head(b"200 OK"), b"all of it"), close()]
     async with ScriptedUpstream(script, tls=server_context(certificate)) as upstream:
         pool = make_pool(upstream.port, client_context(authority.file))
         assert await ask(pool) == b"all of it"
@@ -217,7 +217,7 @@ async def test_our_certificate_is_shown(authority: OpensslAuthority, certificate
     context = server_context(certificate)
     context.load_verify_locations(authority.file)
     context.verify_mode = ssl.CERT_REQUIRED
-    async with ScriptedUpstream(behaving(), tls=context) as upstream:
+    async with ScriptedUpstream(respond_to_all(), tls=context) as upstream:
         pool = make_pool(upstream.port, client_context(authority.file, ours, None))
         assert await ask(pool) == b"yes"
         pool.close()

@@ -16,7 +16,7 @@ from tests.support.connect_proxy import ConnectProxy
 from tests.support.mounted_files import write
 from tests.support.proxy_fixture import ProxyFixture, proxy_fixture, sample
 from tests.support.running import CLIENT, until
-from tests.support.upstream_server import ScriptedUpstream, behaving
+from tests.support.upstream_server import ScriptedUpstream, respond_to_all
 
 EVERY_LOOP = True
 
@@ -58,7 +58,7 @@ async def failure(proxy: OutboundProxy, patience: float = 5) -> tuple[UpstreamFa
 
 async def test_tunnel_leads_to_the_other_end() -> None:
     """Bytes go through as they are, and the proxy is told no more than where to."""
-    async with ScriptedUpstream(behaving(b"through")) as upstream, ConnectProxy() as company:
+    async with ScriptedUpstream(respond_to_all(b"through")) as upstream, ConnectProxy() as company:
         sock = await tunnel(OutboundProxy("127.0.0.1", company.port), port=upstream.port)
         reader, writer = await asyncio.open_connection(sock=sock)
         writer.write(b"GET / HTTP/1.1\r\nHost: bank\r\n\r\n")
@@ -78,7 +78,10 @@ async def test_address_of_version_six_stands_in_brackets() -> None:
 
 async def test_user_and_password_are_shown() -> None:
     """With a login the proxy lets us through; its password is in no repr."""
-    async with ScriptedUpstream(behaving()) as upstream, ConnectProxy(login="me:pa:ss") as company:
+    async with (
+        ScriptedUpstream(respond_to_all()) as upstream,
+        ConnectProxy(login="me:pa:ss") as company,
+    ):
         proxy = OutboundProxy("127.0.0.1", company.port, "me", "pa:ss")
         (await tunnel(proxy, port=upstream.port)).close()
         assert "pa:ss" not in repr(proxy)

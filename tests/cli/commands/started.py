@@ -36,8 +36,8 @@ async def address(it: RunningProgram, name: str) -> str:
 
 async def get(url: str) -> tuple[int, str]:
     """Return status and body of a GET request."""
-    async with aiohttp.ClientSession() as session, session.get(url) as answer:
-        return answer.status, await answer.text()
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return response.status, await response.text()
 
 
 async def ready(it: RunningProgram) -> bool:

@@ -98,9 +98,9 @@ async def test_signal_lets_what_runs_finish(number: Signals) -> None:
         assert not await ready(it)
         with pytest.raises(aiohttp.ClientConnectorError):
             await get(host + "/echo/too-late")
-        async with await last as answer:
-            assert answer.status == 200
-            assert answer.headers["Connection"] == "close"
+        async with await last as response:
+            assert response.status == 200
+            assert response.headers["Connection"] == "close"
         assert await it.end() == 0
         assert not [line for line in it.err if "Traceback" in line]
 

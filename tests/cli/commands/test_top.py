@@ -77,17 +77,17 @@ async def test_pipe_that_ends(bank: Sandbox) -> None:
 
 def looks(*said: tuple[bool, str]) -> Iterator[tuple[bool, str]]:
     """Return what is shown for these answers, one after the other, ten seconds apart."""
-    answers, times = iter(said), iter(range(0, 1000, 10))
+    responses, times = iter(said), iter(range(0, 1000, 10))
     address = Address(host="127.0.0.1", port=9090)
     console = Console(file=io.StringIO(), width=120)
-    for is_there, shown in poll(address, lambda: next(answers), lambda: next(times), console):
+    for is_there, shown in poll(address, lambda: next(responses), lambda: next(times), console):
         with console.capture() as capture:
             console.print(shown)
         yield is_there, capture.get()
 
 
 @pytest.mark.parametrize(
-    ("answer", "why"),
+    ("response", "why"),
     [
         ((True, "<html>"), "what answers on 127.0.0.1:9090 is no candescent-proxy"),
         ((True, '{"format": 2}'), "what answers on 127.0.0.1:9090 is no candescent-proxy"),
@@ -96,9 +96,9 @@ def looks(*said: tuple[bool, str]) -> Iterator[tuple[bool, str]]:
         ((False, "Not here.\nMore."), "Not here."),
     ],
 )
-def test_answers_that_are_no_status(answer: tuple[bool, str], why: str) -> None:
+def test_answers_that_are_no_status(response: tuple[bool, str], why: str) -> None:
     """Each says what it is, in a line; a second one how long it has been so."""
-    watched = looks(answer, answer)
+    watched = looks(response, response)
     is_there, shown = next(watched)
     assert not is_there
     assert re.match(rf"gone +{re.escape(why)}\n", shown)

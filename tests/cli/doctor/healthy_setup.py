@@ -175,7 +175,7 @@ def certificate(
     return file
 
 
-async def serve_bytes(answer: bytes, stack: AsyncExitStack, *, hold: bool = False) -> int:
+async def serve_bytes(response: bytes, stack: AsyncExitStack, *, hold: bool = False) -> int:
     """Listen and send the same bytes on each connection, with ``hold`` none; return the port."""
 
     async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -183,7 +183,7 @@ async def serve_bytes(answer: bytes, stack: AsyncExitStack, *, hold: bool = Fals
             while await reader.read(4096):
                 pass
         else:
-            writer.write(answer)
+            writer.write(response)
         writer.close()
 
     server = await asyncio.start_server(say, "127.0.0.1", 0)

@@ -26,7 +26,7 @@ def test_page(body: bytes, page: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason", "cause"),
+    ("response", "reason", "cause"),
     [
         (BankResponse(404, b""), kinds.TOKEN_BAD_REQUEST, "token-path"),
         (
@@ -42,10 +42,10 @@ def test_page(body: bytes, page: bool) -> None:
     ],
 )
 def test_cause_of_a_missing_token(
-    answer: BankResponse | None, reason: TokenFailure, cause: str
+    response: BankResponse | None, reason: TokenFailure, cause: str
 ) -> None:
     """What came goes before what it was taken for."""
-    assert token_remedy(answer, TokenError(reason)).name == cause
+    assert token_remedy(response, TokenError(reason)).name == cause
 
 
 def test_token_endpoint_that_is_not_reached() -> None:

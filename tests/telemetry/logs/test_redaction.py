@@ -111,8 +111,8 @@ async def test_nothing_of_callers_and_bank_leaks(form: Format) -> None:
                     params={"loginId": "marked-query"},
                     headers={"Authorization": "Bearer marked-caller", "Cookie": "marked-cookie"},
                     data="marked-body",
-                ) as answer:
-                    _ = await answer.read()
+                ) as response:
+                    _ = await response.read()
             await until(lambda: not app.forwarder.in_flight)
         tokens = list(bank.bank.tokens)
     written = out.getvalue()

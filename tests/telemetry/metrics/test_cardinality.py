@@ -84,8 +84,8 @@ class Stranger:
         """Send one request with everything made up."""
         headers = {"institutionId": self.institution(), "transactionId": self.word()}
         method, target = self.method(), self.target()
-        async with session.request(method, target, headers=headers) as answer:
-            await answer.read()
+        async with session.request(method, target, headers=headers) as response:
+            await response.read()
 
 
 async def test_hostile_callers_make_no_series() -> None:

@@ -56,12 +56,12 @@ async def troubled(folder: Path) -> Metrics:
         async with running(bank, **settings) as app, aiohttp.ClientSession(url(app)) as session:
             bank.bank.expire_all()
             for path in ("/echo", "/oauth2/v1/token", "/status/503"):
-                async with session.get(path) as answer:
-                    await answer.read()
+                async with session.get(path) as response:
+                    await response.read()
             bank.bank.faults.append(Fault("resource", reset=True, path_prefix="/broken"))
             with suppress(aiohttp.ClientError):
-                async with session.post("/broken", data=b"x") as answer:
-                    await answer.read()
+                async with session.post("/broken", data=b"x") as response:
+                    await response.read()
             return app.metrics
 
 

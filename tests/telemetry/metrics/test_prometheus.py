@@ -21,8 +21,8 @@ CLASSIC = {"Accept": "text/plain;version=0.0.4"}
 
 async def call(app: App, path: str = "/echo", **headers: str) -> None:
     """Send a request through the proxy."""
-    async with aiohttp.request("GET", url(app) + path, headers=headers) as answer:
-        await answer.read()
+    async with aiohttp.request("GET", url(app) + path, headers=headers) as response:
+        await response.read()
 
 
 async def test_promtool_has_nothing_to_say() -> None:
@@ -34,8 +34,8 @@ async def test_promtool_has_nothing_to_say() -> None:
         bank.bank.expire_all()
         await call(app)
         address = f"http://{app.admin_address}/metrics"
-        async with aiohttp.request("GET", address, headers=CLASSIC) as answer:
-            exposition = await answer.read()
+        async with aiohttp.request("GET", address, headers=CLASSIC) as response:
+            exposition = await response.read()
     process = await asyncio.create_subprocess_exec(
         *(promtool, "check", "metrics"),
         stdin=asyncio.subprocess.PIPE,

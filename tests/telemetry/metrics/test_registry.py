@@ -124,8 +124,8 @@ async def test_operator_sees_the_life_of_the_proxy() -> None:
     ):
         bank.bank.faults.append(Fault("resource", reset=True, method="POST"))
         for method, path in (("GET", "/echo"), ("POST", "/echo"), ("GET", "/oauth2/v1/token")):
-            async with session.request(method, path) as answer:
-                _ = await answer.read()
+            async with session.request(method, path) as response:
+                _ = await response.read()
         await until(lambda: not app.forwarder.in_flight)
         errors = families(app.metrics)["candescent_proxy_errors"].samples
         assert {sample.labels["error_source"] for sample in errors} == {"upstream", "caller"}

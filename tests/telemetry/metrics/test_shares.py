@@ -35,10 +35,10 @@ def shares(app: App) -> float:
 async def send(app: App, method: str = "GET", path: str = "/echo", data: object = None) -> int:
     """Send a request on a connection of its own and wait until it has been counted."""
     before = count(app, "request_duration")
-    async with aiohttp.request(method, url(app) + path, data=data) as answer:
-        await answer.read()
+    async with aiohttp.request(method, url(app) + path, data=data) as response:
+        await response.read()
     await until(lambda: count(app, "request_duration") > before)
-    return answer.status
+    return response.status
 
 
 class Dawdler:

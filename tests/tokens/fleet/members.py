@@ -61,8 +61,8 @@ class Member:
 
     async def sample(self, name: str, **labels: str) -> float:
         """Return the sum of a metric's series with these labels."""
-        async with aiohttp.request("GET", f"http://{self.admin}/metrics") as answer:
-            return sample_in(await answer.text(), name, labels)
+        async with aiohttp.request("GET", f"http://{self.admin}/metrics") as response:
+            return sample_in(await response.text(), name, labels)
 
 
 @asynccontextmanager

@@ -134,9 +134,9 @@ async def fleet_behind_relay(folder: Path, log: CapturedLog) -> AsyncIterator[Fl
 async def call(session: aiohttp.ClientSession, app: App, failed: list[int]) -> None:
     """Call without rest; note what did not go well."""
     while True:
-        async with session.get(f"{url(app)}/echo") as answer:
-            if answer.status != 200:
-                failed.append(answer.status)
+        async with session.get(f"{url(app)}/echo") as response:
+            if response.status != 200:
+                failed.append(response.status)
         await asyncio.sleep(0.1)
 
 

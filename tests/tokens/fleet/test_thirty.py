@@ -134,8 +134,13 @@ class RunningFleet:
         """Call through a proxy; note what came of it."""
         headers = {"institutionId": institution}
         try:
-            async with self.session.get(f"http://{member.listen}/echo", headers=headers) as answer:
-                status, source = answer.status, answer.headers.get("x-proxy-error-source", "bank")
+            async with self.session.get(
+                f"http://{member.listen}/echo", headers=headers
+            ) as response:
+                status, source = (
+                    response.status,
+                    response.headers.get("x-proxy-error-source", "bank"),
+                )
         except aiohttp.ClientError:
             if member.is_alive:
                 self.failed.append((member.number, institution, 0, "cut"))
