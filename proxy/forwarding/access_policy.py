@@ -1,4 +1,4 @@
-"""PURE: which of the bank's resources callers may use through this proxy, if not all of them."""
+"""Allow and deny lists for the bank's resources."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from proxy.forwarding.patterns import Pattern
 
 
 class PolicyDecision(StrEnum):
-    """What the policy says of a request; ``WARNED`` is forwarded and counted."""
+    """The decision on a request; ``WARNED`` is forwarded and counted."""
 
     ALLOWED = "allowed"
     WARNED = "warned"
@@ -20,8 +20,8 @@ class PolicyDecision(StrEnum):
 class AccessPolicy:
     """Allow and deny lists. ``deny`` wins; an empty ``allow`` allows all that is not denied.
 
-    With ``enforce`` false, nothing is refused, only counted. Patterns are for the path without
-    the base path. ``deny`` looks past upper and lower case, because an upstream might.
+    With ``enforce`` false, nothing is refused, only counted. Patterns apply to the path without
+    the base path. ``deny`` ignores case, because an upstream might.
     """
 
     allow: Sequence[Pattern] = ()
@@ -30,11 +30,11 @@ class AccessPolicy:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it says nothing, so that paths need not be looked at."""
+        """Whether there are no patterns, so that paths need not be checked."""
         return not self.allow and not self.deny
 
     def evaluate(self, method: str, path: bytes) -> PolicyDecision:
-        """Return the verdict on a request for ``path``."""
+        """Return the decision on a request for ``path``. An ambiguous path is not allowed."""
         if self.is_empty or self._permits(method, path):
             return PolicyDecision.ALLOWED
         return PolicyDecision.REFUSED if self.enforce else PolicyDecision.WARNED

@@ -1,6 +1,6 @@
-"""Who may call: a shared secret, or a client certificate with an allowed name.
+"""Authentication of callers: a shared secret, or a client certificate with an allowed name.
 
-Needed as soon as other machines can reach the port; on loopback nothing is asked.
+Required as soon as other machines can reach the port; optional on loopback.
 """
 
 import hmac
@@ -21,14 +21,14 @@ PeerCertificate = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class CallerAuthentication:
-    """What callers have to show. With several secrets any one will do, so that they can rotate."""
+    """The credentials required of callers. Any one of the secrets is accepted, for rotation."""
 
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
     allowed_names: frozenset[str] = frozenset()
 
     @classmethod
     def load(cls, settings: CallerSettings, path: str = "") -> "CallerAuthentication | None":
-        """Read the secrets; None where callers need not show anything.
+        """Read the secrets; None if no authentication is configured.
 
         Raises ``ConfigError`` with the settings' names below ``path``.
         """
@@ -54,9 +54,10 @@ class CallerAuthentication:
         *,
         as_proxy: bool = False,
     ) -> None:
-        """Let a caller in, or raise ``CallerError`` (403).
+        """Raise ``CallerError`` (403) for a caller without valid credentials.
 
-        407 for one that takes us for its HTTP proxy: it may show the secret when it is asked.
+        With ``as_proxy`` it is a 407: a caller that uses the proxy as its HTTP proxy may then send
+        the secret.
         """
         if self.secrets and not self._has_secret(headers):
             raise CallerError(kinds.PROXY_AUTHENTICATION if as_proxy else kinds.CALLER_SECRET)
@@ -68,7 +69,7 @@ class CallerAuthentication:
         if len(values) != 1:
             return False
         secret = secret_in(values[0])
-        # All are compared, whichever fits, so that the time taken tells nothing.
+        # All are compared, so that the time taken is the same whichever matches.
         return sum(hmac.compare_digest(secret, known) for known in self.secrets) > 0
 
 
@@ -100,14 +101,14 @@ def _names(certificate: PeerCertificate) -> Iterator[str]:
 
 
 def server_context(settings: CallerSettings, path: str = "") -> ssl.SSLContext | None:
-    """Return the context of a port that speaks TLS, or None. Raises ``ConfigError``."""
+    """Return the TLS context of a listener, or None without one. Raises ``ConfigError``."""
     if settings.certificate_file is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     try:
-        # Without a password, OpenSSL would ask for one on the terminal, and wait.
+        # Without a password argument, OpenSSL would prompt on the terminal.
         context.load_cert_chain(settings.certificate_file, settings.key_file, password="")
     except (OSError, ssl.SSLError) as error:
         raise _unusable(f"{path}callers.certificate_file", error) from error
@@ -121,5 +122,5 @@ def server_context(settings: CallerSettings, path: str = "") -> ssl.SSLContext |
 
 
 def _unusable(setting: str, error: OSError) -> ConfigError:
-    why = "not what it should hold" if isinstance(error, ssl.SSLError) else error.strerror
+    why = "wrong content" if isinstance(error, ssl.SSLError) else error.strerror
     return ConfigError([f"{setting}: cannot be used ({why}); give a PEM file"])

@@ -1,4 +1,4 @@
-"""Bodies, both ways: streamed with back-pressure, never held whole, never decoded."""
+"""Request bodies: streamed with back-pressure, never decoded."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 @dataclass(slots=True)
 class Upload:
-    """The body of one request on its way upstream. ``sent_bytes`` is in bytes."""
+    """Sends the body of one request upstream. ``sent_bytes`` counts without chunk framing."""
 
     request: Request
     caller: CallerHeaders
@@ -25,9 +25,9 @@ class Upload:
     buffered_body: bytes | None = field(default=None, repr=False)
 
     async def buffer(self) -> None:
-        """Read the whole body and keep it, so that it can be sent again. Raises ``CallerError``.
+        """Read and keep the whole body, so that it can be sent again. Raises ``CallerError``.
 
-        Only for bodies whose declared length is small.
+        Only for bodies with a small declared length.
         """
         await self._send_continue()
         body = b""
@@ -36,9 +36,9 @@ class Upload:
         self.buffered_body = body
 
     def framed_if_complete(self) -> bytes | None:
-        """Return the whole body framed for upstream, if it has arrived already.
+        """Return the whole body framed for upstream, if it has arrived already; else None.
 
-        Raises ``CallerError`` for one that is over the limit.
+        Raises ``CallerError`` for a body over the limit.
         """
         if self.buffered_body is not None:
             self.sent_bytes, self.is_finished = len(self.buffered_body), True
@@ -53,13 +53,13 @@ class Upload:
         return (chunk(body) if body else b"") + LAST_CHUNK
 
     async def run(self, connection: Connection) -> None:
-        """Send the body as it comes; whatever stops it also ends the exchange."""
+        """Send the body as it arrives. An error ends the exchange on ``connection``."""
         try:
             await self._send(connection)
         except ProxyError as error:
             connection.fail(error)
         except ConnectionError:
-            connection.abort()  # The caller is gone.
+            connection.abort()  # The caller has closed its connection.
 
     async def _send(self, connection: Connection) -> None:
         await self._send_continue()
@@ -89,8 +89,8 @@ class Upload:
             raise CallerError(kinds.SLOW_BODY) from None
 
     def _finish(self) -> None:
-        # The parser sees to this. Were it ever wrong, the next request on the connection would
-        # be read as the rest of this one.
+        # The parser ensures this. If it were wrong, the upstream would read the next request on
+        # the connection as the rest of this one.
         if self.caller.length is not None and self.sent_bytes != self.caller.length:
             raise CallerError(kinds.BAD_BODY)
         self.is_finished = True

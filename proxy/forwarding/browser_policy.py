@@ -1,10 +1,9 @@
-"""Which names a request may call us by, and which web pages may call.
+"""Checks ``Host`` and ``Origin``: protection from web pages in a browser on the same network.
 
-A browser sends requests to this machine for any page that is open in it. Two things tell them from
-an application's: ``Host``, where a stranger's name has been turned to our address (DNS rebinding),
-and ``Origin`` (RFC 6454 section 7) or ``Sec-Fetch-Site``, where a page of another origin calls. A
-page that the operator allows (``cors.allow_origins``) is answered by the CORS protocol (Fetch
-standard, section 3.2).
+Any page in a browser can send requests to this machine. Two headers distinguish them from an
+application's: ``Host``, when a foreign name resolves to this machine (DNS rebinding), and
+``Origin`` (RFC 6454 section 7) or ``Sec-Fetch-Site``, when a page of another origin calls. Pages
+that the operator allows (``cors.allow_origins``) get CORS responses (Fetch standard, section 3.2).
 """
 
 import ipaddress
@@ -16,15 +15,15 @@ from proxy.errors import CallerError, kinds
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+))(?::([0-9]{0,5}))?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_KNOWN = 64
-"""Host values that are remembered as allowed."""
+"""Number of allowed ``Host`` values that are cached."""
 
 
 class BrowserPolicy:
     """The hosts and the origins that are allowed.
 
-    ``hosts`` are names without a port, in any case; ``*.example.com`` stands for every name below
-    it, ``*`` for all. IP addresses, ``localhost`` and names below it are always allowed, because
-    nobody else can turn them to us. ``origins`` are as browsers write them, such as
+    ``hosts`` are names without a port, in any case; ``*.example.com`` matches every name below
+    it, ``*`` all names. IP addresses, ``localhost`` and names below it are always allowed, because
+    DNS rebinding cannot use them. ``origins`` are as browsers write them, such as
     ``https://app.example.com``.
     """
 
@@ -59,7 +58,7 @@ class BrowserPolicy:
         return name.endswith(self._suffixes) or _is_address(name)
 
     def check_page(self, host: bytes, origins: list[bytes], fetch_site: bytes) -> bytes:
-        """Return the foreign origin that calls, empty where no page or one of our own does.
+        """Return the allowed foreign origin of a request; empty without a page or with our own.
 
         ``origins`` are the values of ``Origin``. Raises ``CallerError`` (403) for a page of an
         origin that is not allowed.
@@ -79,7 +78,7 @@ class BrowserPolicy:
 
 
 def preflight_lines(origin: bytes, headers: bytes, *, private_network: bool) -> list[bytes]:
-    """Return the header lines that answer a preflight; ``headers`` are those that it asks for."""
+    """Return the header lines of a preflight response; ``headers`` are the requested ones."""
     lines = cors_lines(origin)
     lines += (
         b"Access-Control-Allow-Methods: GET, HEAD, POST, PUT, PATCH, DELETE\r\n",
@@ -93,7 +92,7 @@ def preflight_lines(origin: bytes, headers: bytes, *, private_network: bool) -> 
 
 
 def cors_lines(origin: bytes) -> list[bytes]:
-    """Return the header lines that let a page of ``origin`` read a response."""
+    """Return the header lines that allow a page of ``origin`` to read a response."""
     return [
         b"Access-Control-Allow-Origin: ",
         origin,
@@ -115,7 +114,7 @@ def _plain(name: str) -> str:
 
 
 def _is_address(name: str) -> bool:
-    """Whether it is an IP address; not 0.0.0.0 or ::, by which pages reach this machine too."""
+    """Whether it is an IP address other than 0.0.0.0 and ::, which browsers send to localhost."""
     try:
         return not ipaddress.ip_address(name).is_unspecified
     except ValueError:

@@ -1,4 +1,4 @@
-"""Business users: which ``institutionCustomerId`` a login and a member number stand for.
+"""Business users: looks up the ``institutionCustomerId`` of a login and a member number.
 
 Source: candescent.md, "Business users": ``GET {path}/{loginId}?userIdType=LOGIN_ID``.
 """
@@ -21,10 +21,10 @@ from proxy.upstream.bank_client import BankClient, BankResponse
 from proxy.upstream.bank_errors import json_object, read_error, refuses_token
 
 CACHE_TTL = 3600.0
-"""Seconds that a found customer id is kept."""
+"""Seconds that a customer id is cached."""
 
 FAILURE_TTL = 10.0
-"""Seconds that a failed look-up is remembered, so that it is not repeated for each request."""
+"""Seconds that a failed look-up is cached, so that it is not repeated for each request."""
 
 _CUSTOMER_ID = re.compile(r"[\x21-\x7e]{1,200}")
 
@@ -37,10 +37,10 @@ class _Lookup:
 
 
 class BusinessUserDirectory:
-    """Looks customer ids up and keeps them for a while; ``timer`` is monotonic seconds.
+    """Looks up and caches customer ids; ``timer`` returns monotonic seconds.
 
-    ``path`` is the institution-users resource, which has another prefix at some bases. A customer
-    that was found is used past its time when the bank cannot be asked again.
+    ``path`` is the institution-users resource, whose prefix depends on the base URL. A cached id
+    is used beyond ``CACHE_TTL`` while the look-up fails.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class BusinessUserDirectory:
     async def customer_id(self, user: UserContext, key: TokenKey) -> str:
         """Return the customer id of a business user.
 
-        Raises ``ProxyError`` (503), and ``TokenError`` when there is no token to ask with.
+        Raises ``ProxyError`` (503), and ``TokenError`` without a token for the look-up.
         """
         lookup = _Lookup(key, user.login_id, user.member_number)
         customer_id = self._fresh.get(lookup)
@@ -118,7 +118,7 @@ class BusinessUserDirectory:
 
 
 class _LookupFailedError(Exception):
-    """The look-up itself failed, not the token for it."""
+    """The look-up itself failed, not the request for its token."""
 
 
 def customer_in(document: dict[str, Any], member_number: str) -> str | None:
@@ -142,7 +142,7 @@ def _lookup_failed(why: str) -> tuple[ErrorKind, str]:
 
 
 class UserContextInjector:
-    """Names the user of calls, for each institution that has a user context."""
+    """Adds the configured user to calls, per institution."""
 
     def __init__(
         self,
@@ -157,11 +157,10 @@ class UserContextInjector:
     async def inject(
         self, method: str, target: bytes, own_path: bytes, key: TokenKey, *, has_customer: bool
     ) -> tuple[bytes, bytes | None]:
-        """Return the target with its user named, and the customer id where a header is wanted.
+        """Return the target with the user in its query, and the customer id if sent as a header.
 
         ``own_path`` is the path without the base path; ``has_customer`` whether a header of the
-        caller's names the customer. Raises ``ProxyError`` when a business user has to be looked
-        up and cannot be.
+        caller's names the customer. Raises ``ProxyError`` when a business user's look-up fails.
         """
         context = self._contexts.get(key.institution)
         if context is None or key.kind is not TokenKind.V2 or not context.applies_to(target):

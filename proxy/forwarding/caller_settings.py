@@ -48,7 +48,7 @@ class CallerSettings:
         return [file for file in given if file is not None]
 
     def errors(self, path: str) -> Iterator[str]:
-        """Say what does not fit together, with settings' names below ``path``."""
+        """Yield an error for each combination that is not allowed; names begin with ``path``."""
         if self.client_ca_file is not None and self.certificate_file is None:
             yield f"{path}client_ca_file: needs {path}certificate_file, because it works over TLS"
         if self.client_names and self.client_ca_file is None:

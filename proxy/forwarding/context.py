@@ -1,4 +1,4 @@
-"""One request on its way: what the caller sent, and what we decided about it."""
+"""The state of one request, and the rule for replays."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -15,18 +15,18 @@ from proxy.tokens.token import Token, TokenKey
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Which requests may be sent again after a refused token, beyond the safe ones.
+    """Unsafe requests that may be sent again after a refused token; by default none.
 
-    Their bodies are kept up to ``max_body`` bytes. By default there are none.
+    Their bodies are buffered up to ``max_body`` bytes.
     """
 
     patterns: tuple[Pattern, ...] = ()
     max_body: int = 0
 
     def allows(self, method: str, path: bytes, length: int | None) -> bool:
-        """Whether a request with a body of this declared length is one of them.
+        """Whether a request with a body of this declared length may be sent again.
 
-        One whose path another server might read differently is not.
+        Never with an ambiguous path (``paths.is_ambiguous``).
         """
         if length is None or length > self.max_body or is_ambiguous(path):
             return False
@@ -36,10 +36,10 @@ class Replay:
 
 @dataclass(slots=True)
 class RequestContext:
-    """Everything that is known of one request. ``deadline`` is in loop seconds.
+    """The state of one request. ``deadline`` is in loop seconds.
 
-    ``token`` is the one that it goes with; ``needs_new_connection`` once a reused one has closed;
-    ``is_replay_permitted`` when the operator has allowed that it is sent again.
+    ``token`` is the one it is sent with; ``needs_new_connection`` is set after a reused one has
+    closed; ``is_replay_permitted`` when the configuration allows that it is sent again.
     """
 
     request: Request
@@ -59,15 +59,15 @@ class RequestContext:
 
     @property
     def is_safe(self) -> bool:
-        """Whether sending it twice can do no harm: a safe method without a body."""
+        """Whether it may always be sent twice: a safe method (RFC 9110, 9.2.1) without a body."""
         return self.upload is None and self.request.method in SAFE_METHODS
 
     @property
     def is_replayable(self) -> bool:
-        """Whether it may go again once the bank has refused the token, so did nothing else."""
+        """Whether it may be retried after a refused token: the bank did not process it."""
         return self.is_safe or self.is_replay_permitted
 
     @property
     def is_uploaded(self) -> bool:
-        """Whether the whole request has gone upstream."""
+        """Whether the whole request has been sent upstream."""
         return self.upload is None or self.upload.is_finished

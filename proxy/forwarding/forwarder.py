@@ -1,4 +1,4 @@
-"""A request's way, from top to bottom: route, token, headers, send, the 401 rule, relay."""
+"""Forwards one request: route, token, headers, exchange, replay after a 401, response."""
 
 import asyncio
 import time
@@ -36,7 +36,7 @@ from proxy.upstream.response_parser import ResponseHead
 
 @dataclass(frozen=True, slots=True)
 class ForwarderSettings:
-    """What the forwarder is told by the configuration. ``listener`` is whose requests it serves."""
+    """The forwarder's options. ``listener`` is the name of the listener it serves."""
 
     listener: str
     institution: str
@@ -54,7 +54,7 @@ class ForwarderSettings:
 class Forwarder:
     """Forwards requests to the bank.
 
-    ``on_finished`` get the record of each request at its end, ``on_crash`` a mistake of our own.
+    ``on_finished`` get the record of each request at its end, ``on_crash`` unexpected exceptions.
     """
 
     def __init__(
@@ -82,15 +82,18 @@ class Forwarder:
         self._on_finished = on_finished
         self._on_crash = on_crash
         self._tasks = Tasks("forwarder")
-        # There are as many as institutions, and each request needs one.
+        # Cached, because each request needs one and there are only as many as institutions.
         self._token_key = lru_cache(maxsize=1024)(TokenKey)
-        # The loop's clock too, but uvloop tells it in whole milliseconds.
+        # The clock of the loop, whose own method returns whole milliseconds under uvloop.
         self._now = time.monotonic
         self.in_flight = 0
         self._is_idle: asyncio.Event | None = None
 
     async def handle(self, request: Request) -> Response:
-        """Answer one request, whatever happens to it."""
+        """Serve one request; errors become responses.
+
+        Raises only ``ConnectionError`` and ``CancelledError``, when the caller has left.
+        """
         record = RequestRecord(request.method, request.target, self._now(), self._settings.listener)
         self.in_flight += 1
         try:
@@ -104,7 +107,7 @@ class Forwarder:
         except (ConnectionError, asyncio.CancelledError):
             record.is_aborted = True
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
+        except Exception as error:  # noqa: BLE001 - a defect must not leave callers unanswered
             self._on_crash(error)
             return self._refusal(request, record, ProxyError(kinds.INTERNAL))
         finally:
@@ -116,7 +119,7 @@ class Forwarder:
                 observe(record)
 
     def drain(self) -> None:
-        """From now on let connections of callers end with the answer they are waiting for."""
+        """Close each caller's connection after its next response."""
         self._writer.draining = True
 
     async def wait_idle(self) -> None:
@@ -127,7 +130,7 @@ class Forwarder:
             await self._is_idle.wait()
 
     def refuse(self, error: ProxyError) -> Response:
-        """Answer what could not even be read as a request."""
+        """Return the response to input that is not a valid request."""
         record = RequestRecord("", b"", self._now(), self._settings.listener)
         response = self._refusal(None, record, error)
         record.finished_at = record.started_at
@@ -151,7 +154,7 @@ class Forwarder:
         return response
 
     async def _prepare_context(self, context: RequestContext) -> None:
-        """Find out what else must be known before the request can go."""
+        """Look up the user and buffer the body, where the configuration requires it."""
         if self._user_injector is not None:
             context.target, context.customer_id = await self._user_injector.inject(
                 context.request.method,
@@ -167,7 +170,7 @@ class Forwarder:
         """Return a request's headers; raises ``CallerError`` for a web page that may not call."""
         caller = CallerHeaders(request.headers)
         if request.target[:1] == b"/":
-            # Behind a whole URL, Host says nothing (RFC 9112 section 3.2.2).
+            # With an absolute-form target, Host is ignored (RFC 9112 section 3.2.2).
             self._settings.browser_policy.check_host(caller.host)
         if caller.is_of_browser:
             request.page_origin = self._settings.browser_policy.check_page(
@@ -180,7 +183,7 @@ class Forwarder:
     def _create_context(
         self, request: Request, record: RequestRecord, caller: CallerHeaders
     ) -> RequestContext:
-        """Decide what a request is. Raises ``CallerError``."""
+        """Authenticate and route a request. Raises ``CallerError``."""
         target = request.target
         if self._authentication is not None:
             self._authentication.check(
@@ -228,10 +231,10 @@ class Forwarder:
         )
 
     async def _attempt(self, context: RequestContext) -> Response | None:
-        """Send the request and pass the response on; return None where it is to be sent again.
+        """Send the request and write the response; return None if it has to be sent again.
 
-        That is where a reused connection closed before any byte of a response, or the bank refused
-        the token, and the request may be sent twice.
+        That is the case if the request may be sent twice and either a reused connection closed
+        before any byte of a response, or the bank refused the token.
         """
         context.token = self._tokens.current(context.key) or await self._token(context)
         connection = None if context.needs_new_connection else self._pool.checkout()
@@ -259,7 +262,7 @@ class Forwarder:
                     self._stop_upload(context, context.upload, connection)
 
     async def _connect(self, context: RequestContext) -> Connection:
-        """Return a connection that has to be waited for."""
+        """Wait for a connection and record the time."""
         started_at = self._now()
         try:
             return await self._pool.connect(new=context.needs_new_connection)
@@ -267,7 +270,7 @@ class Forwarder:
             context.record.connection_wait += self._now() - started_at
 
     async def _token(self, context: RequestContext) -> Token:
-        """Return a token that has to be waited for."""
+        """Wait for a token and record the time."""
         started_at = self._now()
         try:
             return await self._tokens.token(context.key)
@@ -275,7 +278,7 @@ class Forwarder:
             context.record.token_wait += self._now() - started_at
 
     async def _prepare_replay(self, context: RequestContext) -> None:
-        """Keep the small body of a request that the operator allows to be sent again."""
+        """Buffer the body of a request that the configuration allows to be sent again."""
         method, path, caller = context.request.method, context.route.path, context.headers
         length = None if caller.chunked else caller.length or 0
         if self._settings.replay.allows(method, path, length):
@@ -286,7 +289,7 @@ class Forwarder:
     def _start_exchange(
         self, context: RequestContext, connection: Connection, token: Token
     ) -> None:
-        """Send the request; a body that has not come to its end is sent as it comes."""
+        """Send the request; start a task for a body that has not arrived completely."""
         upload, record = context.upload, context.record
         head = request_head(
             context.request.method,
@@ -316,14 +319,14 @@ class Forwarder:
     async def _upload(
         self, context: RequestContext, upload: Upload, connection: Connection
     ) -> None:
-        """Send the body as it comes, and note when it was all sent."""
+        """Send the body as it arrives, and record when all of it has been sent."""
         await upload.run(connection)
         if upload.is_finished and not context.record.responded_at:
             context.record.uploaded_at = self._now()
 
     @staticmethod
     def _stop_upload(context: RequestContext, upload: Upload, connection: Connection) -> None:
-        """End what is left of the upload; a connection with half a request is closed."""
+        """Stop an unfinished upload; its connection is closed, as half a request was sent."""
         context.record.sent_bytes = upload.sent_bytes
         if upload.is_finished:
             return
@@ -334,9 +337,9 @@ class Forwarder:
     async def _should_replay(
         self, context: RequestContext, connection: Connection, head: ResponseHead
     ) -> bool:
-        """Whether the bank refused the token, another may be had, and a replay does no harm."""
+        """Whether the bank refused the token, a new one may be fetched, and a replay is safe."""
         if context.record.is_token_refused:
-            return False  # once is enough
+            return False  # at most one replay
         started_at = self._now()
         try:
             body = await connection.peek(MAX_ERROR_BODY)
@@ -350,7 +353,7 @@ class Forwarder:
 
     @staticmethod
     def _abort(record: RequestRecord, error: ProxyError) -> Response:
-        """End a request of whose response the caller has a part; its connection is reset."""
+        """Record a response that broke off; the caller's connection has been reset."""
         record.is_aborted = True
         record.note(error)
         return Response(keep_alive=False)

@@ -1,4 +1,4 @@
-"""The settings of a request's way: headers, access, cors, replay and routes."""
+"""The settings of forwarding: the sections headers, access, cors, replay and routes."""
 
 import re
 from dataclasses import dataclass, field

@@ -1,8 +1,8 @@
-"""PURE: which headers pass, in both directions.
+"""Which headers pass, in both directions.
 
-Outbound headers are built anew: hop-by-hop and ``Connection``-named ones go first, then all of
-the caller's that we own (in any case, ``_`` the same as ``-`` and as nothing), then ours come
-in last, once. The caller's request is never changed.
+Outbound headers are built anew: without hop-by-hop fields and those named by ``Connection``
+(RFC 9110 section 7.6.1), without the caller's copies of the proxy's own (in any case, with ``_``,
+``-`` or neither), and with the proxy's own at the end. The caller's request is never changed.
 """
 
 import re
@@ -26,7 +26,7 @@ _HOP_BY_HOP = frozenset(
     }
 )
 _OWNED = frozenset({b"authorization", b"institutionid", b"transactionid", b"difiid", b"ditid"})
-# They name another method or path than the request line's, which is the one that was judged.
+# They name another method or path than the request line, which is the one that was checked.
 _OVERRIDES = frozenset(
     {
         *(b"x-http-method", b"x-http-method-override", b"x-method-override"),
@@ -38,7 +38,7 @@ _UUID = re.compile(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class HeaderRule(IntEnum):
-    """What is done with a header of a given name."""
+    """How a header of a given name is handled."""
 
     PASS = 0
     DROP = 1
@@ -60,13 +60,13 @@ class HeaderRule(IntEnum):
     PREFLIGHT = 17
 
 
-# What a caller may ask for, in the documented spelling only; any other spelling is dropped.
+# Headers that callers may set, in the documented spelling only; other spellings are dropped.
 _CALLER_CHOICES = {
     b"institutionid": HeaderRule.INSTITUTION,
     b"transactionid": HeaderRule.TRANSACTION,
     b"di_tid": HeaderRule.TID,
 }
-# What passes, and keeps us from adding our own.
+# Headers that pass and replace the proxy's own.
 _NOTED_HEADERS = {
     b"correlationid": HeaderRule.CORRELATION,
     b"institutioncustomerid": HeaderRule.CUSTOMER,
@@ -83,7 +83,7 @@ _NAMED = {
     b"access-control-request-headers": HeaderRule.PREFLIGHT,
     b"access-control-request-private-network": HeaderRule.PREFLIGHT,
 }
-# Rules that are about requests; in a response such a header passes.
+# Rules for requests only; in a response these headers pass.
 _REQUEST_ONLY = frozenset(
     {HeaderRule.HOST, HeaderRule.SITE, HeaderRule.ORIGIN, HeaderRule.UPGRADE, HeaderRule.PREFLIGHT}
 )
@@ -91,7 +91,7 @@ _REQUEST_ONLY = frozenset(
 
 @lru_cache(maxsize=2048)
 def classify_request_header(name: bytes) -> HeaderRule:
-    """Return what becomes of a caller's header; remembered, because names repeat."""
+    """Return the rule for a header of a request; cached, because names repeat."""
     low = name.lower()
     if low in _CALLER_CHOICES:
         return _CALLER_CHOICES[low]
@@ -113,7 +113,7 @@ def classify_request_header(name: bytes) -> HeaderRule:
 
 @lru_cache(maxsize=2048)
 def classify_response_header(name: bytes) -> HeaderRule:
-    """Return what becomes of a header of the bank's answer."""
+    """Return the rule for a header of a response."""
     low = name.lower()
     if low in _HOP_BY_HOP or low in (b"transfer-encoding", b"x-proxy-error-source"):
         return HeaderRule.DROP
@@ -127,7 +127,7 @@ def classify_response_header(name: bytes) -> HeaderRule:
     return HeaderRule.PASS if rule in _REQUEST_ONLY else rule
 
 
-# Looked up once: a member of an enumeration costs more to name than a header to copy.
+# Module constants, because access to an enum member costs more than the copy of a header.
 _PASS, _DROP, _HOST_RULE, _CONNECTION = (
     HeaderRule.PASS,
     HeaderRule.DROP,
@@ -137,13 +137,13 @@ _PASS, _DROP, _HOST_RULE, _CONNECTION = (
 
 
 class CallerHeaders:
-    """A caller's headers, read once: what passes, and what we must know of the rest.
+    """A caller's headers, parsed: the lines that pass, and the values that the proxy needs.
 
-    ``lines`` is the flat list of what goes upstream as it came. ``length`` is the declared body
-    length in bytes, ``chunked`` whether it comes in chunks instead; never both. ``origin`` is set
-    from without where the target names one. ``is_of_browser`` when there is a header that
-    ``browser_policy`` judges: ``page_origins``, ``fetch_site`` or ``upgrade``. Raises
-    ``CallerError`` for headers that two HTTP readers could understand differently.
+    ``lines`` is the flat list of those sent upstream unchanged. ``length`` is the declared body
+    length in bytes, ``chunked`` the other framing; never both. ``origin`` is set by the forwarder
+    if the target is in absolute form. ``is_of_browser`` is set by headers that ``browser_policy``
+    checks: ``page_origins``, ``fetch_site`` or ``upgrade``. Raises ``CallerError`` for headers
+    that two HTTP parsers could read differently.
     """
 
     length: int | None = None
@@ -217,7 +217,7 @@ class CallerHeaders:
     def _note_browser(self, rule: HeaderRule, name: bytes, value: bytes) -> None:
         self.is_of_browser = True
         if rule is HeaderRule.UPGRADE:
-            self.upgrade = value  # hop by hop: it does not pass
+            self.upgrade = value  # hop-by-hop: it does not pass
             return
         self.lines += (name, b": ", value, b"\r\n")
         if rule is HeaderRule.SITE:
@@ -245,7 +245,7 @@ class CallerHeaders:
 
 
 def _only(previous: bytes | None, value: bytes) -> bytes:
-    # Two of them name no one transaction, so neither is kept.
+    # With two different ids neither is kept.
     return value if previous is None and _UUID.fullmatch(value) else b""
 
 
@@ -259,7 +259,7 @@ def _check_host(value: bytes) -> None:
         raise CallerError(kinds.BAD_HOST, "The Host header is not a host with an optional port.")
 
 
-# Not made anew for each request.
+# Avoids encoding the usual methods for each request.
 _METHODS = {"GET": b"GET", "POST": b"POST", "PUT": b"PUT", "PATCH": b"PATCH", "DELETE": b"DELETE"}
 
 
@@ -269,7 +269,7 @@ def request_head(
     """Return the bytes of the outbound request up to its body.
 
     ``proxy_lines`` are whole header lines with their CRLF; they come last. The framing is the
-    caller's, written by us: exactly one of ``Content-Length`` and chunked, or neither.
+    caller's, written anew: ``Content-Length``, chunked, or neither.
     """
     name = _METHODS[method] if method in _METHODS else method.encode("ascii")
     parts = [name, b" ", target, b" HTTP/1.1\r\nHost: ", host, b"\r\n"]
@@ -286,13 +286,13 @@ def request_head(
 def our_headers(
     token: Token, transaction_id: bytes, customer_id: bytes | None, *, correlation_id: bool
 ) -> list[bytes]:
-    """Return the header lines that are the proxy's own, in pieces.
+    """Return the header lines that the proxy adds, in pieces.
 
-    ``correlation_id`` asks for one of ours, where the caller has sent none.
+    ``correlation_id``: add one, because the caller has sent none.
     """
     if token.key.kind is TokenKind.V1:
         return [b"Authorization: ", token.authorization, b"\r\ndi_tid: ", transaction_id, b"\r\n"]
-    # In one display: each line added later costs another allocation.
+    # One list literal, because each later addition costs another allocation.
     lines = [
         b"Authorization: ",
         token.authorization,
@@ -310,11 +310,11 @@ def our_headers(
 
 
 class ResponseHeaders:
-    """The headers of the bank's answer, read once: what passes, and what we must know.
+    """The headers of a response, parsed: the lines that pass, and the values the proxy needs.
 
-    ``lines`` is the flat list of what goes to the caller; framing and ``url_headers`` (headers that
-    hold URLs) are left out of it, both are written anew. ``has_transaction_id`` when it carries a
-    ``transactionId``.
+    ``lines`` is the flat list of those sent to the caller unchanged. Framing and ``url_headers``
+    (headers with URLs) are not in it, because they are written anew. ``has_transaction_id``: it
+    has a ``transactionId``.
     """
 
     __slots__ = ("has_transaction_id", "is_gzipped", "length", "lines", "url_headers")

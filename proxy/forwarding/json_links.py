@@ -1,8 +1,8 @@
-"""PURE: the bank's URLs in JSON bodies, told as ours while the body streams through.
+"""Replaces the bank's URLs in JSON bodies by the proxy's, while the body streams.
 
 A string that begins with the upstream's base URL is a link, and its beginning is replaced; nothing
-else is read. In JSON a quote without a backslash before it stands only at an end of a string, and
-behind its last one there is never an ``h``. So no state but a few bytes has to be kept.
+else is parsed. In JSON an unescaped quote only begins or ends a string, and a closing quote is
+never followed by an ``h``. So a few bytes are all the state that has to be kept.
 """
 
 import re
@@ -17,12 +17,12 @@ _PARTIAL = frozenset({b"accept-encoding", b"range", b"if-range"})
 
 
 def request_identity_encoding(lines: list[bytes]) -> list[bytes]:
-    """Return the headers of a request whose answer is to be read: whole, and without a coding."""
+    """Return request headers that ask for a complete response without content coding."""
     return [*without(lines, _PARTIAL), b"Accept-Encoding", b": ", b"identity", b"\r\n"]
 
 
 def is_rewritable(status: int, lines: list[bytes]) -> bool:
-    """Whether an answer's body is JSON, whole and without a coding."""
+    """Whether a response's body is JSON, complete and without content coding."""
     headers = [(lines[at].lower(), lines[at + 2]) for at in range(0, len(lines), 4)]
     kinds = [value for name, value in headers if name == b"content-type"]
     codings = [value.lower() for name, value in headers if name == b"content-encoding"]
@@ -31,19 +31,19 @@ def is_rewritable(status: int, lines: list[bytes]) -> bool:
 
 
 def drop_body_digests(lines: list[bytes]) -> list[bytes]:
-    """Return the headers of an answer whose body is changed: without digests of what it was.
+    """Return response headers without digests of the body, which is changed.
 
-    An ``ETag`` stays. It is the bank's word for the resource, not for these bytes, and an
-    ``If-Match`` that comes with it has to reach the bank as it was given.
+    An ``ETag`` stays: it identifies the resource's version at the bank, and a caller's ``If-Match``
+    has to send it back unchanged.
     """
     return without(lines, _BODY_DIGESTS | {b"accept-ranges"})
 
 
 class JsonLinkRewriter:
-    """What is replaced in the answers to one request. Feed it the body, block by block.
+    """Rewrites the links in the response to one request. Feed it the body, block by block.
 
-    ``origin`` is our origin as the caller knows it, or empty, and links then become paths;
-    ``has_base_path`` when the caller uses the base path, as in ``UrlRewriter.shown``.
+    ``origin`` is the proxy's origin as the caller knows it; if it is empty, links become paths.
+    ``has_base_path`` when the caller uses the base path, as in ``UrlRewriter.rewrite_url``.
     """
 
     def __init__(self, rewriter: UrlRewriter, origin: bytes, *, has_base_path: bool) -> None:
@@ -52,33 +52,33 @@ class JsonLinkRewriter:
         )
         self._replacement = b'"' + origin
         self._pending = b""
-        # The longest that has to be seen before it is decided.
+        # As many bytes as have to be seen before a link is recognised.
         self._link_prefixes = [
             b'"' + rewriter.origin + port + (rewriter.base * 2 or b"/") for port in rewriter.ports
         ]
         self._longest_prefix = 2 * max(map(len, self._link_prefixes)) + 1
 
     def feed(self, block: bytes) -> bytes:
-        """Return what is decided of the body so far; what may be half a link is kept."""
+        """Return the rewritten body so far; the beginning of a possible link is kept back."""
         text = self._pending + block if self._pending else block
         at = self._decided_length(text)
         self._pending = text[at:]
         if not self._pending:
             return self._pattern.sub(self._replacement, text)
-        # The byte that is kept back is looked at, not replaced.
+        # The first byte that is kept back is context for the pattern, and not part of the result.
         return self._pattern.sub(self._replacement, text[: at + 1])[:-1]
 
     def finish(self) -> bytes:
-        """Return the rest, when the body has ended."""
+        """Return the rest, at the end of the body."""
         pending, self._pending = self._pending, b""
         return self._pattern.sub(self._replacement, pending)
 
     def _decided_length(self, text: bytes) -> int:
-        """Return where what cannot be decided yet begins; the length of the text if nothing."""
+        """Return how much of the text can be rewritten now."""
         quote = text.rfind(b'"', max(0, len(text) - self._longest_prefix))
         if quote >= 0 and text[quote - 1 : quote] != b"\\" and self._may_become_link(text[quote:]):
             return quote
-        # Before a quote this would say that the quote is none.
+        # A backslash at the end may escape a quote that follows.
         return len(text) - 1 if text[-1:] == b"\\" else len(text)
 
     def _may_become_link(self, tail: bytes) -> bool:
@@ -90,10 +90,10 @@ class JsonLinkRewriter:
 def _pattern(
     origin: bytes, ports: tuple[bytes, ...], base: bytes, has_base_path: bool, relative: bool
 ) -> "re.Pattern[bytes]":
-    """Return the pattern of what is replaced: a quote, the origin, and the base if that goes too.
+    """Return the pattern of a link's replaced part: a quote, the origin, and the base if removed.
 
-    A slash may have a backslash before it. Nothing that would look like another host is left
-    behind, and no path that would look like one with its base.
+    A slash may be escaped with a backslash. The rest must look neither like another host (``//``)
+    nor like a path with the base path.
     """
     scheme, _, host = origin.partition(b"//")
     either = (scheme, scheme, re.escape(host), b"|".join(ports))

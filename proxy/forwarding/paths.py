@@ -1,4 +1,4 @@
-"""PURE: what a path may turn into on its way through servers that fold it."""
+"""How different servers may read a path: decoding, dot segments, path parameters."""
 
 import re
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ _ENCODED_DELIMITER = re.compile(rb"%(?:2f|5c|25)", re.IGNORECASE)
 _DELIMITER = re.compile(rb"[/\\;?#]")
 _CONTROLS = bytes([*range(0x20), 0x7F])
 _CONTROLS_TO_SLASHES = bytes.maketrans(_CONTROLS, b"/" * len(_CONTROLS))
-# What a path (RFC 3986 section 3.3) and a query (section 3.4) may not hold. Square brackets are let
-# through in a query: nearly every client sends page[size]=10 as it is.
+# Characters not allowed in a path (RFC 3986 section 3.3) and a query (section 3.4). Square brackets
+# are allowed in a query, because nearly every client sends page[size]=10 without encoding.
 _NOT_IN_PATH = re.compile(rb"[^!-~]|[\"#<>\[\\\]^`{|}]")
 _NOT_IN_QUERY = rb"[^!-~]|[%b]"
 _RELAXABLE = b"{|}"
@@ -28,17 +28,17 @@ _RESERVED = (
 
 
 def is_path(path: bytes) -> bool:
-    """Whether ``path`` holds only what the path of a request-target may (RFC 9112 section 3.2).
+    """Whether ``path`` has only characters of an origin-form path (RFC 9112 section 3.2.1).
 
-    Percent signs are not looked at: what does not stand for a byte goes through as it is.
+    Percent signs are not checked: an invalid escape is forwarded unchanged.
     """
     return _NOT_IN_PATH.search(path) is None
 
 
 def not_in_query(relaxed: str = "") -> re.Pattern[bytes]:
-    """Return the pattern of a character that a query may not hold.
+    """Return the pattern of a character that is not allowed in a query.
 
-    ``relaxed`` are those of ``{``, ``|`` and ``}`` that are let through all the same.
+    ``relaxed`` are those of ``{``, ``|`` and ``}`` that are allowed nevertheless.
     """
     allowed = relaxed.encode("ascii")
     refused = b'"#<>^`\\' + bytes(char for char in _RELAXABLE if char not in allowed)
@@ -59,8 +59,8 @@ def segments(path: bytes) -> list[bytes]:
 def is_plain(path: bytes) -> bool:
     """Whether every server sees the segments of ``path`` as they are written.
 
-    Such a path has no escapes, parameters, dot segments or empty segments; nearly every path is
-    of this kind, and one search tells.
+    Such a path has no escapes, parameters, dot segments or empty segments. Nearly every path is
+    plain, and one search shows it.
     """
     return _UNUSUAL.search(path) is None
 
@@ -68,7 +68,7 @@ def is_plain(path: bytes) -> bool:
 def is_ambiguous(path: bytes) -> bool:
     """Whether two servers could see two different resources in ``path``.
 
-    Where a policy judges paths, such a path is refused: what was judged must be what is served.
+    Access policies refuse such a path: the resource that was checked must be the one served.
     """
     if is_plain(path):
         return False
@@ -82,16 +82,16 @@ def is_ambiguous(path: bytes) -> bool:
 
 
 def possible_segments(path: bytes) -> set[bytes]:
-    """Return, in lower case, whatever some server may come to see as a segment of ``path``.
+    """Return, in lower case, everything that a server may read as a segment of ``path``.
 
-    Servers decode once or more often, before or after they split and resolve dot segments, and
-    with or without path parameters. Whichever order they take, they only drop or reorder the
-    pieces that are returned here, so a name that is absent is in no reading.
+    Servers decode once or several times, before or after they split and resolve dot segments, and
+    with or without path parameters. In any order they only drop or reorder the pieces that are
+    returned here, so a name that is absent is in no reading.
     """
     found: set[bytes] = set()
     for decoded in _decodings(path):
         low = _OVERLONG.sub(_short_form, decoded).lower()
-        # Control characters are dropped by one server and end the name for another.
+        # Some servers drop control characters, others end the name there.
         for text in (low.translate(None, _CONTROLS), low.translate(_CONTROLS_TO_SLASHES)):
             found.update(piece.strip() for piece in _DELIMITER.split(text))
     return found
@@ -131,7 +131,7 @@ def _read(path: bytes) -> list[bytes]:
 def climbs(path: bytes) -> bool:
     """Whether some server may resolve ``path`` to a place above its beginning.
 
-    What stands between two slashes goes down by at most one, and up by every ``..`` in it.
+    Each piece between two slashes descends by at most one level and ascends by one per ``..``.
     """
     if is_plain(path) or b".." not in _DELIMITER.split(_innermost(path).replace(b" ", b"")):
         return False
@@ -144,11 +144,12 @@ def _step(written: bytes) -> int:
     return -parts.count(b"..") or parts[0] not in (b"", b".")
 
 
-@lru_cache(maxsize=1)  # asked for several times while one path is judged
+@lru_cache(maxsize=1)  # called several times for the same path
 def _innermost(path: bytes) -> bytes:
-    """Return ``path`` decoded to the end, in lower case and without control characters.
+    """Return ``path`` decoded repeatedly, in lower case and without control characters.
 
-    A name in any decoding is in this one too: decoding does not change the text between delimiters.
+    It contains the names of every partial decoding: decoding does not change the text between
+    delimiters.
     """
     *_, decoded = _decodings(path)
     return _folded(decoded)

@@ -1,8 +1,8 @@
-"""PURE: path patterns, as rules and policies of the configuration write them.
+"""Path patterns of the configuration, in routes and policies.
 
-``/v1/accounts`` is that path, ``*`` stands for one segment, and ``**`` at the end for all that
-follows, nothing included. A slash at the end makes no difference, and a caller's percent-encoding
-none either: patterns are written in plain characters.
+``/v1/accounts`` matches that path, ``*`` one segment, and ``**`` at the end any number of further
+segments, or none. A slash at the end makes no difference. Patterns are written without
+percent-encoding and match a caller's path with or without it.
 """
 
 import re
@@ -13,7 +13,7 @@ _SEGMENT = re.compile(rb"[A-Za-z0-9._~!$&'()+,=:@-]+|\*")
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A pattern for paths. ``methods`` empty means every method."""
+    """A path pattern. Empty ``methods`` mean every method; ``open_end`` is ``**`` at the end."""
 
     segments: tuple[bytes, ...]
     open_end: bool
@@ -21,7 +21,7 @@ class Pattern:
 
     @classmethod
     def parse(cls, text: str, methods: frozenset[str] = frozenset()) -> "Pattern":
-        """Read a pattern. Raises ``ValueError`` that says what is wrong with it."""
+        """Parse a pattern. Raises ``ValueError`` with the reason."""
         if not text.startswith("/"):
             raise ValueError(f"{text!r} does not begin with a slash")
         parts = [part for part in text.encode().split(b"/")[1:] if part]
@@ -30,13 +30,13 @@ class Pattern:
         for part in parts:
             if not _SEGMENT.fullmatch(part) or part in (b".", b".."):
                 raise ValueError(
-                    f"{text!r}: {part.decode()!r} is no segment; "
-                    "* stands for one segment, ** only at the end"
+                    f"{text!r}: {part.decode()!r} is not a segment; "
+                    "* matches one segment, ** is allowed only at the end"
                 )
         return cls(tuple(parts), open_end, methods)
 
     def matches(self, method: str, segments: list[bytes], *, any_case: bool = False) -> bool:
-        """Whether a request of this method and these path segments is meant."""
+        """Whether the pattern matches a request of this method and these path segments."""
         if self.methods and method not in self.methods:
             return False
         if len(segments) < len(self.segments):
@@ -49,7 +49,7 @@ class Pattern:
         return all(mine in (b"*", theirs) for mine, theirs in pairs)
 
     def covers(self, other: "Pattern") -> bool:
-        """Whether every request that ``other`` means is meant by this one too."""
+        """Whether this pattern matches every request that ``other`` matches."""
         if self.methods and not (other.methods and other.methods <= self.methods):
             return False
         if len(other.segments) < len(self.segments):
@@ -60,7 +60,7 @@ class Pattern:
         return all(mine in (b"*", theirs) for mine, theirs in pairs)
 
     def __str__(self) -> str:
-        """Return it as it is written."""
+        """Return the pattern in its written form, with its methods."""
         path = b"/" + b"/".join((*self.segments, *([b"**"] if self.open_end else [])))
         methods = ",".join(sorted(self.methods)) or "any method"
         return f"{path.decode()} ({methods})"

@@ -1,4 +1,4 @@
-"""What is recorded of one request, for the log, the metrics and the status page."""
+"""The record of one request, for the log, the metrics and the status page."""
 
 from collections.abc import Callable
 
@@ -9,19 +9,18 @@ MAIN_LISTENER = "main"
 
 
 class RequestRecord:
-    """One forwarded or refused request, filled in on its way. Times are monotonic seconds.
+    """One forwarded or refused request, filled in step by step. Times are monotonic seconds.
 
-    ``route`` and ``listener`` are bounded words. ``status`` 0 means that the caller went away
-    before there was one. What stands here as a class attribute is what a record says until it is
-    told otherwise; so the making of one costs four assignments, not twenty.
+    ``route`` and ``listener`` have few values and serve as labels. ``status`` 0 means that the
+    caller left before the response. Defaults are class attributes, so that a new record costs four
+    assignments instead of twenty.
 
-    ``started_at`` is when its head had been read, ``sent_at`` when its head went to the bank (the
-    last time, if it went twice), ``uploaded_at`` when the end of a body did that came later than
-    the head, ``responded_at`` when the head of the bank's answer was here, and
-    ``stream_started_at`` when an answer that is streamed could begin to go out; one in a single
-    piece is relayed when it is finished. 0 where there was no such moment. The waits are in
-    seconds: for a token, for a connection, and for what else there is to wait for on the way (a
-    body to be kept, a business user to be looked up, the body of an error to be read).
+    ``started_at``: the request's head was received. ``sent_at``: the head was sent upstream (for
+    the last time, after a replay). ``uploaded_at``: the end of a body was sent later than the
+    head. ``responded_at``: the response's head was received. ``stream_started_at``: a streamed
+    response was ready to be sent; one in a single piece is sent at ``finished_at``. 0 if it did
+    not happen. The waits are in seconds: for a token, for a connection, and for preparation (a
+    buffered body, a business user's look-up, the body of an error).
     """
 
     transaction_id = ""
@@ -56,7 +55,7 @@ class RequestRecord:
         self.listener = listener
 
     def note(self, error: ProxyError) -> None:
-        """Record the error that the caller was told.
+        """Record the error of the response.
 
         ``reason`` is its name, a label; ``error_kind`` the kind with the exact cause and remedy.
         """
@@ -64,11 +63,11 @@ class RequestRecord:
         self.error_kind, self.detail = error.explained_by, error.detail
 
     def durations(self) -> tuple[float, float] | None:
-        """Return the proxy's own seconds and the bank's; None where they cannot be told apart.
+        """Return the seconds spent in the proxy and those spent at the bank.
 
-        Ours are those before the bank had the head of the request and after we had that of its
-        answer, less the waits; the bank's those from the end of the request to that head. They
-        can be told of a request that went to the bank once and was answered.
+        The proxy's are those before the request's head was sent and after the response's head was
+        received, without the waits; the bank's those from the end of the request to that head.
+        None for a request that was sent twice or got no response.
         """
         if self.replays or not self.responded_at:
             return None
@@ -79,9 +78,9 @@ class RequestRecord:
 
     @property
     def path(self) -> str:
-        """The path that was asked for, without its query, which may name people.
+        """The requested path without its query, which may name people.
 
-        Empty for a target that is no path; it might name a user and a password.
+        Empty for a target in another form, which might contain a user and a password.
         """
         path = self.target.partition(b"?")[0]
         return path.decode("latin-1") if path.startswith(b"/") else ""

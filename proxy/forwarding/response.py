@@ -1,4 +1,4 @@
-"""The way back: the bank's answer, or ours where there is none, to the caller."""
+"""Writes responses to callers: the bank's, or an error of the proxy."""
 
 import time
 from http import HTTPStatus
@@ -17,9 +17,9 @@ from proxy.upstream.response_parser import ResponseHead
 
 
 class ResponseAbortedError(Exception):
-    """A response broke off after its head went out: no other response can be given any more.
+    """A response broke off after its head was sent, so no error response can be sent.
 
-    ``error`` is what broke it.
+    ``error`` is the cause.
     """
 
     def __init__(self, error: ProxyError) -> None:
@@ -28,7 +28,10 @@ class ResponseAbortedError(Exception):
 
 
 class ResponseWriter:
-    """Writes answers. ``rewrites_links``: the bank's URLs in JSON bodies are told as ours too."""
+    """Writes responses. ``rewrites_links``: the bank's URLs in JSON bodies are rewritten too.
+
+    ``draining`` is set at shutdown: connections close after their response.
+    """
 
     def __init__(self, url_rewriter: UrlRewriter, *, rewrites_links: bool) -> None:
         self._url_rewriter = url_rewriter
@@ -38,9 +41,9 @@ class ResponseWriter:
     async def write_response(
         self, context: RequestContext, connection: Connection, response: ResponseHead
     ) -> Response:
-        """Pass the bank's answer on: in one piece if it is all here, else as it comes.
+        """Write the bank's response: in one piece if it has arrived completely, else streamed.
 
-        Raises ``ProxyError`` when it breaks off before anything of it is out, and
+        Raises ``ProxyError`` when it breaks off before any byte of it has been sent, and
         ``ResponseAbortedError`` afterwards, when the caller's connection has been reset.
         """
         request, record, status = context.request, context.record, response.status
@@ -53,7 +56,7 @@ class ResponseWriter:
         length, link_rewriter = headers.length, None
         if self._rewrites_links:
             link_rewriter = self._link_rewriter(context, status, headers)
-            # A 304 would tell the length of another body.
+            # The length in a 304 is that of the original body.
             length = length if link_rewriter is None and status != 304 else None
             if link_rewriter is not None and body is not None:
                 body = link_rewriter.feed(body) + link_rewriter.finish()
@@ -85,9 +88,10 @@ class ResponseWriter:
     def error_response(
         self, request: Request | None, record: RequestRecord, error: ProxyError
     ) -> Response:
-        """Answer with a problem; close where the rest of the caller's bytes cannot be trusted.
+        """Return a problem response (RFC 9457).
 
-        ``request`` is None for what could not be read as one.
+        The connection closes if the rest of the caller's input cannot be trusted
+        (``ErrorKind.closes``). ``request`` is None for input that is not a valid request.
         """
         record.status = error.kind.status
         record.note(error)
@@ -113,7 +117,7 @@ class ResponseWriter:
     def preflight_response(
         self, request: Request, record: RequestRecord, caller: CallerHeaders
     ) -> Response:
-        """Answer the question of a browser whether a page of an allowed origin may call."""
+        """Return the response to a CORS preflight of an allowed origin."""
         record.status = HTTPStatus.NO_CONTENT
         keep_alive = self._may_keep_alive(request) and request.body.complete
         lines = preflight_lines(
@@ -141,9 +145,9 @@ class ResponseWriter:
     def _link_rewriter(
         self, context: RequestContext, status: int, headers: ResponseHeaders
     ) -> JsonLinkRewriter | None:
-        """Return what rewrites the body of this answer, if it can be read; its head is mended.
+        """Return the rewriter for this body, if it can be rewritten; drop digests from its head.
 
-        A ``HEAD`` is answered as the ``GET`` would be.
+        The response to a ``HEAD`` gets the same headers as that to the ``GET``.
         """
         if not is_rewritable(status, headers.lines):
             return None
@@ -155,7 +159,7 @@ class ResponseWriter:
         )
 
     def _caller_origin(self, context: RequestContext) -> bytes:
-        """Return our origin as this caller knows it; empty if we cannot tell."""
+        """Return the proxy's origin as this caller knows it; empty if unknown."""
         caller, connection = context.headers, context.request.connection
         if caller.origin:
             return caller.origin
@@ -176,12 +180,11 @@ async def stream_response(
     *,
     chunked: bool,
 ) -> None:
-    """Send an answer to the caller as it comes; the head goes out with the first block.
+    """Stream a response to the caller; the head is sent with the first block.
 
-    What ``link_rewriter`` keeps back for a moment goes out with the next block, or at the end.
-    When the answer breaks off, the caller's connection is cut, because only a broken end tells
-    the truth, and ``ResponseAbortedError`` is raised; where nothing of it is out yet, the
-    ``ProxyError`` that broke it.
+    When the response breaks off, the caller's connection is reset, so that the caller sees an
+    incomplete message (RFC 9112 section 8), and ``ResponseAbortedError`` is raised. If nothing of
+    it has been sent yet, the ``ProxyError`` that caused it is raised.
     """
     caller = request.connection
     try:

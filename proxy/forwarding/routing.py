@@ -1,4 +1,4 @@
-"""PURE: what a request is for: the token it takes and the target it has upstream, or a refusal."""
+"""Routing: the kind of token a request takes, its institution and its upstream target."""
 
 import re
 from collections.abc import Sequence
@@ -24,25 +24,25 @@ from proxy.tokens.token import TokenKind
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LONGEST_KEPT = 512
-"""Bytes of the longest path whose route is remembered, so that the memory for them is bounded."""
+"""Bytes of the longest path whose route is cached, so that the cache's memory is bounded."""
 
 INSTITUTION = re.compile(rb"[0-9]{1,20}")
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Which token a pattern of requests takes; rules go before the default."""
+    """The kind of token for a pattern of requests. Rules take precedence over the default."""
 
     pattern: Pattern
     kind: TokenKind
 
 
 class Route(NamedTuple):
-    """Where a request goes.
+    """The route of a request.
 
-    ``path`` is the caller's, without the base path; ``has_base_path`` when it had that;
-    ``institution`` is the one that a V1 path names (``/fis/{institution}/``), if any;
-    ``has_policy_warning`` when a policy that only warns would have refused it.
+    ``path`` is the caller's, without the base path; ``has_base_path``: it had one;
+    ``institution`` is the one in a V1 path (``/fis/{institution}/``), if any;
+    ``has_policy_warning``: a policy in mode ``warn`` would have refused it.
     """
 
     kind: TokenKind
@@ -54,7 +54,7 @@ class Route(NamedTuple):
 
 
 class Router:
-    """Decides for one upstream, whose ``base_path`` (``""`` or ``/digitalbanking``) is fixed."""
+    """Routes requests to one upstream; ``base_path`` is ``""`` or like ``/digitalbanking``."""
 
     def __init__(
         self,
@@ -67,14 +67,14 @@ class Router:
         self._rules = tuple(rules)
         self._policy = policy or AccessPolicy()
         self._not_in_query = not_in_query(relaxed_query_chars)
-        # Applications ask for the same paths again and again; what was decided is remembered.
+        # Cached, because applications request the same paths again and again.
         self._decide = lru_cache(maxsize=4096)(self._decide_uncached)
 
     def route(self, method: str, target: bytes) -> Route:
-        """Return the route of a request; raises ``CallerError`` where it is refused.
+        """Return the route of a request. Raises ``CallerError`` if it is refused.
 
-        ``target`` is the request-target as it came; it goes on byte for byte behind the base
-        path, which is not put in front of it twice.
+        ``target`` is the request-target as received. It is appended to the base path unchanged,
+        or sent unchanged if it begins with the base path.
         """
         path, mark, query = target.partition(b"?")
         decide = self._decide if len(path) <= LONGEST_KEPT else self._decide_uncached
@@ -83,7 +83,7 @@ class Router:
             return route
         if self._not_in_query.search(query):
             raise CallerError(kinds.TARGET_CHARACTER)
-        # Not by _replace, which costs more than all the rest of routing.
+        # _replace would cost more than all the rest of routing.
         return Route(
             route.kind,
             route.target + mark + query,
@@ -95,11 +95,11 @@ class Router:
 
     @property
     def routes_kept(self) -> int:
-        """How many routes are remembered."""
+        """Number of cached routes."""
         return self._decide.cache_info().currsize
 
     def _decide_uncached(self, method: str, path: bytes) -> Route:
-        """Decide about a path without its query."""
+        """Return the route of a path without its query."""
         if method not in METHODS:
             raise CallerError(kinds.METHOD)
         if not path.startswith(b"/"):
@@ -140,9 +140,9 @@ class Router:
 
 
 def institution_in(path: bytes) -> bytes | None:
-    """Return the institution that a V1 path names, as it stands there.
+    """Return the institution in a V1 path, not validated, or None.
 
-    Raises ``CallerError`` where another server may see another institution in the path.
+    Raises ``CallerError`` for a path in which another server may see another institution.
     """
     if is_hidden(b"fis", path):
         raise CallerError(
@@ -158,9 +158,9 @@ def institution_for(
 ) -> str:
     """Return the institution that a request is for.
 
-    A V1 path's own goes first, then ``requested`` (the caller's ``institutionId``), then the
-    default. Raises ``CallerError``: 403 for one that is not ``allowed``, 400 for one that is no
-    number or where path and header disagree.
+    The one in a V1 path takes precedence, then ``requested`` (the caller's ``institutionId``),
+    then the default. Raises ``CallerError``: 403 for one that is not ``allowed``, 400 for one that
+    is not a number, or if path and header differ.
     """
     if route.institution is not None and requested is not None and requested != route.institution:
         raise CallerError(
@@ -179,7 +179,7 @@ def institution_for(
 
 
 def rule_errors(rules: Sequence[Rule]) -> list[str]:
-    """Return what is wrong with rules as a list: those that can never match, or say both."""
+    """Return errors for rules that can never match, and for two rules that contradict."""
     errors = []
     for (first_at, first), (second_at, second) in combinations(enumerate(rules), 2):
         if not first.pattern.covers(second.pattern):

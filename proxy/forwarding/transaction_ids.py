@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 
 SHARED = 65_536
-"""How many ids share their random bits: unique is what they have to be, not secret."""
+"""Number of ids that share their random bits: they have to be unique, not secret."""
 
 _random = random.SystemRandom()
 

@@ -1,7 +1,7 @@
-"""PURE: what the two ends are called, and URLs turned from the bank's name to ours.
+"""Rewrites URLs: request-targets to origin form, and the bank's URLs in responses to the proxy's.
 
-A caller knows us by some name, or knows the bank only and has us as its HTTP proxy. Either way it
-must not learn of the difference: what the bank says of its own URLs is told in the caller's words.
+A caller addresses the proxy by its own name, or the bank through it as an HTTP proxy. In both cases
+links in responses have to lead through the proxy again.
 """
 
 import re
@@ -12,23 +12,23 @@ from proxy.errors import CallerError, kinds
 from proxy.forwarding.paths import has_base
 
 LocalAddress = tuple[str, int]
-"""Our end of a caller's connection: IP address and port."""
+"""The proxy's end of a caller's connection: IP address and port."""
 
 _DEFAULT_PORTS = {b"http": 80, b"https": 443}
 _ABSOLUTE = re.compile(rb"(https?)://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _AUTHORITY = re.compile(rb"(?:([A-Za-z0-9._~-]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?")
 _LINK = re.compile(rb"<([^<>]*)>")
-# Possessive, because three runs of spaces in a row could be divided in very many ways.
+# Possessive quantifiers, because adjacent runs of spaces would backtrack polynomially.
 _REFRESH = re.compile(
     rb"(\s*+[0-9.]*+\s*+[;,]?+\s*+url\s*+=\s*+[\"']?+)(.*+)", re.IGNORECASE | re.DOTALL
 )
 
 
 class UrlRewriter:
-    """The upstream as its base URL names it, and this listener as others name it.
+    """Rewrites between the upstream's base URL and a listener's URL.
 
-    ``public`` is the URL (scheme, host, port) by which callers reach the listener where that is
-    not its own address; empty where there is none.
+    ``public`` is the URL (scheme, host, port) by which callers reach the listener if it is not its
+    own address; else empty.
     """
 
     def __init__(self, upstream: SplitResult, public: str = "") -> None:
@@ -38,7 +38,7 @@ class UrlRewriter:
         self._port = upstream.port or _DEFAULT_PORTS[scheme]
         self._uses_default_port = self._port == _DEFAULT_PORTS[scheme]
         bare = b"[%b]" % self._host if b":" in self._host else self._host
-        # Scheme and host, then the port in each way that it may be written.
+        # Scheme and host, then the port in each form in which it may be written.
         self.origin = scheme + b"://" + bare
         self.ports = (
             (b"", b":%d" % self._port) if self._uses_default_port else (b":%d" % self._port,)
@@ -54,10 +54,10 @@ class UrlRewriter:
     def to_origin_form(
         self, method: str, target: bytes, local: LocalAddress | None
     ) -> tuple[bytes, bytes]:
-        """Return path and query of a target that is no path, and the origin that stands in it.
+        """Return path and query of a target in absolute form, and its origin (RFC 9112, 3.2.2).
 
-        Only the upstream's own origin and ours pass: where a request goes is not the caller's to
-        say. Raises ``CallerError``.
+        Only the upstream's origin and the proxy's are allowed, because callers must not choose the
+        destination. Raises ``CallerError``.
         """
         if method == "CONNECT":
             raise CallerError(kinds.CONNECT)
@@ -77,10 +77,10 @@ class UrlRewriter:
     def origin_seen_by_caller(
         self, host: bytes, local: LocalAddress | None, *, secure: bool
     ) -> bytes:
-        """Return our origin as a caller knows it that sent this ``Host``; empty if we cannot tell.
+        """Return the proxy's origin as known to a caller that sent this ``Host``; else empty.
 
-        Only names that are surely ours are given back; behind any other one, a path alone leads
-        where it should.
+        Only the proxy's own addresses and ``public`` are returned. For other names the caller gets
+        links without an origin.
         """
         scheme = b"https" if secure else b"http"
         if self._is_public(host):
@@ -95,7 +95,7 @@ class UrlRewriter:
     def rewrite_header(
         self, name: bytes, value: bytes, origin: bytes, *, has_base_path: bool
     ) -> bytes:
-        """Return the value of a header that holds URLs, as the caller may follow them."""
+        """Return the value of a header with URLs, rewritten for the caller."""
         low = name.lower()
         if low == b"link":
             return _LINK.sub(
@@ -114,10 +114,10 @@ class UrlRewriter:
         return self.rewrite_url(value, origin, has_base_path=has_base_path)
 
     def rewrite_url(self, url: bytes, origin: bytes, *, has_base_path: bool) -> bytes:
-        """Return a URL of the upstream's as one of ours, which leads to the same place.
+        """Return the proxy's URL for a URL of the upstream.
 
-        ``has_base_path`` when the caller uses the base path, which then stays. What is not below
-        the base path is out of our reach and is left alone, as every other URL is.
+        ``has_base_path``: the caller uses the base path, which then stays. URLs that are not below
+        the base path, and those of other hosts, are returned unchanged.
         """
         match = self._url.match(url)
         if match is None:
@@ -129,7 +129,7 @@ class UrlRewriter:
             return url
         if not has_base_path:
             shorter = bare[len(self.base) :]
-            # Without its base this path must not look like one with it, nor like a host.
+            # Without the base, the path must look neither like one with it nor like a host.
             if shorter[:1] == b"/" and shorter[:2] != b"//" and not has_base(shorter, self.base):
                 path = path[len(self.base) :]
         return origin + path
@@ -142,7 +142,7 @@ class UrlRewriter:
         local: LocalAddress | None,
     ) -> bool:
         host, port = host_port
-        # http://bank/ is how one says "through the proxy" what is https://bank/ behind it.
+        # A client with an HTTP proxy sends http://bank/ for what is https://bank/ upstream.
         uses_default_port = self._uses_default_port and port == _DEFAULT_PORTS[scheme]
         is_upstream = host == self._host and (port == self._port or uses_default_port)
         return is_upstream or _is_own_address(host_port, local) or self._is_public(authority)
@@ -155,7 +155,7 @@ class UrlRewriter:
 
 @lru_cache(maxsize=256)
 def _host_port(scheme: bytes, authority: bytes) -> tuple[bytes, int] | None:
-    """Return host, in lower case, and port of an authority, or None if it is none."""
+    """Return host, in lower case, and port of an authority, or None if it is invalid."""
     match = _AUTHORITY.fullmatch(authority)
     if match is None:
         return None
@@ -164,7 +164,7 @@ def _host_port(scheme: bytes, authority: bytes) -> tuple[bytes, int] | None:
 
 
 def _is_own_address(host_port: tuple[bytes, int], local: LocalAddress | None) -> bool:
-    """Whether an end is ours: the address that was connected to, or this machine's own name."""
+    """Whether it is the address that the caller is connected to, or localhost on loopback."""
     if local is None or host_port[1] != local[1]:
         return False
     address = local[0].removeprefix("::ffff:")

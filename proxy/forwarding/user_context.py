@@ -1,8 +1,7 @@
-"""PURE: naming the user of a call, where the caller names none.
+"""Adds the configured user to calls that name none.
 
-With a client_credentials token the bank wants to know for whom a call is made: ``hostUserId`` or
-``loginId`` in the query, and ``institutionCustomerId`` for business users. Source: candescent.md,
-"V2 tokens".
+With a client_credentials token the bank requires the user of a call: ``hostUserId`` or ``loginId``
+in the query, and ``institutionCustomerId`` for business users. Source: candescent.md, "V2 tokens".
 """
 
 from collections.abc import Iterable
@@ -13,14 +12,14 @@ from proxy.forwarding.paths import segments, split_target
 from proxy.forwarding.patterns import Pattern
 
 _USER_NAMES = frozenset({"hostuserid", "loginid"})
-# Who pages through all locations of a business names none, and must not be given one.
+# $apply pages through all locations of a business, so no customer may be added.
 _CUSTOMER_NAMES = frozenset({"institutioncustomerid", "$apply"})
 _NAMED_IN_PATH = frozenset({b"institution-users", b"user-status", b"customers", b"mx"})
 
 
 @dataclass(frozen=True, slots=True)
 class UserContext:
-    """For whom the calls of one institution are made, unless the caller says.
+    """The default user for an institution's calls that name none.
 
     At most one of ``host_user_id`` and ``login_id`` is set. ``customer_id`` is a business user's
     ``institutionCustomerId``; with ``member_number`` (TIN or EIN) it is looked up instead.
@@ -38,23 +37,23 @@ class UserContext:
 
     @property
     def needs_lookup(self) -> bool:
-        """Whether the customer id has to be asked for."""
+        """Whether the customer id has to be looked up."""
         return bool(self.member_number) and not self.customer_id
 
     def applies_to(self, target: bytes) -> bool:
-        """Whether neither the path nor the query of a call names a user already."""
+        """Whether neither the path nor the query of a call names a user."""
         path, query = split_target(target)
         parts = segments(path)
-        # /v1/customers/{id}:accounts wants both, the customer and on whose behalf.
+        # /v1/customers/{id}:accounts requires both the customer and the user.
         in_path = not _NAMED_IN_PATH.isdisjoint(parts) and not parts[-1].endswith(b":accounts")
         return not in_path and _USER_NAMES.isdisjoint(query_names(query))
 
     def add_to(
         self, target: bytes, customer_id: str, *, in_header: bool
     ) -> tuple[bytes, bytes | None]:
-        """Return ``target`` with the user in its query, and the customer id for a header.
+        """Return ``target`` with the user in its query, and the customer id if sent as a header.
 
-        What the caller wrote stays byte for byte; a call that names any user is left alone.
+        The caller's target stays byte for byte; one that names a user is returned unchanged.
         """
         if not self.applies_to(target):
             return target, None
@@ -73,7 +72,7 @@ class UserContext:
 
 
 def names_customer(target: bytes) -> bool:
-    """Whether the query of a call says for which of a business's customers it is, or for all."""
+    """Whether the query of a call names a business's customer, or asks for all of them."""
     return not _CUSTOMER_NAMES.isdisjoint(query_names(split_target(target)[1]))
 
 
@@ -84,7 +83,7 @@ def query_names(query: bytes) -> set[str]:
 
 
 def with_query(target: bytes, added: Iterable[tuple[bytes, str]]) -> bytes:
-    """Return ``target`` with parameters behind its query, or with a query of them."""
+    """Return ``target`` with parameters added to its query."""
     for name, value in added:
         if target[-1:] not in (b"?", b"&"):
             target += b"&" if b"?" in target else b"?"
@@ -94,11 +93,11 @@ def with_query(target: bytes, added: Iterable[tuple[bytes, str]]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class HeaderPaths:
-    """The paths on which the bank wants ``institutionCustomerId`` as a header."""
+    """The paths on which the bank requires ``institutionCustomerId`` as a header."""
 
     patterns: tuple[Pattern, ...]
 
     def match(self, method: str, path: bytes) -> bool:
-        """Whether the request is for one of them."""
+        """Whether one of the paths matches a request."""
         parts = segments(path)
         return any(pattern.matches(method, parts) for pattern in self.patterns)

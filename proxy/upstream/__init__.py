@@ -1,13 +1,14 @@
-"""The way to the bank: connections of our own, one HTTP/1.1 exchange at a time on each.
+"""The upstream side: connections to the bank, with one HTTP/1.1 exchange at a time on each.
 
 Modules:
 
     pool.py           the connections to one origin
     connection.py     one exchange after another on a connection
-    upstream_settings.py  time limits, numbers and files of these connections
+    response_parser.py  HTTP/1.1 responses: bytes in, events out
+    upstream_settings.py  timeouts, limits and certificates of these connections
     tls.py            the TLS context
-    failures.py       what a failed connection means
-    tunnel.py         connections through a company's HTTP proxy
+    failures.py       the error for a failed connection
+    tunnel.py         connections through an HTTP proxy (CONNECT)
     bank_client.py    the proxy's own calls to the bank
-    bank_errors.py    what the bank's errors mean
+    bank_errors.py    reads and classifies the bank's error responses
 """

@@ -1,7 +1,7 @@
 """The proxy's own calls to the bank (tokens, revocation, business users), over aiohttp's client.
 
-Rare, small and short, so each opens a connection of its own, and none can be spoiled by what an
-earlier one left behind. The requests of callers do not go this way.
+These calls are few and small, so each opens a new connection and nothing left over from an earlier
+response can affect it. Callers' requests use ``upstream/pool.py`` instead.
 """
 
 import ssl
@@ -19,22 +19,22 @@ from proxy.upstream.tunnel import OutboundProxy
 USER_AGENT = f"candescent-proxy/{__version__}"
 
 MAX_CALLS = 512
-"""At once; many, for an institution that hangs must not keep another one waiting."""
+"""Concurrent calls. Many, so that slow calls for one institution do not delay the others."""
 
 MAX_RESPONSE = 262_144
-"""Bytes; a token answer has some hundred, a business user's a few thousand."""
+"""Bytes. A token response has some hundred, a business user's some thousand."""
 
 
 MAX_FIELD = 65_536
-"""Bytes of a header of a response; gateways put whole policies and traces there."""
+"""Bytes of one response header; gateways send long policies and traces in headers."""
 
 MAX_FIELDS = 500
-"""Headers of a response. Both together bound the memory that a head can take to 32 MiB."""
+"""Headers of a response. With ``MAX_FIELD`` this bounds a head to 32 MiB of memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class BankResponse:
-    """An answer, its body whole. ``retry_after`` and ``date`` are the headers as they came."""
+    """A complete response. ``retry_after`` and ``date`` are the headers as received."""
 
     status: int
     body: bytes = field(repr=False)
@@ -43,7 +43,7 @@ class BankResponse:
 
 
 class BankClient:
-    """Calls paths behind ``base_url``. ``timeout`` is in seconds and covers a whole call."""
+    """Calls paths below ``base_url``. ``timeout`` is in seconds and covers a whole call."""
 
     def __init__(
         self,
@@ -62,18 +62,18 @@ class BankClient:
     async def call(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes = b""
     ) -> BankResponse:
-        """Make a call. Raises ``TokenError`` when no whole answer comes back."""
+        """Make a call. Raises ``TokenError`` when no complete response is received."""
         try:
             return await self._call(method, path, headers, body)
         except TokenError:
             raise
         except (OSError, ValueError, aiohttp.ClientError) as error:
             failure = call_error(error)
-        # Out here, so that it drags no cause along: aiohttp's errors hold the request's headers.
+        # Outside the handler, so that it has no cause: aiohttp's errors hold request headers.
         try:
             raise failure
         finally:
-            # A compiled coroutine above this one still holds what it was woken with.
+            # A compiled coroutine further up still has aiohttp's error as its context.
             failure.__context__ = None
 
     async def _call(
@@ -103,7 +103,7 @@ class BankClient:
         return {"proxy": f"http://{proxy.host}:{proxy.port}", "proxy_headers": headers}
 
     async def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         if self._session is not None:
             await self._session.close()
 
@@ -130,6 +130,6 @@ async def _read_bounded(stream: aiohttp.StreamReader) -> bytes:
         body += block
         if len(body) > MAX_RESPONSE:
             raise TokenError(
-                kinds.TOKEN_MALFORMED, f"The bank's answer exceeds {MAX_RESPONSE} bytes."
+                kinds.TOKEN_MALFORMED, f"The bank's response exceeds {MAX_RESPONSE} bytes."
             )
     return body

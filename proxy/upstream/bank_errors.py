@@ -1,8 +1,8 @@
-"""PURE: what the bank's errors mean, on token calls and on resource calls.
+"""Reads and classifies the bank's error responses, on token calls and on resource calls.
 
-Source: candescent.md, "Errors on a token call, and on a resource call". Codes repeat with other
-meanings in other versions, so status, code **and** message are read together; where they leave
-doubt, the reading is taken that does least harm.
+Source: candescent.md, "Errors on a token call, and on a resource call". The same code means
+different things in different versions, so status, code **and** message are read together. In doubt,
+the classification with the least harmful consequence is used.
 """
 
 import json
@@ -18,18 +18,18 @@ from defusedxml.common import DefusedXmlException
 from proxy.errors import TokenFailure, kinds
 
 MAX_ERROR_BODY = 16_384
-"""Bytes of an answer that are looked at; the longest documented error has some hundred."""
+"""Bytes of a response that are read; the longest documented error has some hundred."""
 
 _READABLE_CODE = re.compile(
     r"[A-Z]{2,12}_[0-9]{1,8}|[0-9]{1,8}|[a-z]{1,40}(?:\.[A-Za-z0-9_]{1,60}){1,6}"
     r"|[a-z]{1,20}(?:_[a-z]{1,20}){1,4}|(?:[A-Z][a-z]{1,20}){2,6}"
 )
-"""The bank's, V1's, a gateway fault's, RFC 6749's, and Apigee's ``ErrorCode``."""
+"""Codes of the bank, V1, gateway faults, RFC 6749, and Apigee's ``ErrorCode``."""
 
 
 @dataclass(frozen=True, slots=True)
 class BankError:
-    """An error of the bank's in any of its shapes; ``code`` and ``message`` may be empty."""
+    """An error of the bank; ``code`` and ``message`` may be empty."""
 
     code: str = ""
     message: str = ""
@@ -38,7 +38,7 @@ class BankError:
 def read_error(body: bytes, *, gzipped: bool = False) -> BankError:
     """Return the error in a body: CMN JSON, V1 ``Status`` (XML or JSON), RFC 6749, or Apigee's.
 
-    Anything else, however hostile, is an empty error.
+    Anything else gives an empty error.
     """
     if gzipped:
         body = _decompress(body)
@@ -46,7 +46,7 @@ def read_error(body: bytes, *, gzipped: bool = False) -> BankError:
 
 
 def is_xml(body: bytes) -> bool:
-    """Whether a body is XML rather than JSON, by how it begins."""
+    """Whether a body is XML rather than JSON, by its first character."""
     return body.removeprefix(BOM_UTF8).lstrip()[:1] == b"<"
 
 
@@ -99,9 +99,9 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 
 def xml_fields(body: bytes) -> dict[str, str]:
-    """Return the text of each leaf element by its local name, in whatever namespace it stands.
+    """Return the text of each leaf element by its local name, in any namespace.
 
-    Entities, document types and anything malformed make an empty result.
+    A document with entities or a DTD, or a malformed one, gives an empty result.
     """
     try:
         root = SafeXml.fromstring(body.removeprefix(BOM_UTF8).lstrip(), forbid_dtd=True)
@@ -125,7 +125,7 @@ _THROTTLED = frozenset(
     }
 )
 _SPENT_AS_500 = "90001"
-"""V1's quota, in the version that has no code of its own for it."""
+"""An exceeded quota in the version of V1 that has no separate code for it."""
 
 _BY_CODE = {
     "CMN_90019": kinds.TOKEN_SERVER,  # "Error creating token", also as 400
@@ -140,27 +140,27 @@ _BY_CODE = {
 
 _BY_OAUTH_CODE = {
     "invalidclient": kinds.TOKEN_BAD_CLIENT,
-    "invalidclientidentifier": kinds.TOKEN_BAD_CLIENT,  # Apigee's word for it
+    "invalidclientidentifier": kinds.TOKEN_BAD_CLIENT,  # Apigee's code
     "invalidgrant": kinds.TOKEN_BAD_USER,
     "invalidrequest": kinds.TOKEN_BAD_REQUEST,
     "invalidscope": kinds.TOKEN_BAD_REQUEST,
-    "unauthorizedclient": kinds.TOKEN_BAD_REQUEST,  # a good client that may not use the grant
+    "unauthorizedclient": kinds.TOKEN_BAD_REQUEST,  # a known client that may not use the grant
     "unsupportedgranttype": kinds.TOKEN_BAD_REQUEST,
     "servererror": kinds.TOKEN_SERVER,
     "temporarilyunavailable": kinds.TOKEN_SERVER,
 }
-"""RFC 6749 section 5.2, and the two of section 4.1.2.1 that token endpoints use as well."""
+"""RFC 6749 section 5.2, and two codes of section 4.1.2.1 that token endpoints use too."""
 
 _STATUS_OF_CODE = {
     **dict.fromkeys(("CMN_90000", "CMN_90001"), 500),
     **dict.fromkeys(_THROTTLED, 500),
     _SPENT_AS_500: 401,
 }
-"""What the bank documents, for an error that comes with a 2xx; 400 for all others."""
+"""The documented status of an error that arrives with a 2xx; 400 for all other codes."""
 
 
 def is_throttling(status: int, error: BankError) -> bool:
-    """Whether the bank says "too much", which it does as 429 and as 500."""
+    """Whether the bank reports an exceeded quota or spike limit, which it does as 429 and 500."""
     words = error.message.lower()
     return (
         status == 429
@@ -170,11 +170,11 @@ def is_throttling(status: int, error: BankError) -> bool:
 
 
 def classify(status: int, error: BankError, *, v1: bool = False) -> TokenFailure:
-    """Return the class of a refused token call.
+    """Return the kind of a refused token call.
 
     ``v1``: on the legacy endpoint a 401 or 403 that names neither client nor user means an
-    institution that the application may not use; its numeric codes mean too much to be trusted
-    alone. An error that comes with a 2xx is read as with the status that the bank documents.
+    institution that the application may not use; its numeric codes are ambiguous. An error that
+    arrives with a 2xx is read with the status that the bank documents for its code.
     """
     if 200 <= status < 300 and error.code:
         status = _STATUS_OF_CODE.get(error.code, 400)
@@ -204,7 +204,7 @@ def _refused_as_v1(words: str) -> TokenFailure:
 
 
 CANDIDATES = frozenset({400, 401, 500})
-"""Statuses with which the bank has been seen to refuse a token on a resource call."""
+"""Statuses with which the bank refuses tokens on resource calls."""
 
 _REFUSED = frozenset(
     {
@@ -232,10 +232,10 @@ _NOT_CURED = frozenset(
 
 
 def refuses_token(status: int, error: BankError) -> bool:
-    """Whether a resource answer says that the token is no longer good, and a new one would be.
+    """Whether a resource response says that the token is invalid and a new one may be accepted.
 
-    A 401 does, unless its code is one that no token cures. A 400 or 500 does only when its code,
-    or CMN_90016 together with its message, says so: those statuses mean much else.
+    A 401 does, unless its code is one that a new token does not change. A 400 or 500 does only with
+    certain codes, CMN_90016 only together with its message: these statuses have other causes too.
     """
     if error.code in _NOT_CURED or is_throttling(status, error):
         return False

@@ -1,12 +1,11 @@
 """One connection to the upstream, and one HTTP/1.1 exchange at a time on it.
 
-Written by us because a general client does the wrong thing between an application and its
-money: here a response that nobody asked for closes the connection, nothing is ever sent twice,
-and a body cut short is an error.
+Not a general HTTP client, because those accept unsolicited responses and resend requests: here an
+unsolicited response closes the connection, nothing is sent twice, and a truncated body is an error.
 
 ::
 
-    async with connection:                      released at the end, whatever happens
+    async with connection:                      always released at the end
         connection.start(head, ...)             the request's head (and a small body) goes out
         await connection.write(block)           more body, with back-pressure
         head = await connection.wait_for_head()
@@ -46,7 +45,7 @@ class ConnectionState(Enum):
     AWAITING_HEAD = "awaiting head"
     RECEIVING_BODY = "receiving body"
     COMPLETE = "complete"
-    """The response has arrived to its end; no error can spoil it any more."""
+    """The response has arrived completely; later errors do not affect it."""
     FAILED = "failed"
 
 
@@ -54,10 +53,10 @@ _UNFINISHED = (ConnectionState.AWAITING_HEAD, ConnectionState.RECEIVING_BODY)
 
 
 class Connection(asyncio.Protocol):
-    """A connection to the upstream. Made by the pool, which alone decides on its reuse.
+    """A connection to the upstream. The pool creates it and decides on its reuse.
 
-    ``head`` is the response's, once it has come. ``awaits_caller`` is set while the rest of the
-    request has to come from the caller, whose slowness is not the upstream's.
+    ``head`` is the response's, once received. ``awaits_caller`` is set while the rest of the
+    request has to come from the caller; this time does not count against the upstream.
     """
 
     def __init__(
@@ -86,8 +85,8 @@ class Connection(asyncio.Protocol):
         self.awaits_caller = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport."""
-        # uvloop's transports are no subclass of asyncio's.
+        """Set the transport."""
+        # uvloop's transports are not subclasses of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
         self._flow.attach(self._transport)
         sock = transport.get_extra_info("socket")
@@ -96,7 +95,7 @@ class Connection(asyncio.Protocol):
             self._readable.register(sock.fileno(), select.POLLIN)
 
     def is_alive(self) -> bool:
-        """Whether an idle connection is open with nothing to read, not even its end."""
+        """Whether an idle connection is open and has nothing to read, neither data nor EOF."""
         if self._transport is None or self._transport.is_closing():
             return False
         return self._readable is None or not self._readable.poll(0)
@@ -108,10 +107,10 @@ class Connection(asyncio.Protocol):
         return self
 
     def start(self, data: bytes, *, bodiless: bool, total_at: float) -> None:
-        """Send the head of a request (and what is there of its body).
+        """Send the head of a request, with as much of its body as is in ``data``.
 
-        ``bodiless`` says that the response has no body whatever its headers say (HEAD);
-        ``total_at`` is when, in loop seconds, the exchange must be over.
+        ``bodiless``: the response has no body, whatever its headers say (HEAD). ``total_at`` is
+        the deadline of the exchange in loop seconds.
         """
         self.state = ConnectionState.AWAITING_HEAD
         self.head = None
@@ -120,7 +119,7 @@ class Connection(asyncio.Protocol):
         self._total_at = total_at
         self._active_at = self._loop.time()
         if self._transport is None or self._transport.is_closing():
-            # Lost between the moment it was handed out and this one.
+            # Lost since it was checked out.
             error = self._error = self._closed()
             self.state = ConnectionState.FAILED
             raise error
@@ -128,7 +127,10 @@ class Connection(asyncio.Protocol):
         self._transport.write(data)
 
     async def write(self, block: bytes) -> None:
-        """Send more of the request's body, waiting while the upstream reads slowly."""
+        """Send more of the request's body, waiting while the upstream reads slowly.
+
+        Raises the error of the exchange, once it has failed.
+        """
         if self._error is not None:
             raise self._error
         if self._transport is None or self._transport.is_closing():
@@ -161,13 +163,13 @@ class Connection(asyncio.Protocol):
         return self.head
 
     def data_received(self, data: bytes) -> None:
-        """Read the response; whoever waits is woken once for all of it."""
+        """Parse received bytes and wake the reader once for all of them."""
         state = self.state
         if state is ConnectionState.RECEIVING_BODY:
-            # Not before: a head that arrives slowly does not win time.
+            # Not earlier: a head that arrives slowly does not extend its deadline.
             self._active_at = self._loop.time()
         elif state is not ConnectionState.AWAITING_HEAD:
-            # Nobody asked for it; not even for a line end, which the parser would skip.
+            # Unsolicited data; even a line end, which the parser would skip.
             self.abort()
             return
         try:
@@ -179,7 +181,7 @@ class Connection(asyncio.Protocol):
             if type(event) is ResponseHead:
                 self.head = event
                 self.state = ConnectionState.RECEIVING_BODY
-                # From here to the first block of the body, this is when something last came.
+                # Until the first block of the body arrives, the idle timeout counts from here.
                 self._active_at = self._loop.time()
             elif type(event) is bytes:
                 if event:
@@ -193,9 +195,9 @@ class Connection(asyncio.Protocol):
             self._notify()
 
     async def read(self) -> bytes:
-        """Return the next block of the body, as it came; empty at its end.
+        """Return the next block of the body as received; empty at its end.
 
-        Raises ``UpstreamError`` (``TRUNCATED``, ``IDLE_TIMEOUT``, …) when there is no clean end.
+        Raises ``UpstreamError`` (``TRUNCATED``, ``IDLE_TIMEOUT``, …) for an incomplete body.
         """
         while not self._blocks:
             if self.state is ConnectionState.COMPLETE:
@@ -204,7 +206,7 @@ class Connection(asyncio.Protocol):
         return self.read_available()
 
     def read_available(self) -> bytes:
-        """Return what is here of the body, without waiting."""
+        """Return what has arrived of the body, without waiting."""
         block = self._blocks.popleft() if self._blocks else b""
         if self._blocks:
             block += b"".join(self._blocks)
@@ -216,7 +218,7 @@ class Connection(asyncio.Protocol):
         return block
 
     async def peek(self, limit: int) -> bytes:
-        """Return up to ``limit`` bytes of the body without taking them; all of a shorter one."""
+        """Return the first ``limit`` bytes of the body, or a shorter body, without consuming it."""
         while self.state is ConnectionState.RECEIVING_BODY and self._buffered_bytes < limit:
             await self._wait_for_body()
         return b"".join(self._blocks)[:limit]
@@ -233,7 +235,7 @@ class Connection(asyncio.Protocol):
         ):
             self.state = ConnectionState.COMPLETE
 
-    # Its end.
+    # The end of an exchange, or of the connection.
 
     async def __aexit__(
         self,
@@ -241,7 +243,7 @@ class Connection(asyncio.Protocol):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give the connection back to the pool, which closes it unless it can be used again."""
+        """Release the connection to the pool, which closes it if it cannot be reused."""
         if self._on_exit is None:
             self.abort()
         else:
@@ -249,15 +251,15 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_reusable(self) -> bool:
-        """Whether nothing of an exchange is left on the connection, and it stays open.
+        """Whether the connection can serve another exchange.
 
-        Reading must not be paused, or the next response would never be read. No byte of the
-        request may wait to be written, or the next one would wait behind it.
+        Reading must not be paused, or the next response would never be read. The write buffer must
+        be empty, or the next request would be delayed by the rest of this one.
         """
         if self.state is ConnectionState.COMPLETE:
             is_over = self._parser.keep_alive
         else:
-            is_over = self.state is ConnectionState.IDLE  # no exchange was begun
+            is_over = self.state is ConnectionState.IDLE  # no exchange was started
         return (
             is_over
             and not self._flow.is_reading_paused
@@ -267,17 +269,17 @@ class Connection(asyncio.Protocol):
         )
 
     def mark_idle(self, now: float) -> None:
-        """Note that no exchange runs; from ``now`` on a single byte closes the connection."""
+        """Mark the connection as unused since ``now``; from here any received byte closes it."""
         self.state = ConnectionState.IDLE
-        if self._blocks:  # what the caller did not stay for
+        if self._blocks:  # the caller left before it was delivered
             self._blocks.clear()
             self._buffered_bytes = 0
         self.idle_since = now
 
     def fail(self, error: ProxyError) -> None:
-        """End the exchange with ``error``: whoever waits gets it, the connection is closed.
+        """End the exchange with ``error``, which readers get, and close the connection.
 
-        The error may be the caller's, when its body cannot be sent to the end.
+        It may be a ``CallerError``, when the request's body cannot be sent completely.
         """
         self._set_error(error)
         self.abort()
@@ -290,7 +292,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note that the connection is gone and end what runs on it."""
+        """End the exchange, if one is running."""
         if self.state is not ConnectionState.IDLE:
             self._set_error(self._closed(exc))
         self._transport = None
@@ -300,16 +302,16 @@ class Connection(asyncio.Protocol):
         self._notify()
 
     def due_at(self) -> float | None:
-        """Return when the exchange has waited long enough."""
+        """Return the deadline of the exchange in loop seconds; None without one."""
         if self.state not in _UNFINISHED:
             return None
         if self._flow.is_reading_paused or self.awaits_caller:
-            # The caller is the slow one; its own deadlines deal with that.
+            # The caller is slow, not the upstream; the caller has its own deadlines.
             self._active_at = self._loop.time()
         return self._next_deadline()
 
     def on_deadline(self) -> None:
-        """End an exchange that has taken too long."""
+        """Fail an exchange that has taken too long."""
         if self._loop.time() >= self._total_at:
             self.fail(UpstreamError(kinds.UPSTREAM_TOTAL_TIMEOUT))
         elif self.state is ConnectionState.RECEIVING_BODY:
@@ -332,7 +334,7 @@ class Connection(asyncio.Protocol):
             self._wake = None
 
     def _pause_reading(self) -> None:
-        # Not behind the end of a response: what comes there must be noticed.
+        # Not after the end of a response: data that follows must be noticed.
         if self.state is ConnectionState.RECEIVING_BODY and not self._flow.is_reading_paused:
             self._flow.pause_reading()
 
@@ -347,8 +349,8 @@ class Connection(asyncio.Protocol):
     def _is_clean_eof(self) -> bool:
         """Whether the upstream itself has ended the stream.
 
-        With TLS, whoever is on the way can close the TCP connection: only a ``close_notify``
-        counts (RFC 8446 section 6.1), while asyncio reports either.
+        With TLS, an attacker in between can close the TCP connection. Only a ``close_notify``
+        counts (RFC 8446 section 6.1), but asyncio reports both in the same way.
         """
         assert self._transport is not None
         tls: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")

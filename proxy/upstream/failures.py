@@ -1,4 +1,4 @@
-"""What a failed connection means: one mapping for requests, token calls and the doctor."""
+"""Maps failed connections to errors, for requests, token calls and the doctor."""
 
 import errno
 import socket
@@ -15,7 +15,7 @@ _NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETD
 
 
 def connect_error(error: BaseException) -> ProxyError:
-    """Return the error of a request for which no connection could be made."""
+    """Return the error of a request for which no connection could be opened."""
     if isinstance(error, OSError) and error.errno in _OUT_OF_FILES:
         return ProxyError(kinds.OUT_OF_FILES)
     if isinstance(error, TimeoutError):
@@ -75,8 +75,8 @@ def _no_proxy(error: OSError) -> tuple[UpstreamFailure, str]:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    # aiohttp wraps the exception of the socket: as an attribute, or as the cause. Its class for
-    # certificates is a SSLCertVerificationError too, but has no code; so the wrapped one is first.
+    # aiohttp wraps the socket's exception, as an attribute or as the cause. Its certificate error
+    # is a SSLCertVerificationError as well, but without a code, so the wrapped one is used.
     if error is None:
         return
     if isinstance(error, aiohttp.ClientConnectorCertificateError):

@@ -1,6 +1,6 @@
-"""The connections to the one upstream: checkout, limits, ages.
+"""The connections to the upstream: checkout, limits, ages.
 
-The origin is fixed when the process starts; nothing in a request can change it.
+The origin is fixed by the configuration; a request cannot change it.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from proxy.upstream.upstream_settings import UpstreamSettings
 
 @dataclass(frozen=True, slots=True)
 class UpstreamOrigin:
-    """Where every request goes. ``tls`` None means plain HTTP, which only a sandbox speaks.
+    """The origin of all requests. ``tls`` None means plain HTTP, which only a sandbox uses.
 
-    With ``proxy``, connections are tunnelled through a company's HTTP proxy.
+    With ``proxy``, connections are tunnelled through an HTTP proxy.
     """
 
     host: str
@@ -30,19 +30,23 @@ class UpstreamOrigin:
 
     @property
     def host_header(self) -> bytes:
-        """The value of ``Host``: with the port only where it is not the scheme's own."""
+        """The value of ``Host``: with the port unless it is the scheme's default."""
         name = f"[{self.host}]" if ":" in self.host else self.host
-        usual = 443 if self.tls else 80
-        return (name if self.port == usual else f"{name}:{self.port}").encode("ascii")
+        default = 443 if self.tls else 80
+        return (name if self.port == default else f"{name}:{self.port}").encode("ascii")
 
 
 class Pool:
-    """Hands out connections, the most recently used first, and takes them back."""
+    """A pool of connections; checkout prefers the most recently used one.
+
+    ``open_count`` is the number of connections that are open or being opened, ``opened_count``
+    the number opened so far.
+    """
 
     def __init__(self, origin: UpstreamOrigin, settings: UpstreamSettings) -> None:
         self._origin = origin
         self._settings = settings
-        # Asked for once: in Python 3.11 every look-up of the running loop is a system call.
+        # Kept, because in Python 3.11 every look-up of the running loop is a system call.
         self._loop = asyncio.get_running_loop()
         self._idle: list[Connection] = []
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
@@ -53,16 +57,16 @@ class Pool:
 
     @property
     def idle_count(self) -> int:
-        """How many open connections are unused."""
+        """Number of unused open connections."""
         return len(self._idle)
 
     @property
     def waiting_count(self) -> int:
-        """How many wait for a connection to come free."""
+        """Number of requests that wait for a connection."""
         return len(self._waiting)
 
     def checkout(self) -> Connection | None:
-        """Return an idle connection that may be used at once, if there is one."""
+        """Return a usable idle connection, if there is one."""
         while self._idle:
             connection = self._idle.pop()
             if self._is_reusable(connection, self._loop.time()):
@@ -71,11 +75,11 @@ class Pool:
         return None
 
     async def connect(self, *, new: bool = False) -> Connection:
-        """Return a new connection, or where there are as many as may be, the next to come free.
+        """Return a new connection, or at ``max_connections`` the next that is released.
 
-        With ``new`` that one's place is taken, not the connection itself. Raises
-        ``UpstreamError`` when none can be made, ``ProxyError`` (503) when all are in use and too
-        many wait already, or too long.
+        With ``new`` a released connection is closed and replaced by a new one. Raises
+        ``UpstreamError`` when none can be opened, ``ProxyError`` (503) when all are in use and
+        ``max_waiting`` or ``max_wait`` is exceeded.
         """
         if self.open_count >= self._settings.max_connections:
             freed = await self._queue()
@@ -85,7 +89,7 @@ class Pool:
                 freed.abort()
         else:
             self.open_count += 1
-        # From here on the place is ours: counted, and given on if no connection comes of it.
+        # This call now holds a counted slot, which it frees if no connection can be opened.
         try:
             return await self._open()
         except BaseException:
@@ -93,7 +97,7 @@ class Pool:
             raise
 
     def release(self, connection: Connection) -> None:
-        """Take a connection back after an exchange, whatever became of it."""
+        """Take a connection back after an exchange; close it unless it can be reused."""
         now = self._loop.time()
         too_old = now - connection.created_at > self._settings.max_age
         if too_old or self._closed or not connection.is_reusable:
@@ -109,7 +113,7 @@ class Pool:
             self._schedule_reaper()
 
     def close(self) -> None:
-        """Close what is idle; what is in use closes when it is released."""
+        """Close idle connections now and the others when they are released."""
         self._closed = True
         for connection in self._idle:
             connection.abort()
@@ -158,7 +162,7 @@ class Pool:
             raise
 
     def _return_slot(self, place: "asyncio.Future[Connection | None]") -> None:
-        # The place may have been given in the very moment its owner stopped waiting.
+        # The slot may have been assigned just before the waiter gave up.
         if not place.done() or place.cancelled():
             if place in self._waiting:
                 self._waiting.remove(place)

@@ -1,7 +1,7 @@
 """Reads HTTP/1.1 responses: bytes in, events out.
 
-There is no socket, loop or clock here (https://sans-io.readthedocs.io). llhttp in its strict mode
-does the grammar, through httptools; this module decides what llhttp leaves open, above all where
+There is no socket, loop or clock here (https://sans-io.readthedocs.io). llhttp in strict mode
+parses the grammar, through httptools; this module decides what llhttp leaves open, above all where
 a response ends (RFC 9112 section 6.3).
 """
 
@@ -12,14 +12,14 @@ import httptools
 from proxy.errors import UpstreamError, kinds
 
 MAX_HEAD = 131_072
-"""Bytes; a longer head is refused, and so are longer trailers or interim responses."""
+"""Largest head in bytes; also the largest size of trailers or interim responses."""
 
 # RFC 9112 section 4: HTAB, SP, VCHAR and obs-text.
 _REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 
 class ResponseHead:
-    """Status line and headers of a final response, as they came."""
+    """Status line and headers of a final response, as received."""
 
     __slots__ = ("headers", "reason", "status")
 
@@ -30,14 +30,14 @@ class ResponseHead:
 
 
 ResponseEvent = ResponseHead | bytes
-"""The head, then blocks of the body as they came, then an empty block: the end."""
+"""The head, then blocks of the body as received, then an empty block: the end."""
 
 
 class ResponseParser:
     """Reads the responses of one connection, one after another.
 
-    ``keep_alive`` says whether another may follow, once a response has ended. ``has_started`` is
-    true from the first byte after ``expect_response``.
+    ``keep_alive`` says whether another response may follow, once one has ended. ``has_started``
+    is true from the first byte after ``expect_response``.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class ResponseParser:
         self.expect_response(to_head=False)
 
     def expect_response(self, *, to_head: bool) -> None:
-        """Prepare for the response to another request; ``to_head``: the request is a HEAD."""
+        """Prepare for the response to the next request; ``to_head``: the request is a HEAD."""
         self.has_started = False
         self.keep_alive = False
         self._is_bodiless = to_head
@@ -55,11 +55,11 @@ class ResponseParser:
         self._is_chunked = False
         self._reason = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        # Bytes since the last of a body: of heads, trailers and the framing of chunks.
+        # Bytes of heads, trailers and chunk framing since the last block of a body.
         self._unbounded_bytes = 0
 
     def feed(self, data: bytes) -> list[ResponseEvent]:
-        """Return what ``data`` completes. Raises ``UpstreamError`` for an invalid response."""
+        """Return the events that ``data`` completes. Raises ``UpstreamError`` if it is invalid."""
         events: list[ResponseEvent] = []
         self._events = events
         self.has_started = True
@@ -69,34 +69,34 @@ class ResponseParser:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self._is_complete:
                 raise UpstreamError(kinds.UPSTREAM_MALFORMED) from error
-            # Bytes behind a complete response belong to no request. They do not spoil it, but
-            # nobody may take them for the response to the next one (RFC 9112 section 9.2).
+            # Bytes after a complete response belong to no request. They do not invalidate it, but
+            # must not be read as the response to the next request (RFC 9112 section 9.2).
             self.keep_alive = False
         if self._unbounded_bytes > MAX_HEAD and not self._is_complete:
             raise UpstreamError(
-                kinds.UPSTREAM_MALFORMED, "The bank's response has a head or trailers without end."
+                kinds.UPSTREAM_MALFORMED, "The bank's response has too long a head or trailers."
             )
         return events
 
     def feed_eof(self) -> bool:
-        """Note the end of the stream; return whether it ends the response.
+        """Handle the end of the stream; return whether it ends the response.
 
-        It does so only for a body without a declared length (RFC 9112 section 6.3, item 8).
+        It does only for a close-delimited body (RFC 9112 section 6.3, item 8).
         """
         if not self._has_head or self._is_complete or self._is_chunked or self._has_length():
             return False
         self._is_complete = True
         return True
 
-    # What llhttp calls.
+    # llhttp's callbacks.
 
     def on_message_begin(self) -> None:
-        """Read nothing behind a complete response."""
+        """Refuse bytes after a complete response."""
         if self._is_complete:
             raise _ExcessError
 
     def on_status(self, reason: bytes) -> None:
-        """Collect the reason phrase, which may come in pieces."""
+        """Collect the reason phrase, which may arrive in pieces."""
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -107,7 +107,7 @@ class ResponseParser:
             self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Decide what the head means: an interim response, an end, or a body to come."""
+        """Handle a complete head: interim response, final response with or without a body."""
         status = self._llhttp.get_status_code()
         # RFC 9110 section 15.2: interim responses precede the final one. A 101 was not asked for.
         if 100 <= status < 200 and status != 101:
@@ -121,19 +121,19 @@ class ResponseParser:
         self._has_head = True
         self._events.append(ResponseHead(status, self._reason, self._headers))
         if self._is_bodiless:
-            # RFC 9112 section 6.3, item 1. llhttp cannot be told so: it is not used again.
+            # RFC 9112 section 6.3, item 1. llhttp's binding has no option for it: use a new parser.
             self._complete()
             self._llhttp = httptools.HttpResponseParser(self)
 
     def on_body(self, block: bytes) -> None:
-        """Pass a block of the body on."""
+        """Emit a block of the body."""
         if self._is_bodiless:
             raise _ExcessError
         self._events.append(block)
         self._unbounded_bytes = 0
 
     def on_message_complete(self) -> None:
-        """Note the end of a response, or begin again after an interim one."""
+        """Emit the end of a response, or start again after an interim one."""
         if not self._has_head:
             self._reason = b""
             self._headers = []
@@ -141,13 +141,13 @@ class ResponseParser:
         elif not self._is_complete:
             self._complete()
         elif self._is_bodiless and self._is_chunked:
-            raise _ExcessError  # the end of a body that must not be there
+            raise _ExcessError  # the end of a body that is not allowed
 
     # Inside.
 
     def _complete(self) -> None:
-        # Only now, because llhttp lets trailers have a say in it. RFC 9112 section 6.1: of an
-        # HTTP/1.0 response in chunks nobody knows where an older reader saw its end.
+        # Decided at the end, because llhttp takes trailers into account. RFC 9112 section 6.1: an
+        # HTTP/1.0 response with chunks must close, as older readers may see another end.
         self.keep_alive = self._llhttp.should_keep_alive() and not (
             self._is_chunked and self._llhttp.get_http_version() == "1.0"
         )
@@ -155,8 +155,8 @@ class ResponseParser:
         self._events.append(b"")
 
     def _note_transfer_coding(self, value: bytes) -> None:
-        # RFC 9112 section 6.1. llhttp refuses a length beside chunks, but of two codings it would
-        # undo only the last.
+        # RFC 9112 section 6.1. llhttp refuses Content-Length with chunks, but of two codings it
+        # would decode only the last.
         if self._is_chunked or value.rstrip(b" ").lower() != b"chunked":
             raise _BadHeadError
         self._is_chunked = True

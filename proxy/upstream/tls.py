@@ -1,4 +1,4 @@
-"""How the upstream proves who it is, and we to it: TLS 1.2 or later, name checked, always."""
+"""TLS to the upstream: version 1.2 or later, host name always verified, optional mutual TLS."""
 
 import hashlib
 import re
@@ -13,7 +13,7 @@ from proxy.upstream.upstream_settings import UpstreamSettings
 
 @dataclass(frozen=True, slots=True)
 class UpstreamTls:
-    """A client context, and a fingerprint that changes with what it was made from."""
+    """A client context, and a fingerprint of the files it was made from."""
 
     context: ssl.SSLContext | None
     fingerprint: str
@@ -56,12 +56,12 @@ def client_context(
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     context.hostname_checks_common_name = False
-    # Python lets TLS end without a word; then anyone on the way could shorten an answer whose
-    # end is the end of its connection.
+    # Python's default accepts an end without close_notify, so that an attacker in between could
+    # truncate a close-delimited response.
     context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     if certificate_file is not None:
         try:
-            # Without a password, OpenSSL would ask for one on the terminal, and wait.
+            # Without a password argument, OpenSSL would prompt on the terminal.
             context.load_cert_chain(certificate_file, key_file, password="")
         except (OSError, ssl.SSLError) as error:
             raise _unusable(
@@ -71,7 +71,7 @@ def client_context(
 
 
 def _unusable(setting: str, error: OSError, expected: str) -> ConfigError:
-    why = "not what it should hold" if isinstance(error, ssl.SSLError) else error.strerror
+    why = "wrong content" if isinstance(error, ssl.SSLError) else error.strerror
     return ConfigError([f"{setting}: cannot be used ({why}); give a PEM file with {expected}"])
 
 
@@ -85,13 +85,13 @@ CERTIFICATE_FAILURES: dict[int, UpstreamFailure] = {
     # 3, 12 and 33: the revocation list is missing, expired, or its issuer is.
     **dict.fromkeys((3, 12, 23, 33), kinds.UPSTREAM_TLS_REVOKED),
     # 25 to 26, 32, 34, 41, 79: path length, purpose, key usage, an unknown critical extension or
-    # an authority that is none; 66 to 68 and 76: keys, digests and signatures that are too weak;
-    # 80 to 94: fields that RFC 5280 requires, which Python 3.13 and later check.
+    # an issuer that is not a CA; 66 to 68 and 76: weak keys, digests and signatures; 80 to 94:
+    # fields that RFC 5280 requires, which Python 3.13 and later check.
     **dict.fromkeys((25, 26, 32, 34, 41, 66, 67, 68, 76, 79), kinds.UPSTREAM_TLS_UNSUITABLE),
     **dict.fromkeys(range(80, 95), kinds.UPSTREAM_TLS_UNSUITABLE),
 }
 
-# By the names of OpenSSL's other errors, which are those of the alerts of RFC 8446 section 6.
+# By OpenSSL's reason names, which follow the alerts of RFC 8446 section 6.
 _PLAIN_HTTP = frozenset(
     {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"}
 )
@@ -101,18 +101,18 @@ _VERSION = frozenset(
         *("VERSION_TOO_LOW", "NO_PROTOCOLS_AVAILABLE", "TLSV1_ALERT_INSUFFICIENT_SECURITY"),
     }
 )
-# The bank's alert about our certificate; OpenSSL names them by the version that introduced them.
+# The bank's alerts about the client certificate; OpenSSL prefixes them with a TLS version.
 _CLIENT_CERTIFICATE = re.compile("ALERT_(?:.*CERTIFICATE|UNKNOWN_CA)")
 
 
 def explain_tls(error: ssl.SSLError) -> tuple[UpstreamFailure, str]:
-    """Return the kind of a TLS error, and a sentence with its cause and OpenSSL's words."""
+    """Return the kind of a TLS error, and a sentence with its cause and OpenSSL's reason."""
     kind, words = tls_failure(error), tls_reason(error)
     return kind, f"{kind.cause.removesuffix('.')} ({words})."
 
 
 def tls_reason(error: ssl.SSLError) -> str:
-    """Return OpenSSL's words for an error."""
+    """Return OpenSSL's reason for an error, in words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     return (error.reason or "unknown").lower().replace("_", " ")

@@ -1,4 +1,4 @@
-"""The way out through a company's HTTP proxy: a TCP connection, tunnelled with ``CONNECT``."""
+"""TCP connections through an outbound HTTP proxy, with ``CONNECT`` (RFC 9110 section 9.3.6)."""
 
 import asyncio
 import re
@@ -14,7 +14,7 @@ _MAX_RESPONSE = 16_384
 
 @dataclass(frozen=True, slots=True)
 class OutboundProxy:
-    """An HTTP proxy on the way to the upstream; ``user`` and ``password`` may be empty."""
+    """An HTTP proxy between this one and the upstream; ``user`` and ``password`` may be empty."""
 
     host: str
     port: int
@@ -23,7 +23,7 @@ class OutboundProxy:
 
     @property
     def authorization(self) -> str:
-        """The value of ``Proxy-Authorization``, or an empty text."""
+        """The value of ``Proxy-Authorization``; empty without a user."""
         if not self.user:
             return ""
         pair = f"{self.user}:{self.password}".encode()
@@ -31,9 +31,9 @@ class OutboundProxy:
 
 
 async def open_tunnel(proxy: OutboundProxy, host: str, port: int, deadline: float) -> socket.socket:
-    """Return a connected socket whose other end is ``host:port``, by ``deadline`` (loop seconds).
+    """Return a socket that is connected to ``host:port``, by ``deadline`` (loop seconds).
 
-    Raises ``UpstreamError`` (``PROXY_…``) with what the proxy did instead.
+    Raises ``UpstreamError`` (``UPSTREAM_PROXY_…``).
     """
     try:
         async with asyncio.timeout_at(deadline):
@@ -88,7 +88,7 @@ def _request(target: str, authorization: str) -> bytes:
 
 
 async def _read_response(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bytes:
-    # A byte at a time would be right and slow; a proxy says nothing after its head until we do.
+    # Blocks may be read, because the upstream sends nothing through the tunnel before TLS begins.
     head = b""
     while b"\r\n\r\n" not in head:
         block = await loop.sock_recv(sock, 4096)
@@ -99,7 +99,7 @@ async def _read_response(loop: asyncio.AbstractEventLoop, sock: socket.socket) -
 
 
 def check_response(head: bytes) -> None:
-    """Return for the head of a proxy that has connected us; raise ``UpstreamError`` for others."""
+    """Check the proxy's response to CONNECT. Raises ``UpstreamError`` unless it is a 2xx."""
     match = _STATUS.match(head)
     if match is None:
         raise UpstreamError(kinds.UPSTREAM_PROXY_MALFORMED)
@@ -111,5 +111,5 @@ def check_response(head: bytes) -> None:
             kinds.UPSTREAM_PROXY_REFUSED, f"The outbound proxy refused to connect ({status})."
         )
     if not head.endswith(b"\r\n\r\n"):
-        # Whoever speaks before it is asked is not the bank.
+        # Data before the TLS handshake cannot come from the bank.
         raise UpstreamError(kinds.UPSTREAM_PROXY_MALFORMED)

@@ -1,4 +1,4 @@
-"""The settings of the way to the bank."""
+"""The settings of connections to the bank: the section ``upstream``."""
 
 import re
 from collections.abc import Iterator
@@ -67,7 +67,7 @@ class UpstreamSettings:
     )
 
     def errors(self) -> Iterator[str]:
-        """Say what does not fit together."""
+        """Yield an error for each combination of settings that is not allowed."""
         if self.key_file is not None and self.certificate_file is None:
             yield "upstream.key_file: needs upstream.certificate_file"
         if self.proxy is None and (self.proxy_user or self.proxy_password_file):

@@ -102,7 +102,10 @@ USERNAME_ONLY = "username and password are for grant: password"
         ),
         ({"v1": {"offering_id": "a b"}}, "v1.offering_id: expected text"),
         ({"access": {"deny": ["v1/x"]}}, "access.deny.0.path: 'v1/x' does not begin with a slash"),
-        ({"access": {"allow": ["/a/**/b"]}}, "access.allow.0.path: '/a/**/b': '**' is no segment"),
+        (
+            {"access": {"allow": ["/a/**/b"]}},
+            "access.allow.0.path: '/a/**/b': '**' is not a segment",
+        ),
         ({"access": {"mode": "ask"}}, "access.mode: expected 'enforce' or 'warn'"),
         (
             {"access": {"deny": [{"path": "/x", "methods": "GET,FETCH"}]}},
