@@ -1,4 +1,4 @@
-"""Which headers pass: the rules by example, and as properties over all that a caller may send."""
+"""Header rules: by example, and as properties of any headers that a caller may send."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -29,29 +29,29 @@ OWNED = ["Authorization", "transactionId", "institutionId", "di_fiid", "di_tid"]
 
 
 def read(*headers: tuple[bytes, bytes]) -> CallerHeaders:
-    """Read headers, with a Host where none is given."""
+    """Read headers; adds a Host where none is given."""
     return CallerHeaders(
         headers if any(name.lower() == b"host" for name, _ in headers) else (HOST, *headers)
     )
 
 
-def passed(caller: CallerHeaders) -> list[tuple[bytes, bytes]]:
-    """Return the headers that go upstream as they came."""
+def forwarded(caller: CallerHeaders) -> list[tuple[bytes, bytes]]:
+    """Return the headers that are forwarded as received."""
     lines = caller.lines
     assert all(lines[at] == b": " for at in range(1, len(lines), 4))
     assert all(lines[at] == b"\r\n" for at in range(3, len(lines), 4))
     return list(zip(lines[::4], lines[2::4], strict=True))
 
 
-def refused(*headers: tuple[bytes, bytes]) -> tuple[int, str]:
-    """Read headers that must be refused; return status and name."""
+def refusal(*headers: tuple[bytes, bytes]) -> tuple[int, str]:
+    """Read headers that must be refused; return status and error name."""
     with pytest.raises(CallerError) as caught:
         read(*headers)
     return caught.value.kind.status, caught.value.kind.name
 
 
 def spellings(name: str) -> Iterable[str]:
-    """Return ways to write a name that some server takes for the same."""
+    """Return ways to write a name that some servers treat as the same."""
     dashed = name.replace("_", "-")
     split = "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name)
     return {
@@ -68,11 +68,11 @@ def spellings(name: str) -> Iterable[str]:
     }
 
 
-# What a caller sends.
+# Request headers.
 
 
-def test_ordinary_headers_pass_as_they_came() -> None:
-    """In their order and case, twice if they came twice, with whatever meaning they have."""
+def test_ordinary_headers_are_forwarded_unchanged() -> None:
+    """Order, case and duplicates are kept, whatever the headers mean."""
     headers = [
         (b"Accept", b"application/json"),
         (b"Cache-Control", b"no-cache"),
@@ -84,14 +84,14 @@ def test_ordinary_headers_pass_as_they_came() -> None:
         (b"Content-Encoding", b"gzip"),
         (b"Empty", b""),
     ]
-    assert passed(read(*headers)) == headers
+    assert forwarded(read(*headers)) == headers
 
 
 @pytest.mark.parametrize("name", sorted({way for name in OWNED for way in spellings(name)}))
-def test_owned_headers_never_pass(name: str) -> None:
-    """In no spelling that a server might take for ours."""
+def test_proxy_headers_are_never_forwarded(name: str) -> None:
+    """No spelling of a header that the proxy sets itself is forwarded."""
     raw = name.encode()
-    assert passed(read((raw, b"theirs"), (b"X", b"y"), (raw.swapcase(), b"theirs"))) == [
+    assert forwarded(read((raw, b"theirs"), (b"X", b"y"), (raw.swapcase(), b"theirs"))) == [
         (b"X", b"y")
     ]
 
@@ -103,16 +103,16 @@ def test_owned_headers_never_pass(name: str) -> None:
         *("Upgrade", "Trailer", "keep_alive", "Proxy_Authorization"),
     ],
 )
-def test_hop_by_hop_headers_never_pass(name: str) -> None:
-    """They speak of this connection, not of the next."""
-    assert passed(read((name.encode(), b"x"), (name.lower().encode(), b"y"))) == []
+def test_hop_by_hop_headers_are_never_forwarded(name: str) -> None:
+    """They concern one connection (RFC 9110 section 7.6.1)."""
+    assert forwarded(read((name.encode(), b"x"), (name.lower().encode(), b"y"))) == []
 
 
 @pytest.mark.parametrize("name", ["Content_Length", "transfer_encoding", "CONTENT_length"])
-def test_framing_by_another_name_never_passes(name: str) -> None:
-    """Nor what another server might take for a second length."""
+def test_misspelt_framing_headers_are_never_forwarded(name: str) -> None:
+    """Another server might take them for a second length."""
     caller = read((name.encode(), b"7"))
-    assert passed(caller) == []
+    assert forwarded(caller) == []
     assert caller.length is None
 
 
@@ -129,13 +129,13 @@ def test_framing_by_another_name_never_passes(name: str) -> None:
         (b"Authorization, institutionId, host, content-length", [b"A", b"B", b"c"]),
     ],
 )
-def test_connection_names_headers(value: bytes, left: list[bytes]) -> None:
-    """What Connection names does not pass, in any case; itself it never does."""
+def test_headers_named_by_connection_are_removed(value: bytes, left: list[bytes]) -> None:
+    """Names in Connection match in any case; Connection itself is removed."""
     caller = read((b"A", b"1"), (b"Connection", value), (b"B", b"2"), (b"c", b"3"))
-    assert [name for name, _ in passed(caller)] == left
+    assert [name for name, _ in forwarded(caller)] == left
 
 
-def test_several_connection_headers() -> None:
+def test_several_connection_headers_are_combined() -> None:
     """All of them count, an empty first one too."""
     caller = read(
         (b"Connection", b""),
@@ -144,7 +144,7 @@ def test_several_connection_headers() -> None:
         (b"CONNECTION", b"b"),
         (b"B", b""),
     )
-    assert passed(caller) == []
+    assert forwarded(caller) == []
 
 
 @pytest.mark.parametrize(
@@ -156,20 +156,20 @@ def test_several_connection_headers() -> None:
         (b"Institution_Customer_Id", "has_customer_id"),
     ],
 )
-def test_noted_headers(name: bytes, noted: str) -> None:
-    """They pass, and are known; named by Connection, they do not and are not."""
+def test_evaluated_headers_are_forwarded(name: bytes, noted: str) -> None:
+    """They are forwarded and evaluated, unless Connection names them."""
     caller = read((name, b"x"))
-    assert passed(caller) == [(name, b"x")]
+    assert forwarded(caller) == [(name, b"x")]
     assert getattr(caller, noted) is True
     assert getattr(read(), noted) is False
     caller = read((name, b"x"), (b"Connection", name))
-    assert passed(caller) == []
+    assert forwarded(caller) == []
     assert getattr(caller, noted) is False
 
 
 @pytest.mark.parametrize(("name", "kept"), [("transactionId", "transaction_id"), ("di_tid", "tid")])
-def test_transaction_id_of_the_callers(name: str, kept: str) -> None:
-    """One valid UUID in the documented spelling is kept; all else counts as none."""
+def test_transaction_id_must_be_one_valid_uuid(name: str, kept: str) -> None:
+    """One valid UUID in the documented spelling is kept; anything else is ignored."""
     raw = name.encode()
     assert getattr(read((raw, UUID)), kept) == UUID
     assert getattr(read((raw.upper(), UUID.upper())), kept) == UUID.upper()
@@ -184,13 +184,13 @@ def test_transaction_id_of_the_callers(name: str, kept: str) -> None:
     assert not getattr(read((other, UUID)), kept)
 
 
-def test_institution_that_the_caller_asks_for() -> None:
-    """The documented spelling counts; two that agree are one, two that do not are refused."""
+def test_institution_id_of_the_caller() -> None:
+    """Equal duplicates count as one; different ones are refused."""
     assert read().institution is None
     assert read((b"InstitutionID", b"00017")).institution == b"00017"
     assert read((b"institutionId", b"17"), (b"institutionid", b"17")).institution == b"17"
     assert read((b"institution_id", b"17")).institution is None
-    assert refused((b"institutionId", b"1"), (b"institutionId", b"2")) == (
+    assert refusal((b"institutionId", b"1"), (b"institutionId", b"2")) == (
         400,
         "institution-conflict",
     )
@@ -209,11 +209,13 @@ def test_institution_that_the_caller_asks_for() -> None:
         ([(b"Transfer-Encoding", b"Chunked")], None, True),
     ],
 )
-def test_framing(headers: list[tuple[bytes, bytes]], length: int | None, *, chunked: bool) -> None:
-    """A length, chunks, or neither."""
+def test_framing_of_requests(
+    headers: list[tuple[bytes, bytes]], length: int | None, *, chunked: bool
+) -> None:
+    """A request has a length, chunks, or neither."""
     caller = read(*headers)
     assert (caller.length, caller.chunked) == (length, chunked)
-    assert passed(caller) == []
+    assert forwarded(caller) == []
 
 
 LENGTH, CODING = b"Content-Length", b"Transfer-Encoding"
@@ -242,22 +244,22 @@ LENGTH, CODING = b"Content-Length", b"Transfer-Encoding"
         ([(CODING, b"")], (501, "transfer-encoding")),
     ],
 )
-def test_framing_that_two_readers_could_see_differently(
+def test_ambiguous_framing_is_refused(
     headers: list[tuple[bytes, bytes]], response: tuple[int, str]
 ) -> None:
-    """Is refused, whichever way round it comes."""
-    assert refused(*headers) == response
+    """Framing that two servers could read differently is refused in any order."""
+    assert refusal(*headers) == response
 
 
-def test_expectation() -> None:
-    """It is ours to meet; another than 100-continue is none that we know."""
+def test_expect_is_not_forwarded() -> None:
+    """The proxy answers 100-continue itself and refuses other expectations."""
     caller = read((b"Expect", b"100-Continue"))
     assert caller.expects_continue
-    assert passed(caller) == []
+    assert forwarded(caller) == []
     assert not read((b"Expect", b"teapot")).expects_continue
 
 
-# The host that a caller names.
+# Host.
 
 
 @pytest.mark.parametrize(
@@ -267,11 +269,11 @@ def test_expectation() -> None:
         *(b"a:65535", b"a:"),
     ],
 )
-def test_good_host(host: bytes) -> None:
-    """A name or an address, with a port or without."""
+def test_valid_host_is_accepted(host: bytes) -> None:
+    """A name or an address, with or without a port."""
     caller = read((b"Host", host))
     assert caller.host == host
-    assert passed(caller) == []
+    assert forwarded(caller) == []
 
 
 @pytest.mark.parametrize(
@@ -281,38 +283,38 @@ def test_good_host(host: bytes) -> None:
         *(b"a?b", b"a#b", b"a\\b", b"http://a", b"a:123456", b":80", b"[x]", b"a\x01"),
     ],
 )
-def test_bad_host(host: bytes) -> None:
+def test_invalid_host_is_refused(host: bytes) -> None:
     """Anything else is refused."""
-    assert refused((b"Host", host)) == (400, "bad-host")
+    assert refusal((b"Host", host)) == (400, "bad-host")
 
 
-def test_number_of_hosts() -> None:
-    """There is one; two are refused even if they agree."""
-    assert refused(HOST, HOST) == (400, "bad-host")
+def test_exactly_one_host_is_required() -> None:
+    """Two are refused even if they are equal."""
+    assert refusal(HOST, HOST) == (400, "bad-host")
     with pytest.raises(CallerError):
         CallerHeaders(())
 
 
 @pytest.mark.parametrize("byte", [0x80, 0x85, 0xFF])
-def test_byte_beyond_ascii(byte: int) -> None:
-    """Two readers take it for two letters, so nobody gets it, under whatever name it comes."""
+def test_non_ascii_header_name_is_refused(byte: int) -> None:
+    """Servers decode such a name differently."""
     for name in (b"X", b"Authorization", b"Connection", b"Host"):
-        assert refused((name, b"a" + bytes([byte]))) == (400, "bad-header")
+        assert refusal((name, b"a" + bytes([byte]))) == (400, "bad-header")
 
 
 # Properties.
 
 
 @given(st.lists(st.tuples(TOKEN, VALUE), max_size=20))
-def test_nothing_owned_or_hop_by_hop_ever_passes(headers: list[tuple[bytes, bytes]]) -> None:
-    """Whatever names a caller makes up, what passes is a subset, in order, of what it may send."""
+def test_forwarded_headers_are_an_ordered_subset(headers: list[tuple[bytes, bytes]]) -> None:
+    """Only permitted headers are forwarded, in their order."""
     try:
         caller = read(*headers)
     except CallerError:
         return
     left = iter(headers)
-    for pair in passed(caller):
-        assert pair in left  # in order: what is skipped is used up
+    for pair in forwarded(caller):
+        assert pair in left  # membership in an iterator consumes it, so order counts
         bare = pair[0].lower().replace(b"_", b"").replace(b"-", b"")
         assert bare not in {b"authorization", b"institutionid", b"transactionid"}
         assert bare not in {b"difiid", b"ditid", b"contentlength", b"transferencoding"}
@@ -324,38 +326,40 @@ def test_nothing_owned_or_hop_by_hop_ever_passes(headers: list[tuple[bytes, byte
     st.lists(st.booleans(), min_size=20, max_size=20),
     st.lists(st.sampled_from(["", "-", "_"]), min_size=20, max_size=20),
 )
-def test_owned_however_spelt(name: str, upper: list[bool], between: list[str]) -> None:
-    """Any case, and dashes and underscores anywhere, make no difference."""
+def test_proxy_headers_match_in_any_spelling(
+    name: str, upper: list[bool], between: list[str]
+) -> None:
+    """Case, dashes and underscores make no difference."""
     letters = zip(name.replace("_", ""), upper, between, strict=False)
     spelt = "".join((one.upper() if up else one.lower()) + gap for one, up, gap in letters)
-    assert passed(read((spelt.encode(), b"x"))) == []
+    assert forwarded(read((spelt.encode(), b"x"))) == []
 
 
 @given(st.lists(st.tuples(TOKEN, VALUE), max_size=12), st.lists(TOKEN, max_size=4))
-def test_connection_takes_out_exactly_what_it_names(
+def test_connection_removes_exactly_the_named_headers(
     headers: list[tuple[bytes, bytes]], named: list[bytes]
 ) -> None:
     """The rest is as if there were no Connection header."""
     headers = [pair for pair in headers if classify_request_header(pair[0]) is HeaderRule.PASS]
     caller = read(*headers, (b"Connection", b",".join(named)))
     low = {name.lower() for name in named} - {b"close", b"keep-alive"}
-    assert passed(caller) == [pair for pair in headers if pair[0].lower() not in low]
+    assert forwarded(caller) == [pair for pair in headers if pair[0].lower() not in low]
 
 
 @given(st.lists(st.tuples(TOKEN, VALUE), max_size=12))
-def test_reading_changes_nothing(headers: list[tuple[bytes, bytes]]) -> None:
-    """Law 5: what the caller sent is still there as it came."""
+def test_reading_does_not_modify_headers(headers: list[tuple[bytes, bytes]]) -> None:
+    """The inbound request is never changed."""
     before = list(headers)
     with suppress(CallerError):
         read(*headers)
     assert headers == before
 
 
-# The head that goes out.
+# The outbound request head.
 
 
 def test_request_head() -> None:
-    """Request line, our Host, theirs, the framing, and ours at the end."""
+    """Request line, configured Host, the caller's headers, framing, and the proxy's headers."""
     caller = read((b"Accept", b"*/*"), (b"Content-Length", b"05"))
     head = request_head("POST", b"/v1/x?y=%zz", b"bank", caller, [b"A: ", b"b", b"\r\n"])
     assert head == (
@@ -365,22 +369,22 @@ def test_request_head() -> None:
 
 
 def test_request_head_of_a_chunked_body() -> None:
-    """Chunks stay chunks."""
+    """Chunked stays chunked."""
     caller = read((b"Transfer-Encoding", b"CHUNKED"))
     head = request_head("PUT", b"/", b"bank", caller, [])
     assert head == b"PUT / HTTP/1.1\r\nHost: bank\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def test_request_head_without_a_body() -> None:
-    """No body, no framing."""
+    """It has no framing header."""
     assert request_head("GET", b"/", b"bank", read(), []) == b"GET / HTTP/1.1\r\nHost: bank\r\n\r\n"
 
 
-# What the bank answers.
+# Response headers.
 
 
-def test_passing_headers_of_an_answer() -> None:
-    """Hop-by-hop and framing go, what claims to be our error goes, the rest stays as it came."""
+def test_response_headers_are_filtered() -> None:
+    """Hop-by-hop, framing and the proxy's own error headers are removed."""
     head = ResponseHeaders(
         [
             (b"Server", b"bank"),
@@ -412,49 +416,49 @@ def test_passing_headers_of_an_answer() -> None:
     )
 
 
-def test_addresses_that_are_taken_away() -> None:
-    """A header of the connection's own is not passed on, whatever it holds."""
+def test_headers_with_addresses_are_hop_by_hop_if_named() -> None:
+    """A header that Connection names is removed, whatever it contains."""
     link, location = (b"Link", b"</a>"), (b"Location", b"/b")
     for named, left in ((b"link", [location]), (b"link, Location", None)):
         assert ResponseHeaders([link, location, (b"Connection", named)]).url_headers == left
 
 
-def test_empty_head_of_an_answer() -> None:
-    """Nothing is known of it."""
+def test_empty_response_head() -> None:
+    """It has neither id nor coding."""
     head = ResponseHeaders([])
     assert (head.lines, head.length, head.url_headers) == ([], None, None)
     assert not any((head.is_gzipped, head.has_transaction_id))
 
 
-def test_answer_whose_id_is_taken_away_is_not_identified() -> None:
-    """Named by Connection, the id goes; then the answer needs another."""
+def test_transaction_id_named_by_connection_is_removed() -> None:
+    """The response then gets an id of the proxy."""
     head = ResponseHeaders([(b"transactionId", UUID), (b"Connection", b"transactionid")])
     assert head.lines == []
     assert not head.has_transaction_id
 
 
-def test_transfer_coding_is_not_passed_on() -> None:
-    """The framing of what goes to the caller is written anew."""
+def test_transfer_coding_is_removed() -> None:
+    """The proxy frames the response anew."""
     assert ResponseHeaders([(b"TRANSFER-encoding", b"chunked")]).lines == []
 
 
-def test_fates() -> None:
-    """A name's fate is the same however often it is asked for."""
+def test_header_rules_are_cached() -> None:
+    """The rule of a name is the same on each call."""
     assert classify_request_header(b"HOST") is classify_request_header(b"host") is HeaderRule.HOST
     assert classify_response_header(b"HOST") is HeaderRule.PASS
     assert classify_response_header(b"x-proxy-error-source") is HeaderRule.DROP
 
 
-def test_gzipped_answer() -> None:
-    """Only gzip, in any case, is gzip; it passes either way."""
+def test_gzip_response_is_recognized() -> None:
+    """Only the coding gzip counts, in any case; all codings pass."""
     head = ResponseHeaders([(b"CONTENT-encoding", b"GZIP")])
     assert head.is_gzipped
     assert head.lines == [b"CONTENT-encoding", b": ", b"GZIP", b"\r\n"]
     assert not ResponseHeaders([(b"Content-Encoding", b"br")]).is_gzipped
 
 
-def test_headers_of_a_browser_are_noted() -> None:
-    """What ``browser_policy`` judges is kept apart; all of it but ``Upgrade`` passes."""
+def test_browser_headers_are_evaluated() -> None:
+    """They are kept for ``browser_policy`` and forwarded, except ``Upgrade``."""
     assert not read((b"Accept", b"*/*")).is_of_browser
     headers = read(
         (b"Sec-Fetch-Site", b"same-origin"),
@@ -473,21 +477,23 @@ def test_headers_of_a_browser_are_noted() -> None:
     assert b"Upgrade" not in headers.lines
 
 
-def ours(kind: TokenKind, *, customer_id: bytes | None = None, correlation_id: bool = False) -> str:
+def proxy_lines(
+    kind: TokenKind, *, customer_id: bytes | None = None, correlation_id: bool = False
+) -> str:
     """Return the proxy's own header lines for a token of ``kind``."""
     token = Token(TokenKey(kind, "00016"), "secret", Instant(0.0, 0.0), 300.0)
     lines = our_headers(token, UUID, customer_id, correlation_id=correlation_id)
     return b"".join(lines).decode().replace(UUID.decode(), "ID")
 
 
-def test_headers_of_the_proxy_are_those_of_the_generation() -> None:
-    """V1 names its transaction only; V2 the institution too, and what was asked for."""
+def test_proxy_headers_depend_on_the_api_generation() -> None:
+    """V1 gets a transaction id only; V2 the institution and configured headers too."""
     login = "Authorization: Bearer secret\r\n"
     v2 = login + "transactionId: ID\r\ninstitutionId: 00016\r\n"
-    assert ours(TokenKind.V1, customer_id=b"7") == login + "di_tid: ID\r\n"
-    assert ours(TokenKind.V2) == v2
-    assert ours(TokenKind.V2, correlation_id=True) == v2 + "correlationId: ID\r\n"
-    assert ours(TokenKind.V2, customer_id=b"7") == v2 + "institutionCustomerId: 7\r\n"
+    assert proxy_lines(TokenKind.V1, customer_id=b"7") == login + "di_tid: ID\r\n"
+    assert proxy_lines(TokenKind.V2) == v2
+    assert proxy_lines(TokenKind.V2, correlation_id=True) == v2 + "correlationId: ID\r\n"
+    assert proxy_lines(TokenKind.V2, customer_id=b"7") == v2 + "institutionCustomerId: 7\r\n"
 
 
 @pytest.mark.parametrize(
@@ -498,6 +504,6 @@ def test_headers_of_the_proxy_are_those_of_the_generation() -> None:
     ],
 )
 def test_override_of_method_or_path_is_dropped(name: str) -> None:
-    """The bank must not act on another method or path than the one that was judged."""
+    """The bank must act on the method and path that the policy has checked."""
     assert classify_request_header(name.encode()) is HeaderRule.DROP
     assert classify_request_header(name.upper().encode()) is HeaderRule.DROP

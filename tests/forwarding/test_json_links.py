@@ -1,4 +1,4 @@
-"""The bank's URLs in JSON bodies: whatever the JSON, and however it is cut up on its way."""
+"""JSON link rewriting: any JSON, in any pieces."""
 
 import json
 from typing import Any
@@ -20,19 +20,19 @@ BASES = ("https://b.test", "https://b.test/base", "http://b.test:81/a/a")
 US = b"http://127.0.0.1:8080"
 
 
-def links(url: str, seen: bytes = US, *, based: bool = False) -> JsonLinkRewriter:
-    """Return what rewrites the answers of a bank with this base URL."""
+def rewriter(url: str, seen: bytes = US, *, based: bool = False) -> JsonLinkRewriter:
+    """Return a rewriter for responses of a bank with this base URL."""
     return JsonLinkRewriter(UrlRewriter(urlsplit(url)), seen, has_base_path=based)
 
 
 def rewritten(text: bytes, url: str, seen: bytes = US, *, based: bool = False) -> bytes:
-    """Return a body that came in one piece."""
-    whole = links(url, seen, based=based)
+    """Return a body that was rewritten in one piece."""
+    whole = rewriter(url, seen, based=based)
     return whole.feed(text) + whole.finish()
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "rewritten_text"),
     [
         (b'{"href":"https://b.test/base/v1/x?a=1"}', b'{"href":"%b/v1/x?a=1"}'),
         (b'{"href":"https:\\/\\/b.test\\/base\\/v1\\/x"}', b'{"href":"%b\\/v1\\/x"}'),
@@ -43,10 +43,10 @@ def rewritten(text: bytes, url: str, seen: bytes = US, *, based: bool = False) -
         (b'["https://b.test/base//x"]', b'["%b/base//x"]'),
     ],
 )
-def test_link(text: bytes, told: bytes) -> None:
-    """A string that begins with the base URL is told as ours, in any spelling of its slashes."""
-    assert rewritten(text, "https://b.test/base") == told.replace(b"%b", US)
-    assert rewritten(text, "https://b.test/base", b"") == told.replace(b"%b", b"")
+def test_link_is_rewritten(text: bytes, rewritten_text: bytes) -> None:
+    """A string that begins with the base URL is rewritten, slashes escaped or not."""
+    assert rewritten(text, "https://b.test/base") == rewritten_text.replace(b"%b", US)
+    assert rewritten(text, "https://b.test/base", b"") == rewritten_text.replace(b"%b", b"")
 
 
 @pytest.mark.parametrize(
@@ -62,20 +62,20 @@ def test_link(text: bytes, told: bytes) -> None:
         b"https://b.test/base/x",
     ],
 )
-def test_what_is_no_link(text: bytes) -> None:
-    """Another origin, another path, a URL in the middle of a text, an escaped quote before it."""
+def test_other_strings_are_unchanged(text: bytes) -> None:
+    """Other origins and paths, and URLs within a text, are not links."""
     assert rewritten(text, "https://b.test/base") == text
 
 
 @pytest.mark.parametrize("based", [True, False])
-def test_base_stays_for_a_caller_that_uses_it(*, based: bool) -> None:
-    """As in a Location."""
-    told = rewritten(b'["https://b.test/base/v1"]', "https://b.test/base", based=based)
-    assert told == b'["%b%b/v1"]' % (US, b"/base" if based else b"")
+def test_base_path_is_kept_for_callers_that_use_it(*, based: bool) -> None:
+    """As in a Location field."""
+    rewritten_text = rewritten(b'["https://b.test/base/v1"]', "https://b.test/base", based=based)
+    assert rewritten_text == b'["%b%b/v1"]' % (US, b"/base" if based else b"")
 
 
-def test_origin_alone() -> None:
-    """Without a base path it is a link too, unless nothing would be left of it."""
+def test_bare_origin_is_a_link() -> None:
+    """It is rewritten unless nothing would be left."""
     text = b'["https://b.test","https://b.test?x","https://b.test/","https://b.test//evil"]'
     assert rewritten(text, "https://b.test") == (
         b'["%b","%b?x","%b/","https://b.test//evil"]'.replace(b"%b", US)
@@ -96,13 +96,13 @@ NOISE = st.lists(PIECE, max_size=14).map(lambda pieces: "".join(pieces).encode()
 
 
 @given(NOISE, st.sampled_from(BASES), st.booleans(), st.sampled_from([US, b""]), st.data())
-def test_cuts_make_no_difference(
+def test_result_does_not_depend_on_blocks(
     text: bytes, url: str, based: bool, seen: bytes, data: st.DataObject
 ) -> None:
-    """Of any bytes, JSON or not, cut anywhere: the same comes out, and little is kept back."""
+    """Any bytes in any blocks give the same output, and little is buffered."""
     whole = rewritten(text, url, seen, based=based)
     for size in (1, data.draw(st.integers(1, len(text) + 1))):
-        stream = links(url, seen, based=based)
+        stream = rewriter(url, seen, based=based)
         got = b""
         for at in range(0, len(text), size):
             got += stream.feed(text[at : at + size])
@@ -110,14 +110,14 @@ def test_cuts_make_no_difference(
         assert got + stream.finish() == whole
 
 
-def test_no_cut_makes_a_difference() -> None:
-    """Every pair of cuts in one text that has everything in it."""
+def test_every_pair_of_cuts_gives_the_same_result() -> None:
+    """Checked for one text with every construct."""
     text = b'[{"href":"https:\\/\\/b.test/base\\/x"},"\\\\","https://b.test/base/base","https://b'
     whole = rewritten(text, "https://b.test/base")
     assert whole.count(US) == 2
     for first in range(len(text)):
         for second in range(first, len(text)):
-            stream = links("https://b.test/base")
+            stream = rewriter("https://b.test/base")
             parts = (text[:first], text[first:second], text[second:])
             assert b"".join(map(stream.feed, parts)) + stream.finish() == whole
 
@@ -136,16 +136,16 @@ JSON = st.recursive(
 )
 
 
-def told(value: Any, url: str) -> Any:
-    """Return a JSON value as it should come out, found by another way: string by string."""
+def rewritten_text(value: Any, url: str) -> Any:
+    """Return the expected JSON value, computed string by string."""
     if isinstance(value, dict):
-        return {key: told(inner, url) for key, inner in value.items()}
+        return {key: rewritten_text(inner, url) for key, inner in value.items()}
     if isinstance(value, list):
-        return [told(inner, url) for inner in value]
+        return [rewritten_text(inner, url) for inner in value]
     names = UrlRewriter(urlsplit(url))
     if isinstance(value, str) and value.startswith(url):
         text = value.encode("utf-8", "surrogatepass")
-        # An origin with nothing behind it has no path of its own to be told.
+        # A bare origin has no path to be rewritten to.
         bare = names.base == b"" and text[len(url) : len(url) + 1] in (b"", b"?", b"#")
         shown = names.rewrite_url(text, US, has_base_path=False)
         return (US + text[len(url) :] if bare else shown).decode("utf-8", "surrogatepass")
@@ -153,20 +153,20 @@ def told(value: Any, url: str) -> Any:
 
 
 @given(value=JSON, url=st.sampled_from(BASES), slashed=st.booleans())
-def test_json_stays_json(value: Any, url: str, *, slashed: bool) -> None:
-    """Read back, it is the same but for the links, each of which is what a Location would say."""
+def test_rewritten_json_is_equal_but_for_links(value: Any, url: str, *, slashed: bool) -> None:
+    """Each link is rewritten as in a Location field."""
     text = json.dumps(value)
     if slashed:
         text = text.replace("/", "\\/")
     got = rewritten(text.encode(), url)
-    assert json.loads(got) == told(json.loads(text), url)
+    assert json.loads(got) == rewritten_text(json.loads(text), url)
 
 
-# Which answers, and what else of them changes.
+# Which responses are rewritten.
 
 
 def lines(*headers: str) -> list[bytes]:
-    """Return headers as the flat list that they are kept in."""
+    """Return headers as a flat list."""
     pairs = [header.encode().split(b": ", 1) for header in headers]
     return [part for name, value in pairs for part in (name, b": ", value, b"\r\n")]
 
@@ -191,20 +191,20 @@ def lines(*headers: str) -> list[bytes]:
         (200, [], False),
     ],
 )
-def test_what_can_be_read(status: int, headers: list[str], *, readable: bool) -> None:
-    """JSON, whole, without a coding; everything else passes as it is."""
+def test_which_responses_are_rewritten(status: int, headers: list[str], *, readable: bool) -> None:
+    """Complete JSON responses without a content coding."""
     assert is_rewritable(status, lines(*headers)) is readable
 
 
-def test_request_for_what_can_be_read() -> None:
-    """No coding, no part: but everything else that the caller asks for."""
+def test_request_asks_for_plain_complete_bodies() -> None:
+    """Accept-Encoding and Range are removed; other headers stay."""
     asked = lines("Accept: a/b", "accept-encoding: gzip", "Range: bytes=1-", "If-Range: x", "A: b")
     assert request_identity_encoding(asked) == lines(
         "Accept: a/b", "A: b", "Accept-Encoding: identity"
     )
 
 
-def test_digests_go() -> None:
-    """They would be of another body. The ETag is the bank's name for the resource, and stays."""
+def test_body_digests_are_dropped() -> None:
+    """Digests describe the original body. The ETag stays, because it names the resource."""
     response = lines('ETag: "7"', "Digest: x", "Content-MD5: y", "accept-ranges: bytes", "A: b")
     assert drop_body_digests(response) == lines('ETag: "7"', "A: b")

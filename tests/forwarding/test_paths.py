@@ -1,4 +1,4 @@
-"""What a path may turn into behind us: the reserved endpoints in all their spellings."""
+"""How servers may normalize a path: reserved endpoints in every spelling."""
 
 from collections.abc import Callable
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -64,8 +64,10 @@ ENDPOINTS = [
         lambda path: path.replace(b"/", b"/a/%c0%ae%c0%ae/"),
     ],
 )
-def test_reserved_in_every_spelling(path: bytes, spell: Callable[[bytes], bytes]) -> None:
-    """Token, revocation and authorization endpoints are seen through every disguise."""
+def test_reserved_endpoint_is_found_in_every_spelling(
+    path: bytes, spell: Callable[[bytes], bytes]
+) -> None:
+    """Token, revocation and authorization endpoints are recognized however encoded."""
     assert is_reserved(spell(path))
 
 
@@ -87,8 +89,8 @@ def test_reserved_in_every_spelling(path: bytes, spell: Callable[[bytes], bytes]
         b"/v1/oa%09uth/token",
     ],
 )
-def test_reserved_whether_or_not_dots_are_folded(path: bytes) -> None:
-    """A server that leaves dot segments where they are sees the endpoint's prefix."""
+def test_reserved_with_and_without_dot_segments(path: bytes) -> None:
+    """A server that keeps dot segments sees the endpoint's prefix."""
     assert is_reserved(path)
 
 
@@ -111,27 +113,27 @@ def test_reserved_whether_or_not_dots_are_folded(path: bytes) -> None:
         b"/oauth/token",
     ],
 )
-def test_others_are_not_reserved(path: bytes) -> None:
-    """A path that only looks a little like them is the caller's to use."""
+def test_similar_paths_are_not_reserved(path: bytes) -> None:
+    """A path that only resembles an endpoint may be used."""
     assert not is_reserved(path)
 
 
 @given(st.sampled_from(ENDPOINTS), st.data())
 def test_reserved_with_any_bytes_encoded(path: bytes, data: st.DataObject) -> None:
-    """However many of its bytes are percent-encoded, once or twice, it is reserved."""
+    """Any bytes may be percent-encoded, once or twice."""
 
-    def spelt(byte: int) -> bytes:
+    def spell(byte: int) -> bytes:
         plain = bytes([byte])
         ways = [plain, plain.upper(), b"%%%02x" % byte, b"%%25%02X" % byte]
         return data.draw(st.sampled_from(ways if plain != b"/" else [*ways, b"//", b"\\"]))
 
-    assert is_reserved(b"/" + b"".join(map(spelt, path[1:])))
+    assert is_reserved(b"/" + b"".join(map(spell, path[1:])))
 
 
 @given(st.binary(max_size=40))
 @example(b"%" + b"25" * 30 + b"61")
-def test_possible_segments_are_clean(path: bytes) -> None:
-    """Any bytes have possible segments, none of which holds a delimiter."""
+def test_possible_segments_contain_no_delimiter(path: bytes) -> None:
+    """Any bytes have possible segments without slash, query or fragment."""
     assert not any(part for part in possible_segments(path) if set(part) & set(b"/\\;?#"))
     assert is_reserved(path) in (True, False)
 
@@ -145,8 +147,8 @@ def test_possible_segments_are_clean(path: bytes) -> None:
     ),
     st.sampled_from([b"/", b"\\", b"%2f", b"%5C", b"%252f"]),
 )
-def test_every_folding_is_among_the_possible_segments(parts: list[bytes], slash: bytes) -> None:
-    """Servers that decode, split, drop parameters and resolve dots in any order see no more."""
+def test_every_normalization_is_a_possible_reading(parts: list[bytes], slash: bytes) -> None:
+    """Decoding, splitting, parameters and dot segments, in any order."""
     path = b"/" + slash.join(parts)
     possible = possible_segments(path)
     for decoded in (path, unquote_to_bytes(path), unquote_to_bytes(unquote_to_bytes(path))):
@@ -185,8 +187,8 @@ def test_every_folding_is_among_the_possible_segments(parts: list[bytes], slash:
         b"/v1/fis/00016/fIs/00999",
     ],
 )
-def test_institution_segment_that_is_hidden(path: bytes) -> None:
-    """A V1 path is seen as one by every server, or it is told apart."""
+def test_hidden_institution_is_found(path: bytes) -> None:
+    """A path that some server reads as V1 is V1 or ambiguous."""
     assert is_hidden(b"fis", path)
 
 
@@ -201,8 +203,8 @@ def test_institution_segment_that_is_hidden(path: bytes) -> None:
         b"/",
     ],
 )
-def test_institution_segment_that_is_not_hidden(path: bytes) -> None:
-    """Ordinary V1 paths, and odd ones that name no institution."""
+def test_institution_that_is_not_hidden(path: bytes) -> None:
+    """Ordinary V1 paths, and unusual ones that name no institution."""
     assert not is_hidden(b"fis", path)
 
 
@@ -229,8 +231,8 @@ def test_institution_segment_that_is_not_hidden(path: bytes) -> None:
         b"/..",
     ],
 )
-def test_path_that_climbs(path: bytes) -> None:
-    """In some reading it ends above where it began."""
+def test_climbing_path_is_found(path: bytes) -> None:
+    """In some reading it ends above the start."""
     assert climbs(path)
 
 
@@ -242,12 +244,12 @@ def test_path_that_climbs(path: bytes) -> None:
     ],
 )
 def test_path_that_does_not_climb(path: bytes) -> None:
-    """It stays below in every reading."""
+    """It stays below the start in every reading."""
     assert not climbs(path)
 
 
-def test_plain_paths() -> None:
-    """One search tells them, and they are neither ambiguous nor hidden."""
+def test_plain_path_is_recognized_by_one_search() -> None:
+    """A plain path is neither ambiguous nor hidden."""
     for path in (b"/v1/accounts", b"/v1/customers/7:accounts", b"/a..b/c.d", b"/", b"/A~_-"):
         assert is_plain(path)
         assert not is_ambiguous(path)
@@ -283,8 +285,8 @@ def test_plain_paths() -> None:
         b"/a/%e0%80%ae%e0%80%ae/x",
     ],
 )
-def test_ambiguous(path: bytes) -> None:
-    """What one server folds and another does not is ambiguous."""
+def test_ambiguous_path(path: bytes) -> None:
+    """Servers normalize it differently."""
     assert is_ambiguous(path)
 
 
@@ -303,8 +305,8 @@ def test_ambiguous(path: bytes) -> None:
         b"/",
     ],
 )
-def test_not_ambiguous(path: bytes) -> None:
-    """Ordinary paths, encoded ones too, are seen the same by all."""
+def test_unambiguous_path(path: bytes) -> None:
+    """Ordinary paths, encoded ones included, have one reading."""
     assert not is_ambiguous(path)
 
 
@@ -314,7 +316,7 @@ def test_not_ambiguous(path: bytes) -> None:
     )
 )
 def test_plain_segments_are_never_ambiguous(parts: list[str]) -> None:
-    """Segments of plain text, encoded as they should be, are what every server sees."""
+    """Every server reads properly encoded plain text alike."""
     path = b"".join(b"/" + quote_from_bytes(part.encode(), safe="").encode() for part in parts)
     assert not is_ambiguous(path)
     assert segments(path) == [part.encode() for part in parts]
@@ -322,7 +324,7 @@ def test_plain_segments_are_never_ambiguous(parts: list[str]) -> None:
 
 @given(st.binary(max_size=60))
 def test_unambiguous_paths_have_one_reading(path: bytes) -> None:
-    """Whatever is not ambiguous has no possible segments but its own, case and ends aside."""
+    """Apart from case and empty ends."""
     if not is_ambiguous(path):
         parts = b"?".join(segments(path) + path.split(b"/")).split(b"?")
         own = {part.lower().strip() for part in parts}
@@ -330,7 +332,7 @@ def test_unambiguous_paths_have_one_reading(path: bytes) -> None:
 
 
 def test_split_target() -> None:
-    """The first question mark divides; both halves stay byte for byte."""
+    """The first question mark divides; both parts stay byte for byte."""
     assert split_target(b"/a?b?c") == (b"/a", b"?b?c")
     assert split_target(b"/a") == (b"/a", b"")
     assert split_target(b"/a?") == (b"/a", b"?")
@@ -343,6 +345,6 @@ def test_split_target_loses_nothing(target: bytes) -> None:
 
 
 def test_segments_are_decoded_once() -> None:
-    """Empty segments are left out, and an encoded slash divides nothing."""
+    """Empty segments are dropped, and an encoded slash does not split."""
     assert segments(b"//a/b%20c//%2561%2f/") == [b"a", b"b c", b"%61/"]
     assert segments(b"") == []

@@ -1,4 +1,4 @@
-"""Path patterns: what they match, what they cover, how they are written."""
+"""Path patterns: matching, covering, parsing and printing."""
 
 import pytest
 from hypothesis import given
@@ -44,12 +44,12 @@ def matches(text: str, path: str, method: str = "GET") -> bool:
     ],
 )
 def test_matching(text: str, path: str, expected: bool) -> None:
-    """A star is one segment, two are all that follows; a slash at the end is nothing."""
+    """``*`` matches one segment and ``**`` the rest; a final slash is ignored."""
     assert matches(text, path) is expected
 
 
-def test_methods_narrow() -> None:
-    """Without methods it means every method, with methods those only."""
+def test_methods_restrict_a_pattern() -> None:
+    """A pattern without methods matches every method."""
     pattern = Pattern.parse("/a", frozenset({"GET", "HEAD"}))
     assert [pattern.matches(method, [b"a"]) for method in ("GET", "HEAD", "POST")] == [
         True,
@@ -59,8 +59,8 @@ def test_methods_narrow() -> None:
     assert Pattern.parse("/a").matches("DELETE", [b"a"])
 
 
-def test_any_case() -> None:
-    """Where it is asked for, upper and lower case are the same; a star stays a star."""
+def test_matching_in_any_case() -> None:
+    """Case is ignored where that is requested."""
     pattern = Pattern.parse("/v1/*/Transfers")
     assert pattern.matches("GET", [b"V1", b"X", b"transfers"], any_case=True)
     assert not pattern.matches("GET", [b"V1", b"X", b"transfers"])
@@ -68,7 +68,7 @@ def test_any_case() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "quoted"),
     [
         ("v1/accounts", "does not begin with a slash"),
         ("", "does not begin with a slash"),
@@ -84,11 +84,11 @@ def test_any_case() -> None:
         ("/a;b", "'a;b' is not a segment"),
     ],
 )
-def test_mistakes(text: str, told: str) -> None:
-    """What cannot be meant is refused, and the mistake quotes it."""
+def test_invalid_pattern_is_refused(text: str, quoted: str) -> None:
+    """The error quotes the invalid part."""
     with pytest.raises(ValueError, match=r"slash|segment") as error:
         Pattern.parse(text)
-    assert told in str(error.value)
+    assert quoted in str(error.value)
     assert repr(text) in str(error.value)
 
 
@@ -107,12 +107,12 @@ def test_mistakes(text: str, told: str) -> None:
     ],
 )
 def test_covering(first: str, second: str, expected: bool) -> None:
-    """One covers another when it means all that the other means."""
+    """A pattern covers another if it matches all that the other matches."""
     assert Pattern.parse(first).covers(Pattern.parse(second)) is expected
 
 
-def test_covering_looks_at_methods() -> None:
-    """A pattern for some methods covers none that is for more."""
+def test_covering_considers_methods() -> None:
+    """A pattern for some methods does not cover one for more."""
     some, other = (Pattern.parse("/a", frozenset(methods)) for methods in (["GET"], ["POST"]))
     every = Pattern.parse("/a")
     assert every.covers(some)
@@ -122,17 +122,17 @@ def test_covering_looks_at_methods() -> None:
 
 
 @given(PATTERNS, PATTERNS, st.sampled_from(["GET", "POST", "DELETE"]), PATHS)
-def test_covering_is_about_matching(
+def test_covering_agrees_with_matching(
     first: Pattern, second: Pattern, method: str, path: list[bytes]
 ) -> None:
-    """What the second means, the first means too, wherever the first covers the second."""
+    """What a covered pattern matches, the covering one matches."""
     if first.covers(second) and second.matches(method, path):
         assert first.matches(method, path)
 
 
 @given(PATTERNS)
-def test_it_is_written_as_it_was_read(pattern: Pattern) -> None:
-    """The text of a pattern, read again, is the pattern."""
+def test_text_of_a_pattern_can_be_parsed(pattern: Pattern) -> None:
+    """Parsing the text of a pattern gives an equal pattern."""
     path, _, methods = str(pattern).partition(" ")
     named = frozenset() if "any" in methods else frozenset(methods.strip("()").split(","))
     assert Pattern.parse(path, named) == pattern

@@ -1,4 +1,4 @@
-"""The record of a request."""
+"""Request records."""
 
 import pytest
 
@@ -6,15 +6,15 @@ from proxy.errors import CallerError, Source, kinds
 from proxy.forwarding.record import RequestRecord
 
 
-def test_record_begins_as_a_request_without_an_answer() -> None:
-    """Until something happens a request has no status, and nobody is at fault."""
+def test_new_record_has_no_response() -> None:
+    """It has no status and no error."""
     record = RequestRecord("GET", b"/v1/accounts", 1.0)
     assert (record.status, record.source, record.reason) == (0, Source.NONE, "")
     assert (record.replays, record.is_aborted, record.responded_at) == (0, False, 0)
 
 
-def test_record_of_one_request_is_not_that_of_another() -> None:
-    """What is noted about a request stands in its own record only."""
+def test_records_share_nothing() -> None:
+    """A change of one record does not affect another."""
     first, second = (RequestRecord("GET", b"/", 1.0) for _ in range(2))
     first.status, first.is_aborted = 502, True
     assert (second.status, second.is_aborted) == (0, False)
@@ -40,8 +40,8 @@ def timed(**times: float) -> RequestRecord:
         ({"responded_at": 0.0}, None),
     ],
 )
-def test_whose_time_it_was(times: dict[str, float], shares: tuple[float, float] | None) -> None:
-    """Ours is before the bank has the head and behind its answer, less the waits; else its own."""
+def test_shares_of_time(times: dict[str, float], shares: tuple[float, float] | None) -> None:
+    """The proxy's time is before the request is sent and after the response, without waits."""
     assert timed(**times).durations() == shares
 
 
@@ -55,12 +55,12 @@ def test_whose_time_it_was(times: dict[str, float], shares: tuple[float, float] 
     ],
 )
 def test_path_of_a_record_has_no_query(target: bytes, path: str) -> None:
-    """A query may name people, so nothing that reads a record sees one."""
+    """A query may contain personal data."""
     assert RequestRecord("GET", target, 1.0).path == path
 
 
-def test_record_notes_the_error_that_the_caller_was_told() -> None:
-    """Source and name are labels; the kind and the detail explain them."""
+def test_record_keeps_the_error_of_the_response() -> None:
+    """Source and name are labels; kind and detail explain them."""
     record = RequestRecord("GET", b"/", 1.0)
     record.note(CallerError(kinds.CROSS_SITE, "From another site."))
     assert (record.source, record.reason) == (Source.CALLER, "cross-site")

@@ -1,4 +1,4 @@
-"""A refused token: what is sent once more with another, and what is the caller's to repeat."""
+"""Replay after a refused token: which requests are repeated."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ SEARCH = {"paths": [{"path": "/echo/search", "methods": ["POST", "DELETE"]}], "m
 async def replaying_proxy(
     tmp_path: Path, *faults: Fault, replay: Any = SEARCH
 ) -> AsyncIterator[ProxyFixture]:
-    """A proxy that may replay searches, before a bank with these faults."""
+    """A proxy that may replay searches, in front of a bank with these faults."""
     write(tmp_path / "secret", CLIENT["client_secret"])
     async with Sandbox() as bank:
         bank.bank.faults.extend(faults)
@@ -38,24 +38,24 @@ async def replaying_proxy(
 
 
 def counted(fixture: ProxyFixture) -> tuple[float, ...]:
-    """Return how many tokens were refused, requests replayed, and refused ones not replayed."""
+    """Return the numbers of refused tokens, replays, and refusals without replay."""
     names = ("token_rejections_total", "replays_total", "refused_not_replayed_total")
     return tuple(sample(fixture.app, f"candescent_proxy_{name}") for name in names)
 
 
 def bodies(fixture: ProxyFixture) -> list[bytes]:
-    """Return the bodies that reached the bank's resources."""
+    """Return the bodies that the bank's resources received."""
     return [arrival.body for arrival in fixture.bank.bank.arrivals]
 
 
 def tokens(fixture: ProxyFixture) -> list[str | None]:
-    """Return the tokens that reached the bank's resources."""
+    """Return the tokens that the bank's resources received."""
     return [arrival.header("authorization") for arrival in fixture.bank.bank.arrivals]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
 async def test_safe_request_is_replayed_with_another_token(tmp_path: Path, method: str) -> None:
-    """The caller reads the good answer; the refused token is never sent again."""
+    """The caller gets the second response; the refused token is not sent again."""
     async with replaying_proxy(
         tmp_path, Fault("resource", code="CMN_90018", times=1), replay={}
     ) as fixture:
@@ -69,10 +69,8 @@ async def test_safe_request_is_replayed_with_another_token(tmp_path: Path, metho
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize("body", [b"", b"x=1"])
-async def test_unsafe_request_is_the_callers_to_repeat(
-    tmp_path: Path, method: str, body: bytes
-) -> None:
-    """The refusal reaches the caller as it came, and the next request has another token."""
+async def test_unsafe_request_is_not_replayed(tmp_path: Path, method: str, body: bytes) -> None:
+    """The caller gets the refusal unchanged; the next request has another token."""
     async with replaying_proxy(
         tmp_path, Fault("resource", code="CMN_90018", times=1), replay={}
     ) as fixture:
@@ -87,8 +85,8 @@ async def test_unsafe_request_is_the_callers_to_repeat(
 
 
 @pytest.mark.parametrize(("method", "body"), [("POST", b'{"q": "x"}'), ("DELETE", b"")])
-async def test_named_route_is_replayed(tmp_path: Path, method: str, body: bytes) -> None:
-    """A search that the operator has named is sent again, the same in every byte but the token."""
+async def test_configured_route_is_replayed(tmp_path: Path, method: str, body: bytes) -> None:
+    """A search is repeated unchanged except for its token."""
     async with replaying_proxy(tmp_path, Fault("resource", code="CMN_90018", times=1)) as fixture:
         assert await fixture.call("/echo/search?page=1", method=method, data=body) == 200
         first, second = fixture.bank.bank.arrivals
@@ -99,12 +97,12 @@ async def test_named_route_is_replayed(tmp_path: Path, method: str, body: bytes)
 
 
 def without_token(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return headers without the one that may differ."""
+    """Return headers without Authorization."""
     return [(name, value) for name, value in headers if name.lower() != b"authorization"]
 
 
 async def test_second_refusal_goes_to_the_caller(tmp_path: Path) -> None:
-    """One replay and no more; the bank's second word is passed on as it came."""
+    """There is one replay, and its response is forwarded unchanged."""
     async with replaying_proxy(
         tmp_path,
         Fault("resource", code="CMN_90018", times=1),
@@ -127,10 +125,10 @@ async def test_second_refusal_goes_to_the_caller(tmp_path: Path) -> None:
     ],
     ids=["method", "path", "dots", "slashes", "size"],
 )
-async def test_what_was_not_named_is_not_replayed(
+async def test_other_requests_are_not_replayed(
     tmp_path: Path, path: str, more: dict[str, Any]
 ) -> None:
-    """Another method, path, spelling or size is not what the operator has allowed."""
+    """Another method, path, spelling or size is not configured."""
     async with replaying_proxy(tmp_path, Fault("resource", code="CMN_90018", times=1)) as fixture:
         assert await raw(fixture, path, **more) == 401
         assert len(fixture.bank.bank.arrivals) == 1
@@ -138,7 +136,7 @@ async def test_what_was_not_named_is_not_replayed(
 
 
 async def raw(fixture: ProxyFixture, path: str, *, method: str, data: bytes) -> int:
-    """Send a request whose path nobody tidies up; return the status."""
+    """Send a request whose path is not normalized; return the status."""
     address = fixture.app.data_address
     reader, writer = await asyncio.open_connection(address.host, address.port)
     head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"
@@ -148,8 +146,8 @@ async def raw(fixture: ProxyFixture, path: str, *, method: str, data: bytes) -> 
     return int(status)
 
 
-async def test_body_without_a_length_is_not_kept(tmp_path: Path) -> None:
-    """A chunked upload may never end, so it is streamed as ever and not replayed."""
+async def test_body_without_a_length_is_not_replayed(tmp_path: Path) -> None:
+    """A chunked upload may be endless, so it is streamed."""
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b"a"
@@ -161,7 +159,7 @@ async def test_body_without_a_length_is_not_kept(tmp_path: Path) -> None:
 
 
 async def test_payment_is_made_once(tmp_path: Path) -> None:
-    """Whatever the bank says after it has done the work, nothing is sent a second time."""
+    """Whatever the bank responds after processing it, nothing is sent twice."""
     for fault in (
         Fault("resource", code="CMN_90018", late=True, times=1),
         Fault("resource", status=500, late=True, times=1),
@@ -177,8 +175,8 @@ async def test_payment_is_made_once(tmp_path: Path) -> None:
             assert list(fixture.bank.bank.transfers.values()) == [1]
 
 
-async def test_broken_connection_is_no_refusal(tmp_path: Path) -> None:
-    """A named route is replayed after a refusal only: a reset does not say what was done."""
+async def test_broken_connection_is_not_replayed(tmp_path: Path) -> None:
+    """A configured route is replayed after a refusal only."""
     async with replaying_proxy(tmp_path) as fixture:
         assert await fixture.call("/echo/search", method="POST", data=b"1") == 200
         fixture.bank.bank.faults.append(Fault("resource", reset=True, times=1))
@@ -187,8 +185,8 @@ async def test_broken_connection_is_no_refusal(tmp_path: Path) -> None:
         assert counted(fixture) == (0, 0, 0)
 
 
-async def test_kept_body_is_asked_for_with_100_continue(tmp_path: Path) -> None:
-    """A caller that waits to be asked is asked once, although its body goes upstream twice."""
+async def test_buffered_body_gets_one_100_continue(tmp_path: Path) -> None:
+    """The caller is asked once for a body that goes upstream twice."""
     async with replaying_proxy(tmp_path, Fault("resource", code="CMN_90018", times=1)) as fixture:
         address = fixture.app.data_address
         reader, writer = await asyncio.open_connection(address.host, address.port)
@@ -205,8 +203,8 @@ async def test_kept_body_is_asked_for_with_100_continue(tmp_path: Path) -> None:
         writer.close()
 
 
-async def test_caller_that_goes_away_in_a_kept_body(tmp_path: Path) -> None:
-    """Half a body never reaches the bank."""
+async def test_caller_disconnects_within_a_buffered_body(tmp_path: Path) -> None:
+    """An incomplete body never reaches the bank."""
     async with replaying_proxy(tmp_path) as fixture:
         address = fixture.app.data_address
         _, writer = await asyncio.open_connection(address.host, address.port)
@@ -218,8 +216,8 @@ async def test_caller_that_goes_away_in_a_kept_body(tmp_path: Path) -> None:
         assert await fixture.call("/echo/search", method="POST", data=b"x") == 200
 
 
-async def test_token_that_dies_while_a_body_is_awaited_is_not_sent(tmp_path: Path) -> None:
-    """The token is taken when the request goes out, however slowly its body has come."""
+async def test_token_that_expires_during_a_body_is_not_sent(tmp_path: Path) -> None:
+    """The token is taken when the request is sent, after a slow body."""
     async with replaying_proxy(tmp_path) as fixture:
         address = fixture.app.data_address
         reader, writer = await asyncio.open_connection(address.host, address.port)
@@ -236,8 +234,8 @@ async def test_token_that_dies_while_a_body_is_awaited_is_not_sent(tmp_path: Pat
         writer.close()
 
 
-async def test_token_that_dies_in_the_queue_is_not_sent(tmp_path: Path) -> None:
-    """Whoever waits for a connection gets one, and the token that is good by then."""
+async def test_token_that_expires_in_the_queue_is_not_sent(tmp_path: Path) -> None:
+    """The token is taken when a connection is free."""
     write(tmp_path / "secret", CLIENT["client_secret"])
     async with proxy_fixture(
         tmp_path / "proxy.yaml",
@@ -257,7 +255,7 @@ async def test_token_that_dies_in_the_queue_is_not_sent(tmp_path: Path) -> None:
         assert tokens(fixture)[1] == f"Bearer {entry.token.text}"
 
 
-def test_nothing_is_named_by_default() -> None:
-    """Without a setting, no request is replayed for its path."""
+def test_no_route_is_replayed_by_default() -> None:
+    """Without configuration, no path is replayed."""
     assert not Replay().allows("POST", b"/echo/search", 0)
     assert Replay((Pattern.parse("/echo/**"),), 10).allows("POST", b"/echo/search", 10)

@@ -1,4 +1,4 @@
-"""The way back: what becomes of the bank's answer, and of ours where there is none."""
+"""Responses: the bank's, and the proxy's own."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -33,7 +33,7 @@ OLD_KEPT = OLD.replace(b"\r\n\r\n", b"\r\nConnection: keep-alive\r\n\r\n")
 
 @asynccontextmanager
 async def proxy_before(*script: ScriptStep, **overrides: Any) -> AsyncIterator[App]:
-    """Run a proxy before an upstream whose every connection follows the script."""
+    """Run a proxy in front of an upstream that follows the script on each connection."""
     async with (
         ScriptedUpstream(script) as upstream,
         running(upstream.url, bearer_token="scripted", **overrides) as app,
@@ -42,23 +42,23 @@ async def proxy_before(*script: ScriptStep, **overrides: Any) -> AsyncIterator[A
 
 
 async def relayed(data: bytes, *steps: ScriptStep, asking: bytes = GET) -> RawResponse:
-    """Return what a caller gets when the bank answers with ``data``."""
+    """Return what a caller gets when the bank responds with ``data``."""
     async with proxy_before(read(), send(data), *(steps or (hold(),))) as app:
         return await ask(app, asking)
 
 
-# The head.
+# Response head.
 
 
-async def test_status_and_reason() -> None:
-    """Pass as they came, the empty reason too."""
+async def test_status_and_reason_pass_unchanged() -> None:
+    """An empty reason does too."""
     got = await relayed(response_head(b"299 Odd but well", b"Content-Length: 0"))
     assert (got.version, got.status, got.reason) == (b"HTTP/1.1", 299, b"Odd but well")
     assert (await relayed(response_head(b"200 ", b"Content-Length: 0"))).reason == b""
 
 
 async def test_headers_pass_in_order() -> None:
-    """Twice if they came twice, with any byte a header may hold."""
+    """Duplicates and any permitted bytes are kept."""
     got = await relayed(
         ok(b"x", b"Set-Cookie: a", b"X-Long: " + b"y" * 30_000, b"set-cookie: b", b"X: \xe4")
     )
@@ -68,8 +68,8 @@ async def test_headers_pass_in_order() -> None:
     assert got.all("X") == ["ä"]
 
 
-async def test_hop_by_hop_headers_of_the_banks() -> None:
-    """Speak of its connection, not of the caller's."""
+async def test_hop_by_hop_headers_are_removed() -> None:
+    """They concern the upstream connection only (RFC 9110 section 7.6.1)."""
     got = await relayed(
         ok(
             b"x",
@@ -81,15 +81,15 @@ async def test_hop_by_hop_headers_of_the_banks() -> None:
     assert [name for name, _ in got.headers] == [b"transactionId", b"Content-Length"]
 
 
-async def test_answer_is_identified() -> None:
-    """By the bank's own id, else by ours."""
+async def test_response_has_a_transaction_id() -> None:
+    """It is the bank's, otherwise the proxy's."""
     got = await relayed(ok(b"", b"TransactionID: theirs"))
     assert got.all("transactionId") == ["theirs"]
     assert (await relayed(ok())).header("transactionId")
 
 
-async def test_interim_answers_are_dropped() -> None:
-    """A caller that asked for none gets none."""
+async def test_interim_responses_are_dropped() -> None:
+    """The caller gets the final response only."""
     got = await relayed(response_head(b"103 Early Hints", b"Link: </a>") + ok(b"x"))
     assert (got.status, got.body, got.header("Link")) == (200, b"x", None)
 
@@ -103,10 +103,10 @@ async def test_interim_answers_are_dropped() -> None:
         ("/base/v1", "/base/v1"),
     ],
 )
-async def test_location(location: str, seen: str) -> None:
-    """What points at the bank points at us, as this caller knows us; redirects are not followed.
+async def test_location_is_rewritten(location: str, seen: str) -> None:
+    """A Location at the bank becomes one at the proxy; redirects are not followed.
 
-    A caller that knows us by a name that may not be ours gets a path.
+    A caller that used an unknown Host gets a path.
     """
     async with Sandbox(Settings(base_path="/base")) as bank, running(bank) as app:
         origin, host = bank.url.removesuffix("/base"), str(app.data_address)
@@ -122,7 +122,7 @@ async def test_location(location: str, seen: str) -> None:
         assert len(bank.bank.arrivals) == 2
 
 
-# The body.
+# Response body.
 
 
 @pytest.mark.parametrize("asking", [GET, OLD, OLD_KEPT], ids=["1.1", "1.0", "1.0 kept"])
@@ -143,12 +143,12 @@ async def test_location(location: str, seen: str) -> None:
     ],
     ids=["sized", "chunked", "sized, later", "chunked, later", "until close"],
 )
-async def test_body_by_any_framing(
+async def test_body_is_complete_in_any_framing(
     asking: bytes, script: Sequence[ScriptStep], *, ends: bool
 ) -> None:
-    """Comes whole to every kind of caller; a connection goes on where both ends allow it.
+    """HTTP/1.1 and 1.0 callers get the whole body, and connections persist where possible.
 
-    ``ends``: whether even a caller that knows no chunks can tell where the body ends.
+    ``ends``: whether an HTTP/1.0 caller can tell where the body ends.
     """
     async with (
         ScriptedUpstream([read(), *script, *respond_to_all()], respond_to_all()) as upstream,
@@ -182,8 +182,8 @@ async def test_body_by_any_framing(
         ("HEAD", response_head(b"204 No Content"), None),
     ],
 )
-async def test_answer_without_a_body(method: str, head: bytes, length: str | None) -> None:
-    """Has none, says how long one would have been, and leaves the connection in order."""
+async def test_bodiless_response(method: str, head: bytes, length: str | None) -> None:
+    """HEAD, 204 and 304 responses keep Content-Length, and the connection is reused."""
     async with proxy_before(forever(read(), send(head))) as app, connect(app) as wire:
         for _ in range(2):
             await wire.send(request(method, "/"))
@@ -195,19 +195,19 @@ async def test_answer_without_a_body(method: str, head: bytes, length: str | Non
 
 @pytest.mark.parametrize("size", [1, 65_536, 1_000_000])
 @pytest.mark.parametrize("in_chunks", [True, False])
-async def test_download(size: int, *, in_chunks: bool) -> None:
-    """Every byte in its place, in the framing that it came in."""
+async def test_download_arrives_complete(size: int, *, in_chunks: bool) -> None:
+    """The body arrives unchanged in its original framing."""
     async with Sandbox() as bank, running(bank) as app:
         target = f"/download?bytes={size}" + ("&chunked=1" if in_chunks else "")
         got = await ask(app, request("GET", target))
         assert len(got.body) == size
         direct = await ask(app, request("GET", f"/download?bytes={size}"))
         assert got.body == direct.body
-        # What is all here when the head goes out gets a length; the rest stays in chunks.
+        # A body that is complete when the head is sent gets a length.
         assert (got.header("Content-Length") is None) <= in_chunks
 
 
-# Answers of our own.
+# Responses of the proxy.
 
 
 @pytest.mark.parametrize(
@@ -226,8 +226,8 @@ async def test_download(size: int, *, in_chunks: bool) -> None:
     ],
     ids=["GET", "HEAD", "whole body", "half a body", "close", "1.0", "1.0 kept"],
 )
-async def test_refusal(data: bytes, *, keeps: bool) -> None:
-    """A problem, identified; the connection goes on where nothing of the request is left."""
+async def test_refusal_keeps_connection_if_request_is_complete(data: bytes, *, keeps: bool) -> None:
+    """It has a transaction id; an unread body closes the connection."""
     async with proxy_before(*respond_to_all()) as app, connect(app) as wire:
         got = await wire.ask(data)
         assert got.status == 403
@@ -244,8 +244,8 @@ async def test_refusal(data: bytes, *, keeps: bool) -> None:
             assert await wire.read_to_end() == b""
 
 
-async def test_draining() -> None:
-    """Every answer is then the last of its connection."""
+async def test_draining_closes_connections() -> None:
+    """Each response has ``Connection: close``."""
     async with proxy_before(*respond_to_all()) as app:
         async with connect(app) as wire:
             assert (await wire.ask()).header("Connection") is None

@@ -1,4 +1,4 @@
-"""What a request is for: which token, which target, or why it is refused."""
+"""Routing: token kind and target of a request, or the reason of its refusal."""
 
 import pytest
 from hypothesis import given
@@ -28,18 +28,18 @@ QUERY = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=
 
 
 def rule(path: str, kind: str, *methods: str) -> Rule:
-    """Return a rule as the configuration would make it."""
+    """Return a rule as the configuration makes it."""
     return Rule(Pattern.parse(path, frozenset(methods)), TokenKind(kind))
 
 
-def refused(router: Router, method: str, target: bytes) -> tuple[int, str]:
-    """Route what must be refused; return status and name."""
+def refusal(router: Router, method: str, target: bytes) -> tuple[int, str]:
+    """Route a request that must be refused; return status and error name."""
     with pytest.raises(CallerError) as caught:
         router.route(method, target)
     return caught.value.kind.status, caught.value.kind.name
 
 
-# The target.
+# Target.
 
 
 @pytest.mark.parametrize(
@@ -65,39 +65,41 @@ def refused(router: Router, method: str, target: bytes) -> tuple[int, str]:
         ),
     ],
 )
-def test_target(target: bytes, upstream: bytes, path: bytes, *, based: bool) -> None:
-    """It goes behind the base path byte for byte, and the base path is not given twice."""
+def test_target_gets_the_base_path_once(
+    target: bytes, upstream: bytes, path: bytes, *, based: bool
+) -> None:
+    """The target stays byte for byte behind the base path."""
     route = Router(BASE).route("GET", target)
     assert route == Route(TokenKind.V2, upstream, path, based)
 
 
 def test_target_without_a_base_path() -> None:
-    """Then there is nothing to put in front of it."""
+    """It is unchanged."""
     assert Router("").route("GET", b"/v1/x?y") == Route(TokenKind.V2, b"/v1/x?y", b"/v1/x", True)
 
 
 @pytest.mark.parametrize(
     "target", [b"http://evil/p", b"@evil/p", b"*", b"", b"evil:443", b"\\evil", b"?x"]
 )
-def test_target_that_is_no_path(target: bytes) -> None:
-    """Whatever could name another host is refused."""
-    assert refused(Router(BASE), "GET", target) == (400, "target")
+def test_target_without_a_path_is_refused(target: bytes) -> None:
+    """It could name another host."""
+    assert refusal(Router(BASE), "GET", target) == (400, "target")
 
 
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE", "PROPFIND", "get", "", "PRI"])
-def test_method_that_is_not_forwarded(method: str) -> None:
-    """The bank's API has no use for it."""
-    assert refused(Router(BASE), method, b"/v1/accounts") == (405, "method")
+def test_unsupported_method_is_refused(method: str) -> None:
+    """The bank's API does not use it."""
+    assert refusal(Router(BASE), method, b"/v1/accounts") == (405, "method")
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_method_that_is_forwarded(method: str) -> None:
-    """All the others."""
+def test_supported_method_is_forwarded(method: str) -> None:
+    """All others are forwarded."""
     assert Router("").route(method, b"/v1/accounts").kind is TokenKind.V2
 
 
 def test_safe_methods() -> None:
-    """Those that change nothing, by HTTP's own word."""
+    """The safe methods are those of RFC 9110 section 9.2.1."""
     assert {"GET", "HEAD", "OPTIONS"} == SAFE_METHODS
 
 
@@ -110,24 +112,24 @@ def test_safe_methods() -> None:
         b"/digitalbanking/stage/../stage/oauth2/v1/token",
     ],
 )
-def test_token_endpoints_are_ours(target: bytes) -> None:
-    """Nobody mints or revokes tokens through us; more spellings stand in test_paths.py."""
-    assert refused(Router(BASE), "POST", target) == (403, "reserved")
+def test_token_endpoints_are_reserved(target: bytes) -> None:
+    """``test_paths.py`` has more spellings."""
+    assert refusal(Router(BASE), "POST", target) == (403, "reserved")
 
 
-def test_query_that_looks_like_a_token_endpoint() -> None:
-    """A query is no path."""
+def test_token_endpoint_in_a_query_is_not_reserved() -> None:
+    """The query is not part of the path."""
     assert Router(BASE).route("GET", b"/v1/x?next=/oauth2/v1/token").kind is TokenKind.V2
 
 
 @given(PATH, st.none() | QUERY, st.sampled_from(["", BASE]))
-def test_target_goes_through_byte_for_byte(path: bytes, query: bytes | None, base: str) -> None:
-    """Whatever is not refused leaves as it came, behind the base path, which stands there once."""
+def test_target_is_forwarded_byte_for_byte(path: bytes, query: bytes | None, base: str) -> None:
+    """An accepted target is unchanged behind the base path, which occurs once."""
     target = path if query is None else path + b"?" + query
     try:
         found = Router(base).route("GET", target)
     except CallerError:
-        assert refused(Router(base), "GET", target) in (
+        assert refusal(Router(base), "GET", target) in (
             (400, "target"),
             (400, "target-character"),
             (403, "reserved"),
@@ -145,34 +147,34 @@ UNENCODED = [bytes([byte]) for byte in b'"#<>\\^`{|}\x00\x1f \x7f\x80\xc3\xff\r\
 
 
 @pytest.mark.parametrize("char", UNENCODED)
-def test_character_that_no_target_may_hold(char: bytes) -> None:
-    """RFC 9112 section 3.2: neither in the path nor in the query, wherever it stands."""
+def test_invalid_character_in_target_is_refused(char: bytes) -> None:
+    """RFC 9112 section 3.2; in the path and in the query."""
     for target in (b"/v1/accounts%b", b"/%bv1", b"/v1?%b", b"/v1?a=%bx&b"):
-        assert refused(Router(BASE), "GET", target % char) == (400, "target-character")
+        assert refusal(Router(BASE), "GET", target % char) == (400, "target-character")
 
 
 @pytest.mark.parametrize("relaxed", ["", "|", "{}", "{|}"])
 def test_relaxed_query_characters(relaxed: str) -> None:
-    """Those that are configured pass in a query, byte for byte; never in a path."""
+    """Configured characters pass in a query, never in a path."""
     router = Router("", relaxed_query_chars=relaxed)
     for char in "{|}":
         target = f"/v1?filter={char}a{char}".encode()
         if char in relaxed:
             assert router.route("GET", target).target == target
         else:
-            assert refused(router, "GET", target) == (400, "target-character")
-        assert refused(router, "GET", f"/v1/{char}".encode()) == (400, "target-character")
-    assert refused(router, "GET", b"/v1?a#b") == (400, "target-character")
+            assert refusal(router, "GET", target) == (400, "target-character")
+        assert refusal(router, "GET", f"/v1/{char}".encode()) == (400, "target-character")
+    assert refusal(router, "GET", b"/v1?a#b") == (400, "target-character")
 
 
-def test_characters_that_a_target_may_hold() -> None:
-    """All that RFC 3986 has, square brackets in a query, and percent signs as they come."""
+def test_valid_characters_in_target() -> None:
+    """RFC 3986 characters, square brackets in a query, and any percent signs."""
     target = b"/-._~!$&'()*+,=:@aZ0%20%zz?/?-._~!$&'()*+,;=:@page[size]=1&x=%7B%7C&%"
     assert Router("").route("GET", target).target == target
-    assert refused(Router(""), "GET", b"/v1/a[0]") == (400, "target-character")
+    assert refusal(Router(""), "GET", b"/v1/a[0]") == (400, "target-character")
 
 
-# The token.
+# Token.
 
 
 @pytest.mark.parametrize(
@@ -187,14 +189,14 @@ def test_characters_that_a_target_may_hold() -> None:
         (b"/xfis/00017/", TokenKind.V2, None),
     ],
 )
-def test_token_by_path(target: bytes, kind: TokenKind, institution: bytes | None) -> None:
-    """What lies under /fis/ is legacy and names its institution; everything else is V2."""
+def test_token_kind_by_path(target: bytes, kind: TokenKind, institution: bytes | None) -> None:
+    """Paths under /fis/ are V1 and name their institution; all others are V2."""
     route = Router(BASE).route("GET", target)
     assert (route.kind, route.institution) == (kind, institution)
 
 
-def test_rules_go_before_the_default() -> None:
-    """The first that matches decides; method and path count, the base path does not."""
+def test_rules_precede_the_default() -> None:
+    """The first match of method and path decides, without the base path."""
     router = Router(
         BASE,
         [
@@ -212,7 +214,7 @@ def test_rules_go_before_the_default() -> None:
 
 
 def test_institution_in_a_path() -> None:
-    """It is the segment behind the first /fis/, as it stands."""
+    """The segment after the first /fis/, undecoded."""
     assert institution_in(b"/a/fis/1/fis/2") == b"1"
     assert institution_in(b"/a/b") is None
 
@@ -226,24 +228,24 @@ def test_institution_in_a_path() -> None:
         b"/subscriptions/v1/FIS/00999/fiCustomers/1/events",
     ],
 )
-def test_institution_that_servers_see_differently(path: bytes, base: str) -> None:
-    """Whose token goes out must be whose data is asked for, whichever way the path is read."""
+def test_ambiguous_institution_is_refused(path: bytes, base: str) -> None:
+    """Token and data must belong to the same institution in every reading."""
     for prefix in (b"", base.encode()):
-        found = refused(Router(base), "GET", prefix + path)
+        found = refusal(Router(base), "GET", prefix + path)
         assert found == (403, "institution-not-allowed")
 
 
 @pytest.mark.parametrize(
     "path", [b"/../v1/accounts", b"/%2e%2e/v1/accounts", b"/v1/../../v1/accounts", b"/..;/v1"]
 )
-def test_path_that_climbs_out_of_the_base_path(path: bytes) -> None:
-    """Behind /digitalbanking/stage it would be production."""
+def test_path_above_the_base_path_is_refused(path: bytes) -> None:
+    """Above /digitalbanking/stage is production."""
     for prefix in (b"", BASE.encode()):
-        assert refused(Router(BASE), "GET", prefix + path) == (400, "target")
+        assert refusal(Router(BASE), "GET", prefix + path) == (400, "target")
 
 
-def test_long_paths_are_not_remembered() -> None:
-    """The memory for routes is bounded, however long the paths are that callers send."""
+def test_long_paths_are_not_cached() -> None:
+    """The route cache is bounded in bytes."""
     router = Router(BASE)
     for number in range(3):
         long = b"/v1/" + b"x" * LONGEST_KEPT + b"/%d" % number
@@ -253,19 +255,19 @@ def test_long_paths_are_not_remembered() -> None:
     assert router.routes_kept == 1
 
 
-# The institution.
+# Institution.
 
 
 ALLOWED = frozenset({"00016", "00017"})
 
 
 def route(institution: bytes | None = None) -> Route:
-    """Return a route that names this institution."""
+    """Return a route with this institution."""
     return Route(TokenKind.V1, b"/", b"/", has_base_path=True, institution=institution)
 
 
 @pytest.mark.parametrize(
-    ("in_path", "asked", "institution"),
+    ("in_path", "requested", "institution"),
     [
         (None, None, "00016"),
         (None, b"00017", "00017"),
@@ -274,13 +276,15 @@ def route(institution: bytes | None = None) -> Route:
         (None, b"00016", "00016"),
     ],
 )
-def test_institution(in_path: bytes | None, asked: bytes | None, institution: str) -> None:
+def test_institution_for_request(
+    in_path: bytes | None, requested: bytes | None, institution: str
+) -> None:
     """The path's, the caller's, or the default."""
-    assert institution_for(route(in_path), asked, "00016", ALLOWED) == institution
+    assert institution_for(route(in_path), requested, "00016", ALLOWED) == institution
 
 
 @pytest.mark.parametrize(
-    ("in_path", "asked", "kind"),
+    ("in_path", "requested", "kind"),
     [
         (b"00016", b"00017", kinds.INSTITUTION_CONFLICT),
         (None, b"00018", kinds.INSTITUTION_NOT_ALLOWED),
@@ -295,40 +299,40 @@ def test_institution(in_path: bytes | None, asked: bytes | None, institution: st
         (b"%3000017", None, kinds.INSTITUTION_MALFORMED),
     ],
 )
-def test_institution_that_is_refused(
-    in_path: bytes | None, asked: bytes | None, kind: ErrorKind
+def test_wrong_institution_is_refused(
+    in_path: bytes | None, requested: bytes | None, kind: ErrorKind
 ) -> None:
-    """Two that disagree, one that is not served here, and what is no number."""
+    """A conflict, an institution that is not configured, or not a number."""
     with pytest.raises(CallerError) as caught:
-        institution_for(route(in_path), asked, "00016", ALLOWED)
+        institution_for(route(in_path), requested, "00016", ALLOWED)
     assert caught.value.kind is kind
 
 
-# The policy.
+# Access policy.
 
 
-def test_policy_that_refuses() -> None:
-    """What it does not permit is refused, judged without the base path."""
+def test_enforced_policy_refuses() -> None:
+    """The path is checked without the base path."""
     router = Router(BASE, policy=AccessPolicy(allow=[Pattern.parse("/v1/accounts/**")]))
     assert not router.route("GET", b"/v1/accounts/7?x=/private").has_policy_warning
     assert not router.route("GET", b"/digitalbanking/stage/v1/accounts").has_policy_warning
-    assert refused(router, "GET", b"/private?x=/v1/accounts") == (403, "path-policy")
-    assert refused(router, "GET", b"/v1/accounts/%2e%2e%2fprivate") == (403, "path-policy")
+    assert refusal(router, "GET", b"/private?x=/v1/accounts") == (403, "path-policy")
+    assert refusal(router, "GET", b"/v1/accounts/%2e%2e%2fprivate") == (403, "path-policy")
 
 
-def test_policy_that_warns() -> None:
-    """It forwards, and says that it would have refused."""
+def test_policy_in_warn_mode_forwards() -> None:
+    """The route records that enforcement would have refused."""
     policy = AccessPolicy(deny=[Pattern.parse("/private")], enforce=False)
     router = Router(BASE, policy=policy)
     assert router.route("GET", b"/private").has_policy_warning
     assert not router.route("GET", b"/public").has_policy_warning
 
 
-# Mistakes in rules.
+# Invalid rules.
 
 
 @pytest.mark.parametrize(
-    ("rules", "says"),
+    ("rules", "message"),
     [
         ([rule("/a", "v1"), rule("/b", "v2")], []),
         ([rule("/a", "v1"), rule("/a/**", "v2")], []),
@@ -339,8 +343,8 @@ def test_policy_that_warns() -> None:
         ([rule("/a", "v1"), rule("/x", "v1"), rule("/a", "v2")], ["routes.2", "two tokens"]),
     ],
 )
-def test_mistakes_in_rules(rules: list[Rule], says: list[str]) -> None:
-    """A rule that can never match, and two that say different things of the same requests."""
+def test_invalid_rules_are_refused(rules: list[Rule], message: list[str]) -> None:
+    """A rule that can never match, and rules that contradict each other."""
     errors = rule_errors(rules)
-    assert len(errors) == bool(says)
-    assert all(word in errors[0] for word in says)
+    assert len(errors) == bool(message)
+    assert all(word in errors[0] for word in message)

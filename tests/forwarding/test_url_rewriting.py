@@ -1,4 +1,4 @@
-"""What the two ends are called, and URLs turned from the bank's name to ours."""
+"""Origins of bank and proxy, and URLs rewritten from one to the other."""
 
 from urllib.parse import urlsplit
 
@@ -15,17 +15,17 @@ HERE: LocalAddress = ("127.0.0.1", 8080)
 US = b"http://127.0.0.1:8080"
 
 
-def names(url: str = BANK, public: str = "") -> UrlRewriter:
-    """Return the names of a proxy for this base URL."""
+def rewriter(url: str = BANK, public: str = "") -> UrlRewriter:
+    """Return the rewriter of a proxy for this base URL."""
     return UrlRewriter(urlsplit(url), public)
 
 
-def refused(
-    target: bytes, method: str = "GET", local: LocalAddress | None = HERE
+def refusal(
+    target: bytes, method: str = "GET", local_address: LocalAddress | None = HERE
 ) -> tuple[int, str]:
-    """Return status and name of the refusal of a target."""
+    """Return status and error name of a refused target."""
     with pytest.raises(CallerError) as caught:
-        names().to_origin_form(method, target, local)
+        rewriter().to_origin_form(method, target, local_address)
     return caught.value.kind.status, caught.value.kind.name
 
 
@@ -49,9 +49,9 @@ def refused(
         (b"http://localhost:8080/v1/x", b"/v1/x", b"http://localhost:8080"),
     ],
 )
-def test_absolute_form(target: bytes, form: bytes, origin: bytes) -> None:
-    """The bank's own origin and ours are taken off, by either scheme, in any case."""
-    assert names().to_origin_form("GET", target, HERE) == (form, origin)
+def test_absolute_form_becomes_origin_form(target: bytes, form: bytes, origin: bytes) -> None:
+    """The origins of bank and proxy are removed, with either scheme, in any case."""
+    assert rewriter().to_origin_form("GET", target, HERE) == (form, origin)
 
 
 @pytest.mark.parametrize(
@@ -68,9 +68,9 @@ def test_absolute_form(target: bytes, form: bytes, origin: bytes) -> None:
         *(b"http://[::1/p", b"http://api.candescent.com:99999/p", b"http://\\evil/p"),
     ],
 )
-def test_origin_that_is_not_ours(target: bytes) -> None:
-    """Nothing else is forwarded, however alike it looks: where a request goes is configured."""
-    assert refused(target) == (400, "origin")
+def test_foreign_origin_is_refused(target: bytes) -> None:
+    """Similar names are refused too."""
+    assert refusal(target) == (400, "origin")
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ def test_origin_that_is_not_ours(target: bytes) -> None:
         (b"evil:443", "CONNECT", (405, "connect")),
     ],
 )
-def test_target_that_is_none(target: bytes, method: str, error: tuple[int, str]) -> None:
-    """A user in it, another scheme, no path at all; and a tunnel, which no token gets into."""
-    assert refused(target, method) == error
+def test_invalid_target_is_refused(target: bytes, method: str, error: tuple[int, str]) -> None:
+    """Userinfo, another scheme, no path, and CONNECT."""
+    assert refusal(target, method) == error
 
 
 @pytest.mark.parametrize(
@@ -100,25 +100,25 @@ def test_target_that_is_none(target: bytes, method: str, error: tuple[int, str])
         ("https://[2001:DB8::1]", b"http://[2001:db8::1]/x", b"http://2001:db8::1/x"),
     ],
 )
-def test_ports_and_addresses(url: str, accepted: bytes, not_accepted: bytes) -> None:
-    """A port counts, but for the usual one, which is understood when it is left out."""
-    assert names(url).to_origin_form("GET", accepted, None)[0] == b"/x"
+def test_ports_of_origins(url: str, accepted: bytes, not_accepted: bytes) -> None:
+    """A default port may be omitted."""
+    assert rewriter(url).to_origin_form("GET", accepted, None)[0] == b"/x"
     with pytest.raises(CallerError):
-        names(url).to_origin_form("GET", not_accepted, None)
+        rewriter(url).to_origin_form("GET", not_accepted, None)
 
 
-def test_public_url_is_ours() -> None:
-    """By which others know us, and a Unix socket has no address of its own."""
-    known = names(public="https://bank.desk.test")
+def test_public_url_is_an_own_origin() -> None:
+    """A Unix socket has no other."""
+    known = rewriter(public="https://bank.desk.test")
     assert known.to_origin_form("GET", b"https://bank.desk.test/x", None)[0] == b"/x"
-    assert refused(b"http://localhost:8080/x", local=None) == (400, "origin")
+    assert refusal(b"http://localhost:8080/x", local_address=None) == (400, "origin")
 
 
-# Who we are to a caller.
+# The proxy's origin as the caller sees it.
 
 
 @pytest.mark.parametrize(
-    ("host", "local", "secure", "seen"),
+    ("host", "local_address", "secure", "origin"),
     [
         (b"127.0.0.1:8080", HERE, False, US),
         (b"LocalHost:8080", HERE, False, b"http://LocalHost:8080"),
@@ -138,17 +138,19 @@ def test_public_url_is_ours() -> None:
         (b"bank.desk.test:80", HERE, False, b""),
     ],
 )
-def test_seen(host: bytes, local: LocalAddress | None, seen: bytes, *, secure: bool) -> None:
-    """Our own address as it was written, the public URL for its host, else nothing."""
-    known = names(public="https://bank.desk.test")
-    assert known.origin_seen_by_caller(host, local, secure=secure) == seen
+def test_origin_seen_by_caller(
+    host: bytes, local_address: LocalAddress | None, origin: bytes, *, secure: bool
+) -> None:
+    """The own address as written, the public URL for its host, otherwise none."""
+    known = rewriter(public="https://bank.desk.test")
+    assert known.origin_seen_by_caller(host, local_address, secure=secure) == origin
 
 
 # URLs in headers.
 
 
 @pytest.mark.parametrize(
-    ("url", "shown"),
+    ("url", "rewritten"),
     [
         (b"https://api.candescent.com/digitalbanking/v1/x?y#z", US + b"/v1/x?y#z"),
         (b"HTTPS://Api.Candescent.com/digitalbanking/v1", US + b"/v1"),
@@ -178,19 +180,19 @@ def test_seen(host: bytes, local: LocalAddress | None, seen: bytes, *, secure: b
         ),
     ],
 )
-def test_shown(url: bytes, shown: bytes) -> None:
-    """What is below the base URL is told as ours, the base taken off; everything else stays."""
-    assert names().rewrite_url(url, US, has_base_path=False) == shown
+def test_url_below_the_base_url_is_rewritten(url: bytes, rewritten: bytes) -> None:
+    """The base path is removed; other URLs stay."""
+    assert rewriter().rewrite_url(url, US, has_base_path=False) == rewritten
 
 
-def test_shown_to_a_caller_that_uses_the_base_path() -> None:
-    """Then the base path stays, so that the caller's next request fits its last."""
+def test_base_path_is_kept_for_callers_that_use_it() -> None:
+    """The caller's next request then matches its last."""
     url = b"https://api.candescent.com/digitalbanking/v1"
-    assert names().rewrite_url(url, US, has_base_path=True) == US + b"/digitalbanking/v1"
+    assert rewriter().rewrite_url(url, US, has_base_path=True) == US + b"/digitalbanking/v1"
 
 
 @pytest.mark.parametrize(
-    ("url", "shown"),
+    ("url", "rewritten"),
     [
         (b"https://bank.test/v1", b"/v1"),
         (b"https://bank.test", b"/"),
@@ -198,13 +200,13 @@ def test_shown_to_a_caller_that_uses_the_base_path() -> None:
         (b"https://bank.test//evil/x", b"https://bank.test//evil/x"),
     ],
 )
-def test_shown_as_a_path(url: bytes, shown: bytes) -> None:
-    """To who is not surely at our address; never so that it would name another host."""
-    assert names("https://bank.test").rewrite_url(url, b"", has_base_path=True) == shown
+def test_url_becomes_a_path_for_unknown_origin(url: bytes, rewritten: bytes) -> None:
+    """The path never begins with two slashes, which would name a host."""
+    assert rewriter("https://bank.test").rewrite_url(url, b"", has_base_path=True) == rewritten
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "rewritten"),
     [
         (b"Location", b"{}/v1", b"{}/v1"),
         (b"content-location", b"{}/v1", b"{}/v1"),
@@ -218,24 +220,26 @@ def test_shown_as_a_path(url: bytes, shown: bytes) -> None:
         (b"Refresh", b"5", b"5"),
     ],
 )
-def test_header(name: bytes, value: bytes, told: bytes) -> None:
-    """Each in its own way of writing URLs."""
-    value, told = value.replace(b"{}", BANK.encode()), told.replace(b"{}", US)
-    assert names().rewrite_header(name, value, US, has_base_path=False) == told
+def test_url_headers_are_rewritten(name: bytes, value: bytes, rewritten: bytes) -> None:
+    """Each header has its own syntax of URLs."""
+    value, rewritten = value.replace(b"{}", BANK.encode()), rewritten.replace(b"{}", US)
+    assert rewriter().rewrite_header(name, value, US, has_base_path=False) == rewritten
 
 
 PATH = st.text("/ab?#:%", max_size=12)
 
 
 @given(base=st.sampled_from(["", "/a", "/a/b"]), path=PATH, based=st.booleans())
-def test_what_is_shown_leads_to_the_same_place(base: str, path: str, *, based: bool) -> None:
-    """Whatever the bank's path: a caller that follows what it is told arrives there."""
+def test_rewritten_url_leads_to_the_same_resource(base: str, path: str, *, based: bool) -> None:
+    """A caller that follows it reaches the original target."""
     url = f"https://bank.test{base}{path}".encode()
-    for seen in (US, b""):
-        shown = names(f"https://bank.test{base}").rewrite_url(url, seen, has_base_path=based)
-        if shown == url:
+    for origin in (US, b""):
+        rewritten = rewriter(f"https://bank.test{base}").rewrite_url(
+            url, origin, has_base_path=based
+        )
+        if rewritten == url:
             continue
-        target = shown.removeprefix(seen).partition(b"#")[0]
+        target = rewritten.removeprefix(origin).partition(b"#")[0]
         assert not target.startswith(b"//")
         meant = url.removeprefix(b"https://bank.test").partition(b"#")[0]
         upstream = Router(base).route("GET", target).target

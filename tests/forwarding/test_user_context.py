@@ -1,4 +1,4 @@
-"""Naming the user of a call, where the caller names none."""
+"""User context: adding the user to a call that names none."""
 
 from urllib.parse import parse_qsl, unquote
 
@@ -34,8 +34,8 @@ QUERIES = st.text(st.sampled_from("abA=&;?%+/loginIdhostUserId12"), max_size=40)
         (b"/v1/customers/7:accounts", b"/v1/customers/7:accounts?hostUserId=880017"),
     ],
 )
-def test_user_is_added_behind_the_query(target: bytes, expected: bytes) -> None:
-    """What the caller wrote stays byte for byte; the user comes behind it."""
+def test_user_is_appended_to_the_query(target: bytes, expected: bytes) -> None:
+    """The caller's query stays byte for byte."""
     assert RETAIL.add_to(target, "", in_header=False) == (expected, None)
 
 
@@ -59,21 +59,21 @@ def test_user_is_added_behind_the_query(target: bytes, expected: bytes) -> None:
     ],
 )
 @pytest.mark.parametrize("context", [RETAIL, KNOWN], ids=["retail", "business"])
-def test_a_named_user_is_left_alone(context: UserContext, target: bytes) -> None:
-    """A call that names any user, in its path or query, in any spelling, is the caller's."""
+def test_named_user_is_kept(context: UserContext, target: bytes) -> None:
+    """A call that names a user in path or query, in any spelling, is unchanged."""
     assert context.add_to(target, "770001", in_header=True) == (target, None)
     assert not context.applies_to(target)
 
 
 def test_business_user_in_the_query() -> None:
-    """A business user is named by login and customer, both behind the query."""
+    """Login and customer id are both appended."""
     named = KNOWN.add_to(b"/v1/accounts?x=1", "770001", in_header=False)
     target = b"/v1/accounts?x=1&loginId=acorn.owner&institutionCustomerId=770001"
     assert named == (target, None)
 
 
 def test_business_user_in_a_header() -> None:
-    """On the paths that want it so, the customer goes into a header instead."""
+    """On some paths the customer id goes into a header."""
     named = KNOWN.add_to(b"/alert-history/x", "770001", in_header=True)
     assert named == (b"/alert-history/x?loginId=acorn.owner", b"770001")
 
@@ -89,8 +89,8 @@ def test_business_user_in_a_header() -> None:
     ],
 )
 @pytest.mark.parametrize("in_header", [True, False])
-def test_the_caller_s_customer_stays(query: bytes, in_header: bool) -> None:
-    """A customer that the caller names is never doubled, neither as parameter nor as header."""
+def test_named_customer_is_kept(query: bytes, in_header: bool) -> None:
+    """The caller's customer is never duplicated, as parameter or header."""
     target = b"/v1/accounts?" + query
     named = KNOWN.add_to(target, "770001", in_header=in_header)
     assert named == (target + b"&loginId=acorn.owner", None)
@@ -98,8 +98,8 @@ def test_the_caller_s_customer_stays(query: bytes, in_header: bool) -> None:
     assert not names_customer(b"/v1/accounts?loginId=institutionCustomerId")
 
 
-def test_customer_alone() -> None:
-    """A context may know the customer and no user."""
+def test_customer_without_user() -> None:
+    """A context may have a customer id only."""
     context = UserContext(customer_id="770001")
     assert context.add_to(b"/a", "770001", in_header=False) == (
         b"/a?institutionCustomerId=770001",
@@ -107,8 +107,8 @@ def test_customer_alone() -> None:
     )
 
 
-def test_what_a_context_says_of_itself() -> None:
-    """It is empty without any id; it needs a look-up when only the member number is known."""
+def test_properties_of_a_context() -> None:
+    """It is empty without ids, and needs a look-up with a member number only."""
     assert UserContext().is_empty
     assert UserContext().add_to(b"/a", "", in_header=False) == (b"/a", None)
     assert not any(context.is_empty for context in (RETAIL, BUSINESS, KNOWN))
@@ -116,10 +116,8 @@ def test_what_a_context_says_of_itself() -> None:
 
 
 @given(CONTEXTS, QUERIES, st.booleans())
-def test_never_both_never_over_the_caller_s_own(
-    context: UserContext, query: bytes, in_header: bool
-) -> None:
-    """Whatever the query: it stays in front, and exactly one user is named in the end."""
+def test_exactly_one_user_results(context: UserContext, query: bytes, in_header: bool) -> None:
+    """Any query is kept, and exactly one user is named."""
     target = b"/v1/accounts?" + query
     named, header = context.add_to(target, "770001", in_header=in_header)
     assert named.startswith(target)
@@ -132,8 +130,8 @@ def test_never_both_never_over_the_caller_s_own(
 
 
 @given(st.text(min_size=1))
-def test_any_id_arrives_as_it_is(text: str) -> None:
-    """An id of any characters is one parameter whose value is the id."""
+def test_any_id_is_encoded(text: str) -> None:
+    """An id of any characters is one parameter with that value."""
     try:
         raw = text.encode()
     except UnicodeEncodeError:
@@ -147,7 +145,7 @@ def test_any_id_arrives_as_it_is(text: str) -> None:
 
 
 def test_header_paths() -> None:
-    """The customer's header goes to the configured paths only."""
+    """The header is used on the configured paths only."""
     paths = HeaderPaths(
         (Pattern.parse("/alert-history/**"), Pattern.parse("/x", frozenset({"GET"})))
     )

@@ -1,4 +1,4 @@
-"""The server package by itself, with a handler of the test."""
+"""The server package alone, with a handler of the test."""
 
 import asyncio
 import ssl
@@ -15,8 +15,8 @@ from tests.support.running import DEADLINE
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def answer(body: bytes = b"", *, keep_alive: bool = True) -> Response:
-    """Return a good answer with ``body``."""
+def ok(body: bytes = b"", *, keep_alive: bool = True) -> Response:
+    """Return a 200 response with ``body``."""
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
     return Response(head + body, keep_alive=keep_alive)
 
@@ -26,7 +26,7 @@ async def echo(request: Request) -> Response:
     body = request.target
     while block := await request.body.read():
         body += block
-    return answer(body, keep_alive=request.keep_alive)
+    return ok(body, keep_alive=request.keep_alive)
 
 
 class ListeningServer:

@@ -6,7 +6,7 @@ from proxy.server.address import Address
 
 
 @pytest.mark.parametrize(
-    ("text", "shown", "loopback"),
+    ("text", "printed", "loopback"),
     [
         ("127.0.0.1:8080", "127.0.0.1:8080", True),
         ("127.9.9.9:0", "127.9.9.9:0", True),
@@ -20,10 +20,10 @@ from proxy.server.address import Address
         (":8080", "127.0.0.1:8080", True),
     ],
 )
-def test_addresses(text: str, shown: str, loopback: bool) -> None:
-    """An address prints as it is written, a port alone with its host."""
+def test_addresses_are_parsed_and_printed(text: str, printed: str, loopback: bool) -> None:
+    """An address prints as written; a port alone gets its host."""
     address = Address.parse(text)
-    assert str(address) == shown
+    assert str(address) == printed
     assert address.is_loopback is loopback
     assert Address.parse(str(address)) == address
 
@@ -31,7 +31,7 @@ def test_addresses(text: str, shown: str, loopback: bool) -> None:
 @pytest.mark.parametrize(
     "text", ["8080x", "123456", "127.0.0.1", "a b:80", "a:99999", "[::1:80", "h:-1", "unix:p", ""]
 )
-def test_addresses_that_are_none(text: str) -> None:
-    """Anything else is an error that says what is expected."""
+def test_invalid_address_is_refused(text: str) -> None:
+    """The error says what is expected."""
     with pytest.raises(ValueError, match="such as 127"):
         Address.parse(text)

@@ -1,6 +1,6 @@
-"""A caller's connection: what is read, in which order it is answered, and how it ends.
+"""Client connections: reading requests, order of responses, and closing.
 
-What callers do wrong stands in tests/hazards.
+tests/hazards has invalid and slow callers.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import pytest
 from proxy.server import connection
 from proxy.server.limits import CallerLimits
 from proxy.server.messages import HIGH_WATER, Request, Response
-from tests.server.listening import answer, echo, listening
+from tests.server.listening import echo, listening, ok
 from tests.support.certificates import OpensslAuthority, server_context
 from tests.support.raw_client import RawConnection, connect
 from tests.support.running import DEADLINE, until
@@ -28,16 +28,16 @@ def post(body: bytes, *headers: bytes) -> bytes:
     return b"\r\n".join(lines) + body
 
 
-# What is read.
+# Reading.
 
 
-async def test_request_as_it_came() -> None:
-    """Method, target, version and headers are the caller's, byte for byte."""
+async def test_request_is_read_unchanged() -> None:
+    """Method, target, version and headers are byte for byte the caller's."""
     seen: list[Request] = []
 
     async def note(request: Request) -> Response:
         seen.append(request)
-        return answer()
+        return ok()
 
     async with listening(note) as front, connect(front) as wire:
         await wire.ask(b"PATCH /a%zz?b#c HTTP/1.1\r\nHOST: x\r\nx-A:  b \r\nX-a:\r\n\r\n")
@@ -51,12 +51,12 @@ async def test_request_as_it_came() -> None:
 
 
 @pytest.mark.parametrize("size", [HIGH_WATER, HIGH_WATER + 1, 200_000])
-async def test_body_that_nobody_reads(size: int) -> None:
-    """A request that is answered without a look at its body keeps nobody from the next one."""
+async def test_unread_body_does_not_block_the_next_request(size: int) -> None:
+    """A response may be sent without reading the body."""
 
     async def refuse(_: Request) -> Response:
-        await asyncio.sleep(0.05)  # in which the body arrives, and reading is paused
-        return answer(b"no")
+        await asyncio.sleep(0.05)  # the body arrives, and reading is paused
+        return ok(b"no")
 
     async with listening(refuse) as front, connect(front) as wire:
         for _ in range(2):
@@ -65,16 +65,16 @@ async def test_body_that_nobody_reads(size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, 65_536, 1_000_000])
-async def test_sized_body(size: int) -> None:
-    """Comes as it was sent, and the next request behind it."""
+async def test_sized_body_is_read(size: int) -> None:
+    """The next request follows it."""
     async with listening() as front, connect(front) as wire:
         await wire.send(post(b"x" * size) + GET)
         assert (await wire.read_response()).body == b"/p" + b"x" * size
         assert (await wire.read_response()).body == b"/a"
 
 
-async def test_chunked_body_byte_by_byte() -> None:
-    """However it is cut up."""
+async def test_chunked_body_byte_by_byte_is_read() -> None:
+    """Chunks may arrive in any pieces."""
     data = (
         b"POST /p HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
         b"3\r\nabc\r\n2;ext=1\r\nde\r\n0\r\nTrailer: x\r\n\r\n"
@@ -85,19 +85,19 @@ async def test_chunked_body_byte_by_byte() -> None:
         assert (await wire.ask(GET)).body == b"/a"
 
 
-async def test_empty_lines_between_requests() -> None:
-    """Are no requests."""
+async def test_empty_lines_between_requests_are_skipped() -> None:
+    """RFC 9112 section 2.2."""
     async with listening() as front, connect(front) as wire:
         await wire.send(b"\r\n\r\n" + GET + b"\r\n" + GET)
         assert [(await wire.read_response()).status for _ in range(2)] == [200, 200]
         assert front.refused_errors == []
 
 
-async def test_request_is_served_before_its_body_is_here() -> None:
-    """A handler may answer without waiting for it; then nothing may follow."""
+async def test_response_before_the_body_closes_the_connection() -> None:
+    """A handler may respond early; nothing may follow."""
 
     async def hasty(_request: Request) -> Response:
-        return answer(b"early")
+        return ok(b"early")
 
     async with listening(hasty) as front, connect(front) as wire:
         await wire.send(b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\nabc")
@@ -105,8 +105,8 @@ async def test_request_is_served_before_its_body_is_here() -> None:
         assert await wire.read_to_end() == b""
 
 
-async def test_caller_is_made_to_wait_for_a_slow_handler() -> None:
-    """Of a body that nobody takes, a bounded part is held; then the caller's sending stops."""
+async def test_slow_handler_stops_the_caller() -> None:
+    """A bounded part of an unread body is buffered, then reading pauses."""
     go = asyncio.Event()
     held: list[int] = []
 
@@ -123,14 +123,14 @@ async def test_caller_is_made_to_wait_for_a_slow_handler() -> None:
         go.set()
         assert len((await wire.read_response()).body) == size + 2
         await sending
-        assert held[0] <= HIGH_WATER + 262_144  # one read of the loop on top
+        assert held[0] <= HIGH_WATER + 262_144  # and one read of the loop
 
 
-# In which order.
+# Order.
 
 
 async def test_pipelined_requests_are_answered_in_order() -> None:
-    """One after another, whichever would be faster."""
+    """A slow first request delays the second."""
     running: list[bytes] = []
 
     async def slow_first(request: Request) -> Response:
@@ -138,7 +138,7 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
         assert len(running) == 1
         await asyncio.sleep(0.05 if request.target == b"/1" else 0)
         running.remove(request.target)
-        return answer(request.target)
+        return ok(request.target)
 
     async with listening(slow_first) as front, connect(front) as wire:
         await wire.send(b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % n for n in range(5)))
@@ -147,8 +147,8 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
         ]
 
 
-async def test_any_number_of_pipelined_requests_is_answered() -> None:
-    """However far ahead of its responses a caller sends."""
+async def test_many_pipelined_requests_are_answered() -> None:
+    """A caller may send any number ahead."""
     async with listening() as front, connect(front) as wire:
         sending = asyncio.create_task(wire.send(GET * 5000))
         for _ in range(5000):
@@ -157,13 +157,13 @@ async def test_any_number_of_pipelined_requests_is_answered() -> None:
         assert front.refused_errors == []
 
 
-async def test_nothing_is_read_behind_a_request_that_is_served() -> None:
-    """What a caller sends ahead waits in the sockets, not in memory, and is served in its turn."""
+async def test_nothing_is_read_while_a_request_is_served() -> None:
+    """Requests sent ahead wait in the socket, not in memory."""
     may_respond = asyncio.Event()
 
     async def wait(request: Request) -> Response:
         await may_respond.wait()
-        return answer(request.target)
+        return ok(request.target)
 
     big = b"GET /%d HTTP/1.1\r\nHost: x\r\n" + b"X: %b\r\n" % (b"x" * 8000) * 7 + b"\r\n"
     requests = [big % number for number in range(62)]
@@ -183,12 +183,12 @@ async def test_nothing_is_read_behind_a_request_that_is_served() -> None:
         assert not connection._flow.is_reading_paused
 
 
-async def test_caller_that_leaves_what_it_sent_ahead_unanswered() -> None:
-    """Is noticed by its reset, although nothing is read any more."""
+async def test_reset_behind_pipelined_requests_is_noticed() -> None:
+    """It is noticed although reading is paused."""
 
     async def never(_request: Request) -> Response:
         await asyncio.Event().wait()
-        return answer()
+        return ok()
 
     async with listening(never) as front, connect(front) as wire:
         await wire.send(GET)
@@ -210,17 +210,17 @@ async def test_caller_that_leaves_what_it_sent_ahead_unanswered() -> None:
     ],
     ids=["header", "target", "number", "within the limits"],
 )
-async def test_head_is_measured_however_it_arrives(
+async def test_size_of_head_does_not_depend_on_pieces(
     first: bytes, second: bytes, status: int
 ) -> None:
-    """In two pieces as in one."""
+    """Two pieces are measured like one."""
     for pieces in ([first + second], [first, second]):
         async with listening() as front, connect(front) as wire:
             await wire.send(*pieces, every=0.1)
             assert (await wire.read_response()).status == status
 
 
-# How it ends.
+# Closing.
 
 
 @pytest.mark.parametrize(
@@ -233,8 +233,8 @@ async def test_head_is_measured_however_it_arrives(
     ],
     ids=["close", "close among others", "1.0", "CONNECT"],
 )
-async def test_last_request(request_head: bytes) -> None:
-    """Behind a request that is the last by its own word nothing is read."""
+async def test_nothing_is_read_after_the_last_request(request_head: bytes) -> None:
+    """A request with ``Connection: close`` is the last."""
     async with listening() as front, connect(front) as wire:
         await wire.send(request_head + GET)
         assert (await wire.read_response()).status == 200
@@ -242,11 +242,11 @@ async def test_last_request(request_head: bytes) -> None:
         assert front.refused_errors == []
 
 
-async def test_handler_may_end_it() -> None:
-    """An answer says whether another may follow."""
+async def test_handler_may_close_the_connection() -> None:
+    """The response says whether another may follow."""
 
     async def last(_request: Request) -> Response:
-        return answer(keep_alive=False)
+        return ok(keep_alive=False)
 
     async with listening(last) as front, connect(front) as wire:
         await wire.send(GET)
@@ -254,8 +254,8 @@ async def test_handler_may_end_it() -> None:
         assert await wire.read_to_end() == b""
 
 
-async def test_streamed_answer() -> None:
-    """A handler may write by itself, and return what is left."""
+async def test_streamed_response() -> None:
+    """A handler may write itself and return the rest."""
 
     async def stream(request: Request) -> Response:
         await request.connection.deliver(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")
@@ -267,8 +267,8 @@ async def test_streamed_answer() -> None:
             assert (await wire.ask(GET)).body == b"abcdef"
 
 
-async def test_answer_to_a_slow_reader() -> None:
-    """Writing waits for the caller, and goes on when it reads."""
+async def test_writing_waits_for_a_slow_reader() -> None:
+    """It goes on when the caller reads."""
     size, blocks = 1 << 20, 32
     written = 0
 
@@ -287,15 +287,15 @@ async def test_answer_to_a_slow_reader() -> None:
         await until(lambda: written)
         await asyncio.sleep(0.1)
         assert written < blocks
-        wire.writer.transport.resume_reading()  # type: ignore[attr-defined]  # it can read, too
+        wire.writer.transport.resume_reading()  # type: ignore[attr-defined]  # it can read too
         assert len((await wire.read_response()).body) == size * blocks
 
 
-async def test_slow_reader_that_goes_on_reading_is_not_cut_off() -> None:
-    """Only one that takes nothing at all for the whole time is."""
+async def test_slow_reader_is_not_closed() -> None:
+    """Only a reader that takes nothing during the whole timeout is."""
 
     async def large(_request: Request) -> Response:
-        return answer(b"x" * 20_000_000)
+        return ok(b"x" * 20_000_000)
 
     limits = CallerLimits(idle_timeout=0.3)
     async with listening(large, limits) as front, connect(front) as wire:
@@ -306,8 +306,8 @@ async def test_slow_reader_that_goes_on_reading_is_not_cut_off() -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_deliver_to_a_caller_that_is_gone() -> None:
-    """Is an error, at once or at the next block, and ends the handler."""
+async def test_writing_to_a_disconnected_caller_is_an_error() -> None:
+    """It ends the handler, at once or at the next block."""
     ended = asyncio.Event()
 
     async def stream(request: Request) -> Response:
@@ -326,8 +326,8 @@ async def test_deliver_to_a_caller_that_is_gone() -> None:
         await until(lambda: front.server.connection_count == 0)
 
 
-async def test_handler_is_cancelled_when_its_caller_goes() -> None:
-    """There is nobody left to answer."""
+async def test_handler_is_cancelled_when_its_caller_disconnects() -> None:
+    """Nobody would read the response."""
     cancelled = asyncio.Event()
     started = asyncio.Event()
 
@@ -338,7 +338,7 @@ async def test_handler_is_cancelled_when_its_caller_goes() -> None:
         except asyncio.CancelledError:
             cancelled.set()
             raise
-        return answer()
+        return ok()
 
     async with listening(forever) as front, connect(front) as wire:
         await wire.send(GET)
@@ -348,8 +348,8 @@ async def test_handler_is_cancelled_when_its_caller_goes() -> None:
             await cancelled.wait()
 
 
-async def test_reader_of_a_body_hears_that_its_caller_is_gone() -> None:
-    """Half a body is never taken for a whole one."""
+async def test_disconnect_fails_the_body() -> None:
+    """An incomplete body is never taken for complete."""
     heard: list[Exception] = []
     started = asyncio.Event()
 
@@ -364,7 +364,7 @@ async def test_reader_of_a_body_hears_that_its_caller_is_gone() -> None:
             error = reading.exception()
             assert isinstance(error, Exception)
             heard.append(error)
-        return answer()
+        return ok()
 
     async with listening(read) as front, connect(front) as wire:
         await wire.send(b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
@@ -374,8 +374,8 @@ async def test_reader_of_a_body_hears_that_its_caller_is_gone() -> None:
         assert isinstance(heard[0], ConnectionError)
 
 
-async def test_cut() -> None:
-    """A cut connection ends with a reset, even where all bytes are out."""
+async def test_reset_ends_the_connection_with_a_reset() -> None:
+    """Even if all bytes have been written."""
 
     async def cut(request: Request) -> Response:
         await request.connection.deliver(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
@@ -388,10 +388,10 @@ async def test_cut() -> None:
         await until(lambda: front.server.connection_count == 0)
 
 
-async def test_refused_caller_that_keeps_sending_reads_why(
+async def test_refused_caller_that_keeps_sending_gets_the_response(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The answer is not lost in a reset; the connection ends soon after."""
+    """The response is not lost in a reset; the connection closes soon after."""
     monkeypatch.setattr(connection, "LINGER", 0.3)
     async with listening() as front, connect(front) as wire:
         await wire.send(b"nonsense\r\n\r\n")
@@ -402,12 +402,12 @@ async def test_refused_caller_that_keeps_sending_reads_why(
         await until(lambda: front.server.connection_count == 0)
 
 
-async def test_caller_whose_body_nobody_took_reads_its_answer() -> None:
-    """It was made to wait; now it may send the rest, which is dropped, and read."""
+async def test_caller_with_unread_body_gets_the_response() -> None:
+    """The rest of its body is discarded."""
 
     async def refuse(request: Request) -> Response:
         await until(lambda: request.body._buffered_bytes > HIGH_WATER)
-        return answer(b"no")
+        return ok(b"no")
 
     async with listening(refuse) as front, connect(front) as wire:
         await wire.send(post(b"x" * 20_000_000))
@@ -420,18 +420,20 @@ async def test_caller_whose_body_nobody_took_reads_its_answer() -> None:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> OpensslAuthority:
-    """An authority of our own."""
+    """The authority of the servers' certificates."""
     return OpensslAuthority.make(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="module")
 def certificate(authority: OpensslAuthority) -> Path:
-    """A certificate for where the tests' servers listen."""
+    """A certificate for the tests' servers."""
     return authority.issue("front", "IP:127.0.0.1")
 
 
-async def test_tls(authority: OpensslAuthority, certificate: Path) -> None:
-    """A request over TLS knows that it came so, and what the caller showed."""
+async def test_tls_request_has_the_client_certificate(
+    authority: OpensslAuthority, certificate: Path
+) -> None:
+    """A request over TLS is marked as such."""
     seen: list[tuple[bool, object]] = []
 
     async def note(request: Request) -> Response:
@@ -457,13 +459,13 @@ async def test_tls(authority: OpensslAuthority, certificate: Path) -> None:
     assert shown["subjectAltName"] == (("DNS", "app.test"),)
 
 
-async def test_plain(certificate: Path) -> None:
-    """And one that did not, does not."""
+async def test_plaintext_request_has_no_certificate(certificate: Path) -> None:
+    """A plaintext request is marked as such."""
 
     async def note(request: Request) -> Response:
         assert not request.connection.is_tls
         assert request.connection.peer_certificate() is None
-        return answer()
+        return ok()
 
     async with listening(note) as front, connect(front) as wire:
         assert (await wire.ask(GET)).status == 200

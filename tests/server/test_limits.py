@@ -1,4 +1,4 @@
-"""What callers may take up, and what they read when it is more."""
+"""Limits on callers, and the errors beyond them."""
 
 import pytest
 
@@ -19,8 +19,10 @@ LIMITS = CallerLimits(max_line=20, max_headers=3, max_head=60, max_body=100)
     ],
     ids=["small", "long line", "long header", "many", "all of it"],
 )
-def test_head_within_the_limits(target: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-    """Up to the limit, and the limit itself."""
+def test_head_within_the_limits_is_accepted(
+    target: bytes, headers: list[tuple[bytes, bytes]]
+) -> None:
+    """The limit itself is included."""
     LIMITS.check_head(target, headers)
 
 
@@ -35,15 +37,17 @@ def test_head_within_the_limits(target: bytes, headers: list[tuple[bytes, bytes]
     ],
     ids=["long line", "long value", "long name", "many", "all of it"],
 )
-def test_head_over_a_limit(target: bytes, headers: list[tuple[bytes, bytes]], status: int) -> None:
-    """One byte or one header more."""
+def test_head_over_a_limit_is_refused(
+    target: bytes, headers: list[tuple[bytes, bytes]], status: int
+) -> None:
+    """One byte or one header more is too much."""
     with pytest.raises(CallerError) as caught:
         LIMITS.check_head(target, headers)
     assert caught.value.kind.status == status
 
 
-def test_body() -> None:
-    """Up to the limit; without one, any."""
+def test_body_limit() -> None:
+    """The limit itself is included; without one any size is accepted."""
     LIMITS.check_body(100)
     CallerLimits().check_body(10**12)
     with pytest.raises(CallerError) as caught:

@@ -1,4 +1,4 @@
-"""A caller's body, as it comes."""
+"""Request bodies as they arrive."""
 
 import asyncio
 
@@ -8,8 +8,8 @@ from proxy.errors import CallerError, kinds
 from proxy.server.messages import NO_BODY, Body, Response
 
 
-async def test_blocks_in_their_order() -> None:
-    """What has come is read in one go; at the end there is nothing."""
+async def test_blocks_are_read_in_order() -> None:
+    """Available blocks are read at once; the end is empty."""
     body = Body(None)
     body.feed(b"ab")
     body.feed(b"cd")
@@ -21,8 +21,8 @@ async def test_blocks_in_their_order() -> None:
     assert await body.read() == b""
 
 
-async def test_reader_waits() -> None:
-    """Until a block comes, or the end."""
+async def test_reader_waits_for_a_block_or_the_end() -> None:
+    """A read returns when a block or the end arrives."""
     body = Body(None)
     reading = asyncio.create_task(body.read())
     await asyncio.sleep(0)
@@ -35,8 +35,8 @@ async def test_reader_waits() -> None:
     assert await reading == b""
 
 
-async def test_reader_that_gave_up_loses_nothing() -> None:
-    """What comes after a cancelled read is there for the next."""
+async def test_cancelled_read_loses_nothing() -> None:
+    """Later data is there for the next read."""
     body = Body(None)
     reading = asyncio.create_task(body.read())
     await asyncio.sleep(0)
@@ -46,8 +46,8 @@ async def test_reader_that_gave_up_loses_nothing() -> None:
     assert await body.read() == b"a"
 
 
-async def test_failure() -> None:
-    """A reader gets the error, whether it waits or comes later, and not what came before."""
+async def test_failure_is_raised_to_readers() -> None:
+    """It replaces data that has not been read."""
     body = Body(None)
     reading = asyncio.create_task(body.read())
     await asyncio.sleep(0)
@@ -60,8 +60,8 @@ async def test_failure() -> None:
     assert not body.complete
 
 
-async def test_failure_after_the_end_is_none() -> None:
-    """A body that is all here is good, whatever becomes of its caller."""
+async def test_failure_after_the_end_is_ignored() -> None:
+    """A complete body stays readable."""
     body = Body(None)
     body.feed(b"a")
     body.finish()
@@ -69,14 +69,14 @@ async def test_failure_after_the_end_is_none() -> None:
     assert await body.read() == b"a"
 
 
-def test_no_body() -> None:
+def test_empty_body_is_complete() -> None:
     """It is complete from the start."""
     assert NO_BODY.complete
     assert NO_BODY.read_available() == b""
 
 
-def test_answer() -> None:
-    """Its bytes, if there are any left, and whether another may follow."""
+def test_response() -> None:
+    """A response has remaining bytes and says whether another may follow."""
     assert (Response(keep_alive=True).data, Response(b"x", keep_alive=False).keep_alive) == (
         b"",
         False,

@@ -1,4 +1,4 @@
-"""Where callers reach us: ports and sockets that open, change their certificates, and close."""
+"""Listening ports and sockets: opening, renewing certificates, closing."""
 
 import asyncio
 import os
@@ -19,10 +19,10 @@ EVERY_LOOP = True
 
 
 class Greeter(asyncio.Protocol):
-    """Says hello, and hears the rest."""
+    """Sends a greeting and discards the rest."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greet."""
+        """Send the greeting."""
         assert isinstance(transport, asyncio.WriteTransport) or hasattr(transport, "write")
         transport.write(b"hello")
         transport.close()
@@ -30,17 +30,17 @@ class Greeter(asyncio.Protocol):
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> OpensslAuthority:
-    """Who vouches for the port."""
+    """The authority of the port's certificates."""
     return OpensslAuthority.make(tmp_path_factory.mktemp("authority"))
 
 
-def at(text: str) -> Address:
-    """Return an address."""
+def address_of(text: str) -> Address:
+    """Return a parsed address."""
     return Address.parse(text)
 
 
 async def greeting(address: Address, tls: ssl.SSLContext | None = None) -> bytes:
-    """Connect and read what is said."""
+    """Connect and return what is received."""
     if address.path:
         reader, writer = await asyncio.open_unix_connection(address.path)
     else:
@@ -52,8 +52,8 @@ async def greeting(address: Address, tls: ssl.SSLContext | None = None) -> bytes
 
 
 async def test_port_opens_and_closes() -> None:
-    """Port 0 becomes one that the system chose; after closing it is refused."""
-    port = Port(Greeter, at("127.0.0.1:0"), 1)
+    """Port 0 becomes a free port; after closing it is refused."""
+    port = Port(Greeter, address_of("127.0.0.1:0"), 1)
     address = await port.open(None, 0o600)
     assert address.port
     assert await greeting(address) == b"hello"
@@ -62,19 +62,19 @@ async def test_port_opens_and_closes() -> None:
         await greeting(address)
 
 
-async def test_port_in_use_is_told() -> None:
-    """With the setting, the address and the system's own words."""
+async def test_port_in_use_is_reported() -> None:
+    """The error has the setting, the address and the system's message."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = at(f"127.0.0.1:{taken.getsockname()[1]}")
+        address = address_of(f"127.0.0.1:{taken.getsockname()[1]}")
         with pytest.raises(ConfigError, match=rf"listen: cannot listen on {address} \("):
             await Port(Greeter, address, 1).open(None, 0o600)
 
 
-async def test_unix_socket(tmp_path: Path) -> None:
-    """A socket file with the mode that is asked for; the mask of the process is as before."""
+async def test_unix_socket_has_the_mode(tmp_path: Path) -> None:
+    """The process's umask is restored."""
     mask = os.umask(0o022)
     os.umask(mask)
-    port = Port(Greeter, at(f"unix:{tmp_path}/socket"), 1)
+    port = Port(Greeter, address_of(f"unix:{tmp_path}/socket"), 1)
     address = await port.open(None, 0o640)
     assert await greeting(address) == b"hello"
     assert permissions(tmp_path / "socket") == 0o640
@@ -82,9 +82,9 @@ async def test_unix_socket(tmp_path: Path) -> None:
     port.close()
 
 
-async def test_socket_that_was_left_behind(tmp_path: Path) -> None:
-    """Is replaced; one on which somebody answers, however busy, is not taken from it."""
-    address = at(f"unix:{tmp_path}/socket")
+async def test_stale_socket_is_replaced(tmp_path: Path) -> None:
+    """A socket with a listener is not replaced."""
+    address = address_of(f"unix:{tmp_path}/socket")
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(address.path)
     port = Port(Greeter, address, 1)
@@ -95,9 +95,9 @@ async def test_socket_that_was_left_behind(tmp_path: Path) -> None:
     port.close()
 
 
-async def test_socket_of_somebody_busy(tmp_path: Path) -> None:
-    """Whose queue is full is there all the same."""
-    address = at(f"unix:{tmp_path}/socket")
+async def test_socket_with_full_queue_is_not_replaced(tmp_path: Path) -> None:
+    """A full listen queue is a listener too."""
+    address = address_of(f"unix:{tmp_path}/socket")
     with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
         busy.bind(address.path)
         busy.listen(0)
@@ -111,8 +111,8 @@ def permissions(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_nobody_slips_in_before_the_mode(tmp_path: Path) -> None:
-    """Until its mode is set, a socket is its owner's alone, whatever the mask of the process."""
+def test_socket_is_private_until_its_mode_is_set(tmp_path: Path) -> None:
+    """Whatever the umask, only the owner may connect before."""
     mask = os.umask(0)
     try:
         with for_owner_only(str(tmp_path / "socket"), 0o666), socket.socket(socket.AF_UNIX) as one:
@@ -124,13 +124,13 @@ def test_nobody_slips_in_before_the_mode(tmp_path: Path) -> None:
 
 
 async def test_renewed_certificates_lose_no_connection(authority: OpensslAuthority) -> None:
-    """While certificates change again and again, everyone who connects is greeted."""
+    """Every client is served while certificates change repeatedly."""
     certificates = [
         server_context(authority.issue(f"port {number}", "IP:127.0.0.1", file=f"port-{number}"))
         for number in range(2)
     ]
     trusting = ssl.create_default_context(cafile=authority.file)
-    port = Port(Greeter, at("127.0.0.1:0"), 5)
+    port = Port(Greeter, address_of("127.0.0.1:0"), 5)
     address = await port.open(certificates[0], 0o600)
     heard: Counter[bytes] = Counter()
 
@@ -150,10 +150,10 @@ async def test_renewed_certificates_lose_no_connection(authority: OpensslAuthori
     port.close()
 
 
-async def test_port_that_is_closed_meanwhile_stays_closed(authority: OpensslAuthority) -> None:
-    """A renewal under way when the proxy stops does not open the port again."""
+async def test_renewal_during_close_does_not_reopen_the_port(authority: OpensslAuthority) -> None:
+    """A port that is closed meanwhile stays closed."""
     context = server_context(authority.issue("port", "IP:127.0.0.1", file="port"))
-    port = Port(Greeter, at("127.0.0.1:0"), 5)
+    port = Port(Greeter, address_of("127.0.0.1:0"), 5)
     address = await port.open(context, 0o600)
     renewing = asyncio.create_task(port.replace_tls(context))
     await asyncio.sleep(0)

@@ -1,6 +1,6 @@
-"""The request parser, without a loop or a socket: bytes in, events out.
+"""The request parser without a loop or a socket: bytes in, events out.
 
-What callers do wrong, and what they read then, stands in tests/hazards.
+tests/hazards has invalid requests and their responses.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ CHUNKED = b"POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class NoConnection:
-    """A connection that no request may ask anything of."""
+    """A connection that requests must not use."""
 
     is_tls = False
 
@@ -32,11 +32,11 @@ class NoConnection:
         raise AssertionError
 
     def peer_certificate(self) -> Mapping[str, Any] | None:
-        """Return none."""
+        """Return None."""
         return None
 
     def local_address(self) -> tuple[str, int] | None:
-        """Return none."""
+        """Return None."""
         return None
 
     def pause_reading(self) -> None:
@@ -54,7 +54,7 @@ def new_parser(**limits: int) -> RequestParser:
 
 
 def read(events: list[RequestEvent]) -> list[bytes | ErrorKind]:
-    """Return events with the target in the place of a request, and errors by their kind."""
+    """Return events; a request is replaced by its target and an error by its kind."""
     found: list[bytes | ErrorKind] = []
     for event in events:
         if isinstance(event, Request):
@@ -65,7 +65,7 @@ def read(events: list[RequestEvent]) -> list[bytes | ErrorKind]:
 
 
 def test_requests_in_one_piece() -> None:
-    """A request, its body, its end; then the next."""
+    """A request, its body and its end, then the next request."""
     parser = new_parser()
     events = parser.feed(GET + SIZED + b"hello" + CHUNKED + b"2\r\nhi\r\n0\r\nX-Trailer: t\r\n\r\n")
     assert read(events) == [b"/a", b"", b"/b", b"hello", b"", b"/c", b"hi", b""]
@@ -77,8 +77,8 @@ def test_requests_in_one_piece() -> None:
     assert last.headers == [(b"Host", b"x"), (b"Transfer-Encoding", b"chunked")]
 
 
-def test_events_come_when_their_bytes_have_come() -> None:
-    """Byte by byte, each event once, and none before its time."""
+def test_events_follow_their_bytes() -> None:
+    """Byte by byte, each event occurs once and as early as possible."""
     parser = new_parser()
     events: list[RequestEvent] = []
     states = []
@@ -96,7 +96,7 @@ def test_events_come_when_their_bytes_have_come() -> None:
     "last",
     [GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), GET.replace(b"1.1", b"1.0")],
 )
-def test_nothing_is_read_behind_a_last_request(last: bytes) -> None:
+def test_nothing_is_read_after_a_last_request(last: bytes) -> None:
     """RFC 9112 section 9.6."""
     parser = new_parser()
     assert read(parser.feed(last + GET)) == [b"/a", b""]
@@ -104,8 +104,8 @@ def test_nothing_is_read_behind_a_last_request(last: bytes) -> None:
     assert parser.feed(GET) == []
 
 
-def test_error_behind_a_good_request() -> None:
-    """The good one stands."""
+def test_error_after_a_good_request() -> None:
+    """The good request is still an event."""
     parser = new_parser()
     assert read(parser.feed(GET + b"no request\r\n\r\n")) == [b"/a", b"", kinds.UNREADABLE]
     assert parser.state is ParserState.DONE
@@ -113,7 +113,7 @@ def test_error_behind_a_good_request() -> None:
 
 
 def test_error_within_a_body() -> None:
-    """Comes behind what was good of it."""
+    """It follows the valid part of the body."""
     parser = new_parser()
     assert read(parser.feed(CHUNKED + b"2\r\nhi\r\nxyz\r\n")) == [b"/c", b"hi", kinds.BAD_BODY]
 
@@ -127,14 +127,14 @@ def test_error_within_a_body() -> None:
         (b"GET / HTTP/1.1\r\nX: a\0b\r\n\r\n", kinds.UNREADABLE),
     ],
 )
-def test_what_is_no_request(data: bytes, kind: ErrorKind) -> None:
-    """Has its own reason."""
+def test_invalid_request_has_its_own_error(data: bytes, kind: ErrorKind) -> None:
+    """Each kind of defect has its kind of error."""
     assert read(new_parser().feed(data)) == [kind]
 
 
 @pytest.mark.parametrize("cut", [0, 1, 30, 50])
-def test_limits_hold_however_a_head_is_cut(cut: int) -> None:
-    """A head in two pieces is measured as in one."""
+def test_limits_do_not_depend_on_pieces(cut: int) -> None:
+    """A head in two pieces is measured like one."""
     for line, kind in (
         (b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 60), kinds.TARGET_TOO_LONG),
         (b"GET / HTTP/1.1\r\nHost: x\r\nX: %b\r\n\r\n" % (b"x" * 60), kinds.TOO_LARGE),
@@ -144,8 +144,8 @@ def test_limits_hold_however_a_head_is_cut(cut: int) -> None:
         assert read([*parser.feed(line[:cut]), *parser.feed(line[cut:])]) == [kind]
 
 
-def test_head_without_end() -> None:
-    """Is refused before its end, within a block of its limit."""
+def test_endless_head_is_refused() -> None:
+    """It is refused within a block of the limit."""
     parser = new_parser(max_head=1000)
     assert parser.feed(GET[:-2]) == []
     fed = 0
@@ -155,8 +155,8 @@ def test_head_without_end() -> None:
     assert 800 < fed <= 1100
 
 
-def test_trailers_without_end() -> None:
-    """Fail the body."""
+def test_endless_trailers_fail_the_body() -> None:
+    """Trailers are bounded."""
     parser = new_parser(max_head=1000)
     assert read(parser.feed(CHUNKED + b"2\r\nhi\r\n0\r\n")) == [b"/c", b"hi"]
     fed = 0
@@ -166,8 +166,8 @@ def test_trailers_without_end() -> None:
     assert fed <= 1006
 
 
-def test_large_body_is_no_large_head() -> None:
-    """What bounds heads and trailers does not bound a body or the framing of its chunks."""
+def test_large_body_does_not_count_as_head() -> None:
+    """Limits of heads and trailers do not apply to bodies and chunk framing."""
     parser = new_parser(max_head=1000)
     events = parser.feed(CHUNKED)
     for _ in range(1000):
@@ -177,8 +177,8 @@ def test_large_body_is_no_large_head() -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 20, 70, 90, 110])
-def test_body_behind_an_upgrade(cut: int) -> None:
-    """A wish to change the protocol changes nothing: body and next request are read."""
+def test_body_behind_an_upgrade_is_read(cut: int) -> None:
+    """Upgrade is ignored: body and next request are parsed."""
     lines = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nContent-Length: 5\r\n"
     data = b"POST /up HTTP/1.1\r\nHost: x\r\n%b\r\nhello%b" % (lines, GET)
     parser = new_parser()

@@ -1,10 +1,10 @@
-"""Who is connected, and how they are let go."""
+"""The set of client connections, and closing them."""
 
 import asyncio
 
 from proxy.server.limits import CallerLimits
 from proxy.server.messages import Request, Response
-from tests.server.listening import answer, listening
+from tests.server.listening import listening, ok
 from tests.support.raw_client import connect, connected
 from tests.support.running import until
 
@@ -14,7 +14,7 @@ GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 async def test_connections_are_counted() -> None:
-    """As long as they last."""
+    """Open connections are counted until they end."""
     async with listening() as front:
         async with connected(front, 3) as wires:
             await until(lambda: front.server.connection_count == 3)
@@ -23,8 +23,8 @@ async def test_connections_are_counted() -> None:
         await until(lambda: front.server.connection_count == 0)
 
 
-async def test_close_ends_the_idle_at_once() -> None:
-    """Whether they have had a request or not."""
+async def test_close_ends_idle_connections_at_once() -> None:
+    """With or without an earlier request."""
     async with listening() as front, connect(front) as fresh, connect(front) as used:
         await used.ask(GET)
         front.server.close()
@@ -32,13 +32,13 @@ async def test_close_ends_the_idle_at_once() -> None:
         assert await used.read_to_end() == b""
 
 
-async def test_close_lets_the_busy_finish() -> None:
-    """Their answer comes, and then the end."""
+async def test_close_lets_running_requests_finish() -> None:
+    """Their responses are sent before the end."""
     go = asyncio.Event()
 
     async def slow(_request: Request) -> Response:
         await go.wait()
-        return answer(b"in time")
+        return ok(b"in time")
 
     async with listening(slow) as front, connect(front) as wire:
         await wire.send(GET)
@@ -49,13 +49,13 @@ async def test_close_lets_the_busy_finish() -> None:
         assert await wire.read_to_end() == b""
 
 
-async def test_close_lets_a_queue_finish() -> None:
-    """What was taken before is answered."""
+async def test_close_lets_pipelined_requests_finish() -> None:
+    """Requests that were read before are answered."""
     go = asyncio.Event()
 
     async def slow(_request: Request) -> Response:
         await go.wait()
-        return answer()
+        return ok()
 
     async with listening(slow) as front, connect(front) as wire:
         await wire.send(GET * 3)
@@ -66,8 +66,8 @@ async def test_close_lets_a_queue_finish() -> None:
         assert await wire.read_to_end() == b""
 
 
-async def test_abort_ends_all() -> None:
-    """Whatever is under way; its handlers are cancelled."""
+async def test_abort_ends_all_connections() -> None:
+    """Handlers are cancelled."""
     cancelled: list[bytes] = []
 
     async def forever(request: Request) -> Response:
@@ -75,7 +75,7 @@ async def test_abort_ends_all() -> None:
             await asyncio.sleep(60)
         finally:
             cancelled.append(request.target)
-        return answer()
+        return ok()
 
     async with listening(forever) as front, connect(front) as wire:
         await wire.send(GET)
@@ -86,13 +86,13 @@ async def test_abort_ends_all() -> None:
     assert front.server.connection_count == 0
 
 
-async def test_newcomer_takes_the_place_of_the_oldest_that_is_not_served() -> None:
-    """In the order of their coming; who is being served stays."""
+async def test_new_connection_replaces_the_oldest_idle_one() -> None:
+    """Connections with a running request stay."""
     go = asyncio.Event()
 
     async def slow(_request: Request) -> Response:
         await go.wait()
-        return answer()
+        return ok()
 
     limits = CallerLimits(max_connections=3)
     async with listening(slow, limits) as front, connected(front, 3) as wires:

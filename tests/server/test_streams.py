@@ -1,4 +1,4 @@
-"""Properties of the listening side: however requests are cut up, and whatever else may come."""
+"""Properties of the server: requests in any pieces, and arbitrary bytes."""
 
 import asyncio
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ QUICK = settings(max_examples=60)
 
 @dataclass(frozen=True)
 class Sent:
-    """A request as a caller sends it: its bytes, and what the echo of it is."""
+    """A request: its bytes and its expected echo."""
 
     data: bytes
     echo: bytes
@@ -47,8 +47,8 @@ def requests(draw: st.DrawFn) -> Sent:
 
 @QUICK
 @given(st.lists(requests(), min_size=1, max_size=6), st.data())
-async def test_cuts_make_no_difference(sent: list[Sent], data: st.DataObject) -> None:
-    """Requests read the same however the network cuts them up, and none becomes another."""
+async def test_requests_do_not_depend_on_pieces(sent: list[Sent], data: st.DataObject) -> None:
+    """Any requests in any pieces are read as sent."""
     stream = b"".join(one.data for one in sent)
     cuts = sorted(data.draw(st.sets(st.integers(1, len(stream)), max_size=8)))
     blocks = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
@@ -73,8 +73,8 @@ FRAGMENTS = st.sampled_from(
 
 @QUICK
 @given(st.lists(FRAGMENTS | st.binary(max_size=20), max_size=30))
-async def test_nothing_hangs_and_nothing_breaks(fragments: list[bytes]) -> None:
-    """Whatever comes, every connection ends, and the next caller is served."""
+async def test_arbitrary_bytes_neither_hang_nor_crash(fragments: list[bytes]) -> None:
+    """Every connection ends, and the next caller is served."""
     limits = CallerLimits(header_timeout=0.05, keepalive_timeout=0.05, half_close_timeout=0.05)
     async with listening(limits=limits) as front:
         async with connect(front) as wire:
@@ -83,7 +83,7 @@ async def test_nothing_hangs_and_nothing_breaks(fragments: list[bytes]) -> None:
                 wire.end_sending()
                 await wire.read_to_end()
             except OSError:
-                pass  # cut off in mid-sentence
+                pass  # truncated
         async with connect(front) as wire:
             response = await wire.ask(b"GET /well HTTP/1.1\r\nHost: x\r\n\r\n")
             assert response.body == b"/well"
