@@ -1,4 +1,4 @@
-"""The proxy's own calls to the bank, against servers that behave and servers that do not."""
+"""The proxy's own calls to the bank, against correct and faulty servers."""
 
 import asyncio
 import gzip
@@ -30,14 +30,14 @@ async def call(
 
 
 async def failure(*script: ScriptStep, **how: ssl.SSLContext) -> TokenError:
-    """Return what a call to such a server fails with."""
+    """Return the error of a call to such a server."""
     with pytest.raises(TokenError) as error:
         await call(*script, **how)
     return error.value
 
 
-async def test_call_is_what_it_says() -> None:
-    """Method, path, headers and body arrive as they were given, with the proxy's own name."""
+async def test_call_is_sent_as_given() -> None:
+    """Method, path, headers and body arrive as given, with the proxy's User-Agent."""
     async with ScriptedUpstream([read(), send(ok(b"yes"))]) as upstream:
         bank = BankClient(upstream.url + "/base", timeout=5)
         response = await bank.call("DELETE", "/p?a=b%20c", HEADERS, b"token=x")
@@ -54,8 +54,8 @@ async def test_call_is_what_it_says() -> None:
     assert "yes" not in repr(response)
 
 
-async def test_body_is_left_out_where_there_is_none() -> None:
-    """A look-up has no body, and a caller's own name goes before ours."""
+async def test_call_without_a_body_has_no_length() -> None:
+    """A caller's own User-Agent replaces the proxy's."""
     async with ScriptedUpstream([read(), send(ok(b""))]) as upstream:
         bank = BankClient(upstream.url, timeout=5)
         await bank.call("GET", "/p", {"User-Agent": "bench/1.0"})
@@ -64,8 +64,8 @@ async def test_body_is_left_out_where_there_is_none() -> None:
     assert upstream.requests[0].count(b"User-Agent: bench/1.0\r\n") == 1
 
 
-async def test_status_and_retry_after_are_handed_on() -> None:
-    """An error is an answer too; what it asks for is handed on as it came."""
+async def test_status_and_retry_after_are_returned() -> None:
+    """An error status is a response; Retry-After and Date are returned as received."""
     wire = b"HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nDate: D\r\nContent-Length: 2\r\n\r\nno"
     assert await call(read(), send(wire)) == BankResponse(429, b"no", "7", "D")
 
@@ -73,20 +73,20 @@ async def test_status_and_retry_after_are_handed_on() -> None:
 @pytest.mark.parametrize(
     "headers", [[b"X-Policy: %b" % (b"p" * 12_288)], [b"X-%d: y" % at for at in range(140)]]
 )
-async def test_large_head_is_taken(headers: list[bytes]) -> None:
-    """A response with a header of 12 KiB or 140 headers is read as on the way of requests."""
+async def test_large_head_is_accepted(headers: list[bytes]) -> None:
+    """A header of 12 KiB or 140 headers are read as on the forwarding path."""
     assert (await call(read(), send(ok(b"yes", *headers)))).body == b"yes"
 
 
-async def test_head_without_end_is_an_error() -> None:
-    """A header or a number of headers beyond the bounds is refused, not collected."""
+async def test_oversized_head_is_an_error() -> None:
+    """Size and number of headers are bounded."""
     for headers in ([b"X: %b" % (b"p" * 2 * MAX_FIELD)], [b"X-%d: y" % at for at in range(600)]):
         error = await failure(read(), send(ok(b"yes", *headers)))
         assert error.reason is kinds.TOKEN_MALFORMED
 
 
 async def test_redirect_is_not_followed() -> None:
-    """A redirect is an answer; where it points nobody goes."""
+    """A redirect is returned as a response."""
     async with ScriptedUpstream([read(), send(ok(b"stolen"))]) as elsewhere:
         location = f"Location: {elsewhere.url}/x".encode()
         wire = b"HTTP/1.1 302 Found\r\n%b\r\nContent-Length: 0\r\n\r\n" % location
@@ -94,8 +94,8 @@ async def test_redirect_is_not_followed() -> None:
         assert elsewhere.connections == 0
 
 
-async def test_nothing_is_carried_from_call_to_call() -> None:
-    """Each call has a connection of its own, and cookies are not kept."""
+async def test_calls_share_no_state() -> None:
+    """Each call has its own connection, and cookies are not kept."""
     wire = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"
     async with ScriptedUpstream([read(), send(wire), hold()]) as upstream:
         bank = BankClient(upstream.url, timeout=5)
@@ -106,22 +106,22 @@ async def test_nothing_is_carried_from_call_to_call() -> None:
     assert not any(b"ookie" in request for request in upstream.requests)
 
 
-async def test_environment_s_proxy_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxy_of_the_environment_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """Credentials go to the configured origin, whatever HTTP_PROXY says."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     assert (await call(read(), send(ok(b"yes")))).status == 200
 
 
-async def test_compressed_answer_is_opened() -> None:
-    """A gzip answer is read as what it holds."""
+async def test_gzip_response_is_decoded() -> None:
+    """The body is returned decoded."""
     packed = gzip.compress(b'{"a": 1}')
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
     assert (await call(read(), send(head + packed))).body == b'{"a": 1}'
 
 
 def framed(body: bytes, *lines: bytes) -> bytes:
-    """An answer with this body and these headers."""
+    """Return a response with this body and these headers."""
     head = b"\r\n".join((b"HTTP/1.1 200 OK", b"Content-Length: %d" % len(body), *lines))
     return head + b"\r\n\r\n" + body
 
@@ -141,20 +141,20 @@ def framed(body: bytes, *lines: bytes) -> bytes:
     ],
     ids=["too long", "bomb", "no gzip", "no HTTP", "cut", "bad chunk", "lengths", "head", "status"],
 )
-async def test_answer_that_is_none(wire: bytes) -> None:
-    """What is too long, cut or no HTTP at all is a malformed answer, in bounded memory."""
+async def test_malformed_response_is_an_error(wire: bytes) -> None:
+    """Too long, truncated or not HTTP; memory stays bounded."""
     error = await failure(read(), send(wire))
     assert error.reason is kinds.TOKEN_MALFORMED
 
 
-async def test_longest_answer_is_taken() -> None:
-    """The bound itself is within bounds."""
+async def test_longest_response_is_accepted() -> None:
+    """A body of exactly the limit is read."""
     assert len((await call(read(), send(framed(b"x" * MAX_RESPONSE)))).body) == MAX_RESPONSE
 
 
 @pytest.mark.parametrize("script", [[hold()], [read(), send(b"HTTP/1.1 200 OK\r\n"), hold()]])
-async def test_silence_is_a_timeout(script: list[ScriptStep]) -> None:
-    """Who says nothing, or not all of it, in time has not answered."""
+async def test_silence_times_out(script: list[ScriptStep]) -> None:
+    """A missing or incomplete response ends at the deadline."""
     async with ScriptedUpstream(script) as upstream:
         bank = BankClient(upstream.url, timeout=0.2)
         with pytest.raises(TokenError) as error:
@@ -164,25 +164,28 @@ async def test_silence_is_a_timeout(script: list[ScriptStep]) -> None:
 
 
 @pytest.mark.parametrize("script", [[read()], [read(), reset()]], ids=["closed", "reset"])
-async def test_connection_lost(script: list[ScriptStep]) -> None:
-    """A connection that ends before the answer is a bank that cannot be reached."""
+async def test_lost_connection_is_an_error(script: list[ScriptStep]) -> None:
+    """The bank counts as unreachable."""
     assert (await failure(*script)).reason is kinds.TOKEN_UNREACHABLE
 
 
-async def test_nobody_there() -> None:
-    """A closed port is told apart from a name that does not resolve."""
+async def test_closed_port_is_an_error() -> None:
+    """A closed port and a name that does not resolve have different errors."""
     async with ScriptedUpstream([read()]) as upstream:
         gone = upstream.url
-    for url, told in ((gone, "refuse connections"), ("http://nowhere.invalid", "does not resolve")):
+    for url, detail in (
+        (gone, "refuse connections"),
+        ("http://nowhere.invalid", "does not resolve"),
+    ):
         bank = BankClient(url, timeout=5)
-        with pytest.raises(TokenError, match=told) as error:
+        with pytest.raises(TokenError, match=detail) as error:
             await bank.call("GET", "/p", HEADERS)
         await bank.close()
         assert error.value.reason is kinds.TOKEN_UNREACHABLE
 
 
-async def test_certificate_has_to_be_good(tmp_path: Path) -> None:
-    """An unknown authority and a wrong name are refused, the right one is taken."""
+async def test_certificate_is_verified(tmp_path: Path) -> None:
+    """An unknown authority and a wrong name are refused."""
     ours, theirs = (OpensslAuthority.make(tmp_path, name) for name in ("ours", "theirs"))
     good = server_context(ours.issue("bank", "IP:127.0.0.1", file="good"))
     named = server_context(ours.issue("bank", "DNS:elsewhere.test", file="named"))
@@ -198,7 +201,7 @@ async def test_certificate_has_to_be_good(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "detail"),
     [
         (
             [read(), send(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")],
@@ -207,12 +210,12 @@ async def test_certificate_has_to_be_good(tmp_path: Path) -> None:
         ([read(), send(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")], "(403)"),
     ],
 )
-async def test_outbound_proxy_that_refuses(script: list[ScriptStep], told: str) -> None:
-    """What the company's proxy says is told apart from what the bank says."""
+async def test_refusing_outbound_proxy_is_named(script: list[ScriptStep], detail: str) -> None:
+    """Its errors are distinguished from the bank's."""
     async with ScriptedUpstream(script) as middle:
         out = OutboundProxy("127.0.0.1", middle.port, "me", "pass")
         bank = BankClient("https://bank.invalid", timeout=5, proxy=out)
-        with pytest.raises(TokenError, match=told) as error:
+        with pytest.raises(TokenError, match=detail) as error:
             await bank.call("GET", "/p", HEADERS)
         await bank.close()
     assert error.value.reason is kinds.TOKEN_UNREACHABLE
@@ -220,8 +223,8 @@ async def test_outbound_proxy_that_refuses(script: list[ScriptStep], told: str) 
     assert b"transactionId" not in middle.requests[0]
 
 
-async def test_outbound_proxy_that_is_not_there() -> None:
-    """A closed port of the company's proxy is named as such; without a user none is shown."""
+async def test_unreachable_outbound_proxy_is_named() -> None:
+    """The error names the proxy; without a login no user is sent."""
     async with ScriptedUpstream([read()]) as middle:
         port = middle.port
     bank = BankClient("http://bank.invalid", timeout=5, proxy=OutboundProxy("127.0.0.1", port))
@@ -230,8 +233,8 @@ async def test_outbound_proxy_that_is_not_there() -> None:
     await bank.close()
 
 
-async def test_those_that_hang_hold_no_other_up() -> None:
-    """A bank that says nothing to many institutions still hears and answers the next one."""
+async def test_hanging_calls_do_not_delay_others() -> None:
+    """The next call succeeds while many hang."""
     script = [[hold()]] * 200
     async with ScriptedUpstream(*script, [read(), send(ok(b"yes"))]) as upstream:
         bank = BankClient(upstream.url, timeout=30)
@@ -245,5 +248,5 @@ async def test_those_that_hang_hold_no_other_up() -> None:
 
 
 async def test_close_without_a_call() -> None:
-    """A client that was never used has nothing to let go."""
+    """A client that was never used can be closed."""
     await BankClient("http://127.0.0.1:1", timeout=1).close()

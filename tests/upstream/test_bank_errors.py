@@ -1,4 +1,4 @@
-"""What the bank's errors mean: every row of both tables in candescent.md, and hostile bodies."""
+"""Meaning of the bank's errors: both tables of candescent.md, and hostile bodies."""
 
 import gzip
 import json
@@ -32,23 +32,23 @@ INNER = (
 
 
 def cmn(code: str, message: str) -> bytes:
-    """The V2 shape."""
+    """Return an error in the V2 shape."""
     return json.dumps({"code": code, "message": message}).encode()
 
 
 def apigee(code: str, message: str) -> bytes:
-    """The gateway's shape."""
+    """Return an error in the gateway's shape."""
     return json.dumps({"fault": {"faultstring": message, "detail": {"errorcode": code}}}).encode()
 
 
 def v1(code: str, message: str, prefix: str = "", declared: str = f' xmlns="{NAMESPACE}"') -> bytes:
-    """The V1 shape, under any prefix."""
+    """Return an error in the V1 shape, with any namespace prefix."""
     inner = INNER.format(p=prefix, code=code, message=message)
     return f"<{prefix}Status{declared}>{inner}</{prefix}Status>".encode()
 
 
 def v1_json(code: object, message: str) -> bytes:
-    """The V1 shape where a gateway answers JSON."""
+    """Return an error in the V1 shape as JSON, as some gateways send it."""
     info = {"errorType": "USER_ERROR", "errorCode": code, "errorMessage": message}
     return json.dumps({"statusMessage": message, "errorInfo": info}).encode()
 
@@ -122,13 +122,13 @@ LIMITS = ["policies.ratelimit.QuotaViolation", "policies.ratelimit.SpikeArrestVi
 
 @pytest.mark.parametrize(("code", "message", "status", "expected"), V2_TABLE)
 def test_v2_table(code: str, message: str, status: int, expected: TokenFailure) -> None:
-    """Each code of the V2 table, in each status it was seen with, has its class."""
+    """Each code of the V2 table has its class, in each status in which it occurs."""
     assert classify(status, read_error(cmn(code, message))) is expected
 
 
 @pytest.mark.parametrize(("code", "message", "status", "expected"), V1_TABLE)
 def test_v1_table(code: str, message: str, status: int, expected: TokenFailure) -> None:
-    """Each numeric code, in each status it was seen with, has its class; XML and JSON alike."""
+    """Each numeric code has its class, in each status in which it occurs, as XML and JSON."""
     shapes = [v1(code, message), v1_json(code, message)]
     assert {classify(status, read_error(body), v1=True) for body in shapes} == {expected}
 
@@ -136,19 +136,19 @@ def test_v1_table(code: str, message: str, status: int, expected: TokenFailure) 
 @pytest.mark.parametrize("status", [429, 500])
 @pytest.mark.parametrize("code", LIMITS)
 def test_gateway_limits_throttle(code: str, status: int) -> None:
-    """Apigee's quota and spike are throttling as 429 and as 500, on both endpoints."""
+    """Apigee's quota and spike errors throttle as 429 and 500, on both endpoints."""
     error = read_error(apigee(code, "Rate limit quota violation"))
     assert error.code == code
     assert {classify(status, error, v1=flag) for flag in (False, True)} == {kinds.TOKEN_THROTTLED}
 
 
 def oauth(code: object, message: str) -> bytes:
-    """The shape of RFC 6749 section 5.2."""
+    """Return an error in the shape of RFC 6749 section 5.2."""
     return json.dumps({"error": code, "error_description": message}).encode()
 
 
 def apigee_token(code: object, message: str) -> bytes:
-    """The shape of Apigee's own token endpoint."""
+    """Return an error in the shape of Apigee's token endpoint."""
     return json.dumps({"ErrorCode": code, "Error": message}).encode()
 
 
@@ -179,8 +179,8 @@ def test_oauth_and_apigee_errors(
     assert {classify(status, error, v1=flag) for flag in (False, True)} == {expected}
 
 
-def test_failing_server_is_no_refusal() -> None:
-    """A 5xx is a failure, whatever RFC 6749 code it names: the credentials were not looked at."""
+def test_server_error_is_not_a_refusal() -> None:
+    """A 5xx with an RFC 6749 code is a failure: the credentials were not checked."""
     assert classify(503, read_error(oauth("invalid_request", ""))) is kinds.TOKEN_SERVER
 
 
@@ -195,8 +195,8 @@ def test_failing_server_is_no_refusal() -> None:
         b'{"timestamp": 1, "status": 401, "error": "Unauthorized", "message": "no"}',
     ],
 )
-def test_error_field_that_is_no_code(body: bytes) -> None:
-    """A reason phrase or another type in ``error`` is no code; its message is kept."""
+def test_error_field_that_is_not_a_code(body: bytes) -> None:
+    """A phrase or another type in ``error`` is not a code; its message is kept."""
     assert read_error(body) == BankError("", "no")
 
 
@@ -221,12 +221,12 @@ def test_error_field_that_is_no_code(body: bytes) -> None:
 def test_error_with_a_success_status(
     body: bytes, v1_endpoint: bool, expected: TokenFailure
 ) -> None:
-    """An error in a 2xx has the class that its code has with the documented status."""
+    """It has the class of its code with the documented status."""
     assert classify(200, read_error(body), v1=v1_endpoint) is expected
 
 
-def test_code_alone_tells_of_a_limit() -> None:
-    """The code is enough where the message says something else; but a good answer is no limit."""
+def test_code_alone_indicates_a_limit() -> None:
+    """The message does not matter, and a good response is never a limit."""
     assert all(is_throttling(500, BankError(code, "Fault")) for code in LIMITS)
     assert not is_throttling(200, BankError("CMN_90002", "Quota limit violation"))
 
@@ -274,8 +274,8 @@ NOT_CURED = [
 
 
 @pytest.mark.parametrize(("code", "message", "status"), REFUSED)
-def test_refused_token_in_the_bank_s_words(code: str, message: str, status: int) -> None:
-    """A refused token is seen in every spelling, compressed or not."""
+def test_refused_token_of_the_bank(code: str, message: str, status: int) -> None:
+    """A refused token is recognized in every spelling, compressed or not."""
     body = cmn(code, message)
     assert status in CANDIDATES
     assert refuses_token(status, read_error(body))
@@ -283,20 +283,20 @@ def test_refused_token_in_the_bank_s_words(code: str, message: str, status: int)
 
 
 @pytest.mark.parametrize(("code", "message", "status"), REFUSED_BY_GATEWAY)
-def test_refused_token_in_the_gateway_s_words(code: str, message: str, status: int) -> None:
-    """So it is when the gateway says it, also as a 500."""
+def test_refused_token_of_the_gateway(code: str, message: str, status: int) -> None:
+    """It is recognized in the gateway's shapes, also as a 500."""
     assert refuses_token(status, read_error(apigee(code, message)))
 
 
 def test_refused_v1_token() -> None:
-    """V1 refuses a token with a 401 and a code that means much else."""
+    """V1 refuses a token with a 401 and a general code."""
     assert refuses_token(401, read_error(v1("90001", "Not authorized")))
     assert not refuses_token(403, read_error(v1("90001", "Not authorized")))
 
 
 @pytest.mark.parametrize(("body", "status"), NOT_CURED)
-def test_what_no_token_cures(body: bytes, status: int) -> None:
-    """What a new token would not cure is never taken for a refused one."""
+def test_other_errors_are_not_a_refused_token(body: bytes, status: int) -> None:
+    """Errors that a new token would not cure are not taken for one."""
     assert not refuses_token(status, read_error(body))
 
 
@@ -320,8 +320,8 @@ def test_what_no_token_cures(body: bytes, status: int) -> None:
         v1("90002", "Invalid request").decode().encode("utf-16"),
     ],
 )
-def test_shapes_are_read_by_local_name(body: bytes) -> None:
-    """Namespaces, prefixes, byte order marks, numbers: the same error, or in UTF-16 none."""
+def test_elements_match_by_local_name(body: bytes) -> None:
+    """Namespaces, prefixes, byte order marks and numbers make no difference; UTF-16 is not read."""
     expected = BankError() if body[:2] == b"\xff\xfe" else BankError("90002", "Invalid request")
     assert read_error(body) == expected
 
@@ -359,19 +359,19 @@ EXTERNAL = b"""<?xml version="1.0"?><!DOCTYPE s [<!ENTITY x SYSTEM "file:///etc/
     ids=lambda body: repr(body[:30]),
 )
 def test_hostile_body_is_an_empty_error(body: bytes) -> None:
-    """Bombs, entities, nesting, cut and wrong-typed bodies are an error without code or message."""
+    """Entities, deep nesting and truncated or mistyped bodies give no code and no message."""
     assert read_error(body).code == ""
     assert "root:" not in read_error(body).message
 
 
-def test_deep_but_whole_nesting_is_read_without_harm() -> None:
-    """An answer as deep as it may be long ends in a value, not in a crash."""
+def test_deep_nesting_is_parsed_safely() -> None:
+    """A body as deep as its limit allows does not crash the parser."""
     deep = b"<a>" * 30_000 + b"<access_token>x</access_token>" + b"</a>" * 30_000
     assert xml_fields(deep) == {"access_token": "x"}
 
 
-def test_gzip_is_opened_to_the_bound_only() -> None:
-    """A compressed body costs no more than the bound; a broken one is an empty error."""
+def test_gzip_is_decoded_to_the_limit_only() -> None:
+    """A broken body is an empty error."""
     bomb = gzip.compress(b'{"code": "CMN_90018", "pad": "' + b" " * 50_000_000 + b'"}')
     assert read_error(bomb, gzipped=True) == BankError()
     whole = gzip.compress(cmn("CMN_90018", "Invalid token"))
@@ -382,8 +382,8 @@ def test_gzip_is_opened_to_the_bound_only() -> None:
 
 
 @given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode), st.booleans())
-def test_nothing_makes_it_raise(body: bytes, gzipped: bool) -> None:
-    """Any bytes at all are an error with a harmless code."""
+def test_no_body_raises(body: bytes, gzipped: bool) -> None:
+    """Any bytes are an error with a harmless code."""
     error = read_error(body, gzipped=gzipped)
     assert error.code.isascii()
     assert "\n" not in error.code
@@ -418,7 +418,7 @@ JSON = st.recursive(
 
 @given(JSON, st.integers(200, 599), st.booleans())
 def test_any_json_has_a_class(document: object, status: int, is_v1: bool) -> None:
-    """Whatever stands where in the JSON: a class, and a decision about the token."""
+    """Any JSON has a class and a decision about the token."""
     body = json.dumps(document).encode()
     error = read_error(body)
     assert isinstance(classify(status, error, v1=is_v1), TokenFailure)
@@ -427,8 +427,8 @@ def test_any_json_has_a_class(document: object, status: int, is_v1: bool) -> Non
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
-def test_any_xml_text_comes_through(text: str) -> None:
-    """What a message holds is read as it was meant, if XML can hold it at all."""
+def test_any_xml_text_is_read(text: str) -> None:
+    """A message has the text of the XML element, if XML can contain it."""
     read = read_error(v1("90002", escape(text, quote=False)))
     readable = all(char in "\t\n\r" or " " <= char < "\ufffe" or char > "\uffff" for char in text)
     expected = text.replace("\r\n", "\n").replace("\r", "\n").strip() if readable else ""

@@ -1,4 +1,4 @@
-"""The connection to the upstream, against a raw server that does what a script says."""
+"""The upstream connection, against a scripted raw server."""
 
 import asyncio
 import gzip
@@ -35,7 +35,7 @@ from tests.support.upstream_server import (
 
 EVERY_LOOP = True
 
-# What does not depend on the loop is tried on one.
+# Tests that do not depend on the loop run on one.
 one_loop = pytest.mark.asyncio(loop_factories=["asyncio"])
 
 GET = b"GET /v1/accounts HTTP/1.1\r\nHost: bank\r\n\r\n"
@@ -43,8 +43,8 @@ QUICK = UpstreamSettings(first_byte_timeout=0.4, idle_timeout=0.4, total_timeout
 
 
 @dataclass
-class Answer:
-    """What came back over a connection."""
+class Reply:
+    """What was received over a connection."""
 
     status: int
     reason: bytes
@@ -72,29 +72,29 @@ async def connected(
 
 async def ask(
     connection: Connection, head: bytes = GET, *, bodiless: bool = False, total: float = 10.0
-) -> Answer:
-    """Run one exchange to its end."""
+) -> Reply:
+    """Run one complete exchange."""
     connection.start(head, bodiless=bodiless, total_at=asyncio.get_running_loop().time() + total)
     response = await connection.wait_for_head()
     body = b""
     while block := await connection.read():
         body += block
-    return Answer(response.status, response.reason, response.headers, body)
+    return Reply(response.status, response.reason, response.headers, body)
 
 
 async def fails(connection: Connection, *, total: float = 10.0) -> UpstreamError:
-    """Run one exchange that must fail; return how it did."""
+    """Run one exchange that must fail; return its error."""
     with pytest.raises(UpstreamError) as caught:
         await ask(connection, total=total)
     assert not connection.is_reusable
     return caught.value
 
 
-# Good answers.
+# Valid responses.
 
 
-async def test_sized_answer() -> None:
-    """Status, reason, headers and body arrive as they were sent, and the connection may go on."""
+async def test_sized_response() -> None:
+    """Status, reason, headers and body arrive as sent, and the connection is reusable."""
     script = [read(), send(ok(b"hello", b"X-One: 1", b"x-one: 2")), hold()]
     async with connected(script) as (connection, upstream):
         got = await ask(connection)
@@ -104,8 +104,8 @@ async def test_sized_answer() -> None:
         assert connection.is_reusable
 
 
-async def test_chunked_answer_keeps_no_trailers() -> None:
-    """Chunks are put together; what follows the last one is no header of the answer."""
+async def test_chunked_response_drops_trailers() -> None:
+    """Chunks are joined; trailers do not become headers."""
     body = b"5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nX-Trailer: no\r\n\r\n"
     head = response_head(b"200 OK", b"Transfer-Encoding: chunked")
     async with connected([read(), send(head + body), hold()]) as (connection, _):
@@ -116,15 +116,15 @@ async def test_chunked_answer_keeps_no_trailers() -> None:
 
 
 @pytest.mark.parametrize("data", [ok(b"hello"), chunked(b"hel", b"lo")], ids=["sized", "chunked"])
-async def test_answer_byte_by_byte(data: bytes) -> None:
-    """However the network cuts an answer up, it reads the same."""
+async def test_response_in_any_pieces(data: bytes) -> None:
+    """The result does not depend on how the bytes are split."""
     blocks = [data[at : at + 1] for at in range(len(data))]
     async with connected([read(), send(*blocks), hold()]) as (connection, _):
         assert (await ask(connection)).body == b"hello"
 
 
-async def test_answer_until_close() -> None:
-    """Without a length, the end of the connection is the end of the body; nothing follows."""
+async def test_close_delimited_response() -> None:
+    """Without a length, EOF ends the body (RFC 9112 section 6.3)."""
     script = [read(), send(response_head(b"200 OK"), b"all there is"), close()]
     async with connected(script) as (connection, _):
         assert (await ask(connection)).body == b"all there is"
@@ -132,7 +132,7 @@ async def test_answer_until_close() -> None:
 
 
 async def test_body_is_not_decoded() -> None:
-    """A gzip body is passed as it is."""
+    """A gzip body is passed as received."""
     body = gzip.compress(b"activities")
     script = [read(), send(ok(body, b"Content-Encoding: gzip")), hold()]
     async with connected(script) as (connection, _):
@@ -140,8 +140,8 @@ async def test_body_is_not_decoded() -> None:
 
 
 @pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
-async def test_answer_that_never_has_a_body(status: bytes) -> None:
-    """204 and 304 end with their head, whatever length they name."""
+async def test_status_without_a_body(status: bytes) -> None:
+    """204 and 304 end with their head, whatever length they have."""
     headers = () if status.startswith(b"204") else (b"Content-Length: 7",)
     async with connected([forever(read(), send(response_head(status, *headers)))]) as (
         connection,
@@ -153,8 +153,8 @@ async def test_answer_that_never_has_a_body(status: bytes) -> None:
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 7", b"Transfer-Encoding: chunked"])
-async def test_answer_to_head(framing: bytes) -> None:
-    """An answer to HEAD names a length and has no body; the connection goes on."""
+async def test_response_to_head(framing: bytes) -> None:
+    """It has a length and no body; the connection is reusable."""
     script = [read(), send(response_head(b"200 OK", framing)), read(), send(ok(b"next")), hold()]
     async with connected(script) as (connection, _):
         got = await ask(connection, b"HEAD / HTTP/1.1\r\nHost: bank\r\n\r\n", bodiless=True)
@@ -172,16 +172,16 @@ async def test_answer_to_head(framing: bytes) -> None:
         response_head(b"103 Early Hints", b"Content-Length: 3"),
     ],
 )
-async def test_interim_answers_are_dropped(interim: bytes) -> None:
-    """Nothing of a 1xx is left in the answer that follows it."""
+async def test_interim_responses_are_dropped(interim: bytes) -> None:
+    """Nothing of a 1xx remains in the final response."""
     async with connected([read(), send(interim, ok(b"final")), hold()]) as (connection, _):
         got = await ask(connection)
         assert (got.status, got.reason, got.body) == (200, b"OK", b"final")
         assert got.headers == [(b"Content-Length", b"5")]
 
 
-async def test_white_space_round_a_value_is_not_part_of_it() -> None:
-    """A length or coding with spaces behind it is still one."""
+async def test_white_space_around_a_value_is_ignored() -> None:
+    """A length or coding with trailing spaces is valid."""
     chunks = response_head(b"200 OK", b"Transfer-Encoding: chunked  ") + b"0\r\n\r\n"
     sized = response_head(b"200 OK", b"Content-Length: 2 ") + b"hi"
     async with connected([read(), send(chunks), read(), send(sized), hold()]) as (connection, _):
@@ -213,15 +213,15 @@ async def test_white_space_round_a_value_is_not_part_of_it() -> None:
     ],
     ids=["1.1", "close", "close among others", "1.0", "1.0 keep-alive", "1.0 in chunks"],
 )
-async def test_who_keeps_the_connection(head: bytes, reusable: bool) -> None:
-    """The upstream's word on keeping the connection is believed, by its version's default."""
+async def test_reuse_by_connection_header_and_version(head: bytes, reusable: bool) -> None:
+    """RFC 9112 section 9.3."""
     async with connected([read(), send(head), hold()]) as (connection, _):
         await ask(connection)
         assert connection.is_reusable is reusable
 
 
-async def test_trailers_have_a_say_in_reuse() -> None:
-    """A trailer that makes the parser refuse what follows makes the connection unfit for it."""
+async def test_trailers_can_prevent_reuse() -> None:
+    """A connection is not reused when the parser stops at a trailer."""
     head = response_head(b"200 OK", b"Transfer-Encoding: chunked")
     body = b"2\r\nhi\r\n0\r\nTransfer-Encoding: gzip\r\n\r\n"
     async with connected([read(), send(head + body), hold()]) as (connection, _):
@@ -229,7 +229,7 @@ async def test_trailers_have_a_say_in_reuse() -> None:
         assert not connection.is_reusable
 
 
-# Answers that are none.
+# Invalid responses.
 
 MALFORMED = {
     "length and chunked": response_head(
@@ -284,8 +284,8 @@ MALFORMED = {
 
 @one_loop
 @pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
-async def test_answer_that_is_none(data: bytes) -> None:
-    """What two readers could understand differently is an error before anyone has seen a byte."""
+async def test_malformed_response_is_an_error(data: bytes) -> None:
+    """Ambiguous responses fail before the caller gets a byte."""
     async with connected([read(), send(data), hold()]) as (connection, upstream):
         error = await fails(connection)
         assert (error.reason, error.kind.status) == (kinds.UPSTREAM_MALFORMED, 502)
@@ -309,23 +309,23 @@ BAD_BODIES = {
 
 @one_loop
 @pytest.mark.parametrize("body", BAD_BODIES.values(), ids=BAD_BODIES)
-async def test_bad_chunk(body: bytes) -> None:
-    """A body whose chunks are not right never ends well."""
+async def test_bad_chunk_fails_the_body(body: bytes) -> None:
+    """Invalid chunk framing is an error."""
     head = response_head(b"200 OK", b"Transfer-Encoding: chunked")
     async with connected([read(), send(head, body), hold()]) as (connection, _):
         assert (await fails(connection)).reason is kinds.UPSTREAM_MALFORMED
 
 
-async def test_endless_trailers() -> None:
-    """Trailers are not collected, and not listened to for ever."""
+async def test_endless_trailers_fail() -> None:
+    """Trailers are bounded."""
     head = response_head(b"200 OK", b"Transfer-Encoding: chunked") + b"2\r\nhi\r\n0\r\n"
     trailers = b"X: y\r\n" * MAX_HEAD
     async with connected([read(), send(head, trailers), hold()]) as (connection, _):
         assert (await fails(connection)).reason is kinds.UPSTREAM_MALFORMED
 
 
-async def test_long_body_of_small_chunks_is_no_endless_head() -> None:
-    """What bounds head and trailers does not bound the framing of a body."""
+async def test_many_small_chunks_are_accepted() -> None:
+    """The limits of head and trailers do not apply to chunk framing."""
     script = [read(), send(chunked(*[b"x"] * (MAX_HEAD // 4))), hold()]
     async with connected(script) as (connection, _):
         assert len((await ask(connection)).body) == MAX_HEAD // 4
@@ -344,8 +344,8 @@ async def test_long_body_of_small_chunks_is_no_endless_head() -> None:
     ids=["sized", "no last chunk", "within a chunk", "no end of trailers"],
 )
 @pytest.mark.parametrize("ending", [close(), reset()], ids=["closed", "reset"])
-async def test_body_cut_short(data: bytes, ending: ScriptStep) -> None:
-    """A body that ends before its end is an error, however the connection ended."""
+async def test_truncated_body_is_an_error(data: bytes, ending: ScriptStep) -> None:
+    """However the connection ended."""
     script = [read(), send(data), wait(), ending]
     async with connected(script) as (connection, upstream):
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
@@ -368,20 +368,20 @@ async def test_body_cut_short(data: bytes, ending: ScriptStep) -> None:
     ],
     ids=["closed", "reset", "within the head", "after an interim answer"],
 )
-async def test_no_answer(script: Sequence[ScriptStep]) -> None:
-    """A connection that ends before the head is a bad gateway, not a truncated answer."""
+async def test_connection_closed_before_the_head(script: Sequence[ScriptStep]) -> None:
+    """It is a bad gateway, not a truncated response."""
     async with connected(script) as (connection, _):
         error = await fails(connection)
         assert (error.reason, error.kind.status) == (kinds.UPSTREAM_CLOSED, 502)
         assert not error.is_before_response
 
 
-# What comes unasked.
+# Unexpected bytes.
 
 
 @pytest.mark.parametrize("early", [ok(b"not yours"), b"\r\n", b"x"])
-async def test_answer_before_it_is_asked(early: bytes) -> None:
-    """A byte on a connection that nobody has used closes it; no request gets it."""
+async def test_response_before_its_request(early: bytes) -> None:
+    """A byte on an unused connection closes it, and no request gets it."""
     async with connected([send(early), hold()]) as (connection, upstream):
         await until(lambda: upstream.open == 0)
         assert not connection.is_alive()
@@ -401,7 +401,7 @@ BYTES_BEHIND = {
 
 @pytest.mark.parametrize("data", BYTES_BEHIND.values(), ids=BYTES_BEHIND)
 async def test_bytes_behind_a_complete_response(data: bytes) -> None:
-    """The response ends where RFC 9112 section 6.3 says; what follows ends the connection."""
+    """The response ends (RFC 9112 section 6.3); the bytes close the connection."""
     async with connected([read(), send(data), hold()]) as (connection, _):
         got = await ask(connection)
         assert (got.status, got.body) == (int(data[9:12]), b"")
@@ -409,18 +409,18 @@ async def test_bytes_behind_a_complete_response(data: bytes) -> None:
 
 
 async def test_line_end_behind_a_response_closes_the_connection() -> None:
-    """Although llhttp would skip it: nobody asked for it."""
+    """Llhttp would skip it."""
     script = [read(), send(ok(b"yours")), wait(), send(b"\r\n"), hold()]
     async with connected(script) as (connection, upstream):
         assert (await ask(connection)).body == b"yours"
-        upstream.may_continue.set()  # before the exchange has been given back
+        upstream.may_continue.set()  # before the exchange is released
         await until(lambda: upstream.open == 0)
         assert not connection.is_reusable
 
 
 @pytest.mark.parametrize("late", [ok(b"not yours"), b"\r\n"])
-async def test_late_second_answer(late: bytes) -> None:
-    """A byte that arrives while a connection rests closes it."""
+async def test_late_second_response(late: bytes) -> None:
+    """A byte on an idle connection closes it."""
     async with connected([read(), send(ok(b"yours")), wait(), send(late), hold()]) as (
         connection,
         upstream,
@@ -434,8 +434,8 @@ async def test_late_second_answer(late: bytes) -> None:
         assert not connection.is_reusable
 
 
-async def test_second_answer_while_the_first_is_being_read() -> None:
-    """It spoils the connection, not the answer that is complete."""
+async def test_second_response_while_the_first_is_read() -> None:
+    """The first response is complete; the connection is not reused."""
     script = [read(), send(ok(b"yours")), wait(), send(ok(b"not yours")), hold()]
     async with connected(script) as (connection, upstream):
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
@@ -447,8 +447,8 @@ async def test_second_answer_while_the_first_is_being_read() -> None:
         assert not connection.is_reusable
 
 
-async def test_body_behind_an_answer_to_head() -> None:
-    """An upstream that sends a body with HEAD is not asked again on that connection."""
+async def test_body_of_a_response_to_head() -> None:
+    """A connection with such a body is not reused."""
     script = [
         read(),
         send(response_head(b"200 OK", b"Content-Length: 3")),
@@ -464,8 +464,8 @@ async def test_body_behind_an_answer_to_head() -> None:
         assert not connection.is_alive()
 
 
-async def test_body_in_one_go_with_an_answer_to_head() -> None:
-    """The same when head and body come together."""
+async def test_body_in_one_piece_with_a_response_to_head() -> None:
+    """The same when head and body arrive together."""
     head = b"HEAD / HTTP/1.1\r\nHost: bank\r\n\r\n"
     async with connected([read(), send(ok(b"abc")), hold()]) as (connection, _):
         got = await ask(connection, head, bodiless=True)
@@ -473,8 +473,8 @@ async def test_body_in_one_go_with_an_answer_to_head() -> None:
         assert not connection.is_reusable
 
 
-async def test_end_of_an_idle_connection_is_seen() -> None:
-    """A connection that the upstream gave up is not quiet, even before the loop has heard it."""
+async def test_closed_idle_connection_is_detected() -> None:
+    """A closed connection is not alive, even before the loop has read EOF."""
     async with connected([read(), send(ok()), wait(), close()]) as (connection, upstream):
         await ask(connection)
         connection.mark_idle(asyncio.get_running_loop().time())
@@ -484,8 +484,8 @@ async def test_end_of_an_idle_connection_is_seen() -> None:
 
 @one_loop
 @pytest.mark.parametrize("last", [b"late", b""], ids=["bytes", "end"])
-async def test_what_the_loop_has_not_heard_yet(last: bytes) -> None:
-    """The socket is asked itself, so not even a moment is left for the wrong connection."""
+async def test_pending_input_is_detected(last: bytes) -> None:
+    """The socket itself is checked, so unread bytes are seen."""
     loop = asyncio.get_running_loop()
     ours, theirs = socket.socketpair()
     with theirs:
@@ -500,8 +500,8 @@ async def test_what_the_loop_has_not_heard_yet(last: bytes) -> None:
 
 
 @pytest.mark.parametrize("ending", [close(), reset()], ids=["closed", "reset"])
-async def test_reused_connection_that_ends_unanswered_is_untouched(ending: ScriptStep) -> None:
-    """Only that says that the upstream cannot have begun to answer."""
+async def test_reused_connection_without_a_response_is_marked(ending: ScriptStep) -> None:
+    """Only then the request may be repeated: the upstream has not begun to respond."""
     script = [read(), send(ok()), read(), ending]
     async with connected(script) as (connection, _):
         await ask(connection)
@@ -510,8 +510,8 @@ async def test_reused_connection_that_ends_unanswered_is_untouched(ending: Scrip
         assert (error.reason, error.is_before_response) == (kinds.UPSTREAM_CLOSED, True)
 
 
-async def test_reused_connection_with_a_first_byte_is_touched() -> None:
-    """One byte of an answer, and the request may have been worked on."""
+async def test_reused_connection_with_a_first_byte_is_marked() -> None:
+    """After one byte the upstream may have processed the request."""
     script = [read(), send(ok()), read(), send(b"H"), close()]
     async with connected(script) as (connection, _):
         await ask(connection)
@@ -523,46 +523,46 @@ async def test_reused_connection_with_a_first_byte_is_touched() -> None:
 # Deadlines.
 
 
-async def test_upstream_that_says_nothing() -> None:
-    """Accepting and saying nothing ends at the first-byte deadline, with a 504."""
+async def test_silent_upstream_times_out() -> None:
+    """The first-byte deadline gives a 504."""
     async with connected([read(), hold()], QUICK) as (connection, upstream):
         error = await fails(connection)
         assert (error.reason, error.kind.status) == (kinds.UPSTREAM_FIRST_BYTE_TIMEOUT, 504)
         await until(lambda: upstream.open == 0)
 
 
-async def test_head_that_dribbles_wins_no_time() -> None:
-    """The first-byte deadline is one for the whole head."""
+async def test_slow_head_does_not_extend_the_deadline() -> None:
+    """The first-byte deadline applies to the whole head."""
     blocks = [b"HTTP/1.1 200 OK\r\n", *[b"X: y\r\n"] * 100]
     async with connected([read(), send(*blocks, every=0.05)], QUICK) as (connection, _):
         assert (await fails(connection)).reason is kinds.UPSTREAM_FIRST_BYTE_TIMEOUT
 
 
-async def test_interim_answers_win_no_time() -> None:
-    """Nor do interim answers keep a request waiting for ever."""
+async def test_interim_responses_do_not_extend_the_deadline() -> None:
+    """A request cannot be kept waiting by 1xx responses."""
     blocks = [response_head(b"102 Processing")] * 100
     async with connected([read(), send(*blocks, every=0.05)], QUICK) as (connection, _):
         assert (await fails(connection)).reason is kinds.UPSTREAM_FIRST_BYTE_TIMEOUT
 
 
 async def test_body_that_stops() -> None:
-    """An upstream that falls silent within a body ends at the idle deadline."""
+    """A silent upstream ends at the idle deadline."""
     script = [read(), send(response_head(b"200 OK", b"Content-Length: 9"), b"abc"), hold()]
     async with connected(script, QUICK) as (connection, _):
         error = await fails(connection)
         assert (error.reason, error.kind.status) == (kinds.UPSTREAM_IDLE_TIMEOUT, 504)
 
 
-async def test_body_that_dribbles_within_the_idle_deadline() -> None:
-    """A slow body that keeps coming is well."""
+async def test_slow_body_within_the_idle_deadline() -> None:
+    """A slow body is received to its end."""
     head = response_head(b"200 OK", b"Content-Length: 10")
     script = [read(), send(head, *[b"x"] * 10, every=0.05), hold()]
     async with connected(script, QUICK) as (connection, _):
         assert (await ask(connection)).body == b"x" * 10
 
 
-async def test_body_that_dribbles_past_the_total_deadline() -> None:
-    """The total deadline ends even a body that keeps coming."""
+async def test_slow_body_past_the_total_deadline() -> None:
+    """The total deadline ends it."""
     head = response_head(b"200 OK", b"Content-Length: 500")
     script = [read(), send(head, *[b"x"] * 500, every=0.02)]
     async with connected(script) as (connection, _):
@@ -571,13 +571,13 @@ async def test_body_that_dribbles_past_the_total_deadline() -> None:
 
 
 async def test_total_deadline_before_the_head() -> None:
-    """It ends the wait for the head as well."""
+    """It applies to the head too."""
     async with connected([read(), hold()]) as (connection, _):
         assert (await fails(connection, total=0.1)).reason is kinds.UPSTREAM_TOTAL_TIMEOUT
 
 
-async def test_deadline_of_an_earlier_exchange_does_no_harm() -> None:
-    """A timer left over from one exchange does not end the next one early."""
+async def test_deadline_of_an_earlier_exchange_is_cancelled() -> None:
+    """It does not end a later exchange."""
     script = [read(), send(ok()), read(), sleep(0.2), send(ok(b"well")), hold()]
     async with connected(script, QUICK) as (connection, _):
         await ask(connection)
@@ -588,8 +588,8 @@ async def test_deadline_of_an_earlier_exchange_does_no_harm() -> None:
         assert connection.is_reusable
 
 
-async def test_caller_that_reads_slowly_is_no_fault_of_the_upstream() -> None:
-    """While a caller is slow to take its answer, the idle deadline waits too."""
+async def test_slow_reader_pauses_the_idle_deadline() -> None:
+    """A slow caller is not an upstream timeout."""
     size = HIGH_WATER * 16
     head = response_head(b"200 OK", b"Content-Length: %d" % size)
     script = [read(), send(head, b"x" * size), hold()]
@@ -603,8 +603,8 @@ async def test_caller_that_reads_slowly_is_no_fault_of_the_upstream() -> None:
         assert received == size
 
 
-async def test_caller_that_uploads_slowly_is_no_fault_of_the_upstream() -> None:
-    """While we wait for the caller's body, the first-byte deadline waits too."""
+async def test_slow_upload_pauses_the_first_byte_deadline() -> None:
+    """A slow upload is not an upstream timeout."""
     head = b"POST / HTTP/1.1\r\nHost: bank\r\nContent-Length: 2\r\n\r\n"
     async with connected([read(), send(ok(b"done")), hold()], QUICK) as (connection, _):
         connection.start(head, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
@@ -616,11 +616,11 @@ async def test_caller_that_uploads_slowly_is_no_fault_of_the_upstream() -> None:
         assert await connection.read() == b"done"
 
 
-# Bodies, both ways, under pressure.
+# Flow control.
 
 
-async def test_answer_is_held_back_from_a_slow_caller() -> None:
-    """No more than a bounded part of a body is held; the upstream is made to wait."""
+async def test_slow_caller_pauses_the_upstream() -> None:
+    """A bounded part of a body is buffered."""
     size = 64 * HIGH_WATER
     script = [
         read(),
@@ -632,7 +632,7 @@ async def test_answer_is_held_back_from_a_slow_caller() -> None:
         await connection.wait_for_head()
         await until(lambda: connection._flow.is_reading_paused)
         await asyncio.sleep(0.05)
-        # One read of the loop may come on top of what made us stop.
+        # One read of the loop may follow the pause.
         assert connection._buffered_bytes <= 3 * HIGH_WATER
         received = 0
         while block := await connection.read():
@@ -641,7 +641,7 @@ async def test_answer_is_held_back_from_a_slow_caller() -> None:
         assert connection.is_reusable
 
 
-async def test_complete_response_that_nobody_takes_leaves_the_connection_reading() -> None:
+async def test_unread_complete_response_does_not_pause_the_connection() -> None:
     """A response whose last byte fills the buffer does not stop the next exchange."""
     script = [read(), send(ok(b"x" * (HIGH_WATER + 1))), read(), send(ok(b"next")), hold()]
     async with connected(script) as (connection, _):
@@ -653,9 +653,9 @@ async def test_complete_response_that_nobody_takes_leaves_the_connection_reading
         assert (await ask(connection)).body == b"next"
 
 
-async def test_early_response_before_the_request_is_written_ends_the_connection() -> None:
+async def test_response_before_the_request_is_written_closes_the_connection() -> None:
     """Another request would wait behind bytes that the upstream may never read."""
-    size = 16 << 20  # more than the sockets' buffers hold
+    size = 16 << 20  # more than the socket buffers hold
     head = b"POST / HTTP/1.1\r\nHost: bank\r\nContent-Length: %d\r\n\r\n" % size
     async with connected([read_head(), send(ok(b"early")), wait()]) as (connection, _):
         assert (await ask(connection, head + b"x" * size)).body == b"early"
@@ -663,7 +663,7 @@ async def test_early_response_before_the_request_is_written_ends_the_connection(
 
 
 async def test_upload_waits_for_a_slow_upstream() -> None:
-    """Writing waits while the upstream does not read, and goes on when it does."""
+    """Writing pauses while the upstream does not read."""
     size, blocks = 1 << 20, 32
     head = b"POST / HTTP/1.1\r\nHost: bank\r\nContent-Length: %d\r\n\r\n" % (size * blocks)
     async with connected([read_head(), wait(), read_rest(size * blocks), hold()]) as (
@@ -688,8 +688,8 @@ async def test_upload_waits_for_a_slow_upstream() -> None:
         assert await connection.read() == b"well"
 
 
-async def test_upload_that_waits_is_woken_by_the_end() -> None:
-    """A writer is not left waiting on a connection that is gone, and hears of it next time."""
+async def test_waiting_upload_ends_with_the_connection() -> None:
+    """The writer wakes up, and its next write raises the error."""
     async with connected([read_head(), wait(), reset()]) as (connection, upstream):
         head = b"POST / HTTP/1.1\r\nHost: bank\r\nContent-Length: 90000000\r\n\r\n"
         connection.start(head, bodiless=False, total_at=asyncio.get_running_loop().time() + 30)
@@ -706,8 +706,8 @@ async def test_upload_that_waits_is_woken_by_the_end() -> None:
         assert caught.value.reason is kinds.UPSTREAM_CLOSED
 
 
-async def test_answer_before_the_end_of_the_upload() -> None:
-    """An early answer arrives while the body is still being sent."""
+async def test_response_before_the_end_of_the_upload() -> None:
+    """It is received while the body is still being sent."""
     head = b"POST / HTTP/1.1\r\nHost: bank\r\nContent-Length: 10\r\n\r\n"
     script = [read_head(), send(response_head(b"413 Too Large", b"Content-Length: 0")), hold()]
     async with connected(script) as (connection, _):
@@ -716,8 +716,8 @@ async def test_answer_before_the_end_of_the_upload() -> None:
         assert (await connection.wait_for_head()).status == 413
 
 
-async def test_peek_takes_nothing() -> None:
-    """What was looked at is still there to be read."""
+async def test_peek_consumes_nothing() -> None:
+    """The block can still be read."""
     script = [
         read(),
         send(response_head(b"401 No", b"Content-Length: 9"), b"abc", b"defghi"),
@@ -734,11 +734,11 @@ async def test_peek_takes_nothing() -> None:
         assert body == b"abcdefghi"
 
 
-# Ends that are ours.
+# Local ends.
 
 
-async def test_error_of_the_callers_ends_the_exchange() -> None:
-    """Whoever waits for an answer gets the error for which its body could not be sent."""
+async def test_upload_error_is_raised_to_the_reader() -> None:
+    """The reader gets the error that stopped the body."""
     async with connected([read_head(), hold()]) as (connection, upstream):
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
         waiting = asyncio.create_task(connection.wait_for_head())
@@ -751,8 +751,8 @@ async def test_error_of_the_callers_ends_the_exchange() -> None:
         await until(lambda: upstream.open == 0)
 
 
-async def test_failure_after_a_complete_answer_leaves_it_readable() -> None:
-    """An answer that is all here is not lost because the rest of the upload failed."""
+async def test_failed_upload_keeps_a_complete_response() -> None:
+    """A response that has arrived stays readable."""
     async with connected([read_head(), send(ok(b"early")), hold()]) as (connection, _):
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
         await connection.wait_for_head()
@@ -762,8 +762,8 @@ async def test_failure_after_a_complete_answer_leaves_it_readable() -> None:
         assert not connection.is_reusable
 
 
-async def test_write_to_a_connection_that_is_gone() -> None:
-    """It is refused, not swallowed."""
+async def test_write_to_a_lost_connection_is_an_error() -> None:
+    """The write raises instead of discarding data."""
     async with connected(respond_to_all()) as (connection, upstream):
         connection.start(GET, bodiless=False, total_at=asyncio.get_running_loop().time() + 10)
         connection.abort()
@@ -774,8 +774,8 @@ async def test_write_to_a_connection_that_is_gone() -> None:
             await connection.wait_for_head()
 
 
-async def test_start_on_a_connection_that_was_lost() -> None:
-    """Between its being handed out and its use, a connection may go; that is an ordinary error."""
+async def test_start_on_a_lost_connection_is_an_error() -> None:
+    """A connection may be lost between checkout and use."""
     async with connected([close()]) as (connection, upstream):
         await until(lambda: upstream.open == 0)
         await until(lambda: not connection.is_alive())

@@ -1,17 +1,15 @@
-"""The life of one upstream connection as a state machine: no exchange sees anything of another.
+"""The life of one upstream connection as a state machine: exchanges never mix.
 
-Hypothesis plays both ends. Callers leave at any byte, read or do not, upload or stop; the upstream
-answers early, in pieces, with every framing, sends bytes that nobody asked for, closes and resets.
-The connection, the pool and the sockets (with TLS and without) are real; time is moved by hand.
+Hypothesis plays both sides. Callers leave at any byte, read or do not, upload or stop; the upstream
+responds early, in pieces, with every framing, sends unexpected bytes, closes and resets. The
+connection, the pool and the sockets (with and without TLS) are real; time is simulated.
 
-Every byte that an exchange receives carries the number of the exchange it was sent for. Held to:
+Every byte that an exchange receives carries the number of its exchange. Checked:
 
 - an exchange receives the response to its own request, a part of it, or an error;
-- the upstream receives the requests one behind the other, each as it was sent;
-- a response that the upstream sends to its end is received to its end (nothing stays paused), and
-  no deadline ends an exchange before its time;
-- after a whole exchange the connection is used again, and it is not used again if a byte came
-  behind the response.
+- the upstream receives the requests one after another, each as sent;
+- a response that the upstream sends completely is received completely, and no deadline is early;
+- after a complete exchange the connection is reused, unless a byte came behind the response.
 """
 
 import asyncio
@@ -73,7 +71,7 @@ def response(number: int, framing: str, body: bytes) -> bytes:
 
 @cache
 def _certificates() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Return contexts for the upstream and for us."""
+    """Return TLS contexts for the upstream and the proxy."""
     with tempfile.TemporaryDirectory() as folder:
         authority = OpensslAuthority.make(Path(folder))
         server = server_context(authority.issue("bank", "DNS:bank.test"))
@@ -90,7 +88,7 @@ UNASKED = [
 
 
 class UpstreamEnd:
-    """The upstream's end of a connection: a socket without a loop, with or without TLS."""
+    """The upstream's side of a connection: a socket without a loop, with or without TLS."""
 
     def __init__(self, sock: socket.socket, *, tls: bool) -> None:
         self._sock = sock
@@ -111,11 +109,11 @@ class UpstreamEnd:
 
     @property
     def is_flushed(self) -> bool:
-        """Whether all that it sent has left it."""
+        """Whether everything has been sent."""
         return not self._out
 
     def handshake(self) -> bool:
-        """Go on with the handshake; return whether it is over."""
+        """Continue the handshake; return whether it is complete."""
         if self._tls is None:
             return True
         self._incoming.write(self._read_socket())
@@ -128,7 +126,7 @@ class UpstreamEnd:
         return True
 
     def send(self, data: bytes) -> None:
-        """Send, as far as there is room; the rest goes with ``flush``."""
+        """Send as much as possible; ``flush`` sends the rest."""
         if self._tls is None:
             self._out += data
         elif data:
@@ -136,14 +134,14 @@ class UpstreamEnd:
         self.flush()
 
     def flush(self) -> None:
-        """Send what had no room."""
+        """Send the rest."""
         self._out += self._outgoing.read()
         with suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
             while self._out and not self.closed:
                 self._out = self._out[self._sock.send(self._out) :]
 
     def receive(self) -> None:
-        """Read all that is there."""
+        """Read all available bytes."""
         data = b"" if self.closed else self._read_socket()
         if self._tls is None:
             self.received += data
@@ -161,14 +159,14 @@ class UpstreamEnd:
         return data
 
     def close(self) -> None:
-        """Close, with a reset where something has not been read."""
+        """Close; with a reset if bytes are unread."""
         self.closed = True
         self._sock.close()
 
 
 @dataclass
 class Exchange:
-    """A request, the response that the upstream has for it, and what has come of both."""
+    """A request, its planned response, and what both sides have received."""
 
     number: int
     connection: Connection
@@ -192,14 +190,14 @@ class Exchange:
 
     @property
     def is_uploaded(self) -> bool:
-        """Whether the whole request has been handed to the connection."""
+        """Whether the whole request has been given to the connection."""
         return not self.unwritten and (self.writing is None or self.writing.done())
 
 
 class _SocketPairs:
-    """A mixin of an event loop: it connects socket pairs in the place of addresses.
+    """A mixin of an event loop that connects socket pairs instead of addresses.
 
-    ``ends`` has the upstream's end of each connection.
+    ``ends`` has the upstream's side of each connection.
     """
 
     ends: dict[Connection, UpstreamEnd]
@@ -223,8 +221,8 @@ class _SocketPairs:
         return transport, connection
 
 
-class MovedLoop(asyncio.SelectorEventLoop):
-    """A loop whose time can be moved on."""
+class SimulatedTimeLoop(asyncio.SelectorEventLoop):
+    """A loop with a clock that can be advanced."""
 
     moved = 0.0
 
@@ -234,14 +232,14 @@ class MovedLoop(asyncio.SelectorEventLoop):
 
 
 class ConnectionLife(RuleBasedStateMachine):
-    """The rules. One exchange at a time, as the pool has one connection."""
+    """The rules. One exchange at a time, on the pool's one connection."""
 
     loop_name = "asyncio"
     tls = False
 
     def __init__(self) -> None:
         super().__init__()
-        base = MovedLoop
+        base = SimulatedTimeLoop
         if self.loop_name != "asyncio":
             base = importlib.import_module("uvloop").Loop
         self.loop: Any = type("Loop", (_SocketPairs, base), {"ends": {}})()
@@ -255,7 +253,7 @@ class ConnectionLife(RuleBasedStateMachine):
 
     @property
     def current(self) -> Exchange:
-        """The exchange under way."""
+        """The current exchange."""
         assert self.exchange is not None
         return self.exchange
 
@@ -264,7 +262,7 @@ class ConnectionLife(RuleBasedStateMachine):
         return self.loop.run_until_complete(asyncio.wait_for(work, 1e5))
 
     def turn(self, times: int = 6) -> None:
-        """Let the loop turn a few times; every byte on a socket pair has arrived by then."""
+        """Let the loop run a few times; then every byte of a socket pair has arrived."""
 
         async def turns() -> None:
             for _ in range(times):
@@ -275,7 +273,7 @@ class ConnectionLife(RuleBasedStateMachine):
         self.run(turns())
 
     def teardown(self) -> None:
-        """Run a last exchange, which must work; then nothing may be left in the loop."""
+        """Run a last exchange, which must succeed; then the loop must be empty."""
         if self.exchange is not None:
             self.caller_leaves()
         self.request("sized", 10, head_only=False, upload=0, at_once=True, early=0)
@@ -302,10 +300,10 @@ class ConnectionLife(RuleBasedStateMachine):
     def request(
         self, framing: str, size: int, *, head_only: bool, upload: int, at_once: bool, early: int
     ) -> None:
-        """Begin an exchange, on whatever connection the pool gives.
+        """Begin an exchange on a connection of the pool.
 
-        ``at_once``: the body goes with the head. ``early``: bytes that the upstream answers before
-        it has read anything.
+        ``at_once``: the body is sent with the head. ``early``: response bytes that the upstream
+        sends before it reads.
         """
         self.count += 1
         connection = self.pool.checkout() or self.run(self.pool.connect())
@@ -370,7 +368,7 @@ class ConnectionLife(RuleBasedStateMachine):
         return None
 
     def _collect(self, exchange: Exchange) -> None:
-        """Check what a read has brought, if it has brought something."""
+        """Check what a read has returned."""
         if exchange.reading is None or not exchange.reading.done():
             return
         reading, exchange.reading = exchange.reading, None
@@ -405,7 +403,7 @@ class ConnectionLife(RuleBasedStateMachine):
     @precondition(lambda self: self.exchange is not None)
     @rule()
     def caller_leaves(self) -> None:
-        """End the exchange wherever it is, as the forwarder does."""
+        """Abort the exchange, as the forwarder does."""
         exchange, self.exchange = self.current, None
         whole = exchange.connection.state is ConnectionState.COMPLETE and exchange.is_uploaded
         for task in (exchange.reading, exchange.writing):
@@ -418,7 +416,7 @@ class ConnectionLife(RuleBasedStateMachine):
     @precondition(lambda self: self.exchange is not None)
     @rule()
     def finish(self) -> None:
-        """Let both sides go on to the end: what the upstream sends arrives, and all of it."""
+        """Let both sides finish: the whole response arrives."""
         exchange = self.current
         for _ in range(400):
             self.upstream_sends(1 << 30, reads=True)
@@ -445,7 +443,7 @@ class ConnectionLife(RuleBasedStateMachine):
         after=st.sampled_from([0.0, 0.0, 20.0, 45.0]),
     )
     def upstream_sends(self, size: int, *, reads: bool = False, after: float = 0.0) -> None:
-        """Send more of the response, ``after`` seconds, having read the request or not."""
+        """Send more of the response after ``after`` seconds, reading the request or not."""
         exchange = self.current
         self.time_passes(after)
         if reads:
@@ -456,11 +454,11 @@ class ConnectionLife(RuleBasedStateMachine):
             exchange.waited = 0.0
         self.turn()
 
-    @precondition(lambda self: self._resting_end() is not None)
+    @precondition(lambda self: self._idle_end() is not None)
     @rule(data=st.sampled_from([b"", *UNASKED]), heard=st.booleans())
     def upstream_sends_unasked_or_closes(self, data: bytes, *, heard: bool) -> None:
-        """Send bytes behind a whole response or on a connection that rests; without any, close."""
-        end = self._resting_end()
+        """Send bytes behind a complete response or on an idle connection; without bytes, close."""
+        end = self._idle_end()
         assert end is not None
         if data:
             end.send(data)
@@ -473,15 +471,15 @@ class ConnectionLife(RuleBasedStateMachine):
     @precondition(lambda self: self._is_answering())
     @rule()
     def upstream_closes_early(self) -> None:
-        """Close the connection in the middle of a response."""
+        """Close within a response."""
         self.current.end.close()
 
     def _is_answering(self) -> bool:
         exchange = self.exchange
         return exchange is not None and bool(exchange.unsent) and not exchange.end.closed
 
-    def _resting_end(self) -> UpstreamEnd | None:
-        """Return the upstream's end where no byte of a response is due on it."""
+    def _idle_end(self) -> UpstreamEnd | None:
+        """Return the upstream's side if no response is due on it."""
         exchange = self.exchange
         if exchange is not None:
             return None if exchange.unsent or exchange.end.closed else exchange.end
@@ -489,8 +487,8 @@ class ConnectionLife(RuleBasedStateMachine):
         return idle[0] if idle and not idle[0].closed else None
 
     def time_passes(self, seconds: float) -> None:
-        """Move the time on, where the loop lets it be moved."""
-        if isinstance(self.loop, MovedLoop):
+        """Advance the clock, where the loop supports it."""
+        if isinstance(self.loop, SimulatedTimeLoop):
             self.loop.moved += seconds
             exchange = self.current
             exchange.waited += seconds
@@ -500,12 +498,12 @@ class ConnectionLife(RuleBasedStateMachine):
 
     @invariant()
     def requests_arrive_in_order(self) -> None:
-        """What the upstream has received are the requests, each as it was sent."""
+        """The upstream has received the requests, each as sent."""
         for end in self.loop.ends.values():
             assert end.expected.startswith(end.received)
 
 
-# Not "explain": it traces every line.
+# Without "explain", which traces every line.
 _PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
 
 MACHINES = {
@@ -519,8 +517,8 @@ MACHINES = {
 
 
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
-def test_no_exchange_sees_anything_of_another(machine: type[ConnectionLife]) -> None:
-    """Whatever the two ends do, in whatever order."""
+def test_exchanges_never_mix(machine: type[ConnectionLife]) -> None:
+    """Any sequence of steps of both sides."""
     case = machine.TestCase
     case.settings = settings(max_examples=30, stateful_step_count=40, phases=_PHASES)
     case().runTest()

@@ -1,4 +1,4 @@
-"""What a failed connection means: requests and token calls find the same cause on a real server."""
+"""Causes of failed connections: requests and token calls report the same cause."""
 
 import _ssl
 import asyncio
@@ -42,7 +42,7 @@ def sign(
     is_small: bool = False,
     usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH,
 ) -> Path:
-    """Make a certificate for 127.0.0.1 with its key, of what the openssl command cannot make."""
+    """Make a certificate for 127.0.0.1 and its key with properties that openssl cannot set."""
     small = rsa.generate_private_key(65537, 1024) if is_small else None  # noqa: S505 - too small
     key = small or ec.generate_private_key(ec.SECP256R1())
     issuer = x509.load_pem_x509_certificate(authority.file.read_bytes())
@@ -77,7 +77,7 @@ def sign(
 
 @contextmanager
 def openssl_server(context: ssl.SSLContext) -> Iterator[int]:
-    """Run a server whose handshakes are OpenSSL's own, with the alerts that asyncio drops."""
+    """Run a server with OpenSSL's own handshake, which sends the alerts that asyncio drops."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=_serve, args=(listener, context))
         thread.start()
@@ -102,8 +102,7 @@ def _serve(listener: socket.socket, context: ssl.SSLContext) -> None:
                     tls.do_handshake()
                     tls.recv(1)
                 except ssl.SSLError:
-                    # To close on bytes that have not been read would reset the connection, and
-                    # the alert might be lost.
+                    # Closing with unread bytes would reset the connection and could lose the alert.
                     tls.shutdown(socket.SHUT_WR)
                     while socket.socket.recv(tls, 4096):
                         pass
@@ -111,14 +110,14 @@ def _serve(listener: socket.socket, context: ssl.SSLContext) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """A server that must not get a request, and the kind of failure that it is."""
+    """A server that must not get a request, and the expected kind of failure."""
 
     server: Callable[[OpensslAuthority], ssl.SSLContext]
     kind: UpstreamFailure
 
 
 def old_versions(authority: OpensslAuthority) -> ssl.SSLContext:
-    """Return the context of a server that speaks nothing newer than TLS 1.1."""
+    """Return the context of a server limited to TLS 1.1."""
     context = server_context(authority.issue("bank", "IP:127.0.0.1"))
     context.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.warns(DeprecationWarning, match="TLSv1"):
@@ -128,7 +127,7 @@ def old_versions(authority: OpensslAuthority) -> ssl.SSLContext:
     return context
 
 
-def asking(version: ssl.TLSVersion) -> Callable[[OpensslAuthority], ssl.SSLContext]:
+def requiring_certificate(version: ssl.TLSVersion) -> Callable[[OpensslAuthority], ssl.SSLContext]:
     """Return what makes the context of a server that requires a client certificate."""
 
     def make(authority: OpensslAuthority) -> ssl.SSLContext:
@@ -141,15 +140,15 @@ def asking(version: ssl.TLSVersion) -> Callable[[OpensslAuthority], ssl.SSLConte
     return make
 
 
-def stranger(authority: OpensslAuthority) -> ssl.SSLContext:
-    """Return the context of a server whose authority nobody here knows."""
+def unknown_authority(authority: OpensslAuthority) -> ssl.SSLContext:
+    """Return the context of a server with an unknown authority."""
     return server_context(
         OpensslAuthority.make(authority.folder, "stranger").issue("x", "IP:127.0.0.1")
     )
 
 
 def self_signed(authority: OpensslAuthority) -> ssl.SSLContext:
-    """Return the context of a server that shows its own authority."""
+    """Return the context of a server with a self-signed certificate."""
     own = OpensslAuthority.make(authority.folder, "own")
     both = authority.folder / "both.pem"
     both.write_bytes(own.file.read_bytes() + own.key.read_bytes())
@@ -174,7 +173,7 @@ CASES = {
     "another name": Case(
         lambda ca: server_context(ca.issue("bank", "DNS:elsewhere.test")), kinds.UPSTREAM_TLS_NAME
     ),
-    "unknown authority": Case(stranger, kinds.UPSTREAM_TLS_UNTRUSTED),
+    "unknown authority": Case(unknown_authority, kinds.UPSTREAM_TLS_UNTRUSTED),
     "self-signed": Case(self_signed, kinds.UPSTREAM_TLS_SELF_SIGNED),
     "a client's certificate": Case(
         lambda ca: server_context(sign(ca, usage=ExtendedKeyUsageOID.CLIENT_AUTH)),
@@ -183,7 +182,7 @@ CASES = {
     "small key": Case(small_key, kinds.UPSTREAM_TLS_UNSUITABLE),
     "TLS 1.1 only": Case(old_versions, kinds.UPSTREAM_TLS_VERSION),
     "client certificate, TLS 1.3": Case(
-        asking(ssl.TLSVersion.TLSv1_3), kinds.UPSTREAM_TLS_CLIENT_CERTIFICATE
+        requiring_certificate(ssl.TLSVersion.TLSv1_3), kinds.UPSTREAM_TLS_CLIENT_CERTIFICATE
     ),
 }
 
@@ -221,7 +220,7 @@ async def token_error(port: int, context: ssl.SSLContext | None) -> TokenError:
 
 
 async def check(port: int, context: ssl.SSLContext | None, kind: UpstreamFailure) -> None:
-    """Make a request and a token call that fail in the same way."""
+    """Check that a request and a token call fail with this kind."""
     error = await request_error(port, context)
     assert isinstance(error, UpstreamError)
     assert error.kind is kind
@@ -232,30 +231,30 @@ async def check(port: int, context: ssl.SSLContext | None, kind: UpstreamFailure
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-async def test_server_that_fails_tls(case: Case, tmp_path: Path) -> None:
-    """Each of these is its own cause, on requests and on token calls."""
+async def test_tls_failure_has_its_cause(case: Case, tmp_path: Path) -> None:
+    """Requests and token calls report the same cause."""
     authority = OpensslAuthority.make(tmp_path)
     with openssl_server(case.server(authority)) as port:
         await check(port, client_context(authority.file), case.kind)
 
 
 async def test_plain_http_on_a_tls_port(tmp_path: Path) -> None:
-    """What says HTTP to a ``ClientHello`` is told as that, not as a certificate."""
+    """An HTTP response to a ``ClientHello`` is not reported as a certificate error."""
 
-    async def say_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond_plainly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         _ = await reader.read(1)
         writer.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
         await writer.drain()
         writer.close()
 
     authority = OpensslAuthority.make(tmp_path)
-    server = await asyncio.start_server(say_http, "127.0.0.1", 0)
+    server = await asyncio.start_server(respond_plainly, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
         await check(port, client_context(authority.file), kinds.UPSTREAM_TLS_PLAIN_HTTP)
 
 
-async def test_nobody_listens() -> None:
+async def test_closed_port_is_refused() -> None:
     """A closed port refuses connections."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -264,18 +263,18 @@ async def test_nobody_listens() -> None:
 
 @pytest.mark.parametrize("number", [errno.EHOSTUNREACH, errno.ENETUNREACH])
 def test_no_route(number: int) -> None:
-    """The network's own words are told apart from a closed port."""
+    """Network errors are distinguished from a closed port."""
     assert connect_error(OSError(number, "No")).kind is kinds.UPSTREAM_UNREACHABLE
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
-def test_no_more_sockets(number: int) -> None:
-    """A limit of this machine is the proxy's error, not the bank's."""
+def test_file_limit_is_an_error_of_the_proxy(number: int) -> None:
+    """A limit of this machine is not the bank's error."""
     assert connect_error(OSError(number, "No")).kind is kinds.OUT_OF_FILES
 
 
 def test_codes_are_those_of_openssl() -> None:
-    """Each number of the map means at OpenSSL what the map says of it."""
+    """OpenSSL's text for each number matches the map."""
     library = ctypes.CDLL(_ssl.__file__)
     describe = library.X509_verify_cert_error_string
     describe.restype, describe.argtypes = ctypes.c_char_p, [ctypes.c_long]

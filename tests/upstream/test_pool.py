@@ -1,4 +1,4 @@
-"""The pool: who gets which connection, how many there are, and how old they become."""
+"""The connection pool: checkout, limits, queue and ages."""
 
 import asyncio
 import socket
@@ -38,7 +38,7 @@ async def pooled(
     upstream: ScriptedUpstream,
     settings: UpstreamSettings = UpstreamSettings(),  # noqa: B008 - frozen
 ) -> AsyncIterator[Pool]:
-    """Make a pool for ``upstream``; at the end, nothing that it opened may be left."""
+    """Make a pool for ``upstream``; check at the end that all its connections are closed."""
     origin = UpstreamOrigin("127.0.0.1", upstream.port, None)
     pool = Pool(origin, settings)
     yield pool
@@ -75,7 +75,7 @@ async def ask(pool: Pool) -> bytes:
 
 
 async def test_connection_is_reused() -> None:
-    """One after another, requests share a connection."""
+    """Sequential requests share a connection."""
     async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream) as pool:
         for _ in range(3):
             assert await ask(pool) == b"yes"
@@ -87,8 +87,8 @@ async def test_connection_is_reused() -> None:
         )
 
 
-async def test_most_recently_used_goes_first() -> None:
-    """So that those a burst has opened grow old and go."""
+async def test_most_recently_used_connection_is_first() -> None:
+    """Connections of a burst become idle and are closed."""
     async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream) as pool:
         first, second = await checkout(pool), await checkout(pool)
         await use(first)
@@ -100,8 +100,8 @@ async def test_most_recently_used_goes_first() -> None:
         assert pool.idle_count == 2
 
 
-async def test_failed_exchange_ends_its_connection() -> None:
-    """A connection whose exchange did not end well is not seen again."""
+async def test_failed_exchange_closes_its_connection() -> None:
+    """It is not handed out again."""
     async with (
         ScriptedUpstream([read(), reset()], respond_to_all()) as upstream,
         pooled(upstream) as pool,
@@ -113,8 +113,8 @@ async def test_failed_exchange_ends_its_connection() -> None:
         assert upstream.connections == 2
 
 
-async def test_unfinished_exchange_ends_its_connection() -> None:
-    """Given back before its answer was read to the end, a connection is closed."""
+async def test_unfinished_exchange_closes_its_connection() -> None:
+    """A connection that is released before the end of the response is closed."""
     script = [read(), send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"), hold()]
     async with ScriptedUpstream(script) as upstream, pooled(upstream) as pool:
         connection = await checkout(pool)
@@ -126,8 +126,8 @@ async def test_unfinished_exchange_ends_its_connection() -> None:
 
 
 @pytest.mark.parametrize("ending", [close(), reset()], ids=["closed", "reset"])
-async def test_connection_that_the_upstream_ended_is_not_handed_out(ending: ScriptStep) -> None:
-    """At checkout a connection is looked at again, down to the socket."""
+async def test_closed_connection_is_not_handed_out(ending: ScriptStep) -> None:
+    """Checkout checks the connection and its socket."""
     script = [read(), send(ok(b"yes")), wait(), ending]
     async with ScriptedUpstream(script, respond_to_all()) as upstream, pooled(upstream) as pool:
         await ask(pool)
@@ -138,8 +138,8 @@ async def test_connection_that_the_upstream_ended_is_not_handed_out(ending: Scri
         assert (upstream.connections, pool.open_count) == (2, 1)
 
 
-async def test_connection_with_an_unasked_byte_is_not_handed_out() -> None:
-    """A late second answer is never another request's."""
+async def test_connection_with_an_unexpected_byte_is_not_handed_out() -> None:
+    """A late second response never reaches another request."""
     script = [read(), send(ok(b"yes")), wait(), send(ok(b"not yours")), hold()]
     async with ScriptedUpstream(script, respond_to_all()) as upstream, pooled(upstream) as pool:
         await ask(pool)
@@ -150,8 +150,8 @@ async def test_connection_with_an_unasked_byte_is_not_handed_out() -> None:
         assert upstream.connections == 2
 
 
-async def test_no_answer_reaches_the_wrong_request() -> None:
-    """Under load, with an upstream that answers twice now and then, every answer is one's own."""
+async def test_no_response_reaches_the_wrong_request() -> None:
+    """Under load, with an upstream that sometimes responds twice."""
 
     async def serve(link: UpstreamConnection) -> None:
         for count in range(1, 10_000):
@@ -183,14 +183,14 @@ async def test_no_answer_reaches_the_wrong_request() -> None:
 
         for batch in range(20):
             await asyncio.gather(*[one(batch * 10 + at) for at in range(10)])
-        assert failures <= {kinds.UPSTREAM_MALFORMED}  # of those that came in pairs
+        assert failures <= {kinds.UPSTREAM_MALFORMED}  # of the double responses
 
 
 # Ages.
 
 
-async def test_idle_connection_grows_too_old() -> None:
-    """After its idle age a connection is closed without anybody asking for one."""
+async def test_idle_connection_is_closed_at_its_idle_age() -> None:
+    """It is closed without a checkout."""
     limits = UpstreamSettings(max_idle_age=0.05)
     async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream, limits) as pool:
         await ask(pool)
@@ -200,8 +200,8 @@ async def test_idle_connection_grows_too_old() -> None:
         await until(lambda: upstream.open == 0)
 
 
-async def test_reaper_leaves_the_fit() -> None:
-    """Only those whose time has come go; the others are looked at again later."""
+async def test_reaper_keeps_fresh_connections() -> None:
+    """Only expired ones are closed; the others are checked again later."""
     limits = UpstreamSettings(max_idle_age=0.5)
     async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream, limits) as pool:
         old, young = await checkout(pool), await checkout(pool)
@@ -215,22 +215,22 @@ async def test_reaper_leaves_the_fit() -> None:
         await until(lambda: pool.open_count == 0)
 
 
-async def test_total_age_ends_a_connection_in_use_all_the_time() -> None:
-    """So that a change of DNS arrives, however busy the connection is."""
+async def test_total_age_closes_a_busy_connection() -> None:
+    """A change of DNS takes effect however busy the connection is."""
     limits = UpstreamSettings(max_age=0.2)
     async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream, limits) as pool:
         await until_connections(pool, upstream, 2)
 
 
 async def until_connections(pool: Pool, upstream: ScriptedUpstream, count: int) -> None:
-    """Ask again and again until the upstream has seen so many connections."""
+    """Send requests until the upstream has seen this many connections."""
     async with asyncio.timeout(DEADLINE):
         while upstream.connections < count:
             assert await ask(pool) == b"yes"
 
 
-async def test_stale_idle_connection_is_not_handed_out() -> None:
-    """One that is past its age when somebody asks goes before the reaper comes."""
+async def test_expired_idle_connection_is_not_handed_out() -> None:
+    """It is closed at checkout before the reaper runs."""
     limits = UpstreamSettings(max_age=0.1, max_idle_age=60)
     async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream, limits) as pool:
         await ask(pool)
@@ -239,11 +239,11 @@ async def test_stale_idle_connection_is_not_handed_out() -> None:
         assert pool.open_count == 0
 
 
-# The limit, and the queue at it.
+# Limit and queue.
 
 
-async def test_limit_is_held() -> None:
-    """However many ask at once, the upstream never has more connections than the limit."""
+async def test_connection_limit_is_kept() -> None:
+    """However many requests are concurrent."""
     script = [forever(read(), wait(), send(ok(b"yes")))]
     limits = UpstreamSettings(max_connections=3)
     async with ScriptedUpstream(script) as upstream, pooled(upstream, limits) as pool:
@@ -256,12 +256,12 @@ async def test_limit_is_held() -> None:
 
 
 def is_full(pool: Pool, count: int) -> bool:
-    """Whether so many wait."""
+    """Whether this many requests are queued."""
     return len(pool._waiting) == count
 
 
 async def test_queue_is_fair() -> None:
-    """Who waits longest is served first, and a newcomer does not overtake."""
+    """The longest waiting request is first, and a new one does not overtake."""
     limits = UpstreamSettings(max_connections=1)
     order: list[int] = []
 
@@ -282,8 +282,8 @@ async def test_queue_is_fair() -> None:
         assert order == [0, 1, 2, 3, 4, 5]
 
 
-async def test_place_passes_on_when_a_connection_dies() -> None:
-    """A waiter gets the place of a connection that ended badly, and opens its own."""
+async def test_failed_connection_frees_its_place() -> None:
+    """A waiter gets the place and opens its own connection."""
     limits = UpstreamSettings(max_connections=1)
     async with (
         ScriptedUpstream([read(), wait(), reset()], respond_to_all()) as upstream,
@@ -300,8 +300,8 @@ async def test_place_passes_on_when_a_connection_dies() -> None:
         assert (pool.open_count, upstream.connections) == (1, 2)
 
 
-async def test_full_queue_is_said_at_once() -> None:
-    """Beyond the bound of the queue nobody waits: 503 with Retry-After."""
+async def test_full_queue_is_refused_at_once() -> None:
+    """The response is a 503 with Retry-After."""
     limits = UpstreamSettings(max_connections=1, max_waiting=1)
     async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
@@ -316,8 +316,8 @@ async def test_full_queue_is_said_at_once() -> None:
         assert await waiting == b"yes"
 
 
-async def test_wait_is_bounded() -> None:
-    """A waiter gives up after its time, and leaves nothing behind."""
+async def test_queue_wait_is_bounded() -> None:
+    """The waiter leaves the queue at its deadline."""
     limits = UpstreamSettings(max_connections=1, max_wait=0.05)
     async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
@@ -331,7 +331,7 @@ async def test_wait_is_bounded() -> None:
 
 
 async def test_cancelled_waiter_leaves_the_queue() -> None:
-    """A caller that goes away while it waits costs nobody a place."""
+    """Its place is free for others."""
     limits = UpstreamSettings(max_connections=1)
     async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
@@ -347,8 +347,8 @@ async def test_cancelled_waiter_leaves_the_queue() -> None:
 
 
 @pytest.mark.parametrize("well", [True, False], ids=["connection", "place"])
-async def test_waiter_cancelled_in_the_moment_it_is_served(*, well: bool) -> None:
-    """What was just given to it is passed on, whether a connection or a place for one."""
+async def test_waiter_cancelled_while_it_is_served(*, well: bool) -> None:
+    """Its connection or place goes to the next waiter."""
     limits = UpstreamSettings(max_connections=1)
     async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
@@ -365,8 +365,8 @@ async def test_waiter_cancelled_in_the_moment_it_is_served(*, well: bool) -> Non
         assert pool.open_count == 1
 
 
-async def test_connection_spoilt_on_its_way_to_a_waiter_is_replaced() -> None:
-    """Between release and use a connection may go; then its place is used for a new one."""
+async def test_connection_lost_before_use_is_replaced() -> None:
+    """A connection may be lost between release and use; a new one takes its place."""
     script = [read(), send(ok(b"yes")), hold()]
     limits = UpstreamSettings(max_connections=1)
     async with (
@@ -383,8 +383,8 @@ async def test_connection_spoilt_on_its_way_to_a_waiter_is_replaced() -> None:
         assert (pool.open_count, upstream.connections) == (1, 2)
 
 
-async def test_new_connection_is_new_even_where_one_was_waited_for() -> None:
-    """Whoever asks for a new one gets the place of the next that comes free, not that one."""
+async def test_new_connection_is_new_after_waiting() -> None:
+    """A request for a new connection gets the place of the next free one."""
     limits = UpstreamSettings(max_connections=1)
     async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
@@ -397,8 +397,8 @@ async def test_new_connection_is_new_even_where_one_was_waited_for() -> None:
         pool.release(fresh)
 
 
-async def test_cancelled_connect_gives_its_place_back() -> None:
-    """A caller that goes away while a connection is made leaks none."""
+async def test_cancelled_connect_frees_its_place() -> None:
+    """A caller that disconnects during a connect leaks nothing."""
     async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream) as pool:
         for _ in range(20):
             connecting = asyncio.create_task(pool.connect())
@@ -406,13 +406,13 @@ async def test_cancelled_connect_gives_its_place_back() -> None:
             assert pool.open_count == 1
             connecting.cancel()
             await asyncio.wait([connecting])
-            if not connecting.cancelled():  # it was faster
+            if not connecting.cancelled():  # the connect was faster
                 pool.release(connecting.result())
             assert pool.open_count == 0
 
 
-async def test_closed_pool_keeps_nothing() -> None:
-    """What is idle ends at once, what is in use when it is given back."""
+async def test_closed_pool_keeps_no_connection() -> None:
+    """Idle connections close at once, used ones when released."""
     async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream) as pool:
         busy = await checkout(pool)
         await ask(pool)
@@ -424,19 +424,19 @@ async def test_closed_pool_keeps_nothing() -> None:
         assert pool.open_count == 0
 
 
-# No connection at all.
+# Connect errors.
 
 
 async def fails(pool: Pool) -> UpstreamError:
-    """Try to connect, in vain; return why."""
+    """Try to connect; return the error."""
     with pytest.raises(UpstreamError) as caught:
         await pool.connect()
     assert pool.open_count == 0
     return caught.value
 
 
-async def test_nobody_listens() -> None:
-    """A refused connection is a 502 of its own kind."""
+async def test_closed_port_is_refused() -> None:
+    """It is a 502 with its own kind."""
     async with ScriptedUpstream(respond_to_all()) as upstream:
         port = upstream.port
     pool = Pool(UpstreamOrigin("127.0.0.1", port, None), UpstreamSettings())
@@ -444,15 +444,15 @@ async def test_nobody_listens() -> None:
     assert (error.reason, error.kind.status) == (kinds.UPSTREAM_CONNECT, 502)
 
 
-async def test_name_that_does_not_resolve() -> None:
-    """So is a host name that there is not."""
+async def test_unresolvable_name_is_an_error() -> None:
+    """It is a 502 with its own kind."""
     pool = Pool(UpstreamOrigin("bank.invalid", 80, None), UpstreamSettings())
     error = await fails(pool)
     assert (error.reason, error.kind.status) == (kinds.UPSTREAM_RESOLVE, 502)
 
 
-async def test_full_listen_queue() -> None:
-    """Where connections are not taken, the connect deadline ends the wait, with a 504."""
+async def test_full_listen_queue_times_out() -> None:
+    """The connect deadline gives a 504."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -481,5 +481,5 @@ async def test_full_listen_queue() -> None:
     ],
 )
 async def test_host_header(origin: UpstreamOrigin, header: bytes) -> None:
-    """The port stands in Host only where it is not the scheme's own."""
+    """The port is in Host only if it is not the scheme's default."""
     assert origin.host_header == header

@@ -1,6 +1,6 @@
-"""The response parser, without a loop or a socket: bytes in, events out.
+"""The response parser without a loop or a socket: bytes in, events out.
 
-That a connection says the same of whole responses stands in ``test_connection``.
+``test_connection`` tests complete responses over a connection.
 """
 
 import pytest
@@ -13,18 +13,18 @@ SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
 
 
 def expecting(*, to_head: bool = False) -> ResponseParser:
-    """Return a parser that waits for a response."""
+    """Return a parser that expects a response."""
     parser = ResponseParser()
     parser.expect_response(to_head=to_head)
     return parser
 
 
 def read(events: list[ResponseEvent]) -> list[int | bytes]:
-    """Return events with the status in the place of the head."""
+    """Return events; the head is replaced by its status."""
     return [event.status if isinstance(event, ResponseHead) else event for event in events]
 
 
-def test_whole_response_in_one_piece() -> None:
+def test_response_in_one_piece() -> None:
     """The head, the body, and an empty block as the end."""
     parser = expecting()
     head, *rest = parser.feed(SIZED + b"hello")
@@ -35,8 +35,8 @@ def test_whole_response_in_one_piece() -> None:
     assert parser.keep_alive
 
 
-def test_events_come_when_their_bytes_have_come() -> None:
-    """Byte by byte, each event once, and none before its time."""
+def test_events_follow_their_bytes() -> None:
+    """Byte by byte, each event occurs once and as early as possible."""
     parser = expecting()
     data = b"HTTP/1.1 103 Early\r\nX: y\r\n\r\n" + CHUNKED + b"2\r\nhi\r\n0\r\nX-Trailer: t\r\n\r\n"
     events = [(at, event) for at in range(len(data)) for event in parser.feed(data[at : at + 1])]
@@ -48,8 +48,8 @@ def test_events_come_when_their_bytes_have_come() -> None:
     assert events[-1][0] == len(data) - 1
 
 
-def test_one_response_after_another() -> None:
-    """Nothing of one is left in the next."""
+def test_responses_in_sequence() -> None:
+    """They share no state."""
     parser = expecting()
     assert read(parser.feed(CHUNKED + b"2\r\nhi\r\n0\r\n\r\n")) == [200, b"hi", b""]
     assert (parser.has_started, parser.keep_alive) == (True, True)
@@ -74,8 +74,8 @@ def test_one_response_after_another() -> None:
         (SIZED + b"hello", False),
     ],
 )
-def test_end_of_the_stream(data: bytes, *, ends: bool) -> None:
-    """It ends a body without a length (RFC 9112 section 6.3, item 8), and nothing else."""
+def test_end_of_stream(data: bytes, *, ends: bool) -> None:
+    """EOF ends a body without a length only (RFC 9112 section 6.3, item 8)."""
     parser = expecting()
     if data:
         parser.feed(data)
@@ -86,15 +86,15 @@ def test_end_of_the_stream(data: bytes, *, ends: bool) -> None:
     "codings",
     [[b"gzip"], [b"gzip, chunked"], [b"chunked", b"chunked"], [b"gzip", b"chunked"], [b""]],
 )
-def test_transfer_coding_that_is_not_understood(codings: list[bytes]) -> None:
-    """Chunked, alone and once (RFC 9112 section 6.1); anything else is refused."""
+def test_unknown_transfer_coding_is_refused(codings: list[bytes]) -> None:
+    """Chunked alone and once is supported (RFC 9112 section 6.1)."""
     lines = b"".join(b"transfer-Encoding: %b\r\n" % coding for coding in codings)
     with pytest.raises(UpstreamError) as caught:
         expecting().feed(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n")
     assert caught.value.kind is kinds.UPSTREAM_MALFORMED
 
 
-def test_interim_response_says_nothing_of_the_framing() -> None:
+def test_interim_response_does_not_affect_framing() -> None:
     """A coding on a 103 is not the final response's."""
     interim = b"HTTP/1.1 103 Early Hints\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert read(expecting().feed(interim + CHUNKED + b"0\r\n\r\n")) == [200, b""]
@@ -103,15 +103,15 @@ def test_interim_response_says_nothing_of_the_framing() -> None:
 @pytest.mark.parametrize("behind", [b"x", b"HTTP/1.1 200 OK\r\n\r\n", b"0\r\n\r\n"])
 @pytest.mark.parametrize("to_head", [False, True])
 def test_bytes_behind_a_complete_response(behind: bytes, *, to_head: bool) -> None:
-    """The response stands; another may not follow."""
+    """The response is valid; another must not follow."""
     parser = expecting(to_head=to_head)
     data = SIZED if to_head else b"HTTP/1.1 204 No Content\r\n\r\n"
     assert read(parser.feed(data + behind))[1:] == [b""]
     assert not parser.keep_alive
 
 
-def test_http_1_0_in_chunks_is_the_last() -> None:
-    """RFC 9112 section 6.1: whoever forwarded it may not have understood the chunks."""
+def test_chunked_http_1_0_response_is_the_last() -> None:
+    """RFC 9112 section 6.1."""
     head = CHUNKED.replace(b"1.1", b"1.0").replace(
         b"\r\n\r\n", b"\r\nConnection: keep-alive\r\n\r\n"
     )
@@ -120,8 +120,8 @@ def test_http_1_0_in_chunks_is_the_last() -> None:
     assert not parser.keep_alive
 
 
-def test_head_without_end() -> None:
-    """A bounded number of bytes is read of it."""
+def test_endless_head_is_refused() -> None:
+    """A head is bounded."""
     parser = expecting()
     line = b"X: y\r\n"
     parser.feed(b"HTTP/1.1 200 OK\r\n")

@@ -1,4 +1,4 @@
-"""TLS to the upstream, with real certificates from an authority made for the test."""
+"""TLS to the upstream, with certificates of a test authority."""
 
 import asyncio
 import ssl
@@ -34,13 +34,13 @@ GET = b"GET / HTTP/1.1\r\nHost: bank\r\n\r\n"
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> OpensslAuthority:
-    """An authority of our own."""
+    """A test authority."""
     return OpensslAuthority.make(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="module")
 def certificate(authority: OpensslAuthority) -> Path:
-    """A good certificate for where the tests' servers listen."""
+    """A valid certificate for the tests' servers."""
     return authority.issue("bank", "IP:127.0.0.1")
 
 
@@ -66,10 +66,10 @@ async def ask(pool: Pool) -> bytes:
         pool.release(connection)
 
 
-async def refused(
+async def refusal(
     certificate: Path, authority: OpensslAuthority, reason: UpstreamFailure, host: str = "127.0.0.1"
 ) -> str:
-    """Connect to a server that must not be trusted; return what the caller would read."""
+    """Connect to a server that must not be trusted; return the error for the caller."""
     async with ScriptedUpstream(respond_to_all(), tls=server_context(certificate)) as upstream:
         pool = make_pool(upstream.port, client_context(authority.file), host)
         with pytest.raises(UpstreamError) as caught:
@@ -81,8 +81,8 @@ async def refused(
         return caught.value.detail
 
 
-async def test_good_certificate(authority: OpensslAuthority, certificate: Path) -> None:
-    """With a trusted certificate of the right name, requests go and connections are reused."""
+async def test_good_certificate_is_accepted(authority: OpensslAuthority, certificate: Path) -> None:
+    """Requests are sent and the connection is reused."""
     async with ScriptedUpstream(respond_to_all(), tls=server_context(certificate)) as upstream:
         pool = make_pool(upstream.port, client_context(authority.file))
         assert [await ask(pool) for _ in range(3)] == [b"yes"] * 3
@@ -94,8 +94,10 @@ async def test_good_certificate(authority: OpensslAuthority, certificate: Path) 
         await until(lambda: upstream.open == 0)
 
 
-async def test_rotated_certificate(authority: OpensslAuthority, certificate: Path) -> None:
-    """A server that comes back with another certificate of the same authority is trusted."""
+async def test_renewed_certificate_is_accepted(
+    authority: OpensslAuthority, certificate: Path
+) -> None:
+    """A server may return with another certificate of the same authority."""
     context = client_context(authority.file)
     async with ScriptedUpstream(respond_to_all(), tls=server_context(certificate)) as before:
         pool = make_pool(before.port, context)
@@ -112,40 +114,42 @@ async def test_rotated_certificate(authority: OpensslAuthority, certificate: Pat
         await until(lambda: successor.open == 0)
 
 
-async def test_expired_certificate(authority: OpensslAuthority) -> None:
-    """Is refused, and told apart."""
+async def test_expired_certificate_is_refused(authority: OpensslAuthority) -> None:
+    """The error names the cause."""
     expired = authority.issue("bank", "IP:127.0.0.1", days="-1", file="expired")
-    assert "expired" in await refused(expired, authority, kinds.UPSTREAM_TLS_EXPIRED)
+    assert "expired" in await refusal(expired, authority, kinds.UPSTREAM_TLS_EXPIRED)
 
 
-async def test_certificate_for_another_name(authority: OpensslAuthority) -> None:
-    """Is refused, and told apart."""
+async def test_certificate_for_another_name_is_refused(authority: OpensslAuthority) -> None:
+    """The error names the cause."""
     other = authority.issue("bank", "DNS:elsewhere.test", "IP:127.0.0.9", file="other")
-    assert "127.0.0.1" in await refused(other, authority, kinds.UPSTREAM_TLS_NAME)
-    assert "localhost" in await refused(other, authority, kinds.UPSTREAM_TLS_NAME, "localhost")
+    assert "127.0.0.1" in await refusal(other, authority, kinds.UPSTREAM_TLS_NAME)
+    assert "localhost" in await refusal(other, authority, kinds.UPSTREAM_TLS_NAME, "localhost")
 
 
-async def test_common_name_is_no_name(authority: OpensslAuthority) -> None:
-    """A certificate that says who it is only in its common name says nothing."""
+async def test_common_name_is_not_used(authority: OpensslAuthority) -> None:
+    """A certificate without subjectAltName matches no name (RFC 9110 section 4.3.4)."""
     common = authority.issue("localhost", file="common")
-    assert "mismatch" in await refused(common, authority, kinds.UPSTREAM_TLS_NAME, "localhost")
+    assert "mismatch" in await refusal(common, authority, kinds.UPSTREAM_TLS_NAME, "localhost")
 
 
-async def test_unknown_authority(
+async def test_unknown_authority_is_refused(
     authority: OpensslAuthority, certificate: Path, tmp_path: Path
 ) -> None:
-    """A certificate of an authority that is not ours is refused, and told apart."""
+    """The error names the cause."""
     stranger = OpensslAuthority.make(tmp_path, "stranger")
-    detail = await refused(certificate, stranger, kinds.UPSTREAM_TLS_UNTRUSTED)
+    detail = await refusal(certificate, stranger, kinds.UPSTREAM_TLS_UNTRUSTED)
     assert "unable to get local issuer" in detail
 
 
-async def test_self_signed_certificate(authority: OpensslAuthority, tmp_path: Path) -> None:
-    """Nobody vouches for oneself."""
+async def test_self_signed_certificate_is_refused(
+    authority: OpensslAuthority, tmp_path: Path
+) -> None:
+    """The error names the cause."""
     own = OpensslAuthority.make(tmp_path, "own")
     both = tmp_path / "both.pem"
     both.write_bytes(own.file.read_bytes() + own.key.read_bytes())
-    assert "self-signed" in await refused(both, authority, kinds.UPSTREAM_TLS_SELF_SIGNED)
+    assert "self-signed" in await refusal(both, authority, kinds.UPSTREAM_TLS_SELF_SIGNED)
 
 
 @pytest.mark.parametrize(
@@ -157,10 +161,10 @@ async def test_self_signed_certificate(authority: OpensslAuthority, tmp_path: Pa
     ],
     ids=["plain HTTP", "closes", "says nothing"],
 )
-async def test_server_that_speaks_no_tls(
+async def test_server_without_tls_is_an_error(
     authority: OpensslAuthority, script: Sequence[ScriptStep], reasons: set[UpstreamFailure]
 ) -> None:
-    """The handshake ends in an error, at the latest with the connect deadline."""
+    """The handshake fails, at the latest at the connect deadline."""
     async with ScriptedUpstream(script) as upstream:
         pool = Pool(
             UpstreamOrigin("127.0.0.1", upstream.port, client_context(authority.file)),
@@ -172,17 +176,19 @@ async def test_server_that_speaks_no_tls(
         assert pool.open_count == 0
 
 
-async def test_answer_cut_by_a_plain_end(authority: OpensslAuthority, certificate: Path) -> None:
-    """Where the end of the connection is the end of the body, only TLS's own end counts.
+async def test_close_delimited_response_needs_close_notify(
+    authority: OpensslAuthority, certificate: Path
+) -> None:
+    """A plain TCP end is a truncated response.
 
-    Otherwise anyone on the way could shorten an answer.
+    Otherwise an attacker could shorten a response.
     """
 
-    async def rip(link: UpstreamConnection) -> None:
+    async def close_tcp(link: UpstreamConnection) -> None:
         await asyncio.sleep(0.05)
         link.writer.transport.abort()
 
-    script = [read(), send(response_head(b"200 OK"), b"half of it"), rip]
+    script = [read(), send(response_head(b"200 OK"), b"half of it"), close_tcp]
     async with ScriptedUpstream(script, tls=server_context(certificate)) as upstream:
         pool = make_pool(upstream.port, client_context(authority.file))
         with pytest.raises(UpstreamError) as caught:
@@ -190,8 +196,10 @@ async def test_answer_cut_by_a_plain_end(authority: OpensslAuthority, certificat
         assert caught.value.reason is kinds.UPSTREAM_TRUNCATED
 
 
-async def test_answer_ended_by_tls(authority: OpensslAuthority, certificate: Path) -> None:
-    """And that one does count."""
+async def test_close_delimited_response_with_close_notify(
+    authority: OpensslAuthority, certificate: Path
+) -> None:
+    """It is complete."""
     script = [read(), send(response_head(b"200 OK"), b"all of it"), close()]
     async with ScriptedUpstream(script, tls=server_context(certificate)) as upstream:
         pool = make_pool(upstream.port, client_context(authority.file))
@@ -199,8 +207,8 @@ async def test_answer_ended_by_tls(authority: OpensslAuthority, certificate: Pat
         assert pool.open_count == 0
 
 
-async def test_large_answer_over_tls(authority: OpensslAuthority, certificate: Path) -> None:
-    """Back-pressure and TLS get on with each other."""
+async def test_large_response_over_tls(authority: OpensslAuthority, certificate: Path) -> None:
+    """Flow control works over TLS."""
     size = 8 << 20
     script = [read(), send(ok(b"x" * size)), read(), send(ok(b"next")), sleep(30)]
     async with ScriptedUpstream(script, tls=server_context(certificate)) as upstream:
@@ -211,8 +219,8 @@ async def test_large_answer_over_tls(authority: OpensslAuthority, certificate: P
         pool.close()
 
 
-async def test_our_certificate_is_shown(authority: OpensslAuthority, certificate: Path) -> None:
-    """An upstream that asks for a client certificate gets the configured one."""
+async def test_client_certificate_is_sent(authority: OpensslAuthority, certificate: Path) -> None:
+    """An upstream that requires a client certificate gets the configured one."""
     ours = authority.issue("proxy", file="ours")
     context = server_context(certificate)
     context.load_verify_locations(authority.file)
@@ -228,7 +236,7 @@ async def test_our_certificate_is_shown(authority: OpensslAuthority, certificate
 
 
 def test_context_trusts_the_system_by_default() -> None:
-    """Without a file, certificate and name are checked against the system's authorities."""
+    """Certificate and name are verified against the system's authorities."""
     context = client_context(None)
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
@@ -236,10 +244,12 @@ def test_context_trusts_the_system_by_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [(None, "No such file"), (b"", "not what"), (b"nonsense", "not what")]
+    ("content", "message"), [(None, "No such file"), (b"", "not what"), (b"nonsense", "not what")]
 )
-def test_ca_file_that_cannot_be_used(tmp_path: Path, content: bytes | None, says: str) -> None:
-    """A wrong file is a mistake in the configuration, told by its setting."""
+def test_unusable_ca_file_is_a_configuration_error(
+    tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    """The error names the setting."""
     file = tmp_path / "ca.pem"
     if content is not None:
         file.write_bytes(content)
@@ -247,11 +257,13 @@ def test_ca_file_that_cannot_be_used(tmp_path: Path, content: bytes | None, says
         client_context(file)
     (mistake,) = caught.value.errors
     assert mistake.startswith("upstream.ca_file: ")
-    assert says in mistake
+    assert message in mistake
 
 
-def test_certificate_file_that_cannot_be_used(authority: OpensslAuthority, tmp_path: Path) -> None:
-    """So is a certificate without its key."""
+def test_unusable_certificate_file_is_a_configuration_error(
+    authority: OpensslAuthority, tmp_path: Path
+) -> None:
+    """A certificate without its key is an error too."""
     with pytest.raises(ConfigError) as caught:
         client_context(authority.file, authority.file, None)
     assert caught.value.errors[0].startswith("upstream.certificate_file: ")
@@ -259,8 +271,8 @@ def test_certificate_file_that_cannot_be_used(authority: OpensslAuthority, tmp_p
         client_context(authority.file, tmp_path / "none.pem", None)
 
 
-def test_fingerprint_follows_the_files(authority: OpensslAuthority, certificate: Path) -> None:
-    """It changes with what is read, and is empty where there is no TLS."""
+def test_fingerprint_depends_on_the_files(authority: OpensslAuthority, certificate: Path) -> None:
+    """It changes with their content and is empty without TLS."""
     files = UpstreamSettings(ca_file=authority.file)
     first = UpstreamTls.load(files, https=True)
     assert first.context is not None

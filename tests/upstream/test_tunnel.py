@@ -1,4 +1,4 @@
-"""The way out through a company's proxy: a real one, well and in each of its bad moods."""
+"""Tunnels through an outbound proxy: a real one, correct and faulty."""
 
 import asyncio
 import socket
@@ -23,19 +23,19 @@ EVERY_LOOP = True
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> OpensslAuthority:
-    """Who vouches for the bank."""
+    """The authority of the bank's certificate."""
     return OpensslAuthority.make(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="module")
 def context(authority: OpensslAuthority) -> ssl.SSLContext:
-    """What the bank speaks TLS with."""
+    """The bank's TLS context."""
     return server_context(authority.issue("bank", "IP:127.0.0.1"))
 
 
 @pytest.fixture
 async def bank(context: ssl.SSLContext) -> AsyncIterator[Sandbox]:
-    """A bank that speaks TLS."""
+    """A bank with TLS."""
     bank = Sandbox()
     await bank.start(ssl_context=context)
     yield bank
@@ -43,21 +43,21 @@ async def bank(context: ssl.SSLContext) -> AsyncIterator[Sandbox]:
 
 
 async def tunnel(
-    proxy: OutboundProxy, host: str = "127.0.0.1", port: int = 1, patience: float = 5
+    proxy: OutboundProxy, host: str = "127.0.0.1", port: int = 1, seconds: float = 5
 ) -> socket.socket:
-    """Open a tunnel within ``patience`` seconds."""
-    return await open_tunnel(proxy, host, port, asyncio.get_running_loop().time() + patience)
+    """Open a tunnel within ``seconds`` seconds."""
+    return await open_tunnel(proxy, host, port, asyncio.get_running_loop().time() + seconds)
 
 
-async def failure(proxy: OutboundProxy, patience: float = 5) -> tuple[UpstreamFailure, str]:
+async def failure(proxy: OutboundProxy, seconds: float = 5) -> tuple[UpstreamFailure, str]:
     """Fail to open a tunnel; return reason and detail."""
     with pytest.raises(UpstreamError) as caught:
-        (await tunnel(proxy, patience=patience)).close()
+        (await tunnel(proxy, seconds=seconds)).close()
     return caught.value.reason, caught.value.detail
 
 
-async def test_tunnel_leads_to_the_other_end() -> None:
-    """Bytes go through as they are, and the proxy is told no more than where to."""
+async def test_tunnel_passes_bytes() -> None:
+    """Bytes pass unchanged; the proxy gets the target only."""
     async with ScriptedUpstream(respond_to_all(b"through")) as upstream, ConnectProxy() as company:
         sock = await tunnel(OutboundProxy("127.0.0.1", company.port), port=upstream.port)
         reader, writer = await asyncio.open_connection(sock=sock)
@@ -68,16 +68,16 @@ async def test_tunnel_leads_to_the_other_end() -> None:
         assert company.heads == [f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"]
 
 
-async def test_address_of_version_six_stands_in_brackets() -> None:
-    """``CONNECT`` names an IPv6 address as a URL does."""
+async def test_ipv6_address_is_in_brackets() -> None:
+    """``CONNECT`` writes an IPv6 address as a URL does."""
     async with ConnectProxy(response=b"HTTP/1.1 200 OK\r\n\r\n") as company:
         sock = await tunnel(OutboundProxy("127.0.0.1", company.port), host="::1", port=443)
         sock.close()
         assert company.heads[0].startswith("CONNECT [::1]:443 HTTP/1.1\r\n")
 
 
-async def test_user_and_password_are_shown() -> None:
-    """With a login the proxy lets us through; its password is in no repr."""
+async def test_login_is_sent() -> None:
+    """With a login the proxy opens the tunnel; the repr has no password."""
     async with (
         ScriptedUpstream(respond_to_all()) as upstream,
         ConnectProxy(login="me:pa:ss") as company,
@@ -88,9 +88,9 @@ async def test_user_and_password_are_shown() -> None:
 
 
 async def test_every_address_of_the_proxy_is_tried() -> None:
-    """A name with two addresses of which one refuses is still a way out."""
+    """A name may have an address that refuses."""
     async with ConnectProxy(response=b"HTTP/1.1 200 OK\r\n\r\n") as company:
-        # Where there is IPv6, localhost is ::1 first, and nobody listens there.
+        # Where there is IPv6, localhost is ::1 first, which refuses.
         (await tunnel(OutboundProxy("localhost", company.port))).close()
         assert len(company.heads) == 1
 
@@ -123,10 +123,10 @@ FAILURES = {
 }
 
 
-@pytest.mark.parametrize("mood", FAILURES)
-async def test_each_failure_has_its_reason(mood: str) -> None:
-    """What the proxy did instead can be told from reason and detail."""
-    answer, reason, detail = FAILURES[mood]
+@pytest.mark.parametrize("case", FAILURES)
+async def test_each_failure_has_its_reason(case: str) -> None:
+    """Reason and detail describe the proxy's response."""
+    answer, reason, detail = FAILURES[case]
     async with ConnectProxy(response=answer) as company:
         found = await failure(OutboundProxy("127.0.0.1", company.port))
         assert found[0] is reason
@@ -134,8 +134,8 @@ async def test_each_failure_has_its_reason(mood: str) -> None:
         await until(lambda: company.open == 0)
 
 
-async def test_proxy_that_is_not_there() -> None:
-    """Nobody listens, and it is the outbound proxy's port that is named as the cause."""
+async def test_unreachable_outbound_proxy_is_named() -> None:
+    """The error names the port of the outbound proxy."""
     async with ConnectProxy() as company:
         pass
     proxy = OutboundProxy("127.0.0.1", company.port)
@@ -145,23 +145,23 @@ async def test_proxy_that_is_not_there() -> None:
     )
 
 
-async def test_proxy_whose_name_does_not_resolve() -> None:
-    """A name without an address is told apart from an address without a listener."""
+async def test_unresolvable_outbound_proxy_is_named() -> None:
+    """The error differs from that of a closed port."""
     assert (await failure(OutboundProxy("no-such-host.invalid", 3128)))[0] is (
         kinds.UPSTREAM_PROXY_RESOLVE
     )
 
 
-async def test_proxy_that_says_nothing() -> None:
-    """Silence is waited for until the deadline; then the proxy is named, not the bank."""
+async def test_silent_outbound_proxy_times_out() -> None:
+    """The error names the proxy, not the bank."""
     async with ConnectProxy(silent=True) as company:
         proxy = OutboundProxy("127.0.0.1", company.port)
-        assert (await failure(proxy, patience=0.1))[0] is kinds.UPSTREAM_PROXY_TIMEOUT
+        assert (await failure(proxy, seconds=0.1))[0] is kinds.UPSTREAM_PROXY_TIMEOUT
         await until(lambda: company.open == 0 or company.heads)
 
 
-async def test_proxy_that_resets() -> None:
-    """A reset before an answer is no answer."""
+async def test_resetting_outbound_proxy_is_an_error() -> None:
+    """A reset before a response."""
     async with ConnectProxy(silent=True) as company:
         opening = asyncio.create_task(failure(OutboundProxy("127.0.0.1", company.port)))
         await until(lambda: company.heads)
@@ -170,8 +170,8 @@ async def test_proxy_that_resets() -> None:
         assert (await opening)[0] is kinds.UPSTREAM_PROXY_MALFORMED
 
 
-def test_any_success_is_a_success() -> None:
-    """RFC 9110 gives every 2xx to CONNECT the same meaning, whatever its phrase."""
+def test_any_2xx_opens_the_tunnel() -> None:
+    """RFC 9110 section 9.3.6."""
     for line in (b"HTTP/1.1 200 ", b"HTTP/1.0 200 Connection established", b"HTTP/1.1 204"):
         check_response(line + b"\r\nVia: a\r\n\r\n")
 
@@ -179,7 +179,7 @@ def test_any_success_is_a_success() -> None:
 async def through(
     tmp_path: Path, authority: OpensslAuthority, company: ConnectProxy
 ) -> dict[str, str]:
-    """Return upstream settings for a way out through ``company``."""
+    """Return upstream settings for an outbound proxy."""
     write(tmp_path / "password", "company-password")
     return {
         "ca_file": str(authority.file),
@@ -191,7 +191,7 @@ async def through(
 
 @pytest.fixture
 async def company() -> AsyncIterator[ConnectProxy]:
-    """A company's proxy that wants to see a password."""
+    """An outbound proxy that requires a login."""
     async with ConnectProxy(login="me:company-password") as company:
         yield company
 
@@ -200,7 +200,7 @@ async def company() -> AsyncIterator[ConnectProxy]:
 async def fixture(
     tmp_path: Path, bank: Sandbox, authority: OpensslAuthority, company: ConnectProxy
 ) -> AsyncIterator[ProxyFixture]:
-    """A proxy of ours that reaches its bank through the company's only."""
+    """A proxy that reaches its bank through the outbound proxy only."""
     upstream = await through(tmp_path, authority, company)
     write(tmp_path / "secret", CLIENT["client_secret"])
     async with proxy_fixture(
@@ -210,10 +210,10 @@ async def fixture(
         yield fixture
 
 
-async def test_requests_and_token_calls_go_through(
+async def test_requests_and_token_calls_use_the_tunnel(
     fixture: ProxyFixture, company: ConnectProxy
 ) -> None:
-    """Both go through the tunnel, with TLS to the bank inside it, and a connection is reused."""
+    """TLS to the bank is inside it, and the connection is reused."""
     assert [await fixture.call() for _ in range(3)] == [200] * 3
     port = fixture.bank.url.rpartition(":")[2]
     assert len(company.heads) == 2  # one for the token, one for the three requests
@@ -230,10 +230,10 @@ async def test_requests_and_token_calls_go_through(
         (b"", 504, "upstream-proxy-timeout"),
     ],
 )
-async def test_failure_is_seen_from_outside(
+async def test_failure_is_reported_and_recovers(
     fixture: ProxyFixture, company: ConnectProxy, answer: bytes, status: int, reason: str
 ) -> None:
-    """Caller, log and metric are told of the company's proxy; afterwards all is well again."""
+    """Caller, log and metric name the outbound proxy; later requests succeed."""
     company.response, company.silent = answer, not answer
     assert await fixture.call() == status
     assert fixture.log.lines("request")[-1]["reason"] == reason
@@ -245,8 +245,10 @@ async def test_failure_is_seen_from_outside(
     assert await fixture.call() == 200
 
 
-async def test_company_proxy_that_goes_away(fixture: ProxyFixture, company: ConnectProxy) -> None:
-    """Without the way out requests fail with its own reason, and recover with it."""
+async def test_outbound_proxy_that_stops_and_returns(
+    fixture: ProxyFixture, company: ConnectProxy
+) -> None:
+    """Requests fail with its reason and then succeed again."""
     await company.__aexit__(None, None, None)
     assert await fixture.call() == 502
     assert fixture.log.lines("request")[-1]["reason"] == "upstream-proxy-connect"
@@ -261,10 +263,10 @@ async def test_company_proxy_that_goes_away(fixture: ProxyFixture, company: Conn
         (b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", "(403)"),
     ],
 )
-async def test_token_call_tells_the_company_proxy_apart(
+async def test_token_call_names_the_outbound_proxy(
     fixture: ProxyFixture, company: ConnectProxy, answer: bytes, detail: str
 ) -> None:
-    """A token that cannot be had because of the way out is no fault of the bank's."""
+    """The token error does not blame the bank."""
     company.response = answer
     entry = next(fixture.app.tokens.entries())
     fixture.app.tokens.start_refresh(entry)
@@ -274,10 +276,10 @@ async def test_token_call_tells_the_company_proxy_apart(
     assert detail in line["detail"]
 
 
-async def test_rotated_password_of_the_company_proxy(
+async def test_rotated_password_of_the_outbound_proxy(
     fixture: ProxyFixture, company: ConnectProxy, tmp_path: Path
 ) -> None:
-    """The password file is watched like any other secret: tried, then taken."""
+    """The password file is watched, verified and applied like a secret."""
     write(tmp_path / "password", "not-yet")
     await fixture.wait_for_failed_reload()
     assert "outbound proxy requires a user" in fixture.warnings()[0]

@@ -1,4 +1,4 @@
-"""Settings of the way to the bank."""
+"""Settings of the upstream."""
 
 import pytest
 
@@ -17,20 +17,20 @@ from proxy.upstream.upstream_settings import UpstreamSettings, check_proxy_url
         ({}, None),
     ],
 )
-def test_what_does_not_fit_together(settings: dict[str, str], error: str | None) -> None:
+def test_contradictory_settings_are_refused(settings: dict[str, str], error: str | None) -> None:
     """Each error begins with the setting to change."""
-    found = list(UpstreamSettings(**settings).errors())  # type: ignore[arg-type]  # as pydantic has it
+    found = list(UpstreamSettings(**settings).errors())  # type: ignore[arg-type]  # pydantic converts it
     assert found == ([] if error is None else [error])
 
 
 @pytest.mark.parametrize("url", ["http://proxy:3128", "http://[::1]:3128/"])
-def test_proxy_urls(url: str) -> None:
-    """Host and port; a slash at the end is left out."""
+def test_proxy_url_is_parsed(url: str) -> None:
+    """Host and port; a final slash is ignored."""
     assert check_proxy_url(url) == url.rstrip("/")
 
 
 @pytest.mark.parametrize("url", ["http://proxy:0", "http://proxy:65536", "http://a b:1"])
-def test_what_is_no_proxy_url(url: str) -> None:
-    """A port that is none, a space in it."""
+def test_invalid_proxy_url_is_refused(url: str) -> None:
+    """An invalid port, or a space."""
     with pytest.raises(ValueError, match="expected http://HOST:PORT"):
         check_proxy_url(url)
