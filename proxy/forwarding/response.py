@@ -15,6 +15,9 @@ from proxy.server.messages import Request, Response
 from proxy.upstream.connection import Connection, ConnectionState
 from proxy.upstream.response_parser import ResponseHead
 
+HEAD_DELAY = 0.05
+"""Seconds that the head of a response waits for the first block of its body, to go out with it."""
+
 
 class ResponseAbortedError(Exception):
     """A response broke off after its head was sent, so no error response can be sent.
@@ -180,20 +183,25 @@ async def stream_response(
     *,
     chunked: bool,
 ) -> None:
-    """Stream a response to the caller; the head is sent with the first block.
+    """Stream a response to the caller.
 
+    The head is sent with the first block, or alone if that does not come within ``HEAD_DELAY``.
     When the response breaks off, the caller's connection is reset, so that the caller sees an
     incomplete message (RFC 9112 section 8), and ``ResponseAbortedError`` is raised. If nothing of
     it has been sent yet, the ``ProxyError`` that caused it is raised.
     """
     caller = request.connection
     try:
+        if not await connection.has_data_within(HEAD_DELAY):
+            await caller.deliver(head)
+            head = b""
         while block := await connection.read():
             record.received_bytes += len(block)
-            if link_rewriter is not None and not (block := link_rewriter.feed(block)):
-                continue
-            await caller.deliver(head + (chunk(block) if chunked else block))
-            head = b""
+            if link_rewriter is not None:
+                block = link_rewriter.feed(block)
+            if head or block:
+                await caller.deliver(head + (chunk(block) if chunked and block else block))
+                head = b""
     except ProxyError as error:
         if head:
             raise

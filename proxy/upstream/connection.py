@@ -18,6 +18,7 @@ One exchange after another takes the connection through these states::
 """
 
 import asyncio
+import os
 import select
 import ssl
 from collections import deque
@@ -51,6 +52,9 @@ class ConnectionState(Enum):
 
 _UNFINISHED = (ConnectionState.AWAITING_HEAD, ConnectionState.RECEIVING_BODY)
 
+_TURNS = 3
+"""Turns of the event loop until what is in the socket has been read, with TLS and without."""
+
 
 class Connection(asyncio.Protocol):
     """A connection to the upstream. The pool creates it and decides on its reuse.
@@ -78,6 +82,7 @@ class Connection(asyncio.Protocol):
         self._buffered_bytes = 0
         self._error: ProxyError | None = None
         self._active_at = self._total_at = 0.0
+        self._idle_timeout = settings.idle_timeout
         self.created_at = self.idle_since = loop.time()
         self.exchanges = 0
         self.state = ConnectionState.IDLE
@@ -95,7 +100,7 @@ class Connection(asyncio.Protocol):
             self._readable.register(sock.fileno(), select.POLLIN)
 
     def is_alive(self) -> bool:
-        """Whether an idle connection is open and has nothing to read, neither data nor EOF."""
+        """Whether the connection is open and has nothing to read, neither data nor EOF."""
         if self._transport is None or self._transport.is_closing():
             return False
         return self._readable is None or not self._readable.poll(0)
@@ -129,8 +134,12 @@ class Connection(asyncio.Protocol):
     async def write(self, block: bytes) -> None:
         """Send more of the request's body, waiting while the upstream reads slowly.
 
+        What the upstream has sent is read first: a server that responds early and closes resets
+        the connection (RFC 9112 section 9.6), and a write would fail before that is read.
         Raises the error of the exchange, once it has failed.
         """
+        if not self.is_alive():
+            await self._let_loop_read()
         if self._error is not None:
             raise self._error
         if self._transport is None or self._transport.is_closing():
@@ -159,6 +168,7 @@ class Connection(asyncio.Protocol):
             assert self._error is not None
             raise self._error
         if self.state is not ConnectionState.COMPLETE:
+            self._idle_timeout = self._settings.idle_timeout_of(self.head.headers)
             self._deadline.arm(self._next_deadline())
         return self.head
 
@@ -205,6 +215,17 @@ class Connection(asyncio.Protocol):
             await self._wait_for_body()
         return self.read_available()
 
+    async def has_data_within(self, seconds: float) -> bool:
+        """Wait up to ``seconds`` for a block; return whether ``read`` would not have to wait."""
+        if self._blocks or self.state is not ConnectionState.RECEIVING_BODY:
+            return True
+        timer = self._loop.call_later(seconds, self._notify)
+        try:
+            await self._wait_for_body()
+        finally:
+            timer.cancel()
+        return bool(self._blocks) or self.state is not ConnectionState.RECEIVING_BODY
+
     def read_available(self) -> bytes:
         """Return what has arrived of the body, without waiting."""
         block = self._blocks.popleft() if self._blocks else b""
@@ -218,7 +239,10 @@ class Connection(asyncio.Protocol):
         return block
 
     async def peek(self, limit: int) -> bytes:
-        """Return the first ``limit`` bytes of the body, or a shorter body, without consuming it."""
+        """Return the first ``limit`` bytes of the body, or a shorter body, without consuming it.
+
+        Of an incomplete body, what has arrived.
+        """
         while self.state is ConnectionState.RECEIVING_BODY and self._buffered_bytes < limit:
             await self._wait_for_body()
         return b"".join(self._blocks)[:limit]
@@ -293,6 +317,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the exchange, if one is running."""
+        if exc is not None and self.state in _UNFINISHED:
+            self._read_rest()
         if self.state is not ConnectionState.IDLE:
             self._set_error(self._closed(exc))
         self._transport = None
@@ -321,6 +347,27 @@ class Connection(asyncio.Protocol):
 
     # Inside.
 
+    async def _let_loop_read(self) -> None:
+        """Give the event loop the turns that it needs to read, and to report a lost connection."""
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+
+    def _read_rest(self) -> None:
+        """Read what the socket still holds of a response, after a write on it has failed.
+
+        Transports read no more then, but the kernel keeps what had arrived before the reset.
+        Behind TLS there is no way to it: the socket is closed before this connection hears of it.
+        """
+        transport = self._transport
+        if transport is None or transport.get_extra_info("ssl_object") is not None:
+            return
+        descriptor = transport.get_extra_info("socket").fileno()
+        try:
+            while self.state in _UNFINISHED and (data := os.read(descriptor, HIGH_WATER)):
+                self.data_received(data)
+        except OSError:
+            return  # the reset itself, or nothing there
+
     async def _wait_for_body(self) -> None:
         if self._error is not None:
             raise self._error
@@ -339,11 +386,7 @@ class Connection(asyncio.Protocol):
             self._flow.pause_reading()
 
     def _next_deadline(self) -> float:
-        timeout = (
-            self._settings.idle_timeout
-            if self.head is not None
-            else self._settings.first_byte_timeout
-        )
+        timeout = self._idle_timeout if self.head is not None else self._settings.first_byte_timeout
         return min(self._active_at + timeout, self._total_at)
 
     def _is_clean_eof(self) -> bool:

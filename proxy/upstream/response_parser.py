@@ -53,6 +53,7 @@ class ResponseParser:
         self._has_head = False
         self._is_complete = False
         self._is_chunked = False
+        self._announces_body_on_204 = False
         self._reason = b""
         self._headers: list[tuple[bytes, bytes]] = []
         # Bytes of heads, trailers and chunk framing since the last block of a body.
@@ -118,6 +119,9 @@ class ResponseParser:
             raise _BadHeadError
         if self._llhttp.get_http_version() not in ("1.1", "1.0"):
             raise _BadHeadError
+        if status == 204:
+            # RFC 9112 section 6.1: it must not have one, so the bytes may follow the response.
+            self._announces_body_on_204 = self._is_chunked or self._has_length(beyond=b"0")
         self._has_head = True
         self._events.append(ResponseHead(status, self._reason, self._headers))
         if self._is_bodiless:
@@ -149,7 +153,8 @@ class ResponseParser:
         # Decided at the end, because llhttp takes trailers into account. RFC 9112 section 6.1: an
         # HTTP/1.0 response with chunks must close, as older readers may see another end.
         self.keep_alive = self._llhttp.should_keep_alive() and not (
-            self._is_chunked and self._llhttp.get_http_version() == "1.0"
+            self._announces_body_on_204
+            or (self._is_chunked and self._llhttp.get_http_version() == "1.0")
         )
         self._is_complete = True
         self._events.append(b"")
@@ -161,8 +166,10 @@ class ResponseParser:
             raise _BadHeadError
         self._is_chunked = True
 
-    def _has_length(self) -> bool:
-        return any(name.lower() == b"content-length" for name, _ in self._headers)
+    def _has_length(self, *, beyond: bytes = b"") -> bool:
+        return any(
+            name.lower() == b"content-length" and value != beyond for name, value in self._headers
+        )
 
 
 class _BadHeadError(Exception):

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from proxy.http1.fields import RawHeaders
 from proxy.settings import Check, Count, Seconds, matching, setting
 
+_EVENT_STREAM = b"text/event-stream"
 _PROXY_URL = re.compile(r"http://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})/?")
 
 
@@ -55,6 +57,11 @@ class UpstreamSettings:
         60.0, "Time from the last byte of a request to the headers of the response."
     )
     idle_timeout: Seconds = setting(60.0, "Longest pause within a response body.")
+    stream_idle: Seconds | None = setting(
+        None,
+        "Longest pause within server-sent events (`text/event-stream`); `upstream.idle_timeout` if "
+        "left out.",
+    )
     total_timeout: Seconds = setting(600.0, "Time for a request and its response, bodies included.")
     max_connections: Count = setting(128, "Limit of open connections to the bank.")
     max_waiting: Count = setting(
@@ -65,6 +72,14 @@ class UpstreamSettings:
     max_age: Seconds = setting(
         600.0, "Age at which a connection is closed, so that DNS changes take effect."
     )
+
+    def idle_timeout_of(self, headers: RawHeaders) -> float:
+        """Return the longest pause, in seconds, within the body of a response."""
+        if self.stream_idle is not None:
+            for name, value in headers:
+                if name.lower() == b"content-type" and value.lower().startswith(_EVENT_STREAM):
+                    return self.stream_idle
+        return self.idle_timeout
 
     def errors(self) -> Iterator[str]:
         """Yield an error for each combination of settings that is not allowed."""

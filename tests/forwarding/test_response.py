@@ -244,6 +244,54 @@ async def test_refusal_keeps_connection_if_request_is_complete(data: bytes, *, k
             assert await wire.read_to_end() == b""
 
 
+@pytest.mark.parametrize(
+    ("kind", "asking", "overrides"),
+    [
+        ("text/event-stream", GET, {}),
+        ("text/event-stream", OLD, {}),
+        ("application/json", GET, {"rewrite_links": "true"}),
+        ("application/json", request("POST", "/x", body=b"{}"), {}),
+    ],
+    ids=["events", "to an HTTP/1.0 caller", "with links rewritten", "POST"],
+)
+async def test_head_does_not_wait_for_the_body(
+    kind: str, asking: bytes, overrides: dict[str, Any]
+) -> None:
+    """A caller reads the head of a stream although the first block comes much later."""
+    head = response_head(
+        b"200 OK", b"Content-Type: " + kind.encode(), b"Transfer-Encoding: chunked"
+    )
+    script = [read(), send(head), wait(), send(b"2\r\n{}\r\n0\r\n\r\n"), hold()]
+    async with (
+        ScriptedUpstream(script) as upstream,
+        running(upstream.url, bearer_token="scripted", **overrides) as app,
+        connect(app) as wire,
+    ):
+        await wire.send(asking)
+        assert (await wire.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK")
+        assert not upstream.may_continue.is_set()
+        upstream.may_continue.set()
+        rest = await (wire.reader.readuntil(b"0\r\n\r\n") if asking != OLD else wire.read_to_end())
+        assert rest == (b"{}" if asking == OLD else b"2\r\n{}\r\n0\r\n\r\n")
+
+
+async def test_block_that_is_kept_back_does_not_hold_the_head() -> None:
+    """While links are rewritten, a block may be a part of a link; the head goes out before it."""
+    head = response_head(
+        b"200 OK", b"Content-Type: application/json", b"Transfer-Encoding: chunked"
+    )
+    async with ScriptedUpstream(
+        [read(), send(head + b'1\r\n"\r\n'), wait(), send(b'1\r\n"\r\n0\r\n\r\n'), hold()]
+    ) as upstream:
+        settings: dict[str, Any] = {"bearer_token": "scripted", "rewrite_links": "true"}
+        async with running(upstream.url, **settings) as app, connect(app) as wire:
+            await wire.send(GET)
+            await wire.reader.readuntil(b"\r\n\r\n")
+            upstream.may_continue.set()
+            body = await wire.reader.readuntil(b"0\r\n\r\n")
+            assert body.count(b'"') == 2
+
+
 async def test_draining_closes_connections() -> None:
     """Each response has ``Connection: close``."""
     async with proxy_before(*respond_to_all()) as app:

@@ -553,6 +553,37 @@ async def test_body_that_stops() -> None:
         assert (error.reason, error.kind.status) == (kinds.UPSTREAM_IDLE_TIMEOUT, 504)
 
 
+@pytest.mark.parametrize(
+    ("kind", "stream_idle", "ends"),
+    [
+        (b"text/event-stream", 5.0, False),
+        (b"Text/Event-Stream; charset=utf-8", 5.0, False),
+        (b"text/event-stream", None, True),
+        (b"application/json", 5.0, True),
+    ],
+)
+async def test_pause_in_a_stream_of_events(
+    kind: bytes, stream_idle: float | None, *, ends: bool
+) -> None:
+    """A stream of server-sent events has an idle deadline of its own, if one is set."""
+    settings = UpstreamSettings(idle_timeout=0.3, stream_idle=stream_idle)
+    head = response_head(b"200 OK", b"Content-Type: " + kind, b"Content-Length: 9")
+    script = [read(), send(head, b"data: ", b"1\n\n", every=0.6), hold()]
+    async with connected(script, settings) as (connection, _):
+        if ends:
+            assert (await fails(connection)).reason is kinds.UPSTREAM_IDLE_TIMEOUT
+        else:
+            assert (await ask(connection)).body == b"data: 1\n\n"
+
+
+async def test_stream_of_events_that_stops() -> None:
+    """The deadline of streams may be the shorter one, and ends one that stops."""
+    settings = UpstreamSettings(idle_timeout=60, stream_idle=0.3)
+    head = response_head(b"200 OK", b"Content-Type: text/event-stream", b"Content-Length: 9")
+    async with connected([read(), send(head, b"data"), hold()], settings) as (connection, _):
+        assert (await fails(connection)).reason is kinds.UPSTREAM_IDLE_TIMEOUT
+
+
 async def test_slow_body_within_the_idle_deadline() -> None:
     """A slow body is received to its end."""
     head = response_head(b"200 OK", b"Content-Length: 10")

@@ -8,7 +8,8 @@ Every byte that an exchange receives carries the number of its exchange. Checked
 
 - an exchange receives the response to its own request, a part of it, or an error;
 - the upstream receives the requests one after another, each as sent;
-- a response that the upstream sends completely is received completely, and no deadline is early;
+- a response that the upstream sends completely is received completely, even if it then closes on
+  an unread request, and no deadline is early;
 - after a complete exchange the connection is reused, unless a byte came behind the response.
 """
 
@@ -106,6 +107,8 @@ class UpstreamEnd:
         self.unasked = False
         """Whether it has sent a byte that belongs to no exchange."""
         self.closed = False
+        self.all_left = False
+        """Whether all that it sent had left it when it closed."""
 
     @property
     def is_flushed(self) -> bool:
@@ -161,6 +164,7 @@ class UpstreamEnd:
     def close(self) -> None:
         """Close; with a reset if bytes are unread."""
         self.closed = True
+        self.all_left = self.is_flushed
         self._sock.close()
 
 
@@ -399,6 +403,9 @@ class ConnectionLife(RuleBasedStateMachine):
             assert exchange.lasted >= SETTINGS.total_timeout
         else:
             assert exchange.end.closed or exchange.end.unasked
+            # With TLS, a reset takes with it what has not been decrypted.
+            is_whole = exchange.end.all_left and not exchange.unsent and not exchange.end.unasked
+            assert self.tls or not is_whole, "a response that was sent to its end is lost"
 
     @precondition(lambda self: self.exchange is not None)
     @rule()

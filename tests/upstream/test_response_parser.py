@@ -120,6 +120,26 @@ def test_chunked_http_1_0_response_is_the_last() -> None:
     assert not parser.keep_alive
 
 
+@pytest.mark.parametrize(
+    ("status", "field", "reusable"),
+    [
+        (b"204 No Content", b"Transfer-Encoding: chunked", False),
+        (b"204 No Content", b"Content-Length: 3", False),
+        (b"204 No Content", b"Content-Length: 0", True),
+        (b"304 Not Modified", b"Transfer-Encoding: chunked", True),
+        (b"304 Not Modified", b"Content-Length: 3", True),
+    ],
+)
+def test_response_that_announces_a_body_it_cannot_have(
+    status: bytes, field: bytes, *, reusable: bool
+) -> None:
+    """It ends with its head; after a 204, the body may be on its way and be taken for the next."""
+    parser = expecting()
+    data = b"HTTP/1.1 %b\r\n%b\r\n\r\n" % (status, field)
+    assert read(parser.feed(data)) == [int(status[:3]), b""]
+    assert parser.keep_alive is reusable
+
+
 def test_endless_head_is_refused() -> None:
     """A head is bounded."""
     parser = expecting()
