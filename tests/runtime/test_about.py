@@ -1,4 +1,4 @@
-"""What the status page says of the process."""
+"""The process as the status page shows it."""
 
 from proxy.config import loader
 from proxy.runtime.about import about, listeners
@@ -14,16 +14,16 @@ FLAGS = {
 }
 
 
-def test_process_says_since_when_and_before_which_bank() -> None:
-    """The uptime is monotonic: a clock that is set does not change it."""
+def test_uptime_is_monotonic() -> None:
+    """A change of the wall clock does not affect it."""
     config = loader.load(None, {}, FLAGS)
     shown = about(config, Instant(100.0, 1_800_000_000.0), Instant(160.0, 1_700_000_000.0))
     assert (shown.started_at, shown.uptime) == (1_800_000_000.0, 60.0)
     assert (shown.upstream, shown.institution) == ("https://bank.test/digitalbanking", "00016")
 
 
-def test_every_listener_is_shown_where_it_listens() -> None:
-    """The addresses are those that were opened, with port 0 replaced; the admin port is last."""
+def test_listeners_have_their_addresses() -> None:
+    """Port 0 is replaced by the opened port; the admin port is last."""
     config = loader.load(None, {}, FLAGS)
     opened = {
         "main": Address(host="127.0.0.1", port=8080),

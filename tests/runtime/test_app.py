@@ -1,4 +1,4 @@
-"""The whole proxy in one process: it starts whole or not at all, and stops in order."""
+"""The whole proxy in one process: start and stop."""
 
 import asyncio
 import gc
@@ -21,14 +21,14 @@ EVERY_LOOP = True
 
 @contextmanager
 def taken_port() -> Iterator[str]:
-    """Return an address that somebody else listens on."""
+    """Return an address on which another socket listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         host, port = server.getsockname()
         yield f"{host}:{port}"
 
 
 def is_free(address: object) -> bool:
-    """Whether nobody listens there (any more); found out without disturbing whoever does."""
+    """Whether nothing listens at the address; found out without connecting."""
     host, _, port = str(address).rpartition(":")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -39,8 +39,8 @@ def is_free(address: object) -> bool:
         return True
 
 
-async def test_request_goes_through() -> None:
-    """A caller without credentials is answered by the bank, which saw ours."""
+async def test_request_is_forwarded_with_credentials() -> None:
+    """A caller without credentials gets the bank's response."""
     async with (
         Sandbox() as bank,
         running(bank) as app,
@@ -54,7 +54,7 @@ async def test_request_goes_through() -> None:
 
 
 async def test_base_path_of_the_environment() -> None:
-    """A base URL with a path, as the bank's own have, serves callers with and without it."""
+    """Callers may include or omit the base URL's path."""
     async with (
         Sandbox(Settings(base_path="/digitalbanking/stage")) as bank,
         running(bank) as app,
@@ -68,16 +68,16 @@ async def test_base_path_of_the_environment() -> None:
         }
 
 
-async def test_token_is_there_before_the_first_request() -> None:
-    """The default institution's token is fetched at the start, and its arrival is readiness."""
+async def test_token_is_fetched_before_the_first_request() -> None:
+    """The default institution's token makes the proxy ready."""
     async with Sandbox() as bank, running(bank) as app:
         assert app.readiness().is_ready
         assert [request.institution for request in bank.bank.token_requests] == ["00016"]
 
 
 @pytest.mark.parametrize("name", ["listen", "admin"])
-async def test_port_in_use_leaves_nothing_open(name: str) -> None:
-    """A start that fails says why, and neither port is held afterwards."""
+async def test_failed_start_leaves_nothing_open(name: str) -> None:
+    """A port in use fails the start and releases the other port."""
     with taken_port() as taken, socket.create_server(("127.0.0.1", 0)) as other:
         free = "127.0.0.1:" + str(other.getsockname()[1])
         other.close()
@@ -90,7 +90,7 @@ async def test_port_in_use_leaves_nothing_open(name: str) -> None:
 
 
 async def test_stop_leaves_nothing_behind() -> None:
-    """After the stop: no task, no port, no connection to the bank, no warning of a resource."""
+    """No task, port, upstream connection or resource warning remains."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", ResourceWarning)
         async with Sandbox() as bank:
@@ -106,8 +106,8 @@ async def test_stop_leaves_nothing_behind() -> None:
         gc.collect()
 
 
-async def test_stop_refuses_new_work_and_finishes_old() -> None:
-    """During the drain: not ready, the port closed, the running answer whole and the last one."""
+async def test_drain_finishes_running_requests_only() -> None:
+    """The port is closed, and the running response is complete and the last."""
     async with Sandbox() as bank, aiohttp.ClientSession() as caller:
         app = make_app(bank.url, grace_period="20")
         await app.start()
@@ -124,8 +124,8 @@ async def test_stop_refuses_new_work_and_finishes_old() -> None:
         await stopping
 
 
-async def test_stop_ends_with_the_grace_period() -> None:
-    """What does not end by itself is cut, and the stop is not held up by it."""
+async def test_stop_aborts_at_the_end_of_the_grace_period() -> None:
+    """A hanging request does not delay the stop."""
     async with Sandbox() as bank, aiohttp.ClientSession() as caller:
         async with running(bank, grace_period="0.2") as app:
             bank.bank.faults.append(Fault("resource", hang=True))
@@ -137,7 +137,7 @@ async def test_stop_ends_with_the_grace_period() -> None:
 
 
 async def test_bank_over_tls(tmp_path: Path) -> None:
-    """Tokens and resources are fetched from a bank whose authority is the configured one."""
+    """Tokens and resources are fetched from a bank of the configured authority."""
     authority = OpensslAuthority.make(tmp_path)
     certificate = authority.issue("bank", "IP:127.0.0.1")
     bank = Sandbox()

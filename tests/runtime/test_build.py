@@ -1,4 +1,4 @@
-"""What each part is told, out of the configuration."""
+"""Components built from the configuration."""
 
 import ssl
 from pathlib import Path
@@ -35,30 +35,30 @@ def load(**changes: Any) -> Config:
     return loader.load(None, {}, good | changes)
 
 
-def test_a_bearer_given_by_hand_is_never_rejected() -> None:
-    """There is no other token; otherwise the policy is the section ``token`` as it is."""
+def test_configured_token_policy_is_used() -> None:
+    """The policy is that of the section ``token``, except with a static token."""
     assert build.refresh_policy(load()) is load().token or load().token == RefreshPolicy()
     given = build.refresh_policy(load(bearer_token="token", token={"margin_min": "7"}))
     assert (given.margin_min, given.min_interval) == (7, LIFETIME)
 
 
-def test_fixed_bearer_is_never_rejected() -> None:
-    """With a bearer given by hand there is no other to be had."""
+def test_static_token_is_never_rejected() -> None:
+    """There is no other token."""
     policy = build.refresh_policy(load(bearer_token="abc"))
     token = Token(V2, "abc", Instant(0.0, 0.0), 100 * 31_536_000.0)
     assert not policy.may_reject(token, Instant(1e6, 1e6))
 
 
-def test_user_context_is_the_login_s() -> None:
-    """Every id of the login is in it, and what is not set is empty."""
+def test_user_context_of_a_login() -> None:
+    """It has the ids of the login; missing ones are empty."""
     login = load(login_id="acorn.owner", member_number="12-3456789")
     assert build.user_context(login) == UserContext("", "acorn.owner", "12-3456789", "")
     other = load(host_user_id="880017", institution_customer_id="7")
     assert build.user_context(other) == UserContext("880017", "", "", "7")
 
 
-async def test_users_only_where_one_is_configured() -> None:
-    """Only where some institution has a user context does anything look at queries."""
+async def test_injector_exists_only_with_a_user_context() -> None:
+    """Without one no query is parsed."""
     bank = build.bank_client(load(), None)
     tokens = TokenCache(
         build.endpoint(load(), loader.logins(load()), bank, RefreshTokens(clock.now), print),
@@ -78,8 +78,8 @@ async def test_users_only_where_one_is_configured() -> None:
     assert named == (b"/a?hostUserId=9", None)
 
 
-def test_policy() -> None:
-    """Lists and mode are the configured ones; without lists there is no policy."""
+def test_access_policy() -> None:
+    """It has the configured lists and mode; without lists there is none."""
     assert build.policy(load().access).is_empty
     lists = {"allow": ["/v1/**"], "deny": [{"path": "/v1/transfers", "methods": "POST"}]}
     enforced = build.policy(load(access=lists).access)
@@ -98,8 +98,8 @@ def test_policy() -> None:
         ("https://bank.test:8443", 8443, b"bank.test:8443"),
     ],
 )
-def test_origin_is_fixed_by_the_base_url(base_url: str, port: int, host: bytes) -> None:
-    """Scheme, host and port of the base URL are where everything goes."""
+def test_origin_is_that_of_the_base_url(base_url: str, port: int, host: bytes) -> None:
+    """Scheme, host and port of the base URL."""
     config = load(base_url=base_url, trust_network="true")
     tls = ssl.create_default_context() if base_url.startswith("https") else None
     origin = build.origin(config, tls)
@@ -107,8 +107,8 @@ def test_origin_is_fixed_by_the_base_url(base_url: str, port: int, host: bytes) 
     assert build.forwarding(config, config.listener_configs[0], origin).host == host
 
 
-def test_forwarding() -> None:
-    """The forwarder knows institutions, replays and whether a correlation id is wanted."""
+def test_forwarder_settings() -> None:
+    """The forwarder has institutions, replays and the correlation id setting."""
     config = load(
         allowed_institutions="00017",
         headers={"correlation_id": "false"},
@@ -123,7 +123,7 @@ def test_forwarding() -> None:
 
 
 def test_outbound_proxy(tmp_path: Path) -> None:
-    """Its password stands in a file; without one nobody is named; a missing file is a mistake."""
+    """The password is in a file, the login is optional, and a missing file is an error."""
     assert build.outbound_proxy(load()) is None
     plain = build.outbound_proxy(load(upstream={"proxy": "http://out.test:3128"}))
     assert plain == OutboundProxy("out.test", 3128)
@@ -151,8 +151,10 @@ def test_outbound_proxy(tmp_path: Path) -> None:
         ),
     ],
 )
-async def test_endpoint_says_who_asks(v1: dict[str, str], expected: tuple[str | None, ...]) -> None:
-    """V1 token calls carry the user agent, and what is optional where it is set."""
+async def test_token_endpoint_settings(
+    v1: dict[str, str], expected: tuple[str | None, ...]
+) -> None:
+    """V1 token calls have a User-Agent, and optional fields where they are set."""
     async with Sandbox() as sandbox:
         config = load(base_url=sandbox.url, v1=v1)
         bank = build.bank_client(config, None)

@@ -1,4 +1,4 @@
-"""The store's part of a core, built from its configuration; and what is imported without one."""
+"""Fleet components built from the configuration, and their imports."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ V2 = TokenKey(TokenKind.V2, "00016")
 
 
 def config(folder: Path, rest: dict[str, Any] | None = None, **store: Any) -> Config:
-    """Return a configuration with these settings of the store, and ``rest`` of the others."""
+    """Return a configuration with these store settings and ``rest``."""
     keys = str(write_key(folder / "keys"))
     flags = {
         "environment": "stage",
@@ -35,22 +35,22 @@ def config(folder: Path, rest: dict[str, Any] | None = None, **store: Any) -> Co
     return loader.load(None, {}, flags)
 
 
-def test_patience_is_longer_than_a_call_may_take(tmp_path: Path) -> None:
-    """So nobody goes alone while another waits for the bank."""
+def test_wait_exceeds_the_token_timeout(tmp_path: Path) -> None:
+    """So no proxy fetches directly while another waits for the bank."""
     policy = lease_policy(config(tmp_path, {"token": {"timeout": "20"}}, lease="2", follow="7"))
     assert (policy.max_wait, policy.lease, policy.poll_every) == (22, 2, 7)
 
 
-def test_a_gateway_of_many_institutions_waits_less_for_a_store_that_is_away(tmp_path: Path) -> None:
-    """One of a few spreads its calls as widely as it may."""
+def test_many_institutions_shorten_the_spread(tmp_path: Path) -> None:
+    """A proxy of few institutions spreads its calls as widely as allowed."""
     many = ",".join(f"{number:05}" for number in range(1000))
     few, all_of_them = config(tmp_path), config(tmp_path, {"allowed_institutions": many})
     assert lease_policy(few).spread == 60
     assert lease_policy(all_of_them).spread == 5
 
 
-def test_tokens_of_an_application_have_a_name(tmp_path: Path) -> None:
-    """Those of a user have none, but for V1 tokens of one who logged in with a code."""
+def test_names_of_shared_tokens(tmp_path: Path) -> None:
+    """Only tokens of an application are shared, and V1 tokens of a login by code."""
     written = config(
         tmp_path,
         {
@@ -72,8 +72,8 @@ def test_tokens_of_an_application_have_a_name(tmp_path: Path) -> None:
     assert name_for(V2) is name_for(V2)
 
 
-def test_files_that_cannot_be_used_are_mistakes(tmp_path: Path) -> None:
-    """Before a connection fails of them; what stands in them is not told."""
+def test_unusable_files_are_configuration_errors(tmp_path: Path) -> None:
+    """They are found before connecting, and their content is not quoted."""
     (tmp_path / "bad").write_text("moss-of-the-file\nand more\n")
     bad, none = str(tmp_path / "bad"), str(tmp_path / "none")
     for name, file, told in (
@@ -90,8 +90,8 @@ def test_files_that_cannot_be_used_are_mistakes(tmp_path: Path) -> None:
         assert "moss" not in str(caught.value)
 
 
-async def test_a_fleet_is_built_without_a_connection(tmp_path: Path) -> None:
-    """It is of use until it turns out not to be; certificates and passwords are looked at."""
+async def test_fleet_is_built_without_a_connection(tmp_path: Path) -> None:
+    """Certificates and passwords are read; the store is used until it fails."""
     authority = OpensslAuthority.make(tmp_path)
     leaf = authority.issue("proxy")
     (tmp_path / "password").write_text("moss\n")
@@ -111,7 +111,7 @@ async def test_a_fleet_is_built_without_a_connection(tmp_path: Path) -> None:
 
 
 def test_nothing_is_imported_without_a_store() -> None:
-    """Neither redis nor cryptography: they cost memory and a slower start."""
+    """Neither redis nor cryptography, which cost memory and start time."""
     code = (
         "import sys, proxy.runtime.app, proxy.telemetry.metrics, proxy.telemetry.logs;"
         "print(*sorted({'redis', 'cryptography'} & set(sys.modules)))"

@@ -1,4 +1,4 @@
-"""When certificates expire, held against what a library for certificates reads."""
+"""Expiry of certificates, compared with the ``cryptography`` library."""
 
 import base64
 import ssl
@@ -22,19 +22,19 @@ def dates(file: Path) -> list[float]:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> OpensslAuthority:
-    """Return an authority of two days."""
+    """Return an authority that is valid for two days."""
     return OpensslAuthority.make(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.mark.parametrize("days", ["1", "400", "12000", "100000"])
-def test_expiry_is_the_librarys(authority: OpensslAuthority, days: str) -> None:
-    """In this century and the next, which X.509 writes in two ways; the key in the file is none."""
+def test_expiry_agrees_with_the_library(authority: OpensslAuthority, days: str) -> None:
+    """In both date formats of X.509; a key in the file is skipped."""
     file = authority.issue("bank.test", "DNS:bank.test", days=days, file=f"leaf-{days}")
     assert expiries([("a", file)]) == {"a": dates(file)[0]}
 
 
-def test_first_of_a_bundle(authority: OpensslAuthority, tmp_path: Path) -> None:
-    """Of a chain or a bundle the one that ends first counts, wherever it stands."""
+def test_first_expiry_of_a_bundle(authority: OpensslAuthority, tmp_path: Path) -> None:
+    """The certificate that expires first counts, wherever it is."""
     leaf = authority.issue("bank.test", days="9", file="long")
     bundle = tmp_path / "bundle.pem"
     bundle.write_bytes(b"Our authorities:\n" + leaf.read_bytes() + authority.file.read_bytes())
@@ -42,8 +42,8 @@ def test_first_of_a_bundle(authority: OpensslAuthority, tmp_path: Path) -> None:
     assert len(set(dates(bundle))) == 2
 
 
-def test_each_setting_has_its_own(authority: OpensslAuthority) -> None:
-    """Two settings, two dates."""
+def test_settings_have_separate_dates(authority: OpensslAuthority) -> None:
+    """Two settings have two dates."""
     leaf = authority.issue("bank.test", days="9", file="nine")
     found = expiries([("upstream.ca_file", authority.file), ("callers.certificate_file", leaf)])
     assert found == {
@@ -52,8 +52,8 @@ def test_each_setting_has_its_own(authority: OpensslAuthority) -> None:
     }
 
 
-def test_file_of_another_kind_is_left_out(authority: OpensslAuthority, tmp_path: Path) -> None:
-    """One that is gone, empty, holds a key only or nonsense under the right name."""
+def test_unreadable_files_are_skipped(authority: OpensslAuthority, tmp_path: Path) -> None:
+    """Missing, empty, key only, or invalid."""
 
     def files() -> Iterator[tuple[str, Path]]:
         yield "gone", tmp_path / "gone.pem"
@@ -72,15 +72,15 @@ def test_file_of_another_kind_is_left_out(authority: OpensslAuthority, tmp_path:
 
 
 @given(st.binary(max_size=200))
-def test_nonsense_is_no_certificate(der: bytes) -> None:
-    """Whatever the bytes are, they are refused with one error."""
+def test_invalid_bytes_are_refused(der: bytes) -> None:
+    """Any bytes that are not a certificate raise one kind of error."""
     with pytest.raises(ValueError, match=r"."):
         expiry(der)
 
 
 @given(st.data())
-def test_damaged_certificate_ends_well(authority: OpensslAuthority, data: st.DataObject) -> None:
-    """A certificate with one byte changed has a date or is refused; nothing else happens."""
+def test_damaged_certificate_is_handled(authority: OpensslAuthority, data: st.DataObject) -> None:
+    """With one byte changed it has a date or is refused."""
     der = bytearray(ssl.PEM_cert_to_DER_cert(authority.file.read_text()))
     at = data.draw(st.integers(0, len(der) - 1))
     der[at] = data.draw(st.integers(0, 255))

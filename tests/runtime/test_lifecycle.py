@@ -1,7 +1,4 @@
-"""The process: how it begins, what it does at its limits, and how it ends.
-
-hazards.md, "The process", held against the real program, started as an operator starts it.
-"""
+"""The process: start, limits and end, tested with the real program."""
 
 import asyncio
 import hashlib
@@ -30,14 +27,14 @@ LONG = 12 * MEGABYTE
 
 @pytest.fixture
 async def bank() -> AsyncIterator[Sandbox]:
-    """A bank."""
+    """A sandbox bank."""
     async with Sandbox() as bank:
         yield bank
 
 
 @dataclass
 class Reader:
-    """A caller that downloads over a connection of its own, as slowly as it is told."""
+    """A caller that downloads on its own connection and pauses once."""
 
     size: int
     received: int = 0
@@ -47,7 +44,7 @@ class Reader:
     may_go_on: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, running: RunningProxy, *, stop_at: int) -> None:
-        """Download; pause at ``stop_at`` bytes until ``may_go_on``. Fails on a cut answer."""
+        """Download; pause at ``stop_at`` bytes until ``may_go_on``. Fails on a truncated body."""
         host, _, port = running.listen.rpartition(":")
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
@@ -87,21 +84,21 @@ async def is_refused(running: RunningProxy) -> bool:
 
 
 async def becomes(condition: Callable[[], object]) -> None:
-    """Wait until an awaitable condition holds."""
+    """Wait until an asynchronous condition holds."""
     async with asyncio.timeout(DEADLINE):
         while not await condition():  # type: ignore[misc]  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.02)
 
 
-async def test_sigterm_under_load_with_long_downloads(bank: Sandbox, tmp_path: Path) -> None:
-    """Not ready, nothing new, what runs is finished whole, exit 0 within the grace period."""
+async def test_sigterm_under_load_finishes_downloads(bank: Sandbox, tmp_path: Path) -> None:
+    """Readiness ends, running requests finish, and the exit code is 0."""
     async with process(tmp_path / "proxy.yaml", bank.url, grace_period="20") as running:
         readers = [Reader(LONG) for _ in range(8)]
         downloads = [asyncio.create_task(one.run(running, stop_at=MEGABYTE)) for one in readers]
-        fates: Counter[str] = Counter()
-        load = [asyncio.create_task(call_on(running, fates)) for _ in range(8)]
+        outcomes: Counter[str] = Counter()
+        load = [asyncio.create_task(call_until_gone(running, outcomes)) for _ in range(8)]
         await until(lambda: all(one.received >= MEGABYTE for one in readers))
-        await until(lambda: fates["200"] > 100)
+        await until(lambda: outcomes["200"] > 100)
         running.program.send(SIGTERM)
         await becomes(lambda: is_refused(running))
         status, text = await running.ask("/readyz")
@@ -113,29 +110,29 @@ async def test_sigterm_under_load_with_long_downloads(bank: Sandbox, tmp_path: P
         assert {one.digest for one in readers} == {pattern_sha256(LONG)}
         assert await running.program.end() == 0
         await asyncio.gather(*load)
-        # A connection that is closed while it is unused is no failed request.
-        assert fates.keys() <= {"200", "refused", "closed unused"}
+        # A connection that closes unused is not a failed request.
+        assert outcomes.keys() <= {"200", "refused", "closed unused"}
         assert [line["event"] for line in map(last_event, running.program.err[-1:])] == ["stopped"]
 
 
 def last_event(line: str) -> dict[str, str]:
-    """Return a log line, parsed as far as this test looks."""
+    """Return the event of a log line."""
     match = re.search(r'"event": "([^"]*)"', line)
     return {"event": match[1] if match else line}
 
 
-async def call_on(running: RunningProxy, fates: Counter[str]) -> None:
-    """Call on one connection until the proxy is gone; note what became of each request."""
+async def call_until_gone(running: RunningProxy, outcomes: Counter[str]) -> None:
+    """Send requests on one connection until the proxy ends; count the outcomes."""
     host, _, port = running.listen.rpartition(":")
     while True:
         try:
             reader, writer = await asyncio.open_connection(host, int(port))
         except ConnectionRefusedError:
-            fates["refused"] += 1
+            outcomes["refused"] += 1
             return
         try:
             while outcome := await one_request(reader, writer):
-                fates[outcome] += 1
+                outcomes[outcome] += 1
                 if outcome != "200":
                     break
         finally:
@@ -143,7 +140,7 @@ async def call_on(running: RunningProxy, fates: Counter[str]) -> None:
 
 
 async def one_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
-    """Send a request and read its answer; return its fate, nothing after a last answer."""
+    """Send a request and return its outcome; empty after a last response."""
     try:
         writer.write(b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n")
         head = await reader.readuntil(b"\r\n\r\n")
@@ -157,8 +154,8 @@ async def one_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     return "" if b"Connection: close" in head else head[9:12].decode()
 
 
-async def test_slow_reader_gets_its_whole_answer(bank: Sandbox, tmp_path: Path) -> None:
-    """An answer that the bank has ended, but the caller not yet taken, is not lost at the end."""
+async def test_slow_reader_gets_its_complete_response(bank: Sandbox, tmp_path: Path) -> None:
+    """The end waits for a response that the caller has not read yet."""
     async with process(tmp_path / "proxy.yaml", bank.url, grace_period="20") as running:
         reader = Reader(MEGABYTE)
         download = asyncio.create_task(reader.run(running, stop_at=1))
@@ -171,8 +168,8 @@ async def test_slow_reader_gets_its_whole_answer(bank: Sandbox, tmp_path: Path) 
         assert await running.program.end() == 0
 
 
-async def test_order_of_the_end(bank: Sandbox, tmp_path: Path) -> None:
-    """Not ready first, serving on for drain_delay, then closed, finished, revoked, gone."""
+async def test_order_of_shutdown(bank: Sandbox, tmp_path: Path) -> None:
+    """Not ready, ``drain_delay``, ports closed, requests finished, tokens revoked, exit."""
     async with (
         process(
             tmp_path / "proxy.yaml",
@@ -204,12 +201,12 @@ async def test_order_of_the_end(bank: Sandbox, tmp_path: Path) -> None:
 
 
 async def is_not_ready(running: RunningProxy) -> bool:
-    """Whether /readyz says 503."""
+    """Whether /readyz responds 503."""
     return (await running.ask("/readyz"))[0] == 503
 
 
-async def test_bank_that_does_not_revoke_delays_nothing(bank: Sandbox, tmp_path: Path) -> None:
-    """Revocation is tried for as long as a token call may take, and is told when it fails."""
+async def test_failed_revocation_does_not_delay_the_end(bank: Sandbox, tmp_path: Path) -> None:
+    """Revocation is tried for one token timeout, and its failure is logged."""
     bank.bank.faults.append(Fault("revoke", hang=True))
     async with process(
         tmp_path / "proxy.yaml",
@@ -221,8 +218,8 @@ async def test_bank_that_does_not_revoke_delays_nothing(bank: Sandbox, tmp_path:
         assert "stopped" in running.program.err[-1]
 
 
-async def test_killed_process_leaves_nothing_to_recover(bank: Sandbox, tmp_path: Path) -> None:
-    """After SIGKILL the next start is like any other, on the same socket file and login."""
+async def test_killed_process_needs_no_recovery(bank: Sandbox, tmp_path: Path) -> None:
+    """After SIGKILL the proxy starts normally with the same socket file and login."""
     settings: dict[str, Any] = {
         "listen": f"unix:{tmp_path}/proxy.sock",
         "refresh_token_file": str(tmp_path / "login.json"),
@@ -243,8 +240,8 @@ async def test_killed_process_leaves_nothing_to_recover(bank: Sandbox, tmp_path:
     assert grants == ["password", "refresh_token"]
 
 
-async def test_killed_process_cuts_its_answers(bank: Sandbox, tmp_path: Path) -> None:
-    """A caller in the middle of an answer sees that it is broken, never a clean end."""
+async def test_killed_process_truncates_its_responses(bank: Sandbox, tmp_path: Path) -> None:
+    """A caller within a response never sees a clean end."""
     async with process(tmp_path / "proxy.yaml", bank.url) as running:
         reader = Reader(LONG)
         download = asyncio.create_task(reader.run(running, stop_at=MEGABYTE))
@@ -256,8 +253,8 @@ async def test_killed_process_cuts_its_answers(bank: Sandbox, tmp_path: Path) ->
             await download
 
 
-async def test_out_of_file_descriptors(bank: Sandbox, tmp_path: Path) -> None:
-    """With few files to open it takes fewer callers, refuses the rest, says so once, recovers."""
+async def test_few_file_descriptors_limit_callers(bank: Sandbox, tmp_path: Path) -> None:
+    """It accepts fewer callers, warns once and recovers."""
     limit = 200
     async with process(
         tmp_path / "proxy.yaml",
@@ -270,15 +267,15 @@ async def test_out_of_file_descriptors(bank: Sandbox, tmp_path: Path) -> None:
             reader, writer = await opened(running)
             writer.write(b"GET /slow?seconds=3 HTTP/1.1\r\nHost: x\r\n\r\n")
             callers.append((reader, writer))
-        fates = Counter(await asyncio.gather(*(fate_of(reader) for reader, _ in callers)))
-        assert fates["200"] >= 20
-        assert fates["503"] >= 1
-        assert fates.keys() <= {"200", "503", "closed"}
+        outcomes = Counter(await asyncio.gather(*(outcome_of(reader) for reader, _ in callers)))
+        assert outcomes["200"] >= 20
+        assert outcomes["503"] >= 1
+        assert outcomes.keys() <= {"200", "503", "closed"}
         assert len(running.descriptors()) < limit
         for _, writer in callers:
             writer.close()
-        told = [line for line in running.program.err if "as many callers as may be" in line]
-        assert len(told) == 1
+        warnings = [line for line in running.program.err if "as many callers as may be" in line]
+        assert len(warnings) == 1
         await becomes(lambda: works(running))
         assert await running.ask("/livez") == (200, '{"status": "alive"}')
         assert not any("Traceback" in line for line in running.program.err)
@@ -290,8 +287,8 @@ async def opened(running: RunningProxy) -> tuple[asyncio.StreamReader, asyncio.S
     return await asyncio.open_connection(host, int(port))
 
 
-async def fate_of(reader: asyncio.StreamReader) -> str:
-    """Return the status of what comes, or that nothing does."""
+async def outcome_of(reader: asyncio.StreamReader) -> str:
+    """Return the status of the response, or ``closed``."""
     try:
         return (await reader.readuntil(b"\r\n"))[9:12].decode()
     except (asyncio.IncompleteReadError, ConnectionError):
@@ -299,29 +296,29 @@ async def fate_of(reader: asyncio.StreamReader) -> str:
 
 
 async def works(running: RunningProxy) -> bool:
-    """Whether a good request on a new connection is answered."""
+    """Whether a request on a new connection gets a 200."""
     reader, writer = await opened(running)
     writer.write(b"GET /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-    outcome = await fate_of(reader)
+    outcome = await outcome_of(reader)
     writer.close()
     return outcome == "200"
 
 
-async def test_limit_of_files_that_shrinks_while_it_runs(bank: Sandbox, tmp_path: Path) -> None:
-    """When the system gives no more sockets, callers read 503 and why; afterwards all is well."""
+async def test_file_limit_reached_at_run_time_is_a_503(bank: Sandbox, tmp_path: Path) -> None:
+    """Callers get a 503 until files can be opened again."""
     async with process(tmp_path / "proxy.yaml", bank.url) as running:
         before = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
         reader, writer = await opened(running)
-        writer.write(b"GET /slow?seconds=0.5 HTTP/1.1\r\nHost: x\r\n\r\n")  # takes the connection
+        writer.write(b"GET /slow?seconds=0.5 HTTP/1.1\r\nHost: x\r\n\r\n")  # uses the connection
         other, other_writer = await opened(running)
         await becomes(lambda: is_serving(running))
-        # What is open stays so; nothing can be opened any more.
+        # Open files stay open; no more can be opened.
         resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (3, before[1]))
         other_writer.write(b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n")
         head = await other.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 503")
         assert b"x-proxy-error-source: proxy" in head
-        assert await fate_of(reader) == "200"
+        assert await outcome_of(reader) == "200"
         resource.prlimit(running.pid, resource.RLIMIT_NOFILE, before)
         assert await works(running)
         writer.close()
@@ -334,9 +331,9 @@ async def is_serving(running: RunningProxy) -> bool:
 
 
 async def test_memory_stays_flat_under_downloads(bank: Sandbox, tmp_path: Path) -> None:
-    """64 downloads at once whose callers read slowly cost buffers, not bodies.
+    """64 slow downloads cost buffers, not bodies.
 
-    8 MB each here, so that the test takes seconds; with CANDESCENT_TESTS_FULL, 64 MB.
+    8 MB each, so that the test takes seconds; with CANDESCENT_TESTS_FULL, 64 MB.
     """
     size = (64 if os.environ.get("CANDESCENT_TESTS_FULL") else 8) * MEGABYTE
     async with process(
@@ -347,7 +344,7 @@ async def test_memory_stays_flat_under_downloads(bank: Sandbox, tmp_path: Path) 
         downloads = [asyncio.create_task(one.run(running, stop_at=1)) for one in readers]
         await until(lambda: all(one.received for one in readers))
         await until(lambda: len(bank.bank.arrivals) == 64)
-        await asyncio.sleep(1)  # in which a proxy that buffers would take all that it gets
+        await asyncio.sleep(1)  # enough for a proxy that buffers to receive all
         peak = running.resident()
         for one in readers:
             one.may_go_on.set()
@@ -355,30 +352,30 @@ async def test_memory_stays_flat_under_downloads(bank: Sandbox, tmp_path: Path) 
             await asyncio.gather(*downloads)
         after = running.resident()
         assert {one.digest for one in readers} == {pattern_sha256(size)}
-        # For each: what stands between the water marks of the two sockets, about a megabyte.
+        # Each download may fill the buffers of two sockets, about a megabyte.
         assert peak - before < 64 * 1.5 * MEGABYTE
         assert after - before < 64 * 1.5 * MEGABYTE
 
 
-async def test_tokens_of_a_second_under_load(tmp_path: Path) -> None:
-    """Token after token is renewed ahead of its end, and no request meets a dead one."""
+async def test_short_lived_tokens_under_load(tmp_path: Path) -> None:
+    """Tokens are refreshed early, and no request gets an expired one."""
     async with (
         Sandbox(Settings(lifetime=1)) as bank,
         process(tmp_path / "proxy.yaml", bank.url) as running,
     ):
-        fates: Counter[str] = Counter()
-        load = [asyncio.create_task(call_on(running, fates)) for _ in range(4)]
+        outcomes: Counter[str] = Counter()
+        load = [asyncio.create_task(call_until_gone(running, outcomes)) for _ in range(4)]
         await until(lambda: len(bank.bank.token_requests) >= 10)
         for task in load:
             task.cancel()
         await asyncio.gather(*load, return_exceptions=True)
-        assert fates.keys() == {"200"}
+        assert outcomes.keys() == {"200"}
         refused = [name for name in bank.bank.counts if name.startswith("resource CMN")]
         assert refused == []
 
 
-async def test_sighup_reads_the_configuration_anew(bank: Sandbox, tmp_path: Path) -> None:
-    """SIGHUP takes a changed file at once, where no interval is set to look at it."""
+async def test_sighup_reloads_the_configuration(bank: Sandbox, tmp_path: Path) -> None:
+    """SIGHUP applies a changed file at once, also without a reload interval."""
     file = tmp_path / "proxy.yaml"
     async with (
         process(file, bank.url, reload_interval="0") as running,
@@ -400,8 +397,8 @@ async def test_sighup_reads_the_configuration_anew(bank: Sandbox, tmp_path: Path
             assert response.status == 200
 
 
-async def test_end_by_the_admin_port(bank: Sandbox, tmp_path: Path) -> None:
-    """POST /quitquitquit ends it as a signal does, where an operator allowed that."""
+async def test_quitquitquit_ends_the_process(bank: Sandbox, tmp_path: Path) -> None:
+    """The endpoint ends it like a signal, where it is allowed."""
     async with process(tmp_path / "proxy.yaml", bank.url, admin_actions="true") as running:
         assert (await running.ask("/quitquitquit", "POST"))[0] == 200
         assert await running.program.end() == 0
@@ -410,7 +407,7 @@ async def test_end_by_the_admin_port(bank: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_second_signal_changes_nothing(bank: Sandbox, tmp_path: Path) -> None:
-    """An impatient operator, or a supervisor that repeats itself, cuts no answer short."""
+    """A repeated SIGTERM truncates no response."""
     async with process(tmp_path / "proxy.yaml", bank.url, grace_period="20") as running:
         reader = Reader(LONG)
         download = asyncio.create_task(reader.run(running, stop_at=1))
@@ -424,7 +421,7 @@ async def test_second_signal_changes_nothing(bank: Sandbox, tmp_path: Path) -> N
 
 
 async def test_download_across_reload_and_end(bank: Sandbox, tmp_path: Path) -> None:
-    """An answer that began before a reload is finished although the end comes right after it."""
+    """A response that began before a reload is finished during the shutdown."""
     file = tmp_path / "proxy.yaml"
     async with process(file, bank.url, grace_period="20", reload_interval="0") as running:
         reader = Reader(LONG)

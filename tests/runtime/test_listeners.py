@@ -1,4 +1,4 @@
-"""Several listeners of one proxy: each its own institution, user, callers; one bank behind them."""
+"""Several listeners of one proxy: each has its institution, user and callers; they share a bank."""
 
 import asyncio
 import shutil
@@ -26,7 +26,7 @@ GET = request("GET", "/echo")
 
 
 class ListenerAddress:
-    """A listener, as something that can be called."""
+    """The address of a listener, to connect to."""
 
     def __init__(self, address: Address) -> None:
         self.data_address = address
@@ -34,7 +34,7 @@ class ListenerAddress:
 
 @asynccontextmanager
 async def several(folder: Path, **written: Any) -> AsyncIterator[ProxyFixture]:
-    """Run a proxy that is configured by a file, with these settings in it."""
+    """Run a proxy with these settings in its configuration file."""
     secret = folder / "client-secret"
     write(secret, "sandbox-secret")
     async with proxy_fixture(
@@ -44,7 +44,7 @@ async def several(folder: Path, **written: Any) -> AsyncIterator[ProxyFixture]:
 
 
 @asynccontextmanager
-async def at(fixture: ProxyFixture, name: str) -> AsyncIterator[RawConnection]:
+async def connect_to(fixture: ProxyFixture, name: str) -> AsyncIterator[RawConnection]:
     """Connect to a listener of a proxy."""
     async with connect(ListenerAddress(fixture.app.addresses[name])) as wire:
         yield wire
@@ -55,8 +55,8 @@ async def call(fixture: ProxyFixture, name: str, data: bytes = GET) -> RawRespon
     return await ask(ListenerAddress(fixture.app.addresses[name]), data)
 
 
-async def test_institutions_and_users(tmp_path: Path) -> None:
-    """Each listener calls for its own; they share the tokens and the connections to the bank."""
+async def test_listeners_have_institutions_and_users(tmp_path: Path) -> None:
+    """They share tokens and upstream connections."""
     listeners = {
         "payroll": {"listen": ANYWHERE, "institution_id": "00017"},
         "teller": {"listen": ANYWHERE, "host_user_id": "880017"},
@@ -83,8 +83,8 @@ async def test_institutions_and_users(tmp_path: Path) -> None:
         assert fixture.app.pool.opened_count == 1
 
 
-async def test_other_institution_is_refused_where_it_is_not_allowed(tmp_path: Path) -> None:
-    """What one listener may ask for is not another's."""
+async def test_institution_is_allowed_per_listener(tmp_path: Path) -> None:
+    """An institution of one listener is refused on another."""
     listeners = {"payroll": {"listen": ANYWHERE, "institution_id": "00017"}}
     async with several(tmp_path, allowed_institutions=["00017"], listeners=listeners) as fixture:
         other = request("GET", "/echo", "institutionId: 00016")
@@ -95,16 +95,16 @@ async def test_other_institution_is_refused_where_it_is_not_allowed(tmp_path: Pa
         assert (await call(fixture, "main", both)).status == 200
 
 
-async def test_tokens_are_there_before_the_first_request(tmp_path: Path) -> None:
-    """Of every listener's institution; until then the proxy is not ready."""
+async def test_tokens_of_all_listeners_precede_readiness(tmp_path: Path) -> None:
+    """The proxy is ready when every listener's institution has a token."""
     listeners = {"payroll": {"listen": ANYWHERE, "institution_id": "00017"}}
     async with several(tmp_path, allowed_institutions=["00017"], listeners=listeners) as fixture:
         asked = [request.institution for request in fixture.bank.bank.token_requests]
         assert sorted(asked) == ["00016", "00017"]
 
 
-async def test_callers_and_policies(tmp_path: Path) -> None:
-    """One listener asks for a secret and allows little, the other neither."""
+async def test_listeners_have_callers_and_policies(tmp_path: Path) -> None:
+    """One listener requires a secret and restricts paths, the other does not."""
     secret = tmp_path / "secret"
     secret.write_text("open-sesame")
     listeners = {
@@ -116,17 +116,17 @@ async def test_callers_and_policies(tmp_path: Path) -> None:
     }
     async with several(tmp_path, listeners=listeners) as fixture:
         assert (await call(fixture, "guarded")).error == "caller-secret"
-        shown = "Proxy-Authorization: Bearer open-sesame"
+        shown_name = "Proxy-Authorization: Bearer open-sesame"
         assert (
-            await call(fixture, "guarded", request("GET", "/echo", shown))
+            await call(fixture, "guarded", request("GET", "/echo", shown_name))
         ).error == "path-policy"
-        allowed = request("GET", "/v1/accounts", shown)
+        allowed = request("GET", "/v1/accounts", shown_name)
         assert (await call(fixture, "guarded", allowed)).status == 200
         assert (await call(fixture, "main")).status == 200
 
 
-async def test_records_name_the_listener(tmp_path: Path) -> None:
-    """In the log, where it is not the main one."""
+async def test_access_log_names_the_listener(tmp_path: Path) -> None:
+    """Except for the main one."""
     listeners = {"payroll": {"listen": ANYWHERE}}
     async with several(tmp_path, listeners=listeners) as fixture:
         await call(fixture, "payroll")
@@ -136,8 +136,8 @@ async def test_records_name_the_listener(tmp_path: Path) -> None:
         assert [line.get("listener") for line in lines] == ["payroll", None, "payroll"]
 
 
-async def test_links_and_public_url(tmp_path: Path) -> None:
-    """Are a listener's own."""
+async def test_listeners_have_links_and_public_url(tmp_path: Path) -> None:
+    """Each listener has its own settings of both."""
     listeners = {
         "web": {"listen": ANYWHERE, "rewrite_links": "true", "public_url": "https://web.test"}
     }
@@ -155,20 +155,20 @@ async def test_links_and_public_url(tmp_path: Path) -> None:
         )
 
 
-async def test_limits_are_each_listener_s_own(tmp_path: Path) -> None:
-    """One application that takes up all it may leaves another's room alone."""
+async def test_listeners_have_separate_limits(tmp_path: Path) -> None:
+    """An application at its limit does not affect another."""
     listeners = {"payroll": {"listen": ANYWHERE}}
     limits = {"max_connections": "2"}
     async with several(tmp_path, listeners=listeners, limits=limits) as fixture:
         async with (
-            at(fixture, "main") as one,
-            at(fixture, "main") as two,
-            at(fixture, "payroll") as other,
+            connect_to(fixture, "main") as one,
+            connect_to(fixture, "main") as two,
+            connect_to(fixture, "payroll") as other,
         ):
             for wire in (one, two, other):
                 assert (await wire.ask(GET)).status == 200
             assert fixture.app.connection_count == 3
-            async with at(fixture, "main") as third:
+            async with connect_to(fixture, "main") as third:
                 assert (await third.ask(GET)).status == 200
                 assert await one.read_to_end() == b""
             assert (await other.ask(GET)).status == 200
@@ -177,7 +177,7 @@ async def test_limits_are_each_listener_s_own(tmp_path: Path) -> None:
 
 
 async def test_unix_socket_beside_a_port(tmp_path: Path) -> None:
-    """Each listener on what its application knows."""
+    """Listeners may have different kinds of addresses."""
     path = tmp_path / "payroll.sock"
     listeners = {"payroll": {"listen": f"unix:{path}", "callers": {"socket_mode": "660"}}}
     async with several(tmp_path, listeners=listeners) as fixture:
@@ -190,8 +190,8 @@ async def test_unix_socket_beside_a_port(tmp_path: Path) -> None:
         assert (await call(fixture, "main")).status == 200
 
 
-async def test_port_in_use_leaves_nothing_open() -> None:
-    """Which listener it is of, and the listeners before it are closed again."""
+async def test_port_in_use_closes_all_listeners() -> None:
+    """The error names the listener, and the others are closed."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = "127.0.0.1:" + str(taken.getsockname()[1])
         listeners = {"payroll": {"listen": address}, "other": {"listen": ANYWHERE}}
@@ -205,8 +205,8 @@ async def test_port_in_use_leaves_nothing_open() -> None:
             socket.create_connection(("127.0.0.1", app.data_address.port), timeout=1)
 
 
-async def test_stop_ends_all(tmp_path: Path) -> None:
-    """Every listener is closed, and whoever is idle on one is let go."""
+async def test_stop_closes_all_listeners(tmp_path: Path) -> None:
+    """Idle connections are closed too."""
     async with Sandbox() as bank:
         async with running(bank, listeners={"payroll": {"listen": ANYWHERE}}) as app:
             place = ListenerAddress(app.addresses["payroll"])
@@ -218,15 +218,15 @@ async def test_stop_ends_all(tmp_path: Path) -> None:
             socket.create_connection(("127.0.0.1", place.data_address.port), timeout=1)
 
 
-# Changed while it runs.
+# Reload.
 
 
-async def test_changed_listener_is_taken(tmp_path: Path) -> None:
-    """Its institution, user and policy, on the connections that are open too."""
+async def test_changed_listener_is_applied(tmp_path: Path) -> None:
+    """Institution, user and policy change on open connections too."""
     listeners: dict[str, Any] = {"payroll": {"listen": ANYWHERE}}
     async with (
         several(tmp_path, allowed_institutions=["00017"], listeners=listeners) as fixture,
-        at(fixture, "payroll") as wire,
+        connect_to(fixture, "payroll") as wire,
     ):
         assert (await wire.ask(GET)).json()["institution"] == "00016"
         changed = {"listen": ANYWHERE, "institution_id": "00017", "access": {"allow": ["/echo"]}}
@@ -237,7 +237,7 @@ async def test_changed_listener_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "says"),
+    ("changed", "message"),
     [
         ({"payroll": {"listen": "127.0.0.1:9"}}, "listeners.payroll.listen: changed"),
         ({}, "listeners.payroll: came or went"),
@@ -251,20 +251,20 @@ async def test_changed_listener_is_taken(tmp_path: Path) -> None:
         ),
     ],
 )
-async def test_change_that_wants_a_restart(
-    tmp_path: Path, changed: dict[str, Any], says: str
+async def test_change_that_needs_a_restart_is_refused(
+    tmp_path: Path, changed: dict[str, Any], message: str
 ) -> None:
-    """Is told, and nothing of it is taken."""
+    """It is reported, and nothing is applied."""
     listeners = {"payroll": {"listen": ANYWHERE}}
     async with several(tmp_path, listeners=listeners) as fixture:
         fixture.write(listeners=changed)
         await fixture.wait_for_failed_reload()
-        assert any(says in warning for warning in fixture.warnings())
+        assert any(message in warning for warning in fixture.warnings())
         assert (await call(fixture, "payroll")).status == 200
 
 
-async def test_certificate_of_a_listener(tmp_path: Path) -> None:
-    """One listener speaks TLS and takes its new certificate; the other does neither."""
+async def test_certificate_of_a_listener_is_reloaded(tmp_path: Path) -> None:
+    """The other listener has no TLS."""
     authority, ours = OpensslAuthority.make(tmp_path), tmp_path / "port.pem"
     names = [authority.issue(name, "IP:127.0.0.1", file=name) for name in ("old", "new")]
     shutil.copy(names[0], ours)
@@ -273,15 +273,15 @@ async def test_certificate_of_a_listener(tmp_path: Path) -> None:
     async with several(tmp_path, listeners=listeners) as fixture:
         address = fixture.app.addresses["payroll"]
         assert (await call(fixture, "main")).status == 200
-        assert await shown(address, context) == "old"
+        assert await shown_name(address, context) == "old"
         shutil.copy(names[1], ours)
         await fixture.wait_for_reload()
-        assert await shown(address, context) == "new"
+        assert await shown_name(address, context) == "new"
         assert (await call(fixture, "main")).status == 200
 
 
-async def shown(address: Address, context: ssl.SSLContext) -> str:
-    """Return the common name of what a listener shows, over a request."""
+async def shown_name(address: Address, context: ssl.SSLContext) -> str:
+    """Return the common name of the listener's certificate."""
     reader, writer = await asyncio.open_connection(address.host, address.port, ssl=context)
     try:
         writer.write(GET)

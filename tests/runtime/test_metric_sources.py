@@ -1,4 +1,4 @@
-"""What is read of the parts that run: of every core, the retired ones too."""
+"""Values read from running components, including those of retired cores."""
 
 import asyncio
 import shutil
@@ -22,8 +22,8 @@ QUICK = {"half_close_timeout": "0.05"}
 
 
 @asynccontextmanager
-async def housed(folder: Path, **written: Any) -> AsyncIterator[ProxyFixture]:
-    """Start a proxy whose secret and configuration stand in ``folder``."""
+async def proxy_in(folder: Path, **written: Any) -> AsyncIterator[ProxyFixture]:
+    """Start a proxy with its secret and configuration in ``folder``."""
     write(folder / "secret", CLIENT["client_secret"])
     secret = str(folder / "secret")
     async with proxy_fixture(
@@ -33,13 +33,13 @@ async def housed(folder: Path, **written: Any) -> AsyncIterator[ProxyFixture]:
 
 
 def read(fixture: ProxyFixture, name: str) -> float:
-    """Return a number of the proxy's."""
+    """Return the value of a metric of the proxy."""
     return value(fixture.app.metrics, name) or 0.0
 
 
-async def test_replaced_core_is_still_counted(tmp_path: Path) -> None:
-    """A reload under a running request takes neither it nor its connection out of sight."""
-    async with housed(tmp_path, limits=QUICK) as fixture:
+async def test_requests_of_a_retired_core_are_counted(tmp_path: Path) -> None:
+    """A request that runs during a reload stays visible."""
+    async with proxy_in(tmp_path, limits=QUICK) as fixture:
         hanging = Fault("resource", times=1, hang=True)
         fixture.bank.bank.faults.append(hanging)
         request = asyncio.ensure_future(fixture.call())
@@ -49,13 +49,13 @@ async def test_replaced_core_is_still_counted(tmp_path: Path) -> None:
         assert read(fixture, "requests_in_flight") == 1
         assert read(fixture, "upstream_connections") == 1
         assert read(fixture, "upstream_connections_limit") == 7
-        request.cancel()  # the caller goes away
+        request.cancel()  # the caller disconnects
         await until(lambda: not read(fixture, "requests_in_flight"))
 
 
-async def test_connections_that_were_opened_only_grow(tmp_path: Path) -> None:
-    """A counter does not fall when the core that opened them has gone."""
-    async with housed(tmp_path) as fixture:
+async def test_opened_connections_never_decrease(tmp_path: Path) -> None:
+    """The counter keeps those of retired cores."""
+    async with proxy_in(tmp_path) as fixture:
         await fixture.call()
         assert read(fixture, "upstream_connections_opened_total") == 1
         fixture.write(upstream={"max_connections": 7})
@@ -66,10 +66,10 @@ async def test_connections_that_were_opened_only_grow(tmp_path: Path) -> None:
         assert read(fixture, "upstream_connections_opened_total") == 2
 
 
-async def test_queue_for_a_connection(tmp_path: Path) -> None:
-    """Who waits is seen waiting; who finds the queue full is counted as shed."""
+async def test_connection_queue_is_measured(tmp_path: Path) -> None:
+    """Waiting requests and those refused by a full queue."""
     short = {"max_connections": 1, "max_waiting": 1}
-    async with housed(tmp_path, upstream=short, limits=QUICK) as fixture:
+    async with proxy_in(tmp_path, upstream=short, limits=QUICK) as fixture:
         hanging = Fault("resource", times=1, hang=True)
         fixture.bank.bank.faults.append(hanging)
         first = asyncio.ensure_future(fixture.call())
@@ -87,10 +87,10 @@ async def test_queue_for_a_connection(tmp_path: Path) -> None:
         assert read(fixture, "requests_waiting_for_connection") == 0
 
 
-async def test_callers_and_their_limit(tmp_path: Path) -> None:
-    """How many are connected, how many may be, and how many had to go for it."""
+async def test_caller_connections_are_measured(tmp_path: Path) -> None:
+    """Connected, limit, and refused."""
     limits = {"max_connections": 2, "max_in_flight": 5}
-    async with housed(tmp_path, limits=limits) as fixture:
+    async with proxy_in(tmp_path, limits=limits) as fixture:
         assert read(fixture, "caller_connections_limit") == 2
         assert read(fixture, "requests_in_flight_limit") == 5
         address = fixture.app.data_address
@@ -106,11 +106,11 @@ async def test_callers_and_their_limit(tmp_path: Path) -> None:
     ("limits", "full"),
     [({"max_connections": 1}, "connections"), ({"max_in_flight": 1}, "in_flight")],
 )
-async def test_shed_by_the_limit_that_was_reached(
+async def test_shed_requests_are_counted_by_limit(
     tmp_path: Path, limits: dict[str, Any], full: str
 ) -> None:
-    """A full house reads alike to callers; an operator is told whether door or desk was full."""
-    async with housed(tmp_path, limits=limits | QUICK) as fixture:
+    """Callers get the same response; the metric has the limit that was reached."""
+    async with proxy_in(tmp_path, limits=limits | QUICK) as fixture:
         hanging = Fault("resource", times=1, hang=True)
         fixture.bank.bank.faults.append(hanging)
         first = asyncio.ensure_future(fixture.call())
@@ -123,16 +123,16 @@ async def test_shed_by_the_limit_that_was_reached(
         await until(lambda: not read(fixture, "requests_in_flight"))
 
 
-async def test_ready_is_what_readyz_says(tmp_path: Path) -> None:
+async def test_ready_agrees_with_readyz(tmp_path: Path) -> None:
     """1 with a token, 0 without."""
-    async with housed(tmp_path) as fixture:
+    async with proxy_in(tmp_path) as fixture:
         assert read(fixture, "ready") == 1
-    async with housed(tmp_path, ready=False, base_url="http://127.0.0.1:9") as fixture:
+    async with proxy_in(tmp_path, ready=False, base_url="http://127.0.0.1:9") as fixture:
         assert value(fixture.app.metrics, "ready") == 0
 
 
-async def test_certificates_are_those_in_force(tmp_path: Path) -> None:
-    """One that is renewed counts when it is taken; one that is of no use changes nothing."""
+async def test_certificate_expiry_is_of_the_used_file(tmp_path: Path) -> None:
+    """A renewed certificate counts once it is applied; an invalid one does not."""
     authority = OpensslAuthority.make(tmp_path)
     leaf = authority.issue("localhost", "DNS:localhost", days="3")
     longer = authority.issue("localhost", "DNS:localhost", days="9", file="longer")
@@ -140,16 +140,16 @@ async def test_certificates_are_those_in_force(tmp_path: Path) -> None:
     shutil.copy(leaf, file)
     callers = {"certificate_file": str(file)}
 
-    async with housed(tmp_path, callers=callers) as fixture:
+    async with proxy_in(tmp_path, callers=callers) as fixture:
 
-        def shown() -> float:
+        def expiry() -> float:
             name = "candescent_proxy_certificate_expiry_timestamp_seconds"
             return sample(fixture.app, name, setting="callers.certificate_file")
 
-        assert shown() == expiries([("a", leaf)])["a"]
+        assert expiry() == expiries([("a", leaf)])["a"]
         write(file, "no certificate")
         await fixture.wait_for_failed_reload()
-        assert shown() == expiries([("a", leaf)])["a"]
+        assert expiry() == expiries([("a", leaf)])["a"]
         shutil.copy(longer, file)
         await fixture.wait_for_reload()
-        assert shown() == expiries([("a", longer)])["a"]
+        assert expiry() == expiries([("a", longer)])["a"]

@@ -1,4 +1,4 @@
-"""Windows and macOS, as far as Linux can tell: no uvloop, no signals in the loop, no sockets."""
+"""Windows and macOS, simulated on Linux: no uvloop, no signal handlers, no Unix sockets."""
 
 import asyncio
 import importlib.util
@@ -35,7 +35,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def run(work: Coroutine[Any, Any, int]) -> int:
-    """Run work on a loop like that of Windows; leave the signals of this process as they were."""
+    """Run ``work`` on a loop like that of Windows; restore the signal handlers."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         with asyncio.Runner(loop_factory=windows_like_loop) as there:
@@ -48,7 +48,7 @@ def run(work: Coroutine[Any, Any, int]) -> int:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_the_wait(number: signal.Signals) -> None:
-    """Where the loop takes no signals, Python's own handlers wake it."""
+    """Without signal handlers of the loop, Python's own are used."""
 
     async def work() -> int:
         stop = serve.stop_signal()
@@ -61,7 +61,7 @@ def test_signal_ends_the_wait(number: signal.Signals) -> None:
 
 
 def test_proxy_runs_from_start_to_end(tmp_path: Path) -> None:
-    """It forwards, takes a changed configuration, and ends in good order on a signal."""
+    """It forwards, reloads its configuration, and ends on a signal."""
     file = tmp_path / "config.yaml"
 
     async def work() -> int:
@@ -94,8 +94,8 @@ def test_proxy_runs_from_start_to_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("setting", ["listen", "admin"])
-def test_unix_socket_where_there_are_none(setting: str, tmp_path: Path) -> None:
-    """Is a mistake in the configuration that says so."""
+def test_unix_socket_is_a_configuration_error(setting: str, tmp_path: Path) -> None:
+    """The error says that the platform has none."""
 
     async def work() -> int:
         app = make_app("http://127.0.0.1:1", **{setting: f"unix:{tmp_path}/socket"})
@@ -107,7 +107,7 @@ def test_unix_socket_where_there_are_none(setting: str, tmp_path: Path) -> None:
 
 
 def test_certificate_is_renewed(tmp_path: Path) -> None:
-    """An open port takes a new certificate without the help of readers."""
+    """An open port uses a new certificate without ``add_reader``."""
     authority = OpensslAuthority.make(tmp_path)
     contexts = [
         server_context(authority.issue("port", "IP:127.0.0.1", file=f"port-{number}"))
@@ -127,14 +127,14 @@ def test_certificate_is_renewed(tmp_path: Path) -> None:
     assert run(work()) == 0
 
 
-def test_nobody_is_notified_where_there_is_no_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine without Unix sockets has no systemd either."""
+def test_systemd_is_not_notified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without Unix sockets has no systemd."""
     monkeypatch.delattr(socket, "AF_UNIX")
     Systemd({"NOTIFY_SOCKET": "/run/systemd/notify"}).notify("READY=1")
 
 
 async def on_windows(*arguments: str | Path, **variables: str) -> tuple[int, str]:
-    """Run a command without what Windows lacks; return its exit code and all that it said."""
+    """Run a command without what Windows lacks; return exit code and output."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.support.windows", *map(str, arguments)),
         cwd=ROOT,
@@ -147,8 +147,8 @@ async def on_windows(*arguments: str | Path, **variables: str) -> tuple[int, str
     return process.returncode or 0, said.decode()
 
 
-async def test_commands_do_without_what_windows_lacks(tmp_path: Path) -> None:
-    """From the first question to the doctor's last word, every module loaded anew."""
+async def test_commands_run_on_windows(tmp_path: Path) -> None:
+    """From ``init`` to ``doctor``, with every module imported again."""
     (tmp_path / "key").write_text("sandbox-client")
     (tmp_path / "secret").write_text("sandbox-secret")
     async with Sandbox() as bank:
@@ -163,8 +163,8 @@ async def test_commands_do_without_what_windows_lacks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["run", "healthcheck"])
-async def test_commands_and_unix_sockets(command: str, tmp_path: Path) -> None:
-    """An address that Windows has not is a mistake that is told, never a traceback."""
+async def test_unix_socket_of_commands_is_an_error(command: str, tmp_path: Path) -> None:
+    """There is no traceback."""
     addresses = ("--listen", f"unix:{tmp_path}/socket", "--admin", f"unix:{tmp_path}/admin")
     async with Sandbox() as bank:
         code, said = await on_windows(command, *addresses, "--base-url", bank.url, **CREDENTIALS)
@@ -174,7 +174,7 @@ async def test_commands_and_unix_sockets(command: str, tmp_path: Path) -> None:
 
 
 @needs.skip_if(sys.platform == "win32", "takes away what Windows lacks", "make test on Linux")
-def test_windows_lacks_what_is_taken_away() -> None:
-    """What is taken away is there on this system, so that something is tried."""
+def test_removed_features_exist_here() -> None:
+    """Otherwise the simulation would test nothing."""
     assert all(importlib.util.find_spec(name) for name in MODULES if name != "uvloop")
     assert all(hasattr(os, name) for name in OF_OS)

@@ -1,4 +1,4 @@
-"""Secrets and configuration that change under a running proxy: tried first, then taken, or told."""
+"""Reload of secrets and configuration: verified first, then applied or reported."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,42 +22,42 @@ OLD, NEW, WRONG = CLIENT["client_secret"], "rotated-secret", "no-secret-of-the-b
 
 @pytest.fixture
 def mount(tmp_path: Path) -> MountedSecret:
-    """The client secret, as Kubernetes mounts it."""
+    """The client secret in a mounted Secret."""
     return MountedSecret(tmp_path / "secret", client_secret=OLD)
 
 
 @pytest.fixture
 async def fixture(tmp_path: Path, mount: MountedSecret) -> AsyncIterator[ProxyFixture]:
-    """A proxy with its secret in a mount."""
+    """A proxy with its secret in a mounted Secret."""
     secret = str(mount / "client_secret")
     async with proxy_fixture(tmp_path / "proxy.yaml", client_secret_file=secret) as fixture:
         yield fixture
 
 
-async def test_swapped_secret_is_tried_and_taken(
+async def test_swapped_secret_is_verified_and_applied(
     fixture: ProxyFixture, mount: MountedSecret
 ) -> None:
-    """A Secret that Kubernetes updates is shown to the bank before, and in force afterwards."""
+    """A Secret that Kubernetes updates is tried at the bank first."""
     asked = len(fixture.bank.bank.token_requests)
     fixture.rotate(sandbox_client=NEW)
     mount.swap(client_secret=NEW)
     await fixture.wait_for_reload()
     assert [one.outcome for one in fixture.bank.bank.token_requests][asked:] == ["ok"]
-    await renew(fixture)
+    await fetch(fixture)
     assert [one.outcome for one in fixture.bank.bank.token_requests][asked:] == ["ok", "ok"]
     assert await fixture.call() == 200
     assert fixture.log.lines("configuration reloaded")[0]["why"] == "file"
 
 
-async def renew(fixture: ProxyFixture) -> None:
-    """Have the proxy ask for a token, whether or not it is due."""
+async def fetch(fixture: ProxyFixture) -> None:
+    """Fetch a token, whether or not it is due."""
     entry = next(fixture.app.tokens.entries())
     fixture.app.tokens.start_refresh(entry)
     await until(lambda: entry.fetch is None)
 
 
-async def test_secret_written_in_place_is_taken(tmp_path: Path) -> None:
-    """A file that an editor or a script writes is noticed like a mount that is swapped."""
+async def test_secret_written_in_place_is_applied(tmp_path: Path) -> None:
+    """A file that an editor writes is noticed like a swapped mount."""
     secret = tmp_path / "secret"
     write(secret, OLD)
     async with proxy_fixture(tmp_path / "proxy.yaml", client_secret_file=str(secret)) as fixture:
@@ -70,7 +70,7 @@ async def test_secret_written_in_place_is_taken(tmp_path: Path) -> None:
 async def test_wrong_then_empty_then_good_secret(
     fixture: ProxyFixture, mount: MountedSecret
 ) -> None:
-    """A bad secret leaves the old one in force and shows in log, metric and /readyz."""
+    """A bad secret leaves the old one in use and appears in log, metric and /readyz."""
     for content, why in ((WRONG, "client id and secret"), ("", "is empty")):
         refused = fixture.reloads("failure")
         mount.swap(client_secret=content)
@@ -90,22 +90,22 @@ async def test_wrong_then_empty_then_good_secret(
     assert WRONG not in fixture.log.getvalue()
 
 
-async def test_secret_that_comes_back_ends_the_warning(tmp_path: Path) -> None:
-    """An operator who undoes a mistake sees it gone, though nothing new was taken."""
+async def test_restored_secret_clears_the_warning(tmp_path: Path) -> None:
+    """Undoing a mistake is noticed although nothing new is applied."""
     good, bad, current = (tmp_path / name for name in ("good", "bad", "current"))
     write(good, OLD)
     write(bad, "wrong")
     current.symlink_to(good)
     async with proxy_fixture(tmp_path / "proxy.yaml", client_secret_file=str(current)) as fixture:
-        swing(current, bad)
+        repoint(current, bad)
         await fixture.wait_for_failed_reload()
-        swing(current, good)
+        repoint(current, good)
         await until(lambda: fixture.is_current)
         assert fixture.warnings() == []
 
 
-def swing(link: Path, target: Path) -> None:
-    """Let a link lead to another file, in one step."""
+def repoint(link: Path, target: Path) -> None:
+    """Point a link at another file atomically."""
     fresh = link.with_name("fresh")
     fresh.symlink_to(target)
     fresh.replace(link)
@@ -114,7 +114,7 @@ def swing(link: Path, target: Path) -> None:
 async def test_secret_replaced_in_the_middle_of_a_fetch(
     fixture: ProxyFixture, mount: MountedSecret
 ) -> None:
-    """A token request under way with the old secret and the trial of the new disturb nobody."""
+    """A fetch with the old secret and the verification of the new one coexist."""
     bank = fixture.bank.bank
     bank.faults.append(Fault("token", delay=0.5, times=1))
     entry = next(fixture.app.tokens.entries())
@@ -128,10 +128,10 @@ async def test_secret_replaced_in_the_middle_of_a_fetch(
     assert fixture.log.lines("token refresh failed") == []
 
 
-async def test_secret_that_changes_again_while_it_is_tried(
+async def test_secret_that_changes_while_it_is_verified(
     fixture: ProxyFixture, mount: MountedSecret
 ) -> None:
-    """What changes during a slow trial is not missed: it is tried next."""
+    """The second change is verified next."""
     fixture.bank.bank.faults.append(Fault("token", delay=0.3, times=1))
     asked = len(fixture.bank.bank.token_requests)
     mount.swap(client_secret="wrong")
@@ -146,7 +146,7 @@ async def test_secret_that_changes_again_while_it_is_tried(
 async def test_rotation_under_load_fails_no_request(
     fixture: ProxyFixture, mount: MountedSecret
 ) -> None:
-    """Ten rotations while callers never rest: every answer is the bank's 200."""
+    """Ten rotations under load, and every response is a 200."""
     async with BackgroundLoad(fixture) as load:
         for turn in range(1, 11):
             fixture.rotate(sandbox_client=f"secret-{turn}")
@@ -156,10 +156,10 @@ async def test_rotation_under_load_fails_no_request(
     assert fixture.reloads("failure") == 0
 
 
-async def test_bank_that_is_down_postpones_a_good_secret(
+async def test_unreachable_bank_postpones_a_secret(
     fixture: ProxyFixture, mount: MountedSecret, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A change that could not be tried is tried again by itself, without another change."""
+    """The change is verified again later, without another change."""
     monkeypatch.setattr("proxy.runtime.reload.RETRY_SOON", 0.1)
     fixture.bank.bank.faults.append(Fault("token", status=503, times=2))
     fixture.rotate(sandbox_client=NEW)
@@ -169,8 +169,8 @@ async def test_bank_that_is_down_postpones_a_good_secret(
     assert fixture.is_current
 
 
-async def test_removed_secret_leaves_the_old_in_force(tmp_path: Path) -> None:
-    """A file that is taken away is a mistake to tell, no reason to stop."""
+async def test_removed_secret_leaves_the_old_in_use(tmp_path: Path) -> None:
+    """A missing file is reported."""
     secret = tmp_path / "secret"
     write(secret, OLD)
     async with proxy_fixture(tmp_path / "proxy.yaml", client_secret_file=str(secret)) as fixture:
@@ -180,8 +180,8 @@ async def test_removed_secret_leaves_the_old_in_force(tmp_path: Path) -> None:
         assert await fixture.call() == 200
 
 
-async def test_password_is_tried_as_itself(tmp_path: Path) -> None:
-    """A wrong new password is found out although the refresh token would still renew."""
+async def test_password_is_verified_by_itself(tmp_path: Path) -> None:
+    """A wrong new password is found although the refresh token would still work."""
     password = tmp_path / "password"
     write(password, "moonlight")
     async with proxy_fixture(
@@ -196,8 +196,8 @@ async def test_password_is_tried_as_itself(tmp_path: Path) -> None:
         assert await fixture.call() == 200
 
 
-async def test_another_user_gets_tokens_of_their_own(tmp_path: Path) -> None:
-    """After a change of user, neither token nor refresh token of the former one is used."""
+async def test_changed_user_gets_new_tokens(tmp_path: Path) -> None:
+    """Token and refresh token of the former user are dropped."""
     write(tmp_path / "password", "moonlight")
     async with proxy_fixture(
         tmp_path / "proxy.yaml",
@@ -209,13 +209,13 @@ async def test_another_user_gets_tokens_of_their_own(tmp_path: Path) -> None:
         write(tmp_path / "password", "lanterns")
         fixture.write(username="acorn")
         await until(lambda: fixture.app._core.config.username == "acorn")
-        await renew(fixture)
+        await fetch(fixture)
         users = [token.user for token in fixture.bank.bank.tokens.values() if not token.refresh]
         assert [user.username for user in users if user] == ["juniper", "acorn", "acorn"]
 
 
-async def test_configuration_file_is_taken(fixture: ProxyFixture) -> None:
-    """A changed configuration file is noticed, and its settings are in force."""
+async def test_configuration_file_is_reloaded(fixture: ProxyFixture) -> None:
+    """Changed settings are applied."""
     assert await fixture.call(headers={"institutionId": "00017"}) == 403
     fixture.write(allowed_institutions=["00017"])
     await fixture.wait_for_reload()
@@ -235,10 +235,10 @@ async def test_configuration_file_is_taken(fixture: ProxyFixture) -> None:
         ({"base_url": "http://127.0.0.1:9"}, "refuse connections"),
     ],
 )
-async def test_bad_configuration_changes_nothing(
+async def test_bad_configuration_is_not_applied(
     fixture: ProxyFixture, changes: dict[str, object], why: str
 ) -> None:
-    """A mistake, a change that needs a restart, a bank that refuses: told, and nothing taken."""
+    """An error, a change that needs a restart, or a refusal of the bank."""
     core = fixture.app._core
     fixture.write(**changes)
     await fixture.wait_for_failed_reload()
@@ -249,8 +249,8 @@ async def test_bad_configuration_changes_nothing(
     assert await fixture.call() == 200
 
 
-async def test_broken_yaml_changes_nothing(fixture: ProxyFixture) -> None:
-    """Half a file, as an editor may leave it for a moment, is refused and read again."""
+async def test_broken_yaml_is_not_applied(fixture: ProxyFixture) -> None:
+    """A partly written file is refused and read again later."""
     write(fixture.file, "base_url: [")
     await fixture.wait_for_failed_reload()
     assert "proxy.yaml: line" in fixture.warnings()[0]
@@ -259,8 +259,8 @@ async def test_broken_yaml_changes_nothing(fixture: ProxyFixture) -> None:
     assert await fixture.call() == 200
 
 
-async def test_reload_by_the_admin_port(tmp_path: Path) -> None:
-    """POST /-/reload says 200 when taken and 409 when not, and /readyz then says why."""
+async def test_reload_endpoint(tmp_path: Path) -> None:
+    """POST /-/reload responds 200 or 409, and /readyz gives the reason."""
     file = tmp_path / "proxy.yaml"
     async with proxy_fixture(
         file, client_secret=None, client_secret_file=secret_in(tmp_path), admin_actions="true",
@@ -276,13 +276,13 @@ async def test_reload_by_the_admin_port(tmp_path: Path) -> None:
         assert fixture.log.lines("configuration reloaded")[0]["why"] == "admin"
 
 
-async def test_admin_port_offers_no_reload_unless_allowed(fixture: ProxyFixture) -> None:
-    """Whoever may read metrics may not yet act."""
+async def test_reload_endpoint_is_disabled_by_default(fixture: ProxyFixture) -> None:
+    """Reading metrics does not imply the right to act."""
     assert (await fixture.admin("/-/reload", "POST"))[0] == 404
 
 
 async def test_interval_of_zero_watches_nothing(tmp_path: Path) -> None:
-    """With reload_interval 0 files are read when somebody asks, and only then."""
+    """Files are read on request only."""
     secret = secret_in(tmp_path)
     async with proxy_fixture(
         tmp_path / "proxy.yaml", client_secret_file=secret, reload_interval="0"
@@ -296,7 +296,7 @@ async def test_interval_of_zero_watches_nothing(tmp_path: Path) -> None:
 async def test_download_begun_before_a_reload_is_finished(
     fixture: ProxyFixture, mount: MountedSecret
 ) -> None:
-    """A long answer goes on over the connection it began on, and shutdown waits for it too."""
+    """It keeps its connection, and the shutdown waits for it."""
     fixture.bank.bank.faults.append(Fault("resource", dribble=0.001, path_prefix="/download"))
     async with fixture.caller.get("/download?bytes=500") as response:
         fixture.write(allowed_institutions=["00017"])
@@ -309,8 +309,8 @@ async def test_download_begun_before_a_reload_is_finished(
     await until(lambda: not fixture.app._retired)
 
 
-async def test_connection_of_a_caller_outlives_a_reload(fixture: ProxyFixture) -> None:
-    """A caller that keeps its connection need not open another."""
+async def test_caller_connection_survives_a_reload(fixture: ProxyFixture) -> None:
+    """A persistent connection stays open."""
     assert await fixture.call() == 200
     served = fixture.app.connection_count
     fixture.write(allowed_institutions=["00017"])
@@ -319,8 +319,8 @@ async def test_connection_of_a_caller_outlives_a_reload(fixture: ProxyFixture) -
     assert (served, fixture.app.connection_count) == (1, 1)
 
 
-async def test_nothing_is_left_of_replaced_cores(fixture: ProxyFixture) -> None:
-    """Twenty reloads later there are as many tasks and bank connections as before."""
+async def test_nothing_remains_of_replaced_cores(fixture: ProxyFixture) -> None:
+    """After twenty reloads the numbers of tasks and connections are as before."""
     assert await fixture.call() == 200
     tasks, connections = len(asyncio.all_tasks()), fixture.bank.connections
     for _ in range(20):
@@ -333,7 +333,7 @@ async def test_nothing_is_left_of_replaced_cores(fixture: ProxyFixture) -> None:
 async def test_reload_during_the_drain_is_refused(
     fixture: ProxyFixture, mount: MountedSecret
 ) -> None:
-    """A proxy that is shutting down begins nothing new."""
+    """A proxy that shuts down starts nothing."""
     fixture.bank.bank.faults.append(Fault("token", delay=0.3))
     fixture.rotate(sandbox_client=NEW)
     mount.swap(client_secret=NEW)
@@ -345,14 +345,14 @@ async def test_reload_during_the_drain_is_refused(
 
 
 async def test_retired_metrics_do_not_count_twice(fixture: ProxyFixture) -> None:
-    """Requests before and after a reload stand in one series."""
+    """Requests before and after a reload are in one series."""
     for _ in range(3):
         assert await fixture.call() == 200
         assert await fixture.app.reload("signal")
     assert sample(fixture.app, "candescent_proxy_requests_total", status="200") == 3
 
 
-# The reloader by itself.
+# The reloader alone.
 
 
 def secret_in(directory: Path) -> str:
@@ -362,7 +362,7 @@ def secret_in(directory: Path) -> str:
 
 
 class RecordingApp:
-    """Stands where the App does: reads a file, takes what is no mistake, and keeps the facts."""
+    """Replaces the App: reads a file, and records what is applied and reported."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -373,7 +373,7 @@ class RecordingApp:
         )
 
     def load(self) -> tuple[Config, Logins]:
-        """Read the configuration; it is as good as the file says."""
+        """Read the configuration from the file."""
         match self.file.read_text():
             case "crash":
                 raise RuntimeError("nobody has thought of this")
@@ -388,31 +388,31 @@ class RecordingApp:
                 return config, loader.logins(config)
 
     async def apply(self, config: Config, _logins: Logins) -> None:
-        """Take it."""
+        """Record the configuration."""
         self.applied.append(config.institution_id)
 
 
-async def test_failure_that_nobody_thought_of_does_not_end_the_watch(tmp_path: Path) -> None:
-    """One crash is told with its cause, and the next change is taken as ever."""
+async def test_unexpected_error_does_not_stop_the_reloader(tmp_path: Path) -> None:
+    """The error is reported, and the next change is applied."""
     write(tmp_path / "file", "1")
-    taker = RecordingApp(tmp_path / "file")
-    watch = asyncio.create_task(taker.reloader.run())
-    write(taker.file, "crash")
-    await until(lambda: taker.events)
-    assert isinstance(taker.events[0], ReloadFailed)
-    assert isinstance(taker.events[0].error, RuntimeError)
-    assert taker.reloader.failure
-    write(taker.file, "22")
-    await until(lambda: taker.applied == ["22"])
-    assert taker.events[1] == Reloaded("file")
-    assert taker.reloader.failure == ""
+    receiver = RecordingApp(tmp_path / "file")
+    watch = asyncio.create_task(receiver.reloader.run())
+    write(receiver.file, "crash")
+    await until(lambda: receiver.events)
+    assert isinstance(receiver.events[0], ReloadFailed)
+    assert isinstance(receiver.events[0].error, RuntimeError)
+    assert receiver.reloader.failure
+    write(receiver.file, "22")
+    await until(lambda: receiver.applied == ["22"])
+    assert receiver.events[1] == Reloaded("file")
+    assert receiver.reloader.failure == ""
     watch.cancel()
 
 
-async def test_rotation_is_told_from_other_changes(
+async def test_only_changed_credentials_count_as_rotation(
     fixture: ProxyFixture, mount: MountedSecret
 ) -> None:
-    """A login that is another is a rotation, taken or refused; another setting is none."""
+    """Whether they are applied or refused."""
     fixture.write(upstream={"max_connections": 7})
     await fixture.wait_for_reload()
     assert rotations(fixture) == (0, 0)
@@ -429,52 +429,54 @@ async def test_rotation_is_told_from_other_changes(
 
 
 def rotations(fixture: ProxyFixture) -> tuple[float, float]:
-    """Return how many rotations were taken, and how many refused."""
+    """Return how many rotations succeeded, and how many failed."""
     name = "candescent_proxy_secret_rotations_total"
     taken, refused = (sample(fixture.app, name, result=result) for result in ("success", "failure"))
     return taken, refused
 
 
-async def test_unchanged_mistake_is_told_once(tmp_path: Path) -> None:
-    """A bad file that stays as it is fills no log."""
+async def test_unchanged_error_is_reported_once(tmp_path: Path) -> None:
+    """A bad file does not fill the log."""
     write(tmp_path / "file", "1")
-    taker = RecordingApp(tmp_path / "file")
-    watch = asyncio.create_task(taker.reloader.run())
-    write(taker.file, "mistake")
-    await until(lambda: taker.events)
-    await asyncio.sleep(0.1)  # ten looks, none of which may say it again
-    assert len(taker.events) == 1
+    receiver = RecordingApp(tmp_path / "file")
+    watch = asyncio.create_task(receiver.reloader.run())
+    write(receiver.file, "mistake")
+    await until(lambda: receiver.events)
+    await asyncio.sleep(0.1)  # ten checks of the file
+    assert len(receiver.events) == 1
     watch.cancel()
 
 
-async def test_watched_file_is_told_of_once_a_change(tmp_path: Path) -> None:
-    """One that comes, changes and goes; while it stays as it is, nothing is said."""
-    file, told = tmp_path / "file", list[bool]()
-    watching = asyncio.create_task(watch(file, 0.01, lambda: told.append(file.exists())))
+async def test_watch_reports_each_change_once(tmp_path: Path) -> None:
+    """A file that appears, changes and disappears."""
+    file, reported = tmp_path / "file", list[bool]()
+    watching = asyncio.create_task(watch(file, 0.01, lambda: reported.append(file.exists())))
     await asyncio.sleep(0.05)
     write(file, "one")
-    await until(lambda: told == [True])
+    await until(lambda: reported == [True])
     write(file, "another")
-    await until(lambda: told == [True, True])
+    await until(lambda: reported == [True, True])
     file.unlink()
-    await until(lambda: told == [True, True, False])
+    await until(lambda: reported == [True, True, False])
     watching.cancel()
 
 
-def test_fingerprint_sees_every_way_a_file_changes(tmp_path: Path) -> None:
-    """In place, replaced, through a link, taken away: each makes another fingerprint."""
+def test_fingerprint_depends_on_every_kind_of_change(tmp_path: Path) -> None:
+    """In place, replaced, through a link, removed."""
     file, link = tmp_path / "file", tmp_path / "link"
     link.symlink_to(file)
-    seen = [fingerprint([link])]
+    fingerprints = [fingerprint([link])]
     write(file, "one")
-    seen.append(fingerprint([link]))
+    fingerprints.append(fingerprint([link]))
     write(file, "three")
-    seen.append(fingerprint([link]))
+    fingerprints.append(fingerprint([link]))
     write(tmp_path / "other", "three")
     (tmp_path / "other").replace(file)
-    seen.append(fingerprint([link]))
+    fingerprints.append(fingerprint([link]))
     write(tmp_path / "third", "three")
-    swing(link, tmp_path / "third")
-    seen.append(fingerprint([link]))
-    assert all(one != other for at, one in enumerate(seen) for other in seen[at + 1 :])
-    assert fingerprint([link]) == seen[-1]
+    repoint(link, tmp_path / "third")
+    fingerprints.append(fingerprint([link]))
+    assert all(
+        one != other for at, one in enumerate(fingerprints) for other in fingerprints[at + 1 :]
+    )
+    assert fingerprint([link]) == fingerprints[-1]

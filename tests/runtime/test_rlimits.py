@@ -1,4 +1,4 @@
-"""How many connections fit into how many files, and what becomes of a crash."""
+"""Connection limits within the file limit, and core dumps."""
 
 import resource
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from tests.support.running import CLIENT
 
 
 def config(callers: int, upstream: int, **more: Any) -> Config:
-    """Return a configuration with these limits on connections."""
+    """Return a configuration with these connection limits."""
     return loader.load(
         None,
         {},
@@ -36,36 +36,36 @@ def config(callers: int, upstream: int, **more: Any) -> Config:
     )
 
 
-def test_what_fits_is_left_as_it_is() -> None:
-    """With room for all of it, nothing is changed."""
+def test_sufficient_file_limit_changes_nothing() -> None:
+    """The configured limits are kept."""
     wanted = config(2000, 128)
     assert fit_to_limit(wanted, files_needed(wanted)) is wanted
     assert fit_to_limit(wanted, files_needed(wanted) - 1) is not wanted
 
 
 @given(st.integers(1, 5000), st.integers(1, 500), st.integers(0, 6000))
-def test_what_is_left_fits(callers: int, upstream: int, limit: int) -> None:
-    """At any limit there is room for somebody, never for more than was set, and all of it fits."""
-    found = fit_to_limit(config(callers, upstream), limit)
-    assert 1 <= found.limits.max_connections <= callers
-    assert 1 <= found.upstream.max_connections <= upstream
-    assert files_needed(found) <= max(limit, RESERVE + 4)
+def test_limits_are_reduced_to_fit(callers: int, upstream: int, limit: int) -> None:
+    """At any file limit at least one connection and at most the configured number fit."""
+    fitted = fit_to_limit(config(callers, upstream), limit)
+    assert 1 <= fitted.limits.max_connections <= callers
+    assert 1 <= fitted.upstream.max_connections <= upstream
+    assert files_needed(fitted) <= max(limit, RESERVE + 4)
 
 
 @given(st.integers(1, 5000), st.integers(1, 8), st.integers(0, 60_000))
-def test_every_listener_has_room(callers: int, listeners: int, limit: int) -> None:
-    """Each has the limit on callers for itself, and all of them together fit."""
+def test_every_listener_has_its_limit(callers: int, listeners: int, limit: int) -> None:
+    """Each listener has its own limit, and all of them fit."""
     more = {f"l{at}": {"listen": f"127.0.0.1:{9000 + at}"} for at in range(listeners)}
     wanted = config(callers, 4, listeners=more)
     assert files_needed(wanted) - files_needed(config(callers, 4)) == listeners * callers
-    found = fit_to_limit(wanted, limit)
-    assert 1 <= found.limits.max_connections <= callers
-    assert files_needed(found) <= max(limit, RESERVE + 3 + listeners)
+    fitted = fit_to_limit(wanted, limit)
+    assert 1 <= fitted.limits.max_connections <= callers
+    assert files_needed(fitted) <= max(limit, RESERVE + 3 + listeners)
 
 
 @pytest.fixture
 def soft_limit() -> Iterator[int]:
-    """A soft limit of 512 files, for the time of a test."""
+    """A soft limit of 512 files during the test."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
     yield 512
@@ -73,25 +73,25 @@ def soft_limit() -> Iterator[int]:
 
 
 def test_soft_limit_is_raised(soft_limit: int) -> None:
-    """What the system allows without asking is taken, no more than is wanted."""
+    """To what is needed, as far as the hard limit allows."""
     assert raise_limit(600) == 600
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 600
 
 
 def test_limit_is_never_lowered(soft_limit: int) -> None:
-    """Somebody else may need what we do not."""
+    """A higher limit stays."""
     assert raise_limit(100) == 100
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == soft_limit
 
 
-def test_hard_limit_is_the_end(soft_limit: int) -> None:
-    """What only an administrator may give is not asked for."""
+def test_hard_limit_is_not_raised(soft_limit: int) -> None:
+    """The soft limit is raised to the hard limit at most."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     assert raise_limit(hard + 1) == hard
 
 
-def test_core_dumps_are_forbidden() -> None:
-    """A crash writes no memory to a disk, nor to a program that collects dumps."""
+def test_core_dumps_are_disabled() -> None:
+    """A crash must not write memory to a disk or a collector."""
     before = resource.getrlimit(resource.RLIMIT_CORE)
     try:
         forbid_core_dumps()

@@ -1,4 +1,4 @@
-"""Running until a signal: on the faster loop where there is one, and to a clean end."""
+"""Running until a signal, on uvloop where it exists."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from tests.support.running import DEADLINE
 
 
 def run(work: Coroutine[Any, Any, int]) -> int:
-    """Run work, and leave the signals of this process as they were."""
+    """Run ``work``; restore the signal handlers."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         return serve.run(work)
@@ -24,8 +24,8 @@ def run(work: Coroutine[Any, Any, int]) -> int:
             signal.signal(number, handler)
 
 
-def test_work_gives_the_exit_code() -> None:
-    """What the work returns is what the program exits with."""
+def test_exit_code_is_the_result_of_the_work() -> None:
+    """The result of the coroutine is the exit code."""
 
     async def work() -> int:
         return 7
@@ -33,8 +33,8 @@ def test_work_gives_the_exit_code() -> None:
     assert run(work()) == 7
 
 
-def test_mistake_passes_through() -> None:
-    """An error in the configuration reaches the command line, which knows what to say."""
+def test_configuration_error_is_raised() -> None:
+    """The command line reports it."""
 
     async def work() -> int:
         raise ConfigError(["listen: in use"])
@@ -43,8 +43,8 @@ def test_mistake_passes_through() -> None:
         run(work())
 
 
-def test_uvloop_is_taken_where_it_is() -> None:
-    """The loop is uvloop's on the machines that have it, asyncio's own elsewhere."""
+def test_uvloop_is_used_if_installed() -> None:
+    """Otherwise asyncio's own loop."""
 
     async def work() -> int:
         return int(type(asyncio.get_running_loop()).__module__.startswith("uvloop"))
@@ -52,8 +52,8 @@ def test_uvloop_is_taken_where_it_is() -> None:
     assert run(work()) == (serve.loop_factory() is not None)
 
 
-def test_without_uvloop_it_runs_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine without uvloop is slower, not broken."""
+def test_works_without_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It falls back to asyncio's loop."""
     monkeypatch.setitem(sys.modules, "uvloop", None)
     assert serve.loop_factory() is None
 
@@ -65,7 +65,7 @@ def test_without_uvloop_it_runs_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_the_wait(number: signal.Signals) -> None:
-    """Either signal is told by its name, and a second one changes nothing."""
+    """SIGTERM and SIGINT are named; a second signal changes nothing."""
     seen: list[str] = []
 
     async def work() -> int:
@@ -82,8 +82,8 @@ def test_signal_ends_the_wait(number: signal.Signals) -> None:
     assert seen == [number.name]
 
 
-def test_signal_before_anybody_waits_is_not_lost() -> None:
-    """A signal during the start is found when the start is over."""
+def test_signal_before_the_wait_is_not_lost() -> None:
+    """A signal during the start ends the later wait."""
 
     async def work() -> int:
         stop = serve.stop_signal()

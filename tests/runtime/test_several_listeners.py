@@ -1,4 +1,4 @@
-"""The program with several listeners, from outside: what it says of them."""
+"""The program with several listeners, as a process."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from tests.support.program import CREDENTIALS, run_program
 LISTENERS = {"payroll": {"listen": "127.0.0.1:0", "institution_id": "00017"}}
 
 
-async def test_log_says_where_each_listens(tmp_path: Path) -> None:
-    """The line that tells of the start has every listener, with the port that was free."""
+async def test_log_has_every_listener(tmp_path: Path) -> None:
+    """The start event has each listener's address, with its actual port."""
     async with (
         Sandbox() as bank,
         process(
@@ -32,8 +32,8 @@ async def test_log_says_where_each_listens(tmp_path: Path) -> None:
         assert await running.sample(name, **labels) == 1
 
 
-async def test_check_config_looks_at_every_listener(tmp_path: Path) -> None:
-    """Its files too, each mistake with its path."""
+async def test_check_config_checks_every_listener(tmp_path: Path) -> None:
+    """Its files too; each error has its path."""
     file, lost = tmp_path / "c.yaml", tmp_path / "lost"
     callers = {"secret_files": [str(lost)]}
     write_settings(

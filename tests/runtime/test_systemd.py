@@ -1,4 +1,4 @@
-"""What systemd is told, heard on a real datagram socket as it listens on one."""
+"""Notifications of systemd, received on a real datagram socket."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from tests.support.running import make_app, until
 
 
 class Manager:
-    """The listening end, as systemd has it."""
+    """The receiving side, as in systemd."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -22,8 +22,8 @@ class Manager:
         self.sock.setblocking(False)
         self.sock.bind("\0" + address[1:] if address.startswith("@") else address)
 
-    def heard(self) -> list[str]:
-        """Return every message since the last look."""
+    def received(self) -> list[str]:
+        """Return the messages since the last call."""
         messages = []
         try:
             while True:
@@ -34,7 +34,7 @@ class Manager:
 
 @pytest.fixture(params=["path", "abstract"])
 def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]:
-    """A manager on a socket of either kind."""
+    """A manager on a path or an abstract socket."""
     names = {"path": str(tmp_path / "notify"), "abstract": f"@candescent-test-{os.getpid()}"}
     manager = Manager(names[request.param])
     yield manager
@@ -42,53 +42,53 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]
 
 
 def test_notifications_arrive(manager: Manager) -> None:
-    """Each is one datagram, its lines as systemd reads them."""
+    """Each is one datagram of lines."""
     systemd = Systemd({"NOTIFY_SOCKET": manager.address})
     systemd.notify("READY=1", "STATUS=Well")
     systemd.notify("STOPPING=1")
-    assert manager.heard() == ["READY=1\nSTATUS=Well", "STOPPING=1"]
+    assert manager.received() == ["READY=1\nSTATUS=Well", "STOPPING=1"]
 
 
 @pytest.mark.parametrize("address", ["", "/nowhere/notify"])
-def test_without_a_manager_nothing_happens(address: str) -> None:
-    """No variable, or a socket that is gone, is no reason to fail."""
+def test_missing_manager_is_ignored(address: str) -> None:
+    """Without the variable or the socket nothing fails."""
     Systemd({"NOTIFY_SOCKET": address}).notify("READY=1")
     Systemd({}).notify("READY=1")
 
 
-def test_manager_that_does_not_listen_is_not_waited_for(tmp_path: Path) -> None:
-    """A full socket loses the message, not the proxy's time: the event loop would stand."""
+def test_full_socket_does_not_block(tmp_path: Path) -> None:
+    """Messages are dropped instead of blocking the event loop."""
     manager = Manager(str(tmp_path / "notify"))
     systemd = Systemd({"NOTIFY_SOCKET": manager.address})
     for _ in range(10_000):
         systemd.notify("WATCHDOG=1")
-    assert 0 < len(manager.heard()) < 10_000
+    assert 0 < len(manager.received()) < 10_000
     systemd.notify("READY=1")
-    assert manager.heard() == ["READY=1"]
+    assert manager.received() == ["READY=1"]
     manager.sock.close()
 
 
-async def test_watchdog_hears_from_us_in_time(tmp_path: Path) -> None:
-    """Twice in each period, for as long as the event loop turns."""
+async def test_watchdog_is_notified_in_time(tmp_path: Path) -> None:
+    """Twice in each period."""
     manager = Manager(str(tmp_path / "notify"))
     systemd = Systemd({"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "100000"})
     beating = asyncio.create_task(systemd.keep_alive())
-    heard: list[str] = []
+    received: list[str] = []
     started = asyncio.get_running_loop().time()
 
-    def has_heard(times: int) -> bool:
-        heard.extend(manager.heard())
-        return len(heard) >= times
+    def has_received(times: int) -> bool:
+        received.extend(manager.received())
+        return len(received) >= times
 
-    await until(lambda: has_heard(5))
+    await until(lambda: has_received(5))
     assert asyncio.get_running_loop().time() - started >= 4 * 0.05 * 0.9
-    assert set(heard) == {"WATCHDOG=1"}
+    assert set(received) == {"WATCHDOG=1"}
     beating.cancel()
     manager.sock.close()
 
 
-async def test_no_watchdog_no_beat() -> None:
-    """Where none is asked for, nothing runs."""
+async def test_no_notifications_without_a_watchdog() -> None:
+    """The coroutine returns at once."""
     await asyncio.wait_for(Systemd({}).keep_alive(), 1)
 
 
@@ -105,24 +105,24 @@ async def test_no_watchdog_no_beat() -> None:
     ],
 )
 def test_watchdog_period(environ: dict[str, str], seconds: float) -> None:
-    """Only a number, and only one that is meant for this process, asks for a beat."""
+    """Only a positive number for this process enables the watchdog."""
     assert watchdog_seconds(environ, 42) == seconds
 
 
-async def test_proxy_tells_of_its_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ready when it listens, alive meanwhile, stopping before it waits for anything."""
+async def test_proxy_notifies_of_its_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """READY when it listens, WATCHDOG while it runs, STOPPING before it drains."""
     manager = Manager(str(tmp_path / "notify"))
     monkeypatch.setenv("NOTIFY_SOCKET", manager.address)
     monkeypatch.setenv("WATCHDOG_USEC", "50000")
     async with Sandbox() as bank:
         app = make_app(bank.url, drain_delay="0.2")
-        assert manager.heard() == []
+        assert manager.received() == []
         await app.start()
-        assert manager.heard()[-1] == f"READY=1\nSTATUS=Forwarding to {bank.url}"
-        await until(lambda: "WATCHDOG=1" in manager.heard())
+        assert manager.received()[-1] == f"READY=1\nSTATUS=Forwarding to {bank.url}"
+        await until(lambda: "WATCHDOG=1" in manager.received())
         stopping = asyncio.create_task(app.stop())
-        await until(lambda: "STOPPING=1" in manager.heard())
+        await until(lambda: "STOPPING=1" in manager.received())
         assert not stopping.done()
-        await until(lambda: "WATCHDOG=1" in manager.heard())  # a long drain is not a hung process
+        await until(lambda: "WATCHDOG=1" in manager.received())  # a long drain is not a hang
         await stopping
     manager.sock.close()

@@ -122,7 +122,7 @@ class RawConnection:
 
     def stop_reading(self) -> None:
         """Stop reading, so that the socket's buffers fill up."""
-        self.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it can read, too
+        self.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it can read too
 
     def end_sending(self) -> None:
         """Close the sending direction only."""

@@ -99,7 +99,7 @@ FAILURES = {
     "wants another login": (
         b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
         kinds.UPSTREAM_PROXY_LOGIN,
-        "requires a user and password",
+        "refused the user and password",
     ),
     "refuses": (b"HTTP/1.1 403 Forbidden\r\n\r\n", kinds.UPSTREAM_PROXY_REFUSED, "(403)"),
     "cannot reach the bank": (
@@ -126,8 +126,8 @@ FAILURES = {
 @pytest.mark.parametrize("case", FAILURES)
 async def test_each_failure_has_its_reason(case: str) -> None:
     """Reason and detail describe the proxy's response."""
-    answer, reason, detail = FAILURES[case]
-    async with ConnectProxy(response=answer) as company:
+    response, reason, detail = FAILURES[case]
+    async with ConnectProxy(response=response) as company:
         found = await failure(OutboundProxy("127.0.0.1", company.port))
         assert found[0] is reason
         assert detail in found[1]
@@ -222,7 +222,7 @@ async def test_requests_and_token_calls_use_the_tunnel(
 
 
 @pytest.mark.parametrize(
-    ("answer", "status", "reason"),
+    ("response", "status", "reason"),
     [
         (b"HTTP/1.1 407 No\r\n\r\n", 502, "upstream-proxy-login"),
         (b"HTTP/1.1 403 No\r\n\r\n", 502, "upstream-proxy-refused"),
@@ -231,10 +231,10 @@ async def test_requests_and_token_calls_use_the_tunnel(
     ],
 )
 async def test_failure_is_reported_and_recovers(
-    fixture: ProxyFixture, company: ConnectProxy, answer: bytes, status: int, reason: str
+    fixture: ProxyFixture, company: ConnectProxy, response: bytes, status: int, reason: str
 ) -> None:
     """Caller, log and metric name the outbound proxy; later requests succeed."""
-    company.response, company.silent = answer, not answer
+    company.response, company.silent = response, not response
     assert await fixture.call() == status
     assert fixture.log.lines("request")[-1]["reason"] == reason
     found = sample(
@@ -257,17 +257,17 @@ async def test_outbound_proxy_that_stops_and_returns(
 
 
 @pytest.mark.parametrize(
-    ("answer", "detail"),
+    ("response", "detail"),
     [
-        (b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n", "requires a user and password"),
+        (b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n", "refused the user and password"),
         (b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", "(403)"),
     ],
 )
 async def test_token_call_names_the_outbound_proxy(
-    fixture: ProxyFixture, company: ConnectProxy, answer: bytes, detail: str
+    fixture: ProxyFixture, company: ConnectProxy, response: bytes, detail: str
 ) -> None:
     """The token error does not blame the bank."""
-    company.response = answer
+    company.response = response
     entry = next(fixture.app.tokens.entries())
     fixture.app.tokens.start_refresh(entry)
     await until(lambda: fixture.log.lines("token refresh failed"))
