@@ -24,7 +24,7 @@ MAX_ERRORS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class TokenEvent:
+class RecentTokenEvent:
     """What happened to a token. Plain values, because a fact would keep its token's text.
 
     ``at`` is in Unix seconds, all other times are seconds.
@@ -85,7 +85,7 @@ class History:
         self._clock = clock
         self._keep = keep
         self.requests: deque[RequestRecord] = deque(maxlen=MAX_REQUESTS if keep else 0)
-        self.events: deque[TokenEvent] = deque(maxlen=MAX_EVENTS)
+        self.events: deque[RecentTokenEvent] = deque(maxlen=MAX_EVENTS)
         self.samples: deque[Sample] = deque(maxlen=SAMPLES)
         self.intervals: deque[Interval] = deque(maxlen=INTERVALS)
         self.errors: dict[tuple[Area, ErrorKind], RepeatedError] = {}
@@ -126,11 +126,13 @@ class History:
         match event:
             case TokenRefreshed(token, took, _, why):
                 self.events.append(
-                    TokenEvent(now, token.key, why, "refreshed", took, token.lifetime)
+                    RecentTokenEvent(now, token.key, why, "refreshed", took, token.lifetime)
                 )
             case TokenRefreshFailed(key, error, took, failures, delay, why):
                 failure_fields = (failures, delay, error.kind.name, error.operator_detail)
-                self.events.append(TokenEvent(now, key, why, "failed", took, None, *failure_fields))
+                self.events.append(
+                    RecentTokenEvent(now, key, why, "failed", took, None, *failure_fields)
+                )
                 entry = self._record_error(
                     "token", error.explained_by, error.operator_detail, key.institution
                 )
@@ -138,7 +140,7 @@ class History:
             case TokenRejected(token):
                 kind = kinds.TOKEN_REFUSED
                 self.events.append(
-                    TokenEvent(
+                    RecentTokenEvent(
                         *(now, token.key, Trigger.REJECTED, "rejected"),
                         reason=kind.name,
                         detail=kind.cause,

@@ -18,7 +18,7 @@ from proxy.admin.document import (
     TokenHealth,
     TokenState,
 )
-from proxy.admin.history import History, RepeatedError, TokenEvent
+from proxy.admin.history import History, RecentTokenEvent, RepeatedError
 from proxy.admin.masking import mask_path
 from proxy.admin.rates import last_minute, series
 from proxy.admin.readiness import Readiness
@@ -133,7 +133,7 @@ def _failure(error: TokenError) -> Failure:
     )
 
 
-def refresh(event: TokenEvent) -> Refresh:
+def refresh(event: RecentTokenEvent) -> Refresh:
     """Return what may be shown of an event in a token's life."""
     return Refresh(
         at=event.at,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from proxy.tokens.events import TokenFact
+from proxy.tokens.events import TokenEvent
 from proxy.tokens.fleet.events import StoreEvent
 
 
@@ -47,5 +47,5 @@ class OperatorWarning:
     text: str
 
 
-Event = TokenFact | StoreEvent | Reloaded | ReloadFailed | InternalError | OperatorWarning
+Event = TokenEvent | StoreEvent | Reloaded | ReloadFailed | InternalError | OperatorWarning
 EventSink = Callable[[Event], None]

@@ -1,19 +1,20 @@
-"""A token's way: from the bank's endpoint through the cache, kept fresh, to the request.
+"""Access tokens: fetched from the bank's token endpoint, cached, and renewed before they expire.
 
 Modules:
 
-    credentials.py       which login gets the tokens of an institution
-    secret_files.py      files with secrets, read and written
-    token.py             a token, and its state at a moment
-    refresh_policy.py    when tokens are renewed, how failures are waited out
-    v1_settings.py       what V1 token calls send about the application
-    grants.py            the forms of a token request and of its response, V1 and V2
-    endpoint.py          asks the bank
-    static.py            a token that was configured
+    credentials.py       the login for each institution
+    secret_files.py      reads and writes files with secrets
+    token.py             tokens, their keys and lifetimes
+    refresh_policy.py    settings: when tokens are renewed, and back-off after failures
+    v1_settings.py       settings: what V1 token calls send about the application
+    grants.py            grants, and the token request of each, V1 and V2
+    token_response.py    parses the responses of token endpoints
+    endpoint.py          calls the bank's token endpoints
+    static.py            a static bearer token
     fleet/               tokens shared between proxies
-    cache.py             one request in flight per key; a token is served until it expires
-    refresher.py         keeps the cache ahead of expiry
-    rate_limit.py        how often a key may ask
-    refresh_tokens.py    refresh tokens and authorization codes
-    events.py            what happened to tokens, as plain values
+    cache.py             one call in flight per key; a token is served until it expires
+    refresher.py         renews cached tokens before they expire
+    rate_limit.py        the rate of renewals
+    refresh_tokens.py    keeps refresh tokens, in memory and in a file
+    events.py            events, as plain values
 """

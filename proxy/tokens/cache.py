@@ -1,7 +1,7 @@
-"""The token source that remembers: served until expiry, one request in flight for each key.
+"""The token cache: a token is served until it expires, with one call in flight per key.
 
-What one institution does never reaches another: token, failure count and back-off stand in an
-entry for each key.
+Token, failure count and back-off are kept per key, so failures of one institution do not affect
+another.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from cachetools import Cache
 from proxy.errors import TokenError, kinds
 from proxy.tasks import Tasks
 from proxy.tokens.events import (
-    TokenFact,
+    TokenEvent,
     TokenRefreshed,
     TokenRefreshFailed,
     TokenRejected,
@@ -27,9 +27,9 @@ from proxy.tokens.token import Instant, Token, TokenKey, TokenSource
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """What is known about one key. Times are monotonic seconds, ``refresh_age`` an age.
+    """The state of one key. Times are monotonic seconds, ``refresh_age`` an age in seconds.
 
-    ``missing_trigger`` is why there is no token, where there is none.
+    ``missing_trigger`` is the reason why there is no token, if there is none.
     """
 
     key: TokenKey
@@ -49,7 +49,7 @@ class Entry:
         return not self.refresh_age
 
     def until_due(self, now: Instant) -> float:
-        """Return the seconds until the key wants a token call; infinite while one runs."""
+        """Return the seconds until a token call is due; infinite while one runs."""
         if self.fetch is not None:
             return math.inf
         wait = self.retry_at - now.monotonic
@@ -58,16 +58,16 @@ class Entry:
         return max(wait, 0.0)
 
     def trigger(self, now: Instant) -> Trigger:
-        """Return why a token is asked for, if one is asked for now."""
+        """Return the trigger of a token call that starts now."""
         if self.token is None:
             return self.missing_trigger
         return Trigger.DUE if self.token.is_alive(now) else Trigger.EXPIRED
 
 
 class EntryCache(Cache[TokenKey, Entry]):
-    """The keys held. When there are too many, ``release`` is called with the longest unused.
+    """The entries by key. At capacity, ``release`` is called with the least recently used one.
 
-    One that is pinned, or whose token is on its way, goes only where there is no other.
+    A pinned entry, or one with a call in flight, is released only if there is no other.
     """
 
     def __init__(self, capacity: int, release: Callable[[Entry], None]) -> None:
@@ -75,7 +75,7 @@ class EntryCache(Cache[TokenKey, Entry]):
         self._release = release
 
     def popitem(self) -> tuple[TokenKey, Entry]:
-        """Let one key go."""
+        """Release one entry."""
         entry = min(
             self.values(), key=lambda entry: (entry.pinned, entry.fetch is not None, entry.used_at)
         )
@@ -98,7 +98,7 @@ class TokenCache:
         *,
         clock: Callable[[], Instant],
         chance: Callable[[], float],
-        emit: Callable[[TokenFact], None],
+        emit: Callable[[TokenEvent], None],
         capacity: int = 4096,
     ) -> None:
         self._source = source
@@ -124,9 +124,9 @@ class TokenCache:
         return entry.token if entry.token.is_alive(now) else None
 
     async def token(self, key: TokenKey) -> Token:
-        """Return a live token, waiting for the bank if need be.
+        """Return a live token, and fetch one if necessary.
 
-        Raises ``TokenError``; during a back-off at once, with the seconds left of it.
+        Raises ``TokenError``, during a back-off immediately, with its rest in ``retry_after``.
         """
         token = self.current(key)
         if token is not None:
@@ -144,9 +144,9 @@ class TokenCache:
         return outcome
 
     def reject(self, token: Token) -> bool:
-        """Drop ``token`` because the bank refused it; say whether another may now be had.
+        """Drop ``token`` because the bank refused it; return whether a new one may be fetched.
 
-        Only the current token is dropped, so a late refusal of an older one does no harm.
+        Only the current token is dropped; a late refusal of an older one has no effect.
         """
         entry = self._entries.get(token.key)
         if entry is None or entry.token is not token:
@@ -161,7 +161,7 @@ class TokenCache:
         return was_dropped
 
     def peek(self, key: TokenKey) -> Token | None:
-        """Return the live token for ``key``, if there is one, without counting as its use."""
+        """Return the live token for ``key``, if there is one, without marking it as used."""
         entry = self._entries.get(key)
         if entry is None or entry.token is None or not entry.token.is_alive(self._clock()):
             return None
@@ -179,7 +179,7 @@ class TokenCache:
             self.on_change()
 
     def install(self, token: Token, *, unless_known: bool = False) -> None:
-        """Take a token that was obtained elsewhere; ``unless_known`` keeps one that is here."""
+        """Store a token; with ``unless_known`` only if there is none."""
         entry = self._entry(token.key)
         if not (unless_known and entry.token is not None):
             entry.token = token
@@ -188,7 +188,7 @@ class TokenCache:
             self.on_change()
 
     def record_refresh(self, token: Token, seconds: float, trigger: Trigger) -> None:
-        """Take a token that the bank has given, ``seconds`` after it was asked, and tell of it."""
+        """Store a new token, fetched in ``seconds``, and emit ``TokenRefreshed``."""
         self.install(token)
         self._emit(TokenRefreshed(token, seconds, self._entry(token.key).refresh_age, trigger))
 
@@ -205,28 +205,28 @@ class TokenCache:
         self.on_change()
 
     def clear_failures(self, keys: Collection[TokenKey]) -> None:
-        """Forget the failures of these keys, because their credentials have changed."""
+        """Reset the failures of these keys, because their credentials have changed."""
         for entry in self.entries():
             if entry.key in keys:
                 entry.failures, entry.error, entry.retry_at = 0, None, -math.inf
         self.on_change()
 
     def release(self, entry: Entry) -> None:
-        """Let a key go that nobody uses."""
+        """Drop an unused key."""
         self._entries.pop(entry.key, None)
         self._emit(TokenReleased(entry.key))
 
     def entries(self) -> Iterator[Entry]:
-        """Walk over what is known, whatever comes and goes meanwhile."""
+        """Iterate over a copy of the entries."""
         return iter(list(self._entries.values()))
 
     def start_refresh(self, entry: Entry) -> None:
-        """Ask the source for a new token, unless somebody is asking already."""
+        """Start a token call, unless one is running."""
         if entry.fetch is None:
             entry.fetch = self._tasks.spawn(f"fetch-{entry.key.institution}", self._fetch(entry))
 
     async def close(self) -> None:
-        """End what is in flight."""
+        """Cancel the running calls."""
         await self._tasks.cancel()
 
     def _entry(self, key: TokenKey) -> Entry:
@@ -236,8 +236,8 @@ class TokenCache:
         return entry
 
     async def _fetch(self, entry: Entry) -> Token | TokenError:
-        # Returned rather than raised: a fetch that nobody waits for must not end as a task
-        # whose exception was never looked at.
+        # Errors are returned, because a task without a waiter must not end with an exception that
+        # is never retrieved.
         started = self._clock()
         trigger = entry.trigger(started)
         try:
@@ -260,7 +260,7 @@ class TokenCache:
         return outcome
 
     def _check_alive(self, token: Token) -> Token:
-        # A bank slower than its tokens live, or a machine that slept while it waited.
+        # The call took longer than the token's lifetime, or the machine was suspended meanwhile.
         if not token.is_alive(self._clock()):
             raise TokenError(kinds.TOKEN_TIMEOUT, "The token had expired before it arrived.")
         return token

@@ -1,4 +1,4 @@
-"""Which login gets the tokens of an institution."""
+"""The login for each institution."""
 
 from dataclasses import dataclass, field
 
@@ -8,10 +8,10 @@ from proxy.tokens.token import TokenKey
 
 @dataclass(frozen=True, slots=True)
 class Logins:
-    """With what tokens are obtained: the default institution's login, and those of their own.
+    """The default institution's login, and the logins of other institutions.
 
-    An allowed institution without a login of its own is served with the default's credentials,
-    but never as its user: a user belongs to one institution.
+    An allowed institution without its own login uses the default's client credentials, but never
+    its user, because a user belongs to one institution.
     """
 
     default: Login

@@ -1,4 +1,4 @@
-"""The token source that asks the bank, by whichever grant the institution's login says."""
+"""The token source that calls the bank's token endpoints, with the institution's grant."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,24 +11,26 @@ from proxy.tokens.grants import (
     Grant,
     Login,
     RefreshToken,
-    TokenResponse,
-    parse_response,
-    read_retry_after,
-    refusal,
     revocation_request,
     token_request,
 )
 from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
+from proxy.tokens.token_response import (
+    TokenResponse,
+    parse_response,
+    read_retry_after,
+    refusal,
+)
 from proxy.upstream.bank_client import BankClient
 from proxy.upstream.bank_errors import read_error
 
 
 class BankEndpoint:
-    """Gets and revokes tokens: V2 at ``/oauth2/v1``, V1 at ``/v1/oauth``.
+    """Fetches and revokes tokens: V2 at ``/oauth2/v1``, V1 at ``/v1/oauth``.
 
-    A password login is renewed by its refresh token for as long as that lives, then by the
-    password again. ``warn`` gets what an operator should know but no request fails of.
+    A password login is renewed with its refresh token until that expires, then with the password
+    again. ``warn`` gets messages about problems that fail no request.
     """
 
     def __init__(
@@ -51,7 +53,7 @@ class BankEndpoint:
         self._warn = warn
 
     async def token(self, key: TokenKey) -> Token:
-        """Ask the bank. Raises ``TokenError`` with the reason when it gives none."""
+        """Fetch a token. Raises ``TokenError``."""
         login = self._login_for(key).for_kind(key.kind)
         if not login.grant.has_refresh_token or key.kind is TokenKind.V1:
             token, _ = await self._ask(key, login)
@@ -70,27 +72,27 @@ class BankEndpoint:
         raise TokenError(kinds.TOKEN_LOGIN_NEEDED)
 
     async def verify_credentials(self, key: TokenKey) -> Token:
-        """Ask with the login itself, whatever refresh token there is. Raises ``TokenError``."""
+        """Fetch a token with the login itself, not a refresh token. Raises ``TokenError``."""
         token, _ = await self._ask(key, self._login_for(key).for_kind(key.kind))
         return token
 
     async def exchange(self, key: TokenKey, code: str) -> Token:
         """Exchange an authorization code, which is good once, and keep its refresh token.
 
-        Raises ``TokenError`` when the bank refuses the code or gives nothing to keep, and
-        ``ConfigError`` when the refresh token cannot be kept.
+        Raises ``TokenError`` if the bank refuses the code or issues no refresh token, and
+        ``ConfigError`` if the refresh token cannot be written to its file.
         """
         login = replace(self._login_for(key), grant=AuthorizationCode(code))
         token, issued = await self._ask(key, login)
         if not issued.refresh_token:
             raise TokenError(
-                kinds.TOKEN_MALFORMED, "The bank took the code but gave no refresh token for it."
+                kinds.TOKEN_MALFORMED, "The bank accepted the code but issued no refresh token."
             )
         self._refresh_tokens.keep(key, issued.refresh_token, issued.refresh_lifetime, login.subject)
         return token
 
     async def revoke(self, text: str, credentials: Credentials) -> None:
-        """Revoke a V2 access or refresh token. Raises ``TokenError`` when the bank does not."""
+        """Revoke a V2 access or refresh token. Raises ``TokenError`` if the bank refuses."""
         request = revocation_request(text, credentials, self._new_id())
         response = await self._bank.call("DELETE", request.path, request.headers, request.body)
         if response.status not in (200, 204):
@@ -102,17 +104,17 @@ class BankEndpoint:
             )
 
     async def revoke_token(self, token: Token) -> None:
-        """Revoke an access token of ours. Raises ``TokenError``; V1 tokens cannot be revoked.
+        """Revoke an access token. Raises ``TokenError``; V1 tokens cannot be revoked.
 
-        With a password login, its refresh token is revoked, which takes the access token along.
+        With a password login its refresh token is revoked, which revokes the access token too.
         """
         if token.key.kind is TokenKind.V1:
             raise TokenError(
-                kinds.TOKEN_BAD_REQUEST, "The bank has no way to revoke a V1 token; it runs out."
+                kinds.TOKEN_BAD_REQUEST, "The bank cannot revoke V1 tokens; they expire."
             )
         login = self._login_for(token.key)
         current = self._refresh_tokens.current(token.key, login.subject)
-        # That of a login that cannot be shown again is kept: revoking it would log a person out.
+        # The refresh token of an authorization code is kept: revoking it would log the user out.
         refresh_token = current if login.grant.can_be_verified else ""
         await self.revoke(refresh_token or token.text, login.credentials)
         if refresh_token:
@@ -148,10 +150,10 @@ class BankEndpoint:
 
 
 def is_refresh_token_dead(error: TokenError, grant: Grant) -> bool:
-    """Whether a refused refresh token is given up.
+    """Whether a refused refresh token is to be dropped.
 
-    Where the login itself brings another, any refusal ends it; a person's login is only given up
-    when the bank says that it is dead, not while the client, say, is refused.
+    If the login itself can obtain another, any refusal drops it. That of an authorization code is
+    dropped only if the bank refuses the user, not if it refuses the client, for example.
     """
     return error.reason.is_refusal and (
         grant.can_be_verified or error.reason is kinds.TOKEN_BAD_USER

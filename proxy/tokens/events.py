@@ -1,4 +1,4 @@
-"""What happened to tokens, as plain values."""
+"""Events of tokens, as plain values."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +8,7 @@ from proxy.tokens.token import Token, TokenKey
 
 
 class Trigger(StrEnum):
-    """Why the bank was asked for a token; a failed request keeps its trigger when tried again."""
+    """Why a token was fetched; a failed call keeps its trigger when it is retried."""
 
     FIRST = "first"
     DUE = "due"
@@ -16,12 +16,12 @@ class Trigger(StrEnum):
     REJECTED = "rejected"
     RELOAD = "reload"
     SHARED = "shared"
-    """The bank was not asked: another proxy of the fleet had asked it."""
+    """Not fetched by this proxy, but by another of the fleet."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRefreshed:
-    """The bank gave a token. ``seconds`` is what the call took; due again at ``refresh_age``."""
+    """The bank issued a token. The call took ``seconds``; it is due again at ``refresh_age``."""
 
     token: Token
     seconds: float
@@ -31,7 +31,7 @@ class TokenRefreshed:
 
 @dataclass(frozen=True, slots=True)
 class TokenRefreshFailed:
-    """The bank gave no token, ``failures`` times in a row; tried again in ``delay`` seconds."""
+    """A token call failed, for the ``failures``-th time in a row; retry in ``delay`` seconds."""
 
     key: TokenKey
     error: TokenError
@@ -51,9 +51,9 @@ class TokenRejected:
 
 @dataclass(frozen=True, slots=True)
 class TokenReleased:
-    """A token that nobody had used for a while was let go instead of renewed."""
+    """An unused token was dropped instead of renewed."""
 
     key: TokenKey
 
 
-TokenFact = TokenRefreshed | TokenRefreshFailed | TokenRejected | TokenReleased
+TokenEvent = TokenRefreshed | TokenRefreshFailed | TokenRejected | TokenReleased

@@ -1,38 +1,38 @@
-"""PURE: how fast token calls are begun where many keys fall due together.
+"""The rate of renewals when many keys are due together.
 
-A machine that wakes up with a thousand dead tokens would otherwise run into the bank's spike
-limit at once. What a request waits for is not paced: it goes to the bank by itself.
+A resumed machine with a thousand expired tokens would otherwise hit the bank's spike limit. Calls
+that a request waits for are not limited.
 """
 
 from typing import NamedTuple
 
 BURST = 4.0
-"""Calls that may begin together: the two kinds of an institution or two never wait."""
+"""Calls that may start together: enough for both kinds of token of two institutions."""
 
 
 class TokenBucket(NamedTuple):
-    """How many calls might begin at ``at`` (monotonic seconds), fractions counted."""
+    """A token bucket: ``calls`` is its level, fractions included, at ``at`` (monotonic seconds)."""
 
     calls: float = BURST
     at: float = 0.0
 
     def refilled(self, now: float, rate: float) -> "TokenBucket":
-        """Return what it has become by ``now``, at ``rate`` calls a second."""
+        """Return the bucket at ``now``, refilled at ``rate`` calls per second."""
         return TokenBucket(min(self.calls + max(now - self.at, 0.0) * rate, BURST), now)
 
     def minus(self, calls: int) -> "TokenBucket":
-        """Return what is left when so many have begun."""
+        """Return the bucket after this many calls."""
         return TokenBucket(self.calls - calls, self.at)
 
     def until_next(self, rate: float) -> float:
-        """Return the seconds until one more may begin."""
+        """Return the seconds until one more call may start."""
         return max(1.0 - self.calls, 0.0) / rate
 
 
 def rate_for(configured: float, needed: float) -> float:
-    """Return how many calls a second may begin.
+    """Return the permitted calls per second.
 
-    ``needed`` is what the keys take when all is well, each once a lifetime. Twice of that is
-    always allowed: lifetimes of seconds must not run out because ``configured`` is low.
+    ``needed`` is the rate at which the keys are renewed in normal operation. Twice that is always
+    allowed, so that short-lived tokens do not expire because ``configured`` is low.
     """
     return max(configured, 2.0 * needed)

@@ -1,4 +1,4 @@
-"""When tokens are renewed, and how long failures are waited out: the section ``token``."""
+"""When tokens are renewed, and the back-off after failures: the section ``token``."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -10,7 +10,7 @@ from proxy.settings import COMMA_SEPARATED, Count, Seconds, SecondsOrZero, setti
 from proxy.tokens.token import Instant, Token, TokenKind
 
 RETRY_AFTER_MAX = 3600.0
-"""Seconds; a longer ``Retry-After`` of the bank is taken for this."""
+"""Seconds; a longer ``Retry-After`` of the bank is reduced to this."""
 
 Half = Annotated[float, Interval(ge=0, le=0.5)]
 
@@ -64,16 +64,15 @@ class RefreshPolicy:
     )
 
     def start_delay(self, chance: float) -> float:
-        """Return how many seconds the first fetch of a start waits when no request needs it."""
+        """Return the delay of the first fetch, in seconds, while no request needs the token."""
         return chance * self.start_spread
 
     def refresh_age(self, lifetime: float, chance: float) -> float:
         """Return the age, in seconds, at which a token of ``lifetime`` is renewed.
 
-        ``chance`` in [0, 1) moves it earlier by up to a tenth of the lifetime, so that a fleet
-        started together does not renew together. Never before half the lifetime, never after
-        the end of it, and for a lifetime too short for the margin the spread lies just behind
-        its half.
+        ``chance`` in [0, 1) moves it earlier by up to ``jitter_fraction``, so that proxies that
+        started together do not renew together. It is never before half the lifetime and never
+        after its end. For a lifetime too short for the margin, it lies shortly after the half.
         """
         margin = max(self.margin_min, min(self.margin_max, self.margin_fraction * lifetime))
         # The quarter keeps a large jitter_fraction from reaching the end of a short lifetime.
@@ -90,14 +89,14 @@ class RefreshPolicy:
         *,
         first: bool = False,
     ) -> float:
-        """Return how long to wait, in seconds, after the ``failures``-th failure in a row.
+        """Return the delay, in seconds, after the ``failures``-th failure in a row.
 
-        Refusals are remembered, throttling is waited out (CMN_90002, CMN_90003), all else is
-        tried again after an exponential back-off with full jitter. ``retry_after`` is the
-        bank's own word and a lower bound.
+        Refusals wait ``refusal_memory``, throttling (CMN_90002, CMN_90003) from
+        ``throttle_initial``, other failures from ``backoff_initial``; the last two double, with
+        jitter. ``retry_after``, from the bank, is a lower bound.
 
-        ``first`` says that there has been no token yet. Throttled then, we are likely one of
-        many that start together, so the next try is anywhere in twice the time.
+        ``first``: there has been no token yet. When throttled then, many proxies have probably
+        started together, so the delay is spread over twice the time.
         """
         asked = min(retry_after or 0.0, RETRY_AFTER_MAX)
         if reason.is_refusal:
@@ -113,9 +112,9 @@ class RefreshPolicy:
         return max(asked + chance * step, self.backoff_initial / 10)
 
     def may_reject(self, token: Token, now: Instant) -> bool:
-        """Whether a token that the bank refused may be thrown away.
+        """Whether a token that the bank refused may be dropped.
 
-        One minted moments ago is kept: if the bank refuses even that, another will not help,
-        and throwing it away would turn every refusal into a token request.
+        A token younger than ``min_interval`` is kept: if the bank refuses it, a new one will not
+        help, and dropping it would turn every refusal into a token call.
         """
         return now.since(token.issued) >= min(self.min_interval, token.lifetime / 2)

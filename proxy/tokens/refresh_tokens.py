@@ -1,6 +1,6 @@
-"""Refresh tokens: the newest of each key, in memory, and in a file where they must survive.
+"""Refresh tokens: the newest of each key, in memory, and in a file to survive a restart.
 
-A refresh returns a new refresh token and ends the old one, so only the newest is kept.
+A refresh returns a new refresh token and invalidates the old one, so only the newest is kept.
 """
 
 import json
@@ -21,7 +21,7 @@ if sys.platform != "win32":
 
 @dataclass(frozen=True, slots=True)
 class StoredRefreshToken:
-    """A refresh token. ``expires_at`` is Unix seconds; ``subject`` says whose login it renews."""
+    """A refresh token. ``expires_at`` is Unix seconds; ``subject`` is ``Login.subject``."""
 
     text: str = field(repr=False)
     expires_at: float
@@ -32,11 +32,11 @@ Known = dict[TokenKey, StoredRefreshToken]
 
 
 class RefreshTokens:
-    """Keeps refresh tokens. With a ``file``, only its owner may read what is written there.
+    """Keeps refresh tokens, with a ``file`` also there, readable for its owner only.
 
-    The file is read anew each time, so a ``candescent-proxy login`` beside a running proxy is
-    noticed by it. What could not be written there is kept in memory, and goes before what the
-    file still holds.
+    The file is read each time, so that the proxy notices a ``candescent-proxy login`` in another
+    process. A token that could not be written is kept in memory and takes precedence over the
+    file's.
     """
 
     def __init__(self, clock: Callable[[], Instant], file: Path | None = None) -> None:
@@ -47,10 +47,7 @@ class RefreshTokens:
         self._file_state = self._read()
 
     def current(self, key: TokenKey, subject: str = "") -> str:
-        """Return the refresh token for ``key``, or an empty text if there is no live one.
-
-        One of another holder, whom a changed configuration has replaced, is none.
-        """
+        """Return the live refresh token for ``key`` and ``subject``; empty if there is none."""
         known = self._read().get(key)
         if known is None or known.text == self._forgotten.get(key):
             known = self._known.get(key)
@@ -59,15 +56,15 @@ class RefreshTokens:
         return known.text
 
     def keep(self, key: TokenKey, text: str, lifetime: float, subject: str = "") -> None:
-        """Keep a new refresh token in place of the old one. Raises ``ConfigError`` (file)."""
+        """Replace the refresh token. Raises ``ConfigError`` if the file cannot be written."""
         stored = self._known[key] = StoredRefreshToken(text, self._clock().wall + lifetime, subject)
         self._forgotten[key] = self._in_file(key)
         self._change(lambda tokens: tokens.update({key: stored}))
 
     def forget(self, key: TokenKey, text: str) -> None:
-        """Forget a refresh token that has died, unless a newer one has taken its place.
+        """Drop an invalid refresh token, unless a newer one has replaced it.
 
-        Raises ``ConfigError`` (file); it is forgotten nevertheless.
+        Raises ``ConfigError`` if the file cannot be written; it is dropped from memory anyway.
         """
         if key in self._known and self._known[key].text == text:
             del self._known[key]
@@ -76,9 +73,9 @@ class RefreshTokens:
             self._change(lambda tokens: _drop(tokens, key, text))
 
     def updated_keys(self) -> set[TokenKey]:
-        """Return the keys for which another process has put a token into the file meanwhile.
+        """Return the keys whose token in the file another process has changed.
 
-        Meanwhile is since the last call, or since the beginning.
+        Changed since the last call, or since the start.
         """
         before, self._file_state = self._file_state, self._read()
         changed = {key for key, token in self._file_state.items() if token != before.get(key)}
@@ -89,7 +86,7 @@ class RefreshTokens:
         return "" if stored is None else stored.text
 
     def _change(self, change: Callable[[Known], None]) -> None:
-        """Read the file, change it and write it, while no other process does."""
+        """Read, change and write the file under a lock."""
         if self._file is None:
             return
         try:
@@ -143,10 +140,10 @@ def _entry(name: str, entry: object) -> tuple[TokenKey, StoredRefreshToken] | No
 
 @contextmanager
 def directory_lock(directory: Path) -> Iterator[None]:
-    """Wait for other processes that change files of a directory, and keep them waiting.
+    """Hold an advisory lock on a directory (``flock``). Raises ``OSError``.
 
-    Only those that ask the same way; a login and a proxy that write one file do. Raises
-    ``OSError``.
+    It excludes other processes that take the same lock, such as a login and a proxy that write
+    the same file. Windows has no such lock.
     """
     if sys.platform == "win32":
         yield

@@ -1,4 +1,4 @@
-"""Keeps the cache ahead of expiry: the one background loop of the token's way."""
+"""The background loop that renews cached tokens before they expire."""
 
 import asyncio
 import math
@@ -10,18 +10,17 @@ from proxy.tokens.refresh_policy import RefreshPolicy
 from proxy.tokens.token import Instant
 
 SHORTEST_SLEEP = 0.05
-"""Seconds; with a thousand keys, what falls due in this time is looked at together."""
+"""Seconds; keys that become due within this time are handled together."""
 
 LONGEST_SLEEP = 60.0
 """Seconds; after a suspended machine wakes, this bounds how late a due refresh is noticed."""
 
 
 class Refresher:
-    """Starts a refresh for each key when it is due, and lets unused keys go.
+    """Starts a refresh for each key when it is due, and drops unused keys.
 
-    Where many are due together they go one after another, at the ``policy``'s pace. ``idle`` is
-    the time, in seconds, after which the token of a key that no request has asked for is
-    released instead of renewed.
+    Many that are due together start at the rate of ``policy``. ``idle`` is the time, in seconds,
+    after which the token of a key without requests is dropped instead of renewed.
     """
 
     def __init__(
@@ -41,14 +40,14 @@ class Refresher:
         cache.on_change = self._wake.set
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Refresh until cancelled."""
         while True:
             self._wake.clear()
             await self._sleep(self.step())
             await asyncio.sleep(SHORTEST_SLEEP)
 
     def step(self) -> float:
-        """Start what is due now, as the pace allows; return the seconds until there is more."""
+        """Start the refreshes that are due, within the rate; return the seconds until the next."""
         now = self._clock()
         soonest, running, needed = math.inf, 0, 0.0
         due: list[Entry] = []
@@ -65,7 +64,7 @@ class Refresher:
         return min(soonest, self._start(due, running, now.monotonic, needed)) if due else soonest
 
     def _start(self, due: list[Entry], running: int, now: float, needed: float) -> float:
-        """Start some of these; return the seconds until another may be."""
+        """Start as many as the rate allows; return the seconds until another may start."""
         rate = rate_for(self._policy.refresh_rate, needed)
         allowance = self._bucket.refilled(now, rate)
         free = self._policy.max_refreshes - running
@@ -73,7 +72,7 @@ class Refresher:
         for entry in chosen:
             self._cache.start_refresh(entry)
         self._bucket = allowance.minus(len(chosen))
-        # With no place free, the end of any call wakes us.
+        # At max_refreshes, the end of any call wakes the loop.
         waits = len(due) > len(chosen) and free > len(chosen)
         return self._bucket.until_next(rate) if waits else math.inf
 
@@ -89,5 +88,5 @@ class Refresher:
 
 
 def _urgency(entry: Entry) -> tuple[bool, int, float]:
-    """Readiness first; an institution in trouble does not hold up the others; then the used."""
+    """Sort key: pinned keys first, then those with fewer failures, then the recently used."""
     return not entry.pinned, entry.failures, -entry.used_at

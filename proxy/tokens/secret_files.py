@@ -1,7 +1,4 @@
-"""Secret files: read into memory, and written for their owner alone, whole or not at all.
-
-A secret stands in a file, or for development in a variable.
-"""
+"""Secret files: read into memory, and written atomically, readable for their owner only."""
 
 import os
 import tempfile
@@ -11,19 +8,19 @@ from pathlib import Path
 from proxy.errors import ConfigError
 
 MAX_SECRET = 65_536
-"""Bytes; a secret file larger than this is some other file."""
+"""Bytes; a larger file is refused."""
 
 
 def write_private(path: Path, content: str) -> None:
-    """Write a file that only its owner can read, in place of what is there. Raises ``OSError``."""
+    """Write or replace a file that only its owner can read. Raises ``OSError``."""
     write_atomically(path, content, 0o600)
 
 
 def write_atomically(path: Path, content: str, mode: int) -> None:
-    """Write a file with this ``mode``, in place of what is there. Raises ``OSError``.
+    """Write or replace a file with this ``mode``. Raises ``OSError``.
 
-    Whoever reads it meanwhile gets the old content or the new, never a part. On Windows, who can
-    read it is what its folder says.
+    Readers see the old content or the new, never a part. On Windows the permissions are those of
+    the folder.
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -39,18 +36,15 @@ def write_atomically(path: Path, content: str, mode: int) -> None:
 
 
 def private_folder(path: Path) -> None:
-    """Make a folder that only its owner can enter; one that is there is left as it is.
-
-    Raises ``OSError``.
-    """
+    """Make a folder with mode 0700, unless it exists. Raises ``OSError``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.mkdir(mode=0o700, exist_ok=True)
 
 
 def back_up(path: Path) -> Path | None:
-    """Keep a copy of what stands in a file, for its owner alone; return where, None for no file.
+    """Copy a file to ``NAME.1`` (or the next free number), readable for its owner only.
 
-    It is called like the file with a number behind it. Raises ``OSError``.
+    Return the copy's path, or None if there is no file. Raises ``OSError``.
     """
     try:
         content = path.read_bytes()
@@ -69,9 +63,9 @@ def back_up(path: Path) -> Path | None:
 
 
 def read_secret(path: Path, setting: str) -> str:
-    """Return the text of a secret file without the line end that editors leave.
+    """Return the text of a secret file without line ends at its start and end.
 
-    Raises ``ConfigError`` that names the setting, never the content.
+    Raises ``ConfigError`` with the setting's name, never with the content.
     """
     raw = _read(path, setting)
     try:

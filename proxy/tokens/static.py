@@ -1,4 +1,4 @@
-"""The token source for a quick trial: one bearer, given by hand, never refreshed."""
+"""A token source for a quick trial: a static bearer token that is never refreshed."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,13 +7,13 @@ from proxy.tokens.refresh_policy import RefreshPolicy
 from proxy.tokens.token import Instant, Token, TokenKey
 
 LIFETIME = 100 * 31_536_000.0
-"""Seconds; a lifetime that no process sees the end of, and that is a number in every format."""
+"""Seconds; longer than any process runs, and still a finite number for JSON and metrics."""
 
 
 class StaticTokenSource:
-    """Gives the same bearer for every key (``CANDESCENT_BEARER_TOKEN``).
+    """Returns the same bearer token for every key (``CANDESCENT_BEARER_TOKEN``).
 
-    Nobody knows when it dies; the bank's refusal then reaches the caller.
+    Its lifetime is unknown; once it has expired, callers get the bank's refusal.
     """
 
     def __init__(self, text: str, clock: Callable[[], Instant]) -> None:
@@ -21,10 +21,10 @@ class StaticTokenSource:
         self._clock = clock
 
     async def token(self, key: TokenKey) -> Token:
-        """Return the bearer, good for ever as far as we can tell."""
+        """Return the bearer token with an unlimited lifetime."""
         return Token(key, self._text, self._clock(), LIFETIME)
 
 
 def without_rejection(policy: RefreshPolicy) -> RefreshPolicy:
-    """Return a policy that keeps a refused token, because there is no other to be had."""
+    """Return a policy that keeps refused tokens, because no other can be fetched."""
     return replace(policy, min_interval=LIFETIME)

@@ -1,17 +1,14 @@
-"""PURE: a token, what it is at a given moment, and when to renew it.
-
-No clock stands here: a ``Instant`` comes in as an argument, and so does the random number.
-"""
+"""Tokens, their keys and lifetimes. Times are arguments (``Instant``); no clock is read here."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 MAX_LIFETIME = 2_592_000.0
-"""Seconds; the longest lifetime the bank documents (30 days). A longer one is cut to this."""
+"""Seconds; the longest lifetime the bank documents (30 days). Longer ones are reduced to it."""
 
 ASSUMED_LIFETIME = 300.0
-"""Seconds; used when the bank names no lifetime, or one that is no number."""
+"""Seconds; used if the bank sends no lifetime, or one that is not a number."""
 
 
 class TokenKind(StrEnum):
@@ -22,18 +19,18 @@ class TokenKind(StrEnum):
 
 
 class TokenKey(NamedTuple):
-    """What a token is for. Two requests with equal keys may share a token."""
+    """Identifies a token. Two requests with equal keys may share it."""
 
     kind: TokenKind
     institution: str
 
     def __str__(self) -> str:
-        """Return it as one word, such as ``v2:00016``."""
+        """Return the key as one word, such as ``v2:00016``."""
         return f"{self.kind.value}:{self.institution}"
 
     @classmethod
     def parse(cls, text: str) -> "TokenKey":
-        """Read what ``str`` wrote. Raises ``ValueError``."""
+        """Parse the result of ``str``. Raises ``ValueError``."""
         kind, _, institution = text.partition(":")
         return cls(TokenKind(kind), institution)
 
@@ -41,8 +38,8 @@ class TokenKey(NamedTuple):
 class Instant(NamedTuple):
     """A point in time on two clocks, both in seconds.
 
-    The monotonic one cannot be set; the wall one goes on while a laptop sleeps. Whichever says
-    that more time has passed is believed, so a token can be renewed early but not sent dead.
+    The monotonic clock cannot be set; the wall clock goes on while a machine is suspended. The one
+    by which more time has passed counts, so a token may be renewed early but is never sent expired.
     """
 
     monotonic: float
@@ -57,8 +54,8 @@ class Instant(NamedTuple):
 class Token:
     """An access token of the bank. Compared by identity; its repr does not show it.
 
-    ``issued`` is when we began to ask for it, so ``lifetime`` (seconds) is never overestimated.
-    ``is_from_store`` is true when another proxy of the fleet had asked the bank for it.
+    ``issued`` is when the token call began, so ``lifetime`` (seconds) is never overestimated.
+    ``is_from_store``: another proxy of the fleet fetched it.
     """
 
     key: TokenKey
@@ -70,28 +67,28 @@ class Token:
     institution: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        """Prepare the header's value once, not once a request."""
+        """Build the header value once instead of per request."""
         object.__setattr__(self, "authorization", b"Bearer " + self.text.encode("ascii"))
         object.__setattr__(self, "institution", self.key.institution.encode("ascii"))
 
     def is_alive(self, now: Instant) -> bool:
         """Whether the token may still be sent."""
-        # What ``since`` says, on the hot path without the call.
+        # The same as ``since``, without the call, because it is on the hot path.
         issued, lifetime = self.issued, self.lifetime
         return now[0] - issued[0] < lifetime and now[1] - issued[1] < lifetime
 
     def remaining(self, now: Instant) -> float:
-        """Return the seconds until the token dies; zero or less once it has."""
+        """Return the seconds until the token expires; zero or less afterwards."""
         return self.lifetime - now.since(self.issued)
 
     @property
     def expires_at(self) -> float:
-        """When the token dies, in Unix seconds."""
+        """The time of expiry in Unix seconds."""
         return self.issued.wall + self.lifetime
 
 
 class TokenSource(Protocol):
-    """Anything that can give a token: the bank, the cache around it, a store between them."""
+    """A source of tokens: the bank, the store or the cache, each wrapping the previous one."""
 
     async def token(self, key: TokenKey) -> Token:
         """Return a live token for ``key``, or raise ``TokenError``."""

@@ -97,7 +97,7 @@ def test_no_token_is_kept(history: History) -> None:
     """Of a fact its plain values stay, so a token's text goes when its token does."""
     history.event(TokenRefreshed(token(), 0.25, 3000.0))
     history.event(TokenRejected(token(), was_current=False))
-    assert "TokenEvent" in {kind for kind, _ in reprs(history)}
+    assert "RecentTokenEvent" in {kind for kind, _ in reprs(history)}
     assert "Token" not in {kind for kind, _ in reprs(history)}
 
 

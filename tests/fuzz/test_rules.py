@@ -16,8 +16,8 @@ from proxy.errors import CallerError, ConfigError, TokenError, TokenFailure, Ups
 from proxy.forwarding.headers import CallerHeaders, request_head
 from proxy.forwarding.routing import Router
 from proxy.forwarding.url_rewriting import UrlRewriter
-from proxy.tokens.grants import parse_response, read_retry_after
 from proxy.tokens.token import MAX_LIFETIME, TokenKind
+from proxy.tokens.token_response import parse_response, read_retry_after
 from proxy.upstream.bank_errors import MAX_ERROR_BODY, classify, read_error, refuses_token
 from proxy.upstream.tunnel import check_response
 from tests.fuzz import drive, reference

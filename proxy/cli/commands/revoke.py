@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Read the token from standard input and revoke it."""
     if arguments.kind == "v1":
-        return report_failure("the bank has no way to revoke a V1 token; it runs out by itself.")
+        return report_failure("the bank cannot revoke V1 tokens; they expire.")
     config = configuration(arguments)
     text = secret_input("Access or refresh token: ")
     return serve.run(revoke(config, loader.logins(config), arguments.institution, text))

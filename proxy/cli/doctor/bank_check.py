@@ -15,12 +15,11 @@ from proxy.tokens.credentials import Logins
 from proxy.tokens.grants import (
     ApplicationInfo,
     Login,
-    TokenResponse,
-    parse_response,
     token_request,
 )
 from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.token import TokenKey, TokenKind
+from proxy.tokens.token_response import TokenResponse, parse_response
 from proxy.upstream.bank_client import USER_AGENT, BankClient, BankResponse
 from proxy.upstream.bank_errors import BankError, is_throttling, read_error, refuses_token
 

@@ -1,16 +1,16 @@
-"""One token for many proxies, shared by way of Redis or Valkey.
+"""Shares tokens between proxies through Redis or Valkey.
 
 Modules:
 
-    source.py          a token source that asks the store first
-    lease_policy.py    who asks the bank, who waits and for how long
-    records.py         the records in the store
-    encryption.py      token entries, encrypted
-    store.py           steps on the store, each one script
+    source.py          a token source that reads the store before it calls the bank
+    lease_policy.py    which proxy calls the bank, and how long the others wait
+    records.py         decrypts the records of the store
+    encryption.py      names of records, and encryption of their entries
+    store.py           operations on the store, with deadline and circuit breaker
     store_settings.py  the settings of the store
-    script.py          that script
+    script.py          the Lua script of all operations
     clients.py         connections to a server, Sentinels or a cluster
     url.py             the store's address
     follower.py        takes tokens that other proxies fetched
-    events.py          what happened, as plain values
+    events.py          events, as plain values
 """

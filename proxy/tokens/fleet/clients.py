@@ -1,6 +1,6 @@
-"""A client for the store: one server, the primary that Sentinels name, or a cluster.
+"""Clients of the store: one server, the primary behind Sentinels, or a cluster.
 
-Importing this module imports ``redis``; only what has a store does.
+Importing this module imports ``redis``, so it is imported only if a store is configured.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from proxy.tokens.fleet.store import Client
 from proxy.tokens.fleet.url import StoreKind, StoreUrl
 
 MAX_CONNECTIONS = 32
-"""More than steps under way at once, for those that are on their way out."""
+"""More than ``store.MAX_CONCURRENT``, because connections of cancelled operations close late."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreLogin:
-    """Whom the store knows us as. ``password`` is asked for at each new connection."""
+    """Credentials for the store. ``password`` is called for each new connection."""
 
     user: str = ""
     password: Callable[[], str] | None = field(default=None, repr=False)
@@ -32,7 +32,7 @@ class StoreLogin:
 
 @dataclass(frozen=True, slots=True)
 class StoreTls:
-    """Files, in PEM: whom we trust (the system's authorities if empty), and who we are."""
+    """PEM files: trusted authorities (the system's if None), client certificate and key."""
 
     ca_file: Path | None = None
     certificate_file: Path | None = None
@@ -40,7 +40,7 @@ class StoreTls:
 
 
 class _PasswordProvider(CredentialProvider):
-    """Gives a new connection the password as it stands in its file at this moment."""
+    """Reads the password file for each new connection."""
 
     def __init__(self, login: StoreLogin) -> None:
         self._login = login
@@ -54,7 +54,7 @@ class _PasswordProvider(CredentialProvider):
 
 
 class _Cluster:
-    """A cluster, closed for good: redis-py leaves connections open after one of them has failed."""
+    """A cluster. It closes all nodes: redis-py leaves connections open after one has failed."""
 
     def __init__(self, cluster: RedisCluster) -> None:
         self._cluster = cluster
@@ -64,14 +64,14 @@ class _Cluster:
         return await self._cluster.execute_command(*args)
 
     async def aclose(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         nodes: Any = self._cluster.nodes_manager  # the library has no types here
         closing = (self._cluster.aclose(), nodes.aclose(), nodes.aclose("startup_nodes"))
         _ = await asyncio.gather(*closing, return_exceptions=True)
 
 
 class _SentinelPrimary:
-    """The primary that Sentinels name, closed together with the connections to them."""
+    """The primary behind Sentinels. It is closed together with the connections to them."""
 
     def __init__(self, sentinels: Any, name: str) -> None:
         self._sentinels = sentinels
@@ -82,7 +82,7 @@ class _SentinelPrimary:
         return await self._primary.execute_command(*args)
 
     async def aclose(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         await self._primary.aclose()
         await self._sentinels.aclose()
 
@@ -90,16 +90,16 @@ class _SentinelPrimary:
 def connect(
     url: StoreUrl, login: StoreLogin, sentinel_login: StoreLogin, tls: StoreTls, deadline: float
 ) -> Client:
-    """Return a client that connects when it is first used, and tries nothing twice.
+    """Return a client that connects on first use and never retries.
 
-    ``deadline`` (seconds) is for connecting and for an answer, each.
+    ``deadline`` (seconds) applies to connecting and to each reply.
     """
     common: dict[str, Any] = {
         "socket_timeout": deadline,
         "socket_connect_timeout": deadline,
         "max_connections": MAX_CONNECTIONS,
         "protocol": 2,
-        "driver_info": None,  # or each connection would begin with what no ACL need allow
+        "driver_info": None,  # else each connection would send CLIENT SETINFO, which ACLs may deny
         **_tls_options(url, tls),
     }
     known: dict[str, Any] = {}

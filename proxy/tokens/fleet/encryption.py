@@ -1,21 +1,19 @@
-"""PURE: what the store gets to see: names that tell nothing, and entries that only we can open.
+"""Names and encryption of what is in the store, so that the store can read no secret.
 
-**Names.** The record of a token key is named by an HMAC whose key is the application's secret, over
-all that decides which token it is: the bank's address, generation, institution, client id, scopes
-and kind of login. So proxies share exactly if the bank would give them the same, other credentials
-mean another record, and without the secret nobody can tell whose record it is. A token's digest,
-by which a rejected one is known, is an HMAC under the same key.
+**Names.** The name of a token key's record is an HMAC, keyed with the application's secret, of all
+that determines the token: the bank's address, generation, institution, client id, scopes and grant.
+So proxies share a record exactly if the bank would give them the same token, and without the secret
+a record cannot be attributed. A token's digest is an HMAC under the same key.
 
-**Entries** are sealed with AES-256-GCM and a nonce of their own under a key that only the fleet
-has. Sealed along, though not contained, is the *place*: format, what it is for, the record's name
-and the encryption key's id. An entry that was moved to another record, or a refusal put where a
-token should be, does not open.
+**Entries** are encrypted with AES-256-GCM, each with its own random nonce, under a key of the
+fleet. The associated data are format, purpose, the record's name and the encryption key's id. An
+entry that was moved to another record, or a refusal in the place of a token, cannot be decrypted.
 
-**Encryption keys** stand in a file, one in a line: an id, and 32 bytes in base64. The first line
-seals, all of them open. To change keys: add the new one at the end, everywhere; then put it first,
-everywhere; and when the longest lifetime of a token has gone by, take the old one away.
+**Encryption keys** are in a file, one per line: an id, and 32 bytes in base64. The first one
+encrypts, all of them decrypt. To rotate: add the new key at the end on all proxies; then move it to
+the first line on all; remove the old one after the longest lifetime of a token.
 
-Importing this module imports ``cryptography``; only what has a store does.
+Importing this module imports ``cryptography``, so it is imported only if a store is configured.
 """
 
 import hmac
@@ -35,7 +33,7 @@ from proxy.tokens.token import MAX_LIFETIME, TokenKey
 
 FORMAT = b"candescent-proxy store 1"
 NONCE = 12
-"""Bytes of a nonce, random for each entry: good for 2^32 of them under one key."""
+"""Bytes of a nonce. Random nonces allow 2^32 entries per key (NIST SP 800-38D, section 8.3)."""
 
 _KEY_LINE = re.compile(r"(?P<id>[A-Za-z0-9._-]{1,32})\s+(?P<key>[A-Za-z0-9+/]{43}=)")
 _TEXT = re.compile(r"[\x21-\x7e]{1,8192}")
@@ -43,18 +41,18 @@ _TEXT = re.compile(r"[\x21-\x7e]{1,8192}")
 
 @dataclass(frozen=True, slots=True)
 class RecordName:
-    """Where a token key's record stands. ``secret`` makes the digests of its tokens."""
+    """The name of a token key's record. ``secret`` keys the digests of its tokens."""
 
     text: str
     secret: bytes = field(repr=False)
 
     def digest(self, token: str) -> str:
-        """Return by what a token is known without being shown: 32 hexadecimal digits."""
+        """Return the digest of a token: 32 hexadecimal digits."""
         return _mac(self.secret, b"token", token)[:32]
 
 
 def record_name(base_url: str, key: TokenKey, login: Login) -> RecordName:
-    """Return the name of a key's record; see the top of this page for what goes into it."""
+    """Return the name of a key's record; the module's docstring says what it is made of."""
     credentials = login.credentials
     secret = hmac.digest(credentials.client_secret.encode(), FORMAT, sha256)
     parts = (base_url, str(key), credentials.client_id, login.grant.name, login.scopes)
@@ -62,16 +60,16 @@ def record_name(base_url: str, key: TokenKey, login: Login) -> RecordName:
 
 
 def _mac(secret: bytes, purpose: bytes, *parts: str) -> str:
-    # Each part with its length before it: two lists of parts never look alike.
+    # Each part is preceded by its length, so that different lists never give the same text.
     text = purpose + b"".join(b"\0%d\0%s" % (len(part), part.encode()) for part in parts)
     return hmac.new(secret, text, sha256).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class TokenEntry:
-    """What is in an entry. ``lifetime`` in seconds; see ``lease_policy`` for the two times.
+    """A token in the store. ``lifetime`` is in seconds; ``lease_policy`` explains the two times.
 
-    ``leased`` is by the store's clock and ``asked`` by the writer's, both Unix seconds.
+    ``leased_at`` is by the store's clock, ``requested_at`` by the writer's, both Unix seconds.
     """
 
     text: str = field(repr=False)
@@ -80,15 +78,15 @@ class TokenEntry:
     requested_at: float
 
     def age(self, store_now: float, wall_now: float) -> float:
-        """Return how old it may be, in seconds: the most that either clock says."""
+        """Return its age in seconds: the greater one by the two clocks."""
         return max(store_now - self.leased_at, wall_now - self.requested_at, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class RefusalEntry:
-    """The bank's last answer without a token. ``until`` is Unix seconds by the store's clock.
+    """The bank's last refusal. ``until`` is Unix seconds by the store's clock.
 
-    ``failures`` is how many there have been in a row.
+    ``failures`` is the number of refusals in a row.
     """
 
     reason: TokenFailure
@@ -98,13 +96,13 @@ class RefusalEntry:
 
 
 class DecryptError(Exception):
-    """An entry that did not open; ``args[0]`` is a word for why: ``key`` or ``garbage``."""
+    """An entry cannot be decrypted; ``args[0]`` is the reason: ``key`` or ``garbage``."""
 
 
 class EntryCipher:
     """Encrypts and decrypts entries.
 
-    The first of ``keys`` encrypts; ``random`` returns so many random bytes.
+    The first of ``keys`` encrypts; ``random(n)`` returns n random bytes.
     """
 
     def __init__(self, keys: dict[str, bytes], random: Callable[[int], bytes]) -> None:
@@ -114,7 +112,7 @@ class EntryCipher:
         self.key_id = self.key_ids[0]
 
     def encrypt_token(self, name: RecordName, token: TokenEntry) -> bytes:
-        """Return an entry."""
+        """Return a token as an encrypted entry."""
         return self._encrypt(
             b"token",
             name,
@@ -122,21 +120,21 @@ class EntryCipher:
         )
 
     def decrypt_token(self, name: RecordName, key_id: str, entry: bytes) -> TokenEntry:
-        """Return what is in an entry. Raises ``DecryptError``."""
+        """Return the token of an entry. Raises ``DecryptError``."""
         match self._decrypt(b"token", name, key_id, entry):
-            case [str(text), float(lifetime), float(leased), float(asked)] if (
+            case [str(text), float(lifetime), float(leased_at), float(requested_at)] if (
                 _TEXT.fullmatch(text) and 0 < lifetime <= MAX_LIFETIME
             ):
-                return TokenEntry(text, lifetime, leased, asked)
+                return TokenEntry(text, lifetime, leased_at, requested_at)
         raise DecryptError("garbage")
 
     def encrypt_refusal(self, name: RecordName, refusal: RefusalEntry) -> bytes:
-        """Return a sealed refusal, with the id of the key before it."""
+        """Return an encrypted refusal, preceded by the id of its key."""
         document = [refusal.reason.label, refusal.code, refusal.failures, float(refusal.until)]
         return self.key_id.encode() + b" " + self._encrypt(b"refusal", name, document)
 
     def decrypt_refusal(self, name: RecordName, ciphertext: bytes) -> RefusalEntry:
-        """Return what is in a sealed refusal. Raises ``DecryptError``."""
+        """Return the refusal of an entry. Raises ``DecryptError``."""
         key_id, _, rest = ciphertext.partition(b" ")
         match self._decrypt(b"refusal", name, key_id.decode("latin-1"), rest):
             case [str(reason), str(code), int(failures), float(until)] if reason in _REASONS:
@@ -172,7 +170,7 @@ def _associated_data(purpose: bytes, name: RecordName, key_id: str) -> bytes:
 def read_keys(lines: Sequence[str]) -> dict[str, bytes]:
     """Return the encryption keys in the lines of a file by their ids, the one that encrypts first.
 
-    Raises ``ValueError`` with what is wrong; never with what stands there.
+    Raises ``ValueError`` with the number of the wrong line, never with its content.
     """
     keys: dict[str, bytes] = {}
     for number, line in enumerate(lines, 1):
@@ -188,7 +186,7 @@ def read_keys(lines: Sequence[str]) -> dict[str, bytes]:
             raise ValueError(f"line {number} has the id of another line")
         keys[match["id"]] = b64decode(match["key"])
     if not keys:
-        raise ValueError('it holds no key; make one with: echo "k1 $(openssl rand -base64 32)"')
+        raise ValueError('contains no key; make one with: echo "k1 $(openssl rand -base64 32)"')
     return keys
 
 

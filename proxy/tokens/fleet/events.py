@@ -1,4 +1,4 @@
-"""PURE: what happened between a proxy and the fleet's store, as plain values."""
+"""Events of the token store, as plain values."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ from proxy.tokens.token import TokenKey
 
 
 class StoreFailure(StrEnum):
-    """Why a step on the store was not done; also the ``reason`` label of its metric."""
+    """Why an operation on the store failed; also the ``reason`` label of its metric."""
 
     NONE = ""
     UNREACHABLE = "unreachable"
@@ -23,7 +23,7 @@ class StoreFailure(StrEnum):
 
     @property
     def is_absence(self) -> bool:
-        """Whether the store is not there at all, so that asking again at once is no use."""
+        """Whether the store is unavailable, so that an immediate retry would fail too."""
         return self in _ABSENCES
 
 
@@ -39,25 +39,25 @@ _ABSENCES = frozenset(
 
 
 class AcquisitionSource(StrEnum):
-    """How a proxy came by a token, or that it came by none."""
+    """How a proxy obtained a token, or why it obtained none."""
 
     FETCHED = "fetched"
-    """It asked the bank, under the lease, for all."""
+    """From the bank, with the lease, and written to the store."""
     SHARED = "shared"
-    """Another had asked."""
+    """From the store, fetched by another proxy."""
     UNCACHED = "uncached"
-    """It asked the bank under the lease, but the token came too late for the store."""
+    """From the bank, with the lease, but not written to the store."""
     DIRECT = "direct"
-    """It asked the bank for itself, because the store was of no use."""
+    """From the bank, without the lease, because the store did not help."""
     REFUSED = "refused"
-    """It did not ask, because the bank had refused another, and that binds all."""
+    """No token: the bank refused another proxy, and the refusal applies to the fleet."""
     FAILED = "failed"
-    """It asked the bank, under the lease, and got none."""
+    """No token: the bank gave none to this proxy, which held the lease."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreOperation:
-    """A step was done, or not, in so many seconds."""
+    """An operation took ``seconds``; ``failure`` is ``NONE`` if it succeeded."""
 
     operation: str
     seconds: float
@@ -66,14 +66,14 @@ class StoreOperation:
 
 @dataclass(frozen=True, slots=True)
 class StoreStateChanged:
-    """The store has become useful again (no ``failure``), or no longer is, or in another way."""
+    """The store works again (``NONE``), has failed, or fails for another reason than before."""
 
     failure: StoreFailure
 
 
 @dataclass(frozen=True, slots=True)
 class TokenAcquired:
-    """A wish for a token has come to its end after ``waited`` seconds, the bank's time included."""
+    """A call for a token ended after ``waited`` seconds, the bank's time included."""
 
     key: TokenKey
     source: AcquisitionSource
@@ -82,7 +82,7 @@ class TokenAcquired:
 
 @dataclass(frozen=True, slots=True)
 class DecryptFailed:
-    """A record holds something for this key that does not open; ``reason`` is key or garbage."""
+    """An entry for this key cannot be decrypted; ``reason`` is ``key`` or ``garbage``."""
 
     key: TokenKey
     reason: str

@@ -1,4 +1,4 @@
-"""Follows what the rest of the fleet does: takes its newer tokens, drops what it saw rejected."""
+"""Polls the store: takes newer tokens of other proxies, drops tokens that they saw rejected."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,10 +11,10 @@ from proxy.tokens.token import TokenKey
 
 
 class Follower:
-    """Looks into the store every few seconds, one key after another.
+    """Polls the store every few seconds, one key after another.
 
-    So a token that another proxy got after a failure, or in place of a rejected one, is here
-    before it is missed; and a store that went away is tried by this loop rather than by a request.
+    So a token that another proxy fetched after a failure or a rejection arrives before a request
+    needs it, and a failed store is tried by this loop rather than by a request.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Follower:
         self._chance = chance
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Poll until cancelled."""
         while True:
             keys = [entry.key for entry in self._cache.entries() if entry.fetch is None]
             if not keys:
@@ -44,7 +44,7 @@ class Follower:
         await asyncio.sleep(self._policy.poll_interval(keys) * (0.5 + self._chance()))
 
     async def poll(self, key: TokenKey) -> None:
-        """Take what the store has for a key, if it is better than what is here."""
+        """Update the cached token of a key from the store."""
         current_token = self._cache.peek(key)
         update = await self._shared.poll(key)
         if current_token is not self._cache.peek(key):

@@ -1,51 +1,51 @@
-"""PURE: how a fleet lives on one token: who asks the bank, when, and what the others do meanwhile.
+"""How the proxies of a fleet share one token: which one calls the bank, and what the others do.
 
-The store is a Redis or Valkey. What a proxy knows of it comes in as plain numbers, so the same
-decisions can be played through with a clock of one's own; nothing here speaks to anything.
+The store is a Redis or Valkey. Its state is passed in as plain numbers, so that the decisions can
+be simulated with any clock; there is no I/O here.
 
-**The record.** One hash for each token key, under a name that tells nothing (``encryption``). One
-key, so one slot of a cluster; each step below is one Lua script, so it happens whole or not at
-all, and by the store's clock. In it stand
+**The record.** One hash for each token key, under an HMAC as its name (``encryption``). It is a
+single Redis key, so it lies in one slot of a cluster. Each operation is one Lua script, hence
+atomic, and uses the store's clock. Its fields:
 
-    fence        the number of the last lease that was given
-    owner, until whose lease it is, and the store's time at which it ends
-    entry:<id>   a sealed token, by the id of the key that sealed it
-    refusal      the bank's last answer that held no token, sealed, and until when it binds
-    rejected     the last few tokens that the bank refused on resource calls, as digests
+    fence        the fencing number of the last lease
+    until        the end of the lease, by the store's clock
+    entry:<id>   an encrypted token, by the id of its encryption key
+    refusal      the bank's last refusal, encrypted, with the time until which it applies
+    rejected     digests of the last few tokens that the bank refused on resource calls
 
-**Who asks.** A proxy wants a token when it has none, or when the one in hand is due (each at its
-own random moment, see ``RefreshPolicy``). It looks into the store first. A newer token there is
-taken. Otherwise, if nobody holds the lease, it takes the lease and asks the bank; so the first of
-the fleet whose token is due asks for all, and the others find its token long before theirs ends.
-While another holds the lease, they wait and look again.
+**Who calls the bank.** A proxy needs a token when it has none or when its own is due for renewal
+(each proxy at a random time, see ``RefreshPolicy``). It reads the store first. If there is a newer
+token, it uses that one. Otherwise, if the lease is free, it takes the lease and calls the bank. So
+the first proxy of the fleet whose token is due fetches for all, and the others find the new token
+long before theirs expires. While another proxy holds the lease, they wait and poll.
 
-**The lease** is short and renewed while the call to the bank runs, so that a slow bank keeps
-everybody patient, and a killed owner nobody for longer than ``lease``. Each lease has a number,
-and each number is greater than all before it: one more than the last, or the store's time in
-microseconds if that is more, so that even an emptied or replaced store never gives one twice. A
-token is written only if the record still bears the writer's number. An owner that was stopped,
-and wakes after another took over, thus writes nothing; it uses the token it got by itself.
+**The lease** is short and renewed while the call to the bank runs: a slow bank keeps it, and a
+killed owner blocks the others for at most ``lease``. Each lease has a fencing number, greater than
+all before: one more than the last, or the store's time in microseconds if that is greater, so that
+an emptied or replaced store never repeats one. A token is written only if the record still has the
+writer's number. An owner that was suspended while another took over writes nothing and uses its
+token alone.
 
-**Time.** An entry says when the lease was given by the store's clock, which is before the bank was
-asked, and when the bank was asked by the writer's clock. A reader believes whichever makes the
-token older, and counts from before it sent its question. A late write, a slow store, clocks that
-differ and a replica with another clock can make a token look older than it is, never younger.
+**Time.** An entry has the time of the lease by the store's clock, which precedes the call, and the
+time of the call by the writer's clock. A reader takes the greater of the two ages, counted from
+before it sent its own read. A late write, a slow store, or differing clocks can make a token look
+older than it is, never younger.
 
-**After a failure.** What the bank itself said (quota, spike, refused credentials, an error of its
-own) it would say to all, so it binds all: nobody asks again until the time is over that one proxy
-alone would have waited, then one does. A call that failed on the way (no connection, no answer)
-may be one machine's trouble. It binds nobody: the lease is free again after a short ``pause``.
+**After a failure.** A refusal by the bank (quota, spike, refused credentials, server error) would
+meet every proxy, so it applies to the fleet: no proxy calls before the time that a single proxy
+would wait, then one does. A call that failed before a response (no connection, timeout) may be a
+problem of one machine. It applies to no other: the lease is free again after a short ``pause``.
 
-**A rejected token** is noted by its digest. Nobody takes it any more, and whoever holds it drops
-it at the next look, unless it is so young that another would not help.
+**A rejected token** is recorded by its digest. No proxy takes it any more, and one that holds it
+drops it at its next poll, unless it is so young that a new one would not help.
 
-**Without the store** each proxy asks for itself, at a random moment, so that they do not all do it
-in the one in which the store went away. The same goes for one who has waited ``max_wait`` and
-still sees somebody else's lease. What was got this way is not shared.
+**Without the store** each proxy calls the bank itself, after a random delay, so that they do not
+all call at the moment of the failure. The same applies to a proxy that has waited ``max_wait`` for
+another's lease. Tokens fetched in this way are not shared.
 
-**What is shared.** Tokens of an application (the client credentials grant). Those of a user are
-not: their refresh tokens are good once and belong to the proxy that holds them. Nor is a fixed
-bearer, of which nobody knows how long it lives. A shared token is not revoked at shutdown.
+**What is shared.** Tokens of an application (client credentials). A user's tokens are not, because
+their refresh tokens are good once and belong to one proxy. Nor is a static bearer token, because
+its lifetime is unknown. A shared token is not revoked at shutdown.
 """
 
 from dataclasses import dataclass
@@ -58,26 +58,26 @@ from proxy.tokens.refresh_policy import RefreshPolicy
 
 
 class NextAction(StrEnum):
-    """What to do next."""
+    """The next step of a proxy that needs a token."""
 
     USE_SHARED = "use_shared"
-    """Use the token that the store offers."""
+    """Use the token in the store."""
     LEASE = "lease"
-    """Ask for the lease; whoever gets it asks the bank for all."""
+    """Request the lease; its owner calls the bank for the fleet."""
     WAIT = "wait"
-    """Look again after ``next_poll``."""
+    """Read the store again after ``next_poll``."""
     REFUSE = "refuse"
-    """Fail as the bank refused another proxy, for as long as that binds."""
+    """Fail with the bank's refusal of another proxy, while it applies."""
     FETCH_DIRECTLY = "fetch_directly"
-    """Ask the bank without a lease, and share nothing."""
+    """Call the bank without a lease and do not share the token."""
 
 
 class StoreState(NamedTuple):
-    """What the store showed, in seconds from now; 0 for what is not there.
+    """The state of the record, as seconds from now; 0 for none.
 
-    ``token_left`` is the life left of a token that is neither the one in hand nor rejected,
-    ``lease_left`` what is left of another's lease (or of the pause after a failed one),
-    ``refusal_left`` how long the bank's last refusal binds.
+    ``token_left`` is the remaining life of a token that is neither held already nor rejected,
+    ``lease_left`` the rest of another's lease (or of the pause after a failed one),
+    ``refusal_left`` how long the bank's last refusal still applies.
     """
 
     token_left: float = 0.0
@@ -86,10 +86,10 @@ class StoreState(NamedTuple):
 
 
 class Need(NamedTuple):
-    """Who wants a token: ``token_left`` is the life of the one in hand, 0 if there is none.
+    """A proxy's need for a token: ``token_left`` is the life of the one it holds, 0 for none.
 
-    ``waited`` is how long it has been wanting one, both in seconds; ``chance`` in [0, 1) is drawn
-    once for each wish.
+    ``waited`` is how long it has needed one; both in seconds. ``chance`` in [0, 1) is drawn once
+    per need.
     """
 
     token_left: float
@@ -99,9 +99,9 @@ class Need(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LeasePolicy:
-    """How a fleet shares. All times in seconds.
+    """The times of sharing, in seconds.
 
-    ``max_wait`` should be as long as a call to the bank may take, and a lease longer.
+    ``max_wait`` should be the longest time of a call to the bank plus one lease.
     """
 
     lease: float = StoreSettings.lease
@@ -116,7 +116,7 @@ class LeasePolicy:
     poll_rate: float = 50.0
 
     def decide(self, state: StoreState, need: Need) -> NextAction:
-        """Return the next step of one who sees ``state``."""
+        """Return the next step when the record is in ``state``."""
         if state.token_left > need.token_left:
             return NextAction.USE_SHARED
         if state.refusal_left > 0:
@@ -126,64 +126,65 @@ class LeasePolicy:
         return NextAction.FETCH_DIRECTLY if self._has_waited_too_long(need) else NextAction.WAIT
 
     def decide_without_store(self, need: Need, seconds: float) -> NextAction:
-        """Return the next step of one whom the store has not answered for ``seconds`` seconds."""
+        """Return the next step when the store has failed for ``seconds``."""
         return NextAction.FETCH_DIRECTLY if seconds >= self.direct_after(need) else NextAction.WAIT
 
     def direct_after(self, need: Need) -> float:
-        """Return how long one waits for a store that does not answer.
+        """Return the seconds to wait for a failed store before calling the bank directly.
 
-        Somebody without a token has requests waiting, so not long; with a token in hand there is
-        time for a wide spread, but never more than half of what the token still lives.
+        Short without a token, because requests wait; with one up to ``spread``, but at most half of
+        the token's remaining life.
         """
         if need.token_left <= 0:
             return need.chance * self.spread_without_token
         return need.chance * min(self.spread, need.token_left / 2)
 
     def next_poll(self, need: Need, polls: int, chance: float) -> float:
-        """Return the seconds to the next look, after so many ``polls``; one in a hurry looks often.
+        """Return the seconds until the next poll after ``polls`` polls; shorter without a token.
 
-        ``chance`` in [0, 1) is drawn for each look.
+        ``chance`` in [0, 1) is drawn for each poll.
         """
         longest = self.longest_poll if need.token_left <= 0 else self.longest_poll_with_token
         step = min(self.first_poll * 2.0 ** min(polls, 16), longest)
         return step / 2 + chance * step / 2
 
     def renew_interval(self) -> float:
-        """Return the seconds between two renewals of a lease: one may get lost."""
+        """Return the seconds between two renewals of a lease: one may fail."""
         return self.lease / 3
 
     def spread_for(self, keys: int) -> float:
-        """Return the widest spread, in seconds, for one who holds so many keys.
+        """Return the spread, in seconds, for a proxy with this many keys.
 
-        With few, what matters is how many others there are; a gateway with many has them spread
-        already, and only so many calls under way at once (``RefreshPolicy.max_refreshes``).
+        With few keys the spread has to separate many proxies. With many keys the calls of one proxy
+        are spread already, and limited by ``RefreshPolicy.max_refreshes``.
         """
         return min(self.spread, max(16 * self.spread / max(keys, 1), self.spread / 12))
 
     def poll_interval(self, keys: int) -> float:
-        """Return the seconds between two looks of one who only follows, holding so many keys.
+        """Return the seconds between two polls of the follower with this many keys.
 
-        Each key is looked at every ``poll_every`` seconds, with very many keys more rarely.
+        Each key is polled every ``poll_every`` seconds, with very many keys more rarely
+        (``poll_rate`` per second in all).
         """
         return max(self.poll_every / max(keys, 1), 1 / self.poll_rate)
 
     def _has_waited_too_long(self, need: Need) -> bool:
-        # With a token in hand one waits until half of what it lived then has gone by.
+        # While holding a token, wait until half of its life at the start of the wait has passed.
         is_late = need.waited >= self.max_wait + need.chance * self.spread_without_token
         return is_late and need.waited >= need.token_left
 
 
 def applies_to_fleet(reason: TokenFailure) -> bool:
-    """Whether a failed token call says what the bank would tell every proxy of the fleet."""
+    """Whether the bank would respond with this failure to every proxy of the fleet."""
     return reason.is_refusal or reason in (kinds.TOKEN_THROTTLED, kinds.TOKEN_SERVER)
 
 
 @dataclass(slots=True)
 class CircuitBreaker:
-    """Keeps a dead store from costing a deadline each time. Times are monotonic seconds.
+    """Skips a failed store, so that not every call costs a deadline. Times are monotonic seconds.
 
-    After a failure nobody asks for a while, twice as long each time; then one who asks tries it
-    out, the others go on without.
+    After a failure it opens for a time that doubles with each further failure. Then one call is let
+    through as a trial, and the others are still refused.
     """
 
     shortest: float = 1.0
@@ -192,7 +193,7 @@ class CircuitBreaker:
     retry_at: float = 0.0
 
     def allows(self, now: float, trial: float) -> bool:
-        """Whether the store may be asked; one who is sent to try it has ``trial`` seconds."""
+        """Whether the store may be called; a trial call has ``trial`` seconds."""
         if not self.failures:
             return True
         if now < self.retry_at:
@@ -201,11 +202,11 @@ class CircuitBreaker:
         return True
 
     def record_failure(self, now: float, chance: float) -> None:
-        """Take note of a failure; the wait is between half of its step and the whole."""
+        """Record a failure; the wait is between half of its step and the whole step."""
         self.failures += 1
         step = min(self.shortest * 2.0 ** min(self.failures - 1, 16), self.longest)
         self.retry_at = now + step / 2 + chance * step / 2
 
     def record_success(self) -> None:
-        """Take note that the store answered."""
+        """Record a success and close the circuit."""
         self.failures, self.retry_at = 0, 0.0

@@ -1,4 +1,4 @@
-"""PURE: what stands in records, opened; and what there does not open, told of once."""
+"""Decrypts records, and reports each entry that cannot be decrypted once."""
 
 from collections.abc import Callable, Collection
 
@@ -9,15 +9,11 @@ from proxy.tokens.token import Instant, Token, TokenKey
 
 REFUSAL = "refusal"
 UNKNOWN_KEYS = "another"
-"""Places in a record, besides the ids of our keys: where a refusal stands, and where stands what
-was sealed with keys that we do not have."""
+"""Places in a record besides the ids of known keys: the refusal, and entries of unknown keys."""
 
 
 class RecordReader:
-    """Opens records with ``cipher``.
-
-    ``undecryptable_count`` is how many entries there are that do not open.
-    """
+    """Decrypts records with ``cipher``; ``emit`` gets entries that cannot be decrypted."""
 
     def __init__(self, cipher: EntryCipher, emit: Callable[[DecryptFailed], None]) -> None:
         self._cipher = cipher
@@ -26,7 +22,7 @@ class RecordReader:
 
     @property
     def undecryptable_count(self) -> int:
-        """How many entries there are, in all records, that do not open."""
+        """Number of entries, in all records, that cannot be decrypted."""
         return len(self._undecryptable)
 
     def best_token(
@@ -39,9 +35,9 @@ class RecordReader:
         requested_at: Instant,
         now: Instant,
     ) -> Token | None:
-        """Return the token that lives longest in a record, if any lives, as another's.
+        """Return the record's live token with the longest remaining life, if there is one.
 
-        ``unwanted`` are digests, ``requested_at`` is when the store was asked for the record.
+        ``unwanted`` are digests, ``requested_at`` is when the read was sent to the store.
         """
         self._forget(key, record)
         best: Token | None = None
@@ -57,7 +53,7 @@ class RecordReader:
         return best
 
     def refusal(self, key: TokenKey, name: RecordName, record: Record) -> RefusalEntry | None:
-        """Return the bank's last answer without a token, if it is in the record."""
+        """Return the bank's last refusal, if it is in the record."""
         if not record.refusal:
             return None
         try:
@@ -85,7 +81,7 @@ class RecordReader:
         return Token(key, content.text, issued, content.lifetime, is_from_store=True)
 
     def _forget(self, key: TokenKey, record: Record) -> None:
-        """Forget what did not open and stands there no more."""
+        """Drop entries from the list of undecryptable ones that are no longer in the record."""
         present = {
             **record.entries,
             REFUSAL: record.refusal,
@@ -98,7 +94,7 @@ class RecordReader:
             self._report(key, UNKNOWN_KEYS, b"", DecryptError("key"))
 
     def _report(self, key: TokenKey, place: str, entry: bytes, error: DecryptError) -> None:
-        """Tell of each such entry once, however often it is looked at."""
+        """Emit ``DecryptFailed`` once for each entry."""
         if self._undecryptable.get((key, place)) != entry:
             self._undecryptable[key, place] = entry
             self._emit(DecryptFailed(key, error.args[0]))

@@ -1,20 +1,20 @@
-"""PURE: every step on a record, as the one Lua script that the store runs whole or not at all.
+"""The Lua script of all operations on a record; the store runs it atomically.
 
-What a record is, and why, stands in ``lease_policy``. All steps are by the store's clock. A record
-has one key, so the script runs on a cluster too; it reads before it writes, so a step that only
-looks runs on a replica. Nothing that a poisoned record might hold gets anybody stuck: another type
-than a hash counts as no record, a number that is none as 0, a lease longer than a minute as over.
+``lease_policy`` describes the record. All times are by the store's clock. A record is one key, so
+the script runs on a cluster; it reads before it writes, so ``read`` runs on a replica. An invalid
+record cannot block the proxies: another type than a hash counts as no record, an invalid number as
+0, a lease longer than a minute as expired.
 
     read    id…
-    lease   milliseconds, id…                      who wants to ask the bank
+    lease   milliseconds, id…
     renew   number, milliseconds
-    write   number, id, entry, milliseconds        the entry's, and with it the record's, life
-    release number, pause, refusal, milliseconds   a refusal may be empty
+    write   number, id, entry, milliseconds        the life of the entry and of the record
+    release number, pause, refusal, milliseconds   the refusal may be empty
     reject  digest, milliseconds
 
-``read`` and ``lease`` answer with the store's time, the number of the lease that was given (0 for
-none), what is left of another's, the rejected digests, the refusal, how many entries there are,
-and an entry for each id; times in milliseconds. The other steps answer whether they were done.
+``read`` and ``lease`` return the store's time, the number of the granted lease (0 for none), the
+rest of another's lease, the rejected digests, the refusal, the number of entries, and the entry for
+each id; times are in milliseconds. The other operations return 1 if they were done, else 0.
 """
 
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ DIGEST = 32
 """Characters of a token's digest."""
 
 REMEMBERED = 8
-"""Rejected tokens that a record remembers."""
+"""Number of rejected digests that a record keeps."""
 
 MAX_ENTRY = 65_536
-"""Bytes; an entry that is longer is none of ours, and not worth opening."""
+"""Bytes; the proxy writes no longer entries, so a longer one is ignored."""
 
 MAX_LEASE = 60_000
-"""Milliseconds; what is left of a lease is never more, whatever stands in the record."""
+"""Milliseconds; a lease in the record that is longer counts as expired."""
 
 SCRIPT = f"""
 local record, operation = KEYS[1], ARGV[1]
@@ -132,11 +132,11 @@ return 1
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record, as it was at ``now`` (the store's Unix seconds).
+    """A record at ``now`` (the store's Unix seconds).
 
-    ``number`` is that of the lease that was given, 0 for none; ``leased`` what is left of
-    another's, in seconds; ``entries`` are sealed, by the id of the key that sealed them, and
-    ``has_unknown_entries`` says whether there are others, sealed with keys that were not asked for.
+    ``number`` is that of the granted lease, 0 for none; ``lease_left`` the rest of another's in
+    seconds; ``entries`` are encrypted, by the id of their key; ``has_unknown_entries`` says
+    whether there are others, with keys that were not requested.
     """
 
     now: float
@@ -149,7 +149,7 @@ class Record:
 
     @classmethod
     def read(cls, reply: Any, key_ids: Sequence[str]) -> "Record":
-        """Read what ``read`` and ``lease`` answer when asked for the entries of these keys."""
+        """Parse the reply to ``read`` or ``lease`` for these key ids."""
         now, number, leased, rejected, refusal, count, *entries = reply
         digests = rejected.decode("latin-1")
         return cls(

@@ -1,7 +1,7 @@
-"""The token source that asks the fleet's store before it asks the bank.
+"""The token source that reads the store before it calls the bank.
 
-It wraps the bank's endpoint and is wrapped by the cache. Who asks, who waits, and why, is decided
-in ``lease_policy``; what goes wrong with the store never goes further than here.
+It wraps the bank's endpoint and is wrapped by the cache. ``lease_policy`` decides whether to call
+the bank or to wait. Errors of the store are handled here and never reach the caller.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ from proxy.tokens.refresh_policy import RETRY_AFTER_MAX, RefreshPolicy
 from proxy.tokens.token import Instant, Token, TokenKey, TokenSource
 
 REFUSAL_MEMORY = 600.0
-"""Seconds that a refusal is kept after it has ceased to bind, so that the next one doubles it."""
+"""Seconds that a refusal is kept after it has expired, so that the next one doubles its delay."""
 
 
 class StoreUpdate(NamedTuple):
-    """What the store shows to one who only follows: whether our token is rejected, and a newer."""
+    """The store's news on a key: whether the cached token is rejected, and a newer token."""
 
     is_rejected: bool = False
     newer_token: Token | None = None
@@ -40,10 +40,10 @@ class StoreUpdate(NamedTuple):
 
 @dataclass(slots=True)
 class FetchAttempt:
-    """One wish for a token, from its beginning to its end.
+    """One call of ``SharedTokenSource.token``.
 
-    ``current`` is the token to be replaced, if there is one; ``store_lost_at`` is since when the
-    store has been of no use to it.
+    ``held_token`` is the token to be replaced, if there is one; ``chance`` in [0, 1) is drawn once;
+    ``store_lost_at`` is the first failure of the store, if it has not worked since.
     """
 
     key: TokenKey
@@ -58,8 +58,7 @@ class FetchAttempt:
 class SharedTokenSource:
     """Wraps another token source. ``name_for`` returns None for tokens that are not shared.
 
-    ``cached_token`` returns the live token that a key has in the cache, and is set by whoever puts
-    the cache around this.
+    ``cached_token`` returns a key's live token in the cache; it is set when the cache is built.
     """
 
     def __init__(
@@ -92,14 +91,14 @@ class SharedTokenSource:
         self.cached_token: Callable[[TokenKey], Token | None] = lambda _key: None
 
     async def token(self, key: TokenKey) -> Token:
-        """Return a live token: another's, or one that we get for all. Raises ``TokenError``."""
+        """Return a live token, from the store or from the bank. Raises ``TokenError``."""
         name = self._name_for(key)
         if name is None:
             return await self._source.token(key)
         attempt = FetchAttempt(key, name, self.cached_token(key), self._clock(), self._chance())
         while True:
             newer = self.cached_token(key)
-            if newer is not None and newer is not attempt.held_token:  # somebody followed meanwhile
+            if newer is not None and newer is not attempt.held_token:  # from the follower
                 return self._acquired(attempt, newer, AcquisitionSource.SHARED)
             need = self._need(attempt)
             try:
@@ -111,12 +110,12 @@ class SharedTokenSource:
             await self._wait_for_poll(attempt, need)
 
     def is_shared(self, token: Token) -> bool:
-        """Whether others may be using this token too, so that it is not ours to revoke."""
+        """Whether other proxies may use this token, so that it must not be revoked here."""
         name = self._name_for(token.key)
         return name is not None and self._private.get(token.key) is not token
 
     def reject(self, token: Token) -> None:
-        """Let no proxy take this token any more, because the bank has refused it."""
+        """Mark a token that the bank has refused as rejected, here and in the store."""
         name = self._name_for(token.key)
         if name is None:
             return
@@ -130,11 +129,11 @@ class SharedTokenSource:
 
     @property
     def undecryptable_count(self) -> int:
-        """How many entries there are, in all records, that do not open."""
+        """Number of entries, in all records, that cannot be decrypted."""
         return self._reader.undecryptable_count
 
     async def poll(self, key: TokenKey) -> StoreUpdate:
-        """Look whether the store has something better than the token in hand."""
+        """Compare the store's record of a key with the cached token."""
         name = self._name_for(key)
         if name is None:
             return StoreUpdate()
@@ -152,12 +151,12 @@ class SharedTokenSource:
         return StoreUpdate(rejected, newer)
 
     async def close(self) -> None:
-        """End what is in flight, and let the store go."""
+        """Cancel running operations and close the store."""
         await self._tasks.cancel()
         await self._store.close()
 
     async def _with_store(self, attempt: FetchAttempt, need: Need) -> Token | None:
-        """Do what the record says. Returns None to wait; raises ``StoreError``, ``TokenError``."""
+        """Act on the record. Returns None to wait; raises ``StoreError``, ``TokenError``."""
         requested_at = self._clock()
         record = await self._store.read(attempt.name.text, self._cipher.key_ids)
         action = self._decide(attempt, need, record, requested_at)
@@ -166,7 +165,7 @@ class SharedTokenSource:
             record = await self._store.lease(
                 attempt.name.text, self._policy.lease, self._cipher.key_ids
             )
-            # The record as it was then: another may have been quicker.
+            # Decide again by the record at that moment: another proxy may have been faster.
             action = self._decide(attempt, need, record, requested_at)
             if record.number and action is NextAction.LEASE:
                 return await self._fetch(attempt, record)
@@ -217,7 +216,7 @@ class SharedTokenSource:
         return self._acquired(attempt, token, AcquisitionSource.DIRECT)
 
     async def _fetch(self, attempt: FetchAttempt, record: Record) -> Token:
-        """Ask the bank for all, holding the lease meanwhile. Raises ``TokenError``."""
+        """Fetch a token for the fleet while holding the lease. Raises ``TokenError``."""
         leased = self._clock()
         keeper = self._tasks.spawn("lease", self._keep_lease(attempt.name.text, record.number))
         try:
@@ -242,7 +241,7 @@ class SharedTokenSource:
             )
         except StoreError:
             written = None
-        # Not known to be written may still mean written, so only what surely was not is private.
+        # After an error the token may have been written, so only a refused write makes it private.
         if written is False:
             self._private[attempt.key] = token
         return AcquisitionSource.FETCHED if written else AcquisitionSource.UNCACHED
@@ -278,11 +277,11 @@ class SharedTokenSource:
         refusal: bytes = b"",
         seconds: float = 0.0,
     ) -> None:
-        with suppress(StoreError):  # it runs out by itself
+        with suppress(StoreError):  # it expires by itself
             _ = await self._store.release(attempt.name.text, record.number, pause, refusal, seconds)
 
     async def _publish_rejection(self, name: RecordName, digest: str, seconds: float) -> None:
-        with suppress(StoreError):  # we ourselves take it no more, and the others find out
+        with suppress(StoreError):  # then the other proxies learn it from the bank
             await self._store.reject(name.text, digest, seconds)
 
     def _refused_error(self, attempt: FetchAttempt, record: Record) -> TokenError:
@@ -291,7 +290,7 @@ class SharedTokenSource:
         self._emit_acquired(attempt, AcquisitionSource.REFUSED)
         return TokenError(
             refusal.reason,
-            "The bank refused another proxy of the fleet, and would refuse this one too.",
+            "The bank refused another proxy of the fleet, which applies to this one too.",
             code=refusal.code or None,
             retry_after=refusal.until - record.now,
         )
@@ -323,7 +322,7 @@ class SharedTokenSource:
         return Need(left, now.since(attempt.started_at), attempt.chance)
 
     async def _wait_for_poll(self, attempt: FetchAttempt, need: Need) -> None:
-        """Wait for the next look, less long when the token in hand is rejected meanwhile."""
+        """Wait until the next poll, or until the held token is rejected."""
         event = self._wake_events.setdefault(attempt.key, asyncio.Event())
         event.clear()
         try:

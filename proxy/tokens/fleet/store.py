@@ -1,10 +1,10 @@
-"""The store: a Redis or Valkey that many proxies share. Everything else can do without it.
+"""The token store: a Redis or Valkey that several proxies share. The proxy works without it.
 
-Each step has one short deadline, from the wish for a connection to the last byte of the answer,
-and is not tried again. A store that does not answer is then left alone for a while, so that a dead
-one costs a deadline only rarely. What goes wrong comes out as ``StoreError`` with a word for it.
+Each operation has one short deadline, from waiting for a connection to the last byte of the reply,
+and is not retried. After a failure a circuit breaker skips the store for a while, so that a failed
+store rarely costs a deadline. Errors are raised as ``StoreError`` with a reason.
 
-Importing this module imports ``redis``; only what has a store does.
+Importing this module imports ``redis``, so it is imported only if a store is configured.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from proxy.tokens.fleet.lease_policy import CircuitBreaker
 from proxy.tokens.fleet.script import SCRIPT, Record
 
 MAX_CONCURRENT = 16
-"""Steps under way at once; others wait their turn within their deadline."""
+"""Concurrent operations; others wait within their deadline."""
 
 _SHA = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
 class StoreError(Exception):
-    """A step was not done. ``reason`` is a word for why."""
+    """An operation failed. ``reason`` says why."""
 
     def __init__(self, reason: StoreFailure) -> None:
         super().__init__(reason.value)
@@ -35,19 +35,19 @@ class StoreError(Exception):
 
 
 class Client(Protocol):
-    """What is used of ``redis.asyncio``'s clients."""
+    """The part of ``redis.asyncio``'s clients that is used."""
 
     async def execute_command(self, *args: Any) -> Any:
         """Run a command."""
 
     async def aclose(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
 
 
 class Store:
-    """Does the steps of ``script``. ``deadline`` is in seconds, ``timer`` monotonic.
+    """The operations of ``script``. ``deadline`` is in seconds, ``timer`` monotonic.
 
-    Every step raises ``StoreError``; ``names`` are those of records.
+    Every operation raises ``StoreError``. ``name`` is a record's, without the prefix.
     """
 
     def __init__(
@@ -73,40 +73,40 @@ class Store:
 
     @property
     def failure(self) -> StoreFailure:
-        """Why the store is of no use at present; ``NONE`` when it is."""
+        """Why the store is unavailable; ``NONE`` when it works."""
         return self._health.failure
 
     async def read(self, name: str, key_ids: Sequence[str]) -> Record:
-        """Return what is in a record."""
+        """Return a record."""
         return Record.read(await self._operate("read", name, *key_ids), key_ids)
 
     async def lease(self, name: str, seconds: float, key_ids: Sequence[str]) -> Record:
-        """Take the lease if nobody has it; return what was in the record."""
+        """Take the lease if it is free; return the record as it was before."""
         return Record.read(await self._operate("lease", name, _ms(seconds), *key_ids), key_ids)
 
     async def renew(self, name: str, number: int, seconds: float) -> bool:
-        """Hold the lease for longer; return whether it was still ours."""
+        """Extend the lease; return whether it was still held by this proxy."""
         return bool(await self._operate("renew", name, number, _ms(seconds)))
 
     async def write(
         self, name: str, number: int, key_id: str, entry: bytes, seconds: float
     ) -> bool:
-        """Put an entry in and give the lease back; return whether nobody had taken it over."""
+        """Write an entry and release the lease; return False if another proxy has taken it over."""
         return bool(await self._operate("write", name, number, key_id, entry, _ms(seconds)))
 
     async def release(
         self, name: str, number: int, pause: float, refusal: bytes = b"", seconds: float = 0.0
     ) -> bool:
-        """Give the lease back after a ``pause``, with a refusal that is kept for ``seconds``."""
+        """Release the lease after a ``pause``, and keep a refusal for ``seconds``."""
         return bool(await self._operate("release", name, number, _ms(pause), refusal, _ms(seconds)))
 
     async def reject(self, name: str, digest: str, seconds: float) -> None:
-        """Note a token as rejected, for as long as it might live."""
+        """Mark a token as rejected for ``seconds``, the rest of its life."""
         _ = await self._operate("reject", name, digest, _ms(seconds))
 
     async def close(self) -> None:
-        """Let the connections go."""
-        with suppress(Exception):  # whatever a dead store answers to a farewell
+        """Close the connections."""
+        with suppress(Exception):  # a failed store must not prevent the shutdown
             async with asyncio.timeout(self._deadline):
                 await self._client.aclose()
 
@@ -118,11 +118,11 @@ class Store:
         try:
             async with asyncio.timeout(self._deadline), self._slots:
                 reply = await self._run(operation, self._prefix + ":{" + name + "}", *arguments)
-        except Exception as error:  # noqa: BLE001 - the store is no dependency, whatever it does
+        except Exception as error:  # noqa: BLE001 - no failure of the store may fail a request
             failure = failure_of(error)
-        # A step that was cancelled does not get here: it says nothing about the store.
+        # Not reached by a cancelled operation, which says nothing about the store.
         self._note(operation, failure, self._timer() - started)
-        if failure:  # out here, so that it drags no cause along, which might hold what was sent
+        if failure:  # outside the handler, so that it has no cause, which might hold a secret
             raise StoreError(failure)
         return reply
 
@@ -149,9 +149,9 @@ class Store:
 
 
 class StoreHealth(NamedTuple):
-    """What was wrong with the last look and with the last change.
+    """The failures of the last read and of the last write.
 
-    A store that is full, or a replica, can still be looked into; that does not make it useful.
+    A store that is full, or a replica, can still be read, but tokens cannot be shared through it.
     """
 
     read_failure: StoreFailure = StoreFailure.NONE
@@ -159,11 +159,11 @@ class StoreHealth(NamedTuple):
 
     @property
     def failure(self) -> StoreFailure:
-        """What to tell an operator."""
+        """The failure to report; ``NONE`` if the store works."""
         return self.read_failure or self.write_failure
 
     def after(self, operation: str, failure: StoreFailure) -> "StoreHealth":
-        """Return what is known after a step."""
+        """Return the health after an operation."""
         if failure.is_absence:
             return StoreHealth(failure, failure)
         if operation != "read":
@@ -173,7 +173,7 @@ class StoreHealth(NamedTuple):
 
 
 def failure_of(error: Exception) -> StoreFailure:
-    """Return the word for what went wrong."""
+    """Return the reason for a client's exception."""
     if isinstance(error.__context__, ssl.SSLError) or isinstance(error, ssl.SSLError):
         return StoreFailure.TLS
     for kind, reason in _FAILURES:

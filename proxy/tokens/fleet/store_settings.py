@@ -70,11 +70,11 @@ class StoreSettings:
 
     @property
     def address(self) -> StoreUrl:
-        """Where the store is. Only where ``url`` is set."""
+        """The store's address. Only valid if ``url`` is set."""
         return StoreUrl.parse(self.url or "")
 
     def files(self) -> Iterator[Path]:
-        """Return the files whose change means another configuration.
+        """Return the files whose change requires a reload.
 
         Passwords are not among them: each new connection reads them.
         """
@@ -82,7 +82,10 @@ class StoreSettings:
         return (file for file in files if file is not None)
 
     def errors(self, *, trust_network: bool) -> Iterator[str]:
-        """Say what does not fit together. ``trust_network`` permits a password without TLS."""
+        """Yield an error for each combination that is not allowed.
+
+        ``trust_network`` permits a password without TLS.
+        """
         if self.url is None:
             given = sorted(name for name in _NEEDS_URL if getattr(self, name) is not None)
             yield from (f"store.{name}: needs store.url" for name in given)

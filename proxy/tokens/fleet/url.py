@@ -1,4 +1,4 @@
-"""PURE: where the store is, as one line of text."""
+"""The store's URL."""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _PORTS = {"single": 6379, "cluster": 6379, "sentinel": 26379}
 
 
 class StoreKind(StrEnum):
-    """How a store is found: one server, the primary that Sentinels name, or a cluster."""
+    """One server, a primary behind Sentinels, or a cluster."""
 
     SINGLE = "single"
     SENTINEL = "sentinel"
@@ -24,7 +24,7 @@ class StoreKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoreUrl:
-    """A store's address. ``primary`` is the name by which Sentinels know it."""
+    """A store's address. ``primary`` is its name at the Sentinels."""
 
     kind: StoreKind
     tls: bool
@@ -34,17 +34,17 @@ class StoreUrl:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it is on this machine only."""
+        """Whether all nodes are on this machine."""
         return all(Address(host, port).is_loopback for host, port in self.nodes)
 
     @classmethod
     def parse(cls, text: str) -> "StoreUrl":
-        """Read ``redis://``, ``redis+sentinel://`` or ``redis+cluster://``; raise ``ValueError``.
+        """Parse ``redis://``, ``redis+sentinel://`` or ``redis+cluster://``.
 
-        ``rediss`` speaks TLS, and ``valkey`` is the same as ``redis``.
+        ``rediss`` means TLS; ``valkey`` is the same as ``redis``. Raises ``ValueError``.
         """
         if "@" in text:
-            raise ValueError("no user stands in it; use store.username and store.password_file")
+            raise ValueError("must not contain a user; set store.username and store.password_file")
         match = _FORM.fullmatch(text)
         if match is None:
             raise ValueError(
@@ -54,7 +54,7 @@ class StoreUrl:
         kind = StoreKind(match["kind"] or "single")
         nodes = tuple(_node(part, _PORTS[kind]) for part in match["nodes"].split(","))
         if kind is StoreKind.SINGLE and len(nodes) > 1:
-            raise ValueError("several servers are redis+sentinel:// or redis+cluster://")
+            raise ValueError("several servers need redis+sentinel:// or redis+cluster://")
         primary, database = _rest(kind, match["rest"] or "")
         return cls(kind, bool(match["tls"]), nodes, primary, database)
 
@@ -62,7 +62,7 @@ class StoreUrl:
 def _node(text: str, otherwise: int) -> tuple[str, int]:
     match = _NODE.fullmatch(text)
     if match is None or int(match[3] or otherwise) not in range(1, 65_536):
-        raise ValueError(f"{text} is no HOST:PORT")
+        raise ValueError(f"{text} is not HOST:PORT")
     return match[1] or match[2], int(match[3] or otherwise)
 
 
@@ -70,7 +70,7 @@ def _rest(kind: StoreKind, text: str) -> tuple[str, int]:
     """Return the name of the primary and the number of the database."""
     primary, _, database = text.partition("/") if kind is StoreKind.SENTINEL else ("", "", text)
     if kind is StoreKind.SENTINEL and not primary:
-        raise ValueError("Sentinels are asked for a primary by name: …/NAME")
+        raise ValueError("Sentinels need the name of the primary: …/NAME")
     if database and (kind is StoreKind.CLUSTER or not re.fullmatch(r"\d{1,4}", database)):
-        raise ValueError("what comes after the last / is the number of a database; clusters have 0")
+        raise ValueError("expected the number of a database after the last /; clusters have only 0")
     return primary, int(database or 0)
