@@ -25,6 +25,11 @@ class Tasks:
         """Start ``work`` that nobody waits for; it runs until it ends or is cancelled."""
         _ = self.spawn(name, work)
 
+    def stop(self) -> None:
+        """Cancel what still runs, without waiting for its end."""
+        for task in list(self._running):
+            task.cancel()
+
     async def cancel(self) -> None:
         """Cancel what still runs and wait until it has ended."""
         running = list(self._running)

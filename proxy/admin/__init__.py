@@ -4,6 +4,7 @@ The status page is put together when somebody looks; a request costs one append.
 
     readiness.py     whether it is ready, and why not
     admin_server.py  the port and its routes
+    exchange.py      a request to it and the response
     history.py       what the status page remembers: rings of bounded length
     rates.py         the last minute, and the last quarter of an hour
     health_summary.py PURE  is it working? one sentence

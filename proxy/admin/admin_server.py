@@ -1,20 +1,34 @@
-"""The admin port: /livez, /readyz, /metrics, and the status page."""
+"""The admin port: /livez, /readyz, /metrics, and the status page.
 
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, nullcontext
+It is served like the data port, by ``proxy.server``, with small limits of its own: so whoever
+fills it takes neither files nor memory from the data port, and a probe finds room all the same.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
-
+from proxy.admin.exchange import NO_STORE, AdminRequest, AdminResponse, Route, admin_request
 from proxy.admin.readiness import Readiness
 from proxy.admin.status_page import StatusPage
-from proxy.errors import CallerError
+from proxy.errors import CallerError, ProxyError
 from proxy.forwarding.browser_policy import BrowserPolicy
 from proxy.server.address import Address
-from proxy.server.port import cannot_listen, for_owner_only
+from proxy.server.limits import CallerLimits
+from proxy.server.messages import Request, Response
+from proxy.server.port import Port
+from proxy.server.refusals import Refusals
+from proxy.server.server import Server
 
-_NO_STORE = {"Cache-Control": "no-store"}
+LIMITS = CallerLimits(
+    header_timeout=10.0,
+    keepalive_timeout=75.0,
+    idle_timeout=10.0,
+    max_head=16_384,
+    max_connections=64,
+)
+"""Those of the admin port. A monitoring system and a person need a few connections each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,114 +38,152 @@ class Actions:
     reload: Callable[[], Awaitable[bool]]
     quit: Callable[[], None]
 
-    def routes(self) -> list[web.RouteDef]:
+    def routes(self) -> list[Route]:
         """Return ``POST /-/reload`` and ``POST /quitquitquit``."""
-        return [web.post("/-/reload", self._reload), web.post("/quitquitquit", self._quit)]
+        return [
+            Route("POST", "/-/reload", self._reload),
+            Route("POST", "/quitquitquit", self._quit),
+        ]
 
-    async def _reload(self, _request: web.Request) -> web.Response:
+    async def _reload(self, _request: AdminRequest) -> AdminResponse:
         success = await self.reload()
         document = {"status": "success" if success else "failure; /readyz says why"}
-        return web.json_response(document, status=200 if success else 409, headers=_NO_STORE)
+        return _json(document, 200 if success else 409)
 
-    async def _quit(self, _request: web.Request) -> web.Response:
+    async def _quit(self, _request: AdminRequest) -> AdminResponse:
         self.quit()
-        return web.json_response({"status": "stopping"}, headers=_NO_STORE)
+        return _json({"status": "stopping"})
 
 
-def browser_guard(policy: BrowserPolicy) -> Middleware:
-    """Return what refuses requests of web pages (403): a browser lets any page send them here.
+class AdminHandler:
+    """Answers the requests of the admin port.
 
-    A link to the status page may be followed from elsewhere.
+    ``policy`` says by which names the port may be called, and refuses web pages (403), which a
+    browser lets send requests here; None on a Unix socket, which no web page reaches. ``on_crash``
+    gets a mistake of our own.
     """
 
-    @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        host, origins = request.headers.get("Host", ""), request.headers.getall("Origin", [])
-        site = request.headers.get("Sec-Fetch-Site", "")
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        policy: BrowserPolicy | None = None,
+        on_crash: Callable[[BaseException], None] = lambda _error: None,
+    ) -> None:
+        self._routes: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            self._routes.setdefault(route.path, {})[route.method] = route
+        self._policy = policy
+        self._on_crash = on_crash
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request."""
+        asked = admin_request(request)
+        response = await self._answer(asked)
+        return response.encode(
+            bodiless=asked.method == "HEAD",
+            keep_alive=request.keep_alive and request.body.complete,
+            is_1_0=request.version < (1, 1),
+        )
+
+    def refuse(self, error: ProxyError) -> Response:
+        """Answer what could not even be read as a request."""
+        return _refusal(error).encode(keep_alive=False)
+
+    async def _answer(self, request: AdminRequest) -> AdminResponse:
         try:
-            policy.check_host(_bytes(host))
-            if origins or (site and not _follows_link(request)):
-                policy.check_page(_bytes(host), [*map(_bytes, origins)], _bytes(site))
+            if self._policy is not None:
+                _check_browser(self._policy, request)
         except CallerError as error:
-            text = f"{error.detail} {error.kind.remedy}\n"
-            return web.Response(status=error.kind.status, text=text, headers=_NO_STORE)
-        return await handler(request)
+            return _refusal(error)
+        methods = self._routes.get(request.path)
+        if methods is None:
+            return AdminResponse(404, b"404: Not Found\n")
+        route = methods.get("GET" if request.method == "HEAD" else request.method)
+        if route is None:
+            allowed = ", ".join(methods)
+            return AdminResponse(
+                405, b"405: Method Not Allowed\n", headers={**NO_STORE, "Allow": allowed}
+            )
+        try:
+            return await route.handler(request)
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is an answer
+            self._on_crash(error)
+            return AdminResponse(500, b"500: Internal Server Error\n")
 
-    return guard
+
+def _check_browser(policy: BrowserPolicy, request: AdminRequest) -> None:
+    """Raise ``CallerError`` for a web page; a link to the status page may be followed."""
+    host, site = request.header("host"), request.header("sec-fetch-site")
+    policy.check_host(host)
+    origins = request.all("origin")
+    if origins or (site and not _follows_link(request)):
+        policy.check_page(host, origins, site)
 
 
-def _follows_link(request: web.Request) -> bool:
-    kind = (request.headers.get("Sec-Fetch-Mode"), request.headers.get("Sec-Fetch-Dest"))
-    return request.method == "GET" and request.path == "/" and kind == ("navigate", "document")
+def _follows_link(request: AdminRequest) -> bool:
+    kind = (request.header("sec-fetch-mode"), request.header("sec-fetch-dest"))
+    return request.method == "GET" and request.path == "/" and kind == (b"navigate", b"document")
 
 
-def _bytes(value: str) -> bytes:
-    return value.encode("utf-8", "surrogateescape")
+def _refusal(error: ProxyError) -> AdminResponse:
+    return AdminResponse(error.kind.status, f"{error.detail} {error.kind.remedy}\n".encode())
 
 
-def build(
+def _json(document: Mapping[str, object], status: int = 200) -> AdminResponse:
+    return AdminResponse(status, json.dumps(document).encode(), "application/json; charset=utf-8")
+
+
+def routes(
     readiness: Callable[[], Readiness],
     exposition: Callable[[str], tuple[bytes, str]],
     actions: Actions | None = None,
     page: StatusPage | None = None,
-    policy: BrowserPolicy | None = None,
-) -> web.Application:
-    """Return the admin application.
+) -> list[Route]:
+    """Return what the admin port answers.
 
     ``/livez`` answers 200 as long as the event loop turns; ``/readyz`` 200 or 503 with the
     reasons; ``/metrics`` in the Prometheus or the OpenMetrics format, as asked. ``actions`` are
-    there only where an operator allowed them, ``page`` where there is one. ``policy`` says by which
-    names the port may be called; None on a Unix socket, which no web page reaches.
+    there only where an operator allowed them, ``page`` where there is one.
     """
 
-    async def livez(_request: web.Request) -> web.Response:
-        return web.json_response({"status": "alive"}, headers=_NO_STORE)
+    async def livez(_request: AdminRequest) -> AdminResponse:
+        return _json({"status": "alive"})
 
-    async def readyz(_request: web.Request) -> web.Response:
+    async def readyz(_request: AdminRequest) -> AdminResponse:
         state = readiness()
         document = {
             "status": "ready" if state.is_ready else "not ready",
             "reasons": state.reasons,
             "warnings": state.warnings,
         }
-        return web.json_response(document, status=200 if state.is_ready else 503, headers=_NO_STORE)
+        return _json(document, 200 if state.is_ready else 503)
 
-    async def metrics(request: web.Request) -> web.Response:
-        body, content_type = exposition(request.headers.get("Accept", ""))
-        return web.Response(body=body, headers={**_NO_STORE, "Content-Type": content_type})
+    async def metrics(request: AdminRequest) -> AdminResponse:
+        body, content_type = exposition(request.header("accept").decode("latin-1"))
+        return AdminResponse(200, body, content_type)
 
-    app = web.Application(middlewares=[] if policy is None else [browser_guard(policy)])
-    app.add_routes(
-        [web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)]
-    )
+    found = [
+        Route("GET", "/livez", livez),
+        Route("GET", "/readyz", readyz),
+        Route("GET", "/metrics", metrics),
+    ]
     if actions is not None:
-        app.add_routes(actions.routes())
+        found += actions.routes()
     if page is not None:
-        app.add_routes(page.routes())
-    return app
+        found += page.routes()
+    return found
 
 
-async def serve(application: web.Application, address: Address, stack: AsyncExitStack) -> Address:
+async def serve(
+    handler: AdminHandler, address: Address, refusals: Refusals, stack: AsyncExitStack
+) -> Address:
     """Serve on ``address`` until ``stack`` is closed; return where (port 0 is allowed).
 
     Raises ``ConfigError`` for a port in use, and then leaves nothing open.
     """
-    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    site = (
-        web.UnixSite(runner, address.path)
-        if address.path
-        else web.TCPSite(runner, address.host, address.port)
-    )
-    guard = for_owner_only(address.path, 0o600) if address.path else nullcontext()
-    try:
-        with guard:
-            await site.start()
-    except (OSError, NotImplementedError) as error:
-        await stack.aclose()
-        raise cannot_listen("admin", address, error) from error
-    if address.path:
-        return address
-    host, port = runner.addresses[0][:2]
-    return Address(host=host, port=port)
+    server = Server(handler.handle, handler.refuse, LIMITS, refusals)
+    port = Port(server, address, setting="admin", refusals=refusals)
+    where = await port.open(None, 0o600)
+    stack.push_async_callback(server.abort)
+    stack.callback(port.close)
+    return where

@@ -1,10 +1,10 @@
 """Who may see the status page: this machine, and other machines if the operator permits it."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Container
 from dataclasses import dataclass
 
-FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
+FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 """What a proxy in front adds; whoever comes through one is not on this machine."""
 
 
@@ -20,10 +20,11 @@ class PageAccess:
     host: str
     allows_any_host: bool
 
-    def refusal(self, peer: str, headers: Mapping[str, str]) -> str:
+    def refusal(self, peer: str, headers: Container[str]) -> str:
         """Return why this visitor may not see the page, empty if it may.
 
-        ``peer`` is the address it comes from, empty on a Unix socket; ``headers`` know no case.
+        ``peer`` is the address it comes from, empty on a Unix socket; ``headers`` has the names
+        of its headers, in lower case.
         """
         if not self.host or self.allows_any_host:
             return ""

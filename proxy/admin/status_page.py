@@ -1,12 +1,11 @@
 """The status page and the JSON behind it, for the person at this machine."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import cache
 from importlib import resources
 
-from aiohttp import web
-
 from proxy.admin.document import Status
+from proxy.admin.exchange import AdminHandlerFunction, AdminRequest, AdminResponse, Route
 from proxy.admin.page_access import PageAccess
 
 FILES = {
@@ -29,8 +28,6 @@ POLICY = {
     "Cache-Control": "no-store",
 }
 
-PageHandler = Callable[[web.Request], Awaitable[web.Response]]
-
 
 class StatusPage:
     """Shows what ``status`` returns to those whom ``access`` lets in.
@@ -42,33 +39,31 @@ class StatusPage:
         self._status = status
         self._access = access
 
-    def routes(self) -> list[web.RouteDef]:
+    def routes(self) -> list[Route]:
         """Return ``/``, what the page is made of, and ``/api/status``."""
-        files = [web.get(path, self._guarded(self._file)) for path in FILES]
-        return [*files, web.get("/api/status", self._guarded(self._document))]
+        files = [Route("GET", path, self._guarded(self._file)) for path in FILES]
+        return [*files, Route("GET", "/api/status", self._guarded(self._document))]
 
-    def _guarded(self, handler: PageHandler) -> PageHandler:
-        async def guarded(request: web.Request) -> web.Response:
+    def _guarded(self, handler: AdminHandlerFunction) -> AdminHandlerFunction:
+        async def guarded(request: AdminRequest) -> AdminResponse:
             if self._access is None:
                 return _refused(404, "There is no status page here: status_page is off.")
-            why = self._access.refusal(request.remote or "", request.headers)
+            why = self._access.refusal(request.peer, {name for name, _ in request.headers})
             return _refused(403, why) if why else await handler(request)
 
         return guarded
 
-    async def _file(self, request: web.Request) -> web.Response:
+    async def _file(self, request: AdminRequest) -> AdminResponse:
         name, content_type = FILES[request.path]
-        return web.Response(
-            body=_read(name), content_type=content_type, charset="utf-8", headers=POLICY
-        )
+        return AdminResponse(200, _read(name), f"{content_type}; charset=utf-8", POLICY)
 
-    async def _document(self, _request: web.Request) -> web.Response:
+    async def _document(self, _request: AdminRequest) -> AdminResponse:
         text = self._status().model_dump_json(by_alias=True)
-        return web.Response(text=text, content_type="application/json", headers=POLICY)
+        return AdminResponse(200, text.encode(), "application/json; charset=utf-8", POLICY)
 
 
-def _refused(status: int, why: str) -> web.Response:
-    return web.Response(status=status, text=f"{why}\n", headers=POLICY)
+def _refused(status: int, why: str) -> AdminResponse:
+    return AdminResponse(status, f"{why}\n".encode(), headers=POLICY)
 
 
 @cache

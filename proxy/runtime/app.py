@@ -24,6 +24,7 @@ from proxy.runtime.metric_sources import register as register_metric_sources
 from proxy.runtime.reload import LoadConfig, Reloader, watch
 from proxy.runtime.systemd import Systemd
 from proxy.server.address import Address
+from proxy.server.refusals import Refusals
 from proxy.tasks import Tasks
 from proxy.telemetry.logs import LogObserver
 from proxy.telemetry.metrics import Metrics
@@ -79,6 +80,7 @@ class App:
         self._listeners = Listeners(
             config, self._core.forwarders, wrap_handler, self._observers.warn
         )
+        self._admin_refusals = Refusals(self._observers.warn, " of the admin port")
         self._reloader = Reloader(
             load or (lambda: (config, logins)),
             self._apply,
@@ -96,6 +98,7 @@ class App:
             self.metrics,
             self._listeners,
             self._cores,
+            admin_refusals=self._admin_refusals,
             opened_before=lambda: self._opened_before,
             is_ready=lambda: self.readiness().is_ready,
         )
@@ -235,8 +238,8 @@ class App:
         successor = Core(config, logins, self._observers, self._refresh_tokens)
         try:
             await successor.verify(self._core)
-            await self._listeners.replace_certificates(tls)
             self._check_running()
+            self._listeners.replace_certificates(tls)
         except BaseException:
             await successor.close()
             raise
@@ -275,13 +278,9 @@ class App:
         is_open = address.is_loopback or status_page == "on"
         access = None if status_page == "off" else PageAccess(str(address), address.host, is_open)
         page = StatusPage(self.status, access)
-        return await admin.serve(
-            admin.build(
-                self.readiness, self.metrics.exposition, actions, page, build.admin_policy(config)
-            ),
-            config.admin,
-            self._stack,
-        )
+        routes = admin.routes(self.readiness, self.metrics.exposition, actions, page)
+        handler = admin.AdminHandler(routes, build.admin_policy(config), self._observers.crash)
+        return await admin.serve(handler, config.admin, self._admin_refusals, self._stack)
 
     def _cores(self) -> Sequence[Core]:
         """Return the running core, then those that finish what they have begun."""

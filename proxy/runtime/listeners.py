@@ -1,7 +1,7 @@
 """Every way in, open: a port and a server for each, and the forwarder behind it."""
 
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from proxy.config.listeners import ListenerConfig
 from proxy.config.model import Config
@@ -11,6 +11,7 @@ from proxy.forwarding.forwarder import Forwarder
 from proxy.server.address import Address
 from proxy.server.messages import Request, Response
 from proxy.server.port import Port
+from proxy.server.refusals import Refusals
 from proxy.server.server import Server
 
 RequestHandler = Callable[[Request], Awaitable[Response]]
@@ -38,17 +39,16 @@ class Listener:
         self.listener_config = listener_config
         self.forwarder = forwarder
         self.tls = server_context(listener_config.callers, listener_config.path)
-        self.server = Server(wrap_handler(self._handle), self._refuse, config.limits)
-        max_connections = config.limits.max_connections
         where = f" of listener {listener_config.name}" if listener_config.path else ""
-        self.server.on_full = lambda: warn(
-            f"as many callers{where} as may be ({max_connections}); others are refused"
-        )
+        self.refusals = Refusals(warn, where)
+        self.server = Server(wrap_handler(self._handle), self._refuse, config.limits, self.refusals)
         self.port = Port(
             self.server,
             listener_config.address,
             config.limits.header_timeout,
             f"{listener_config.path}listen",
+            max_handshakes=config.limits.max_handshakes,
+            refusals=self.refusals,
         )
 
     async def open(self) -> Address:
@@ -101,10 +101,11 @@ class Listeners:
         """How many callers are connected."""
         return sum(listener.server.connection_count for listener in self._listeners.values())
 
-    @property
-    def refused_connections(self) -> int:
-        """How many connections of callers were ended because there were too many."""
-        return sum(listener.server.refused_connections for listener in self._listeners.values())
+    def refused_connections(self) -> Iterator[tuple[tuple[str, str], int]]:
+        """Yield how many connections were ended for a limit, by listener and reason."""
+        for name, listener in self._listeners.items():
+            for reason, count in listener.refusals.counts.items():
+                yield (name, reason), count
 
     @property
     def count(self) -> int:
@@ -131,11 +132,11 @@ class Listeners:
             errors += listener.restart_errors(listeners[name]) if name in listeners else ()
         return errors
 
-    async def replace_certificates(self, contexts: Mapping[str, ssl.SSLContext | None]) -> None:
+    def replace_certificates(self, contexts: Mapping[str, ssl.SSLContext | None]) -> None:
         """Let connections from now on see these certificates."""
         for name, context in contexts.items():
             if context is not None:
-                await self._listeners[name].port.replace_tls(context)
+                self._listeners[name].port.replace_tls(context)
 
     def switch_to(self, config: Config, forwarders: Mapping[str, Forwarder]) -> None:
         """Let requests from now on go to the forwarders of another core."""

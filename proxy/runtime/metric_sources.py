@@ -7,6 +7,7 @@ from proxy.runtime import clock
 from proxy.runtime.core import Core
 from proxy.runtime.listeners import Listeners
 from proxy.server.limits import CallerLimits
+from proxy.server.refusals import Refusals
 from proxy.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def register(
     listeners: Listeners,
     cores: Callable[[], Sequence[Core]],
     *,
+    admin_refusals: Refusals,
     opened_before: Callable[[], int],
     is_ready: Callable[[], bool],
 ) -> None:
@@ -53,10 +55,14 @@ def register(
         "Callers that may be connected at once.",
         lambda: _limits(cores).max_connections * listeners.count,
     )
-    counter(
+    metrics.callbacks.counters(
         "caller_connections_refused",
-        "Connections of callers ended because there were too many.",
-        lambda: listeners.refused_connections,
+        "Connections of callers ended because a limit was reached.",
+        ("listener", "reason"),
+        lambda: [
+            *listeners.refused_connections(),
+            *((("admin", reason), count) for reason, count in admin_refusals.counts.items()),
+        ],
     )
     gauge(
         "upstream_connections",

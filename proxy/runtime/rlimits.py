@@ -8,11 +8,14 @@ whoever comes on top of that is told so.
 import sys
 from dataclasses import replace
 
+from proxy.admin.admin_server import LIMITS as ADMIN_LIMITS
 from proxy.config.model import Config
+from proxy.server.port import MAX_OPENING
+from proxy.server.server import MAX_REFUSED
 
-RESERVE = 96
-"""Files for all but connections: listeners, log, event loop, files that are read anew, token
-calls, and callers that are being told that there is no room."""
+RESERVE = 64 + ADMIN_LIMITS.max_connections + MAX_REFUSED + MAX_OPENING
+"""Files for all but callers and the bank: listeners, log, event loop, files that are read anew,
+token calls, and the whole admin port."""
 
 if sys.platform != "win32":
     import resource
@@ -35,22 +38,34 @@ def files_needed(config: Config) -> int:
     """Return how many files a proxy of this configuration may come to have open."""
     # A reload has two pools for a while. Each listener has its own limit on callers.
     callers = len(config.listener_configs) * config.limits.max_connections
-    return callers + 2 * config.upstream.max_connections + RESERVE
+    return callers + 2 * config.upstream.max_connections + _unserved(config) + RESERVE
+
+
+def _unserved(config: Config) -> int:
+    """Return how many callers may be connected beyond the limit: new ones, and refused ones."""
+    handshakes = max(config.limits.max_handshakes, MAX_OPENING)
+    return sum(
+        MAX_REFUSED + (handshakes if listener.callers.certificate_file else MAX_OPENING)
+        for listener in config.listener_configs
+    )
 
 
 def fit_to_limit(config: Config, limit: int) -> Config:
     """Return the configuration with as many connections as fit into ``limit`` open files."""
     if files_needed(config) <= limit:
         return config
+    handshakes = min(config.limits.max_handshakes, MAX_OPENING)
+    limits = replace(config.limits, max_handshakes=handshakes)
+    config = config.model_copy(update={"limits": limits})
     # One caller for each listener and one connection to the bank is the least.
-    room = max(limit - RESERVE, len(config.listener_configs) + 2)
-    share = min(room // 4, (room - len(config.listener_configs)) // 2)
+    listeners = len(config.listener_configs)
+    room = max(limit - RESERVE - _unserved(config), listeners + 2)
+    share = min(room // 4, (room - listeners) // 2)
     upstream = min(config.upstream.max_connections, max(share, 1))
-    each = (room - 2 * upstream) // len(config.listener_configs)
-    callers = min(config.limits.max_connections, each)
+    callers = min(config.limits.max_connections, (room - 2 * upstream) // listeners)
     return config.model_copy(
         update={
-            "limits": replace(config.limits, max_connections=callers),
+            "limits": replace(limits, max_connections=callers),
             "upstream": replace(config.upstream, max_connections=upstream),
         }
     )

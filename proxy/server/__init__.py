@@ -4,8 +4,10 @@ Requests are parsed by llhttp in strict mode, as responses are on the upstream s
 
 Modules:
 
-    port.py          a port or Unix socket, and its certificate
-    server.py        accepts connections up to a limit
+    port.py          accepts connections, and does their TLS handshakes
+    sockets.py       sockets that listen
+    server.py        keeps connections up to a limit
+    refusals.py      connections that were ended for a limit, counted and logged
     connection.py    reads requests and writes responses on one connection
     request_parser.py  HTTP/1.1 requests: bytes in, events out
     messages.py      a request, its body, and a response

@@ -287,6 +287,11 @@ class CallerConnection(asyncio.Protocol):
         name = None if self._transport is None else self._transport.get_extra_info("sockname")
         return (name[0], name[1]) if isinstance(name, tuple) else None
 
+    def peer_address(self) -> str:
+        """Return the address that the caller has; empty on a Unix socket."""
+        name = None if self._transport is None else self._transport.get_extra_info("peername")
+        return str(name[0]) if isinstance(name, tuple) else ""
+
     def pause_reading(self) -> None:
         """Stop reading from the caller."""
         self._flow.pause_reading()

@@ -33,6 +33,11 @@ class CallerLimits:
         0, "Largest request body; larger ones are refused with 413. 0 for no limit."
     )
     max_connections: Count = setting(2000, "Limit of open connections of callers.")
+    max_handshakes: Count = setting(
+        256,
+        "Limit of concurrent TLS handshakes; further callers wait, and handshakes of more than a "
+        "second are then closed.",
+    )
     max_in_flight: Count = setting(2000, "Limit of concurrent requests; more are refused with 503.")
 
     def check_head(self, target: bytes, headers: list[tuple[bytes, bytes]]) -> None:

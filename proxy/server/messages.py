@@ -25,6 +25,9 @@ class RequestConnection(Protocol):
     def local_address(self) -> tuple[str, int] | None:
         """Return the local address and port of the connection; None on a Unix socket."""
 
+    def peer_address(self) -> str:
+        """Return the address that the caller has; empty on a Unix socket."""
+
     def pause_reading(self) -> None:
         """Stop reading from the caller."""
 

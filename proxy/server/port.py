@@ -1,146 +1,172 @@
-"""A listening TCP port, with or without TLS, or a Unix socket."""
+"""A listening TCP port, with or without TLS, or a Unix socket.
+
+Connections are accepted here and not by asyncio's servers, which accept all that the system has
+queued: so their number is bounded before TLS, and a certificate is replaced without a new server.
+"""
 
 import asyncio
 import errno
-import os
 import socket
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from proxy.errors import ConfigError
 from proxy.server.address import Address
+from proxy.server.refusals import Refusals
+from proxy.server.sockets import bound_address, cannot_listen, inode, tcp_sockets, unix_socket
+from proxy.tasks import Tasks
 
-BACKLOG = 1024
+MAX_OPENING = 32
+"""Connections accepted together; without TLS they open in the next iteration of the loop."""
+
+HANDSHAKE_GRACE = 1.0
+"""Seconds after which a TLS handshake is closed when others wait."""
+
+OUT_OF_FILES_PAUSE = 0.2
+"""Seconds until the next try to accept when the system gives no more files."""
 
 
 class Port:
     """Listens on ``address``; ``protocol`` creates the protocol of each connection.
 
-    ``handshake_timeout`` is in seconds; ``setting`` is the name of the address's setting.
+    ``handshake_timeout`` is in seconds, ``max_handshakes`` the limit of concurrent TLS handshakes.
+    ``setting`` is the name of the address's setting; ``refusals`` counts failed handshakes.
     """
 
     def __init__(
         self,
         protocol: Callable[[], asyncio.Protocol],
         address: Address,
-        handshake_timeout: float,
+        handshake_timeout: float = 10.0,
         setting: str = "listen",
+        *,
+        max_handshakes: int = 256,
+        refusals: Refusals | None = None,
     ) -> None:
         self._protocol = protocol
         self._address = address
         self._handshake_timeout = handshake_timeout
+        self._max_handshakes = max_handshakes
         self._setting = setting
-        self._servers: list[asyncio.Server] = []
-        self._closed = False
+        self._refusals = refusals or Refusals()
+        self._tls: ssl.SSLContext | None = None
+        self._sockets: list[socket.socket] = []
+        self._inode = 0
+        # When each began, in loop seconds, the oldest first.
+        self._opening: dict[asyncio.Task[None], float] = {}
+        self._has_room = asyncio.Event()
+        self._accepting = Tasks("port")
+        self._connecting = Tasks("port")
 
     async def open(self, tls: ssl.SSLContext | None, socket_mode: int) -> Address:
         """Start to listen; return the address. Raises ``ConfigError`` for a port in use."""
-        address, loop = self._address, asyncio.get_running_loop()
+        address, self._tls = self._address, tls
         try:
             if address.path:
-                with for_owner_only(address.path, socket_mode):
-                    server = await loop.create_unix_server(
-                        self._protocol, address.path, backlog=BACKLOG
-                    )
+                self._sockets = [unix_socket(address.path, socket_mode)]
+                self._inode = inode(address.path)
             else:
-                server = await loop.create_server(
-                    self._protocol, address.host, address.port, **self._options(tls)
-                )
+                self._sockets = await tcp_sockets(address)
         except (OSError, NotImplementedError) as error:
             raise cannot_listen(self._setting, address, error) from error
-        self._servers = [server]
-        return bound_address(server)
+        for sock in self._sockets:
+            task = self._accepting.spawn("accept", self._accept(sock))
+            # Not by the task itself, which may be cancelled before it begins.
+            task.add_done_callback(partial(_close, sock))
+        return bound_address(self._sockets[0])
 
-    async def replace_tls(self, tls: ssl.SSLContext) -> None:
-        """Use other certificates for new connections, without refusing any meanwhile.
-
-        Reloading files into the present context would keep the authorities it already trusts.
-        """
-        before, after = self._servers, list[asyncio.Server]()
-        for sock in [sock for server in before for sock in server.sockets]:
-            after.append(
-                await asyncio.get_running_loop().create_server(
-                    self._protocol, sock=_duplicate(sock), **self._options(tls)
-                )
-            )
-        self._servers, leaving = after, after if self._closed else before
-        for server in leaving:
-            await _close(server)
+    def replace_tls(self, tls: ssl.SSLContext) -> None:
+        """Use another certificate for new connections."""
+        self._tls = tls
 
     def close(self) -> None:
         """Stop listening; open connections stay."""
-        self._closed = True
-        for server in self._servers:
-            server.close()
+        for sock in self._sockets:
+            with suppress(OSError):  # on systems where only closing ends it
+                sock.shutdown(socket.SHUT_RDWR)
+        self._accepting.stop()
+        if self._inode and inode(self._address.path) == self._inode:
+            Path(self._address.path).unlink()
 
-    def _options(self, tls: ssl.SSLContext | None) -> dict[str, Any]:
-        timeout = self._handshake_timeout if tls else None
-        return {"backlog": BACKLOG, "ssl": tls, "ssl_handshake_timeout": timeout}
+    @property
+    def handshake_count(self) -> int:
+        """How many connections are accepted but not open yet."""
+        return len(self._opening)
 
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wait_for_room(loop)
+            try:
+                sock, _ = await loop.sock_accept(listener)
+                self._connect(loop, sock)
+                await self._accept_more(loop, listener)
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self._refusals.note("files")
+                    await asyncio.sleep(OUT_OF_FILES_PAUSE)
 
-async def _close(server: asyncio.Server) -> None:
-    """Close a server without losing a connection that it has just accepted.
-
-    asyncio drops those that it accepts in the iteration of the loop in which it is closed.
-    """
-    loop = asyncio.get_running_loop()
-    for sock in server.sockets:
-        with suppress(NotImplementedError):
-            loop.remove_reader(sock)
-    for _ in range(3):
+    async def _accept_more(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
+        """Accept what is queued already, without an iteration of the event loop for each."""
+        with suppress(BlockingIOError):
+            for _ in range(MAX_OPENING - 1):
+                if len(self._opening) >= self._most_opening:
+                    break
+                self._connect(loop, listener.accept()[0])
         await asyncio.sleep(0)
-    server.close()
 
+    def _connect(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        task = self._connecting.spawn("connection", self._establish(loop, sock))
+        self._opening[task] = loop.time()
+        task.add_done_callback(self._opened)
 
-def _duplicate(sock: socket.socket) -> socket.socket:
-    # A second descriptor of the same socket, so that each server closes its own.
-    return socket.fromfd(sock.fileno(), sock.family, sock.type)
-
-
-@contextmanager
-def for_owner_only(path: str, mode: int) -> Iterator[None]:
-    """Create a Unix socket under a umask of 0177, then set its ``mode``.
-
-    So no other user can connect before the mode is set. Raises ``OSError`` for a socket in use.
-    """
-    _check_unused(path)
-    mask = os.umask(0o177)
-    try:
-        yield
-    finally:
-        os.umask(mask)
-    Path(path).chmod(mode)
-
-
-def _check_unused(path: str) -> None:
-    """Raise ``OSError`` if a server accepts there: asyncio would silently replace its socket."""
-    if not hasattr(socket, "AF_UNIX"):
-        return
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.setblocking(False)
+    async def _establish(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        tls = self._tls
+        timeout = None if tls is None else self._handshake_timeout
         try:
-            probe.connect(path)
-        except (FileNotFoundError, ConnectionRefusedError):
-            return  # no socket, or one without a server
-        except BlockingIOError:
-            pass  # a busy server
-    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+            sock.setblocking(False)
+            await loop.connect_accepted_socket(
+                self._protocol, sock, ssl=tls, ssl_handshake_timeout=timeout
+            )
+        except OSError as error:  # TLS errors and timeouts too
+            sock.close()
+            if isinstance(error, (ssl.SSLError, ConnectionAbortedError)):
+                self._refusals.note("handshake", _handshake_error(error))
+        except asyncio.CancelledError:
+            sock.close()
+            raise
+
+    def _opened(self, task: "asyncio.Task[None]") -> None:
+        self._opening.pop(task, None)
+        self._has_room.set()
+
+    @property
+    def _most_opening(self) -> int:
+        return MAX_OPENING if self._tls is None else self._max_handshakes
+
+    async def _wait_for_room(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait until one more connection may be accepted; close slow handshakes."""
+        while len(self._opening) >= self._most_opening:
+            self._has_room.clear()
+            oldest = next(iter(self._opening.values()))
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(oldest + HANDSHAKE_GRACE):
+                    await self._has_room.wait()
+                    continue
+            for task, since in list(self._opening.items()):
+                if since + HANDSHAKE_GRACE <= loop.time():
+                    self._refusals.note("handshake", "closed for others")
+                    task.cancel()
+                    self._opened(task)
 
 
-def bound_address(listener: asyncio.Server) -> Address:
-    """Return the address of a server, with the port that the system chose."""
-    name = listener.sockets[0].getsockname()
-    if isinstance(name, str):
-        return Address(host="", port=0, path=name)
-    return Address(host=name[0], port=name[1])
+def _close(sock: socket.socket, _task: "asyncio.Task[None]") -> None:
+    sock.close()
 
 
-def cannot_listen(setting: str, address: Address, error: Exception) -> ConfigError:
-    """Return the error for an address that cannot be used; Windows has no Unix sockets."""
-    why = error.strerror if isinstance(error, OSError) else "this system has no Unix sockets"
-    why = why or str(error)
-    flag = "" if "." in setting else f" with --{setting}"
-    return ConfigError([f"{setting}: cannot listen on {address} ({why}); choose another{flag}"])
+def _handshake_error(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "protocol error").lower().replace("_", " ")
+    return "timeout"

@@ -7,6 +7,7 @@ from proxy.errors import ProxyError, kinds
 from proxy.server.connection import CallerConnection
 from proxy.server.limits import CallerLimits
 from proxy.server.messages import Request, Response
+from proxy.server.refusals import Refusals
 from proxy.tasks import Tasks
 
 MAX_REFUSED = 32
@@ -16,9 +17,8 @@ MAX_REFUSED = 32
 class Server:
     """Makes a connection for each caller.
 
-    ``handle`` serves requests; ``refuse`` makes the response to invalid input. ``on_full`` is
-    called when the limit on connections is reached; ``refused_connections`` counts the
-    connections closed because of it.
+    ``handle`` serves requests; ``refuse`` makes the response to invalid input. ``refusals``
+    counts the connections that are closed because of a limit.
     """
 
     def __init__(
@@ -26,6 +26,7 @@ class Server:
         handle: Callable[[Request], Awaitable[Response]],
         refuse: Callable[[ProxyError], Response],
         limits: CallerLimits,
+        refusals: Refusals | None = None,
     ) -> None:
         self.handle = handle
         self.refuse = refuse
@@ -34,10 +35,8 @@ class Server:
         self._limits = limits
         # In the order of arrival, so that the oldest idle one is closed first.
         self._connections: dict[CallerConnection, None] = {}
-        self._is_full = False
-        self.refused_connections = 0
+        self.refusals = refusals or Refusals()
         self._all_closed: asyncio.Event | None = None
-        self.on_full: Callable[[], None] = lambda: None
 
     def __call__(self) -> CallerConnection:
         """Make the protocol for a new connection."""
@@ -51,11 +50,10 @@ class Server:
     def connection_opened(self, connection: CallerConnection) -> None:
         """Register a connection; over the limit, close an unserved one or refuse this one."""
         if len(self._connections) >= self._limits.max_connections:
-            self.refused_connections += 1
+            self.refusals.note("connections", f"{self._limits.max_connections}")
         if len(self._connections) >= self._limits.max_connections + MAX_REFUSED:
             connection.abort()
         elif len(self._connections) >= self._limits.max_connections:
-            self._note_full()
             unserved = next((one for one in self._connections if one.is_waiting), None)
             if unserved is None:
                 connection.refuse(ProxyError(kinds.TOO_MANY_CONNECTIONS))
@@ -67,8 +65,6 @@ class Server:
     def connection_closed(self, connection: CallerConnection) -> None:
         """Remove a connection."""
         self._connections.pop(connection, None)
-        if self._is_full and len(self._connections) <= self._limits.max_connections // 2:
-            self._is_full = False
         if self._all_closed is not None and not self._connections:
             self._all_closed.set()
 
@@ -77,12 +73,6 @@ class Server:
         self._all_closed = asyncio.Event()
         if self._connections:
             await self._all_closed.wait()
-
-    def _note_full(self) -> None:
-        """Call ``on_full`` once, until half of the connections are free again."""
-        if not self._is_full:
-            self._is_full = True
-            self.on_full()
 
     def close(self) -> None:
         """Serve no more requests: close idle connections now, the others after their response."""

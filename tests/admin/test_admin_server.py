@@ -2,17 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from proxy.admin import admin_server
 from proxy.admin.readiness import Readiness
 from proxy.runtime.app import App
 from proxy.sandbox import Fault, Sandbox
+from proxy.server.address import Address
+from proxy.server.refusals import Refusals
 from tests.support.running import running, until, url
 
 
@@ -29,18 +30,16 @@ async def served(
     actions: admin_server.Actions | None = None, state: Readiness | None = None
 ) -> AsyncIterator[aiohttp.ClientSession]:
     """Start an admin port on its own, and call it."""
-    app = admin_server.build(
+    routes = admin_server.routes(
         lambda: state or Readiness(),
         lambda accept: (accept.encode(), "text/plain; x=1"),
         actions,
     )
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    async with aiohttp.ClientSession(f"http://{host}:{port}") as session:
-        yield session
-    await runner.cleanup()
+    async with AsyncExitStack() as stack:
+        handler = admin_server.AdminHandler(routes)
+        address = await admin_server.serve(handler, Address("127.0.0.1", 0), Refusals(), stack)
+        async with aiohttp.ClientSession(f"http://{address}") as session:
+            yield session
 
 
 @pytest.fixture

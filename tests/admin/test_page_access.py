@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-from multidict import CIMultiDict
 
 from proxy.admin.page_access import PageAccess, is_local
 
@@ -18,8 +17,7 @@ def refusal(
     **more: str,
 ) -> str:
     """Return what a visitor is told; ``_`` in a header's name stands for ``-``."""
-    headers = CIMultiDict({"Host": host})
-    headers.update({name.replace("_", "-"): value for name, value in more.items()})
+    headers = {"host": host, **{name.lower().replace("_", "-"): more[name] for name in more}}
     return access.refusal(peer, headers)
 
 

@@ -255,7 +255,7 @@ async def test_killed_process_truncates_its_responses(bank: Sandbox, tmp_path: P
 
 async def test_few_file_descriptors_limit_callers(bank: Sandbox, tmp_path: Path) -> None:
     """It accepts fewer callers, warns once and recovers."""
-    limit = 200
+    limit = 400
     async with process(
         tmp_path / "proxy.yaml",
         bank.url,

@@ -173,7 +173,7 @@ async def test_listeners_have_separate_limits(tmp_path: Path) -> None:
                 assert await one.read_to_end() == b""
             assert (await other.ask(GET)).status == 200
         warned = [line["event"] for line in fixture.log.lines() if "as may be" in line["event"]]
-        assert warned == ["as many callers as may be (2); others are refused"]
+        assert warned == ["as many callers as may be; others are refused (2)"]
 
 
 async def test_unix_socket_beside_a_port(tmp_path: Path) -> None:

@@ -95,7 +95,9 @@ async def test_caller_connections_are_measured(tmp_path: Path) -> None:
         assert read(fixture, "requests_in_flight_limit") == 5
         address = fixture.app.data_address
         callers = [await asyncio.open_connection(str(address.host), address.port) for _ in range(3)]
-        await until(lambda: read(fixture, "caller_connections_refused_total") == 1)
+        labels = {"listener": "main", "reason": "connections"}
+        refused = "caller_connections_refused_total"
+        await until(lambda: value(fixture.app.metrics, refused, **labels) == 1)
         assert read(fixture, "caller_connections") == 2
         for _, writer in callers:
             writer.close()

@@ -94,11 +94,14 @@ def test_proxy_runs_from_start_to_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("setting", ["listen", "admin"])
-def test_unix_socket_is_a_configuration_error(setting: str, tmp_path: Path) -> None:
+def test_unix_socket_is_a_configuration_error(
+    setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The error says that the platform has none."""
 
     async def work() -> int:
         app = make_app("http://127.0.0.1:1", **{setting: f"unix:{tmp_path}/socket"})
+        monkeypatch.delattr(socket, "AF_UNIX")
         with pytest.raises(ConfigError, match=rf"^{setting}: .*no Unix sockets"):
             await app.start()
         return 0
@@ -118,7 +121,7 @@ def test_certificate_is_renewed(tmp_path: Path) -> None:
     async def work() -> int:
         port = Port(asyncio.Protocol, loader.address("listen", "127.0.0.1:0"), 5)
         address = await port.open(contexts[0], 0o600)
-        await port.replace_tls(contexts[1])
+        port.replace_tls(contexts[1])
         _, writer = await asyncio.open_connection(address.host, address.port, ssl=trusting)
         writer.close()
         port.close()

@@ -9,6 +9,7 @@ from proxy.errors import ProxyError
 from proxy.server.address import Address
 from proxy.server.limits import CallerLimits
 from proxy.server.messages import Request, Response
+from proxy.server.port import Port
 from proxy.server.server import Server
 from tests.support.running import DEADLINE
 
@@ -49,15 +50,13 @@ async def listening(
 ) -> AsyncIterator[ListeningServer]:
     """Listen; check at the end that all connections are closed."""
     front = ListeningServer(handler, limits or CallerLimits())
-    listener = await asyncio.get_running_loop().create_server(front.server, "127.0.0.1", 0, ssl=tls)
-    port = listener.sockets[0].getsockname()[1]
-    front.data_address = Address(host="127.0.0.1", port=port)
+    port = Port(front.server, front.data_address, refusals=front.server.refusals)
+    front.data_address = await port.open(tls, 0o600)
     try:
         yield front
     finally:
-        listener.close()
+        port.close()
         await front.server.abort()
-        await listener.wait_closed()
     async with asyncio.timeout(DEADLINE):
         while front.server.connection_count:  # noqa: ASYNC110 - nothing to wait on
             await asyncio.sleep(0.01)

@@ -12,7 +12,7 @@ import pytest
 
 from proxy.errors import ConfigError
 from proxy.server.address import Address
-from proxy.server.port import Port, for_owner_only
+from proxy.server.port import Port
 from tests.support.certificates import OpensslAuthority, server_context
 
 EVERY_LOOP = True
@@ -111,18 +111,6 @@ def permissions(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_socket_is_private_until_its_mode_is_set(tmp_path: Path) -> None:
-    """Whatever the umask, only the owner may connect before."""
-    mask = os.umask(0)
-    try:
-        with for_owner_only(str(tmp_path / "socket"), 0o666), socket.socket(socket.AF_UNIX) as one:
-            one.bind(str(tmp_path / "socket"))
-            assert permissions(tmp_path / "socket") == 0o600
-        assert permissions(tmp_path / "socket") == 0o666
-    finally:
-        os.umask(mask)
-
-
 async def test_renewed_certificates_lose_no_connection(authority: OpensslAuthority) -> None:
     """Every client is served while certificates change repeatedly."""
     certificates = [
@@ -142,22 +130,9 @@ async def test_renewed_certificates_lose_no_connection(authority: OpensslAuthori
     turns = 0
     while heard.total() < 150:
         turns += 1
-        await port.replace_tls(certificates[turns % 2])
+        port.replace_tls(certificates[turns % 2])
         await asyncio.sleep(0.005)
     await asyncio.gather(*callers)
     assert heard.keys() == {b"hello"}
     assert turns > 3
     port.close()
-
-
-async def test_renewal_during_close_does_not_reopen_the_port(authority: OpensslAuthority) -> None:
-    """A port that is closed meanwhile stays closed."""
-    context = server_context(authority.issue("port", "IP:127.0.0.1", file="port"))
-    port = Port(Greeter, address_of("127.0.0.1:0"), 5)
-    address = await port.open(context, 0o600)
-    renewing = asyncio.create_task(port.replace_tls(context))
-    await asyncio.sleep(0)
-    port.close()
-    await renewing
-    with pytest.raises(ConnectionRefusedError):
-        await greeting(address)

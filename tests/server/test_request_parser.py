@@ -35,6 +35,10 @@ class NoConnection:
         """Return None."""
         return None
 
+    def peer_address(self) -> str:
+        """Nobody's."""
+        return ""
+
     def local_address(self) -> tuple[str, int] | None:
         """Return None."""
         return None

@@ -108,4 +108,4 @@ async def test_new_connection_replaces_the_oldest_idle_one() -> None:
             for wire in (wires[0], wires[2], newcomer):
                 assert (await wire.read_response()).status == 200
     assert front.refused_errors == []
-    assert front.server.refused_connections == 1
+    assert front.server.refusals.counts["connections"] == 1

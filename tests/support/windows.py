@@ -23,7 +23,7 @@ MODULES = ("fcntl", "grp", "pwd", "resource", "termios", "tty", "uvloop")
 OF_OS = ("chown", "fork", "getegid", "geteuid", "getgid", "getpgid", "getuid", "killpg", "mkfifo")
 SIGNALS = ("SIGALRM", "SIGHUP", "SIGKILL", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH")
 OF_LOOPS = (
-    *("add_signal_handler", "remove_signal_handler", "add_reader", "remove_reader"),
+    *("add_signal_handler", "remove_signal_handler", "add_reader"),
     *("create_unix_server", "create_unix_connection"),
 )
 

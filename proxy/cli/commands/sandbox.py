@@ -12,7 +12,7 @@ from proxy.errors import ConfigError
 from proxy.runtime import serve as runner
 from proxy.sandbox import Fault, Sandbox, Settings
 from proxy.server.address import Address
-from proxy.server.port import cannot_listen
+from proxy.server.sockets import cannot_listen
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ from proxy.errors import Source, kinds
 from proxy.forwarding.record import RequestRecord
 from proxy.runtime.app import App
 from proxy.sandbox import Sandbox
+from proxy.server.refusals import TEXTS
 from proxy.telemetry.metrics.histogram import BUCKETS, FINE_BUCKETS
 from proxy.telemetry.metrics.requests import METHODS, STATUSES, RequestCollector
 from proxy.tokens.events import Trigger
@@ -37,7 +38,8 @@ def bound(institutions: int, listeners: int = 1) -> int:
     )
     outcomes = 1 + len(kinds.TOKEN_FAILURES)
     tokens = keys * (len(Trigger) * outcomes + 2 + 7) + KINDS * (len(BUCKETS) + 3)
-    return requests + tokens + 60  # what has no labels, or a handful of values
+    refused = (listeners + 1) * len(TEXTS)
+    return requests + tokens + refused + 60  # what has no labels, or a handful of values
 
 
 def series(app: App) -> set[tuple[str, frozenset[tuple[str, str]]]]:
