@@ -198,8 +198,8 @@ def test_keys_are_read() -> None:
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        ([], "holds no key"),
-        (["# nothing"], "holds no key"),
+        ([], "contains no key"),
+        (["# nothing"], "contains no key"),
         (["moss"], "line 1 is not an id and 32 bytes"),
         ([key_line(), "k2 c2hvcnQ="], "line 2 is not an id and 32 bytes"),
         ([key_line(), key_line()], "line 2 has the id of another line"),

@@ -40,9 +40,9 @@ def test_what_is_understood(text: str, expected: StoreUrl) -> None:
         ("redis://store:66000", "not HOST:PORT"),
         ("redis://a b", "not HOST:PORT"),
         ("redis://a,b", r"redis\+sentinel"),
-        ("redis+sentinel://a", "by name"),
+        ("redis+sentinel://a", "name of the primary"),
         ("redis+sentinel://a/fleet/x", "number of a database"),
-        ("redis+cluster://a/1", "clusters have 0"),
+        ("redis+cluster://a/1", "clusters have only 0"),
         ("redis://a/x", "number of a database"),
     ],
 )
