@@ -8,7 +8,7 @@ from tests.hazards.proxy_under_test import ProxyUnderTest, proxy_under_test
 
 
 @pytest.fixture
-async def here() -> AsyncIterator[ProxyUnderTest]:
+async def proxy() -> AsyncIterator[ProxyUnderTest]:
     """A proxy with its default limits."""
     async with proxy_under_test() as running_front:
         yield running_front

@@ -1,7 +1,7 @@
-"""Bad input from a caller: every row of the catalogue that is about bytes, over a raw socket.
+"""Invalid requests over a raw socket: hazards of bytes.
 
-After each, the next good request on a new connection works, and a credential has come to the
-bank from the proxy only (``proxy_under_test.py`` sees to that).
+After each test ``proxy_under_test.py`` checks that the next request works and that the bank has got
+credentials from the proxy only.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from tests.support.raw_client import GET, RawResponse, ask, connect, request
 from tests.support.running import DEADLINE, until
 
 
-async def refused(here: ProxyUnderTest, data: bytes, *statuses: int) -> RawResponse:
-    """Send what must be refused: answered in our words, and the connection closed."""
-    async with connect(here.app) as wire:
+async def assert_refused(proxy: ProxyUnderTest, data: bytes, *statuses: int) -> RawResponse:
+    """Send a request that must be refused: an error response, then the connection closes."""
+    async with connect(proxy.app) as wire:
         await wire.send(data)
         response = await wire.read_response()
         assert response.status in statuses
@@ -24,9 +24,9 @@ async def refused(here: ProxyUnderTest, data: bytes, *statuses: int) -> RawRespo
         assert response.error
         assert response.header("Connection") == "close"
         assert await wire.read_to_end() == b""
-    assert not here.bank.arrivals or here.bank.arrivals[-1].complete is False
+    assert not proxy.bank.arrivals or proxy.bank.arrivals[-1].complete is False
     assert MARK not in str(response.headers) + response.body.decode()
-    assert MARK not in here.log
+    assert MARK not in proxy.log
     return response
 
 
@@ -36,7 +36,7 @@ def post(*headers: str, body: bytes = b"") -> bytes:
     return "\r\n".join(lines).encode("latin-1") + body
 
 
-# Two readers, two lengths.
+# Ambiguous lengths.
 
 CHUNKS = b"1\r\nx\r\n0\r\n\r\n"
 LENGTHS = {
@@ -58,9 +58,9 @@ LENGTHS = {
 
 
 @pytest.mark.parametrize("data", LENGTHS.values(), ids=LENGTHS)
-async def test_length_that_is_none(here: ProxyUnderTest, data: bytes) -> None:
-    """A body whose end two readers could see in different places is refused."""
-    await refused(here, data, 400)
+async def test_ambiguous_length_is_refused(proxy: ProxyUnderTest, data: bytes) -> None:
+    """Servers could see different ends of the body."""
+    await assert_refused(proxy, data, 400)
 
 
 CODINGS = {
@@ -85,9 +85,9 @@ CODINGS = {
 
 
 @pytest.mark.parametrize("data", CODINGS.values(), ids=CODINGS)
-async def test_coding_that_is_none(here: ProxyUnderTest, data: bytes) -> None:
-    """Chunked, alone and once, is the only coding there is."""
-    await refused(here, data, 400, 501)
+async def test_other_transfer_coding_is_refused(proxy: ProxyUnderTest, data: bytes) -> None:
+    """Chunked alone and once is supported (RFC 9112 section 6.1)."""
+    await assert_refused(proxy, data, 400, 501)
 
 
 BAD_CHUNKS = {
@@ -112,21 +112,21 @@ BAD_CHUNKS = {
 
 @pytest.mark.parametrize("body", BAD_CHUNKS.values(), ids=BAD_CHUNKS)
 @pytest.mark.parametrize("together", [True, False], ids=["together", "later"])
-async def test_bad_chunk(here: ProxyUnderTest, body: bytes, *, together: bool) -> None:
-    """A chunk that is none is refused, whether it comes with the head or behind it."""
+async def test_bad_chunk_is_refused(proxy: ProxyUnderTest, body: bytes, *, together: bool) -> None:
+    """Whether it arrives with the head or later."""
     head = post("Transfer-Encoding: chunked")
     if together:
-        await refused(here, head + body, 400)
+        await assert_refused(proxy, head + body, 400)
         return
-    async with connect(here.app) as wire:
+    async with connect(proxy.app) as wire:
         await wire.send(head)
-        await until(lambda: here.app.forwarder.in_flight == 1)
+        await until(lambda: proxy.app.forwarder.in_flight == 1)
         await wire.send(body)
         response = await wire.read_response()
         assert (response.status, response.header("Connection")) == (400, "close")
         assert response.header("x-proxy-error-source") == "caller"
         assert await wire.read_to_end() == b""
-    assert all(not arrival.complete for arrival in here.bank.arrivals)
+    assert all(not arrival.complete for arrival in proxy.bank.arrivals)
 
 
 TRAILERS = [
@@ -138,25 +138,25 @@ TRAILERS = [
 
 
 @pytest.mark.parametrize("trailer", TRAILERS)
-async def test_trailer_is_no_header(here: ProxyUnderTest, trailer: str) -> None:
-    """Neither of its own request, nor of the next one on the connection."""
+async def test_trailer_does_not_become_a_header(proxy: ProxyUnderTest, trailer: str) -> None:
+    """Not of its own request, nor of the next on the connection."""
     body = CHUNKS[:-2] + trailer.encode() + b"\r\n\r\n"
     head = request("POST", "/echo", "Transfer-Encoding: chunked", f"Trailer: {trailer}")
-    async with connect(here.app) as wire:
+    async with connect(proxy.app) as wire:
         assert (await wire.ask(head + body)).status == 200
         assert (await wire.ask()).status == 200
-        # And once more, all in one segment.
+        # Again, all in one segment.
         await wire.send(head + body + GET)
         assert (await wire.read_response()).status == 200
         assert (await wire.read_response()).status == 200
-    assert len(here.bank.arrivals) == 4
-    for arrival in here.bank.arrivals:
+    assert len(proxy.bank.arrivals) == 4
+    for arrival in proxy.bank.arrivals:
         assert arrival.header("institutionId") == "00016"
         assert arrival.all("transactionId")[0] not in trailer
         assert arrival.header("X-Last") is None
 
 
-# Headers that are none.
+# Invalid headers.
 
 HEADERS = {
     "bare CR": b"X-A: a\rb",
@@ -182,11 +182,11 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("line", HEADERS.values(), ids=HEADERS)
-async def test_header_that_is_none(here: ProxyUnderTest, line: bytes) -> None:
-    """Is refused; what it said stands neither in the answer nor in the log."""
+async def test_invalid_header_is_refused(proxy: ProxyUnderTest, line: bytes) -> None:
+    """Its content is neither in the response nor in the log."""
     mark = MARK.encode()
     data = b"GET /echo HTTP/1.1\r\nHost: localhost\r\nX-Mark: " + mark + b"\r\n"
-    await refused(here, data + line + mark + b"\r\n\r\n", 400)
+    await assert_refused(proxy, data + line + mark + b"\r\n\r\n", 400)
 
 
 @pytest.mark.parametrize(
@@ -206,23 +206,23 @@ async def test_header_that_is_none(here: ProxyUnderTest, line: bytes) -> None:
         *("72 kB together", "header without end", "line without end"),
     ],
 )
-async def test_head_that_is_too_large(here: ProxyUnderTest, data: bytes, status: int) -> None:
-    """Is refused, whole or while it still comes, and the caller gets to read why."""
-    await refused(here, data, status, 414, 431)
+async def test_oversized_head_is_refused(proxy: ProxyUnderTest, data: bytes, status: int) -> None:
+    """Complete or still arriving; the caller can read the response."""
+    await assert_refused(proxy, data, status, 414, 431)
 
 
-async def test_head_at_the_limit(here: ProxyUnderTest) -> None:
-    """What the limits allow goes through."""
+async def test_head_at_the_limit_is_accepted(proxy: ProxyUnderTest) -> None:
+    """The limit itself is allowed."""
     headers = [f"X-{n}: {'a' * 600}" for n in range(95)]
-    response = await ask(here.app, request("GET", "/echo/" + "a" * 5000, *headers))
+    response = await ask(proxy.app, request("GET", "/echo/" + "a" * 5000, *headers))
     assert response.status == 200
-    assert len(here.bank.arrivals[0].headers) >= 95
+    assert len(proxy.bank.arrivals[0].headers) >= 95
 
 
-async def test_head_that_is_too_large_in_pieces(here: ProxyUnderTest) -> None:
-    """However it is cut up."""
+async def test_oversized_head_in_pieces_is_refused(proxy: ProxyUnderTest) -> None:
+    """However it is split."""
     line = b"X-A: " + b"a" * 5000 + b"\r\n"
-    async with connect(here.app) as wire:
+    async with connect(proxy.app) as wire:
         await wire.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n", *[line] * 30)
         response = await wire.read_response()
         assert (response.status, response.error) == (431, "too-large")
@@ -243,22 +243,22 @@ HOSTS = {
 
 
 @pytest.mark.parametrize("data", HOSTS.values(), ids=HOSTS)
-async def test_host_that_is_none(here: ProxyUnderTest, data: bytes) -> None:
-    """One host, or none of our time."""
-    async with connect(here.app) as wire:
+async def test_invalid_host_is_refused(proxy: ProxyUnderTest, data: bytes) -> None:
+    """Exactly one valid Host is required (RFC 9112 section 3.2)."""
+    async with connect(proxy.app) as wire:
         response = await wire.ask(data)
         assert (response.status, response.error) == (400, "bad-host")
-    assert not here.bank.arrivals
+    assert not proxy.bank.arrivals
 
 
-async def test_upstream_gets_the_configured_host(here: ProxyUnderTest) -> None:
-    """Whatever host a caller names."""
+async def test_upstream_gets_the_configured_host(proxy: ProxyUnderTest) -> None:
+    """Whatever Host the caller sends."""
     for host in ("evil.test", "api.candescent.com", "127.0.0.1:1"):
-        assert (await ask(here.app, request("GET", "/echo", host=host))).status == 200
-        assert here.bank.arrivals[-1].all("Host") == [here.bank.url.removeprefix("http://")]
+        assert (await ask(proxy.app, request("GET", "/echo", host=host))).status == 200
+        assert proxy.bank.arrivals[-1].all("Host") == [proxy.bank.url.removeprefix("http://")]
 
 
-# What is ours, and what is not to be passed on.
+# The proxy's own headers, and hop-by-hop headers.
 
 OWNED = [
     *("AUTHORIZATION", "authorization", "Authorization", "aUTHORIZATION"),
@@ -268,33 +268,35 @@ OWNED = [
 
 
 @pytest.mark.parametrize("name", OWNED)
-async def test_owned_header(here: ProxyUnderTest, name: str) -> None:
-    """Ours wins, once, however theirs is spelt and however often it comes."""
+async def test_proxy_header_is_replaced(proxy: ProxyUnderTest, name: str) -> None:
+    """The proxy's header is sent once in place of every spelling of the caller."""
     for headers in (
         [f"{name}: {MARK}"],
         [f"{name}: {MARK}", f"{name}: {MARK}"],
         [f"{name}: {MARK}", f"{name.swapcase()}: {MARK}", f"{name}:"],
     ):
-        assert (await ask(here.app, request("GET", "/echo", *headers))).status == 200
-        (arrival,) = here.bank.arrivals
+        assert (await ask(proxy.app, request("GET", "/echo", *headers))).status == 200
+        (arrival,) = proxy.bank.arrivals
         assert arrival.all("institutionId") == ["00016"]
         assert len(arrival.all("transactionId")) == len(arrival.all("Authorization")) == 1
         bare = {key.lower().replace(b"-", b"").replace(b"_", b"") for key, _ in arrival.headers}
         assert not bare & {b"difiid", b"ditid"}
         assert sum(key.lower().startswith((b"auth", b"inst")) for key, _ in arrival.headers) == 2
-        here.bank.arrivals.clear()
+        proxy.bank.arrivals.clear()
 
 
 @pytest.mark.parametrize("name", ["Institutionid", "INSTITUTIONID", "institutionId"])
-async def test_institution_that_is_not_served(here: ProxyUnderTest, name: str) -> None:
-    """A caller may ask for an institution, and gets no other than it may have."""
-    response = await ask(here.app, request("GET", "/echo", f"{name}: {MARK}"))
+async def test_institution_that_is_not_configured_is_refused(
+    proxy: ProxyUnderTest, name: str
+) -> None:
+    """A caller may name configured institutions only."""
+    response = await ask(proxy.app, request("GET", "/echo", f"{name}: {MARK}"))
     assert (response.status, response.error) == (400, "institution-malformed")
-    response = await ask(here.app, request("GET", "/echo", f"{name}: 00017"))
+    response = await ask(proxy.app, request("GET", "/echo", f"{name}: 00017"))
     assert (response.status, response.error) == (403, "institution-not-allowed")
-    response = await ask(here.app, request("GET", "/echo", f"{name}: 00016", f"{name}: 00017"))
+    response = await ask(proxy.app, request("GET", "/echo", f"{name}: 00016", f"{name}: 00017"))
     assert (response.status, response.error) == (400, "institution-conflict")
-    assert not here.bank.arrivals
+    assert not proxy.bank.arrivals
 
 
 @pytest.mark.parametrize(
@@ -305,16 +307,16 @@ async def test_institution_that_is_not_served(here: ProxyUnderTest, name: str) -
     ],
 )
 @pytest.mark.parametrize("first", [True, False], ids=["alone", "behind an empty one"])
-async def test_connection_does_not_take_ours(
-    here: ProxyUnderTest, value: str, *, first: bool
+async def test_connection_does_not_remove_proxy_headers(
+    proxy: ProxyUnderTest, value: str, *, first: bool
 ) -> None:
-    """What Connection names is the caller's; our headers still arrive."""
+    """Connection removes the caller's headers only."""
     headers = [f"Connection: {value}", "correlationId: theirs", f"Authorization: {BEARER}"]
     response = await ask(
-        here.app, request("GET", "/echo", *([] if first else ["Connection:"]), *headers)
+        proxy.app, request("GET", "/echo", *([] if first else ["Connection:"]), *headers)
     )
     assert response.status == 200
-    (arrival,) = here.bank.arrivals
+    (arrival,) = proxy.bank.arrivals
     for name in ("Authorization", "institutionId", "transactionId", "correlationId", "Host"):
         assert len(arrival.all(name)) == 1
     assert arrival.all("Connection") == []
@@ -328,10 +330,10 @@ HOP_BY_HOP = [
 
 
 @pytest.mark.parametrize("line", HOP_BY_HOP)
-async def test_hop_by_hop_header(here: ProxyUnderTest, line: str) -> None:
-    """It is for us, and goes no further."""
-    assert (await ask(here.app, request("GET", "/echo", line))).status == 200
-    names = {name.lower() for name, _ in here.bank.arrivals[0].headers}
+async def test_hop_by_hop_header_is_removed(proxy: ProxyUnderTest, line: str) -> None:
+    """It concerns the caller's connection only."""
+    assert (await ask(proxy.app, request("GET", "/echo", line))).status == 200
+    names = {name.lower() for name, _ in proxy.bank.arrivals[0].headers}
     assert not names & {b"te", b"keep-alive", b"trailer", b"x-gone", b"connection"}
     assert not {name for name in names if name.startswith(b"proxy-")}
 
@@ -343,27 +345,27 @@ WEBSOCKET = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version
 
 
 @pytest.mark.parametrize("body", [b"", EVIL], ids=["bare", "with-body"])
-async def test_websocket_is_refused(here: ProxyUnderTest, body: bytes) -> None:
-    """A handshake gets a sentence, and what follows it is never another request."""
+async def test_websocket_is_refused(proxy: ProxyUnderTest, body: bytes) -> None:
+    """The bytes behind the handshake are never a request."""
     handshake = request("GET", "/echo", *WEBSOCKET, f"Content-Length: {len(body)}")
-    async with connect(here.app) as wire:
+    async with connect(proxy.app) as wire:
         await wire.send(handshake + body)
         response = await wire.read_response()
         assert response.status == 501
         assert response.json()["type"].endswith(":websocket")
-    assert not here.bank.arrivals
+    assert not proxy.bank.arrivals
 
 
 @pytest.mark.parametrize("upgrade", [H2C, OTHER_UPGRADE], ids=["h2c", "other"])
-async def test_upgrade_is_not_forwarded(here: ProxyUnderTest, upgrade: list[str]) -> None:
-    """It is answered like any other request, and the connection goes on, as Java needs it."""
+async def test_upgrade_is_ignored(proxy: ProxyUnderTest, upgrade: list[str]) -> None:
+    """The request is answered and the connection persists, as Java's client needs it."""
     get = request("GET", "/echo", *upgrade)
-    async with connect(here.app) as wire:
+    async with connect(proxy.app) as wire:
         for _ in range(3):
             assert (await wire.ask(get)).status == 200
         await wire.send(get + get + GET)
         assert [(await wire.read_response()).status for _ in range(3)] == [200] * 3
-    for arrival in here.bank.arrivals:
+    for arrival in proxy.bank.arrivals:
         assert not arrival.all("Upgrade") + arrival.all("Connection")
         assert not arrival.all("HTTP2-Settings")
 
@@ -372,30 +374,30 @@ async def test_upgrade_is_not_forwarded(here: ProxyUnderTest, upgrade: list[str]
 @pytest.mark.parametrize("together", [True, False], ids=["together", "apart"])
 @pytest.mark.parametrize("chunked", [True, False], ids=["chunked", "sized"])
 async def test_body_behind_an_upgrade_is_a_body(
-    here: ProxyUnderTest, upgrade: list[str], *, together: bool, chunked: bool
+    proxy: ProxyUnderTest, upgrade: list[str], *, together: bool, chunked: bool
 ) -> None:
-    """And never another request, though to an upgraded reader it would be one."""
+    """It is never read as another request."""
     if chunked:
         head = request("POST", "/echo", *upgrade, "Transfer-Encoding: chunked")
         body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(EVIL), EVIL)
     else:
         head = request("POST", "/echo", *upgrade, f"Content-Length: {len(EVIL)}")
         body = EVIL
-    async with connect(here.app) as wire:
+    async with connect(proxy.app) as wire:
         for _ in range(2):
             if together:
                 await wire.send(head + body + GET)
             else:
                 await wire.send(head)
-                await until(lambda: here.app.forwarder.in_flight == 1)
+                await until(lambda: proxy.app.forwarder.in_flight == 1)
                 await wire.send(body[:7])
                 await wire.send(body[7:] + GET)
             response = await wire.read_response()
             assert response.status == 200
             assert response.json()["body"]["bytes"] == len(EVIL)
             assert (await wire.read_response()).json()["method"] == "GET"
-    assert [arrival.method for arrival in here.bank.arrivals] == ["POST", "GET"] * 2
-    assert not any("evil" in arrival.target for arrival in here.bank.arrivals)
+    assert [arrival.method for arrival in proxy.bank.arrivals] == ["POST", "GET"] * 2
+    assert not any("evil" in arrival.target for arrival in proxy.bank.arrivals)
 
 
 # Targets.
@@ -436,21 +438,21 @@ async def test_body_behind_an_upgrade_is_a_body(
         (b"hello\r\n\r\n", {400}),
     ],
 )
-async def test_request_line_that_is_none(
-    here: ProxyUnderTest, data: bytes, statuses: set[int]
+async def test_invalid_request_line_is_refused(
+    proxy: ProxyUnderTest, data: bytes, statuses: set[int]
 ) -> None:
-    """No other host, no other method, no other protocol."""
-    async with connect(here.app) as wire:
+    """No other host, method or protocol."""
+    async with connect(proxy.app) as wire:
         response = await wire.ask(data)
         assert response.status in statuses
         assert response.header("x-proxy-error-source") == "caller"
         assert response.error
-    assert not here.bank.arrivals
+    assert not proxy.bank.arrivals
 
 
-async def test_tls_on_a_plain_port_is_told(here: ProxyUnderTest) -> None:
-    """A caller that speaks TLS reads what is wrong, if it reads at all."""
-    response = await refused(here, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400)
+async def test_tls_on_a_plain_port_gets_an_error(proxy: ProxyUnderTest) -> None:
+    """A TLS client gets a readable response."""
+    response = await assert_refused(proxy, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400)
     assert response.error == "tls-on-http"
 
 
@@ -463,18 +465,18 @@ async def test_tls_on_a_plain_port_is_told(here: ProxyUnderTest) -> None:
         "/?" + "&".join(f"p{n}={n}" for n in range(800)),
     ],
 )
-async def test_target_passes_byte_for_byte(here: ProxyUnderTest, target: str) -> None:
-    """Without a path policy, what the caller wrote is what the bank reads."""
-    await ask(here.app, request("GET", target))
-    assert [arrival.target for arrival in here.bank.arrivals] == [target]
+async def test_target_passes_byte_for_byte(proxy: ProxyUnderTest, target: str) -> None:
+    """Without a path policy the target is not changed."""
+    await ask(proxy.app, request("GET", target))
+    assert [arrival.target for arrival in proxy.bank.arrivals] == [target]
 
 
 async def test_ten_thousand_parameters() -> None:
-    """A long query is a matter of the limit on the request line, and of nothing else."""
+    """Only the limit of the request line applies to a query."""
     target = "/?" + "&".join(f"p{n}={n}" for n in range(10_000))
-    async with proxy_under_test(limits={"max_line": "200000", "max_head": "300000"}) as here:
-        await ask(here.app, request("GET", target))
-        assert here.bank.arrivals[-1].target == target
+    async with proxy_under_test(limits={"max_line": "200000", "max_head": "300000"}) as proxy:
+        await ask(proxy.app, request("GET", target))
+        assert proxy.bank.arrivals[-1].target == target
 
 
 JUDGED = [
@@ -485,13 +487,13 @@ JUDGED = [
 
 
 @pytest.mark.parametrize("target", JUDGED)
-async def test_path_policy_is_not_talked_round(target: str) -> None:
-    """With a path policy, what two servers could read differently is refused."""
-    async with proxy_under_test(access={"allow": ["/public/**", "/echo/**"]}) as here:
-        response = await ask(here.app, request("GET", target))
+async def test_ambiguous_path_is_refused_with_a_policy(target: str) -> None:
+    """A path that servers could read differently cannot bypass the policy."""
+    async with proxy_under_test(access={"allow": ["/public/**", "/echo/**"]}) as proxy:
+        response = await ask(proxy.app, request("GET", target))
         assert (response.status, response.error) == (403, "path-policy")
-        assert (await ask(here.app, request("GET", "/public/x?y=/private"))).status == 404
-        assert [arrival.target for arrival in here.bank.arrivals] == ["/public/x?y=/private"]
+        assert (await ask(proxy.app, request("GET", "/public/x?y=/private"))).status == 404
+        assert [arrival.target for arrival in proxy.bank.arrivals] == ["/public/x?y=/private"]
 
 
 RESERVED = [
@@ -503,60 +505,58 @@ RESERVED = [
 
 @pytest.mark.parametrize("target", RESERVED)
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-async def test_nobody_mints_or_revokes_through_us(
-    here: ProxyUnderTest, target: str, method: str
-) -> None:
-    """In whatever spelling; whatever credentials come with it."""
-    minted = len(here.bank.token_requests)
+async def test_token_endpoints_are_refused(proxy: ProxyUnderTest, target: str, method: str) -> None:
+    """In every spelling and with any credentials."""
+    minted = len(proxy.bank.token_requests)
     data = request(method, target, f"Authorization: Basic {MARK}", body=b"grant_type=password")
-    response = await ask(here.app, data)
-    # A backslash may not stand in a target at all (RFC 3986).
+    response = await ask(proxy.app, data)
+    # A target must not contain a backslash (RFC 3986).
     expected = (400, "target-character") if "\\" in target else (403, "reserved")
     assert (response.status, response.error) == expected
-    assert len(here.bank.token_requests) == minted
-    assert not here.bank.revocations
-    assert MARK not in here.log
+    assert len(proxy.bank.token_requests) == minted
+    assert not proxy.bank.revocations
+    assert MARK not in proxy.log
 
 
-# Bodies.
+# Request bodies.
 
 
-async def test_continue_is_said_only_when_the_body_is_wanted(here: ProxyUnderTest) -> None:
-    """A request that is refused anyway is not asked for its body."""
-    async with connect(here.app) as wire:
+async def test_continue_is_sent_only_if_the_body_is_wanted(proxy: ProxyUnderTest) -> None:
+    """A refused request is not asked for its body."""
+    async with connect(proxy.app) as wire:
         head = request("POST", "/oauth2/v1/token", "Content-Length: 5", "Expect: 100-continue")
         response = await wire.ask(head)
         assert (response.status, response.header("Connection")) == (403, "close")
-    async with connect(here.app) as wire:
+    async with connect(proxy.app) as wire:
         await wire.send(request("POST", "/echo", "Content-Length: 5", "Expect: 100-continue"))
         assert (await wire.read_response()).status == 100
         await wire.send(b"hello")
         response = await wire.read_response()
         assert response.status == 200
         assert response.json()["body"]["bytes"] == 5
-    assert here.bank.arrivals[0].all("Expect") == []
+    assert proxy.bank.arrivals[0].all("Expect") == []
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "DELETE"])
-async def test_body_where_none_is_usual(here: ProxyUnderTest, method: str) -> None:
-    """Body and length stay together."""
-    async with connect(here.app) as wire:
+async def test_body_of_unusual_methods_is_forwarded(proxy: ProxyUnderTest, method: str) -> None:
+    """With its length."""
+    async with connect(proxy.app) as wire:
         response = await wire.ask(request(method, "/echo", body=EVIL))
         assert response.status == 200
         assert (await wire.ask()).status == 200
-    first, second = here.bank.arrivals
+    first, second = proxy.bank.arrivals
     assert (first.method, first.body, first.header("Content-Length")) == (
         *(method, EVIL, str(len(EVIL))),
     )
     assert second.body == b""
 
 
-async def test_gzip_body_passes_as_it_is(here: ProxyUnderTest) -> None:
-    """Not unpacked, not measured anew."""
+async def test_gzip_body_passes_unchanged(proxy: ProxyUnderTest) -> None:
+    """It is neither decoded nor re-framed."""
     body = gzip.compress(b"x" * 100_000)
     data = request("POST", "/echo", "Content-Encoding: gzip", body=body)
-    assert (await ask(here.app, data)).status == 200
-    (arrival,) = here.bank.arrivals
+    assert (await ask(proxy.app, data)).status == 200
+    (arrival,) = proxy.bank.arrivals
     assert arrival.body == body
     assert arrival.header("Content-Encoding") == "gzip"
 
@@ -579,36 +579,36 @@ LIMITED = {"limits": {"max_body": "1000"}}
     ],
     ids=["declared", "huge", "asked", "undeclared", "in small chunks", "undeclared, all here"],
 )
-async def test_body_over_the_limit(data: bytes) -> None:
-    """413, with no more of it read than need be."""
-    async with proxy_under_test(**LIMITED) as here, connect(here.app) as wire:
+async def test_body_over_the_limit_is_refused(data: bytes) -> None:
+    """413, without reading the rest."""
+    async with proxy_under_test(**LIMITED) as proxy, connect(proxy.app) as wire:
         response = await wire.ask(data)
         assert (response.status, response.error) == (413, "body-too-large")
-        assert not any(arrival.complete for arrival in here.bank.arrivals)
+        assert not any(arrival.complete for arrival in proxy.bank.arrivals)
 
 
-async def test_body_at_the_limit() -> None:
-    """What is not over it passes, sized and in chunks."""
-    async with proxy_under_test(**LIMITED) as here:
+async def test_body_at_the_limit_is_accepted() -> None:
+    """Sized and chunked."""
+    async with proxy_under_test(**LIMITED) as proxy:
         sized = request("POST", "/echo", body=b"x" * 1000)
         chunked = request("POST", "/echo", "Transfer-Encoding: chunked")
         chunked += b"3e8\r\n" + b"x" * 1000 + b"\r\n0\r\n\r\n"
-        assert (await ask(here.app, sized)).status == 200
-        assert (await ask(here.app, chunked)).status == 200
+        assert (await ask(proxy.app, sized)).status == 200
+        assert (await ask(proxy.app, chunked)).status == 200
 
 
-async def test_caller_that_keeps_sending_reads_why_it_is_refused() -> None:
-    """An answer is not lost in the reset that unread bytes would cause."""
-    async with proxy_under_test(**LIMITED) as here, connect(here.app) as wire:
+async def test_refused_caller_that_keeps_sending_gets_the_response() -> None:
+    """The response is not lost in a reset for unread bytes."""
+    async with proxy_under_test(**LIMITED) as proxy, connect(proxy.app) as wire:
         await wire.send(request("POST", "/echo", "Content-Length: 100000000"))
         for _ in range(100):
             await wire.send(b"x" * 100_000)
         assert (await wire.read_response()).status == 413
 
 
-async def test_endless_trailers(here: ProxyUnderTest) -> None:
-    """They are not collected, and not listened to for ever."""
-    async with connect(here.app) as wire:
+async def test_endless_trailers_are_refused(proxy: ProxyUnderTest) -> None:
+    """They are bounded and dropped."""
+    async with connect(proxy.app) as wire:
         await wire.send(request("POST", "/echo", "Transfer-Encoding: chunked") + CHUNKS[:-2])
         response: RawResponse | None = None
         reading = asyncio.create_task(wire.read_response())

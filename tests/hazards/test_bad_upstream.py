@@ -1,7 +1,7 @@
-"""A bad upstream: every row of the catalogue, with the running proxy between it and a caller.
+"""A faulty upstream, seen by a caller of the running proxy.
 
-That no parser's trick works on the connection itself stands in tests/upstream; here it is what
-a caller reads, what the metrics count, and that the next request is well.
+tests/upstream tests the connection itself; these tests check the caller's response, the metrics,
+and that the next request works.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ QUICK = {
 
 
 class ProxyBeforeBadUpstream:
-    """A running proxy and the record of every request."""
+    """A running proxy and the records of its requests."""
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -54,13 +54,13 @@ class ProxyBeforeBadUpstream:
 async def proxy_before(
     *scripts: Sequence[ScriptStep], **overrides: Any
 ) -> AsyncIterator[tuple[ProxyBeforeBadUpstream, ScriptedUpstream]]:
-    """Run a proxy before a bad upstream; at the end, a good request must come through."""
+    """Run a proxy in front of a faulty upstream; a last request must succeed."""
     async with (
         ScriptedUpstream(*scripts, respond_to_all()) as upstream,
         running(upstream.url, bearer_token="scripted", **(QUICK | overrides)) as app,
     ):
-        here = ProxyBeforeBadUpstream(app)
-        yield here, upstream
+        proxy = ProxyBeforeBadUpstream(app)
+        yield proxy, upstream
         upstream.may_continue.set()
         assert (await ask(app)).body == b"yes"
         await until(lambda: app.forwarder.in_flight == 0)
@@ -90,23 +90,23 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
-async def test_answer_that_is_none(data: bytes) -> None:
-    """502 with its own reason; nothing of what the bank said; no second try."""
-    async with proxy_before([read(), send(data), hold()]) as (here, upstream):
-        got = await ask(here.app)
+async def test_malformed_response_is_a_502(data: bytes) -> None:
+    """With its own reason, without the bank's text, and without a retry."""
+    async with proxy_before([read(), send(data), hold()]) as (proxy, upstream):
+        got = await ask(proxy.app)
         assert (got.status, got.error) == (502, "upstream-malformed")
         assert got.header("x-proxy-error-source") == "upstream"
-        assert here.records[0].reason == "upstream-malformed"
+        assert proxy.records[0].reason == "upstream-malformed"
         assert upstream.connections == 1
 
 
-async def test_answer_before_it_was_asked_for() -> None:
-    """Reaches at most the request for which its connection was opened, never another."""
-    async with proxy_before([send(ok(b"not yours")), read(), close()]) as (here, upstream):
-        got = await ask(here.app)
-        # Whether the request was out already when the bytes came is the network's secret.
+async def test_response_before_its_request() -> None:
+    """It reaches at most the request for which the connection was opened."""
+    async with proxy_before([send(ok(b"not yours")), read(), close()]) as (proxy, upstream):
+        got = await ask(proxy.app)
+        # Whether the request was sent before the bytes arrived depends on the network.
         assert (got.status, got.body) == (200, b"not yours") or got.error == "upstream-closed"
-        assert (await ask(here.app)).body == b"yes"
+        assert (await ask(proxy.app)).body == b"yes"
         assert upstream.connections == 2
 
 
@@ -120,12 +120,14 @@ async def test_answer_before_it_was_asked_for() -> None:
     ],
     ids=["body on 204", "chunks on 204", "body on 304", "two responses"],
 )
-async def test_bytes_behind_a_complete_response(data: bytes, status: int, body: bytes) -> None:
-    """The response is relayed, and the bytes behind it reach nobody."""
-    async with proxy_before([read(), send(data), hold()]) as (here, upstream):
-        got = await ask(here.app)
+async def test_bytes_behind_a_complete_response_are_dropped(
+    data: bytes, status: int, body: bytes
+) -> None:
+    """The response is forwarded, and the bytes reach nobody."""
+    async with proxy_before([read(), send(data), hold()]) as (proxy, upstream):
+        got = await ask(proxy.app)
         assert (got.status, got.body, got.all("Transfer-Encoding")) == (status, body, [])
-        assert (await ask(here.app)).body == b"yes"
+        assert (await ask(proxy.app)).body == b"yes"
         assert upstream.connections == 2
 
 
@@ -141,20 +143,20 @@ async def test_chunks_behind_a_204_in_whatever_packets(behind: bytes) -> None:
         else [read(), send(data[:cut], data[cut:]), hold()]
         for cut in cuts
     ]
-    async with proxy_before(*scripts) as (here, upstream):
+    async with proxy_before(*scripts) as (proxy, upstream):
         for _ in cuts:
-            got = await ask(here.app, request("POST", "/v1/events", body=b"x"))
+            got = await ask(proxy.app, request("POST", "/v1/events", body=b"x"))
             assert (got.status, got.body) == (204, b"")
         assert upstream.connections == len(cuts)
 
 
-async def test_late_second_answer() -> None:
-    """Is never given to the next request: its connection is closed."""
+async def test_late_second_response_is_dropped() -> None:
+    """Its connection is closed, and the next request does not get it."""
     script = [read(), send(ok(b"yours")), wait(), send(ok(b"not yours")), hold()]
-    async with proxy_before(script) as (here, upstream), connect(here.app) as wire:
+    async with proxy_before(script) as (proxy, upstream), connect(proxy.app) as wire:
         assert (await wire.ask()).body == b"yours"
         upstream.may_continue.set()
-        await until(lambda: here.app.pool._idle == [] or not here.app.pool._idle[0].is_alive())
+        await until(lambda: proxy.app.pool._idle == [] or not proxy.app.pool._idle[0].is_alive())
         assert (await wire.ask()).body == b"yes"
         assert upstream.connections == 2
 
@@ -169,41 +171,43 @@ CUT = {
 @pytest.mark.parametrize("data", CUT.values(), ids=CUT)
 @pytest.mark.parametrize("ending", [close(), reset()], ids=["closed", "reset"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_body_cut_short(data: bytes, ending: ScriptStep, method: str) -> None:
-    """The caller's connection is cut: it has had the head, and must not see a clean end."""
-    async with proxy_before([read(), send(data), wait(), ending]) as (here, upstream):
-        async with connect(here.app) as wire:
+async def test_truncated_body_resets_the_caller(
+    data: bytes, ending: ScriptStep, method: str
+) -> None:
+    """The caller has the head and must not see a clean end."""
+    async with proxy_before([read(), send(data), wait(), ending]) as (proxy, upstream):
+        async with connect(proxy.app) as wire:
             await wire.send(request(method, "/"))
             await wire.reader.readuntil(b"abc")
             upstream.may_continue.set()
             assert await wire.ends_with_reset()
-        (record,) = here.records
+        (record,) = proxy.records
         assert (record.status, record.is_aborted) == (200, True)
         assert (record.source, record.reason) == ("upstream", "upstream-truncated")
         assert upstream.connections == 1
 
 
-async def test_bad_chunk_behind_a_good_one() -> None:
-    """The same: what is out cannot be called back."""
+async def test_bad_chunk_behind_a_good_one_resets_the_caller() -> None:
+    """What was sent cannot be withdrawn."""
     head = response_head(b"200 OK", b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n"
     async with proxy_before([read(), send(head), wait(), send(b"zz\r\n"), hold()]) as (
-        here,
+        proxy,
         upstream,
     ):
-        async with connect(here.app) as wire:
+        async with connect(proxy.app) as wire:
             await wire.send(GET)
             await wire.reader.readuntil(b"abc")
             upstream.may_continue.set()
             assert await wire.ends_with_reset()
-        assert here.records[0].reason == "upstream-malformed"
+        assert proxy.records[0].reason == "upstream-malformed"
 
 
-async def test_caller_without_chunks_sees_the_cut() -> None:
-    """Even where the end of the connection is the end of the body, by a reset."""
+async def test_http_1_0_caller_is_reset_too() -> None:
+    """Otherwise EOF would look like the end of the body."""
     head = response_head(b"200 OK", b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n"
     async with (
-        proxy_before([read(), send(head), wait(), close()]) as (here, upstream),
-        connect(here.app) as wire,
+        proxy_before([read(), send(head), wait(), close()]) as (proxy, upstream),
+        connect(proxy.app) as wire,
     ):
         await wire.send(GET.replace(b"1.1", b"1.0"))
         await wire.reader.readuntil(b"abc")
@@ -211,52 +215,57 @@ async def test_caller_without_chunks_sees_the_cut() -> None:
         assert await wire.ends_with_reset()
 
 
-async def test_upstream_that_gives_up_idle_connections() -> None:
-    """Nobody notices, whatever the method: the end is seen before the next request is sent."""
+async def test_upstream_that_closes_idle_connections() -> None:
+    """No request fails, whatever its method: EOF is seen before sending."""
     scripts = [[read(), send(ok(b"once")), close()]] * 6
-    async with proxy_before(*scripts) as (here, _), connect(here.app) as wire:
+    async with proxy_before(*scripts) as (proxy, _), connect(proxy.app) as wire:
         for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"):
             await wire.send(request(method, "/"))
             got = await wire.read_response(bodiless=method == "HEAD")
             assert got.status == 200
-            await until(lambda: here.app.pool._idle == [] or not here.app.pool._idle[0].is_alive())
-        assert all(record.replays == 0 for record in here.records)
+            await until(
+                lambda: proxy.app.pool._idle == [] or not proxy.app.pool._idle[0].is_alive()
+            )
+        assert all(record.replays == 0 for record in proxy.records)
 
 
-async def test_reset_on_first_use_of_a_reused_connection() -> None:
-    """Safe methods go again, once, and are counted; others are not."""
+async def test_reset_on_reuse_is_retried_for_safe_methods() -> None:
+    """Once, and counted."""
     stale: list[ScriptStep] = [read(), send(ok()), read(), reset()]
-    async with proxy_before(stale, stale, respond_to_all()) as (here, _), connect(here.app) as wire:
+    async with (
+        proxy_before(stale, stale, respond_to_all()) as (proxy, _),
+        connect(proxy.app) as wire,
+    ):
         assert (await wire.ask()).status == 200
         assert (await wire.ask(request("POST", "/"))).status == 502
         assert (await wire.ask()).status == 200
         assert (await wire.ask()).status == 200
-        assert [record.replays for record in here.records] == [0, 0, 0, 1]
-        exposition = here.app.metrics.exposition("")[0].decode()
+        assert [record.replays for record in proxy.records] == [0, 0, 0, 1]
+        exposition = proxy.app.metrics.exposition("")[0].decode()
         assert "candescent_proxy_replays_total 1.0" in exposition
 
 
 @pytest.mark.parametrize(("method", "status"), [("GET", 200), ("POST", 502)])
-async def test_reset_of_a_connection_that_was_waited_for(method: str, status: int) -> None:
-    """One that came from the queue and had died is like any reused one: safe methods go again."""
+async def test_reset_after_queueing_is_retried_for_safe_methods(method: str, status: int) -> None:
+    """A connection from the queue counts as a reused one."""
     one_at_a_time = {"upstream": QUICK["upstream"] | {"max_connections": "1"}}
     stale: list[ScriptStep] = [read(), wait(), send(ok()), read(), reset()]
-    async with proxy_before(stale, respond_to_all(), **one_at_a_time) as (here, upstream):
-        first = asyncio.create_task(ask(here.app))
+    async with proxy_before(stale, respond_to_all(), **one_at_a_time) as (proxy, upstream):
+        first = asyncio.create_task(ask(proxy.app))
         await until(lambda: upstream.requests)
-        second = asyncio.create_task(ask(here.app, request(method, "/")))
-        await until(lambda: here.app.pool._waiting)
+        second = asyncio.create_task(ask(proxy.app, request(method, "/")))
+        await until(lambda: proxy.app.pool._waiting)
         upstream.may_continue.set()
         assert [(await first).status, (await second).status] == [200, status]
-        assert [record.replays for record in here.records] == [0, int(status == 200)]
+        assert [record.replays for record in proxy.records] == [0, int(status == 200)]
 
 
-async def test_redirect_to_another_host() -> None:
-    """Is passed back, not followed."""
+async def test_redirect_is_not_followed() -> None:
+    """It is forwarded to the caller."""
     elsewhere = b"Location: http://127.0.0.1:1/steal"
     script = [read(), send(response_head(b"302 Found", elsewhere, b"Content-Length: 0")), close()]
-    async with proxy_before(script) as (here, upstream):
-        got = await ask(here.app)
+    async with proxy_before(script) as (proxy, upstream):
+        got = await ask(proxy.app)
         assert (got.status, got.header("Location")) == (302, "http://127.0.0.1:1/steal")
         assert upstream.connections == 1
 
@@ -279,79 +288,79 @@ async def test_redirect_to_another_host() -> None:
         "resets after the head",
     ],
 )
-async def test_upstream_that_fails(
+async def test_failing_upstream_has_its_reason(
     script: Sequence[ScriptStep], status: int, name: str | None
 ) -> None:
-    """In time, and each with its own reason."""
-    async with proxy_before(script) as (here, _):
+    """In time, each with its own error."""
+    async with proxy_before(script) as (proxy, _):
         async with asyncio.timeout(DEADLINE):
-            got = await ask(here.app)
+            got = await ask(proxy.app)
         assert got.status == status
         assert name is None or got.error == name
-        assert here.records[0].reason == got.error
+        assert proxy.records[0].reason == got.error
 
 
 async def test_upstream_that_stops_after_the_head() -> None:
     """The caller has the head and is cut when the idle time is over."""
     script = [read(), send(response_head(b"200 OK", b"Content-Length: 9")), hold()]
-    async with proxy_before(script) as (here, _):
-        async with connect(here.app) as wire, asyncio.timeout(DEADLINE):
+    async with proxy_before(script) as (proxy, _):
+        async with connect(proxy.app) as wire, asyncio.timeout(DEADLINE):
             await wire.send(GET)
             assert (await wire.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK")
             assert await wire.ends_with_reset()
-        assert here.records[0].reason == "upstream-idle-timeout"
+        assert proxy.records[0].reason == "upstream-idle-timeout"
 
 
-async def test_body_that_dribbles_for_ever() -> None:
-    """Ends with the total deadline; the caller's connection is cut."""
+async def test_endless_slow_body_ends_at_the_total_deadline() -> None:
+    """The caller's connection is reset."""
     head = response_head(b"200 OK", b"Content-Length: 1000")
-    async with proxy_before([read(), send(head, *[b"x"] * 1000, every=0.02)]) as (here, _):
-        async with connect(here.app) as wire, asyncio.timeout(DEADLINE):
+    async with proxy_before([read(), send(head, *[b"x"] * 1000, every=0.02)]) as (proxy, _):
+        async with connect(proxy.app) as wire, asyncio.timeout(DEADLINE):
             await wire.send(GET)
             assert await wire.ends_with_reset()
-        assert here.records[0].reason == "upstream-total-timeout"
+        assert proxy.records[0].reason == "upstream-total-timeout"
 
 
-async def test_nobody_listens() -> None:
-    """A port that nobody has is told from one that does not answer."""
-    async with proxy_before() as (here, upstream):
-        pool = here.app.pool
+async def test_closed_port_is_a_502() -> None:
+    """It is distinguished from a silent port."""
+    async with proxy_before() as (proxy, upstream):
+        pool = proxy.app.pool
         good = pool._origin
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             port = unused.getsockname()[1]
             pool._origin = type(good)("127.0.0.1", port, None)
-            got = await ask(here.app)
+            got = await ask(proxy.app)
             assert (got.status, got.error) == (502, "upstream-connect")
             unused.listen(0)
             fillers = [socket.socket() for _ in range(8)]
             for filler in fillers:
                 filler.setblocking(False)
                 filler.connect_ex(("127.0.0.1", port))
-            got = await ask(here.app)
+            got = await ask(proxy.app)
             assert (got.status, got.error) == (504, "upstream-connect-timeout")
             for filler in fillers:
                 filler.close()
         pool._origin = type(good)("bank.invalid", 80, None)
-        got = await ask(here.app)
+        got = await ask(proxy.app)
         assert (got.status, got.error) == (502, "upstream-resolve")
         pool._origin = good
         assert upstream.connections == 0
 
 
-async def test_moved_name() -> None:
-    """Where the name of the bank points elsewhere, new connections go there, old ones grow old."""
+async def test_changed_address_is_used() -> None:
+    """New connections use the new address of the name; old ones expire."""
     limits = {"upstream": {"max_age": "0.2", "max_idle_age": "0.1"}}
     async with (
-        proxy_before(**limits) as (here, upstream),
+        proxy_before(**limits) as (proxy, upstream),
         ScriptedUpstream(respond_to_all(b"moved")) as other,
     ):
-        assert (await ask(here.app)).body == b"yes"
-        pool = here.app.pool
+        assert (await ask(proxy.app)).body == b"yes"
+        pool = proxy.app.pool
         good = pool._origin
         pool._origin = type(good)("127.0.0.1", other.port, None)
         await asyncio.sleep(0.25)
-        assert (await ask(here.app)).body == b"moved"
+        assert (await ask(proxy.app)).body == b"moved"
         pool._origin = good
         await until(lambda: pool.open_count == 0)
         assert upstream.connections == 1
@@ -360,8 +369,10 @@ async def test_moved_name() -> None:
 @pytest.mark.parametrize(
     "case", ["expired", "another name", "another authority", "self-signed", "no TLS"]
 )
-async def test_certificate(case: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """502 that says what is wrong with it; no credential is sent."""
+async def test_certificate_error_is_a_502(
+    case: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The error names the cause, and no credential is sent."""
     ours = OpensslAuthority.make(tmp_path_factory.mktemp("ours"))
     theirs = OpensslAuthority.make(tmp_path_factory.mktemp("theirs"), "theirs")
     own = theirs.folder / "own.pem"

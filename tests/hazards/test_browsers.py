@@ -1,6 +1,6 @@
-"""Web pages in a real browser: what a page of another origin can make the proxy do.
+"""Web pages in a real browser: what a page of another origin can do.
 
-Chromium resolves every name below ``test`` to this machine, as an attacker's DNS server does.
+Chromium resolves every name below ``test`` to this machine, as an attacker's DNS server would.
 """
 
 from collections.abc import AsyncIterator
@@ -40,8 +40,8 @@ OPEN_WEBSOCKET = """url => new Promise(done => {
 })"""
 
 
-class Scene:
-    """A proxy, the records of its requests, and a browser on pages of a web server beside it."""
+class PageScenario:
+    """A proxy, the records of its requests, and a browser with pages of a web server."""
 
     def __init__(self, app: App, browser: Browser, pages_port: int) -> None:
         self.app = app
@@ -65,13 +65,13 @@ class Scene:
         return page
 
     @property
-    def sent(self) -> list[str]:
-        """Return the methods of the requests that went to the bank."""
+    def forwarded_methods(self) -> list[str]:
+        """The methods of the requests that reached the bank."""
         return [record.method for record in self.records if record.sent_at]
 
 
 @asynccontextmanager
-async def scene(*, with_cors: bool = False, **settings: Any) -> AsyncIterator[Scene]:
+async def scenario(*, with_cors: bool = False, **settings: Any) -> AsyncIterator[PageScenario]:
     """Start bank, proxy, web server and browser; ``with_cors`` allows pages of localhost."""
     pages = web.Application()
     pages.router.add_get("/", _empty_page)
@@ -91,7 +91,7 @@ async def scene(*, with_cors: bool = False, **settings: Any) -> AsyncIterator[Sc
             args=["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP *.test 127.0.0.1"],
         )
         try:
-            yield Scene(app, browser, port)
+            yield PageScenario(app, browser, port)
         finally:
             await browser.close()
             await runner.cleanup()
@@ -102,93 +102,93 @@ async def _empty_page(_request: web.Request) -> web.Response:
 
 
 @pytest.mark.parametrize("host", ["local.attacker.test", "localhost", "127.0.0.1"])
-async def test_form_of_another_site_sends_no_payment(host: str) -> None:
-    """B1: a form needs no permission to be sent, and its type can look like JSON's."""
-    async with scene() as here:
-        page = await here.page("attacker.test")
+async def test_form_of_another_site_is_refused(host: str) -> None:
+    """A form needs no preflight, and its type can resemble JSON."""
+    async with scenario() as case:
+        page = await case.page("attacker.test")
         async with page.expect_navigation():
-            await page.evaluate(POST_FORM, [here.url(host, "/v1/transfers"), "text/plain"])
+            await page.evaluate(POST_FORM, [case.url(host, "/v1/transfers"), "text/plain"])
         assert '"status": 403' in await page.inner_text("body")
-        assert "POST" not in here.sent  # the browser then asks for the icon of where it stands
+        assert "POST" not in case.forwarded_methods  # the browser also requests the page's icon
 
 
-async def test_rebound_name_reads_nothing() -> None:
-    """B2: a page under its own name is of the same origin, and sends no Origin."""
-    async with scene() as here:
-        page = await here.browser.new_page()
-        response = await page.goto(here.url("evil.test"))
+async def test_rebound_name_is_refused() -> None:
+    """A page under its own name is same-origin and sends no Origin."""
+    async with scenario() as case:
+        page = await case.browser.new_page()
+        response = await page.goto(case.url("evil.test"))
         assert response is not None
         assert response.status == 403
-        status, text, _ = await page.evaluate(FETCH, [here.url("evil.test"), {}])
+        status, text, _ = await page.evaluate(FETCH, [case.url("evil.test"), {}])
         assert (status, "allowed_hosts" in text) == (403, True)
-        assert here.sent == []
+        assert case.forwarded_methods == []
 
 
-async def test_websocket_of_another_site() -> None:
-    """B3: a WebSocket handshake is a GET that no preflight comes before."""
-    async with scene() as here:
-        page = await here.page("other.test")
-        address = here.url("localhost").replace("http:", "ws:")
+async def test_websocket_of_another_site_is_refused() -> None:
+    """A WebSocket handshake is a GET without a preflight."""
+    async with scenario() as case:
+        page = await case.page("other.test")
+        address = case.url("localhost").replace("http:", "ws:")
         assert await page.evaluate(OPEN_WEBSOCKET, address) == "refused"
-        await until(lambda: here.records)
-        assert [record.status for record in here.records] == [403]
-        assert here.sent == []
+        await until(lambda: case.records)
+        assert [record.status for record in case.records] == [403]
+        assert case.forwarded_methods == []
 
 
 @pytest.mark.parametrize("host", ["local.attacker.test", "localhost"])
-async def test_form_of_another_site_reloads_nothing(host: str) -> None:
-    """B4: the admin port follows the same rule on every path."""
-    async with scene(admin_actions="true") as here:
+async def test_form_of_another_site_cannot_reload(host: str) -> None:
+    """The rule applies to every path of the admin port."""
+    async with scenario(admin_actions="true") as case:
         for path in ("/-/reload", "/quitquitquit"):
-            page = await here.page("attacker.test")
+            page = await case.page("attacker.test")
             async with page.expect_navigation():
-                await page.evaluate(POST_FORM, [here.admin_url(host, path), "text/plain"])
+                await page.evaluate(POST_FORM, [case.admin_url(host, path), "text/plain"])
             assert "403" not in await page.title()
             assert "origin" in await page.inner_text("body") or "host" in await page.inner_text(
                 "body"
             )
-        assert not here.app.quit.is_set()
+        assert not case.app.quit.is_set()
         for path in ("/metrics", "/readyz", "/livez", "/"):
-            response = await (await here.browser.new_page()).goto(here.admin_url("evil.test", path))
+            response = await (await case.browser.new_page()).goto(case.admin_url("evil.test", path))
             assert response is not None
             assert response.status == 403
 
 
-async def test_status_page_opens_by_a_link() -> None:
-    """A link to the status page may be followed, and the page reads its own data."""
-    async with scene() as here:
-        page = await here.page("docs.test")
-        target = here.admin_url("localhost", "/")
+async def test_link_opens_the_status_page() -> None:
+    """The page then reads its own data."""
+    async with scenario() as case:
+        page = await case.page("docs.test")
+        target = case.admin_url("localhost", "/")
         async with page.expect_navigation():
             await page.evaluate("url => { location = url; }", target)
         await page.wait_for_selector("text=Ready: tokens are fresh")
 
 
-async def test_page_of_a_users_own_application() -> None:
-    """B5: without cors the call is refused before the bank sees it, with cors it works."""
-    async with scene() as here:
-        page = await here.page("localhost")
-        status, _, _ = await page.evaluate(FETCH, [here.url("localhost"), {}])
-        assert (status, here.sent) == (0, [])
+async def test_cors_allows_a_users_own_application() -> None:
+    """Without cors the call is refused before the bank sees it."""
+    async with scenario() as case:
+        page = await case.page("localhost")
+        status, _, _ = await page.evaluate(FETCH, [case.url("localhost"), {}])
+        assert (status, case.forwarded_methods) == (0, [])
     post = {
         "method": "POST",
         "headers": {"Content-Type": "application/json", "institutionId": "00016"},
         "body": "{}",
     }
-    async with scene(with_cors=True) as here:
-        page = await here.page("localhost")
-        status, text, _ = await page.evaluate(FETCH, [here.url("localhost"), {}])
+    async with scenario(with_cors=True) as case:
+        page = await case.page("localhost")
+        status, text, _ = await page.evaluate(FETCH, [case.url("localhost"), {}])
         assert (status, "accounts" in text) == (200, True)
-        status, _, transaction = await page.evaluate(FETCH, [here.url("127.0.0.1", "/echo"), post])
+        status, _, transaction = await page.evaluate(FETCH, [case.url("127.0.0.1", "/echo"), post])
         assert status == 200
         assert transaction
-        assert here.sent == ["GET", "POST"]
-        assert [record.method for record in here.records] == ["GET", "OPTIONS", "POST"]
-        # An error of the proxy's own can be read as well.
+        assert case.forwarded_methods == ["GET", "POST"]
+        assert [record.method for record in case.records] == ["GET", "OPTIONS", "POST"]
+        # The proxy's own errors can be read too.
         post["headers"] = {"institutionId": "99999"}
-        status, text, _ = await page.evaluate(FETCH, [here.url("localhost"), post])
+        status, text, _ = await page.evaluate(FETCH, [case.url("localhost"), post])
         assert (status, "institution" in text) == (403, True)
         # The same page under another name is another origin.
-        other = await here.page("127.0.0.1")
-        status, _, _ = await other.evaluate(FETCH, [here.url("localhost"), {}])
-        assert (status, len(here.sent)) == (0, 2)
+        other = await case.page("127.0.0.1")
+        status, _, _ = await other.evaluate(FETCH, [case.url("localhost"), {}])
+        assert (status, len(case.forwarded_methods)) == (0, 2)

@@ -1,8 +1,8 @@
-"""A caller that leaves in the middle of a large response does not spoil the next exchange.
+"""A caller that disconnects within a large response does not affect the next exchange.
 
 The upstream is the standard library's server, which sends each response in one call and keeps its
-connections. The sizes matter: at some of them the last bytes of the response arrive in the same
-read that fills the proxy's buffer, so that the response is complete while reading is paused.
+connections. At some of the sizes the last bytes arrive in the read that fills the proxy's buffer,
+so that the response is complete while reading is paused.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ SIZES = [size * 100_000 for size in (3, 4, 6, 8, 10, 13, 18, 24, 28, 32, 34, 36,
 
 
 class _Upstream(BaseHTTPRequestHandler):
-    """Answers ``/SIZE`` with a body of that many bytes."""
+    """Responds to ``/SIZE`` with a body of that many bytes."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -48,7 +48,7 @@ class _Upstream(BaseHTTPRequestHandler):
 
 
 class _Server(ThreadingHTTPServer):
-    """``sent`` is set while no response is on its way into the socket."""
+    """``sent`` is set while no response is being sent."""
 
     daemon_threads = True
 
@@ -64,7 +64,7 @@ class _Server(ThreadingHTTPServer):
         return f"{scheme}://127.0.0.1:{self.server_port}"
 
     def handle_error(self, *_args: Any) -> None:
-        """Say nothing of a connection that the proxy has closed."""
+        """Ignore connections that the proxy has closed."""
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def stdlib_upstream(tls: ssl.SSLContext | None = None) -> Iterator[_Server]:
 async def one_connection(
     way: str, folder: Path, **overrides: Any
 ) -> AsyncIterator[tuple[App, _Server]]:
-    """Run a proxy that has one connection to its upstream, so that every exchange shares it."""
+    """Run a proxy with a single upstream connection, which all exchanges share."""
     upstream: dict[str, Any] = {"max_connections": 1, "first_byte_timeout": "5"}
     context = None
     if way == "tls":
@@ -108,7 +108,7 @@ def get(size: int) -> bytes:
 
 
 async def ask_and_read_nothing(server: _Server, wire: RawConnection, size: int) -> None:
-    """Ask for ``size`` bytes and read none of them."""
+    """Request ``size`` bytes and read none of them."""
     wire.stop_reading()
     before = server.requests
     await wire.send(get(size))
@@ -116,7 +116,7 @@ async def ask_and_read_nothing(server: _Server, wire: RawConnection, size: int) 
 
 
 async def expect_unharmed(app: App, size: int) -> None:
-    """Expect a good response for the next caller after one that has left ``size`` bytes."""
+    """Expect a good response for the caller after one that has left ``size`` bytes."""
     await until(lambda: app.forwarder.in_flight == 0)
     async with connect(app) as wire:
         response = await wire.ask(get(7))
@@ -124,21 +124,21 @@ async def expect_unharmed(app: App, size: int) -> None:
 
 
 @pytest.mark.parametrize("way", ["tcp", "unix", "tls"])
-async def test_caller_that_leaves(way: str, tmp_path: Path) -> None:
-    """Whatever its size, a response that nobody takes leaves the next request unharmed."""
+async def test_disconnect_does_not_affect_the_next_request(way: str, tmp_path: Path) -> None:
+    """Whatever the size of the unread response."""
     async with one_connection(way, tmp_path) as (app, server):
         for size in SIZES:
             async with connect(app) as leaving:
                 await ask_and_read_nothing(server, leaving, size)
-                # A response that fits into the buffers on the way is sent by then; others stop.
+                # A response that fits into the buffers has been sent by then; others wait.
                 await asyncio.to_thread(server.sent.wait, 0.1)
                 leaving.reset()
             await expect_unharmed(app, size)
 
 
 @pytest.mark.parametrize("way", ["tcp", "unix", "tls"])
-async def test_caller_cut_off_by_its_deadline(way: str, tmp_path: Path) -> None:
-    """Likewise when the caller stays, reads nothing and is cut off."""
+async def test_write_timeout_does_not_affect_the_next_request(way: str, tmp_path: Path) -> None:
+    """The caller stays connected and reads nothing."""
     async with one_connection(way, tmp_path, limits={"idle_timeout": "0.1"}) as (app, server):
         for size in SIZES:
             async with connect(app) as slow:

@@ -1,7 +1,7 @@
-"""What becomes of the caller's connection after each kind of error, over a raw socket.
+"""The caller's connection after each kind of error.
 
-Where the end of the refused request is not known, the bytes behind it must not be read as a
-request (RFC 9112 section 11.2); where it is known, the next request is served.
+If the end of the refused request is unknown, the bytes behind it must not be read as a request (RFC
+9112 section 11.2); otherwise the next request is served.
 """
 
 from types import SimpleNamespace
@@ -39,7 +39,7 @@ def error_of(kind: ErrorKind) -> ProxyError:
 
 
 async def check(proxy: ProxyUnderTest, kind: ErrorKind, *blocks: bytes) -> RawResponse:
-    """Send what is refused with a good request behind it; check what becomes of that one."""
+    """Send a refused request with a good one behind it; check whether the good one is served."""
     before = [*proxy.bank.arrivals]
     async with connect(proxy.app) as wire:
         await wire.send(*blocks[:-1], blocks[-1] + GET)
@@ -58,8 +58,8 @@ async def check(proxy: ProxyUnderTest, kind: ErrorKind, *blocks: bytes) -> RawRe
 
 
 @pytest.mark.parametrize("kind", RESPONSES, ids=lambda kind: kind.name)
-async def test_error_while_a_request_is_served(kind: ErrorKind) -> None:
-    """Whatever goes wrong with a whole request, its kind alone decides about the next one."""
+async def test_error_of_a_complete_request(kind: ErrorKind) -> None:
+    """The kind alone decides whether the connection persists."""
 
     def fail_marked(headers: RawHeaders, *_: object, **__: object) -> None:
         if any(name == b"X-Broken" for name, _ in headers):
@@ -109,13 +109,13 @@ PROVOKED: list[tuple[ErrorKind, bytes]] = [
 
 @pytest.mark.parametrize(("kind", "data"), PROVOKED, ids=lambda value: getattr(value, "name", ""))
 async def test_refused_request(kind: ErrorKind, data: bytes) -> None:
-    """The bytes that bring the error about, with a good request in the same segment."""
+    """The good request follows in the same segment."""
     async with proxy_under_test(limits={"max_body": "1000"}, access={"deny": ["/denied"]}) as proxy:
         await check(proxy, kind, data)
 
 
-async def test_bad_body_behind_its_head() -> None:
-    """A chunk that is malformed ends a request that is on its way to the bank already."""
+async def test_bad_body_after_its_head() -> None:
+    """A malformed chunk ends a request that is already forwarded."""
     async with proxy_under_test() as proxy, connect(proxy.app) as wire:
         await wire.send(post(CHUNKED, body=b"3\r\nabc\r\n"))
         await until(lambda: proxy.app.forwarder.in_flight == 1)
@@ -133,7 +133,7 @@ SLOW = [
 
 @pytest.mark.parametrize(("kind", "limits", "data"), SLOW, ids=["head", "body"])
 async def test_slow_request(kind: ErrorKind, limits: dict[str, str], data: bytes) -> None:
-    """What comes after the time-out belongs to the request that was given up."""
+    """Bytes after the time-out belong to the request that timed out."""
     async with proxy_under_test(limits=limits) as proxy, connect(proxy.app) as wire:
         await wire.send(data)
         response = await wire.read_response()
@@ -143,8 +143,8 @@ async def test_slow_request(kind: ErrorKind, limits: dict[str, str], data: bytes
         assert await wire.read_to_end() == b""
 
 
-def test_every_error_of_a_caller_is_provoked() -> None:
-    """Errors of the listener's own settings, and of many requests, have their tests elsewhere."""
+def test_every_caller_error_is_tested() -> None:
+    """Errors of listener settings, and of many requests, have tests elsewhere."""
     elsewhere = {
         kinds.CALLER_SECRET,
         kinds.PROXY_AUTHENTICATION,

@@ -1,4 +1,4 @@
-"""How much of what passes through is held: the proxy in a process of its own, measured."""
+"""Memory of the proxy process while it streams."""
 
 import asyncio
 import os
@@ -32,7 +32,7 @@ class ProxyProcess:
 
     @property
     def peak(self) -> int:
-        """The most memory that it has ever had, in bytes."""
+        """Its peak memory, in bytes."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         found = re.search(r"VmHWM:\s+(\d+) kB", status)
         assert found is not None
@@ -75,7 +75,7 @@ async def program(base_url: str, **settings: str) -> AsyncIterator[ProxyProcess]
 
 
 async def test_memory_is_flat() -> None:
-    """Fifty megabytes up and down, and to a caller and from a bank that are slow."""
+    """Fifty megabytes each way, with a slow caller and a slow bank."""
     size = 50 * MB
     async with Sandbox() as bank, program(bank.url) as proxy:
         assert (await ask(proxy, request("POST", "/upload", body=b"x" * 1000))).status == 200
@@ -86,20 +86,20 @@ async def test_memory_is_flat() -> None:
             assert response.json() == {"bytes": size, "sha256": pattern_sha256(size)}
         async with connect(proxy) as wire:
             await wire.send(request("GET", f"/download?bytes={size}&chunked=1"))
-            await asyncio.sleep(0.5)  # nobody reads: what is held now is what is ever held
+            await asyncio.sleep(0.5)  # nobody reads, so the buffers are full now
             assert len((await wire.read_response()).body) == size
         assert proxy.peak - before < 30 * MB
 
 
 async def test_memory_is_flat_where_links_are_rewritten() -> None:
-    """Fifty megabytes of JSON that is read on its way."""
+    """Fifty megabytes of JSON."""
     size = 50 * MB
     async with Sandbox() as bank, program(bank.url, rewrite_links="true") as proxy:
         assert (await ask(proxy, request("GET", "/v1/accounts"))).status == 200
         before = proxy.peak
         async with connect(proxy) as wire:
             await wire.send(request("GET", f"/v1/banking-images/7?bytes={size}"))
-            await asyncio.sleep(0.5)  # nobody reads: what is held now is what is ever held
+            await asyncio.sleep(0.5)  # nobody reads, so the buffers are full now
             response = await wire.read_response()
         assert response.header("Transfer-Encoding") == "chunked"
         assert len(response.json()["image"]) == (size + 2) // 3 * 4
@@ -107,7 +107,7 @@ async def test_memory_is_flat_where_links_are_rewritten() -> None:
 
 
 async def test_memory_is_flat_under_two_gigabytes() -> None:
-    """Two gibibytes up and two down; the ends are threads, so that the proxy is what it takes."""
+    """Two gibibytes each way; both ends are threads of this process."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         bank = asyncio.create_task(asyncio.to_thread(_vast_bank, listener))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -124,7 +124,7 @@ PIECE = 64 * 2**20
 
 
 def _vast_caller(proxy: ProxyProcess) -> int:
-    """Upload, then download; return by how much the proxy's memory has grown."""
+    """Upload, then download; return the growth of the proxy's memory."""
     address = (proxy.data_address.host, proxy.data_address.port)
     with socket.create_connection(address, timeout=30) as sock:
         before = proxy.peak
@@ -138,7 +138,7 @@ def _vast_caller(proxy: ProxyProcess) -> int:
 
 
 def _vast_bank(listener: socket.socket) -> None:
-    """Take an upload and give a download, on one connection."""
+    """Receive an upload and send a download on one connection."""
     sock, _ = listener.accept()
     with sock:
         sock.settimeout(30)
@@ -170,14 +170,14 @@ def _pour(sock: socket.socket) -> None:
 def _drain(sock: socket.socket) -> None:
     buffer, left = bytearray(2**20), VAST
     while left:
-        # The kernel throws away what is asked for so: it costs no copy.
+        # MSG_TRUNC makes the kernel discard the bytes without a copy.
         got = sock.recv_into(buffer, min(left, len(buffer)), socket.MSG_TRUNC)
         assert got, f"{left} bytes are missing"
         left -= got
 
 
 async def test_two_thousand_idle_connections() -> None:
-    """They take little, others are served meanwhile, and at the cap the oldest makes room."""
+    """They need little memory, others are served, and at the limit the oldest is closed."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most < 5000:
         needs.skip("fewer than 5000 open files allowed", "ulimit -Hn 5000 && make test")
@@ -196,7 +196,7 @@ async def test_two_thousand_idle_connections() -> None:
 
 
 async def test_memory_is_flat_before_a_bank_that_does_not_read() -> None:
-    """The caller is made to wait instead."""
+    """Reading from the caller is paused."""
     async with Sandbox() as bank, program(bank.url) as proxy:
         assert (await ask(proxy, request("GET", "/echo"))).status == 200
         bank.bank.faults.append(Fault("resource", hang=True, unread=True, path_prefix="/upload"))
@@ -204,7 +204,7 @@ async def test_memory_is_flat_before_a_bank_that_does_not_read() -> None:
         async with connect(proxy) as wire:
             await wire.send(request("POST", "/upload", f"Content-Length: {50 * MB}"))
             sending = asyncio.create_task(wire.send(*pattern(50 * MB)))
-            await asyncio.sleep(1)  # a sender that nobody holds back would be done by now
+            await asyncio.sleep(1)  # enough for an unpaused sender to finish
             assert not sending.done()
             assert proxy.peak - before < 30 * MB
             sending.cancel()
@@ -213,7 +213,7 @@ async def test_memory_is_flat_before_a_bank_that_does_not_read() -> None:
 
 
 async def test_memory_is_flat_under_many_downloads() -> None:
-    """Sixty-four of them at once, of which half the callers read nothing for a while."""
+    """64 at once; half of the callers pause."""
     size = 4 * MB
     async with Sandbox() as bank, program(bank.url) as proxy, connected(proxy, 64) as wires:
         assert (await ask(proxy, request("GET", "/echo"))).status == 200
@@ -224,4 +224,4 @@ async def test_memory_is_flat_under_many_downloads() -> None:
         assert {len(response.body) for response in responses} == {size}
         responses = await asyncio.gather(*[wire.read_response() for wire in wires[32:]])
         assert {len(response.body) for response in responses} == {size}
-        assert proxy.peak - before < 100 * MB  # of 256 that went through
+        assert proxy.peak - before < 100 * MB  # of 256 that were forwarded

@@ -1,8 +1,7 @@
-"""A bad network between the proxy and the bank, made by a relay between two real ends.
+"""A faulty network between proxy and bank, made by a relay.
 
-Latency, slices, cuts, resets, a black hole, nobody there: for the requests of callers and for the
-proxy's own token calls. Each failure has its own reason, in the answer, the log and the metrics,
-and comes within its deadline.
+Latency, fragments, truncation, resets, black holes and closed ports, for requests and for token
+calls. Each failure has its own reason in response, log and metrics, within its deadline.
 """
 
 import asyncio
@@ -33,21 +32,21 @@ TOKEN = {"timeout": "0.5", "backoff_initial": "0.2", "backoff_max": "0.2"}
 
 @dataclass
 class RelayedProxy:
-    """A proxy whose bank is at the other end of a relay."""
+    """A proxy whose bank is behind a relay."""
 
     fixture: ProxyFixture
     relay: TcpRelay
 
     async def fails(self, status: int, reason: str) -> None:
-        """Send a request that fails like this, and for no other reason."""
+        """Send a request that fails with this status and reason only."""
         async with self.fixture.caller.get("/echo") as response:
             assert response.status == status
             assert response.headers["x-proxy-error-source"] == "upstream"
             assert (await response.json(content_type=None))["type"].endswith(f":{reason}")
-        self.told(reason)
+        self.expect_reported(reason)
 
-    def told(self, reason: str) -> None:
-        """Expect this reason, and no other, in log and metric."""
+    def expect_reported(self, reason: str) -> None:
+        """Expect this reason only in log and metric."""
         app, lines = self.fixture.app, self.fixture.log.lines("request")
         assert [
             relayed_proxy["reason"] for relayed_proxy in lines if "reason" in relayed_proxy
@@ -56,12 +55,12 @@ class RelayedProxy:
         assert (counted, sample(app, "candescent_proxy_errors_total")) == (1, 1)
 
     async def works(self) -> None:
-        """Expect that the next good request works."""
+        """Expect that the next request succeeds."""
         self.relay.restore()
         assert await self.fixture.call() == 200
 
-    async def cut(self, path: str) -> tuple[bytes, float]:
-        """Send a request whose answer is cut; return what came of it, and the seconds it took."""
+    async def truncated(self, path: str) -> tuple[bytes, float]:
+        """Send a request whose response is truncated; return the outcome and its duration."""
         began = time.monotonic()
         async with connect(self.fixture.app) as wire:
             await wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -76,7 +75,7 @@ class RelayedProxy:
 
 @pytest.fixture
 async def relayed_proxy(tmp_path: Path) -> AsyncIterator[RelayedProxy]:
-    """A proxy that is ready, its bank, and all well between them."""
+    """A ready proxy and its bank, without faults."""
     write(tmp_path / "secret", CLIENT["client_secret"])
     async with Sandbox() as bank, TcpRelay(int(bank.url.rpartition(":")[2])) as relay:
         settings: dict[str, Any] = {
@@ -89,11 +88,11 @@ async def relayed_proxy(tmp_path: Path) -> AsyncIterator[RelayedProxy]:
             yield RelayedProxy(fixture, relay)
 
 
-# What delays, and breaks nothing.
+# Delays.
 
 
-async def test_latency(relayed_proxy: RelayedProxy) -> None:
-    """Answers are late, whole, and nobody's error."""
+async def test_latency_is_not_an_error(relayed_proxy: RelayedProxy) -> None:
+    """Responses are late and complete."""
     relayed_proxy.relay.there.latency = relayed_proxy.relay.back.latency = 0.1
     began = time.monotonic()
     assert await relayed_proxy.fixture.call() == 200
@@ -102,10 +101,10 @@ async def test_latency(relayed_proxy: RelayedProxy) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 100])
-async def test_bytes_in_slices(relayed_proxy: RelayedProxy, size: int) -> None:
-    """However the bytes are cut into segments, both ways, the answer is the same."""
+async def test_fragments_are_reassembled(relayed_proxy: RelayedProxy, size: int) -> None:
+    """The response does not depend on segments in either direction."""
     relayed_proxy.relay.there.slice = relayed_proxy.relay.back.slice = size
-    amount = min(5000, 500 * size)  # a busy machine needs its time for each slice
+    amount = min(5000, 500 * size)  # a busy machine needs time for each fragment
     for query in (f"bytes={amount}", f"bytes={amount}&chunked=1"):
         async with relayed_proxy.fixture.caller.get(f"/download?{query}") as response:
             assert len(await response.read()) == amount
@@ -115,8 +114,8 @@ async def test_bytes_in_slices(relayed_proxy: RelayedProxy, size: int) -> None:
         assert (await response.json())["sha256"] == pattern_sha256(amount)
 
 
-async def test_outage_that_ends_in_time(relayed_proxy: RelayedProxy) -> None:
-    """A hole in the network that heals before the deadline costs time and nothing else."""
+async def test_short_outage_is_not_an_error(relayed_proxy: RelayedProxy) -> None:
+    """An outage that ends before the deadline only costs time."""
     relayed_proxy.relay.back.drops_bytes = True
     calling = asyncio.create_task(relayed_proxy.fixture.call())
     await until(lambda: relayed_proxy.fixture.bank.bank.arrivals)
@@ -125,29 +124,29 @@ async def test_outage_that_ends_in_time(relayed_proxy: RelayedProxy) -> None:
     assert len(relayed_proxy.fixture.bank.bank.arrivals) == 1
 
 
-# What fails.
+# Failures.
 
 
-async def test_nobody_there(relayed_proxy: RelayedProxy) -> None:
-    """Connections are refused: 502 at once."""
+async def test_refused_connection_is_a_502(relayed_proxy: RelayedProxy) -> None:
+    """At once."""
     relayed_proxy.relay.refuse()
     await relayed_proxy.fails(502, "upstream-connect")
     await relayed_proxy.relay.accept()
     await relayed_proxy.works()
 
 
-async def test_black_hole(relayed_proxy: RelayedProxy) -> None:
-    """The request goes out and nothing comes: 504 when the first byte is due."""
+async def test_black_hole_is_a_504(relayed_proxy: RelayedProxy) -> None:
+    """At the first-byte deadline."""
     relayed_proxy.relay.there.drops_bytes = True
     await relayed_proxy.fails(504, "upstream-first-byte-timeout")
     await relayed_proxy.works()
 
 
-async def test_end_instead_of_an_answer(relayed_proxy: RelayedProxy) -> None:
-    """The connection ends before a byte of an answer: 502, once, on a new connection."""
+async def test_eof_instead_of_a_response_is_a_502(relayed_proxy: RelayedProxy) -> None:
+    """Once, on a new connection."""
     relayed_proxy.relay.back.cut_after = 0
     await relayed_proxy.fails(502, "upstream-closed")
-    # Of this request: another test's proxy may still be looking for a bank that had this port.
+    # Of this request: a proxy of another test may still retry a bank that had this port.
     arrivals = [
         arrival for arrival in relayed_proxy.fixture.bank.bank.arrivals if arrival.target == "/echo"
     ]
@@ -156,8 +155,8 @@ async def test_end_instead_of_an_answer(relayed_proxy: RelayedProxy) -> None:
 
 
 @pytest.mark.parametrize("after", [0, 1, 20, 100])
-async def test_reset_within_the_head(relayed_proxy: RelayedProxy, after: int) -> None:
-    """Half a head is no answer: 502, and the request is not sent again."""
+async def test_reset_within_the_head_is_a_502(relayed_proxy: RelayedProxy, after: int) -> None:
+    """The request is not sent again."""
     relayed_proxy.relay.back.reset_after = after
     await relayed_proxy.fails(502, "upstream-closed")
     assert len(relayed_proxy.fixture.bank.bank.arrivals) == 1
@@ -166,40 +165,42 @@ async def test_reset_within_the_head(relayed_proxy: RelayedProxy, after: int) ->
 
 @pytest.mark.parametrize("fault", ["cut_after", "reset_after"])
 @pytest.mark.parametrize("chunked", [0, 1])
-async def test_end_within_the_body(relayed_proxy: RelayedProxy, fault: str, chunked: int) -> None:
-    """The caller has part of the answer, so its connection is cut: never a clean end."""
+async def test_truncated_body_resets_the_caller(
+    relayed_proxy: RelayedProxy, fault: str, chunked: int
+) -> None:
+    """It never sees a clean end."""
     setattr(relayed_proxy.relay.back, fault, 200_000)
-    received, _ = await relayed_proxy.cut(f"/download?bytes=1000000&chunked={chunked}")
+    received, _ = await relayed_proxy.truncated(f"/download?bytes=1000000&chunked={chunked}")
     assert received.startswith(b"HTTP/1.1 200")
-    relayed_proxy.told("upstream-truncated")
+    relayed_proxy.expect_reported("upstream-truncated")
     await relayed_proxy.works()
 
 
-async def test_hole_within_the_body(relayed_proxy: RelayedProxy) -> None:
-    """A body that stops coming: the caller is cut off when its idle time is over."""
+async def test_stopped_body_resets_the_caller(relayed_proxy: RelayedProxy) -> None:
+    """At the idle deadline."""
     relayed_proxy.relay.back.bandwidth = 2_000_000
     relayed_proxy.relay.back.slice = 10_000
-    calling = asyncio.create_task(relayed_proxy.cut("/download?bytes=1000000"))
+    calling = asyncio.create_task(relayed_proxy.truncated("/download?bytes=1000000"))
     await until(lambda: relayed_proxy.relay.back.passed > 200_000)
     relayed_proxy.relay.back.drops_bytes = True
     relayed_proxy.relay.back.bandwidth = 0
     await calling
-    relayed_proxy.told("upstream-idle-timeout")
+    relayed_proxy.expect_reported("upstream-idle-timeout")
     await relayed_proxy.works()
 
 
-async def test_body_without_end(relayed_proxy: RelayedProxy) -> None:
-    """A body that dribbles for ever is cut off when the whole exchange has taken too long."""
+async def test_endless_slow_body_resets_the_caller(relayed_proxy: RelayedProxy) -> None:
+    """At the total deadline."""
     relayed_proxy.relay.back.slice = 100
     relayed_proxy.relay.back.bandwidth = 1000
-    _, seconds = await relayed_proxy.cut("/download?bytes=1000000")
+    _, seconds = await relayed_proxy.truncated("/download?bytes=1000000")
     assert seconds > 1.9
-    relayed_proxy.told("upstream-total-timeout")
+    relayed_proxy.expect_reported("upstream-total-timeout")
     await relayed_proxy.works()
 
 
-async def test_reset_of_an_idle_connection(relayed_proxy: RelayedProxy) -> None:
-    """A firewall that forgets idle connections costs no request: none is sent on a dead one."""
+async def test_reset_of_an_idle_connection_costs_no_request(relayed_proxy: RelayedProxy) -> None:
+    """No request is sent on a dead connection."""
     assert await relayed_proxy.fixture.call() == 200
     relayed_proxy.relay.reset_all()
     await until(
@@ -217,7 +218,7 @@ async def test_reset_of_an_idle_connection(relayed_proxy: RelayedProxy) -> None:
 async def test_reset_of_a_reused_connection(
     relayed_proxy: RelayedProxy, method: str, status: int
 ) -> None:
-    """A reset under a request: a safe one goes out once more, on a new connection, counted."""
+    """A safe request is sent once more on a new connection, and counted."""
     assert await relayed_proxy.fixture.call() == 200
     relayed_proxy.relay.there.reset_after, relayed_proxy.relay.there.once = 0, True
     assert await relayed_proxy.fixture.call(method=method) == status
@@ -225,29 +226,29 @@ async def test_reset_of_a_reused_connection(
     assert replays == (1 if status == 200 else 0)
 
 
-async def test_upload_into_a_hole(relayed_proxy: RelayedProxy) -> None:
-    """An upload that nobody takes ends with a 504, and the caller is not left hanging."""
+async def test_blocked_upload_is_a_504(relayed_proxy: RelayedProxy) -> None:
+    """The caller gets the response."""
     relayed_proxy.relay.there.drops_bytes = True
     async with relayed_proxy.fixture.caller.post(
         "/upload", data=io.BytesIO(b"x" * 20_000_000)
     ) as response:
         assert response.status == 504
-    relayed_proxy.told("upstream-first-byte-timeout")
+    relayed_proxy.expect_reported("upstream-first-byte-timeout")
     await relayed_proxy.works()
 
 
-# The proxy's own calls.
+# Token calls.
 
 
 @dataclass(frozen=True)
 class Outage:
-    """What is done to the relay, and the reason that a token call then fails for."""
+    """A fault of the relay, and the resulting reason of a token call."""
 
     reason: str
     settings: tuple[tuple[str, Any], ...] = ()
 
     def begin(self, relay: TcpRelay) -> None:
-        """Break the network."""
+        """Apply the fault."""
         for name, value in self.settings:
             setattr(relay.back, name, value)
         if not self.settings:
@@ -266,8 +267,8 @@ OUTAGES = {
 
 
 @pytest.mark.parametrize("name", OUTAGES)
-async def test_token_call_over_a_bad_network(relayed_proxy: RelayedProxy, name: str) -> None:
-    """It fails for its own reason; the token in use is served; then all is well."""
+async def test_token_call_over_a_faulty_network(relayed_proxy: RelayedProxy, name: str) -> None:
+    """It has its own reason; the current token is served; later calls succeed."""
     outage = OUTAGES[name]
     outage.begin(relayed_proxy.relay)
     (entry,) = relayed_proxy.fixture.app.tokens.entries()
@@ -284,7 +285,7 @@ async def test_token_call_over_a_bad_network(relayed_proxy: RelayedProxy, name: 
     if not outage.settings:
         await relayed_proxy.relay.accept()
     await relayed_proxy.works()
-    # The failure has put the next try off by a back-off step, which is due by itself.
+    # The next attempt follows after the back-off by itself.
     entry.refresh_age = 0.0
     relayed_proxy.fixture.app.tokens.on_change()
     await until(lambda: entry.token is not before)
@@ -292,10 +293,10 @@ async def test_token_call_over_a_bad_network(relayed_proxy: RelayedProxy, name: 
 
 
 @pytest.mark.parametrize("setting", [("latency", 0.1), ("slice", 1)])
-async def test_token_call_that_is_only_delayed(
+async def test_slow_token_call_within_its_deadline(
     relayed_proxy: RelayedProxy, setting: tuple[str, Any]
 ) -> None:
-    """A slow way to the token endpoint is no failure as long as it is in time."""
+    """It is not a failure."""
     setattr(relayed_proxy.relay.back, *setting)
     (entry,) = relayed_proxy.fixture.app.tokens.entries()
     before = entry.token

@@ -1,4 +1,4 @@
-"""A deadline, on a real loop whose time is moved by hand."""
+"""A deadline, on a real loop with a simulated clock."""
 
 import asyncio
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ import pytest
 from proxy.http1.deadline import Deadline
 
 
-class MovedLoop(asyncio.SelectorEventLoop):
-    """A loop whose time can be moved on."""
+class SimulatedTimeLoop(asyncio.SelectorEventLoop):
+    """A loop with a clock that can be advanced."""
 
     moved = 0.0
 
@@ -18,47 +18,47 @@ class MovedLoop(asyncio.SelectorEventLoop):
         return super().time() + self.moved
 
     def pass_time(self, seconds: float) -> None:
-        """Move the time on, and let what is due happen."""
+        """Advance the clock, and run what is due."""
         self.moved += seconds
         for _ in range(3):
             self.run_until_complete(asyncio.sleep(0))
 
 
 class Waiting:
-    """Something with a deadline. ``ended`` counts how often it was ended."""
+    """Something with a deadline. ``ended`` counts calls of ``on_deadline``."""
 
-    def __init__(self, loop: MovedLoop) -> None:
+    def __init__(self, loop: SimulatedTimeLoop) -> None:
         self.deadline = Deadline(loop, self)
         self.due: float | None = None
         self.ended = 0
 
     def due_at(self) -> float | None:
-        """Return when the wait is over."""
+        """Return the time of the deadline."""
         return self.due
 
     def on_deadline(self) -> None:
-        """Note it."""
+        """Count the call."""
         self.ended += 1
 
 
 @pytest.fixture
-def loop() -> Iterator[MovedLoop]:
+def loop() -> Iterator[SimulatedTimeLoop]:
     """A loop that is closed at the end."""
-    loop = MovedLoop()
+    loop = SimulatedTimeLoop()
     yield loop
     loop.close()
 
 
-def armed(loop: MovedLoop, seconds: float) -> Waiting:
-    """Return something that is due in so many seconds."""
+def armed(loop: SimulatedTimeLoop, seconds: float) -> Waiting:
+    """Return something that is due in ``seconds``."""
     waiting = Waiting(loop)
     waiting.due = loop.time() + seconds
     waiting.deadline.arm(waiting.due)
     return waiting
 
 
-def test_it_ends_what_takes_too_long(loop: MovedLoop) -> None:
-    """Once, when its time has come, and not before."""
+def test_deadline_fires_once(loop: SimulatedTimeLoop) -> None:
+    """At its time, and not before."""
     waiting = armed(loop, 10)
     loop.pass_time(9)
     assert waiting.ended == 0
@@ -68,8 +68,8 @@ def test_it_ends_what_takes_too_long(loop: MovedLoop) -> None:
     assert waiting.deadline.timer is None
 
 
-def test_later_deadline_leaves_the_timer_alone(loop: MovedLoop) -> None:
-    """It fires too early, asks when it is due, and comes back."""
+def test_later_deadline_keeps_the_timer(loop: SimulatedTimeLoop) -> None:
+    """The timer fires early and is set again."""
     waiting = armed(loop, 10)
     waiting.due = loop.time() + 15
     waiting.deadline.arm(waiting.due)
@@ -80,8 +80,8 @@ def test_later_deadline_leaves_the_timer_alone(loop: MovedLoop) -> None:
     assert waiting.ended == 1
 
 
-def test_earlier_deadline_takes_the_place_of_a_later_one(loop: MovedLoop) -> None:
-    """Nobody waits for the later one."""
+def test_earlier_deadline_replaces_the_timer(loop: SimulatedTimeLoop) -> None:
+    """It fires at the earlier time."""
     waiting = armed(loop, 10)
     waiting.due = loop.time() + 5
     waiting.deadline.arm(waiting.due)
@@ -90,8 +90,8 @@ def test_earlier_deadline_takes_the_place_of_a_later_one(loop: MovedLoop) -> Non
 
 
 @pytest.mark.parametrize("ending", ["cancelled", "nothing is waited for"])
-def test_it_ends_nothing_that_is_over(loop: MovedLoop, ending: str) -> None:
-    """Cancelled, or fired while nothing is waited for: then it is not set again."""
+def test_cancelled_deadline_does_not_fire(loop: SimulatedTimeLoop, ending: str) -> None:
+    """Cancelled, or fired without a deadline: the timer is not set again."""
     waiting = armed(loop, 10)
     waiting.due = None
     if ending == "cancelled":

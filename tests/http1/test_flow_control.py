@@ -1,4 +1,4 @@
-"""Back-pressure, on the transports of a real socket pair."""
+"""Flow control, on the transports of a real socket pair."""
 
 import asyncio
 import socket
@@ -13,28 +13,28 @@ EVERY_LOOP = True
 
 
 class Protocol(asyncio.Protocol):
-    """A connection with nothing but flow control."""
+    """A protocol with flow control only."""
 
     def __init__(self) -> None:
         self.flow = FlowControl(asyncio.get_running_loop())
         self.received = b""
 
     def data_received(self, data: bytes) -> None:
-        """Keep what comes."""
+        """Keep the data."""
         self.received += data
 
     def pause_writing(self) -> None:
-        """Pass it on."""
+        """Delegate."""
         self.flow.pause_writing()
 
     def resume_writing(self) -> None:
-        """Pass it on."""
+        """Delegate."""
         self.flow.resume_writing()
 
 
 @pytest.fixture
 async def pair() -> AsyncIterator[tuple[Protocol, asyncio.Transport, socket.socket]]:
-    """A connection, its transport, and the socket at the other end."""
+    """A protocol, its transport, and the socket at the other end."""
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     loop = asyncio.get_running_loop()
@@ -50,7 +50,7 @@ Pair = tuple[Protocol, asyncio.Transport, socket.socket]
 
 
 async def test_nothing_is_read_while_reading_is_paused(pair: Pair) -> None:
-    """What comes meanwhile is read afterwards."""
+    """Pending data is read afterwards."""
     protocol, transport, theirs = pair
     protocol.flow.pause_reading()
     assert (protocol.flow.is_reading_paused, transport.is_reading()) == (True, False)
@@ -61,7 +61,7 @@ async def test_nothing_is_read_while_reading_is_paused(pair: Pair) -> None:
 
 
 async def test_writers_wait_while_the_buffer_is_full(pair: Pair) -> None:
-    """And go on once the other end has read."""
+    """They continue when the other end has read."""
     protocol, transport, theirs = pair
     transport.write(b"x" * (4 << 20))
     await until(lambda: protocol.flow.drained is not None)
@@ -76,8 +76,8 @@ async def test_writers_wait_while_the_buffer_is_full(pair: Pair) -> None:
     assert not protocol.flow.drained
 
 
-async def test_end_of_the_transport_releases_writers(pair: Pair) -> None:
-    """And pausing is then of no consequence."""
+async def test_lost_connection_releases_writers(pair: Pair) -> None:
+    """Later pauses have no effect."""
     protocol, transport, _ = pair
     transport.write(b"x" * (4 << 20))
     await until(lambda: protocol.flow.drained is not None)

@@ -1,4 +1,4 @@
-"""HTTP/1.1 messages as they are written: status line, framing, chunks."""
+"""HTTP/1.1 messages as written: status line, framing, chunks."""
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,7 @@ from proxy.http1.writer import Framing, chunk, persistence_line, response_framin
 
 
 def test_response_head() -> None:
-    """Status line, lines, an empty one."""
+    """Status line, header lines, an empty line."""
     assert response_head(404, b"", [b"A: b\r\n"]) == b"HTTP/1.1 404 \r\nA: b\r\n\r\n"
 
 
@@ -37,7 +37,7 @@ NOTHING = Framing(b"", chunked=False, is_self_delimited=True)
         (200, None, False, None, False, Framing(b"", chunked=False, is_self_delimited=False)),
     ],
 )
-def test_answer_framing(
+def test_response_framing(
     status: int,
     length: bytes | None,
     bodiless: bool,
@@ -45,7 +45,7 @@ def test_answer_framing(
     chunks: bool,
     framing: Framing,
 ) -> None:
-    """One length or chunks, never both; nothing where there is no body; else the close."""
+    """A length or chunks, neither without a body, otherwise close-delimited."""
     assert (
         response_framing(status, length, bodiless=bodiless, complete_length=whole, chunks=chunks)
         == framing
@@ -59,10 +59,10 @@ def test_answer_framing(
     st.none() | st.integers(0, 10**6),
     st.booleans(),
 )
-def test_answer_framing_never_says_two_things(
+def test_response_framing_is_consistent(
     status: int, length: bytes | None, bodiless: bool, whole: int | None, chunks: bool
 ) -> None:
-    """Whatever comes together, the line and what it means agree."""
+    """The framing header and the returned framing agree."""
     framing = response_framing(
         status, length, bodiless=bodiless, complete_length=whole, chunks=chunks
     )
@@ -72,11 +72,11 @@ def test_answer_framing_never_says_two_things(
 
 
 def test_persistence_line() -> None:
-    """What happens next, in a header."""
+    """The Connection header by version and persistence."""
     assert persistence_line(keep_alive=True) == b"Connection: keep-alive\r\n"
     assert persistence_line(keep_alive=False) == b"Connection: close\r\n"
 
 
 def test_chunk() -> None:
-    """Size in hex, and two line ends."""
+    """Size in hexadecimal, with two line ends."""
     assert chunk(b"x" * 26) == b"1a\r\n" + b"x" * 26 + b"\r\n"

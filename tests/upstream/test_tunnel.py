@@ -282,7 +282,7 @@ async def test_rotated_password_of_the_outbound_proxy(
     """The password file is watched, verified and applied like a secret."""
     write(tmp_path / "password", "not-yet")
     await fixture.wait_for_failed_reload()
-    assert "outbound proxy requires a user" in fixture.warnings()[0]
+    assert "outbound proxy refused the user" in fixture.warnings()[0]
     company.login = "me:rotated"
     write(tmp_path / "password", "rotated")
     await fixture.wait_for_reload()
