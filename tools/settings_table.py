@@ -28,7 +28,7 @@ _TYPES = {
 _KINDS = {"seconds": "duration", "bytes": "size"}
 _FORMATS = {"seconds": format_duration, "bytes": format_size}
 _MAPPINGS = {"LoginSettings": "institution: its login", "ListenerSettings": "name: its settings"}
-_HEAD = "| setting and variable | type | default | meaning |\n|---|---|---|---|"
+_HEAD = "| setting and variable | type, default | meaning |\n|---|---|---|"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Row:
     def __str__(self) -> str:
         """Return the row of the table."""
         name = f"`{self.path}`" + (f"<br>`{self.variable}`" if self.variable else "")
-        cells = (name, self.takes, self.default, self.meaning)
+        cells = (name, ", ".join(filter(None, (self.takes, self.default))), self.meaning)
         return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
 
 

@@ -19,13 +19,13 @@ class DocumentedMetric:
 def metrics(page: str = PAGE) -> dict[str, DocumentedMetric]:
     """Return the documented metrics by name; a counter's name ends in ``_total``."""
     found = {}
-    for name, kind, labels, unit in re.findall(
-        r"^\| `(candescent_proxy_\w+)` \| (\w+) \|([^|]*)\|([^|]*)\|[^|]+\|$", page, re.MULTILINE
+    for name, kind, unit, labels in re.findall(
+        r"^\| `(candescent_proxy_\w+)` \| (\w+)(?:, ([^|]+))? \|([^|]*)\|[^|]+\|$",
+        page,
+        re.MULTILINE,
     ):
-        assert name not in found, f"{name} stands there twice"
-        found[name] = DocumentedMetric(
-            kind, frozenset(re.findall(r"`(\w+)`", labels)), unit.strip()
-        )
+        assert name not in found, f"{name} is there twice"
+        found[name] = DocumentedMetric(kind, frozenset(re.findall(r"`(\w+)`", labels)), unit)
     return found
 
 
