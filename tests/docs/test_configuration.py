@@ -25,10 +25,11 @@ EXAMPLES = {
     for title, _, text in PARTS
     if "```yaml\n" in text
 }
+FLEET = (Path(__file__).parents[2] / "docs/fleet.md").read_text(encoding="utf-8")
+EXAMPLES["A fleet on one token"] = FLEET.partition("```yaml\n")[2].partition("```")[0]
 SECRETS = {
     "client-secret": "sandbox-secret",
     "other-secret": "other-secret",
-    "password": "moonlight",
     "caller-secret": "open-sesame",
     "next-caller-secret": "open-barley",
     "encryption-key": key_line(),
@@ -128,24 +129,10 @@ async def _several(there: Trial) -> None:
     }
 
 
-@check("A retail user")
-async def _retail(there: Trial) -> None:
-    assert await there.status("/v1/accounts") == 200
-    assert there.target == "/v1/accounts?hostUserId=880017"
-    assert await there.status("/v1/accounts?loginId=acorn.owner") == 200
-    assert there.target == "/v1/accounts?loginId=acorn.owner"
-
-
 @check("A business user")
 async def _business(there: Trial) -> None:
     assert await there.status("/v1/accounts") == 200
     assert there.target == "/v1/accounts?loginId=acorn.owner&institutionCustomerId=770001"
-
-
-@check("With a user's password")
-async def _password(there: Trial) -> None:
-    assert await there.status("/v1/accounts") == 200
-    assert [call.grant for call in there.bank.bank.token_requests] == ["password"]
 
 
 @check("With a person's login")
@@ -185,30 +172,25 @@ async def _others(there: Trial) -> None:
     assert await there.status("/v1/accounts", **{"Proxy-Authorization": "Bearer guess"}) == 403
 
 
-@check("Many pods on one token")
-async def _fleet(there: Trial) -> None:
-    # There is no such store here; so this is also what becomes of a proxy whose store is away.
-    assert await there.status("/v1/accounts") == 200
-    assert there.app.metrics.store.is_available() is False
-
-
-@check("JSON log, tokens revoked at shutdown")
-async def _revoked(there: Trial) -> None:
-    assert await there.status("/v1/accounts") == 200
-    await there.stop()
-    assert not list(there.bank.bank.live_tokens())
-    assert (there.config.log.format, there.config.log.access) == ("json", "on")
-
-
-@check("Slow responses and large bodies")
-async def _large(there: Trial) -> None:
+@check("Logs, timeouts and limits")
+async def _limits(there: Trial) -> None:
     assert await there.status("/v1/banking-images/7?bytes=2000000") == 200
     assert there.config.upstream.first_byte_timeout == 180
+    assert (there.config.log.format, there.config.log.access) == ("json", "on")
     address = there.app.data_address
     reader, writer = await asyncio.open_connection(address.host, address.port)
     writer.write(b"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 52428801\r\n\r\n")
     assert (await reader.readline()).split()[1] == b"413"
     writer.close()
+    await there.stop()
+    assert not list(there.bank.bank.live_tokens())
+
+
+@check("A fleet on one token")
+async def _fleet(there: Trial) -> None:
+    # There is no such store here; so this is also what becomes of a proxy whose store is away.
+    assert await there.status("/v1/accounts") == 200
+    assert there.app.metrics.store.is_available() is False
 
 
 def test_every_example_has_its_check() -> None:
