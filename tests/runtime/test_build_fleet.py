@@ -17,7 +17,7 @@ from tests.support.certificates import OpensslAuthority
 from tests.support.program import ROOT
 from tests.support.running import CLIENT
 from tests.tokens.fleet.encryption_keys import write_key
-from tests.tokens.harness import FakeTokenSource, TurnableClock
+from tests.tokens.harness import FakeTokenSource, SimulatedClock
 
 V2 = TokenKey(TokenKind.V2, "00016")
 
@@ -103,7 +103,7 @@ async def test_fleet_is_built_without_a_connection(tmp_path: Path) -> None:
         sentinel_password_file=str(tmp_path / "password"),
     )
     fleet = Fleet(
-        written, loader.logins(written), FakeTokenSource(TurnableClock()), RefreshPolicy(), print
+        written, loader.logins(written), FakeTokenSource(SimulatedClock()), RefreshPolicy(), print
     )
     assert fleet.is_available
     assert fleet.shares(V2)

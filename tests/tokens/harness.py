@@ -17,7 +17,7 @@ OTHER = TokenKey(TokenKind.V2, "00017")
 
 
 @dataclass
-class TurnableClock:
+class SimulatedClock:
     """A monotonic and a wall clock that tests advance."""
 
     monotonic: float = 10_000.0
@@ -44,7 +44,7 @@ class FakeTokenSource:
     A call takes ``call_seconds`` of the simulated clock; ``errors`` are by institution.
     """
 
-    clock: TurnableClock
+    clock: SimulatedClock
     lifetime: float = HOUR
     call_seconds: float = 0.0
     errors: dict[str, Exception] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class TokenHarness:
         capacity: int = 4096,
         policy: RefreshPolicy = RefreshPolicy(),  # noqa: B008 - frozen
     ) -> None:
-        self.clock = TurnableClock()
+        self.clock = SimulatedClock()
         self.source = FakeTokenSource(self.clock)
         self.events: list[Event] = []
         self.cache = TokenCache(

@@ -17,13 +17,13 @@ from proxy.tokens.refresh_policy import RefreshPolicy
 from proxy.tokens.refresher import LONGEST_SLEEP
 from proxy.tokens.token import TokenKey, TokenKind
 from tests.support.running import running, until, url
-from tests.tokens.harness import HOUR, KEY, OTHER, TokenHarness, TurnableClock, failure
+from tests.tokens.harness import HOUR, KEY, OTHER, SimulatedClock, TokenHarness, failure
 
 
 @pytest.fixture
-def hand(monkeypatch: pytest.MonkeyPatch) -> TurnableClock:
+def hand(monkeypatch: pytest.MonkeyPatch) -> SimulatedClock:
     """The clock of everything that is built in this test, turned by hand."""
-    clock = TurnableClock()
+    clock = SimulatedClock()
     monkeypatch.setattr("proxy.runtime.clock.now", clock)
     return clock
 
@@ -389,7 +389,7 @@ async def test_tokens_of_seconds_are_renewed_under_traffic() -> None:
         assert all(later - earlier >= 0.45 for earlier, later in pairwise(times))
 
 
-async def test_outage_of_the_token_endpoint_leaves_traffic_alone(hand: TurnableClock) -> None:
+async def test_outage_of_the_token_endpoint_leaves_traffic_alone(hand: SimulatedClock) -> None:
     """While every refresh fails, requests are served with the old token; then a new one comes."""
     async with (
         Sandbox(Settings(lifetime=HOUR), clock=lambda: hand.wall) as bank,
@@ -411,7 +411,7 @@ async def test_outage_of_the_token_endpoint_leaves_traffic_alone(hand: TurnableC
         assert [request.outcome for request in bank.bank.token_requests].count("ok") == 2
 
 
-async def test_outage_longer_than_a_life_is_told_and_ends(hand: TurnableClock) -> None:
+async def test_outage_longer_than_a_life_is_told_and_ends(hand: SimulatedClock) -> None:
     """Past expiry callers read 503, no dead token reaches the bank, and it heals by itself."""
     async with (
         Sandbox(Settings(lifetime=HOUR), clock=lambda: hand.wall) as bank,

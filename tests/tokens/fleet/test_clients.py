@@ -1,6 +1,6 @@
-"""Clients for every kind of store there is: TLS, users, passwords that change, Sentinels, clusters.
+"""Store clients: TLS, users, changing passwords, Sentinel and Cluster.
 
-Each before the real thing, on loopback.
+Each runs against real servers on loopback.
 """
 
 import asyncio
@@ -26,14 +26,14 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "fleet.md"
 
 
 async def round_trip(made: Store) -> None:
-    """Write an entry and see it again."""
+    """Write an entry and read it."""
     number = (await made.lease(NAME, 5, KEYS)).number
     assert await made.write(NAME, number, "k1", b"entry", 60)
     assert (await made.read(NAME, KEYS)).entries == {"k1": b"entry"}
 
 
-async def well(made: Store) -> None:
-    """Do a round trip again and again until it succeeds."""
+async def until_round_trip(made: Store) -> None:
+    """Repeat a round trip until it succeeds."""
     async with asyncio.timeout(DEADLINE):
         while True:
             try:
@@ -46,13 +46,13 @@ async def well(made: Store) -> None:
 
 @pytest.fixture
 def authority(tmp_path: Path) -> OpensslAuthority:
-    """Return an authority of the test's own."""
+    """Return a test authority."""
     return OpensslAuthority.make(tmp_path)
 
 
 @asynccontextmanager
 async def tls_server(folder: Path, authority: OpensslAuthority) -> AsyncIterator[RedisServer]:
-    """Start a server that speaks TLS only and asks for certificates."""
+    """Start a server that speaks TLS only and requires client certificates."""
     leaf = authority.issue("store", "IP:127.0.0.1", file="store")
     port = free_port()
     arguments = (
@@ -69,10 +69,8 @@ async def tls_server(folder: Path, authority: OpensslAuthority) -> AsyncIterator
         yield server
 
 
-async def test_tls_with_certificates_on_both_sides(
-    tmp_path: Path, authority: OpensslAuthority
-) -> None:
-    """We check whom we speak to, and show who we are."""
+async def test_mutual_tls(tmp_path: Path, authority: OpensslAuthority) -> None:
+    """The client verifies the server and sends its certificate."""
     ours = authority.issue("proxy", file="proxy")
     async with tls_server(tmp_path / "redis", authority) as server:
         url = f"rediss://127.0.0.1:{server.port}"
@@ -80,8 +78,8 @@ async def test_tls_with_certificates_on_both_sides(
             await round_trip(made)
 
 
-async def test_a_store_that_nobody_vouches_for(tmp_path: Path, authority: OpensslAuthority) -> None:
-    """Another authority, or another name: the word is tls."""
+async def test_untrusted_store_has_reason_tls(tmp_path: Path, authority: OpensslAuthority) -> None:
+    """Another authority or another name."""
     (tmp_path / "other").mkdir()
     other = OpensslAuthority.make(tmp_path / "other")
     async with tls_server(tmp_path / "redis", authority) as server:
@@ -95,8 +93,8 @@ async def test_a_store_that_nobody_vouches_for(tmp_path: Path, authority: Openss
                 assert caught.value.reason is StoreFailure.TLS
 
 
-async def test_a_password_that_changes(tmp_path: Path) -> None:
-    """A user's new password is taken at the next connection; nothing is restarted."""
+async def test_password_that_changes_is_read_again(tmp_path: Path) -> None:
+    """The next connection uses the new password, without a restart."""
     file = tmp_path / "password"
     file.write_text("first-moss")
     login = StoreLogin("fern", file.read_text)
@@ -107,12 +105,12 @@ async def test_a_password_that_changes(tmp_path: Path) -> None:
             file.write_text("second-moss")
             await server.do("ACL", "SETUSER", "fern", ">second-moss", "<first-moss")
             await server.do("CLIENT", "KILL", "USER", "fern")
-            await well(made)
+            await until_round_trip(made)
             assert StoreFailure.LOGIN not in told.failures
 
 
-async def test_a_database_of_its_own(tmp_path: Path) -> None:
-    """The number in the URL is used."""
+async def test_database_number_of_the_url_is_used(tmp_path: Path) -> None:
+    """Records are in that database."""
     async with redis_server(tmp_path) as server, store(f"{server.url}/3") as (made, _):
         await round_trip(made)
         assert await server.records() == []
@@ -123,7 +121,7 @@ async def test_a_database_of_its_own(tmp_path: Path) -> None:
 async def sentinels(
     folder: Path, primary: RedisServer, *, password: str = ""
 ) -> AsyncIterator[list[RedisServer]]:
-    """Start three Sentinels that watch a primary by the name of ``fleet``."""
+    """Start three Sentinels that monitor a primary named ``fleet``."""
     async with AsyncExitStack() as stack:
         started = []
         for number in range(3):
@@ -149,8 +147,8 @@ async def sentinels(
         yield started
 
 
-async def test_a_failover_by_sentinels(tmp_path: Path) -> None:
-    """The primary is killed; the replica that they name in its place is used."""
+async def test_failover_by_sentinels(tmp_path: Path) -> None:
+    """When the primary is killed, its replica is used."""
     async with redis_server(tmp_path / "a") as first, redis_server(tmp_path / "b") as second:
         await second.do("REPLICAOF", "127.0.0.1", str(first.port))
         async with sentinels(tmp_path, first, password="moss") as watching:
@@ -160,16 +158,16 @@ async def test_a_failover_by_sentinels(tmp_path: Path) -> None:
             async with store(url, sentinel_login=login) as (made, told):
                 await round_trip(made)
                 await first.kill(signal.SIGKILL)
-                await well(made)
+                await until_round_trip(made)
                 assert b"role:master" in await second.info("replication")
                 assert told.state_changes[-1] is StoreFailure.NONE
     gc.collect()  # as in the test of a cluster
 
 
-async def test_a_cluster(tmp_path: Path) -> None:
-    """Records are spread over it, and found when their slots have moved.
+async def test_cluster(tmp_path: Path) -> None:
+    """Records are spread over the nodes and found after their slots have moved.
 
-    The user is allowed what docs/fleet.md says.
+    The user has the permissions of docs/fleet.md.
     """
     flags = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
     async with AsyncExitStack() as stack:
@@ -195,7 +193,7 @@ async def test_a_cluster(tmp_path: Path) -> None:
             await node.do("ACL", "SETUSER", "fern", "on", ">moss", "~moss:*", *allowed)
         login = StoreLogin("fern", lambda: "moss")
         async with store(f"redis+cluster://127.0.0.1:{first.port}", login=login) as (made, _):
-            await well(made)
+            await until_round_trip(made)
             names = [f"{number:x}" for number in range(40)]
             seen = await asyncio.gather(*(made.lease(name, 60, KEYS) for name in names))
             assert all(one.number for one in seen)
@@ -205,13 +203,13 @@ async def test_a_cluster(tmp_path: Path) -> None:
             await move_slot_of(f"moss:{{{names[0]}}}", *nodes)
             assert (await made.read(names[0], KEYS)).lease_left > 0
             await second.kill()
-            first_failures = {await outcome(made, name) for name in names}
+            first_failures = {await failure_of(made, name) for name in names}
             assert first_failures & {StoreFailure.UNREACHABLE, StoreFailure.CIRCUIT_OPEN}
-    gc.collect()  # a connection that was left open says so, and that is a failure
+    gc.collect()  # a connection that stayed open reports this as a failure
 
 
-async def outcome(made: Store, name: str) -> StoreFailure:
-    """Look; return what was wrong."""
+async def failure_of(made: Store, name: str) -> StoreFailure:
+    """Look up a record; return the reason of the failure."""
     try:
         await made.read(name, KEYS)
     except StoreError as error:
@@ -220,7 +218,7 @@ async def outcome(made: Store, name: str) -> StoreFailure:
 
 
 async def move_slot_of(record: str, *nodes: RedisServer) -> None:
-    """Move the slot of a record from the node that has it to the other."""
+    """Move the slot of a record to the other node."""
     slot = await nodes[0].do("CLUSTER", "KEYSLOT", record)
     source, target = nodes if slot <= 8191 else nodes[::-1]
     ids = [await node.do("CLUSTER", "MYID") for node in (source, target)]

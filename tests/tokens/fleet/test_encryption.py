@@ -1,4 +1,4 @@
-"""What the store sees: names that tell nothing, and entries that open in one place only."""
+"""What the store contains: opaque names, and entries that decrypt in one place only."""
 
 import itertools
 import os
@@ -45,27 +45,27 @@ times = st.floats(0, 4e9)
 
 
 def entry_cipher(*lines: str) -> EntryCipher:
-    """Return what seals with the first of these keys."""
+    """Return a cipher that encrypts with the first of these keys."""
     return EntryCipher(read_keys(lines or [key_line()]), os.urandom)
 
 
 @given(st.builds(TokenEntry, texts, st.floats(0.1, 2e6), times, times))
-def test_what_was_sealed_opens(token: TokenEntry) -> None:
-    """In its place and under its key an entry gives back what went in."""
+def test_entry_decrypts_in_its_place(token: TokenEntry) -> None:
+    """With its name and key an entry gives the original token."""
     assert (
         entry_cipher().decrypt_token(NAME, "k1", entry_cipher().encrypt_token(NAME, token)) == token
     )
 
 
-def test_a_refusal_opens_too() -> None:
-    """It carries its key's id along."""
+def test_refusal_decrypts_too() -> None:
+    """It has the id of its key."""
     sealed = entry_cipher().encrypt_refusal(NAME, REFUSAL)
     assert entry_cipher().decrypt_refusal(NAME, sealed) == REFUSAL
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_an_entry_that_was_moved_does_not_open(other: RecordName) -> None:
-    """Neither at another bank, generation, institution or client, nor with other credentials."""
+def test_moved_entry_does_not_decrypt(other: RecordName) -> None:
+    """Not with another bank, generation, institution, client or credentials."""
     assert other.text != NAME.text
     with pytest.raises(DecryptError, match="garbage"):
         entry_cipher().decrypt_token(other, "k1", entry_cipher().encrypt_token(NAME, TOKEN))
@@ -73,16 +73,16 @@ def test_an_entry_that_was_moved_does_not_open(other: RecordName) -> None:
         entry_cipher().decrypt_refusal(other, entry_cipher().encrypt_refusal(NAME, REFUSAL))
 
 
-def test_a_refusal_is_no_token() -> None:
-    """What was sealed for one purpose does not open for the other."""
+def test_refusal_does_not_decrypt_as_a_token() -> None:
+    """Purposes are separated."""
     sealed = entry_cipher().encrypt_refusal(NAME, REFUSAL).partition(b" ")[2]
     with pytest.raises(DecryptError, match="garbage"):
         entry_cipher().decrypt_token(NAME, "k1", sealed)
 
 
 @given(st.binary(max_size=300))
-def test_garbage_does_not_open(garbage: bytes) -> None:
-    """Whatever stands there: one word, and no other error."""
+def test_garbage_does_not_decrypt(garbage: bytes) -> None:
+    """Any other bytes raise one kind of error."""
     with pytest.raises(DecryptError, match="garbage"):
         entry_cipher().decrypt_token(NAME, "k1", garbage)
     with pytest.raises(DecryptError):
@@ -90,8 +90,8 @@ def test_garbage_does_not_open(garbage: bytes) -> None:
 
 
 @given(st.integers(0), st.integers(0, 255))
-def test_a_changed_byte_is_noticed(at: int, value: int) -> None:
-    """A single byte, wherever it stands."""
+def test_changed_byte_is_detected(at: int, value: int) -> None:
+    """Any single byte."""
     entry = bytearray(entry_cipher().encrypt_token(NAME, TOKEN))
     before = entry[at % len(entry)]
     entry[at % len(entry)] = value
@@ -100,15 +100,15 @@ def test_a_changed_byte_is_noticed(at: int, value: int) -> None:
             entry_cipher().decrypt_token(NAME, "k1", bytes(entry))
 
 
-def test_another_key_of_the_same_id_does_not_open() -> None:
-    """That is how a fleet notices that half of it has other keys."""
+def test_other_key_with_the_same_id_does_not_decrypt() -> None:
+    """So a fleet notices that its keys differ."""
     entry = entry_cipher(key_line("k1", "fern")).encrypt_token(NAME, TOKEN)
     with pytest.raises(DecryptError, match="garbage"):
         entry_cipher().decrypt_token(NAME, "k1", entry)
 
 
-def test_a_key_that_we_do_not_have() -> None:
-    """Is told apart from garbage."""
+def test_unknown_key_is_reported() -> None:
+    """It is distinguished from garbage."""
     sealed = entry_cipher(key_line("k2")).encrypt_refusal(NAME, REFUSAL)
     with pytest.raises(DecryptError, match="key"):
         entry_cipher().decrypt_refusal(NAME, sealed)
@@ -125,24 +125,24 @@ def test_a_key_that_we_do_not_have() -> None:
         ["gBOL", 3600.0, 0.0],
     ],
 )
-def test_what_no_token_looks_like_is_refused(document: list[object]) -> None:
-    """Even under our own seal: it would stand in a header."""
+def test_invalid_token_is_refused(document: list[object]) -> None:
+    """Even if it decrypts, because it would go into a header."""
     ours = entry_cipher()
     entry = ours._encrypt(b"token", NAME, document)
     with pytest.raises(DecryptError, match="garbage"):
         ours.decrypt_token(NAME, "k1", entry)
 
 
-def test_what_no_refusal_looks_like_is_refused() -> None:
-    """A reason must be one that we know."""
+def test_invalid_refusal_is_refused() -> None:
+    """Its reason must be known."""
     ours = entry_cipher()
     entry = ours._encrypt(b"refusal", NAME, ["moody", "", 1, 0.0])
     with pytest.raises(DecryptError, match="garbage"):
         ours.decrypt_refusal(NAME, b"k1 " + entry)
 
 
-def test_keys_change_without_a_moment_in_which_nothing_opens() -> None:
-    """First all can open with the new key, then all seal with it, then the old one goes."""
+def test_key_rotation_keeps_entries_readable() -> None:
+    """All read the new key first, then all write it, then the old one is removed."""
     old, new = key_line("k1"), key_line("k2", "fern")
     steps = [entry_cipher(old), entry_cipher(old, new), entry_cipher(new, old), entry_cipher(new)]
     for before, after in itertools.pairwise(steps):
@@ -154,13 +154,13 @@ def test_keys_change_without_a_moment_in_which_nothing_opens() -> None:
     assert [one.key_id for one in steps] == ["k1", "k1", "k2", "k2"]
 
 
-def test_no_entry_is_like_another() -> None:
-    """Each has a nonce of its own, so equal tokens do not look equal."""
+def test_entries_differ() -> None:
+    """Each has its own nonce, so equal tokens have different entries."""
     ours = entry_cipher()
     assert len({ours.encrypt_token(NAME, TOKEN) for _ in range(100)}) == 100
 
 
-def test_nothing_can_be_read_in_names_and_entries() -> None:
+def test_names_and_entries_show_no_secret() -> None:
     """No token, secret, client id or institution."""
     seen = NAME.text.encode() + NAME.digest("gBOL-moss").encode()
     seen += entry_cipher().encrypt_token(NAME, TOKEN) + entry_cipher().encrypt_refusal(
@@ -173,30 +173,30 @@ def test_nothing_can_be_read_in_names_and_entries() -> None:
 
 
 @given(st.lists(texts, min_size=1, max_size=3))
-def test_names_do_not_run_into_each_other(parts: list[str]) -> None:
-    """What ends one part and begins the next makes another name."""
+def test_names_separate_their_parts(parts: list[str]) -> None:
+    """Moving characters between parts changes the name."""
     joined = Login(Credentials("".join(parts), "secret-of-moss"))
     split = Login(Credentials(parts[0], "secret-of-moss"), scopes="".join(parts[1:]))
     same = len(parts) == 1
     assert (record_name(BASE, KEY, joined) == record_name(BASE, KEY, split)) is same
 
 
-def test_age_is_the_most_that_either_clock_says() -> None:
-    """A clock that is behind does not make a token younger."""
+def test_age_is_the_greater_of_two_clocks() -> None:
+    """A slow clock does not make a token younger."""
     assert TOKEN.age(1_800_000_010.0, 1_800_000_005.0) == 10.0
     assert TOKEN.age(1_800_000_010.0, 1_800_000_500.5) == 500.0
     assert TOKEN.age(1_700_000_000.0, 1_700_000_000.0) == 0.0
 
 
 def test_keys_are_read() -> None:
-    """An id and 32 bytes a line; the first seals; comments and empty lines are nothing."""
+    """An id and 32 bytes per line; the first encrypts; comments and empty lines are skipped."""
     keys = read_keys(["# since November", key_line("2026-11"), "", "  " + key_line("old")])
     assert list(keys) == ["2026-11", "old"]
     assert all(len(key) == 32 for key in keys.values())
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "message"),
     [
         ([], "contains no key"),
         (["# nothing"], "contains no key"),
@@ -206,8 +206,8 @@ def test_keys_are_read() -> None:
         (["k 1 " + key_line()], "line 1 is not"),
     ],
 )
-def test_mistakes_in_a_key_file(lines: list[str], told: str) -> None:
-    """By their line, and with how to make a key; never with what stands there."""
-    with pytest.raises(ValueError, match=told) as caught:
+def test_invalid_key_file_is_refused(lines: list[str], message: str) -> None:
+    """The error has the line number and how to make a key, not the line's content."""
+    with pytest.raises(ValueError, match=message) as caught:
         read_keys(lines)
     assert "bW9zc" not in str(caught.value)

@@ -1,10 +1,10 @@
-"""Facts about the store: which failures mean that it is not there."""
+"""Events of the store: which failures mean that it is unavailable."""
 
 from proxy.tokens.fleet.events import StoreFailure
 
 
-def test_a_store_that_answers_is_there() -> None:
-    """Whatever it answers to a change, it can be asked again at once."""
+def test_responding_store_is_available() -> None:
+    """A refused change does not make it unavailable."""
     there = {failure for failure in StoreFailure if not failure.is_absence}
     assert there == {
         StoreFailure.NONE,

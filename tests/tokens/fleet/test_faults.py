@@ -1,8 +1,7 @@
-"""The store is a convenience: whatever is wrong with it, callers do not notice.
+"""Store faults do not affect callers.
 
-Three proxies with one bank and one store; one fault at a time, and what must hold for each: no
-request fails, every proxy goes on with a token of its own, says so in its metrics and in the log,
-and shares again by itself when the fault is over.
+Three proxies share a bank and a store. During each fault no request fails, and every proxy fetches
+its own token and reports the fault; afterwards they share again.
 """
 
 import asyncio
@@ -37,7 +36,7 @@ KEY = TokenKey(TokenKind.V2, "00016")
 
 @dataclass
 class FleetBehindRelay:
-    """Three proxies, their bank and store, and the network between them and the store."""
+    """Three proxies, their bank and store, and a relay to the store."""
 
     folder: Path
     bank: Sandbox
@@ -49,16 +48,16 @@ class FleetBehindRelay:
 
     @property
     def record(self) -> str:
-        """Return the name of the one record that there is."""
+        """The name of the only record."""
         login = Login(Credentials(CLIENT["client_id"], CLIENT["client_secret"]))
         return "candescent-proxy:{" + record_name(self.bank.url, KEY, login).text + "}"
 
     def acquired(self, app: App, *sources: str) -> float:
-        """Return how many of a proxy's tokens came this way."""
+        """Return how many of a proxy's tokens have this source."""
         return sum(sample(app, "store_tokens_total", source=source) for source in sources)
 
     async def wait_for_direct_fetches(self, reason: str) -> None:
-        """Wait until each proxy has said why, and has got a token by itself since."""
+        """Wait until each proxy has reported the reason and fetched a token directly."""
         await until(
             lambda: all(
                 not sample(app, "store_up") and sample(app, "store_failures_total", reason=reason)
@@ -76,7 +75,7 @@ class FleetBehindRelay:
         )
 
     async def wait_for_sharing(self) -> None:
-        """Wait until all use the store, and one asks for all."""
+        """Wait until all use the store and one fetches for all."""
         await until(lambda: all(sample(app, "store_up") for app in self.apps))
         before = [self.acquired(app, "shared") for app in self.apps]
         await until(
@@ -92,7 +91,7 @@ class FleetBehindRelay:
 
 
 def sample(app: App, name: str, **labels: str) -> float:
-    """Return the sum of one of the store's series, without making all the others."""
+    """Return the sum of one store series, without building the others."""
     return sum(
         found.value
         for family in app.metrics.store.collect()
@@ -103,7 +102,7 @@ def sample(app: App, name: str, **labels: str) -> float:
 
 @asynccontextmanager
 async def fleet_behind_relay(folder: Path, log: CapturedLog) -> AsyncIterator[FleetBehindRelay]:
-    """Start everything, with callers that never rest."""
+    """Start everything, with permanent callers."""
     (folder / "password").write_text(PASSWORD)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
@@ -132,7 +131,7 @@ async def fleet_behind_relay(folder: Path, log: CapturedLog) -> AsyncIterator[Fl
 
 
 async def call(session: aiohttp.ClientSession, app: App, failed: list[int]) -> None:
-    """Call without rest; note what did not go well."""
+    """Call repeatedly; record failures."""
     while True:
         async with session.get(f"{url(app)}/echo") as response:
             if response.status != 200:
@@ -140,85 +139,85 @@ async def call(session: aiohttp.ClientSession, app: App, failed: list[int]) -> N
         await asyncio.sleep(0.1)
 
 
-async def dies(fleet: FleetBehindRelay) -> None:
+async def kill_store(fleet: FleetBehindRelay) -> None:
     """Kill the server."""
     await fleet.store.kill()
 
 
-async def lives_again(fleet: FleetBehindRelay) -> None:
+async def restart_store(fleet: FleetBehindRelay) -> None:
     """Start it again, empty."""
     await fleet.store.start_again()
 
 
-async def is_silent(fleet: FleetBehindRelay) -> None:
-    """Let nothing through."""
+async def drop_bytes(fleet: FleetBehindRelay) -> None:
+    """Let no bytes through."""
     fleet.network.there.drops_bytes = True
 
 
-async def is_slow(fleet: FleetBehindRelay) -> None:
-    """Let answers take longer than the deadline."""
+async def slow_down(fleet: FleetBehindRelay) -> None:
+    """Delay responses beyond the deadline."""
     fleet.network.back.latency = 1.0
 
 
-async def is_reset(fleet: FleetBehindRelay) -> None:
+async def reset_connections(fleet: FleetBehindRelay) -> None:
     """Reset every connection."""
     fleet.network.there.reset_after = 0
     fleet.network.reset_all()
 
 
-async def is_healed(fleet: FleetBehindRelay) -> None:
-    """Let the network be well."""
+async def restore_network(fleet: FleetBehindRelay) -> None:
+    """Remove the network faults."""
     fleet.network.restore()
 
 
-async def stops(fleet: FleetBehindRelay) -> None:
-    """Stop the process, as a debugger or a starved machine does."""
+async def stop_store(fleet: FleetBehindRelay) -> None:
+    """Stop the process with SIGSTOP."""
     await fleet.store.kill(signal.SIGSTOP)
 
 
-async def goes_on(fleet: FleetBehindRelay) -> None:
-    """Let it go on."""
+async def continue_store(fleet: FleetBehindRelay) -> None:
+    """Continue the process."""
     fleet.store.process.send_signal(signal.SIGCONT)
 
 
-async def is_full(fleet: FleetBehindRelay) -> None:
+async def fill_store(fleet: FleetBehindRelay) -> None:
     """Leave it no memory."""
     await fleet.store.do("CONFIG", "SET", "maxmemory", "1")
 
 
-async def has_room(fleet: FleetBehindRelay) -> None:
+async def free_memory(fleet: FleetBehindRelay) -> None:
     """Give it memory again."""
     await fleet.store.do("CONFIG", "SET", "maxmemory", "0")
 
 
-async def is_replica(fleet: FleetBehindRelay) -> None:
-    """Make it a read-only replica of nobody that there is."""
+async def make_replica(fleet: FleetBehindRelay) -> None:
+    """Make it a read-only replica of a missing primary."""
     await fleet.store.do("CONFIG", "SET", "replica-serve-stale-data", "yes")
     await fleet.store.do("REPLICAOF", "127.0.0.1", "1")
 
 
-async def is_primary(fleet: FleetBehindRelay) -> None:
+async def make_primary(fleet: FleetBehindRelay) -> None:
     """Make it a primary again."""
     await fleet.store.do("REPLICAOF", "NO", "ONE")
 
 
-async def has_another_password(fleet: FleetBehindRelay) -> None:
+async def change_password(fleet: FleetBehindRelay) -> None:
     """Change the password on the server only."""
     await fleet.store.do("CONFIG", "SET", "requirepass", "another-moss")
     fleet.network.reset_all()
 
 
-async def password_is_told(fleet: FleetBehindRelay) -> None:
-    """Change it in the file, too."""
+async def write_new_password(fleet: FleetBehindRelay) -> None:
+    """Change it in the file too."""
     (fleet.folder / "password").write_text("another-moss")
 
 
-async def has_no_scripts(fleet: FleetBehindRelay) -> None:
+async def forbid_scripts(fleet: FleetBehindRelay) -> None:
     """Forbid Lua."""
     await fleet.store.do("ACL", "SETUSER", "default", "-@scripting")
 
 
-async def has_scripts(fleet: FleetBehindRelay) -> None:
+async def allow_scripts(fleet: FleetBehindRelay) -> None:
     """Allow it again."""
     await fleet.store.do("ACL", "SETUSER", "default", "+@scripting")
 
@@ -227,58 +226,58 @@ Do = Callable[[FleetBehindRelay], Awaitable[None]]
 
 
 FAULTS: tuple[tuple[Do, Do, str], ...] = (
-    (dies, lives_again, "unreachable"),
-    (is_silent, is_healed, "timeout"),
-    (is_slow, is_healed, "timeout"),
-    (is_reset, is_healed, "unreachable"),
-    (stops, goes_on, "timeout"),
-    (is_full, has_room, "full"),
-    (is_replica, is_primary, "read_only"),
-    (has_another_password, password_is_told, "login"),
-    (has_no_scripts, has_scripts, "forbidden"),
+    (kill_store, restart_store, "unreachable"),
+    (drop_bytes, restore_network, "timeout"),
+    (slow_down, restore_network, "timeout"),
+    (reset_connections, restore_network, "unreachable"),
+    (stop_store, continue_store, "timeout"),
+    (fill_store, free_memory, "full"),
+    (make_replica, make_primary, "read_only"),
+    (change_password, write_new_password, "login"),
+    (forbid_scripts, allow_scripts, "forbidden"),
 )
 
 
-async def test_nobody_depends_on_the_store(tmp_path: Path) -> None:
-    """Each goes on with its own token, says so and why, and comes back by itself.
+async def test_store_fault_does_not_affect_callers(tmp_path: Path) -> None:
+    """Each proxy fetches directly, reports why, and shares again afterwards.
 
-    All faults at once, each in a street of its own: most of the time they wait.
+    All faults run at once, each with its own fleet, because they mostly wait.
     """
     with captured_log() as log:
-        async with asyncio.TaskGroup() as streets:
-            for breaks, mends, reason in FAULTS:
-                folder = tmp_path / getattr(breaks, "__name__", "")
+        async with asyncio.TaskGroup() as group:
+            for fault, repair, reason in FAULTS:
+                folder = tmp_path / getattr(fault, "__name__", "")
                 folder.mkdir()
-                streets.create_task(survives(folder, log, breaks, mends, reason))
+                group.create_task(survives(folder, log, fault, repair, reason))
         gone = log.lines("token store unavailable; fetching tokens directly")
         assert {line["reason"] for line in gone} >= {reason for _, _, reason in FAULTS}
         assert len(log.lines("token store available")) >= 3 * len(FAULTS)
         assert PASSWORD not in log.getvalue()
 
 
-async def survives(folder: Path, log: CapturedLog, breaks: Do, mends: Do, reason: str) -> None:
-    """Let a fault come and go; nobody may notice but the metrics."""
+async def survives(folder: Path, log: CapturedLog, fault: Do, repair: Do, reason: str) -> None:
+    """Apply a fault and remove it; only metrics and log may show it."""
     try:
         async with fleet_behind_relay(folder, log) as fleet:
-            await breaks(fleet)
+            await fault(fleet)
             await fleet.wait_for_direct_fetches(reason)
-            await mends(fleet)
+            await repair(fleet)
             await fleet.wait_for_sharing()
             assert not fleet.failed
     except BaseException as error:
-        error.add_note(f"while the store {getattr(breaks, '__name__', '')}")
+        error.add_note(f"while the store {getattr(fault, '__name__', '')}")
         raise
 
 
 @pytest.fixture
 def log() -> Iterator[CapturedLog]:
-    """Return what the proxies of a test write down."""
+    """Return the log of the proxies of a test."""
     with captured_log() as written:
         yield written
 
 
-async def test_an_emptied_store_costs_one_call(tmp_path: Path, log: CapturedLog) -> None:
-    """What is gone is asked for when it is due, by one for all."""
+async def test_emptied_store_costs_one_call(tmp_path: Path, log: CapturedLog) -> None:
+    """A lost token is fetched when it is due, once for all."""
     async with fleet_behind_relay(tmp_path, log) as fleet:
         await fleet.store.do("FLUSHALL")
         fleet.bank.bank.token_requests.clear()
@@ -296,10 +295,10 @@ async def test_an_emptied_store_costs_one_call(tmp_path: Path, log: CapturedLog)
         ("HSET", "entry:k2", "moss" * 30, "until", "99999999999999"),
     ],
 )
-async def test_garbage_is_written_over(
+async def test_garbage_is_overwritten(
     tmp_path: Path, log: CapturedLog, planted: tuple[str, ...]
 ) -> None:
-    """Whatever somebody puts in the place of the record, it gets nobody stuck."""
+    """Any content of a record is replaced."""
     async with fleet_behind_relay(tmp_path, log) as fleet:
         await fleet.store.do("DEL", fleet.record)
         await fleet.store.do(planted[0], fleet.record, *planted[1:])
@@ -311,8 +310,8 @@ async def test_garbage_is_written_over(
         assert not fleet.failed
 
 
-async def test_a_fleet_of_two_minds(tmp_path: Path, log: CapturedLog) -> None:
-    """A proxy with another key lives on its own token, and both sides say that there are two."""
+async def test_proxy_with_another_key_fetches_directly(tmp_path: Path, log: CapturedLog) -> None:
+    """Both sides report that keys differ."""
     async with fleet_behind_relay(tmp_path, log) as fleet:
         keys = write_key(tmp_path / "others", key_line("k2", "fern"))
         store = {

@@ -1,4 +1,4 @@
-"""Following: what others got is taken, what they saw rejected is dropped, before it is missed."""
+"""The follower: newer tokens of others are taken over, and rejected ones dropped."""
 
 import asyncio
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ QUICK = LeasePolicy(poll_every=0.05)
 
 
 class Member:
-    """A cache around shared tokens, as in a core, and what follows for it."""
+    """A cache with a shared token source and its follower, as in a core."""
 
     def __init__(
         self, here: FleetHarness, shared: SharedTokenSource, policy: RefreshPolicy
@@ -33,12 +33,12 @@ class Member:
 
     @property
     def text(self) -> str:
-        """Return the token that it holds."""
+        """The text of its token."""
         held = self.cache.peek(KEY)
         return "" if held is None else held.text
 
     def triggers(self) -> Iterator[Trigger]:
-        """Return why each of its tokens came."""
+        """Why each of its tokens was fetched."""
         return (one.trigger for one in self.bench.events if isinstance(one, TokenRefreshed))
 
 
@@ -49,8 +49,8 @@ async def two(here: FleetHarness) -> tuple[Member, Member]:
     return first, Member(here, (await here.proxy()).shared, policy)
 
 
-async def test_a_newer_token_is_taken(tmp_path: Path) -> None:
-    """It counts as taken, and the next renewal is reckoned from its own life."""
+async def test_newer_token_is_taken_over(tmp_path: Path) -> None:
+    """Its refresh time follows from its own lifetime."""
     async with fleet_harness(tmp_path) as here:
         first, second = await two(here)
         await first.cache.token(KEY)
@@ -65,8 +65,8 @@ async def test_a_newer_token_is_taken(tmp_path: Path) -> None:
         assert next(second.cache.entries()).until_due(here.clock()) > 3000
 
 
-async def test_a_token_that_another_saw_refused_is_dropped(tmp_path: Path) -> None:
-    """Without a request that meets the refusal; one that is very young is kept."""
+async def test_token_rejected_by_another_is_dropped(tmp_path: Path) -> None:
+    """No request has to meet the refusal first."""
     async with fleet_harness(tmp_path) as here:
         first, second = await two(here)
         token = await first.cache.token(KEY)
@@ -82,8 +82,8 @@ async def test_a_token_that_another_saw_refused_is_dropped(tmp_path: Path) -> No
         assert len(here.source.requested_keys) == 2
 
 
-async def test_a_young_token_is_not_dropped_on_hearsay(tmp_path: Path) -> None:
-    """If the bank refuses even that, another will not help."""
+async def test_fresh_token_is_not_dropped(tmp_path: Path) -> None:
+    """If the bank refuses a fresh token, another would not help."""
     async with fleet_harness(tmp_path) as here:
         first, second = await two(here)
         await first.cache.token(KEY)
@@ -98,8 +98,8 @@ async def test_a_young_token_is_not_dropped_on_hearsay(tmp_path: Path) -> None:
         second.cache.drop_rejected(held)
 
 
-async def test_it_brings_back_who_had_given_up(tmp_path: Path) -> None:
-    """The bank refused one; another has a token since; the first one's wait is over."""
+async def test_taken_token_ends_a_back_off(tmp_path: Path) -> None:
+    """A proxy whose request was refused uses the token of another."""
     async with fleet_harness(tmp_path) as here:
         first, second = await two(here)
         here.source.fail(failure())
@@ -119,8 +119,8 @@ async def test_it_brings_back_who_had_given_up(tmp_path: Path) -> None:
         await tasks.cancel()
 
 
-async def test_with_nothing_to_follow_it_rests(tmp_path: Path) -> None:
-    """And begins when there is something."""
+async def test_follower_waits_without_keys(tmp_path: Path) -> None:
+    """It starts when there is a key."""
     async with fleet_harness(tmp_path) as here:
         first, second = await two(here)
         tasks = Tasks("test")
@@ -132,8 +132,8 @@ async def test_with_nothing_to_follow_it_rests(tmp_path: Path) -> None:
         await tasks.cancel()
 
 
-async def test_what_changed_while_it_looked_is_left_alone(tmp_path: Path) -> None:
-    """A token that came meanwhile is not overwritten by what was seen before."""
+async def test_newer_token_is_not_overwritten(tmp_path: Path) -> None:
+    """A token that arrives during the look-up is kept."""
     async with fleet_harness(tmp_path) as here:
         first, second = await two(here)
         await first.cache.token(KEY)

@@ -1,4 +1,4 @@
-"""Who asks the bank and who waits, for every view of the store and any chance."""
+"""Lease policy: who fetches and who waits, for any state of the store and any chance."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,29 +19,27 @@ seconds = st.floats(0, 1e6)
 lives = st.one_of(st.just(0.0), st.floats(0.01, 1e6))
 chances = st.floats(0, 1, exclude_max=True)
 views = st.builds(StoreState, lives, lives, lives)
-wishes = st.builds(Need, lives, seconds, chances)
+needs = st.builds(Need, lives, seconds, chances)
 
 
-@given(views, wishes)
-def test_a_token_that_lives_longer_is_taken_and_no_other(view: StoreState, need: Need) -> None:
-    """Taken is what lives longer than the one in hand; so a dead one never is."""
+@given(views, needs)
+def test_token_is_taken_if_it_lives_longer(view: StoreState, need: Need) -> None:
+    """Longer than the current one, so an expired one never."""
     assert (POLICY.decide(view, need) is NextAction.USE_SHARED) == (
         view.token_left > need.token_left
     )
 
 
-@given(views, wishes)
-def test_nobody_asks_while_another_does_or_the_bank_has_refused(
-    view: StoreState, need: Need
-) -> None:
-    """The lease is only wanted when it is free and no refusal binds."""
+@given(views, needs)
+def test_nobody_fetches_during_a_lease_or_refusal(view: StoreState, need: Need) -> None:
+    """The lease is requested only if it is free and no refusal applies."""
     if POLICY.decide(view, need) is NextAction.LEASE:
         assert view.lease_left == view.refusal_left == 0
 
 
-@given(st.floats(0.01, 1e6), wishes)
-def test_patience_ends_but_not_while_the_token_in_hand_is_good(leased: float, need: Need) -> None:
-    """One waits for another's lease for a bounded time, and with half a token left for longer."""
+@given(st.floats(0.01, 1e6), needs)
+def test_wait_for_a_lease_is_bounded(leased: float, need: Need) -> None:
+    """With half of the current token's life left it is longer."""
     step = POLICY.decide(StoreState(lease_left=leased), need)
     if need.waited < POLICY.max_wait or need.waited < need.token_left:
         assert step is NextAction.WAIT
@@ -49,17 +47,17 @@ def test_patience_ends_but_not_while_the_token_in_hand_is_good(leased: float, ne
         assert step is NextAction.FETCH_DIRECTLY
 
 
-def test_a_refusal_of_the_bank_binds_whoever_has_nothing_better() -> None:
-    """Neither the lease is asked for nor is anybody kept waiting."""
+def test_refusal_applies_without_a_better_token() -> None:
+    """The lease is not requested, and nobody waits."""
     assert POLICY.decide(StoreState(refusal_left=1), Need(0, 0, 0)) is NextAction.REFUSE
     assert (
         POLICY.decide(StoreState(refusal_left=1, lease_left=1), Need(30, 0, 0)) is NextAction.REFUSE
     )
 
 
-@given(wishes, seconds)
-def test_without_the_store_each_asks_at_its_own_moment(need: Need, blind: float) -> None:
-    """The moment lies within the spread, and within half of what the token in hand still lives."""
+@given(needs, seconds)
+def test_without_a_store_fetches_are_spread(need: Need, blind: float) -> None:
+    """Within the spread, and within half of the current token's remaining life."""
     moment = POLICY.direct_after(need)
     longest = (
         min(POLICY.spread, need.token_left / 2) if need.token_left else POLICY.spread_without_token
@@ -70,48 +68,46 @@ def test_without_the_store_each_asks_at_its_own_moment(need: Need, blind: float)
     )
 
 
-def test_different_chances_are_different_moments() -> None:
-    """So a fleet that loses its store does not ask as one."""
+def test_spread_depends_on_chance() -> None:
+    """A fleet that loses its store does not fetch at once."""
     needy = {POLICY.direct_after(Need(0, 0, number / 10)) for number in range(10)}
     holding = {POLICY.direct_after(Need(300, 0, number / 10)) for number in range(10)}
     assert len(needy) == len(holding) == 10
     assert max(holding) > 50
 
 
-@given(wishes, st.integers(0, 10_000), chances)
-def test_looks_come_at_first_quickly_and_never_in_a_tight_loop(
-    need: Need, looks: int, chance: float
-) -> None:
-    """Between two looks lie at least half of the first step and at most the longest."""
-    pause = POLICY.next_poll(need, looks, chance)
+@given(needs, st.integers(0, 10_000), chances)
+def test_polls_are_spaced(need: Need, polls: int, chance: float) -> None:
+    """Between half of the first step and the longest step."""
+    pause = POLICY.next_poll(need, polls, chance)
     assert POLICY.first_poll / 2 <= pause <= POLICY.longest_poll_with_token
     if need.token_left == 0:
         assert pause <= POLICY.longest_poll
 
 
-def test_a_lease_outlives_a_lost_renewal() -> None:
+def test_lease_outlives_a_lost_renewal() -> None:
     """Two renewals fit into a lease."""
     assert POLICY.renew_interval() * 2 < POLICY.lease
 
 
 @given(st.integers(0, 1_000_000))
-def test_a_gateway_with_many_keys_does_not_wait_long_for_each(keys: int) -> None:
-    """A proxy of a few institutions spreads widely, one of a thousand by seconds."""
+def test_spread_shrinks_with_the_number_of_keys(keys: int) -> None:
+    """With few institutions it is wide, with a thousand it is seconds."""
     spread = POLICY.spread_for(keys)
     assert POLICY.spread / 12 <= spread <= POLICY.spread
     assert (spread == POLICY.spread) == (keys <= 16)
 
 
 @given(st.integers(0, 1_000_000))
-def test_many_keys_are_followed_at_a_bounded_rate(keys: int) -> None:
-    """Each key every few seconds, and all of them together never faster than the rate."""
+def test_following_has_a_bounded_rate(keys: int) -> None:
+    """Each key every few seconds, and all keys within the rate."""
     pause = POLICY.poll_interval(keys)
     assert pause >= 1 / POLICY.poll_rate
     assert pause == POLICY.poll_every / max(keys, 1) or pause == 1 / POLICY.poll_rate
 
 
-def test_what_binds_all_is_what_the_bank_itself_said() -> None:
-    """A call that failed on its way may be the trouble of one machine."""
+def test_only_refusals_of_the_bank_apply_to_all() -> None:
+    """A network failure may concern one machine."""
     own = {reason for reason in kinds.TOKEN_FAILURES if not applies_to_fleet(reason)}
     assert own == {
         kinds.TOKEN_UNREACHABLE,
@@ -122,8 +118,8 @@ def test_what_binds_all_is_what_the_bank_itself_said() -> None:
 
 
 @given(st.integers(1, 10_000), chances)
-def test_a_dead_store_costs_a_deadline_only_rarely(failures: int, chance: float) -> None:
-    """After each failure the store is left alone, longer and longer, up to a bound."""
+def test_failed_store_is_retried_rarely(failures: int, chance: float) -> None:
+    """After each failure it is left alone for longer, up to a limit."""
     circuit = CircuitBreaker()
     for _ in range(failures):
         circuit.record_failure(100.0, chance)
@@ -133,8 +129,8 @@ def test_a_dead_store_costs_a_deadline_only_rarely(failures: int, chance: float)
     assert not circuit.allows(100.0 + pause * 0.99, 0.25)
 
 
-def test_one_at_a_time_tries_a_store_that_failed() -> None:
-    """While one tries it out, the others go on without; once it answers, all may ask."""
+def test_one_request_tests_a_failed_store() -> None:
+    """The others fetch directly until it responds."""
     circuit = CircuitBreaker()
     assert circuit.allows(0.0, 0.25)
     circuit.record_failure(0.0, 0.5)

@@ -1,4 +1,4 @@
-"""What else happens in a fleet's life: secrets rotate, proxies end, logins are of users."""
+"""Operation of a fleet: rotated secrets, shutdown, and logins of users."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,7 +21,7 @@ from tests.tokens.harness import KEY
 
 @dataclass
 class FleetOfProxies:
-    """Proxies that are configured by one file, as the pods of a Deployment are."""
+    """Proxies with one configuration, like the pods of a Deployment."""
 
     bank: Sandbox
     store: RedisServer
@@ -29,12 +29,12 @@ class FleetOfProxies:
     apps: list[App]
 
     @property
-    def asked(self) -> int:
-        """Return how many token requests the bank has had."""
+    def request_count(self) -> int:
+        """The number of token requests at the bank."""
         return len(self.bank.bank.token_requests)
 
     def texts(self) -> set[str]:
-        """Return the tokens that the proxies hold."""
+        """The tokens of the proxies."""
         held = [app.tokens.peek(KEY) for app in self.apps]
         return {token.text for token in held if token is not None}
 
@@ -46,7 +46,7 @@ class FleetOfProxies:
 
 @asynccontextmanager
 async def fleet_of_proxies(folder: Path, **written: Any) -> AsyncIterator[FleetOfProxies]:
-    """Start three, one after the other."""
+    """Start three, one after another."""
     write(folder / "secret", "sandbox-secret")
     write_key(folder / "keys")
     async with AsyncExitStack() as stack:
@@ -70,35 +70,35 @@ async def fleet_of_proxies(folder: Path, **written: Any) -> AsyncIterator[FleetO
             app = app_from(folder / "proxy.yaml")
             await app.start()
             built.apps.append(app)
-            await until(lambda app=app: app.readiness().is_ready)  # type: ignore[misc]  # mypy cannot tell the type of a default
+            await until(lambda app=app: app.readiness().is_ready)  # type: ignore[misc]  # mypy does not infer the type of a default
         yield built
 
 
-async def test_a_rotated_secret_is_tried_once_for_all(tmp_path: Path) -> None:
-    """The first to see it asks the bank; the others take its token as the proof."""
+async def test_rotated_secret_is_verified_once(tmp_path: Path) -> None:
+    """The first proxy calls the bank; its token verifies the secret for the others."""
     async with fleet_of_proxies(tmp_path) as here:
-        assert here.asked == 1
+        assert here.request_count == 1
         before = here.texts()
         clients = {"sandbox-client": "another-secret"}
         here.bank.bank.settings = changed(here.bank.bank.settings, {"clients": clients})
         write(tmp_path / "secret", "another-secret")
         await until(lambda: len(here.texts()) == 1 and here.texts() != before)
-        assert here.asked == 2
+        assert here.request_count == 2
         assert len(await here.store.records()) == 2
 
 
-async def test_a_wrong_secret_is_refused_once_for_all(tmp_path: Path) -> None:
-    """It changes nothing, and its refusal binds those that have read the same."""
+async def test_wrong_secret_is_refused_once(tmp_path: Path) -> None:
+    """The refusal applies to all proxies with the same secret, and nothing changes."""
     async with fleet_of_proxies(tmp_path) as here:
         before = here.texts()
         write(tmp_path / "secret", "a-wrong-secret")
         await until(lambda: all(app.readiness().warnings for app in here.apps))
-        assert here.asked == 2
+        assert here.request_count == 2
         assert here.texts() == before
 
 
-async def test_encryption_keys_change_without_a_token_call(tmp_path: Path) -> None:
-    """First all can open with the new key, then one after the other seals with it."""
+async def test_encryption_key_rotation_costs_no_token_call(tmp_path: Path) -> None:
+    """First all read the new key, then one after another writes it."""
     async with fleet_of_proxies(tmp_path) as here:
         old, new = key_line("k1"), key_line("k2", "fern")
         for lines in ((old, new), (new, old)):
@@ -111,12 +111,12 @@ async def test_encryption_keys_change_without_a_token_call(tmp_path: Path) -> No
         here.apps.append(late)
         await late.start()
         await until(lambda: late.readiness().is_ready)
-        assert here.asked == 1
+        assert here.request_count == 1
         assert len(here.texts()) == 1
 
 
-async def test_a_shared_token_is_not_revoked_at_shutdown(tmp_path: Path) -> None:
-    """Others are using it; one that was got alone is revoked."""
+async def test_shared_token_is_not_revoked_at_shutdown(tmp_path: Path) -> None:
+    """Others use it; a token that was fetched directly is revoked."""
     async with fleet_of_proxies(tmp_path, revoke_on_shutdown="true") as here:
         await here.apps.pop().stop()
         await here.apps.pop().stop()
@@ -136,16 +136,16 @@ async def test_a_shared_token_is_not_revoked_at_shutdown(tmp_path: Path) -> None
 
 
 async def test_tokens_of_a_user_are_not_shared(tmp_path: Path) -> None:
-    """The tokens of a user: each proxy has its own, with a refresh token that is good once."""
+    """Each proxy has its own, with a refresh token for single use."""
     login = {"username": "juniper", "password_file": str(tmp_path / "password")}
     write(tmp_path / "password", "moonlight")
     async with fleet_of_proxies(tmp_path, **login) as here:
-        assert here.asked == 3
+        assert here.request_count == 3
         assert await here.store.records() == []
 
 
-async def test_a_changed_store_is_taken_without_a_restart(tmp_path: Path) -> None:
-    """The file names another; the tokens in hand stay, and the next ones are shared there."""
+async def test_changed_store_is_applied_without_a_restart(tmp_path: Path) -> None:
+    """Current tokens are kept, and the next are shared in the new store."""
     async with fleet_of_proxies(tmp_path) as here, redis_server(tmp_path / "other") as other:
         text = (tmp_path / "proxy.yaml").read_text()
         write(tmp_path / "proxy.yaml", text.replace(here.store.url, other.url))
@@ -159,11 +159,11 @@ async def test_a_changed_store_is_taken_without_a_restart(tmp_path: Path) -> Non
         await until(lambda: late.readiness().is_ready)
         assert len(await other.records()) == 1
         await until(lambda: len(here.texts()) == 1)
-        assert here.asked == 2
+        assert here.request_count == 2
 
 
-async def test_nothing_secret_shows_in_a_repr(tmp_path: Path) -> None:
-    """Neither a token nor the encryption key, the store's password or the client secret."""
+async def test_repr_shows_no_secret(tmp_path: Path) -> None:
+    """No token, encryption key, store password or client secret."""
     password = "moss-of-the-store"
     async with redis_server(tmp_path / "locked", password=password) as locked:
         write(tmp_path / "password", password)

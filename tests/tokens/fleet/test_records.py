@@ -1,4 +1,4 @@
-"""Records, opened: which token is the best, and what does not open is told of once."""
+"""Decrypted records: the best token, and undecryptable entries."""
 
 import os
 
@@ -27,7 +27,7 @@ OLD, NEW = key_line("old", "fern"), key_line("new")
 
 
 class RecordHarness:
-    """Records that are opened with an old and a new key, and what was told of them."""
+    """Records read with an old and a new key, and the reported events."""
 
     def __init__(self) -> None:
         self.events: list[DecryptFailed] = []
@@ -35,23 +35,23 @@ class RecordHarness:
         self.records = RecordReader(self.seals, self.events.append)
 
     def entry(self, text: str, age: float, key: str = NEW, wall_age: float = 0.0) -> bytes:
-        """Return an entry of an hour that is so old by the store's clock and by the writer's."""
+        """Return an entry for one hour with this age by the store's and the writer's clocks."""
         cipher = EntryCipher(read_keys([key]), os.urandom)
         return cipher.encrypt_token(NAME, TokenEntry(text, 3600.0, WALL - age, WALL - wall_age))
 
     def best(self, seen: Record, *unwanted: str) -> Token | None:
-        """Return the best token in a record."""
+        """Return the best token of a record."""
         digests = [NAME.digest(text) for text in unwanted]
         return self.records.best_token(KEY, NAME, seen, digests, requested_at=NOW, now=NOW)
 
 
 def make_record(refusal: bytes = b"", *, strange: bool = False, **entries: bytes) -> Record:
-    """Return a record with these entries, looked at by a store whose clock is right."""
+    """Return a record with these entries, read by a store with a correct clock."""
     return Record(WALL, 0, 0.0, frozenset(), refusal, entries, strange)
 
 
-def test_the_one_that_lives_longest() -> None:
-    """Whichever key sealed it; it is marked as another's, and as old as it is."""
+def test_longest_lived_token_is_the_best() -> None:
+    """Whichever key encrypted it; it is marked as shared, with its real age."""
     desk = RecordHarness()
     record = make_record(new=desk.entry("first", 100), old=desk.entry("second", 40, OLD))
     token = desk.best(record)
@@ -62,8 +62,8 @@ def test_the_one_that_lives_longest() -> None:
     assert getattr(desk.best(turned), "text", "") == "first"
 
 
-def test_neither_unwanted_nor_dead() -> None:
-    """A token that is known by its digest, or that has run out by either clock, is none."""
+def test_rejected_and_expired_tokens_are_skipped() -> None:
+    """Rejected by digest, or expired by either clock."""
     desk = RecordHarness()
     assert desk.best(make_record(new=desk.entry("first", 100)), "first") is None
     assert desk.best(make_record(new=desk.entry("first", 3600))) is None
@@ -71,8 +71,8 @@ def test_neither_unwanted_nor_dead() -> None:
     assert desk.best(make_record()) is None
 
 
-def test_what_does_not_open_is_told_of_once() -> None:
-    """However often it is looked at; and again when it is something else."""
+def test_undecryptable_entry_is_reported_once() -> None:
+    """A changed entry is reported again."""
     desk = RecordHarness()
     for garbage in (b"moss" * 10, b"moss" * 10, b"fern" * 10):
         assert desk.best(make_record(new=garbage)) is None
@@ -82,8 +82,8 @@ def test_what_does_not_open_is_told_of_once() -> None:
     assert desk.records.undecryptable_count == 0
 
 
-def test_what_was_sealed_with_keys_that_we_do_not_have() -> None:
-    """Is not even looked at, but told of."""
+def test_entry_of_an_unknown_key_is_reported() -> None:
+    """It is not decrypted."""
     desk = RecordHarness()
     assert desk.best(make_record(strange=True)) is None
     assert desk.best(make_record(strange=True)) is None
@@ -92,8 +92,8 @@ def test_what_was_sealed_with_keys_that_we_do_not_have() -> None:
     assert desk.records.undecryptable_count == 0
 
 
-def test_refusals() -> None:
-    """One that opens, none, and one that does not open."""
+def test_refusals_are_read() -> None:
+    """One that decrypts, none, and one that does not."""
     desk = RecordHarness()
     refusal = RefusalEntry(kinds.TOKEN_THROTTLED, "CMN_90002", 1, WALL + 10)
     sealed = desk.seals.encrypt_refusal(NAME, refusal)

@@ -1,4 +1,4 @@
-"""The steps on a record, as a real server runs them: leases, fences, garbage."""
+"""The script on a real server: leases, fencing numbers, garbage."""
 
 import asyncio
 import time
@@ -15,121 +15,121 @@ from tests.tokens.fleet.store_harness import KEYS, NAME, RECORD, store
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[RedisServer]:
-    """Return a server of its own."""
+    """Return a server."""
     async with redis_server(tmp_path / "redis") as running:
         yield running
 
 
 @pytest.fixture
-async def ours(server: RedisServer) -> AsyncIterator[Store]:
-    """Return a store before it."""
+async def client(server: RedisServer) -> AsyncIterator[Store]:
+    """Return a store client for it."""
     async with store(server.url) as (made, _):
         yield made
 
 
-async def test_nothing_is_there_at_first(ours: Store, server: RedisServer) -> None:
-    """To look leaves no trace; the time is the store's."""
-    seen = await ours.read(NAME, KEYS)
+async def test_look_up_writes_nothing(client: Store, server: RedisServer) -> None:
+    """The time is the store's."""
+    seen = await client.read(NAME, KEYS)
     assert (seen.number, seen.lease_left, seen.refusal, seen.entries) == (0, 0, b"", {})
     assert not seen.rejected_digests
     assert seen.now == pytest.approx(time.time(), abs=60)
     assert await server.records() == []
 
 
-async def test_one_lease_at_a_time(ours: Store) -> None:
-    """The second to ask is told how long the first still has it."""
-    first = await ours.lease(NAME, 5, KEYS)
-    second = await ours.lease(NAME, 5, KEYS)
+async def test_one_lease_at_a_time(client: Store) -> None:
+    """The second caller gets the remaining time of the first lease."""
+    first = await client.lease(NAME, 5, KEYS)
+    second = await client.lease(NAME, 5, KEYS)
     assert first.number > 0 == second.number
     assert 0 < second.lease_left <= 5
-    assert (await ours.read(NAME, KEYS)).lease_left > 0
+    assert (await client.read(NAME, KEYS)).lease_left > 0
 
 
-async def test_many_ask_at_once(ours: Store) -> None:
-    """Exactly one gets it."""
-    seen = await asyncio.gather(*(ours.lease(NAME, 5, KEYS) for _ in range(50)))
+async def test_concurrent_requests_get_one_lease(client: Store) -> None:
+    """Exactly one succeeds."""
+    seen = await asyncio.gather(*(client.lease(NAME, 5, KEYS) for _ in range(50)))
     assert sum(one.number > 0 for one in seen) == 1
 
 
-async def test_what_the_owner_writes_is_there_for_all(ours: Store, server: RedisServer) -> None:
-    """With it the lease ends and the refusal is forgotten; it lives as long as it was told."""
-    number = (await ours.lease(NAME, 5, KEYS)).number
-    assert await ours.release(NAME, number, 0, b"k1 refusal", 60)
-    number = (await ours.lease(NAME, 5, KEYS)).number
-    assert await ours.write(NAME, number, "k1", b"entry", 100)
-    seen = await ours.read(NAME, KEYS)
+async def test_write_ends_lease_and_refusal(client: Store, server: RedisServer) -> None:
+    """The entry lives as long as the writer says."""
+    number = (await client.lease(NAME, 5, KEYS)).number
+    assert await client.release(NAME, number, 0, b"k1 refusal", 60)
+    number = (await client.lease(NAME, 5, KEYS)).number
+    assert await client.write(NAME, number, "k1", b"entry", 100)
+    seen = await client.read(NAME, KEYS)
     assert (seen.lease_left, seen.refusal, seen.entries) == (0, b"", {"k1": b"entry"})
     assert 60_000 < await server.do("PTTL", RECORD) <= 100_000
 
 
-async def test_who_lost_the_lease_writes_nothing(ours: Store) -> None:
-    """Nor renews it, nor gives it back: its number is not the last one."""
-    lost = (await ours.lease(NAME, 0.001, KEYS)).number
+async def test_owner_of_a_lost_lease_writes_nothing(client: Store) -> None:
+    """It neither renews nor releases: its fencing number is not the last."""
+    lost = (await client.lease(NAME, 0.001, KEYS)).number
     await asyncio.sleep(0.01)
-    newer = (await ours.lease(NAME, 5, KEYS)).number
+    newer = (await client.lease(NAME, 5, KEYS)).number
     assert newer > lost
-    assert not await ours.write(NAME, lost, "k1", b"old", 100)
-    assert not await ours.renew(NAME, lost, 5)
-    assert not await ours.release(NAME, lost, 0)
-    assert await ours.write(NAME, newer, "k1", b"new", 100)
-    assert not await ours.write(NAME, lost, "k1", b"old", 100)
-    assert (await ours.read(NAME, KEYS)).entries == {"k1": b"new"}
+    assert not await client.write(NAME, lost, "k1", b"old", 100)
+    assert not await client.renew(NAME, lost, 5)
+    assert not await client.release(NAME, lost, 0)
+    assert await client.write(NAME, newer, "k1", b"new", 100)
+    assert not await client.write(NAME, lost, "k1", b"old", 100)
+    assert (await client.read(NAME, KEYS)).entries == {"k1": b"new"}
 
 
-async def test_numbers_grow_through_a_flush(ours: Store, server: RedisServer) -> None:
-    """An emptied store does not give a number twice, so a forgotten owner stays without."""
-    before = (await ours.lease(NAME, 5, KEYS)).number
+async def test_numbers_grow_through_a_flush(client: Store, server: RedisServer) -> None:
+    """An emptied store never repeats a number."""
+    before = (await client.lease(NAME, 5, KEYS)).number
     await server.do("FLUSHALL")
-    assert not await ours.write(NAME, before, "k1", b"old", 100)
-    after = (await ours.lease(NAME, 5, KEYS)).number
+    assert not await client.write(NAME, before, "k1", b"old", 100)
+    after = (await client.lease(NAME, 5, KEYS)).number
     assert after > before
-    assert not await ours.write(NAME, before, "k1", b"old", 100)
+    assert not await client.write(NAME, before, "k1", b"old", 100)
 
 
-async def test_leases_in_one_millisecond_have_different_numbers(ours: Store) -> None:
-    """The last number plus one, where the clock has not moved on."""
+async def test_leases_in_one_millisecond_have_different_numbers(client: Store) -> None:
+    """The last number plus one, if the clock has not advanced."""
     numbers = []
     for _ in range(20):
-        numbers.append((await ours.lease(NAME, 5, KEYS)).number)
-        await ours.release(NAME, numbers[-1], 0)
+        numbers.append((await client.lease(NAME, 5, KEYS)).number)
+        await client.release(NAME, numbers[-1], 0)
     assert numbers == sorted(set(numbers))
 
 
-async def test_a_lease_can_be_held_and_given_back(ours: Store) -> None:
-    """Renewed it lasts; given back it is free, after a pause if one is asked for."""
-    number = (await ours.lease(NAME, 0.05, KEYS)).number
-    assert await ours.renew(NAME, number, 5)
-    assert (await ours.read(NAME, KEYS)).lease_left > 1
-    assert await ours.release(NAME, number, 2)
-    assert 0 < (await ours.lease(NAME, 5, KEYS)).lease_left <= 2
-    assert await ours.release(NAME, number, 0)
-    assert (await ours.lease(NAME, 5, KEYS)).number > number
+async def test_lease_can_be_renewed_and_released(client: Store) -> None:
+    """A released lease is free, after an optional pause."""
+    number = (await client.lease(NAME, 0.05, KEYS)).number
+    assert await client.renew(NAME, number, 5)
+    assert (await client.read(NAME, KEYS)).lease_left > 1
+    assert await client.release(NAME, number, 2)
+    assert 0 < (await client.lease(NAME, 5, KEYS)).lease_left <= 2
+    assert await client.release(NAME, number, 0)
+    assert (await client.lease(NAME, 5, KEYS)).number > number
 
 
-async def test_a_refusal_stays_until_there_is_a_token(ours: Store) -> None:
-    """Whoever looks sees it."""
-    number = (await ours.lease(NAME, 5, KEYS)).number
-    assert await ours.release(NAME, number, 0, b"k1 refusal", 60)
-    assert (await ours.read(NAME, KEYS)).refusal == b"k1 refusal"
-    assert (await ours.lease(NAME, 5, KEYS)).refusal == b"k1 refusal"
+async def test_refusal_stays_until_there_is_a_token(client: Store) -> None:
+    """Every look-up returns it."""
+    number = (await client.lease(NAME, 5, KEYS)).number
+    assert await client.release(NAME, number, 0, b"k1 refusal", 60)
+    assert (await client.read(NAME, KEYS)).refusal == b"k1 refusal"
+    assert (await client.lease(NAME, 5, KEYS)).refusal == b"k1 refusal"
 
 
-async def test_the_last_rejected_tokens_are_remembered(ours: Store) -> None:
-    """Each once, a few of them, the last first to stay."""
+async def test_last_rejected_tokens_are_kept(client: Store) -> None:
+    """Each once, up to a limit."""
     digests = [f"{number:0{DIGEST}x}" for number in range(REMEMBERED + 3)]
     for digest in (*digests, digests[-1]):
-        await ours.reject(NAME, digest, 60)
-    assert (await ours.read(NAME, KEYS)).rejected_digests == set(digests[-REMEMBERED:])
+        await client.reject(NAME, digest, 60)
+    assert (await client.read(NAME, KEYS)).rejected_digests == set(digests[-REMEMBERED:])
 
 
-async def test_entries_of_other_keys_are_counted_only(ours: Store) -> None:
-    """Who asks for its own keys is told that there are others."""
+async def test_entries_of_other_keys_are_counted(client: Store) -> None:
+    """A proxy learns that there are others."""
     for key_id in ("k1", "k9"):
-        number = (await ours.lease(NAME, 5, KEYS)).number
-        assert await ours.write(NAME, number, key_id, b"entry " + key_id.encode(), 100)
-    seen = await ours.read(NAME, KEYS)
+        number = (await client.lease(NAME, 5, KEYS)).number
+        assert await client.write(NAME, number, key_id, b"entry " + key_id.encode(), 100)
+    seen = await client.read(NAME, KEYS)
     assert (seen.entries, seen.has_unknown_entries) == ({"k1": b"entry k1"}, True)
-    assert not (await ours.read(NAME, ("k1", "k9"))).has_unknown_entries
+    assert not (await client.read(NAME, ("k1", "k9"))).has_unknown_entries
 
 
 @pytest.mark.parametrize(
@@ -144,30 +144,30 @@ async def test_entries_of_other_keys_are_counted_only(ours: Store) -> None:
         ("HSET", RECORD, "fence", "-1", "until", "-1", "entry:k1", "z" * (MAX_ENTRY + 1)),
     ],
 )
-async def test_garbage_gets_nobody_stuck(
-    ours: Store, server: RedisServer, planted: tuple[str, ...]
+async def test_garbage_is_replaced(
+    client: Store, server: RedisServer, planted: tuple[str, ...]
 ) -> None:
-    """Whatever somebody put there: it is looked at, leased, and written over."""
+    """A record with any content can be read, leased and overwritten."""
     await server.do(*planted)
-    assert (await ours.read(NAME, KEYS)).lease_left == 0
-    seen = await ours.lease(NAME, 5, KEYS)
+    assert (await client.read(NAME, KEYS)).lease_left == 0
+    seen = await client.lease(NAME, 5, KEYS)
     assert 0 < seen.number < 2**53 - 2
     assert "k1" not in seen.entries
-    assert await ours.write(NAME, seen.number, "k1", b"entry", 100)
-    assert (await ours.read(NAME, KEYS)).entries == {"k1": b"entry"}
+    assert await client.write(NAME, seen.number, "k1", b"entry", 100)
+    assert (await client.read(NAME, KEYS)).entries == {"k1": b"entry"}
     assert await server.do("PTTL", RECORD) > 0
-    await ours.reject(NAME, "a" * DIGEST, 60)
+    await client.reject(NAME, "a" * DIGEST, 60)
 
 
-async def test_a_step_that_there_is_not(server: RedisServer) -> None:
-    """Is an error, for whoever changes the one side only."""
+async def test_unknown_step_is_an_error(server: RedisServer) -> None:
+    """Client and script must agree."""
     await server.do("HSET", RECORD, "fence", "1")
     with pytest.raises(Exception, match="no such operation"):
         await server.do("EVAL", SCRIPT, 1, RECORD, "moss", "1", "2")
 
 
-async def test_many_keys_at_once(ours: Store) -> None:
-    """Records do not touch each other, and the clients' connections are enough."""
+async def test_concurrent_keys_are_independent(client: Store) -> None:
+    """The client has enough connections."""
     names = [f"{number:x}" for number in range(200)]
-    seen = await asyncio.gather(*(ours.lease(name, 5, KEYS) for name in names))
+    seen = await asyncio.gather(*(client.lease(name, 5, KEYS) for name in names))
     assert all(one.number > 0 for one in seen)

@@ -1,4 +1,4 @@
-"""Several proxies' token sources before one real store: who asks, who takes, who goes alone."""
+"""Several proxies' token sources with one real store: who fetches, who shares."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ from tests.support.tcp_relay import TcpRelay
 from tests.tokens.fleet.encryption_keys import key_line
 from tests.tokens.fleet.store_harness import store
 from tests.tokens.fleet.test_encryption import BASE, LOGIN
-from tests.tokens.harness import HOUR, KEY, OTHER, FakeTokenSource, TurnableClock, failure
+from tests.tokens.harness import HOUR, KEY, OTHER, FakeTokenSource, SimulatedClock, failure
 
 POLICY = LeasePolicy(
     lease=0.5,
@@ -38,24 +38,24 @@ REFRESH = RefreshPolicy(backoff_initial=0.2, refusal_memory=0.3, throttle_initia
 
 @dataclass
 class SimulatedProxy:
-    """What of one proxy matters here. ``cached`` is what its cache would hold."""
+    """One simulated proxy. ``cached`` is its cache."""
 
     shared: SharedTokenSource
     events: list[StoreEvent]
     cached: dict[TokenKey, Token] = field(default_factory=dict)
 
     async def token(self, key: TokenKey = KEY) -> Token:
-        """Get a token and hold it."""
+        """Get a token and cache it."""
         token = self.cached[key] = await self.shared.token(key)
         return token
 
     def reject(self, key: TokenKey = KEY) -> None:
-        """Drop the token in hand, as the cache does when the bank refuses it."""
+        """Drop the current token, as the cache does when the bank refuses it."""
         self.shared.reject(self.cached.pop(key))
 
     @property
     def sources(self) -> list[AcquisitionSource]:
-        """Return how its wishes ended."""
+        """The sources of its tokens."""
         return [event.source for event in self.events if isinstance(event, TokenAcquired)]
 
 
@@ -64,16 +64,16 @@ class FleetHarness:
     """Proxies on one clock, with one bank and one store."""
 
     server: RedisServer
-    clock: TurnableClock
+    clock: SimulatedClock
     source: FakeTokenSource
     stack: AsyncExitStack
 
     async def proxy(self, *lines: str, user: bool = False, url: str = "") -> SimulatedProxy:
-        """Open another; ``lines`` are its encryption keys, ``user`` makes its tokens a user's.
+        """Add a proxy; ``lines`` are its encryption keys, ``user`` makes its tokens a user's.
 
-        ``url`` is where it finds the store.
+        ``url`` is its URL of the store.
         """
-        made, told = await self.stack.enter_async_context(store(url or self.server.url))
+        made, events = await self.stack.enter_async_context(store(url or self.server.url))
         names: dict[TokenKey, RecordName] = {
             key: record_name(BASE, key, LOGIN) for key in (KEY, OTHER)
         }
@@ -86,32 +86,32 @@ class FleetHarness:
             refresh=REFRESH,
             clock=self.clock,
             chance=random.random,
-            emit=told.events.append,
+            emit=events.events.append,
         )
         self.stack.push_async_callback(shared.close)
-        proxy = SimulatedProxy(shared, told.events)
+        proxy = SimulatedProxy(shared, events.events)
         shared.cached_token = lambda key: proxy.cached.get(key)  # noqa: PLW0108 - tests put others there
         return proxy
 
 
 @asynccontextmanager
 async def fleet_harness(folder: Path) -> AsyncIterator[FleetHarness]:
-    """Start a server; the clock is right at first, and stands."""
+    """Start a server; the clock is set to its time and does not advance."""
     async with redis_server(folder / "redis") as server, AsyncExitStack() as stack:
         seconds, micro = await server.do("TIME")
-        clock = TurnableClock(wall=int(seconds) + int(micro) / 1e6)
+        clock = SimulatedClock(wall=int(seconds) + int(micro) / 1e6)
         yield FleetHarness(server, clock, FakeTokenSource(clock), stack)
 
 
 @pytest.fixture
 async def harness(tmp_path: Path) -> AsyncIterator[FleetHarness]:
-    """Return a street."""
+    """Return a harness with its server."""
     async with fleet_harness(tmp_path) as built:
         yield built
 
 
-async def test_one_asks_for_all(harness: FleetHarness) -> None:
-    """However many want a token at once, the bank is asked once, and all have the same."""
+async def test_one_fetches_for_all(harness: FleetHarness) -> None:
+    """Concurrent requests of a fleet cause one token request."""
     proxies = [await harness.proxy() for _ in range(12)]
     harness.source.may_answer.clear()
     needs = asyncio.gather(*(proxy.token() for proxy in proxies))
@@ -135,8 +135,8 @@ async def test_keys_do_not_wait_for_each_other(harness: FleetHarness) -> None:
     assert len(await harness.server.records()) == 2
 
 
-async def test_a_newer_token_is_taken_before_the_old_one_ends(harness: FleetHarness) -> None:
-    """Whose token is due looks first; only the first of all asks."""
+async def test_newer_token_is_shared_before_expiry(harness: FleetHarness) -> None:
+    """A proxy with a due token looks first; only the first fetches."""
     first, second = await harness.proxy(), await harness.proxy()
     await first.token()
     await second.token()
@@ -146,8 +146,8 @@ async def test_a_newer_token_is_taken_before_the_old_one_ends(harness: FleetHarn
     assert len(harness.source.requested_keys) == 2
 
 
-async def test_a_taken_token_is_as_old_as_it_is(harness: FleetHarness) -> None:
-    """Its life is not counted from when it was taken."""
+async def test_shared_token_keeps_its_age(harness: FleetHarness) -> None:
+    """Its lifetime starts when it was issued."""
     first, second = await harness.proxy(), await harness.proxy()
     await first.token()
     harness.clock.advance(1000)
@@ -156,26 +156,26 @@ async def test_a_taken_token_is_as_old_as_it_is(harness: FleetHarness) -> None:
     assert token.remaining(harness.clock()) == pytest.approx(HOUR - 1000, abs=60)
 
 
-async def test_an_expired_token_is_never_taken(harness: FleetHarness) -> None:
-    """Dead by the reader's clock is dead."""
+async def test_expired_token_is_never_shared(harness: FleetHarness) -> None:
+    """Expired by the reader's clock is expired."""
     first, second = await harness.proxy(), await harness.proxy()
     await first.token()
     harness.clock.advance(HOUR)
     assert (await second.token()).text == "token-2"
 
 
-async def test_a_clock_that_is_behind_makes_nothing_younger(harness: FleetHarness) -> None:
-    """The store's clock is believed where the reader's says less."""
+async def test_slow_clock_makes_no_token_younger(harness: FleetHarness) -> None:
+    """The store's clock is used if it is ahead."""
     harness.source.lifetime = 0.3
     first, second = await harness.proxy(), await harness.proxy()
     await first.token()
     harness.clock.set_wall(-3600)
-    await asyncio.sleep(0.35)  # by the store's clock, which nobody sets
+    await asyncio.sleep(0.35)  # by the store's clock, which is not simulated
     assert (await second.token()).text == "token-2"
 
 
-async def test_a_rejected_token_is_rejected_for_all_once(harness: FleetHarness) -> None:
-    """Nobody takes it any more, everybody hears of it, and one asks for another."""
+async def test_rejected_token_is_replaced_once_for_all(harness: FleetHarness) -> None:
+    """All proxies drop it, and one fetches another."""
     proxies = [await harness.proxy() for _ in range(5)]
     for proxy in proxies:
         await proxy.token()
@@ -191,16 +191,16 @@ async def test_a_rejected_token_is_rejected_for_all_once(harness: FleetHarness) 
 
 
 async def until_rejected(proxy: SimulatedProxy) -> None:
-    """Wait until a proxy has heard that its token is rejected."""
+    """Wait until a proxy has seen that its token is rejected."""
     async with asyncio.timeout(DEADLINE):
         while not (await proxy.shared.poll(KEY)).is_rejected:  # noqa: ASYNC110 - nobody tells us
             await asyncio.sleep(0.02)
 
 
-async def test_one_who_holds_a_token_in_vain_is_in_no_hurry_until_it_is_rejected(
+async def test_rejection_ends_a_wait(
     harness: FleetHarness,
 ) -> None:
-    """It waits for another's call; when its own token is refused meanwhile, it looks at once."""
+    """A proxy that waits for another's fetch looks at once when its own token is refused."""
     first, second = await harness.proxy(), await harness.proxy()
     await first.token()
     await second.token()
@@ -215,8 +215,8 @@ async def test_one_who_holds_a_token_in_vain_is_in_no_hurry_until_it_is_rejected
     assert (await fetching).text == (await waiting).text == "token-2"
 
 
-async def test_who_follows_sees_the_newer_token(harness: FleetHarness) -> None:
-    """One that is no better than that in hand is no news."""
+async def test_follower_sees_the_newer_token(harness: FleetHarness) -> None:
+    """A token that is not better is not returned."""
     first, second = await harness.proxy(), await harness.proxy()
     await first.token()
     news = await second.shared.poll(KEY)
@@ -225,8 +225,8 @@ async def test_who_follows_sees_the_newer_token(harness: FleetHarness) -> None:
     assert await second.shared.poll(KEY) == StoreUpdate()
 
 
-async def test_a_token_that_came_by_another_way_ends_the_wish(harness: FleetHarness) -> None:
-    """Who follows may be quicker than who waits."""
+async def test_token_from_the_follower_ends_a_wait(harness: FleetHarness) -> None:
+    """The follower may be faster than the waiting request."""
     first, second = await harness.proxy(), await harness.proxy()
     await first.token()
     await second.token()
@@ -242,8 +242,8 @@ async def test_a_token_that_came_by_another_way_ends_the_wish(harness: FleetHarn
     assert len(harness.source.requested_keys) == 2
 
 
-async def test_a_slow_bank_keeps_everybody_patient(harness: FleetHarness) -> None:
-    """The lease is renewed for as long as the call takes."""
+async def test_lease_is_renewed_during_a_slow_fetch(harness: FleetHarness) -> None:
+    """The others keep waiting."""
     first, second = await harness.proxy(), await harness.proxy()
     harness.source.may_answer.clear()
     fetching = asyncio.ensure_future(first.token())
@@ -254,8 +254,8 @@ async def test_a_slow_bank_keeps_everybody_patient(harness: FleetHarness) -> Non
     assert (await fetching).text == (await waiting).text == "token-1"
 
 
-async def test_what_the_bank_said_to_one_binds_all(harness: FleetHarness) -> None:
-    """Quota, spike, refusals: the others fail alike without asking, until one may again."""
+async def test_refusal_of_the_bank_applies_to_all(harness: FleetHarness) -> None:
+    """Quota, spike and refusals: the others fail without a request until it ends."""
     proxies = [await harness.proxy() for _ in range(5)]
     harness.source.fail(TokenError(kinds.TOKEN_THROTTLED, "Too much.", code="CMN_90002"))
     for proxy in proxies:
@@ -279,8 +279,8 @@ async def test_what_the_bank_said_to_one_binds_all(harness: FleetHarness) -> Non
     assert (await proxies[4].token()).text == "token-2"
 
 
-async def test_failures_in_a_row_are_waited_out_for_longer(harness: FleetHarness) -> None:
-    """Whoever's they are: the fleet backs off as one proxy would."""
+async def test_back_off_is_shared(harness: FleetHarness) -> None:
+    """The fleet backs off like one proxy."""
     harness.source.fail(TokenError(kinds.TOKEN_THROTTLED, "Too much."))
     waits = []
     for _ in range(3):
@@ -295,7 +295,7 @@ async def test_failures_in_a_row_are_waited_out_for_longer(harness: FleetHarness
     assert len(harness.source.requested_keys) == 3
 
 
-async def test_trouble_on_the_way_binds_nobody(harness: FleetHarness) -> None:
+async def test_network_failure_is_not_shared(harness: FleetHarness) -> None:
     """One machine without a network does not stop the others."""
     first, second = await harness.proxy(), await harness.proxy()
     harness.source.fail(failure(kinds.TOKEN_UNREACHABLE))
@@ -305,8 +305,8 @@ async def test_trouble_on_the_way_binds_nobody(harness: FleetHarness) -> None:
     assert (await second.token()).text == "token-2"
 
 
-async def test_who_has_waited_long_enough_goes_alone(harness: FleetHarness) -> None:
-    """A lease that never ends does not keep anybody without a token."""
+async def test_wait_for_a_lease_is_bounded(harness: FleetHarness) -> None:
+    """Afterwards the proxy fetches directly."""
     proxy = await harness.proxy()
     name = record_name(BASE, KEY, LOGIN).text
     made, _ = await harness.stack.enter_async_context(store(harness.server.url))
@@ -321,8 +321,8 @@ async def test_who_has_waited_long_enough_goes_alone(harness: FleetHarness) -> N
     assert await harness.server.do("HLEN", record) == 2
 
 
-async def test_without_the_store_each_has_its_own(harness: FleetHarness) -> None:
-    """Nobody waits longer than the spread; what was got alone is not shared, nor rejected there."""
+async def test_without_a_store_each_fetches(harness: FleetHarness) -> None:
+    """Within the spread; such tokens are not shared or rejected in the store."""
     proxies = [await harness.proxy() for _ in range(3)]
     await harness.server.kill()
     needs = [asyncio.ensure_future(proxy.token()) for proxy in proxies]
@@ -340,8 +340,8 @@ async def test_without_the_store_each_has_its_own(harness: FleetHarness) -> None
             harness.clock.advance(0.05)
 
 
-async def test_a_store_that_dies_during_the_call_costs_nothing(harness: FleetHarness) -> None:
-    """Who asked has its token all the same."""
+async def test_store_that_fails_during_a_fetch(harness: FleetHarness) -> None:
+    """The proxy still gets its token."""
     proxy = await harness.proxy()
     harness.source.may_answer.clear()
     fetching = asyncio.ensure_future(proxy.token())
@@ -352,8 +352,8 @@ async def test_a_store_that_dies_during_the_call_costs_nothing(harness: FleetHar
     assert proxy.sources == [AcquisitionSource.UNCACHED]
 
 
-async def test_one_who_lost_the_lease_keeps_its_token_to_itself(harness: FleetHarness) -> None:
-    """What it got is good, but another's is in the store."""
+async def test_token_of_a_lost_lease_is_not_shared(harness: FleetHarness) -> None:
+    """It is used, but the store has another's."""
     late, other = await harness.proxy(), await harness.proxy()
     harness.source.may_answer.clear()
     fetching = asyncio.ensure_future(late.token())
@@ -369,10 +369,8 @@ async def test_one_who_lost_the_lease_keeps_its_token_to_itself(harness: FleetHa
     assert (await (await harness.proxy()).token()).text == tokens[1].text
 
 
-async def test_a_split_store_is_two_stores_until_it_is_one_again(
-    harness: FleetHarness, tmp_path: Path
-) -> None:
-    """Each side lives on a token of its own; afterwards one asks for both."""
+async def test_split_store_heals(harness: FleetHarness, tmp_path: Path) -> None:
+    """Each side has its own token; afterwards one fetches for both."""
     async with redis_server(tmp_path / "other") as other, TcpRelay(other.port) as way:
         near = [await harness.proxy() for _ in range(2)]
         far = [await harness.proxy(url=f"redis://127.0.0.1:{way.port}") for _ in range(2)]
@@ -385,8 +383,8 @@ async def test_a_split_store_is_two_stores_until_it_is_one_again(
         assert len(harness.source.requested_keys) == 3
 
 
-async def test_a_fleet_with_two_keys(harness: FleetHarness) -> None:
-    """Each half lives on a token of its own, and both say so."""
+async def test_fleet_with_two_keys(harness: FleetHarness) -> None:
+    """Each half has its own token, and both report it."""
     first, second = await harness.proxy(key_line("k1")), await harness.proxy(key_line("k2", "fern"))
     texts = {(await first.token()).text, (await second.token()).text}
     assert len(texts) == 2
@@ -397,8 +395,8 @@ async def test_a_fleet_with_two_keys(harness: FleetHarness) -> None:
     assert third.shared.undecryptable_count == 0
 
 
-async def test_tokens_of_users_do_not_go_there(harness: FleetHarness) -> None:
-    """Nor are they rejected there, nor looked for."""
+async def test_tokens_of_users_are_not_shared(harness: FleetHarness) -> None:
+    """They are neither looked up nor rejected in the store."""
     proxy = await harness.proxy(user=True)
     token = await proxy.token()
     assert not proxy.shared.is_shared(token)
@@ -408,8 +406,8 @@ async def test_tokens_of_users_do_not_go_there(harness: FleetHarness) -> None:
     assert proxy.events == []
 
 
-async def test_a_cancelled_wish_leaves_no_lease_behind_for_long(harness: FleetHarness) -> None:
-    """The lease runs out, because nobody holds it any more."""
+async def test_lease_of_a_cancelled_request_expires(harness: FleetHarness) -> None:
+    """Nobody renews it."""
     first, second = await harness.proxy(), await harness.proxy()
     harness.source.may_answer.clear()
     fetching = asyncio.ensure_future(first.token())

@@ -1,4 +1,4 @@
-"""The store when it is not well: one short deadline, a word for what is wrong, and a rest."""
+"""A faulty store: one short deadline, a reason, and a pause."""
 
 import asyncio
 import re
@@ -22,15 +22,15 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "fleet.md"
 
 
 async def failed(made: Store, step: str = "read") -> StoreFailure:
-    """Do a step that is not done; return why."""
+    """Run a step that fails; return its reason."""
     with pytest.raises(StoreError) as caught:
         await (made.read(NAME, KEYS) if step == "read" else made.lease(NAME, 5, KEYS))
     assert caught.value.__cause__ is None
     return caught.value.reason
 
 
-async def well(made: Store, step: str = "read") -> None:
-    """Do a step again and again until it is done."""
+async def until_done(made: Store, step: str = "read") -> None:
+    """Repeat a step until it succeeds."""
     async with asyncio.timeout(DEADLINE):
         while True:
             try:
@@ -41,8 +41,8 @@ async def well(made: Store, step: str = "read") -> None:
                 return
 
 
-async def test_a_dead_store_rests_and_comes_back(tmp_path: Path) -> None:
-    """It is asked once, left alone for a while, and used again as soon as it answers."""
+async def test_dead_store_is_left_alone_and_returns(tmp_path: Path) -> None:
+    """It is tried once, then again after a pause."""
     async with redis_server(tmp_path) as server, store(server.url) as (made, told):
         await made.read(NAME, KEYS)
         await server.kill()
@@ -50,14 +50,14 @@ async def test_a_dead_store_rests_and_comes_back(tmp_path: Path) -> None:
         assert await failed(made) is StoreFailure.CIRCUIT_OPEN
         assert made.failure is StoreFailure.UNREACHABLE
         await server.start_again()
-        await well(made)
+        await until_done(made)
         assert not made.failure
         assert told.state_changes == [StoreFailure.UNREACHABLE, StoreFailure.NONE]
         assert StoreFailure.CIRCUIT_OPEN not in told.failures
 
 
-async def test_a_silent_store_costs_one_deadline(tmp_path: Path) -> None:
-    """A stopped server, a black hole: the deadline passes once, then nobody waits."""
+async def test_silent_store_costs_one_deadline(tmp_path: Path) -> None:
+    """A stopped server or a black hole; later requests do not wait."""
     async with (
         redis_server(tmp_path) as server,
         store(server.url, deadline=0.3, circuit=CircuitBreaker(60, 60)) as (made, told),
@@ -70,8 +70,8 @@ async def test_a_silent_store_costs_one_deadline(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["there", "back"])
-async def test_a_bad_network(tmp_path: Path, way: str) -> None:
-    """Black holes, resets, answers byte by byte and cut answers: over within the deadline."""
+async def test_network_faults_end_within_the_deadline(tmp_path: Path, way: str) -> None:
+    """Black holes, resets, and slow or truncated responses."""
     async with (
         redis_server(tmp_path) as server,
         TcpRelay(server.port) as relay,
@@ -83,19 +83,19 @@ async def test_a_bad_network(tmp_path: Path, way: str) -> None:
         direction.drops_bytes = True
         assert await failed(made) is StoreFailure.TIMEOUT
         relay.restore()
-        await well(made)
+        await until_done(made)
         getattr(relay, way).reset_after = 0
         assert await failed(made) is StoreFailure.UNREACHABLE
         relay.restore()
-        await well(made)
+        await until_done(made)
         relay.back.cut_after = 3
         assert await failed(made) in (StoreFailure.UNREACHABLE, StoreFailure.OTHER)
         relay.restore()
-        await well(made)
+        await until_done(made)
 
 
-async def test_an_answer_is_never_given_to_another(tmp_path: Path) -> None:
-    """Who gave up leaves no answer on a connection for the next to read."""
+async def test_response_never_reaches_another_request(tmp_path: Path) -> None:
+    """A timed-out request leaves no response on a connection."""
     async with (
         redis_server(tmp_path) as server,
         TcpRelay(server.port) as relay,
@@ -108,12 +108,12 @@ async def test_an_answer_is_never_given_to_another(tmp_path: Path) -> None:
             await made.read("other", KEYS)
         relay.restore()
         for _ in range(20):
-            await well(made)
+            await until_done(made)
             assert (await made.read(NAME, KEYS)).entries == {}
 
 
-async def test_a_wrong_password(tmp_path: Path) -> None:
-    """Is told as such; with the right one it works without a restart."""
+async def test_wrong_password_has_reason_login(tmp_path: Path) -> None:
+    """With the right one it works without a restart."""
     passwords = ["wrong"]
     login = StoreLogin("", lambda: passwords[0])
     async with (
@@ -122,12 +122,12 @@ async def test_a_wrong_password(tmp_path: Path) -> None:
     ):
         assert await failed(made) is StoreFailure.LOGIN
         passwords[0] = "moss-of-the-store"
-        await well(made)
+        await until_done(made)
         assert "moss-of-the-store" not in repr((made, told, login))
 
 
-async def test_no_password_where_one_is_wanted(tmp_path: Path) -> None:
-    """The same word."""
+async def test_missing_password_has_reason_login(tmp_path: Path) -> None:
+    """The same reason."""
     async with (
         redis_server(tmp_path, password="moss-of-the-store") as server,
         store(server.url) as (made, _),
@@ -135,8 +135,8 @@ async def test_no_password_where_one_is_wanted(tmp_path: Path) -> None:
         assert await failed(made) is StoreFailure.LOGIN
 
 
-async def test_a_user_who_may_not_run_scripts(tmp_path: Path) -> None:
-    """Where Lua is turned off, the store is of no use, and says why."""
+async def test_user_without_scripts_has_reason_forbidden(tmp_path: Path) -> None:
+    """The store is unavailable."""
     async with redis_server(tmp_path) as server:
         await server.do("ACL", "SETUSER", "fern", "on", ">moss", "~moss:*", "+@all", "-@scripting")
         login = StoreLogin("fern", lambda: "moss")
@@ -148,8 +148,8 @@ async def test_a_user_who_may_not_run_scripts(tmp_path: Path) -> None:
             assert told.state_changes == [StoreFailure.FORBIDDEN, StoreFailure.NONE]
 
 
-async def test_the_user_of_the_documentation_is_allowed_enough(tmp_path: Path) -> None:
-    """The commands that docs/fleet.md names do for every step, and no others are allowed."""
+async def test_permissions_of_the_documentation_suffice(tmp_path: Path) -> None:
+    """The commands in docs/fleet.md are necessary and sufficient."""
     document = DOCUMENT.read_text(encoding="utf-8")
     allowed = re.findall(r"\+[a-z]+", re.findall(r"ACL SETUSER .*", document)[0])
     async with redis_server(tmp_path) as server:
@@ -165,8 +165,8 @@ async def test_the_user_of_the_documentation_is_allowed_enough(tmp_path: Path) -
             assert await made.release(NAME, number, 0, b"refusal", 60)
 
 
-async def test_a_full_store_can_still_be_looked_into(tmp_path: Path) -> None:
-    """What is there is read; changes are refused, and told, until there is room."""
+async def test_full_store_can_be_read(tmp_path: Path) -> None:
+    """Changes fail and are reported until there is room."""
     async with redis_server(tmp_path) as server, store(server.url) as (made, told):
         number = (await made.lease(NAME, 5, KEYS)).number
         assert await made.write(NAME, number, "k1", b"entry", 60)
@@ -179,8 +179,8 @@ async def test_a_full_store_can_still_be_looked_into(tmp_path: Path) -> None:
         assert told.state_changes == [StoreFailure.FULL, StoreFailure.NONE]
 
 
-async def test_a_replica_can_still_be_looked_into(tmp_path: Path) -> None:
-    """A primary that was made a replica is read-only until it is one again."""
+async def test_replica_can_be_read(tmp_path: Path) -> None:
+    """It is read-only until it is a primary again."""
     async with redis_server(tmp_path / "a") as first, redis_server(tmp_path / "b") as second:
         async with store(first.url) as (made, told):
             number = (await made.lease(NAME, 5, KEYS)).number
@@ -197,8 +197,8 @@ async def test_a_replica_can_still_be_looked_into(tmp_path: Path) -> None:
             assert told.state_changes == [StoreFailure.READ_ONLY, StoreFailure.NONE]
 
 
-async def test_scripts_that_are_forgotten_are_sent_again(tmp_path: Path) -> None:
-    """After SCRIPT FLUSH or a restart, the step is done all the same."""
+async def test_forgotten_scripts_are_sent_again(tmp_path: Path) -> None:
+    """After SCRIPT FLUSH or a restart."""
     async with redis_server(tmp_path) as server, store(server.url) as (made, told):
         await made.read(NAME, KEYS)
         await server.do("SCRIPT", "FLUSH")
@@ -221,13 +221,13 @@ async def test_scripts_that_are_forgotten_are_sent_again(tmp_path: Path) -> None
         (ValueError(), StoreFailure.OTHER),
     ],
 )
-def test_a_word_for_every_error(error: Exception, reason: StoreFailure) -> None:
-    """Whatever the library raises has one."""
+def test_every_error_has_a_reason(error: Exception, reason: StoreFailure) -> None:
+    """Whatever the library raises."""
     assert failure_of(error) is reason
 
 
-def test_a_store_that_answers_to_looks_is_not_well_for_that() -> None:
-    """While it refuses changes it is of no use; an absence is over with the first answer."""
+def test_readable_store_may_be_unavailable() -> None:
+    """While it refuses changes; any success ends that."""
     full, gone = StoreFailure.FULL, StoreFailure.TIMEOUT
     assert StoreHealth().after("lease", full).after("read", StoreFailure.NONE).failure is full
     assert StoreHealth().after("lease", full).after("write", StoreFailure.NONE) == StoreHealth()
@@ -236,8 +236,8 @@ def test_a_store_that_answers_to_looks_is_not_well_for_that() -> None:
     assert StoreHealth().after("read", gone).after("lease", full).failure is full
 
 
-async def test_a_cancelled_step_says_nothing_about_the_store(tmp_path: Path) -> None:
-    """Neither that it is well nor that it is not."""
+async def test_cancelled_step_changes_no_state(tmp_path: Path) -> None:
+    """It shows neither a working store nor a failed one."""
     async with (
         redis_server(tmp_path) as server,
         TcpRelay(server.port) as relay,
@@ -258,4 +258,4 @@ async def test_a_cancelled_step_says_nothing_about_the_store(tmp_path: Path) -> 
         assert made.failure is StoreFailure.UNREACHABLE
         assert told.failures == [StoreFailure.UNREACHABLE]
         relay.restore()
-        await well(made)
+        await until_done(made)

@@ -1,4 +1,4 @@
-"""The store's settings: one turns it on, and what does not fit together is told."""
+"""Settings of the token store."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ ON = {"url": "rediss://store:6379", "encryption_key_file": "/keys"}
 
 
 def load(trust_network: str = "false", **store: Any) -> Config:
-    """Return a configuration with these settings of the store."""
+    """Return a configuration with these store settings."""
     flags = {
         "environment": "stage",
         "institution_id": "00016",
@@ -25,15 +25,15 @@ def load(trust_network: str = "false", **store: Any) -> Config:
     return loader.load(None, {}, flags)
 
 
-def test_off_by_default() -> None:
-    """And no file of it is watched."""
+def test_store_is_off_by_default() -> None:
+    """No file of it is watched."""
     config = load()
     assert config.store.url is None
     assert list(config.store.files()) == []
 
 
-def test_one_setting_turns_it_on() -> None:
-    """With the key that seals; the environment can do it too."""
+def test_url_and_key_enable_the_store() -> None:
+    """In the file or in the environment."""
     assert load(**ON).store.address.tls
     environment = {
         "CANDESCENT_STORE__URL": "redis://store",
@@ -43,15 +43,15 @@ def test_one_setting_turns_it_on() -> None:
     assert loader.load(None, environment, flags).store.address.nodes == (("store", 6379),)
 
 
-def test_files_that_mean_another_configuration() -> None:
-    """A password is not one of them: each new connection reads it."""
+def test_changed_key_files_reload_the_configuration() -> None:
+    """A password is read at each connection instead."""
     config = load(**ON, ca_file="/ca", certificate_file="/crt", key_file="/key", password_file="/p")
     assert list(config.store.files()) == [Path(p) for p in ("/keys", "/ca", "/crt", "/key")]
     assert set(config.store.files()) <= set(config.files())
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"url": "redis://store"}, "store.encryption_key_file: needed with store.url"),
         ({"password_file": "/p"}, "store.password_file: needs store.url"),
@@ -67,14 +67,14 @@ def test_files_that_mean_another_configuration() -> None:
         ({**ON, "prefix": "a:b"}, "store.prefix"),
     ],
 )
-def test_what_does_not_fit(given: dict[str, Any], told: str) -> None:
-    """Each mistake with its path, in words."""
+def test_contradictory_settings_are_refused(given: dict[str, Any], message: str) -> None:
+    """Each error has its path."""
     with pytest.raises(ConfigError) as caught:
         load(**given)
-    assert [mistake for mistake in caught.value.errors if mistake.startswith(told)]
+    assert [mistake for mistake in caught.value.errors if mistake.startswith(message)]
 
 
-def test_a_password_in_clear_where_nobody_listens() -> None:
-    """On this machine, or on a network that somebody vouches for."""
+def test_plaintext_password_needs_a_trusted_network() -> None:
+    """It is allowed on loopback, or with trust_network."""
     assert load(**{**ON, "url": "redis://127.0.0.1"}, password_file="/p").store.password_file
     assert load("true", **{**ON, "url": "redis://store"}, password_file="/p").store.password_file

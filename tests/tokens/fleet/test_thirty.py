@@ -1,7 +1,6 @@
-"""Thirty real proxies in thirty processes live on one token for each institution, whatever dies.
+"""Thirty real proxies in thirty processes share one token per institution, through faults.
 
-Counted is what the sandbox bank was asked; judged is what callers got, from each proxy and for
-each institution, all the while.
+Token requests at the sandbox bank are counted, and all responses to callers are checked.
 """
 
 import asyncio
@@ -39,9 +38,9 @@ MIN_INTERVAL = 0.5
 
 @dataclass
 class RunningFleet:
-    """The proxies, their bank, their store, and callers that never rest.
+    """The proxies, their bank, their store, and permanent callers.
 
-    ``failed`` are the answers that were not 200, as (member, institution, status, who erred).
+    ``failed`` has responses other than 200, as (member, institution, status, error source).
     """
 
     bank: Sandbox
@@ -54,11 +53,11 @@ class RunningFleet:
 
     @property
     def living(self) -> list[Member]:
-        """Return those that have not been killed."""
+        """The members that have not been killed."""
         return [member for member in self.members if member.is_alive]
 
-    def asked(self, institution: str = "") -> list[TokenArrival]:
-        """Return the token requests for an institution, or for all, that the bank knows of."""
+    def request_count(self, institution: str = "") -> list[TokenArrival]:
+        """Return the number of token requests for an institution, or for all."""
         return [
             request
             for request in self.bank.bank.token_requests
@@ -66,16 +65,16 @@ class RunningFleet:
         ]
 
     def forget(self) -> None:
-        """Forget what was asked so far, and what failed."""
+        """Clear the recorded requests and failures."""
         self.bank.bank.token_requests.clear()
         self.failed.clear()
 
     def too_many(self, institution: str) -> int:
-        """Return how many token requests came sooner than half a lifetime after another.
+        """Return how many token requests came within half a lifetime of another.
 
-        A quarter, to be fair: on a busy machine a request may be long on its way.
+        A quarter, because a request may take long on a busy machine.
         """
-        pairs = pairwise(self.asked(institution))
+        pairs = pairwise(self.request_count(institution))
         return sum(b.time - a.time < LIFETIME / 4 for a, b in pairs)
 
     def newest(self, institution: str) -> str:
@@ -89,7 +88,7 @@ class RunningFleet:
         return LIFETIME - (token.expires_at - time.time())
 
     async def shared_tokens(self) -> list[str]:
-        """Return the tokens in the store, opened with the fleet's key."""
+        """Return the tokens in the store, decrypted with the fleet's key."""
         cipher, found = EntryCipher(read_keys([key_line()]), os.urandom), []
         for institution in INSTITUTIONS:
             key = TokenKey(TokenKind.V2, institution)
@@ -99,39 +98,42 @@ class RunningFleet:
             found.append(cipher.decrypt_token(name, "k1", entry).text)
         return found
 
-    async def lives(self, times: int) -> None:
-        """Wait until each institution's token has been renewed so often, counted from now."""
-        before = {name: len(self.asked(name)) for name in INSTITUTIONS}
+    async def wait_for_refreshes(self, times: int) -> None:
+        """Wait until each institution's token has been refreshed this often."""
+        before = {name: len(self.request_count(name)) for name in INSTITUTIONS}
         await until(
-            lambda: all(len(self.asked(name)) >= before[name] + times for name in INSTITUTIONS), 40
+            lambda: all(
+                len(self.request_count(name)) >= before[name] + times for name in INSTITUTIONS
+            ),
+            40,
         )
 
-    async def everybody_answered(self) -> None:
-        """Wait until each living proxy must have answered again, for each institution."""
+    async def wait_for_responses(self) -> None:
+        """Wait until each living proxy has responded again, for each institution."""
         seen = self.answered
         await until(lambda: self.answered >= seen + 2 * len(self.members) * len(INSTITUTIONS))
 
     async def sum(self, name: str, **labels: str) -> float:
-        """Return the sum of a series over the living."""
+        """Return the sum of a series over the living members."""
         found = await asyncio.gather(*(one.sample(name, **labels) for one in self.living))
         return sum(found)
 
-    async def summed(self, least: float, name: str, **labels: str) -> None:
-        """Wait until that sum is so much."""
+    async def wait_for_sum(self, least: float, name: str, **labels: str) -> None:
+        """Wait until that sum is at least ``least``."""
         async with asyncio.timeout(DEADLINE):
             while await self.sum(name, **labels) < least:  # noqa: ASYNC110 - nobody tells us
                 await asyncio.sleep(0.1)
 
     async def owner(self, institution: str) -> Member:
-        """Wait for a token request that the bank is slow to answer; return who sent it."""
-        seen = len(self.asked(institution))
-        await until(lambda: len(self.asked(institution)) > seen)
-        headers = dict(self.asked(institution)[seen].headers)
+        """Wait for a slow token request; return its sender."""
+        seen = len(self.request_count(institution))
+        await until(lambda: len(self.request_count(institution)) > seen)
+        headers = dict(self.request_count(institution)[seen].headers)
         agent = next(text for name, text in headers.items() if name.lower() == b"user-agent")
         return next(one for one in self.members if one.user_agent.encode() == agent)
 
     async def call(self, member: Member, institution: str) -> None:
-        """Call through a proxy; note what came of it."""
+        """Call through a proxy; record the outcome."""
         headers = {"institutionId": institution}
         try:
             async with self.session.get(
@@ -150,20 +152,20 @@ class RunningFleet:
         self.answered += 1
 
     async def keep_calling(self, member: Member) -> None:
-        """Call without rest, institution by institution, for as long as the proxy lives."""
+        """Call repeatedly for each institution while the proxy lives."""
         while member.is_alive:
             for institution in INSTITUTIONS:
                 await self.call(member, institution)
                 await asyncio.sleep(0.15)
 
     def slow_bank(self, seconds: float) -> None:
-        """Let token requests take so long from now on."""
+        """Let token requests take this long from now on."""
         self.bank.bank.settings = changed(self.bank.bank.settings, {"token_latency": seconds})
 
 
 @asynccontextmanager
 async def fleet(folder: Path) -> AsyncIterator[RunningFleet]:
-    """Start everything, and the callers."""
+    """Start everything and the callers."""
     (folder / "secret").write_text(SECRET)
     settings = Settings(lifetime=LIFETIME, clients={CLIENT_ID: SECRET})
     async with (
@@ -178,7 +180,7 @@ async def fleet(folder: Path) -> AsyncIterator[RunningFleet]:
             allowed_institutions=",".join(INSTITUTIONS[1:]),
             log={"level": "error", "access": "off"},
             token={"min_interval": str(MIN_INTERVAL)},
-            # Two cores for thirty processes: what is slow here is seldom the store.
+            # With two cores for thirty processes a slow store is usually a busy machine.
             store={
                 "url": store.url,
                 "encryption_key_file": str(write_key(folder / "keys")),
@@ -202,15 +204,15 @@ async def fleet(folder: Path) -> AsyncIterator[RunningFleet]:
 
 
 @asynccontextmanager
-async def monitoring(store: RedisServer, heard: bytearray) -> AsyncIterator[None]:
-    """Write down everything that is said to the store, for as long as it lives."""
+async def monitoring(store: RedisServer, recorded: bytearray) -> AsyncIterator[None]:
+    """Record everything that is sent to the store."""
 
     async def listen() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", store.port)
         writer.write(b"MONITOR\r\n")
         with suppress(OSError):
             while block := await reader.read(65_536):
-                heard.extend(block)
+                recorded.extend(block)
         writer.close()
 
     listener = asyncio.create_task(listen())
@@ -221,54 +223,54 @@ async def monitoring(store: RedisServer, heard: bytearray) -> AsyncIterator[None
         await asyncio.gather(listener, return_exceptions=True)
 
 
-async def test_thirty_proxies_live_on_one_token(tmp_path: Path) -> None:
-    """Through everything below, callers never notice, and the bank is asked no more than needed."""
+async def test_thirty_proxies_share_one_token(tmp_path: Path) -> None:
+    """During all faults callers get 200, and the bank gets no more requests than needed."""
     async with fleet(tmp_path) as running:
         for phase in (
-            a_start_is_one_request,
-            quiet_is_one_request_a_lifetime,
-            killed_owners_cost_a_lease,
-            a_stopped_owner_overwrites_nothing,
-            a_rejected_token_is_rejected_for_all_once,
-            a_refusing_bank_is_not_stormed,
-            a_dead_bank_is_survived,
-            a_dead_store_is_survived,
-            nothing_can_be_read,
+            start_costs_one_request,
+            lifetime_costs_one_request,
+            killed_owner_costs_one_request,
+            stopped_owner_overwrites_nothing,
+            rejected_token_is_replaced_once,
+            refusing_bank_gets_few_requests,
+            failed_bank_does_not_affect_callers,
+            failed_store_does_not_affect_callers,
+            store_contains_no_secret,
         ):
             running.failed.clear()
             await phase(running)
             assert not running.failed, phase.__name__
 
 
-async def a_start_is_one_request(running: RunningFleet) -> None:
-    """All have started, and every one has a token for each institution."""
-    await running.everybody_answered()
+async def start_costs_one_request(running: RunningFleet) -> None:
+    """All proxies start with one token request per institution."""
+    await running.wait_for_responses()
     assert not any(map(running.too_many, INSTITUTIONS))
 
 
-async def quiet_is_one_request_a_lifetime(running: RunningFleet) -> None:
-    """A token is renewed in the second half of its life, by one for all."""
+async def lifetime_costs_one_request(running: RunningFleet) -> None:
+    """A token is refreshed in the second half of its life, by one for all."""
     running.forget()
-    await running.lives(2)
+    await running.wait_for_refreshes(2)
     assert not any(map(running.too_many, INSTITUTIONS))
 
 
-async def killed_owners_cost_a_lease(running: RunningFleet) -> None:
-    """One that is killed while it asks is replaced; its call is the only one too many."""
+async def killed_owner_costs_one_request(running: RunningFleet) -> None:
+    """A proxy that is killed during its request is replaced."""
     running.forget()
     running.slow_bank(0.5)
     for owner in await asyncio.gather(*map(running.owner, INSTITUTIONS)):
         owner.send(signal.SIGKILL)
     for bystander in running.living[:5]:
         bystander.send(signal.SIGKILL)
-    await running.lives(2)
+    await running.wait_for_refreshes(2)
     running.slow_bank(0)
     for institution in INSTITUTIONS:
         assert running.too_many(institution) <= 1
 
 
-async def a_stopped_owner_overwrites_nothing(running: RunningFleet) -> None:
-    """One that is stopped while it asks, and goes on later, leaves the newer token alone."""
+async def stopped_owner_overwrites_nothing(running: RunningFleet) -> None:
+    """A proxy that is stopped during its request and continues keeps the newer token."""
     running.slow_bank(0.3)
     owner = await running.owner("00016")
     owner.send(signal.SIGSTOP)
@@ -284,61 +286,61 @@ async def a_stopped_owner_overwrites_nothing(running: RunningFleet) -> None:
     assert its_token not in await running.shared_tokens()
 
 
-async def a_rejected_token_is_rejected_for_all_once(running: RunningFleet) -> None:
-    """The bank refuses a token before its end: one asks for another, and all take that."""
+async def rejected_token_is_replaced_once(running: RunningFleet) -> None:
+    """One proxy fetches another, and all use that."""
     running.forget()
-    await running.lives(1)
+    await running.wait_for_refreshes(1)
     newest = {institution: running.newest(institution) for institution in INSTITUTIONS}
     await until(lambda: all(running.age(name) > MIN_INTERVAL * 2 for name in INSTITUTIONS))
     for text in newest.values():
         running.bank.bank.tokens[text].revoked = True
-    await running.lives(1)
-    await running.everybody_answered()
+    await running.wait_for_refreshes(1)
+    await running.wait_for_responses()
     for institution in INSTITUTIONS:
         assert running.too_many(institution) <= 1
 
 
-async def a_refusing_bank_is_not_stormed(running: RunningFleet) -> None:
-    """What the bank answers to one binds all; one asks again."""
+async def refusing_bank_gets_few_requests(running: RunningFleet) -> None:
+    """A refusal applies to all; one proxy retries."""
     running.forget()
     running.bank.bank.faults += [
         Fault("token", code="CMN_90000", institution=name, times=1) for name in INSTITUTIONS
     ]
-    await running.lives(2)
+    await running.wait_for_refreshes(2)
     for institution in INSTITUTIONS:
-        assert [one.outcome for one in running.asked(institution)].count("CMN_90000") == 1
+        assert [one.outcome for one in running.request_count(institution)].count("CMN_90000") == 1
         assert running.too_many(institution) <= 1
 
 
-async def a_dead_bank_is_survived(running: RunningFleet) -> None:
-    """It is gone for a moment, with all its connections; nobody lacks a token because of it."""
+async def failed_bank_does_not_affect_callers(running: RunningFleet) -> None:
+    """All its connections end; no proxy lacks a token."""
     await running.bank.stop()
     await until(lambda: len(running.failed) > COUNT / 2)
     await running.bank.start(port=urlsplit(running.bank.url).port or 0)
-    await running.everybody_answered()
+    await running.wait_for_responses()
     assert {source for *_, source in running.failed} == {"upstream"}
     running.failed.clear()
 
 
-async def a_dead_store_is_survived(running: RunningFleet) -> None:
-    """Each asks for itself meanwhile, once a lifetime; afterwards one asks for all again."""
+async def failed_store_does_not_affect_callers(running: RunningFleet) -> None:
+    """Each proxy fetches once a lifetime; afterwards one fetches for all."""
     running.forget()
     await running.store.kill()
-    await running.summed(
+    await running.wait_for_sum(
         len(running.living), "candescent_proxy_store_tokens_total", source="direct"
     )
-    seconds = running.asked()[-1].time - running.asked()[0].time
+    seconds = running.request_count()[-1].time - running.request_count()[0].time
     lives = 1 + seconds / (LIFETIME / 2)
-    assert len(running.asked()) <= lives * len(running.living) * len(INSTITUTIONS)
+    assert len(running.request_count()) <= lives * len(running.living) * len(INSTITUTIONS)
     assert await running.sum("candescent_proxy_store_up") == 0
     await running.store.start_again()
-    await running.summed(len(running.living), "candescent_proxy_store_up")
-    await running.lives(1)
-    await quiet_is_one_request_a_lifetime(running)
+    await running.wait_for_sum(len(running.living), "candescent_proxy_store_up")
+    await running.wait_for_refreshes(1)
+    await lifetime_costs_one_request(running)
 
 
-async def nothing_can_be_read(running: RunningFleet) -> None:
-    """Neither in a dump of the store nor in what was said to it stands a secret."""
+async def store_contains_no_secret(running: RunningFleet) -> None:
+    """Neither a dump of the store nor the recorded commands."""
     await running.store.do("SAVE")
     watch = SecretSearch()
     for text, token in running.bank.bank.tokens.items():

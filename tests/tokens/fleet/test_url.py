@@ -1,4 +1,4 @@
-"""Where a store is, in one line: what is understood, and what is told of the rest."""
+"""Store URLs: what is valid, and the errors of others."""
 
 import pytest
 
@@ -25,13 +25,13 @@ from proxy.tokens.fleet.url import StoreKind, StoreUrl
         ),
     ],
 )
-def test_what_is_understood(text: str, expected: StoreUrl) -> None:
-    """One server, the primary that Sentinels name, or a cluster; with TLS or without."""
+def test_valid_url_is_parsed(text: str, expected: StoreUrl) -> None:
+    """One server, Sentinels with a primary's name, or a cluster; with or without TLS."""
     assert StoreUrl.parse(text) == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("redis://user:secret@store", "store.password_file"),
         ("http://store", "expected redis://"),
@@ -46,9 +46,9 @@ def test_what_is_understood(text: str, expected: StoreUrl) -> None:
         ("redis://a/x", "number of a database"),
     ],
 )
-def test_what_is_not(text: str, told: str) -> None:
-    """A mistake is told in words; a password that stands there is not."""
-    with pytest.raises(ValueError, match=told) as caught:
+def test_invalid_url_is_refused(text: str, message: str) -> None:
+    """The error describes the mistake without quoting a password."""
+    with pytest.raises(ValueError, match=message) as caught:
         StoreUrl.parse(text)
     assert "secret" not in str(caught.value)
 
@@ -63,6 +63,6 @@ def test_what_is_not(text: str, told: str) -> None:
         ("redis://store", False),
     ],
 )
-def test_store_on_this_machine(text: str, expected: bool) -> None:
+def test_loopback_store_is_recognized(text: str, expected: bool) -> None:
     """All of its servers must be on loopback."""
     assert StoreUrl.parse(text).is_loopback == expected
