@@ -8,10 +8,10 @@ Outbound headers are built anew: without hop-by-hop fields and those named by ``
 import re
 from collections.abc import Iterable
 from enum import IntEnum
-from functools import lru_cache
 
 from proxy.errors import CallerError, kinds
-from proxy.http1.fields import RawHeaders, connection_options, without
+from proxy.http1.bounded_cache import BoundedCache
+from proxy.http1.fields import CONNECTION_OPTIONS, RawHeaders, without
 from proxy.tokens.token import Token, TokenKind
 
 _HOP_BY_HOP = frozenset(
@@ -89,7 +89,6 @@ _REQUEST_ONLY = frozenset(
 )
 
 
-@lru_cache(maxsize=2048)
 def classify_request_header(name: bytes) -> HeaderRule:
     """Return the rule for a header of a request; cached, because names repeat."""
     low = name.lower()
@@ -111,7 +110,6 @@ def classify_request_header(name: bytes) -> HeaderRule:
     return HeaderRule.EXPECT if low == b"expect" else _NAMED.get(low, HeaderRule.PASS)
 
 
-@lru_cache(maxsize=2048)
 def classify_response_header(name: bytes) -> HeaderRule:
     """Return the rule for a header of a response."""
     low = name.lower()
@@ -128,6 +126,8 @@ def classify_response_header(name: bytes) -> HeaderRule:
 
 
 # Module constants, because access to an enum member costs more than the copy of a header.
+_REQUEST_RULES: BoundedCache[bytes, HeaderRule] = BoundedCache(classify_request_header, len)
+_RESPONSE_RULES: BoundedCache[bytes, HeaderRule] = BoundedCache(classify_response_header, len)
 _PASS, _DROP, _HOST_RULE, _CONNECTION = (
     HeaderRule.PASS,
     HeaderRule.DROP,
@@ -172,15 +172,14 @@ class CallerHeaders:
         for name, value in raw:
             if not value.isascii():
                 raise CallerError(kinds.BAD_HEADER)
-            rule = classify_request_header(name)
+            rule = _REQUEST_RULES[name]
             if rule is _PASS:
                 lines += (name, b": ", value, b"\r\n")
             elif rule is _HOST_RULE:
                 hosts += 1
-                _check_host(value)
-                self.host = value
+                self.host = _HOSTS[value]
             elif rule is _CONNECTION:
-                connection_named |= connection_options(value)
+                connection_named |= CONNECTION_OPTIONS[value]
             elif rule is not _DROP:
                 self._note(rule, name, value)
         if hosts != 1:
@@ -190,7 +189,7 @@ class CallerHeaders:
 
     def _remove(self, connection_named: frozenset[bytes]) -> None:
         self.lines = without(self.lines, connection_named)
-        left = {classify_request_header(name) for name in self.lines[::4]}
+        left = {_REQUEST_RULES[name] for name in self.lines[::4]}
         self.has_correlation_id = HeaderRule.CORRELATION in left
         self.has_customer_id = HeaderRule.CUSTOMER in left
 
@@ -252,11 +251,14 @@ def _only(previous: bytes | None, value: bytes) -> bytes:
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{0,5}))?")
 
 
-@lru_cache(maxsize=256)
-def _check_host(value: bytes) -> None:
+def _host(value: bytes) -> bytes:
     match = _HOST.fullmatch(value)
     if match is None or int(match[1] or 0) > 65535:
         raise CallerError(kinds.BAD_HOST, "The Host header is not a host with an optional port.")
+    return value
+
+
+_HOSTS: BoundedCache[bytes, bytes] = BoundedCache(_host, len)
 
 
 # Avoids encoding the usual methods for each request.
@@ -328,11 +330,11 @@ class ResponseHeaders:
         self.lines = lines
         connection_named: frozenset[bytes] = frozenset()
         for name, value in raw:
-            rule = classify_response_header(name)
+            rule = _RESPONSE_RULES[name]
             if rule is _PASS:
                 lines += (name, b": ", value, b"\r\n")
             elif rule is _CONNECTION:
-                connection_named |= connection_options(value)
+                connection_named |= CONNECTION_OPTIONS[value]
             elif rule is not _DROP:
                 self._note(rule, name, value.rstrip(b" "))
         if connection_named:
@@ -340,7 +342,7 @@ class ResponseHeaders:
 
     def _remove(self, connection_named: frozenset[bytes]) -> None:
         self.lines = without(self.lines, connection_named)
-        rules = {classify_response_header(name) for name in self.lines[::4]}
+        rules = {_RESPONSE_RULES[name] for name in self.lines[::4]}
         self.has_transaction_id = HeaderRule.TRANSACTION in rules
         url_headers = [
             one for one in self.url_headers or () if one[0].lower() not in connection_named

@@ -23,7 +23,7 @@ from proxy.tokens.token import TokenKind
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-LONGEST_KEPT = 512
+LONGEST_KEPT = 256
 """Bytes of the longest path whose route is cached, so that the cache's memory is bounded."""
 
 INSTITUTION = re.compile(rb"[0-9]{1,20}")
@@ -68,7 +68,7 @@ class Router:
         self._policy = policy or AccessPolicy()
         self._not_in_query = not_in_query(relaxed_query_chars)
         # Cached, because applications request the same paths again and again.
-        self._decide = lru_cache(maxsize=4096)(self._decide_uncached)
+        self._decide = lru_cache(maxsize=1024)(self._decide_uncached)
 
     def route(self, method: str, target: bytes) -> Route:
         """Return the route of a request. Raises ``CallerError`` if it is refused.

@@ -5,11 +5,11 @@ links in responses have to lead through the proxy again.
 """
 
 import re
-from functools import lru_cache
 from urllib.parse import SplitResult
 
 from proxy.errors import CallerError, kinds
 from proxy.forwarding.paths import has_base
+from proxy.http1.bounded_cache import BoundedCache
 
 LocalAddress = tuple[str, int]
 """The proxy's end of a caller's connection: IP address and port."""
@@ -153,14 +153,23 @@ class UrlRewriter:
         )
 
 
-@lru_cache(maxsize=256)
 def _host_port(scheme: bytes, authority: bytes) -> tuple[bytes, int] | None:
+    return _HOST_PORTS[scheme, authority]
+
+
+def _split_authority(key: tuple[bytes, bytes]) -> tuple[bytes, int] | None:
     """Return host, in lower case, and port of an authority, or None if it is invalid."""
+    scheme, authority = key
     match = _AUTHORITY.fullmatch(authority)
     if match is None:
         return None
     name, address, port = match.groups()
     return (name or address).lower(), int(port) if port else _DEFAULT_PORTS[scheme]
+
+
+_HOST_PORTS: BoundedCache[tuple[bytes, bytes], tuple[bytes, int] | None] = BoundedCache(
+    _split_authority, lambda key: len(key[1])
+)
 
 
 def _is_own_address(host_port: tuple[bytes, int], local: LocalAddress | None) -> bool:

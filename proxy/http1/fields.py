@@ -1,16 +1,19 @@
 """Header fields of an HTTP/1.1 message, as both sides read them."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+
+from proxy.http1.bounded_cache import BoundedCache
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
 
-@lru_cache(maxsize=256)
 def connection_options(value: bytes) -> frozenset[bytes]:
     """Return the header names that a ``Connection`` header removes, in lower case."""
     options = frozenset(option.strip().lower() for option in value.split(b","))
     return options - {b"", b"close", b"keep-alive"}
+
+
+CONNECTION_OPTIONS: BoundedCache[bytes, frozenset[bytes]] = BoundedCache(connection_options, len)
 
 
 def without(lines: list[bytes], names: frozenset[bytes]) -> list[bytes]:

@@ -1,20 +1,27 @@
 """Writes HTTP/1.1 messages: status lines, body framing, chunks."""
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import NamedTuple
+
+from proxy.http1.bounded_cache import BoundedCache
 
 LAST_CHUNK = b"0\r\n\r\n"
 
 
 def response_head(status: int, reason: bytes, lines: Iterable[bytes]) -> bytes:
     """Return the bytes of a response up to its body."""
-    return b"".join((_status_line(status, reason), *lines, b"\r\n"))
+    return b"".join((_STATUS_LINES[status, reason], *lines, b"\r\n"))
 
 
-@lru_cache(maxsize=256)
-def _status_line(status: int, reason: bytes) -> bytes:
-    return b"HTTP/1.1 %d %b\r\n" % (status, reason)
+def _status_line(key: tuple[int, bytes]) -> bytes:
+    return b"HTTP/1.1 %d %b\r\n" % key
+
+
+def _reason_size(key: tuple[int, bytes]) -> int:
+    return len(key[1])
+
+
+_STATUS_LINES: BoundedCache[tuple[int, bytes], bytes] = BoundedCache(_status_line, _reason_size)
 
 
 class Framing(NamedTuple):

@@ -1,14 +1,17 @@
 """Callers that take what they can: connections, handshakes, memory, the way to the bank."""
 
 import asyncio
+import functools
+import gc
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from proxy.admin.admin_server import LIMITS
+from proxy.http1.bounded_cache import BoundedCache
 from proxy.runtime.app import App
 from proxy.server.address import Address
 from tests.hazards.proxy_under_test import ProxyUnderTest, proxy_under_test
@@ -176,3 +179,42 @@ async def test_burst_of_handshakes_is_served(authority: OpensslAuthority, tmp_pa
         for wire in await asyncio.gather(*calls):
             assert (await wire.ask(GET)).status == 200
         assert refused(here.app, "handshake", "tls") == 0
+
+
+# Caches.
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        lambda number: b"GET /%b%d HTTP/1.1\r\nHost: localhost\r\n" % (b"p" * 8000, number),
+        lambda number: (
+            b"GET /echo HTTP/1.1\r\nHost: localhost\r\n%b%d: x\r\n" % (b"n" * 8000, number)
+        ),
+        lambda number: b"GET /echo HTTP/1.1\r\nHost: %b%d\r\n" % (b"h" * 8000, number),
+        lambda number: (
+            b"GET /echo HTTP/1.1\r\nHost: localhost\r\nConnection: %b%d\r\n" % (b"c" * 8000, number)
+        ),
+        lambda number: b"GET http://%b%d/ HTTP/1.1\r\nHost: localhost\r\n" % (b"a" * 8000, number),
+    ],
+    ids=["paths", "header names", "hosts", "connection options", "authorities"],
+)
+async def test_caches_keep_no_long_keys(
+    here: ProxyUnderTest, lines: Callable[[int], bytes]
+) -> None:
+    """What a caller makes up is not kept after its request."""
+    async with connect(here.app) as wire:
+        await wire.ask(lines(0) + b"\r\n")
+        before = lru_entries()
+        for number in range(1, 50):
+            await wire.ask(lines(number) + b"\r\n")
+    assert lru_entries() <= before
+    keys = [key for one in gc.get_objects() if isinstance(one, BoundedCache) for key in one]
+    assert max(len(str(key)) for key in keys) < 200
+
+
+def lru_entries() -> int:
+    """Return how many results every ``lru_cache`` of the program holds."""
+    caches = [one for one in gc.get_objects() if isinstance(one, functools._lru_cache_wrapper)]
+    ours = [one for one in caches if str(one.__module__).startswith("proxy.")]
+    return sum(one.cache_info().currsize for one in ours if "sandbox" not in str(one.__module__))

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import MutableMapping
-from functools import lru_cache
 from typing import Any
+
+from proxy.http1.bounded_cache import BoundedCache
 
 EventDict = MutableMapping[str, Any]
 
@@ -21,7 +22,7 @@ def redact(_logger: Any, _method: str, event: EventDict) -> EventDict:
     """Hide what must not be in a log: values under secret names, and credentials within text."""
     for name, value in event.items():
         kind = type(value)
-        if _is_secret(name):
+        if _IS_SECRET[name]:
             event[name] = _HIDDEN
         elif kind is str:
             if not value.isalnum() and _SECRET_TEXT.search(value):
@@ -31,14 +32,16 @@ def redact(_logger: Any, _method: str, event: EventDict) -> EventDict:
     return event
 
 
-@lru_cache(maxsize=1024)
-def _is_secret(name: str) -> bool:
+def _has_secret_name(name: str) -> bool:
     return _SECRET_NAMES.search(name) is not None
+
+
+_IS_SECRET: BoundedCache[str, bool] = BoundedCache(_has_secret_name, len)
 
 
 def _harmless(name: object, value: Any) -> Any:
     """Return ``value`` as it may be written, in whatever it is wrapped."""
-    if _is_secret(_text(name)):
+    if _IS_SECRET[_text(name)]:
         return _HIDDEN
     match value:
         case None | bool() | int() | float():
