@@ -1,17 +1,16 @@
-"""Probes, metrics and the status page, on a port of their own that no caller needs.
+"""Probes, metrics and the status page, on a separate port.
 
-The status page is put together when somebody looks; a request costs one append.
+The status document is built per request to it; a forwarded request costs one append.
 
-    readiness.py     whether it is ready, and why not
-    admin_server.py  the port and its routes
-    exchange.py      a request to it and the response
-    history.py       what the status page remembers: rings of bounded length
-    rates.py         the last minute, and the last quarter of an hour
-    health_summary.py PURE  is it working? one sentence
-    advice.py        PURE  what to do about an error, by its name
-    masking.py       PURE  a path as it may be shown
-    document.py      what ``/api/status`` answers, as a model
-    status.py        builds it
-    page_access.py   PURE  who may see the page
-    status_page.py   gives it out; what it is made of stands in ``page/``
+    readiness.py       whether the proxy is ready, and why not
+    admin_server.py    the port and its routes
+    exchange.py        requests to the port and responses
+    history.py         recent requests, events and errors, in bounded memory
+    rates.py           rates of the last minute and the last quarter of an hour
+    health_summary.py  the health in one sentence
+    masking.py         hides account numbers and names in paths
+    document.py        the model of ``/api/status``
+    status.py          builds that document
+    page_access.py     which clients may see the page
+    status_page.py     serves the page; its files are in ``page/``
 """

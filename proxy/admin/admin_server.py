@@ -1,7 +1,7 @@
 """The admin port: /livez, /readyz, /metrics, and the status page.
 
-It is served like the data port, by ``proxy.server``, with small limits of its own: so whoever
-fills it takes neither files nor memory from the data port, and a probe finds room all the same.
+It is served by ``proxy.server`` like the data port, with small limits of its own, so that too many
+connections to it take neither files nor memory from the data port.
 """
 
 import json
@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from proxy.admin.exchange import NO_STORE, AdminRequest, AdminResponse, Route, admin_request
+from proxy.admin.exchange import NO_STORE, AdminRequest, AdminResponse, AdminRoute, admin_request
 from proxy.admin.readiness import Readiness
 from proxy.admin.status_page import StatusPage
 from proxy.errors import CallerError, ProxyError
@@ -28,21 +28,21 @@ LIMITS = CallerLimits(
     max_head=16_384,
     max_connections=64,
 )
-"""Those of the admin port. A monitoring system and a person need a few connections each."""
+"""The limits of the admin port. Monitoring systems and browsers need a few connections each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """What may be asked of a running proxy, where that is allowed at all."""
+    """Actions on a running proxy, if ``admin_actions`` permits them."""
 
     reload: Callable[[], Awaitable[bool]]
     quit: Callable[[], None]
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[AdminRoute]:
         """Return ``POST /-/reload`` and ``POST /quitquitquit``."""
         return [
-            Route("POST", "/-/reload", self._reload),
-            Route("POST", "/quitquitquit", self._quit),
+            AdminRoute("POST", "/-/reload", self._reload),
+            AdminRoute("POST", "/quitquitquit", self._quit),
         ]
 
     async def _reload(self, _request: AdminRequest) -> AdminResponse:
@@ -56,40 +56,38 @@ class Actions:
 
 
 class AdminHandler:
-    """Answers the requests of the admin port.
+    """Handles the requests of the admin port.
 
-    ``policy`` says by which names the port may be called, and refuses web pages (403), which a
-    browser lets send requests here; None on a Unix socket, which no web page reaches. ``on_crash``
-    gets a mistake of our own.
+    ``policy`` checks ``Host`` and ``Origin`` and refuses web pages of other sites (403); it is None
+    on a Unix socket, which web pages cannot reach. ``on_crash`` gets unexpected exceptions.
     """
 
     def __init__(
         self,
-        routes: Sequence[Route],
+        routes: Sequence[AdminRoute],
         policy: BrowserPolicy | None = None,
         on_crash: Callable[[BaseException], None] = lambda _error: None,
     ) -> None:
-        self._routes: dict[str, dict[str, Route]] = {}
+        self._routes: dict[str, dict[str, AdminRoute]] = {}
         for route in routes:
             self._routes.setdefault(route.path, {})[route.method] = route
         self._policy = policy
         self._on_crash = on_crash
 
     async def handle(self, request: Request) -> Response:
-        """Answer one request."""
-        asked = admin_request(request)
-        response = await self._answer(asked)
+        """Return the response to a request; exceptions of a handler become a 500."""
+        response = await self._dispatch(admin_request(request))
         return response.encode(
-            bodiless=asked.method == "HEAD",
+            bodiless=request.method == "HEAD",
             keep_alive=request.keep_alive and request.body.complete,
             is_1_0=request.version < (1, 1),
         )
 
     def refuse(self, error: ProxyError) -> Response:
-        """Answer what could not even be read as a request."""
+        """Return the response to input that is not a valid request."""
         return _refusal(error).encode(keep_alive=False)
 
-    async def _answer(self, request: AdminRequest) -> AdminResponse:
+    async def _dispatch(self, request: AdminRequest) -> AdminResponse:
         try:
             if self._policy is not None:
                 _check_browser(self._policy, request)
@@ -106,7 +104,7 @@ class AdminHandler:
             )
         try:
             return await route.handler(request)
-        except Exception as error:  # noqa: BLE001 - whatever it is, there is an answer
+        except Exception as error:  # noqa: BLE001 - a defect must not leave clients unanswered
             self._on_crash(error)
             return AdminResponse(500, b"500: Internal Server Error\n")
 
@@ -138,12 +136,12 @@ def routes(
     exposition: Callable[[str], tuple[bytes, str]],
     actions: Actions | None = None,
     page: StatusPage | None = None,
-) -> list[Route]:
-    """Return what the admin port answers.
+) -> list[AdminRoute]:
+    """Return the routes of the admin port.
 
-    ``/livez`` answers 200 as long as the event loop turns; ``/readyz`` 200 or 503 with the
-    reasons; ``/metrics`` in the Prometheus or the OpenMetrics format, as asked. ``actions`` are
-    there only where an operator allowed them, ``page`` where there is one.
+    ``/livez`` responds 200 as long as the event loop runs; ``/readyz`` 200 or 503 with the reasons;
+    ``/metrics`` in Prometheus or OpenMetrics format by ``Accept``. ``actions`` is None unless the
+    configuration permits them.
     """
 
     async def livez(_request: AdminRequest) -> AdminResponse:
@@ -163,9 +161,9 @@ def routes(
         return AdminResponse(200, body, content_type)
 
     found = [
-        Route("GET", "/livez", livez),
-        Route("GET", "/readyz", readyz),
-        Route("GET", "/metrics", metrics),
+        AdminRoute("GET", "/livez", livez),
+        AdminRoute("GET", "/readyz", readyz),
+        AdminRoute("GET", "/metrics", metrics),
     ]
     if actions is not None:
         found += actions.routes()
@@ -177,7 +175,7 @@ def routes(
 async def serve(
     handler: AdminHandler, address: Address, refusals: Refusals, stack: AsyncExitStack
 ) -> Address:
-    """Serve on ``address`` until ``stack`` is closed; return where (port 0 is allowed).
+    """Serve on ``address`` until ``stack`` is closed; return the address (port 0 is allowed).
 
     Raises ``ConfigError`` for a port in use, and then leaves nothing open.
     """

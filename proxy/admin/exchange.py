@@ -1,4 +1,4 @@
-"""A request to the admin port and its response, as the handlers behind it see them."""
+"""Requests to the admin port and their responses, as its handlers use them."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,9 +12,9 @@ NO_STORE = {"Cache-Control": "no-store"}
 
 @dataclass(frozen=True, slots=True)
 class AdminRequest:
-    """A request. ``path`` is the target's, without its query; names of headers are in lower case.
+    """A request. ``path`` is without the query; header names are in lower case.
 
-    ``peer`` is the address that it comes from, empty on a Unix socket.
+    ``peer`` is the client's IP address, empty on a Unix socket.
     """
 
     method: str
@@ -23,16 +23,16 @@ class AdminRequest:
     headers: tuple[tuple[str, bytes], ...]
 
     def all(self, name: str) -> list[bytes]:
-        """Return the values of every header of this name."""
-        return [value for found, value in self.headers if found == name]
+        """Return the values of all headers of this name, which is in lower case."""
+        return [value for header, value in self.headers if header == name]
 
     def header(self, name: str) -> bytes:
-        """Return the value of the first header of this name, empty where there is none."""
+        """Return the value of the first header of this name; empty without one."""
         return next(iter(self.all(name)), b"")
 
 
 def admin_request(request: Request) -> AdminRequest:
-    """Return a request of the server's in this form."""
+    """Return the admin port's form of a server request."""
     return AdminRequest(
         request.method,
         request.target.partition(b"?")[0].decode("latin-1"),
@@ -43,7 +43,7 @@ def admin_request(request: Request) -> AdminRequest:
 
 @dataclass(frozen=True, slots=True)
 class AdminResponse:
-    """A response with all of its body."""
+    """A response with its complete body."""
 
     status: int
     body: bytes = field(repr=False)
@@ -51,7 +51,7 @@ class AdminResponse:
     headers: Mapping[str, str] = field(default_factory=lambda: NO_STORE)
 
     def encode(self, *, keep_alive: bool, bodiless: bool = False, is_1_0: bool = False) -> Response:
-        """Return it as it is written; ``bodiless`` in answer to HEAD, ``is_1_0`` to HTTP/1.0."""
+        """Return the response as bytes; ``bodiless`` for HEAD, ``is_1_0`` for HTTP/1.0."""
         lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in self.headers.items()]
         lines.append(f"Content-Type: {self.content_type}\r\n".encode("latin-1"))
         lines.append(b"Content-Length: %d\r\n" % len(self.body))
@@ -65,8 +65,8 @@ AdminHandlerFunction = Callable[[AdminRequest], Awaitable[AdminResponse]]
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """What answers a method and path; ``GET`` answers ``HEAD`` too."""
+class AdminRoute:
+    """The handler of a method and path; ``GET`` includes ``HEAD``."""
 
     method: str
     path: str

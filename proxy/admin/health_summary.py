@@ -1,4 +1,4 @@
-"""PURE: is it working? One sentence, with the cause and the advice when it is not."""
+"""Summarizes the proxy's health in one sentence, with cause and advice for a problem."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,18 +7,18 @@ from proxy.admin.document import HealthSummary, Minute, State, TokenState
 from proxy.errors import kinds
 
 SOME = 0.05
-"""The share of a minute's requests that may fail before the page warns."""
+"""The share of a minute's failed requests from which the state is ``warning``."""
 MANY = 0.5
-"""And before it says that it does not work."""
+"""The share from which it is ``failing``."""
 ENOUGH = 3
-"""Requests that must have failed; one that did is no state of things."""
+"""The least number of failed requests for either, so that a single one does not count."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealthInput:
-    """What the verdict is about.
+    """The input of ``summarize``.
 
-    ``causes`` are the last error of each source, as in ``Minute``: what happened, and the remedy.
+    ``causes`` has the last error of each source (the names in ``Minute``): detail and remedy.
     """
 
     tokens: Sequence[TokenState]
@@ -29,9 +29,11 @@ class HealthInput:
 
 
 def summarize(source: HealthInput) -> HealthSummary:
-    """Return the worst of what there is to say."""
+    """Return the most severe problem, or that there is none."""
     if source.draining:
-        return _summary("stopping", "Shutting down: what runs is finished, new work is refused.")
+        return _summary(
+            "stopping", "Shutting down: running requests are finished, new ones are refused."
+        )
     return (
         _without_token(source)
         or _failing_requests(source, "failing", MANY)
@@ -50,7 +52,7 @@ def _without_token(source: HealthInput) -> HealthSummary | None:
             sentence = f"Requests fail: there is no {_token_name(token)}."
             return _summary("failing", sentence, token.failure.detail, token.failure.advice)
     if pinned:
-        return _summary("starting", f"Starting: the {_token_name(pinned[0])} is on its way.")
+        return _summary("starting", f"Starting: fetching the {_token_name(pinned[0])}.")
     for token in missing:
         if token.failure is not None:
             sentence = (
@@ -67,7 +69,7 @@ def _failing_refreshes(source: HealthInput) -> HealthSummary | None:
     token = min(failing, key=lambda token: token.runway)
     sentence = (
         f"Working, but the {_token_name(token)} cannot be renewed: requests fail in "
-        f"{duration(token.runway)} unless that changes."
+        f"{duration(token.runway)} unless a refresh succeeds."
     )
     failure = token.failure
     assert failure is not None
@@ -77,8 +79,8 @@ def _failing_refreshes(source: HealthInput) -> HealthSummary | None:
 def _failing_requests(source: HealthInput, state: State, share: float) -> HealthSummary | None:
     minute = source.minute
     for source_name, failed, words in (
-        ("upstream", minute.upstream, "the bank did not answer"),
-        ("bank", minute.bank, "the bank answered with an error of its own to"),
+        ("upstream", minute.upstream, "the bank did not respond to"),
+        ("bank", minute.bank, "the bank responded with a 5xx to"),
         ("proxy", minute.proxy, "the proxy refused"),
         ("token", minute.token, "there was no token for"),
     ):
@@ -98,7 +100,7 @@ def _not_reloaded(source: HealthInput) -> HealthSummary | None:
 
 def _healthy(source: HealthInput) -> HealthSummary:
     if source.minute.requests:
-        return _summary("ok", "Working: tokens are fresh and the bank answers.")
+        return _summary("ok", "Working: tokens are fresh and the bank responds.")
     return _summary("ok", "Ready: tokens are fresh. No requests in the last minute.")
 
 
@@ -116,7 +118,7 @@ def _summary(
 
 
 def duration(seconds: float) -> str:
-    """Return a time as a person says it: ``45 s``, ``12 min``, ``3 h 20 min``."""
+    """Return a duration in words: ``45 s``, ``12 min``, ``3 h 20 min``."""
     total_seconds = max(int(seconds), 0)
     if total_seconds < 120:
         return f"{total_seconds} s"

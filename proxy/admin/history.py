@@ -1,6 +1,6 @@
-"""What the status page remembers: rings of bounded length, fed by facts and request records.
+"""Recent requests, events and errors for the status page, in bounded memory.
 
-A request costs one append to a ring. All else is worked out when somebody looks.
+A request costs one append. Everything else is computed when the page is requested.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ MAX_ERRORS = 50
 
 @dataclass(frozen=True, slots=True)
 class RecentTokenEvent:
-    """What happened to a token. Plain values, because a fact would keep its token's text.
+    """An event of a token, as plain values: the event itself would keep the token's text.
 
-    ``at`` is in Unix seconds, all other times are seconds.
+    ``at`` is in Unix seconds, other times are seconds.
     """
 
     at: float
@@ -44,7 +44,7 @@ class RecentTokenEvent:
 
 @dataclass(frozen=True, slots=True)
 class ReloadEvent:
-    """A changed configuration was taken, or was not, for the reason in ``detail``."""
+    """A reload of the configuration; ``detail`` is the reason of a failure."""
 
     at: float
     success: bool
@@ -56,8 +56,8 @@ class ReloadEvent:
 class RepeatedError:
     """Errors of one area and kind; times are Unix seconds.
 
-    ``reason`` is the name that the caller was told, ``kind`` has the exact cause and remedy;
-    ``record`` is the last request that had it.
+    ``reason`` is the name in the response, ``kind`` has the exact cause and remedy; ``record`` is
+    the last request with it.
     """
 
     area: Area
@@ -73,9 +73,9 @@ class RepeatedError:
 
 
 class History:
-    """The rings. ``totals`` returns what the metrics have counted.
+    """The history. ``totals`` returns the counters of the metrics.
 
-    With ``keep`` false it keeps nothing, for a proxy that shows no status page.
+    With ``keep`` false it stores nothing, for a proxy without a status page.
     """
 
     def __init__(
@@ -98,18 +98,18 @@ class History:
             await asyncio.sleep(INTERVAL)
 
     def sample(self) -> None:
-        """Remember what has been counted up to now, and what of it is new."""
+        """Store a sample of the counters, and the interval since the last one."""
         newest = self.totals()
         if self.samples:
             self.intervals.append(interval_between(self.samples[-1], newest))
         self.samples.append(newest)
 
     def totals(self) -> Sample:
-        """Return what has been counted up to now."""
+        """Return the counters at this moment."""
         return Sample(self._clock(), self._totals())
 
     def request(self, record: RequestRecord) -> None:
-        """Remember a request; a failed one (ours, or a 5xx of the bank's) among the errors too."""
+        """Store a request; one with an error or a 5xx of the bank is counted as an error too."""
         self.requests.append(record)
         if (record.reason or record.status >= 500) and self._keep:
             kind = record.error_kind or kinds.BANK_ERROR
@@ -119,7 +119,7 @@ class History:
             entry.reason = record.reason or kind.name
 
     def event(self, event: Event) -> None:
-        """Remember what happened to a token or to the configuration."""
+        """Store an event of a token or of the configuration."""
         if not self._keep:
             return
         now = self._clock().wall
@@ -153,12 +153,12 @@ class History:
                 self.reload = ReloadEvent(now, success=False, why=why, detail=detail)
                 self._record_error("configuration", kinds.RELOAD_FAILED, detail, "")
             case _:
-                pass  # what was waited for, and the like, is not for this page
+                pass  # the page does not show other events
 
     def _record_error(
         self, area: Area, kind: ErrorKind, detail: str, institution: str
     ) -> RepeatedError:
-        # Taken out and put back, so that the dictionary's order is the order of time.
+        # Removed and added again, so that the dictionary is ordered by time.
         now = self._clock().wall
         entry = self.errors.pop((area, kind), None)
         if entry is None:

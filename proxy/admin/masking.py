@@ -1,7 +1,7 @@
-"""PURE: a path as it may be shown: its shape, without account numbers and names of people.
+"""Masks paths for the status page: hides account numbers and names of people.
 
-The log has the whole path. A status page is looked at over shoulders, photographed and pasted into
-tickets, so it keeps what says which resource was called and hides which account it was.
+The log has the whole path. A status page ends up in screenshots and tickets, so it shows which
+resource was called, but not which account.
 """
 
 import re
@@ -10,15 +10,15 @@ from urllib.parse import unquote
 
 HIDDEN = "…"
 MOST = 200
-"""Characters; the rest of a longer path is left out."""
+"""Characters; a longer path is truncated."""
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z_-]{0,39}[0-9]{0,2}")
 _PERSON_BEHIND = frozenset({"institution-users"})
-"""Behind these stands a login, which may look like a word."""
+"""The segment after these is a login, which may look like a word."""
 
 
 def mask_path(path: str, institutions: AbstractSet[str] = frozenset()) -> str:
-    """Return ``path`` with everything hidden that is no plain word, version or institution.
+    """Return ``path`` with all parts hidden except words, versions and institutions.
 
     ``/v1/customers/8812345:accounts`` becomes ``/v1/customers/…:accounts``.
     """
@@ -35,7 +35,7 @@ def mask_path(path: str, institutions: AbstractSet[str] = frozenset()) -> str:
 
 
 def _segment(segment: str, institutions: AbstractSet[str]) -> str:
-    # A colon parts an id from what is asked of it.
+    # A colon separates an id from an operation.
     return ":".join(
         part if not part or part in institutions or _WORD.fullmatch(part) else HIDDEN
         for part in segment.split(":")

@@ -1,19 +1,19 @@
-"""Who may see the status page: this machine, and other machines if the operator permits it."""
+"""Access to the status page: from this machine, and from others if ``status_page`` is ``on``."""
 
 import ipaddress
 from collections.abc import Container
 from dataclasses import dataclass
 
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
-"""What a proxy in front adds; whoever comes through one is not on this machine."""
+"""Headers added by a reverse proxy in front: then the client may be on another machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageAccess:
-    """Where the admin port is: ``address`` as it is written, ``host`` empty for a Unix socket.
+    """The admin port: ``address`` as configured, ``host`` empty for a Unix socket.
 
-    ``allows_any_host`` when whoever reaches it may look: only this machine can, or the operator
-    said so.
+    ``allows_any_host``: every client may see the page, because only this machine can connect or
+    the configuration says so.
     """
 
     address: str
@@ -21,19 +21,19 @@ class PageAccess:
     allows_any_host: bool
 
     def refusal(self, peer: str, headers: Container[str]) -> str:
-        """Return why this visitor may not see the page, empty if it may.
+        """Return why a client may not see the page; empty if it may.
 
-        ``peer`` is the address it comes from, empty on a Unix socket; ``headers`` has the names
-        of its headers, in lower case.
+        ``peer`` is its IP address, empty on a Unix socket; ``headers`` are the names of the
+        request's headers, in lower case.
         """
         if not self.host or self.allows_any_host:
             return ""
         if is_local(peer) and not any(name in headers for name in FORWARDED):
             return ""
         return (
-            "The status page is for the machine that the proxy runs on: the admin port "
-            f"{self.address} can be reached from others. Look at it there (in Kubernetes: "
-            "kubectl port-forward), or set status_page: on if the network keeps strangers out."
+            "The status page can be opened only from the proxy's machine, because other machines "
+            f"can reach the admin port {self.address}. Open it there (in Kubernetes: kubectl "
+            "port-forward), or set status_page: on if the network protects the port."
         )
 
 

@@ -1,4 +1,4 @@
-"""What came in the last minute and in the last quarter of an hour, out of samples."""
+"""Rates and durations of the last minute and the last quarter of an hour, from samples."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from proxy.telemetry.metrics.totals import Buckets, Totals, quantile
 from proxy.tokens.token import Instant
 
 INTERVAL = 5.0
-"""Seconds between two samples of what the metrics have counted."""
+"""Seconds between two samples of the metrics' counters."""
 INTERVALS = 180
-"""A quarter of an hour of them."""
+"""Number of intervals in a quarter of an hour."""
 MINUTE = 60.0
 SAMPLES = 13
-"""A minute of them, and the one it began with."""
+"""Number of samples in a minute, with the one at its start."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What had been counted at a moment."""
+    """The counters at a time."""
 
     at: Instant
     totals: Totals
@@ -27,7 +27,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """What came between two samples: rates a second, by whose error, and durations."""
+    """The time between two samples: rates per second, failures by source, and durations."""
 
     at: float
     per_second: float
@@ -37,7 +37,7 @@ class Interval:
 
 
 def last_minute(samples: Sequence[Sample]) -> Minute:
-    """Add up what came in the last minute, or in as much of it as is known."""
+    """Return the figures of the last minute, or of the time since the first sample."""
     newest = samples[-1]
     oldest = next(each for each in samples if _between(each, newest) <= MINUTE)
     totals, seconds = newest.totals.since(oldest.totals), _between(oldest, newest)
@@ -58,7 +58,7 @@ def last_minute(samples: Sequence[Sample]) -> Minute:
 
 
 def interval_between(earlier: Sample, later: Sample) -> Interval:
-    """Work out what came between two samples; once, not each time that somebody looks."""
+    """Return the interval between two samples."""
     totals, seconds = later.totals.since(earlier.totals), _between(earlier, later)
     return Interval(
         at=later.at.wall,
@@ -70,7 +70,7 @@ def interval_between(earlier: Sample, later: Sample) -> Interval:
 
 
 def series(steps: Iterable[Interval]) -> Series:
-    """Return steps as columns."""
+    """Return intervals as columns."""
     rows = [*steps]
     return Series(
         step=INTERVAL,

@@ -1,4 +1,4 @@
-"""Whether the proxy is ready, and if not, why, in words for an operator."""
+"""Whether the proxy is ready, and the reasons if it is not."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from proxy.tokens.token import Instant
 
 @dataclass(slots=True)
 class Readiness:
-    """Ready once every pinned key has had a live token, and until the drain begins."""
+    """Ready while every pinned key has a live token, until draining begins."""
 
     draining: bool = False
     reasons: list[str] = field(default_factory=list)
@@ -17,17 +17,17 @@ class Readiness:
 
     @property
     def is_ready(self) -> bool:
-        """Whether there is no reason against it."""
+        """Whether there are no reasons against it."""
         return not self.reasons
 
 
 def assess(
     entries: Iterable[Entry], now: Instant, *, draining: bool, reload_failure: str = ""
 ) -> Readiness:
-    """Return the readiness of a proxy that knows these keys at this moment.
+    """Return the readiness for these token keys.
 
-    ``reload_failure`` is why configuration reload failed: a warning, since the old
-    one is in force.
+    ``reload_failure`` is why the last reload failed: a warning, since the old configuration is
+    still used.
     """
     warnings = [f"configuration reload failed: {reload_failure}"] if reload_failure else []
     reasons = ["shutting down"] if draining else []
@@ -35,7 +35,7 @@ def assess(
         if entry.pinned and (entry.token is None or not entry.token.is_alive(now)):
             error = entry.error
             why = (
-                "the first is on its way"
+                "the first one is being fetched"
                 if error is None
                 else f"{error.operator_detail} {error.explained_by.remedy}"
             )

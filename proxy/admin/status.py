@@ -1,4 +1,4 @@
-"""Builds what ``/api/status`` answers, out of what the proxy knows at a moment. No I/O."""
+"""Builds the document of ``/api/status``. No I/O."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,14 +29,14 @@ from proxy.tokens.token import Instant
 
 TOKENS = 100
 LONGEST = 128
-"""Characters of what a caller has chosen."""
+"""Largest number of characters of values that a caller has chosen."""
 
 _URGENCY = {"missing": 0, "failing": 1, "pending": 2, "fresh": 3}
 
 
 @dataclass(frozen=True, slots=True)
 class StatusInput:
-    """The proxy at a moment."""
+    """The state of the proxy at ``now``."""
 
     now: Instant
     about: About
@@ -62,7 +62,7 @@ def build(source: StatusInput, history: History) -> Status:
     return Status(
         format=1,
         at=source.now.wall,
-        verdict=health_summary.summarize(
+        health=health_summary.summarize(
             health_summary.HealthInput(
                 tokens=tokens,
                 minute=minute,
@@ -91,21 +91,21 @@ def build(source: StatusInput, history: History) -> Status:
 
 
 def health(entry: Entry, now: Instant) -> TokenHealth:
-    """Return in one word how it stands with a token."""
+    """Return the state of a token."""
     if entry.token is not None and entry.token.is_alive(now):
         return "fresh" if entry.error is None else "failing"
     return "pending" if entry.error is None else "missing"
 
 
 def _urgency(entry: Entry, now: Instant) -> tuple[object, ...]:
-    """Return what puts keys in their order; nothing in it changes while all is well."""
+    """Return the sort key of tokens: problems first. It is stable while there are none."""
     state = health(entry, now)
     left = entry.token.expires_at if state == "failing" and entry.token is not None else 0.0
     return (_URGENCY[state], not entry.pinned, left, entry.key.institution, entry.key.kind)
 
 
 def token_state(entry: Entry, now: Instant) -> TokenState:
-    """Return what may be shown of a token."""
+    """Return the public state of a token."""
     token, error = entry.token, entry.error
     wait = entry.until_due(now)
     return TokenState(
@@ -134,7 +134,7 @@ def _failure(error: TokenError) -> Failure:
 
 
 def refresh(event: RecentTokenEvent) -> Refresh:
-    """Return what may be shown of an event in a token's life."""
+    """Return the public form of a token event."""
     return Refresh(
         at=event.at,
         kind=event.key.kind,
@@ -151,7 +151,7 @@ def refresh(event: RecentTokenEvent) -> Refresh:
 
 
 def recent_request(record: RequestRecord, source: StatusInput) -> RecentRequest:
-    """Return what may be shown of a request."""
+    """Return the public form of a request, with a masked path."""
     shares = record.durations()
     own, upstream = (None, None) if shares is None else map(_ms, shares)
     return RecentRequest(

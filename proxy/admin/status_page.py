@@ -1,11 +1,11 @@
-"""The status page and the JSON behind it, for the person at this machine."""
+"""Serves the status page and ``/api/status``."""
 
 from collections.abc import Callable
 from functools import cache
 from importlib import resources
 
 from proxy.admin.document import Status
-from proxy.admin.exchange import AdminHandlerFunction, AdminRequest, AdminResponse, Route
+from proxy.admin.exchange import AdminHandlerFunction, AdminRequest, AdminResponse, AdminRoute
 from proxy.admin.page_access import PageAccess
 
 FILES = {
@@ -30,24 +30,24 @@ POLICY = {
 
 
 class StatusPage:
-    """Shows what ``status`` returns to those whom ``access`` lets in.
+    """Serves the result of ``status`` to clients that ``access`` allows.
 
-    With ``access`` None there is no page, which is said too.
+    With ``access`` None there is no page, and requests get a 404 that says so.
     """
 
     def __init__(self, status: Callable[[], Status], access: PageAccess | None) -> None:
         self._status = status
         self._access = access
 
-    def routes(self) -> list[Route]:
-        """Return ``/``, what the page is made of, and ``/api/status``."""
-        files = [Route("GET", path, self._guarded(self._file)) for path in FILES]
-        return [*files, Route("GET", "/api/status", self._guarded(self._document))]
+    def routes(self) -> list[AdminRoute]:
+        """Return the routes of ``/``, the page's files, and ``/api/status``."""
+        files = [AdminRoute("GET", path, self._guarded(self._file)) for path in FILES]
+        return [*files, AdminRoute("GET", "/api/status", self._guarded(self._document))]
 
     def _guarded(self, handler: AdminHandlerFunction) -> AdminHandlerFunction:
         async def guarded(request: AdminRequest) -> AdminResponse:
             if self._access is None:
-                return _refused(404, "There is no status page here: status_page is off.")
+                return _refused(404, "There is no status page: status_page is off.")
             why = self._access.refusal(request.peer, {name for name, _ in request.headers})
             return _refused(403, why) if why else await handler(request)
 

@@ -42,11 +42,11 @@ def unreachable_frame(why: str, seconds: float, last: Document | None) -> Render
         return Group(*lines)
     about = last["about"]
     known = f"       seen last: version {about['version']} → {about['upstream']}"
-    return Group(*lines, Text(known), Text(f"       {last['verdict']['sentence']}", "dim"))
+    return Group(*lines, Text(known), Text(f"       {last['health']['sentence']}", "dim"))
 
 
 def _head(status: Document) -> Iterator[RenderableType]:
-    health, about = status["verdict"], status["about"]
+    health, about = status["health"], status["about"]
     line = Text(f"{health['state']:7}", _STATES.get(health["state"], "bold cyan"))
     yield line.append(health["sentence"], "bold")
     for name in ("cause", "advice"):

@@ -48,7 +48,7 @@ def test_all_is_well() -> None:
     """Fresh tokens and answered requests are nothing to worry about."""
     assert said(token("fresh")) == HealthSummary(
         state="ok",
-        sentence="Working: tokens are fresh and the bank answers.",
+        sentence="Working: tokens are fresh and the bank responds.",
         cause="",
         advice="",
     )
@@ -90,7 +90,7 @@ def test_token_that_cannot_be_renewed() -> None:
     """The shortest runway is told, before anything fails."""
     found = said(token("failing", runway=750.0), token("failing", "00017", runway=4000.0))
     assert found.state == "warning"
-    assert "requests fail in 12 min unless that changes" in found.sentence
+    assert "requests fail in 12 min unless a refresh succeeds" in found.sentence
     assert found.cause == "The bank failed."
 
 
@@ -125,7 +125,9 @@ def test_last_error_is_the_cause() -> None:
         "upstream": ("The name does not resolve.", "Check DNS."),
     }
     found = said(token("fresh"), of=minute(upstream=60, bank=2), causes=causes)
-    assert found.sentence == "Requests fail: the bank did not answer 60 of 100 in the last minute."
+    assert (
+        found.sentence == "Requests fail: the bank did not respond to 60 of 100 in the last minute."
+    )
     assert found.cause == "The name does not resolve."
     assert "DNS" in found.advice
 

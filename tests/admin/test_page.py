@@ -103,7 +103,7 @@ async def test_failing_token_and_recovery(browser: Browser) -> None:
         running(bank, token={"refusal_memory": "0.2"}) as app,
         opened(browser, home(app)) as page,
     ):
-        await expect(page.locator("#verdict")).to_have_attribute("data-state", "ok")
+        await expect(page.locator("#health")).to_have_attribute("data-state", "ok")
         await no_token(bank, app)
         await call(app)
         await later(page)
@@ -122,7 +122,7 @@ async def test_failing_token_and_recovery(browser: Browser) -> None:
         bank.bank.faults.clear()
         await until(lambda: app.readiness().is_ready)
         await later(page)
-        await expect(page.locator("#verdict")).to_have_attribute("data-state", "ok")
+        await expect(page.locator("#health")).to_have_attribute("data-state", "ok")
         await expect(page.locator("#announce")).to_contain_text("Working")
 
 
@@ -133,13 +133,13 @@ async def test_proxy_that_goes_and_comes_back(browser: Browser) -> None:
             address = app.admin_address
             opening = opened(browser, home(app), allow_network_errors=True)
             page = await opening.__aenter__()
-            await expect(page.locator("#verdict")).to_have_attribute("data-state", "ok")
+            await expect(page.locator("#health")).to_have_attribute("data-state", "ok")
         await later(page)
-        await expect(page.locator("h1")).to_contain_text("The proxy does not answer. Below is how")
-        await expect(page).to_have_title("No answer · candescent-proxy")
+        await expect(page.locator("h1")).to_contain_text("does not respond. The values below")
+        await expect(page).to_have_title("No response · candescent-proxy")
         async with running(bank, admin=str(address)):
             await page.clock.fast_forward(2 * LOOK)
-            await expect(page.locator("#verdict")).to_have_attribute("data-state", "ok")
+            await expect(page.locator("#health")).to_have_attribute("data-state", "ok")
             await opening.__aexit__(None, None, None)
 
 
@@ -152,7 +152,7 @@ async def test_pause(browser: Browser) -> None:
         await call(app)
         await page.clock.fast_forward(20 * LOOK)
         await expect(page.locator("#request-rows tr")).to_have_count(0)
-        await page.get_by_role("button", name="Go on").click()
+        await page.get_by_role("button", name="Resume").click()
         await expect(page.locator("#request-rows tr")).to_have_count(1)
 
 
@@ -236,15 +236,15 @@ async def test_contrast(browser: Browser, theme: str) -> None:
         running(bank) as app,
         opened(browser, home(app), allow_network_errors=True, color_scheme=theme) as page,
     ):
-        await expect(page.locator("#verdict")).to_have_attribute("data-state", "ok")
+        await expect(page.locator("#health")).to_have_attribute("data-state", "ok")
         assert await page.evaluate(CONTRAST) == []
         await crowded(app, bank)
         await later(page)
-        await expect(page.locator("#verdict")).to_have_attribute("data-state", "failing")
+        await expect(page.locator("#health")).to_have_attribute("data-state", "failing")
         assert await page.evaluate(CONTRAST) == []
         await page.context.set_offline(True)
         await later(page)
-        await expect(page.locator("#verdict")).to_have_attribute("data-state", "gone")
+        await expect(page.locator("#health")).to_have_attribute("data-state", "gone")
         assert await page.evaluate(CONTRAST) == []
 
 

@@ -31,7 +31,7 @@ def test_live_token_is_ready() -> None:
 def test_first_token_on_its_way() -> None:
     """Until the first token is there, that is the reason."""
     state = assess([entry(None)], NOW, draining=False)
-    assert state.reasons == ["no v2 token for institution 00016: the first is on its way"]
+    assert state.reasons == ["no v2 token for institution 00016: the first one is being fetched"]
 
 
 @pytest.mark.parametrize("age", [None, 3600, 10_000])

@@ -201,7 +201,7 @@ def test_reload(history: History) -> None:
     assert (found.success, found.why, found.at) == (True, "signal", NOW.wall)
 
 
-def test_verdict_has_the_last_error_of_a_request(history: History) -> None:
+def test_health_has_the_last_error_of_a_request(history: History) -> None:
     """Of whoever is at fault; what a caller did wrong later is not the cause."""
     counted = Totals()
     history = History(lambda: counted, lambda: NOW)
@@ -209,7 +209,7 @@ def test_verdict_has_the_last_error_of_a_request(history: History) -> None:
     history.request(refused(kinds.UPSTREAM_CONNECT, "Refused."))
     history.request(refused(kinds.INSTITUTION_NOT_ALLOWED))
     counted = Totals(10, dict(Totals().failed) | {"upstream": 10})
-    found = built(history, entry()).verdict
+    found = built(history, entry()).health
     assert (found.state, found.cause) == ("failing", "Refused.")
     assert found.advice == kinds.UPSTREAM_CONNECT.remedy
 

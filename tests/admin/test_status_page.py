@@ -107,7 +107,7 @@ async def test_document_under_all_sorts_of_weather() -> None:
         Sandbox() as bank,
         running(bank, token={"refusal_memory": "0.1"}, upstream={"total_timeout": "2"}) as app,
     ):
-        assert (await document(app))["verdict"]["state"] == "ok"
+        assert (await document(app))["health"]["state"] == "ok"
         bank.bank.faults.append(Fault("resource", status=503, times=1))
         bank.bank.faults.append(Fault("resource", reset=True, times=1, path_prefix="/v1/transfers"))
         assert await call(app, "/v1/accounts") == 503
@@ -118,7 +118,7 @@ async def test_document_under_all_sorts_of_weather() -> None:
         refresh(app)
         await until(lambda: any(entry.failures for entry in app.tokens.entries()))
         found = await document(app)
-        assert found["verdict"]["state"] == "warning"
+        assert found["health"]["state"] == "warning"
         assert [token["state"] for token in found["tokens"]] == ["failing"]
         assert {error["reason"] for error in found["errors"]} >= {
             "bank-error",
@@ -151,7 +151,7 @@ async def test_stopping_is_told() -> None:
     async with Sandbox() as bank, running(bank, drain_delay="0.5") as app:
         ending = asyncio.create_task(app.stop())
         await until(lambda: app.readiness().draining)
-        assert (await document(app))["verdict"]["state"] == "stopping"
+        assert (await document(app))["health"]["state"] == "stopping"
         await ending
 
 

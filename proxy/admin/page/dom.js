@@ -1,4 +1,4 @@
-// Elements, made and mended. Text goes in as text, always; nothing here reads markup.
+// Creates and updates elements. Text is always set as text, never as HTML.
 
 export function byId(id) {
   return document.getElementById(id);
@@ -11,7 +11,7 @@ export function make(name, className = '', ...children) {
   return element;
 }
 
-// Set a text only where it differs, so that a selection stays and nothing is read out twice.
+// Set a text only if it differs, so that selections stay and screen readers do not repeat it.
 export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -20,8 +20,8 @@ export function show(element, isShown) {
   element.hidden = !isShown;
 }
 
-// Make the children of `home` those of `items`: one element a key, kept while the key stays.
-export function mend(home, items, keyOf, create, update) {
+// Reconcile the children of `home` with `items`: one element per key, reused while the key stays.
+export function reconcile(home, items, keyOf, create, update) {
   const before = new Map([...home.children].map((child) => [child.dataset.key, child]));
   const seen = new Map();
   let place = home.firstElementChild;
@@ -40,8 +40,8 @@ export function mend(home, items, keyOf, create, update) {
   for (const child of before.values()) child.remove();
 }
 
-// A row of a table. On a phone its cells stand below each other, each with its heading; the roles
-// keep it a table for those who cannot see it.
+// A row of a table. On a phone the cells are below each other, each with its heading; the roles
+// keep it a table for screen readers.
 export function row(names) {
   const line = make('tr');
   line.setAttribute('role', 'row');

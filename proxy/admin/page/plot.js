@@ -1,4 +1,4 @@
-// Plots of one kind: time to the right, one value or two upwards, drawn anew from the numbers.
+// Line plots over time, redrawn from the numbers each time.
 
 import { duration } from './words.js';
 
@@ -8,7 +8,7 @@ const LEFT = 52;
 const RIGHT = 2;
 const TOP = 8;
 const BOTTOM = 20;
-const SPANS = [90, 360, 900]; // seconds: a plot grows with what is known
+const SPANS = [90, 360, 900]; // seconds shown: the shortest span that holds all samples
 
 export function shape(name, attributes = {}, text = '') {
   const element = document.createElementNS(SPACE, name);
@@ -17,7 +17,7 @@ export function shape(name, attributes = {}, text = '') {
   return element;
 }
 
-// What a scale shows: `place` is 0 at its foot and 1 at its head, with a line at each of `ticks`.
+// A scale: `place` maps a value to 0 (bottom) to 1 (top); there is a grid line at each of `ticks`.
 export function linear(values, word) {
   const most = Math.max(1, ...values);
   const power = 10 ** Math.floor(Math.log10(most));
@@ -37,8 +37,8 @@ export function logarithmic(values, word) {
   return { ticks, place: (value) => (Math.log10(Math.max(value, 10 ** low)) - low) / (high - low) };
 }
 
-// Draw `lines`, each `{ name, values, filled }`, over the moments `at`, into `home`. `point` is
-// called with the place in the columns that a pointer is over, or null when it has gone.
+// Draw `lines`, each `{ name, values, filled }`, over the times `at`, into `home`. `point` is
+// called with the index that the pointer is over, or null when it has left.
 export function draw(home, { at, now, step, lines, scale, label, point }) {
   const width = Math.max(home.clientWidth, 200);
   const known = at.length ? now - at[0] : 0;
@@ -84,7 +84,7 @@ export function draw(home, { at, now, step, lines, scale, label, point }) {
   };
 }
 
-// A line is broken where nothing is known; a single point is drawn as a short line.
+// A line has a gap where values are missing; a single point is drawn as a short line.
 function runs(at, values, since, step) {
   const found = [];
   let run = [];

@@ -1,5 +1,5 @@
-// The two plots of the last quarter of an hour, and in their legends the newest numbers, or those
-// that a pointer is over.
+// The two plots of the last quarter of an hour. Their legends show the newest values, or those
+// under the pointer.
 
 import { byId, write } from './dom.js';
 import { draw, linear, logarithmic } from './plot.js';
@@ -31,7 +31,7 @@ function peak(values) {
   return Math.max(0, ...values.filter((value) => value !== null));
 }
 
-// Write the newest values into a legend; return what writes those of another place.
+// Write the newest values into a legend; return a function that writes those of an index.
 function legend(name, columns, word, status) {
   const point = (place) => {
     const { at } = status.series;

@@ -1,6 +1,6 @@
 // The tables: refreshes, errors, requests.
 
-import { byId, make, mend, row, show, write } from './dom.js';
+import { byId, make, reconcile, row, show, write } from './dom.js';
 import { duration, grouped, iso, moment, ms, owner, short, time } from './words.js';
 
 const WHY = {
@@ -9,18 +9,18 @@ const WHY = {
   expired: 'the last had expired',
   rejected: 'the last was refused',
   reload: 'changed credentials',
-  shared: 'another proxy had asked',
+  shared: 'fetched by another proxy',
 };
 const FEW = 10;
-const whole = new Set();
+const expanded = new Set();
 
-// A long table shows its first rows, until somebody asks for all.
+// A long table shows its first rows and a button for all.
 export function foldable(name, again) {
   const button = byId(`more-${name}`).querySelector('button');
   button.addEventListener('click', () => {
-    if (whole.has(name)) whole.delete(name);
-    else whole.add(name);
-    button.setAttribute('aria-expanded', String(whole.has(name)));
+    if (expanded.has(name)) expanded.delete(name);
+    else expanded.add(name);
+    button.setAttribute('aria-expanded', String(expanded.has(name)));
     again();
   });
 }
@@ -28,8 +28,8 @@ export function foldable(name, again) {
 function folded(name, items) {
   const more = byId(`more-${name}`);
   show(more, items.length > FEW);
-  write(more.querySelector('button'), whole.has(name) ? 'Show fewer' : `Show all ${items.length}`);
-  return whole.has(name) ? items : items.slice(0, FEW);
+  write(more.querySelector('button'), expanded.has(name) ? 'Show fewer' : `Show all ${items.length}`);
+  return expanded.has(name) ? items : items.slice(0, FEW);
 }
 
 function setTime(cell, at, now) {
@@ -42,7 +42,7 @@ function setTime(cell, at, now) {
   write(element, moment(at, now));
 }
 
-// An id whose end is always seen, because ids that are made one after the other begin alike.
+// An id whose end is always visible, because successive ids have the same beginning.
 function setId(element, id) {
   if (element.dataset.id === id) return;
   element.dataset.id = id;
@@ -54,14 +54,14 @@ export function showRefreshes(status) {
   const items = status.refreshes;
   show(byId('refresh-table'), items.length > 0);
   show(byId('no-refreshes'), items.length === 0);
-  mend(
+  reconcile(
     byId('refresh-rows'),
     folded('refreshes', items),
     (each) => `${each.at} ${each.kind} ${each.institution}`,
     () => row([['When', 'when'], ['Token', 'token'], ['Why', 'why'], ['Result', 'result'], ['Took', 'number took'], ['What happened', 'grow']]),
     (line, each) => {
       const again = each.retry_in === null ? '' : ` Next try after ${duration(each.retry_in)}.`;
-      const lives = each.lifetime === null ? '' : `Good for ${duration(each.lifetime)}.`;
+      const lives = each.lifetime === null ? '' : `Valid for ${duration(each.lifetime)}.`;
       const result = each.failures > 1 ? `failed (${each.failures} in a row)` : each.result;
       line.dataset.result = each.result;
       setTime(line.children[0], each.at, status.at);
@@ -74,15 +74,15 @@ export function showRefreshes(status) {
   );
 }
 
-// A token that cannot be had is one error, however many requests failed for want of it.
+// A failed token call and the requests that failed without a token are shown as one error.
 function merged(errors) {
-  const wanting = new Map();
-  for (const each of errors) if (each.area === 'request' && each.source === 'token') wanting.set(each.reason, each);
-  const had = new Set(errors.filter((each) => each.area === 'token').map((each) => each.reason));
+  const requests = new Map();
+  for (const each of errors) if (each.area === 'request' && each.source === 'token') requests.set(each.reason, each);
+  const tokenReasons = new Set(errors.filter((each) => each.area === 'token').map((each) => each.reason));
   return errors
-    .filter((each) => !(each.area === 'request' && had.has(each.reason)))
+    .filter((each) => !(each.area === 'request' && tokenReasons.has(each.reason)))
     .map((each) => {
-      const request = each.area === 'token' ? wanting.get(each.reason) : undefined;
+      const request = each.area === 'token' ? requests.get(each.reason) : undefined;
       if (!request) return each;
       const { transactionId, method, path, status } = request;
       return { ...each, transactionId, method, path, status, failed: request.count, last_at: Math.max(each.last_at, request.last_at) };
@@ -95,7 +95,7 @@ export function showErrors(status) {
   show(byId('error-table'), items.length > 0);
   show(byId('no-errors'), items.length === 0);
   write(byId('errors-count'), items.length ? 'since the start, by name' : '');
-  mend(
+  reconcile(
     byId('error-rows'),
     items,
     (each) => `${each.area} ${each.reason}`,
@@ -111,7 +111,7 @@ export function showErrors(status) {
       write(line.children[2], each.area === 'configuration' ? 'configuration' : owner(each.source, each.status));
       const [detail, advice, name] = line.children[3].children;
       write(detail, each.detail);
-      write(advice, each.advice + (each.failed ? ` Requests that failed for want of a token: ${grouped(each.failed)}.` : ''));
+      write(advice, each.advice + (each.failed ? ` Requests that failed without a token: ${grouped(each.failed)}.` : ''));
       write(name, each.reason);
       const [call, id] = line.children[4].children;
       const token = each.area === 'token' ? `the token of ${each.institution}` : '';
@@ -125,7 +125,7 @@ export function showRequests(status) {
   const items = status.requests;
   show(byId('request-table'), items.length > 0);
   show(byId('no-requests'), items.length === 0);
-  mend(
+  reconcile(
     byId('request-rows'),
     folded('requests', items),
     (each) => `${each.at.toFixed(4)} ${each.transactionId}`,
@@ -145,9 +145,9 @@ export function showRequests(status) {
       const whose = [owner(each.error_source, each.status), short(each.reason)].filter(Boolean).join(': ');
       const notes = [whose, each.replays ? 'sent again' : '', each.aborted ? 'aborted' : ''];
       write(line.children[1], each.method || '–');
-      const [path, way] = line.children[2].children;
-      write(path, each.path || 'no request that could be read');
-      write(way, status.listeners.length > 2 ? ` by ${each.listener}` : '');
+      const [path, listener] = line.children[2].children;
+      write(path, each.path || 'no valid request');
+      write(listener, status.listeners.length > 2 ? ` by ${each.listener}` : '');
       write(line.children[3], each.status ? String(each.status) : 'none');
       write(line.children[4], notes.filter(Boolean).join(', '));
       write(line.children[5], ms(each.proxy_ms));

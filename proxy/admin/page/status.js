@@ -1,6 +1,6 @@
-// The status page: asks /api/status again and again, and shows what it says.
+// The status page: polls /api/status and shows it.
 
-import { byId, make, mend, show, write } from './dom.js';
+import { byId, make, reconcile, show, write } from './dom.js';
 import { showPlots } from './plots.js';
 import { foldable, showErrors, showRefreshes, showRequests } from './rows.js';
 import { showTokens, tickTokens } from './tokens.js';
@@ -8,48 +8,48 @@ import { duration, grouped, moment, rate, time } from './words.js';
 
 const EVERY = 2000;
 const SLOWEST = 15000;
-const PATIENCE = 5000;
-const NAMES = { main: 'Callers reach it at', admin: 'Admin port' };
-const WORDS = { ok: 'Working', warning: 'Warning', failing: 'Failing', starting: 'Starting', stopping: 'Stopping', gone: 'No answer' };
+const TIMEOUT = 5000;
+const NAMES = { main: 'Listener', admin: 'Admin port' };
+const WORDS = { ok: 'Working', warning: 'Warning', failing: 'Failing', starting: 'Starting', stopping: 'Stopping', gone: 'No response' };
 
 let status = null; // the last document
-let heard = 0; // when it came, by this machine's steady clock, in milliseconds
+let receivedAt = 0; // when it was received, by the monotonic clock, in milliseconds
 let failures = 0;
 let timer = 0;
 let paused = false;
 let announced = '';
 
 function now() {
-  return status.at + (performance.now() - heard) / 1000;
+  return status.at + (performance.now() - receivedAt) / 1000;
 }
 
-async function look() {
+async function poll() {
   clearTimeout(timer);
   try {
-    const answer = await fetch('/api/status', { cache: 'no-store', signal: AbortSignal.timeout(PATIENCE) });
-    if (!answer.ok) throw new Error(await answer.text());
-    status = await answer.json();
-    heard = performance.now();
+    const response = await fetch('/api/status', { cache: 'no-store', signal: AbortSignal.timeout(TIMEOUT) });
+    if (!response.ok) throw new Error(await response.text());
+    status = await response.json();
+    receivedAt = performance.now();
     failures = 0;
     showStatus();
   } catch (error) {
     failures += 1;
     showGone(error);
   }
-  plan();
+  schedule();
 }
 
-// The next look; later and later while nobody answers, and none while nobody looks.
-function plan() {
+// Schedule the next poll, with back-off after failures; none while the page is hidden.
+function schedule() {
   clearTimeout(timer);
   if (paused || document.hidden) return;
-  timer = setTimeout(look, Math.min(EVERY * 2 ** Math.min(failures, 3), SLOWEST));
+  timer = setTimeout(poll, Math.min(EVERY * 2 ** Math.min(failures, 3), SLOWEST));
 }
 
 function showStatus() {
   document.body.classList.remove('gone');
-  const { verdict, about, load, minute } = status;
-  showVerdict(verdict.state, verdict.sentence, verdict.cause, verdict.advice);
+  const { health, about, load, minute } = status;
+  showHealth(health.state, health.sentence, health.cause, health.advice);
   write(byId('version'), about.version);
   const failed = minute.token + minute.upstream + minute.proxy + minute.bank;
   write(byId('rate'), rate(minute.per_second));
@@ -69,8 +69,8 @@ function showStatus() {
   tick();
 }
 
-function showVerdict(state, sentence, cause = '', advice = '') {
-  byId('verdict').dataset.state = state;
+function showHealth(state, sentence, cause = '', advice = '') {
+  byId('health').dataset.state = state;
   write(byId('sentence'), sentence);
   write(byId('cause'), cause);
   write(byId('advice'), advice);
@@ -78,7 +78,7 @@ function showVerdict(state, sentence, cause = '', advice = '') {
   show(byId('advice-row'), advice !== '');
   show(byId('why'), cause !== '' || advice !== '');
   document.title = `${WORDS[state]} · candescent-proxy`;
-  // Read out what has changed in kind, not each minute less.
+  // Announce a changed state or cause, not each changed number.
   const kind = `${state} ${cause}`;
   if (kind !== announced) write(byId('announce'), [sentence, cause, advice].filter(Boolean).join(' '));
   announced = kind;
@@ -86,46 +86,46 @@ function showVerdict(state, sentence, cause = '', advice = '') {
 
 function showGone(error) {
   document.body.classList.add('gone');
-  const since = status ? ` Below is how it was at ${moment(status.at, status.at)}.` : '';
+  const since = status ? ` The values below are from ${moment(status.at, status.at)}.` : '';
   const refused = error.message && !(error instanceof TypeError) && error.name === 'Error';
-  showVerdict(
+  showHealth(
     'gone',
-    `The proxy does not ${refused ? 'show its status here' : 'answer'}.${since}`,
-    refused ? error.message.trim() : 'Nothing answers at this address: it has stopped, or this machine cannot reach it.',
-    refused ? '' : 'Look at its log and its service; this page finds it again by itself.',
+    `The proxy does not ${refused ? 'show its status here' : 'respond'}.${since}`,
+    refused ? error.message.trim() : 'It has stopped, or this machine cannot reach it.',
+    refused ? '' : 'Check its log and its service. This page keeps trying.',
   );
 }
 
 function showAbout() {
   const { about, listeners, load, readiness, reload } = status;
-  const ways = listeners.map((each) => {
-    const words = [each.tls ? 'TLS' : '', each.authenticated ? 'callers show who they are' : ''].filter(Boolean);
+  const addresses = listeners.map((each) => {
+    const words = [each.tls ? 'TLS' : '', each.authenticated ? 'callers authenticate' : ''].filter(Boolean);
     return [NAMES[each.name] ?? `Listener ${each.name}`, [each.address, ...words].join(', ')];
   });
-  const facts = [
+  const rows = [
     ['Forwards to', about.upstream],
     ['Institution', about.institution],
-    ...ways,
+    ...addresses,
     ['Ready', readiness.ready ? 'yes' : `no: ${readiness.reasons.join(' ')}`],
     ...readiness.warnings.map((warning) => ['Warning', warning]),
     ['Connections', `${grouped(load.caller_connections)} of callers, ${grouped(load.upstream_connections)} to the bank (${grouped(load.upstream_idle)} unused)`],
-    ['Configuration', reload ? `${reload.success ? 'loaded' : 'reload failed'} at ${moment(reload.at, status.at)}` : 'as at the start'],
+    ['Configuration', reload ? `${reload.success ? 'loaded' : 'reload failed'} at ${moment(reload.at, status.at)}` : 'not reloaded since the start'],
     ['Started', `${moment(about.started_at, status.at)}, ${duration(about.uptime)} ago`],
     ['Version', about.version],
   ];
-  mend(
+  reconcile(
     byId('about-list'),
-    facts,
+    rows,
     ([name]) => name,
     ([name]) => make('div', '', make('dt', '', name), make('dd')),
     (pair, [, text]) => write(pair.lastElementChild, text),
   );
 }
 
-// Once a second: what runs on by itself.
+// Once a second: update what depends on the time.
 function tick() {
   if (!status) return;
-  const age = (performance.now() - heard) / 1000;
+  const age = (performance.now() - receivedAt) / 1000;
   byId('freshness').dataset.state = paused ? 'paused' : failures ? 'old' : 'live';
   write(byId('freshness'), paused ? 'paused' : failures ? `${duration(age)} old` : 'live');
   tickTokens(now());
@@ -134,16 +134,16 @@ function tick() {
 byId('pause').addEventListener('click', () => {
   paused = !paused;
   byId('pause').setAttribute('aria-pressed', String(paused));
-  write(byId('pause'), paused ? 'Go on' : 'Pause');
+  write(byId('pause'), paused ? 'Resume' : 'Pause');
   if (paused) clearTimeout(timer);
-  else look();
+  else poll();
   tick();
 });
 document.addEventListener('visibilitychange', () => {
-  if (!document.hidden && !paused) look();
+  if (!document.hidden && !paused) poll();
 });
 new ResizeObserver(() => status && showPlots(status)).observe(byId('rate-plot'));
 foldable('refreshes', () => showRefreshes(status));
 foldable('requests', () => showRequests(status));
 setInterval(() => !paused && tick(), 1000);
-look();
+poll();

@@ -1,6 +1,6 @@
-// The tokens: a card each, with a line from its issue to its end.
+// The tokens: one card each, with a bar from its issue to its expiry.
 
-import { byId, make, mend, show, write } from './dom.js';
+import { byId, make, reconcile, show, write } from './dom.js';
 import { shape } from './plot.js';
 import { countdown, duration, grouped } from './words.js';
 
@@ -8,7 +8,7 @@ const STATES = {
   fresh: 'fresh',
   failing: 'cannot be renewed',
   missing: 'missing',
-  pending: 'on its way',
+  pending: 'being fetched',
 };
 
 export function showTokens(status) {
@@ -16,7 +16,7 @@ export function showTokens(status) {
   const others = status.tokens_in_all - tokens.length;
   write(byId('tokens-count'), others > 0 ? `${tokens.length} of ${grouped(status.tokens_in_all)}` : '');
   show(byId('no-tokens'), tokens.length === 0);
-  mend(byId('token-list'), tokens, (token) => `${token.kind} ${token.institution}`, card, update);
+  reconcile(byId('token-list'), tokens, (token) => `${token.kind} ${token.institution}`, card, update);
 }
 
 function card(token) {
@@ -39,8 +39,8 @@ function card(token) {
 
 function update(item, token) {
   item.dataset.state = token.state;
-  const asking = token.refreshing && token.state !== 'pending' ? ', the bank is being asked' : '';
-  write(item.querySelector('.chip'), STATES[token.state] + asking);
+  const refreshing = token.refreshing && token.state !== 'pending' ? ', being refreshed' : '';
+  write(item.querySelector('.chip'), STATES[token.state] + refreshing);
   const { failure } = token;
   const times = token.failures > 1 ? ` (${token.failures} times in a row)` : '';
   const code = failure?.code && !failure.detail.includes(failure.code) ? ` ${failure.code}` : '';
@@ -50,7 +50,7 @@ function update(item, token) {
   item.token = token;
 }
 
-// What runs on by itself between two looks at the proxy. `now` is by the proxy's clock.
+// Update the countdowns between two polls. `now` is by the proxy's clock.
 export function tickTokens(now) {
   for (const item of byId('token-list').children) {
     const { token } = item;

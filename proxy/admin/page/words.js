@@ -1,4 +1,4 @@
-// Numbers and times, as a person reads them. Nothing here touches the page.
+// Formats numbers and times. Nothing here touches the page.
 
 export const NONE = '–';
 
@@ -12,7 +12,7 @@ export function duration(seconds) {
   return `${Math.floor(whole / 86400)} days`;
 }
 
-// A countdown says seconds as long as they matter.
+// A countdown, with seconds up to an hour.
 export function countdown(seconds) {
   const whole = Math.max(0, Math.ceil(seconds));
   if (whole < 60) return `${whole} s`;
@@ -23,7 +23,7 @@ export function countdown(seconds) {
 const CLOCK = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit' });
 const DAY = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' });
 
-// The time of day; with the day, if it is another than that of now.
+// The time of day; with the date, unless it is today.
 export function moment(at, now) {
   const date = new Date(at * 1000);
   const same = date.toDateString() === new Date(now * 1000).toDateString();
@@ -34,7 +34,7 @@ export function iso(at) {
   return new Date(at * 1000).toISOString();
 }
 
-// Milliseconds with three figures that mean something.
+// Milliseconds with three significant figures.
 export function ms(value) {
   if (value === null) return NONE;
   if (value < 10) return value.toFixed(2);
@@ -48,7 +48,7 @@ export function time(milliseconds) {
   return `${(milliseconds / 1000).toFixed(milliseconds < 10000 ? 2 : 1)} s`;
 }
 
-// The word at a line of a plot: one figure is enough.
+// The label of a grid line, with one figure.
 export function tick(milliseconds) {
   return milliseconds < 1000 ? `${milliseconds} ms` : `${milliseconds / 1000} s`;
 }
@@ -65,13 +65,13 @@ export function grouped(value) {
 
 const OWNERS = { upstream: 'bank' };
 
-// Whose error an answer is; empty where it is none. What the bank did not answer is its error too.
+// The source of a response's error; empty without one. A missing response counts as the bank's.
 export function owner(source, status) {
   if (source !== 'none') return OWNERS[source] ?? source;
   return status >= 400 ? 'bank' : '';
 }
 
-// The name of an error behind the word whose it is.
+// The name of an error without its source.
 export function short(reason) {
   return reason.replace(/^(token|upstream)-/, '');
 }

@@ -1,5 +1,5 @@
-"""What is wrong with a set-up, why, and what cures it: what ``candescent-proxy doctor`` asks.
+"""The checks of ``candescent-proxy doctor``: what is wrong with an installation, and the fix.
 
-Each check looks at one thing and yields findings; ``remedies`` has every cause with its cure, and
-``checks`` says in which order the checks come and which wait for which. ``report`` tells it.
+Each check yields results. ``remedies`` has every cause with its fix, ``checks`` the order and the
+dependencies of the checks, and ``report`` the output.
 """

@@ -1,4 +1,4 @@
-"""What the bank says: to a token request for each institution and kind, and to a sample call."""
+"""Checks of the bank: a token request for each institution and kind, and a sample call."""
 
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -24,14 +24,14 @@ from proxy.upstream.bank_client import USER_AGENT, BankClient, BankResponse
 from proxy.upstream.bank_errors import BankError, is_throttling, read_error, refuses_token
 
 SAMPLE = "/v1/accounts"
-"""A resource that every application of digital banking reads."""
+"""A resource that every application may read."""
 
 _NOT_A_PAGE = (b"<token", b"<status", b"<?xml")
 
 
 @dataclass(slots=True)
 class BankCheck:
-    """Asks the bank as the proxy would. ``tokens`` are those that it has given, by their key."""
+    """Calls the bank as the proxy does. ``tokens`` are those that it issued, by their key."""
 
     config: Config
     logins: Logins
@@ -39,29 +39,31 @@ class BankCheck:
     tokens: dict[TokenKey, str] = field(default_factory=dict, repr=False)
 
     def wanted(self) -> Iterator[TokenKey]:
-        """Return for what tokens are asked: each kind for each institution with a login."""
+        """Yield the keys to check: each kind for each institution with a login."""
         for institution, _ in self.config.logins():
             yield from (TokenKey(kind, institution) for kind in (TokenKind.V2, TokenKind.V1))
 
     @property
     def _uses_v1(self) -> bool:
-        """Whether the configuration says that V1 tokens are wanted."""
+        """Whether the configuration needs V1 tokens."""
         routed = any(route.token is TokenKind.V1 for route in self.config.routes)
         return routed or TokenKind.V1 in self.config.token.prefetch
 
     async def token(self, key: TokenKey) -> AsyncIterator[CheckResult]:
-        """Ask for a token for ``key``."""
+        """Request a token for ``key``."""
         login = self.logins.for_key(key).for_kind(key.kind)
         if not login.grant.can_be_verified:
             yield self._logged_in(key, login)
             return
         knows_v2 = TokenKey(TokenKind.V2, key.institution) in self.tokens
         if key.kind is TokenKind.V1 and not (knows_v2 or self._uses_v1):
-            return  # keys that are refused already are not shown a second time
+            return  # credentials that have been refused are not sent a second time
         response, failure = await self._ask(key, login)
         if isinstance(failure, TokenResponse):
             self.tokens[key] = failure.text
-            yield ok("token", f"{key}: the bank gives one, good for {failure.lifetime:.0f} s.")
+            yield ok(
+                "token", f"{key}: the bank issued a token, valid for {failure.lifetime:.0f} s."
+            )
         else:
             yield self._refused(key, response, failure, knows_v2=knows_v2)
 
@@ -69,7 +71,9 @@ class BankCheck:
         refresh_tokens = RefreshTokens(clock.now, self.config.refresh_token_file)
         if not refresh_tokens.current(key, login.subject):
             return problem("token", remedies.TOKEN_LOGIN_NEEDED, key=key)
-        return note("token", f"{key}: somebody is logged in. Not tried, for that would renew it.")
+        return note(
+            "token", f"{key}: a user is logged in. Not tried, as that would renew the login."
+        )
 
     async def _ask(
         self, key: TokenKey, login: Login
@@ -104,14 +108,14 @@ class BankCheck:
             if not self._uses_v1:
                 return note(
                     "token",
-                    f"{key}: none for these keys ({values['said']}); only calls under /fis/ "
-                    "would need one.",
+                    f"{key}: not issued for this client id ({values['said']}); only calls under "
+                    "/fis/ need one.",
                 )
             remedy = remedies.V1_REFUSED
         return problem("token", remedy, **values)
 
     async def call(self, path: str) -> AsyncIterator[CheckResult]:
-        """Make a sample call for the default institution, with the token that it has."""
+        """Make a sample call for the default institution, if it has a token."""
         key = TokenKey(TokenKind.V2, self.config.institution_id)
         bearer = self.config.bearer_token
         text = bearer.get_secret_value() if bearer is not None else self.tokens.get(key)
@@ -129,7 +133,7 @@ class BankCheck:
         try:
             response = await self.client.call("GET", target.decode("ascii"), headers)
         except TokenError as error:
-            yield problem("call", remedies.CALL_SILENT, call=f"GET {path}", why=error.detail)
+            yield problem("call", remedies.CALL_NO_RESPONSE, call=f"GET {path}", why=error.detail)
             return
         yield call_result(f"GET {path}", response, time.monotonic() - started)
 
@@ -144,11 +148,11 @@ def token_remedy(response: BankResponse | None, error: TokenError) -> Remedy:
         if response.status in (404, 405, 501) and not read_error(response.body).code:
             return remedies.TOKEN_PATH
     remedy = remedies.BY_KIND.get(error.reason, remedies.TOKEN_MALFORMED)
-    return replace(remedy, cure=error.explained_by.remedy) if error.failure else remedy
+    return replace(remedy, fix=error.explained_by.remedy) if error.failure else remedy
 
 
 def call_result(call: str, response: BankResponse, seconds: float) -> CheckResult:
-    """Judge the answer to a sample call that took ``seconds``."""
+    """Return the result for the response to a sample call that took ``seconds``."""
     error = read_error(response.body)
     values = {"call": call, "said": describe(response)}
     remedy = call_remedy(response, error)
@@ -156,11 +160,11 @@ def call_result(call: str, response: BankResponse, seconds: float) -> CheckResul
         return problem("call", remedy, **values)
     if response.status < 300:
         return ok("call", f"{call}: {response.status} after {seconds:.1f} s.")
-    return note("call", f"{call}: {values['said']}. It took the token; the call lacks something.")
+    return note("call", f"{call}: {values['said']}. The token was accepted, the request was not.")
 
 
 def call_remedy(response: BankResponse, error: BankError) -> Remedy | None:
-    """Return the remedy for the response to a sample call; None if it needs none."""
+    """Return the remedy for the response to a sample call, or None."""
     status = response.status
     if is_page(response.body):
         return remedies.CALL_PAGE
@@ -176,7 +180,7 @@ def call_remedy(response: BankResponse, error: BankError) -> Remedy | None:
 
 
 def is_page(body: bytes) -> bool:
-    """Whether a body is a web page rather than an answer of the bank's."""
+    """Whether a body is a web page rather than a response of the bank's API."""
     start = body[:1024].lstrip().lower()
     return start.startswith(b"<") and not start.startswith(_NOT_A_PAGE) and b"<html" in start
 
@@ -187,6 +191,6 @@ def _said(response: BankResponse, error: TokenError) -> str:
 
 
 def describe(response: BankResponse) -> str:
-    """Return status and code of an answer, which hold nothing secret."""
+    """Return status and error code of a response; they contain no secrets."""
     code = read_error(response.body).code
     return f"{response.status}, {code}" if code else str(response.status)

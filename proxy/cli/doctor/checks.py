@@ -1,4 +1,4 @@
-"""The order of the checks, and which of them wait for which."""
+"""Runs the checks in order; some run only if earlier ones have passed."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ from proxy.upstream.tls import UpstreamTls
 
 @dataclass(frozen=True, slots=True)
 class ConfigSources:
-    """Where a configuration comes from; see ``settings.load``."""
+    """The sources of a configuration; see ``proxy.config.loader.load``."""
 
     file: Path | None
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -31,31 +31,31 @@ class ConfigSources:
 async def run_checks(
     sources: ConfigSources, *, sample: str = SAMPLE, wall: Callable[[], float] = time.time
 ) -> AsyncIterator[CheckResult]:
-    """Look at a whole set-up, and yield each finding as soon as there is one.
+    """Check the whole installation, and yield each result as soon as it is known.
 
-    ``sample`` is the path of the sample call; ``wall`` is this machine's clock.
+    ``sample`` is the path of the sample call; ``wall`` returns Unix seconds.
     """
     try:
         config = loader.load(sources.file, sources.environ, sources.flags)
     except ConfigError as error:
         file = sources.file
         is_readable = file is None or (os.access(file, os.R_OK) and not file.is_dir())
-        remedy = remedies.CONFIG_MISTAKE if is_readable else remedies.CONFIG_UNREADABLE
+        remedy = remedies.CONFIG_INVALID if is_readable else remedies.CONFIG_UNREADABLE
         for message in error.errors:
             yield problem("configuration", remedy, error=message.rstrip("."))
-        yield skipped("bank", "Not looked at: the configuration comes first.")
+        yield skipped("bank", "Not checked: fix the configuration first.")
         return
     url = config.url.geturl()
     yield ok("configuration", f"{sources.file or 'The environment'}: {config.listen} → {url}")
     for result in overridden(sources):
         yield result
     results = list(_files(sources, config, wall()))
-    # In a thread, because another program on a port may be slow to say what it is.
+    # In a thread, because another program on a port may respond slowly.
     ports = await asyncio.to_thread(lambda: list(machine.ports(config)))
     for result in [*results, *ports, *machine.open_files(config)]:
         yield result
     if has_failed(results):
-        yield skipped("bank", "Not looked at: the files come first.")
+        yield skipped("bank", "Not checked: fix the files first.")
         return
     async for result in store_check.check(config):
         yield result
@@ -64,7 +64,7 @@ async def run_checks(
 
 
 def overridden(sources: ConfigSources) -> Iterator[CheckResult]:
-    """Find settings of the file that a variable changes: what one does not see in the file."""
+    """Yield a warning for each setting in the file that an environment variable overrides."""
     if sources.file is None:
         return
     written = loader.read_file(sources.file)
@@ -84,7 +84,7 @@ def overridden(sources: ConfigSources) -> Iterator[CheckResult]:
 
 
 def _set_by(variable: str, text: str) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Return the settings that a variable takes the place of: its own, and its alternative."""
+    """Yield the settings that a variable overrides: its own, and its alternative."""
     setting: Any = loader.read_environment({variable: text}, [])
     path: tuple[str, ...] = ()
     while isinstance(setting, dict) and setting:
@@ -116,7 +116,7 @@ async def check_bank(
     sample: str | None,
     wall: Callable[[], float] = time.time,
 ) -> AsyncIterator[CheckResult]:
-    """Look at the way to the bank and at what it answers; ``sample`` None makes no sample call.
+    """Check the network and the bank; with ``sample`` None without a sample call.
 
     Raises ``ConfigError`` for files that cannot be used.
     """
@@ -128,12 +128,12 @@ async def check_bank(
         results.append(result)
         yield result
     if has_failed(results):
-        yield skipped("token", "Not asked for: the way to the bank comes first.")
+        yield skipped("token", "Not checked: fix the connection to the bank first.")
         return
     bank = BankCheck(config, loader.logins(config), build.bank_client(config, tls))
     try:
         if config.bearer_token is not None:
-            yield note("token", "bearer_token is set: it is sent as it is, and never renewed.")
+            yield note("token", "bearer_token is set: it is sent unchanged and never renewed.")
         else:
             for key in bank.wanted():
                 async for result in bank.token(key):

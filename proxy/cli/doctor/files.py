@@ -1,4 +1,4 @@
-"""The files of a set-up: the configuration's own, secrets, certificates; and who can read them."""
+"""Checks of files: configuration, secrets, certificates, and their permissions."""
 
 import os
 import stat
@@ -20,7 +20,7 @@ from proxy.tokens.secret_files import MAX_SECRET
 from proxy.upstream.tls import UpstreamTls
 
 EXPIRY_WARNING = 14 * 86_400.0
-"""Seconds; a certificate that runs out sooner is worth a warning."""
+"""Seconds; a certificate that expires sooner gives a warning."""
 
 _SECRETS = (
     *("client_id_file", "client_secret_file", "password_file"),
@@ -32,13 +32,13 @@ _WRAPPINGS = {" ": "space", "\t": "tab", '"': "quote", "'": "quote"}
 
 
 def configuration_file(file: Path) -> Iterator[CheckResult]:
-    """Look at who may change the configuration."""
+    """Check that only its owner may change the configuration file."""
     if sys.platform != "win32" and file.stat().st_mode & (stat.S_IWOTH | stat.S_IWGRP):
         yield problem("files", remedies.CONFIG_WRITABLE, file=file)
 
 
 def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
-    """Return every file that holds a secret in a line, with the setting that names it."""
+    """Yield every file with a one-line secret, with its setting."""
     sections: list[tuple[str, object]] = [("upstream.", config.upstream), ("store.", config.store)]
     for institution, login in config.logins():
         path = "" if login is config else f"institutions.{institution}."
@@ -54,7 +54,7 @@ def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
 
 
 def secret_file(setting: str, file: Path) -> Iterator[CheckResult]:
-    """Look at one secret file: whether it can be used, and whether others can read it."""
+    """Check one secret file: its content and its permissions."""
     try:
         with file.open("rb") as stream:
             raw = stream.read(MAX_SECRET + 1)
@@ -76,17 +76,17 @@ def secret_file(setting: str, file: Path) -> Iterator[CheckResult]:
             "files", remedies.SECRET_EXPOSED, setting=setting, file=file, mode=f"{mode:o}"
         )
     elif not content:
-        yield ok("files", f"{setting}: {file} holds one line, and others cannot read it.")
+        yield ok("files", f"{setting}: {file} contains one line and is readable by its owner only.")
 
 
 def is_exposed(mode: int) -> bool:
-    """Whether a file of this mode can be read by others, or changed by its group."""
-    # Windows has no such bits, and says the same of every file.
+    """Whether others can read a file of this mode, or its group can change it."""
+    # Windows has no such bits and reports the same mode for every file.
     return sys.platform != "win32" and bool(mode & (stat.S_IRWXO | stat.S_IWGRP))
 
 
 def key_files(config: Config) -> Iterator[tuple[str, Path]]:
-    """Return every file that may hold a key or a login, with the setting that names it."""
+    """Yield every file that may contain a key or a login, with its setting."""
     sections: list[tuple[str, object]] = [("upstream.", config.upstream), ("store.", config.store)]
     sections += [(f"{path}callers.", callers) for path, callers in config.caller_sections()]
     for path, section in (*sections, ("", config)):
@@ -97,7 +97,7 @@ def key_files(config: Config) -> Iterator[tuple[str, Path]]:
 
 
 def key_file(setting: str, file: Path) -> Iterator[CheckResult]:
-    """Look at whether others can read a key. What cannot be read at all is told elsewhere."""
+    """Check that others cannot read a key. ``other_files`` reports unreadable files."""
     try:
         is_secret = setting.endswith(_NO_PEM) or b"PRIVATE KEY" in file.read_bytes()
         mode = stat.S_IMODE(file.stat().st_mode)
@@ -110,9 +110,9 @@ def key_file(setting: str, file: Path) -> Iterator[CheckResult]:
 
 
 def secret_content(raw: bytes) -> Iterator[tuple[Remedy, dict[str, object]]]:
-    """Say what is wrong with the content of a secret file: a remedy, and what it mentions."""
+    """Yield problems of a secret file's content: a remedy, and the values for its text."""
     if raw.startswith(_BYTE_ORDER_MARKS):
-        yield remedies.SECRET_MARK, {}
+        yield remedies.SECRET_BYTE_ORDER_MARK, {}
         return
     text = raw.decode("latin-1").strip("\r\n")
     if not text:
@@ -120,13 +120,13 @@ def secret_content(raw: bytes) -> Iterator[tuple[Remedy, dict[str, object]]]:
     elif len(lines := text.splitlines()) > 1:
         yield remedies.SECRET_LINES, {"count": len(lines)}
     elif not (text.isascii() and text.isprintable()):
-        yield remedies.SECRET_LETTERS, {}
+        yield remedies.SECRET_NOT_ASCII, {}
     elif wrapping := _WRAPPINGS.get(text[0]) or _WRAPPINGS.get(text[-1]):
         yield remedies.SECRET_WRAPPED, {"what": wrapping}
 
 
 def login_file(config: Config) -> Iterator[CheckResult]:
-    """Look at whether a login can be kept where the configuration says."""
+    """Check that the folder of ``refresh_token_file`` is writable."""
     if config.refresh_token_file is None:
         return
     folder = config.refresh_token_file.absolute().parent
@@ -135,7 +135,7 @@ def login_file(config: Config) -> Iterator[CheckResult]:
 
 
 def file_errors(config: Config) -> list[str]:
-    """Read every file that is named besides the logins' secrets; return what cannot be used."""
+    """Read every configured file except the logins' secrets; return the errors."""
     reads: list[Callable[[], object]] = [
         lambda: UpstreamTls.load(config.upstream, https=config.url.scheme == "https"),
         lambda: build.outbound_proxy(config),
@@ -155,7 +155,7 @@ def file_errors(config: Config) -> list[str]:
 
 
 def other_files(config: Config) -> Iterator[CheckResult]:
-    """Look at certificates and keys. Secret files have been looked at already."""
+    """Check certificates and keys. ``secret_file`` checks secret files."""
     secrets = {setting for setting, _ in secret_files(config)}
     for error in file_errors(config):
         if error.partition(": ")[0] not in secrets:
@@ -163,7 +163,7 @@ def other_files(config: Config) -> Iterator[CheckResult]:
 
 
 def own_certificates(config: Config, now: float) -> Iterator[CheckResult]:
-    """Look at how long our certificates are good, ``now`` in Unix seconds."""
+    """Check when the proxy's own certificates expire; ``now`` is in Unix seconds."""
     certificates = {"upstream.certificate_file": config.upstream.certificate_file}
     for path, callers in config.caller_sections():
         certificates[f"{path}callers.certificate_file"] = callers.certificate_file
@@ -171,13 +171,13 @@ def own_certificates(config: Config, now: float) -> Iterator[CheckResult]:
     for setting, until in certificate_expiry.expiries(files.items()).items():
         values = {"setting": setting, "file": files[setting], "until": day(until)}
         if until <= now:
-            yield problem("files", remedies.CERTIFICATE_OVER, **values)
+            yield problem("files", remedies.CERTIFICATE_EXPIRED, **values)
         elif until - now < EXPIRY_WARNING:
-            yield problem("files", remedies.CERTIFICATE_ENDING, **values)
+            yield problem("files", remedies.CERTIFICATE_EXPIRING, **values)
         else:
-            yield ok("files", f"{setting}: {files[setting]} is good until {day(until)}.")
+            yield ok("files", f"{setting}: {files[setting]} is valid until {day(until)}.")
 
 
 def day(timestamp: float) -> str:
-    """Return the day of a moment in Unix seconds."""
+    """Return the UTC date of a time in Unix seconds."""
     return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d")

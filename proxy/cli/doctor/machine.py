@@ -1,4 +1,4 @@
-"""This machine: whether the ports are free, or ours already, and how many files may be open."""
+"""Checks of this machine: free ports, and the limit on open files."""
 
 import errno
 import json
@@ -17,14 +17,14 @@ from proxy.runtime import rlimits
 from proxy.server.address import Address
 
 TIMEOUT = 2.0
-"""Seconds that another program has to say what it is."""
+"""Seconds that another program on a port has to respond."""
 
 _PROBE = b"TRACE / HTTP/1.1\r\nHost: doctor\r\nConnection: close\r\n\r\n"
-"""What a proxy of ours refuses in words of its own, and forwards to nobody."""
+"""A request that candescent-proxy refuses with its own problem type and never forwards."""
 
 
 def ports(config: Config) -> Iterator[CheckResult]:
-    """Look at every port that the proxy would listen on."""
+    """Check every address that the proxy would listen on."""
     for listener in config.listener_configs:
         is_tls = listener.callers.certificate_file is not None
         yield from port(f"{listener.path}listen", listener.address, is_tls=is_tls)
@@ -32,7 +32,7 @@ def ports(config: Config) -> Iterator[CheckResult]:
 
 
 def port(setting: str, address: Address, *, is_tls: bool) -> Iterator[CheckResult]:
-    """Look at one port: free, held by a proxy of ours, or by something else."""
+    """Check one address: free, used by a candescent-proxy, or by another program."""
     if address.path and not Path(address.path).parent.is_dir():
         yield problem(
             "ports", remedies.SOCKET_FOLDER, setting=setting, folder=Path(address.path).parent
@@ -47,9 +47,9 @@ def port(setting: str, address: Address, *, is_tls: bool) -> Iterator[CheckResul
 
 
 def _listen(address: Address) -> None:
-    """Listen for a moment. Raises ``OSError`` as the proxy would get it."""
+    """Listen briefly. Raises the ``OSError`` that the proxy would get."""
     if address.path:
-        # A file that a proxy has left behind is no hindrance: it is replaced.
+        # A socket without a server does not matter: the proxy replaces it.
         with socket.socket(socket.AF_UNIX) as sock, suppress(FileNotFoundError, ConnectionError):
             sock.connect(address.path)
             raise OSError(errno.EADDRINUSE, "in use")
@@ -70,7 +70,7 @@ def _listen(address: Address) -> None:
 
 
 def refused(setting: str, address: Address, error: OSError, *, is_tls: bool) -> CheckResult:
-    """Say why a port cannot be had, if it cannot: it may be held by a proxy of ours."""
+    """Return the result for an address that cannot be listened on."""
     values = {"setting": setting, "address": address}
     if error.errno == errno.EACCES:
         return problem("ports", remedies.PORT_FORBIDDEN, **values)
@@ -90,7 +90,7 @@ def _is_our_admin(address: Address) -> bool:
 
 
 def _is_ours(address: Address, *, is_tls: bool) -> bool:
-    """Whether what listens there refuses in our words."""
+    """Whether a candescent-proxy listens there: it responds with its own problem type."""
     try:
         with _dial(admin_client.reachable(address), is_tls=is_tls) as sock:
             sock.sendall(_PROBE)
@@ -113,7 +113,7 @@ def _dial(address: Address, *, is_tls: bool) -> socket.socket:
 
 
 def unverified() -> ssl.SSLContext:
-    """Return a context to look at a certificate with, whoever shows it. For nothing secret."""
+    """Return a context that verifies nothing, only to read a certificate. Send no secrets."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -121,7 +121,7 @@ def unverified() -> ssl.SSLContext:
 
 
 def open_files(config: Config) -> Iterator[CheckResult]:
-    """Look at how many files this user may open."""
+    """Check the limit on open files (``RLIMIT_NOFILE``)."""
     needed = rlimits.files_needed(config)
     limit = rlimits.raise_limit(needed)
     if rlimits.fit_to_limit(config, limit) is not config:

@@ -1,6 +1,6 @@
-"""The way to the bank, step by step: its name, a connection, TLS, an answer, and its clock.
+"""Checks of the network, step by step: DNS, TCP, TLS, an HTTP response, and the clock.
 
-No credential goes along: only ``HEAD`` of the base path is asked for.
+No credentials are sent: the only request is a ``HEAD`` of the base path.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from proxy.upstream.tls import tls_failure, tls_reason
 from proxy.upstream.tunnel import open_tunnel
 
 TOLERANCE = 60.0
-"""Seconds by which two clocks may differ; the bank's is read to the second only."""
+"""Seconds by which the clocks may differ; ``Date`` has a resolution of one second."""
 
 _STATUS = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9][ \r]")
 _DATE = re.compile(rb"(?i)\r\ndate: *+([^\r\n]++)\r\n")
@@ -34,7 +34,7 @@ _TLS_ALERT = b"\x15\x03"
 
 
 class _StopError(Exception):
-    """A step did not succeed, so none comes after it."""
+    """A step failed, so no further one is tried."""
 
     def __init__(self, result: CheckResult) -> None:
         super().__init__(result.text)
@@ -46,10 +46,9 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @dataclass(frozen=True, slots=True)
 class NetworkCheck:
-    """Where the bank is, and how one gets there. ``timeout`` is in seconds, for each step.
+    """Connects to the bank as the proxy does. ``timeout`` is in seconds, for each step.
 
-    ``environ`` is asked for an HTTP proxy that the configuration does not name; ``wall`` is this
-    machine's clock.
+    ``environ`` may name an HTTP proxy that is not configured; ``wall`` returns Unix seconds.
     """
 
     origin: UpstreamOrigin
@@ -70,21 +69,21 @@ class NetworkCheck:
         }
 
     async def results(self) -> AsyncIterator[CheckResult]:
-        """Go it, and say how each step went."""
+        """Yield the result of each step."""
         try:
             sock = await self._connect()
-            yield ok("connection", "{host}:{port} takes connections.".format(**self._where))
+            yield ok("connection", "{host}:{port} accepts connections.".format(**self._where))
             reader, writer = await self._start_tls(sock, self.origin.tls)
             if self.origin.tls is not None:
-                yield ok("tls", f"The certificate is good for {self.origin.host}.")
+                yield ok("tls", f"The certificate is valid for {self.origin.host}.")
             try:
                 head = await self._read_head(reader, writer)
             finally:
                 writer.transport.abort()
             for result in clock(head, self.wall()):
                 yield result
-        except _StopError as stuck:
-            yield stuck.result
+        except _StopError as stop:
+            yield stop.result
 
     def _stop(self, check: str, remedy: Remedy, **more: object) -> _StopError:
         return _StopError(problem(check, remedy, **self._where, **more))
@@ -155,7 +154,7 @@ class NetworkCheck:
         return self._stop("tls", remedies.BY_KIND[tls_failure(error)], **values)
 
     async def _peer_certificate(self) -> dict[str, object]:
-        """Return names and dates of the certificate that is shown, whoever vouches for it."""
+        """Return names and dates of the server's certificate, without verifying it."""
         from cryptography import x509  # noqa: PLC0415 - only to say more of a bad certificate
 
         sock = await self._connect()
@@ -176,7 +175,7 @@ class NetworkCheck:
         }
 
     async def _read_head(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-        """Return the head of the answer."""
+        """Send a request and return the head of the response."""
         writer.write(
             b"HEAD %b/ HTTP/1.1\r\nHost: %b\r\nUser-Agent: %b\r\nConnection: close\r\n\r\n"
             % (self.path.encode("ascii"), self.origin.host_header, USER_AGENT.encode("ascii"))
@@ -202,7 +201,7 @@ class NetworkCheck:
         return head
 
     def _is_plain_http_error(self, head: bytes) -> bool:
-        """Whether this looks like what nginx and others say to HTTP on a TLS port."""
+        """Whether this is a status that nginx and others send for HTTP on a TLS port."""
         return self.origin.tls is None and head[9:12] in (b"400", b"497")
 
     async def _response_failure(self, head: bytes) -> _StopError:
@@ -215,10 +214,10 @@ class NetworkCheck:
         )
 
     async def _read_tls_alert(self, tls: ssl.SSLContext) -> None:
-        """Connect once more and say nothing, for TLS's own last word. Raises what it means.
+        """Connect again without a request, to read a TLS alert. Raises ``_StopError`` with it.
 
-        Whoever refuses a client's certificate says so after the handshake, and where a request
-        has come meanwhile, the word may be lost with the connection.
+        A server that refuses a client certificate sends the alert after the handshake (TLS 1.3). If
+        a request has arrived meanwhile, the reset connection may lose the alert.
         """
         reader, writer = await self._start_tls(await self._connect(), tls)
         try:
@@ -241,7 +240,7 @@ class NetworkCheck:
 
 
 def shown_proxy(text: str) -> str:
-    """Return a proxy's URL out of the environment without the user and password in it."""
+    """Return the URL of a proxy in the environment, without user and password."""
     with suppress(ValueError):
         url = urlsplit(text)
         if url.hostname:
@@ -250,7 +249,7 @@ def shown_proxy(text: str) -> str:
 
 
 def clock(head: bytes, now: float) -> list[CheckResult]:
-    """Compare the ``Date`` in the head of an answer with ``now``, in Unix seconds."""
+    """Compare the ``Date`` in the head of a response with ``now``, in Unix seconds."""
     match = _DATE.search(head)
     try:
         date = parsedate_to_datetime(match[1].decode("latin-1")) if match else None
@@ -260,6 +259,6 @@ def clock(head: bytes, now: float) -> list[CheckResult]:
         return []
     difference = now - date.replace(tzinfo=date.tzinfo or UTC).timestamp()
     if abs(difference) <= TOLERANCE:
-        return [ok("clock", "This machine's clock is the bank's.")]
+        return [ok("clock", "This machine's clock agrees with the bank's.")]
     direction = "ahead of" if difference > 0 else "behind"
     return [problem("clock", remedies.CLOCK, seconds=f"{abs(difference):.0f}", direction=direction)]

@@ -1,8 +1,8 @@
-"""Every cause that the doctor knows: what it has seen, and the remedy.
+"""Every cause that the doctor reports, with its text and its fix.
 
-A cause that requests have too is a kind of ``proxy.errors.kinds``, with that kind's name and
-remedy; the others are the doctor's own. In braces stands what a check has seen: a file, a setting,
-a status. Never a secret.
+A cause that requests can have too is a kind of ``proxy.errors.kinds``, with that kind's name and
+remedy; the others are the doctor's own. Checks fill in the values in braces: a file, a setting, a
+status; never a secret.
 """
 
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ from proxy.errors import ErrorKind, kinds
 # Compared by identity, as kinds are.
 @dataclass(frozen=True, slots=True, eq=False)
 class Remedy:
-    """A cause by its stable name: what is seen, and what cures it.
+    """A cause: its stable name, what was found, and the fix.
 
-    ``is_warning``: the proxy works all the same.
+    ``is_warning``: the proxy works nevertheless.
     """
 
     name: str
     text: str
-    cure: str
+    fix: str
     is_warning: bool = False
     kind: ErrorKind | None = None
 
     @classmethod
     def of(cls, kind: ErrorKind, text: str, *, is_warning: bool = False) -> Self:
-        """Return the cause that is this kind of error, with ``text`` for what is seen."""
+        """Return the cause for a kind of error, with ``text`` for what was found."""
         return cls(kind.name, text, kind.remedy, is_warning, kind)
 
 
@@ -36,68 +36,67 @@ class Remedy:
 CONFIG_UNREADABLE = Remedy(
     "config-unreadable",
     "{error}.",
-    "Name the right file with --config or CANDESCENT_CONFIG, or write one with candescent-proxy "
-    "init.",
+    "Set --config or CANDESCENT_CONFIG to the right file, or make one with candescent-proxy init.",
 )
-CONFIG_MISTAKE = Remedy(
-    "config-mistake",
+CONFIG_INVALID = Remedy(
+    "config-invalid",
     "{error}.",
-    "Correct it; docs/configuration.md has every setting and its meaning.",
+    "Correct the setting; docs/configuration.md describes all of them.",
 )
 CONFIG_OVERRIDDEN = Remedy(
     "config-overridden",
-    "{variable} in the environment takes the place of {setting} in {file}.",
-    "If you mean the file: unset {variable}.",
+    "{variable} in the environment overrides {setting} in {file}.",
+    "To use the value in the file: unset {variable}.",
     is_warning=True,
 )
 CONFIG_WRITABLE = Remedy(
     "config-writable",
-    "{file} can be changed by others on this machine, who could send your requests elsewhere.",
+    "{file} can be changed by others on this machine, who could redirect your requests.",
     "chmod go-w {file}",
     is_warning=True,
 )
 FILE_UNUSABLE = Remedy(
     "file-unusable",
     "{error}.",
-    "Put the right file there, or name the one that is.",
+    "Replace the file, or set the path of the right one.",
 )
 
 # Files with secrets.
 
 SECRET_MISSING = Remedy(
     "secret-missing",
-    "{setting}: {file} is not there.",
-    "Write the secret into it, or let {setting} name the file that holds it.",
+    "{setting}: {file} does not exist.",
+    "Write the secret into it, or set {setting} to the file that contains it.",
 )
 SECRET_UNREADABLE = Remedy(
     "secret-unreadable",
     "{setting}: {file} cannot be read ({why}).",
-    "Let it be a plain file that belongs to the user who runs the proxy.",
+    "Make it a regular file that belongs to the user who runs the proxy.",
 )
 SECRET_EMPTY = Remedy(
     "secret-empty",
     "{setting}: {file} is empty.",
     "Write the secret into it: one line, nothing else.",
 )
-SECRET_MARK = Remedy(
-    "secret-mark",
+SECRET_BYTE_ORDER_MARK = Remedy(
+    "secret-byte-order-mark",
     "{setting}: {file} is not plain text; it begins with a byte-order mark.",
-    "Save it as ASCII without a mark; in PowerShell with Set-Content -Encoding ascii.",
+    "Save it as ASCII without a byte-order mark; in PowerShell with Set-Content -Encoding ascii.",
 )
 SECRET_LINES = Remedy(
     "secret-lines",
-    "{setting}: {file} holds {count} lines.",
-    "Leave only the line with the secret.",
+    "{setting}: {file} contains {count} lines.",
+    "Keep only the line with the secret.",
 )
-SECRET_LETTERS = Remedy(
-    "secret-letters",
-    "{setting}: {file} holds something that is no printable ASCII.",
-    "Copy the secret anew, as the console shows it: one line of plain letters and signs.",
+SECRET_NOT_ASCII = Remedy(
+    "secret-not-ascii",
+    "{setting}: {file} contains characters that are not printable ASCII.",
+    "Copy the secret again from the vendor's console: one line of ASCII characters.",
 )
 SECRET_WRAPPED = Remedy(
     "secret-wrapped",
-    "{setting}: what {file} holds begins or ends with a {what}, and that is sent along.",
-    "Take the {what} away, unless the console shows it too.",
+    "{setting}: the secret in {file} begins or ends with a {what}, which is sent with it.",
+    "Remove the {what}, unless it is part of the secret.",
     is_warning=True,
 )
 SECRET_EXPOSED = Remedy(
@@ -108,12 +107,12 @@ SECRET_EXPOSED = Remedy(
 )
 LOGIN_FOLDER = Remedy(
     "login-folder",
-    "refresh_token_file: nothing can be written in {folder}.",
-    "Make the folder, and let it belong to the user who runs the proxy.",
+    "refresh_token_file: {folder} is not writable.",
+    "Create the folder, owned by the user who runs the proxy.",
 )
 TOKEN_LOGIN_NEEDED = Remedy.of(
     kinds.TOKEN_LOGIN_NEEDED,
-    "{key}: nobody is logged in, or the login has expired.",
+    "{key}: no user is logged in, or the login has expired.",
 )
 
 # The network, from DNS to HTTP.
@@ -136,8 +135,8 @@ UPSTREAM_UNREACHABLE = Remedy.of(
 )
 PROXY_UNSET = Remedy(
     "proxy-unset",
-    "{host}:{port} is not reached, and {variable} names an HTTP proxy, which this program does "
-    "not read.",
+    "{host}:{port} cannot be reached. {variable} names an HTTP proxy, but candescent-proxy does "
+    "not use that variable.",
     "Set upstream.proxy: {proxy}",
 )
 UPSTREAM_PROXY_RESOLVE = Remedy.of(
@@ -212,8 +211,8 @@ UPSTREAM_TLS = Remedy.of(
 )
 PLAIN_TLS = Remedy(
     "plain-tls",
-    "{host}:{port} speaks TLS, and base_url says http://.",
-    "Write https:// in base_url.",
+    "{host}:{port} uses TLS, but base_url begins with http://.",
+    "Set base_url to https://.",
 )
 UPSTREAM_MALFORMED = Remedy.of(
     kinds.UPSTREAM_MALFORMED,
@@ -231,7 +230,7 @@ UPSTREAM_FIRST_BYTE_TIMEOUT = Remedy.of(
 CLOCK = Remedy(
     "clock",
     "This machine's clock is {seconds} s {direction} the bank's.",
-    "Let the clock be set from the network (timedatectl set-ntp true; on Windows w32tm /resync).",
+    "Synchronise the clock (timedatectl set-ntp true; on Windows w32tm /resync).",
     is_warning=True,
 )
 
@@ -276,25 +275,25 @@ TOKEN_MALFORMED = Remedy.of(
 TOKEN_PATH = Remedy(
     "token-path",
     "{key}: there is no token endpoint at {url} ({said}).",
-    "Check the path of base_url: the bank's own begin with /digitalbanking, and stage has "
-    "/digitalbanking/stage.",
+    "Check the path of base_url: production has /digitalbanking, stage /digitalbanking/stage.",
 )
 TOKEN_PAGE = Remedy(
     "token-page",
-    "{key}: a web page came in place of a token ({said}).",
-    "Something stands between: log in to this network with a browser, or set upstream.proxy.",
+    "{key}: the response is a web page instead of a token ({said}).",
+    "A network login or a firewall intercepts the call: log in with a browser, or set "
+    "upstream.proxy.",
 )
 TOKEN_REDIRECT = Remedy(
     "token-redirect",
-    "{key}: the token endpoint sends elsewhere ({said}).",
-    "Write where it leads to into base_url, if that is the bank; if it is a log-in page of this "
-    "network, log in with a browser.",
+    "{key}: the token endpoint redirects ({said}).",
+    "If the target is the bank, set base_url to it; if it is a login page of this network, log in "
+    "with a browser.",
 )
 V1_REFUSED = Remedy(
     "v1-refused",
-    "{key}: the keys are good for V2 tokens, and not for V1 ones ({said}).",
-    "Ask the bank to enable V1 for the application; or take v1 out of token.prefetch and routes, "
-    "if nothing calls paths under /fis/.",
+    "{key}: the client id is accepted for V2 tokens, but not for V1 ({said}).",
+    "Ask the bank to enable V1 for the application; or remove v1 from token.prefetch and routes, "
+    "if no call has a path under /fis/.",
 )
 
 # The sample call.
@@ -302,61 +301,61 @@ V1_REFUSED = Remedy(
 CALL_TOKEN_REFUSED = Remedy(
     "call-token-refused",
     "{call}: the bank refused the token that it has just issued ({said}).",
-    "Check that base_url leads to the environment that the keys are for.",
+    "Check that base_url is the environment to which client id and secret belong.",
 )
 CALL_FORBIDDEN = Remedy(
     "call-forbidden",
     "{call}: the application may not use this resource ({said}).",
-    "Ask the bank to add it to the application's products; or try another with --call PATH.",
+    "Ask the bank to add it to the application's products, or try another with --call PATH.",
     is_warning=True,
 )
 CALL_THROTTLED = Remedy(
     "call-throttled",
     "{call}: the quota or spike limit is used up ({said}).",
-    "Wait, then look again.",
+    "Wait and run the doctor again.",
     is_warning=True,
 )
 CALL_PATH = Remedy(
     "call-path",
     "{call}: there is nothing at this path ({said}).",
-    "Check the path of base_url; or try another resource with --call PATH.",
+    "Check the path of base_url, or try another resource with --call PATH.",
     is_warning=True,
 )
 CALL_SERVER = Remedy(
     "call-server",
-    "{call}: the bank's side is failing ({said}).",
-    "Nothing here is wrong: wait, and look at the bank's status page.",
+    "{call}: the bank is failing ({said}).",
+    "Wait, and check the bank's status page. The proxy's configuration is not the cause.",
 )
 CALL_PAGE = Remedy(
     "call-page",
-    "{call}: a web page came in place of an answer ({said}).",
-    "Something stands between that knows token calls and not others: ask who keeps it.",
+    "{call}: the response is a web page ({said}).",
+    "A firewall or gateway passes token calls but not this one: ask its administrator.",
 )
-CALL_SILENT = Remedy(
-    "call-silent",
-    "{call}: no answer. {why}",
-    "Wait and look again; the token call has come through.",
+CALL_NO_RESPONSE = Remedy(
+    "call-no-response",
+    "{call}: no response. {why}",
+    "Wait and run the doctor again; the token call succeeded.",
 )
 
 # The store of a fleet.
 
 STORE_UNREACHABLE = Remedy(
     "store-unreachable",
-    "The store {store} is not reached; each proxy asks the bank for itself meanwhile.",
-    "Check store.url, and that the store runs.",
+    "The store {store} cannot be reached; each proxy fetches its own tokens meanwhile.",
+    "Check store.url, and that the store is running.",
     is_warning=True,
 )
 STORE_TIMEOUT = Remedy(
     "store-timeout",
-    "The store {store} does not answer within {seconds} s.",
-    "See whether it speaks TLS (rediss://) or not (redis://), and what keeps it; if it is far "
-    "away, raise store.timeout.",
+    "The store {store} does not respond within {seconds} s.",
+    "Check whether it uses TLS (rediss://) or not (redis://), and its load; if it is far away, "
+    "raise store.timeout.",
     is_warning=True,
 )
 STORE_TLS = Remedy(
     "store-tls",
-    "The certificate of the store {store} is not trusted here, or not its own.",
-    "Set store.ca_file to its authority, and name the store as its certificate does.",
+    "The certificate of the store {store} is not trusted, or for another name.",
+    "Set store.ca_file to its authority, and use the certificate's name in store.url.",
     is_warning=True,
 )
 STORE_LOGIN = Remedy(
@@ -367,27 +366,27 @@ STORE_LOGIN = Remedy(
 )
 STORE_FORBIDDEN = Remedy(
     "store-forbidden",
-    "The store {store} does not let this user run scripts, or touch its records.",
+    "The store {store} does not permit this user to run scripts or use the proxy's records.",
     "Allow it: ACL SETUSER … ~{prefix}:* +eval +evalsha +hget +hset +hdel +hkeys +type +del "
     "+pttl +pexpire +time",
     is_warning=True,
 )
 STORE_READ_ONLY = Remedy(
     "store-read-only",
-    "The store {store} is a replica, which nothing can be written to.",
-    "Name the primary in store.url, or the Sentinels, which know it.",
+    "The store {store} is a read-only replica.",
+    "Set store.url to the primary or to its Sentinels.",
     is_warning=True,
 )
 STORE_FULL = Remedy(
     "store-full",
-    "The store {store} is full, and forgets nothing.",
-    "Give it more memory, or a maxmemory-policy that lets old records go.",
+    "The store {store} is full and evicts nothing.",
+    "Raise maxmemory, or set a maxmemory-policy that evicts keys.",
     is_warning=True,
 )
 STORE_FAILING = Remedy(
     "store-failing",
-    "The store {store} answers with an error, or is starting.",
-    "Look into its log.",
+    "The store {store} responds with an error, or is starting.",
+    "Check the store's log.",
     is_warning=True,
 )
 
@@ -406,35 +405,35 @@ PORT_FORBIDDEN = Remedy(
 )
 PORT_ADDRESS = Remedy(
     "port-address",
-    "{setting}: {address} is no address of this machine ({why}).",
+    "{setting}: {address} is not an address of this machine ({why}).",
     "Set {setting} to 127.0.0.1, or to an address that this machine has.",
 )
 SOCKET_FOLDER = Remedy(
     "socket-folder",
-    "{setting}: there is no folder {folder} for the socket.",
-    "Make it, for the user who runs the proxy.",
+    "{setting}: the socket's folder {folder} does not exist.",
+    "Create it, owned by the user who runs the proxy.",
 )
 OPEN_FILES = Remedy(
     "open-files",
-    "This user may open {limit} files, and as many connections as configured need {needed}.",
+    "This user may open {limit} files, but the configured connections need {needed}.",
     "ulimit -n {needed}; as a service, LimitNOFILE={needed}.",
     is_warning=True,
 )
-CERTIFICATE_OVER = Remedy(
-    "certificate-over",
-    "{setting}: {file} ran out on {until}, and nobody takes it any more.",
-    "candescent-proxy certificate --renew, or get a new one from whoever issued it.",
+CERTIFICATE_EXPIRED = Remedy(
+    "certificate-expired",
+    "{setting}: {file} expired on {until}.",
+    "candescent-proxy certificate --renew, or a new certificate from its issuer.",
 )
-CERTIFICATE_ENDING = Remedy(
-    "certificate-ending",
-    "{setting}: {file} runs out on {until}.",
-    "candescent-proxy certificate --renew, or get a new one from whoever issued it.",
+CERTIFICATE_EXPIRING = Remedy(
+    "certificate-expiring",
+    "{setting}: {file} expires on {until}.",
+    "candescent-proxy certificate --renew, or a new certificate from its issuer.",
     is_warning=True,
 )
 
 REMEDIES = {
     remedy.name: remedy for remedy in list(globals().values()) if isinstance(remedy, Remedy)
 }
-"""Every cause by its name, which does not change from release to release."""
+"""Every cause by its name; names are stable between releases."""
 BY_KIND = {remedy.kind: remedy for remedy in REMEDIES.values() if remedy.kind is not None}
-"""The causes that are kinds of errors."""
+"""The causes with a kind of error, by that kind."""

@@ -1,4 +1,4 @@
-"""PURE: what a check has found."""
+"""The results of checks."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from proxy.cli.doctor.remedies import Remedy
 
 
 class Level(StrEnum):
-    """How bad it is. A ``NOTE`` is nothing to mend; ``SKIPPED`` could not be looked at."""
+    """The severity of a result. A ``NOTE`` needs no fix; ``SKIPPED`` could not be checked."""
 
-    OK = "well"
+    OK = "ok"
     NOTE = "note"
     SKIPPED = "skipped"
     WARNING = "warning"
@@ -19,43 +19,43 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One line of the report: what was looked at, how it is, and in a sentence what was seen.
+    """One result: the name of the check, its level, and a sentence.
 
-    ``cause`` is the stable name of a remedy, ``cure`` what to do; both are empty where all is well.
+    ``cause`` is the stable name of a remedy, ``fix`` what to do; both are empty without a problem.
     """
 
     check: str
     level: Level
     text: str
     cause: str = ""
-    cure: str = ""
+    fix: str = ""
 
     @property
     def is_problem(self) -> bool:
-        """Whether there is something to mend."""
+        """Whether there is something to fix."""
         return bool(self.cause)
 
 
 def ok(check: str, text: str) -> CheckResult:
-    """Return a finding that all is well."""
+    """Return a result without a problem."""
     return CheckResult(check, Level.OK, text)
 
 
 def note(check: str, text: str) -> CheckResult:
-    """Return what is worth knowing and needs no cure."""
+    """Return information that needs no fix."""
     return CheckResult(check, Level.NOTE, text)
 
 
 def skipped(check: str, why: str) -> CheckResult:
-    """Return that something was not looked at, and why."""
+    """Return the result of a check that was not made; ``why`` is a sentence."""
     return CheckResult(check, Level.SKIPPED, why)
 
 
 def problem(check: str, remedy: Remedy, **values: object) -> CheckResult:
-    """Return a problem; ``values`` fill in the sentences of its remedy."""
+    """Return a problem; ``values`` fill in the texts of its remedy."""
     level = Level.WARNING if remedy.is_warning else Level.FAILED
     return CheckResult(
-        check, level, remedy.text.format(**values), remedy.name, remedy.cure.format(**values)
+        check, level, remedy.text.format(**values), remedy.name, remedy.fix.format(**values)
     )
 
 

@@ -1,4 +1,4 @@
-"""The store of a fleet: whether it can be reached, looked into, and written to."""
+"""Checks of the token store: whether it can be reached, read and written."""
 
 from collections.abc import AsyncIterator
 
@@ -18,11 +18,11 @@ _CAUSES = {
 }
 
 _RECORD = "doctor"
-"""What is written: a record of no token, which is gone after a second."""
+"""The name of a test record, which expires after a second."""
 
 
 async def check(config: Config) -> AsyncIterator[CheckResult]:
-    """Look at the store, where there is one."""
+    """Check the store, if one is configured."""
     if config.store.url is None:
         return
     from proxy.runtime import build_fleet  # noqa: PLC0415 - imports what only a store needs

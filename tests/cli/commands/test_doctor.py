@@ -14,8 +14,8 @@ async def test_all_is_well(bank: Sandbox, inside: Inside) -> None:
     code, out, err = await inside.run("doctor", *ANYWHERE, **variables(bank))
     assert (code, err) == (0, "")
     *lines, last = out.splitlines()
-    assert last == "All is well."
-    assert all(line.startswith("well ") for line in lines)
+    assert last == "No problems found."
+    assert all(line.startswith("ok ") for line in lines)
 
 
 async def test_something_failed(bank: Sandbox, inside: Inside) -> None:
@@ -24,7 +24,7 @@ async def test_something_failed(bank: Sandbox, inside: Inside) -> None:
     code, out, err = await inside.run("doctor", *ANYWHERE, **variables(bank))
     assert (code, err) == (1, "")
     assert "failed   token" in out
-    assert "Cure: Compare client_id and client_secret with Shared Key" in out
+    assert "Fix: Compare client_id and client_secret with Shared Key" in out
     assert out.splitlines()[-1] == "1 failed"
     assert "sandbox-secret" not in out
 
@@ -33,17 +33,17 @@ async def test_warning_is_no_failure(bank: Sandbox, inside: Inside) -> None:
     """Exit 0: the proxy can do its work."""
     call = ("--call", "/v1/no-such-thing")
     code, out, _ = await inside.run("doctor", *ANYWHERE, *call, **variables(bank))
-    assert (code, out.splitlines()[-1]) == (0, "1 to look at")
+    assert (code, out.splitlines()[-1]) == (0, "1 warning")
 
 
 async def test_json(bank: Sandbox, inside: Inside) -> None:
     """One document and nothing else, also when something failed."""
     code, out, _ = await inside.run("doctor", "--json", *ANYWHERE, **variables(bank))
-    assert (code, json.loads(out)["well"]) == (0, True)
+    assert (code, json.loads(out)["ok"]) == (0, True)
     code, out, _ = await inside.run("doctor", "--json", CANDESCENT_BASE_URL="http://127.0.0.1:9")
     document = json.loads(out)
-    assert (code, document["well"]) == (1, False)
-    assert "upstream-connect" in {finding["cause"] for finding in document["findings"]}
+    assert (code, document["ok"]) == (1, False)
+    assert "upstream-connect" in {finding["cause"] for finding in document["results"]}
 
 
 async def test_nothing_configured(inside: Inside) -> None:

@@ -22,7 +22,7 @@ async def test_person_on_a_terminal(bank: Sandbox, tmp_path: Path) -> None:
         await screen.answers("Secret Key (not shown): ", "sandbox-secret")
         await screen.answers("Institution, with its leading zeros: ", "00016")
         await screen.answers("Are there V1 calls too, under /fis/? [y/N] ", "y")
-        await screen.sees("v1:00016: the bank gives one")
+        await screen.sees("v1:00016: the bank issued a token")
         await screen.sees(" run --config candescent-proxy/proxy.yaml")
         assert await screen.ends() == 0
         assert "sandbox-secret" not in screen.shown
@@ -44,7 +44,7 @@ async def test_person_who_mistypes(bank: Sandbox, tmp_path: Path) -> None:
         await screen.answers("Institution", "00016")
         await screen.answers("V1", "")
         await screen.sees("the bank refused the client id and secret (401, CMN_90004")
-        await screen.sees("Cure: ")
+        await screen.sees("Fix: ")
         await screen.answers("Try other keys? [Y/n] ", "")
         assert not (tmp_path / "mine").exists()
         await screen.answers("Shared Key (not shown): ", "sandbox-client")
@@ -95,7 +95,7 @@ async def test_script_by_files_and_flags(bank: Sandbox, tmp_path: Path, inside: 
         await running.wait_for_event("token refreshed")
     settled = ("--config", folder / "proxy.yaml")
     code, out, _ = await inside.run("doctor", *settled, CANDESCENT_CLIENT_SECRET="")
-    assert (code, out.splitlines()[-1]) == (0, "All is well.")
+    assert (code, out.splitlines()[-1]) == (0, "No problems found.")
 
 
 async def test_script_by_standard_input(bank: Sandbox, tmp_path: Path) -> None:

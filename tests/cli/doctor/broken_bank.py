@@ -10,7 +10,7 @@ async def wrong_key(setup: DoctorSetup) -> Steps:
     """The secret of another environment."""
     setup.write_secret("secret-of-production")
     finding = yield "token-bad-client"
-    assert "secret-of-production" not in finding.text + finding.cure
+    assert "secret-of-production" not in finding.text + finding.fix
     assert "CMN_90004" in finding.text
     setup.write_secret()
 
@@ -20,7 +20,7 @@ async def wrong_institution(setup: DoctorSetup) -> Steps:
     """A spreadsheet has taken the zeros away."""
     setup.set(institution_id="16")
     finding = yield "token-bad-institution"
-    assert "leading zeros" in finding.cure
+    assert "leading zeros" in finding.fix
     setup.set(institution_id="00016")
 
 

@@ -57,5 +57,5 @@ async def page_in_place_of_accounts(setup: DoctorSetup) -> Steps:
 async def resources_that_say_nothing(setup: DoctorSetup) -> Steps:
     """The connection is cut."""
     add_fault(setup, Fault("resource", reset=True, method="GET"))
-    _ = yield "call-silent"
+    _ = yield "call-no-response"
     setup.bank.bank.faults.clear()

@@ -72,9 +72,9 @@ async def company_proxy_that_is_not_set(setup: DoctorSetup) -> Steps:
     setup.environ["HTTPS_PROXY"] = proxy.url.replace("http://", "http://me:hidden-word@")
     setup.set(base_url="https://api.candescent.invalid", upstream={"ca_file": str(ca)})
     finding = yield "proxy-unset"
-    assert "hidden-word" not in finding.text + finding.cure
-    assert finding.cure == f"Set upstream.proxy: {proxy.url}"
-    setup.set(upstream={"ca_file": str(ca), "proxy": finding.cure.partition(": ")[2]})
+    assert "hidden-word" not in finding.text + finding.fix
+    assert finding.fix == f"Set upstream.proxy: {proxy.url}"
+    setup.set(upstream={"ca_file": str(ca), "proxy": finding.fix.partition(": ")[2]})
 
 
 async def through(setup: DoctorSetup, **options: Any) -> ConnectProxy:
@@ -209,7 +209,7 @@ async def http_to_a_tls_port(setup: DoctorSetup) -> Steps:
     await setup.https(own)
     setup.set(base_url=f"http://{behind(setup)}", upstream={"ca_file": str(own)})
     finding = yield "plain-tls"
-    assert finding.cure == "Write https:// in base_url."
+    assert finding.fix == "Set base_url to https://."
     setup.set(base_url=f"https://{behind(setup)}")
 
 

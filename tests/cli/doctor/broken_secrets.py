@@ -35,7 +35,7 @@ async def secret_that_is_empty(setup: DoctorSetup) -> Steps:
 async def secret_with_a_mark(setup: DoctorSetup) -> Steps:
     """Notepad has saved it as UTF-8 with a byte-order mark."""
     setup.write_secret(b"\xef\xbb\xbfsandbox-secret\r\n")
-    _ = yield "secret-mark"
+    _ = yield "secret-byte-order-mark"
     setup.write_secret()
 
 
@@ -43,7 +43,7 @@ async def secret_with_a_mark(setup: DoctorSetup) -> Steps:
 async def secret_from_powershell(setup: DoctorSetup) -> Steps:
     """Out-File has written UTF-16."""
     setup.write_secret("sandbox-secret\r\n".encode("utf-16"))
-    _ = yield "secret-mark"
+    _ = yield "secret-byte-order-mark"
     setup.write_secret("sandbox-secret\r\n")
 
 
@@ -60,7 +60,7 @@ async def secret_with_more_lines(setup: DoctorSetup) -> Steps:
 async def secret_with_a_dash_of_a_word_processor(setup: DoctorSetup) -> Steps:
     """A document has made a long dash of the short one."""
     setup.write_secret("sandbox\u2013secret")
-    _ = yield "secret-letters"
+    _ = yield "secret-not-ascii"
     setup.write_secret()
 
 
@@ -69,7 +69,7 @@ async def secret_that_others_can_read(setup: DoctorSetup) -> Steps:
     """It was written without a thought of the mode."""
     setup.secret.chmod(0o644)
     finding = yield "secret-exposed"
-    setup.run_cure(finding.cure)
+    setup.run_fix(finding.fix)
 
 
 @setup
@@ -80,7 +80,7 @@ async def key_that_others_can_read(setup: DoctorSetup) -> Steps:
     setup.set(callers={"certificate_file": str(file)})
     finding = yield "secret-exposed"
     assert "callers.certificate_file" in finding.text
-    setup.run_cure(finding.cure)
+    setup.run_fix(finding.fix)
 
 
 @setup
@@ -91,7 +91,7 @@ async def login_that_others_can_read(setup: DoctorSetup) -> Steps:
     setup.set(refresh_token_file=str(file))
     file.chmod(0o644)
     finding = yield "secret-exposed"
-    setup.run_cure(finding.cure)
+    setup.run_fix(finding.fix)
 
 
 @setup
@@ -109,7 +109,7 @@ async def nobody_logged_in(setup: DoctorSetup) -> Steps:
     """The grant needs a person, and none was there."""
     setup.set(grant="authorization_code", refresh_token_file=str(setup.folder / "login.json"))
     finding = yield "token-login-needed"
-    assert "candescent-proxy login" in finding.cure
+    assert "candescent-proxy login" in finding.fix
     config = loader.load(setup.file, {}, {})
     code = setup.bank.bank.code_for("juniper.quill", institution="00016")
     assert await login(config, loader.logins(config), None, code) == 0

@@ -19,7 +19,7 @@ async def file_that_is_not_there(setup: DoctorSetup) -> Steps:
 async def misspelt_setting(setup: DoctorSetup) -> Steps:
     """A letter is missing."""
     setup.set(lisen="127.0.0.1:0")
-    finding = yield "config-mistake"
+    finding = yield "config-invalid"
     assert "did you mean listen?" in finding.text
     setup.set(lisen=None)
 
@@ -30,7 +30,7 @@ async def variable_left_in_the_shell(setup: DoctorSetup) -> Steps:
     setup.environ["CANDESCENT_CLIENT_SECRET"] = "sandbox-secret"
     finding = yield "config-overridden"
     assert "client_secret_file" in finding.text
-    assert finding.cure.endswith("unset CANDESCENT_CLIENT_SECRET.")
+    assert finding.fix.endswith("unset CANDESCENT_CLIENT_SECRET.")
     del setup.environ["CANDESCENT_CLIENT_SECRET"]
 
 
@@ -39,7 +39,7 @@ async def file_that_others_may_change(setup: DoctorSetup) -> Steps:
     """Whoever changes base_url gets the next token."""
     setup.file.chmod(0o666)
     finding = yield "config-writable"
-    setup.run_cure(finding.cure)
+    setup.run_fix(finding.fix)
 
 
 @setup
@@ -58,7 +58,7 @@ async def certificate_that_is_over(setup: DoctorSetup) -> Steps:
     """Nobody has renewed what the proxy shows to applications."""
     file = certificate(setup.folder / "server.pem", "localhost", since=-9, until=-1)
     setup.set(callers={"certificate_file": str(file)})
-    _ = yield "certificate-over"
+    _ = yield "certificate-expired"
     certificate(file, "localhost", until=30)
 
 
@@ -67,5 +67,5 @@ async def certificate_that_is_almost_over(setup: DoctorSetup) -> Steps:
     """A week is left."""
     file = certificate(setup.folder / "server.pem", "localhost", until=7)
     setup.set(callers={"certificate_file": str(file)})
-    _ = yield "certificate-ending"
+    _ = yield "certificate-expiring"
     certificate(file, "localhost", until=30)

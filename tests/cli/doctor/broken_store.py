@@ -71,7 +71,7 @@ async def store_that_allows_too_little(setup: DoctorSetup) -> Steps:
     password = setup.private("store-password", "a-password\n")
     use(setup, server, username="proxy", password_file=password)
     finding = yield "store-forbidden"
-    allowed = finding.cure.partition("…")[2].split()
+    allowed = finding.fix.partition("…")[2].split()
     assert allowed[0] == "~candescent-proxy:*"
     await server.do("ACL", "SETUSER", "proxy", *allowed)
 

@@ -89,9 +89,9 @@ class DoctorSetup:
         await self.bank.start(ssl_context=context or server_context(certificate))
         return int(self.bank.url.rpartition(":")[2])
 
-    def run_cure(self, cure: str) -> None:
+    def run_fix(self, fix: str) -> None:
         """Run the command that a cure names."""
-        subprocess.run(cure.split(), check=True, timeout=10)
+        subprocess.run(fix.split(), check=True, timeout=10)
 
 
 @asynccontextmanager

@@ -52,7 +52,7 @@ def test_token_endpoint_that_is_not_reached() -> None:
     """What stops the connection has the remedy."""
     error = TokenError(kinds.TOKEN_UNREACHABLE, failure=kinds.UPSTREAM_TLS_EXPIRED)
     remedy = token_remedy(None, error)
-    assert (remedy.name, remedy.cure) == ("token-unreachable", kinds.UPSTREAM_TLS_EXPIRED.remedy)
+    assert (remedy.name, remedy.fix) == ("token-unreachable", kinds.UPSTREAM_TLS_EXPIRED.remedy)
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ async def test_names_the_cause_and_the_cure_cures(setup: Setup, well: DoctorSetu
     expected = await anext(steps)
     ill = [finding for finding in await well.examine() if finding.is_problem]
     assert {finding.cause for finding in ill} == {expected}
-    assert all(finding.cure for finding in ill)
+    assert all(finding.fix for finding in ill)
     with suppress(StopAsyncIteration):
         await steps.asend(ill[0])
     assert [finding for finding in await well.examine() if finding.is_problem] == []
@@ -148,7 +148,7 @@ async def test_v1_that_nothing_needs(well: DoctorSetup) -> None:
     well.bank.bank.faults.append(Fault("v1token", status=401))
     found = [finding for finding in await well.examine() if finding.level is not Level.OK]
     assert [(finding.level, finding.cause) for finding in found] == [(Level.NOTE, "")]
-    assert "only calls under /fis/" in found[0].text
+    assert "need one" in found[0].text
 
 
 async def test_keys_that_are_refused_are_not_shown_again(well: DoctorSetup) -> None:
@@ -164,7 +164,7 @@ async def test_no_secret_is_told(well: DoctorSetup) -> None:
         if fault:
             well.bank.bank.faults.append(Fault("any", code=fault))
         found = await well.examine()
-        told = "".join(finding.text + finding.cure for finding in found)
+        told = "".join(finding.text + finding.fix for finding in found)
         secrets = ["sandbox-secret", *well.bank.bank.tokens]
         assert len(secrets) > 1
         assert not [secret for secret in secrets if secret in told]
@@ -175,4 +175,4 @@ async def test_what_cannot_be_looked_at_says_why(well: DoctorSetup) -> None:
     shutil.rmtree(well.secret, ignore_errors=True)
     well.secret.unlink()
     skipped = [finding for finding in await well.examine() if finding.level is Level.SKIPPED]
-    assert [finding.text for finding in skipped] == ["Not looked at: the files come first."]
+    assert [finding.text for finding in skipped] == ["Not checked: fix the files first."]

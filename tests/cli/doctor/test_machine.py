@@ -55,6 +55,6 @@ async def test_too_few_open_files() -> None:
     code, out, _ = await run_program("doctor", before=limit, **told)
     assert code == 1  # for there is no bank
     assert "This user may open 512 files" in out
-    assert "Cure: ulimit -n 2512" in out
+    assert "Fix: ulimit -n 2512" in out
     _, out, _ = await run_program("doctor", before=("prlimit", "--nofile=2512:2512"), **told)
     assert "ulimit" not in out

@@ -15,7 +15,7 @@ def test_names_and_sentences(cause: str) -> None:
     remedy = REMEDIES[cause]
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", cause)
     assert remedy.text.endswith((".", "}"))
-    assert remedy.cure
+    assert remedy.fix
 
 
 @pytest.mark.parametrize("cause", REMEDIES)
@@ -24,7 +24,7 @@ def test_cure_mentions_only_what_was_seen(cause: str) -> None:
     remedy = REMEDIES[cause]
     fields = {
         name
-        for text in (remedy.text, remedy.cure)
+        for text in (remedy.text, remedy.fix)
         for _, name, _, _ in string.Formatter().parse(text)
     }
     assert not fields & {"secret", "token", "password", "client_id", "client_secret"}
@@ -33,7 +33,7 @@ def test_cure_mentions_only_what_was_seen(cause: str) -> None:
 def test_cause_that_requests_have_too() -> None:
     """It has the name and the remedy of its kind: a cause is explained once."""
     for kind, remedy in BY_KIND.items():
-        assert (remedy.name, remedy.cure) == (kind.name, kind.remedy)
+        assert (remedy.name, remedy.fix) == (kind.name, kind.remedy)
 
 
 def test_every_failed_connection_has_a_cause() -> None:

@@ -36,17 +36,17 @@ def test_lines_are_wrapped_below_each_other() -> None:
     assert first.startswith("failed   files          client_secret_file:")
     assert all(line.startswith(" " * 24) for line in rest)
     assert any(line.strip() == "/very/long" * 9 for line in rest)
-    assert any("Cure: Write the secret into it" in line for line in rest)
-    assert lines(ok("name", "Good.")) == ["well     name           Good."]
+    assert any("Fix: Write the secret into it" in line for line in rest)
+    assert lines(ok("name", "Good.")) == ["ok       name           Good."]
 
 
 @pytest.mark.parametrize(
     ("findings", "text"),
     [
-        ([], "All is well."),
-        ([ok("a", "b")], "All is well."),
-        ([WARNED], "1 to look at"),
-        ([BAD, WARNED, BAD], "2 failed, 1 to look at"),
+        ([], "No problems found."),
+        ([ok("a", "b")], "No problems found."),
+        ([WARNED], "1 warning"),
+        ([BAD, WARNED, BAD], "2 failed, 1 warning"),
     ],
 )
 def test_summary(findings: list[CheckResult], text: str) -> None:
@@ -78,9 +78,9 @@ def test_terminal_gets_colour_unless_it_is_not_wanted(monkeypatch: pytest.Monkey
 def test_document() -> None:
     """Programs get every finding, and one word on the whole."""
     read = json.loads(document([WARNED, ok("a", "b")]))
-    assert read["well"] is True
-    assert [(found["level"], found["cause"]) for found in read["findings"]] == [
+    assert read["ok"] is True
+    assert [(found["level"], found["cause"]) for found in read["results"]] == [
         ("warning", "clock"),
-        ("well", None),
+        ("ok", None),
     ]
-    assert json.loads(document([BAD]))["well"] is False
+    assert json.loads(document([BAD]))["ok"] is False

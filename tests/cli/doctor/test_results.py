@@ -10,8 +10,8 @@ def test_ill_has_its_remedy_filled_in() -> None:
     """Text and cure come from the table, with what was seen in them."""
     finding = problem("files", remedies.SECRET_MISSING, setting="client_id_file", file="/a/b")
     assert finding.level is Level.FAILED
-    assert finding.text == "client_id_file: /a/b is not there."
-    assert "client_id_file" in finding.cure
+    assert finding.text == "client_id_file: /a/b does not exist."
+    assert "client_id_file" in finding.fix
     assert finding.is_problem
 
 
