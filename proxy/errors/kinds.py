@@ -220,7 +220,7 @@ TRANSFER_ENCODING = _caller(
 VERSION = _caller(
     "version",
     505,
-    "The request is not HTTP/1.1.",
+    "The proxy supports HTTP/1.1 only, and the request has another version.",
     "Set the client to HTTP/1.1, without HTTP/2 prior knowledge.",
     closes=True,
 )
@@ -495,6 +495,12 @@ UPSTREAM_MALFORMED = _upstream(
     "The bank's response is not valid HTTP/1.1.",
     "Run `candescent-proxy doctor`, which says what responds; check base_url and devices in "
     "between.",
+)
+UPSTREAM_CROSS_TALK = _upstream(
+    "upstream-cross-talk",
+    "The response has the transactionId of another request and was discarded.",
+    "Find out whether the request was processed before you send it again, and tell the bank. If "
+    "its gateway sets ids of its own, set upstream.check_transaction_id to false.",
 )
 UPSTREAM_TRUNCATED = _upstream(
     "upstream-truncated",

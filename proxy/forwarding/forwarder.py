@@ -15,6 +15,7 @@ from proxy.forwarding.context import Replay, RequestContext
 from proxy.forwarding.headers import (
     CallerHeaders,
     ResponseHeaders,
+    is_of_another,
     our_headers,
     request_head,
 )
@@ -31,7 +32,6 @@ from proxy.tokens.token import Token, TokenKey, TokenKind
 from proxy.upstream.bank_errors import CANDIDATES, MAX_ERROR_BODY, read_error, refuses_token
 from proxy.upstream.connection import Connection
 from proxy.upstream.pool import Pool
-from proxy.upstream.response_parser import ResponseHead
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class ForwarderSettings:
     host: bytes
     correlation_id: bool
     rewrites_links: bool
+    checks_transaction_id: bool
     total_timeout: float
     limits: CallerLimits
     replay: Replay
@@ -142,6 +143,8 @@ class Forwarder:
         caller = self._read_headers(request)
         if caller.preflight_method and request.page_origin and request.method == "OPTIONS":
             return self._writer.preflight_response(request, record, caller)
+        if request.method == "CONNECT":
+            return self._accept_tunnel(request, record, caller)
         context = self._create_context(request, record, caller)
         if self._user_injector is not None or self._settings.replay.patterns:
             started_at = self._now()
@@ -152,6 +155,28 @@ class Forwarder:
         while (response := await self._attempt(context)) is None:
             record.replays += 1
         return response
+
+    def _accept_tunnel(
+        self, request: Request, record: RequestRecord, caller: CallerHeaders
+    ) -> Response:
+        """Accept a tunnel to the bank's own name, of which this proxy is the end.
+
+        Clients that know only tunnels (Node's ``fetch``) ask for one for http:// URLs too. What
+        comes inside is read and judged like every request. Raises ``CallerError``.
+        """
+        self._authenticate(request)
+        self._settings.url_rewriter.check_tunnel(request.target)
+        if caller.chunked or caller.length is not None:
+            raise CallerError(kinds.BAD_FRAMING)  # RFC 9110 section 9.3.6: it has no content
+        return self._writer.tunnel_response(record)
+
+    def _authenticate(self, request: Request) -> None:
+        if self._authentication is not None:
+            self._authentication.check(
+                request.headers,
+                request.connection.peer_certificate,
+                as_proxy=request.target[:1] != b"/",
+            )
 
     async def _prepare_context(self, context: RequestContext) -> None:
         """Look up the user and buffer the body, where the configuration requires it."""
@@ -168,8 +193,8 @@ class Forwarder:
 
     def _read_headers(self, request: Request) -> CallerHeaders:
         """Return a request's headers; raises ``CallerError`` for a web page that may not call."""
-        caller = CallerHeaders(request.headers)
-        if request.target[:1] == b"/":
+        caller = CallerHeaders(request.headers, needs_host=request.version == (1, 1))
+        if caller.host and request.target[:1] == b"/":
             # With an absolute-form target, Host is ignored (RFC 9112 section 3.2.2).
             self._settings.browser_policy.check_host(caller.host)
         if caller.is_of_browser:
@@ -186,9 +211,7 @@ class Forwarder:
         """Authenticate and route a request. Raises ``CallerError``."""
         target = request.target
         if self._authentication is not None:
-            self._authentication.check(
-                request.headers, request.connection.peer_certificate, as_proxy=target[:1] != b"/"
-            )
+            self._authenticate(request)
         if caller.chunked and request.version == (1, 0):
             raise CallerError(kinds.BAD_FRAMING)
         transaction_id = caller.transaction_id or caller.tid
@@ -199,7 +222,7 @@ class Forwarder:
             transaction_id = record.transaction_id.encode("ascii")
         if target[:1] != b"/":
             target, caller.origin = self._settings.url_rewriter.to_origin_form(
-                request.method, target, request.connection.local_address()
+                target, request.connection.local_address()
             )
             record.target = target
         route = self._router.route(request.method, target)
@@ -247,11 +270,15 @@ class Forwarder:
                 self._start_exchange(context, connection, context.token)
                 head = await connection.wait_for_head()
                 context.record.responded_at = self._now()
+                headers = ResponseHeaders(head.headers)
+                ids = headers.transaction_ids or headers.tids
+                if ids and ids != (context.transaction_id,):
+                    self._check_transaction_id(context, connection, headers)
                 if head.status in CANDIDATES and await self._should_replay(
-                    context, connection, head
+                    context, connection, head.status, headers
                 ):
                     return None
-                return await self._writer.write_response(context, connection, head)
+                return await self._writer.write_response(context, connection, head, headers)
             except UpstreamError as error:
                 if not (error.is_before_response and context.is_safe):
                     raise
@@ -334,8 +361,25 @@ class Forwarder:
             context.upload_task.cancel()
         connection.abort()
 
+    def _check_transaction_id(
+        self, context: RequestContext, connection: Connection, headers: ResponseHeaders
+    ) -> None:
+        """Raise ``UpstreamError`` for the response to another request; close the connection.
+
+        The bank repeats the header that the request had: V1 calls have no ``transactionId``.
+        """
+        own = context.transaction_id
+        ids = headers.tids if context.key.kind is TokenKind.V1 else headers.transaction_ids
+        if self._settings.checks_transaction_id and any(is_of_another(one, own) for one in ids):
+            connection.abort()
+            raise UpstreamError(kinds.UPSTREAM_CROSS_TALK)
+
     async def _should_replay(
-        self, context: RequestContext, connection: Connection, head: ResponseHead
+        self,
+        context: RequestContext,
+        connection: Connection,
+        status: int,
+        headers: ResponseHeaders,
     ) -> bool:
         """Whether the bank refused the token, a new one may be fetched, and a replay is safe."""
         if context.record.is_token_refused:
@@ -345,8 +389,8 @@ class Forwarder:
             body = await connection.peek(MAX_ERROR_BODY)
         finally:
             context.record.preparation_wait += self._now() - started_at
-        error = read_error(body, gzipped=ResponseHeaders(head.headers).is_gzipped)
-        context.record.is_token_refused = refuses_token(head.status, error)
+        error = read_error(body, gzipped=headers.is_gzipped)
+        context.record.is_token_refused = refuses_token(status, error)
         assert context.token is not None
         has_new_token = context.record.is_token_refused and self._tokens.reject(context.token)
         return has_new_token and context.is_replayable

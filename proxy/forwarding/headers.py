@@ -117,6 +117,8 @@ def classify_response_header(name: bytes) -> HeaderRule:
         return HeaderRule.DROP
     if low == b"transactionid":
         return HeaderRule.TRANSACTION
+    if low == b"di_tid":
+        return HeaderRule.TID
     if low in _URL_HEADERS:
         return HeaderRule.LOCATION
     if low == b"content-encoding":
@@ -139,6 +141,7 @@ _PASS, _DROP, _HOST_RULE, _CONNECTION = (
 class CallerHeaders:
     """A caller's headers, parsed: the lines that pass, and the values that the proxy needs.
 
+    ``needs_host`` is false for HTTP/1.0 (RFC 9112 section 3.2); without one, ``host`` is empty.
     ``lines`` is the flat list of those sent upstream unchanged. ``length`` is the declared body
     length in bytes, ``chunked`` the other framing; never both. ``origin`` is set by the forwarder
     if the target is in absolute form. ``is_of_browser`` is set by headers that ``browser_policy``
@@ -164,7 +167,7 @@ class CallerHeaders:
     preflight_headers = b""
     asks_private_network = False
 
-    def __init__(self, raw: RawHeaders) -> None:
+    def __init__(self, raw: RawHeaders, *, needs_host: bool = True) -> None:
         lines: list[bytes] = []
         self.lines = lines
         connection_named: frozenset[bytes] = frozenset()
@@ -182,7 +185,7 @@ class CallerHeaders:
                 connection_named |= CONNECTION_OPTIONS[value]
             elif rule is not _DROP:
                 self._note(rule, name, value)
-        if hosts != 1:
+        if hosts > 1 or hosts < needs_host:
             raise CallerError(kinds.BAD_HOST, "A request needs exactly one Host header.")
         if connection_named:
             self._remove(connection_named)
@@ -241,6 +244,14 @@ class CallerHeaders:
             self.chunked = True
         else:
             raise CallerError(kinds.TRANSFER_ENCODING)
+
+
+def is_of_another(transaction_id: bytes, own: bytes) -> bool:
+    """Whether a response's ``transactionId`` or ``di_tid`` is that of another request.
+
+    What is no UUID is no id of a request: a gateway in between may have ids of its own.
+    """
+    return transaction_id.lower() != own.lower() and _UUID.fullmatch(transaction_id) is not None
 
 
 def _only(previous: bytes | None, value: bytes) -> bytes:
@@ -315,17 +326,18 @@ class ResponseHeaders:
     """The headers of a response, parsed: the lines that pass, and the values the proxy needs.
 
     ``lines`` is the flat list of those sent to the caller unchanged. Framing and ``url_headers``
-    (headers with URLs) are not in it, because they are written anew. ``has_transaction_id``: it
-    has a ``transactionId``.
+    (headers with URLs) are not in it, because they are written anew. ``transaction_ids`` and
+    ``tids`` are the values of ``transactionId`` and ``di_tid``.
     """
 
-    __slots__ = ("has_transaction_id", "is_gzipped", "length", "lines", "url_headers")
+    __slots__ = ("is_gzipped", "length", "lines", "tids", "transaction_ids", "url_headers")
 
     def __init__(self, raw: RawHeaders) -> None:
         self.length: bytes | None = None
         self.url_headers: list[tuple[bytes, bytes]] | None = None
         self.is_gzipped = False
-        self.has_transaction_id = False
+        self.transaction_ids: tuple[bytes, ...] = ()
+        self.tids: tuple[bytes, ...] = ()
         lines: list[bytes] = []
         self.lines = lines
         connection_named: frozenset[bytes] = frozenset()
@@ -342,8 +354,8 @@ class ResponseHeaders:
 
     def _remove(self, connection_named: frozenset[bytes]) -> None:
         self.lines = without(self.lines, connection_named)
-        rules = {_RESPONSE_RULES[name] for name in self.lines[::4]}
-        self.has_transaction_id = HeaderRule.TRANSACTION in rules
+        if b"transactionid" in connection_named:
+            self.transaction_ids = ()
         url_headers = [
             one for one in self.url_headers or () if one[0].lower() not in connection_named
         ]
@@ -355,6 +367,9 @@ class ResponseHeaders:
         elif rule is HeaderRule.LOCATION:
             self.url_headers = [*(self.url_headers or ()), (name, value)]
         else:
-            self.has_transaction_id |= rule is HeaderRule.TRANSACTION
+            if rule is HeaderRule.TRANSACTION:
+                self.transaction_ids += (value,)
+            elif rule is HeaderRule.TID:
+                self.tids += (value,)
             self.is_gzipped |= rule is HeaderRule.ENCODING and value.lower() == b"gzip"
             self.lines += (name, b": ", value, b"\r\n")

@@ -42,7 +42,11 @@ class ResponseWriter:
         self.draining = False
 
     async def write_response(
-        self, context: RequestContext, connection: Connection, response: ResponseHead
+        self,
+        context: RequestContext,
+        connection: Connection,
+        response: ResponseHead,
+        headers: ResponseHeaders,
     ) -> Response:
         """Write the bank's response: in one piece if it has arrived completely, else streamed.
 
@@ -51,7 +55,6 @@ class ResponseWriter:
         """
         request, record, status = context.request, context.record, response.status
         record.status = status
-        headers = ResponseHeaders(response.headers)
         is_complete = connection.state is ConnectionState.COMPLETE
         body = connection.read_available() if is_complete else None
         if body is not None:
@@ -132,6 +135,12 @@ class ResponseWriter:
             lines.append(persistence_line(keep_alive=keep_alive))
         return Response(response_head(204, b"No Content", lines), keep_alive=keep_alive)
 
+    @staticmethod
+    def tunnel_response(record: RequestRecord) -> Response:
+        """Accept a CONNECT; a response without a body, after which the connection is a tunnel."""
+        record.status = HTTPStatus.OK
+        return Response(response_head(200, b"Connection established", ()), keep_alive=True)
+
     def _header_lines(self, context: RequestContext, head: ResponseHeaders) -> list[bytes]:
         lines = head.lines
         if head.url_headers is not None:
@@ -141,7 +150,7 @@ class ResponseWriter:
                     name, value, origin, has_base_path=has_base_path
                 )
                 lines += (name, b": ", rewritten, b"\r\n")
-        if not head.has_transaction_id:
+        if not head.transaction_ids:
             lines += (b"transactionId: ", context.transaction_id, b"\r\n")
         return lines
 

@@ -37,6 +37,7 @@ class UrlRewriter:
         self._host = str(upstream.hostname).encode("ascii")
         self._port = upstream.port or _DEFAULT_PORTS[scheme]
         self._uses_default_port = self._port == _DEFAULT_PORTS[scheme]
+        self._speaks_plain_http = scheme == b"http"
         bare = b"[%b]" % self._host if b":" in self._host else self._host
         # Scheme and host, then the port in each form in which it may be written.
         self.origin = scheme + b"://" + bare
@@ -51,16 +52,27 @@ class UrlRewriter:
             % (scheme, re.escape(bare), b"|".join(self.ports))
         )
 
-    def to_origin_form(
-        self, method: str, target: bytes, local: LocalAddress | None
-    ) -> tuple[bytes, bytes]:
+    def check_tunnel(self, target: bytes) -> None:
+        """Raise ``CallerError`` (405) for a CONNECT, unless it is to the upstream on a plain port.
+
+        That is the upstream's own where it speaks plain HTTP, and 80 where it has the default one.
+        """
+        host_port = _host_port(b"http", target)
+        ports = {self._port} if self._speaks_plain_http else set[int]()
+        if self._uses_default_port:
+            ports.add(_DEFAULT_PORTS[b"http"])
+        # RFC 9110 section 9.3.6: the target has a port.
+        if host_port is None or not target[-1:].isdigit() or host_port[0] != self._host:
+            raise CallerError(kinds.CONNECT)
+        if host_port[1] not in ports:
+            raise CallerError(kinds.CONNECT)
+
+    def to_origin_form(self, target: bytes, local: LocalAddress | None) -> tuple[bytes, bytes]:
         """Return path and query of a target in absolute form, and its origin (RFC 9112, 3.2.2).
 
         Only the upstream's origin and the proxy's are allowed, because callers must not choose the
         destination. Raises ``CallerError``.
         """
-        if method == "CONNECT":
-            raise CallerError(kinds.CONNECT)
         match = _ABSOLUTE.fullmatch(target)
         if match is None:
             raise CallerError(kinds.TARGET)

@@ -240,6 +240,8 @@ class CallerConnection(asyncio.Protocol):
             return False
         if request.body is not NO_BODY:
             request.body.discard()
+        if request.method == "CONNECT":
+            self._unread = self._parser.enter_tunnel(request) + self._unread
         self._idle_since = self._loop.time()
         if self._unread and not self._queue:
             self._read_on()

@@ -31,6 +31,8 @@ class ParserState(Enum):
     BETWEEN_REQUESTS = "between requests"
     HEAD = "head"
     BODY = "body"
+    CONNECT = "connect"
+    """What follows is a tunnel's, if the request is accepted, and is left alone until then."""
     DONE = "done"
     """No more input is read: after an error, or after a last request (RFC 9112 section 9.6)."""
 
@@ -51,6 +53,9 @@ class RequestParser:
         self._unbounded_bytes = 0
         self._first_block = 0
         self._block = 0
+        # What has come behind a CONNECT, and what it said for those within the tunnel.
+        self._behind_connect = b""
+        self._tunnel_headers: list[tuple[bytes, bytes]] = []
         # The framing of a body that llhttp will not read, because its request has an Upgrade.
         self._unread_framing = b""
         self._is_resuming = False
@@ -83,6 +88,20 @@ class RequestParser:
     def stop(self) -> None:
         """Ignore further input."""
         self.state = ParserState.DONE
+
+    def enter_tunnel(self, connect: Request) -> bytes:
+        """Read requests within the tunnel of a CONNECT; return what has come of it already.
+
+        What the CONNECT said to this proxy (``Proxy-Authorization``) goes for the requests within,
+        which are meant for the server at the tunnel's end and do not repeat it.
+        """
+        self._llhttp = httptools.HttpRequestParser(self)
+        self.state = ParserState.BETWEEN_REQUESTS
+        self._tunnel_headers = [
+            header for header in connect.headers if header[0].lower() == b"proxy-authorization"
+        ]
+        data, self._behind_connect = self._behind_connect, b""
+        return data
 
     # llhttp's callbacks.
 
@@ -125,6 +144,8 @@ class RequestParser:
         except KeyError:
             method = llhttp.get_method().decode("ascii")
         self._keep_alive = llhttp.should_keep_alive() and method != "CONNECT"
+        if self._tunnel_headers:
+            self._add_tunnel_headers(headers)
         if llhttp.should_upgrade() and method != "CONNECT":
             self._unread_framing = _framing(headers)
         self._events.append(
@@ -149,15 +170,27 @@ class RequestParser:
             return
         self._events.append(b"")
         self._unbounded_bytes = 0
-        self.state = ParserState.BETWEEN_REQUESTS if self._keep_alive else ParserState.DONE
+        if self._keep_alive:
+            self.state = ParserState.BETWEEN_REQUESTS
+        elif self._llhttp.get_method() == b"CONNECT":
+            self.state = ParserState.CONNECT
+        else:
+            self.state = ParserState.DONE
 
     # Inside.
+
+    def _add_tunnel_headers(self, headers: list[tuple[bytes, bytes]]) -> None:
+        if not any(name.lower() == b"proxy-authorization" for name, _ in headers):
+            headers += self._tunnel_headers
 
     def _feed_behind_upgrade(self, data: bytes) -> None:
         """Read on after a request with Upgrade, which is served like any other.
 
         A server may ignore the field (RFC 9110 section 7.8).
         """
+        if self.state is ParserState.CONNECT:
+            self._behind_connect = data
+            return
         if self._unread_framing:
             self._resume_body()
         if data and self.state is not ParserState.DONE:
@@ -195,7 +228,9 @@ class RequestParser:
             return CallerError(kinds.BAD_BODY)
         if data[:2] == b"\x16\x03":  # RFC 8446 section 5.1: a handshake record
             return CallerError(kinds.TLS_ON_HTTP)
-        if "version" in str(error).lower():
+        # llhttp's words for a version that is well-formed, and for the preface of HTTP/2 (RFC 9113
+        # section 3.4); a malformed one (RFC 9112 section 2.3) is a request that cannot be read.
+        if str(error) in ("Invalid HTTP version", "Pause on PRI/Upgrade"):
             return CallerError(kinds.VERSION)
         return CallerError(kinds.UNREADABLE)
 

@@ -10,6 +10,7 @@ import re
 import httptools
 
 from proxy.errors import UpstreamError, kinds
+from proxy.upstream.head_whitespace import HeadWhitespace
 
 MAX_HEAD = 131_072
 """Largest head in bytes; also the largest size of trailers or interim responses."""
@@ -58,6 +59,10 @@ class ResponseParser:
         self._headers: list[tuple[bytes, bytes]] = []
         # Bytes of heads, trailers and chunk framing since the last block of a body.
         self._unbounded_bytes = 0
+        # The blocks of the head, as long as it may have to be read a second time.
+        self._first_block = b""
+        self._more_blocks: list[bytes] = []
+        self._whitespace: HeadWhitespace | None = None
 
     def feed(self, data: bytes) -> list[ResponseEvent]:
         """Return the events that ``data`` completes. Raises ``UpstreamError`` if it is invalid."""
@@ -65,14 +70,17 @@ class ResponseParser:
         self._events = events
         self.has_started = True
         self._unbounded_bytes += len(data)
+        if not self._has_head:
+            if self._first_block:
+                self._more_blocks.append(data)
+            else:
+                self._first_block = data
         try:
+            if self._whitespace is not None:
+                data = self._whitespace.remove(data)
             self._llhttp.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if not self._is_complete:
-                raise UpstreamError(kinds.UPSTREAM_MALFORMED) from error
-            # Bytes after a complete response belong to no request. They do not invalidate it, but
-            # must not be read as the response to the next request (RFC 9112 section 9.2).
-            self.keep_alive = False
+            self._handle(error)
         if self._unbounded_bytes > MAX_HEAD and not self._is_complete:
             raise UpstreamError(
                 kinds.UPSTREAM_MALFORMED, "The bank's response has too long a head or trailers."
@@ -123,6 +131,7 @@ class ResponseParser:
             # RFC 9112 section 6.1: it must not have one, so the bytes may follow the response.
             self._announces_body_on_204 = self._is_chunked or self._has_length(beyond=b"0")
         self._has_head = True
+        self._first_block, self._more_blocks = b"", []
         self._events.append(ResponseHead(status, self._reason, self._headers))
         if self._is_bodiless:
             # RFC 9112 section 6.3, item 1. llhttp's binding has no option for it: use a new parser.
@@ -148,6 +157,28 @@ class ResponseParser:
             raise _ExcessError  # the end of a body that is not allowed
 
     # Inside.
+
+    def _handle(self, error: Exception) -> None:
+        if self._is_complete:
+            # Bytes after a complete response belong to no request. They do not invalidate it, but
+            # must not be read as the response to the next request (RFC 9112 section 9.2).
+            self.keep_alive = False
+        elif not self._has_head and self._whitespace is None and "Invalid header" in str(error):
+            self._read_again()
+        else:
+            raise UpstreamError(kinds.UPSTREAM_MALFORMED) from error
+
+    def _read_again(self) -> None:
+        """Read the head from its beginning, without the white space that llhttp refuses."""
+        whitespace = self._whitespace = HeadWhitespace()
+        self._llhttp = httptools.HttpResponseParser(self)
+        self._reason, self._headers, self._is_chunked = b"", [], False
+        try:
+            self._llhttp.feed_data(
+                whitespace.remove(b"".join((self._first_block, *self._more_blocks)))
+            )
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._handle(error)
 
     def _complete(self) -> None:
         # Decided at the end, because llhttp takes trailers into account. RFC 9112 section 6.1: an

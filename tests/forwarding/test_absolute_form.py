@@ -122,15 +122,6 @@ async def test_invalid_url_is_refused(proxy: ProxyUnderTest, url: str) -> None:
     await assert_refused(proxy, request("OPTIONS", url), 400, "target")
 
 
-async def test_connect_is_refused_with_remedy(proxy: ProxyUnderTest) -> None:
-    """CONNECT is refused, because no token can be added inside a caller's TLS."""
-    authority = proxy.bank.url.removeprefix("http://")
-    data = f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode()
-    response = await assert_refused(proxy, data, 405, "connect")
-    assert "http://" in response.json()["remedy"]
-    assert response.header("Connection") == "close"
-
-
 @pytest.mark.parametrize(
     "path", ["/oauth2/v1/token", "/x/../oauth2/v1/revoke", "//oauth2/v1/token"]
 )

@@ -409,10 +409,10 @@ def test_response_headers_are_filtered() -> None:
         (b"TransactionId", UUID),
         (b"X", b"\xff"),
     ]
-    assert (head.url_headers, head.length, head.has_transaction_id) == (
+    assert (head.url_headers, head.length, head.transaction_ids) == (
         [(b"Location", b"/elsewhere")],
         b"3",
-        True,
+        (UUID,),
     )
 
 
@@ -427,14 +427,14 @@ def test_empty_response_head() -> None:
     """It has neither id nor coding."""
     head = ResponseHeaders([])
     assert (head.lines, head.length, head.url_headers) == ([], None, None)
-    assert not any((head.is_gzipped, head.has_transaction_id))
+    assert not any((head.is_gzipped, head.transaction_ids, head.tids))
 
 
 def test_transaction_id_named_by_connection_is_removed() -> None:
     """The response then gets an id of the proxy."""
     head = ResponseHeaders([(b"transactionId", UUID), (b"Connection", b"transactionid")])
     assert head.lines == []
-    assert not head.has_transaction_id
+    assert not head.transaction_ids
 
 
 def test_transfer_coding_is_removed() -> None:

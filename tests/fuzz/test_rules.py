@@ -150,7 +150,7 @@ def test_whole_url_is_ours_to_every_reader(target: bytes) -> None:
     """Where it is let through, no way to read a URL finds another host in it, or a user."""
     names, here = UrlRewriter(urlsplit("https://bank.test")), ("127.0.0.1", 8080)
     try:
-        form, origin = names.to_origin_form("GET", target, here)
+        form, origin = names.to_origin_form(target, here)
     except CallerError:
         return
     assert form.startswith(b"/")

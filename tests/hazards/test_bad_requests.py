@@ -231,7 +231,8 @@ async def test_oversized_head_in_pieces_is_refused(proxy: ProxyUnderTest) -> Non
 
 HOSTS = {
     "none": b"GET /echo HTTP/1.1\r\n\r\n",
-    "none on HTTP/1.0": b"GET /echo HTTP/1.0\r\n\r\n",
+    "two on HTTP/1.0": b"GET /echo HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n",
+    "empty on HTTP/1.0": b"GET /echo HTTP/1.0\r\nHost:\r\n\r\n",
     "two": b"GET /echo HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
     "empty": b"GET /echo HTTP/1.1\r\nHost:\r\n\r\n",
     "a@b": b"GET /echo HTTP/1.1\r\nHost: a@b\r\n\r\n",
@@ -249,6 +250,14 @@ async def test_invalid_host_is_refused(proxy: ProxyUnderTest, data: bytes) -> No
         response = await wire.ask(data)
         assert (response.status, response.error) == (400, "bad-host")
     assert not proxy.bank.arrivals
+
+
+@pytest.mark.parametrize("line", [b"", b"Connection: keep-alive\r\n", b"X-A: b\r\n"])
+async def test_http_1_0_needs_no_host(proxy: ProxyUnderTest, line: bytes) -> None:
+    """RFC 9112 section 3.2; the upstream gets the configured one."""
+    response = await ask(proxy.app, b"GET /echo HTTP/1.0\r\n" + line + b"\r\n")
+    assert response.status == 200
+    assert proxy.bank.arrivals[-1].all("Host") == [proxy.bank.url.removeprefix("http://")]
 
 
 async def test_upstream_gets_the_configured_host(proxy: ProxyUnderTest) -> None:
@@ -422,9 +431,18 @@ async def test_body_behind_an_upgrade_is_a_body(
         (b"GET /echo HTTP/2.0\r\nHost: localhost\r\n\r\n", {505}),
         (b"GET /echo HTTP/1.2\r\nHost: localhost\r\n\r\n", {505}),
         (b"GET /echo HTTP/9.9\r\nHost: localhost\r\n\r\n", {505}),
-        (b"GET /echo HTTP/1.10\r\nHost: localhost\r\n\r\n", {400, 505}),
+        (b"GET /echo HTTP/1.10\r\nHost: localhost\r\n\r\n", {400}),
+        (b"GET /echo HTTP/1.1\nHost: localhost\r\n\r\n", {400}),
+        (b"GET /echo HTTP/ 1.1\r\nHost: localhost\r\n\r\n", {400}),
+        (b"GET /echo HTTP/1.1 \r\nHost: localhost\r\n\r\n", {400}),
+        (b"GET /echo HTTP/11\r\nHost: localhost\r\n\r\n", {400}),
+        (b"GET /echo HTTP/1.x\r\nHost: localhost\r\n\r\n", {400}),
+        (b"GET /echo http/1.1\r\nHost: localhost\r\n\r\n", {400}),
+        (b"CONNECT evil:443 HTTP/1.0\r\n\r\n", {405}),
+        (b"CONNECT evil:443 HTTP/2.0\r\nHost: evil:443\r\n\r\n", {505}),
         (b"GET /echo XTTP/1.1\r\nHost: localhost\r\n\r\n", {400}),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {400, 405, 505}),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {505}),
+        (b"PRI * HTTP/1.1\r\nHost: localhost\r\n\r\n", {400, 405}),
         (b"GET /a b HTTP/1.1\r\nHost: localhost\r\n\r\n", {400}),
         (b"GET /v1/accounts#x HTTP/1.1\r\nHost: localhost\r\n\r\n", {400}),
         (b"GET /../v1/accounts HTTP/1.1\r\nHost: localhost\r\n\r\n", {400}),
@@ -448,6 +466,17 @@ async def test_invalid_request_line_is_refused(
         assert response.header("x-proxy-error-source") == "caller"
         assert response.error
     assert not proxy.bank.arrivals
+
+
+async def test_http_2_preface_gets_the_supported_version(proxy: ProxyUnderTest) -> None:
+    """HTTP/2 with prior knowledge, cut anywhere (RFC 9113 section 3.4)."""
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+    for cut in (8, 16, 19, 24):
+        async with connect(proxy.app) as wire:
+            await wire.send(preface[:cut], preface[cut:], every=0.01)
+            response = await wire.read_response()
+        assert (response.status, response.error) == (505, "version")
+        assert "HTTP/1.1 only" in response.json()["detail"]
 
 
 async def test_tls_on_a_plain_port_gets_an_error(proxy: ProxyUnderTest) -> None:

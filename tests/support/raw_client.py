@@ -107,6 +107,11 @@ class RawConnection:
         await self.send(request)
         return await self.read_response(bodiless=request.startswith(b"HEAD "))
 
+    async def ask_for_tunnel(self, connect: bytes) -> RawResponse:
+        """Send a CONNECT and read the response, which has no body if it is a success."""
+        await self.send(connect)
+        return await self.read_response(bodiless=True)
+
     async def read_to_end(self) -> bytes:
         """Read until the proxy closes the connection; return what was read."""
         async with asyncio.timeout(DEADLINE):

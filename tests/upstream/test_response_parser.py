@@ -140,6 +140,55 @@ def test_response_that_announces_a_body_it_cannot_have(
     assert parser.keep_alive is reusable
 
 
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("interim", [b"", b"HTTP/1.1 100 Continue\r\n\r\n"])
+def test_space_before_a_colon_is_removed(size: int, interim: bytes) -> None:
+    """In blocks of any size, and whatever follows the head (RFC 9112 section 5.1)."""
+    head = b"HTTP/1.1 200 OK\r\nX-A : b\r\nContent-Length\t : 9\r\nY:  z : \r\n\r\n"
+    data = interim + head + b"\r\nX-B : c"
+    parser = expecting()
+    events = [
+        event for at in range(0, len(data), size) for event in parser.feed(data[at : at + size])
+    ]
+    assert isinstance(events[0], ResponseHead)
+    names = [name for name, _ in events[0].headers]
+    assert names == [b"X-A", b"Content-Length", b"Y"]
+    assert (b"".join(one for one in events if type(one) is bytes), events[-1]) == (
+        b"\r\nX-B : c",
+        b"",
+    )
+    assert parser.keep_alive
+    parser.expect_response(to_head=False)
+    assert read(parser.feed(SIZED + b"hello")) == [200, b"hello", b""]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"Content-Length : 1\r\nContent-Length: 2\r\n",
+        b"Transfer-Encoding : chunked\r\nContent-Length: 2\r\n",
+        b"Transfer-Encoding : gzip\r\n",
+        b"X : a\r\nX Y: b\r\n",
+        b"X : a\r\n : b\r\n",
+        b"X : a\r\n fold : b\r\n",
+    ],
+)
+def test_invalid_head_with_a_space_is_refused(lines: bytes) -> None:
+    """Without it the head is still invalid."""
+    with pytest.raises(UpstreamError):
+        expecting().feed(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\nab")
+
+
+def test_endless_head_with_a_space_is_refused() -> None:
+    """It is bounded like any other head."""
+    parser = expecting()
+    parser.feed(b"HTTP/1.1 200 OK\r\nX : y\r\n")
+    for _ in range(MAX_HEAD // 1000 - 1):
+        assert parser.feed(b"x" * 1000) == []
+    with pytest.raises(UpstreamError):
+        parser.feed(b"x" * 2000)
+
+
 def test_endless_head_is_refused() -> None:
     """A head is bounded."""
     parser = expecting()
