@@ -1,4 +1,4 @@
-"""The cache: one request in flight, served until expiry, refused tokens dropped by identity."""
+"""The token cache: one request in flight, tokens served until expiry, refused tokens dropped."""
 
 import asyncio
 import gc
@@ -13,12 +13,12 @@ from tests.tokens.harness import HOUR, KEY, OTHER, TokenHarness, failure
 
 
 async def gathered(waiting: Iterable[Awaitable[Token]]) -> list[Token | BaseException]:
-    """Return what each came to."""
+    """Return the result or error of each."""
     return await asyncio.gather(*waiting, return_exceptions=True)
 
 
-async def test_first_use_asks_the_bank_and_later_ones_do_not() -> None:
-    """A token is fetched once and then handed out as the object that it is."""
+async def test_token_is_fetched_once() -> None:
+    """Later requests get the cached object."""
     harness = TokenHarness()
     assert harness.cache.current(KEY) is None
     first = await harness.cache.token(KEY)
@@ -27,8 +27,8 @@ async def test_first_use_asks_the_bank_and_later_ones_do_not() -> None:
     assert harness.requested_keys == [KEY]
 
 
-async def test_two_hundred_waiters_are_one_request() -> None:
-    """However many wait, the bank is asked once, and a third giving up changes nothing."""
+async def test_concurrent_waiters_share_one_request() -> None:
+    """Cancelling a third of them changes nothing."""
     harness = TokenHarness()
     harness.source.may_answer.clear()
     waiters = [asyncio.create_task(harness.cache.token(KEY)) for _ in range(200)]
@@ -44,8 +44,8 @@ async def test_two_hundred_waiters_are_one_request() -> None:
     assert {id(token) for token in served} == {id(harness.cache.current(KEY))}
 
 
-async def test_fetch_goes_on_when_every_waiter_gave_up() -> None:
-    """The token that all have given up on is there for the next one."""
+async def test_fetch_continues_without_waiters() -> None:
+    """Its token is there for the next request."""
     harness = TokenHarness()
     harness.source.may_answer.clear()
     waiter = asyncio.create_task(harness.cache.token(KEY))
@@ -58,8 +58,8 @@ async def test_fetch_goes_on_when_every_waiter_gave_up() -> None:
     assert harness.requested_keys == [KEY]
 
 
-async def test_waiters_share_a_failure_too() -> None:
-    """One failed request is one failure for all who waited, each told when to come back."""
+async def test_waiters_share_a_failure() -> None:
+    """Each gets the same error with Retry-After."""
     harness = TokenHarness()
     harness.source.fail(failure(kinds.TOKEN_BAD_CLIENT))
     outcomes = await gathered(harness.cache.token(KEY) for _ in range(50))
@@ -71,7 +71,7 @@ async def test_waiters_share_a_failure_too() -> None:
 
 
 async def test_token_is_served_until_it_expires() -> None:
-    """While the bank is down a live token is handed out to its last second, and never after."""
+    """A failing bank does not matter before; an expired token is never served."""
     harness = TokenHarness()
     token = await harness.cache.token(KEY)
     harness.source.fail(failure())
@@ -83,8 +83,8 @@ async def test_token_is_served_until_it_expires() -> None:
         await harness.cache.token(KEY)
 
 
-async def test_back_off_answers_at_once() -> None:
-    """During a back-off the bank is left alone, and a caller hears how much of it is left."""
+async def test_back_off_fails_at_once() -> None:
+    """The bank is not called, and the caller gets the remaining time."""
     harness = TokenHarness()
     harness.source.fail(failure(retry_after=30))
     with pytest.raises(TokenError):
@@ -97,7 +97,7 @@ async def test_back_off_answers_at_once() -> None:
 
 
 async def test_back_off_ends() -> None:
-    """Behind the back-off the bank is asked again, and a good answer clears the count."""
+    """The bank is called again, and a success resets the count."""
     harness = TokenHarness()
     harness.source.fail(failure(retry_after=30))
     _ = await gathered([harness.cache.token(KEY)])
@@ -108,8 +108,8 @@ async def test_back_off_ends() -> None:
 
 
 @pytest.mark.parametrize("reason", [kind for kind in kinds.TOKEN_FAILURES if kind.is_refusal])
-async def test_refusal_is_remembered_and_forgiven(reason: TokenFailure) -> None:
-    """Refused credentials are not tried again for a minute, but at once when they have changed."""
+async def test_refused_credentials_are_remembered(reason: TokenFailure) -> None:
+    """They are not tried for a minute, except after a change."""
     harness = TokenHarness()
     harness.source.fail(failure(reason))
     _ = await gathered([harness.cache.token(KEY)])
@@ -124,8 +124,8 @@ async def test_refusal_is_remembered_and_forgiven(reason: TokenFailure) -> None:
     assert (await harness.cache.token(KEY)).is_alive(harness.clock())
 
 
-async def test_failures_are_counted_up() -> None:
-    """The delay grows with each failure in a row, and each is told."""
+async def test_failures_in_a_row_are_counted() -> None:
+    """The delay grows, and each failure is reported."""
     harness = TokenHarness(chance=0.9)
     harness.source.fail(failure())
     for _ in range(8):
@@ -136,8 +136,8 @@ async def test_failures_are_counted_up() -> None:
     assert [round(event.delay, 1) for event in told] == [0.9, 1.8, 3.6, 7.2, 14.4, 28.8, 54, 54]
 
 
-async def test_trouble_of_one_institution_stays_its_own() -> None:
-    """A refused institution has its own failures and its own back-off; another notices nothing."""
+async def test_institutions_fail_separately() -> None:
+    """One refused institution does not affect another."""
     harness = TokenHarness()
     harness.source.fail(failure(kinds.TOKEN_BAD_INSTITUTION))
     _ = await gathered([harness.cache.token(KEY)])
@@ -147,8 +147,8 @@ async def test_trouble_of_one_institution_stays_its_own() -> None:
     assert harness.cache.current(KEY) is None
 
 
-async def test_hanging_institution_holds_nobody_up() -> None:
-    """A token that is waited for in one institution delays no other."""
+async def test_hanging_institution_delays_no_other() -> None:
+    """Another institution's token is fetched meanwhile."""
     harness = TokenHarness()
     harness.source.may_answer.clear()
     slow = asyncio.create_task(harness.cache.token(KEY))
@@ -158,8 +158,8 @@ async def test_hanging_institution_holds_nobody_up() -> None:
     assert (await slow).key == KEY
 
 
-async def test_generations_are_kept_apart() -> None:
-    """The V1 and the V2 token of one institution are two."""
+async def test_generations_have_separate_tokens() -> None:
+    """V1 and V2 of one institution are two keys."""
     harness = TokenHarness()
     v1, v2 = [await harness.cache.token(TokenKey(kind, "00016")) for kind in TokenKind]
     assert v1 is not v2
@@ -167,7 +167,7 @@ async def test_generations_are_kept_apart() -> None:
 
 
 async def test_refused_token_is_dropped() -> None:
-    """A token that the bank refuses is gone, and the next one is another."""
+    """The next request fetches another."""
     harness = TokenHarness()
     token = await harness.cache.token(KEY)
     harness.clock.advance(60)
@@ -177,8 +177,8 @@ async def test_refused_token_is_dropped() -> None:
     assert TokenRejected(token, was_current=True) in harness.events
 
 
-async def test_late_refusal_of_an_old_token_does_no_harm() -> None:
-    """A refusal means the token that it was about, not the one that has replaced it."""
+async def test_late_refusal_of_an_old_token_is_ignored() -> None:
+    """The current token stays."""
     harness = TokenHarness()
     old = await harness.cache.token(KEY)
     harness.clock.advance(60)
@@ -190,8 +190,8 @@ async def test_late_refusal_of_an_old_token_does_no_harm() -> None:
     assert harness.events[-1] == TokenRejected(old, was_current=False)
 
 
-async def test_refusals_by_many_at_once_are_one_new_token() -> None:
-    """A hundred requests that were refused with one token share its successor."""
+async def test_concurrent_refusals_cause_one_request() -> None:
+    """A hundred refused requests share the new token."""
     harness = TokenHarness()
     token = await harness.cache.token(KEY)
     harness.clock.advance(60)
@@ -201,8 +201,8 @@ async def test_refusals_by_many_at_once_are_one_new_token() -> None:
     assert len(harness.requested_keys) == 2
 
 
-async def test_fresh_token_is_not_thrown_away() -> None:
-    """A bank that refuses even a new token is not asked for another one with each request."""
+async def test_fresh_token_is_not_dropped() -> None:
+    """A bank that refuses every token is not called for each request."""
     harness = TokenHarness()
     token = await harness.cache.token(KEY)
     harness.clock.advance(9)
@@ -211,8 +211,8 @@ async def test_fresh_token_is_not_thrown_away() -> None:
     assert harness.events[-1] == TokenRejected(token, was_current=False)
 
 
-async def test_bank_that_refuses_every_token_is_asked_every_ten_seconds() -> None:
-    """A thousand refused requests in a minute are six token requests."""
+async def test_refused_tokens_are_replaced_every_ten_seconds() -> None:
+    """A thousand refusals in a minute cause six token requests."""
     harness = TokenHarness()
     for _ in range(1000):
         harness.cache.reject(await harness.cache.token(KEY))
@@ -220,8 +220,8 @@ async def test_bank_that_refuses_every_token_is_asked_every_ten_seconds() -> Non
     assert len(harness.requested_keys) == 6
 
 
-async def test_rejecting_a_token_of_an_unknown_key_is_harmless() -> None:
-    """A key may have been let go between request and refusal."""
+async def test_rejection_for_an_unknown_key_is_ignored() -> None:
+    """The key may have been released meanwhile."""
     harness = TokenHarness()
     token = await harness.cache.token(KEY)
     harness.cache.release(harness.entry())
@@ -229,8 +229,8 @@ async def test_rejecting_a_token_of_an_unknown_key_is_harmless() -> None:
     assert not harness.knows(KEY)
 
 
-async def test_mistake_of_our_own_is_a_failure_like_any_other() -> None:
-    """A bug in a token source is told, waited out, and latches nothing."""
+async def test_internal_error_is_a_failure() -> None:
+    """It is reported and retried after a back-off."""
     harness = TokenHarness()
     bug = ZeroDivisionError("Bearer not-for-callers")
     harness.source.fail(bug)
@@ -246,8 +246,8 @@ async def test_mistake_of_our_own_is_a_failure_like_any_other() -> None:
     assert (await harness.cache.token(KEY)).is_alive(harness.clock())
 
 
-async def test_token_that_is_dead_on_arrival_is_not_handed_out() -> None:
-    """A bank slower than its tokens live gives none, and says so as a failure."""
+async def test_token_that_arrives_expired_is_a_failure() -> None:
+    """It is not served."""
     harness = TokenHarness()
     harness.source.lifetime, harness.source.call_seconds = 2, 3
     with pytest.raises(TokenError) as caught:
@@ -256,8 +256,8 @@ async def test_token_that_is_dead_on_arrival_is_not_handed_out() -> None:
     assert harness.cache.current(KEY) is None
 
 
-async def test_machine_that_slept_through_a_fetch_takes_no_dead_token() -> None:
-    """A token asked for before a sleep that outlasted it is not used after."""
+async def test_token_that_expires_during_sleep_is_not_served() -> None:
+    """The machine slept during the fetch."""
     harness = TokenHarness()
     harness.source.may_answer.clear()
     waiter = asyncio.create_task(harness.cache.token(KEY))
@@ -271,7 +271,7 @@ async def test_machine_that_slept_through_a_fetch_takes_no_dead_token() -> None:
 
 @pytest.mark.parametrize("step", [-HOUR, HOUR, -HOUR * 24 * 365, HOUR * 24 * 365])
 async def test_stepped_clock_costs_at_most_one_request(step: float) -> None:
-    """A clock set back or forth sends no dead token and asks the bank once at most."""
+    """In either direction no expired token is served."""
     harness = TokenHarness()
     _ = await harness.cache.token(KEY)
     harness.clock.set_wall(step)
@@ -281,8 +281,8 @@ async def test_stepped_clock_costs_at_most_one_request(step: float) -> None:
     assert len(harness.requested_keys) == (1 if step < 0 else 2)
 
 
-async def test_clock_set_back_does_not_lengthen_a_life() -> None:
-    """After a step backwards a token still dies when the monotonic clock says so."""
+async def test_clock_set_back_does_not_extend_a_lifetime() -> None:
+    """The monotonic clock still ends it."""
     harness = TokenHarness()
     token = await harness.cache.token(KEY)
     harness.clock.set_wall(-HOUR)
@@ -291,8 +291,8 @@ async def test_clock_set_back_does_not_lengthen_a_life() -> None:
     assert await harness.cache.token(KEY) is not token
 
 
-async def test_token_from_elsewhere_is_taken() -> None:
-    """A token that was obtained in another way is served, and ends a back-off."""
+async def test_inserted_token_is_served() -> None:
+    """A token obtained in another way also ends a back-off."""
     harness = TokenHarness()
     harness.source.fail(failure(kinds.TOKEN_BAD_USER))
     _ = await gathered([harness.cache.token(KEY)])
@@ -303,8 +303,8 @@ async def test_token_from_elsewhere_is_taken() -> None:
     assert harness.refresher.step() == pytest.approx(3300)
 
 
-async def test_token_from_elsewhere_replaces_none_if_so_told() -> None:
-    """With ``unless_known`` the token that is here stays."""
+async def test_inserted_token_may_be_optional() -> None:
+    """With ``unless_known`` the current token stays."""
     harness = TokenHarness()
     known = await harness.cache.token(KEY)
     other = Token(KEY, "handed-on", harness.clock(), HOUR)
@@ -314,16 +314,16 @@ async def test_token_from_elsewhere_replaces_none_if_so_told() -> None:
     assert harness.cache.current(KEY) is other
 
 
-async def test_facts_say_what_a_refresh_took() -> None:
-    """A refresh is told with its duration and the age at which the next is due."""
+async def test_refresh_event_has_its_duration() -> None:
+    """And the age at which the next refresh is due."""
     harness = TokenHarness()
     harness.source.call_seconds = 0.25
     token = await harness.cache.token(KEY)
     assert harness.events == [TokenRefreshed(token, 0.25, 3300)]
 
 
-async def test_least_recently_used_goes_first() -> None:
-    """Beyond its capacity the cache lets the longest unused key go, and says so."""
+async def test_least_recently_used_key_is_evicted() -> None:
+    """At the cache's capacity, with an event."""
     harness = TokenHarness(capacity=3)
     keys = [TokenKey(TokenKind.V2, f"0000{number}") for number in range(4)]
     for key in keys[:3]:
@@ -335,8 +335,8 @@ async def test_least_recently_used_goes_first() -> None:
     assert TokenReleased(keys[1]) in harness.events
 
 
-async def test_pinned_key_is_never_crowded_out() -> None:
-    """The institution that must always have a token keeps it, however many others come."""
+async def test_pinned_key_is_not_evicted() -> None:
+    """However many other keys there are."""
     harness = TokenHarness(capacity=3)
     harness.cache.pin(KEY)
     _ = await harness.cache.token(KEY)
@@ -347,8 +347,8 @@ async def test_pinned_key_is_never_crowded_out() -> None:
     assert len(list(harness.cache.entries())) == 3
 
 
-async def test_key_whose_token_is_on_its_way_stays() -> None:
-    """A key that is being fetched is not let go for one that is not."""
+async def test_key_with_a_running_fetch_is_not_evicted() -> None:
+    """Another key is evicted instead."""
     harness = TokenHarness(capacity=2)
     harness.source.may_answer.clear()
     waiter = asyncio.create_task(harness.cache.token(KEY))
@@ -364,8 +364,8 @@ async def test_key_whose_token_is_on_its_way_stays() -> None:
     assert await waiter is harness.cache.current(KEY)
 
 
-async def test_close_ends_what_is_in_flight() -> None:
-    """After ``close`` no request to the bank is under way and no task is left behind."""
+async def test_close_cancels_running_fetches() -> None:
+    """No task and no request is left."""
     harness = TokenHarness()
     harness.source.may_answer.clear()
     waiter = asyncio.create_task(harness.cache.token(KEY))
@@ -375,8 +375,8 @@ async def test_close_ends_what_is_in_flight() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_failure_that_nobody_waits_for_is_no_loose_exception() -> None:
-    """A background fetch that fails leaves no exception for the event loop to complain of."""
+async def test_unawaited_failure_is_not_reported_by_asyncio() -> None:
+    """A failed background fetch leaves no unretrieved exception."""
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     harness = TokenHarness()

@@ -1,7 +1,4 @@
-"""The bank's token endpoint at its worst: hazards.md, "A bad token endpoint", row by row.
-
-Everything goes over sockets: a caller, the proxy, and a sandbox bank with a fault.
-"""
+"""A faulty token endpoint, over real sockets: a caller, the proxy, and a bank with a fault."""
 
 import asyncio
 import re
@@ -40,18 +37,18 @@ class EndpointFixture:
     session: aiohttp.ClientSession
 
     async def call(self, path: str = V2) -> tuple[int, Any, dict[str, str]]:
-        """Send a request; return status, document and headers of the answer."""
+        """Send a request; return status, document and headers."""
         async with self.session.get(path) as response:
             return response.status, await response.json(content_type=None), dict(response.headers)
 
     async def heal(self, path: str = V2) -> None:
-        """Call until the bank answers, as it must within a back-off."""
+        """Call until the bank responds, within a back-off."""
         async with asyncio.timeout(DEADLINE):
             while (await self.call(path))[0] != 200:  # noqa: ASYNC110 - nobody tells a caller
                 await asyncio.sleep(0.02)
 
     def series(self, name: str) -> dict[str, float]:
-        """Return the values of a metric, by institution."""
+        """Return the values of a metric by institution."""
         text, _ = self.app.metrics.exposition("")
         return {
             sample.labels["institution"]: sample.value
@@ -61,7 +58,7 @@ class EndpointFixture:
         }
 
     def lifetime(self) -> float:
-        """Return how long the token in use lives, in seconds."""
+        """The lifetime of the current token, in seconds."""
         expiry = self.series("expiry_timestamp_seconds")["00016"]
         return expiry - self.series("last_success_timestamp_seconds")["00016"]
 
@@ -70,7 +67,7 @@ class EndpointFixture:
 async def endpoint_fixture(
     *faults: Fault, ready: bool = False, token: Mapping[str, str] | None = None
 ) -> AsyncIterator[EndpointFixture]:
-    """Start all three; the bank has these faults from the beginning."""
+    """Start all three; the bank has these faults from the start."""
     async with Sandbox() as sandbox:
         sandbox.bank.faults.extend(faults)
         async with (
@@ -111,10 +108,8 @@ MALFORMED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("where", PATHS)
 @pytest.mark.parametrize("fault", MALFORMED.values(), ids=MALFORMED)
-async def test_answer_that_is_none_is_an_error_like_any_other(
-    where: str, fault: dict[str, Any]
-) -> None:
-    """Callers read 503 and when to come back; nothing of the answer is ever sent to the bank."""
+async def test_unusable_response_is_a_503(where: str, fault: dict[str, Any]) -> None:
+    """With Retry-After; nothing of the response is sent to the bank."""
     async with endpoint_fixture(Fault(where, **fault), token=HASTY) as at:
         status, problem, headers = await at.call(PATHS[where])
         assert status == 503
@@ -132,8 +127,8 @@ JSON_ONLY = {"a number": {"token_text": 7}, "null": {"token_text": None}}
 
 
 @pytest.mark.parametrize("fault", JSON_ONLY.values(), ids=JSON_ONLY)
-async def test_token_that_is_no_text(fault: dict[str, Any]) -> None:
-    """An ``access_token`` of another type is no token."""
+async def test_token_of_another_type_is_refused(fault: dict[str, Any]) -> None:
+    """``access_token`` must be a string."""
     async with endpoint_fixture(Fault("token", **fault)) as at:
         _, problem, _ = await at.call()
         assert problem["type"].endswith("token-malformed")
@@ -141,7 +136,7 @@ async def test_token_that_is_no_text(fault: dict[str, Any]) -> None:
 
 
 async def test_redirect_is_not_followed() -> None:
-    """The client id and secret go to the configured origin and nowhere else."""
+    """Credentials go to the configured origin only."""
     async with Sandbox() as elsewhere:
         target = {"Location": elsewhere.url + "/oauth2/v1/token"}
         for status in (302, 307, 308):
@@ -165,8 +160,10 @@ async def test_redirect_is_not_followed() -> None:
         ({"code": "CMN_90019"}, "server"),
     ],
 )
-async def test_silence_and_failure(fault: dict[str, Any], reason: str) -> None:
-    """A bank that hangs, dribbles, resets or fails is waited for no longer than is set."""
+async def test_silent_or_failing_endpoint_has_its_reason(
+    fault: dict[str, Any], reason: str
+) -> None:
+    """Within the configured timeout."""
     async with endpoint_fixture(Fault("token", **fault), token=HASTY) as at:
         status, problem, headers = await at.call()
         assert (status, problem["type"].rpartition(":")[2]) == (503, f"token-{reason}")
@@ -189,12 +186,10 @@ async def test_silence_and_failure(fault: dict[str, Any], reason: str) -> None:
         ({"code": "CMN_90007"}, "bad-request"),
     ],
 )
-async def test_refusal_is_not_asked_about_by_every_caller(
-    fault: dict[str, Any], reason: str
-) -> None:
-    """Quota, spike and refusals: twenty callers are told to wait, and the bank hears one request.
+async def test_refusal_costs_one_request(fault: dict[str, Any], reason: str) -> None:
+    """Twenty callers get Retry-After, and the bank gets one request.
 
-    A quota that comes as a 500 is throttling all the same.
+    A quota error with status 500 is throttling too.
     """
     async with endpoint_fixture(Fault("token", **fault)) as at:
         responses = [await at.call() for _ in range(20)]
@@ -208,7 +203,7 @@ async def test_refusal_is_not_asked_about_by_every_caller(
 
 
 async def test_error_with_status_200_is_a_refusal() -> None:
-    """One call for many callers; the bank's message is for probes and page, not for callers."""
+    """The bank's message goes to probes and status page, not to callers."""
     body = b'{"error": "invalid_client", "error_description": "unknown sandbox-secret"}'
     async with endpoint_fixture(Fault("token", status=200, shape=body)) as at:
         responses = [await at.call() for _ in range(5)]
@@ -222,15 +217,15 @@ async def test_error_with_status_200_is_a_refusal() -> None:
 
 
 @pytest.mark.parametrize("code", ["CMN_90002", "CMN_90004", "CMN_90005", "CMN_90007"])
-async def test_refusal_is_tried_again_when_its_time_is_over(code: str) -> None:
-    """No refusal latches: the bank that changes its mind is believed, without a restart."""
+async def test_refusal_is_retried_after_its_time(code: str) -> None:
+    """Without a restart."""
     async with endpoint_fixture(Fault("token", code=code, times=2), ready=True, token=HASTY) as at:
         assert (await at.call())[0] == 200
         assert len(at.bank.bank.token_requests) == 3
 
 
 async def test_retry_after_of_the_bank_reaches_the_caller() -> None:
-    """A bank that says when to come back is heeded, and its word passed on."""
+    """It is kept as a lower bound."""
     later = Fault("token", status=429, headers={"Retry-After": "77"})
     async with endpoint_fixture(later) as at:
         _, _, headers = await at.call()
@@ -239,7 +234,7 @@ async def test_retry_after_of_the_bank_reaches_the_caller() -> None:
 
 
 async def test_retry_after_as_a_date() -> None:
-    """A date counts from the bank's clock, an hour slow here, and no further than a number."""
+    """It is relative to the bank's clock, and bounded."""
     sent = time.time() - 3600
     for seconds, least, most in ((77, 77, 97), (10**8, RETRY_AFTER_MAX, RETRY_AFTER_MAX + 20)):
         dates = {
@@ -251,8 +246,8 @@ async def test_retry_after_as_a_date() -> None:
             assert least <= int(headers["Retry-After"]) <= most
 
 
-async def test_retry_after_that_is_none_does_no_harm() -> None:
-    """A date in the past or nonsense in ``Retry-After`` is as if there were none."""
+async def test_invalid_retry_after_is_ignored() -> None:
+    """A date in the past or an invalid value."""
     for text in ("Wed, 21 Oct 2015 07:28:00 GMT", "-1", "1e9", "99999999999999", "soon"):
         async with endpoint_fixture(
             Fault("token", status=429, headers={"Retry-After": text})
@@ -281,20 +276,20 @@ async def test_retry_after_that_is_none_does_no_harm() -> None:
     ],
 )
 async def test_every_lifetime_is_defined(expires_in: object, lifetime: float) -> None:
-    """A string or a number counts; none counts as five minutes; too long is cut to thirty days."""
+    """Text or number; missing is five minutes; at most thirty days."""
     async with endpoint_fixture(Fault("token", expires_in=expires_in), ready=True) as at:
         assert at.lifetime() == pytest.approx(lifetime, abs=0.01)
 
 
-async def test_lifetime_left_out() -> None:
-    """Without ``expires_in`` a token is good for five minutes."""
+async def test_missing_lifetime_is_five_minutes() -> None:
+    """Without ``expires_in``."""
     async with endpoint_fixture(Fault("token", without=("expires_in",)), ready=True) as at:
         assert at.lifetime() == pytest.approx(300)
         assert (await at.call())[0] == 200
 
 
-async def test_waiters_at_the_start_are_one_request() -> None:
-    """Two hundred callers before the first token, a third of whom give up: one token request."""
+async def test_waiters_at_the_start_share_one_request() -> None:
+    """Two hundred callers, a third of whom are cancelled."""
     async with endpoint_fixture(Fault("token", delay=0.3, times=1)) as at:
         waiting = [asyncio.create_task(at.call()) for _ in range(200)]
         await until(lambda: at.app.forwarder.in_flight > 60)
@@ -306,8 +301,8 @@ async def test_waiters_at_the_start_are_one_request() -> None:
         assert len(at.bank.bank.token_requests) == 1
 
 
-async def test_one_institution_refused_is_one_institution_refused() -> None:
-    """An institution that the bank refuses takes nothing from another one's tokens."""
+async def test_refused_institution_does_not_affect_others() -> None:
+    """Another institution's tokens are served."""
     broken = Fault("token", code="CMN_90005", institution="00017")
     async with (
         Sandbox() as bank,
@@ -323,7 +318,7 @@ async def test_one_institution_refused_is_one_institution_refused() -> None:
 
 
 async def test_request_is_the_documented_one() -> None:
-    """Basic credentials, a UUID, the institution with its zeros, a form: what the bank asks for."""
+    """Basic credentials, a UUID, the five-digit institution, and a form."""
     async with endpoint_fixture(ready=True) as at:
         request = at.bank.bank.token_requests[0]
         headers = {name.decode().lower(): value.decode() for name, value in request.headers}
@@ -339,8 +334,8 @@ async def test_request_is_the_documented_one() -> None:
         assert headers["content-type"] == "application/x-www-form-urlencoded"
 
 
-async def test_endpoint_that_is_not_there() -> None:
-    """No port, no name: the reason says which setting to look at."""
+async def test_unreachable_endpoint_names_the_setting() -> None:
+    """Closed port or unknown name."""
     for base_url, word in (
         ("http://127.0.0.1:9", "refuse connections"),
         ("http://nowhere.invalid", "name"),

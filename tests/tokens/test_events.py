@@ -1,4 +1,4 @@
-"""What happened to tokens: plain values that show no token."""
+"""Token events: immutable values without token texts."""
 
 import dataclasses
 
@@ -19,14 +19,14 @@ FACTS = [
 
 
 @pytest.mark.parametrize("event", FACTS, ids=lambda event: type(event).__name__)
-def test_fact_shows_no_token(event: object) -> None:
-    """A fact that reaches a log by accident gives no token away."""
+def test_event_shows_no_token(event: object) -> None:
+    """Its repr may reach a log."""
     assert "gBOL" not in f"{event!r} {event}"
 
 
 @pytest.mark.parametrize("event", FACTS, ids=lambda event: type(event).__name__)
-def test_fact_cannot_be_changed(event: object) -> None:
-    """What has happened has happened."""
+def test_event_is_immutable(event: object) -> None:
+    """Assignment raises."""
     name = dataclasses.fields(event)[0].name  # type: ignore[arg-type]  # each is a dataclass
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(event, name, None)

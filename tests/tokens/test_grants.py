@@ -1,4 +1,4 @@
-"""Token requests, for both generations and every grant."""
+"""Token requests and responses, for both generations and every grant."""
 
 import uuid
 from base64 import b64decode
@@ -34,14 +34,14 @@ ID = str(uuid.UUID(int=7))
 
 
 def form(request: TokenRequest) -> dict[str, str]:
-    """The fields of a request's body, each once."""
+    """Return the fields of a request's body, which occur once."""
     fields = parse_qs(request.body.decode(), keep_blank_values=True, strict_parsing=True)
     assert all(len(values) == 1 for values in fields.values())
     return {name: value for name, (value,) in fields.items()}
 
 
 def test_v2_request_is_the_documented_one() -> None:
-    """V2: Basic, form, transactionId and institutionId, at its own path."""
+    """Basic, form, transactionId and institutionId, at its own path."""
     request = token_request(V2, Login(CREDENTIALS), ID, CALLER)
     assert request.path == "/oauth2/v1/token"
     assert request.headers == {
@@ -56,7 +56,7 @@ def test_v2_request_is_the_documented_one() -> None:
 
 
 def test_v1_request_is_the_documented_one() -> None:
-    """V1: di_fiid, di_tid, user-agent, and what is optional where it is set."""
+    """di_fiid, di_tid, user-agent, and configured optional headers."""
     request = token_request(V1, Login(CREDENTIALS, scopes="accounts:read"), ID, CALLER)
     assert request.path == "/v1/oauth/token"
     assert request.headers == {
@@ -72,8 +72,8 @@ def test_v1_request_is_the_documented_one() -> None:
     assert form(request) == {"grant_type": "client_credentials"}
 
 
-def test_optional_v1_headers_are_left_out() -> None:
-    """A header without a value is no header."""
+def test_optional_v1_headers_are_omitted() -> None:
+    """Where they have no value."""
     headers = token_request(V1, Login(CREDENTIALS), ID, ApplicationInfo("bench/1.0")).headers
     assert not {"originating_ip", "offering_id"} & headers.keys()
 
@@ -88,20 +88,20 @@ def test_optional_v1_headers_are_left_out() -> None:
     ],
 )
 def test_every_grant_has_its_fields(grant: Grant, expected: dict[str, str]) -> None:
-    """Each grant sends its own fields and no other's, whatever characters they hold."""
+    """Only its own, with any characters."""
     request = token_request(V2, Login(CREDENTIALS, grant, "a:read, b:write"), ID, CALLER)
     assert form(request) == {"grant_type": grant.name, "scopes": "a:read, b:write"} | expected
 
 
-def test_v1_password() -> None:
-    """V1 knows the password grant too; scopes it does not know."""
+def test_v1_password_grant() -> None:
+    """It has no scope."""
     login = Login(CREDENTIALS, Password("juniper", "moonlight"), "a:read")
     fields = form(token_request(V1, login, ID, CALLER))
     assert fields == {"grant_type": "password", "username": "juniper", "password": "moonlight"}
 
 
 def test_revocation_is_a_delete_with_a_form() -> None:
-    """The token to be revoked is in the body, so that no log of paths has it."""
+    """The token is in the body, so logs of paths do not have it."""
     request = revocation_request("t/o+k", CREDENTIALS, ID)
     assert request.path == "/oauth2/v1/revoke"
     assert form(request) == {"token": "t/o+k"}
@@ -113,16 +113,16 @@ def test_revocation_is_a_delete_with_a_form() -> None:
     st.text(st.characters(exclude_categories=["Cs"])),
     st.text(st.characters(exclude_categories=["Cs"])),
 )
-def test_basic_is_what_the_bank_decodes(client_id: str, secret: str) -> None:
-    """The header holds id and secret, and no byte that a header may not."""
+def test_basic_can_be_decoded(client_id: str, secret: str) -> None:
+    """The header has id and secret and permitted bytes only."""
     value = Credentials(client_id, secret).basic
     assert value.isascii()
     assert value.isprintable()
     assert b64decode(value.removeprefix("Basic ")).decode() == f"{client_id}:{secret}"
 
 
-def test_nothing_secret_is_shown() -> None:
-    """No repr of what holds a secret shows it."""
+def test_reprs_show_no_secret() -> None:
+    """Of all objects with a secret."""
     login = Login(CREDENTIALS, Password("juniper", "moonlight"))
     once = Login(CREDENTIALS, RefreshToken("proof-of-login")), AuthorizationCode("proof-of-person")
     request = token_request(V2, login, ID, CALLER)
@@ -132,23 +132,23 @@ def test_nothing_secret_is_shown() -> None:
     assert "juniper" in shown
 
 
-def test_holder_tells_logins_apart() -> None:
-    """Grant, client and user make a login; its secrets do not, so that they can be rotated."""
+def test_subject_identifies_a_login() -> None:
+    """Grant, client and user; secrets can be rotated."""
     login = Login(CREDENTIALS, Password("juniper", "moonlight"))
     assert login.subject == Login(Credentials("shared-key", "x"), Password("juniper", "y")).subject
     assert login.subject != Login(CREDENTIALS, Password("basil", "moonlight")).subject
     assert login.subject != Login(CREDENTIALS, AuthorizationCode()).subject
 
 
-def test_v1_has_no_codes() -> None:
-    """A person's login gets V1 tokens by client credentials; every other grant is V1's too."""
+def test_v1_has_no_code_grant() -> None:
+    """A login by code gets V1 tokens by client credentials."""
     assert AuthorizationCode().for_kind(V1.kind) == ClientCredentials()
     assert AuthorizationCode().for_kind(V2.kind) == AuthorizationCode()
     assert Password("a", "b").for_kind(V1.kind) == Password("a", "b")
 
 
 def test_configurable_grants_are_those_of_the_setting() -> None:
-    """The setting and the objects name the same grants, and their fields are settings."""
+    """Names and fields agree."""
     annotation = LoginSettings.model_fields["grant"].annotation
     assert set(get_args(get_args(annotation)[0])) == set(CONFIGURABLE)
     for grant in CONFIGURABLE.values():
@@ -156,8 +156,8 @@ def test_configurable_grants_are_those_of_the_setting() -> None:
         assert wanted <= set(LoginSettings.model_fields)
 
 
-def test_login_for_v1_knows_no_code() -> None:
-    """A code is good for V2 alone; V1 gets tokens of the application's own."""
+def test_v1_tokens_of_a_login_by_code() -> None:
+    """The code is for V2 only."""
     login = Login(CREDENTIALS, AuthorizationCode("code"), "scope")
     assert login.for_kind(TokenKind.V2) == login
     assert login.for_kind(TokenKind.V1) == Login(CREDENTIALS, ClientCredentials(), "scope")

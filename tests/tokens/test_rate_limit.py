@@ -1,4 +1,4 @@
-"""The pace: never more than its burst and its rate, and always what the keys need."""
+"""The rate limit of token calls."""
 
 from itertools import pairwise
 
@@ -12,7 +12,7 @@ STEPS = st.lists(st.floats(0, 3), min_size=1, max_size=200)
 
 
 def begun(rate: float, steps: list[float]) -> list[tuple[float, int]]:
-    """Take all that is allowed whenever somebody looks; return when, and how many."""
+    """Take all permitted calls at each step; return when and how many."""
     allowance, now, taken = TokenBucket(), 0.0, []
     for step in steps:
         now += step
@@ -24,8 +24,8 @@ def begun(rate: float, steps: list[float]) -> list[tuple[float, int]]:
 
 
 @given(RATES, STEPS)
-def test_no_span_of_time_has_more_than_burst_and_rate(rate: float, steps: list[float]) -> None:
-    """However one looks, between any two moments no more begin than that."""
+def test_burst_and_rate_are_never_exceeded(rate: float, steps: list[float]) -> None:
+    """In any interval."""
     taken = begun(rate, steps)
     for start in range(len(taken)):
         total, since = 0, taken[start][0]
@@ -35,8 +35,8 @@ def test_no_span_of_time_has_more_than_burst_and_rate(rate: float, steps: list[f
 
 
 @given(RATES, st.integers(1, 100))
-def test_whoever_waits_as_told_may_begin(rate: float, count: int) -> None:
-    """Calls that wait for the time that they are told are at the rate, none of them in vain."""
+def test_waiting_as_told_is_sufficient(rate: float, count: int) -> None:
+    """Calls that wait for the returned time reach exactly the rate."""
     allowance, now, times = TokenBucket().minus(int(BURST)), 0.0, []
     for _ in range(count):
         now += allowance.until_next(rate)
@@ -47,17 +47,17 @@ def test_whoever_waits_as_told_may_begin(rate: float, count: int) -> None:
     assert all(later - earlier <= 1.001 / rate for earlier, later in pairwise(times))
 
 
-def test_clock_that_goes_back_takes_nothing_away() -> None:
-    """A clock of another machine's, or a mistake of ours, is no debt."""
+def test_clock_that_goes_back_costs_nothing() -> None:
+    """The bucket does not become negative."""
     assert TokenBucket(2.0, 100.0).refilled(50.0, 20.0).calls == 2.0
 
 
-def test_what_is_allowed_may_begin_at_once() -> None:
-    """Nobody waits for a call that is there."""
+def test_permitted_call_starts_at_once() -> None:
+    """Its wait is zero."""
     assert TokenBucket().until_next(20.0) == 0.0
 
 
-def test_lifetimes_of_seconds_get_what_they_need() -> None:
-    """A thousand keys of half a minute take fifty calls a second, so a hundred are allowed."""
+def test_short_lifetimes_raise_the_rate() -> None:
+    """A thousand keys of half a minute need fifty calls a second; a hundred are permitted."""
     assert rate_for(20.0, 1000 / 20) == 100.0
     assert rate_for(20.0, 1000 / 3300) == 20.0

@@ -1,4 +1,4 @@
-"""When a token is renewed, and how failures are waited out: for every lifetime and any chance."""
+"""Refresh times and back-off, for every lifetime and any chance."""
 
 import pytest
 from hypothesis import example, given
@@ -23,7 +23,7 @@ fractions = st.floats(0, 0.5)
 
 @st.composite
 def policies(draw: st.DrawFn) -> RefreshPolicy:
-    """Any policy that the configuration lets through."""
+    """Draw any valid policy."""
     smallest, largest = sorted((draw(margins), draw(margins)))
     return RefreshPolicy(
         margin_min=smallest,
@@ -36,29 +36,29 @@ def policies(draw: st.DrawFn) -> RefreshPolicy:
 
 
 def token(lifetime: float = 3600.0, issued: Instant = NOW) -> Token:
-    """Return a token issued at that moment."""
+    """Return a token issued at ``issued``."""
     return Token(KEY, "gBOL-secret", issued, lifetime)
 
 
 def later(moment: Instant, seconds: float, step: float = 0.0) -> Instant:
-    """Return the moment ``seconds`` on, the wall clock stepped besides."""
+    """Return the instant ``seconds`` later, with the wall clock stepped."""
     return Instant(moment.monotonic + seconds, moment.wall + seconds + step)
 
 
 @given(policies(), lifetimes, chances)
 @example(RefreshPolicy(jitter_fraction=0.5, jitter_max=1e6), 60.0, 0.0)
 @example(RefreshPolicy(margin_fraction=0.5, margin_max=1e6), 60.0, 0.0)
-def test_refresh_lies_in_the_second_half_of_a_life(
+def test_refresh_is_in_the_second_half_of_a_lifetime(
     policy: RefreshPolicy, lifetime: float, chance: float
 ) -> None:
-    """Whatever the settings, a token is renewed neither before half its life nor after its end."""
+    """For any settings, and before expiry."""
     age = policy.refresh_age(lifetime, chance)
     assert lifetime / 2 <= age < lifetime
 
 
 @given(lifetimes, chances)
 def test_default_policy_is_the_documented_one(lifetime: float, chance: float) -> None:
-    """Expiry less a fifth (60 to 300 s), not before half the life, up to a tenth of it earlier."""
+    """Expiry less a fifth (60 to 300 s), not before half; up to a tenth earlier."""
     age = DEFAULT.refresh_age(lifetime, chance)
     margin = max(60, min(300, lifetime / 5))
     spread = min(lifetime / 10, 60)
@@ -73,20 +73,20 @@ def test_default_policy_is_the_documented_one(lifetime: float, chance: float) ->
         (MAX_LIFETIME, MAX_LIFETIME - 300),
     ],
 )
-def test_latest_refresh_of_lifetimes_in_the_field(lifetime: float, age: float) -> None:
-    """A life of minutes gets the margin, one of seconds a little more than its half."""
+def test_latest_refresh_of_usual_lifetimes(lifetime: float, age: float) -> None:
+    """Minutes get the margin, seconds slightly more than half."""
     assert DEFAULT.refresh_age(lifetime, 0) == pytest.approx(age)
 
 
 @given(lifetimes)
-def test_refresh_is_no_tight_loop(lifetime: float) -> None:
-    """Ten seconds lie between refreshes; half a life where a life is shorter than twenty."""
+def test_refreshes_are_spaced(lifetime: float) -> None:
+    """By ten seconds, or half of a lifetime below twenty."""
     assert DEFAULT.refresh_age(lifetime, 0.999999) >= min(10, lifetime / 2)
 
 
 @given(lifetimes, st.lists(chances, min_size=2, max_size=50, unique=True))
 def test_jitter_spreads_a_fleet(lifetime: float, drawn: list[float]) -> None:
-    """Tokens issued together are renewed apart, in proportion to what chance says."""
+    """In proportion to chance."""
     ages = [DEFAULT.refresh_age(lifetime, chance) for chance in sorted(drawn)]
     spread = min(lifetime / 10, 60)
     assert ages == sorted(ages, reverse=True)
@@ -95,7 +95,7 @@ def test_jitter_spreads_a_fleet(lifetime: float, drawn: list[float]) -> None:
 
 @given(failures, chances)
 def test_back_off_doubles_under_full_jitter(count: int, chance: float) -> None:
-    """1 s doubling to 60 s; chance takes its share, but nobody asks again at once."""
+    """1 s doubling to 60 s, never zero."""
     delay = DEFAULT.retry_delay(kinds.TOKEN_SERVER, count, chance)
     step = min(2.0 ** min(count - 1, 60), 60)
     assert delay == pytest.approx(max(chance * step, 0.1))
@@ -103,7 +103,7 @@ def test_back_off_doubles_under_full_jitter(count: int, chance: float) -> None:
 
 @given(failures, chances)
 def test_throttling_waits_longer(count: int, chance: float) -> None:
-    """A quota is waited out: 10 s doubling to 300 s, of which at least half."""
+    """10 s doubling to 300 s, at least half of it."""
     delay = DEFAULT.retry_delay(kinds.TOKEN_THROTTLED, count, chance)
     step = min(10 * 2.0 ** min(count - 1, 60), 300)
     assert step / 2 <= delay <= step
@@ -113,15 +113,15 @@ def test_throttling_waits_longer(count: int, chance: float) -> None:
 def test_throttled_start_is_spread_over_twice_the_time(
     count: int, chance: float, asked: float
 ) -> None:
-    """Many that start together come back anywhere in it, not all in its second half."""
+    """Over the whole of it."""
     delay = DEFAULT.retry_delay(kinds.TOKEN_THROTTLED, count, chance, asked, first=True)
     step = min(20 * 2.0 ** min(count - 1, 60), 300)
     assert delay == pytest.approx(max(asked, 2.5) + chance * step)
 
 
 @given(chances)
-def test_start_is_spread_over_what_is_set(chance: float) -> None:
-    """At once by default; else somewhere in the seconds that are set."""
+def test_start_is_spread_as_configured(chance: float) -> None:
+    """By default not at all."""
     assert DEFAULT.start_delay(chance) == 0
     assert RefreshPolicy(start_spread=60).start_delay(chance) == chance * 60
 
@@ -130,33 +130,35 @@ def test_start_is_spread_over_what_is_set(chance: float) -> None:
 def test_retry_after_is_a_lower_bound(
     reason: TokenFailure, count: int, chance: float, asked: float
 ) -> None:
-    """The bank's own word is kept, for whatever it is said, but not beyond an hour."""
+    """For any reason, up to an hour."""
     delay = DEFAULT.retry_delay(reason, count, chance, asked)
     assert delay >= min(asked, 3600)
     assert delay <= max(min(asked, 3600), 60) + 300
 
 
 @given(st.sampled_from(kinds.TOKEN_FAILURES), failures, chances)
-def test_every_failure_is_waited_out(reason: TokenFailure, count: int, chance: float) -> None:
-    """No failure is answered by asking again at once, and none is waited out for ever."""
+def test_every_failure_has_a_bounded_back_off(
+    reason: TokenFailure, count: int, chance: float
+) -> None:
+    """Never zero and never endless."""
     assert 0.1 <= DEFAULT.retry_delay(reason, count, chance) <= 300
 
 
 @pytest.mark.parametrize("reason", [kind for kind in kinds.TOKEN_FAILURES if kind.is_refusal])
-def test_refusal_is_remembered_a_minute(reason: TokenFailure) -> None:
-    """What would be refused again is not asked again for a minute, the first time and later."""
+def test_refusal_is_remembered_for_a_minute(reason: TokenFailure) -> None:
+    """At the first and every later time."""
     assert [DEFAULT.retry_delay(reason, count, 0.5) for count in (1, 2, 50)] == [60, 60, 60]
 
 
-def test_retry_after_for_many_is_spread() -> None:
-    """Proxies that were all told the same second do not come back in the same second."""
+def test_retry_after_is_spread() -> None:
+    """Proxies with the same value retry at different times."""
     for reason in (kinds.TOKEN_SERVER, kinds.TOKEN_THROTTLED):
         told = {DEFAULT.retry_delay(reason, 5, chance / 10, 30) for chance in range(10)}
         assert len(told) == 10
 
 
 @given(lifetimes, st.floats(0, MAX_LIFETIME))
-def test_fresh_token_is_not_thrown_away(lifetime: float, age: float) -> None:
-    """A refused token goes only when it is ten seconds old, or half its life where that is less."""
+def test_fresh_token_is_not_dropped(lifetime: float, age: float) -> None:
+    """A refused token is dropped at ten seconds, or half of a shorter lifetime."""
     may = DEFAULT.may_reject(token(lifetime), later(NOW, age))
     assert may == (later(NOW, age).since(NOW) >= min(10, lifetime / 2))

@@ -29,25 +29,25 @@ class Clock:
     now = 1_000_000.0
 
     def __call__(self) -> Instant:
-        """This moment, the same on both clocks."""
+        """Return the time, equal on both clocks."""
         return Instant(self.now, self.now)
 
 
 @pytest.fixture
 def clock() -> Clock:
-    """A clock of the test's."""
+    """The clock of the test."""
     return Clock()
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Where the tokens are kept."""
+    """The path of the file."""
     return tmp_path / "refresh-tokens.json"
 
 
 @contextmanager
 def full_disk() -> Iterator[None]:
-    """A time in which no file of this process can grow."""
+    """No file of this process can grow meanwhile."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
     try:
@@ -56,8 +56,8 @@ def full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_in_memory_only_the_newest(clock: Clock) -> None:
-    """Without a file, the newest of each key is kept until it dies."""
+def test_newest_token_is_kept_in_memory(clock: Clock) -> None:
+    """Without a file, until it expires."""
     tokens = RefreshTokens(clock)
     assert tokens.current(KEY) == ""
     tokens.keep(KEY, "first", 100)
@@ -68,8 +68,8 @@ def test_in_memory_only_the_newest(clock: Clock) -> None:
     assert tokens.current(KEY) == ""
 
 
-def test_login_beside_us_is_seen_once(clock: Clock, file: Path) -> None:
-    """What another process puts into the file is news, what we put there ourselves is not."""
+def test_login_of_another_process_is_noticed_once(clock: Clock, file: Path) -> None:
+    """The own changes are not."""
     tokens, login = RefreshTokens(clock, file), RefreshTokens(clock, file)
     assert tokens.updated_keys() == set()
     tokens.keep(KEY, "ours", 100)
@@ -85,8 +85,8 @@ def test_login_beside_us_is_seen_once(clock: Clock, file: Path) -> None:
     assert RefreshTokens(clock, file).updated_keys() == set()
 
 
-def test_forgotten_unless_newer(clock: Clock) -> None:
-    """A token that died is forgotten; a newer one that took its place is not."""
+def test_dead_token_is_dropped_unless_newer(clock: Clock) -> None:
+    """A newer token in its place is kept."""
     tokens = RefreshTokens(clock)
     tokens.keep(KEY, "first", 100)
     tokens.keep(KEY, "second", 100)
@@ -97,16 +97,16 @@ def test_forgotten_unless_newer(clock: Clock) -> None:
     assert tokens.current(KEY) == ""
 
 
-def test_another_holder_has_none_of_it(clock: Clock, file: Path) -> None:
-    """A refresh token is for the login that it came of, from memory and from the file."""
+def test_token_belongs_to_its_subject(clock: Clock, file: Path) -> None:
+    """In memory and in the file."""
     for tokens in (RefreshTokens(clock), RefreshTokens(clock, file)):
         tokens.keep(KEY, "hers", 100, "password key juniper")
         assert tokens.current(KEY, "password key juniper") == "hers"
         assert tokens.current(KEY, "password key basil") == ""
 
 
-def test_file_is_its_owner_s_alone(clock: Clock, file: Path) -> None:
-    """Whatever the umask, and whatever stood there, only the owner can read it."""
+def test_file_is_private(clock: Clock, file: Path) -> None:
+    """Whatever the umask and the earlier file."""
     file.write_text("{}", encoding="ascii")
     file.chmod(0o644)
     before = os.umask(0)
@@ -118,8 +118,8 @@ def test_file_is_its_owner_s_alone(clock: Clock, file: Path) -> None:
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
-def test_file_survives_a_restart_and_is_read_anew(clock: Clock, file: Path) -> None:
-    """What one process keeps, another finds, at once and after a restart."""
+def test_file_is_shared_and_survives_a_restart(clock: Clock, file: Path) -> None:
+    """Another process reads what one writes."""
     proxy, login = RefreshTokens(clock, file), RefreshTokens(clock, file)
     proxy.keep(KEY, "first", 100)
     login.keep(OTHER, "theirs", 100)
@@ -147,8 +147,8 @@ for number in range(40):
 """
 
 
-def test_two_writers_lose_nothing(clock: Clock, file: Path) -> None:
-    """Two processes that write at the same time leave what both have written."""
+def test_concurrent_writers_lose_nothing(clock: Clock, file: Path) -> None:
+    """Two processes that write at once."""
     writers = [
         subprocess.Popen(
             [sys.executable, "-c", WRITER, str(file), name], stdin=subprocess.PIPE, cwd=ROOT
@@ -164,8 +164,8 @@ def test_two_writers_lose_nothing(clock: Clock, file: Path) -> None:
     assert list(file.parent.glob(".*")) == []
 
 
-def test_file_that_cannot_be_written(clock: Clock, file: Path) -> None:
-    """The failure names the setting and the file, never the token, and leaves nothing behind."""
+def test_write_error_names_setting_and_file(clock: Clock, file: Path) -> None:
+    """It has no token, and no temporary file remains."""
     tokens = RefreshTokens(clock, file)
     tokens.keep(KEY, "first", 100)
     with full_disk(), pytest.raises(ConfigError, match="cannot be written") as error:
@@ -177,8 +177,8 @@ def test_file_that_cannot_be_written(clock: Clock, file: Path) -> None:
         RefreshTokens(clock, file.parent / "no" / "file").keep(KEY, "third", 100)
 
 
-def test_memory_goes_before_a_file_that_is_behind(clock: Clock, file: Path) -> None:
-    """While nothing can be written, what the file still holds is over, and stays over."""
+def test_memory_overrides_an_outdated_file(clock: Clock, file: Path) -> None:
+    """While the file cannot be written, and afterwards."""
     RefreshTokens(clock, file).keep(KEY, "first", 100)
     tokens = RefreshTokens(clock, file)
     for text in ("second", "third"):
@@ -191,8 +191,8 @@ def test_memory_goes_before_a_file_that_is_behind(clock: Clock, file: Path) -> N
     assert tokens.current(KEY) == "from a new login"
 
 
-def test_dead_one_is_over_even_where_it_cannot_be_struck_out(clock: Clock, file: Path) -> None:
-    """A token that died is not tried again because the file cannot be written."""
+def test_dead_token_is_not_read_again(clock: Clock, file: Path) -> None:
+    """Even if it cannot be removed from the file."""
     RefreshTokens(clock, file).keep(KEY, "dead", 100)
     tokens = RefreshTokens(clock, file)
     assert tokens.current(KEY) == "dead"
@@ -221,8 +221,8 @@ GOOD = {"text": "good", "expires_at": 2_000_000, "subject": ""}
     ],
     ids=lambda text: text[:50],
 )
-def test_spoilt_file_holds_nothing_and_can_be_written(clock: Clock, file: Path, text: str) -> None:
-    """A file that is none has no tokens; the next one kept makes it whole."""
+def test_invalid_file_is_empty_and_can_be_written(clock: Clock, file: Path, text: str) -> None:
+    """The next token repairs it."""
     file.write_text(text, encoding="utf-8")
     tokens = RefreshTokens(clock, file)
     assert tokens.current(KEY) == ""
@@ -230,24 +230,24 @@ def test_spoilt_file_holds_nothing_and_can_be_written(clock: Clock, file: Path, 
     assert RefreshTokens(clock, file).current(KEY) == "new"
 
 
-def test_one_spoilt_entry_spoils_no_other(clock: Clock, file: Path) -> None:
-    """What can be read of a file is read."""
+def test_invalid_entry_does_not_affect_others(clock: Clock, file: Path) -> None:
+    """The rest is read."""
     file.write_text(json.dumps({"v2:00016": GOOD, "v9:1": GOOD, "v2:2": []}), encoding="ascii")
     assert RefreshTokens(clock, file).current(KEY) == "good"
 
 
 @given(st.text(st.characters(codec="ascii"), min_size=1), st.floats(1, 1e12))
-def test_any_text_comes_back(
+def test_any_text_is_kept(
     tmp_path_factory: pytest.TempPathFactory, text: str, lifetime: float
 ) -> None:
-    """What is kept is what is found, whatever characters it has."""
+    """With any characters."""
     file = tmp_path_factory.getbasetemp() / "any.json"
     RefreshTokens(Clock(), file).keep(KEY, text, lifetime)
     assert RefreshTokens(Clock(), file).current(KEY) == text
 
 
-def test_repr_hides_it() -> None:
-    """A refresh token's repr shows its end, not its text."""
+def test_repr_shows_no_token() -> None:
+    """Only its expiry."""
     assert (
         repr(StoredRefreshToken("secret", 5.0)) == "StoredRefreshToken(expires_at=5.0, subject='')"
     )

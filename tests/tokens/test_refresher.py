@@ -1,4 +1,4 @@
-"""The background loop: ahead of expiry, patient in trouble, never wild; then over real sockets."""
+"""The refresher: ahead of expiry, with back-off; simulated, then over real sockets."""
 
 import asyncio
 import contextlib
@@ -21,18 +21,18 @@ from tests.tokens.harness import HOUR, KEY, OTHER, SimulatedClock, TokenHarness,
 
 
 @pytest.fixture
-def hand(monkeypatch: pytest.MonkeyPatch) -> SimulatedClock:
-    """The clock of everything that is built in this test, turned by hand."""
+def simulated_clock(monkeypatch: pytest.MonkeyPatch) -> SimulatedClock:
+    """The clock of all components of this test."""
     clock = SimulatedClock()
     monkeypatch.setattr("proxy.runtime.clock.now", clock)
     return clock
 
 
-# Decisions, on a clock turned by hand.
+# On a simulated clock.
 
 
-async def test_token_is_renewed_before_it_expires() -> None:
-    """Whenever somebody looks in a day, there is a live token, and one request an hour for it."""
+async def test_token_is_refreshed_before_it_expires() -> None:
+    """There is always a live token, at one request per hour."""
     harness = TokenHarness()
     harness.cache.pin(KEY)
     _ = await harness.step()
@@ -43,8 +43,8 @@ async def test_token_is_renewed_before_it_expires() -> None:
 
 
 @given(st.floats(1, 30), st.floats(0, 1, exclude_max=True))
-def test_short_life_is_no_tight_loop(lifetime: float, chance: float) -> None:
-    """Tokens that live for seconds are renewed at most twice in a life, whatever chance says."""
+def test_short_lifetime_is_no_tight_loop(lifetime: float, chance: float) -> None:
+    """At most two refreshes per lifetime."""
 
     async def minute() -> int:
         harness = TokenHarness(chance=chance)
@@ -56,8 +56,8 @@ def test_short_life_is_no_tight_loop(lifetime: float, chance: float) -> None:
     assert 60 / lifetime <= asyncio.run(minute()) <= 2 * 60 / lifetime + 1
 
 
-async def test_traffic_is_served_through_an_outage() -> None:
-    """Requests get the old token while the bank is down, and the new one when it is back."""
+async def test_outage_does_not_affect_traffic() -> None:
+    """The old token is served until there is a new one."""
     harness = TokenHarness(chance=0.5)
     harness.cache.pin(KEY)
     _ = await harness.step()
@@ -73,8 +73,8 @@ async def test_traffic_is_served_through_an_outage() -> None:
     assert new is not None
 
 
-async def test_outage_longer_than_a_life_latches_nothing() -> None:
-    """After hours without the bank there is a token again within one back-off step."""
+async def test_recovery_after_a_long_outage() -> None:
+    """Within one back-off step."""
     harness = TokenHarness(chance=0.99)
     harness.cache.pin(KEY)
     _ = await harness.step()
@@ -86,8 +86,8 @@ async def test_outage_longer_than_a_life_latches_nothing() -> None:
     assert harness.cache.current(KEY) is not None
 
 
-async def test_outage_is_no_storm() -> None:
-    """An hour's outage costs some sixty requests, not thousands."""
+async def test_outage_costs_few_requests() -> None:
+    """Sixty an hour, not thousands."""
     harness = TokenHarness(chance=0.99)
     harness.source.fail(failure())
     harness.cache.pin(KEY)
@@ -95,8 +95,8 @@ async def test_outage_is_no_storm() -> None:
     assert 60 <= len(harness.requested_keys) <= 75
 
 
-async def test_refresh_leaves_a_failing_key_alone_when_throttled() -> None:
-    """Quota trouble is asked about every five minutes, not every minute."""
+async def test_throttled_key_is_refreshed_rarely() -> None:
+    """Every five minutes."""
     harness = TokenHarness(chance=0.99)
     harness.source.fail(failure(kinds.TOKEN_THROTTLED))
     harness.cache.pin(KEY)
@@ -105,7 +105,7 @@ async def test_refresh_leaves_a_failing_key_alone_when_throttled() -> None:
 
 
 async def test_retry_after_is_honoured() -> None:
-    """The bank that names a time is not asked before it."""
+    """No request is earlier."""
     harness = TokenHarness()
     harness.source.fail(failure(retry_after=120))
     harness.cache.pin(KEY)
@@ -117,7 +117,7 @@ async def test_retry_after_is_honoured() -> None:
 
 @pytest.mark.parametrize("reason", [kind for kind in kinds.TOKEN_FAILURES if kind.is_refusal])
 async def test_refused_credentials_are_tried_once_a_minute(reason: TokenFailure) -> None:
-    """A wrong secret costs the bank one request a minute, until it is forgiven."""
+    """Until they change."""
     harness = TokenHarness()
     harness.source.fail(failure(reason))
     harness.cache.pin(KEY)
@@ -129,8 +129,8 @@ async def test_refused_credentials_are_tried_once_a_minute(reason: TokenFailure)
     assert harness.cache.current(KEY) is not None
 
 
-async def test_bug_in_a_token_source_is_not_the_end_of_refreshing() -> None:
-    """An exception of our own is one failure; the refresh after it works."""
+async def test_internal_error_does_not_stop_refreshing() -> None:
+    """The next refresh succeeds."""
     harness = TokenHarness()
     harness.source.fail(ZeroDivisionError())
     harness.cache.pin(KEY)
@@ -140,8 +140,8 @@ async def test_bug_in_a_token_source_is_not_the_end_of_refreshing() -> None:
     assert harness.cache.current(KEY) is not None
 
 
-async def test_trouble_of_one_institution_moves_no_other() -> None:
-    """While one institution fails, another is renewed when it would have been anyway."""
+async def test_failing_institution_does_not_delay_another() -> None:
+    """Its refresh is at its usual time."""
     harness = TokenHarness(chance=0.9)
     for key in (KEY, OTHER):
         harness.cache.pin(key)
@@ -155,8 +155,8 @@ async def test_trouble_of_one_institution_moves_no_other() -> None:
     }
 
 
-async def test_unused_token_is_released_instead_of_renewed() -> None:
-    """A key that no request has asked for in an hour is let go, and comes back on demand."""
+async def test_unused_token_is_released() -> None:
+    """After an hour without a request; it returns on demand."""
     harness = TokenHarness(idle=HOUR)
     _ = await harness.cache.token(KEY)
     await harness.advance(3 * HOUR)
@@ -167,7 +167,7 @@ async def test_unused_token_is_released_instead_of_renewed() -> None:
 
 
 async def test_used_token_is_kept() -> None:
-    """A key that is asked for now and then is renewed in the background for as long."""
+    """It is refreshed in the background."""
     harness = TokenHarness(idle=HOUR)
     _ = await harness.cache.token(KEY)
     for _ in range(10):
@@ -177,15 +177,15 @@ async def test_used_token_is_kept() -> None:
 
 
 async def test_pinned_token_is_kept_unused() -> None:
-    """The default institution always has a token, asked for or not."""
+    """The default institution always has a token."""
     harness = TokenHarness(idle=60)
     harness.cache.pin(KEY)
     await harness.advance(10 * HOUR)
     assert harness.cache.current(KEY) is not None
 
 
-async def test_failing_key_that_nobody_uses_is_released() -> None:
-    """An institution that never worked is not asked about for ever."""
+async def test_unused_failing_key_is_released() -> None:
+    """It is not retried for ever."""
     harness = TokenHarness(idle=HOUR)
     harness.source.fail(failure(kinds.TOKEN_BAD_INSTITUTION))
     with contextlib.suppress(Exception):
@@ -196,7 +196,7 @@ async def test_failing_key_that_nobody_uses_is_released() -> None:
 
 @pytest.mark.parametrize("step", [-HOUR, HOUR, -HOUR * 24 * 365, HOUR * 24 * 365])
 async def test_stepped_clock_is_no_storm(step: float) -> None:
-    """After a step of the clock each key is renewed at most once more than otherwise."""
+    """Each key is refreshed at most once more."""
     harness = TokenHarness()
     for key in (KEY, OTHER):
         harness.cache.pin(key)
@@ -207,8 +207,8 @@ async def test_stepped_clock_is_no_storm(step: float) -> None:
     assert all(harness.cache.current(key) for key in (KEY, OTHER))
 
 
-async def test_machine_that_woke_up_sends_no_dead_token() -> None:
-    """After a sleep past expiry the old token is not served, and each key is fetched once."""
+async def test_wake_up_serves_no_expired_token() -> None:
+    """Each key is fetched once."""
     harness = TokenHarness()
     keys = [TokenKey(TokenKind.V2, f"1{number:04}") for number in range(50)]
     for key in keys:
@@ -222,7 +222,7 @@ async def test_machine_that_woke_up_sends_no_dead_token() -> None:
 
 
 async def thousand(harness: TokenHarness) -> list[TokenKey]:
-    """Have tokens for a thousand institutions, that one after another has asked for."""
+    """Fill the cache with a thousand institutions."""
     keys = [TokenKey(TokenKind.V2, f"{number:05}") for number in range(1000)]
     for key in keys:
         _ = await harness.cache.token(key)
@@ -231,7 +231,7 @@ async def thousand(harness: TokenHarness) -> list[TokenKey]:
 
 
 async def test_wake_up_of_a_thousand_keys_is_no_storm() -> None:
-    """They are fetched in the pace that is set, the last used first, and each once."""
+    """At the rate limit, last used first, each once."""
     harness = TokenHarness(idle=24 * HOUR)
     keys = await thousand(harness)
     harness.clock.set_wall(8 * HOUR)
@@ -247,8 +247,8 @@ async def test_wake_up_of_a_thousand_keys_is_no_storm() -> None:
     assert all(harness.cache.current(key) for key in keys)
 
 
-async def test_request_does_not_wait_for_the_pace() -> None:
-    """What a request needs is asked for at once, however many are in the queue."""
+async def test_request_bypasses_the_rate_limit() -> None:
+    """However many keys are queued."""
     harness = TokenHarness(idle=24 * HOUR)
     keys = await thousand(harness)
     harness.clock.set_wall(8 * HOUR)
@@ -257,8 +257,8 @@ async def test_request_does_not_wait_for_the_pace() -> None:
     assert (await harness.cache.token(first)).is_alive(harness.clock())
 
 
-async def test_calls_under_way_are_bounded_and_trouble_goes_last() -> None:
-    """A bank that hangs holds up a few calls, and the next place goes to a key that works."""
+async def test_concurrent_calls_are_bounded() -> None:
+    """A hanging bank blocks few; failing keys are last."""
     harness = TokenHarness(idle=24 * HOUR, policy=RefreshPolicy(max_refreshes=3))
     bad = [TokenKey(TokenKind.V2, f"9{number:04}") for number in range(5)]
     for key in bad:
@@ -268,7 +268,7 @@ async def test_calls_under_way_are_bounded_and_trouble_goes_last() -> None:
     good = [TokenKey(TokenKind.V2, f"1{number:04}") for number in range(5)]
     for key in good:
         harness.cache.pin(key)
-    harness.clock.advance(120)  # the back-off of the bad ones is over too
+    harness.clock.advance(120)  # the back-off of the failing keys has ended too
     harness.source.may_answer.clear()
     assert harness.refresher.step() == float("inf")
     under_way = [entry.key for entry in harness.cache.entries() if entry.fetch is not None]
@@ -277,7 +277,7 @@ async def test_calls_under_way_are_bounded_and_trouble_goes_last() -> None:
 
 
 async def test_start_is_spread_unless_a_request_needs_the_token() -> None:
-    """The first fetch waits for its part of the spread; a request goes before it."""
+    """The first fetch is delayed, a request is not."""
     harness = TokenHarness(chance=0.5, policy=RefreshPolicy(start_spread=60))
     harness.cache.pin(KEY)
     harness.cache.pin(OTHER)
@@ -290,8 +290,8 @@ async def test_start_is_spread_unless_a_request_needs_the_token() -> None:
     assert (await harness.cache.token(KEY)).is_alive(harness.clock())
 
 
-async def test_lone_proxy_starts_at_once() -> None:
-    """With no spread set the first token is on its way with the first step."""
+async def test_single_proxy_starts_at_once() -> None:
+    """Without a spread."""
     harness = TokenHarness(chance=0.99)
     harness.cache.pin(KEY)
     _ = await harness.step()
@@ -299,7 +299,7 @@ async def test_lone_proxy_starts_at_once() -> None:
 
 
 async def test_refused_token_is_replaced_in_the_background() -> None:
-    """A dropped token is fetched anew without waiting for a request."""
+    """Without a further request."""
     harness = TokenHarness()
     token = await harness.cache.token(KEY)
     harness.clock.advance(60)
@@ -308,8 +308,8 @@ async def test_refused_token_is_replaced_in_the_background() -> None:
     assert harness.cache.current(KEY) not in (None, token)
 
 
-async def test_key_whose_token_is_on_its_way_is_not_released() -> None:
-    """A slow answer is waited for, even to a key that has not been asked for since."""
+async def test_key_with_a_running_fetch_is_not_released() -> None:
+    """Even if it is unused."""
     harness = TokenHarness(idle=60)
     harness.source.may_answer.clear()
     waiter = asyncio.create_task(harness.cache.token(KEY))
@@ -322,8 +322,8 @@ async def test_key_whose_token_is_on_its_way_is_not_released() -> None:
     assert await waiter is harness.cache.current(KEY)
 
 
-async def test_it_looks_again_when_the_next_thing_is_due() -> None:
-    """Between refreshes nothing is done: the soonest of all due times is waited for."""
+async def test_next_step_is_when_something_is_due() -> None:
+    """The earliest due time is returned."""
     harness = TokenHarness()
     _ = await harness.cache.token(KEY)
     assert harness.refresher.step() == pytest.approx(3300)
@@ -337,16 +337,16 @@ async def test_it_looks_again_when_the_next_thing_is_due() -> None:
     assert await harness.step() == pytest.approx(20)
 
 
-async def test_nothing_to_do_is_no_work() -> None:
-    """Without a key there is nothing due, ever."""
+async def test_without_keys_nothing_is_due() -> None:
+    """The wait is infinite."""
     assert TokenHarness().refresher.step() == float("inf")
 
 
-# The loop itself, on the clock on the wall.
+# The loop itself, on the real clock.
 
 
 async def test_loop_wakes_for_a_new_key() -> None:
-    """The sleeping loop notices at once that there is something to do."""
+    """At once."""
     harness = TokenHarness()
     loop = asyncio.create_task(harness.refresher.run())
     await asyncio.sleep(0)
@@ -356,8 +356,8 @@ async def test_loop_wakes_for_a_new_key() -> None:
     assert isinstance((await asyncio.gather(loop, return_exceptions=True))[0], BaseException)
 
 
-async def test_loop_looks_again_without_being_woken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that slept sees what has become due, though the loop's own clock stood."""
+async def test_loop_checks_without_being_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After sleep, when the loop's clock stood still."""
     assert LONGEST_SLEEP <= 60
     monkeypatch.setattr("proxy.tokens.refresher.LONGEST_SLEEP", 0.05)
     harness = TokenHarness()
@@ -370,11 +370,11 @@ async def test_loop_looks_again_without_being_woken(monkeypatch: pytest.MonkeyPa
     loop.cancel()
 
 
-# The whole of it, against the sandbox bank.
+# With the sandbox bank.
 
 
-async def test_tokens_of_seconds_are_renewed_under_traffic() -> None:
-    """With lifetimes of a second requests go on for several lives, and none of them fails."""
+async def test_short_lived_tokens_under_traffic() -> None:
+    """No request fails over several lifetimes of a second."""
     async with (
         Sandbox(Settings(lifetime=1)) as bank,
         running(bank) as app,
@@ -389,51 +389,53 @@ async def test_tokens_of_seconds_are_renewed_under_traffic() -> None:
         assert all(later - earlier >= 0.45 for earlier, later in pairwise(times))
 
 
-async def test_outage_of_the_token_endpoint_leaves_traffic_alone(hand: SimulatedClock) -> None:
-    """While every refresh fails, requests are served with the old token; then a new one comes."""
+async def test_outage_of_the_token_endpoint_does_not_affect_traffic(
+    simulated_clock: SimulatedClock,
+) -> None:
+    """The old token is served, then a new one."""
     async with (
-        Sandbox(Settings(lifetime=HOUR), clock=lambda: hand.wall) as bank,
+        Sandbox(Settings(lifetime=HOUR), clock=lambda: simulated_clock.wall) as bank,
         running(bank) as app,
         aiohttp.ClientSession(url(app)) as caller,
     ):
         (entry,) = app.tokens.entries()
         bank.bank.faults.append(Fault("token", status=503))
-        hand.advance(3310)
+        simulated_clock.advance(3310)
         for failures in (1, 2, 3):
             app.tokens.on_change()
             await until(lambda: entry.failures == failures)  # noqa: B023 - awaited here
             async with caller.get("/echo") as response:
                 assert response.status == 200
-            hand.advance(60)
+            simulated_clock.advance(60)
         bank.bank.faults.clear()
         app.tokens.on_change()
         await until(lambda: entry.failures == 0)
         assert [request.outcome for request in bank.bank.token_requests].count("ok") == 2
 
 
-async def test_outage_longer_than_a_life_is_told_and_ends(hand: SimulatedClock) -> None:
-    """Past expiry callers read 503, no dead token reaches the bank, and it heals by itself."""
+async def test_outage_beyond_expiry_is_a_503_and_ends(simulated_clock: SimulatedClock) -> None:
+    """No expired token reaches the bank."""
     async with (
-        Sandbox(Settings(lifetime=HOUR), clock=lambda: hand.wall) as bank,
+        Sandbox(Settings(lifetime=HOUR), clock=lambda: simulated_clock.wall) as bank,
         running(bank) as app,
         aiohttp.ClientSession(url(app)) as caller,
     ):
         bank.bank.faults.append(Fault("token", status=503))
-        hand.advance(HOUR)
+        simulated_clock.advance(HOUR)
         async with caller.get("/echo") as response:
             assert (response.status, response.headers["x-proxy-error-source"]) == (503, "token")
         assert not app.readiness().is_ready
         assert not bank.bank.arrivals
         bank.bank.faults.clear()
-        hand.advance(60)
+        simulated_clock.advance(60)
         app.tokens.on_change()
         await until(lambda: app.readiness().is_ready)
         async with caller.get("/echo") as response:
             assert response.status == 200
 
 
-async def test_bank_that_is_down_at_first_makes_ready_later() -> None:
-    """A proxy started before its bank answers becomes ready without help."""
+async def test_proxy_becomes_ready_after_its_bank() -> None:
+    """If the bank is down at the start."""
     async with Sandbox() as bank:
         bank.bank.faults.append(Fault("token", status=500, times=2))
         async with running(bank, token={"backoff_initial": "0.1"}):

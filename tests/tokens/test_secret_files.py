@@ -1,4 +1,4 @@
-"""Secret files: what counts as one when it is read, and that they are written whole."""
+"""Secret files: what is a valid secret, and atomic writing."""
 
 import os
 from pathlib import Path
@@ -21,8 +21,8 @@ def mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-def test_file_is_whole_or_not_there(tmp_path: Path) -> None:
-    """A text that cannot be written leaves the old file and nothing beside it."""
+def test_write_is_atomic(tmp_path: Path) -> None:
+    """After a failure the old file is unchanged, and no temporary file remains."""
     path = tmp_path / "kept"
     write_private(path, "old")
     with pytest.raises(UnicodeEncodeError):
@@ -31,8 +31,8 @@ def test_file_is_whole_or_not_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_modes_whatever_the_umask_and_the_file_before(tmp_path: Path) -> None:
-    """A file that everybody could read is its owner's alone afterwards."""
+def test_written_file_is_private(tmp_path: Path) -> None:
+    """Whatever the umask and the earlier file."""
     path, mask = tmp_path / "file", os.umask(0)
     try:
         path.write_text("old")
@@ -47,8 +47,8 @@ def test_modes_whatever_the_umask_and_the_file_before(tmp_path: Path) -> None:
         os.umask(mask)
 
 
-def test_old_content_is_kept_under_the_next_free_number(tmp_path: Path) -> None:
-    """However often a file is replaced; the copies are for the owner alone."""
+def test_old_content_is_backed_up(tmp_path: Path) -> None:
+    """Under the next free number, readable by the owner only."""
     path = tmp_path / "file"
     assert back_up(path) is None
     for number in (1, 2):
@@ -67,8 +67,8 @@ def secret(path: Path, content: bytes) -> Path:
     return file
 
 
-def complaint(path: Path) -> str:
-    """Return what is said about a file that is no secret."""
+def error_of(path: Path) -> str:
+    """Return the error for an invalid secret file."""
     with pytest.raises(ConfigError) as caught:
         read_secret(path, "client_secret_file")
     (mistake,) = caught.value.errors
@@ -87,15 +87,13 @@ def complaint(path: Path) -> str:
         (b"x" * MAX_SECRET, "x" * MAX_SECRET),
     ],
 )
-def test_secret_without_the_line_end_of_an_editor(
-    tmp_path: Path, content: bytes, text: str
-) -> None:
-    """One line of printable ASCII; only line ends around it are dropped."""
+def test_line_end_is_dropped(tmp_path: Path, content: bytes, text: str) -> None:
+    """A secret is one line of printable ASCII."""
     assert read_secret(secret(tmp_path, content), "client_secret_file") == text
 
 
-def test_secret_of_a_kubernetes_mount(tmp_path: Path) -> None:
-    """A mounted Secret is a link to a link, and read through both."""
+def test_mounted_secret_is_read(tmp_path: Path) -> None:
+    """Through two links."""
     (tmp_path / "..2026").mkdir()
     secret(tmp_path / "..2026", b"hush")
     (tmp_path / "..data").symlink_to("..2026")
@@ -104,10 +102,10 @@ def test_secret_of_a_kubernetes_mount(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\r\n\r\n"])
-def test_empty_file(tmp_path: Path, content: bytes) -> None:
-    """An empty file is told as empty, with the setting, the path and what to do."""
+def test_empty_file_is_an_error(tmp_path: Path, content: bytes) -> None:
+    """With setting, path and remedy."""
     file = secret(tmp_path, content)
-    assert complaint(file) == f"client_secret_file: {file} is empty; write the secret into it"
+    assert error_of(file) == f"client_secret_file: {file} is empty; write the secret into it"
 
 
 @pytest.mark.parametrize(
@@ -124,31 +122,31 @@ def test_empty_file(tmp_path: Path, content: bytes) -> None:
         b"x" * (MAX_SECRET + 1),
     ],
 )
-def test_file_that_holds_something_else(tmp_path: Path, content: bytes) -> None:
-    """Two lines, binary, another encoding, far too much: refused, and nothing of it shown."""
+def test_invalid_content_is_an_error(tmp_path: Path, content: bytes) -> None:
+    """Two lines, binary, another encoding or too long; it is not quoted."""
     file = secret(tmp_path, content)
-    assert complaint(file) == (
+    assert error_of(file) == (
         f"client_secret_file: {file} does not hold one line of printable ASCII"
     )
 
 
-def test_file_that_is_not_there(tmp_path: Path) -> None:
-    """A missing file is told with the setting that names it."""
-    assert complaint(tmp_path / "none") == (
+def test_missing_file_is_an_error(tmp_path: Path) -> None:
+    """With its setting."""
+    assert error_of(tmp_path / "none") == (
         f"client_secret_file: {tmp_path / 'none'} cannot be read (No such file or directory)"
     )
 
 
-def test_file_that_is_a_directory(tmp_path: Path) -> None:
-    """A directory, which is what a wrong mount path makes, is told as one."""
-    assert "Is a directory" in complaint(tmp_path)
+def test_directory_is_an_error(tmp_path: Path) -> None:
+    """A wrong mount path makes one."""
+    assert "Is a directory" in error_of(tmp_path)
 
 
-def test_path_that_no_file_can_have() -> None:
-    """A NUL in a path is a mistake like any other, not a traceback."""
-    assert "cannot be read" in complaint(Path("a\0b"))
+def test_path_with_nul_is_an_error() -> None:
+    """There is no traceback."""
+    assert "cannot be read" in error_of(Path("a\0b"))
 
 
-def test_endless_file_is_not_read_to_its_end() -> None:
-    """A path that leads to something endless is refused as soon as it is too long."""
-    assert "printable ASCII" in complaint(Path("/dev/zero"))
+def test_endless_file_is_an_error() -> None:
+    """Reading stops at the limit."""
+    assert "printable ASCII" in error_of(Path("/dev/zero"))

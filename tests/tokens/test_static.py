@@ -1,4 +1,4 @@
-"""One bearer, given by hand."""
+"""The static token source."""
 
 import json
 
@@ -10,8 +10,8 @@ NOW = Instant(100.0, 1_800_000_000.0)
 YEARS = Instant(1_000_000_000.0, 2_800_000_000.0)
 
 
-async def test_same_bearer_for_every_key() -> None:
-    """Whatever the institution and the kind, it is the one that was given."""
+async def test_same_token_for_every_key() -> None:
+    """For any institution and kind."""
     source = StaticTokenSource("by-hand", lambda: NOW)
     for kind in TokenKind:
         token = await source.token(TokenKey(kind, "00016"))
@@ -19,8 +19,8 @@ async def test_same_bearer_for_every_key() -> None:
         assert token.key.kind is kind
 
 
-async def test_it_is_never_due_and_never_dies() -> None:
-    """No refresh is ever due, whatever the policy, and its end is a number that JSON knows."""
+async def test_token_is_never_due_and_never_expires() -> None:
+    """Its expiry is a number that JSON supports."""
     token = await StaticTokenSource("by-hand", lambda: NOW).token(TokenKey(TokenKind.V2, "00016"))
     assert token.is_alive(YEARS)
     assert json.loads(json.dumps([token.lifetime, token.expires_at])) == [
@@ -31,8 +31,8 @@ async def test_it_is_never_due_and_never_dies() -> None:
         assert policy.refresh_age(token.lifetime, 0.9) > LIFETIME / 2
 
 
-async def test_it_is_kept_when_the_bank_refuses_it() -> None:
-    """There is no other to be had, so a refusal drops nothing and nothing is sent twice."""
+async def test_refused_token_is_kept() -> None:
+    """There is no other, so no request is repeated."""
     token = await StaticTokenSource("by-hand", lambda: NOW).token(TokenKey(TokenKind.V2, "00016"))
     assert RefreshPolicy().may_reject(token, YEARS)
     assert not without_rejection(RefreshPolicy()).may_reject(token, YEARS)

@@ -1,4 +1,4 @@
-"""What a token is at a moment: for every lifetime."""
+"""Tokens at an instant, for every lifetime."""
 
 import pytest
 from hypothesis import given
@@ -15,18 +15,18 @@ steps = st.floats(-1e6, 1e6)
 
 
 def token(lifetime: float = 3600.0, issued: Instant = NOW) -> Token:
-    """Return a token issued at that moment."""
+    """Return a token issued at ``issued``."""
     return Token(KEY, "gBOL-secret", issued, lifetime)
 
 
 def later(moment: Instant, seconds: float, step: float = 0.0) -> Instant:
-    """Return the moment ``seconds`` on, the wall clock stepped besides."""
+    """Return the instant ``seconds`` later, with the wall clock stepped."""
     return Instant(moment.monotonic + seconds, moment.wall + seconds + step)
 
 
 @given(lifetimes, st.floats(0, 2 * MAX_LIFETIME))
-def test_token_lives_as_long_as_it_was_given(lifetime: float, age: float) -> None:
-    """Alive, what remains, and the moment of death say the same."""
+def test_lifetime_is_consistent(lifetime: float, age: float) -> None:
+    """Alive, remaining time and expiry agree."""
     seen = token(lifetime)
     now = later(NOW, age)
     assert seen.is_alive(now) == (seen.remaining(now) > 0)
@@ -35,8 +35,8 @@ def test_token_lives_as_long_as_it_was_given(lifetime: float, age: float) -> Non
 
 
 @given(st.floats(0, 1e6), steps)
-def test_stepped_clock_never_makes_a_token_younger(age: float, step: float) -> None:
-    """However the wall clock is set, a token is at least as old as the monotonic clock says."""
+def test_stepped_clock_makes_no_token_younger(age: float, step: float) -> None:
+    """Its age is at least that of the monotonic clock."""
     now = later(NOW, age, step)
     assert now.since(NOW) >= age - ROUNDING
     assert not (token(3600).is_alive(now) and age > 3600 + ROUNDING)
@@ -44,40 +44,40 @@ def test_stepped_clock_never_makes_a_token_younger(age: float, step: float) -> N
 
 @given(st.floats(0, 1e6), st.floats(0, 1e6))
 def test_sleep_counts_as_age(awake: float, asleep: float) -> None:
-    """A machine whose monotonic clock stood while it slept believes the wall clock."""
+    """If the monotonic clock stood still, the wall clock counts."""
     now = later(NOW, awake, step=asleep)
     assert now.since(NOW) == pytest.approx(awake + asleep, abs=1e-3)
 
 
 @given(st.sampled_from(TokenKind), st.from_regex(r"[0-9]{1,20}", fullmatch=True))
-def test_key_reads_what_it_wrote(kind: TokenKind, institution: str) -> None:
-    """A key as one word, such as a store has it, is the same key when it is read."""
+def test_key_can_be_written_and_read(kind: TokenKind, institution: str) -> None:
+    """As one word."""
     key = TokenKey(kind, institution)
     assert TokenKey.parse(str(key)) == key
     assert str(TokenKey(TokenKind.V1, "00016")) == "v1:00016"
 
 
 @pytest.mark.parametrize("text", ["", "v3:00016", "00016", ":00016"])
-def test_key_that_is_none(text: str) -> None:
-    """A word of another kind is no key."""
+def test_invalid_key_is_refused(text: str) -> None:
+    """Other words are an error."""
     with pytest.raises(ValueError, match="not a valid TokenKind"):
         TokenKey.parse(text)
 
 
 @given(steps, steps)
-def test_time_never_runs_backwards(monotonic: float, wall: float) -> None:
-    """Seconds that have passed are never fewer than none."""
+def test_elapsed_time_is_never_negative(monotonic: float, wall: float) -> None:
+    """Whatever the clocks say."""
     assert Instant(monotonic, wall).since(Instant(0, 0)) == max(monotonic, wall, 0)
 
 
 def test_token_shows_no_secret() -> None:
-    """Neither the repr nor the text of a token holds it."""
+    """Neither in repr nor in str."""
     assert "gBOL" not in f"{token()!r} {token()}"
     assert token().authorization == b"Bearer gBOL-secret"
 
 
 def test_tokens_are_compared_by_identity() -> None:
-    """The same text twice is two tokens, so that a late refusal means only its own."""
+    """So a late refusal concerns its own token only."""
     first, second = token(), token()
     assert first == first  # noqa: PLR0124 - that is the question
     assert first != second

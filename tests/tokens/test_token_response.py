@@ -27,13 +27,13 @@ CREDENTIALS = Credentials("shared-key", "s3cret:with colon")
 NAMESPACE = "http://schema.intuit.com/fs/common/v2"
 
 
-def answer(**fields: Any) -> bytes:
-    """A JSON answer."""
+def json_response(**fields: Any) -> bytes:
+    """Return a JSON response."""
     return json.dumps({"access_token": "abc", "expires_in": "3600"} | fields).encode()
 
 
 def xml(prefix: str = "", declared: str = "", **fields: str) -> bytes:
-    """A V1 answer, under any prefix."""
+    """Return a V1 response with any namespace prefix."""
     every = {"di_fiid": "00016", "access_token": "abc", "expires_in": "1799"} | fields
     inner = "".join(f"<{prefix}{k}>{v}</{prefix}{k}>" for k, v in every.items())
     return f"<{prefix}token{declared}>{inner}</{prefix}token>".encode()
@@ -51,22 +51,22 @@ def xml(prefix: str = "", declared: str = "", **fields: str) -> bytes:
         b"\xef\xbb\xbf" + xml(),
         xml(access_token="<![CDATA[abc]]>"),
         xml(access_token="\n  abc\n"),
-        answer(expires_in="1799"),
-        answer(expires_in=1799),
-        b"\xef\xbb\xbf" + answer(expires_in=1799),
+        json_response(expires_in="1799"),
+        json_response(expires_in=1799),
+        b"\xef\xbb\xbf" + json_response(expires_in=1799),
     ],
 )
 @pytest.mark.parametrize("kind", list(TokenKind))
-def test_answers_are_read_tolerantly(kind: TokenKind, body: bytes) -> None:
-    """V1 in every namespace and in JSON, V2 too: by local name, with a number or a text."""
+def test_responses_are_read_tolerantly(kind: TokenKind, body: bytes) -> None:
+    """XML by local name, or JSON; numbers or text."""
     issued = parse_response(kind, 200, body)
     assert (issued.text, issued.lifetime, issued.refresh_token) == ("abc", 1799.0, "")
 
 
 def test_refresh_token_is_read() -> None:
-    """A password answer brings the refresh token and its lifetime, in both generations."""
+    """With its lifetime, in both generations."""
     for body in (
-        answer(refresh_token="next", refresh_token_expires_in="86399"),
+        json_response(refresh_token="next", refresh_token_expires_in="86399"),
         xml(refresh_token="next", refresh_token_expires_in="86399", di_member_number="1"),
     ):
         issued = parse_response(TokenKind.V2, 200, body)
@@ -74,18 +74,18 @@ def test_refresh_token_is_read() -> None:
 
 
 @pytest.mark.parametrize("raw", [None, "0", "-1", 0, "abc", "nan", "inf", 1e999, [1]])
-def test_refresh_token_without_an_end(raw: object) -> None:
-    """A refresh token of no or no sensible lifetime is tried for thirty days."""
+def test_refresh_token_without_a_lifetime(raw: object) -> None:
+    """It is used for thirty days."""
     issued = parse_response(
-        TokenKind.V2, 200, answer(refresh_token="next", refresh_token_expires_in=raw)
+        TokenKind.V2, 200, json_response(refresh_token="next", refresh_token_expires_in=raw)
     )
     assert issued.refresh_lifetime == MAX_LIFETIME
 
 
 @pytest.mark.parametrize("proof", [None, "", 7, "with space", "line\r\nend", "x" * 9000, ["a"]])
-def test_unusable_refresh_token_is_none(proof: object) -> None:
-    """What could not be a refresh token is left out; the access token is good."""
-    assert parse_response(TokenKind.V2, 200, answer(refresh_token=proof)).refresh_token == ""
+def test_unusable_refresh_token_is_ignored(proof: object) -> None:
+    """The access token is valid."""
+    assert parse_response(TokenKind.V2, 200, json_response(refresh_token=proof)).refresh_token == ""
 
 
 @pytest.mark.parametrize(
@@ -98,15 +98,15 @@ def test_unusable_refresh_token_is_none(proof: object) -> None:
         b"[]",
         b"{}",
         b'{"access_token": "half',
-        answer(access_token=None),
-        answer(access_token=""),
-        answer(access_token=12345),
-        answer(access_token="a b"),
-        answer(access_token="abc\r\nSet-Cookie: a=b"),
-        answer(access_token="abc\n"),
-        answer(access_token="ab\x00c"),
-        answer(access_token="tökén"),
-        answer(access_token="x" * 8193),
+        json_response(access_token=None),
+        json_response(access_token=""),
+        json_response(access_token=12345),
+        json_response(access_token="a b"),
+        json_response(access_token="abc\r\nSet-Cookie: a=b"),
+        json_response(access_token="abc\n"),
+        json_response(access_token="ab\x00c"),
+        json_response(access_token="tökén"),
+        json_response(access_token="x" * 8193),
         xml(access_token=""),
         xml(access_token="a&#13;&#10;b"),
         xml(access_token="<a>x</a>"),
@@ -118,18 +118,18 @@ def test_unusable_refresh_token_is_none(proof: object) -> None:
     ids=lambda body: repr(body[:40]),
 )
 @pytest.mark.parametrize("kind", list(TokenKind))
-def test_200_without_a_usable_token(kind: TokenKind, body: bytes) -> None:
-    """A token that could not stand in a header is an error, never injected."""
+def test_200_without_a_usable_token_is_an_error(kind: TokenKind, body: bytes) -> None:
+    """A token must be valid in a header."""
     with pytest.raises(TokenError) as error:
         parse_response(kind, 200, body)
     assert error.value.reason is kinds.TOKEN_MALFORMED
 
 
 @given(st.text(max_size=60))
-def test_a_token_taken_can_stand_in_a_header(text: str) -> None:
-    """Whatever the bank sends as a token: it is refused, or it is visible ASCII."""
+def test_accepted_token_is_valid_in_a_header(text: str) -> None:
+    """Any other token is refused."""
     try:
-        issued = parse_response(TokenKind.V2, 200, answer(access_token=text))
+        issued = parse_response(TokenKind.V2, 200, json_response(access_token=text))
     except TokenError:
         return
     assert issued.text == text
@@ -163,18 +163,18 @@ def test_a_token_taken_can_stand_in_a_header(text: str) -> None:
     ],
 )
 def test_lifetimes(raw: object, seconds: float) -> None:
-    """Every ``expires_in`` that is not death has a defined lifetime, thirty days at most."""
+    """Every positive ``expires_in`` has a lifetime, thirty days at most."""
     assert read_lifetime(raw) == seconds
 
 
 @pytest.mark.parametrize("raw", ["3_600", "1_0", "\u0663\u0666\u0660\u0660", "\uff13", True, False])
-def test_number_that_only_python_reads(raw: object) -> None:
-    """Underscores, digits beyond ASCII and booleans are no lifetime, of either token."""
+def test_number_in_python_syntax_is_no_lifetime(raw: object) -> None:
+    """Underscores, non-ASCII digits and booleans."""
     with pytest.raises(TokenError) as error:
         read_lifetime(raw)
     assert error.value.reason is kinds.TOKEN_MALFORMED
     issued = parse_response(
-        TokenKind.V2, 200, answer(refresh_token="next", refresh_token_expires_in=raw)
+        TokenKind.V2, 200, json_response(refresh_token="next", refresh_token_expires_in=raw)
     )
     assert issued.refresh_lifetime == MAX_LIFETIME
 
@@ -182,9 +182,9 @@ def test_number_that_only_python_reads(raw: object) -> None:
 @pytest.mark.parametrize(
     "token_type", [None, "", "Bearer", "bearer", "BEARER", "BearerToken", "mac", "DPoP", 1, True]
 )
-def test_only_bearer_tokens_are_taken(token_type: object) -> None:
-    """The proxy sends bearer tokens; one that needs a signature is none (RFC 6749 section 7.1)."""
-    body = answer(token_type=token_type)
+def test_only_bearer_tokens_are_accepted(token_type: object) -> None:
+    """RFC 6749 section 7.1."""
+    body = json_response(token_type=token_type)
     if token_type is None or str(token_type).lower().startswith("bearer") or token_type == "":
         assert parse_response(TokenKind.V2, 200, body).text == "abc"
         return
@@ -194,8 +194,8 @@ def test_only_bearer_tokens_are_taken(token_type: object) -> None:
 
 
 @pytest.mark.parametrize("raw", ["0", "-1", 0, -1e308, "0.9", "-inf", False])
-def test_dead_on_arrival(raw: object) -> None:
-    """A token that lives less than a second is none."""
+def test_lifetime_below_a_second_is_an_error(raw: object) -> None:
+    """The token has already expired."""
     with pytest.raises(TokenError) as error:
         read_lifetime(raw)
     assert error.value.reason is kinds.TOKEN_MALFORMED
@@ -203,7 +203,7 @@ def test_dead_on_arrival(raw: object) -> None:
 
 @given(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.none()))
 def test_any_lifetime_is_defined(raw: object) -> None:
-    """Whatever stands there: between one second and thirty days, or an error."""
+    """Between one second and thirty days, or an error."""
     try:
         seconds = read_lifetime(raw)
     except TokenError:
@@ -241,26 +241,26 @@ NOW = 784_111_777.0
     ],
 )
 def test_retry_after(raw: str | None, seconds: float | None) -> None:
-    """Whole seconds and HTTP dates are honoured; anything else gives nothing to honour."""
+    """Whole seconds and HTTP dates are used, other values ignored."""
     assert read_retry_after(raw, None, NOW) == seconds
 
 
 @pytest.mark.parametrize("date", ["soon", "", "Sun, 06 Nov 1994 08:49:37 CET"])
 def test_retry_after_date_without_a_usable_date(date: str) -> None:
-    """A ``Date`` that is none leaves our clock to compare with."""
+    """It is compared with the local clock."""
     assert read_retry_after("Sun, 06 Nov 1994 08:51:37 GMT", date, NOW) == 120.0
 
 
 @given(st.integers(-10_000_000, 10_000_000), st.integers(0, 100_000))
 def test_retry_after_date_is_compared_with_the_banks_clock(skew: int, wait: int) -> None:
-    """However far apart the clocks are, a date means the time from the response's own."""
+    """The difference to the response's Date counts."""
     issued = NOW + skew
     retry_after = formatdate(issued + wait, usegmt=True)
     assert read_retry_after(retry_after, formatdate(issued, usegmt=True), NOW) == wait
 
 
-def test_refusal_says_what_to_do_and_what_the_bank_said() -> None:
-    """The caller reads advice, status and code; the operator the bank's own text as well."""
+def test_refusal_has_advice_status_and_code() -> None:
+    """Only the operator sees the bank's message."""
     error = refusal(TokenKind.V2, 401, BankError("CMN_90004", "Invalid <script>"), 7.0)
     assert error.operator_detail == f'{error.detail} Its message: "Invalid <script>"'
     assert error.with_retry_after(3.0).operator_detail == error.operator_detail
@@ -272,7 +272,7 @@ def test_refusal_says_what_to_do_and_what_the_bank_said() -> None:
 
 
 def test_refusal_without_a_code() -> None:
-    """Without a code there is none to tell, and a V1 401 means the institution."""
+    """A V1 401 concerns the institution."""
     error = refusal(TokenKind.V1, 401, BankError())
     assert error.reason is kinds.TOKEN_BAD_INSTITUTION
     assert error.code is None
@@ -297,7 +297,7 @@ def test_refusal_without_a_code() -> None:
     ],
 )
 def test_error_with_status_200(kind: TokenKind, body: bytes) -> None:
-    """An error in a 200 is a refusal, remembered as one, and not a malformed token."""
+    """It is a refusal, not a malformed token."""
     with pytest.raises(TokenError) as error:
         parse_response(kind, 200, body)
     assert error.value.reason is kinds.TOKEN_BAD_CLIENT
@@ -305,7 +305,7 @@ def test_error_with_status_200(kind: TokenKind, body: bytes) -> None:
 
 
 def test_message_shows_no_secret() -> None:
-    """Servers that repeat the request do not make the log show password, secret or token."""
+    """Even if the server repeats the request."""
     login = Login(CREDENTIALS, Password("juniper", "m&o=o+n%"))
     repeated = f"{login.credentials.basic} {urlencode(login.grant.form())} {login.secrets}"
     message = clean_message(f"cannot read {repeated}", login.secrets)
@@ -317,7 +317,7 @@ def test_message_shows_no_secret() -> None:
 
 @given(st.text())
 def test_any_message_is_one_short_printable_line(text: str) -> None:
-    """Whatever the bank writes: bounded, printable ASCII, and without the secret."""
+    """Bounded printable ASCII without the secret."""
     message = clean_message(f"{text}s3cret:x{text}" * 3, ["s3cret:x"])
     assert len(message) <= MAX_MESSAGE
     assert message.isascii()
@@ -326,16 +326,16 @@ def test_any_message_is_one_short_printable_line(text: str) -> None:
 
 
 @pytest.mark.parametrize("kind", list(TokenKind))
-def test_created_is_a_token(kind: TokenKind) -> None:
-    """A token endpoint that responds 201 has given a token."""
-    assert parse_response(kind, 201, answer()).text == "abc"
+def test_201_is_a_token(kind: TokenKind) -> None:
+    """A success like 200."""
+    assert parse_response(kind, 201, json_response()).text == "abc"
     with pytest.raises(TokenError, match="201"):
         parse_response(kind, 201, b"{}")
 
 
 @pytest.mark.parametrize("status", [202, 204, 302, 400, 401, 403, 404, 429, 500, 503])
-def test_every_status_is_refused_in_words(status: int) -> None:
-    """An answer other than 200 is a refusal that reads the body, in either kind."""
+def test_other_statuses_are_refusals(status: int) -> None:
+    """The body is parsed in either generation."""
     for kind in TokenKind:
         with pytest.raises(TokenError, match=str(status)):
-            parse_response(kind, status, answer(), 3.0)
+            parse_response(kind, status, json_response(), 3.0)

@@ -1,4 +1,4 @@
-"""Why the bank is asked for a token: what the facts say, one cause after another."""
+"""Triggers of token requests in events."""
 
 from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, Trigger
 from proxy.tokens.refresh_policy import RefreshPolicy
@@ -6,13 +6,13 @@ from tests.tokens.harness import HOUR, KEY, TokenHarness, failure
 
 
 def triggers(harness: TokenHarness) -> list[Trigger]:
-    """Return the trigger of each token request so far, whatever came of it."""
+    """Return the trigger of each token request."""
     asked = (TokenRefreshed, TokenRefreshFailed)
     return [event.trigger for event in harness.events if isinstance(event, asked)]
 
 
-async def test_first_token_and_the_one_that_is_due() -> None:
-    """A key without a token wants its first; ahead of its end a token is due."""
+async def test_first_and_due() -> None:
+    """A key without a token, then a refresh before expiry."""
     harness = TokenHarness()
     harness.cache.pin(KEY)
     await harness.advance(HOUR)
@@ -20,7 +20,7 @@ async def test_first_token_and_the_one_that_is_due() -> None:
 
 
 async def test_failed_request_keeps_its_trigger() -> None:
-    """What is tried again is still the first, until there is a token."""
+    """Until there is a token."""
     harness = TokenHarness()
     harness.cache.pin(KEY)
     harness.source.fail(failure())
@@ -33,7 +33,7 @@ async def test_failed_request_keeps_its_trigger() -> None:
 
 
 async def test_expired() -> None:
-    """A token that died while the bank was down is asked for as expired, no longer as due."""
+    """A token that expired during an outage."""
     harness = TokenHarness()
     _ = await harness.cache.token(KEY)
     harness.clock.advance(HOUR + 1)
@@ -42,7 +42,7 @@ async def test_expired() -> None:
 
 
 async def test_rejected() -> None:
-    """A token that the bank refused is missing for that; the next one is due like any other."""
+    """A token that the bank refused; the next is due as usual."""
     harness = TokenHarness(policy=RefreshPolicy(min_interval=0.001))
     token = await harness.cache.token(KEY)
     harness.clock.advance(1)
@@ -51,8 +51,8 @@ async def test_rejected() -> None:
     assert triggers(harness) == [Trigger.FIRST, Trigger.REJECTED, Trigger.DUE]
 
 
-async def test_renewed_from_elsewhere() -> None:
-    """A token that changed credentials were tried with is told as such, and used."""
+async def test_reload() -> None:
+    """A token that verified changed credentials."""
     harness = TokenHarness()
     token = await harness.source.token(KEY)
     harness.cache.record_refresh(token, 0.25, Trigger.RELOAD)
