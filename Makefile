@@ -61,8 +61,8 @@ test-all: lint  ## The tests on Python 3.11 to 3.14; a missing one comes from De
 test-future: $(VENV)/.dev  ## The tests and the demo with the clock a year and five years ahead (faketime)
 	@for years in 1 5; do \
 		echo "== The clock $$years years ahead"; \
-		$(AHEAD) +$${years}y $(TESTS) -m 'not machine_clock' $(ARGS) || exit 1; \
-		$(AHEAD) +$${years}y $(BIN)/candescent-proxy demo --once || exit 1; \
+		tools/ahead +$${years}y $(TESTS) -m 'not machine_clock' $(ARGS) || exit 1; \
+		tools/ahead +$${years}y $(BIN)/candescent-proxy demo --once || exit 1; \
 	done
 
 lint: $(VENV)/.dev  ## ruff, mypy, and the contracts on imports

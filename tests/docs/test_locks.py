@@ -20,6 +20,7 @@ import pytest
 from packaging.utils import parse_wheel_filename
 
 from tests.docs.test_dependencies import LOCKS, ROOT, pins
+from tests.support import machine_clock
 
 WHEELS = ROOT / "build/wheels"
 PIPS = ("oldest-pip", "pip")
@@ -35,10 +36,9 @@ def download(*locks: Path) -> None:
     requirements = [f"--requirement={lock}" for lock in locks]
     command = [sys.executable, "-m", "pip", "--no-input", "download", "--quiet", "--no-deps"]
     # The registry's certificates are of today, even where the tests run with another clock.
-    environment = {name: os.environ[name] for name in os.environ if name != "LD_PRELOAD"}
     subprocess.run(
         [*command, *WHEELS_ONLY, f"--dest={WHEELS}", *requirements],
-        env=environment,
+        env=machine_clock.environment(),
         check=True,
         timeout=900,
     )

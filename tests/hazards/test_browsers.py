@@ -14,7 +14,7 @@ from playwright.async_api import Browser, Page, async_playwright
 from proxy.forwarding.record import RequestRecord
 from proxy.runtime.app import App
 from proxy.sandbox import Sandbox
-from tests.support import needs
+from tests.support import machine_clock, needs
 from tests.support.running import running, until
 
 FETCH = """async ([url, options]) => {
@@ -89,6 +89,7 @@ async def scenario(*, with_cors: bool = False, **settings: Any) -> AsyncIterator
         browser = await tools.chromium.launch(
             executable_path=needs.program("chromium"),
             args=["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP *.test 127.0.0.1"],
+            env={**machine_clock.environment()},
         )
         try:
             yield PageScenario(app, browser, port)

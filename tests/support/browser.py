@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, Page, Route, async_playwright
 
-from tests.support import needs
+from tests.support import machine_clock, needs
 
 
 @asynccontextmanager
@@ -15,7 +15,9 @@ async def chromium() -> AsyncIterator[Browser]:
     """Start the browser; skip the test if it is not installed."""
     async with async_playwright() as tools:
         browser = await tools.chromium.launch(
-            executable_path=needs.program("chromium"), args=["--no-sandbox", "--disable-gpu"]
+            executable_path=needs.program("chromium"),
+            args=["--no-sandbox", "--disable-gpu"],
+            env={**machine_clock.environment()},
         )
         yield browser
         await browser.close()

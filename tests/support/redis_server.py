@@ -1,7 +1,6 @@
 """A ``redis-server`` on a free loopback port, with its own directory."""
 
 import asyncio
-import os
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -13,7 +12,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from tests.support import needs
+from tests.support import machine_clock, needs
 from tests.support.running import DEADLINE
 
 
@@ -123,7 +122,7 @@ async def _start(folder: Path, port: int, arguments: tuple[str, ...]) -> asyncio
         *file,
         *ours,
         *arguments[len(file) :],
-        env={**os.environ, "LC_ALL": "C"},
+        env={**machine_clock.environment(), "LC_ALL": "C"},
     )
 
 

@@ -50,6 +50,10 @@ def authority(tmp_path: Path) -> OpensslAuthority:
     return OpensslAuthority.make(tmp_path)
 
 
+# redis-server has the machine's clock, and checks the dates of its clients' certificates.
+REDIS_CHECKS_DATES = pytest.mark.machine_clock
+
+
 @asynccontextmanager
 async def tls_server(folder: Path, authority: OpensslAuthority) -> AsyncIterator[RedisServer]:
     """Start a server that speaks TLS only and requires client certificates."""
@@ -69,6 +73,7 @@ async def tls_server(folder: Path, authority: OpensslAuthority) -> AsyncIterator
         yield server
 
 
+@REDIS_CHECKS_DATES
 async def test_mutual_tls(tmp_path: Path, authority: OpensslAuthority) -> None:
     """The client verifies the server and sends its certificate."""
     ours = authority.issue("proxy", file="proxy")
@@ -78,6 +83,7 @@ async def test_mutual_tls(tmp_path: Path, authority: OpensslAuthority) -> None:
             await round_trip(made)
 
 
+@REDIS_CHECKS_DATES
 async def test_untrusted_store_has_reason_tls(tmp_path: Path, authority: OpensslAuthority) -> None:
     """Another authority or another name."""
     (tmp_path / "other").mkdir()
