@@ -14,14 +14,14 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 LOCKED := install --require-hashes --only-binary :all:
 # Where the bench keeps what it compares with.
 BENCH := build/bench/venv
+# pip-audit, in an environment of its own: nothing else depends on what it needs.
+AUDIT := build/audit
 # No index, no file of this machine's and no time of day goes into a lock file.
 COMPILE := $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --annotation-style line --no-strip-extras --custom-compile-command 'make lock' $(ARGS)
 
 # tests/conftest.py says how many processes, and which tests start first.
 TESTS := $(BIN)/python -m pytest -n auto
-# Deadlines stay what they are: only the time of day is ahead.
-AHEAD := PYTHONPATH='$(CURDIR)/tests/support/faketime' FAKETIME_DONT_FAKE_MONOTONIC=1 faketime -f
 
 .PHONY: coverage pure errors generate compiled help demo test test-all test-compiled test-future unit lint format manual settings status-page pictures lock audit sbom soak observe fuzz institutions build release-check \
 	image footprint charts bench cost fleet clean
@@ -103,9 +103,10 @@ lock: $(VENV)/.dev  ## Pin the dependencies anew (ARGS=--upgrade: to their newes
 		-c requirements/compile.txt pyproject.toml --extra otel --group dev
 	$(COMPILE) -o requirements/release.txt -c requirements/dev.txt --group release
 	$(COMPILE) -o requirements/bench.txt -c requirements/dev.txt --group bench
+	$(COMPILE) -o requirements/audit.txt -c requirements/dev.txt --group audit
 
-audit: $(VENV)/.dev  ## Look for known weaknesses in what we depend on (needs a network)
-	@tools/audit $(BIN)/uv requirements/run.txt
+audit: $(AUDIT)/.done  ## Look for known weaknesses in what we depend on (needs a network)
+	@tools/audit $(AUDIT)/bin/pip-audit requirements/run.txt
 
 soak: $(VENV)/.dev  ## Minutes of load in all weathers, held to the promises (ARGS=--minutes 10)
 	@$(BIN)/python -m tests.soak $(ARGS)
@@ -199,4 +200,9 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 $(BENCH)/.done: requirements/bench.txt | $(VENV)/.run
 	@$(BIN)/python -m venv --clear --without-pip $(BENCH)
 	@$(PIP) --python $(BENCH) $(LOCKED) -r requirements/bench.txt
+	@touch $@
+
+$(AUDIT)/.done: requirements/audit.txt | $(VENV)/.run
+	@$(BIN)/python -m venv --clear --without-pip $(AUDIT)
+	@$(PIP) --python $(AUDIT) $(LOCKED) -r requirements/audit.txt
 	@touch $@

@@ -127,7 +127,7 @@ def test_python_from_debian_says_why_it_cannot(
 )
 def test_audit_fails_for_a_weakness_only(tmp_path: Path, says: str, code: int, told: str) -> None:
     """A weakness fails; a machine without a network does not, and does not claim an audit."""
-    uv = script(tmp_path / "uv", f"echo '{says}'; exit {int('No known' not in says)}")
-    result = run("audit", uv, "run.txt")
+    pip_audit = script(tmp_path / "pip-audit", f"echo '{says}'; exit {int('No known' not in says)}")
+    result = run("audit", pip_audit, "run.txt")
     assert result.returncode == code
     assert told in result.stdout + result.stderr
