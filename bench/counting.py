@@ -134,6 +134,7 @@ async def serve(base_url: str, overrides: dict[str, Any]) -> None:
         **overrides,
     }
     config = loader.load(None, {}, flags)
+    logs.write_stderr_on_thread()
     logs.set_up(config.log)
     app = App(config, loader.logins(config))
     await app.start()

@@ -8,6 +8,7 @@ from proxy.runtime.core import Core
 from proxy.runtime.listeners import Listeners
 from proxy.server.limits import CallerLimits
 from proxy.server.refusals import Refusals
+from proxy.telemetry import logs
 from proxy.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -88,6 +89,11 @@ def register(
         "requests_waiting_for_connection",
         "Requests that wait for a connection to the bank to come free.",
         lambda: sum(core.pool.waiting_count for core in cores()),
+    )
+    counter(
+        "log_lines_dropped",
+        "Log lines that were not written: the reader was too slow, or gone, or the disk full.",
+        logs.dropped_lines,
     )
     gauge("ready", "1 when /readyz says ready.", is_ready)
 

@@ -27,6 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
         return config, loader.logins(config)
 
     config, _ = load()
+    logs.write_stderr_on_thread()
     logs.set_up(config.log)
     compare_with_sdk(config, os.environ)
     return serve.run(serve.serve(load, config_file(arguments)))

@@ -2,7 +2,7 @@
 
 from proxy.telemetry.logs.access_log import AccessLog
 from proxy.telemetry.logs.event_log import EventLog
-from proxy.telemetry.logs.lines import set_up
+from proxy.telemetry.logs.lines import dropped_lines, set_up, write_stderr_on_thread
 from proxy.telemetry.telemetry_settings import LogSettings
 
 
@@ -14,4 +14,4 @@ class LogObserver:
         self.request = AccessLog(options).request
 
 
-__all__ = ["LogObserver", "set_up"]
+__all__ = ["LogObserver", "dropped_lines", "set_up", "write_stderr_on_thread"]

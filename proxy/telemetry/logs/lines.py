@@ -1,5 +1,6 @@
 """Where log lines go, and in which form: structlog's set-up."""
 
+import atexit
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ from typing import Any, TextIO, cast
 
 from proxy.telemetry.logs.redaction import EventDict, redact
 from proxy.telemetry.logs.structured import structlog
+from proxy.telemetry.logs.writer import LogWriter
 from proxy.telemetry.telemetry_settings import LogSettings
 
 _encode = json.JSONEncoder(default=repr).encode
@@ -21,26 +23,65 @@ def _to_json(event: EventDict, **_options: Any) -> str:
 
 
 class _Tolerant:
-    """A stream that does not mind when it cannot write: a full disk must not end a request."""
+    """A stream whose errors are ignored: a full disk must not end a request."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> None:
-        """Write, or do not."""
+        """Write the text, if possible."""
         with suppress(OSError, ValueError):
             self._stream.write(text)
 
     def flush(self) -> None:
-        """Flush, or do not."""
+        """Flush the stream, if possible."""
         with suppress(OSError, ValueError):
             self._stream.flush()
 
 
+class _LoggerFactory(structlog.WriteLoggerFactory):
+    """Makes loggers that write to ``out``."""
+
+    def __init__(self, out: TextIO) -> None:
+        super().__init__(out)
+        self.out = out
+
+
+def write_stderr_on_thread() -> LogWriter | None:
+    """Let a thread write ``sys.stderr`` from now on, tracebacks included; return the stream.
+
+    None where the process was started without one. Its last lines are flushed at exit.
+    """
+    if sys.stderr is None:
+        return None
+    sys.stderr.flush()
+    writer = LogWriter(sys.stderr.fileno(), _dropped_line)
+    # At the end Python flushes sys.stderr, and exits with 120 where that fails.
+    sys.stderr = writer
+    atexit.register(writer.end)
+    return writer
+
+
+def dropped_lines() -> int:
+    """Return how many lines the log has dropped: nobody read them, or they could not be written."""
+    return sys.stderr.dropped if isinstance(sys.stderr, LogWriter) else 0
+
+
+def _dropped_line(count: int) -> str:
+    """Return the line in the place of ``count`` lines that were dropped."""
+    event: Any = {"event": "log lines dropped", "lines": count}
+    for process in structlog.get_config()["processors"]:
+        event = process(None, "warning", event)
+    return f"{event}\n"
+
+
 def set_up(settings: LogSettings, stream: TextIO | None = None) -> None:
-    """Configure structlog, and route the standard library's log through the same end."""
-    out = stream or sys.stderr
-    tolerant = cast(TextIO, _Tolerant(out))
+    """Configure structlog, and route the standard library's log to the same stream.
+
+    It is ``sys.stderr`` unless one is given.
+    """
+    out = stream or sys.stderr or open(os.devnull, "w")  # noqa: PTH123,SIM115 - until the end
+    tolerant = cast(TextIO, out if isinstance(out, LogWriter) else _Tolerant(out))
     readable = settings.format == "console" or (settings.format == "auto" and out.isatty())
     level = getattr(logging, settings.level.upper())
     shared: list[Any] = [
@@ -57,7 +98,7 @@ def set_up(settings: LogSettings, stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[*shared, last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(tolerant),
+        logger_factory=_LoggerFactory(tolerant),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(tolerant)
@@ -80,5 +121,5 @@ def json_lines() -> Callable[[EventDict], None] | None:
     config = structlog.get_config()
     if not isinstance(config["processors"][-1], structlog.processors.JSONRenderer):
         return None
-    write = config["logger_factory"]().msg
-    return lambda event: write(_encode(event))
+    write = config["logger_factory"].out.write
+    return lambda event: write(_encode(event) + "\n")
