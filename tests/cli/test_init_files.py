@@ -1,4 +1,4 @@
-"""What ``init`` writes: it can be read by the proxy, by its owner alone, and nothing is lost."""
+"""Files of ``init``: readable by the proxy, private, and backed up."""
 
 import re
 from pathlib import Path
@@ -23,8 +23,8 @@ EVERYTHING = InitOptions(
 
 
 @pytest.mark.parametrize("responses", [ANSWERS, EVERYTHING], ids=["least", "most"])
-def test_files_stand_for_the_answers(responses: InitOptions, tmp_path: Path) -> None:
-    """What was tried and what is written are the same configuration."""
+def test_files_contain_the_answers(responses: InitOptions, tmp_path: Path) -> None:
+    """Verified and written configuration are equal."""
     folder = tmp_path / "a folder: with odd letters # in its näme"
     assert write(responses, folder) == []
     tried = loader.load(None, {}, responses.settings())
@@ -35,8 +35,8 @@ def test_files_stand_for_the_answers(responses: InitOptions, tmp_path: Path) -> 
     assert loader.logins(written) == loader.logins(tried)
 
 
-def test_what_is_commented_out_can_be_taken_in(tmp_path: Path) -> None:
-    """Without its marks, the rest of the file is good too."""
+def test_commented_settings_are_valid(tmp_path: Path) -> None:
+    """They can be uncommented."""
     text = configuration(ANSWERS, tmp_path)
     text, taken = re.subn(r"(?m)^# (?=(  )?[a-z_0-9]+: |upstream:$)", "", text)
     assert taken == 5
@@ -48,8 +48,8 @@ def test_what_is_commented_out_can_be_taken_in(tmp_path: Path) -> None:
     assert config.permitted_institutions == {"00016", "00017", "00018"}
 
 
-def test_only_the_owner_can_read(tmp_path: Path) -> None:
-    """Neither the folder nor a file; and git takes none of them."""
+def test_files_are_private(tmp_path: Path) -> None:
+    """Folder and files are the owner's, and git ignores them."""
     folder = tmp_path / "new"
     write(ANSWERS, folder)
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -58,8 +58,8 @@ def test_only_the_owner_can_read(tmp_path: Path) -> None:
     assert (folder / ".gitignore").read_text() == "*\n"
 
 
-def test_what_was_there_is_kept(tmp_path: Path) -> None:
-    """What changes is copied first; what is the same, and what is not ours, is left alone."""
+def test_existing_files_are_backed_up(tmp_path: Path) -> None:
+    """If they change; other files stay."""
     (tmp_path / ".gitignore").write_text("mine\n")
     write(ANSWERS, tmp_path)
     assert existing_files(tmp_path) == [tmp_path / name for name in FILES]
@@ -70,6 +70,6 @@ def test_what_was_there_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / ".gitignore").read_text() == "mine\n"
 
 
-def test_answers_hide_the_keys() -> None:
-    """Their repr does not show them."""
+def test_answers_show_no_secret() -> None:
+    """Their repr hides it."""
     assert "word" not in repr(ANSWERS)

@@ -1,4 +1,4 @@
-"""A local authority: what it makes stands up to OpenSSL and Python at their strictest."""
+"""The local authority, verified by OpenSSL and Python at their strictest."""
 
 import ssl
 import subprocess
@@ -26,14 +26,14 @@ NOW = datetime.now(UTC)
 
 @pytest.fixture(scope="module")
 def authority() -> LocalAuthority:
-    """One for a few names."""
+    """An authority for a few names."""
     return LocalAuthority.make([*ALWAYS, "desk.example", "192.0.2.7"], "somebody on a desk", NOW)
 
 
 def verified(
     folder: Path, authority: LocalAuthority, pem: str, *flags: str
 ) -> "subprocess.CompletedProcess[str]":
-    """Let OpenSSL look at a certificate, as strictly as it can."""
+    """Verify a certificate with OpenSSL, strictly."""
     (folder / "ca.pem").write_text(certificate_pem(authority.certificate))
     (folder / "server.pem").write_text(pem)
     command = ("openssl", "verify", "-x509_strict", "-purpose", "sslserver", *flags)
@@ -55,17 +55,17 @@ def verified(
     ],
     ids=lambda flags: flags[1],
 )
-def test_openssl_takes_it(
+def test_openssl_accepts_every_name(
     authority: LocalAuthority, tmp_path: Path, flags: tuple[str, str]
 ) -> None:
-    """For every name that it was made for."""
+    """For which it was made."""
     names = [*ALWAYS, "app.localhost", "desk.example", "192.0.2.7"]
     found = verified(tmp_path, authority, authority.issue(names, NOW, MAX_DAYS), *flags)
     assert found.returncode == 0, found.stderr
 
 
-def test_authority_cannot_vouch_for_others(authority: LocalAuthority, tmp_path: Path) -> None:
-    """Even who has its key cannot be the bank to somebody who trusts it."""
+def test_authority_is_limited_to_its_names(authority: LocalAuthority, tmp_path: Path) -> None:
+    """Its key cannot impersonate the bank."""
     found = verified(tmp_path, authority, forged(authority, "api.candescent.com"))
     assert found.returncode != 0
     assert "permitted subtree violation" in found.stdout + found.stderr
@@ -73,7 +73,7 @@ def test_authority_cannot_vouch_for_others(authority: LocalAuthority, tmp_path: 
 
 
 def forged(authority: LocalAuthority, name: str) -> str:
-    """Return a certificate for any name, signed with the authority's key past its own checks."""
+    """Return a certificate for any name, signed without the authority's checks."""
     made = x509.load_pem_x509_certificate(
         LocalAuthority.make([name], "anybody", NOW).issue([name], NOW, 30).encode()
     )
@@ -94,8 +94,8 @@ def forged(authority: LocalAuthority, name: str) -> str:
     return certificate_pem(builder.sign(authority.key, hashes.SHA256()))
 
 
-def test_shape(authority: LocalAuthority) -> None:
-    """P-256, at most 397 days, for servers alone; the authority signs nothing but certificates."""
+def test_properties_of_the_certificates(authority: LocalAuthority) -> None:
+    """P-256, at most 397 days, servers only; the authority signs certificates only."""
     made = x509.load_pem_x509_certificate(authority.issue(ALWAYS, NOW, MAX_DAYS).encode())
     key = made.public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey)
@@ -108,8 +108,8 @@ def test_shape(authority: LocalAuthority) -> None:
     assert its.get_extension_for_class(x509.NameConstraints).critical
 
 
-def test_two_certificates_share_neither_key_nor_number(authority: LocalAuthority) -> None:
-    """A renewed certificate is another one."""
+def test_certificates_have_different_keys_and_numbers(authority: LocalAuthority) -> None:
+    """A renewed one is new."""
     one, two = (
         x509.load_pem_x509_certificate(authority.issue(ALWAYS, NOW, 1).encode()) for _ in "12"
     )
@@ -120,8 +120,8 @@ def test_two_certificates_share_neither_key_nor_number(authority: LocalAuthority
 @pytest.mark.parametrize(
     "name", ["bank.example", "xlocalhost", "127.0.0.2", "::2", "192.0.2.8", "example"]
 )
-def test_name_that_it_was_not_made_for(authority: LocalAuthority, name: str) -> None:
-    """It is refused here, where one can do something about it, not by some client."""
+def test_other_name_is_refused(authority: LocalAuthority, name: str) -> None:
+    """When the certificate is made."""
     with pytest.raises(AuthorityError, match="was not made for this name"):
         authority.issue([name], NOW, 1)
 
@@ -129,14 +129,14 @@ def test_name_that_it_was_not_made_for(authority: LocalAuthority, name: str) -> 
 @pytest.mark.parametrize(
     "name", ["", "a b", "*.example", "-a", "a..b", "http://a", "1.2.3", "ä.de"]
 )
-def test_name_that_is_none(name: str) -> None:
-    """Each is told by its name."""
+def test_invalid_name_is_refused(name: str) -> None:
+    """The error quotes it."""
     with pytest.raises(AuthorityError, match="neither a host name nor an address"):
         general_name(name)
 
 
-def test_certificate_does_not_outlive_its_authority(authority: LocalAuthority) -> None:
-    """Near its end it makes shorter ones, and after it none."""
+def test_certificate_ends_before_its_authority(authority: LocalAuthority) -> None:
+    """An expired authority makes none."""
     end = authority.certificate.not_valid_after_utc
     late = authority.issue(ALWAYS, end - timedelta(days=1), MAX_DAYS)
     assert x509.load_pem_x509_certificate(late.encode()).not_valid_after_utc == end
@@ -144,8 +144,8 @@ def test_certificate_does_not_outlive_its_authority(authority: LocalAuthority) -
         authority.issue(ALWAYS, end, 1)
 
 
-def test_what_was_made_can_be_loaded(authority: LocalAuthority) -> None:
-    """And what does not belong together is refused."""
+def test_saved_authority_can_be_loaded(authority: LocalAuthority) -> None:
+    """A mismatched key is refused."""
     certificate, key = certificate_pem(authority.certificate).encode(), key_pem(authority.key)
     assert LocalAuthority.load(certificate, key.encode()).certificate == authority.certificate
     other = key_pem(LocalAuthority.make(ALWAYS, "another", NOW).key).encode()
@@ -156,7 +156,7 @@ def test_what_was_made_can_be_loaded(authority: LocalAuthority) -> None:
             LocalAuthority.load(spoilt, spoilt)
 
 
-def test_names_are_read_back(authority: LocalAuthority) -> None:
+def test_names_are_read_from_the_authority(authority: LocalAuthority) -> None:
     """A renewal is for the same names."""
     pem = authority.issue(["localhost", "::1", "desk.example"], NOW, 1).encode()
     assert names_in(pem) == ["localhost", "::1", "desk.example"]
@@ -164,8 +164,8 @@ def test_names_are_read_back(authority: LocalAuthority) -> None:
         names_in(b"nothing")
 
 
-def test_keys_are_hidden(authority: LocalAuthority) -> None:
-    """Its repr does not show the key, and Python can use what is written."""
+def test_repr_hides_keys(authority: LocalAuthority) -> None:
+    """Python can load the files."""
     assert "key" not in repr(authority)
     context = ssl.create_default_context(cadata=certificate_pem(authority.certificate))
     assert len(context.get_ca_certs()) == 1

@@ -1,4 +1,4 @@
-"""The command line, from outside: what it says, how it ends, and that it never just falls over."""
+"""The command line as a process: output and exit codes."""
 
 import asyncio
 import re
@@ -12,8 +12,8 @@ from tests.support.program import CREDENTIALS, ROOT, environment, run_program
 LOCAL = {**CREDENTIALS, "CANDESCENT_BASE_URL": "http://127.0.0.1:9"}
 
 
-async def test_nothing_set() -> None:
-    """A newcomer who sets nothing is told of ``init``, and the four things that are needed."""
+async def test_missing_settings_are_explained() -> None:
+    """``init`` and the four required settings are named."""
     code, out, err = await run_program("run")
     assert (code, out) == (2, "")
     first, *rest = err.splitlines()
@@ -27,7 +27,7 @@ async def test_nothing_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ((), "the following arguments are required: COMMAND"),
         (("fly",), "invalid choice: 'fly'"),
@@ -48,36 +48,36 @@ async def test_nothing_set() -> None:
     ],
     ids=" ".join,
 )
-def test_wrong_arguments(
+def test_wrong_arguments_exit_with_2(
     arguments: tuple[str, ...],
-    told: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whatever is wrong on the command line is told in a line, and the exit code is 2."""
+    """With one line."""
     for name, text in LOCAL.items():
         monkeypatch.setenv(name, text)
     with pytest.raises(SystemExit) as caught:
         main.main(arguments)
     assert caught.value.code == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def helped(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """Return the help for a command."""
+def help_of(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the help of a command."""
     with pytest.raises(SystemExit) as caught:
         main.main([*arguments, "--help"])
     assert caught.value.code == 0
     return capsys.readouterr().out
 
 
-def test_help_is_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
-    """The help names every command and the least that works; each command its flags."""
-    text = helped(capsys=capsys)
+def test_help_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
+    """All commands and a minimal example; each command's flags."""
+    text = help_of(capsys=capsys)
     for command in ("run", "sandbox", "demo", "check-config", "healthcheck"):
         assert re.search(rf"^    {command}\b", text, re.MULTILINE)
     assert "CANDESCENT_CLIENT_ID=" in text
-    text = helped("run", capsys=capsys)
+    text = help_of("run", capsys=capsys)
     for flag in ("--config", "--listen", "--admin", "--base-url", "--log-level", "--log-format"):
         assert flag in text
 
@@ -91,10 +91,10 @@ def test_help_is_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
-async def test_probe_does_not_wait_for_what_only_others_need(
+async def test_commands_import_only_what_they_need(
     arguments: tuple[str, ...], unwanted: set[str]
 ) -> None:
-    """A look at the version, or a probe every ten seconds, loads no more than it needs."""
+    """``version`` and probes start fast."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-X", "importtime", "-m", "proxy.cli", *arguments),
         env=environment(),
@@ -109,16 +109,16 @@ async def test_probe_does_not_wait_for_what_only_others_need(
     assert loaded & (heavy | unwanted) == set()
 
 
-def test_every_command_is_a_module_that_says_what_it_takes() -> None:
-    """The table names modules that are there, and none is there that it does not name."""
+def test_every_command_has_its_module() -> None:
+    """And every module its command."""
     named = {name.replace("-", "_") for name in main.COMMANDS}
     found = {path.stem for path in (ROOT / "proxy/cli/commands").glob("*.py")}
     assert found - named == {"__init__", "token_endpoint", "questions", "common"}
     assert named <= found
 
 
-async def test_reader_who_has_had_enough() -> None:
-    """``| head`` ends the program without a traceback."""
+async def test_closed_pipe_ends_quietly() -> None:
+    """``| head`` causes no traceback."""
     command = f"{sys.executable} -m proxy.cli check-config --print-schema | head -n 1"
     process = await asyncio.create_subprocess_shell(
         command,

@@ -1,4 +1,4 @@
-"""The frame of ``top``: made of real answers of ``/api/status``, in good days and bad ones."""
+"""Frames of ``top``, from real ``/api/status`` documents."""
 
 import asyncio
 import io
@@ -24,7 +24,7 @@ def drawn(shown: RenderableType, width: int = 160) -> str:
 
 
 async def status(app: App) -> dict[str, Any]:
-    """Return what a running proxy says of itself."""
+    """Return the status of a running proxy."""
     is_well, said = await asyncio.to_thread(admin_client.probe, app.admin_address, "api/status")
     assert is_well, said
     document: dict[str, Any] = json.loads(said)
@@ -37,8 +37,8 @@ async def call(app: App, path: str) -> None:
         await response.read()
 
 
-async def test_good_day() -> None:
-    """The verdict, the token with its end, the rate, and the last request with its id."""
+async def test_healthy_proxy() -> None:
+    """Status, token expiry, rate, and the last request."""
     async with Sandbox() as bank, running(bank) as app:
         await call(app, "/v1/accounts?loginId=juniper.quill")
         await until(lambda: app.forwarder.in_flight == 0)
@@ -54,8 +54,8 @@ async def test_good_day() -> None:
     assert "juniper" not in shown
 
 
-async def test_bad_day() -> None:
-    """What is wrong, since when, and what to do; a token that is missing says why."""
+async def test_failing_proxy() -> None:
+    """Problem, since when, and remedy; why a token is missing."""
     async with Sandbox() as bank:
         bank.bank.faults.append(Fault("token", code="CMN_90004"))
         async with running(bank, ready=False) as app:
@@ -72,7 +72,7 @@ async def test_bad_day() -> None:
 
 
 async def test_several_listeners() -> None:
-    """With more than one way in, each request says by which it came."""
+    """Each request has its listener."""
     other = {"other": {"listen": "127.0.0.1:0"}}
     async with Sandbox() as bank, running(bank, listeners=other) as app:
         await call(app, "/v1/accounts")
@@ -84,15 +84,15 @@ async def test_several_listeners() -> None:
 
 
 async def test_frame_fits_a_small_terminal() -> None:
-    """No line is longer than the screen is wide, whatever is in it."""
+    """No line is too long."""
     async with Sandbox() as bank, running(bank) as app:
         await call(app, "/echo/" + "x" * 300)
         document = await status(app)
     assert max(map(len, drawn(frame(document), 60).splitlines())) <= 60
 
 
-async def test_what_the_proxy_says_is_no_markup() -> None:
-    """A path with brackets is shown as it is, and colours nothing."""
+async def test_markup_in_paths_is_literal() -> None:
+    """Brackets do not colour."""
     async with Sandbox() as bank, running(bank) as app:
         await call(app, "/echo/[red]x[/red]")
         await until(lambda: app.forwarder.in_flight == 0)
@@ -103,7 +103,7 @@ async def test_what_the_proxy_says_is_no_markup() -> None:
 
 
 async def test_terminal_without_unicode() -> None:
-    """Bars are made of what every terminal has."""
+    """Bars are ASCII."""
     async with Sandbox() as bank, running(bank) as app:
         document = await status(app)
     document["series"]["per_second"] = [0.0, 1.0, 2.0]
@@ -114,8 +114,8 @@ async def test_terminal_without_unicode() -> None:
     )
 
 
-def test_nobody_there() -> None:
-    """Why, and for how long; nothing was seen before."""
+def test_missing_proxy() -> None:
+    """Reason and duration."""
     shown = drawn(unreachable_frame("nothing answers on 127.0.0.1:9090", 61, None))
     assert "nothing answers on 127.0.0.1:9090" in shown
     assert "for 1 min 01 s" in shown
@@ -134,13 +134,13 @@ def test_nobody_there() -> None:
         (2_592_000, "30 d 00 h"),
     ],
 )
-def test_span(seconds: float, text: str) -> None:
-    """The two greatest units, and no more."""
+def test_duration(seconds: float, text: str) -> None:
+    """The two greatest units."""
     assert span(seconds) == text
 
 
-def test_spark() -> None:
-    """The highest is a full bar, what is little is more than nothing, and nothing is empty."""
+def test_sparkline() -> None:
+    """The maximum is a full bar, small values are visible, zero is empty."""
     assert spark([0, 0.001, 5, 10]) == " ▁▄█"
     assert spark([0.0, 0.0]) == "  "
     assert spark([]) == ""

@@ -1,4 +1,4 @@
-"""The demo, as a newcomer sees it: one command, and the main job happens before their eyes."""
+"""The demo beyond ``--once``."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ from tests.support.running import DEADLINE, until
 
 @contextmanager
 def usual_ports_taken() -> Iterator[None]:
-    """Have somebody listen on the ports that the demo would like, or find that they do."""
+    """Occupy the demo's default ports."""
     with ExitStack() as stack:
         for port in (8080, 9090):
             with suppress(OSError):
@@ -30,7 +30,7 @@ def usual_ports_taken() -> Iterator[None]:
 
 @pytest.fixture
 def as_before() -> Iterator[None]:
-    """Leave log and signals of this process as they were."""
+    """Restore log and signal handlers."""
     root, handler = logging.getLogger(), getsignal(SIGTERM)
     handlers, level = root.handlers, root.level
     yield
@@ -40,8 +40,8 @@ def as_before() -> Iterator[None]:
     signal(SIGTERM, handler)
 
 
-async def test_demo_takes_other_ports_where_its_own_are_in_use() -> None:
-    """A newcomer whose port 8080 is busy sees the demo all the same."""
+async def test_demo_uses_other_ports_if_needed() -> None:
+    """When its default ports are in use."""
     with usual_ports_taken():
         async with Sandbox() as bank:
             app = await tour._start(bank)
@@ -53,8 +53,8 @@ async def test_demo_takes_other_ports_where_its_own_are_in_use() -> None:
                 await app.stop()
 
 
-async def test_demo_without_any_port_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing can be listened on, the demo says that instead of trying for ever."""
+async def test_demo_without_any_port_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a message."""
 
     async def refuse(*_: object, **__: object) -> None:
         raise ConfigError(["listen: cannot listen"])
@@ -66,10 +66,10 @@ async def test_demo_without_any_port_says_so(monkeypatch: pytest.MonkeyPatch) ->
     assert caught.value.errors == ["demo: no free port on 127.0.0.1"]
 
 
-def test_demo_stays_until_it_is_told_to_end(
+def test_demo_runs_until_a_signal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, as_before: None
 ) -> None:
-    """Without ``--once`` it prints a line to try, goes on renewing tokens, and ends well."""
+    """It prints a command to try, and refreshes tokens."""
     monkeypatch.setattr(tour, "LIFETIME", 2)
     said = ""
 

@@ -12,7 +12,7 @@ from proxy.cli.typed_name import typed_name
 def test_typed_name_is_short_only_on_the_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is offered as the next command starts the same program in the caller's shell."""
+    """The printed next command starts the same program in the caller's shell."""
     program = tmp_path / "a folder/candescent-proxy"
     program.parent.mkdir()
     program.touch(mode=0o755)

@@ -1,4 +1,4 @@
-"""The version as it is printed: of the installed command, of plain and of compiled modules."""
+"""The printed version, of the command and of compiled modules."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from tests.support.program import ROOT, environment, run_program
 
 @pytest.mark.parametrize("command", ["candescent-proxy", "python -m proxy.cli"])
 async def test_version(command: str) -> None:
-    """The installed command and the module are the same program."""
+    """The command and the module are the same program."""
     if command.startswith("python"):
         code, out, _ = await run_program("--version")
     else:
@@ -45,18 +45,18 @@ def line_in(folder: Path) -> str:
 
 
 def test_line_has_release_build_and_interpreter(tmp_path: Path) -> None:
-    """Whoever reports a problem sends all that it takes, in a line."""
+    """For problem reports."""
     interpreter = f"{platform.python_implementation()} {platform.python_version()}"
     ignored = shutil.ignore_patterns("*.so", "*.pyd", "__pycache__")
     shutil.copytree(ROOT / "proxy", tmp_path / "proxy", ignore=ignored)
     assert line_in(tmp_path) == f"candescent-proxy {__version__} (plain Python, {interpreter})\n"
-    # Python looks for a library beside the source first, and so does the line.
+    # Python looks for a library beside the source first, and so does the version line.
     (tmp_path / f"proxy/forwarding/forwarder{EXTENSION_SUFFIXES[0]}").touch()
     assert line_in(tmp_path) == f"candescent-proxy {__version__} (compiled, {interpreter})\n"
 
 
 def test_reason_comes_from_the_installation(tmp_path: Path) -> None:
-    """What the build has left in the metadata is repeated as it is."""
+    """It is in the metadata of the build."""
     shutil.copytree(ROOT / "proxy", tmp_path / "proxy", ignore=shutil.ignore_patterns("*.so"))
     about = tmp_path / "candescent_proxy-1.dist-info"
     (about / "extra_metadata").mkdir(parents=True)

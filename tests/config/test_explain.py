@@ -6,7 +6,7 @@ import pytest
 
 from proxy.cli.commands import common
 from proxy.config.explain import FLAGS
-from tests.config.test_loader import mistakes, named, yaml
+from tests.config.test_loader import errors_of, named, yaml
 
 
 @pytest.mark.parametrize(
@@ -66,19 +66,19 @@ from tests.config.test_loader import mistakes, named, yaml
         ("tokne: {timeout: 5}", "tokne: no such setting; did you mean token?"),
     ],
 )
-def test_an_error_says_what_is_expected_and_where(tmp_path: Path, text: str, says: str) -> None:
-    """What was expected with an example, what was given, and the variable and flag."""
-    (line,) = mistakes(file=yaml(tmp_path, text))
+def test_error_says_what_is_expected_and_where(tmp_path: Path, text: str, says: str) -> None:
+    """With an example, the given value, variable and flag."""
+    (line,) = errors_of(file=yaml(tmp_path, text))
     assert line.removeprefix(f"{tmp_path}/proxy.yaml: ") == says
 
 
 @pytest.mark.parametrize("variable", ["INSTITUTION_ID", "CLIENT_SECRET", "BASE_URL"])
-def test_a_value_that_may_be_a_secret_is_not_repeated(variable: str) -> None:
-    """Neither where a secret belongs nor where one lands when two variables are confused."""
-    told = mistakes(named({variable: "https://someone:hush\x07@hush"}))
+def test_value_that_may_be_a_secret_is_not_repeated(variable: str) -> None:
+    """Also if two variables are confused."""
+    told = errors_of(named({variable: "https://someone:hush\x07@hush"}))
     assert "hush" not in " ".join(told)
 
 
 def test_flags_are_those_of_the_command_line() -> None:
-    """An error names a flag only if there is one."""
+    """An error names existing flags only."""
     assert set(FLAGS) == set(common.FLAGS)

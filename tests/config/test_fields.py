@@ -1,4 +1,4 @@
-"""What settings are made of: what each kind takes, and what it says of what it does not."""
+"""Types of settings: accepted values and errors."""
 
 from urllib.parse import urlsplit
 
@@ -17,8 +17,8 @@ PATH: TypeAdapter[RequestPattern] = TypeAdapter(PathSetting)
 
 
 @given(st.text())
-def test_a_secret_taken_is_one_printable_line(text: str) -> None:
-    """Whatever an environment holds, a secret that is taken can stand in a header."""
+def test_accepted_secret_is_one_printable_line(text: str) -> None:
+    """It can be sent in a header."""
     try:
         taken = TypeAdapter(Secret).validate_python(text).get_secret_value()
     except ValidationError:
@@ -28,8 +28,8 @@ def test_a_secret_taken_is_one_printable_line(text: str) -> None:
     assert taken == text.strip("\r\n")
 
 
-def test_paths_may_be_plain_text() -> None:
-    """A path alone is a path for every method; methods may be written in any case."""
+def test_path_may_be_plain_text() -> None:
+    """It applies to every method; methods may be in any case."""
     plain = PATH.validate_python("/a/*")
     assert plain.pattern.matches("DELETE", [b"a", b"b"])
     some = PATH.validate_python({"path": "/a", "methods": "get, POST"})
@@ -46,8 +46,8 @@ def test_paths_may_be_plain_text() -> None:
         ("https://[::1]:8443/a", "https://[::1]:8443/a"),
     ],
 )
-def test_base_urls(text: str, expected: str) -> None:
-    """A base URL is kept without the slash at its end."""
+def test_base_url_is_normalized(text: str, expected: str) -> None:
+    """A final slash is removed."""
     assert check_base_url(text) == expected
 
 
@@ -70,30 +70,30 @@ def test_base_urls(text: str, expected: str) -> None:
         "",
     ],
 )
-def test_base_urls_that_are_none(text: str) -> None:
-    """What is no plain origin with a plain path is refused."""
+def test_invalid_base_url_is_refused(text: str) -> None:
+    """Only a plain origin with a plain path is accepted."""
     with pytest.raises(ValueError, match=r"."):
         check_base_url(text)
 
 
 @pytest.mark.parametrize("text", ["http://proxy:3128", "http://proxy:3128/"])
-def test_outbound_proxies(text: str) -> None:
-    """An outbound proxy is a host and a port."""
+def test_outbound_proxy_is_parsed(text: str) -> None:
+    """A host and a port."""
     assert check_proxy_url(text) == "http://proxy:3128"
 
 
 @pytest.mark.parametrize(
     "text", ["https://proxy:3128", "http://proxy", "http://u:p@proxy:1", "http://proxy:1/x", "p:1"]
 )
-def test_outbound_proxies_that_are_none(text: str) -> None:
-    """No TLS to it, no path, and no user in it."""
+def test_invalid_outbound_proxy_is_refused(text: str) -> None:
+    """No TLS, path or user."""
     with pytest.raises(ValueError, match=r"expected|must not"):
         check_proxy_url(text)
 
 
 @pytest.mark.parametrize("text", ["https://bank.desk.test", "http://[::1]:8080", "https://a_b:1"])
-def test_public_url(text: str) -> None:
-    """Scheme, host and port; a slash at the end is left out, and what is left makes an origin."""
+def test_public_url_is_normalized(text: str) -> None:
+    """Scheme, host and port."""
     assert check_public_url(text + "/") == text
     assert (
         UrlRewriter(urlsplit("https://bank.test"), text).origin_seen_by_caller(
@@ -117,7 +117,7 @@ def test_public_url(text: str) -> None:
         ),
     ],
 )
-def test_what_is_no_public_url(text: str) -> None:
-    """A path, a user, a query; and what could not stand in a header."""
+def test_invalid_public_url_is_refused(text: str) -> None:
+    """A path, user, query, or characters not valid in a header."""
     with pytest.raises(ValueError, match=r"."):
         check_public_url(text)

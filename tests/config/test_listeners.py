@@ -1,4 +1,4 @@
-"""Further ways in: what a listener takes from outside of it, and every mistake in one."""
+"""Further listeners: inherited settings and errors."""
 
 from pathlib import Path
 from typing import Any
@@ -21,27 +21,27 @@ OUTSIDE: dict[str, Any] = {
 
 
 def load(outside: dict[str, Any] | None = None, **listeners: Any) -> Config:
-    """Return a configuration with these listeners; what stands outside may be changed."""
+    """Return a configuration with these listeners; ``outside`` changes the other settings."""
     return loader.load(None, {}, {**OUTSIDE, **(outside or {}), "listeners": listeners})
 
 
-def way(outside: dict[str, Any] | None = None, **written: Any) -> ListenerConfig:
-    """Return the way in of a listener that is written so."""
+def listener_of(outside: dict[str, Any] | None = None, **written: Any) -> ListenerConfig:
+    """Return the listener with these settings."""
     config = load(outside, payroll={"listen": "127.0.0.1:8091", **written})
     main, found = config.listener_configs
     assert (main.name, main.path, found.name) == ("main", "", "payroll")
     return found
 
 
-def told(outside: dict[str, Any] | None = None, **listeners: Any) -> list[str]:
-    """Return the mistakes in these listeners."""
+def errors_of(outside: dict[str, Any] | None = None, **listeners: Any) -> list[str]:
+    """Return the errors of these listeners."""
     with pytest.raises(ConfigError) as caught:
         load(outside, **listeners)
     return caught.value.errors
 
 
-def test_what_is_left_out_is_as_outside() -> None:
-    """A listener of nothing but an address differs in nothing else."""
+def test_missing_settings_are_inherited() -> None:
+    """A listener with an address only differs in nothing else."""
     access = {"deny": ["/v1/transfers/**"]}
     outside = {"access": access, "rewrite_links": "true", "public_url": "https://main.test"}
     config = load(outside, payroll={"listen": "127.0.0.1:8091"})
@@ -57,26 +57,26 @@ def test_what_is_left_out_is_as_outside() -> None:
     assert (main.public_url, found.public_url) == ("https://main.test", "")
 
 
-def test_institution_of_its_own() -> None:
-    """Is the only one that may be asked for there, unless others are named."""
-    assert way(institution_id="00017").permitted_institutions == {"00017"}
-    several = way(institution_id="00017", allowed_institutions=["00018"])
+def test_own_institution_is_the_only_allowed_one() -> None:
+    """Unless others are listed."""
+    assert listener_of(institution_id="00017").permitted_institutions == {"00017"}
+    several = listener_of(institution_id="00017", allowed_institutions=["00018"])
     assert several.institution == "00017"
     assert several.permitted_institutions == {"00017", "00018"}
-    assert way(allowed_institutions=[]).permitted_institutions == {"00016"}
+    assert listener_of(allowed_institutions=[]).permitted_institutions == {"00016"}
 
 
-def test_user_of_its_own() -> None:
-    """Goes before the user of the institution."""
-    user = way({"host_user_id": "880017"}, login_id="acorn.owner").user
+def test_own_user_overrides_the_institutions() -> None:
+    """For requests of this listener."""
+    user = listener_of({"host_user_id": "880017"}, login_id="acorn.owner").user
     assert user is not None
     assert (user.login_id, user.host_user_id) == ("acorn.owner", None)
 
 
-def test_sections_of_its_own() -> None:
-    """Stand for themselves: nothing from outside is added."""
+def test_own_sections_replace_the_outer_ones() -> None:
+    """They are not merged."""
     outside = {"access": {"deny": ["/v1/transfers/**"]}}
-    found = way(outside, access={"allow": ["/v1/**"]}, rewrite_links="false")
+    found = listener_of(outside, access={"allow": ["/v1/**"]}, rewrite_links="false")
     assert [path.path for path in found.access.allow] == ["/v1/**"]
     assert found.access.deny == ()
 
@@ -132,20 +132,22 @@ def test_sections_of_its_own() -> None:
         ),
     ],
 )
-def test_mistake(written: dict[str, Any], mistake: str) -> None:
-    """Each is told with its path, and with what to do."""
-    assert any(text.startswith(mistake) for text in told(payroll=written)), told(payroll=written)
+def test_error_has_path_and_remedy(written: dict[str, Any], mistake: str) -> None:
+    """For each invalid listener."""
+    assert any(text.startswith(mistake) for text in errors_of(payroll=written)), errors_of(
+        payroll=written
+    )
 
 
-def test_mistakes_beside_each_other() -> None:
-    """All at once: a name that is taken, one that is none, an address given twice."""
-    errors = told(
+def test_all_errors_are_reported() -> None:
+    """A reserved name, an invalid one, a duplicate address."""
+    errors = errors_of(
         main={"listen": "127.0.0.1:8091"},
         other={"listen": "127.0.0.1:8091"},
         **{"One!": {"listen": "127.0.0.1:8092"}},
     )
     assert errors[0].startswith("listeners.One!")
-    rest = told(main={"listen": "127.0.0.1:8091"}, other={"listen": "127.0.0.1:8091"})
+    rest = errors_of(main={"listen": "127.0.0.1:8091"}, other={"listen": "127.0.0.1:8091"})
     assert rest == [
         "listeners.main: this name belongs to `listen`; use another",
         "listeners.other.listen: 127.0.0.1:8091 is in use by listeners.main.listen too",
@@ -153,30 +155,30 @@ def test_mistakes_beside_each_other() -> None:
 
 
 @pytest.mark.parametrize(("name", "setting"), [("main", "listen"), ("admin", "admin")])
-def test_name_that_is_taken(name: str, setting: str) -> None:
-    """What the status page and the metrics call the ports that there are anyway."""
-    (mistake,) = told(**{name: {"listen": "127.0.0.1:8091"}})
+def test_reserved_name_is_refused(name: str, setting: str) -> None:
+    """Names of the existing ports in status and metrics."""
+    (mistake,) = errors_of(**{name: {"listen": "127.0.0.1:8091"}})
     assert mistake == f"listeners.{name}: this name belongs to `{setting}`; use another"
 
 
-def test_free_ports_are_not_the_same() -> None:
-    """Port 0 stands for any, so it may be written more than once."""
+def test_port_0_may_occur_repeatedly() -> None:
+    """Each listener gets its own port."""
     load({"listen": "127.0.0.1:0"}, a={"listen": "127.0.0.1:0"}, b={"listen": "127.0.0.1:0"})
 
 
-def test_operator_s_word_counts_for_all() -> None:
-    """Who trusts the network trusts it everywhere."""
+def test_trust_network_applies_to_all() -> None:
+    """It is one setting."""
     load({"trust_network": "true"}, payroll={"listen": "0.0.0.0:8091"})
 
 
-def test_files_of_its_own_are_watched(tmp_path: Path) -> None:
-    """A secret of a listener's callers that changes means another configuration."""
+def test_own_files_are_watched(tmp_path: Path) -> None:
+    """A changed secret of a listener's callers is a changed configuration."""
     secret = tmp_path / "secret"
     listen = {"listen": "127.0.0.1:1", "callers": {"secret_files": [str(secret)]}}
     assert secret in set(load(payroll=listen).files())
 
 
-def test_as_many_as_may_be() -> None:
-    """The names are labels of metrics, so there is a bound."""
+def test_number_of_listeners_is_bounded() -> None:
+    """Their names are metric labels."""
     many = {f"l{at}": {"listen": f"127.0.0.1:{9000 + at}"} for at in range(33)}
-    assert told(**many)[0].startswith("listeners: ")
+    assert errors_of(**many)[0].startswith("listeners: ")

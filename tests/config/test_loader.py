@@ -1,4 +1,4 @@
-"""Where a configuration comes from, and what is said about the mistakes in it."""
+"""Sources of a configuration, and its errors."""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ LEAST = {
 
 
 def named(variables: Mapping[str, str] | None = None, **more: str) -> dict[str, str]:
-    """Return an environment with the least that works and these, written without the prefix."""
+    """Return the minimal environment with these variables, given without prefix."""
     return LEAST | {
         f"CANDESCENT_{name}": value for name, value in {**(variables or {}), **more}.items()
     }
@@ -35,17 +35,17 @@ def load(
     file: Path | None = None,
     flags: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Return what these sources make."""
+    """Return the configuration of these sources."""
     return loader.load(file, environ, flags or {})
 
 
-def mistakes(
+def errors_of(
     environ: Mapping[str, str] = LEAST,
     *,
     file: Path | None = None,
     flags: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Return what is said about these sources."""
+    """Return the errors of these sources."""
     with pytest.raises(ConfigError) as caught:
         load(environ, file=file, flags=flags)
     return caught.value.errors
@@ -61,16 +61,16 @@ def yaml(path: Path, text: str) -> Path:
 # Sources.
 
 
-def test_least_that_works() -> None:
-    """The four variables of the vendor's SDK are enough."""
+def test_minimal_environment() -> None:
+    """The four variables of the vendor's SDK suffice."""
     config = load()
     assert config.url.geturl() == "https://api.candescent.com/digitalbanking/stage"
     assert (config.institution_id, config.client_id) == ("00016", "shared-key")
     assert (str(config.listen), str(config.admin)) == ("127.0.0.1:8080", "127.0.0.1:9090")
 
 
-def test_file_environment_flags_later_ones_win(tmp_path: Path) -> None:
-    """A variable wins over the file, a flag over both; what only one names stays."""
+def test_later_sources_override_earlier_ones(tmp_path: Path) -> None:
+    """Flags override variables, which override the file."""
     file = yaml(tmp_path, "listen: 127.0.0.1:1\nadmin: 127.0.0.1:2\ngrace_period: 3\n")
     config = load(
         named(LISTEN="127.0.0.1:5", ADMIN="127.0.0.1:6"),
@@ -81,20 +81,20 @@ def test_file_environment_flags_later_ones_win(tmp_path: Path) -> None:
     assert config.grace_period == 3
 
 
-def test_sections_are_merged_not_replaced(tmp_path: Path) -> None:
-    """A single nested setting from one source leaves its neighbours from another."""
+def test_sections_are_merged(tmp_path: Path) -> None:
+    """A nested setting of one source keeps those of another."""
     file = yaml(tmp_path, "log:\n  level: error\n  access: off\n  format: json\n")
     config = load(named(LOG__ACCESS="on"), file=file, flags={"log": {"format": "console"}})
     assert (config.log.level, config.log.access, config.log.format) == ("error", "on", "console")
 
 
 @pytest.mark.parametrize("variable", ["LOG_LEVEL", "LOG__LEVEL"])
-def test_promised_short_names(variable: str) -> None:
-    """The log settings have a short name beside the regular one."""
+def test_short_names_of_log_settings(variable: str) -> None:
+    """They have a second name."""
     assert load(named({variable: "debug"})).log.level == "debug"
 
 
-def test_two_underscores_reach_into_a_section() -> None:
+def test_two_underscores_name_a_nested_setting() -> None:
     """Every nested setting has a variable."""
     config = load(
         named(UPSTREAM__MAX_CONNECTIONS="7", TOKEN__IDLE="60", HEADERS__CORRELATION_ID="false")
@@ -104,18 +104,18 @@ def test_two_underscores_reach_into_a_section() -> None:
 
 
 def test_every_setting_has_a_variable() -> None:
-    """No setting is out of the environment's reach by its name."""
+    """By its name."""
     names = variables()
     assert {"CANDESCENT_BASE_URL", "CANDESCENT_TOKEN__TIMEOUT"} <= set(names)
     assert all(name.startswith("CANDESCENT_") for name in names)
 
 
-def test_empty_variable_is_none() -> None:
-    """A variable set to nothing is as if it were not set."""
+def test_empty_variable_is_ignored() -> None:
+    """It counts as not set."""
     assert load(named(BASE_URL="", LISTEN="")) == load()
 
 
-def test_other_variables_are_not_ours() -> None:
+def test_other_variables_are_ignored() -> None:
     """Only the prefix counts."""
     assert load(LEAST | {"CLIENT_ID": "x", "candescent_listen": "x"}) == load()
 
@@ -138,8 +138,8 @@ def test_other_variables_are_not_ours() -> None:
         "PORT_9_SCTP_ADDR",
     ],
 )
-def test_variables_of_kubernetes_are_no_settings(variable: str) -> None:
-    """A Service named candescent or candescent-proxy puts variables into every pod."""
+def test_service_variables_of_kubernetes_are_ignored(variable: str) -> None:
+    """A Service named candescent-proxy adds them to every pod."""
     assert load(named({variable: "tcp://10.0.0.1:80"})) == load()
 
 
@@ -147,7 +147,7 @@ VENDOR = "ACCOUNT_ID CUSTOMER_ID SUBSCRIPTION_ID OIDC_CLIENT_ID MX_CLIENT_ID BB_
 
 
 def test_variables_of_the_vendors_sdk_are_ignored() -> None:
-    """Its ``.env`` file works as it comes; what means nothing here is listed, unless empty."""
+    """Non-empty ones without a meaning are listed."""
     environ = named(dict.fromkeys(VENDOR.split(), "x"), ENVIRONMENT="sandbox")
     assert load(environ).url.geturl() == "https://api.sandbox.candescent.com"
     assert loader.ignored_variables(environ | {"CANDESCENT_MX_EMPTY": ""}) == sorted(
@@ -159,13 +159,15 @@ def test_variables_of_the_vendors_sdk_are_ignored() -> None:
 @pytest.mark.parametrize(
     "variable", ["ACCOUNT_IDS", "CUSTOMER", "MX", "MX_", "ALERTS_X", "OIDC_CLIENT_SECRET", "BBX_Y"]
 )
-def test_neighbours_of_the_vendors_names_are_mistakes(variable: str) -> None:
-    """Only the vendor's own names are left alone; a slip is still an error."""
-    assert mistakes(named({variable: "x"}))[0].startswith(f"CANDESCENT_{variable}: no such setting")
+def test_similar_variables_are_errors(variable: str) -> None:
+    """Only the vendor's own names are ignored."""
+    assert errors_of(named({variable: "x"}))[0].startswith(
+        f"CANDESCENT_{variable}: no such setting"
+    )
 
 
 def test_later_source_decides_between_alternatives(tmp_path: Path) -> None:
-    """A base URL in the environment replaces the file's ``environment``, and so on."""
+    """As a base URL in a variable over the file's ``environment``."""
     file = yaml(tmp_path, "environment: stage\nclient_id: other\nclient_secret_file: /mnt/secret\n")
     config = loader.load(
         file,
@@ -181,8 +183,8 @@ def test_later_source_decides_between_alternatives(tmp_path: Path) -> None:
     assert (config.client_id, config.client_secret_file) == (None, None)
 
 
-def test_base_url_flag_replaces_an_environment() -> None:
-    """``--base-url`` works for those whose variables name an environment."""
+def test_base_url_flag_overrides_an_environment() -> None:
+    """Even if variables name one."""
     assert load(flags={"base_url": "http://127.0.0.1:1"}).environment is None
 
 
@@ -190,8 +192,8 @@ def test_base_url_flag_replaces_an_environment() -> None:
 
 
 @pytest.mark.parametrize("written", ["00016", "'00016'", '"00016"'])
-def test_leading_zeros_stay(tmp_path: Path, written: str) -> None:
-    """An institution is text, however it is written."""
+def test_leading_zeros_are_kept(tmp_path: Path, written: str) -> None:
+    """An institution is text in any notation."""
     environ = {key: value for key, value in LEAST.items() if "INSTITUTION" not in key}
     file = yaml(tmp_path, f"institution_id: {written}\n")
     assert load(environ, file=file).institution_id == "00016"
@@ -199,19 +201,19 @@ def test_leading_zeros_stay(tmp_path: Path, written: str) -> None:
 
 @given(st.from_regex(r"[0-9]{1,20}", fullmatch=True))
 def test_digits_are_never_a_number(tmp_path_factory: pytest.TempPathFactory, digits: str) -> None:
-    """No row of digits is read as octal, as sixty-based or as a float."""
+    """Neither octal, sexagesimal nor float."""
     file = yaml(tmp_path_factory.getbasetemp(), f"institution_id: {digits}\n")
     assert loader.read_file(file) == {"institution_id": digits}
 
 
 @pytest.mark.parametrize("word", ["off", "no", "1.0", "0x10", "1_000", "2026-01-01", "12:30:45"])
-def test_words_are_words(tmp_path: Path, word: str) -> None:
-    """Nothing is read as anything but the text that stands there."""
+def test_words_are_text(tmp_path: Path, word: str) -> None:
+    """No value is converted by YAML."""
     assert loader.read_file(yaml(tmp_path, f"listen: {word}\n")) == {"listen": word}
 
 
-def test_empty_values_count_as_left_out(tmp_path: Path) -> None:
-    """``key:`` with nothing behind it is a commented-out value."""
+def test_empty_values_are_ignored(tmp_path: Path) -> None:
+    """As of a key whose value is commented out."""
     file = yaml(tmp_path, "base_url:\nlisten: ~\nlog:\n  level: null\n  access: ''\n")
     config = load(file=file)
     assert (str(config.listen), config.log.level) == ("127.0.0.1:8080", "info")
@@ -219,12 +221,12 @@ def test_empty_values_count_as_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "---\n", "{}\n"])
 def test_empty_file_sets_nothing(tmp_path: Path, text: str) -> None:
-    """A file may be empty."""
+    """Comments are allowed."""
     assert load(file=yaml(tmp_path, text)) == load()
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("listen: a\nadmin: b\nlisten: c\n", "line 3: listen is set twice"),
         ("log:\n  level: info\n  level: debug\n", "line 3: level is set twice"),
@@ -237,21 +239,21 @@ def test_empty_file_sets_nothing(tmp_path: Path, text: str) -> None:
         ("[" * 2000, "is not YAML"),
     ],
 )
-def test_file_that_is_no_mapping_of_settings(tmp_path: Path, text: str, told: str) -> None:
-    """What cannot be read is one line that says where; nothing else is claimed to be missing."""
+def test_file_without_a_mapping_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    """One line says where; no setting is reported missing."""
     file = yaml(tmp_path, text)
-    (mistake,) = mistakes({}, file=file)
-    assert mistake.startswith(f"{file}: {told}")
+    (mistake,) = errors_of({}, file=file)
+    assert mistake.startswith(f"{file}: {message}")
 
 
-def test_tags_build_nothing(tmp_path: Path) -> None:
-    """A YAML file is data; a tag does not make an object of it."""
+def test_yaml_tags_are_refused(tmp_path: Path) -> None:
+    """A tag creates no object."""
     file = yaml(tmp_path, "listen: !!python/object/apply:os.getcwd []\nadmin: !!int '1'\n")
     assert loader.read_file(file) == {"listen": [], "admin": "1"}
 
 
-def test_file_that_cannot_be_read(tmp_path: Path) -> None:
-    """A missing file, a directory, and one that is not text: each in one line."""
+def test_unreadable_file_is_one_error(tmp_path: Path) -> None:
+    """Missing, a directory, or not text."""
     binary = tmp_path / "binary"
     binary.write_bytes(b"listen: \xff\xfe")
     for path, why in (
@@ -259,41 +261,41 @@ def test_file_that_cannot_be_read(tmp_path: Path) -> None:
         (tmp_path, "Is a directory"),
         (binary, "is not UTF-8 text"),
     ):
-        (mistake,) = mistakes({}, file=path)
+        (mistake,) = errors_of({}, file=path)
         assert mistake.startswith(f"{path}: ")
         assert why in mistake
 
 
 def test_secret_in_the_file_is_refused(tmp_path: Path) -> None:
-    """A secret does not stand in a file that is passed around, and is not repeated either."""
+    """It is not quoted."""
     file = yaml(
         tmp_path,
         "client_secret: hush-1\npassword: hush-2\n"
         "institutions:\n  '00017':\n    client_id: a\n    client_secret: hush-3\n",
     )
-    told = "\n".join(mistakes(file=file))
+    message = "\n".join(errors_of(file=file))
     for path in ("client_secret", "password", "institutions.00017.client_secret"):
-        assert f"{file}: {path} must not be in this file" in told
-        assert f"set {path}_file" in told
-    assert "hush" not in told
+        assert f"{file}: {path} must not be in this file" in message
+        assert f"set {path}_file" in message
+    assert "hush" not in message
 
 
-# Mistakes.
+# Errors.
 
 
-def test_every_mistake_at_once(tmp_path: Path) -> None:
-    """One run tells all: unknown names, wrong values, missing ones, what does not fit together."""
+def test_all_errors_are_reported_at_once(tmp_path: Path) -> None:
+    """Unknown names, wrong values, missing and contradictory settings."""
     file = yaml(
         tmp_path,
         "lisen: 127.0.0.1:1\nenvironment: stage\nlog:\n  levle: info\n  sample: 2\n"
         "upstream:\n  max_connections: many\n",
     )
-    told = mistakes(
+    message = errors_of(
         {"CANDESCENT_BASE_ULR": "x", "CANDESCENT_BASE_URL": "ftp://host"},
         file=file,
         flags={"listen": "0.0.0.0:80"},
     )
-    starts = [mistake.partition(": ")[0] for mistake in told]
+    starts = [mistake.partition(": ")[0] for mistake in message]
     assert sorted(starts) == [
         "CANDESCENT_BASE_ULR",
         "base_url",
@@ -308,17 +310,17 @@ def test_every_mistake_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_nothing_at_all_says_what_is_needed() -> None:
-    """Without a single setting the four that are needed are named, and how to set one."""
-    told = mistakes({})
-    assert told[0] == "there is no configuration yet; write one with: candescent-proxy init"
-    assert [mistake.partition(":")[0] for mistake in told[1:]] == [
+def test_missing_settings_are_explained() -> None:
+    """The four required ones, and how to set one."""
+    message = errors_of({})
+    assert message[0] == "there is no configuration yet; write one with: candescent-proxy init"
+    assert [mistake.partition(":")[0] for mistake in message[1:]] == [
         "institution_id",
         "environment",
         "client_id",
         "client_secret",
     ]
-    assert "CANDESCENT_INSTITUTION_ID" in told[1]
+    assert "CANDESCENT_INSTITUTION_ID" in message[1]
 
 
 @pytest.mark.parametrize(
@@ -330,15 +332,15 @@ def test_nothing_at_all_says_what_is_needed() -> None:
         ("LOGLEVEL", "CANDESCENT_LOG_LEVEL"),
     ],
 )
-def test_misspelt_variable(variable: str, meant: str) -> None:
-    """A misspelt variable is a mistake, with the name that was probably meant."""
-    assert mistakes(named({variable: "x"})) == [
+def test_misspelt_variable_is_an_error(variable: str, meant: str) -> None:
+    """With the probable name."""
+    assert errors_of(named({variable: "x"})) == [
         f"CANDESCENT_{variable}: no such setting; did you mean {meant}?"
     ]
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("lisen: x", "lisen: no such setting; did you mean listen?"),
         ("log:\n  levle: x", "log.levle: no such setting; did you mean log.level?"),
@@ -346,14 +348,14 @@ def test_misspelt_variable(variable: str, meant: str) -> None:
         ("xyzzy: 1", "xyzzy: no such setting"),
     ],
 )
-def test_misspelt_key(tmp_path: Path, text: str, told: str) -> None:
-    """A misspelt key in the file is a mistake, with the name that was probably meant."""
-    assert mistakes(file=yaml(tmp_path, text)) == [told]
+def test_misspelt_key_is_an_error(tmp_path: Path, text: str, message: str) -> None:
+    """With the probable name."""
+    assert errors_of(file=yaml(tmp_path, text)) == [message]
 
 
-def test_both_of_two_alternatives() -> None:
-    """Two ways to say one thing in the same source are refused, each pair by its name."""
-    assert mistakes(
+def test_both_alternatives_are_refused() -> None:
+    """In one source; the error names the pair."""
+    assert errors_of(
         named(BASE_URL="http://127.0.0.1", CLIENT_ID_FILE="/a", CLIENT_SECRET_FILE="/b")
     ) == [
         "environment: set either environment or base_url, not both (CANDESCENT_ENVIRONMENT)",
@@ -365,22 +367,22 @@ def test_both_of_two_alternatives() -> None:
     ]
 
 
-def test_wrong_value_hides_no_other_mistake() -> None:
-    """One wrong number does not keep back what does not fit together."""
-    told = mistakes(named(GRACE_PERIOD="long", LISTEN="0.0.0.0:80"))
-    assert [mistake.partition(":")[0] for mistake in told] == ["grace_period", "listen"]
+def test_wrong_value_hides_no_other_error() -> None:
+    """Contradictions are still found."""
+    message = errors_of(named(GRACE_PERIOD="long", LISTEN="0.0.0.0:80"))
+    assert [mistake.partition(":")[0] for mistake in message] == ["grace_period", "listen"]
 
 
-def test_wrong_value_is_not_called_missing() -> None:
-    """A base URL that is wrong is told as wrong, not as left out besides."""
+def test_wrong_value_is_not_reported_missing() -> None:
+    """A wrong base URL is one error."""
     environ = {key: value for key, value in LEAST.items() if "ENVIRONMENT" not in key}
-    (mistake,) = mistakes(environ | {"CANDESCENT_BASE_URL": "ftp://host"})
+    (mistake,) = errors_of(environ | {"CANDESCENT_BASE_URL": "ftp://host"})
     assert mistake.startswith("base_url: ")
 
 
-def test_secret_is_not_in_what_is_said() -> None:
-    """Whatever is wrong, no value of a secret is repeated."""
-    told = mistakes(
+def test_errors_show_no_secret() -> None:
+    """Whatever is wrong."""
+    message = errors_of(
         named(
             GRACE_PERIOD="x",
             BASE_URL="x",
@@ -389,15 +391,15 @@ def test_secret_is_not_in_what_is_said() -> None:
             CLIENT_ID_FILE="/",
         )
     )
-    assert len(told) == 4
-    assert "hush" not in "".join(told)
+    assert len(message) == 4
+    assert "hush" not in "".join(message)
 
 
 # Secrets.
 
 
 def with_files(tmp_path: Path, client_id: bytes | None, secret: bytes | None) -> Config:
-    """Return a configuration whose credentials stand in files of this content."""
+    """Return a configuration with credentials in files of this content."""
     for name, content in (("id", client_id), ("secret", secret)):
         if content is not None:
             (tmp_path / name).write_bytes(content)
@@ -414,20 +416,20 @@ def with_files(tmp_path: Path, client_id: bytes | None, secret: bytes | None) ->
 
 
 def test_secrets_from_files(tmp_path: Path) -> None:
-    """The client id and secret are read from the files that the configuration names."""
+    """Client id and secret."""
     found = loader.logins(with_files(tmp_path, b"my-id\n", b"my-secret\r\n"))
     assert found.default.credentials.client_id == "my-id"
     assert found.default.credentials.client_secret == "my-secret"
 
 
 def test_secrets_from_variables() -> None:
-    """For development a variable will do."""
+    """For development."""
     found = loader.logins(load()).default.credentials
     assert (found.client_id, found.client_secret) == ("shared-key", "secret-key")
 
 
-def test_all_wrong_secret_files_at_once(tmp_path: Path) -> None:
-    """Both files are looked at, and each mistake names its setting and its path."""
+def test_all_wrong_secret_files_are_reported(tmp_path: Path) -> None:
+    """With setting and path."""
     config = with_files(tmp_path, None, b"")
     with pytest.raises(ConfigError) as caught:
         loader.logins(config)
@@ -438,8 +440,8 @@ def test_all_wrong_secret_files_at_once(tmp_path: Path) -> None:
     assert all(str(tmp_path) in mistake for mistake in caught.value.errors)
 
 
-def test_client_id_file_that_basic_cannot_send(tmp_path: Path) -> None:
-    """A colon in the file of the client id is told with the setting and without the id."""
+def test_client_id_with_a_colon_is_refused(tmp_path: Path) -> None:
+    """Without quoting it."""
     with pytest.raises(ConfigError) as caught:
         loader.logins(with_files(tmp_path, b"shared:key\n", b"secret:key"))
     (mistake,) = caught.value.errors
@@ -450,35 +452,35 @@ def test_client_id_file_that_basic_cannot_send(tmp_path: Path) -> None:
 # Addresses outside of the model.
 
 
-def test_address_by_itself() -> None:
-    """A command's own address is read by the same rule, and told by its flag."""
+def test_address_of_a_command() -> None:
+    """The same rule, with its flag in the error."""
     assert str(loader.address("--listen", "[::1]:80")) == "[::1]:80"
     with pytest.raises(ConfigError) as caught:
         loader.address("--listen", "desk")
     assert caught.value.errors[0].startswith("--listen: expected HOST:PORT")
 
 
-# What is set to nothing, and files.
+# Empty variables, and files.
 
 
-def test_a_tab_is_named(tmp_path: Path) -> None:
+def test_tab_is_explained(tmp_path: Path) -> None:
     """YAML indents with spaces."""
     file = yaml(tmp_path, "log:\n\tlevel: info\n")
-    assert mistakes(file=file) == [f"{file}: line 2: has a tab; indent with spaces"]
+    assert errors_of(file=file) == [f"{file}: line 2: has a tab; indent with spaces"]
 
 
 @pytest.mark.parametrize("name", ["CLIENT_SECRET", "CLIENT_SECRET_FILE"])
-def test_a_variable_set_to_nothing_is_named(name: str) -> None:
-    """A deployment that lost its secret says so, not that none was ever set."""
+def test_empty_variable_of_a_secret_is_reported(name: str) -> None:
+    """As empty, not as missing."""
     environ = named() | {"CANDESCENT_CLIENT_SECRET": ""} | {f"CANDESCENT_{name}": " "}
-    (line,) = mistakes(environ)
+    (line,) = errors_of(environ)
     assert f"CANDESCENT_{name} is set but empty" in line
 
 
 def test_files_are_relative_to_the_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the file to its folder, in variables to the working directory; ``~`` is the home."""
+    """In variables to the working directory; ``~`` is the home."""
     (tmp_path / "etc").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -494,8 +496,8 @@ def test_files_are_relative_to_the_configuration(
     assert config.institutions["00017"].client_secret_file == tmp_path / "etc/../secret"
 
 
-def test_every_path_is_found_by_its_name() -> None:
-    """The loader makes paths absolute by the names of their settings."""
+def test_every_path_setting_is_resolved() -> None:
+    """The loader knows them by name."""
     sections = [Config.model_json_schema(), *Config.model_json_schema()["$defs"].values()]
     paths = {
         name

@@ -1,4 +1,4 @@
-"""The parts of the configuration: what they take, and what they say of what they do not."""
+"""Sections of the configuration: accepted values and errors."""
 
 from dataclasses import FrozenInstanceError
 from pathlib import Path
@@ -22,13 +22,13 @@ GOOD: dict[str, Any] = {
 
 
 def load(**changes: Any) -> Config:
-    """Return a good configuration with changes; None leaves a setting out."""
+    """Return a valid configuration with changes; None removes a setting."""
     merged = {name: value for name, value in (GOOD | changes).items() if value is not None}
     return loader.load(None, {}, merged)
 
 
-def mistakes(**changes: Any) -> list[str]:
-    """Return what is wrong with a configuration of these changes."""
+def errors_of(**changes: Any) -> list[str]:
+    """Return the errors of a configuration with these changes."""
     with pytest.raises(ConfigError) as error:
         load(**changes)
     return error.value.errors
@@ -117,21 +117,21 @@ USERNAME_ONLY = "username and password are for grant: password"
     ],
     ids=str,
 )
-def test_one_mistake_is_one_line_with_its_path(changes: dict[str, Any], expected: str) -> None:
-    """Each mistake is told in one line that begins with the path of the setting."""
-    found = mistakes(**changes)
+def test_error_is_one_line_with_its_path(changes: dict[str, Any], expected: str) -> None:
+    """It begins with the path of the setting."""
+    found = errors_of(**changes)
     assert len([line for line in found if line.startswith(expected)]) == 1
     assert not any("\n" in line or line == "secret" for line in found)
 
 
-def test_own_institutions_have_their_paths() -> None:
-    """A mistake in an institution's own login names the institution."""
+def test_errors_of_institutions_have_their_path() -> None:
+    """They name the institution."""
     wrong = {
         "00017": {"client_id": "theirs"},
         "00018": {"host_user_id": "1", "login_id": "2"},
         "00019": {"grant": "password", "username": "u", "client_secret": "s"},
     }
-    assert mistakes(institutions=wrong) == [
+    assert errors_of(institutions=wrong) == [
         "institutions.00017.client_secret: set either client_secret or client_secret_file",
         "institutions.00018.host_user_id: set host_user_id or login_id, not both",
         "institutions.00019.client_id: set either client_id or client_id_file",
@@ -139,12 +139,12 @@ def test_own_institutions_have_their_paths() -> None:
     ]
     assert any(
         line.startswith("institutions.abc") and DIGITS in line
-        for line in mistakes(institutions={"abc": {}})
+        for line in errors_of(institutions={"abc": {}})
     )
 
 
-def test_routes_that_are_never_reached_and_that_contradict() -> None:
-    """A rule behind one that covers it is unreachable; two tokens for one path contradict."""
+def test_unreachable_and_contradictory_routes_are_errors() -> None:
+    """A covered rule, or two tokens for one path."""
     routes = [
         {"path": "/a/**", "token": "v1"},
         {"path": "/a/b", "token": "v2"},
@@ -154,7 +154,7 @@ def test_routes_that_are_never_reached_and_that_contradict() -> None:
         {"path": "/d", "token": "v2"},
         {"path": "/d/", "token": "v2"},
     ]
-    assert mistakes(routes=routes) == [
+    assert errors_of(routes=routes) == [
         "routes.1: /a/b (any method) is never reached; routes.0 matches all of it first",
         "routes.3: /c (GET,POST) is given two tokens; routes.2 says v1",
         "routes.6: /d (any method) is never reached; routes.5 matches all of it first",
@@ -162,7 +162,7 @@ def test_routes_that_are_never_reached_and_that_contradict() -> None:
 
 
 def test_institutions_keep_their_zeros() -> None:
-    """Leading zeros matter, and all that may be asked for is allowed."""
+    """All allowed ones are listed."""
     config = load(allowed_institutions="00017, 017", institutions={"00018": {}})
     assert config.permitted_institutions == {"00016", "00017", "017", "00018"}
 
@@ -176,13 +176,13 @@ def test_institutions_keep_their_zeros() -> None:
         ({"grant": "client_credentials"}, ClientCredentials),
     ],
 )
-def test_grant_is_the_one_that_is_meant(login: dict[str, Any], expected: type[Grant]) -> None:
-    """A username means the password grant, unless another is named."""
+def test_grant_follows_from_the_login(login: dict[str, Any], expected: type[Grant]) -> None:
+    """A username implies the password grant."""
     assert LoginSettings(**login).chosen_grant is expected
 
 
-def test_nothing_changes_once_it_is_read() -> None:
-    """A configuration is frozen, in all its parts."""
+def test_configuration_is_frozen() -> None:
+    """In all its parts."""
     config = load()
     for part, name in ((config, "institution_id"), (config.token, "timeout"), (config.v1, "x")):
         with pytest.raises((ValidationError, FrozenInstanceError)):
@@ -190,8 +190,8 @@ def test_nothing_changes_once_it_is_read() -> None:
     assert Path("x") not in [*config.files()]
 
 
-def test_secret_loses_its_line_end_and_is_hidden() -> None:
-    """A line end that an environment brings along is no part of a secret; no repr shows one."""
+def test_line_end_of_a_secret_is_dropped() -> None:
+    """No repr shows it."""
     login = load(client_secret="s3cret\r\n", bearer_token="be4rer\n")
     assert login.client_secret == SecretStr("s3cret")
     assert login.bearer_token == SecretStr("be4rer")

@@ -1,4 +1,4 @@
-"""The configuration as a model: what each setting may be, and what it says of itself."""
+"""The configuration model: values, defaults and schema."""
 
 import json
 from dataclasses import FrozenInstanceError
@@ -21,19 +21,19 @@ LEAST: dict[str, Any] = {
 
 
 def config(**settings: Any) -> Config:
-    """Return a configuration with these settings besides the least that is needed."""
+    """Return a configuration with these settings and the required ones."""
     return Config.model_validate(LEAST | settings)
 
 
-def told(**settings: Any) -> str:
-    """Return what is said about a configuration that is refused."""
+def error_of(**settings: Any) -> str:
+    """Return the error of a refused configuration."""
     with pytest.raises(ValidationError) as caught:
         config(**settings)
     return str(caught.value)
 
 
 def test_defaults_are_the_documented_ones() -> None:
-    """What the design promises to those who set nothing."""
+    """Without optional settings."""
     plain = config()
     assert (str(plain.listen), str(plain.admin)) == ("127.0.0.1:8080", "127.0.0.1:9090")
     assert (plain.token.margin_min, plain.token.margin_max) == (60, 300)
@@ -43,8 +43,8 @@ def test_defaults_are_the_documented_ones() -> None:
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_environment_is_short_for_a_base_url(name: str) -> None:
-    """Each environment stands for its base URL."""
+def test_environment_implies_a_base_url(name: str) -> None:
+    """Each name has its URL."""
     assert config(environment=name).url.geturl() == ENVIRONMENTS[name]
 
 
@@ -57,8 +57,8 @@ def test_environment_is_short_for_a_base_url(name: str) -> None:
         ("https://xn--bnk-qla.example", "https://xn--bnk-qla.example"),
     ],
 )
-def test_base_url(written: str, meant: str) -> None:
-    """Scheme, host, port and path; a slash at the end is left out."""
+def test_base_url_is_normalized(written: str, meant: str) -> None:
+    """A final slash is removed."""
     assert config(environment=None, base_url=written).url.geturl() == meant
 
 
@@ -84,35 +84,35 @@ def test_base_url(written: str, meant: str) -> None:
         "",
     ],
 )
-def test_base_url_that_is_none(wrong: str) -> None:
-    """A base URL that could not be called is refused at the start."""
-    assert "base_url" in told(environment=None, base_url=wrong)
+def test_invalid_base_url_is_refused(wrong: str) -> None:
+    """At the start."""
+    assert "base_url" in error_of(environment=None, base_url=wrong)
 
 
 @pytest.mark.parametrize("written", ["shared-key", "shared-key\n", "shared-key\r\n"])
-def test_client_id_without_its_line_end(written: str) -> None:
-    """A Secret made with ``echo`` has a line end, which is no part of the id."""
+def test_line_end_of_client_id_is_dropped(written: str) -> None:
+    """A Secret made with ``echo`` has one."""
     assert config(client_id=written).client_id == "shared-key"
 
 
 @pytest.mark.parametrize("wrong", ["shared:key", "sharéd-key", "shared\nkey", "shared\tkey", "\n"])
-def test_client_id_that_basic_cannot_send(wrong: str) -> None:
-    """RFC 7617 has no colon in the user-id; the message names the setting, not the value."""
-    message = told(client_id=wrong)
+def test_client_id_with_a_colon_is_refused(wrong: str) -> None:
+    """RFC 7617; the message does not quote it."""
+    message = error_of(client_id=wrong)
     assert "\nclient_id\n" in message
     assert wrong not in message or wrong == "\n"
 
 
 @pytest.mark.parametrize("institution", ["16a", "", " 16", "1" * 21, "٣", "-1", "00016\n"])
 def test_institution_is_digits(institution: str) -> None:
-    """An institution is written in digits, and nothing else may reach a header."""
-    assert "institution" in told(institution_id=institution)
-    assert "institution" in told(allowed_institutions=[institution])
+    """Nothing else may reach a header."""
+    assert "institution" in error_of(institution_id=institution)
+    assert "institution" in error_of(allowed_institutions=[institution])
 
 
 @pytest.mark.parametrize("written", ["00017,00018", " 00017 , 00018 ,", ["00017", "00018"]])
 def test_allowed_institutions(written: object) -> None:
-    """A list, or for a variable a row with commas."""
+    """A list, or text with commas."""
     assert config(allowed_institutions=written).allowed_institutions == ("00017", "00018")
 
 
@@ -130,9 +130,9 @@ def test_allowed_institutions(written: object) -> None:
         for wrong in ("0", "-1", "nan", "inf", "1e300", "soon", "")
     ],
 )
-def test_time_that_is_none(section: str, name: str, wrong: str) -> None:
-    """A time is a number of seconds above nothing and below a year."""
-    assert f"{section}.{name}" in told(**{section: {name: wrong}})
+def test_invalid_duration_is_refused(section: str, name: str, wrong: str) -> None:
+    """It must be positive and below a year."""
+    assert f"{section}.{name}" in error_of(**{section: {name: wrong}})
 
 
 @pytest.mark.parametrize(
@@ -152,16 +152,16 @@ def test_time_that_is_none(section: str, name: str, wrong: str) -> None:
         {"token": {"jitter_fraction": "0.6"}},
     ],
 )
-def test_value_that_is_none(wrong: dict[str, Any]) -> None:
-    """A value outside of what makes sense is refused by its path."""
+def test_invalid_value_is_refused(wrong: dict[str, Any]) -> None:
+    """With its path."""
     name, value = next(iter(wrong.items()))
     path = f"{name}.{next(iter(value))}" if isinstance(value, dict) else name
-    assert path in told(**wrong)
+    assert path in error_of(**wrong)
 
 
-def test_margins_the_wrong_way_round() -> None:
-    """What fits alone but not together is refused too."""
-    assert "token.margin_min: must not exceed" in told(token={"margin_min": 400})
+def test_contradictory_margins_are_refused() -> None:
+    """Valid alone, but not together."""
+    assert "token.margin_min: must not exceed" in error_of(token={"margin_min": 400})
 
 
 @pytest.mark.parametrize(
@@ -173,8 +173,8 @@ def test_margins_the_wrong_way_round() -> None:
         ("proxy.internal:1", "proxy.internal", 1),
     ],
 )
-def test_address(written: str, host: str, port: int) -> None:
-    """HOST:PORT, IPv6 in brackets; it prints as it is written."""
+def test_address_is_parsed(written: str, host: str, port: int) -> None:
+    """HOST:PORT, with IPv6 in brackets; it prints as written."""
     address = Address.parse(written)
     assert (address.host, address.port) == (host, port)
     assert str(address) == written
@@ -183,26 +183,26 @@ def test_address(written: str, host: str, port: int) -> None:
 @pytest.mark.parametrize(
     "wrong", ["", "123456", "host", "host:", "::1:80", "host:99999", "host:-1", "a b:1", "a:1\n"]
 )
-def test_address_that_is_none(wrong: str) -> None:
-    """Anything else is refused."""
-    assert "listen" in told(listen=wrong)
+def test_invalid_address_is_refused(wrong: str) -> None:
+    """Anything else."""
+    assert "listen" in error_of(listen=wrong)
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:1", "127.8.8.8:1", "[::1]:1", "localhost:1"])
-def test_loopback_needs_nothing_more(listen: str) -> None:
-    """An address that only this machine can reach is taken as it is."""
+def test_loopback_address_is_accepted(listen: str) -> None:
+    """Without authentication."""
     assert config(listen=listen, admin=listen).listen.is_loopback
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "proxy.internal:1"])
-def test_other_addresses_need_the_operators_word(listen: str) -> None:
-    """An address that others can reach is refused until somebody vouches for the network."""
-    assert f"listen: other machines can reach {listen}" in told(listen=listen)
+def test_public_address_needs_permission(listen: str) -> None:
+    """trust_network, or authentication."""
+    assert f"listen: other machines can reach {listen}" in error_of(listen=listen)
     assert config(listen=listen, trust_network=True).listen.is_loopback is False
 
 
 def test_secrets_are_not_shown() -> None:
-    """Neither repr nor text, neither dump nor JSON of a configuration has a secret in it."""
+    """In repr, str, dump or JSON."""
     own = {"00017": {"client_id": "x", "client_secret": "hush-hush"}}
     plain = config(institutions=own)
     shown = f"{plain!r} {plain} {plain.model_dump()} {plain.model_dump_json()}"
@@ -210,13 +210,13 @@ def test_secrets_are_not_shown() -> None:
     assert "hush-hush" not in shown
 
 
-def test_mistake_does_not_show_the_secret() -> None:
-    """A refused configuration is explained without its values."""
-    assert "hush" not in told(grace_period="hush", client_secret={"hush": "hush"})
+def test_error_does_not_show_the_secret() -> None:
+    """Values are left out."""
+    assert "hush" not in error_of(grace_period="hush", client_secret={"hush": "hush"})
 
 
-def test_nothing_changes_once_it_is_read() -> None:
-    """Every part of the configuration is frozen."""
+def test_configuration_is_frozen() -> None:
+    """In every part."""
     parts: list[Any] = [config(), *(part for _, part in config() if is_section(type(part)))]
     assert len(parts) > 10
     for part in parts:
@@ -227,12 +227,12 @@ def test_nothing_changes_once_it_is_read() -> None:
 
 @pytest.mark.parametrize("section", [name for name, part in config() if is_section(type(part))])
 def test_unknown_keys_are_errors(section: str) -> None:
-    """Every section refuses keys it does not know, and repeats no value."""
-    assert "hush" not in told(**{section: {"no_such_setting": "hush"}})
+    """In every section, without quoting values."""
+    assert "hush" not in error_of(**{section: {"no_such_setting": "hush"}})
 
 
-def test_schema_is_one() -> None:
-    """The schema names every setting, and addresses as the text that they are."""
+def test_schema_is_complete() -> None:
+    """Every setting; addresses are text."""
     schema = Config.model_json_schema()
     assert set(schema["properties"]) == set(Config.model_fields)
     assert schema["properties"]["listen"]["type"] == "string"
@@ -241,14 +241,14 @@ def test_schema_is_one() -> None:
 
 
 def test_files_are_paths() -> None:
-    """A file is kept as a path; whether it can be read is asked when it is."""
+    """They are read later."""
     changed = config(client_secret=None, client_secret_file="/mnt/secret")
     assert changed.client_secret_file == Path("/mnt/secret")
 
 
 def test_relaxed_query_characters() -> None:
-    """Only the three that clients send unencoded may be let through."""
+    """Three characters may be allowed."""
     assert config().relaxed_query_chars == ""
     assert config(relaxed_query_chars="{|}").relaxed_query_chars == "{|}"
     for wrong in ("#", "a", "[", "\\"):
-        assert "relaxed_query_chars" in told(relaxed_query_chars=wrong)
+        assert "relaxed_query_chars" in error_of(relaxed_query_chars=wrong)

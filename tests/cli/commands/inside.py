@@ -34,7 +34,7 @@ class Inside:
         out, err = self.capsys.readouterr()
         return code, out.rstrip("\n"), err.rstrip("\n")
 
-    def types(self, text: str) -> None:
+    def type_input(self, text: str) -> None:
         """Set standard input, which is not a terminal, for the next commands."""
         self.monkeypatch.setattr("sys.stdin", io.StringIO(text))
 

@@ -1,4 +1,4 @@
-"""``certificate``: what it makes serves real clients, and is renewed under a running proxy."""
+"""``certificate``: its certificates serve real clients and can be renewed at run time."""
 
 import asyncio
 import re
@@ -18,8 +18,8 @@ def mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-async def test_files_and_words(tmp_path: Path, inside: Inside) -> None:
-    """Keys are for the owner alone, and everything that comes next is said."""
+async def test_files_and_next_steps(tmp_path: Path, inside: Inside) -> None:
+    """Keys are private, and the next steps are printed."""
     folder = tmp_path / "tls"
     code, out, err = await inside.run("certificate", "Desk.example", "--folder", folder)
     assert (code, err) == (0, "")
@@ -33,8 +33,8 @@ async def test_files_and_words(tmp_path: Path, inside: Inside) -> None:
     assert "PRIVATE KEY" not in out
 
 
-async def test_real_clients(bank: Sandbox, tmp_path: Path, inside: Inside) -> None:
-    """The proxy listens with it; curl and the strictest Python get through, others are refused."""
+async def test_real_clients_accept_it(bank: Sandbox, tmp_path: Path, inside: Inside) -> None:
+    """Curl and strict Python connect; clients without the authority fail."""
     folder = tmp_path / "tls"
     await inside.run("certificate", "--folder", folder)
     tls = {"certificate_file": str(folder / "server.pem")}
@@ -42,11 +42,11 @@ async def test_real_clients(bank: Sandbox, tmp_path: Path, inside: Inside) -> No
         port = running.listen.rpartition(":")[2]
         for host in ("localhost", "127.0.0.1"):
             assert await curl(host, port, "--cacert", str(folder / "authority.pem")) == (0, "200")
-        assert (await curl("localhost", port))[0] == 60  # a certificate that nobody vouches for
+        assert (await curl("localhost", port))[0] == 60  # a certificate of an unknown authority
         context = strict(folder / "authority.pem")
-        assert (await shown(port, context))["notAfter"]
+        assert (await shown_certificate(port, context))["notAfter"]
         with pytest.raises(ssl.SSLCertVerificationError):
-            await shown(port, ssl.create_default_context())
+            await shown_certificate(port, ssl.create_default_context())
 
 
 async def curl(host: str, port: str, *flags: str) -> tuple[int, str]:
@@ -62,15 +62,15 @@ async def curl(host: str, port: str, *flags: str) -> tuple[int, str]:
 
 
 def strict(authority: Path) -> ssl.SSLContext:
-    """Return a context that takes RFC 5280 at its word, as Python does by itself from 3.13 on."""
+    """Return a context that enforces RFC 5280, as Python 3.13 does by default."""
     context = ssl.create_default_context(cafile=str(authority))
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     context.hostname_checks_common_name = False
     return context
 
 
-async def shown(port: str, context: ssl.SSLContext) -> dict[str, object]:
-    """Return the certificate that the proxy shows."""
+async def shown_certificate(port: str, context: ssl.SSLContext) -> dict[str, object]:
+    """Return the certificate of the proxy."""
     _, writer = await asyncio.open_connection(
         "127.0.0.1", int(port), ssl=context, server_hostname="localhost"
     )
@@ -79,8 +79,10 @@ async def shown(port: str, context: ssl.SSLContext) -> dict[str, object]:
     return found
 
 
-async def test_renewed_under_a_running_proxy(bank: Sandbox, tmp_path: Path, inside: Inside) -> None:
-    """A new certificate of the same authority is shown without a restart."""
+async def test_renewed_certificate_is_reloaded(
+    bank: Sandbox, tmp_path: Path, inside: Inside
+) -> None:
+    """Without a restart."""
     folder = tmp_path / "tls"
     await inside.run("certificate", "--folder", folder)
     authority = (folder / "authority.pem").read_bytes()
@@ -89,7 +91,7 @@ async def test_renewed_under_a_running_proxy(bank: Sandbox, tmp_path: Path, insi
         tmp_path / "x.yaml", bank.url, callers=tls, reload_interval="0.05"
     ) as running:
         port, context = running.listen.rpartition(":")[2], strict(folder / "authority.pem")
-        before = (await shown(port, context))["serialNumber"]
+        before = (await shown_certificate(port, context))["serialNumber"]
         code, out, _ = await inside.run(
             "certificate", "app.localhost", "--renew", "--folder", folder
         )
@@ -97,11 +99,11 @@ async def test_renewed_under_a_running_proxy(bank: Sandbox, tmp_path: Path, insi
         assert "for localhost, 127.0.0.1, ::1, app.localhost" in out
         assert (folder / "authority.pem").read_bytes() == authority
         await until(lambda: list(running.program.events("configuration reloaded")))
-        assert (await shown(port, context))["serialNumber"] != before
+        assert (await shown_certificate(port, context))["serialNumber"] != before
 
 
-async def test_what_is_there_is_not_lost(tmp_path: Path, inside: Inside) -> None:
-    """A new authority only when it is asked for, and the old one stays beside it."""
+async def test_existing_files_are_kept(tmp_path: Path, inside: Inside) -> None:
+    """A new authority is made on request only, and the old one is backed up."""
     await inside.run("certificate", "--folder", tmp_path)
     old = (tmp_path / "authority.key").read_bytes()
     code, _, err = await inside.run("certificate", "--folder", tmp_path)
@@ -115,7 +117,7 @@ async def test_what_is_there_is_not_lost(tmp_path: Path, inside: Inside) -> None
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("--renew",), "authority.pem: No such file or directory"),
         (("a b",), "neither a host name nor an address"),
@@ -124,19 +126,19 @@ async def test_what_is_there_is_not_lost(tmp_path: Path, inside: Inside) -> None
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-async def test_what_cannot_be(
-    tmp_path: Path, inside: Inside, arguments: tuple[str, ...], told: str
+async def test_invalid_arguments_write_nothing(
+    tmp_path: Path, inside: Inside, arguments: tuple[str, ...], message: str
 ) -> None:
-    """One line, exit code 1, and nothing is written."""
+    """One line and exit code 1."""
     folder = tmp_path / "tls"
     code, out, err = await inside.run("certificate", *arguments, "--folder", folder)
     assert (code, out) == (1, "")
-    assert told in err
+    assert message in err
     assert not folder.exists()
 
 
-async def test_renewal_for_a_name_outside(tmp_path: Path, inside: Inside) -> None:
-    """The authority was made for its names, and the old certificate stays."""
+async def test_renewal_for_another_name_is_refused(tmp_path: Path, inside: Inside) -> None:
+    """The authority is limited to its names; the old certificate stays."""
     await inside.run("certificate", "--folder", tmp_path)
     old = (tmp_path / "server.pem").read_bytes()
     code, _, err = await inside.run("certificate", "b.example", "--renew", "--folder", tmp_path)

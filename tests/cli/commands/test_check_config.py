@@ -1,4 +1,4 @@
-"""``check-config``: a good configuration, and the schema of all of them."""
+"""``check-config``: valid and invalid configurations, and the schema."""
 
 import json
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ WITHOUT_SECRETS = {
 }
 
 
-async def test_check_config_that_is_good(tmp_path: Path) -> None:
-    """A good configuration is said to be good, with where from and where to."""
+async def test_valid_configuration_is_reported(tmp_path: Path) -> None:
+    """With its sources and the base URL."""
     file = tmp_path / "proxy.yaml"
     file.write_text("institution_id: 00016\nenvironment: production\nlisten: 127.0.0.1:81\n")
     secrets = {name: text for name, text in CREDENTIALS.items() if "CLIENT" in name}
@@ -38,7 +38,7 @@ def references(schema: Any) -> Iterator[str]:
 
 
 async def test_print_schema() -> None:
-    """The schema is JSON, names every setting, and refers to nothing that is not in it."""
+    """The schema is JSON, names every setting and has no dangling references."""
     code, out, err = await run_program("check-config", "--print-schema")
     schema = json.loads(out)
     assert (code, err, schema["type"]) == (0, "", "object")
@@ -49,8 +49,8 @@ async def test_print_schema() -> None:
     assert all(name.startswith("#/$defs/") for name in found)
 
 
-async def test_secret_files_that_cannot_be_used(inside: Inside, tmp_path: Path) -> None:
-    """A missing and an empty secret file are two lines that name setting, path and remedy."""
+async def test_unusable_secret_files_are_reported(inside: Inside, tmp_path: Path) -> None:
+    """With setting, path and remedy."""
     missing, empty = tmp_path / "missing", tmp_path / "empty"
     empty.touch()
     code, out, err = await inside.both(
@@ -65,11 +65,11 @@ async def test_secret_files_that_cannot_be_used(inside: Inside, tmp_path: Path) 
     ]
 
 
-async def test_authorities_that_cannot_be_used(inside: Inside, tmp_path: Path) -> None:
-    """A CA file that is none is a mistake before the first request, for ``check-config`` too."""
+async def test_unusable_ca_file_is_reported(inside: Inside, tmp_path: Path) -> None:
+    """Before the first request."""
     file = tmp_path / "ca.pem"
     file.write_text("not a certificate\n")
-    # Not an environment, of which run has more to say.
+    # Not an environment, for which run prints more.
     base_url = {"CANDESCENT_ENVIRONMENT": "", "CANDESCENT_BASE_URL": "https://bank.example"}
     variables = {**STAGE, **base_url, "CANDESCENT_UPSTREAM__CA_FILE": str(file)}
     code, _, err = await inside.both(*ANYWHERE, **variables)
@@ -78,8 +78,8 @@ async def test_authorities_that_cannot_be_used(inside: Inside, tmp_path: Path) -
     assert line.startswith("candescent-proxy: upstream.ca_file: ")
 
 
-async def test_every_mistake_has_its_line(inside: Inside, tmp_path: Path) -> None:
-    """File, environment and flags are all looked at before the program gives up."""
+async def test_every_error_has_its_line(inside: Inside, tmp_path: Path) -> None:
+    """File, environment and flags are all checked."""
     file = tmp_path / "proxy.yaml"
     file.write_text("grace_period: long\nlisen: x\n")
     code, out, err = await inside.both(

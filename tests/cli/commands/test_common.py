@@ -1,4 +1,4 @@
-"""What commands share: where the settings of a command come from."""
+"""Shared parts of commands: the sources of their settings."""
 
 import argparse
 from pathlib import Path
@@ -11,14 +11,14 @@ from proxy.server.address import Address
 
 
 def given(*words: str) -> argparse.Namespace:
-    """Return the arguments of a command that has the settings' flags."""
+    """Return the arguments of a command with settings flags."""
     parser = argparse.ArgumentParser()
     common.add_settings(parser)
     return parser.parse_args(words)
 
 
 def test_flags_are_nested_as_in_the_file() -> None:
-    """A flag of a section is put where the file has it; what is not given is not there."""
+    """Flags that are not given are absent."""
     arguments = given("--log-level", "debug", "--base-url", "http://127.0.0.1:9")
     assert common.flags(arguments) == {
         "log": {"level": "debug"},
@@ -27,7 +27,7 @@ def test_flags_are_nested_as_in_the_file() -> None:
 
 
 def test_file_is_named_by_flag_or_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The flag goes before the variable; without both there is none."""
+    """The flag has precedence."""
     monkeypatch.delenv("CANDESCENT_CONFIG", raising=False)
     assert common.config_file(given()) is None
     monkeypatch.setenv("CANDESCENT_CONFIG", "a.yaml")
@@ -35,10 +35,10 @@ def test_file_is_named_by_flag_or_variable(monkeypatch: pytest.MonkeyPatch) -> N
     assert common.config_file(given("--config", "b.yaml")) == Path("b.yaml")
 
 
-def test_admin_address_needs_no_good_configuration(
+def test_admin_address_needs_no_valid_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A probe reads one setting, from the nearest place; one for everybody is reached here."""
+    """A probe reads one setting; a wildcard address becomes loopback."""
     monkeypatch.delenv("CANDESCENT_ADMIN", raising=False)
     file = tmp_path / "proxy.yaml"
     file.write_text("admin: 0.0.0.0:91\nlisen: and so on\n")

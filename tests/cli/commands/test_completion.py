@@ -1,4 +1,4 @@
-"""``completion``: what a person gets who presses the tabulator, in a real bash."""
+"""``completion``, in a real bash."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tests.support.terminal import on_terminal
 
 @needs.programs("bash")
 async def test_bash_completes(inside: Inside, tmp_path: Path) -> None:
-    """Commands, flags, choices, and files where a file belongs."""
+    """Commands, flags, choices and file names."""
     _, script, _ = await inside.run("completion", "bash")
     (tmp_path / "script").write_text(script)
     (tmp_path / "a-configuration.yaml").touch()
@@ -33,16 +33,16 @@ async def test_bash_completes(inside: Inside, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shell", shtab.SUPPORTED_SHELLS)
-async def test_script_for_every_shell(inside: Inside, shell: str) -> None:
-    """It is there, and knows every command."""
+async def test_every_shell_has_a_script(inside: Inside, shell: str) -> None:
+    """It contains every command."""
     code, script, err = await inside.run("completion", shell)
     assert (code, err) == (0, "")
     for word in ("candescent-proxy", "certificate", "healthcheck", "reveal"):
         assert word in script
 
 
-async def test_shell_that_is_not_known(inside: Inside) -> None:
-    """The ones that are stand in the answer."""
+async def test_unknown_shell_is_refused(inside: Inside) -> None:
+    """The error lists the known ones."""
     code, _, err = await inside.run("completion", "csh")
     assert code == 2
     assert "invalid choice: 'csh'" in err

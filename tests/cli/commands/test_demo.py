@@ -1,4 +1,4 @@
-"""``demo --once``, as a newcomer sees it; what it does otherwise is in tests/cli/test_tour.py."""
+"""``demo --once``; tests/cli/test_tour.py has the rest."""
 
 import asyncio
 import shlex
@@ -7,8 +7,8 @@ from pathlib import Path
 from tests.support.program import ROOT, environment, program
 
 
-async def test_demo_once_shows_the_main_job() -> None:
-    """Requests, what the bank saw of them, a token renewed by itself, and exit code 0."""
+async def test_demo_once_shows_a_refresh() -> None:
+    """Requests, what the bank received, a refreshed token, and exit code 0."""
     async with program("demo", "--once") as it:
         code = await it.end()
     text = "\n".join(it.out)
@@ -32,8 +32,8 @@ async def test_demo_once_shows_the_main_job() -> None:
     assert "sandbox-secret" not in text
 
 
-async def test_demo_ends_with_commands_that_exist(tmp_path: Path) -> None:
-    """What is offered next is typed as it stands, from the same folder, and works."""
+async def test_printed_commands_work(tmp_path: Path) -> None:
+    """The commands that the demo prints at its end run in the same folder."""
     async with program("demo", "--once") as it:
         assert await it.end() == 0
     init, sandbox = (shlex.split(line.partition("(")[0]) for line in it.out[-2:])

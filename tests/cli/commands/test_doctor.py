@@ -1,4 +1,4 @@
-"""``doctor`` as a program: what it prints, as text and as JSON, and how it ends."""
+"""``doctor`` as a program: text, JSON and exit codes."""
 
 import json
 
@@ -9,8 +9,8 @@ from tests.cli.commands.operator import variables
 ANYWHERE = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
 
 
-async def test_all_is_well(bank: Sandbox, inside: Inside) -> None:
-    """Exit 0, a line for each thing, and a last one."""
+async def test_working_setup_exits_with_0(bank: Sandbox, inside: Inside) -> None:
+    """A line per check, and a summary."""
     code, out, err = await inside.run("doctor", *ANYWHERE, **variables(bank))
     assert (code, err) == (0, "")
     *lines, last = out.splitlines()
@@ -18,8 +18,8 @@ async def test_all_is_well(bank: Sandbox, inside: Inside) -> None:
     assert all(line.startswith("ok ") for line in lines)
 
 
-async def test_something_failed(bank: Sandbox, inside: Inside) -> None:
-    """Exit 1, with cause and cure; no traceback and no secret."""
+async def test_failure_exits_with_1(bank: Sandbox, inside: Inside) -> None:
+    """With cause and remedy, without traceback or secret."""
     bank.bank.faults.append(Fault("token", code="CMN_90004"))
     code, out, err = await inside.run("doctor", *ANYWHERE, **variables(bank))
     assert (code, err) == (1, "")
@@ -29,15 +29,15 @@ async def test_something_failed(bank: Sandbox, inside: Inside) -> None:
     assert "sandbox-secret" not in out
 
 
-async def test_warning_is_no_failure(bank: Sandbox, inside: Inside) -> None:
-    """Exit 0: the proxy can do its work."""
+async def test_warning_exits_with_0(bank: Sandbox, inside: Inside) -> None:
+    """The proxy can work."""
     call = ("--call", "/v1/no-such-thing")
     code, out, _ = await inside.run("doctor", *ANYWHERE, *call, **variables(bank))
     assert (code, out.splitlines()[-1]) == (0, "1 warning")
 
 
-async def test_json(bank: Sandbox, inside: Inside) -> None:
-    """One document and nothing else, also when something failed."""
+async def test_json_output(bank: Sandbox, inside: Inside) -> None:
+    """One document, also after a failure."""
     code, out, _ = await inside.run("doctor", "--json", *ANYWHERE, **variables(bank))
     assert (code, json.loads(out)["ok"]) == (0, True)
     code, out, _ = await inside.run("doctor", "--json", CANDESCENT_BASE_URL="http://127.0.0.1:9")
@@ -46,8 +46,8 @@ async def test_json(bank: Sandbox, inside: Inside) -> None:
     assert "upstream-connect" in {finding["cause"] for finding in document["results"]}
 
 
-async def test_nothing_configured(inside: Inside) -> None:
-    """A newcomer gets the list of what is missing, and how to write it."""
+async def test_missing_configuration_is_explained(inside: Inside) -> None:
+    """It lists the required settings and how to write them."""
     code, out, _ = await inside.run("doctor")
     assert code == 1
     assert out.count("failed   configuration") == 5

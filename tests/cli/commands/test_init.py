@@ -1,4 +1,4 @@
-"""``init``: on a terminal with a person, and from a script; tried at a real bank each time."""
+"""``init``: on a terminal and from scripts, with a real bank."""
 
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from tests.support.terminal import terminal
 FILES = {".gitignore", "client-id", "client-secret", "proxy.yaml"}
 
 
-async def test_person_on_a_terminal(bank: Sandbox, tmp_path: Path) -> None:
-    """From a bare folder: a few questions, keys that are not shown, and it is written."""
+async def test_dialogue_writes_a_configuration(bank: Sandbox, tmp_path: Path) -> None:
+    """A few questions, hidden secrets, and the files."""
     async with terminal("init", cwd=tmp_path) as screen:
         await screen.answers("Environment: stage, production, or a URL [stage]: ", bank.url)
         await screen.answers("Shared Key (not shown): ", "sandbox-client")
@@ -32,8 +32,8 @@ async def test_person_on_a_terminal(bank: Sandbox, tmp_path: Path) -> None:
     assert config.token.prefetch == ("v2", "v1")
 
 
-async def test_person_who_mistypes(bank: Sandbox, tmp_path: Path) -> None:
-    """What cannot be is asked again; keys that the bank refuses may be typed anew."""
+async def test_invalid_input_is_asked_again(bank: Sandbox, tmp_path: Path) -> None:
+    """Refused credentials may be typed again."""
     async with terminal("init", "mine", "--base-url", bank.url, cwd=tmp_path) as screen:
         await screen.answers("Shared Key (not shown): ", "")
         await screen.sees("Shared Key: is empty")
@@ -56,8 +56,8 @@ async def test_person_who_mistypes(bank: Sandbox, tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "mine").iterdir()} == FILES
 
 
-async def test_bank_that_is_not_reached(tmp_path: Path) -> None:
-    """Other keys would not help, so nobody is asked for them."""
+async def test_unreachable_bank_ends_the_dialogue(tmp_path: Path) -> None:
+    """Other credentials would not help."""
     where = ("--base-url", "http://127.0.0.1:9", "--institution", "00016")
     keys = {"CANDESCENT_CLIENT_ID": "key", "CANDESCENT_CLIENT_SECRET": "word"}
     async with terminal("init", *where, cwd=tmp_path, **keys) as screen:
@@ -68,8 +68,8 @@ async def test_bank_that_is_not_reached(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("key", "code"), [("\x03", 130), ("\x04", 1)], ids=["ctrl-c", "ctrl-d"])
-async def test_person_who_leaves(tmp_path: Path, key: str, code: int) -> None:
-    """Nothing is written, and there is no traceback."""
+async def test_cancelled_dialogue_writes_nothing(tmp_path: Path, key: str, code: int) -> None:
+    """There is no traceback."""
     async with terminal("init", cwd=tmp_path) as screen:
         await screen.answers("Environment", "stage")
         await screen.sees("Shared Key (not shown): ")
@@ -79,8 +79,8 @@ async def test_person_who_leaves(tmp_path: Path, key: str, code: int) -> None:
     assert not (tmp_path / "candescent-proxy").exists()
 
 
-async def test_script_by_files_and_flags(bank: Sandbox, tmp_path: Path, inside: Inside) -> None:
-    """Nothing is asked; the proxy runs with what is written."""
+async def test_script_with_files_and_flags(bank: Sandbox, tmp_path: Path, inside: Inside) -> None:
+    """Nothing is asked, and the proxy runs with the result."""
     (tmp_path / "key").write_text("sandbox-client\n")
     folder = tmp_path / "made"
     code, out, err = await inside.run(
@@ -98,8 +98,8 @@ async def test_script_by_files_and_flags(bank: Sandbox, tmp_path: Path, inside: 
     assert (code, out.splitlines()[-1]) == (0, "No problems found.")
 
 
-async def test_script_by_standard_input(bank: Sandbox, tmp_path: Path) -> None:
-    """Both keys come as lines, so that they stand in no file and no variable."""
+async def test_script_with_standard_input(bank: Sandbox, tmp_path: Path) -> None:
+    """Both secrets are lines, so they are in no file or variable."""
     code, _, err = await run_program(
         *("init", tmp_path / "made", "--base-url", bank.url, "--institution", "00016"),
         *("--client-id-file", "-", "--client-secret-file", "-"),
@@ -109,14 +109,14 @@ async def test_script_by_standard_input(bank: Sandbox, tmp_path: Path) -> None:
     assert (tmp_path / "made" / "client-secret").read_text() == "sandbox-secret\n"
 
 
-async def test_script_by_variables_alone(bank: Sandbox, tmp_path: Path, inside: Inside) -> None:
-    """Those of the vendor's SDK are enough."""
+async def test_script_with_variables(bank: Sandbox, tmp_path: Path, inside: Inside) -> None:
+    """Those of the vendor's SDK suffice."""
     code, _, err = await inside.run("init", tmp_path / "made", **variables(bank))
     assert (code, err) == (0, "")
 
 
-async def test_script_that_says_too_little(tmp_path: Path) -> None:
-    """All that is missing is told at once, and how to give it."""
+async def test_script_without_inputs_lists_them(tmp_path: Path) -> None:
+    """All at once, with how to give them."""
     code, out, err = await run_program("init", tmp_path / "made")
     assert (code, out) == (2, "")
     assert err.splitlines() == [
@@ -128,8 +128,10 @@ async def test_script_that_says_too_little(tmp_path: Path) -> None:
     assert not (tmp_path / "made").exists()
 
 
-async def test_bank_that_gives_no_token(bank: Sandbox, tmp_path: Path, inside: Inside) -> None:
-    """Nothing is written, and the cause is told; ``--no-trial`` writes without asking."""
+async def test_refused_credentials_write_nothing(
+    bank: Sandbox, tmp_path: Path, inside: Inside
+) -> None:
+    """The cause is printed; ``--no-trial`` skips the check."""
     bank.bank.faults.append(Fault("token", status=503))
     folder = tmp_path / "made"
     code, out, err = await inside.run("init", folder, **variables(bank))
@@ -142,8 +144,8 @@ async def test_bank_that_gives_no_token(bank: Sandbox, tmp_path: Path, inside: I
     assert len(bank.bank.token_requests) == asked
 
 
-async def test_what_is_there_is_not_lost(bank: Sandbox, tmp_path: Path, inside: Inside) -> None:
-    """Without ``--force`` nothing changes; with it, the old files stand beside the new ones."""
+async def test_existing_files_are_kept(bank: Sandbox, tmp_path: Path, inside: Inside) -> None:
+    """``--force`` backs them up."""
     (tmp_path / "proxy.yaml").write_text("mine: 1\n")
     code, _, err = await inside.run("init", tmp_path, **variables(bank))
     assert code == 2
@@ -155,16 +157,18 @@ async def test_what_is_there_is_not_lost(bank: Sandbox, tmp_path: Path, inside: 
     assert (tmp_path / "proxy.yaml.1").read_text() == "mine: 1\n"
 
 
-async def test_folder_that_cannot_be_written(bank: Sandbox, tmp_path: Path, inside: Inside) -> None:
-    """It is told with its name, exit code 1."""
+async def test_unwritable_folder_exits_with_1(
+    bank: Sandbox, tmp_path: Path, inside: Inside
+) -> None:
+    """The error names it."""
     (tmp_path / "file").write_text("")
     code, _, err = await inside.run("init", tmp_path / "file" / "made", **variables(bank))
     assert code == 1
     assert "cannot be written (" in err
 
 
-async def test_sandbox_needs_no_answers(tmp_path: Path, inside: Inside) -> None:
-    """What is written is for the sandbox as it starts by itself."""
+async def test_sandbox_needs_no_inputs(tmp_path: Path, inside: Inside) -> None:
+    """The result is for the default sandbox."""
     code, out, _ = await inside.run("init", tmp_path / "made", "--sandbox", "--no-trial")
     assert code == 0
     assert " sandbox  " in out
@@ -172,8 +176,8 @@ async def test_sandbox_needs_no_answers(tmp_path: Path, inside: Inside) -> None:
     assert config.base_url == "http://127.0.0.1:8081"
 
 
-async def test_company_proxy_and_its_authority(tmp_path: Path, inside: Inside) -> None:
-    """What the way out needs is written too, with a path that is good from everywhere."""
+async def test_outbound_proxy_and_authority_are_written(tmp_path: Path, inside: Inside) -> None:
+    """With an absolute path."""
     inside.monkeypatch.chdir(tmp_path)
     code, _, _ = await inside.run(
         *("init", tmp_path / "made", "--sandbox", "--no-trial"),
@@ -186,7 +190,7 @@ async def test_company_proxy_and_its_authority(tmp_path: Path, inside: Inside) -
 
 
 async def test_no_secret_is_a_flag(inside: Inside) -> None:
-    """Everybody on the machine can list the arguments of a program."""
+    """Arguments are visible to all users of the machine."""
     code, _, err = await inside.run("init", "--client-secret", "sandbox-secret")
     assert code == 2
     assert "unrecognized arguments: --client-secret" in err

@@ -1,4 +1,4 @@
-"""``login`` as an operator runs it: processes before a real bank."""
+"""``login`` as a process with a real bank."""
 
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from tests.support.program import run_program
 FAILED, WRONG = 1, 2
 
 
-async def test_login_keeps_what_the_proxy_needs(bank: Sandbox, stored: Path) -> None:
-    """A code from standard input becomes a refresh token in a file of its owner's alone."""
+async def test_login_writes_the_refresh_token(bank: Sandbox, stored: Path) -> None:
+    """A code from standard input becomes a token in a private file."""
     exit_code, said, complaint = await run_program(
         "login", stdin=code(bank), **variables(bank, stored)
     )
@@ -27,10 +27,10 @@ async def test_login_keeps_what_the_proxy_needs(bank: Sandbox, stored: Path) -> 
     assert permissions(stored) == 0o600
 
 
-async def test_running_proxy_takes_the_login(bank: Sandbox, stored: Path, tmp_path: Path) -> None:
-    """A proxy that waits for somebody to log in is ready as soon as that is done, and once more.
+async def test_running_proxy_uses_the_login(bank: Sandbox, stored: Path, tmp_path: Path) -> None:
+    """A proxy that waits for a login is ready after it, and after another one.
 
-    Though it remembers for a minute that it was refused.
+    Although a refusal is remembered for a minute.
     """
     login: dict[str, Any] = {"grant": "authorization_code", "refresh_token_file": str(stored)}
     file = tmp_path / "proxy.yaml"
@@ -47,8 +47,8 @@ async def test_running_proxy_takes_the_login(bank: Sandbox, stored: Path, tmp_pa
         assert grants[-1] == "refresh_token"
 
 
-async def test_code_is_good_once(bank: Sandbox, stored: Path) -> None:
-    """The second try is told so, and what the first has brought stays."""
+async def test_code_can_be_used_once(bank: Sandbox, stored: Path) -> None:
+    """The second attempt fails, and the first token stays."""
     once = code(bank)
     assert (await run_program("login", stdin=once, **variables(bank, stored)))[0] == 0
     before = held(stored)
@@ -61,7 +61,7 @@ async def test_code_is_good_once(bank: Sandbox, stored: Path) -> None:
 
 
 async def test_login_for_another_institution(bank: Sandbox, stored: Path) -> None:
-    """An institution with a login of its own is named on the command line."""
+    """It is named on the command line."""
     own = {"CANDESCENT_CONFIG": str(stored.parent / "proxy.yaml")}
     write(stored.parent / "proxy.yaml", "institutions: {'00017': {grant: authorization_code}}")
     bank_code = bank.bank.code_for("basil.thyme", institution="00017").encode()
@@ -89,10 +89,10 @@ async def test_login_for_another_institution(bank: Sandbox, stored: Path) -> Non
         ({}, ("--institution", "00099"), "none that the configuration allows"),
     ],
 )
-async def test_login_that_would_be_lost_spends_no_code(
+async def test_configuration_error_spends_no_code(
     bank: Sandbox, stored: Path, changes: dict[str, str], arguments: tuple[str, ...], why: str
 ) -> None:
-    """What is wrong with the configuration is said before the bank is asked."""
+    """It is reported before the bank is called."""
     exit_code, _, complaint = await run_program(
         "login", *arguments, stdin=code(bank), **(variables(bank, stored) | changes)
     )
@@ -101,8 +101,8 @@ async def test_login_that_would_be_lost_spends_no_code(
     assert len(bank.bank.codes) == 1
 
 
-async def test_login_that_cannot_be_kept_has_failed(bank: Sandbox, tmp_path: Path) -> None:
-    """A file that cannot be written is no success."""
+async def test_unwritable_file_is_a_failure(bank: Sandbox, tmp_path: Path) -> None:
+    """The exit code shows it."""
     stored = tmp_path / "missing" / "login.json"
     exit_code, said, complaint = await run_program(
         "login", stdin=code(bank), **variables(bank, stored)
@@ -113,10 +113,10 @@ async def test_login_that_cannot_be_kept_has_failed(bank: Sandbox, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("name", "typed"), [("login", b""), ("revoke", b"  \n")])
-async def test_nothing_on_standard_input(
+async def test_empty_standard_input_is_an_error(
     bank: Sandbox, stored: Path, name: str, typed: bytes
 ) -> None:
-    """No code and no token is a mistake to tell, not a request to send."""
+    """No request is sent."""
     exit_code, _, complaint = await run_program(name, stdin=typed, **variables(bank, stored))
     assert exit_code == WRONG
     assert "expected one line" in complaint

@@ -1,4 +1,4 @@
-"""The questions of ``init``: what counts as an answer; whole dialogues are in test_init."""
+"""Answers to the questions of ``init``; test_init has whole dialogues."""
 
 import argparse
 from collections.abc import Mapping
@@ -21,19 +21,19 @@ EVERYTHING = {
 
 
 def answers(*flags: str, environ: Mapping[str, str] = EVERYTHING) -> InitOptions:
-    """Return what is answered where nobody can be asked."""
+    """Return the answers without a terminal."""
     parser = argparse.ArgumentParser()
     init.add_arguments(parser)
     return Questions(parser.parse_args(flags), environ, can_ask=False).answers()
 
 
 def test_environment_alone() -> None:
-    """The variables of the vendor's SDK are all that is needed."""
+    """The variables of the vendor's SDK suffice."""
     assert answers() == InitOptions("key", "word", "00016", environment="stage")
 
 
-def test_flags_go_before_the_environment(tmp_path: Path) -> None:
-    """Whatever a variable says, a flag that is given counts."""
+def test_flags_override_the_environment(tmp_path: Path) -> None:
+    """A given flag counts."""
     (tmp_path / "key").write_text("another key\n")
     found = answers(
         *("--base-url", "http://127.0.0.1:9", "--institution", "00017", "--v1"),
@@ -44,8 +44,8 @@ def test_flags_go_before_the_environment(tmp_path: Path) -> None:
     assert (found.listen, found.admin) == ("127.0.0.1:81", "127.0.0.1:9090")
 
 
-def test_all_that_is_missing_is_told_at_once() -> None:
-    """So that nobody has to try four times."""
+def test_all_missing_answers_are_reported_at_once() -> None:
+    """In one run."""
     with pytest.raises(ConfigError) as caught:
         answers("--environment", "stage", environ={})
     assert [mistake.split(":")[0] for mistake in caught.value.errors] == [
@@ -53,8 +53,8 @@ def test_all_that_is_missing_is_told_at_once() -> None:
     ]
 
 
-def test_sandbox_is_the_sandbox_that_starts_by_itself() -> None:
-    """The answers are those that ``candescent-proxy sandbox`` takes."""
+def test_sandbox_answers_match_the_default_sandbox() -> None:
+    """``candescent-proxy sandbox`` accepts them."""
     assert answers("--sandbox", environ={}) == SANDBOX
     bank = Settings()
     assert bank.clients == {SANDBOX.client_id: SANDBOX.client_secret}
@@ -62,34 +62,34 @@ def test_sandbox_is_the_sandbox_that_starts_by_itself() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "  ", "ab\ncd", "t\u00e4glich", "a\0b"])
-def test_key_that_can_be_none(text: str) -> None:
-    """It is told by where it came from, never by what it is."""
+def test_invalid_secret_is_refused(text: str) -> None:
+    """The error names its source, not its value."""
     with pytest.raises(ConfigError) as caught:
         questions.checked_key(text, "Secret Key")
     assert str(caught.value).startswith("Secret Key: is ")
     assert text.strip() == "" or text not in str(caught.value)
 
 
-def test_key_with_its_line_end() -> None:
-    """What comes with a line of standard input is taken away."""
+def test_line_end_of_standard_input_is_dropped() -> None:
+    """It is not part of the secret."""
     assert questions.checked_key("word\r\n", "x") == "word"
 
 
 @pytest.mark.parametrize("text", ["stage", "production", "https://api.example/base"])
-def test_place(text: str) -> None:
+def test_valid_place(text: str) -> None:
     """An environment or a URL."""
     assert questions.check_place(text) == text
 
 
 @pytest.mark.parametrize("text", ["staging", "ftp://x", "http://api.example", "https://a?b"])
-def test_place_that_is_none(text: str) -> None:
-    """Each is told as the setting that it would be."""
+def test_invalid_place_is_refused(text: str) -> None:
+    """With the error of the setting."""
     with pytest.raises(ConfigError, match=r"^base_url: "):
         questions.check_place(text)
 
 
 def test_institution() -> None:
-    """Digits, whose zeros are kept."""
+    """Leading zeros are kept."""
     assert questions.check_institution("00016") == "00016"
     with pytest.raises(ConfigError, match=r"^institution_id: .* digits"):
         questions.check_institution("sixteen")

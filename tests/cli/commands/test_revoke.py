@@ -11,8 +11,8 @@ from tests.support.running import make_app
 FAILED, WRONG = 1, 2
 
 
-async def test_revoke_ends_an_access_token(bank: Sandbox) -> None:
-    """A token that has leaked is good no more; it shows in no output."""
+async def test_access_token_is_revoked(bank: Sandbox) -> None:
+    """It is refused afterwards and in no output."""
     text = await issued(bank)
     exit_code, said, complaint = await run_program("revoke", stdin=text.encode(), **variables(bank))
     assert (exit_code, said, complaint) == (0, "Revoked.", "")
@@ -20,7 +20,7 @@ async def test_revoke_ends_an_access_token(bank: Sandbox) -> None:
 
 
 async def issued(bank: Sandbox) -> str:
-    """Return an access token, as a proxy would get it."""
+    """Return an access token, as a proxy gets it."""
     app = make_app(bank.url)
     try:
         return (await app.tokens.token(TokenKey(TokenKind.V2, "00016"))).text
@@ -28,10 +28,8 @@ async def issued(bank: Sandbox) -> str:
         await app._core.close()
 
 
-async def test_revoke_of_a_refresh_token_takes_its_access_tokens_along(
-    bank: Sandbox, stored: Path
-) -> None:
-    """So one command ends a login."""
+async def test_refresh_token_is_revoked_with_its_access_tokens(bank: Sandbox, stored: Path) -> None:
+    """One command ends a login."""
     await run_program("login", stdin=code(bank), **variables(bank, stored))
     text = held(stored)["v2:00016"]["text"]
     exit_code, _, _ = await run_program("revoke", stdin=text.encode(), **variables(bank))
@@ -39,8 +37,8 @@ async def test_revoke_of_a_refresh_token_takes_its_access_tokens_along(
     assert list(bank.bank.live_tokens()) == []
 
 
-async def test_revoke_that_the_bank_refuses(bank: Sandbox) -> None:
-    """A token that the bank does not know is told, with its code, and without the token."""
+async def test_unknown_token_is_reported(bank: Sandbox) -> None:
+    """With the bank's code, without the token."""
     exit_code, _, complaint = await run_program(
         "revoke", stdin=b"token-of-another", **variables(bank)
     )
@@ -50,8 +48,8 @@ async def test_revoke_that_the_bank_refuses(bank: Sandbox) -> None:
     assert "token-of-another" not in complaint
 
 
-async def test_revoke_of_a_v1_token_says_that_it_cannot(bank: Sandbox) -> None:
-    """Nothing is asked and nothing sent: the bank knows no such request."""
+async def test_v1_token_cannot_be_revoked(bank: Sandbox) -> None:
+    """No request is sent, because the bank has none for it."""
     exit_code, _, complaint = await run_program(
         "revoke", "--kind", "v1", stdin=b"whatever", **variables(bank)
     )

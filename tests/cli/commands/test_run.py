@@ -1,4 +1,4 @@
-"""``run``, from outside: what it says, how it ends, and that it never just falls over."""
+"""``run`` as a process: output and exit codes."""
 
 import asyncio
 import json
@@ -20,8 +20,8 @@ LOCAL = {**CREDENTIALS, "CANDESCENT_BASE_URL": "http://127.0.0.1:9"}
 
 
 @pytest.mark.parametrize("port", ["listen", "admin"])
-async def test_port_in_use(port: str) -> None:
-    """A port that somebody else has is one line that says which flag to change."""
+async def test_port_in_use_is_one_line(port: str) -> None:
+    """It names the flag to change."""
     with taken_port() as taken:
         other = "admin" if port == "listen" else "listen"
         code, _, err = await run_program(
@@ -34,8 +34,8 @@ async def test_port_in_use(port: str) -> None:
     assert "Traceback" not in err
 
 
-async def test_three_variables_and_a_base_url_forward_a_request() -> None:
-    """The least that works works: a caller without credentials reads accounts."""
+async def test_minimal_configuration_forwards_a_request() -> None:
+    """Three variables and a base URL suffice."""
     async with Sandbox() as bank, proxy(bank) as it:
         await until_ready(it)
         status, body = await get(await address(it, "listen") + "/v1/accounts")
@@ -46,8 +46,8 @@ async def test_three_variables_and_a_base_url_forward_a_request() -> None:
         assert await it.end(SIGTERM) == 0
 
 
-async def test_variables_of_the_vendors_sdk_are_named_once() -> None:
-    """The vendor's ``.env`` file stops nothing; what means nothing here is logged by name only."""
+async def test_variables_of_the_vendors_sdk_are_logged_by_name() -> None:
+    """Its ``.env`` file does no harm."""
     vendor = {"CANDESCENT_ACCOUNT_ID": "acc-8812", "CANDESCENT_MX_CLIENT_ID": "mx-8812"}
     async with Sandbox() as bank, proxy(bank, CANDESCENT_LOG_FORMAT="json", **vendor) as it:
         await until_ready(it)
@@ -64,8 +64,10 @@ async def test_variables_of_the_vendors_sdk_are_named_once() -> None:
         ("sandbox", None),
     ],
 )
-def test_environment_that_is_another_in_the_sdk(environment: str, sdk_base_url: str | None) -> None:
-    """Where the SDK's name means another host, the log says which one is used."""
+def test_environment_with_another_host_in_the_sdk(
+    environment: str, sdk_base_url: str | None
+) -> None:
+    """The log says which host is used."""
     variables = {**CREDENTIALS, "CANDESCENT_ENVIRONMENT": environment}
     with capture_logs() as lines:
         compare_with_sdk(loader.load(None, variables, {}), variables)
@@ -74,14 +76,14 @@ def test_environment_that_is_another_in_the_sdk(environment: str, sdk_base_url: 
 
 
 def arguments_of(it: RunningProgram) -> str:
-    """Return the process's arguments as anybody on the machine sees them; Linux only."""
+    """Return the process's arguments as other users see them; Linux only."""
     listed = Path(f"/proc/{it.process.pid}/cmdline")
     return listed.read_text() if listed.exists() else ""
 
 
 @pytest.mark.parametrize("number", [SIGTERM, SIGINT], ids=lambda number: Signals(number).name)
-async def test_signal_lets_what_runs_finish(number: Signals) -> None:
-    """With a request in flight: no new work, not ready, the answer still comes, exit 0."""
+async def test_signal_finishes_running_requests(number: Signals) -> None:
+    """No new connections, not ready, then exit code 0."""
     async with (
         Sandbox() as bank,
         proxy(bank, CANDESCENT_GRACE_PERIOD="15") as it,
@@ -105,8 +107,8 @@ async def test_signal_lets_what_runs_finish(number: Signals) -> None:
         assert not [line for line in it.err if "Traceback" in line]
 
 
-async def test_grace_period_ends() -> None:
-    """A request that does not end is cut when the grace period is over, and the exit code is 0."""
+async def test_grace_period_aborts_requests() -> None:
+    """The exit code is 0."""
     async with (
         Sandbox() as bank,
         proxy(bank, CANDESCENT_GRACE_PERIOD="0.5") as it,
@@ -123,14 +125,14 @@ async def test_grace_period_ends() -> None:
 
 
 async def test_signal_right_after_the_start() -> None:
-    """From the first line on a signal is a request to stop, not the end of the process."""
+    """It ends the proxy regularly."""
     async with Sandbox() as bank, proxy(bank) as it:
         assert await it.end(SIGTERM) == 0
         assert list(it.events("stopped"))
 
 
 async def test_unreachable_bank_at_the_start() -> None:
-    """The program runs, is not ready and says why; when the bank comes up it is ready by itself."""
+    """The proxy is not ready, says why, and becomes ready later."""
     async with Sandbox() as bank:
         port = int(bank.url.rpartition(":")[2])
         await bank.stop()
@@ -150,10 +152,10 @@ async def test_unreachable_bank_at_the_start() -> None:
             assert await it.end(SIGTERM) == 0
 
 
-async def test_log_on_a_pipe_is_json_and_holds_no_secret() -> None:
-    """Where no terminal is, every line is one JSON object; no credential is in it.
+async def test_log_on_a_pipe_is_json_without_secrets() -> None:
+    """Every line is one JSON object.
 
-    Nor is one in the arguments, which everybody on the machine can list.
+    The arguments have no secret either.
     """
     async with (
         Sandbox() as bank,
@@ -172,8 +174,8 @@ async def test_log_on_a_pipe_is_json_and_holds_no_secret() -> None:
     assert not [secret for secret in ("sandbox-secret", "juniper", *tokens) if secret in written]
 
 
-async def test_log_whose_reader_is_gone_fails_no_request() -> None:
-    """When standard error is a pipe without an end, requests go on."""
+async def test_closed_log_fails_no_request() -> None:
+    """Requests succeed when standard error has no reader."""
     async with Sandbox() as bank, proxy(bank, CANDESCENT_LOG__ACCESS="on") as it:
         await until_ready(it)
         host = await address(it, "listen")

@@ -1,4 +1,4 @@
-"""``sandbox``: it behaves as it was told, and a proxy finds it."""
+"""``sandbox``: its options, and a proxy in front of it."""
 
 import json
 from signal import SIGINT, SIGTERM
@@ -7,8 +7,8 @@ from tests.cli.commands.started import address, get, taken_port
 from tests.support.program import ANYWHERE, CREDENTIALS, program, run_program
 
 
-async def test_sandbox() -> None:
-    """It says where it is, behaves as it was told, and ends with exit code 0."""
+async def test_sandbox_applies_its_options() -> None:
+    """It prints its URL and ends with exit code 0."""
     async with program(
         "sandbox",
         *("--listen", "127.0.0.1:0", "--lifetime", "7", "--base-path", "/bank"),
@@ -27,8 +27,8 @@ async def test_sandbox() -> None:
     assert it.err == []
 
 
-async def test_sandbox_on_a_port_in_use() -> None:
-    """One line that says what to do, exit code 2."""
+async def test_port_in_use_exits_with_2() -> None:
+    """One line says what to do."""
     with taken_port() as taken:
         code, _, err = await run_program("sandbox", "--listen", taken)
     assert code == 2
@@ -36,8 +36,8 @@ async def test_sandbox_on_a_port_in_use() -> None:
     assert line.startswith(f"candescent-proxy: listen: cannot listen on {taken} (")
 
 
-async def test_proxy_and_sandbox_side_by_side() -> None:
-    """The two commands of the manual find each other, with the credentials that one prints."""
+async def test_proxy_in_front_of_the_sandbox() -> None:
+    """With the printed credentials."""
     async with program("sandbox", "--listen", "127.0.0.1:0") as bank:
         base_url = (await bank.wait_for_output("its base URL is")).split()[-1]
         async with program("run", *ANYWHERE, "--base-url", base_url, **CREDENTIALS) as it:

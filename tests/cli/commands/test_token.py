@@ -1,4 +1,4 @@
-"""``token``: what is said of a token, and the token itself only when it is asked for."""
+"""``token``: facts about a token, and the token itself on request only."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from tests.cli.commands.operator import code as login_code
 from tests.cli.commands.operator import held, variables
 
 
-async def test_not_shown_unless_asked_for(bank: Sandbox, inside: Inside) -> None:
-    """Kind, institution and end; neither output has the token."""
+async def test_token_is_hidden_by_default(bank: Sandbox, inside: Inside) -> None:
+    """Kind, institution and expiry are printed."""
     code, out, err = await inside.run("token", **variables(bank))
     assert (code, err) == (0, "")
     assert out.startswith("A v2 token for institution 00016, good for 3600 s, until 20")
@@ -21,8 +21,8 @@ async def test_not_shown_unless_asked_for(bank: Sandbox, inside: Inside) -> None
 
 
 @pytest.mark.parametrize("kind", ["v2", "v1"])
-async def test_revealed(bank: Sandbox, inside: Inside, kind: str) -> None:
-    """The token alone on standard output, so that ``$(…)`` has it; the warning beside."""
+async def test_reveal_prints_the_token_alone(bank: Sandbox, inside: Inside, kind: str) -> None:
+    """On standard output; the warning is on standard error."""
     code, out, err = await inside.run("token", "--reveal", "--kind", kind, **variables(bank))
     assert code == 0
     (token,) = bank.bank.tokens
@@ -34,7 +34,7 @@ async def test_revealed(bank: Sandbox, inside: Inside, kind: str) -> None:
 
 
 async def test_another_institution(bank: Sandbox, inside: Inside) -> None:
-    """One that is allowed; any other is refused without asking the bank."""
+    """If it is allowed; others are refused without a call."""
     allowed = {"CANDESCENT_ALLOWED_INSTITUTIONS": "00017"}
     told = ("token", "--institution")
     code, out, _ = await inside.run(*told, "00017", **variables(bank), **allowed)
@@ -45,21 +45,21 @@ async def test_another_institution(bank: Sandbox, inside: Inside) -> None:
     assert "none that the configuration allows" in err
 
 
-async def test_login_that_is_kept(bank: Sandbox, stored: Path, inside: Inside) -> None:
-    """A person's login is renewed, and what replaces it is kept for the proxy."""
+async def test_stored_login_is_renewed(bank: Sandbox, stored: Path, inside: Inside) -> None:
+    """The new refresh token is stored for the proxy."""
     with_login = variables(bank, stored)
     code, _, err = await inside.run("token", **with_login)
     assert code == 1
     assert "candescent-proxy login" in err
-    inside.types(login_code(bank).decode())
+    inside.type_input(login_code(bank).decode())
     assert (await inside.run("login"))[0] == 0
     before = held(stored)
     assert (await inside.run("token"))[0] == 0
     assert held(stored) != before
 
 
-async def test_no_token(bank: Sandbox, inside: Inside) -> None:
-    """Why, and where to look further; exit 1."""
+async def test_missing_token_exits_with_1(bank: Sandbox, inside: Inside) -> None:
+    """With the reason and where to look."""
     bank.bank.faults.append(Fault("token", code="CMN_90005"))
     code, out, err = await inside.run("token", "--reveal", **variables(bank))
     assert (code, out) == (1, "")
@@ -67,8 +67,8 @@ async def test_no_token(bank: Sandbox, inside: Inside) -> None:
     assert "candescent-proxy doctor" in err
 
 
-async def test_bearer_that_was_given_by_hand(bank: Sandbox, inside: Inside) -> None:
-    """It is the user's already, and not printed."""
+async def test_static_token_is_not_printed(bank: Sandbox, inside: Inside) -> None:
+    """The user has it already."""
     given = {"CANDESCENT_BEARER_TOKEN": "given-by-hand"}
     code, out, err = await inside.run("token", "--reveal", **variables(bank), **given)
     assert (code, out) == (1, "")

@@ -1,4 +1,4 @@
-"""The commands that ask the bank, when it is not there."""
+"""Commands that call an unreachable bank."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from tests.support.program import run_program
 FAILED, WRONG = 1, 2
 
 
-async def test_bank_that_is_down(tmp_path: Path, stored: Path) -> None:
-    """Both commands say what is not reached."""
+async def test_unreachable_bank_is_named(tmp_path: Path, stored: Path) -> None:
+    """By both commands."""
     async with Sandbox() as bank:
         environ = variables(bank, stored)
     for name in ("login", "revoke"):

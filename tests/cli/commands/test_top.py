@@ -1,4 +1,4 @@
-"""``top``: on a terminal, where the proxy goes and comes back; once; and into a pipe."""
+"""``top``: on a terminal while the proxy stops and returns, once, and in a pipe."""
 
 import asyncio
 import io
@@ -21,8 +21,8 @@ from tests.support.running import running, until
 from tests.support.terminal import terminal
 
 
-async def test_proxy_goes_and_comes_back(bank: Sandbox, tmp_path: Path) -> None:
-    """What is shown follows; Ctrl-C leaves with 130 and without a word."""
+async def test_display_follows_the_proxy(bank: Sandbox, tmp_path: Path) -> None:
+    """Ctrl-C exits with 130 and no output."""
     async with process(tmp_path / "x.yaml", bank.url) as first:
         admin, listen = first.admin, first.listen
         async with terminal("top", "--every", "0.1", "--admin", admin, cwd=tmp_path) as screen:
@@ -37,8 +37,8 @@ async def test_proxy_goes_and_comes_back(bank: Sandbox, tmp_path: Path) -> None:
             assert "Traceback" not in screen.text
 
 
-async def test_once(bank: Sandbox, inside: Inside) -> None:
-    """One frame without colours for those who have no terminal; exit 0."""
+async def test_once_prints_one_frame(bank: Sandbox, inside: Inside) -> None:
+    """Without colours; exit code 0."""
     async with running(bank) as app:
         code, out, err = await inside.run("top", "--once", "--admin", str(app.admin_address))
     assert (code, err) == (0, "")
@@ -46,23 +46,23 @@ async def test_once(bank: Sandbox, inside: Inside) -> None:
     assert "\x1b" not in out
 
 
-async def test_once_without_a_proxy(inside: Inside) -> None:
-    """Exit 1, and where nothing answers."""
+async def test_once_without_a_proxy_exits_with_1(inside: Inside) -> None:
+    """It names the address."""
     code, out, _ = await inside.run("top", "--once", "--admin", "127.0.0.1:9")
     assert code == 1
     assert out.startswith("gone   nothing answers on 127.0.0.1:9")
 
 
-async def test_status_page_that_is_off(bank: Sandbox, inside: Inside) -> None:
-    """The proxy's own words say why there is nothing to see."""
+async def test_disabled_status_page_is_explained(bank: Sandbox, inside: Inside) -> None:
+    """By the proxy's own message."""
     async with running(bank, status_page="off") as app:
         code, out, _ = await inside.run("top", "--once", "--admin", str(app.admin_address))
     assert code == 1
     assert "status_page is off" in out
 
 
-async def test_pipe_that_ends(bank: Sandbox) -> None:
-    """Frame after frame into a pipe, and a quiet end when the reader has had enough."""
+async def test_pipe_that_closes_ends_it(bank: Sandbox) -> None:
+    """Quietly."""
     async with (
         running(bank) as app,
         program("top", "--every", "0.05", "--admin", str(app.admin_address)) as watching,
@@ -75,8 +75,8 @@ async def test_pipe_that_ends(bank: Sandbox) -> None:
         assert watching.err == []
 
 
-def looks(*said: tuple[bool, str]) -> Iterator[tuple[bool, str]]:
-    """Return what is shown for these answers, one after the other, ten seconds apart."""
+def frames(*said: tuple[bool, str]) -> Iterator[tuple[bool, str]]:
+    """Return the frames for these responses at intervals of ten seconds."""
     responses, times = iter(said), iter(range(0, 1000, 10))
     address = Address(host="127.0.0.1", port=9090)
     console = Console(file=io.StringIO(), width=120)
@@ -96,21 +96,21 @@ def looks(*said: tuple[bool, str]) -> Iterator[tuple[bool, str]]:
         ((False, "Not here.\nMore."), "Not here."),
     ],
 )
-def test_answers_that_are_no_status(response: tuple[bool, str], why: str) -> None:
-    """Each says what it is, in a line; a second one how long it has been so."""
-    watched = looks(response, response)
+def test_invalid_status_is_explained(response: tuple[bool, str], why: str) -> None:
+    """In a line, with its duration after the second."""
+    watched = frames(response, response)
     is_there, shown = next(watched)
     assert not is_there
     assert re.match(rf"gone +{re.escape(why)}\n", shown)
     assert "for 10 s" in next(watched)[1]
 
 
-async def test_each_absence_is_counted_by_itself(bank: Sandbox) -> None:
-    """A proxy that was back in between has not been gone all the time; what it said is kept."""
+async def test_absences_are_counted_separately(bank: Sandbox) -> None:
+    """The duration restarts when the proxy was back; its last status stays."""
     async with running(bank) as app:
         said = await asyncio.to_thread(admin_client.probe, app.admin_address, "api/status")
     absence = (False, "nothing answers")
-    watched = looks(absence, absence, said, absence)
+    watched = frames(absence, absence, said, absence)
     shown = [next(watched)[1] for _ in range(4)]
     assert "for 0 s" in shown[0]
     assert "for 10 s" in shown[1]
@@ -119,8 +119,8 @@ async def test_each_absence_is_counted_by_itself(bank: Sandbox) -> None:
     assert "seen last: version" in shown[3]
 
 
-def test_document_of_another_format() -> None:
-    """What a later format means is not guessed."""
+def test_document_of_another_format_is_refused() -> None:
+    """Its content is not interpreted."""
     assert document('{"format": 1}') == {"format": 1}
     assert document('{"format": 2}') is None
     assert document("[1]") is None

@@ -1,4 +1,4 @@
-"""From a bare folder to applications that work: each step is a command that a person types."""
+"""From an empty folder to working applications, by typed commands."""
 
 import asyncio
 import json
@@ -12,10 +12,10 @@ from tests.support.process import RunningProxy
 from tests.support.program import program
 
 
-async def test_from_a_bare_folder(bank: Sandbox, tmp_path: Path, inside: Inside) -> None:
-    """Init, certificate, run; then three applications: base URL, HTTP_PROXY, HTTPS.
+async def test_from_an_empty_folder(bank: Sandbox, tmp_path: Path, inside: Inside) -> None:
+    """Init, certificate and run; then clients by base URL, HTTP_PROXY and HTTPS.
 
-    The doctor says well before it runs, and while it does.
+    The doctor succeeds before and during the run.
     """
     made = tmp_path / "made"
     keys = {"CLIENT_ID": "sandbox-client", "CLIENT_SECRET": "sandbox-secret"}
@@ -48,7 +48,7 @@ async def test_from_a_bare_folder(bank: Sandbox, tmp_path: Path, inside: Inside)
 
 
 async def listeners(running: RunningProxy) -> tuple[str, str]:
-    """Return where the two ways in are, as the status has it."""
+    """Return the addresses of both listeners from the status."""
     _, text = await running.ask("/api/status")
     found = {way["name"]: way["address"] for way in json.loads(text)["listeners"]}
     return found["main"], found["secure"]

@@ -1,4 +1,4 @@
-"""``wait``: it waits for a proxy that is not ready, and no longer than it is told."""
+"""``wait``: until the proxy is ready, or the timeout."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ FAILED, WRONG = 1, 2
 
 
 async def test_wait_returns_when_the_proxy_is_ready(bank: Sandbox, tmp_path: Path) -> None:
-    """While the bank gives no token it waits; with the first one it exits 0."""
+    """With the first token it exits with 0."""
     bank.bank.faults.append(Fault("token", status=503))
     quick = {"backoff_initial": "0.1", "backoff_max": "0.2"}
     async with process(tmp_path / "x.yaml", bank.url, ready=False, token=quick) as running:
@@ -29,8 +29,8 @@ async def test_wait_returns_when_the_proxy_is_ready(bank: Sandbox, tmp_path: Pat
         assert json.loads(said)["status"] == "ready"
 
 
-async def test_wait_gives_up_and_says_why(bank: Sandbox, tmp_path: Path) -> None:
-    """A proxy that does not become ready in time: exit 1 with the reasons."""
+async def test_wait_times_out_with_the_reasons(bank: Sandbox, tmp_path: Path) -> None:
+    """The exit code is 1."""
     bank.bank.faults.append(Fault("token", code="CMN_90004"))
     async with process(tmp_path / "x.yaml", bank.url, ready=False) as running:
         exit_code, _, complaint = await run_program(
@@ -41,8 +41,8 @@ async def test_wait_gives_up_and_says_why(bank: Sandbox, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["wait", "healthcheck"])
-async def test_nobody_answers(name: str) -> None:
-    """Exit 1 with the address, not a traceback; a proxy for the way out is not asked."""
+async def test_missing_proxy_exits_with_1(name: str) -> None:
+    """With the address, and without the outbound proxy."""
     arguments = ("--timeout", "0") if name == "wait" else ()
     exit_code, _, complaint = await run_program(
         name, *arguments, "--admin", "127.0.0.1:9", http_proxy="http://127.0.0.1:1"
@@ -52,7 +52,7 @@ async def test_nobody_answers(name: str) -> None:
 
 
 async def test_wait_and_healthcheck_over_a_unix_socket(bank: Sandbox, tmp_path: Path) -> None:
-    """Where the admin port is a socket file, both find it."""
+    """If the admin port is one."""
     admin = f"unix:{tmp_path}/admin.sock"
     async with process(tmp_path / "x.yaml", bank.url, ready=False, admin=admin) as running:
         assert running.admin == admin
@@ -60,8 +60,8 @@ async def test_wait_and_healthcheck_over_a_unix_socket(bank: Sandbox, tmp_path: 
             assert (await run_program(name, "--admin", admin))[0] == 0
 
 
-async def test_wait(inside: Inside) -> None:
-    """It waits for a proxy that is not ready yet, and no longer than it is told to."""
+async def test_wait_for_the_timeout(inside: Inside) -> None:
+    """The default timeout can be changed."""
     async with Sandbox() as bank:
         bank.bank.faults.append(Fault("token", code="CMN_90004"))
         async with running(bank, ready=False, token={"refusal_memory": "0.2"}) as app:

@@ -1,4 +1,4 @@
-"""Broken set-ups: what the bank makes of a token request."""
+"""Broken set-ups: responses of the bank to token requests."""
 
 from proxy.sandbox import Fault
 from tests.cli.doctor.healthy_setup import DoctorSetup
@@ -6,8 +6,8 @@ from tests.cli.doctor.setups import Steps, add_fault, setup
 
 
 @setup
-async def wrong_key(setup: DoctorSetup) -> Steps:
-    """The secret of another environment."""
+async def wrong_secret(setup: DoctorSetup) -> Steps:
+    """The secret is of another environment."""
     setup.write_secret("secret-of-production")
     finding = yield "token-bad-client"
     assert "secret-of-production" not in finding.text + finding.fix
@@ -17,7 +17,7 @@ async def wrong_key(setup: DoctorSetup) -> Steps:
 
 @setup
 async def wrong_institution(setup: DoctorSetup) -> Steps:
-    """A spreadsheet has taken the zeros away."""
+    """A spreadsheet has removed the zeros."""
     setup.set(institution_id="16")
     finding = yield "token-bad-institution"
     assert "leading zeros" in finding.fix
@@ -25,8 +25,8 @@ async def wrong_institution(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def wrong_key_of_another_institution(setup: DoctorSetup) -> Steps:
-    """One of two logins is wrong, and the finding says which."""
+async def wrong_secret_of_another_institution(setup: DoctorSetup) -> Steps:
+    """One of two logins is wrong; the result names it."""
     wrong = setup.private("other-secret", "not-this-one")
     login = {"client_id": "sandbox-client", "client_secret_file": wrong}
     setup.set(institutions={"00017": login})
@@ -45,39 +45,39 @@ async def wrong_password(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def scopes_that_are_not_ours(setup: DoctorSetup) -> Steps:
-    """One that the bank does not know."""
+async def unknown_scopes(setup: DoctorSetup) -> Steps:
+    """The bank does not know one of them."""
     setup.set(scopes="accounts:burn")
     _ = yield "token-bad-request"
     setup.set(scopes="accounts:read")
 
 
 @setup
-async def quota_that_is_used_up(setup: DoctorSetup) -> Steps:
-    """As the bank says it: a 500."""
+async def exceeded_quota(setup: DoctorSetup) -> Steps:
+    """As a 500 of the bank."""
     add_fault(setup, Fault("token", code="CMN_90002"))
     _ = yield "token-throttled"
     setup.bank.bank.faults.clear()
 
 
 @setup
-async def spike_that_is_arrested(setup: DoctorSetup) -> Steps:
-    """As the gateway says it: a 429."""
+async def exceeded_spike_limit(setup: DoctorSetup) -> Steps:
+    """As a 429 of the gateway."""
     add_fault(setup, Fault("token", code="CMN_90003", status=429))
     _ = yield "token-throttled"
     setup.bank.bank.faults.clear()
 
 
 @setup
-async def bank_that_is_down(setup: DoctorSetup) -> Steps:
-    """503, whatever is asked for."""
+async def failing_bank(setup: DoctorSetup) -> Steps:
+    """503 for every request."""
     add_fault(setup, Fault("any", status=503))
     _ = yield "token-server"
     setup.bank.bank.faults.clear()
 
 
 @setup
-async def bank_that_is_slow(setup: DoctorSetup) -> Steps:
+async def slow_bank(setup: DoctorSetup) -> Steps:
     """Slower than token.timeout."""
     add_fault(setup, Fault("token", delay=1.5))
     setup.use_short_timeouts()
@@ -87,7 +87,7 @@ async def bank_that_is_slow(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def bank_that_hangs_up(setup: DoctorSetup) -> Steps:
+async def resetting_bank(setup: DoctorSetup) -> Steps:
     """On token requests only."""
     add_fault(setup, Fault("token", reset=True))
     _ = yield "token-unreachable"
@@ -95,8 +95,8 @@ async def bank_that_hangs_up(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def answer_without_a_token(setup: DoctorSetup) -> Steps:
-    """200, and nothing in it."""
+async def response_without_a_token(setup: DoctorSetup) -> Steps:
+    """A 200 without fields."""
     add_fault(setup, Fault("token", shape="notoken"))
     _ = yield "token-malformed"
     setup.bank.bank.faults.clear()
@@ -104,7 +104,7 @@ async def answer_without_a_token(setup: DoctorSetup) -> Steps:
 
 @setup
 async def wrong_base_path(setup: DoctorSetup) -> Steps:
-    """The path was left out, or has one part too many."""
+    """It is missing, or has one segment too many."""
     add_fault(setup, Fault("any", path_prefix="/stage", wire=NOT_FOUND))
     setup.set(base_url=setup.bank.url + "/stage")
     finding = yield "token-path"
@@ -120,24 +120,24 @@ TO_LOG_IN = (
 
 
 @setup
-async def page_of_a_hotel(setup: DoctorSetup) -> Steps:
-    """A network that wants its guests to log in first."""
+async def login_page(setup: DoctorSetup) -> Steps:
+    """A guest network responds with its login page."""
     add_fault(setup, Fault("token", shape="html"))
     _ = yield "token-page"
     setup.bank.bank.faults.clear()
 
 
 @setup
-async def hotel_that_sends_to_its_page(setup: DoctorSetup) -> Steps:
-    """The same, by a redirect."""
+async def redirect_to_a_login_page(setup: DoctorSetup) -> Steps:
+    """A guest network redirects."""
     add_fault(setup, Fault("token", wire=TO_LOG_IN))
     _ = yield "token-redirect"
     setup.bank.bank.faults.clear()
 
 
 @setup
-async def keys_for_v2_alone(setup: DoctorSetup) -> Steps:
-    """V1 is configured, and the application was never enabled for it."""
+async def credentials_for_v2_only(setup: DoctorSetup) -> Steps:
+    """V1 is configured but not enabled for the application."""
     add_fault(setup, Fault("v1token", status=401))
     setup.set(token={"prefetch": ["v2", "v1"]})
     finding = yield "v1-refused"

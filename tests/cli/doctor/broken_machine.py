@@ -11,7 +11,7 @@ from tests.cli.doctor.setups import Steps, setup
 
 
 @setup
-async def port_that_is_taken(setup: DoctorSetup) -> Steps:
+async def port_in_use(setup: DoctorSetup) -> Steps:
     """By another program."""
     port = await serve_bytes(b"HTTP/1.1 200 OK\r\n\r\n", setup.stack)
     setup.set(listen=f"127.0.0.1:{port}")
@@ -20,17 +20,17 @@ async def port_that_is_taken(setup: DoctorSetup) -> Steps:
     setup.set(listen="127.0.0.1:0")
 
 
-def impatient(setup: DoctorSetup) -> None:
-    """Wait a moment only for a program on a port to say what it is."""
+def short_timeout(setup: DoctorSetup) -> None:
+    """Wait only briefly for the program on a port."""
     patch = setup.stack.enter_context(pytest.MonkeyPatch.context())
     patch.setattr(machine, "TIMEOUT", 0.3)
     patch.setattr(admin_client, "TIMEOUT", 0.3)
 
 
 @setup
-async def port_that_says_nothing(setup: DoctorSetup) -> Steps:
-    """The admin port, taken by one that never answers."""
-    impatient(setup)
+async def silent_port(setup: DoctorSetup) -> Steps:
+    """The admin port is used by a program that never responds."""
+    short_timeout(setup)
     port = await serve_bytes(b"", setup.stack, hold=True)
     setup.set(admin=f"127.0.0.1:{port}")
     _ = yield "port-taken"
@@ -38,21 +38,21 @@ async def port_that_says_nothing(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def socket_that_is_taken(setup: DoctorSetup) -> Steps:
+async def socket_in_use(setup: DoctorSetup) -> Steps:
     """By another program."""
-    impatient(setup)
+    short_timeout(setup)
     path = setup.folder / "app.sock"
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(path))
         sock.listen()
         setup.set(listen=f"unix:{path}")
         _ = yield "port-taken"
-    assert path.exists()  # what a program leaves behind is no hindrance
+    assert path.exists()  # a stale socket file is no problem
 
 
 @setup
 async def address_of_another_machine(setup: DoctorSetup) -> Steps:
-    """It was copied along with the file."""
+    """It was copied with the file."""
     setup.set(admin="192.0.2.1:9090")
     _ = yield "port-address"
     setup.set(admin="127.0.0.1:0")
@@ -60,7 +60,7 @@ async def address_of_another_machine(setup: DoctorSetup) -> Steps:
 
 @setup
 async def socket_without_a_folder(setup: DoctorSetup) -> Steps:
-    """Nobody has made it."""
+    """The folder does not exist."""
     folder = setup.folder / "sockets"
     setup.set(listen=f"unix:{folder}/app.sock")
     _ = yield "socket-folder"

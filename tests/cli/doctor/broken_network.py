@@ -1,4 +1,4 @@
-"""Broken set-ups: the way to the bank, through proxies and TLS."""
+"""Broken set-ups: the connection to the bank, outbound proxies and TLS."""
 
 import asyncio
 import socket
@@ -16,22 +16,22 @@ from tests.cli.doctor.setups import Steps, setup
 from tests.support.connect_proxy import ConnectProxy
 
 
-def behind(setup: DoctorSetup, host: str = "127.0.0.1") -> str:
-    """Return the bank's address under another name."""
+def with_host(setup: DoctorSetup, host: str = "127.0.0.1") -> str:
+    """Return the bank's URL with another host."""
     return f"{host}:{setup.bank.url.rpartition(':')[2]}"
 
 
 @setup
-async def host_that_does_not_exist(setup: DoctorSetup) -> Steps:
-    """A typing mistake in the name."""
+async def unknown_host(setup: DoctorSetup) -> Steps:
+    """A typing mistake."""
     setup.set(base_url="https://api.candescent.invalid/digitalbanking")
     _ = yield "upstream-resolve"
     setup.set(base_url=setup.bank.url)
 
 
 @setup
-async def nothing_listens(setup: DoctorSetup) -> Steps:
-    """The port is wrong, or the sandbox was not started."""
+async def closed_port(setup: DoctorSetup) -> Steps:
+    """A wrong port, or the sandbox is not running."""
     port = int(setup.bank.url.rpartition(":")[2])
     await setup.bank.stop()
     _ = yield "upstream-connect"
@@ -40,7 +40,7 @@ async def nothing_listens(setup: DoctorSetup) -> Steps:
 
 @setup
 async def firewall_that_drops(setup: DoctorSetup) -> Steps:
-    """Nobody answers, not even with a refusal: here, because a full queue drops newcomers."""
+    """Connections time out; a full listen queue simulates it."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         waiting = [socket.socket() for _ in range(4)]
         for sock in waiting:
@@ -56,16 +56,16 @@ async def firewall_that_drops(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def no_way_there(setup: DoctorSetup) -> Steps:
-    """An address that no route leads to."""
+async def no_route(setup: DoctorSetup) -> Steps:
+    """The address has no route."""
     setup.set(base_url="https://255.255.255.255")
     _ = yield "upstream-unreachable"
     setup.set(base_url=setup.bank.url)
 
 
 @setup
-async def company_proxy_that_is_not_set(setup: DoctorSetup) -> Steps:
-    """Browsers find the company's proxy in the environment; this program wants it said."""
+async def outbound_proxy_not_configured(setup: DoctorSetup) -> Steps:
+    """Browsers find it in the environment; this program needs a setting."""
     ca = certificate(setup.folder / "bank.pem", "api.candescent.invalid")
     port = await setup.https(ca)
     proxy = await setup.stack.enter_async_context(ConnectProxy(target_port=port))
@@ -78,7 +78,7 @@ async def company_proxy_that_is_not_set(setup: DoctorSetup) -> Steps:
 
 
 async def through(setup: DoctorSetup, **options: Any) -> ConnectProxy:
-    """Let the way lead through a company's proxy, to a bank that speaks TLS."""
+    """Use an outbound proxy, to a bank with TLS."""
     own = certificate(setup.folder / "own.pem", "127.0.0.1")
     await setup.https(own)
     proxy = await setup.stack.enter_async_context(ConnectProxy(**options))
@@ -87,7 +87,7 @@ async def through(setup: DoctorSetup, **options: Any) -> ConnectProxy:
 
 
 @setup
-async def company_proxy_with_a_wrong_name(setup: DoctorSetup) -> Steps:
+async def outbound_proxy_with_a_wrong_name(setup: DoctorSetup) -> Steps:
     """Its name does not resolve."""
     setup.set(upstream={"proxy": "http://proxy.company.invalid:3128"})
     _ = yield "upstream-proxy-resolve"
@@ -95,16 +95,16 @@ async def company_proxy_with_a_wrong_name(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def company_proxy_that_is_down(setup: DoctorSetup) -> Steps:
-    """Nothing listens where it should."""
+async def outbound_proxy_that_is_down(setup: DoctorSetup) -> Steps:
+    """Its port is closed."""
     setup.set(upstream={"proxy": "http://127.0.0.1:9"})
     _ = yield "upstream-proxy-connect"
     await through(setup)
 
 
 @setup
-async def company_proxy_that_wants_a_login(setup: DoctorSetup) -> Steps:
-    """It says 407 to those whom it does not know."""
+async def outbound_proxy_that_requires_a_login(setup: DoctorSetup) -> Steps:
+    """It responds 407."""
     await through(setup, login="me:a-password")
     _ = yield "upstream-proxy-login"
     password = setup.private("proxy-password", "a-password\n")
@@ -113,8 +113,8 @@ async def company_proxy_that_wants_a_login(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def company_proxy_that_refuses(setup: DoctorSetup) -> Steps:
-    """It knows us, and does not let us there."""
+async def outbound_proxy_that_refuses(setup: DoctorSetup) -> Steps:
+    """It responds 403."""
     proxy = await through(setup, response=b"HTTP/1.1 403 Not there\r\n\r\n")
     finding = yield "upstream-proxy-refused"
     assert "403" in finding.text
@@ -122,16 +122,16 @@ async def company_proxy_that_refuses(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def company_proxy_that_is_none(setup: DoctorSetup) -> Steps:
-    """Something else listens there."""
+async def outbound_proxy_of_another_protocol(setup: DoctorSetup) -> Steps:
+    """Another service listens there."""
     proxy = await through(setup, response=b"SSH-2.0-OpenSSH_9.6\r\n")
     _ = yield "upstream-proxy-malformed"
     proxy.response = b""
 
 
 @setup
-async def company_proxy_that_hangs(setup: DoctorSetup) -> Steps:
-    """It takes the connection and says nothing."""
+async def outbound_proxy_that_hangs(setup: DoctorSetup) -> Steps:
+    """It accepts the connection and does not respond."""
     proxy = await through(setup, silent=True)
     setup.use_short_timeouts()
     _ = yield "upstream-proxy-timeout"
@@ -140,8 +140,8 @@ async def company_proxy_that_hangs(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def certificate_that_vouches_for_itself(setup: DoctorSetup) -> Steps:
-    """Nobody else does."""
+async def self_signed_certificate(setup: DoctorSetup) -> Steps:
+    """No authority has signed it."""
     own = certificate(setup.folder / "own.pem", "127.0.0.1")
     await setup.https(own)
     setup.set(base_url=setup.bank.url)
@@ -150,8 +150,8 @@ async def certificate_that_vouches_for_itself(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def authority_that_is_not_known(setup: DoctorSetup) -> Steps:
-    """A company looks into TLS, and its authority is not installed here."""
+async def unknown_authority(setup: DoctorSetup) -> Steps:
+    """A company inspects TLS, and its authority is not installed."""
     ca = certificate(setup.folder / "ca.pem")
     await setup.https(certificate(setup.folder / "bank.pem", "127.0.0.1", issuer=ca))
     setup.set(base_url=setup.bank.url)
@@ -160,8 +160,8 @@ async def authority_that_is_not_known(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def bank_certificate_that_is_over(setup: DoctorSetup) -> Steps:
-    """The bank has forgotten to renew it."""
+async def expired_bank_certificate(setup: DoctorSetup) -> Steps:
+    """The bank has not renewed it."""
     ca = certificate(setup.folder / "ca.pem", since=-30)
     over = certificate(setup.folder / "bank.pem", "127.0.0.1", since=-9, until=-2, issuer=ca)
     await setup.https(over)
@@ -172,8 +172,8 @@ async def bank_certificate_that_is_over(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def bank_certificate_of_tomorrow(setup: DoctorSetup) -> Steps:
-    """Most often, this machine's clock lives in the past."""
+async def bank_certificate_not_yet_valid(setup: DoctorSetup) -> Steps:
+    """Usually this machine's clock is behind."""
     ca = certificate(setup.folder / "ca.pem", since=-30)
     early = certificate(setup.folder / "bank.pem", "127.0.0.1", since=1, until=9, issuer=ca)
     await setup.https(early)
@@ -185,40 +185,40 @@ async def bank_certificate_of_tomorrow(setup: DoctorSetup) -> Steps:
 
 @setup
 async def certificate_for_another_name(setup: DoctorSetup) -> Steps:
-    """The server has the right certificate, and is called by a wrong name."""
+    """The server is called by a wrong name."""
     ca = certificate(setup.folder / "ca.pem")
     await setup.https(certificate(setup.folder / "bank.pem", "localhost", issuer=ca))
     setup.set(base_url=setup.bank.url, upstream={"ca_file": str(ca)})
     finding = yield "upstream-tls-name"
     assert "is for localhost, not for 127.0.0.1" in finding.text
-    setup.set(base_url=f"https://{behind(setup, 'localhost')}")
+    setup.set(base_url=f"https://{with_host(setup, 'localhost')}")
 
 
 @setup
 async def https_to_a_plain_port(setup: DoctorSetup) -> Steps:
     """The sandbox is called with https."""
-    setup.set(base_url=f"https://{behind(setup)}")
+    setup.set(base_url=f"https://{with_host(setup)}")
     _ = yield "upstream-tls-plain-http"
-    setup.set(base_url=f"http://{behind(setup)}")
+    setup.set(base_url=f"http://{with_host(setup)}")
 
 
 @setup
 async def http_to_a_tls_port(setup: DoctorSetup) -> Steps:
-    """The other way round."""
+    """TLS is required."""
     own = certificate(setup.folder / "own.pem", "127.0.0.1")
     await setup.https(own)
-    setup.set(base_url=f"http://{behind(setup)}", upstream={"ca_file": str(own)})
+    setup.set(base_url=f"http://{with_host(setup)}", upstream={"ca_file": str(own)})
     finding = yield "plain-tls"
     assert finding.fix == "Set base_url to https://."
-    setup.set(base_url=f"https://{behind(setup)}")
+    setup.set(base_url=f"https://{with_host(setup)}")
 
 
 @setup
-async def http_to_a_tls_port_that_explains_itself(setup: DoctorSetup) -> Steps:
-    """Such as nginx does, with a 400 of its own."""
+async def http_to_a_tls_port_of_nginx(setup: DoctorSetup) -> Steps:
+    """It responds with an explanatory 400."""
     own = certificate(setup.folder / "own.pem", "127.0.0.1")
     await setup.https(own)
-    bank, port = behind(setup), int(setup.bank.url.rpartition(":")[2])
+    bank, port = with_host(setup), int(setup.bank.url.rpartition(":")[2])
 
     async def nginx(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         first = await reader.read(1)
@@ -240,8 +240,8 @@ async def http_to_a_tls_port_that_explains_itself(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def bank_that_wants_a_certificate(setup: DoctorSetup) -> Steps:
-    """Mutual TLS, and we have nothing to show."""
+async def bank_that_requires_a_certificate(setup: DoctorSetup) -> Steps:
+    """Mutual TLS without a client certificate."""
     own = certificate(setup.folder / "own.pem", "127.0.0.1")
     context = server_context(own)
     context.verify_mode = ssl.CERT_REQUIRED
@@ -256,12 +256,12 @@ async def bank_that_wants_a_certificate(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def tls_of_another_age(setup: DoctorSetup) -> Steps:
-    """The two have no cipher in common."""
+async def no_common_cipher(setup: DoctorSetup) -> Steps:
+    """Client and server share no cipher."""
     own = certificate(setup.folder / "own.pem", "127.0.0.1")
     context = server_context(own)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("AES128-GCM-SHA256")  # for RSA keys, and this one is none
+    context.set_ciphers("AES128-GCM-SHA256")  # for RSA keys, and this one is not
     port = refusing(context, setup.stack)
     setup.set(base_url=f"https://127.0.0.1:{port}", upstream={"ca_file": str(own)})
     _ = yield "upstream-tls"
@@ -270,7 +270,7 @@ async def tls_of_another_age(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def something_that_is_not_http(setup: DoctorSetup) -> Steps:
+async def another_protocol(setup: DoctorSetup) -> Steps:
     """Another service listens on the port."""
     port = await serve_bytes(b"SSH-2.0-OpenSSH_9.6\r\n", setup.stack)
     setup.set(base_url=f"http://127.0.0.1:{port}")
@@ -279,8 +279,8 @@ async def something_that_is_not_http(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def something_that_hangs_up(setup: DoctorSetup) -> Steps:
-    """A balancer without anything behind it."""
+async def closed_connection(setup: DoctorSetup) -> Steps:
+    """As of a balancer without a backend."""
     port = await serve_bytes(b"", setup.stack)
     setup.set(base_url=f"http://127.0.0.1:{port}")
     _ = yield "upstream-closed"
@@ -288,7 +288,7 @@ async def something_that_hangs_up(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def clock_that_is_ahead(setup: DoctorSetup) -> Steps:
+async def clock_ahead(setup: DoctorSetup) -> Steps:
     """By five minutes."""
     setup.clock_offset = 300
     finding = yield "clock"
@@ -297,7 +297,7 @@ async def clock_that_is_ahead(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def clock_that_is_behind(setup: DoctorSetup) -> Steps:
+async def clock_behind(setup: DoctorSetup) -> Steps:
     """By two minutes."""
     setup.clock_offset = -120
     finding = yield "clock"

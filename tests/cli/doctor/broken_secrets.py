@@ -7,16 +7,16 @@ from tests.cli.doctor.setups import Steps, setup
 
 
 @setup
-async def secret_that_is_missing(setup: DoctorSetup) -> Steps:
-    """The file is not there."""
+async def missing_secret(setup: DoctorSetup) -> Steps:
+    """The file does not exist."""
     setup.secret.unlink()
     _ = yield "secret-missing"
     setup.write_secret()
 
 
 @setup
-async def secret_that_is_a_folder(setup: DoctorSetup) -> Steps:
-    """The setting names the folder that the secret is in."""
+async def secret_is_a_folder(setup: DoctorSetup) -> Steps:
+    """The setting names the folder of the secret."""
     (setup.folder / "folder").mkdir()
     setup.set(client_secret_file=str(setup.folder / "folder"))
     _ = yield "secret-unreadable"
@@ -24,32 +24,32 @@ async def secret_that_is_a_folder(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def secret_that_is_empty(setup: DoctorSetup) -> Steps:
-    """A line end is all there is."""
+async def empty_secret(setup: DoctorSetup) -> Steps:
+    """It has a line end only."""
     setup.write_secret("\n")
     _ = yield "secret-empty"
     setup.write_secret()
 
 
 @setup
-async def secret_with_a_mark(setup: DoctorSetup) -> Steps:
-    """Notepad has saved it as UTF-8 with a byte-order mark."""
+async def secret_with_byte_order_mark(setup: DoctorSetup) -> Steps:
+    """Notepad has saved it as UTF-8."""
     setup.write_secret(b"\xef\xbb\xbfsandbox-secret\r\n")
     _ = yield "secret-byte-order-mark"
     setup.write_secret()
 
 
 @setup
-async def secret_from_powershell(setup: DoctorSetup) -> Steps:
-    """Out-File has written UTF-16."""
+async def secret_in_utf_16(setup: DoctorSetup) -> Steps:
+    """PowerShell's Out-File has written it."""
     setup.write_secret("sandbox-secret\r\n".encode("utf-16"))
     _ = yield "secret-byte-order-mark"
     setup.write_secret("sandbox-secret\r\n")
 
 
 @setup
-async def secret_with_more_lines(setup: DoctorSetup) -> Steps:
-    """The whole page of the console was pasted."""
+async def secret_with_several_lines(setup: DoctorSetup) -> Steps:
+    """A whole page was pasted."""
     setup.write_secret("Shared Key\nsandbox-client\nSecret Key\nsandbox-secret\n")
     finding = yield "secret-lines"
     assert "4 lines" in finding.text
@@ -57,24 +57,24 @@ async def secret_with_more_lines(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def secret_with_a_dash_of_a_word_processor(setup: DoctorSetup) -> Steps:
-    """A document has made a long dash of the short one."""
+async def secret_with_a_dash(setup: DoctorSetup) -> Steps:
+    """A word processor has replaced a hyphen."""
     setup.write_secret("sandbox\u2013secret")
     _ = yield "secret-not-ascii"
     setup.write_secret()
 
 
 @setup
-async def secret_that_others_can_read(setup: DoctorSetup) -> Steps:
-    """It was written without a thought of the mode."""
+async def secret_readable_by_others(setup: DoctorSetup) -> Steps:
+    """The default mode was used."""
     setup.secret.chmod(0o644)
     finding = yield "secret-exposed"
     setup.run_fix(finding.fix)
 
 
 @setup
-async def key_that_others_can_read(setup: DoctorSetup) -> Steps:
-    """The key of the listening side's certificate."""
+async def key_readable_by_others(setup: DoctorSetup) -> Steps:
+    """The key of the listener's certificate."""
     file = certificate(setup.folder / "server.pem", "localhost", until=30)
     file.chmod(0o644)
     setup.set(callers={"certificate_file": str(file)})
@@ -84,8 +84,8 @@ async def key_that_others_can_read(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def login_that_others_can_read(setup: DoctorSetup) -> Steps:
-    """A refresh token is as good as a password."""
+async def login_readable_by_others(setup: DoctorSetup) -> Steps:
+    """A refresh token is as sensitive as a password."""
     file = setup.folder / "login.json"
     file.write_text("{}")
     setup.set(refresh_token_file=str(file))
@@ -95,8 +95,8 @@ async def login_that_others_can_read(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def login_that_has_no_folder(setup: DoctorSetup) -> Steps:
-    """Where the login shall be kept, nothing can be written."""
+async def login_without_a_folder(setup: DoctorSetup) -> Steps:
+    """The file cannot be written."""
     folder = setup.folder / "logins"
     setup.set(refresh_token_file=str(folder / "login.json"))
     finding = yield "login-folder"
@@ -105,8 +105,8 @@ async def login_that_has_no_folder(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def nobody_logged_in(setup: DoctorSetup) -> Steps:
-    """The grant needs a person, and none was there."""
+async def missing_login(setup: DoctorSetup) -> Steps:
+    """The grant needs a login, and there was none."""
     setup.set(grant="authorization_code", refresh_token_file=str(setup.folder / "login.json"))
     finding = yield "token-login-needed"
     assert "candescent-proxy login" in finding.fix

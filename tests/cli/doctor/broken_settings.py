@@ -1,4 +1,4 @@
-"""Broken set-ups: the configuration, and certificates of our own."""
+"""Broken set-ups: the configuration, and the proxy's own certificates."""
 
 from tests.cli.doctor.healthy_setup import DoctorSetup, certificate
 from tests.cli.doctor.setups import Steps, setup
@@ -6,8 +6,8 @@ from tests.support.mounted_files import write
 
 
 @setup
-async def file_that_is_not_there(setup: DoctorSetup) -> Steps:
-    """The file was never written, or stands elsewhere."""
+async def missing_file(setup: DoctorSetup) -> Steps:
+    """It was never written, or is elsewhere."""
     text = setup.file.read_text()
     setup.file.unlink()
     _ = yield "config-unreadable"
@@ -25,8 +25,8 @@ async def misspelt_setting(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def variable_left_in_the_shell(setup: DoctorSetup) -> Steps:
-    """The file is right, and the environment has the same secret of another day."""
+async def variable_overrides_the_file(setup: DoctorSetup) -> Steps:
+    """The environment has an older secret."""
     setup.environ["CANDESCENT_CLIENT_SECRET"] = "sandbox-secret"
     finding = yield "config-overridden"
     assert "client_secret_file" in finding.text
@@ -35,16 +35,16 @@ async def variable_left_in_the_shell(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def file_that_others_may_change(setup: DoctorSetup) -> Steps:
-    """Whoever changes base_url gets the next token."""
+async def file_writable_by_others(setup: DoctorSetup) -> Steps:
+    """A changed base_url would get the next token."""
     setup.file.chmod(0o666)
     finding = yield "config-writable"
     setup.run_fix(finding.fix)
 
 
 @setup
-async def certificate_that_is_none(setup: DoctorSetup) -> Steps:
-    """The setting names some other file."""
+async def invalid_certificate(setup: DoctorSetup) -> Steps:
+    """The setting names another file."""
     file = setup.folder / "server.pem"
     write(file, "not a certificate\n")
     setup.set(callers={"certificate_file": str(file)})
@@ -54,8 +54,8 @@ async def certificate_that_is_none(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def certificate_that_is_over(setup: DoctorSetup) -> Steps:
-    """Nobody has renewed what the proxy shows to applications."""
+async def expired_certificate(setup: DoctorSetup) -> Steps:
+    """The listener's certificate was not renewed."""
     file = certificate(setup.folder / "server.pem", "localhost", since=-9, until=-1)
     setup.set(callers={"certificate_file": str(file)})
     _ = yield "certificate-expired"
@@ -63,8 +63,8 @@ async def certificate_that_is_over(setup: DoctorSetup) -> Steps:
 
 
 @setup
-async def certificate_that_is_almost_over(setup: DoctorSetup) -> Steps:
-    """A week is left."""
+async def certificate_about_to_expire(setup: DoctorSetup) -> Steps:
+    """In a week."""
     file = certificate(setup.folder / "server.pem", "localhost", until=7)
     setup.set(callers={"certificate_file": str(file)})
     _ = yield "certificate-expiring"

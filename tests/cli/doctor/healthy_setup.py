@@ -77,7 +77,7 @@ class DoctorSetup:
         (self.folder / name).chmod(0o600)
         return str(self.folder / name)
 
-    async def examine(self) -> list[CheckResult]:
+    async def run_checks(self) -> list[CheckResult]:
         """Return all results of the doctor."""
         sources = ConfigSources(self.file, self.environ)
         found = run_checks(sources, sample=self.sample, wall=lambda: time() + self.clock_offset)
@@ -178,7 +178,7 @@ def certificate(
 async def serve_bytes(response: bytes, stack: AsyncExitStack, *, hold: bool = False) -> int:
     """Listen and send the same bytes on each connection, with ``hold`` none; return the port."""
 
-    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if hold:
             while await reader.read(4096):
                 pass
@@ -186,7 +186,7 @@ async def serve_bytes(response: bytes, stack: AsyncExitStack, *, hold: bool = Fa
             writer.write(response)
         writer.close()
 
-    server = await asyncio.start_server(say, "127.0.0.1", 0)
+    server = await asyncio.start_server(respond, "127.0.0.1", 0)
     stack.callback(server.close)
     port: int = server.sockets[0].getsockname()[1]
     return port

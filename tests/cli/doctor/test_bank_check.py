@@ -1,4 +1,4 @@
-"""What the bank's answers mean to the doctor, case by case; whole set-ups in test_examination."""
+"""Causes in the bank's responses; test_checks has whole set-ups."""
 
 import pytest
 
@@ -20,8 +20,8 @@ from proxy.upstream.bank_errors import read_error
         (b"", False),
     ],
 )
-def test_page(body: bytes, page: bool) -> None:
-    """A web page is told from the bank's XML and JSON."""
+def test_web_page_is_recognized(body: bytes, page: bool) -> None:
+    """It differs from the bank's XML and JSON."""
     assert is_page(body) is page
 
 
@@ -44,12 +44,12 @@ def test_page(body: bytes, page: bool) -> None:
 def test_cause_of_a_missing_token(
     response: BankResponse | None, reason: TokenFailure, cause: str
 ) -> None:
-    """What came goes before what it was taken for."""
+    """The response takes precedence over the reason."""
     assert token_remedy(response, TokenError(reason)).name == cause
 
 
-def test_token_endpoint_that_is_not_reached() -> None:
-    """What stops the connection has the remedy."""
+def test_unreachable_token_endpoint() -> None:
+    """The connection error has the remedy."""
     error = TokenError(kinds.TOKEN_UNREACHABLE, failure=kinds.UPSTREAM_TLS_EXPIRED)
     remedy = token_remedy(None, error)
     assert (remedy.name, remedy.fix) == ("token-unreachable", kinds.UPSTREAM_TLS_EXPIRED.remedy)
@@ -72,20 +72,20 @@ def test_token_endpoint_that_is_not_reached() -> None:
         (500, b"", "call-server"),
     ],
 )
-def test_cause_of_a_call_that_failed(status: int, body: bytes, cause: str) -> None:
-    """Status and code together decide, as they do for the proxy."""
+def test_cause_of_a_failed_call(status: int, body: bytes, cause: str) -> None:
+    """Status and code decide, as in the proxy."""
     remedy = call_remedy(BankResponse(status, body), read_error(body))
     assert (remedy.name if remedy else "") == cause
 
 
-def test_call_that_lacks_something() -> None:
-    """A 400 of the resource's own shows that the token was taken."""
+def test_call_with_missing_parameters() -> None:
+    """A 400 of the resource shows that the token was accepted."""
     finding = call_result("GET /x", BankResponse(400, b'{"code": "ACC_00401"}'), 0.1)
     assert (finding.level, finding.cause) == (Level.NOTE, "")
     assert "400, ACC_00401" in finding.text
 
 
-def test_said_holds_nothing_but_status_and_code() -> None:
-    """A message of the bank's may hold anything, and is left out."""
+def test_evidence_is_status_and_code_only() -> None:
+    """The bank's message is left out."""
     body = b'{"code": "CMN_90004", "message": "key abc is wrong"}'
     assert describe(BankResponse(401, body)) == "401, CMN_90004"

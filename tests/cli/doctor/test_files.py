@@ -1,4 +1,4 @@
-"""The files of a set-up, looked at one by one; whole set-ups are in test_examination."""
+"""Checks of single files; test_checks has whole set-ups."""
 
 import os
 from pathlib import Path
@@ -33,19 +33,19 @@ from proxy.tokens.secret_files import read_secret
     ],
 )
 def test_content_of_a_secret_file(raw: bytes, cause: str) -> None:
-    """Whatever an editor, a shell or a person leaves in it has its name."""
+    """Each kind of invalid content has its cause."""
     assert [remedy.name for remedy, _ in files.secret_content(raw)] == ([cause] if cause else [])
 
 
 @given(st.binary(max_size=40))
-def test_what_the_proxy_refuses_is_named(raw: bytes) -> None:
-    """No secret that would not be read is called well, and none that would be is called ill."""
+def test_doctor_and_proxy_agree(raw: bytes) -> None:
+    """A secret is a problem if and only if the proxy refuses it."""
     named = {remedy.name for remedy, _ in files.secret_content(raw)} - {"secret-wrapped"}
     assert bool(named) == is_refused(raw)
 
 
 def is_refused(raw: bytes) -> bool:
-    """Whether the proxy would not take this for a secret."""
+    """Whether the proxy refuses this secret."""
     reading, writing = os.pipe()
     os.write(writing, raw)
     os.close(writing)
@@ -58,8 +58,8 @@ def is_refused(raw: bytes) -> bool:
     return False
 
 
-def test_mode_that_is_shared_with_nobody(tmp_path: Path) -> None:
-    """The owner's group may read it, as Kubernetes mounts secrets; nobody else."""
+def test_mode_of_secret_files(tmp_path: Path) -> None:
+    """The group may read, as with Kubernetes; others may not."""
     file = tmp_path / "secret"
     file.write_text("word")
     for mode, level in ((0o600, Level.OK), (0o440, Level.OK), (0o604, Level.WARNING)):
@@ -67,8 +67,8 @@ def test_mode_that_is_shared_with_nobody(tmp_path: Path) -> None:
         assert [finding.level for finding in files.secret_file("x", file)] == [level]
 
 
-def test_every_secret_file_is_found(tmp_path: Path) -> None:
-    """Those of institutions, of callers and of the way out too."""
+def test_every_secret_file_is_checked(tmp_path: Path) -> None:
+    """Those of institutions, callers and the outbound proxy too."""
     password = {"proxy": "http://127.0.0.1:1", "proxy_user": "me", "proxy_password_file": "/p"}
     own = {"client_id_file": "/c", "client_secret_file": "/d"}
     config = loader.load(
@@ -101,8 +101,8 @@ def test_every_secret_file_is_found(tmp_path: Path) -> None:
     }
 
 
-def test_certificate_without_its_key_is_no_secret(tmp_path: Path) -> None:
-    """Everybody may read a certificate; with its key in the same file, only the owner."""
+def test_certificate_with_its_key_is_a_secret(tmp_path: Path) -> None:
+    """A certificate alone is not."""
     file = tmp_path / "server.pem"
     file.write_text("-----BEGIN CERTIFICATE-----\n")
     file.chmod(0o644)
@@ -114,8 +114,8 @@ def test_certificate_without_its_key_is_no_secret(tmp_path: Path) -> None:
     assert list(files.key_file("callers.certificate_file", file)) == []
 
 
-def test_every_key_file_is_found() -> None:
-    """Those of the way out, of the store, of every listener, and the login's."""
+def test_every_key_file_is_checked() -> None:
+    """Of upstream, store, every listener, and the login."""
     names = ("certificate_file", "key_file")
     pair = {name: f"/{name}" for name in names}
     config = loader.load(
@@ -141,6 +141,6 @@ def test_every_key_file_is_found() -> None:
     ]
 
 
-def test_day() -> None:
-    """A day is written the same in every part of the world."""
+def test_date_format() -> None:
+    """It does not depend on the locale."""
     assert files.day(86_399) == "1970-01-01"

@@ -1,4 +1,4 @@
-"""Ports: what stands in the way of listening, told apart; whole set-ups are in test_examination."""
+"""Checks of ports; test_checks has whole set-ups."""
 
 import errno
 import os
@@ -19,16 +19,16 @@ HERE = Address(host="127.0.0.1", port=80)
     ("number", "cause"),
     [(errno.EACCES, "port-forbidden"), (errno.EADDRNOTAVAIL, "port-address")],
 )
-def test_what_the_system_says(number: int, cause: str) -> None:
-    """A port for administrators only, and an address of another machine, have their names."""
+def test_system_errors_have_causes(number: int, cause: str) -> None:
+    """A privileged port, and an address of another machine."""
     error = OSError(number, os.strerror(number))
     finding = machine.refused("listen", HERE, error, is_tls=False)
     assert (finding.cause, finding.level) == (cause, Level.FAILED)
     assert "127.0.0.1:80" in finding.text
 
 
-def test_port_is_free_again_afterwards() -> None:
-    """Looking at a port does not keep the proxy from it."""
+def test_check_releases_the_port() -> None:
+    """The proxy can listen afterwards."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     address = Address(host="127.0.0.1", port=port)
@@ -37,8 +37,8 @@ def test_port_is_free_again_afterwards() -> None:
         assert finding.level is Level.OK
 
 
-def test_socket_file_that_was_left_behind(tmp_path: Path) -> None:
-    """The proxy replaces it, so it is no hindrance; and looking does not take it away."""
+def test_stale_socket_file_is_no_problem(tmp_path: Path) -> None:
+    """It is not removed."""
     path = tmp_path / "left.sock"
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(path))
@@ -49,11 +49,11 @@ def test_socket_file_that_was_left_behind(tmp_path: Path) -> None:
 
 
 async def test_too_few_open_files() -> None:
-    """Under a limit that is too low for the connections that are configured; a higher one cures."""
+    """A low limit is a problem; a higher one solves it."""
     told = {**CREDENTIALS, "CANDESCENT_BASE_URL": "http://127.0.0.1:9"}
     limit = ("prlimit", "--nofile=512:512")
     code, out, _ = await run_program("doctor", before=limit, **told)
-    assert code == 1  # for there is no bank
+    assert code == 1  # there is no bank
     assert "This user may open 512 files" in out
     assert "Fix: ulimit -n 2512" in out
     _, out, _ = await run_program("doctor", before=("prlimit", "--nofile=2512:2512"), **told)

@@ -1,4 +1,4 @@
-"""The way to the bank: what is read out of environment and answer; the rest in test_examination."""
+"""Checks of environment and clock; test_checks has whole set-ups."""
 
 import pytest
 
@@ -19,12 +19,12 @@ from proxy.cli.doctor.results import Level
     ],
 )
 def test_proxy_of_the_environment(text: str, shown: str) -> None:
-    """Only host and port are shown; what is no URL is not there."""
+    """Host and port are shown, without credentials."""
     assert shown_proxy(text) == shown
 
 
 def head(date: str) -> bytes:
-    """Return the head of an answer of this date."""
+    """Return a response head with this date."""
     return f"HTTP/1.1 200 OK\r\nDATE: {date}\r\nContent-Length: 0\r\n\r\n".encode()
 
 
@@ -37,14 +37,14 @@ def head(date: str) -> bytes:
         ("Thu, 01 Jan 1970 00:15:39 GMT", Level.WARNING),
     ],
 )
-def test_clock(date: str, level: Level) -> None:
-    """A minute either way is taken for the same time."""
+def test_clock_difference(date: str, level: Level) -> None:
+    """A minute either way is accepted."""
     (finding,) = clock(head(date), 1000.0)
     assert finding.level is level
 
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Thu, 99 Foo 1970 99:99:99 GMT"])
-def test_date_that_is_none(date: str) -> None:
-    """Nothing is said of a clock that cannot be read."""
+def test_invalid_date_is_ignored(date: str) -> None:
+    """The clock is not checked."""
     assert clock(head(date), 1000.0) == []
     assert clock(b"HTTP/1.1 200 OK\r\n\r\n", 1000.0) == []

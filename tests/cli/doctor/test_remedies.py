@@ -1,4 +1,4 @@
-"""The table of causes and cures: its names and its sentences."""
+"""The table of causes and remedies."""
 
 import re
 import string
@@ -11,7 +11,7 @@ from proxy.errors import Source, kinds
 
 @pytest.mark.parametrize("cause", REMEDIES)
 def test_names_and_sentences(cause: str) -> None:
-    """A name is of small letters; text and cure are there, and end as sentences or commands do."""
+    """Names are lower case, and texts end as sentences or commands."""
     remedy = REMEDIES[cause]
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", cause)
     assert remedy.text.endswith((".", "}"))
@@ -19,8 +19,8 @@ def test_names_and_sentences(cause: str) -> None:
 
 
 @pytest.mark.parametrize("cause", REMEDIES)
-def test_cure_mentions_only_what_was_seen(cause: str) -> None:
-    """A cure's names are names that a check can fill in, none of them of a secret."""
+def test_placeholders_are_evidence(cause: str) -> None:
+    """A check can fill them, and none is a secret."""
     remedy = REMEDIES[cause]
     fields = {
         name
@@ -30,14 +30,14 @@ def test_cure_mentions_only_what_was_seen(cause: str) -> None:
     assert not fields & {"secret", "token", "password", "client_id", "client_secret"}
 
 
-def test_cause_that_requests_have_too() -> None:
-    """It has the name and the remedy of its kind: a cause is explained once."""
+def test_cause_of_request_errors() -> None:
+    """It has the name and remedy of its error kind."""
     for kind, remedy in BY_KIND.items():
         assert (remedy.name, remedy.fix) == (kind.name, kind.remedy)
 
 
-def test_every_failed_connection_has_a_cause() -> None:
-    """Whatever a request may meet on its way, the doctor has a sentence for."""
+def test_every_connection_failure_has_a_cause() -> None:
+    """The doctor explains each."""
     exchange = {kinds.UPSTREAM_IDLE_TIMEOUT, kinds.UPSTREAM_TOTAL_TIMEOUT, kinds.UPSTREAM_TRUNCATED}
     failures = {kind for kind in kinds.KINDS if kind.source is Source.UPSTREAM}
     assert failures - BY_KIND.keys() == exchange

@@ -1,4 +1,4 @@
-"""How findings are told: wrapped lines, a summary, JSON, and colour for a terminal only."""
+"""Reports: wrapped lines, a summary, JSON, and colours on terminals."""
 
 import io
 import json
@@ -18,20 +18,20 @@ class Terminal(io.StringIO):
     """A stream that says it is a terminal."""
 
     def isatty(self) -> bool:
-        """Say so."""
+        """Return True."""
         return True
 
 
-def told(stream: io.StringIO, *findings: CheckResult) -> str:
-    """Return what is written of these findings."""
+def report(stream: io.StringIO, *findings: CheckResult) -> str:
+    """Return the printed report."""
     tell = result_writer(stream)
     for finding in findings:
         tell(finding)
     return stream.getvalue()
 
 
-def test_lines_are_wrapped_below_each_other() -> None:
-    """The cure stands under what it cures; no path is broken."""
+def test_lines_are_wrapped_and_aligned() -> None:
+    """Paths are not broken."""
     first, *rest = lines(BAD, 60)
     assert first.startswith("failed   files          client_secret_file:")
     assert all(line.startswith(" " * 24) for line in rest)
@@ -50,33 +50,33 @@ def test_lines_are_wrapped_below_each_other() -> None:
     ],
 )
 def test_summary(findings: list[CheckResult], text: str) -> None:
-    """The last line counts what needs a cure."""
+    """It counts the problems."""
     assert summary(findings) == text
 
 
 def test_pipe_gets_plain_text() -> None:
-    """No colour where nobody would see it."""
-    text = told(io.StringIO(), BAD, WARNED)
+    """Without colours."""
+    text = report(io.StringIO(), BAD, WARNED)
     assert "\x1b" not in text
     assert text.splitlines()[0].startswith("failed   files")
 
 
-def test_terminal_gets_colour_unless_it_is_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """NO_COLOR is honoured, and what is written is the same."""
+def test_terminal_gets_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless NO_COLOR is set; the text is the same."""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    coloured = told(Terminal(), BAD)
+    coloured = report(Terminal(), BAD)
     assert "\x1b[1;31mfailed" in coloured
     monkeypatch.setenv("NO_COLOR", "1")
-    plain = told(Terminal(), BAD)
+    plain = report(Terminal(), BAD)
     assert "31m" not in plain
     bare = re.sub(r"\x1b\[\d*m", "", plain)
     assert [line.rstrip() for line in bare.splitlines()] == lines(BAD, 100)
 
 
 def test_document() -> None:
-    """Programs get every finding, and one word on the whole."""
+    """Every result, and an overall status."""
     read = json.loads(document([WARNED, ok("a", "b")]))
     assert read["ok"] is True
     assert [(found["level"], found["cause"]) for found in read["results"]] == [

@@ -1,4 +1,4 @@
-"""The doctor at the store; whole set-ups are in test_examination."""
+"""The check of the store; test_checks has whole set-ups."""
 
 from pathlib import Path
 
@@ -11,14 +11,14 @@ from tests.support.running import CLIENT
 LEAST = {"base_url": "http://127.0.0.1:9", "institution_id": "00016", **CLIENT}
 
 
-async def test_no_store() -> None:
-    """Where there is none, nothing is said of it."""
+async def test_no_store_has_no_result() -> None:
+    """Without a store nothing is reported."""
     config = loader.load(None, {}, LEAST)
     assert [finding async for finding in store_check.check(config)] == []
 
 
-async def test_store_that_is_well_is_left_as_it_was(tmp_path: Path) -> None:
-    """What was written to see whether it can be is no token, and gone after a second."""
+async def test_check_leaves_nothing_in_the_store(tmp_path: Path) -> None:
+    """Its test record is not a token and expires after a second."""
     keys = tmp_path / "keys"
     keys.write_text(f"k1 {'A' * 43}=\n")
     async with redis_server(tmp_path / "store") as server:
