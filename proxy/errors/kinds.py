@@ -238,6 +238,13 @@ TLS_ON_HTTP = _caller(
     "Use http:// in the application, or set callers.certificate_file.",
     closes=True,
 )
+HTTP_ON_TLS = _caller(
+    "http-on-tls",
+    400,
+    "The caller speaks plain HTTP to a port that speaks TLS.",
+    "Use https:// in the application.",
+    closes=True,
+)
 TOO_LARGE = _caller(
     "too-large",
     431,

@@ -61,8 +61,10 @@ class CallerAuthentication:
         """
         if self.secrets and not self._has_secret(headers):
             raise CallerError(kinds.PROXY_AUTHENTICATION if as_proxy else kinds.CALLER_SECRET)
-        if self.allowed_names and self.allowed_names.isdisjoint(subject_names(certificate() or {})):
-            raise CallerError(kinds.CALLER_CERTIFICATE)
+        if self.allowed_names:
+            names = subject_names(certificate() or {})
+            if not names or not names <= self.allowed_names:
+                raise CallerError(kinds.CALLER_CERTIFICATE)
 
     def _has_secret(self, headers: RawHeaders) -> bool:
         values = [value for name, value in headers if name.lower() == b"proxy-authorization"]
@@ -88,16 +90,18 @@ def secret_in(value: bytes) -> bytes:
 
 
 def subject_names(certificate: PeerCertificate) -> set[str]:
-    """Return the names in a peer's certificate: common name, DNS names, URIs and addresses."""
-    return set(_names(certificate))
+    """Return the names in a peer's certificate: DNS names, URIs and mail addresses.
+
+    The common names count only where there is none of these (RFC 6125 section 6.4.4).
+    """
+    alternatives = certificate.get("subjectAltName", ())
+    names = {value for kind, value in alternatives if kind in ("DNS", "URI", "email")}
+    return names or set(_common_names(certificate))
 
 
-def _names(certificate: PeerCertificate) -> Iterator[str]:
+def _common_names(certificate: PeerCertificate) -> Iterator[str]:
     for relative in certificate.get("subject", ()):
         yield from (value for kind, value in relative if kind == "commonName")
-    for kind, value in certificate.get("subjectAltName", ()):
-        if kind in ("DNS", "URI", "email"):
-            yield value
 
 
 def server_context(settings: CallerSettings, path: str = "") -> ssl.SSLContext | None:

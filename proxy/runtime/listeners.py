@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from proxy.config.listeners import ListenerConfig
 from proxy.config.model import Config
-from proxy.errors import ConfigError, ProxyError
+from proxy.errors import CallerError, ConfigError, ProxyError, kinds
 from proxy.forwarding.authentication import server_context
 from proxy.forwarding.forwarder import Forwarder
 from proxy.server.address import Address
@@ -49,6 +49,7 @@ class Listener:
             f"{listener_config.path}listen",
             max_handshakes=config.limits.max_handshakes,
             refusals=self.refusals,
+            plain_http_response=self._refuse_plain_http,
         )
 
     async def open(self) -> Address:
@@ -75,6 +76,9 @@ class Listener:
 
     def _handle(self, request: Request) -> Awaitable[Response]:
         return self.forwarder.handle(request)
+
+    def _refuse_plain_http(self) -> bytes:
+        return self._refuse(CallerError(kinds.HTTP_ON_TLS)).data
 
     def _refuse(self, error: ProxyError) -> Response:
         return self.forwarder.refuse(error)

@@ -24,6 +24,17 @@ MAX_OPENING = 32
 HANDSHAKE_GRACE = 1.0
 """Seconds after which a TLS handshake is closed when others wait."""
 
+PLAIN_HTTP_LINGER = 1.0
+"""Seconds for a caller without TLS to read why it is refused."""
+
+_REASONS = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "no_certificate",
+    "UNSUPPORTED_PROTOCOL": "tls_version",
+    "VERSION_TOO_LOW": "tls_version",
+    "NO_SHARED_CIPHER": "tls_version",
+    "NO_PROTOCOLS_AVAILABLE": "tls_version",
+}
+
 OUT_OF_FILES_PAUSE = 0.2
 """Seconds until the next try to accept when the system gives no more files."""
 
@@ -33,6 +44,7 @@ class Port:
 
     ``handshake_timeout`` is in seconds, ``max_handshakes`` the limit of concurrent TLS handshakes.
     ``setting`` is the name of the address's setting; ``refusals`` counts failed handshakes.
+    ``plain_http_response`` makes what a caller without TLS gets on a port with it.
     """
 
     def __init__(
@@ -44,6 +56,7 @@ class Port:
         *,
         max_handshakes: int = 256,
         refusals: Refusals | None = None,
+        plain_http_response: Callable[[], bytes] = lambda: b"",
     ) -> None:
         self._protocol = protocol
         self._address = address
@@ -51,6 +64,7 @@ class Port:
         self._max_handshakes = max_handshakes
         self._setting = setting
         self._refusals = refusals or Refusals()
+        self._plain_http_response = plain_http_response
         self._tls: ssl.SSLContext | None = None
         self._sockets: list[socket.socket] = []
         self._inode = 0
@@ -127,16 +141,48 @@ class Port:
         timeout = None if tls is None else self._handshake_timeout
         try:
             sock.setblocking(False)
+            if tls is not None and await self._speaks_plain_http(loop, sock):
+                await self._refuse_plain_http(loop, sock)
+                return
             await loop.connect_accepted_socket(
                 self._protocol, sock, ssl=tls, ssl_handshake_timeout=timeout
             )
         except OSError as error:  # TLS errors and timeouts too
             sock.close()
-            if isinstance(error, (ssl.SSLError, ConnectionAbortedError)):
-                self._refusals.note("handshake", _handshake_error(error))
+            if isinstance(error, (ssl.SSLError, ConnectionAbortedError, TimeoutError)):
+                self._refusals.note(*_handshake_error(error))
         except asyncio.CancelledError:
             sock.close()
             raise
+
+    async def _speaks_plain_http(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket
+    ) -> bool:
+        """Whether a caller begins with a method, which no TLS record does (RFC 8446 section 5.1).
+
+        Raises ``TimeoutError`` for one that says nothing.
+        """
+        readable = loop.create_future()
+        loop.add_reader(sock, _wake, readable)
+        try:
+            async with asyncio.timeout(self._handshake_timeout):
+                await readable
+        finally:
+            loop.remove_reader(sock)
+        return sock.recv(1, socket.MSG_PEEK).isupper()
+
+    async def _refuse_plain_http(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket
+    ) -> None:
+        """Say in plain HTTP what is wrong, read what the caller has still to send, and close."""
+        self._refusals.note("plain_http")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PLAIN_HTTP_LINGER):
+                await loop.sock_sendall(sock, self._plain_http_response())
+                sock.shutdown(socket.SHUT_WR)
+                while await loop.sock_recv(sock, 4096):
+                    pass
+        sock.close()
 
     def _opened(self, task: "asyncio.Task[None]") -> None:
         self._opening.pop(task, None)
@@ -166,7 +212,16 @@ def _close(sock: socket.socket, _task: "asyncio.Task[None]") -> None:
     sock.close()
 
 
-def _handshake_error(error: OSError) -> str:
-    if isinstance(error, ssl.SSLError):
-        return (error.reason or "protocol error").lower().replace("_", " ")
-    return "timeout"
+def _wake(readable: "asyncio.Future[None]") -> None:
+    if not readable.done():
+        readable.set_result(None)
+
+
+def _handshake_error(error: OSError) -> tuple[str, str]:
+    """Return the reason for which a failed handshake is counted, and OpenSSL's words for it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "certificate", error.verify_message
+    if not isinstance(error, ssl.SSLError):
+        return "handshake", "timeout"
+    text = (error.reason or "protocol error").lower().replace("_", " ")
+    return _REASONS.get(error.reason or "", "handshake"), text

@@ -1,4 +1,4 @@
-"""Connections that are closed because of a limit: counted by reason, and logged."""
+"""Connections that are closed because of a limit or their TLS: counted by reason, and logged."""
 
 import time
 from collections import Counter
@@ -10,6 +10,10 @@ INTERVAL = 60.0
 TEXTS = {
     "connections": "as many callers{where} as may be; others are refused",
     "handshake": "TLS handshakes{where} fail or take too long",
+    "no_certificate": "callers{where} show no client certificate",
+    "certificate": "client certificates of callers{where} are not accepted",
+    "tls_version": "callers{where} have no TLS version or cipher in common with this proxy",
+    "plain_http": "callers{where} speak plain HTTP, and the port speaks TLS",
     "memory": "callers{where} hold as much memory as they may; those that hold most are refused",
     "files": "the limit of open files is reached; callers{where} wait",
 }

@@ -5,7 +5,7 @@ import base64
 import ssl
 import stat
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,10 @@ from proxy.forwarding.caller_settings import CallerSettings
 from proxy.runtime.app import App
 from proxy.sandbox import Sandbox
 from proxy.upstream.tls import client_context
+from tests.support.captured_log import captured_log
 from tests.support.certificates import OpensslAuthority
 from tests.support.mounted_files import MountedSecret, write
-from tests.support.proxy_fixture import ProxyFixture, proxy_fixture
+from tests.support.proxy_fixture import ProxyFixture, proxy_fixture, sample
 from tests.support.running import CLIENT, DEADLINE, running, until
 
 SETTINGS = TypeAdapter(CallerSettings)
@@ -240,6 +241,9 @@ async def mutual(port_files: dict[str, str], *names: str) -> AsyncIterator[App]:
         (("app",), ("other", "app")),
         (("someone", "DNS:app.cluster.local"), ("app.cluster.local",)),
         (("someone", "URI:spiffe://bank/ns/app"), ("spiffe://bank/ns/app",)),
+        (("app", "IP:10.0.0.1"), ("app",)),
+        (("app", "DNS:a.test", "DNS:b.test"), ("b.test", "a.test")),
+        (("app/CN=other",), ("app", "other")),
         (("someone",), ()),
     ],
 )
@@ -264,6 +268,10 @@ async def test_allowed_name_is_accepted(
         ("someone", "DNS:*.cluster.local"),
         ("someone", "email:app@x.test", "IP:10.0.0.1"),
         ("app,CN=other",),
+        ("app/CN=other",),
+        ("app", "DNS:other"),
+        ("app", "DNS:app.cluster.local", "DNS:other"),
+        ("other", "DNS:app.cluster.local", "URI:spiffe://other"),
     ],
 )
 async def test_other_names_are_refused(
@@ -277,35 +285,89 @@ async def test_other_names_are_refused(
         assert b"caller-certificate" in response
 
 
+@pytest.mark.parametrize(
+    ("show", "reason", "words"),
+    [
+        ("nothing", "no_certificate", "show no client certificate"),
+        ("a stranger's", "certificate", "unable to get local issuer certificate"),
+        ("an expired one", "certificate", "certificate has expired"),
+        ("self-signed", "certificate", "self-signed certificate"),
+    ],
+)
 async def test_unknown_certificate_fails_the_handshake(
-    authority: OpensslAuthority, port_files: dict[str, str], tmp_path: Path
+    authority: OpensslAuthority,
+    port_files: dict[str, str],
+    tmp_path: Path,
+    show: str,
+    reason: str,
+    words: str,
 ) -> None:
-    """Without a certificate of the authority no request is read."""
-    stranger = OpensslAuthority.make(tmp_path, "stranger").issue("app", file="caller")
-    async with mutual(port_files, "app") as app:
-        for certificate in (None, stranger):
-            with pytest.raises((OSError, AssertionError)):
-                assert await send(app, tls=caller(authority, certificate))
-        assert app.pool.opened_count == 0
-        certificate = authority.issue("app", file="caller")
-        assert (await send(app, tls=caller(authority, certificate))).startswith(b"HTTP/1.1 200")
+    """Without a valid certificate of the authority no request is read; log and metric say why."""
+    certificates: dict[str, Callable[[], Path | None]] = {
+        "nothing": lambda: None,
+        "a stranger's": lambda: OpensslAuthority.make(tmp_path, "stranger").issue("app"),
+        "an expired one": lambda: authority.issue("app", days="-1", file="expired"),
+        "self-signed": lambda: _joined(OpensslAuthority.make(tmp_path, "own")),
+    }
+    with captured_log() as log:
+        async with mutual(port_files, "app") as app:
+            for _ in range(2):
+                with pytest.raises((OSError, AssertionError)):
+                    assert await send(app, tls=caller(authority, certificates[show]()))
+            await until(lambda: refused_connections(app, reason) == 2)
+            assert app.pool.opened_count == 0
+            certificate = authority.issue("app", file="caller")
+            assert (await send(app, tls=caller(authority, certificate))).startswith(b"HTTP/1.1 200")
+    assert log.getvalue().count(words) == 1  # once a minute
 
 
-async def test_plain_http_on_a_tls_port_is_closed(
-    authority: OpensslAuthority, port_files: dict[str, str]
+def _joined(authority: OpensslAuthority) -> Path:
+    """Return a PEM file with an authority's own certificate and key."""
+    file = authority.folder / "joined.pem"
+    file.write_bytes(authority.file.read_bytes() + authority.key.read_bytes())
+    return file
+
+
+def refused_connections(app: App, reason: str) -> float:
+    """Return how many connections were refused for a reason."""
+    return sample(app, "candescent_proxy_caller_connections_refused_total", reason=reason)
+
+
+@pytest.mark.parametrize("method", ["GET", "OPTIONS", "PRI"])
+async def test_plain_http_on_a_tls_port_gets_an_error(
+    authority: OpensslAuthority, port_files: dict[str, str], method: str
 ) -> None:
-    """It gets no plaintext response and no token."""
+    """It is read nothing of, and gets a 400 in plain HTTP."""
     async with mutual(port_files) as app:
         reader, writer = await asyncio.open_connection("127.0.0.1", app.data_address.port)
-        writer.write(b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert b"HTTP/1.1 200" not in await reader.read()
+        writer.write(f"{method} /echo HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        response = await reader.read()
         writer.close()
+        assert response.startswith(b"HTTP/1.1 400 ")
+        assert b":http-on-tls" in response
+        assert b"https://" in response
+        assert refused_connections(app, "plain_http") == 1
+        assert sample(app, "candescent_proxy_errors_total", reason="http-on-tls") == 1
         assert app.pool.opened_count == 0
+
+
+@pytest.mark.parametrize("data", [b"\x16\x03\x01\x00\x05hello", b"ssh-2.0\r\n", bytes(30)])
+async def test_other_bytes_on_a_tls_port_are_a_failed_handshake(
+    authority: OpensslAuthority, port_files: dict[str, str], data: bytes
+) -> None:
+    """What is neither TLS nor HTTP gets no HTTP response."""
+    async with mutual(port_files) as app:
+        reader, writer = await asyncio.open_connection("127.0.0.1", app.data_address.port)
+        writer.write(data)
+        writer.write_eof()
+        assert b"HTTP" not in await reader.read()
+        writer.close()
+        await until(lambda: refused_connections(app, "handshake") == 1)
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1")  # deprecated, as intended here
 async def test_old_tls_is_refused(authority: OpensslAuthority, port_files: dict[str, str]) -> None:
-    """TLS 1.1 and older fail the handshake."""
+    """TLS 1.1 and older fail the handshake, and are counted."""
     context = caller(authority, authority.issue("app", file="caller"))
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = ssl.TLSVersion.TLSv1
@@ -313,6 +375,7 @@ async def test_old_tls_is_refused(authority: OpensslAuthority, port_files: dict[
     async with mutual(port_files) as app:
         with pytest.raises((ssl.SSLError, ConnectionError)):
             await send(app, tls=context)
+        await until(lambda: refused_connections(app, "tls_version") == 1)
 
 
 async def test_secret_and_certificate_are_both_required(
@@ -338,12 +401,14 @@ async def test_secret_and_certificate_are_both_required(
 
 
 def test_names_in_a_certificate() -> None:
-    """Common name, DNS names, URIs and mail addresses count; IP addresses do not."""
+    """DNS names, URIs and mail addresses count, and without these the common names."""
     certificate = {
         "subject": ((("countryName", "XY"),), (("commonName", "app"),)),
         "subjectAltName": (("DNS", "a.test"), ("IP Address", "10.0.0.1"), ("URI", "spiffe://x")),
     }
-    assert subject_names(certificate) == {"app", "a.test", "spiffe://x"}
+    assert subject_names(certificate) == {"a.test", "spiffe://x"}
+    certificate["subjectAltName"] = (("IP Address", "10.0.0.1"),)
+    assert subject_names(certificate) == {"app"}
     assert subject_names({}) == set()
 
 

@@ -149,6 +149,7 @@ def test_every_caller_error_is_tested() -> None:
         kinds.CALLER_SECRET,
         kinds.PROXY_AUTHENTICATION,
         kinds.CALLER_CERTIFICATE,
+        kinds.HTTP_ON_TLS,
         kinds.HOST_NOT_ALLOWED,
     }
     callers = {kind for kind in RESPONSES if kind.source is Source.CALLER}
