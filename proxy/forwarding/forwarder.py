@@ -271,8 +271,8 @@ class Forwarder:
                 head = await connection.wait_for_head()
                 context.record.responded_at = self._now()
                 headers = ResponseHeaders(head.headers)
-                ids = headers.transaction_ids or headers.tids
-                if ids and ids != (context.transaction_id,):
+                found = headers.tid or headers.transaction_id
+                if found and (found != context.transaction_id or headers.more_ids):
                     self._check_transaction_id(context, connection, headers)
                 if head.status in CANDIDATES and await self._should_replay(
                     context, connection, head.status, headers
@@ -368,8 +368,9 @@ class Forwarder:
 
         The bank repeats the header that the request had: V1 calls have no ``transactionId``.
         """
-        own = context.transaction_id
-        ids = headers.tids if context.key.kind is TokenKind.V1 else headers.transaction_ids
+        own, is_v1 = context.transaction_id, context.key.kind is TokenKind.V1
+        found = headers.tid if is_v1 else headers.transaction_id
+        ids = headers.more_ids if found is None else (found, *headers.more_ids)
         if self._settings.checks_transaction_id and any(is_of_another(one, own) for one in ids):
             connection.abort()
             raise UpstreamError(kinds.UPSTREAM_CROSS_TALK)

@@ -326,18 +326,27 @@ class ResponseHeaders:
     """The headers of a response, parsed: the lines that pass, and the values the proxy needs.
 
     ``lines`` is the flat list of those sent to the caller unchanged. Framing and ``url_headers``
-    (headers with URLs) are not in it, because they are written anew. ``transaction_ids`` and
-    ``tids`` are the values of ``transactionId`` and ``di_tid``.
+    (headers with URLs) are not in it, because they are written anew. ``transaction_id`` and
+    ``tid`` are the values of ``transactionId`` and ``di_tid``, ``more_ids`` those of repeated ones.
     """
 
-    __slots__ = ("is_gzipped", "length", "lines", "tids", "transaction_ids", "url_headers")
+    __slots__ = (
+        "is_gzipped",
+        "length",
+        "lines",
+        "more_ids",
+        "tid",
+        "transaction_id",
+        "url_headers",
+    )
 
     def __init__(self, raw: RawHeaders) -> None:
         self.length: bytes | None = None
         self.url_headers: list[tuple[bytes, bytes]] | None = None
         self.is_gzipped = False
-        self.transaction_ids: tuple[bytes, ...] = ()
-        self.tids: tuple[bytes, ...] = ()
+        self.transaction_id: bytes | None = None
+        self.tid: bytes | None = None
+        self.more_ids: tuple[bytes, ...] = ()
         lines: list[bytes] = []
         self.lines = lines
         connection_named: frozenset[bytes] = frozenset()
@@ -355,7 +364,7 @@ class ResponseHeaders:
     def _remove(self, connection_named: frozenset[bytes]) -> None:
         self.lines = without(self.lines, connection_named)
         if b"transactionid" in connection_named:
-            self.transaction_ids = ()
+            self.transaction_id = None
         url_headers = [
             one for one in self.url_headers or () if one[0].lower() not in connection_named
         ]
@@ -368,8 +377,12 @@ class ResponseHeaders:
             self.url_headers = [*(self.url_headers or ()), (name, value)]
         else:
             if rule is HeaderRule.TRANSACTION:
-                self.transaction_ids += (value,)
+                if self.transaction_id is not None:
+                    self.more_ids += (self.transaction_id,)
+                self.transaction_id = value
             elif rule is HeaderRule.TID:
-                self.tids += (value,)
+                if self.tid is not None:
+                    self.more_ids += (self.tid,)
+                self.tid = value
             self.is_gzipped |= rule is HeaderRule.ENCODING and value.lower() == b"gzip"
             self.lines += (name, b": ", value, b"\r\n")

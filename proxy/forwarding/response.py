@@ -150,7 +150,7 @@ class ResponseWriter:
                     name, value, origin, has_base_path=has_base_path
                 )
                 lines += (name, b": ", rewritten, b"\r\n")
-        if not head.transaction_ids:
+        if head.transaction_id is None:
             lines += (b"transactionId: ", context.transaction_id, b"\r\n")
         return lines
 

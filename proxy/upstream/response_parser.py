@@ -61,7 +61,7 @@ class ResponseParser:
         self._unbounded_bytes = 0
         # The blocks of the head, as long as it may have to be read a second time.
         self._first_block = b""
-        self._more_blocks: list[bytes] = []
+        self._more_blocks: list[bytes] | None = None
         self._whitespace: HeadWhitespace | None = None
 
     def feed(self, data: bytes) -> list[ResponseEvent]:
@@ -71,10 +71,12 @@ class ResponseParser:
         self.has_started = True
         self._unbounded_bytes += len(data)
         if not self._has_head:
-            if self._first_block:
-                self._more_blocks.append(data)
-            else:
+            if not self._first_block:
                 self._first_block = data
+            elif self._more_blocks is None:
+                self._more_blocks = [data]
+            else:
+                self._more_blocks.append(data)
         try:
             if self._whitespace is not None:
                 data = self._whitespace.remove(data)
@@ -131,7 +133,7 @@ class ResponseParser:
             # RFC 9112 section 6.1: it must not have one, so the bytes may follow the response.
             self._announces_body_on_204 = self._is_chunked or self._has_length(beyond=b"0")
         self._has_head = True
-        self._first_block, self._more_blocks = b"", []
+        self._first_block, self._more_blocks = b"", None
         self._events.append(ResponseHead(status, self._reason, self._headers))
         if self._is_bodiless:
             # RFC 9112 section 6.3, item 1. llhttp's binding has no option for it: use a new parser.
@@ -175,7 +177,7 @@ class ResponseParser:
         self._reason, self._headers, self._is_chunked = b"", [], False
         try:
             self._llhttp.feed_data(
-                whitespace.remove(b"".join((self._first_block, *self._more_blocks)))
+                whitespace.remove(b"".join((self._first_block, *(self._more_blocks or ()))))
             )
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._handle(error)

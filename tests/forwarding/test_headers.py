@@ -409,10 +409,10 @@ def test_response_headers_are_filtered() -> None:
         (b"TransactionId", UUID),
         (b"X", b"\xff"),
     ]
-    assert (head.url_headers, head.length, head.transaction_ids) == (
+    assert (head.url_headers, head.length, head.transaction_id) == (
         [(b"Location", b"/elsewhere")],
         b"3",
-        (UUID,),
+        UUID,
     )
 
 
@@ -427,14 +427,14 @@ def test_empty_response_head() -> None:
     """It has neither id nor coding."""
     head = ResponseHeaders([])
     assert (head.lines, head.length, head.url_headers) == ([], None, None)
-    assert not any((head.is_gzipped, head.transaction_ids, head.tids))
+    assert not any((head.is_gzipped, head.transaction_id, head.tid))
 
 
 def test_transaction_id_named_by_connection_is_removed() -> None:
     """The response then gets an id of the proxy."""
     head = ResponseHeaders([(b"transactionId", UUID), (b"Connection", b"transactionid")])
     assert head.lines == []
-    assert not head.transaction_ids
+    assert head.transaction_id is None
 
 
 def test_transfer_coding_is_removed() -> None:

@@ -77,6 +77,24 @@ async def test_response_to_another_request_among_others(late: list[ScriptStep]) 
         assert upstream.connections == 2
 
 
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"di_tid: 01234567-0123-0123-0123-0123456789ab", 502),
+        (b"transactionId: 01234567-0123-0123-0123-0123456789ab", 200),
+        (b"di_tid: none", 200),
+    ],
+)
+async def test_v1_response_to_another_request(line: bytes, status: int) -> None:
+    """V1 calls have a ``di_tid``; a ``transactionId`` is then the bank's own."""
+    script = [read(), send(ok(b"", line)), *respond_to_all()]
+    async with proxy_before(script) as (proxy, upstream), connect(proxy.app) as wire:
+        response = await wire.ask(request("GET", "/banking/v2/fis/00016/fiCustomers/1"))
+        assert response.status == status
+        assert b"\r\ndi_tid: " in upstream.requests[0]
+        assert (await wire.ask()).body == b"yes"
+
+
 async def test_response_to_a_request_that_timed_out() -> None:
     """Its connection is closed before the response comes."""
     script = [read(), respond_to(0, b"one"), read(), wait(), respond_to(1, b"late"), hold()]
