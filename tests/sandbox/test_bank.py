@@ -1,4 +1,4 @@
-"""The books, without a server."""
+"""The bank's records, without a server."""
 
 import pytest
 
@@ -8,17 +8,17 @@ from tests.sandbox.caller import Clock
 
 @pytest.fixture
 def bank(clock: Clock) -> Bank:
-    """A bank whose clock stands."""
+    """A bank with a fixed clock."""
     return Bank(Settings(seed=7), clock)
 
 
 def draft(institution: str = "00016", *, family: int = 0, refresh: bool = False) -> IssuedToken:
-    """A token to be issued."""
+    """Return a token to be issued."""
     return IssuedToken("V2", "c", institution, "password", family=family, refresh=refresh)
 
 
-def test_token_lives_its_time(bank: Bank, clock: Clock) -> None:
-    """A token is good until just before its lifetime is over."""
+def test_token_is_valid_for_its_lifetime(bank: Bank, clock: Clock) -> None:
+    """And not longer."""
     token = bank.issue(draft(), 2.5)
     clock.now += 2.4
     assert bank.is_valid(token)
@@ -27,7 +27,7 @@ def test_token_lives_its_time(bank: Bank, clock: Clock) -> None:
 
 
 def test_seed_makes_tokens_predictable(bank: Bank) -> None:
-    """The same seed, the same tokens; no seed, others each time."""
+    """Without a seed they are random."""
     again, other = Bank(Settings(seed=7)), Bank(Settings())
     first = bank.issue(draft(), 1).text
     assert again.issue(draft(), 1).text == first
@@ -35,8 +35,8 @@ def test_seed_makes_tokens_predictable(bank: Bank) -> None:
     assert len(first) == 28
 
 
-def test_refresh_token_takes_its_family_with_it(bank: Bank) -> None:
-    """Revoking a refresh token kills the access tokens of its family, and no others."""
+def test_refresh_token_is_revoked_with_its_family(bank: Bank) -> None:
+    """Its access tokens, and no others."""
     mine, others = bank.new_family(), bank.new_family()
     access = bank.issue(draft(family=mine), 10)
     renewal = bank.issue(draft(family=mine, refresh=True), 10)
@@ -46,8 +46,8 @@ def test_refresh_token_takes_its_family_with_it(bank: Bank) -> None:
     assert list(bank.revocations) == [renewal.text]
 
 
-def test_access_token_goes_alone(bank: Bank) -> None:
-    """Revoking an access token leaves its refresh token good."""
+def test_access_token_is_revoked_alone(bank: Bank) -> None:
+    """Its refresh token stays valid."""
     access = bank.issue(draft(family=1), 10)
     renewal = bank.issue(draft(family=1, refresh=True), 10)
     assert bank.revoke(access.text)
@@ -56,7 +56,7 @@ def test_access_token_goes_alone(bank: Bank) -> None:
 
 
 def test_expire_all(bank: Bank) -> None:
-    """Every access token ends; one institution's only, or refresh tokens too, if asked."""
+    """All access tokens, optionally of one institution, or refresh tokens too."""
     bank.issue(draft("00016"), 10)
     bank.issue(draft("00017"), 10)
     renewal = bank.issue(draft("00016", refresh=True), 10)
@@ -68,8 +68,8 @@ def test_expire_all(bank: Bank) -> None:
     assert not bank.is_valid(renewal)
 
 
-def test_books_stay_small(bank: Bank, clock: Clock) -> None:
-    """A month of short tokens does not fill the memory, and good ones are never struck out."""
+def test_records_are_bounded(bank: Bank, clock: Clock) -> None:
+    """Valid tokens are never removed."""
     keeper = bank.issue(draft(), 1e9)
     for _ in range(50_000):
         bank.issue(draft(), 1)
@@ -78,8 +78,8 @@ def test_books_stay_small(bank: Bank, clock: Clock) -> None:
     assert bank.tokens[keeper.text] is keeper
 
 
-def test_reset_forgets_what_happened_but_not_tokens(bank: Bank) -> None:
-    """A reset empties the books; tokens stay good."""
+def test_reset_keeps_tokens(bank: Bank) -> None:
+    """Only recorded requests are removed."""
     token = bank.issue(draft(), 10)
     bank.faults.append(Fault("token", hang=True))
     bank.transfers["x"] += 1
@@ -89,12 +89,12 @@ def test_reset_forgets_what_happened_but_not_tokens(bank: Bank) -> None:
 
 
 def test_arrival_reads_headers_in_any_case() -> None:
-    """Headers are kept raw and found in any case."""
+    """They are stored raw."""
     seen = Arrival(0, "GET", "/", [(b"X-A", b"1"), (b"x-a", b"2")])
     assert (seen.all("x-A"), seen.header("X-a"), seen.header("y")) == (["1", "2"], "1", None)
 
 
-def test_no_token_in_a_repr(bank: Bank) -> None:
-    """A token's text does not stand in its repr."""
+def test_repr_shows_no_token(bank: Bank) -> None:
+    """Its text is hidden."""
     token = bank.issue(draft(), 1)
     assert token.text not in repr(token)

@@ -1,4 +1,4 @@
-"""What can be set about the bank."""
+"""Settings of the sandbox bank."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ import pytest
 from proxy.sandbox import Settings
 
 
-def test_defaults_are_a_small_bank() -> None:
-    """Out of the box: one client, three institutions, both lifetimes as documented."""
+def test_defaults() -> None:
+    """One client, three institutions, and the documented lifetimes."""
     settings = Settings()
     assert settings.clients == {"sandbox-client": "sandbox-secret"}
     assert settings.institutions == ("00016", "00017", "00018")
@@ -31,14 +31,14 @@ def test_defaults_are_a_small_bank() -> None:
         {"expired_as": "CMN_1"},
     ],
 )
-def test_nonsense_is_refused(wrong: dict[str, Any]) -> None:
-    """What makes no sense is a ``ValueError`` at once."""
+def test_invalid_settings_are_refused(wrong: dict[str, Any]) -> None:
+    """With a ``ValueError``."""
     with pytest.raises(ValueError, match=r"expected|unknown error code"):
         Settings(**wrong)
 
 
-def test_who_may_use_what() -> None:
-    """A client may be kept to some institutions, and an institution from every client."""
+def test_permissions_of_clients() -> None:
+    """By institution."""
     settings = Settings(
         client_institutions={"narrow": ("00016",)}, unauthorised=frozenset({"00018"})
     )
@@ -48,8 +48,8 @@ def test_who_may_use_what() -> None:
     assert not settings.may_use("any", "00018")
 
 
-def test_secrets_are_not_in_the_repr() -> None:
-    """Neither secrets nor passwords stand in a repr."""
+def test_repr_shows_no_secrets() -> None:
+    """Nor passwords."""
     text = repr(Settings()) + repr(Settings().users)
     assert "sandbox-secret" not in text
     assert "moonlight" not in text

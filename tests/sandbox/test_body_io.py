@@ -1,4 +1,4 @@
-"""Bodies in and out."""
+"""Request and response bodies."""
 
 import asyncio
 import uuid
@@ -9,20 +9,20 @@ from tests.support.running import until
 
 
 async def test_expect_continue(caller: SandboxCaller) -> None:
-    """``100 Continue`` comes where the body is wanted."""
+    """``100 Continue`` is sent when the body is read."""
     raw = await _upload(caller, "Expect: 100-continue\r\n")
     response = await caller.raw(raw, until=b" 200 OK\r\n")
     assert response.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
 
 
 async def test_expect_refused(caller: SandboxCaller) -> None:
-    """Nobody is asked for a body that will not be read."""
+    """A refusal is sent without it."""
     raw = b"PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
     assert (await caller.raw(raw, until=b"\r\n")).startswith(b"HTTP/1.1 401 ")
 
 
 async def test_chunked_upload(caller: SandboxCaller) -> None:
-    """A chunked body counts like a sized one."""
+    """It is read like a sized one."""
 
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(3):
@@ -33,8 +33,8 @@ async def test_chunked_upload(caller: SandboxCaller) -> None:
     assert response.json()["bytes"] == 3000
 
 
-async def test_cut_upload(caller: SandboxCaller) -> None:
-    """A body that breaks off is in the books as incomplete, and the bank goes on."""
+async def test_truncated_upload(caller: SandboxCaller) -> None:
+    """It is recorded as incomplete."""
     await caller.raw((await _upload(caller, ""))[:-3], until=b"")
     await until(lambda: caller.bank.arrivals and caller.bank.arrivals[-1].body_length)
     arrival = caller.bank.arrivals[-1]
@@ -43,7 +43,7 @@ async def test_cut_upload(caller: SandboxCaller) -> None:
 
 
 async def test_malformed_chunk(caller: SandboxCaller) -> None:
-    """A chunk that is none ends the connection, and the bank goes on."""
+    """The connection closes; the bank continues."""
     bearer = await caller.bearer()
     raw = (
         f"PUT /upload HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\n"

@@ -18,13 +18,13 @@ from proxy.sandbox.call_checks import (
 
 
 def call(*headers: tuple[str, str], body: bytes = b"") -> Call:
-    """A call with these headers."""
+    """Return a call with these headers."""
     raw = tuple((name.encode(), value.encode()) for name, value in headers)
     return Call("POST", "/", raw, body=body, body_length=len(body))
 
 
-def test_answering_echoes_a_good_transaction() -> None:
-    """A good ``transactionId`` is answered with, otherwise a new one is made."""
+def test_transaction_id_is_returned() -> None:
+    """A valid one, otherwise a new one."""
     asked = str(uuid.uuid4())
     assert response_id(call(("TRANSACTIONID", asked))) == ("transactionId", asked)
     assert is_uuid(response_id(call(("transactionId", "x")))[1])
@@ -39,30 +39,30 @@ def test_form(content_type: str) -> None:
 @pytest.mark.parametrize(
     "name", ["Authorization", "transactionId", "institutionId", "di_fiid", "di_tid"]
 )
-def test_twice(name: str) -> None:
-    """A header that may come once but comes twice is CMN_90010."""
+def test_repeated_header_is_refused(name: str) -> None:
+    """As CMN_90010."""
     twice = call(("Content-Type", FORM), (name, "a"), (name.upper(), "a"))
     with pytest.raises(RefusedError, match="CMN_90010"):
         check_form(twice)
 
 
 @pytest.mark.parametrize("body", [b"\n", b"\x7f", b"\xc3\xa9", b"a=1\r"])
-def test_printable(body: bytes) -> None:
-    """Anything but printable ASCII in a form is CMN_90017."""
+def test_non_printable_form_is_refused(body: bytes) -> None:
+    """As CMN_90017."""
     with pytest.raises(RefusedError, match="CMN_90017"):
         check_form(call(("Content-Type", FORM), body=body))
 
 
-def test_client() -> None:
-    """The client's id, where its secret is right."""
+def test_client_is_authenticated() -> None:
+    """By id and secret."""
     bank = Bank(Settings(clients={"a": "b"}))
     assert check_client(call(("Authorization", "Basic YTpi")), bank) == "a"
     with pytest.raises(RefusedError, match="CMN_90004"):
         check_client(call(("Authorization", "Basic YTpj")), bank)
 
 
-def test_limits_count_where_they_are_set() -> None:
-    """A limit at the resources does not count token requests."""
+def test_limits_apply_where_configured() -> None:
+    """A limit of resources does not count token requests."""
     bank = Bank(Settings(quota=0, limits_on="resource"))
     assert limited("token", bank, "c", "00016") is None
     refusal = limited("resource", bank, "c", "00016")
@@ -70,12 +70,12 @@ def test_limits_count_where_they_are_set() -> None:
     assert refusal.outcome == "CMN_90002"
 
 
-def test_refused_with_an_answer() -> None:
-    """An error may carry an answer that is there already."""
+def test_error_keeps_headers_of_a_response() -> None:
+    """If there is one."""
     assert RefusedError(Reply(418)).reply.status == 418
 
 
-def test_whole_seconds_can_be_told_a_least() -> None:
-    """The least ``expires_in`` is a setting."""
+def test_least_expires_in_is_a_setting() -> None:
+    """In whole seconds."""
     assert whole_seconds(Bank(Settings(least_expires_in=0)), 0.5) == "0"
     assert whole_seconds(Bank(Settings(least_expires_in=-5)), 0.5) == "0"

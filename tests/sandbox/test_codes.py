@@ -8,8 +8,8 @@ from proxy.sandbox.codes import CMN, error_spec, refuse, spellings
 from tests.sandbox.caller import SandboxCaller
 
 
-def test_table_is_the_documented_one() -> None:
-    """Twenty-two codes; the statuses that are not 400 are these."""
+def test_codes_are_the_documented_ones() -> None:
+    """Twenty-two, with these statuses other than 400."""
     assert len(CMN) == 22
     assert {code: status for code, (status, _) in CMN.items() if status != 400} == {
         "CMN_90000": 500,
@@ -25,7 +25,7 @@ def test_table_is_the_documented_one() -> None:
 
 @pytest.mark.parametrize("spelling", spellings())
 async def test_every_code_on_demand(caller: SandboxCaller, spelling: str) -> None:
-    """``/status/{code}`` answers with each code's documented status and shape."""
+    """``/status/{code}`` has its status and shape."""
     response = await caller.call(f"/status/{spelling}")
     expected = error_spec(spelling)
     assert (response.status, response.code) == (expected.status, expected.code)
@@ -36,21 +36,21 @@ async def test_every_code_on_demand(caller: SandboxCaller, spelling: str) -> Non
     [("CMN_90018/400", 400), ("access_token_expired/500", 500), ("90002/403", 403)],
 )
 async def test_other_status(caller: SandboxCaller, spelling: str, status: int) -> None:
-    """A status behind a slash takes the place of the documented one."""
+    """It may follow a slash."""
     response = await caller.call(f"/status/{spelling}")
     assert response.status == status
     assert spelling.partition("/")[0] in response.code
 
 
 @pytest.mark.parametrize("spelling", ["CMN_1", "", "CMN_90000/x", "CMN_90000/99", "CMN_90000/600"])
-def test_unknown_spelling(spelling: str) -> None:
-    """An unknown spelling is a ``ValueError`` that says so."""
+def test_unknown_code_is_an_error(spelling: str) -> None:
+    """A ``ValueError`` names it."""
     with pytest.raises(ValueError, match=r"unknown error code|is not a status"):
         error_spec(spelling)
 
 
 def test_shapes() -> None:
-    """Any code can come in any of the three shapes."""
+    """Any code in any of three shapes."""
     assert json.loads(_body("CMN_90002")) == {
         "code": "CMN_90002",
         "message": "Quota limit violation",
@@ -70,7 +70,7 @@ def test_shapes() -> None:
 
 
 def test_v1_shape_of_a_common_code() -> None:
-    """In the V1 shape a common code is its number, and text is escaped."""
+    """Its number, with escaped text."""
     reply = error_spec("CMN_90002", shape="v1", message="a<b").reply()
     assert b"<errorCode>90002</errorCode><errorMessage>a&lt;b</errorMessage>" in _bytes(reply.body)
 

@@ -1,4 +1,4 @@
-"""Control at run time."""
+"""Control of the sandbox at run time."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from proxy.sandbox import Fault
 from tests.sandbox.caller import SandboxCaller
 
 
-async def test_summary(caller: SandboxCaller) -> None:
-    """The bank in short, without a secret in it."""
+async def test_summary_has_no_secret(caller: SandboxCaller) -> None:
+    """It describes the bank."""
     bearer = await caller.bearer()
     await caller.call("/v1/accounts", bearer=bearer)
     response = await caller.control("")
@@ -20,16 +20,16 @@ async def test_summary(caller: SandboxCaller) -> None:
     assert "sandbox-secret" not in response.body.decode()
 
 
-async def test_settings(caller: SandboxCaller) -> None:
-    """A setting changes for the next request; the others stay."""
+async def test_setting_applies_to_the_next_request(caller: SandboxCaller) -> None:
+    """The others stay."""
     response = await caller.control("/settings", "PUT", {"lifetime": 5})
     assert response.json()["lifetime"] == 5
     assert (await caller.token()).json()["expires_in"] == "5"
     assert (await caller.control("/settings")).json()["v1_lifetime"] == 1800
 
 
-async def test_faults(caller: SandboxCaller) -> None:
-    """Faults are added, one or several, shown with their use, and taken away."""
+async def test_faults_are_added_and_removed(caller: SandboxCaller) -> None:
+    """They are listed with their use."""
     await caller.control("/faults", "POST", {"where": "token", "code": "CMN_90002", "times": 1})
     await caller.control("/faults", "POST", [{"where": "resource", "status": 503}])
     assert (await caller.token()).code == "CMN_90002"
@@ -43,8 +43,8 @@ async def test_faults(caller: SandboxCaller) -> None:
     assert (await caller.call("/echo")).status == 200
 
 
-async def test_expire(caller: SandboxCaller) -> None:
-    """Tokens can be ended, one institution's or all."""
+async def test_tokens_can_be_expired(caller: SandboxCaller) -> None:
+    """Of one institution or all."""
     first, second = await caller.bearer("00016"), await caller.bearer("00017")
     assert (await caller.control("/expire", "POST", {"institution": "00017"})).json() == {
         "expired": 1
@@ -54,22 +54,22 @@ async def test_expire(caller: SandboxCaller) -> None:
     assert (await caller.control("/expire", "POST")).json() == {"expired": 1}
 
 
-async def test_revoke(caller: SandboxCaller) -> None:
-    """Tokens can be revoked from the bank's side."""
+async def test_tokens_can_be_revoked(caller: SandboxCaller) -> None:
+    """Without a request of the client."""
     bearer = await caller.bearer()
     assert (await caller.control("/revoke", "POST")).json() == {"revoked": 1}
     assert (await caller.call("/echo", bearer=bearer)).status == 401
 
 
-async def test_codes(caller: SandboxCaller) -> None:
-    """A code for a user, to try ``authorization_code`` with."""
+async def test_code_for_a_user(caller: SandboxCaller) -> None:
+    """For ``authorization_code``."""
     response = await caller.control("/codes", "POST", {"loginId": "juniper.quill"})
     code = response.json()["code"]
     assert (await caller.token(grant_type="authorization_code", code=code)).status == 200
 
 
-async def test_reset(caller: SandboxCaller) -> None:
-    """A reset empties the books and takes the faults away."""
+async def test_reset_removes_records_and_faults(caller: SandboxCaller) -> None:
+    """Settings stay."""
     await caller.token()
     caller.bank.faults.append(Fault("any", hang=True))
     seen = (await caller.control("/reset", "POST")).json()
@@ -77,7 +77,7 @@ async def test_reset(caller: SandboxCaller) -> None:
 
 
 async def test_arrivals_hide_credentials(caller: SandboxCaller) -> None:
-    """What arrived is shown without credentials, the last few only if asked."""
+    """Optionally only the last."""
     bearer = await caller.bearer()
     for path in ("/echo/1", "/echo/2", "/echo/3"):
         await caller.call(path, bearer=bearer)
@@ -89,7 +89,7 @@ async def test_arrivals_hide_credentials(caller: SandboxCaller) -> None:
 
 
 async def test_token_requests_hide_credentials(caller: SandboxCaller) -> None:
-    """Token requests are shown without credentials."""
+    """Headers and forms."""
     await caller.token("00017")
     seen = (await caller.control("/token-requests")).json()
     assert [(request["kind"], request["institution"]) for request in seen] == [("V2", "00017")]
@@ -114,10 +114,10 @@ async def test_token_requests_hide_credentials(caller: SandboxCaller) -> None:
         ("GET", "/arrivals?last=x", None, "last: expected a number"),
     ],
 )
-async def test_mistakes(
+async def test_invalid_request_is_a_400(
     caller: SandboxCaller, method: str, path: str, body: Any, words: str
 ) -> None:
-    """A mistake is a 400 that says what is wrong, and changes nothing."""
+    """With the mistake; nothing changes."""
     response = await caller.control(path, method, body)
     assert response.status == 400
     assert words in response.json()["error"]
@@ -125,7 +125,7 @@ async def test_mistakes(
 
 
 async def test_unknown_path_and_method(caller: SandboxCaller) -> None:
-    """What is not there is a 404 that lists what is, or a 405."""
+    """A 404 lists the paths; a 405."""
     response = await caller.control("/nonsense")
     assert response.status == 404
     assert "faults" in response.json()["error"]

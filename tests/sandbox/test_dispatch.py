@@ -1,4 +1,4 @@
-"""Which clerk serves a call."""
+"""Dispatch of calls to endpoints."""
 
 import asyncio
 import uuid
@@ -20,20 +20,20 @@ from tests.sandbox.caller import SandboxCaller
         ("GET", "/v1/transfers"),
     ],
 )
-async def test_wrong_method(caller: SandboxCaller, method: str, path: str) -> None:
-    """A wrong method is the gateway's 405."""
+async def test_wrong_method_is_a_405(caller: SandboxCaller, method: str, path: str) -> None:
+    """In the gateway's shape."""
     response = await caller.call(path, method)
     assert (response.status, response.code.rpartition(".")[2]) == (405, "MethodNotAllowed")
 
 
-async def test_unknown_path(caller: SandboxCaller) -> None:
-    """An unknown path is the gateway's 404, for those who have a token."""
+async def test_unknown_path_is_a_404(caller: SandboxCaller) -> None:
+    """With a valid token."""
     assert (await caller.call("/v1/nothing")).status == 404
     assert (await caller.call("/v1/nothing", bearer="x")).status == 401
 
 
-async def test_base_path(caller: SandboxCaller) -> None:
-    """With a base path, everything lives behind it and nothing before it."""
+async def test_base_path_is_required(caller: SandboxCaller) -> None:
+    """If it is configured."""
     caller.bank.settings = replace(caller.bank.settings, base_path="/digitalbanking/stage")
     assert (await caller.token()).status == 404
     caller.bank.url += "/digitalbanking/stage"
@@ -42,8 +42,8 @@ async def test_base_path(caller: SandboxCaller) -> None:
     assert caller.bank.arrivals[-1].target == "/digitalbanking/stage/v1/accounts"
 
 
-async def test_arrivals(caller: SandboxCaller) -> None:
-    """What reaches a resource is in the books as it came, refused or not; token calls are not."""
+async def test_arrivals_are_recorded(caller: SandboxCaller) -> None:
+    """Resource calls, refused ones included."""
     await caller.call("/echo/%7e?x=1", "POST", body=b"hello")
     await caller.call("/v1/accounts", bearer="x")
     served, refused = caller.bank.arrivals
@@ -53,8 +53,8 @@ async def test_arrivals(caller: SandboxCaller) -> None:
     assert caller.bank.counts["arrivals"] == 2
 
 
-async def test_answers_carry_identifiers(caller: SandboxCaller) -> None:
-    """V2 answers carry the request's transactionId, V1 answers its di_tid, faults or not."""
+async def test_responses_have_ids(caller: SandboxCaller) -> None:
+    """TransactionId in V2, di_tid in V1."""
     number = str(uuid.uuid4())
     for fault in (None, Fault("resource", status=500, times=2)):
         caller.bank.faults[:] = [fault] if fault else []
@@ -64,8 +64,8 @@ async def test_answers_carry_identifiers(caller: SandboxCaller) -> None:
         assert response.headers["di_tid"] == number
 
 
-async def test_latency(caller: SandboxCaller) -> None:
-    """Latency is added to every answer, and more to those of the token endpoints."""
+async def test_latency_is_added(caller: SandboxCaller) -> None:
+    """More for token endpoints."""
     bearer = await caller.bearer()
     caller.bank.settings = replace(caller.bank.settings, latency=0.05, token_latency=0.1)
     began = asyncio.get_running_loop().time()
@@ -76,8 +76,8 @@ async def test_latency(caller: SandboxCaller) -> None:
     assert asyncio.get_running_loop().time() - between >= 0.15
 
 
-async def test_fault_of_a_refresh_without_institution(caller: SandboxCaller) -> None:
-    """A refresh that names no institution is its token's, for faults and books too."""
+async def test_refresh_without_institution(caller: SandboxCaller) -> None:
+    """It belongs to its token's institution."""
     pair = (
         await caller.token(grant_type="password", username="juniper", password="moonlight")
     ).json()

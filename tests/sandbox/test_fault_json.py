@@ -1,4 +1,4 @@
-"""Faults from JSON and to JSON."""
+"""Faults as JSON."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ from proxy.sandbox.fault_json import fault_from, shown_fault
     ],
 )  # fmt: skip
 def test_read(mapping: dict[str, Any], fault: Fault) -> None:
-    """Every kind of field has a form in JSON."""
+    """Every kind of field."""
     assert fault_from(mapping) == fault
 
 
@@ -49,14 +49,14 @@ def test_read(mapping: dict[str, Any], fault: Fault) -> None:
         ({"where": "token", "body_base64": "?"}, "body_base64: expected base64"),
     ],
 )
-def test_mistakes_name_the_field(mapping: dict[str, Any], words: str) -> None:
-    """A mistake says which field it is about."""
+def test_error_names_the_field(mapping: dict[str, Any], words: str) -> None:
+    """Of an invalid fault."""
     with pytest.raises(ValueError, match=words):
         fault_from(mapping)
 
 
-def test_shown() -> None:
-    """Shown is what is set, and how often it was used."""
+def test_shown_with_its_use() -> None:
+    """Fields that are set."""
     fault = Fault("token", shape=b"hi", times=0, expires_in=None)
     assert shown_fault(fault) == {
         "where": "token",

@@ -1,4 +1,4 @@
-"""Faults on demand: each of the table "A bad token endpoint", and those of resources."""
+"""Faults of token endpoints and resources."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ from tests.sandbox.caller import SandboxCaller
     ],
 )
 async def test_errors(caller: SandboxCaller, fault: Fault, status: int, code: str) -> None:
-    """A code has its documented status and shape; each can be told otherwise."""
+    """A code has its status and shape; both can be changed."""
     caller.bank.faults.append(fault)
     response = await caller.token()
     assert (response.status, response.code) == (status, code)
@@ -49,14 +49,14 @@ async def test_errors(caller: SandboxCaller, fault: Fault, status: int, code: st
     ],
 )
 async def test_v1_errors(caller: SandboxCaller, fault: Fault, status: int, code: str) -> None:
-    """At the V1 endpoint the shape is ``Status`` by default."""
+    """The default shape is ``Status``."""
     caller.bank.faults.append(fault)
     response = await caller.v1_token()
     assert (response.status, response.code) == (status, code)
 
 
-async def test_retry_after(caller: SandboxCaller) -> None:
-    """Headers are added to the answer."""
+async def test_headers_are_added(caller: SandboxCaller) -> None:
+    """As Retry-After."""
     caller.bank.faults.append(Fault("token", status=429, headers={"Retry-After": "3"}))
     assert (await caller.token()).headers["Retry-After"] == "3"
 
@@ -72,10 +72,10 @@ async def test_retry_after(caller: SandboxCaller) -> None:
         (b"\xff\xfe", "application/octet-stream", b"\xff\xfe"),
     ],
 )
-async def test_bodies_that_are_none(
+async def test_bodies_without_a_token(
     caller: SandboxCaller, shape: str | bytes, content_type: str, begin: bytes
 ) -> None:
-    """A 200 that is no token answer."""
+    """With status 200."""
     caller.bank.faults.append(Fault("token", shape=shape))
     response = await caller.token()
     assert (response.status, response.headers["Content-Type"]) == (200, content_type)
@@ -83,20 +83,20 @@ async def test_bodies_that_are_none(
     assert bool(response.body) == bool(begin)
 
 
-async def test_v1_bodies_that_are_none(caller: SandboxCaller) -> None:
-    """The same in XML, where XML is spoken."""
+async def test_v1_bodies_without_a_token(caller: SandboxCaller) -> None:
+    """In XML."""
     caller.bank.faults.append(Fault("v1token", shape="notoken"))
     assert (await caller.v1_token()).body == b"<token><expires_in>1799</expires_in></token>"
 
 
 async def test_huge_body(caller: SandboxCaller) -> None:
-    """Fifty megabytes of JSON without a token."""
+    """Fifty megabytes."""
     caller.bank.faults.append(Fault("token", shape="huge"))
     assert len((await caller.token()).body) == 50_000_000
 
 
 async def test_truncated_body(caller: SandboxCaller) -> None:
-    """A body shorter than its Content-Length promised."""
+    """Shorter than Content-Length."""
     caller.bank.faults.append(Fault("token", shape="truncated"))
     with pytest.raises(aiohttp.ClientPayloadError):
         await caller.token()
@@ -104,21 +104,21 @@ async def test_truncated_body(caller: SandboxCaller) -> None:
 
 @pytest.mark.parametrize("value", ["0", "-1", "abc", 1e308, 1, None])
 async def test_expires_in(caller: SandboxCaller, value: Any) -> None:
-    """``expires_in`` is whatever is asked for; the token is good nonetheless."""
+    """Any value; the token is valid."""
     caller.bank.faults.append(Fault("token", expires_in=value))
     fields = (await caller.token()).json()
     assert fields["expires_in"] == value
     assert (await caller.call("/v1/accounts", bearer=fields["access_token"])).status == 200
 
 
-async def test_fields_left_out(caller: SandboxCaller) -> None:
-    """Fields of a good answer can be left out."""
+async def test_fields_can_be_left_out(caller: SandboxCaller) -> None:
+    """Of a good response."""
     caller.bank.faults.append(Fault("token", without=("expires_in", "token_type")))
     assert list((await caller.token()).json()) == ["access_token"]
 
 
 async def test_token_with_line_break(caller: SandboxCaller) -> None:
-    """A token that would break out of a header, in JSON and in XML."""
+    """In JSON and XML."""
     caller.bank.faults.append(Fault("token", token_text="a\r\nX-Evil: 1"))
     caller.bank.faults.append(Fault("v1token", token_text="a\r\nX-Evil: 1"))
     assert (await caller.token()).json()["access_token"] == "a\r\nX-Evil: 1"
@@ -126,7 +126,7 @@ async def test_token_with_line_break(caller: SandboxCaller) -> None:
 
 
 async def test_hang(caller: SandboxCaller) -> None:
-    """Nothing comes, until the caller gives up."""
+    """Until the caller disconnects."""
     caller.bank.faults.append(Fault("token", hang=True, times=1))
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
@@ -135,14 +135,14 @@ async def test_hang(caller: SandboxCaller) -> None:
 
 
 async def test_reset(caller: SandboxCaller) -> None:
-    """The connection is reset before a byte of an answer."""
+    """Before a byte of the response."""
     caller.bank.faults.append(Fault("token", reset=True, times=1))
     with pytest.raises(aiohttp.ClientOSError):
         await caller.token()
 
 
 async def test_delay(caller: SandboxCaller) -> None:
-    """The answer comes late, and is good."""
+    """The response is late and good."""
     caller.bank.faults.append(Fault("token", delay=0.2))
     began = asyncio.get_running_loop().time()
     assert (await caller.token()).status == 200
@@ -150,36 +150,36 @@ async def test_delay(caller: SandboxCaller) -> None:
 
 
 async def test_reset_after_head(caller: SandboxCaller) -> None:
-    """Head and half the body of the real answer, then a reset."""
+    """And half of the body."""
     caller.bank.faults.append(Fault("resource", reset=True, after_head=True))
     with pytest.raises(aiohttp.ClientPayloadError, match="reset"):
         await caller.call("/v1/accounts")
 
 
 @pytest.mark.parametrize("target", ["/download?bytes=300000", "/download?bytes=300000&chunked=1"])
-async def test_cut(caller: SandboxCaller, target: str) -> None:
-    """A real answer that ends in the middle, sized or chunked."""
+async def test_truncated_response(caller: SandboxCaller, target: str) -> None:
+    """Sized or chunked."""
     caller.bank.faults.append(Fault("resource", cut=True))
     with pytest.raises(aiohttp.ClientPayloadError):
         await caller.call(target)
 
 
-async def test_dribble(caller: SandboxCaller) -> None:
-    """One byte at a time, and all of them."""
+async def test_slow_response(caller: SandboxCaller) -> None:
+    """Byte by byte, complete."""
     caller.bank.faults.append(Fault("resource", dribble=0.001))
     assert (await caller.call("/upload", "PUT", body=b"x")).json()["bytes"] == 1
 
 
-async def test_late_reset_does_the_work(caller: SandboxCaller) -> None:
-    """A transfer is made and the answer lost: what must not be sent again."""
+async def test_late_reset_follows_the_work(caller: SandboxCaller) -> None:
+    """A transfer is made and its response lost."""
     caller.bank.faults.append(Fault("resource", reset=True, late=True, path_prefix="/v1/transfers"))
     with pytest.raises(aiohttp.ClientOSError):
         await caller.call("/v1/transfers", "POST", body=b"{}")
     assert caller.bank.transfers.total() == 1
 
 
-async def test_early_reset_does_not(caller: SandboxCaller) -> None:
-    """By default a fault strikes before any work is done."""
+async def test_early_reset_precedes_the_work(caller: SandboxCaller) -> None:
+    """By default."""
     caller.bank.faults.append(Fault("resource", reset=True))
     with pytest.raises(aiohttp.ClientOSError):
         await caller.call("/v1/transfers", "POST", body=b"{}")
@@ -187,29 +187,29 @@ async def test_early_reset_does_not(caller: SandboxCaller) -> None:
     assert caller.bank.arrivals[-1].body == b"{}"
 
 
-async def test_late_error_does_the_work(caller: SandboxCaller) -> None:
-    """An error may be told of work that was done."""
+async def test_late_error_follows_the_work(caller: SandboxCaller) -> None:
+    """The transfer is made."""
     caller.bank.faults.append(Fault("resource", status=500, late=True))
     assert (await caller.call("/v1/transfers", "POST", body=b"{}")).status == 500
     assert caller.bank.transfers.total() == 1
 
 
-async def test_unread(caller: SandboxCaller) -> None:
-    """An answer before the body has been read."""
+async def test_response_before_the_body_is_read(caller: SandboxCaller) -> None:
+    """The upload is not read."""
     caller.bank.faults.append(Fault("resource", status=500, unread=True))
     assert (await caller.call("/upload", "PUT", body=b"x" * 100_000)).status == 500
     assert caller.bank.arrivals[-1].complete is False
 
 
-async def test_wire(caller: SandboxCaller) -> None:
-    """Any bytes at all in place of an answer."""
+async def test_raw_bytes(caller: SandboxCaller) -> None:
+    """Instead of a response."""
     caller.bank.faults.append(Fault("resource", wire=b"HTTP/1.1 999 What\r\n\r\n"))
     raw = b"GET /v1/accounts HTTP/1.1\r\nHost: x\r\n\r\n"
     assert await caller.raw(raw) == b"HTTP/1.1 999 What\r\n\r\n"
 
 
-async def test_wire_kept_open(caller: SandboxCaller) -> None:
-    """The connection can stay open after them, and serves the next request."""
+async def test_raw_bytes_on_an_open_connection(caller: SandboxCaller) -> None:
+    """It serves the next request."""
     good = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
     caller.bank.faults.append(Fault("resource", wire=good, keep_open=True, times=1))
     raw = b"GET /v1/accounts HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -218,15 +218,15 @@ async def test_wire_kept_open(caller: SandboxCaller) -> None:
 
 
 async def test_times_and_skip(caller: SandboxCaller) -> None:
-    """The first ``skip`` go through, then ``times`` are hit, then all is well."""
+    """``skip`` requests pass, then ``times`` fail."""
     fault = Fault("token", status=500, skip=1, times=2)
     caller.bank.faults.append(fault)
     assert [(await caller.token()).status for _ in range(4)] == [200, 500, 500, 200]
     assert (fault.used, fault.is_used_up) == (2, True)
 
 
-async def test_institution_and_grant(caller: SandboxCaller) -> None:
-    """A fault can be one institution's, or one grant's."""
+async def test_fault_of_an_institution_or_grant(caller: SandboxCaller) -> None:
+    """Others are not affected."""
     caller.bank.faults.append(Fault("token", status=500, institution="00017"))
     caller.bank.faults.append(Fault("token", status=503, grant="password"))
     assert (await caller.token("00016")).status == 200
@@ -235,7 +235,7 @@ async def test_institution_and_grant(caller: SandboxCaller) -> None:
 
 
 async def test_institution_of_a_resource(caller: SandboxCaller) -> None:
-    """At a resource the institution is that of the path, the header, or the token."""
+    """Of path, header, or token."""
     caller.bank.faults.append(Fault("resource", status=500, institution="00017"))
     assert (await caller.call("/v1/accounts")).status == 200
     bearer = await caller.bearer("00017")
@@ -254,8 +254,10 @@ async def test_institution_of_a_resource(caller: SandboxCaller) -> None:
         ("any", {"token", "v1token", "revoke", "lookup", "resource"}),
     ],
 )
-async def test_where(caller: SandboxCaller, where: str, hit: set[str]) -> None:
-    """A fault sits where it is put, and nowhere else."""
+async def test_fault_applies_to_its_endpoint(
+    caller: SandboxCaller, where: str, hit: set[str]
+) -> None:
+    """And to no other."""
     bearer = await caller.bearer()
     caller.bank.faults.append(Fault(where, status=503))
     look_up = "/db-users/v1/institution-users/acorn.owner?userIdType=LOGIN_ID"
@@ -269,8 +271,8 @@ async def test_where(caller: SandboxCaller, where: str, hit: set[str]) -> None:
     assert {place for place, response in responses.items() if response.status == 503} == hit
 
 
-def test_method_and_path() -> None:
-    """A fault can be kept to a method and to a path."""
+def test_fault_of_a_method_and_path() -> None:
+    """Others are not affected."""
     fault = Fault("resource", status=500, method="GET", path_prefix="/v1/")
     assert choose([fault], Place(("resource",), "POST", "/v1/x")) is None
     assert choose([fault], Place(("resource",), "GET", "/v2/x")) is None
@@ -281,20 +283,20 @@ def test_method_and_path() -> None:
     "wrong",
     [{"where": "moon"}, {"shape": "round"}, {"code": "CMN_1"}, {"status": 99}],
 )
-def test_nonsense_is_refused(wrong: dict[str, Any]) -> None:
-    """What makes no sense is a ``ValueError`` at once."""
+def test_invalid_fault_is_refused(wrong: dict[str, Any]) -> None:
+    """With a ``ValueError``."""
     with pytest.raises(ValueError, match=r"expected|unknown"):
         Fault(**({"where": "token"} | wrong))
 
 
-def test_untouched_has_a_name() -> None:
-    """The mark for a field that is left alone can be read in a repr."""
+def test_marker_of_unchanged_fields_has_a_repr() -> None:
+    """It is readable."""
     assert "expires_in=UNTOUCHED" in repr(Fault("token"))
     assert repr(UNTOUCHED) == "UNTOUCHED"
 
 
-async def test_outcome_in_the_books(caller: SandboxCaller) -> None:
-    """The books say what became of each request."""
+async def test_outcome_is_recorded(caller: SandboxCaller) -> None:
+    """Of each request."""
     for fault in (
         Fault("token", code="CMN_90002", times=1),
         Fault("token", shape="html", times=1),
@@ -308,8 +310,8 @@ async def test_outcome_in_the_books(caller: SandboxCaller) -> None:
     assert outcomes == ["CMN_90002", "html", "bytes", "500", "ok"]
 
 
-async def test_large_answer_is_whole(caller: SandboxCaller) -> None:
-    """Without a fault the same download is whole."""
+async def test_large_response_without_a_fault(caller: SandboxCaller) -> None:
+    """It is complete."""
     response = await caller.call("/echo", "POST", body=b"x" * 100_000)
     assert json.loads(response.body)["body"]["bytes"] == 100_000
     assert pattern_sha256(0) == (await caller.call("/echo")).json()["body"]["sha256"]

@@ -1,4 +1,4 @@
-"""Who may see a resource."""
+"""Authorization of resource calls."""
 
 import uuid
 from dataclasses import replace
@@ -20,7 +20,7 @@ from tests.sandbox.caller import Clock, SandboxCaller
     ],
 )
 def test_generation(path: str, kind: str, institution: str | None) -> None:
-    """A ``/fis/`` segment makes a V1 path, and its institution comes next."""
+    """A ``/fis/`` segment makes a path V1, and its institution follows."""
     assert (generation(path), path_institution(path)) == (kind, institution)
 
 
@@ -35,8 +35,10 @@ def test_generation(path: str, kind: str, institution: str | None) -> None:
         ({"institutionId": "00017"}, "CMN_90006", 400),
     ],
 )
-async def test_v2(caller: SandboxCaller, headers: dict[str, str], code: str, status: int) -> None:
-    """A V2 path wants a good bearer, a transactionId, and the token's own institution."""
+async def test_v2_requirements(
+    caller: SandboxCaller, headers: dict[str, str], code: str, status: int
+) -> None:
+    """A valid token of the institution, and a transactionId."""
     response = await caller.call("/v1/accounts", headers=headers)
     assert (response.status, response.code) == (status, code)
 
@@ -49,28 +51,30 @@ async def test_v2(caller: SandboxCaller, headers: dict[str, str], code: str, sta
         ({"di_tid": "x"}, "90002", 400),
     ],
 )
-async def test_v1(caller: SandboxCaller, headers: dict[str, str], code: str, status: int) -> None:
-    """A V1 path wants a good bearer and a di_tid."""
+async def test_v1_requirements(
+    caller: SandboxCaller, headers: dict[str, str], code: str, status: int
+) -> None:
+    """A valid token, and a di_tid."""
     response = await caller.call("/fis/00016/echo", headers=headers)
     assert (response.status, response.code) == (status, code)
 
 
-async def test_each_path_its_generation(caller: SandboxCaller) -> None:
-    """A V2 token opens no V1 path, a V1 token no V2 path."""
+async def test_token_of_the_other_generation_is_refused(caller: SandboxCaller) -> None:
+    """In both directions."""
     v1, v2 = await caller.bearer(v1=True), await caller.bearer()
     assert (await caller.call("/fis/00016/echo", bearer=v2)).code == "90001"
     assert (await caller.call("/echo", bearer=v1)).code == "CMN_90018"
     assert (await caller.call("/fis/00016/echo", bearer=v1)).status == 200
 
 
-async def test_v1_token_of_another_institution(caller: SandboxCaller) -> None:
-    """The path's institution has to be the V1 token's."""
+async def test_v1_token_of_another_institution_is_refused(caller: SandboxCaller) -> None:
+    """By the path's institution."""
     response = await caller.call("/fis/00016/echo", bearer=await caller.bearer("00017", v1=True))
     assert (response.status, response.code) == (403, "90001")
 
 
-async def test_refresh_token_opens_nothing(caller: SandboxCaller) -> None:
-    """A refresh token is no bearer."""
+async def test_refresh_token_is_refused(caller: SandboxCaller) -> None:
+    """It is not an access token."""
     pair = (
         await caller.token(grant_type="password", username="juniper", password="moonlight")
     ).json()
@@ -89,10 +93,10 @@ async def test_refresh_token_opens_nothing(caller: SandboxCaller) -> None:
         ("access_token_expired/500", 500, "keymanagement.service.access_token_expired"),
     ],
 )
-async def test_expired_in_every_spelling(
+async def test_expired_token_in_every_spelling(
     caller: SandboxCaller, clock: Clock, spelling: str, status: int, code: str
 ) -> None:
-    """A token past its time is refused in the spelling that is set."""
+    """As configured."""
     caller.bank.settings = replace(caller.bank.settings, expired_as=spelling)
     bearer = await caller.bearer()
     clock.now += 3599.9
@@ -102,8 +106,8 @@ async def test_expired_in_every_spelling(
     assert (response.status, response.code) == (status, code)
 
 
-async def test_v1_expired(caller: SandboxCaller, clock: Clock) -> None:
-    """A V1 token lives half an hour."""
+async def test_v1_token_expires(caller: SandboxCaller, clock: Clock) -> None:
+    """After half an hour."""
     caller.bank.settings = replace(caller.bank.settings, v1_expired_as="access_token_expired")
     bearer = await caller.bearer(v1=True)
     clock.now += 1800
@@ -111,8 +115,8 @@ async def test_v1_expired(caller: SandboxCaller, clock: Clock) -> None:
     assert response.code == "keymanagement.service.access_token_expired"
 
 
-async def test_unknown_in_another_spelling(caller: SandboxCaller) -> None:
-    """A token that is not known has a spelling of its own."""
+async def test_unknown_token_has_its_spelling(caller: SandboxCaller) -> None:
+    """As configured."""
     caller.bank.settings = replace(caller.bank.settings, unknown_as="invalid_access_token")
     response = await caller.call("/echo", bearer="x")
     assert (response.status, response.code) == (401, "keymanagement.service.invalid_access_token")
@@ -121,8 +125,8 @@ async def test_unknown_in_another_spelling(caller: SandboxCaller) -> None:
 @pytest.mark.parametrize(
     ("path", "name"), [("/echo", "transactionId"), ("/fis/00016/echo", "di_tid")]
 )
-async def test_twice_is_wrong(caller: SandboxCaller, path: str, name: str) -> None:
-    """A second copy of a header that the proxy owns is refused, whatever its case."""
+async def test_repeated_header_is_refused(caller: SandboxCaller, path: str, name: str) -> None:
+    """In any case."""
     bearer = await caller.bearer(v1=name == "di_tid")
     headers = [("Authorization", f"Bearer {bearer}"), (name, str(uuid.uuid4()))]
     assert (await caller.twice(path, *headers)).status == 200
@@ -130,8 +134,8 @@ async def test_twice_is_wrong(caller: SandboxCaller, path: str, name: str) -> No
     assert (await caller.twice(path, *headers, again)).code in ("CMN_90010", "90002")
 
 
-async def test_newer_families_want_a_correlation(caller: SandboxCaller) -> None:
-    """Some families ask for ``correlationId`` in place of ``transactionId``."""
+async def test_some_paths_need_a_correlation_id(caller: SandboxCaller) -> None:
+    """Instead of a transactionId."""
     path = "/v1/customers/880017:accounts"
     assert (await caller.call(path)).code == "CMN_90010"
     headers = {"correlationId": str(uuid.uuid4()), "transactionId": ""}

@@ -15,7 +15,7 @@ _EVERYWHERE = "0.0.0.0"  # noqa: S104  # that it is one is what is tested
 
 
 async def test_url() -> None:
-    """The URL names the port and the base path, and ends without a slash."""
+    """With port and base path, without a final slash."""
     async with Sandbox(Settings(base_path="/digitalbanking/stage")) as sandbox:
         assert sandbox.url.startswith("http://127.0.0.1:")
         assert sandbox.url.endswith("/digitalbanking/stage")
@@ -24,8 +24,8 @@ async def test_url() -> None:
 @pytest.mark.parametrize(
     ("host", "begin"), [(_EVERYWHERE, "http://127.0.0.1:"), ("localhost", "http://localhost:")]
 )
-async def test_url_can_be_used(host: str, begin: str) -> None:
-    """A wildcard address becomes one that can be called."""
+async def test_url_of_a_wildcard_address(host: str, begin: str) -> None:
+    """It is callable."""
     sandbox = Sandbox()
     await sandbox.start(host)
     try:
@@ -37,13 +37,13 @@ async def test_url_can_be_used(host: str, begin: str) -> None:
 
 
 async def test_public_url() -> None:
-    """A public URL takes the place of the address."""
+    """It replaces the address."""
     async with Sandbox(Settings(public_url="http://bank:8081/", base_path="/b")) as sandbox:
         assert sandbox.url == "http://bank:8081/b"
 
 
-async def test_stop_and_start_again(caller: SandboxCaller) -> None:
-    """A bank that is down refuses connections; up again on its port, its tokens are still good."""
+async def test_restart_keeps_tokens(caller: SandboxCaller) -> None:
+    """A stopped bank refuses connections."""
     bearer = await caller.bearer()
     port = int(caller.sandbox.url.rpartition(":")[2])
     await caller.sandbox.stop()
@@ -53,8 +53,8 @@ async def test_stop_and_start_again(caller: SandboxCaller) -> None:
     assert (await caller.call("/v1/accounts", bearer=bearer)).status == 200
 
 
-async def test_stop_waits_for_nobody(caller: SandboxCaller) -> None:
-    """A stop ends what hangs, what is slow and what is idle, at once."""
+async def test_stop_is_immediate(caller: SandboxCaller) -> None:
+    """Hanging, slow and idle connections end."""
     caller.bank.faults.append(Fault("token", hang=True))
     hanging = asyncio.ensure_future(
         caller.raw(b"POST /oauth2/v1/token HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -68,7 +68,7 @@ async def test_stop_waits_for_nobody(caller: SandboxCaller) -> None:
 
 
 async def test_stop_before_start() -> None:
-    """A stop without a start does nothing."""
+    """It does nothing."""
     sandbox = Sandbox()
     sandbox.drop_connections()
     await sandbox.stop()
@@ -76,7 +76,7 @@ async def test_stop_before_start() -> None:
 
 
 async def test_port_in_use(caller: SandboxCaller) -> None:
-    """A port in use is an ``OSError``, as usual."""
+    """It raises ``OSError``."""
     port = int(caller.sandbox.url.rpartition(":")[2])
     other = Sandbox()
     with pytest.raises(OSError, match="in use"):
@@ -85,7 +85,7 @@ async def test_port_in_use(caller: SandboxCaller) -> None:
 
 
 async def test_drop_connections(caller: SandboxCaller) -> None:
-    """Idle connections can be closed under the caller's hands."""
+    """Idle ones."""
     idle = asyncio.ensure_future(caller.raw(b""))
     await until(lambda: caller.sandbox.connections == 1)
     caller.sandbox.drop_connections()
@@ -93,15 +93,15 @@ async def test_drop_connections(caller: SandboxCaller) -> None:
     assert (await caller.token()).status == 200
 
 
-async def test_connection_is_kept(caller: SandboxCaller) -> None:
-    """Several requests go over one connection, refused ones too."""
+async def test_connection_is_persistent(caller: SandboxCaller) -> None:
+    """After refusals too."""
     raw = b"GET /v1/accounts HTTP/1.1\r\nHost: x\r\n\r\n"
     last = raw.replace(b"Host", b"Connection: close\r\nHost")
     assert (await caller.raw(raw * 2 + last)).count(b"HTTP/1.1 401 ") == 3
 
 
-async def test_long_request_line_and_many_headers(caller: SandboxCaller) -> None:
-    """What a proxy lets through, the bank takes: long targets, many headers."""
+async def test_large_heads_are_accepted(caller: SandboxCaller) -> None:
+    """As the proxy accepts them."""
     headers = {f"x-{number}": "y" * 100 for number in range(500)}
     target = "/echo?" + "&".join(f"a{number}=1" for number in range(10_000))
     seen = (await caller.call(target, headers=headers)).json()
@@ -109,8 +109,8 @@ async def test_long_request_line_and_many_headers(caller: SandboxCaller) -> None
     assert len(seen["headers"]) >= 500
 
 
-async def test_caller_that_goes_away(caller: SandboxCaller) -> None:
-    """A caller that leaves in mid-download leaves nothing behind."""
+async def test_disconnect_leaves_nothing(caller: SandboxCaller) -> None:
+    """During a download."""
     url = caller.sandbox.url + "/download?bytes=100000000"
     headers = {
         "Authorization": f"Bearer {await caller.bearer()}",
@@ -122,8 +122,8 @@ async def test_caller_that_goes_away(caller: SandboxCaller) -> None:
     await until(lambda: caller.sandbox.connections == 0)
 
 
-async def test_reset_is_a_reset(caller: SandboxCaller) -> None:
-    """A reset is a TCP reset, not a clean close."""
+async def test_reset_is_a_tcp_reset(caller: SandboxCaller) -> None:
+    """Not a FIN."""
     caller.bank.faults.append(Fault("resource", reset=True))
     port = int(caller.sandbox.url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -133,14 +133,16 @@ async def test_reset_is_a_reset(caller: SandboxCaller) -> None:
     writer.close()
 
 
-async def test_malformed_request(caller: SandboxCaller, caplog: pytest.LogCaptureFixture) -> None:
-    """A malformed request is a 400 and no traceback."""
+async def test_malformed_request_is_a_400(
+    caller: SandboxCaller, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a traceback."""
     assert (await caller.raw(b"GET /\xff HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.0 400 ")
     assert not caplog.records
 
 
-async def test_other_event_loop() -> None:
-    """The bank behaves the same on uvloop, resets included."""
+async def test_works_on_uvloop() -> None:
+    """Resets included."""
 
     def run() -> None:
         uvloop.run(_reset_and_serve())

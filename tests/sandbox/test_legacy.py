@@ -10,7 +10,7 @@ _GUID = "5f1d7a8e-0c54-4b1e-9d0a-6f2f6f7c1a01"
 
 
 async def test_send_event(caller: SandboxCaller) -> None:
-    """An event is XML in, 204 out, and the bank keeps it."""
+    """XML in, 204 out; it is stored."""
     path = "/subscriptions/v1/fis/00016/fiCustomers/a%20b/events"
     response = await caller.call(path, "POST", headers=_XML, body=b"<event/>")
     assert (response.status, response.body) == (204, b"")
@@ -26,15 +26,17 @@ async def test_send_event(caller: SandboxCaller) -> None:
         (_XML, b"<" + b"x" * 70_000),
     ],
 )
-async def test_event_is_xml(caller: SandboxCaller, headers: dict[str, str], body: bytes) -> None:
-    """Anything but a small piece of XML is refused."""
+async def test_event_must_be_small_xml(
+    caller: SandboxCaller, headers: dict[str, str], body: bytes
+) -> None:
+    """Anything else is refused."""
     path = "/subscriptions/v1/fis/00016/fiCustomers/1/events"
     response = await caller.call(path, "POST", headers=headers, body=body)
     assert (response.status, response.code) == (400, "90002")
 
 
 async def test_fi_customer(caller: SandboxCaller) -> None:
-    """A customer by GUID, in XML."""
+    """By GUID, in XML."""
     path = f"/bankingservices/v2/fis/00016/fiCustomers/{_GUID}?fiCustomerIdType=GUID"
     root = ElementTree.fromstring((await caller.call(path)).body)
     seen = {child.tag.rpartition("}")[2]: child.text for child in root}
@@ -54,14 +56,14 @@ async def test_fi_customer(caller: SandboxCaller) -> None:
         (f"/bankingservices/v2/fis/00017/fiCustomers/{_GUID}?fiCustomerIdType=GUID", 404),
     ],
 )
-async def test_wrong_customer(caller: SandboxCaller, path: str, status: int) -> None:
-    """Another type, an unknown customer, and another institution's are refused."""
+async def test_wrong_customer_is_refused(caller: SandboxCaller, path: str, status: int) -> None:
+    """Type, id and institution."""
     response = await caller.call(path)
     assert (response.status, response.code) == (status, "90002")
 
 
-async def test_registration(caller: SandboxCaller) -> None:
-    """Every registration gets a number of its own."""
+async def test_registrations_have_numbers(caller: SandboxCaller) -> None:
+    """They are unique."""
     path = "/registration/v4/fis/00016/fiCustomers"
     first, second = [
         await caller.call(path, "POST", headers=_XML, body=b"<customer/>") for _ in range(2)

@@ -23,7 +23,7 @@ _sizes = st.integers(0, 3 * len(BLOCK))
 
 @given(_sizes)
 def test_pattern(size: int) -> None:
-    """The byte at each offset is the offset modulo 251, across block borders too."""
+    """Each byte is its offset modulo 251, across blocks."""
     body = b"".join(pattern(size))
     assert body == (bytes(range(251)) * (size // 251 + 1))[:size]
     assert hashlib.sha256(body).hexdigest() == pattern_sha256(size)
@@ -31,7 +31,7 @@ def test_pattern(size: int) -> None:
 
 @given(_sizes)
 def test_base64_pattern(size: int) -> None:
-    """The base64 of the pattern, of the length foretold."""
+    """With the predicted length."""
     text = b"".join(base64_pattern(size))
     assert text == base64.b64encode(b"".join(pattern(size)))
     assert len(text) == base64_length(size)
@@ -39,13 +39,13 @@ def test_base64_pattern(size: int) -> None:
 
 @pytest.mark.parametrize("size", [30, 65536, 100_000])
 def test_padding(size: int) -> None:
-    """Good JSON of exactly this size."""
+    """Valid JSON of exactly this size."""
     body = b"".join(padding(size))
     assert len(body) == size
     assert set(json.loads(body)) == {"padding"}
 
 
 def test_bomb_is_small() -> None:
-    """A bomb is small until it is expanded."""
+    """Until it is expanded."""
     assert len(BOMB) < 2000
     assert BOMB.count(b"<!ENTITY") == 11

@@ -1,4 +1,4 @@
-"""Resources for looking at the plumbing."""
+"""Resources that test the transport."""
 
 import gzip
 import hashlib
@@ -14,7 +14,7 @@ from tests.sandbox.caller import SandboxCaller
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 async def test_echo(caller: SandboxCaller, method: str) -> None:
-    """The echo shows method, raw target, and the body's length and digest."""
+    """Method, raw target, and length and digest of the body."""
     response = await caller.call("/echo/a/%2e%2e;x//b?c=%zz", method, body=b"hello")
     seen = response.json()
     assert (seen["method"], seen["target"]) == (method, "/echo/a/%2e%2e;x//b?c=%zz")
@@ -22,7 +22,7 @@ async def test_echo(caller: SandboxCaller, method: str) -> None:
 
 
 async def test_echo_keeps_order_and_case(caller: SandboxCaller) -> None:
-    """Headers come back as pairs, in the order and case in which they came."""
+    """Of headers."""
     sent = [
         ("authorization", f"Bearer {await caller.bearer()}"),
         ("X-Twice", "1"),
@@ -34,18 +34,18 @@ async def test_echo_keeps_order_and_case(caller: SandboxCaller) -> None:
 
 
 async def test_echo_head(caller: SandboxCaller) -> None:
-    """HEAD has a head like GET's and no body."""
+    """Like GET without a body."""
     assert (await caller.call("/echo", "HEAD")).body == b""
 
 
 async def test_v1_echo(caller: SandboxCaller) -> None:
-    """Behind ``/fis/`` the echo takes a V1 token."""
+    """Below ``/fis/``, with a V1 token."""
     seen = (await caller.call("/any/fis/00017/echo")).json()
     assert (seen["generation"], seen["institution"]) == ("V1", "00017")
 
 
 async def test_gzip(caller: SandboxCaller) -> None:
-    """Activities come compressed, asked for or not."""
+    """Activities are always compressed."""
     response = await caller.call("/gzip")
     assert response.headers["Content-Encoding"] == "gzip"
     assert len(json.loads(gzip.decompress(response.body))["activities"]) == 200
@@ -60,14 +60,14 @@ async def test_status(caller: SandboxCaller, status: int) -> None:
 
 @pytest.mark.parametrize("status", [204, 304])
 async def test_status_without_body(caller: SandboxCaller, status: int) -> None:
-    """204 and 304 have no body."""
+    """204 and 304."""
     response = await caller.call(f"/status/{status}")
     assert (response.status, response.body) == (status, b"")
 
 
 @pytest.mark.parametrize("status", ["100", "199", "600", "x", "CMN_90006/99"])
-async def test_no_status(caller: SandboxCaller, status: str) -> None:
-    """What is no status and no error code is CMN_90011, or a path that is not there."""
+async def test_invalid_status(caller: SandboxCaller, status: str) -> None:
+    """CMN_90011 or a 404."""
     assert (await caller.call(f"/status/{status}")).status in (400, 404)
 
 
@@ -81,13 +81,13 @@ async def test_download(caller: SandboxCaller, size: int, chunked: str) -> None:
 
 
 async def test_download_head(caller: SandboxCaller) -> None:
-    """HEAD tells the length and sends nothing."""
+    """With the length."""
     response = await caller.call("/download?bytes=1000", "HEAD")
     assert (response.headers["Content-Length"], response.body) == ("1000", b"")
 
 
 async def test_upload(caller: SandboxCaller) -> None:
-    """An upload is counted and digested, and the books hold no copy of it."""
+    """It is counted and digested, not stored."""
 
     async def chunks() -> AsyncIterator[bytes]:
         for chunk in pattern(5_000_000):
@@ -101,31 +101,31 @@ async def test_upload(caller: SandboxCaller) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_redirect(caller: SandboxCaller, status: int) -> None:
-    """A redirection to anywhere."""
+    """To any URL."""
     response = await caller.call(f"/redirect?to=http://evil/%3Fa&status={status}")
     assert (response.status, response.headers["Location"]) == (status, "http://evil/?a")
 
 
 @pytest.mark.parametrize("query", ["", "?to=", "?to=x&status=200", "?to=a%0d%0ab"])
-async def test_no_redirect(caller: SandboxCaller, query: str) -> None:
-    """Without a target, with another status or with a line break it is CMN_90011."""
+async def test_invalid_redirect(caller: SandboxCaller, query: str) -> None:
+    """It is CMN_90011."""
     assert (await caller.call(f"/redirect{query}")).code == "CMN_90011"
 
 
 async def test_slow(caller: SandboxCaller) -> None:
-    """It waits as long as asked, and no longer than a day can be asked for."""
+    """It waits as requested, within a limit."""
     assert (await caller.call("/slow?seconds=0.01")).json() == {"waited": 0.01}
     assert (await caller.call("/slow?seconds=999999")).code == "CMN_90011"
     assert (await caller.call("/slow?seconds=x")).code == "CMN_90011"
 
 
 async def test_slow_body(caller: SandboxCaller) -> None:
-    """A download can wait between head and body."""
+    """Between head and body."""
     assert len((await caller.call("/download?bytes=10&slow=0.01")).body) == 10
 
 
 async def test_interim(caller: SandboxCaller) -> None:
-    """103 comes before 200."""
+    """103 precedes 200."""
     bearer = await caller.bearer()
     raw = (
         f"GET /interim HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\n"

@@ -1,4 +1,4 @@
-"""Quota and spike limits, with and without a server."""
+"""Quota and spike limits."""
 
 from dataclasses import replace
 
@@ -13,8 +13,8 @@ _steps = st.lists(st.floats(min_value=0, max_value=2, allow_nan=False), max_size
 
 
 @given(_steps, st.integers(1, 5), st.integers(1, 5))
-def test_never_more_than_allowed(steps: list[float], quota: int, spike: int) -> None:
-    """Whatever the rhythm: never more than the quota in a window or the spike in a second."""
+def test_limits_are_never_exceeded(steps: list[float], quota: int, spike: int) -> None:
+    """In a window and in a second."""
     limits, now, let_in = RequestLimits(), 0.0, list[float]()
     for step in steps:
         now += step
@@ -25,15 +25,15 @@ def test_never_more_than_allowed(steps: list[float], quota: int, spike: int) -> 
     assert len(let_in) <= quota * (now // 10 + 1)
 
 
-def test_without_limits_nothing_is_kept() -> None:
-    """No limits, no counting, no memory."""
+def test_without_limits_nothing_is_recorded() -> None:
+    """No memory is used."""
     limits = RequestLimits()
     assert limits.exceeded("key", 0, quota=None, window=60, spike=None) is None
     assert not limits.counts
 
 
 async def test_quota_counts(caller: SandboxCaller, clock: Clock) -> None:
-    """The third request of a window is refused as CMN_90002, 500; the next window is free."""
+    """CMN_90002 with 500 until the next window."""
     caller.bank.settings = replace(caller.bank.settings, quota=2, quota_window=60)
     assert [(await caller.token()).status for _ in range(2)] == [200, 200]
     refused = await caller.token()
@@ -43,7 +43,7 @@ async def test_quota_counts(caller: SandboxCaller, clock: Clock) -> None:
 
 
 async def test_spike_counts(caller: SandboxCaller, clock: Clock) -> None:
-    """The second request within a second is refused as CMN_90003, 500."""
+    """CMN_90003 with 500 within a second."""
     caller.bank.settings = replace(caller.bank.settings, spike=1)
     assert (await caller.token()).status == 200
     assert (await caller.token()).code == "CMN_90003"
@@ -52,7 +52,7 @@ async def test_spike_counts(caller: SandboxCaller, clock: Clock) -> None:
 
 
 async def test_v1_has_its_own_codes(caller: SandboxCaller) -> None:
-    """V1 says 91000 for the quota and 92000 for the spike, both 500."""
+    """91000 and 92000, with 500."""
     caller.bank.settings = replace(caller.bank.settings, quota=0)
     response = await caller.v1_token()
     assert (response.status, response.code) == (500, "91000")
@@ -60,8 +60,8 @@ async def test_v1_has_its_own_codes(caller: SandboxCaller) -> None:
     assert (await caller.v1_token()).code == "92000"
 
 
-async def test_other_spellings(caller: SandboxCaller) -> None:
-    """As a gateway's 429 with ``Retry-After``, if the settings say so."""
+async def test_gateway_spelling(caller: SandboxCaller) -> None:
+    """A 429 with ``Retry-After``, if configured."""
     caller.bank.settings = replace(
         caller.bank.settings, quota=0, limit_status=429, limited_as="apigee", retry_after=7
     )
@@ -72,14 +72,14 @@ async def test_other_spellings(caller: SandboxCaller) -> None:
 
 @pytest.mark.parametrize(("per", "status"), [("institution", 200), ("client", 500)])
 async def test_per_institution(caller: SandboxCaller, per: str, status: int) -> None:
-    """One institution's quota is its own only where the settings say so."""
+    """If configured."""
     caller.bank.settings = replace(caller.bank.settings, quota=1, limits_per=per)
     assert (await caller.token("00016")).status == 200
     assert (await caller.token("00017")).status == status
 
 
 async def test_at_resources(caller: SandboxCaller) -> None:
-    """Limits can sit at the resources in place of the token endpoints."""
+    """If configured."""
     caller.bank.settings = replace(caller.bank.settings, quota=1, limits_on="resource")
     bearer = await caller.bearer()
     assert (await caller.call("/v1/accounts", bearer=bearer)).status == 200

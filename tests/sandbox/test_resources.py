@@ -15,7 +15,7 @@ _LOOKUP = "/db-users/v1/institution-users/acorn.owner?userIdType=LOGIN_ID"
 
 @pytest.mark.parametrize("path", ["/v1/accounts", "/db-accounts/v1/accounts"])
 async def test_accounts(caller: SandboxCaller, path: str) -> None:
-    """Accounts of the institution's first user, where none is named."""
+    """Of the institution's first user by default."""
     response = await caller.call(path)
     assert [account["accountId"] for account in response.json()["accounts"]] == [
         "880017-1",
@@ -33,13 +33,13 @@ async def test_accounts(caller: SandboxCaller, path: str) -> None:
     ],
 )
 async def test_user_context(caller: SandboxCaller, query: str, first: str) -> None:
-    """The query names the user, and the business they act for."""
+    """User and business in the query."""
     response = await caller.call(f"/v1/accounts?{query}")
     assert response.json()["accounts"][0]["accountId"] == first
 
 
 async def test_business_in_a_header(caller: SandboxCaller) -> None:
-    """Some paths want the business as a header."""
+    """On some paths."""
     response = await caller.call(
         "/v1/accounts?loginId=acorn.owner", headers={"institutionCustomerId": "770001"}
     )
@@ -55,21 +55,21 @@ async def test_business_in_a_header(caller: SandboxCaller) -> None:
         ("loginId=acorn.owner&institutionCustomerId=1", "CMN_90006"),
     ],
 )
-async def test_wrong_user_context(caller: SandboxCaller, query: str, code: str) -> None:
-    """An unknown user, another institution's, two at once, a foreign business: refused."""
+async def test_wrong_user_context_is_refused(caller: SandboxCaller, query: str, code: str) -> None:
+    """Unknown, another institution's, two, or a foreign business."""
     assert (await caller.call(f"/v1/accounts?{query}")).code == code
 
 
 async def test_user_may_be_required(caller: SandboxCaller) -> None:
-    """With ``user_required`` the context has to be whole."""
+    """With ``user_required``."""
     caller.bank.settings = replace(caller.bank.settings, user_required=True)
     assert (await caller.call("/v1/accounts")).code == "CMN_90016"
     assert (await caller.call("/v1/accounts?hostUserId=880017")).status == 200
     assert (await caller.call("/v1/accounts?loginId=acorn.owner")).code == "CMN_90011"
 
 
-async def test_password_token_knows_its_user(caller: SandboxCaller) -> None:
-    """With a token of the password grant nobody needs naming."""
+async def test_password_token_implies_its_user(caller: SandboxCaller) -> None:
+    """No query is needed."""
     caller.bank.settings = replace(caller.bank.settings, user_required=True)
     pair = await caller.token(grant_type="password", username="juniper", password="moonlight")
     response = await caller.call("/v1/accounts", bearer=pair.json()["access_token"])
@@ -77,7 +77,7 @@ async def test_password_token_knows_its_user(caller: SandboxCaller) -> None:
 
 
 async def test_literal_colon(caller: SandboxCaller) -> None:
-    """``/v1/customers/{id}:accounts`` has a literal colon; an escaped one is another path."""
+    """An escaped one is another path."""
     headers = {"correlationId": str(uuid.uuid4())}
     response = await caller.call("/v1/customers/880017:accounts", headers=headers)
     assert response.json()["customerId"] == "880017"
@@ -86,7 +86,7 @@ async def test_literal_colon(caller: SandboxCaller) -> None:
 
 
 async def test_pages(caller: SandboxCaller) -> None:
-    """Links are absolute, and following them shows every transaction once."""
+    """Following absolute links returns every transaction once."""
     path, pages, seen = "/v1/transactions?accountId=880017-1", 0, set[str]()
     while path:
         page = (await caller.call(path)).json()
@@ -103,13 +103,13 @@ async def test_pages(caller: SandboxCaller) -> None:
 @pytest.mark.parametrize(
     "query", ["", "?accountId=", "?accountId=1&limit=-1", "?accountId=1&limit=%C2%B2"]
 )
-async def test_wrong_page(caller: SandboxCaller, query: str) -> None:
-    """A missing account or a limit that is no number is CMN_90011."""
+async def test_wrong_page_is_refused(caller: SandboxCaller, query: str) -> None:
+    """CMN_90011."""
     assert (await caller.call(f"/v1/transactions{query}")).code == "CMN_90011"
 
 
 async def test_image(caller: SandboxCaller) -> None:
-    """A picture in base64 inside JSON."""
+    """In base64 within JSON."""
     response = (await caller.call("/v1/banking-images/42")).json()
     assert (response["imageId"], response["contentType"]) == ("42", "image/png")
     assert base64.b64decode(response["image"]).startswith(b"\x89PNG")
@@ -117,14 +117,14 @@ async def test_image(caller: SandboxCaller) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 65511, 1_000_000])
 async def test_image_of_any_size(caller: SandboxCaller, size: int) -> None:
-    """As large as asked for, with the right Content-Length."""
+    """With its Content-Length."""
     response = await caller.call(f"/v1/banking-images/42?bytes={size}")
     assert int(response.headers["Content-Length"]) == len(response.body)
     assert base64.b64decode(response.json()["image"]) == b"".join(pattern(size))
 
 
 async def test_transfers_are_counted(caller: SandboxCaller) -> None:
-    """Each transfer counts, by its transactionId; a repeat counts again."""
+    """By transactionId, repeats included."""
     transaction = str(uuid.uuid4())
     responses = [
         await caller.call(
@@ -138,14 +138,14 @@ async def test_transfers_are_counted(caller: SandboxCaller) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"a":"' + b"x" * 70_000 + b'"}'])
-async def test_transfers_want_an_object(caller: SandboxCaller, body: bytes) -> None:
-    """Anything but a small JSON object is CMN_90011, and no money moves."""
+async def test_transfer_must_be_an_object(caller: SandboxCaller, body: bytes) -> None:
+    """Otherwise CMN_90011 and no transfer."""
     assert (await caller.call("/v1/transfers", "POST", body=body)).code == "CMN_90011"
     assert not caller.bank.transfers
 
 
 async def test_business_lookup(caller: SandboxCaller) -> None:
-    """A business user's entry lists its businesses with their member numbers."""
+    """Businesses with member numbers."""
     response = (await caller.call(_LOOKUP)).json()
     assert {
         customer["memberNumber"]: customer["institutionCustomerId"]
@@ -155,7 +155,7 @@ async def test_business_lookup(caller: SandboxCaller) -> None:
 
 
 async def test_retail_lookup(caller: SandboxCaller) -> None:
-    """A retail user has no businesses."""
+    """Without businesses."""
     path = "/db-users/v1/institution-users/juniper.quill?userIdType=LOGIN_ID"
     assert (await caller.call(path)).json()["institutionCustomers"] == []
 
@@ -167,6 +167,6 @@ async def test_retail_lookup(caller: SandboxCaller) -> None:
         ("/db-users/v1/institution-users/ghost?userIdType=LOGIN_ID", "CMN_90016"),
     ],
 )
-async def test_wrong_lookup(caller: SandboxCaller, path: str, code: str) -> None:
-    """Another type is CMN_90011, an unknown user CMN_90016."""
+async def test_wrong_lookup_is_refused(caller: SandboxCaller, path: str, code: str) -> None:
+    """CMN_90011 or CMN_90016."""
     assert (await caller.call(path)).code == code

@@ -9,14 +9,14 @@ from proxy.sandbox import samples
 from proxy.sandbox.bank_settings import USERS
 
 
-def test_same_on_every_run() -> None:
-    """Sample data does not change from one call to the next."""
+def test_samples_are_constant() -> None:
+    """Between calls."""
     assert samples.accounts(USERS[0], None) == samples.accounts(USERS[0], None)
     assert samples.transactions("1") == samples.transactions("1")
 
 
-def test_business_has_accounts_of_its_own() -> None:
-    """Whoever acts for a business sees the business's accounts."""
+def test_business_has_its_own_accounts() -> None:
+    """Its users see them."""
     owner = USERS[2]
     seen = {
         account["accountId"]
@@ -26,8 +26,8 @@ def test_business_has_accounts_of_its_own() -> None:
     assert len(seen) == 3 + 2 + 2
 
 
-def test_transactions_read_well() -> None:
-    """Dates are dates, amounts are amounts, numbers are unique."""
+def test_transactions_are_valid() -> None:
+    """Dates, amounts and unique numbers."""
     every = samples.transactions("7", 37)
     assert len({entry["transactionId"] for entry in every}) == 37
     for entry in every:
@@ -35,8 +35,8 @@ def test_transactions_read_well() -> None:
         assert Decimal(entry["amount"]).as_tuple().exponent == -2
 
 
-def test_cheque_is_a_picture() -> None:
-    """The cheque is a PNG that unpacks to 100 rows of 240 pixels."""
+def test_cheque_is_a_png() -> None:
+    """Of 100 rows of 240 pixels."""
     picture = samples.cheque("42")
     assert picture.startswith(b"\x89PNG\r\n\x1a\n")
     length = int.from_bytes(picture[33:37], "big")
@@ -45,6 +45,6 @@ def test_cheque_is_a_picture() -> None:
     assert base64.b64encode(picture)
 
 
-def test_activities_are_worth_compressing() -> None:
-    """There are as many activities as asked for."""
+def test_number_of_activities() -> None:
+    """As requested."""
     assert len(samples.activities(5)["activities"]) == 5

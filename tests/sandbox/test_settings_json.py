@@ -1,4 +1,4 @@
-"""Settings from JSON and to JSON."""
+"""Settings as JSON."""
 
 import json
 from dataclasses import fields
@@ -10,14 +10,14 @@ from proxy.sandbox import Settings
 from proxy.sandbox.settings_json import changed, shown
 
 
-def test_only_what_is_named_changes() -> None:
-    """A change leaves the other settings as they were."""
+def test_only_named_settings_change() -> None:
+    """Others stay."""
     new = changed(Settings(quota=3), {"lifetime": 5, "unauthorised": ["00018"]})
     assert (new.lifetime, new.quota, new.unauthorised) == (5.0, 3, frozenset({"00018"}))
 
 
-def test_every_setting_but_the_users_is_reachable() -> None:
-    """What is shown can be set again, except clients and users, which are shown without secrets."""
+def test_every_setting_can_be_written() -> None:
+    """Except clients and users, which are shown without secrets."""
     seen = shown(Settings())
     assert set(seen) == {entry.name for entry in fields(Settings)}
     again = {name: value for name, value in seen.items() if name not in ("clients", "users")}
@@ -25,7 +25,7 @@ def test_every_setting_but_the_users_is_reachable() -> None:
 
 
 def test_no_secret_is_shown() -> None:
-    """Neither secrets nor passwords are shown."""
+    """Nor a password."""
     text = json.dumps(shown(Settings()))
     assert "sandbox-secret" not in text
     assert "moonlight" not in text
@@ -47,13 +47,13 @@ def test_no_secret_is_shown() -> None:
         ({"institution_lifetimes": {"00016": -1}}, "institution_lifetimes.00016: expected"),
     ],
 )
-def test_mistakes_name_the_setting(mapping: dict[str, Any], name: str) -> None:
-    """A mistake says which setting it is about."""
+def test_error_names_the_setting(mapping: dict[str, Any], name: str) -> None:
+    """Of an invalid value."""
     with pytest.raises(ValueError, match=name):
         changed(Settings(), mapping)
 
 
-def test_null_lifts_a_limit() -> None:
-    """``null`` is no limit."""
+def test_null_removes_a_limit() -> None:
+    """It is None."""
     assert changed(Settings(quota=3), {"quota": None}).quota is None
     assert changed(Settings(), {"public_url": "http://bank"}).public_url == "http://bank"

@@ -11,14 +11,14 @@ from tests.sandbox.caller import BankResponse, SandboxCaller
 
 
 def fields(response: BankResponse) -> dict[str, str]:
-    """The fields of an XML answer, by local name."""
+    """Return the fields of an XML response by local name."""
     root = ElementTree.fromstring(response.body)
     assert root.tag.rpartition("}")[2] == "token"
     return {child.tag.rpartition("}")[2]: child.text or "" for child in root}
 
 
 async def test_client_credentials(caller: SandboxCaller) -> None:
-    """The documented answer, in XML, and the request's di_tid."""
+    """The documented XML, with the request's di_tid."""
     tid = str(uuid.uuid4())
     response = await caller.v1_token(headers={"di_tid": tid})
     assert (response.status, response.headers["di_tid"]) == (200, tid)
@@ -29,7 +29,7 @@ async def test_client_credentials(caller: SandboxCaller) -> None:
 
 
 async def test_password(caller: SandboxCaller) -> None:
-    """A retail user's answer has the customer's numbers and a refresh token."""
+    """Customer numbers and a refresh token of a retail user."""
     response = await caller.v1_token(
         grant_type="password", username="juniper", password="moonlight"
     )
@@ -41,7 +41,7 @@ async def test_password(caller: SandboxCaller) -> None:
 
 
 async def test_prefixed(caller: SandboxCaller) -> None:
-    """The same with a namespace and a prefix."""
+    """With a namespace prefix."""
     caller.bank.settings = replace(caller.bank.settings, v1_format="prefixed")
     response = await caller.v1_token()
     assert b"<ns2:access_token>" in response.body
@@ -49,7 +49,7 @@ async def test_prefixed(caller: SandboxCaller) -> None:
 
 
 async def test_json(caller: SandboxCaller) -> None:
-    """The same in JSON, as some gateways have it."""
+    """As from some gateways."""
     caller.bank.settings = replace(caller.bank.settings, v1_format="json")
     assert (await caller.v1_token()).json()["expires_in"] == "1800"
 
@@ -67,10 +67,10 @@ async def test_json(caller: SandboxCaller) -> None:
         ({"Content-Type": "application/json"}, 400, "90002"),
     ],
 )
-async def test_headers(
+async def test_headers_are_checked(
     caller: SandboxCaller, headers: dict[str, str], status: int, code: str
 ) -> None:
-    """Each required header is checked, and the error is a ``Status``."""
+    """Errors are ``Status`` documents."""
     response = await caller.v1_token(headers=headers)
     assert (response.status, response.code) == (status, code)
     assert ElementTree.fromstring(response.body).tag == (
@@ -78,8 +78,8 @@ async def test_headers(
     )
 
 
-async def test_unauthorised_institution(caller: SandboxCaller) -> None:
-    """An institution the application may not use is 401."""
+async def test_unauthorized_institution(caller: SandboxCaller) -> None:
+    """A 401."""
     caller.bank.settings = replace(caller.bank.settings, unauthorised=frozenset({"00017"}))
     assert (await caller.v1_token("00017")).status == 401
 
@@ -94,8 +94,10 @@ async def test_unauthorised_institution(caller: SandboxCaller) -> None:
         ({"grant_type": "password", "username": "acorn", "password": "lanterns"}, 403, "90002"),
     ],
 )
-async def test_forms(caller: SandboxCaller, form: dict[str, str], status: int, code: str) -> None:
-    """Each mistake in the form has its code; business users have no password grant."""
+async def test_forms_are_checked(
+    caller: SandboxCaller, form: dict[str, str], status: int, code: str
+) -> None:
+    """Business users have no password grant."""
     response = await caller.v1_token(form=form)
     assert (response.status, response.code) == (status, code)
 
@@ -115,12 +117,12 @@ async def test_forms(caller: SandboxCaller, form: dict[str, str], status: int, c
     ],
 )
 def test_user_agent(text: str, good: bool) -> None:
-    """``{App}/{Version}[/{DeviceID}][;{Platform}]`` and nothing else."""
+    """``{App}/{Version}[/{DeviceID}][;{Platform}]`` only."""
     assert bool(USER_AGENT.fullmatch(text)) is good
 
 
-async def test_twice_is_wrong(caller: SandboxCaller) -> None:
-    """A header that comes twice is refused."""
+async def test_repeated_header_is_refused(caller: SandboxCaller) -> None:
+    """With an error."""
     raw = (
         b"POST /v1/oauth/token HTTP/1.1\r\nHost: x\r\ndi_fiid: 00016\r\ndi_fiid: 00017\r\n"
         b"Content-Type: application/x-www-form-urlencoded\r\nConnection: close\r\n\r\n"

@@ -10,7 +10,7 @@ from tests.sandbox.caller import Clock, SandboxCaller
 
 
 async def test_client_credentials(caller: SandboxCaller) -> None:
-    """The documented answer: ``expires_in`` a string, the request's transactionId."""
+    """``expires_in`` is text; the transactionId is returned."""
     transaction = str(uuid.uuid4())
     response = await caller.token(headers={"transactionId": transaction})
     assert (response.status, response.headers["transactionId"]) == (200, transaction)
@@ -25,13 +25,13 @@ async def test_client_credentials(caller: SandboxCaller) -> None:
 async def test_expires_in_is_rounded_down(
     caller: SandboxCaller, lifetime: float, told: str
 ) -> None:
-    """``expires_in`` is whole seconds, rounded down, one at least."""
+    """To at least one second."""
     caller.bank.settings = replace(caller.bank.settings, lifetime=lifetime)
     assert (await caller.token()).json()["expires_in"] == told
 
 
 async def test_lifetime_by_institution(caller: SandboxCaller) -> None:
-    """Lifetimes can differ from one institution to the next."""
+    """It is configurable."""
     caller.bank.settings = replace(caller.bank.settings, institution_lifetimes={"00017": 60})
     assert (await caller.token("00017")).json()["expires_in"] == "60"
 
@@ -50,10 +50,10 @@ async def test_lifetime_by_institution(caller: SandboxCaller) -> None:
         ({"Content-Type": "application/json"}, "CMN_90010", 400),
     ],
 )
-async def test_headers(
+async def test_headers_are_checked(
     caller: SandboxCaller, headers: dict[str, str], code: str, status: int
 ) -> None:
-    """Each required header is checked."""
+    """Each required one."""
     response = await caller.token(headers=headers)
     assert (response.status, response.code) == (status, code)
     assert is_uuid(response.headers["transactionId"])
@@ -61,7 +61,7 @@ async def test_headers(
 
 @pytest.mark.parametrize("credentials", [("sandbox-client", "wrong"), ("nobody", "sandbox-secret")])
 async def test_wrong_client(caller: SandboxCaller, credentials: tuple[str, str]) -> None:
-    """A wrong secret or an unknown client is CMN_90004, 401."""
+    """CMN_90004 with 401."""
     response = await caller.token(credentials=credentials)
     assert (response.status, response.code) == (401, "CMN_90004")
 
@@ -83,21 +83,21 @@ async def test_wrong_client(caller: SandboxCaller, credentials: tuple[str, str])
         ({"grant_type": "authorization_code", "code": "x"}, "CMN_90011"),
     ],
 )
-async def test_forms(caller: SandboxCaller, form: dict[str, str], code: str) -> None:
-    """Each mistake in the form has its code."""
+async def test_forms_are_checked(caller: SandboxCaller, form: dict[str, str], code: str) -> None:
+    """Each mistake has its code."""
     assert (await caller.token(form=form)).code == code
 
 
 async def test_scopes(caller: SandboxCaller) -> None:
-    """Scopes that are asked for are granted alone; none asked for, all."""
+    """The requested ones, by default all."""
     some = (await caller.token(scopes="accounts:read, transactions:read")).json()["access_token"]
     every = (await caller.token()).json()["access_token"]
     assert caller.bank.tokens[some].scopes == ("accounts:read", "transactions:read")
     assert caller.bank.tokens[every].scopes == caller.bank.settings.scopes
 
 
-async def test_unprintable_body(caller: SandboxCaller) -> None:
-    """A body that is not printable ASCII is CMN_90017."""
+async def test_non_printable_body(caller: SandboxCaller) -> None:
+    """CMN_90017."""
     asked = {
         "Content-Type": "application/x-www-form-urlencoded",
         "transactionId": str(uuid.uuid4()),
@@ -107,8 +107,8 @@ async def test_unprintable_body(caller: SandboxCaller) -> None:
 
 
 @pytest.mark.parametrize(("spelling", "status"), [("CMN_90006", 400), ("CMN_90006/403", 403)])
-async def test_unauthorised_institution(caller: SandboxCaller, spelling: str, status: int) -> None:
-    """An institution the client may not use is CMN_90006, as 400 or 403."""
+async def test_unauthorized_institution(caller: SandboxCaller, spelling: str, status: int) -> None:
+    """CMN_90006 with 400 or 403."""
     caller.bank.settings = replace(
         caller.bank.settings, unauthorised=frozenset({"00017"}), unauthorised_as=spelling
     )
@@ -116,8 +116,8 @@ async def test_unauthorised_institution(caller: SandboxCaller, spelling: str, st
     assert (response.status, response.code) == (status, "CMN_90006")
 
 
-async def test_password_and_rotation(caller: SandboxCaller) -> None:
-    """A refresh returns a new pair; the old refresh token is dead, the new one good."""
+async def test_refresh_rotates_the_token(caller: SandboxCaller) -> None:
+    """The old refresh token is invalid."""
     first = (
         await caller.token(grant_type="password", username="juniper", password="moonlight")
     ).json()
@@ -135,8 +135,8 @@ async def test_password_and_rotation(caller: SandboxCaller) -> None:
     assert caller.bank.tokens[second["access_token"]].user is caller.bank.settings.users[0]
 
 
-async def test_refresh_token_has_an_end(caller: SandboxCaller, clock: Clock) -> None:
-    """A refresh token past its time is CMN_90018, 401."""
+async def test_refresh_token_expires(caller: SandboxCaller, clock: Clock) -> None:
+    """CMN_90018 with 401."""
     pair = (
         await caller.token(grant_type="password", username="juniper", password="moonlight")
     ).json()
@@ -146,7 +146,7 @@ async def test_refresh_token_has_an_end(caller: SandboxCaller, clock: Clock) -> 
 
 
 async def test_refresh_for_another_institution(caller: SandboxCaller) -> None:
-    """An ``institutionId`` that comes with a refresh has to be the right one."""
+    """It is refused."""
     pair = (
         await caller.token(grant_type="password", username="juniper", password="moonlight")
     ).json()
@@ -156,8 +156,8 @@ async def test_refresh_for_another_institution(caller: SandboxCaller) -> None:
     assert response.code == "CMN_90005"
 
 
-async def test_access_token_is_no_refresh_token(caller: SandboxCaller) -> None:
-    """An access token cannot be used to refresh."""
+async def test_access_token_cannot_refresh(caller: SandboxCaller) -> None:
+    """It is refused."""
     bearer = await caller.bearer()
     assert (await caller.token(grant_type="refresh_token", refresh_token=bearer)).code == (
         "CMN_90018"
@@ -165,7 +165,7 @@ async def test_access_token_is_no_refresh_token(caller: SandboxCaller) -> None:
 
 
 async def test_authorization_code(caller: SandboxCaller) -> None:
-    """A code of ``/v1/auth-code`` is exchanged for a pair, once."""
+    """A code of ``/v1/auth-code`` is valid once."""
     asked = {
         "Authorization": "Basic c2FuZGJveC1jbGllbnQ6c2FuZGJveC1zZWNyZXQ=",
         "transactionId": str(uuid.uuid4()),
@@ -179,8 +179,8 @@ async def test_authorization_code(caller: SandboxCaller) -> None:
     assert again.code == "CMN_90011"
 
 
-async def test_code_of_the_bank(caller: SandboxCaller) -> None:
-    """Tests can have a code without a password; of nobody, it is CMN_90016."""
+async def test_code_without_a_password(caller: SandboxCaller) -> None:
+    """For tests; an unknown user is CMN_90016."""
     code = caller.bank.code_for("acorn.owner")
     assert (await caller.token(grant_type="authorization_code", code=code)).status == 200
     ghost = caller.bank.code_for("ghost", institution="00016")
@@ -188,7 +188,7 @@ async def test_code_of_the_bank(caller: SandboxCaller) -> None:
 
 
 async def test_revoked_token_is_refused(caller: SandboxCaller) -> None:
-    """Revocation is 204 without a body, and the token is refused from then on."""
+    """Revocation is a 204."""
     bearer = await caller.bearer()
     response = await caller.revoke(bearer)
     assert (response.status, response.body) == (204, b"")
@@ -196,8 +196,8 @@ async def test_revoked_token_is_refused(caller: SandboxCaller) -> None:
     assert (await caller.revoke(bearer)).status == 204
 
 
-async def test_revoked_refresh_token_kills_its_access_tokens(caller: SandboxCaller) -> None:
-    """Revoking a refresh token kills its access tokens, renewed ones included."""
+async def test_refresh_token_is_revoked_with_its_family(caller: SandboxCaller) -> None:
+    """Refreshed tokens included."""
     pair = (
         await caller.token(grant_type="password", username="juniper", password="moonlight")
     ).json()
@@ -210,8 +210,8 @@ async def test_revoked_refresh_token_kills_its_access_tokens(caller: SandboxCall
         assert (await caller.call("/v1/accounts", bearer=access)).status == 401
 
 
-async def test_what_cannot_be_revoked(caller: SandboxCaller) -> None:
-    """Nothing, something unknown, and a V1 token cannot be revoked."""
+async def test_invalid_revocation(caller: SandboxCaller) -> None:
+    """Nothing, an unknown token, a V1 token."""
     assert (await caller.revoke("")).code == "CMN_90011"
     assert (await caller.revoke("unknown")).code == "CMN_90018"
     assert (await caller.revoke(await caller.bearer(v1=True))).code == "CMN_90018"
@@ -219,8 +219,8 @@ async def test_what_cannot_be_revoked(caller: SandboxCaller) -> None:
     assert (await caller.revoke("x", transactionId="x")).code == "CMN_90008"
 
 
-async def test_books(caller: SandboxCaller, clock: Clock) -> None:
-    """Every request is in the books: when, which grant, for whom, and what became of it."""
+async def test_requests_are_recorded(caller: SandboxCaller, clock: Clock) -> None:
+    """Time, grant, institution and outcome."""
     await caller.token("00017")
     await caller.token("00018", credentials=("nobody", "x"))
     first, second = caller.bank.token_requests

@@ -1,4 +1,4 @@
-"""Events of the process: plain values that nobody can change."""
+"""Events of the process are immutable."""
 
 import dataclasses
 
@@ -10,8 +10,8 @@ FACTS = [Reloaded("admin"), ReloadFailed("admin", "the bank refused it")]
 
 
 @pytest.mark.parametrize("event", FACTS, ids=lambda event: type(event).__name__)
-def test_fact_cannot_be_changed(event: object) -> None:
-    """What has happened has happened."""
+def test_event_is_immutable(event: object) -> None:
+    """Assignment raises."""
     name = dataclasses.fields(event)[0].name  # type: ignore[arg-type]  # each is a dataclass
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(event, name, None)

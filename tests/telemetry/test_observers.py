@@ -5,26 +5,26 @@ from proxy.telemetry.events import Event, InternalError, OperatorWarning, Reload
 from proxy.telemetry.observers import Observers
 
 
-class Keeper:
-    """Keeps what it is given, under its name, in a list that observers share."""
+class Recorder:
+    """Records what it gets, in a list that observers share."""
 
     def __init__(self, name: str, kept: list[tuple[str, object]]) -> None:
         self.name = name
         self.kept = kept
 
     def event(self, event: Event) -> None:
-        """Keep an event."""
+        """Record an event."""
         self.kept.append((self.name, event))
 
     def request(self, record: RequestRecord) -> None:
-        """Keep a record."""
+        """Record a request."""
         self.kept.append((self.name, record))
 
 
-def test_all_are_told_in_order() -> None:
-    """Events, requests, our own mistakes and warnings reach each of them once."""
+def test_observers_are_called_in_order() -> None:
+    """For events, requests, internal errors and warnings."""
     kept: list[tuple[str, object]] = []
-    observers = Observers([Keeper("first", kept), Keeper("second", kept)])
+    observers = Observers([Recorder("first", kept), Recorder("second", kept)])
     record, error = RequestRecord("GET", b"/", 0.0), ValueError("broken")
     observers.event(Reloaded("signal"))
     for observe in observers.request:

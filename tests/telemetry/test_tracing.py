@@ -1,4 +1,4 @@
-"""Spans, as a real collector gets them; and that there is nothing of them where nobody asks."""
+"""Spans, received by a real collector; and no overhead without one."""
 
 import asyncio
 import re
@@ -35,23 +35,23 @@ ID = "5f1d7a8e-0c54-4b1e-9d0a-6f2f6f7c1a77"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have batches sent at once: the SDK waits for five seconds otherwise."""
+    """Export batches at once instead of after five seconds."""
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
 
 
 def get(path: str = "/v1/accounts", method: str = "GET", **headers: str) -> bytes:
-    """Return the bytes of a request."""
+    """Return a GET request."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n".encode()
 
 
 def begun(span: ReceivedSpan) -> str:
-    """Return the context of a span in a trace that began here: sampled, its id random."""
+    """Return the context of a span in a new trace: sampled, with a random id."""
     return f"00-{span.trace.hex()}-{span.id.hex()}-03"
 
 
 class TracedProxy:
-    """A collector, a bank, and a proxy between callers and both."""
+    """A collector, a bank, and a proxy."""
 
     def __init__(self, collector: OtlpCollector, bank: Sandbox, app: App) -> None:
         self.collector = collector
@@ -59,7 +59,7 @@ class TracedProxy:
         self.app = app
 
     async def served(self, sent: bytes = get()) -> tuple[ReceivedSpan, ReceivedSpan]:
-        """Send a request; return its span and that of its exchange with the bank."""
+        """Send a request; return its span and the span of the upstream exchange."""
         await ask(self.app, sent)
         await until(lambda: self.collector.of_kind("SERVER"))
         (server,) = self.collector.of_kind("SERVER")
@@ -67,7 +67,7 @@ class TracedProxy:
         return server, client
 
     def upstream(self, name: str) -> str | None:
-        """Return a header as it reached the bank."""
+        """Return a header as received by the bank."""
         return self.bank.bank.arrivals[-1].header(name)
 
 
@@ -82,10 +82,10 @@ async def traced_proxy(
             yield TracedProxy(collector, bank, app)
 
 
-async def test_trace_goes_through() -> None:
-    """The caller's span is the request's parent, that one the exchange's, and the bank's the last.
+async def test_trace_is_propagated() -> None:
+    """Caller, request, exchange and bank are parents in this order.
 
-    What the caller says of its own in tracestate reaches the bank.
+    tracestate is forwarded.
     """
     async with traced_proxy() as there:
         server, client = await there.served(get(**CONTEXT))
@@ -96,8 +96,8 @@ async def test_trace_goes_through() -> None:
         assert there.upstream("tracestate") == CONTEXT["tracestate"]
 
 
-async def test_trace_begins_here() -> None:
-    """A caller without a trace gets one."""
+async def test_trace_is_started() -> None:
+    """For a caller without one."""
     async with traced_proxy() as there:
         server, client = await there.served()
         assert server.parent == b""
@@ -113,8 +113,8 @@ BROKEN: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("sent", BROKEN.values(), ids=BROKEN)
-async def test_trace_that_is_none(sent: bytes) -> None:
-    """Is replaced by a new one, as the standard says, and nothing of it goes on."""
+async def test_invalid_trace_is_replaced(sent: bytes) -> None:
+    """As W3C Trace Context requires."""
     async with traced_proxy() as there:
         server, client = await there.served(sent)
         assert (server.parent, server.trace.hex() == TRACE) == (b"", False)
@@ -134,8 +134,8 @@ async def test_trace_that_is_none(sent: bytes) -> None:
     ],
     ids=("no pair", "twice the same", "too many", "no trace", "a later version", "long"),
 )
-async def test_hostile_context(context: dict[str, str]) -> None:
-    """Is a request like any other, and writes nothing into the log."""
+async def test_hostile_context_is_harmless(context: dict[str, str]) -> None:
+    """It adds nothing to the log."""
     with captured_log() as log:
         async with traced_proxy(log={"access": "on"}) as there:
             assert (await ask(there.app, get(**context))).status == 200
@@ -144,24 +144,24 @@ async def test_hostile_context(context: dict[str, str]) -> None:
         assert {line["event"] for line in log.lines()} == {"token refreshed", "request"}
 
 
-async def test_context_that_is_no_header() -> None:
-    """Is refused as any header with such a byte in it."""
+async def test_context_with_invalid_bytes_is_refused() -> None:
+    """Like any header."""
     async with traced_proxy() as there:
         sent = get(traceparent="x").replace(b": x\r\n", b": \xff\r\n")
         assert (await ask(there.app, sent)).error == "bad-header"
 
 
-async def test_caller_that_takes_no_sample_is_obeyed() -> None:
-    """Nothing is sent of its trace, and the bank is told that it is not taken."""
+async def test_unsampled_trace_is_not_exported() -> None:
+    """The bank gets the flag."""
     async with traced_proxy() as there:
         await ask(there.app, get(traceparent=f"00-{TRACE}-{PARENT}-00"))
         assert re.fullmatch(rf"00-{TRACE}-[0-9a-f]{{16}}-00", str(there.upstream("traceparent")))
-        await there.served()  # the next request's spans are there, and would have come later
+        await there.served()  # the next request's spans have arrived, and would be later
         assert TRACE not in {span.trace.hex() for span in there.collector.spans}
 
 
 async def test_attributes() -> None:
-    """They have the names of OpenTelemetry's HTTP conventions, and ours where there are none."""
+    """OpenTelemetry's HTTP conventions, and own names."""
     async with traced_proxy(Settings(base_path="/base")) as there:
         server, client = await there.served(
             get("/v1/accounts?hostUserId=880017", transactionId=ID, institutionId="00016")
@@ -196,8 +196,8 @@ async def test_attributes() -> None:
         assert there.collector.resource["service.name"] == "candescent-proxy"
 
 
-async def test_no_query_and_no_secret() -> None:
-    """Nothing of a query, a token or a credential is in anything that a collector is sent."""
+async def test_spans_have_no_query_and_no_secret() -> None:
+    """Nor credentials."""
     async with traced_proxy() as there:
         await there.served(get("/v1/accounts?memberNumber=12-3456789", Authorization="Bearer mine"))
         await until(lambda: there.collector.named("token refresh"))
@@ -206,8 +206,8 @@ async def test_no_query_and_no_secret() -> None:
             assert secret.encode() not in there.collector.raw
 
 
-async def test_token_of_the_start() -> None:
-    """A token that nobody waits for has a trace of its own."""
+async def test_token_at_the_start() -> None:
+    """A background fetch has its own trace."""
     async with traced_proxy() as there:
         await until(lambda: there.collector.named("token refresh"))
         (span,) = there.collector.spans
@@ -219,7 +219,7 @@ async def test_token_of_the_start() -> None:
 
 
 async def test_token_that_a_request_waits_for() -> None:
-    """The wait is part of the request, and so is the refresh that it brought about."""
+    """Wait and refresh are parts of the request's trace."""
     async with traced_proxy(allowed_institutions="00017") as there:
         server, client = await there.served(get(**CONTEXT, institutionId="00017"))
         (wait,) = there.collector.named("token wait")
@@ -230,8 +230,8 @@ async def test_token_that_a_request_waits_for() -> None:
         assert server.start <= wait.start <= wait.end <= client.start
 
 
-async def test_token_that_is_not_given() -> None:
-    """Why is on the token's spans, and on the request's; there is no exchange."""
+async def test_token_error() -> None:
+    """The reason is on the token's and the request's spans; there is no exchange."""
     async with traced_proxy(allowed_institutions="00019") as there:
         await ask(there.app, get(institutionId="00019"))
         await until(lambda: there.collector.of_kind("SERVER"))
@@ -246,8 +246,8 @@ async def test_token_that_is_not_given() -> None:
         assert there.collector.of_kind("CLIENT") == []
 
 
-async def test_replay_is_counted() -> None:
-    """A request that went twice has one exchange, the last, that says so."""
+async def test_replay() -> None:
+    """The request has one exchange, marked as a replay."""
     async with traced_proxy(token={"min_interval": "0.001"}) as there:
         there.bank.bank.faults.append(Fault("resource", code="CMN_90018", times=1))
         _, client = await there.served()
@@ -256,7 +256,7 @@ async def test_replay_is_counted() -> None:
 
 
 async def test_error_of_the_bank() -> None:
-    """Its 4xx is a failure of the exchange alone, its 5xx of the request too."""
+    """A 4xx is an error of the exchange only, a 5xx of the request too."""
     for code, failed in ((404, False), (500, True)):
         async with traced_proxy() as there:
             there.bank.bank.faults.append(Fault("resource", status=code))
@@ -274,8 +274,8 @@ async def test_error_of_the_bank() -> None:
     ],
     ids=["no answer", "half an answer"],
 )
-async def test_exchange_that_breaks(fault: Fault, status: set[int | None]) -> None:
-    """Whatever has reached the caller, both spans say what broke it."""
+async def test_failed_exchange(fault: Fault, status: set[int | None]) -> None:
+    """Both spans have the reason."""
     async with traced_proxy() as there:
         there.bank.bank.faults.append(fault)
         async with connect(there.app) as wire:
@@ -289,8 +289,8 @@ async def test_exchange_that_breaks(fault: Fault, status: set[int | None]) -> No
         assert server.attributes["http.response.status_code"] in status
 
 
-async def test_refused_caller_is_part_of_its_trace() -> None:
-    """What is refused before anything else is known joins the caller's trace; a 4xx is no error."""
+async def test_refused_caller_is_in_its_trace() -> None:
+    """A 4xx is not an error."""
     async with traced_proxy() as there:
         await ask(there.app, get("/oauth2/v1/token", "POST", **CONTEXT))
         await until(lambda: there.collector.of_kind("SERVER"))
@@ -300,8 +300,8 @@ async def test_refused_caller_is_part_of_its_trace() -> None:
         assert server.attributes["candescent.error.source"] == "caller"
 
 
-async def test_method_of_no_convention() -> None:
-    """Is named apart, so that names stay few."""
+async def test_unknown_method() -> None:
+    """It is ``_OTHER``, so that names are few."""
     async with traced_proxy() as there:
         await ask(there.app, get(method="PROPFIND"))
         await until(lambda: there.collector.of_kind("SERVER"))
@@ -312,7 +312,7 @@ async def test_method_of_no_convention() -> None:
 
 
 async def test_unreadable_request_has_no_span() -> None:
-    """Nor is it taken for the request before it on the same connection."""
+    """The request before it is not affected."""
     with captured_log() as log:
         async with traced_proxy() as there:
             async with connect(there.app) as wire:
@@ -320,11 +320,11 @@ async def test_unreadable_request_has_no_span() -> None:
                 assert (await wire.ask(b"no request\r\n\r\n")).status == 400
             await there.app.stop()
             assert len(there.collector.of_kind("SERVER")) == 1
-        assert "ended span" not in log.getvalue()  # what the SDK says of one that is told more
+        assert "ended span" not in log.getvalue()  # the SDK's warning about a finished span
 
 
-async def test_last_spans_are_sent_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has not been sent when the proxy stops is sent then."""
+async def test_last_spans_are_exported_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """During shutdown."""
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "3600000")
     async with OtlpCollector() as collector, Sandbox() as bank:
         async with running(bank, tracing={"endpoint": collector.endpoint}) as app:
@@ -334,8 +334,8 @@ async def test_last_spans_are_sent_at_the_end(monkeypatch: pytest.MonkeyPatch) -
 
 
 @asynccontextmanager
-async def deaf() -> AsyncIterator[str]:
-    """Take connections and never answer; at the end cut them."""
+async def silent() -> AsyncIterator[str]:
+    """Accept connections and never respond; close them at the end."""
     taken: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _, writer: taken.append(writer), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -347,21 +347,21 @@ async def deaf() -> AsyncIterator[str]:
             writer.transport.abort()
 
 
-async def test_collector_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Harms nobody: requests are served, spans dropped and that said, and the end does not wait."""
+async def test_silent_collector_does_not_affect_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spans are dropped with a warning, and the shutdown is not delayed."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "3600")
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "8")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4")
     with captured_log() as log:
-        async with deaf() as endpoint, Sandbox() as bank, asyncio.timeout(DEADLINE):
+        async with silent() as endpoint, Sandbox() as bank, asyncio.timeout(DEADLINE):
             async with running(bank, tracing={"endpoint": endpoint}) as app, connect(app) as wire:
                 for _ in range(30):
                     assert (await wire.ask()).status == 200
             assert "Queue full, dropping Span." in log.getvalue()
 
 
-async def test_collector_that_is_not_there() -> None:
-    """Costs a warning, and no request."""
+async def test_missing_collector_is_a_warning() -> None:
+    """No request fails."""
     with captured_log() as log:
         async with Sandbox() as bank, running(bank, tracing={"endpoint": NOBODY}) as app:
             assert (await ask(app)).status == 200
@@ -369,11 +369,11 @@ async def test_collector_that_is_not_there() -> None:
             assert (await ask(app)).status == 200
 
 
-# Off.
+# Without tracing.
 
 
-async def test_context_passes_as_it_came() -> None:
-    """Without tracing the bank gets the caller's headers byte for byte, sound or not."""
+async def test_context_is_forwarded_unchanged() -> None:
+    """Byte for byte, valid or not."""
     async with Sandbox() as bank, running(bank) as app:
         for context in (CONTEXT, {"TraceParent": "hello", "tracestate": " = "}):
             await ask(app, get(**context))
@@ -383,7 +383,7 @@ async def test_context_passes_as_it_came() -> None:
 
 
 async def loaded_by_a_run(**variables: str) -> set[str]:
-    """Run the program, serve one request with it, and return every module that it imported."""
+    """Run the program, serve one request, and return all imported modules."""
     async with Sandbox() as bank:
         variables |= CREDENTIALS | {"PYTHONPROFILEIMPORTTIME": "1"}
         run = ("run", "--base-url", bank.url, *ANYWHERE, "--log-format", "json")
@@ -395,8 +395,8 @@ async def loaded_by_a_run(**variables: str) -> set[str]:
             return {line.rpartition("|")[2].strip() for line in proxy.err}
 
 
-async def test_nothing_is_loaded_where_nobody_asks() -> None:
-    """Without an endpoint OpenTelemetry is not even imported; with one it is."""
+async def test_opentelemetry_is_imported_on_demand() -> None:
+    """Only with an endpoint."""
     off = await loaded_by_a_run()
     assert {"proxy.forwarding.forwarder", "proxy.runtime.app"} <= off
     assert [name for name in off if name.startswith("opentelemetry")] == []
@@ -408,7 +408,7 @@ async def test_nothing_is_loaded_where_nobody_asks() -> None:
         assert collector.of_kind("SERVER")
 
 
-# Where spans go.
+# Endpoints.
 
 
 @pytest.mark.parametrize(
@@ -436,35 +436,35 @@ async def test_nothing_is_loaded_where_nobody_asks() -> None:
     ],
 )
 def test_endpoint(environ: dict[str, str], endpoint: str | None) -> None:
-    """OpenTelemetry's own variables are understood; ours goes before them."""
+    """OpenTelemetry's variables are supported; the setting has precedence."""
     assert loader.load(None, environ, MINIMAL).tracing.endpoint == endpoint
 
 
-def test_endpoint_that_is_none() -> None:
-    """Is a mistake of the configuration, as any other."""
+def test_invalid_endpoint_is_a_configuration_error() -> None:
+    """Like any setting."""
     with pytest.raises(ConfigError) as caught:
         loader.load(None, {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "collector:4317"}, MINIMAL)
     (error,) = caught.value.errors
     assert error.startswith("tracing.endpoint: expected http://HOST[:PORT][/PATH] or https://…")
 
 
-async def test_extra_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Is told by its name, before anything is opened."""
+async def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is opened."""
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     monkeypatch.delitem(sys.modules, "proxy.telemetry.tracing", raising=False)
     with pytest.raises(ConfigError, match=r"install candescent-proxy\[otel\]"):
         make_app(NOBODY, tracing={"endpoint": NOBODY})
 
 
-async def test_variable_of_the_sdk_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ends in a sentence, not in a traceback."""
+async def test_invalid_variable_of_the_sdk_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a traceback."""
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "-1")
     with pytest.raises(ConfigError, match="a variable OTEL_… is wrong"):
         make_app(NOBODY, tracing={"endpoint": NOBODY})
 
 
-async def test_endpoint_is_for_the_life_of_the_process(tmp_path: Path) -> None:
-    """A changed one is refused with what to do, like every setting of that kind."""
+async def test_changed_endpoint_needs_a_restart(tmp_path: Path) -> None:
+    """The reload is refused."""
     secret = tmp_path / "client-secret"
     secret.write_text(CLIENT["client_secret"])
     async with proxy_fixture(tmp_path / "config.yaml", client_secret_file=str(secret)) as fixture:

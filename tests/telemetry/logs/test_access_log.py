@@ -1,4 +1,4 @@
-"""The access log: what a request's line says, and which requests have one."""
+"""The access log: content of a line, and which requests have one."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,13 +15,13 @@ from tests.support.captured_log import CapturedLog, captured_log
 
 @pytest.fixture
 def log() -> Iterator[CapturedLog]:
-    """A log to look into."""
+    """A captured log."""
     with captured_log() as made:
         yield made
 
 
 def record(**changes: Any) -> RequestRecord:
-    """Return a request that went well in a tenth of a second."""
+    """Return a successful request of 100 ms."""
     made = RequestRecord("GET", b"/v1/accounts?loginId=marked", 10.0)
     usual = {
         "transaction_id": "5f1d7a8e-0c54-4b1e-9d0a-6f2f6f7c1a01",
@@ -39,7 +39,7 @@ def record(**changes: Any) -> RequestRecord:
 
 
 def test_line_of_a_request(log: CapturedLog) -> None:
-    """Which transaction, what was asked, what came of it, whose error, how long, how much."""
+    """Transaction id, request, outcome, duration and sizes."""
     AccessLog(LogSettings(access="on")).request(record(sent_bytes=5))
     (line,) = log.lines()
     del line["timestamp"]
@@ -60,8 +60,8 @@ def test_line_of_a_request(log: CapturedLog) -> None:
     }
 
 
-def test_line_of_a_request_that_went_wrong(log: CapturedLog) -> None:
-    """A failure is a warning, with its reason, its replays, and that it was cut."""
+def test_line_of_a_failed_request(log: CapturedLog) -> None:
+    """A warning with reason, replays and abort."""
     AccessLog(LogSettings(access="on")).request(
         record(
             source=Source.UPSTREAM,
@@ -87,8 +87,8 @@ BAD = {
 
 
 @pytest.mark.parametrize("changes", BAD.values(), ids=BAD)
-def test_failures_are_written_when_sampled(log: CapturedLog, changes: dict[str, Any]) -> None:
-    """A sample may leave out good requests only; ``off`` leaves out all."""
+def test_failures_are_logged_when_sampled(log: CapturedLog, changes: dict[str, Any]) -> None:
+    """Only ``off`` drops them."""
     AccessLog(LogSettings(access="sampled", sample=0), chance=lambda: 0.0).request(
         record(**changes)
     )
@@ -108,14 +108,14 @@ def test_failures_are_written_when_sampled(log: CapturedLog, changes: dict[str, 
         ("sampled", 1.0, 0.999, True),
     ],
 )
-def test_sample_of_good_requests(
+def test_sampling_of_good_requests(
     log: CapturedLog,
     access: Literal["on", "off", "sampled"],
     sample: float,
     chance: float,
     written: bool,
 ) -> None:
-    """On writes all, off none, sampled the share that chance picks."""
+    """On writes all, off none, sampled a random share."""
     settings = LogSettings(access=access, sample=sample)
     AccessLog(settings, chance=lambda: chance).request(record())
     assert bool(log.getvalue()) == written
@@ -123,7 +123,7 @@ def test_sample_of_good_requests(
 
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_path_cannot_forge_a_line(form: str) -> None:
-    """Line ends and terminal controls in a path stay inside of their value."""
+    """Line ends and terminal controls are escaped."""
     target = b"/a\n2026-11-21 [info] forged\r\x1b[2J\x9b\xe2\x80\xa8\x85\xff"
     with captured_log(form=form) as log:
         AccessLog(LogSettings(access="on")).request(record(target=target))
@@ -132,8 +132,8 @@ def test_path_cannot_forge_a_line(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-def test_path_carries_no_credential_into_the_log(form: str) -> None:
-    """A token that somebody put into a path is taken out, as everywhere."""
+def test_token_in_a_path_is_redacted(form: str) -> None:
+    """As everywhere in the log."""
     with captured_log(form=form) as log:
         AccessLog(LogSettings(access="on")).request(record(target=b"/v1/Bearer hush-Zm9v.42"))
     assert "hush" not in log.getvalue()
@@ -141,8 +141,8 @@ def test_path_carries_no_credential_into_the_log(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-def test_level_holds_for_requests(form: str) -> None:
-    """Who asks for warnings gets the requests that failed."""
+def test_level_applies_to_requests(form: str) -> None:
+    """Level warning logs failed requests only."""
     with captured_log("warning", form) as log:
         access_log = AccessLog(LogSettings(access="on"))
         access_log.request(record())
@@ -151,16 +151,16 @@ def test_level_holds_for_requests(form: str) -> None:
     assert len(log.getvalue().splitlines()) == 1
 
 
-def test_time_of_a_line(log: CapturedLog) -> None:
-    """As in every other line: UTC, with its Z."""
+def test_time_is_utc(log: CapturedLog) -> None:
+    """With a Z, as in every line."""
     moment = datetime(2026, 11, 22, 8, 30, 5, 250_000, UTC)
     AccessLog(LogSettings(access="on"), now=lambda: moment).request(record())
     assert log.lines()[0]["timestamp"] == "2026-11-22T08:30:05.250000Z"
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-def test_line_that_cannot_be_written_ends_nothing(form: str) -> None:
-    """A reader that has gone away, or a full disk, is no reason to fail a request."""
+def test_write_error_is_ignored(form: str) -> None:
+    """A closed pipe or a full disk fails no request."""
     with captured_log(form=form) as log:
         access_log = AccessLog(LogSettings(access="on"))
         log.close()

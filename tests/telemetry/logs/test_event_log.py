@@ -1,4 +1,4 @@
-"""The lines of what happens to tokens, secrets and configuration."""
+"""Log lines of token, secret and configuration events."""
 
 from typing import Any
 
@@ -45,8 +45,8 @@ RELOADS: list[tuple[Event, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("event", "expected"), FACTS, ids=lambda value: type(value).__name__)
-def test_line_of_a_fact(event: Event, expected: dict[str, Any]) -> None:
-    """Each event of a token's life is one line that names the token's key, never its text."""
+def test_line_of_a_token_event(event: Event, expected: dict[str, Any]) -> None:
+    """It names the token's key, never its text."""
     out = set_up()
     EventLog().event(event)
     (line,) = lines(out)
@@ -56,7 +56,7 @@ def test_line_of_a_fact(event: Event, expected: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("event", "expected"), RELOADS, ids=lambda value: type(value).__name__)
 def test_line_of_a_reload(event: Event, expected: dict[str, Any]) -> None:
-    """A change that was taken, or was not and why, is one line."""
+    """Success, or failure with its reason."""
     out = set_up()
     EventLog().event(event)
     (line,) = lines(out)
@@ -64,16 +64,16 @@ def test_line_of_a_reload(event: Event, expected: dict[str, Any]) -> None:
     assert "exception" not in line
 
 
-def test_warning_for_an_operator() -> None:
-    """What fails no request but should be known is a warning, redacted like all else."""
+def test_line_of_an_operator_warning() -> None:
+    """Redacted like all lines."""
     out = set_up()
     EventLog().event(OperatorWarning(f"kept nowhere: Bearer {SECRET}"))
     (line,) = lines(out)
     assert (line["level"], line["event"]) == ("warning", "kept nowhere: Bearer [hidden]")
 
 
-def test_mistake_of_our_own_is_told_with_its_place() -> None:
-    """Only a bug comes with a traceback, and that without credentials."""
+def test_internal_error_has_a_traceback() -> None:
+    """Without credentials."""
     out = set_up()
     bug = TokenError(kinds.TOKEN_INTERNAL, "It failed.")
     try:
@@ -89,7 +89,7 @@ def test_mistake_of_our_own_is_told_with_its_place() -> None:
 
 
 def test_ordinary_failure_has_no_traceback() -> None:
-    """A bank that is down is no bug."""
+    """As when the bank is down."""
     out = set_up()
     error = TokenError(kinds.TOKEN_UNREACHABLE, "It is down.")
     error.__cause__ = OSError("refused")

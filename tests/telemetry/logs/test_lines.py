@@ -1,4 +1,4 @@
-"""Where lines go, in which form, and which are written."""
+"""Log output: destination, format and level."""
 
 import io
 import logging
@@ -14,23 +14,23 @@ from tests.telemetry.logs.writing import LEVELS, Format, Level, lines, set_up
 
 
 class Terminal(io.StringIO):
-    """A stream that a person looks at."""
+    """A terminal."""
 
     def isatty(self) -> bool:
-        """Say so."""
+        """Return True."""
         return True
 
 
 class Broken(io.StringIO):
-    """A stream whose other end is gone, or whose disk is full."""
+    """A closed pipe or a full disk."""
 
     def write(self, text: str) -> int:
-        """Fail."""
+        """Raise an error."""
         raise BrokenPipeError
 
 
 def test_json_line() -> None:
-    """A line is one JSON object with what happened, how bad it is, and when in UTC."""
+    """One JSON object with event, level and time in UTC."""
     out = set_up()
     structlog.get_logger().info("listening", port=8080)
     (line,) = lines(out)
@@ -38,8 +38,8 @@ def test_json_line() -> None:
     assert line["timestamp"].endswith("Z")
 
 
-def test_format_follows_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unless told otherwise: readable on a terminal, JSON in a pipe."""
+def test_default_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readable on a terminal, JSON in a pipe."""
     monkeypatch.delenv("NO_COLOR", raising=False)
     for stream, readable in ((io.StringIO(), False), (Terminal(), True)):
         logs.set_up(LogSettings(), stream)
@@ -48,8 +48,8 @@ def test_format_follows_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
         assert ("\x1b[" in stream.getvalue()) == readable
 
 
-def test_no_colours_where_none_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """NO_COLOR is honoured, also on a terminal."""
+def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal too."""
     monkeypatch.setenv("NO_COLOR", "1")
     terminal = Terminal()
     logs.set_up(LogSettings(), terminal)
@@ -58,8 +58,8 @@ def test_no_colours_where_none_are_wanted(monkeypatch: pytest.MonkeyPatch) -> No
     assert "port=8080" in terminal.getvalue()
 
 
-def test_console_in_a_file_has_no_colours() -> None:
-    """A readable log that is not on a terminal is plain text."""
+def test_console_format_in_a_file_has_no_colours() -> None:
+    """Plain text."""
     out = set_up(form="console")
     structlog.get_logger().warning("listening", port=8080)
     assert "\x1b" not in out.getvalue()
@@ -68,15 +68,15 @@ def test_console_in_a_file_has_no_colours() -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_level(level: Level) -> None:
-    """Nothing below the level is written, everything from it on is."""
+    """Lines below the level are dropped."""
     out = set_up(level)
     for name in LEVELS:
         getattr(structlog.get_logger(), name)(name)
     assert [line["event"] for line in lines(out)] == list(LEVELS[LEVELS.index(level) :])
 
 
-def test_libraries_are_heard_when_something_is_wrong() -> None:
-    """Their warnings come as lines like ours; their chatter does not, not even at debug."""
+def test_libraries_log_warnings_only() -> None:
+    """In the same format, at any level."""
     out = set_up("debug")
     logger = logging.getLogger("some.library")
     for write in (logger.debug, logger.info, logger.warning):
@@ -85,8 +85,8 @@ def test_libraries_are_heard_when_something_is_wrong() -> None:
     assert (line["event"], line["level"]) == ("said so", "warning")
 
 
-def test_level_holds_for_libraries_too() -> None:
-    """An operator who wants errors only gets errors only."""
+def test_level_applies_to_libraries() -> None:
+    """Level error drops their warnings."""
     out = set_up("error")
     logging.getLogger("some.library").warning("careful")
     assert not out.getvalue()
@@ -94,14 +94,14 @@ def test_level_holds_for_libraries_too() -> None:
 
 @pytest.mark.parametrize("stream", [Broken(), "closed"])
 @pytest.mark.parametrize("form", ["json", "console"])
-def test_log_that_cannot_be_written_ends_nothing(
+def test_write_error_is_ignored(
     stream: io.StringIO | str, form: Format, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A reader that has gone away, or a full disk, is no reason to fail a request."""
+    """A closed pipe or a full disk fails no request."""
     if isinstance(stream, str):
         stream = io.StringIO()
         stream.close()
-        # Such a stream cannot even say whether it is a terminal.
+        # Such a stream raises for isatty too.
         stream.isatty = lambda: False  # type: ignore[method-assign]
     logs.set_up(LogSettings(format=form), stream)
     EventLog().event(OperatorWarning("lost"))

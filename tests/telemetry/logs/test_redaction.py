@@ -1,4 +1,4 @@
-"""What must never stand in a log, in whatever it is wrapped."""
+"""Redaction: secrets are removed from any log value."""
 
 import logging
 from collections.abc import Callable
@@ -42,7 +42,7 @@ LEAKS: dict[str, Callable[[Any], object]] = {
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("leak", LEAKS.values(), ids=LEAKS)
 def test_no_secret_at_any_level(leak: Callable[[Any], object], level: Level, form: Format) -> None:
-    """However a credential gets into a line, and at whatever level, it does not get out."""
+    """In any field and at any level."""
     out = set_up(form=form)
     leak(getattr(structlog.get_logger(), level))
     assert out.getvalue()
@@ -52,7 +52,7 @@ def test_no_secret_at_any_level(leak: Callable[[Any], object], level: Level, for
 @pytest.mark.parametrize("form", ["json", "console"])
 @pytest.mark.parametrize("level", ["warning", "error", "critical"])
 def test_no_secret_of_a_library(level: str, form: Format) -> None:
-    """What a library logs goes the same way: message, arguments and traceback."""
+    """In its message, arguments and traceback."""
     out = set_up(form=form)
     logger = logging.getLogger("aiohttp.client")
     try:
@@ -66,8 +66,8 @@ def test_no_secret_of_a_library(level: str, form: Format) -> None:
 
 
 @given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=6, max_size=99))
-def test_no_token_text_passes(secret: str) -> None:
-    """Whatever visible characters a token is made of, none of it remains behind ``Bearer``."""
+def test_no_token_text_behind_bearer(secret: str) -> None:
+    """Whatever visible characters it has."""
     event = redact(None, "", {"event": f"Bearer {secret}", "headers": [("x", f"Basic {secret}")]})
     assert event == {"event": "Bearer [hidden]", "headers": [["x", "Basic [hidden]"]]}
 
@@ -80,14 +80,14 @@ json_values = st.recursive(
 
 
 @given(json_values, st.sampled_from(["client_secret", "Authorization", "password", "bearer"]))
-def test_nothing_below_a_secret_name_passes(value: object, name: str) -> None:
-    """A secret name hides all that it holds, at any depth."""
+def test_values_below_a_secret_name_are_hidden(value: object, name: str) -> None:
+    """At any depth."""
     event = redact(None, "", {"event": "x", "answer": [{"inner": {name: value}}]})
     assert SECRET not in str(event)
 
 
-def test_what_is_no_secret_stays() -> None:
-    """Redaction leaves the rest readable, and what it is asked about unchanged."""
+def test_other_values_stay() -> None:
+    """The redacted object is a copy."""
     given = {"event": "a basic idea", "institution": "00016", "seconds": 0.5, "ok": True}
     assert redact(None, "", dict(given)) == given
     nested = {"client_secret": "x"}
@@ -96,8 +96,8 @@ def test_what_is_no_secret_stays() -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-async def test_nothing_of_callers_and_bank_leaks(form: Format) -> None:
-    """After good and bad requests at debug level, no credential, query value or body is there."""
+async def test_no_data_of_callers_and_bank(form: Format) -> None:
+    """No credential, query value or body at debug level."""
     out = set_up(form=form)
     async with Sandbox() as bank:
         bank.bank.faults.append(Fault("resource", status=401, times=1))

@@ -1,4 +1,4 @@
-"""structlog as the proxy loads it."""
+"""structlog without rich."""
 
 import importlib
 import subprocess
@@ -9,8 +9,8 @@ import pytest
 from proxy.telemetry.logs.structured import without
 
 
-def test_proxy_runs_without_rich() -> None:
-    """What only people at a terminal need is not loaded to forward requests; it still can be."""
+def test_rich_is_not_imported() -> None:
+    """It is for terminals and can still be imported later."""
     program = (
         "import sys, proxy.runtime.serve\n"
         "print(sorted(name for name in sys.modules if name.partition('.')[0] == 'rich'))\n"
@@ -23,8 +23,8 @@ def test_proxy_runs_without_rich() -> None:
     assert done.stdout.split("\n")[:2] == ["[]", "rich"]
 
 
-def test_module_is_hidden_for_a_while() -> None:
-    """Afterwards it is what it was, loaded or not."""
+def test_module_is_hidden_temporarily() -> None:
+    """Its former state is restored."""
     import wave  # noqa: PLC0415 - any module will do that is there already
 
     with without("wave"), pytest.raises(ImportError):

@@ -1,11 +1,11 @@
-"""Watched numbers: what is, not what was when somebody began to watch."""
+"""Callback collectors: values are read at collection."""
 
 from proxy.telemetry.metrics.callbacks import CallbackCollector
 from tests.telemetry.metrics.reading import families, value
 
 
-def test_number_is_read_when_asked() -> None:
-    """A gauge and a counter follow what they watch."""
+def test_value_is_read_at_collection() -> None:
+    """Of gauges and counters."""
     watched, seen = CallbackCollector(), [1]
     watched.gauge("requests_in_flight", "Requests being served.", lambda: seen[0])
     watched.counter("upstream_connections_opened", "Connections made.", lambda: seen[0] * 10)
@@ -16,7 +16,7 @@ def test_number_is_read_when_asked() -> None:
 
 
 def test_types() -> None:
-    """What only grows is a counter, so that rate() is meant for it."""
+    """Growing values are counters."""
     watched = CallbackCollector()
     watched.gauge("ready", "Whether it is.", lambda: True)
     watched.counter("opened", "How many.", lambda: 3)

@@ -1,4 +1,4 @@
-"""Nobody who calls, and no bank, can make the metrics grow: what bounds them is configured."""
+"""Cardinality: neither callers nor the bank can add series without bounds."""
 
 import asyncio
 import random
@@ -24,11 +24,11 @@ KINDS, ROUTES, OWN_ERRORS = 2, 3, 60
 
 
 def bound(institutions: int, listeners: int = 1) -> int:
-    """Return how many series there can be at most, with so many of each configured."""
+    """Return the maximal number of series for so many institutions and listeners."""
     methods, statuses, sources, classes = len(METHODS) + 1, len(set(STATUSES)), len(Source), 6
     keys = KINDS * institutions
     requests = (
-        # The bank's answers may have any status, ours have the few of our errors.
+        # Responses of the bank may have any status, the proxy's own only those of its errors.
         methods * KINDS * statuses
         + methods * ROUTES * OWN_ERRORS
         + (institutions + 1) * ROUTES * classes * sources
@@ -39,11 +39,11 @@ def bound(institutions: int, listeners: int = 1) -> int:
     outcomes = 1 + len(kinds.TOKEN_FAILURES)
     tokens = keys * (len(Trigger) * outcomes + 2 + 7) + KINDS * (len(BUCKETS) + 3)
     refused = (listeners + 1) * len(TEXTS)
-    return requests + tokens + refused + 60  # what has no labels, or a handful of values
+    return requests + tokens + refused + 60  # metrics without labels, or with few values
 
 
 def series(app: App) -> set[tuple[str, frozenset[tuple[str, str]]]]:
-    """Return every series of ours."""
+    """Return every series of the proxy."""
     text = app.metrics.exposition("")[0].decode()
     return {
         (sample.name, frozenset(sample.labels.items()))
@@ -53,26 +53,26 @@ def series(app: App) -> set[tuple[str, frozenset[tuple[str, str]]]]:
     }
 
 
-class Stranger:
-    """A caller who makes things up, the same ones with the same seed."""
+class RandomCaller:
+    """A caller with random requests; reproducible by its seed."""
 
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)  # noqa: S311 - to make things up, not to keep secrets
 
     def word(self) -> str:
-        """Return something that nobody has said before."""
+        """Return a random word."""
         return f"x{self.dice.getrandbits(64):x}"
 
     def method(self) -> str:
-        """Return a method that exists, or one that does not."""
+        """Return a valid or invalid method."""
         return self.dice.choice((*METHODS, self.word().upper(), "TRACE"))
 
     def institution(self) -> str:
-        """Return one that is configured, or another, or none."""
+        """Return a configured institution, another one, or none."""
         return self.dice.choice((*INSTITUTIONS, str(self.dice.randrange(10**9)), self.word()))
 
     def target(self) -> str:
-        """Return a path: anything, a V1 one, or one whose answer has any status."""
+        """Return a random path, a V1 path, or one with a random status."""
         return self.dice.choice(
             (
                 f"/{self.word()}?{self.word()}",
@@ -83,15 +83,15 @@ class Stranger:
         )
 
     async def call(self, session: aiohttp.ClientSession) -> None:
-        """Send one request with everything made up."""
+        """Send a random request."""
         headers = {"institutionId": self.institution(), "transactionId": self.word()}
         method, target = self.method(), self.target()
         async with session.request(method, target, headers=headers) as response:
             await response.read()
 
 
-async def test_hostile_callers_make_no_series() -> None:
-    """Two thousand requests with everything made up, through the proxy, to a bank of any status."""
+async def test_random_callers_add_no_series() -> None:
+    """Two thousand requests to a bank with any status."""
     async with (
         Sandbox() as bank,
         running(bank, allowed_institutions=INSTITUTIONS) as app,
@@ -99,7 +99,7 @@ async def test_hostile_callers_make_no_series() -> None:
     ):
 
         async def strange(seed: int) -> None:
-            stranger = Stranger(seed)
+            stranger = RandomCaller(seed)
             for _ in range(250):
                 await stranger.call(session)
 
@@ -120,9 +120,9 @@ async def test_hostile_callers_make_no_series() -> None:
         }
 
 
-def test_ten_thousand_strange_requests() -> None:
-    """Of what a caller says, a record's method, path and id; of what a bank does, its status."""
-    collector, stranger = RequestCollector(), Stranger(2)
+def test_ten_thousand_random_records() -> None:
+    """With random methods, paths, ids and statuses."""
+    collector, stranger = RequestCollector(), RandomCaller(2)
     dice = stranger.dice
     for _ in range(10_000):
         record = RequestRecord(stranger.method(), stranger.target().encode(), 0.0)
@@ -139,8 +139,8 @@ def test_ten_thousand_strange_requests() -> None:
     assert sum(s.value for s in found["candescent_proxy_requests"].samples) == 10_000
 
 
-def test_bound_grows_with_the_configuration_only() -> None:
-    """An institution more costs a fixed number of series."""
+def test_bound_depends_on_the_configuration_only() -> None:
+    """An institution adds a fixed number of series."""
     steps = {bound(n + 1) - bound(n) for n in (1, 10, 1000)}
     assert len(steps) == 1
     assert steps.pop() < 300

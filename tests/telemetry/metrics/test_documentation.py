@@ -1,4 +1,4 @@
-"""docs/metrics.md, held against what a proxy exposes that has had its share of trouble."""
+"""docs/metrics.md, compared with the metrics of a proxy that has met many faults."""
 
 import re
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ STORE = "candescent_proxy_store_"
 
 
 def exposed(found: Iterable[Metric]) -> dict[str, DocumentedMetric]:
-    """Return our metrics as the page would have them; each must have a series."""
+    """Return the proxy's metrics in the page's form; each must have a series."""
     lines = {}
     for family in found:
         if not family.name.startswith("candescent_proxy_"):
@@ -44,8 +44,8 @@ def exposed(found: Iterable[Metric]) -> dict[str, DocumentedMetric]:
     return lines
 
 
-async def troubled(folder: Path) -> Metrics:
-    """Return the metrics of a proxy that has seen a bit of everything."""
+async def metrics_after_faults(folder: Path) -> Metrics:
+    """Return the metrics of a proxy after many kinds of requests and faults."""
     ca = OpensslAuthority.make(folder)
     settings: dict[str, Any] = {
         "token": {"min_interval": "0.001", "backoff_initial": "0.01", "backoff_max": "0.02"},
@@ -65,16 +65,16 @@ async def troubled(folder: Path) -> Metrics:
             return app.metrics
 
 
-async def test_every_metric_is_documented_and_every_line_exists(tmp_path: Path) -> None:
-    """By name, type and labels, both ways, in both formats."""
-    metrics = await troubled(tmp_path)
+async def test_metrics_and_page_agree(tmp_path: Path) -> None:
+    """By name, type and labels, in both formats."""
+    metrics = await metrics_after_faults(tmp_path)
     lines = {n: line for n, line in documented.metrics().items() if not n.startswith(STORE)}
     for accept in FORMATS:
         assert exposed(families(metrics, accept).values()) == lines
 
 
-def test_store_is_documented_too() -> None:
-    """What is exposed where a fleet has a store, which this one has in name only."""
+def test_store_metrics_and_page_agree() -> None:
+    """Of a fleet's store, which here is only configured."""
     collector = StoreCollector()
     collector.is_available = lambda: True
     for event in (
@@ -86,20 +86,20 @@ def test_store_is_documented_too() -> None:
     lines = {n: line for n, line in documented.metrics().items() if n.startswith(STORE)}
     assert exposed(families(collector).values()) == lines
     assert documented.label_values("`source`") == set(AcquisitionSource)
-    # While the store is left in peace, no step is tried, so none is counted.
+    # While the store is paused no step is tried, so none is counted.
     known = set(StoreFailure) - {StoreFailure.NONE, StoreFailure.CIRCUIT_OPEN}
     assert documented.label_values("`reason` of store failures") == known
 
 
-def test_units_are_said_by_names() -> None:
-    """What is in seconds or bytes says so at the end of its name, before a counter's _total."""
+def test_names_end_with_their_units() -> None:
+    """Seconds and bytes, before a counter's _total."""
     for name, line in documented.metrics().items():
         for word in ("seconds", "bytes"):
             is_said = name.removesuffix("_total").endswith(f"_{word}")
             assert is_said == line.unit.startswith(word), name
 
 
-def test_labels_have_their_values() -> None:
+def test_label_values_agree() -> None:
     """The closed sets on the page are those of the program."""
     assert documented.label_values("`method`") == METHODS | {"other"}
     assert documented.label_values("`reason` of token failures") == {
@@ -108,8 +108,8 @@ def test_labels_have_their_values() -> None:
     assert documented.label_values("`trigger`") == set(Trigger)
 
 
-def test_shed_reasons_and_settings() -> None:
-    """What can be full, and which settings name certificates."""
+def test_shed_reasons_and_settings_agree() -> None:
+    """Limits, and settings with certificates."""
     said = documented.label_values("`reason` of shed requests")
     samples = families(Metrics())["candescent_proxy_requests_shed"].samples
     assert {sample.labels["reason"] for sample in samples} <= said
@@ -117,7 +117,7 @@ def test_shed_reasons_and_settings() -> None:
 
 
 def test_every_label_is_explained() -> None:
-    """No label in a table of metrics lacks a line in that of labels."""
+    """In the table of labels."""
     lines = documented.metrics().items()
     used = {label for _, line in lines for label in line.labels}
     section = documented.PAGE.partition("## Labels")[2]
@@ -125,7 +125,7 @@ def test_every_label_is_explained() -> None:
         assert re.search(rf"^\| [^|]*`{label}`[^|]*\|", section, re.MULTILINE), label
 
 
-def test_buckets() -> None:
+def test_buckets_agree() -> None:
     """The page's bounds are the program's."""
     _, _, section = documented.PAGE.partition("## Buckets")
     rows = re.findall(r"^0\.\d+(?:, [\d.]+)+(?=[;.])", section, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Families: plain numbers under one prefix, with labels by their position."""
+"""Metric families: values under one prefix, with labels by position."""
 
 from prometheus_client.samples import Exemplar
 
@@ -7,7 +7,7 @@ from proxy.telemetry.metrics.histogram import Histogram
 
 
 def test_counter_and_gauge() -> None:
-    """A counter ends in _total, a gauge does not; labels get their values in order."""
+    """Only a counter ends in _total; labels are in order."""
     counted = counter("things", "Things.", ("kind", "size"), [(("a", "big"), 2)])
     assert [(s.name, s.labels, s.value) for s in counted.samples] == [
         (f"{PREFIX}things_total", {"kind": "a", "size": "big"}, 2)
@@ -17,7 +17,7 @@ def test_counter_and_gauge() -> None:
 
 
 def test_histogram_has_sum_and_count() -> None:
-    """Every bucket, the count of all and their sum; an exemplar only where there is one."""
+    """Every bucket, count and sum; exemplars are optional."""
     held = Histogram((1.0,))
     held.observe(0.5)
     shown = Exemplar({"id": "x"}, 0.5)
@@ -30,7 +30,7 @@ def test_histogram_has_sum_and_count() -> None:
     ]
 
 
-def test_nothing_yet() -> None:
-    """A family without a series still has its name, type and text."""
+def test_empty_family() -> None:
+    """It has its name, type and help text."""
     empty = counter("things", "Things.", ("kind",), [])
     assert (empty.name, empty.type, empty.samples) == (f"{PREFIX}things", "counter", [])

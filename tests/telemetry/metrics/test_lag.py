@@ -1,4 +1,4 @@
-"""The event loop's lag: how late one timer after another is."""
+"""Event loop lag: lateness of timers."""
 
 import asyncio
 from contextlib import suppress
@@ -10,7 +10,7 @@ from tests.telemetry.metrics.reading import buckets, value
 
 
 class FakeLoop:
-    """A clock, and a sleep that takes as long as it is told, one time after another."""
+    """A clock, and a sleep with given durations."""
 
     def __init__(self, *lates: float) -> None:
         self.now = 100.0
@@ -18,15 +18,15 @@ class FakeLoop:
         self.slept: list[float] = []
 
     async def sleep(self, seconds: float) -> None:
-        """Pass the time."""
+        """Advance the clock."""
         if not self.lates:
             raise asyncio.CancelledError
         self.slept.append(seconds)
         self.now += seconds + self.lates.pop(0)
 
 
-async def test_lateness_is_what_is_observed() -> None:
-    """A timer that comes when it should is late by nothing, one behind a blocked loop is not."""
+async def test_lateness_is_observed() -> None:
+    """A timer after a blocked loop is late."""
     world = FakeLoop(0.0, 0.02, 0.4)
     lag = LoopLagCollector(lambda: world.now, world.sleep)
     with suppress(asyncio.CancelledError):
@@ -36,8 +36,8 @@ async def test_lateness_is_what_is_observed() -> None:
     assert value(lag, "event_loop_lag_seconds_sum") == pytest.approx(0.42)
 
 
-async def test_early_is_not_late() -> None:
-    """A timer that fires a little early, as coarse clocks have it, counts as on time."""
+async def test_early_timer_is_on_time() -> None:
+    """As with coarse clocks."""
     world = FakeLoop(-0.001)
     lag = LoopLagCollector(lambda: world.now, world.sleep)
     with suppress(asyncio.CancelledError):
@@ -45,8 +45,8 @@ async def test_early_is_not_late() -> None:
     assert value(lag, "event_loop_lag_seconds_sum") == 0
 
 
-async def test_idle_proxy_stays_idle() -> None:
-    """There is one timer a second and no more."""
+async def test_one_timer_per_second() -> None:
+    """An idle proxy does no more."""
     world = FakeLoop(0.0, 0.0, 0.0)
     with suppress(asyncio.CancelledError):
         await LoopLagCollector(lambda: world.now, world.sleep).run()

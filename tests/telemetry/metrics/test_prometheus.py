@@ -1,4 +1,4 @@
-"""What a real Prometheus, and the tool that comes with it, say of a real proxy's metrics."""
+"""A real Prometheus and promtool with a real proxy's metrics."""
 
 import asyncio
 import time
@@ -25,8 +25,8 @@ async def call(app: App, path: str = "/echo", **headers: str) -> None:
         await response.read()
 
 
-async def test_promtool_has_nothing_to_say() -> None:
-    """Its lint of names, types, units and texts finds nothing in what the admin port answers."""
+async def test_promtool_lint_is_clean() -> None:
+    """Names, types, units and texts of the admin port's response."""
     promtool = program("promtool")
     async with Sandbox() as bank, running(bank) as app:
         for path in ("/echo", "/oauth2/v1/token", "/status/503"):
@@ -46,8 +46,8 @@ async def test_promtool_has_nothing_to_say() -> None:
     assert (process.returncode, said.decode()) == (0, "")
 
 
-async def test_prometheus_takes_everything_and_returns_the_exemplar(tmp_path: Path) -> None:
-    """It asks for OpenMetrics by itself; a slow bucket leads to the transaction that was slow."""
+async def test_prometheus_reads_all_series_and_exemplars(tmp_path: Path) -> None:
+    """It requests OpenMetrics; a slow bucket has its transaction id."""
     async with Sandbox() as bank, running(bank) as app:
         await call(app, transactionId='an "odd" one\\')
         await call(app, transactionId=SLOW)

@@ -1,4 +1,4 @@
-"""The exposition: both formats, conventional names, no secret."""
+"""The exposition: both formats, names, no secret."""
 
 import re
 
@@ -28,7 +28,7 @@ from tests.telemetry.metrics.reading import (
 
 
 def busy() -> Metrics:
-    """Return metrics after a bit of everything."""
+    """Return metrics after many kinds of events."""
     metrics = Metrics()
     failed = TokenError(kinds.TOKEN_SERVER, "It failed.")
     metrics.event(TokenRefreshed(token(), 0.1, 3300))
@@ -46,8 +46,8 @@ def busy() -> Metrics:
 
 
 @pytest.mark.parametrize("accept", FORMATS)
-def test_prometheus_can_read_it(accept: str) -> None:
-    """Both formats are read back by the parser of Prometheus's own library."""
+def test_prometheus_client_parses_it(accept: str) -> None:
+    """Both formats."""
     found = families(busy(), accept)
     assert found["candescent_proxy_requests"].type == "counter"
     assert found["candescent_proxy_request_duration_seconds"].type == "histogram"
@@ -56,13 +56,13 @@ def test_prometheus_can_read_it(accept: str) -> None:
 
 
 @pytest.mark.parametrize("accept", FORMATS)
-def test_nothing_yet_is_readable_too(accept: str) -> None:
-    """Before the first request and the first token there is something to scrape."""
+def test_empty_metrics_are_valid_too(accept: str) -> None:
+    """Before the first request and token."""
     assert "candescent_proxy_requests" in families(Metrics(), accept)
 
 
-def test_both_formats_say_the_same() -> None:
-    """A scraper of either kind sees the same series of ours with the same values."""
+def test_formats_agree() -> None:
+    """Both have the same series and values."""
     metrics = busy()
 
     def ours(found: dict[str, Metric]) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -77,7 +77,7 @@ def test_both_formats_say_the_same() -> None:
 
 
 def test_content_types() -> None:
-    """The answer says which format it is in, and a scraper of today gets OpenMetrics."""
+    """Current scrapers get OpenMetrics."""
     metrics = Metrics()
     assert metrics.exposition("")[1].startswith("text/plain; version=")
     accepted = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.2,*/*;q=0.1"
@@ -87,7 +87,7 @@ def test_content_types() -> None:
 
 
 def test_names_are_conventional() -> None:
-    """Snake case, base units at the end, ``_total`` on counters only, one prefix for ours."""
+    """Snake case, base units, ``_total`` on counters only, one prefix."""
     for name, family in families(busy(), OPENMETRICS).items():
         if name.startswith(("process_", "python_")):
             continue
@@ -104,19 +104,19 @@ def test_names_are_conventional() -> None:
 
 @pytest.mark.parametrize("accept", FORMATS)
 def test_no_secret_is_exposed(accept: str) -> None:
-    """A token is known to the metrics by its key only."""
+    """Tokens are identified by key."""
     assert b"gBOL" not in busy().exposition(accept)[0]
 
 
 def test_build_info() -> None:
-    """Which version runs, on which Python."""
+    """Version and Python."""
     (sample,) = families(Metrics())["candescent_proxy_build_info"].samples
     assert (sample.labels["version"], sample.value) == (__version__, 1)
     assert re.fullmatch(r"3\.\d+\.\d+.*", sample.labels["python"])
 
 
-async def test_operator_sees_the_life_of_the_proxy() -> None:
-    """After a good request, a refused one and a failing bank, every promised series tells it."""
+async def test_metrics_of_a_life() -> None:
+    """After a good request, a refused one and a failing bank every series is there."""
     async with (
         Sandbox() as bank,
         running(bank) as app,

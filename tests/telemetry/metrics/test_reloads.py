@@ -1,4 +1,4 @@
-"""Changes: reloads and why they failed, rotated secrets, certificates."""
+"""Reloads, rotated secrets and certificates."""
 
 import pytest
 
@@ -7,14 +7,14 @@ from proxy.telemetry.metrics.reloads import ReloadCollector
 from tests.telemetry.metrics.reading import families, value
 
 
-def tally() -> ReloadCollector:
-    """Return one that begins at a known time."""
+def collector() -> ReloadCollector:
+    """Return a collector that starts at a known time."""
     return ReloadCollector(lambda: 1_800_000_000.0)
 
 
-def test_reloads_are_told() -> None:
-    """Taken and refused ones are counted, and whether the last was taken can be alerted on."""
-    changes = tally()
+def test_reloads_are_counted() -> None:
+    """By result, with the result of the last."""
+    changes = collector()
     assert value(changes, "last_reload_successful") == 1
     changes.add(ReloadFailed("file", "listen: changed."))
     assert value(changes, "last_reload_successful") == 0
@@ -32,9 +32,9 @@ def test_reloads_are_told() -> None:
         (ReloadFailed("file", "It failed.", ValueError()), "internal"),
     ],
 )
-def test_why_a_reload_failed(event: ReloadFailed, reason: str) -> None:
-    """A mistake in it, a bank that gives no token with it, a mistake of ours."""
-    changes = tally()
+def test_reason_of_a_failed_reload(event: ReloadFailed, reason: str) -> None:
+    """Configuration error, no token, internal error."""
+    changes = collector()
     changes.add(event)
     for each in ("configuration", "token", "internal"):
         assert value(changes, "reload_failures_total", reason=each) == (each == reason)
@@ -50,16 +50,16 @@ def test_why_a_reload_failed(event: ReloadFailed, reason: str) -> None:
         (ReloadFailed("file", "No.", is_refused_by_bank=True), 0, 0),
     ],
 )
-def test_rotations(event: Reloaded | ReloadFailed, taken: int, refused: int) -> None:
-    """A rotation is a reload with another login; refused is one that the bank refused."""
-    changes = tally()
+def test_rotations_are_counted(event: Reloaded | ReloadFailed, taken: int, refused: int) -> None:
+    """A reload with other credentials, by result."""
+    changes = collector()
     changes.add(event)
     assert value(changes, "secret_rotations_total", result="success") == taken
     assert value(changes, "secret_rotations_total", result="failure") == refused
 
 
-def test_when_the_configuration_was_taken() -> None:
-    """First when the proxy started, then when a changed one was taken, never when refused."""
+def test_time_of_the_last_success() -> None:
+    """The start, then each success."""
     times = iter([100.0, 200.0])
     changes = ReloadCollector(lambda: next(times))
     changes.add(ReloadFailed("file", "listen: changed."))
@@ -69,8 +69,8 @@ def test_when_the_configuration_was_taken() -> None:
 
 
 def test_certificates_by_setting() -> None:
-    """Each configured certificate has a series; what is replaced leaves none."""
-    changes = tally()
+    """Each has a series; replaced ones have none."""
+    changes = collector()
     name = "certificate_expiry_timestamp_seconds"
     assert families(changes)[f"candescent_proxy_{name}"].samples == []
     changes.certificates = {"upstream.ca_file": 5.0}

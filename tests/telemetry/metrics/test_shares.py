@@ -1,4 +1,4 @@
-"""Whose time it was: the proxy's, the bank's, the caller's, or a wait, through a real proxy."""
+"""Shares of a request's time: proxy, bank, caller, waits; with a real proxy."""
 
 import asyncio
 import time
@@ -22,18 +22,18 @@ def seconds(app: App, name: str) -> float:
 
 
 def count(app: App, name: str) -> float:
-    """Return how many V2 requests a histogram has seen."""
+    """Return the number of V2 requests in a histogram."""
     return value(app.metrics, f"{name}_seconds_count", route="v2") or 0.0
 
 
 def shares(app: App) -> float:
-    """Return what the proxy, the bank and the waits took together."""
+    """Return the sum of the times of proxy, bank and waits."""
     parts = ("request_proxy_duration", "upstream_duration", "token_wait", "connection_wait")
     return sum(seconds(app, part) for part in parts)
 
 
 async def send(app: App, method: str = "GET", path: str = "/echo", data: object = None) -> int:
-    """Send a request on a connection of its own and wait until it has been counted."""
+    """Send a request on its own connection and wait until it is counted."""
     before = count(app, "request_duration")
     async with aiohttp.request(method, url(app) + path, data=data) as response:
         await response.read()
@@ -41,33 +41,33 @@ async def send(app: App, method: str = "GET", path: str = "/echo", data: object 
     return response.status
 
 
-class Dawdler:
-    """A caller who pauses in the middle of a body; ``seconds`` is how long, by the same clock."""
+class PausingCaller:
+    """A caller that pauses within a body; ``seconds`` is the duration of its pause."""
 
     def __init__(self, app: App) -> None:
         self._app = app
         self.seconds = 0.0
 
     async def pause(self) -> None:
-        """Wait for the proxy to have begun with the request, and a while longer."""
+        """Wait until the proxy has started the request, and longer."""
         await until(lambda: value(self._app.metrics, "requests_in_flight"))
         began = time.monotonic()
         await asyncio.sleep(PAUSE)
         self.seconds = time.monotonic() - began
 
     async def body(self) -> AsyncIterator[bytes]:
-        """Give a body whose end comes late."""
+        """Yield a body with a late end."""
         yield b"a" * 1000
         await self.pause()
         yield b"b" * 1000
 
     def is_left_out(self) -> bool:
-        """Whether the pause is in nobody's share."""
+        """Whether the pause is in no share."""
         return shares(self._app) <= seconds(self._app, "request_duration") - self.seconds + 1e-6
 
 
-async def test_bank_that_takes_its_time() -> None:
-    """What the bank takes is the bank's, and nothing is left over."""
+async def test_slow_bank() -> None:
+    """Its time is the bank's."""
     async with Sandbox() as bank, running(bank) as app:
         bank.bank.faults.append(Fault("resource", delay=PAUSE))
         assert await send(app) == 200
@@ -77,7 +77,7 @@ async def test_bank_that_takes_its_time() -> None:
 
 
 async def test_wait_for_a_token() -> None:
-    """It is nobody's share, and counted for the request that waited alone."""
+    """In no share; observed for the waiting request."""
     async with Sandbox() as bank:
         bank.bank.faults.append(Fault("token", delay=PAUSE))
         async with running(bank, ready=False) as app:
@@ -89,7 +89,7 @@ async def test_wait_for_a_token() -> None:
 
 
 async def test_wait_for_a_connection() -> None:
-    """A request waits for a new one to be made, or for another's to come free."""
+    """A new one, or a released one."""
     async with Sandbox() as bank, running(bank, upstream={"max_connections": 1}) as app:
         bank.bank.faults.append(Fault("resource", delay=PAUSE))
         assert set(await asyncio.gather(send(app), send(app))) == {200}
@@ -99,18 +99,18 @@ async def test_wait_for_a_connection() -> None:
         assert shares(app) == pytest.approx(seconds(app, "request_duration"))
 
 
-async def test_slow_upload_is_the_callers() -> None:
-    """The bank's time begins with the last byte of the request."""
+async def test_slow_upload_is_the_callers_time() -> None:
+    """The bank's time starts at the end of the request."""
     async with Sandbox() as bank, running(bank) as app:
         assert await send(app) == 200  # from now on there is a connection
-        caller = Dawdler(app)
+        caller = PausingCaller(app)
         assert await send(app, "POST", data=caller.body()) == 200
         assert count(app, "upstream_duration") == 2
         assert caller.is_left_out()
 
 
-async def test_slow_download_is_nobodys() -> None:
-    """The proxy's time ends when the answer begins to go out, however long that takes."""
+async def test_slow_download_is_in_no_share() -> None:
+    """The proxy's time ends when the response starts."""
     async with Sandbox() as bank, running(bank) as app:
         bank.bank.faults.append(Fault("resource", dribble=PAUSE / 250))
         assert await send(app) == 200
@@ -118,8 +118,8 @@ async def test_slow_download_is_nobodys() -> None:
         assert shares(app) <= seconds(app, "request_duration") - PAUSE
 
 
-async def test_slow_body_of_an_error_is_nobodys() -> None:
-    """What might refuse the token is read before it is relayed, at the pace of the bank."""
+async def test_slow_error_body_is_in_no_share() -> None:
+    """It is read at the bank's pace before it is forwarded."""
     async with Sandbox() as bank, running(bank) as app:
         bank.bank.faults.append(Fault("resource", code="CMN_90006", dribble=PAUSE / 25))
         assert await send(app) == 400
@@ -127,14 +127,14 @@ async def test_slow_body_of_an_error_is_nobodys() -> None:
         assert shares(app) <= seconds(app, "request_duration") - PAUSE
 
 
-async def test_body_that_is_kept_for_a_replay_is_waited_for() -> None:
-    """Until it is here, the request does not go out, and that is not the proxy's time."""
+async def test_buffered_body_is_in_no_share() -> None:
+    """The request is sent when it is complete."""
     replay = {"paths": [{"path": "/echo", "methods": ["POST"]}]}
     async with Sandbox() as bank, running(bank, replay=replay) as app:
         _, port = str(app.data_address).rsplit(":", 1)
         reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
         writer.write(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab")
-        caller = Dawdler(app)
+        caller = PausingCaller(app)
         await caller.pause()
         writer.write(b"cd")
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
@@ -143,8 +143,8 @@ async def test_body_that_is_kept_for_a_replay_is_waited_for() -> None:
         assert caller.is_left_out()
 
 
-async def test_request_that_goes_twice_is_not_shared_out() -> None:
-    """Of a request with two exchanges the whole is told, and that it was sent again."""
+async def test_replayed_request_has_no_shares() -> None:
+    """Only its total, and the replay."""
     async with Sandbox() as bank, running(bank, token={"min_interval": "0.001"}) as app:
         bank.bank.expire_all()
         assert await send(app) == 200

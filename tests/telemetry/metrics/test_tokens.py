@@ -1,4 +1,4 @@
-"""Tokens: what came of asking for them, and what is known of those in use."""
+"""Metrics of tokens: requests, and the current tokens."""
 
 import pytest
 
@@ -12,8 +12,8 @@ from tests.telemetry.metrics.reading import KEY, LABELS, OTHER, families, token,
 NOW = Instant(1001, 1_800_001_000)
 
 
-def test_refreshes_by_why_they_were_asked_for() -> None:
-    """Each with its key and its trigger; what it took is in seconds."""
+def test_refreshes_by_trigger() -> None:
+    """By key and trigger, with durations."""
     collector = TokenRequestCollector()
     for trigger in (Trigger.FIRST, Trigger.DUE, Trigger.DUE):
         collector.add(TokenRefreshed(token(), 0.2, 3300, trigger))
@@ -23,8 +23,8 @@ def test_refreshes_by_why_they_were_asked_for() -> None:
     assert value(collector, "token_refresh_duration_seconds_sum", kind="v2") == pytest.approx(0.6)
 
 
-def test_failures_by_reason_too() -> None:
-    """A failure says why the token was asked for and why there was none, and took its time."""
+def test_failures_by_reason() -> None:
+    """With trigger and duration."""
     collector = TokenRequestCollector()
     error = TokenError(kinds.TOKEN_THROTTLED, "Too much.")
     collector.add(TokenRefreshFailed(KEY, error, 0.1, 1, 10, Trigger.DUE))
@@ -34,7 +34,7 @@ def test_failures_by_reason_too() -> None:
 
 
 def test_refused_tokens() -> None:
-    """A token that the bank refused, by whether it was the one in use and let go."""
+    """By whether the token was dropped."""
     collector = TokenRequestCollector()
     collector.add(TokenRejected(token(), was_current=True))
     collector.add(TokenRejected(token(), was_current=False))
@@ -43,8 +43,8 @@ def test_refused_tokens() -> None:
     assert value(collector, "token_rejections_total", dropped="false", **LABELS) == 2
 
 
-def test_token_in_use_is_read_when_asked() -> None:
-    """When it was issued, when it ends, how old it is and how long it lasts, of this moment."""
+def test_current_token_is_read_at_collection() -> None:
+    """Issue time, expiry, age and remaining time."""
     entry = Entry(KEY, used_at=0, token=token())
     now = [NOW]
     gauges = TokenCollector(lambda: [entry], lambda: now[0])
@@ -58,15 +58,15 @@ def test_token_in_use_is_read_when_asked() -> None:
     assert value(gauges, "token_age_seconds", **LABELS) == 3000
 
 
-def test_dead_token_lasts_no_longer() -> None:
-    """A token past its end has no runway, and not less than none."""
+def test_expired_token_has_no_remaining_time() -> None:
+    """Zero, never negative."""
     entry = Entry(KEY, used_at=0, token=token())
     gauges = TokenCollector(lambda: [entry], lambda: Instant(5000, 1_800_005_000))
     assert value(gauges, "token_runway_seconds", **LABELS) == 0
 
 
 def test_key_without_a_token() -> None:
-    """It has no dates, no runway, and its failures."""
+    """It has failures only."""
     entry = Entry(OTHER, used_at=0, failures=3)
     gauges = TokenCollector(lambda: [entry], lambda: NOW)
     labels = {"kind": "v1", "institution": "00017"}
@@ -85,14 +85,14 @@ def test_key_without_a_token() -> None:
     ],
 )
 def test_throttled_until(reason: TokenFailure, retry_at: float, until: float) -> None:
-    """Only while the bank has said that it is too much, and only until it is asked again."""
+    """Only after throttling, until the retry."""
     entry = Entry(KEY, used_at=0, error=TokenError(reason, "No."), retry_at=retry_at)
     gauges = TokenCollector(lambda: [entry], lambda: NOW)
     assert value(gauges, "token_throttled_until_timestamp_seconds", **LABELS) == until
 
 
-def test_key_that_was_let_go_leaves_nothing() -> None:
-    """A released key's last words would look like a token about to expire, for ever."""
+def test_released_key_has_no_series() -> None:
+    """They would look like an expiring token."""
     entries = [Entry(KEY, used_at=0, token=token()), Entry(OTHER, used_at=0, token=token(OTHER))]
     gauges = TokenCollector(lambda: entries, lambda: NOW)
     del entries[0]

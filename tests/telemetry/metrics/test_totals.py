@@ -1,4 +1,4 @@
-"""The few numbers behind the plots: differences between two moments, and quantiles."""
+"""Totals for plots: differences and quantiles."""
 
 from bisect import bisect_left
 
@@ -14,7 +14,7 @@ from proxy.telemetry.metrics.totals import FAILED, Totals, quantile
 
 
 def counts(times: list[float]) -> list[int]:
-    """Sort times into buckets."""
+    """Sort durations into buckets."""
     found = [0] * (len(BUCKETS) + 1)
     for time in times:
         found[bisect_left(BUCKETS, time)] += 1
@@ -28,8 +28,8 @@ def record(status: int, source: Source, seconds: float = 0.004) -> RequestRecord
     return made
 
 
-def test_requests_by_whose_error() -> None:
-    """A 5xx of the bank's own counts as its failure, a 404 as nobody's."""
+def test_requests_by_source_of_error() -> None:
+    """A 5xx of the bank is its failure, a 404 is none."""
     collector = RequestCollector()
     for status, source, times in (
         *((200, Source.NONE, 5), (404, Source.NONE, 3), (503, Source.NONE, 2)),
@@ -44,13 +44,13 @@ def test_requests_by_whose_error() -> None:
     assert sum(found.total_buckets) == 28
 
 
-def test_nothing_counted() -> None:
-    """Before the first request all is nought."""
+def test_no_requests() -> None:
+    """All totals are zero."""
     assert RequestCollector().totals() == Totals()
 
 
-def test_routes_are_added_up() -> None:
-    """The buckets are those of all routes together, and the proxy's own part stands beside them."""
+def test_routes_are_summed() -> None:
+    """The proxy's share is separate."""
     collector = RequestCollector()
     for route in ("v1", "v2"):
         made = record(200, Source.NONE)
@@ -60,7 +60,7 @@ def test_routes_are_added_up() -> None:
 
 
 def test_difference() -> None:
-    """What has come since is what counts; before the first request there were no buckets."""
+    """Between two totals; the first may be empty."""
     early = Totals(3, dict.fromkeys(FAILED, 1), (1, 2), (3, 0))
     late = Totals(10, dict.fromkeys(FAILED, 2), (5, 2), (3, 1))
     assert late.since(early) == Totals(7, dict.fromkeys(FAILED, 1), (4, 0), (0, 1))
@@ -68,8 +68,8 @@ def test_difference() -> None:
 
 
 @given(st.lists(st.floats(0.0001, 100.0), min_size=1), st.sampled_from([0.5, 0.9, 0.99, 1.0]))
-def test_quantile_is_in_the_right_bucket(times: list[float], share: float) -> None:
-    """The estimate is never further away than the bucket is wide."""
+def test_quantile_error_is_at_most_a_bucket(times: list[float], share: float) -> None:
+    """Any durations."""
     found = quantile(BUCKETS, counts(times), share)
     assert found is not None
     real = sorted(times)[max(0, -(-len(times) * int(share * 100) // 100) - 1)]
@@ -90,5 +90,5 @@ def test_quantile_is_in_the_right_bucket(times: list[float], share: float) -> No
     ],
 )
 def test_quantile(buckets: tuple[int, ...], share: float, seconds: float | None) -> None:
-    """Requests lie evenly within their bucket, and above the last bound nothing is known."""
+    """Linear within a bucket; unknown above the last bound."""
     assert quantile((1.0, 2.0), buckets, share) == seconds
