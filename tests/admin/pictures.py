@@ -63,20 +63,20 @@ class Load:
             return
 
 
-def weather(bank: Sandbox, chance: random.Random) -> None:
+def set_delay(bank: Sandbox, chance: random.Random) -> None:
     """Give the bank's responses a realistic delay."""
     for _ in range(20):
         delay = chance.lognormvariate(-3.2, 0.5)
         bank.bank.faults.append(Fault("resource", delay=delay, times=chance.randint(1, 9)))
 
 
-async def weathers(bank: Sandbox) -> None:
+async def vary_delay(bank: Sandbox) -> None:
     """Change the delay again and again, until cancelled."""
     chance = random.Random(11)  # noqa: S311 - the same delays each time
     while True:
         bank.bank.faults[:] = [rule for rule in bank.bank.faults if not rule.is_used_up]
         if len(bank.bank.faults) < 20:
-            weather(bank, chance)
+            set_delay(bank, chance)
         await asyncio.sleep(0.2)
 
 
@@ -89,8 +89,8 @@ async def take(browser: Browser, app: App, name: str, **more: Any) -> None:
     small.save(FOLDER / f"{name}.png", optimize=True)
 
 
-async def story(minutes: float) -> None:
-    """Run the load, then take the screenshots, without faults and with some."""
+async def take_all(minutes: float) -> None:
+    """Run the load, then take the screenshots, with and without faults."""
     seconds = 60 * minutes
     async with Sandbox() as bank:
         bank.bank.settings = changed(bank.bank.settings, {"lifetime": 300, "v1_lifetime": 400})
@@ -104,7 +104,7 @@ async def at_work(bank: Sandbox, seconds: float) -> None:
         chromium() as browser,
         asyncio.TaskGroup() as group,
     ):
-        tasks = [group.create_task(Load(app).run()), group.create_task(weathers(bank))]
+        tasks = [group.create_task(Load(app).run()), group.create_task(vary_delay(bank))]
         await asyncio.sleep(0.55 * seconds)
         bank.bank.faults.insert(0, Fault("resource", status=503, times=90))
         bank.bank.faults.insert(0, Fault("resource", reset=True, late=True, times=14))
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Take the pictures of the status page.")
     parser.add_argument("--minutes", type=float, default=15.5, help="of load before them")
-    asyncio.run(story(parser.parse_args(arguments).minutes))
+    asyncio.run(take_all(parser.parse_args(arguments).minutes))
 
 
 if __name__ == "__main__":

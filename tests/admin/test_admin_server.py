@@ -1,4 +1,4 @@
-"""The admin port, over sockets: probes that tell the truth, metrics in both formats."""
+"""The admin port over sockets: probes, metrics, actions."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ from tests.support.running import running, until, url
 
 @dataclass
 class AdminHarness:
-    """An admin port whose readiness a test sets."""
+    """An admin port with a settable readiness."""
 
     session: aiohttp.ClientSession
     state: Readiness
@@ -29,7 +29,7 @@ class AdminHarness:
 async def served(
     actions: admin_server.Actions | None = None, state: Readiness | None = None
 ) -> AsyncIterator[aiohttp.ClientSession]:
-    """Start an admin port on its own, and call it."""
+    """Start an admin port alone, with a client."""
     routes = admin_server.routes(
         lambda: state or Readiness(),
         lambda accept: (accept.encode(), "text/plain; x=1"),
@@ -44,28 +44,28 @@ async def served(
 
 @pytest.fixture
 async def admin() -> AsyncIterator[AdminHarness]:
-    """An admin port, and its readiness."""
+    """An admin port and its readiness."""
     state = Readiness()
     async with served(state=state) as session:
         yield AdminHarness(session, state)
 
 
-async def test_alive(admin: AdminHarness) -> None:
-    """Alive is whoever answers, ready or not."""
+async def test_livez_is_always_200(admin: AdminHarness) -> None:
+    """Ready or not."""
     admin.state.reasons.append("no token")
     async with admin.session.get("/livez") as response:
         assert (response.status, await response.json()) == (200, {"status": "alive"})
 
 
-async def test_ready(admin: AdminHarness) -> None:
-    """No reason against it is a 200."""
+async def test_readyz_is_200_when_ready(admin: AdminHarness) -> None:
+    """Without a reason against it."""
     async with admin.session.get("/readyz") as response:
         document = await response.json()
         assert (response.status, document["status"], document["reasons"]) == (200, "ready", [])
 
 
-async def test_not_ready(admin: AdminHarness) -> None:
-    """A reason is a 503 that says it."""
+async def test_readyz_is_503_with_the_reason(admin: AdminHarness) -> None:
+    """When not ready."""
     admin.state.reasons += ["no token", "shutting down"]
     async with admin.session.get("/readyz") as response:
         document = await response.json()
@@ -73,16 +73,16 @@ async def test_not_ready(admin: AdminHarness) -> None:
         assert document["reasons"] == ["no token", "shutting down"]
 
 
-async def test_metrics_in_the_format_asked_for(admin: AdminHarness) -> None:
-    """The scraper's ``Accept`` decides, and the content type goes out as it is."""
+async def test_metrics_format_follows_accept(admin: AdminHarness) -> None:
+    """The content type agrees."""
     async with admin.session.get("/metrics", headers={"Accept": "a/b"}) as response:
         assert await response.read() == b"a/b"
         assert response.headers["Content-Type"] == "text/plain; x=1"
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
-async def test_answers_are_of_the_moment(admin: AdminHarness, path: str) -> None:
-    """No cache keeps a probe's answer; a probe may ask with HEAD."""
+async def test_responses_are_not_cached(admin: AdminHarness, path: str) -> None:
+    """HEAD is supported."""
     for method in ("GET", "HEAD"):
         async with admin.session.request(method, path) as response:
             assert (response.status, response.headers["Cache-Control"]) == (200, "no-store")
@@ -100,17 +100,17 @@ async def test_answers_are_of_the_moment(admin: AdminHarness, path: str) -> None
         ("POST", "/quitquitquit", 404),
     ],
 )
-async def test_there_is_nothing_else(
+async def test_other_paths_do_not_exist(
     admin: AdminHarness, method: str, path: str, status: int
 ) -> None:
-    """Neither the bank's resources nor anything that changes something is reachable here."""
+    """Neither resources of the bank nor actions."""
     async with admin.session.request(method, path) as response:
         assert response.status == status
 
 
 @pytest.mark.parametrize(("taken", "status"), [(True, 200), (False, 409)])
-async def test_reload_where_it_is_allowed(taken: bool, status: int) -> None:
-    """POST /-/reload says whether what has changed was taken; asking twice is asking twice."""
+async def test_reload_reports_its_result(taken: bool, status: int) -> None:
+    """If actions are allowed."""
     asked: list[bool] = []
 
     async def reload() -> bool:
@@ -127,8 +127,8 @@ async def test_reload_where_it_is_allowed(taken: bool, status: int) -> None:
     assert len(asked) == 2
 
 
-async def test_quit_where_it_is_allowed() -> None:
-    """POST /quitquitquit is answered before anything ends."""
+async def test_quit_responds_before_the_end() -> None:
+    """If actions are allowed."""
     asked: list[bool] = []
 
     async def reload() -> bool:
@@ -142,7 +142,7 @@ async def test_quit_where_it_is_allowed() -> None:
 
 
 async def readyz(app: App) -> tuple[int, list[str]]:
-    """Ask a running proxy whether it is ready."""
+    """Return status and document of ``/readyz``."""
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"http://{app.admin_address}/readyz") as response,
@@ -151,7 +151,7 @@ async def readyz(app: App) -> tuple[int, list[str]]:
 
 
 async def test_proxy_is_not_ready_before_its_first_token() -> None:
-    """While the bank refuses, /readyz says what it said; when it no longer does, 200."""
+    """The reason is the bank's refusal."""
     async with Sandbox() as bank:
         bank.bank.faults.append(Fault("token", code="CMN_90004"))
         async with running(bank, ready=False, token={"refusal_memory": "0.2"}) as app:
@@ -167,8 +167,8 @@ async def test_proxy_is_not_ready_before_its_first_token() -> None:
             assert await readyz(app) == (200, [])
 
 
-async def test_probes_answer_while_requests_wait() -> None:
-    """A hundred requests that wait for the bank do not hold a probe up."""
+async def test_probes_respond_under_load() -> None:
+    """While a hundred requests wait for the bank."""
     async with (
         Sandbox() as bank,
         running(bank, grace_period="0") as app,

@@ -1,4 +1,4 @@
-"""The document's model: what it promises, and that a real one keeps it."""
+"""The model of the status document."""
 
 import pytest
 from pydantic import ValidationError
@@ -12,22 +12,22 @@ def parts() -> list[type[DocumentPart]]:
 
 
 @pytest.mark.parametrize("part", parts(), ids=lambda part: part.__name__)
-def test_every_field_says_what_it_means(part: type[DocumentPart]) -> None:
-    """A field has its words, or is a part that has its own."""
+def test_every_field_has_a_description(part: type[DocumentPart]) -> None:
+    """Or is a part with descriptions."""
     for name, field in part.model_fields.items():
         annotation = field.annotation
         is_part = isinstance(annotation, type) and issubclass(annotation, DocumentPart)
         assert field.description or is_part, f"{part.__name__}.{name}"
 
 
-def test_unknown_fields_are_mistakes() -> None:
-    """What is not in the schema is not in the document."""
+def test_unknown_fields_are_refused() -> None:
+    """By the model."""
     with pytest.raises(ValidationError):
         Reload.model_validate({"at": 1.0, "success": True, "why": "file", "detail": "", "more": 1})
 
 
-def test_format_is_the_schemas() -> None:
-    """A program that reads it knows what it reads."""
+def test_format_is_that_of_the_schema() -> None:
+    """Readers can check it."""
     schema = Status.model_json_schema(mode="serialization", by_alias=True)
     assert schema["properties"]["format"]["const"] == FORMAT
     assert set(schema["required"]) == set(schema["properties"])

@@ -1,4 +1,4 @@
-"""The verdict: one sentence, the worst there is to say, with its cause and what to do."""
+"""The health summary: the most severe statement, with cause and remedy."""
 
 from typing import Any
 
@@ -38,15 +38,15 @@ def minute(requests: int = 100, **failed: int) -> Minute:
     )
 
 
-def said(*tokens: TokenState, of: Minute | None = None, **more: Any) -> HealthSummary:
-    """Return the verdict on a scene."""
+def summary(*tokens: TokenState, of: Minute | None = None, **more: Any) -> HealthSummary:
+    """Return the summary of a status."""
     known: dict[str, Any] = {"draining": False, "reload_failure": ""} | more
     return summarize(HealthInput(tokens=tokens, minute=of or minute(), **known))
 
 
-def test_all_is_well() -> None:
-    """Fresh tokens and answered requests are nothing to worry about."""
-    assert said(token("fresh")) == HealthSummary(
+def test_healthy() -> None:
+    """Fresh tokens and successful requests."""
+    assert summary(token("fresh")) == HealthSummary(
         state="ok",
         sentence="Working: tokens are fresh and the bank responds.",
         cause="",
@@ -54,41 +54,41 @@ def test_all_is_well() -> None:
     )
 
 
-def test_nobody_calls() -> None:
-    """Without requests it cannot be said whether the bank answers them."""
-    assert said(token("fresh"), of=minute(0)).sentence.startswith("Ready: tokens are fresh.")
+def test_no_requests() -> None:
+    """Nothing is known of the bank."""
+    assert summary(token("fresh"), of=minute(0)).sentence.startswith("Ready: tokens are fresh.")
 
 
-def test_no_token_that_must_be_there() -> None:
-    """Requests fail, and the token's error says why and what to do."""
-    found = said(token("fresh", "00017"), token("missing"))
+def test_missing_required_token_is_a_failure() -> None:
+    """With cause and remedy of its error."""
+    found = summary(token("fresh", "00017"), token("missing"))
     assert found.state == "failing"
     assert found.sentence == "Requests fail: there is no V2 token for institution 00016."
     assert (found.cause, found.advice) == ("The bank failed.", "Wait.")
 
 
-def test_first_token_is_on_its_way() -> None:
-    """That is no failure yet."""
-    found = said(token("pending"))
+def test_first_token_in_flight_is_no_failure() -> None:
+    """The proxy is starting."""
+    found = summary(token("pending"))
     assert (found.state, found.cause) == ("starting", "")
     assert "V2 token for institution 00016" in found.sentence
 
 
-def test_other_institution_without_a_token() -> None:
-    """One that only some callers ask for is a warning."""
-    found = said(token("fresh"), token("missing", "00017", pinned=False))
+def test_missing_optional_token_is_a_warning() -> None:
+    """Of an institution of some callers."""
+    found = summary(token("fresh"), token("missing", "00017", pinned=False))
     assert found.state == "warning"
     assert found.sentence.startswith("Working, except for institution 00017")
 
 
-def test_other_institutions_first_token() -> None:
-    """While it is on its way there is nothing to say."""
-    assert said(token("fresh"), token("pending", "00017", pinned=False)).state == "ok"
+def test_optional_first_token_in_flight() -> None:
+    """It is healthy."""
+    assert summary(token("fresh"), token("pending", "00017", pinned=False)).state == "ok"
 
 
-def test_token_that_cannot_be_renewed() -> None:
-    """The shortest runway is told, before anything fails."""
-    found = said(token("failing", runway=750.0), token("failing", "00017", runway=4000.0))
+def test_failing_refresh_is_a_warning() -> None:
+    """With the shortest remaining lifetime."""
+    found = summary(token("failing", runway=750.0), token("failing", "00017", runway=4000.0))
     assert found.state == "warning"
     assert "requests fail in 12 min unless a refresh succeeds" in found.sentence
     assert found.cause == "The bank failed."
@@ -107,24 +107,24 @@ def test_token_that_cannot_be_renewed() -> None:
         ({"bank": 99}, "failing"),
     ],
 )
-def test_share_of_requests_that_fail(failed: dict[str, int], state: str) -> None:
-    """Some are a warning, half of them are a failure; what callers do wrong is theirs."""
-    found = said(token("fresh"), of=minute(**failed))
+def test_share_of_failed_requests(failed: dict[str, int], state: str) -> None:
+    """Some are a warning, half a failure; callers' errors do not count."""
+    found = summary(token("fresh"), of=minute(**failed))
     assert found.state == state
 
 
-def test_two_requests_are_no_state_of_things() -> None:
-    """One call that failed out of one is not yet worth a word."""
-    assert said(token("fresh"), of=minute(2, upstream=2)).state == "ok"
+def test_two_requests_are_too_few() -> None:
+    """One failure of one request is not reported."""
+    assert summary(token("fresh"), of=minute(2, upstream=2)).state == "ok"
 
 
 def test_last_error_is_the_cause() -> None:
-    """The last error of whoever is at fault stands beside the numbers, with what to do."""
+    """Of the source at fault, with its remedy."""
     causes = {
         "bank": ("The bank responded 503.", "Look at its status page."),
         "upstream": ("The name does not resolve.", "Check DNS."),
     }
-    found = said(token("fresh"), of=minute(upstream=60, bank=2), causes=causes)
+    found = summary(token("fresh"), of=minute(upstream=60, bank=2), causes=causes)
     assert (
         found.sentence == "Requests fail: the bank did not respond to 60 of 100 in the last minute."
     )
@@ -132,16 +132,16 @@ def test_last_error_is_the_cause() -> None:
     assert "DNS" in found.advice
 
 
-def test_configuration_that_was_not_taken() -> None:
-    """The old one serves; what is wrong with the new one is told."""
-    found = said(token("fresh"), reload_failure="listen: changed")
+def test_failed_reload_is_a_warning() -> None:
+    """With its error."""
+    found = summary(token("fresh"), reload_failure="listen: changed")
     assert (found.state, found.cause) == ("warning", "listen: changed")
     assert "check-config" in found.advice
 
 
-def test_shutting_down_goes_before_all() -> None:
-    """Whatever else is wrong, it is about to end."""
-    assert said(token("missing"), draining=True).state == "stopping"
+def test_shutdown_has_precedence() -> None:
+    """Over all other states."""
+    assert summary(token("missing"), draining=True).state == "stopping"
 
 
 @pytest.mark.parametrize(
@@ -152,5 +152,5 @@ def test_shutting_down_goes_before_all() -> None:
     ],
 )
 def test_duration(seconds: float, text: str) -> None:
-    """Times are told in one unit or two."""
+    """In one or two units."""
     assert duration(seconds) == text

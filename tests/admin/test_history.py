@@ -1,4 +1,4 @@
-"""The rings: bounded, newest last, errors counted by name, and no token's text in them."""
+"""History of the status page: bounded, newest last, without token texts."""
 
 import asyncio
 from collections.abc import Callable
@@ -30,16 +30,16 @@ class Clock:
     """A clock that a test sets."""
 
     def __init__(self) -> None:
-        """Begin somewhere."""
+        """Start at some time."""
         self.now = 1000.0
 
     def __call__(self) -> Instant:
-        """Tell the time; the wall clock is a million ahead."""
+        """Return the time; the wall clock is a million seconds ahead."""
         return Instant(self.now, self.now + 1_000_000)
 
 
 def token() -> Token:
-    """Return a token with a text that must not be history."""
+    """Return a token with a recognizable text."""
     return Token(KEY, "Mark0Token0Mark", Instant(990.0, 1_000_990.0), 3600.0)
 
 
@@ -54,18 +54,18 @@ def record(kind: ErrorKind | None = None, detail: str = "", status: int = 200) -
 
 @pytest.fixture
 def clock() -> Clock:
-    """A clock that a test sets."""
+    """The clock of the test."""
     return Clock()
 
 
 @pytest.fixture
 def history(clock: Clock) -> History:
-    """A history that is history."""
+    """An enabled history."""
     return History(Totals, clock)
 
 
 def test_requests_are_bounded(history: History) -> None:
-    """However many there were, the last hundred are known."""
+    """The last hundred are kept."""
     made = [record() for _ in range(3 * MAX_REQUESTS)]
     for each in made:
         history.request(each)
@@ -73,7 +73,7 @@ def test_requests_are_bounded(history: History) -> None:
 
 
 def test_token_events(history: History, clock: Clock) -> None:
-    """A refresh, a failure and a refusal are told with when, why and what came of it."""
+    """Refreshes, failures and refusals with time, trigger and result."""
     history.event(TokenRefreshed(token(), 0.25, 3000.0, Trigger.FIRST))
     clock.now += 10
     history.event(TokenRefreshFailed(KEY, ERROR, 0.5, 2, 7.0, Trigger.DUE))
@@ -87,14 +87,14 @@ def test_token_events(history: History, clock: Clock) -> None:
 
 
 def test_token_events_are_bounded(history: History) -> None:
-    """A bank that fails for days fills no memory."""
+    """A bank that fails for days uses no more memory."""
     for _ in range(3 * MAX_EVENTS):
         history.event(TokenRefreshFailed(KEY, ERROR, 0.5, 2, 7.0))
     assert len(history.events) == MAX_EVENTS
 
 
-def test_no_token_is_kept(history: History) -> None:
-    """Of a fact its plain values stay, so a token's text goes when its token does."""
+def test_token_text_is_not_kept(history: History) -> None:
+    """Only plain values of the event are."""
     history.event(TokenRefreshed(token(), 0.25, 3000.0))
     history.event(TokenRejected(token(), was_current=False))
     assert "RecentTokenEvent" in {kind for kind, _ in reprs(history)}
@@ -102,7 +102,7 @@ def test_no_token_is_kept(history: History) -> None:
 
 
 def test_errors_are_counted_by_name(history: History, clock: Clock) -> None:
-    """A thousand of one kind are one entry, with the first time, the last and the last request."""
+    """First and last time, and the last request."""
     for _ in range(1000):
         history.request(record(kinds.INSTITUTION_CONFLICT, "The path and the header."))
         clock.now += 1
@@ -114,16 +114,16 @@ def test_errors_are_counted_by_name(history: History, clock: Clock) -> None:
     assert (found.detail, found.record) == ("Two of them.", last)
 
 
-def test_errors_stand_in_the_order_of_time(history: History) -> None:
-    """One that comes again goes to the end."""
+def test_errors_are_ordered_by_time(history: History) -> None:
+    """A repeated error moves to the end."""
     first, second, third = kinds.METHOD, kinds.TARGET, kinds.INTERNAL
     for kind in (first, second, third, first):
         history.request(record(kind))
     assert [found.kind for found in history.errors.values()] == [second, third, first]
 
 
-def test_one_name_with_two_causes_is_two_errors(history: History) -> None:
-    """A token endpoint that is not reached has the cause and remedy of what stops it."""
+def test_error_with_two_causes_is_two_errors(history: History) -> None:
+    """Each with its remedy."""
     for failure in (kinds.UPSTREAM_RESOLVE, kinds.UPSTREAM_TLS_EXPIRED):
         error = TokenError(kinds.TOKEN_UNREACHABLE, failure=failure)
         history.event(TokenRefreshFailed(KEY, error, 0.5, 2, 7.0, Trigger.DUE))
@@ -134,23 +134,23 @@ def test_one_name_with_two_causes_is_two_errors(history: History) -> None:
 
 
 def test_errors_are_bounded(history: History) -> None:
-    """Of more kinds than the page shows, the oldest go."""
+    """The oldest are dropped."""
     many = [ErrorKind(f"{at}", 503, Source.PROXY, "No.", "None.") for at in range(3 * MAX_ERRORS)]
     for kind in many:
         history.request(record(kind))
     assert [each.kind for each in history.errors.values()] == many[-MAX_ERRORS:]
 
 
-def test_banks_own_error(history: History) -> None:
-    """A 5xx of the bank's is told as its own."""
+def test_error_of_the_bank(history: History) -> None:
+    """A 5xx."""
     history.request(record(status=503))
     (found,) = history.errors.values()
     assert (found.reason, found.detail) == ("bank-error", "The bank responded 503.")
     assert found.source is Source.NONE
 
 
-def test_failures_beside_requests(history: History) -> None:
-    """A refresh, a refused token and a refused configuration are errors too."""
+def test_errors_without_requests(history: History) -> None:
+    """Refresh, refused token, failed reload."""
     history.event(TokenRefreshFailed(KEY, ERROR, 0.5, 1, 7.0))
     history.event(TokenRejected(token(), was_current=True))
     history.event(ReloadFailed("file", "listen: changed"))
@@ -162,7 +162,7 @@ def test_failures_beside_requests(history: History) -> None:
 
 
 def test_last_reload(history: History) -> None:
-    """What was last read, and whether it was taken."""
+    """Its time and result."""
     history.event(ReloadFailed("file", "listen: changed"))
     assert history.reload is not None
     assert (history.reload.success, history.reload.detail) == (False, "listen: changed")
@@ -174,15 +174,17 @@ def test_last_reload(history: History) -> None:
     )
 
 
-def test_other_facts_are_not_for_it(history: History) -> None:
-    """A token that is let go is no event worth a row."""
+def test_other_events_are_ignored(history: History) -> None:
+    """As released tokens."""
     history.event(TokenReleased(KEY))
     assert not history.events
     assert not history.errors
 
 
-async def test_samples(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has been counted is looked at again and again, until it is ended."""
+async def test_samples_are_taken_periodically(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until cancelled."""
     monkeypatch.setattr("proxy.admin.history.INTERVAL", 0.001)
     running = asyncio.create_task(history.run())
     await until(lambda: len(history.samples) > 3)
@@ -192,7 +194,7 @@ async def test_samples(history: History, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_samples_are_bounded(history: History, clock: Clock) -> None:
-    """A minute of what was counted and a quarter of an hour of rates is all that is history."""
+    """A minute of totals and a quarter of an hour of rates."""
     for _ in range(1000):
         clock.now += INTERVAL
         history.sample()
@@ -208,8 +210,8 @@ FACTS: list[Callable[[], Event]] = [
 ]
 
 
-async def test_nothing_is_kept_where_there_is_no_page(clock: Clock) -> None:
-    """Without a status page none of it takes memory, and nothing runs."""
+async def test_disabled_history_is_empty(clock: Clock) -> None:
+    """It uses no memory and no task."""
     history = History(Totals, clock, keep=False)
     history.request(record())
     history.request(record(kinds.METHOD))

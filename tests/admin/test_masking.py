@@ -1,4 +1,4 @@
-"""Masked paths: their shape stays, what names an account or a person goes."""
+"""Masked paths: their structure stays, identifiers are hidden."""
 
 import pytest
 from hypothesis import given
@@ -26,13 +26,13 @@ from proxy.admin.masking import HIDDEN, MOST, mask_path
         ("", ""),
     ],
 )
-def test_shape_is_kept(path: str, shown: str) -> None:
-    """Words, versions and known institutions stay, all else is hidden."""
+def test_structure_is_kept(path: str, shown: str) -> None:
+    """Words, versions and configured institutions stay."""
     assert mask_path(path, {"00016"}) == shown
 
 
-def test_strange_institution_is_hidden() -> None:
-    """Five digits that are no institution of ours may be anything."""
+def test_unknown_institution_is_hidden() -> None:
+    """Five digits may be anything."""
     assert mask_path("/fis/00099/fiCustomers", {"00016"}) == "/fis/…/fiCustomers"
 
 
@@ -40,13 +40,13 @@ def test_strange_institution_is_hidden() -> None:
     st.from_regex(r"[0-9]{3,19}", fullmatch=True), st.sampled_from(["/a/{}", "/{}/b", "/a/{}:b"])
 )
 def test_no_number_is_shown(number: str, shape: str) -> None:
-    """A number of three digits or more never stands in what is shown."""
+    """Of three digits or more."""
     assert number not in mask_path(shape.format(number))
 
 
 @given(st.text(max_size=3000))
-def test_whatever_comes_is_bounded_and_plain(path: str) -> None:
-    """Nothing that is shown is longer than it may be, or anything but plain characters."""
+def test_result_is_bounded_and_printable(path: str) -> None:
+    """Whatever the path."""
     shown = mask_path("/" + path)
     assert len(shown) <= MOST
     assert set(shown.replace(HIDDEN, "")) <= set(
@@ -54,7 +54,7 @@ def test_whatever_comes_is_bounded_and_plain(path: str) -> None:
     )
 
 
-def test_long_path_says_that_it_goes_on() -> None:
-    """What is left out at the end is seen to be."""
+def test_truncation_is_visible() -> None:
+    """Of a long path."""
     assert mask_path("/a" * 300).endswith("/…")
     assert mask_path("/" + "1" * 10_000) == "/……"

@@ -1,4 +1,4 @@
-"""The status page in a browser: it lives, tells the truth, keeps secrets, and all can use it."""
+"""The status page in a browser: updates, safety, accessibility."""
 
 import json
 from collections.abc import AsyncIterator
@@ -33,13 +33,13 @@ LOOK = 2_000
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def browser() -> AsyncIterator[Browser]:
-    """One browser for all of these tests."""
+    """One browser for all tests of this module."""
     async with chromium() as started:
         yield started
 
 
 def home(app: App) -> str:
-    """Return where the page is."""
+    """Return the URL of the page."""
     return f"http://{app.admin_address}/"
 
 
@@ -53,12 +53,12 @@ async def call(app: App, path: str = "/echo", **headers: str) -> None:
 
 
 async def later(page: Page) -> None:
-    """Let the time until the page's next look pass."""
+    """Advance the page's clock to its next update."""
     await page.clock.fast_forward(LOOK)
 
 
 async def no_token(bank: Sandbox, app: App) -> None:
-    """Let the bank refuse the client, and the V2 token in hand be gone."""
+    """Let the bank refuse the client, and drop the V2 token."""
     bank.bank.faults.append(Fault("token", code="CMN_90004"))
     (entry,) = [each for each in app.tokens.entries() if each.key.kind is TokenKind.V2]
     entry.token = None
@@ -66,8 +66,8 @@ async def no_token(bank: Sandbox, app: App) -> None:
     await until(lambda: entry.failures)
 
 
-async def test_it_loads_and_lives(browser: Browser) -> None:
-    """What happens is seen without a reload: a request, its rate, its times, its id."""
+async def test_page_updates_itself(browser: Browser) -> None:
+    """With a request, its rate, times and id."""
     async with Sandbox() as bank, running(bank) as app, opened(browser, home(app)) as page:
         await expect(page.locator("h1")).to_contain_text("Ready: tokens are fresh")
         await expect(page).to_have_title("Working · candescent-proxy")
@@ -85,8 +85,8 @@ async def test_it_loads_and_lives(browser: Browser) -> None:
         await expect(page.locator("#failed")).to_have_text("0")
 
 
-async def test_countdown_runs_by_itself(browser: Browser) -> None:
-    """Between two looks the seconds go on."""
+async def test_countdown_runs_between_updates(browser: Browser) -> None:
+    """In seconds."""
     async with Sandbox() as bank, running(bank) as app, opened(browser, home(app)) as page:
         await expect(page.locator(".card .chip")).to_have_text("fresh")
         await page.locator("#pause").click()
@@ -97,7 +97,7 @@ async def test_countdown_runs_by_itself(browser: Browser) -> None:
 
 
 async def test_failing_token_and_recovery(browser: Browser) -> None:
-    """Without a token the page says so, why, and what to do; and when it is over, that too."""
+    """With cause and remedy, until it is over."""
     async with (
         Sandbox() as bank,
         running(bank, token={"refusal_memory": "0.2"}) as app,
@@ -126,8 +126,8 @@ async def test_failing_token_and_recovery(browser: Browser) -> None:
         await expect(page.locator("#announce")).to_contain_text("Working")
 
 
-async def test_proxy_that_goes_and_comes_back(browser: Browser) -> None:
-    """When nobody answers the page says since when, and finds the proxy again by itself."""
+async def test_missing_proxy_and_return(browser: Browser) -> None:
+    """With the time of the last response."""
     async with Sandbox() as bank:
         async with running(bank) as app:
             address = app.admin_address
@@ -143,8 +143,8 @@ async def test_proxy_that_goes_and_comes_back(browser: Browser) -> None:
             await opening.__aexit__(None, None, None)
 
 
-async def test_pause(browser: Browser) -> None:
-    """A page that is paused asks nothing, and says that it is paused."""
+async def test_paused_page_sends_no_requests(browser: Browser) -> None:
+    """It says that it is paused."""
     async with Sandbox() as bank, running(bank) as app, opened(browser, home(app)) as page:
         await expect(page.locator("#freshness")).to_have_text("live")
         await page.get_by_role("button", name="Pause").click()
@@ -157,7 +157,7 @@ async def test_pause(browser: Browser) -> None:
 
 
 def hostile(value: Any, name: str = "") -> Any:
-    """Put markup in place of every text of a document, but for the words that are its form's."""
+    """Replace every free text of a document with markup."""
     match value:
         case dict():
             return {key: hostile(inner, key) for key, inner in value.items()}
@@ -168,8 +168,8 @@ def hostile(value: Any, name: str = "") -> Any:
     return value
 
 
-async def test_markup_stays_text(browser: Browser) -> None:
-    """Whatever stands in the document, in any field, is shown as it is and never read as markup."""
+async def test_markup_is_shown_as_text(browser: Browser) -> None:
+    """In any field."""
     async with Sandbox() as bank, running(bank, token={"refusal_memory": "60"}) as app:
         await call(app, "/v1/accounts")
         await call(app, institutionId="00099")
@@ -184,8 +184,8 @@ async def test_markup_stays_text(browser: Browser) -> None:
             await expect(page).to_have_title("Failing · candescent-proxy")
 
 
-async def test_callers_markup_over_the_wire(browser: Browser) -> None:
-    """A caller's path and id full of markup break nothing: the path is masked, the id is text."""
+async def test_markup_of_callers_is_harmless(browser: Browser) -> None:
+    """The path is masked, the id is text."""
     path, name = "/<script>alert(1)</script>", "<img/src=x/onerror=alert(1)>"
     async with Sandbox() as bank, running(bank) as app, opened(browser, home(app)) as page:
         await ask(app, f"GET {path} HTTP/1.1\r\nHost: x\r\ntransactionId: {name}\r\n\r\n".encode())
@@ -195,8 +195,8 @@ async def test_callers_markup_over_the_wire(browser: Browser) -> None:
         assert await page.locator("main img, main script").count() == 0
 
 
-async def test_no_secret_is_shown(browser: Browser) -> None:
-    """Neither a token, the client secret, a query nor a caller's credentials, shown or hidden."""
+async def test_no_secret_in_the_page(browser: Browser) -> None:
+    """Neither token, client secret, query nor credentials."""
     watch = SecretSearch()
     secret = watch.secret("client secret", "sandbox-secret")
     query = watch.secret("query", "Mark0Query0Mark")
@@ -230,7 +230,7 @@ async def crowded(app: App, bank: Sandbox) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_contrast(browser: Browser, theme: str) -> None:
-    """Every text can be read, in both themes, in good weather, in bad, and when nobody answers."""
+    """Of every text, in both themes and all states."""
     async with (
         Sandbox() as bank,
         running(bank) as app,
@@ -249,7 +249,7 @@ async def test_contrast(browser: Browser, theme: str) -> None:
 
 
 async def test_phone(browser: Browser) -> None:
-    """At 360 pixels nothing has to be moved sideways, with every table open."""
+    """At 360 pixels nothing scrolls sideways."""
     async with (
         Sandbox() as bank,
         running(bank) as app,
@@ -265,8 +265,8 @@ async def test_phone(browser: Browser) -> None:
         assert await page.evaluate(wide + ".map((each) => each.outerHTML.slice(0, 200))") == []
 
 
-async def test_who_cannot_see_it(browser: Browser) -> None:
-    """Landmarks, one first heading, tables with captions and heads, names for all that acts."""
+async def test_screen_readers(browser: Browser) -> None:
+    """Landmarks, a heading, table captions, and names of controls."""
     async with Sandbox() as bank, running(bank) as app, opened(browser, home(app)) as page:
         await crowded(app, bank)
         await later(page)
@@ -289,7 +289,7 @@ async def test_who_cannot_see_it(browser: Browser) -> None:
 
 
 async def test_keyboard(browser: Browser) -> None:
-    """The first key leads to the content, and where the focus is can be seen everywhere."""
+    """The first key leads to the content, and focus is visible."""
     async with Sandbox() as bank, running(bank) as app, opened(browser, home(app)) as page:
         await crowded(app, bank)
         await later(page)
@@ -310,8 +310,8 @@ async def test_keyboard(browser: Browser) -> None:
         assert {"Tokens", "Pause", "Show all 16", "/metrics"} <= reached
 
 
-async def test_nothing_moves_for_those_who_do_not_want_it(browser: Browser) -> None:
-    """With reduced motion nothing is animated, and no jump is smoothed."""
+async def test_reduced_motion(browser: Browser) -> None:
+    """Nothing is animated."""
     async with Sandbox() as bank, running(bank) as app:
         async with opened(browser, home(app), reduced_motion="reduce") as page:
             assert await page.evaluate(MOTION) == ["0s", "auto"]
@@ -319,8 +319,8 @@ async def test_nothing_moves_for_those_who_do_not_want_it(browser: Browser) -> N
             assert await page.evaluate(MOTION) == ["0.3s", "smooth"]
 
 
-async def test_page_that_is_refused_says_why(browser: Browser) -> None:
-    """Where the page is off, words stand there, not an empty page."""
+async def test_disabled_page_says_why(browser: Browser) -> None:
+    """In words."""
     async with Sandbox() as bank, running(bank, status_page="off") as app:
         page = await browser.new_page()
         await page.goto(home(app))

@@ -1,4 +1,4 @@
-"""Who may see the status page: this machine may, and whom the operator lets in."""
+"""Access to the status page: this machine, or as configured."""
 
 from dataclasses import replace
 
@@ -16,13 +16,13 @@ def refusal(
     host: str = "127.0.0.1:9090",
     **more: str,
 ) -> str:
-    """Return what a visitor is told; ``_`` in a header's name stands for ``-``."""
+    """Return the refusal of a request; ``_`` in a header's name stands for ``-``."""
     headers = {"host": host, **{name.lower().replace("_", "-"): more[name] for name in more}}
     return access.refusal(peer, headers)
 
 
-def test_port_that_others_reach() -> None:
-    """Other machines are refused, with what to do; this one is let in, by a forwarded port too."""
+def test_public_port_is_limited_to_this_machine() -> None:
+    """Others get a remedy; a forwarded port works."""
     said = refusal(EVERYWHERE, "10.0.0.9", "10.0.0.1:9090")
     assert "status_page: on" in said
     assert "0.0.0.0:9090" in said
@@ -31,19 +31,19 @@ def test_port_that_others_reach() -> None:
 
 
 @pytest.mark.parametrize("header", ["X_Forwarded_For", "forwarded", "x_real_ip"])
-def test_who_comes_through_a_proxy_is_no_neighbour(header: str) -> None:
-    """A proxy on this machine brings strangers; it says so."""
+def test_request_through_a_proxy_is_remote(header: str) -> None:
+    """Its headers show it."""
     assert refusal(EVERYWHERE, "127.0.0.1", "localhost", **{header: "10.0.0.9"})
     assert not refusal(LOOPBACK, "127.0.0.1", "localhost", **{header: "10.0.0.9"})
 
 
-def test_operators_word() -> None:
-    """With ``status_page: on`` whoever reaches the port sees it."""
+def test_status_page_on_allows_all() -> None:
+    """Everybody who reaches the port."""
     assert refusal(replace(EVERYWHERE, allows_any_host=True), "10.0.0.9", "10.0.0.1:9090") == ""
 
 
-def test_socket_is_for_its_owner() -> None:
-    """On a Unix socket there are no names and no addresses; its file mode decides."""
+def test_unix_socket_is_protected_by_its_mode() -> None:
+    """It has no names and addresses."""
     access = PageAccess("unix:/run/admin.sock", "", allows_any_host=False)
     assert refusal(access, "", "whatever") == ""
 
@@ -56,6 +56,6 @@ def test_socket_is_for_its_owner() -> None:
         ("localhost", False),
     ],
 )
-def test_this_machine(peer: str, local: bool) -> None:
-    """Loopback in either family, also written as the other."""
+def test_local_addresses(peer: str, local: bool) -> None:
+    """Loopback in both families, also as mapped IPv4."""
     assert is_local(peer) == local

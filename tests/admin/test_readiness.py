@@ -1,4 +1,4 @@
-"""Readiness: a yes, or a no with its reasons, out of what is known about the tokens."""
+"""Readiness from the state of the tokens."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ KEY = TokenKey(TokenKind.V2, "00016")
 
 
 def entry(age: float | None = 0.0, *, key: TokenKey = KEY, **known: Any) -> Entry:
-    """Return a pinned key whose token of an hour is this old; None for no token yet."""
+    """Return a pinned key with a token of this age (lifetime one hour), or without one."""
     if age is not None:
         issued = Instant(NOW.monotonic - age, NOW.wall - age)
         known["token"] = Token(key, "gBOL-secret", issued, 3600)
@@ -22,41 +22,41 @@ def entry(age: float | None = 0.0, *, key: TokenKey = KEY, **known: Any) -> Entr
 
 
 def test_live_token_is_ready() -> None:
-    """With a live token for every pinned key there is no reason against it."""
+    """For every pinned key."""
     state = assess([entry(), entry(3599, key=TokenKey(TokenKind.V1, "00016"))], NOW, draining=False)
     assert state.is_ready
     assert state.reasons == []
 
 
-def test_first_token_on_its_way() -> None:
-    """Until the first token is there, that is the reason."""
+def test_first_token_in_flight_is_the_reason() -> None:
+    """Until it is there."""
     state = assess([entry(None)], NOW, draining=False)
     assert state.reasons == ["no v2 token for institution 00016: the first one is being fetched"]
 
 
 @pytest.mark.parametrize("age", [None, 3600, 10_000])
 def test_failure_is_the_reason(age: float | None) -> None:
-    """Without a live token the last error says why, and what an operator can do."""
+    """With the remedy."""
     error = TokenError(kinds.TOKEN_BAD_CLIENT, "The bank refused the client id; check it.")
     (reason,) = assess([entry(age, error=error)], NOW, draining=False).reasons
     why = "The bank refused the client id; check it."
     assert reason == (f"no v2 token for institution 00016: {why} {kinds.TOKEN_BAD_CLIENT.remedy}")
 
 
-def test_failing_refresh_of_a_live_token_is_no_reason() -> None:
-    """While the old token lives, requests are served, and so the proxy is ready."""
+def test_failing_refresh_of_a_live_token_is_ready() -> None:
+    """Requests are served."""
     error = TokenError(kinds.TOKEN_SERVER, "The bank failed.")
     assert assess([entry(3599, error=error, failures=9)], NOW, draining=False).is_ready
 
 
-def test_unpinned_key_is_nobodys_business() -> None:
-    """An institution that callers asked for and that fails makes nobody else unready."""
+def test_unpinned_key_does_not_matter() -> None:
+    """As of an institution of some callers."""
     error = TokenError(kinds.TOKEN_BAD_INSTITUTION, "Refused.")
     assert assess([entry(), entry(None, pinned=False, error=error)], NOW, draining=False).is_ready
 
 
-def test_every_reason_is_told() -> None:
-    """Shutting down and two missing tokens are three reasons."""
+def test_every_reason_is_listed() -> None:
+    """Shutdown and two missing tokens are three."""
     keys = [KEY, TokenKey(TokenKind.V1, "00017")]
     state = assess([entry(None, key=key) for key in keys], NOW, draining=True)
     assert not state.is_ready
@@ -68,23 +68,23 @@ def test_every_reason_is_told() -> None:
 
 
 def test_draining_is_not_ready() -> None:
-    """From the signal on nobody sends new work here, tokens or not."""
+    """Whatever the tokens."""
     assert not assess([entry()], NOW, draining=True).is_ready
 
 
-def test_change_that_was_not_taken_is_a_warning() -> None:
-    """The old configuration is in force and serves, so the proxy is ready, but says so."""
+def test_failed_reload_is_a_warning() -> None:
+    """The proxy is ready with its old configuration."""
     state = assess([entry()], NOW, draining=False, reload_failure="listen: changed")
     assert state.is_ready
     assert state.warnings == ["configuration reload failed: listen: changed"]
     assert assess([entry()], NOW, draining=False).warnings == []
 
 
-def test_no_secret_in_a_reason() -> None:
-    """A dead token is not shown."""
+def test_reasons_show_no_secret() -> None:
+    """No token text."""
     assert "gBOL" not in repr(assess([entry(9999)], NOW, draining=True))
 
 
-def test_nothing_known_is_ready() -> None:
-    """Without a key that must have a token there is nothing to wait for."""
+def test_without_pinned_keys_it_is_ready() -> None:
+    """There is nothing to wait for."""
     assert assess([], NOW, draining=False) == Readiness()

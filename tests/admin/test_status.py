@@ -1,4 +1,4 @@
-"""The document: tokens by urgency, events, requests and errors as they may be shown."""
+"""The status document: tokens, events, requests and errors."""
 
 from typing import Any
 
@@ -23,15 +23,15 @@ ERROR = TokenError(kinds.TOKEN_BAD_CLIENT, "Refused.", code="CMN_90004")
 
 
 def entry(age: float | None = 0.0, *, key: TokenKey = KEY, **known: Any) -> Entry:
-    """Return a key whose token of an hour is this old and due at 3,000 s; None for no token."""
+    """Return a key with a token of this age (one hour, due at 3,000 s), or without one."""
     if age is not None:
         issued = Instant(NOW.monotonic - age, NOW.wall - age)
         known |= {"token": Token(key, "gBOL-secret", issued, 3600), "refresh_age": 3000.0}
     return Entry(key, 0.0, **known)
 
 
-def scene(*entries: Entry) -> StatusInput:
-    """Return a moment of a proxy with these keys."""
+def status_input(*entries: Entry) -> StatusInput:
+    """Return the input of a status with these keys."""
     return StatusInput(
         now=NOW,
         about=About(
@@ -48,17 +48,17 @@ def scene(*entries: Entry) -> StatusInput:
 
 @pytest.fixture
 def history() -> History:
-    """A history without anything in it yet."""
+    """An empty history."""
     return History(Totals, lambda: NOW)
 
 
 def built(history: History, *entries: Entry) -> Status:
     """Return the document."""
-    return build(scene(*entries), history)
+    return build(status_input(*entries), history)
 
 
 def test_fresh_token() -> None:
-    """When it came, when it is renewed, when it dies."""
+    """Issue time, refresh time, expiry."""
     found = token_state(entry(600.0), NOW)
     assert (found.state, found.runway, found.failure) == ("fresh", 3000.0, None)
     assert found.issued_at == NOW.wall - 600
@@ -78,12 +78,12 @@ def test_fresh_token() -> None:
     ],
 )
 def test_state_of_a_token(age: float | None, error: TokenError | None, state: str) -> None:
-    """What matters is whether it may be sent, and whether the last refresh failed."""
+    """From its expiry and the last refresh."""
     assert token_state(entry(age, error=error), NOW).state == state
 
 
-def test_failing_token_says_why() -> None:
-    """The error's own words, what to do, and the bank's code."""
+def test_failing_token_has_its_error() -> None:
+    """Message, remedy, and the bank's code."""
     failure = token_state(entry(error=ERROR, failures=3), NOW).failure
     assert failure is not None
     assert (failure.reason, failure.detail, failure.code) == (
@@ -94,16 +94,16 @@ def test_failing_token_says_why() -> None:
     assert "client_id" in failure.advice
 
 
-def test_laptop_that_slept() -> None:
-    """The wall clock went on: the token's end is the one that is believed."""
+def test_machine_that_slept() -> None:
+    """The wall clock's expiry counts."""
     slept = Instant(NOW.monotonic + 10, NOW.wall + 1000)
     found = token_state(entry(0.0), slept)
     assert found.runway == 2600
     assert found.expires_at == slept.wall + 2600
 
 
-def test_tokens_in_trouble_stand_first(history: History) -> None:
-    """Missing before failing before fresh, and not more than a page can show."""
+def test_tokens_are_ordered_by_severity(history: History) -> None:
+    """Missing, failing, fresh; bounded."""
     keys = [TokenKey(TokenKind.V2, f"{number:05}") for number in range(150)]
     entries = [entry(key=key) for key in keys]
     entries[77] = entry(error=ERROR, key=keys[77])
@@ -114,7 +114,7 @@ def test_tokens_in_trouble_stand_first(history: History) -> None:
 
 
 def test_refreshes_newest_first(history: History) -> None:
-    """With why, what it took and what came of it."""
+    """With trigger, duration and result."""
     token = entry().token
     assert token is not None
     history.event(TokenRefreshed(token, 0.25, 3000.0, Trigger.FIRST))
@@ -126,7 +126,7 @@ def test_refreshes_newest_first(history: History) -> None:
 
 
 def request(target: bytes = b"/v1/accounts/8812345?q=secret", **known: Any) -> RequestRecord:
-    """Return a request that ended two seconds ago and took 50 ms, 40 of them the bank's."""
+    """Return a request of 50 ms, 40 of them the bank's, that ended two seconds ago."""
     made = RequestRecord("GET", target, NOW.monotonic - 2.05)
     made.transaction_id, made.route, made.institution = "7b85", TokenKind.V2, "00016"
     made.status, made.sent_at = 200, made.started_at + 0.002
@@ -144,7 +144,7 @@ def refused(kind: ErrorKind, detail: str = "") -> RequestRecord:
 
 
 def test_request(history: History) -> None:
-    """Its shape, its times apart, its id; no query and no number."""
+    """Masked path, shares of time, id; no query."""
     history.request(request())
     (found,) = built(history).requests
     assert (found.method, found.path, found.status) == ("GET", "/v1/accounts/…", 200)
@@ -153,8 +153,8 @@ def test_request(history: History) -> None:
     assert (found.transaction_id, found.error_source, found.listener) == ("7b85", "none", "main")
 
 
-def test_request_without_an_answer(history: History) -> None:
-    """Whose time it was cannot be told then."""
+def test_request_without_a_response(history: History) -> None:
+    """It has no shares of time."""
     history.request(request(responded_at=0.0, token_wait=0.003, is_aborted=True, status=0))
     (found,) = built(history).requests
     assert (found.proxy_ms, found.upstream_ms, found.waited_ms, found.aborted) == (
@@ -165,8 +165,8 @@ def test_request_without_an_answer(history: History) -> None:
     )
 
 
-def test_what_callers_chose_is_bounded(history: History) -> None:
-    """A method, an id and a path are cut to what a page can show."""
+def test_texts_of_callers_are_bounded(history: History) -> None:
+    """Method, id and path."""
     made = request(b"/" + b"x" * 9000, transaction_id="i" * 9000)
     made.method = "M" * 9000
     history.request(made)
@@ -175,7 +175,7 @@ def test_what_callers_chose_is_bounded(history: History) -> None:
 
 
 def test_errors(history: History) -> None:
-    """Newest first, with the last request that had it."""
+    """Newest first, with their last request."""
     history.request(refused(kinds.OVERLOADED))
     history.request(refused(kinds.INSTITUTION_NOT_ALLOWED, "No."))
     newest, oldest = built(history).errors
@@ -184,16 +184,16 @@ def test_errors(history: History) -> None:
     assert (newest.transaction_id, newest.detail, newest.area) == ("7b85", "No.", "request")
 
 
-def test_error_that_was_no_request(history: History) -> None:
-    """It has no path and no id."""
+def test_error_without_a_request(history: History) -> None:
+    """It has no path and id."""
     history.event(TokenRefreshFailed(KEY, ERROR, 0.5, 1, 60.0))
     (found,) = built(history).errors
     assert (found.area, found.institution) == ("token", "00016")
     assert (found.method, found.path, found.status, found.transaction_id) == ("", "", 0, "")
 
 
-def test_reload(history: History) -> None:
-    """The last change of the configuration, if there was one."""
+def test_last_reload(history: History) -> None:
+    """If there was one."""
     assert built(history).reload is None
     history.event(Reloaded("signal"))
     found = built(history).reload
@@ -201,8 +201,8 @@ def test_reload(history: History) -> None:
     assert (found.success, found.why, found.at) == (True, "signal", NOW.wall)
 
 
-def test_health_has_the_last_error_of_a_request(history: History) -> None:
-    """Of whoever is at fault; what a caller did wrong later is not the cause."""
+def test_summary_has_the_last_error(history: History) -> None:
+    """Of the source at fault."""
     counted = Totals()
     history = History(lambda: counted, lambda: NOW)
     history.samples.append(history.totals())
@@ -214,8 +214,8 @@ def test_health_has_the_last_error_of_a_request(history: History) -> None:
     assert found.advice == kinds.UPSTREAM_CONNECT.remedy
 
 
-def test_no_secret_in_the_document(history: History) -> None:
-    """Neither a token's text nor a query."""
+def test_document_shows_no_secret(history: History) -> None:
+    """Neither token text nor query."""
     token = entry().token
     assert token is not None
     history.event(TokenRefreshed(token, 0.25, 3000.0))
@@ -225,6 +225,6 @@ def test_no_secret_in_the_document(history: History) -> None:
     assert "secret" not in text
 
 
-def test_bounds() -> None:
-    """What the documentation says of how much is kept."""
+def test_bounds_are_documented() -> None:
+    """In docs."""
     assert status.TOKENS == 100

@@ -1,4 +1,4 @@
-"""The status page over a socket: who gets it, how it is guarded, and the JSON behind it."""
+"""The status page over sockets: access, headers, and its JSON."""
 
 import asyncio
 import json
@@ -22,21 +22,21 @@ PATHS = [*FILES, "/api/status"]
 
 
 @asynccontextmanager
-async def looked_at(app: App, host: str = "127.0.0.1") -> AsyncIterator[aiohttp.ClientSession]:
-    """Look at the admin port of a proxy, by way of an address of this machine."""
+async def reached_by(app: App, host: str = "127.0.0.1") -> AsyncIterator[aiohttp.ClientSession]:
+    """Reach the admin port of a proxy by another address of this machine."""
     address = f"http://{host}:{app.admin_address.port}"
     async with aiohttp.ClientSession(address) as session:
         yield session
 
 
 async def ask(app: App, path: str = "/api/status", **headers: str) -> tuple[int, str]:
-    """Ask for a path; return status and text."""
-    async with looked_at(app) as session, session.get(path, headers=headers) as response:
+    """Request a path; return status and text."""
+    async with reached_by(app) as session, session.get(path, headers=headers) as response:
         return response.status, await response.text()
 
 
 async def document(app: App) -> dict[str, Any]:
-    """Return the document, held against the model that its schema is made from."""
+    """Return the document, validated by its model."""
     status, text = await ask(app)
     assert status == 200
     Status.model_validate_json(text, strict=True)
@@ -55,7 +55,7 @@ async def call(app: App, path: str, **headers: str) -> int:
 
 
 def refresh(app: App) -> None:
-    """Let every token be refreshed now."""
+    """Refresh every token now."""
     for entry in app.tokens.entries():
         app.tokens.start_refresh(entry)
 
@@ -68,9 +68,9 @@ async def app() -> AsyncIterator[App]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_headers(app: App, path: str) -> None:
-    """Nothing from elsewhere, nothing inline, in no frame, kept by nobody."""
-    async with looked_at(app) as session, session.get(path) as response:
+async def test_security_headers(app: App, path: str) -> None:
+    """No foreign or inline content, no frames, no caching."""
+    async with reached_by(app) as session, session.get(path) as response:
         assert response.status == 200
         policy = response.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
@@ -84,9 +84,9 @@ async def test_headers(app: App, path: str) -> None:
         assert response.charset == "utf-8"
 
 
-async def test_page_asks_for_nothing_that_is_not_there(app: App) -> None:
-    """Every file that the page or one of its files names is served; none is from outside."""
-    async with looked_at(app) as session:
+async def test_files_of_the_page_are_served(app: App) -> None:
+    """Every named file, and none from elsewhere."""
+    async with reached_by(app) as session:
         for path in FILES:
             async with session.get(path) as response:
                 text = await response.text()
@@ -95,14 +95,14 @@ async def test_page_asks_for_nothing_that_is_not_there(app: App) -> None:
                 assert (named[0] or f"/page/{named[1]}") in FILES
 
 
-def test_files_are_those_that_are_there() -> None:
-    """No file of the page is forgotten, and none lies about unused."""
+def test_every_file_is_used() -> None:
+    """And every used file exists."""
     folder = Path(__file__).parents[2] / "proxy" / "admin" / "page"
     assert {file.name for file in folder.iterdir()} == {name for name, _ in FILES.values()}
 
 
-async def test_document_under_all_sorts_of_weather() -> None:
-    """Good requests, refused ones, the bank's own errors, cut ones, a failing token: one schema."""
+async def test_document_in_every_state_is_valid() -> None:
+    """With good, refused, failed and aborted requests and a failing token."""
     async with (
         Sandbox() as bank,
         running(bank, token={"refusal_memory": "0.1"}, upstream={"total_timeout": "2"}) as app,
@@ -132,8 +132,8 @@ async def test_document_under_all_sorts_of_weather() -> None:
         assert (await document(app))["tokens"][0]["state"] == "fresh"
 
 
-async def test_rates_are_of_what_was_called(app: App) -> None:
-    """The minute counts every request, the document lists them newest first."""
+async def test_requests_are_counted_and_listed(app: App) -> None:
+    """The minute counts all, the list is newest first."""
     for number in range(7):
         assert (
             await call(app, "/echo", transactionId=f"6f1d0c4e-0000-4000-8000-00000000000{number}")
@@ -146,8 +146,8 @@ async def test_rates_are_of_what_was_called(app: App) -> None:
     assert all(request["proxy_ms"] is not None for request in found["requests"])
 
 
-async def test_stopping_is_told() -> None:
-    """While what runs is finished, the page is there and says so."""
+async def test_page_during_shutdown() -> None:
+    """It says so."""
     async with Sandbox() as bank, running(bank, drain_delay="0.5") as app:
         ending = asyncio.create_task(app.stop())
         await until(lambda: app.readiness().draining)
@@ -155,8 +155,8 @@ async def test_stopping_is_told() -> None:
         await ending
 
 
-async def test_no_page_where_it_is_off() -> None:
-    """It says that it is off, and by which setting; nothing is kept for it."""
+async def test_disabled_page_names_the_setting() -> None:
+    """No history is kept."""
     async with Sandbox() as bank, running(bank, status_page="off") as app:
         assert await call(app, "/echo") == 200
         for path in PATHS:
@@ -165,34 +165,34 @@ async def test_no_page_where_it_is_off() -> None:
         assert app.status().requests == []
 
 
-async def test_stranger_on_a_port_that_others_reach() -> None:
-    """Who comes from another address is told what to do; this machine sees the page."""
+async def test_remote_visitor_is_refused() -> None:
+    """With a remedy; this machine is accepted."""
     async with Sandbox() as bank, running(bank, admin=EVERYWHERE) as app:
         assert (await ask(app))[0] == 200
-        # What comes by way of a proxy is a stranger's.
+        # A request through a proxy counts as remote.
         status, text = await ask(app, "/api/status", **{"X-Forwarded-For": "10.0.0.9"})
         assert status == 403
         assert "status_page: on" in text
         assert (await ask(app, "/readyz", **{"X-Forwarded-For": "10.0.0.9"}))[0] == 200
 
 
-async def test_operator_may_open_it() -> None:
-    """With ``status_page: on`` whoever reaches the port may look."""
+async def test_status_page_on_allows_all() -> None:
+    """Everybody who reaches the port."""
     async with Sandbox() as bank, running(bank, admin=EVERYWHERE, status_page="on") as app:
         assert (await ask(app, "/api/status", **{"X-Forwarded-For": "10.0.0.9"}))[0] == 200
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_name_that_a_stranger_turned_here(app: App, path: str) -> None:
-    """DNS rebinding: nothing of the admin port answers under another name."""
+async def test_rebound_name_is_refused(app: App, path: str) -> None:
+    """DNS rebinding, on every path of the admin port."""
     status, text = await ask(app, path, Host="evil.example")
     assert status == 403
     assert "allowed_hosts" in text
     assert (await ask(app, "/readyz", Host="evil.example"))[0] == 403
 
 
-async def test_page_of_another_site(app: App) -> None:
-    """It may neither read nor embed anything; a link to the page works."""
+async def test_page_of_another_site_is_refused(app: App) -> None:
+    """It can neither read nor embed; links work."""
     site = {"Sec-Fetch-Site": "cross-site"}
     follows = {**site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
     assert (await ask(app, "/api/status", **site))[0] == 403
@@ -202,28 +202,28 @@ async def test_page_of_another_site(app: App) -> None:
     assert (await ask(app, "/api/status", **follows))[0] == 403
 
 
-async def test_page_of_another_site_asks_for_an_end() -> None:
-    """What an operator allowed to be asked is not for web pages."""
+async def test_page_of_another_site_cannot_quit() -> None:
+    """Although actions are allowed."""
     async with Sandbox() as bank, running(bank, admin_actions=True) as app:
         for path in ("/-/reload", "/quitquitquit"):
             async with (
-                looked_at(app) as session,
+                reached_by(app) as session,
                 session.post(path, headers={"Sec-Fetch-Site": "cross-site"}) as response,
             ):
                 assert response.status == 403
         assert not app.quit.is_set()
 
 
-async def test_reading_is_all_that_can_be_done(app: App) -> None:
-    """Nothing is changed by way of the page."""
-    async with looked_at(app) as session:
+async def test_page_is_read_only(app: App) -> None:
+    """Other methods are refused."""
+    async with reached_by(app) as session:
         for path in PATHS:
             async with session.post(path) as response:
                 assert response.status == 405
 
 
 async def test_unix_socket(tmp_path: Path) -> None:
-    """On a socket the page is there under any name; the file's mode guards it."""
+    """The page is served under any name; the file mode protects it."""
     async with Sandbox() as bank, running(bank, admin=f"unix:{tmp_path}/admin.sock"):
         connector = aiohttp.UnixConnector(str(tmp_path / "admin.sock"))
         async with (

@@ -1,4 +1,4 @@
-"""What callers may not do."""
+"""Access of callers to resources."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ ENFORCED: dict[str, Any] = {
 
 
 async def test_policy_refuses() -> None:
-    """What is denied or not allowed is 403 and does not reach the bank; nothing is a warning."""
+    """Denied and unlisted resources are a 403 and do not reach the bank."""
     async with bank_fixture(access=ENFORCED) as there:
         assert (await there.call("/v1/accounts")).status == 200
         for method, path in (("POST", "/v1/transfers"), ("GET", "/gzip"), ("GET", "/v1/a;b/c")):
@@ -25,8 +25,8 @@ async def test_policy_refuses() -> None:
         assert there.count("policy_warnings") == 0
 
 
-async def test_policy_that_only_warns() -> None:
-    """In warn mode the same is forwarded, counted and written down."""
+async def test_policy_in_warn_mode_forwards() -> None:
+    """It is counted and logged."""
     with capture_logs() as logs:
         async with bank_fixture(
             access=ENFORCED | {"mode": "warn"}, log={"access": "sampled", "sample": "0"}
@@ -64,7 +64,7 @@ RESERVED = [
 
 @pytest.mark.parametrize("base", ["", "/digitalbanking/stage"])
 async def test_token_endpoints_are_refused_in_every_spelling(base: str) -> None:
-    """Nobody mints or revokes tokens through the proxy, however the path is written."""
+    """However the path is written."""
     async with bank_fixture(Settings(base_path=base)) as there:
         before = len(there.grants)
         for path in RESERVED:
@@ -72,7 +72,7 @@ async def test_token_endpoints_are_refused_in_every_spelling(base: str) -> None:
                 response = await raw(
                     there, f"{method} {path} HTTP/1.1", "Host: x", "Connection: close"
                 )
-                # A backslash may not stand in a target at all (RFC 3986).
+                # A target must not contain a backslash (RFC 3986).
                 status, name = (400, "target-character") if "\\" in path else (403, "reserved")
                 assert response.startswith(b"HTTP/1.1 %d " % status), (path, response)
                 assert f'urn:candescent-proxy:error:{name}"'.encode() in response

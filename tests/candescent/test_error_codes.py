@@ -1,4 +1,4 @@
-"""Each code of candescent.md's tables: what the caller sees, and what becomes of the token."""
+"""Each code of candescent.md: the caller's response, and the token."""
 
 import json
 
@@ -41,7 +41,7 @@ HARMLESS = {
 
 @pytest.mark.parametrize("spelling", sorted(REFUSING | HARMLESS))
 async def test_code_on_a_resource_call(spelling: str) -> None:
-    """The caller sees the bank's answer unchanged; only a refused token is replaced."""
+    """The caller gets the bank's response; only a refused token is replaced."""
     message = "Not authorized" if spelling == "CMN_90001/401" else None
     error = error_spec(spelling, message=message)
     fault = Fault("resource", code=spelling, message=message)
@@ -58,8 +58,8 @@ async def test_code_on_a_resource_call(spelling: str) -> None:
 
 
 @pytest.mark.parametrize("spelling", ["CMN_90018", "UXU_10003", "access_token_expired/500"])
-async def test_refused_token_is_cured(spelling: str) -> None:
-    """A token refused once is replaced, and the caller sees nothing but the good answer."""
+async def test_refused_token_is_replaced(spelling: str) -> None:
+    """The caller gets the second, good response."""
     async with bank_fixture(None, Fault("resource", code=spelling, times=1)) as there:
         assert (await there.call("/v1/accounts")).status == 200
         assert [asked.outcome for asked in there.bank.token_requests] == ["ok", "ok"]
@@ -79,7 +79,7 @@ async def test_refused_token_is_cured(spelling: str) -> None:
     ],
 )
 async def test_v1_code_on_a_resource_call(spelling: str, refused: bool) -> None:
-    """The same for V1, whose codes mean little without their status."""
+    """Code and status together count."""
     error = error_spec(spelling)
     async with bank_fixture(None, Fault("resource", code=spelling)) as there:
         response = await there.call(V1_PATH.format("00016"))
@@ -88,7 +88,7 @@ async def test_v1_code_on_a_resource_call(spelling: str, refused: bool) -> None:
 
 
 async def test_long_and_compressed_errors_pass_unchanged() -> None:
-    """What was looked at is handed on whole, though only its beginning was read."""
+    """Although their start is parsed."""
     long = json.dumps({"code": "CMN_90011", "pad": "x" * 200_000}).encode()
     async with bank_fixture(None, Fault("resource", shape=long, status=400)) as there:
         response = await there.call("/v1/accounts")
@@ -129,7 +129,7 @@ V1_TOKEN_CODES = {
     ],
 )
 async def test_code_on_a_token_call(where: str, path: str, spelling: str, name: str) -> None:
-    """The caller reads 503, whose error it is, the bank's code but not its words, and when."""
+    """A 503 with source, the bank's code without its message, and Retry-After."""
     async with bank_fixture(None, Fault(where, code=spelling), ready=False) as there:
         response = await there.call(path)
         assert (response.status, response.error) == (503, f"token token-{name}")

@@ -16,8 +16,8 @@ from tests.candescent.setup import PASSWORD, V1_PATH, bank_fixture
 from tests.support.running import CLIENT, DEADLINE, until
 
 
-async def test_password_is_renewed_by_refresh_tokens() -> None:
-    """The password is shown once; each refresh token is used once and replaced by the next."""
+async def test_password_is_refreshed_by_refresh_tokens() -> None:
+    """The password is sent once; each refresh token is used once."""
     async with bank_fixture(**PASSWORD) as there:
         assert (await there.echo())["grant"] == "password"
         for _ in range(3):
@@ -28,8 +28,8 @@ async def test_password_is_renewed_by_refresh_tokens() -> None:
         assert len(live) == 1
 
 
-async def test_password_again_when_the_refresh_token_has_died() -> None:
-    """A dead refresh token costs one refusal and no request: the password brings another."""
+async def test_password_after_a_dead_refresh_token() -> None:
+    """It costs one refusal and no request fails."""
     async with bank_fixture(**PASSWORD) as there:
         there.bank.expire_all(refresh_tokens=True)
         assert (await there.echo())["grant"] == "password"
@@ -44,8 +44,8 @@ async def test_password_again_when_the_refresh_token_has_died() -> None:
 
 
 @pytest.mark.parametrize("code", ["CMN_90000", "CMN_90002", "CMN_90019/400"])
-async def test_refresh_token_outlives_trouble(code: str) -> None:
-    """A bank in trouble is no dead refresh token: it is tried again, the password is not."""
+async def test_refresh_token_survives_an_outage(code: str) -> None:
+    """It is tried again; the password is not sent."""
     async with bank_fixture(
         None, Fault("token", code=code, grant="refresh_token", times=1), **PASSWORD
     ) as there:
@@ -62,7 +62,7 @@ async def test_refresh_token_outlives_trouble(code: str) -> None:
 
 
 async def test_wrong_password() -> None:
-    """A refused user is the token's error, with the bank's code, and not tried in a loop."""
+    """The error has the bank's code, and is not retried in a loop."""
     async with bank_fixture(ready=False, username="juniper", password="wrong") as there:
         response = await there.call("/echo")
         assert (response.status, response.error) == (503, "token token-bad-user")
@@ -71,7 +71,7 @@ async def test_wrong_password() -> None:
 
 
 async def test_v1_password() -> None:
-    """V1 knows the password grant too; its refresh token is not used, for nothing takes it."""
+    """Its refresh token cannot be used."""
     async with bank_fixture(**PASSWORD) as there:
         path = V1_PATH.format("00016")
         assert (await there.echo(path))["grant"] == "password"
@@ -82,12 +82,12 @@ async def test_v1_password() -> None:
 
 
 def login_settings(file: Path) -> dict[str, Any]:
-    """Settings for a person's login that is kept in a file."""
+    """Return settings for a login that is stored in a file."""
     return {"grant": "authorization_code", "refresh_token_file": str(file)}
 
 
 async def log_in(sandbox: Sandbox, file: Path, code: str) -> int:
-    """Do what ``candescent-proxy login`` does; return its exit code."""
+    """Run ``candescent-proxy login``; return its exit code."""
     where = {"base_url": sandbox.url, "institution_id": "00016"}
     config = loader.load(None, {}, CLIENT | where | login_settings(file))
     return await login(config, loader.logins(config), None, code)
@@ -95,7 +95,7 @@ async def log_in(sandbox: Sandbox, file: Path, code: str) -> int:
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """A bank that outlives the proxies before it."""
+    """A bank that outlives the proxies."""
     async with Sandbox() as bank:
         yield bank
 
@@ -107,19 +107,19 @@ def file(tmp_path: Path) -> Path:
 
 
 def stored(file: Path) -> str:
-    """What the file holds; nothing if it is not there."""
+    """Return the content of the file; empty without one."""
     return file.read_text(encoding="ascii") if file.exists() else ""
 
 
 def mode(file: Path) -> int:
-    """Who may do what with the file."""
+    """Return the permission bits of the file."""
     return file.stat().st_mode & 0o777
 
 
 async def test_login_with_a_code(
     sandbox: Sandbox, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A code becomes a refresh token in a private file, which the proxy renews and keeps."""
+    """The refresh token is in a private file, which the proxy updates."""
     code = sandbox.bank.code_for("juniper.quill")
     assert await log_in(sandbox, file, code) == 0
     first = stored(file)
@@ -135,8 +135,8 @@ async def test_login_with_a_code(
     assert not [text for text in (code, *held) if text in shown.out + shown.err]
 
 
-async def test_refresh_token_that_cannot_be_kept(tmp_path: Path) -> None:
-    """A file that cannot be written is complained of, and costs no request."""
+async def test_unwritable_file_fails_no_request(tmp_path: Path) -> None:
+    """It is a warning."""
     with capture_logs() as logs:
         nowhere = str(tmp_path / "missing" / "file")
         async with bank_fixture(refresh_token_file=nowhere, **PASSWORD) as there:
@@ -146,17 +146,17 @@ async def test_refresh_token_that_cannot_be_kept(tmp_path: Path) -> None:
     assert said == {f"refresh_token_file: {nowhere} cannot be written (No such file or directory)"}
 
 
-async def test_v1_beside_a_person_s_login(sandbox: Sandbox, file: Path) -> None:
-    """V1 knows no authorization codes, so its calls use the application's own credentials."""
+async def test_v1_with_a_login_by_code(sandbox: Sandbox, file: Path) -> None:
+    """V1 calls use the application's credentials."""
     assert await log_in(sandbox, file, sandbox.bank.code_for("juniper.quill")) == 0
     async with bank_fixture(sandbox, **login_settings(file)) as there:
         assert (await there.echo(V1_PATH.format("00016")))["grant"] == "client_credentials"
 
 
-async def test_code_used_twice(
+async def test_code_used_twice_is_an_error(
     sandbox: Sandbox, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A code is good once: the second time is a clear error, and the first login stays."""
+    """The first login stays."""
     code = sandbox.bank.code_for("juniper.quill")
     assert await log_in(sandbox, file, code) == 0
     held = stored(file)
@@ -167,25 +167,25 @@ async def test_code_used_twice(
     assert code not in told
 
 
-async def test_login_that_cannot_be_kept(sandbox: Sandbox, file: Path) -> None:
-    """A login that cannot be written down is an error, not a success that is lost."""
+async def test_login_with_an_unwritable_file_fails(sandbox: Sandbox, file: Path) -> None:
+    """The token is not lost silently."""
     nowhere = file.parent / "missing" / "login.json"
     with pytest.raises(ConfigError, match=r"refresh_token_file: .*cannot be written"):
         await log_in(sandbox, nowhere, sandbox.bank.code_for("juniper.quill"))
 
 
-async def test_login_without_a_refresh_token(
+async def test_login_without_a_refresh_token_fails(
     sandbox: Sandbox, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where the bank gives nothing to keep, nobody is told that they are logged in."""
+    """The bank may return none."""
     sandbox.bank.faults.append(Fault("token", without=("refresh_token",)))
     assert await log_in(sandbox, file, sandbox.bank.code_for("juniper.quill")) == 1
     assert "no refresh token" in capsys.readouterr().err
     assert stored(file) == ""
 
 
-async def test_login_that_has_run_out(sandbox: Sandbox, file: Path) -> None:
-    """Nobody logged in and a dead login say what to do; a new login is taken without a restart."""
+async def test_expired_login_is_explained(sandbox: Sandbox, file: Path) -> None:
+    """A new login is used without a restart."""
     async with bank_fixture(sandbox, ready=False, **login_settings(file)) as there:
         for _ in range(2):
             response = await there.call("/echo")
@@ -197,8 +197,8 @@ async def test_login_that_has_run_out(sandbox: Sandbox, file: Path) -> None:
             sandbox.bank.expire_all(refresh_tokens=True)
 
 
-async def test_login_outlives_a_refused_client(sandbox: Sandbox, file: Path) -> None:
-    """While the bank refuses the application, a person's login is kept, and used afterwards."""
+async def test_login_survives_a_refused_client(sandbox: Sandbox, file: Path) -> None:
+    """It is used afterwards."""
     assert await log_in(sandbox, file, sandbox.bank.code_for("juniper.quill")) == 0
     refused = Fault("token", code="CMN_90004", grant="refresh_token", times=2)
     async with bank_fixture(sandbox, refused, **login_settings(file)):
@@ -206,7 +206,7 @@ async def test_login_outlives_a_refused_client(sandbox: Sandbox, file: Path) -> 
 
 
 async def test_two_proxies_share_a_login(sandbox: Sandbox, file: Path) -> None:
-    """One that finds its refresh token used up takes the newer one that the other has kept."""
+    """One uses the newer refresh token of the other."""
     assert await log_in(sandbox, file, sandbox.bank.code_for("juniper.quill")) == 0
     async with (
         bank_fixture(sandbox, **login_settings(file)) as one,
@@ -217,8 +217,8 @@ async def test_two_proxies_share_a_login(sandbox: Sandbox, file: Path) -> None:
             assert (await there.call("/echo")).status == 200
 
 
-async def test_fixed_bearer(sandbox: Sandbox) -> None:
-    """It is warned of loudly and never renewed; its end reaches the caller, and is sent once."""
+async def test_static_token(sandbox: Sandbox) -> None:
+    """A warning; no refresh; a refusal goes to the caller."""
     draft = IssuedToken("V2", "sandbox-client", "00016", "client_credentials")
     bearer = sandbox.bank.issue(draft, 60).text
     with capture_logs() as logs:

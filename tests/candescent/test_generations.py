@@ -1,4 +1,4 @@
-"""V1 and V2 through one port, without a caller knowing of tokens."""
+"""V1 and V2 on one port."""
 
 import uuid
 from collections import Counter
@@ -10,7 +10,7 @@ from tests.candescent.setup import CUSTOMER, EVENT, V1_PATH, bank_fixture
 
 
 async def test_v1_and_v2_on_one_port() -> None:
-    """Every kind of public V1 call, and V2 beside it, without a caller knowing of tokens."""
+    """Every kind of public V1 call, and V2."""
     async with bank_fixture() as there:
         xml = {"Content_Type": "text/xml"}
         sent = {name.replace("_", "-"): value for name, value in xml.items()}
@@ -28,7 +28,7 @@ async def test_v1_and_v2_on_one_port() -> None:
 
 
 async def test_v2_headers() -> None:
-    """V2: one bearer, transactionId, institutionId and correlationId, and nothing of V1's."""
+    """Token, transactionId, institutionId, correlationId, none of V1's."""
     async with bank_fixture() as there:
         mine = str(uuid.uuid4())
         seen = await there.echo(transactionId=mine, Authorization="Bearer mine", di_fiid="00099")
@@ -42,7 +42,7 @@ async def test_v2_headers() -> None:
 
 
 async def test_v1_headers() -> None:
-    """V1: one bearer and one di_tid, the caller's own where it is a UUID, nothing of V2's."""
+    """Token and one di_tid, the caller's if it is a UUID."""
     async with bank_fixture() as there:
         mine, other = str(uuid.uuid4()), str(uuid.uuid4())
         seen = await there.echo(V1_PATH.format("00016"), di_tid=mine, transactionId=other)
@@ -56,14 +56,14 @@ async def test_v1_headers() -> None:
 
 
 @pytest.mark.parametrize("written", ["xml", "prefixed", "json"])
-async def test_v1_answers_in_every_form(written: str) -> None:
-    """A V1 token is read from XML, from XML in a namespace, and from JSON."""
+async def test_v1_token_in_every_format(written: str) -> None:
+    """XML with and without namespace, and JSON."""
     async with bank_fixture(Settings(v1_format=written)) as there:
         assert (await there.echo(V1_PATH.format("00016")))["generation"] == "V1"
 
 
-async def test_configured_routes_go_first() -> None:
-    """A rule gives a path without /fis/ a V1 token, and one with it a V2 token."""
+async def test_configured_routes_have_precedence() -> None:
+    """In both directions."""
     routes = [{"path": "/destinations/**", "token": "v1"}, {"path": "/a/fis/**", "token": "v2"}]
     async with bank_fixture(routes=routes, allowed_institutions="00017") as there:
         await there.call("/destinations/v1/x", institutionId="00017")

@@ -1,4 +1,4 @@
-"""Several institutions, two sets of credentials, one proxy."""
+"""Several institutions with two sets of credentials."""
 
 import asyncio
 from collections import Counter
@@ -24,7 +24,7 @@ THREE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("path", "asked", "expected"),
+    ("path", "token_requests", "expected"),
     [
         ("/echo", None, "00016"),
         ("/echo", "00016", "00016"),
@@ -35,19 +35,21 @@ THREE: dict[str, Any] = {
         (V1_PATH.format("00018"), "00018", "00018"),
     ],
 )
-async def test_institution_is_the_one_that_was_asked_for(
-    path: str, asked: str | None, expected: str
+async def test_institution_of_a_request(
+    path: str, token_requests: str | None, expected: str
 ) -> None:
-    """By header or by V1 path, each with the credentials of its own."""
+    """By header or V1 path, with its credentials."""
     async with bank_fixture(TWO_CLIENTS, **THREE) as there:
-        seen = await there.echo(path, **({"institutionId": asked} if asked else {}))
+        seen = await there.echo(
+            path, **({"institutionId": token_requests} if token_requests else {})
+        )
         assert seen["institution"] == expected
         client = "other-client" if expected == "00017" else "sandbox-client"
         assert there.bank.token_requests[-1].client == client
 
 
 @pytest.mark.parametrize(
-    ("path", "asked", "kind"),
+    ("path", "token_requests", "kind"),
     [
         ("/echo", "00099", kinds.INSTITUTION_NOT_ALLOWED),
         ("/echo", "16", kinds.INSTITUTION_NOT_ALLOWED),
@@ -62,19 +64,21 @@ async def test_institution_is_the_one_that_was_asked_for(
         (V1_PATH.format("00017"), "00016", kinds.INSTITUTION_CONFLICT),
     ],
 )
-async def test_institution_that_may_not_be_asked_for(
-    path: str, asked: str | None, kind: ErrorKind
+async def test_wrong_institution_is_refused(
+    path: str, token_requests: str | None, kind: ErrorKind
 ) -> None:
-    """A foreign one is 403, none or a contradiction 400; nothing reaches the bank."""
+    """A foreign one is 403, an invalid or contradictory one 400."""
     async with bank_fixture(TWO_CLIENTS, **THREE) as there:
-        response = await there.call(path, **({} if asked is None else {"institutionId": asked}))
+        response = await there.call(
+            path, **({} if token_requests is None else {"institutionId": token_requests})
+        )
         assert (response.status, response.error) == (kind.status, f"caller {kind.name}")
         assert there.bank.counts["arrivals"] == 0
         assert len(there.grants) == 1
 
 
-async def test_user_of_one_institution_is_not_another_s() -> None:
-    """An allowed institution has the default's credentials and scopes, never its user."""
+async def test_user_belongs_to_its_institution() -> None:
+    """Others use the default's credentials without its user."""
     async with bank_fixture(
         allowed_institutions="00018", scopes="accounts:read", **PASSWORD
     ) as there:
@@ -84,7 +88,7 @@ async def test_user_of_one_institution_is_not_another_s() -> None:
 
 
 async def test_scopes_are_inherited_with_the_credentials() -> None:
-    """An institution without credentials of its own asks for no more than the default does."""
+    """From the default."""
     own = {"00017": {"host_user_id": "880018"}, "00018": {"scopes": "users:read"}}
     async with bank_fixture(institutions=own, scopes="accounts:read") as there:
         for institution in own:
@@ -94,10 +98,10 @@ async def test_scopes_are_inherited_with_the_credentials() -> None:
         assert scopes["00018"] == ("users:read",)
 
 
-async def test_three_institutions_one_refused_one_throttled() -> None:
-    """Under load, tokens dying each second: two in trouble, and the third notices nothing.
+async def test_failing_institutions_do_not_affect_others() -> None:
+    """Under load with short-lived tokens, one refused and one throttled.
 
-    V1 and V2 for three institutions with two sets of credentials, as issue 3 wants it shown.
+    V1 and V2 for three institutions with two sets of credentials.
     """
     rules = replace(TWO_CLIENTS, lifetime=1.0, v1_lifetime=1.0, institution_lifetimes={})
     paths = ["/echo", V1_PATH.format("00016")]
@@ -111,7 +115,7 @@ async def test_three_institutions_one_refused_one_throttled() -> None:
                 if response.status != 200:
                     await asyncio.sleep(0.01)
 
-    def asked(there: BankFixture, institution: str) -> int:
+    def token_requests(there: BankFixture, institution: str) -> int:
         return sum(a.institution == institution for a in there.bank.token_requests)
 
     async with bank_fixture(rules, **THREE) as there:
@@ -125,7 +129,7 @@ async def test_three_institutions_one_refused_one_throttled() -> None:
             for name in ("00016", "00016", "00017", "00018")
         ]
         try:
-            await until(lambda: asked(there, "00016") > 8 and statuses["00018", 503] > 2)
+            await until(lambda: token_requests(there, "00016") > 8 and statuses["00018", 503] > 2)
         finally:
             for task in loads:
                 task.cancel()
@@ -143,8 +147,8 @@ async def test_three_institutions_one_refused_one_throttled() -> None:
         assert all(int(response.headers["Retry-After"]) >= 1 for response in responses)
 
 
-async def test_unused_institution_is_let_go_and_comes_back() -> None:
-    """A token that nobody asks for is not renewed; the next request brings a new one."""
+async def test_unused_institution_is_released() -> None:
+    """The next request fetches a new token."""
     quick: dict[str, Any] = {"token": HASTY["token"] | {"idle": "0.2"}}
     rules = replace(TWO_CLIENTS, lifetime=1.0)
     async with bank_fixture(rules, **THREE, **quick) as there:

@@ -1,4 +1,4 @@
-"""What becomes of the tokens at the end."""
+"""Revocation of tokens at shutdown."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from proxy.sandbox import Fault
 from tests.candescent.setup import PASSWORD, V1_PATH, bank_fixture
 
 
-async def test_revoked_on_shutdown() -> None:
-    """When set, V2 tokens are revoked at the bank; of V1 it is said plainly that they are not."""
+async def test_tokens_are_revoked_on_shutdown() -> None:
+    """If configured; a warning says that V1 tokens are not."""
     with capture_logs() as logs:
         async with bank_fixture(revoke_on_shutdown="true", allowed_institutions="00018") as there:
             await there.call("/echo", institutionId="00018")
@@ -22,8 +22,8 @@ async def test_revoked_on_shutdown() -> None:
     assert "no way to revoke a V1 token" in said
 
 
-async def test_password_login_is_revoked_whole() -> None:
-    """Its refresh token is revoked, which takes the access tokens along."""
+async def test_refresh_token_of_a_password_is_revoked() -> None:
+    """With its access tokens."""
     async with bank_fixture(revoke_on_shutdown="true", **PASSWORD) as there:
         there.bank.expire_all()
         await there.call("/echo")
@@ -32,7 +32,7 @@ async def test_password_login_is_revoked_whole() -> None:
 
 
 async def test_not_revoked_by_default() -> None:
-    """A sibling may share the token, so nothing is revoked unless it was asked for."""
+    """Another proxy may share the token."""
     async with bank_fixture() as there:
         await there.call("/echo")
     assert not there.bank.revocations
@@ -40,7 +40,7 @@ async def test_not_revoked_by_default() -> None:
 
 
 async def test_revocation_is_best_effort() -> None:
-    """One that the bank does not answer for holds no other up, and the end not for long."""
+    """A hanging one does not delay others or the end."""
     quick: dict[str, Any] = {"token": {"timeout": "0.5"}}
     names = ("00016", "00017", "00018")
     async with bank_fixture(
@@ -52,8 +52,8 @@ async def test_revocation_is_best_effort() -> None:
     assert len(there.bank.revocations) == len(names) - 1
 
 
-async def test_revocation_that_the_bank_refuses() -> None:
-    """A refusal is a line in the log, with the bank's code and without the token."""
+async def test_refused_revocation_is_logged() -> None:
+    """With the bank's code, without the token."""
     with capture_logs() as logs:
         async with bank_fixture(
             None, Fault("revoke", code="CMN_90018"), revoke_on_shutdown="true"

@@ -1,4 +1,4 @@
-"""For whom a call is made."""
+"""The user context of calls."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ from proxy.sandbox import Settings
 from tests.candescent.setup import V1_PATH, arrivals_at, bank_fixture
 
 
-async def test_retail_user() -> None:
-    """The default user is added where the caller names none; the query stays byte for byte."""
+async def test_retail_user_is_added() -> None:
+    """Where the caller names none; the query stays byte for byte."""
     async with bank_fixture(host_user_id="880017") as there:
         for sent, expected in (
             ("/echo", "/echo?hostUserId=880017"),
@@ -25,8 +25,8 @@ async def test_retail_user() -> None:
 BAKERY: dict[str, Any] = {"login_id": "acorn.owner", "member_number": "12-3456789"}
 
 
-async def test_business_user() -> None:
-    """Login and customer are added to the query; the look-up is made once."""
+async def test_business_user_is_added() -> None:
+    """Login and customer; the look-up is cached."""
     async with bank_fixture(Settings(user_required=True), **BAKERY) as there:
         for _ in range(3):
             assert (await there.call("/v1/accounts")).status == 200
@@ -37,7 +37,7 @@ async def test_business_user() -> None:
 
 
 async def test_business_user_in_a_header() -> None:
-    """Alert history wants the customer as a header; the caller's own goes before ours."""
+    """As for alert history; the caller's own header has precedence."""
     async with bank_fixture(**BAKERY) as there:
         seen = await there.echo("/v1/alert-history/echo")
         assert seen["target"] == "/v1/alert-history/echo?loginId=acorn.owner"
@@ -49,8 +49,8 @@ async def test_business_user_in_a_header() -> None:
             assert seen["target"] == f"{path}?loginId=acorn.owner"
 
 
-async def test_business_user_that_cannot_be_found() -> None:
-    """A member number that the bank does not know is said, and nothing is sent."""
+async def test_unknown_business_user_is_an_error() -> None:
+    """Nothing is sent."""
     async with bank_fixture(login_id="acorn.owner", member_number="00-0000000") as there:
         response = await there.call("/v1/accounts")
         assert (response.status, response.error) == (503, "proxy business-user-unknown")
@@ -58,8 +58,8 @@ async def test_business_user_that_cannot_be_found() -> None:
         assert arrivals_at(there.bank, "/v1/accounts") == []
 
 
-async def test_business_user_with_a_token_that_the_bank_has_dropped() -> None:
-    """A revoked token is noticed by the look-up, and replaced for look-up and request."""
+async def test_business_user_with_a_revoked_token() -> None:
+    """The token is replaced for look-up and request."""
     async with bank_fixture(**BAKERY) as there:
         there.bank.expire_all()
         assert (await there.call("/v1/accounts")).status == 200

@@ -49,40 +49,40 @@ async def _observe(folder: Path, arguments: argparse.Namespace) -> int:
         called(here.proxies.values()),
     ):
         _introduce(here)
-        teller = ScenarioReporter(here, _tell, time.time())
+        reporter = ScenarioReporter(here, _tell, time.time())
         if arguments.once or arguments.pictures:
-            silent = await teller.run(arguments.only)
+            silent = await reporter.run(arguments.only)
         else:
-            await _until_enough(teller, arguments.only)
+            await _until_enough(reporter, arguments.only)
         if arguments.pictures:
-            files = await draw(here.prometheus, whole(), IMAGES, _spans(teller))
+            files = await draw(here.prometheus, whole(), IMAGES, _spans(reporter))
             _tell("\n".join(f"drawn: {file}" for file in files))
     for title in silent:
         print(f"No alert told of this: {title}.", file=sys.stderr)
     return bool(silent)
 
 
-def _spans(teller: ScenarioReporter) -> dict[str, Span]:
-    """Return the rows to draw, each with the period that shows most of it."""
+def _spans(reporter: ScenarioReporter) -> dict[str, Span]:
+    """Return the rows to draw, each with its most informative period."""
     # Five minutes of the rules, as with a scrape interval of about a minute.
     interval = shorter("5m", FACTOR)
     end = time.time()
     return {
-        "Now": Span(teller.since, teller.reported[faults.NO_TOKENS], interval),
-        "Requests": Span(teller.since, end, interval),
-        "Time": Span(teller.since, end, interval),
-        "Tokens": Span(teller.since, teller.reported[faults.THROTTLED] + 15, interval),
-        "Who fetches?": Span(teller.since, end, interval),
+        "Now": Span(reporter.since, reporter.reported[faults.NO_TOKENS], interval),
+        "Requests": Span(reporter.since, end, interval),
+        "Time": Span(reporter.since, end, interval),
+        "Tokens": Span(reporter.since, reporter.reported[faults.THROTTLED] + 15, interval),
+        "Who fetches?": Span(reporter.since, end, interval),
     }
 
 
-async def _until_enough(teller: ScenarioReporter, only: str) -> None:
+async def _until_enough(reporter: ScenarioReporter, only: str) -> None:
     """Repeat all faults until the process is ended."""
     stop: asyncio.Future[str] = stop_signal()
 
     async def for_ever() -> None:
         while True:
-            await teller.run(only)
+            await reporter.run(only)
 
     task = asyncio.create_task(for_ever())
     await stop

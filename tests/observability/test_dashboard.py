@@ -1,6 +1,6 @@
-"""The dashboard is laid out as Grafana's own dashboard-linter asks for, and as we do.
+"""The dashboard follows Grafana's dashboard-linter and this project's rules.
 
-Whether its queries return anything is asked of a real Prometheus in test_live.py.
+test_live.py runs its queries on a real Prometheus.
 """
 
 import json
@@ -27,7 +27,7 @@ _RANGE = re.compile(r"\[([^\]]+)\]")
 
 
 def selectors() -> Iterator[tuple[dict[str, Any], str, str]]:
-    """Return every selector of every query: its panel, its metric, and what is in its braces."""
+    """Return every selector of every query: panel, metric, matchers."""
     for panel in PANELS:
         for target in panel["targets"]:
             for metric, inner in _SELECTOR.findall(target["expr"]):
@@ -45,8 +45,8 @@ def test_file_is_up_to_date() -> None:
     assert FILE.read_text(encoding="utf-8") == text()
 
 
-def test_the_three_questions_are_titles() -> None:
-    """They are there by name; and every other title is a question too."""
+def test_titles_are_questions() -> None:
+    """The three main ones are there."""
     titles = [panel["title"] for panel in PANELS]
     assert {
         "Will requests fail soon?",
@@ -58,7 +58,7 @@ def test_the_three_questions_are_titles() -> None:
 
 
 def test_rows() -> None:
-    """From what matters now down to one proxy by itself."""
+    """From the current state to single proxies."""
     assert [title for title, _ in rows(whole())] == [
         "Now",
         "Requests",
@@ -72,8 +72,8 @@ def test_rows() -> None:
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
-def test_panel_says_what_it_shows(panel: dict[str, Any]) -> None:
-    """A description in sentences, a unit of Grafana's, queries with names for their lines."""
+def test_panel_has_description_unit_and_legend(panel: dict[str, Any]) -> None:
+    """With a unit of Grafana's."""
     assert panel["description"].endswith(".")
     assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
     assert panel["targets"]
@@ -84,7 +84,7 @@ def test_panel_says_what_it_shows(panel: dict[str, Any]) -> None:
 
 
 def test_datasource_is_a_variable() -> None:
-    """template-datasource-rule, panel-datasource-rule: none is named anywhere."""
+    """template-datasource-rule, panel-datasource-rule."""
     source = variable("datasource")
     assert (source["type"], source["query"]) == ("datasource", "prometheus")
     assert source["label"] == "Data source"
@@ -95,21 +95,21 @@ def test_datasource_is_a_variable() -> None:
 
 @pytest.mark.parametrize("name", ["job", "instance"])
 def test_job_and_instance_are_variables(name: str) -> None:
-    """template-job-rule, template-instance-rule: several or all can be chosen."""
+    """template-job-rule, template-instance-rule: several or all."""
     found = variable(name)
     assert (found["type"], found["label"]) == ("query", name.title())
     assert (found["multi"], found["includeAll"], found["allValue"]) == (True, True, ".+")
 
 
 def test_variables() -> None:
-    """Fleet and instance, institution and kind, each looked up anew when the time changes."""
+    """Fleet, instance, institution and kind, refreshed with the time range."""
     found = [one["name"] for one in whole()["templating"]["list"]]
     assert found == ["datasource", "namespace", "job", "instance", "institution", "kind"]
     queries = [one for one in whole()["templating"]["list"] if one["type"] == "query"]
     assert {one["refresh"] for one in queries} == {2}
 
 
-def test_every_query_is_about_the_chosen_proxies() -> None:
+def test_every_query_selects_the_chosen_proxies() -> None:
     """target-job-rule, target-instance-rule; namespaces too."""
     seen = 0
     for panel, metric, inner in selectors():
@@ -122,8 +122,8 @@ def test_every_query_is_about_the_chosen_proxies() -> None:
     assert seen > 50
 
 
-def test_metrics_by_institution_follow_the_choice() -> None:
-    """Where series have an institution or a kind, the choice of them counts."""
+def test_queries_by_institution_follow_the_variables() -> None:
+    """Institution and kind."""
     for panel, metric, inner in selectors():
         if metric.startswith(("candescent_proxy_institution_", "candescent_proxy_token_")):
             has_institution = "duration" not in metric and "token_wait" not in metric
@@ -133,7 +133,7 @@ def test_metrics_by_institution_follow_the_choice() -> None:
 
 
 def test_ranges_are_the_rate_interval() -> None:
-    """target-rate-interval-rule: what Grafana works out from resolution and scrape interval."""
+    """target-rate-interval-rule."""
     ranges = {
         found
         for panel in PANELS
@@ -144,7 +144,7 @@ def test_ranges_are_the_rate_interval() -> None:
 
 
 def test_counters_are_rates() -> None:
-    """target-counter-agg-rule: a counter by itself says nothing, nor do a histogram's parts."""
+    """target-counter-agg-rule; histograms too."""
     counters = r"(\w+(?:_total|_bucket|_sum|_count))\{"
     for panel in PANELS:
         for target in panel["targets"]:
@@ -154,7 +154,7 @@ def test_counters_are_rates() -> None:
 
 
 def test_quantiles_keep_their_buckets() -> None:
-    """target-histogram-rule: a quantile is of sums by le."""
+    """target-histogram-rule."""
     for panel in PANELS:
         for target in panel["targets"]:
             assert target["expr"].count("histogram_quantile") == len(
@@ -162,20 +162,20 @@ def test_quantiles_keep_their_buckets() -> None:
             )
 
 
-def test_every_variable_in_a_query_is_one() -> None:
-    """Nothing is left that Grafana would send as it stands."""
+def test_every_variable_in_a_query_exists() -> None:
+    """None is left unreplaced."""
     for panel in PANELS:
         for target in panel["targets"]:
             filled(target["expr"], {**FLEET, "__rate_interval": "5m"})
 
 
-def test_nobody_edits_it_in_place() -> None:
-    """uneditable-dashboard: it comes from a file, and a change would be lost."""
+def test_dashboard_is_not_editable() -> None:
+    """uneditable-dashboard: it comes from a file."""
     assert whole()["editable"] is False
 
 
-def test_panels_stand_side_by_side() -> None:
-    """None covers another, none leaves the page, and each has a number of its own."""
+def test_panels_do_not_overlap() -> None:
+    """Each is within the grid and has its own id."""
     top = list(whole()["panels"])
     ids = [
         panel["id"] for panel in [*top, *(inner for one in top for inner in one.get("panels", []))]
@@ -193,8 +193,8 @@ def test_panels_stand_side_by_side() -> None:
         taken |= cells
 
 
-def test_it_is_json_that_grafana_reads() -> None:
-    """The file has the one shape; nothing in it is unset, but for the first step of thresholds."""
+def test_json_has_no_nulls() -> None:
+    """Except the first step of thresholds."""
     read = json.loads(FILE.read_text(encoding="utf-8"))
     assert read["schemaVersion"] >= 36
     for panel in panels(read):

@@ -1,4 +1,4 @@
-"""A real Prometheus reads real proxies to which everything happens that alerts are there for."""
+"""A real Prometheus with proxies in every fault that has an alert."""
 
 import asyncio
 import math
@@ -51,21 +51,20 @@ PATIENCE = 300.0
 """Seconds that everything has to happen in; on an idle machine it takes a tenth of that."""
 
 
-def test_every_alert_has_its_trouble() -> None:
-    """But for the one about nobody, and the one that no trouble here makes fire."""
+def test_every_alert_has_a_fault() -> None:
+    """Except two that cannot be caused here."""
     told = {alert for those in PLAN.values() for one in those for alert in one.alerts}
     names = {rule["alert"].removeprefix("CandescentProxy") for rule in alerts(rules())}
     assert names - told == {"Absent", "AddsLatency"}
     assert told <= names
 
 
-async def test_each_trouble_is_told_calm_is_silent_and_every_panel_has_data(
+async def test_each_fault_fires_its_alert(
     tmp_path: Path,
 ) -> None:
-    """The alert of each trouble fires, no other does, and the dashboard shows all of it.
+    """No other alert fires, none without a fault, and every panel has data.
 
-    Prometheus also takes every query of the runbooks, and Alertmanager keeps back what another
-    alert says already.
+    Prometheus accepts every query of the runbooks, and Alertmanager inhibits dependent alerts.
     """
     tls = [name for name, those in PLAN.items() if any(one.tls for one in those)]
     async with (
@@ -73,7 +72,7 @@ async def test_each_trouble_is_told_calm_is_silent_and_every_panel_has_data(
         called(here.proxies.values()),
         AsyncExitStack() as stack,
     ):
-        await _is_read(here)
+        await _is_scraped(here)
         assert not [one for one in await _fired(here) if not _is_the_machine(one[1])]
         for name, those in PLAN.items():
             for case in those:
@@ -82,15 +81,15 @@ async def test_each_trouble_is_told_calm_is_silent_and_every_panel_has_data(
         assert missing == set()
         assert await _unexpected(here) == set()
         assert await until(lambda: _passed_on(here), PATIENCE)
-        assert await _held_back(here) >= {"TokenRefreshFailing"}
+        assert await _inhibited(here) >= {"TokenRefreshFailing"}
         assert await until(lambda: _all_shown(here), PATIENCE), await _blank(here)
         assert len(await _drawn(here, tmp_path)) == len(list(rows(whole()))) - 1
         for expr in {query for page in RUNBOOKS.glob("*.md") for query in queries(page)}:
             await here.prometheus.query(expr)
 
 
-async def test_nobody_to_be_read_is_told(tmp_path: Path) -> None:
-    """Where there is no proxy at all, the one alert that can says so."""
+async def test_missing_proxies_fire_an_alert(tmp_path: Path) -> None:
+    """The only one that can."""
     async with prometheus(tmp_path / "prometheus", faster(rules()), {}) as reading:
 
         async def told() -> bool:
@@ -102,13 +101,13 @@ async def test_nobody_to_be_read_is_told(tmp_path: Path) -> None:
 
 
 def queries(page: Path) -> list[str]:
-    """Return the queries that a page of the runbooks tells people to ask."""
+    """Return the queries of a runbook."""
     blocks = re.findall(r"```promql\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     return [" ".join(block.split()) for block in blocks]
 
 
-async def _is_read(here: MonitoredProxies) -> None:
-    """Wait until Prometheus has read everybody, in calm, for some minutes of its rules."""
+async def _is_scraped(here: MonitoredProxies) -> None:
+    """Wait until Prometheus has scraped all for some minutes of its rules."""
 
     async def often() -> bool:
         counts = await here.prometheus.query("sum_over_time(up[1m])")
@@ -118,7 +117,7 @@ async def _is_read(here: MonitoredProxies) -> None:
 
 
 async def _fired(here: MonitoredProxies) -> list[tuple[Alert, Mapping[str, str]]]:
-    """Return what fires or has fired: namespace and name, and all labels."""
+    """Return the alerts that have fired: namespace, name, and all labels."""
     return [
         ((one.get("namespace", ""), one["alertname"].removeprefix("CandescentProxy")), one)
         for one in await here.prometheus.has_fired()
@@ -126,13 +125,13 @@ async def _fired(here: MonitoredProxies) -> list[tuple[Alert, Mapping[str, str]]
 
 
 def _is_the_machine(labels: Mapping[str, str]) -> bool:
-    """Whether an alert says that there is little CPU: true of a dozen proxies at once."""
+    """Whether an alert is about CPU, which is scarce with a dozen proxies."""
     lagging = labels["alertname"] == "CandescentProxyEventLoopLag"
     return lagging or labels.get("slo") == "own_latency"
 
 
 async def _missing(here: MonitoredProxies) -> set[Alert]:
-    """Wait for every alert that has to fire; return those that do not."""
+    """Wait for every expected alert; return the missing ones."""
     due = {(name, alert) for name, those in PLAN.items() for one in those for alert in one.alerts}
 
     async def missing() -> set[Alert]:
@@ -146,7 +145,7 @@ async def _missing(here: MonitoredProxies) -> set[Alert]:
 
 
 async def _unexpected(here: MonitoredProxies) -> set[Alert]:
-    """Return the alerts that no trouble explains."""
+    """Return the alerts without a fault."""
     allowed = {
         (name, alert)
         for name, those in PLAN.items()
@@ -158,14 +157,14 @@ async def _unexpected(here: MonitoredProxies) -> set[Alert]:
 
 
 async def _passed_on(here: MonitoredProxies) -> bool:
-    """Whether Alertmanager has been told of everything that fires."""
+    """Whether Alertmanager has all firing alerts."""
     firing = {(one["labels"]["alertname"]) for one in await here.prometheus.firing()}
     held = {one["labels"]["alertname"] for one in await here.alertmanager.alerts()}
     return firing <= held
 
 
-async def _held_back(here: MonitoredProxies) -> set[str]:
-    """Return the alerts that Alertmanager tells nobody of, because another one fires."""
+async def _inhibited(here: MonitoredProxies) -> set[str]:
+    """Return the alerts that Alertmanager inhibits."""
     return {
         one["labels"]["alertname"].removeprefix("CandescentProxy")
         for one in await here.alertmanager.alerts()
@@ -174,7 +173,7 @@ async def _held_back(here: MonitoredProxies) -> set[str]:
 
 
 async def _drawn(here: MonitoredProxies, folder: Path) -> list[Path]:
-    """Draw every row but the folded one; return the files that hold a picture."""
+    """Draw every row but the folded one; return the files with content."""
     now = time.time()
     spans = {title: Span(now - 20, now, "5s") for title, _ in rows(whole())}
     spans = {title: span for title, span in spans.items() if "$" not in title}
@@ -187,7 +186,7 @@ async def _all_shown(here: MonitoredProxies) -> bool:
 
 
 async def _blank(here: MonitoredProxies) -> list[str]:
-    """Return the queries of the dashboard that show nothing, for the fleet and for one proxy."""
+    """Return the dashboard's queries without data, for the fleet and for one proxy."""
     dashboard = whole()
     everything = [
         query for panel in panels(dashboard) for query in panel_queries(panel, FLEET, "5s")

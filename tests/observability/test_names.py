@@ -1,4 +1,4 @@
-"""Rules, dashboard, runbooks and cases speak of metrics that there are."""
+"""Rules, dashboard, runbooks and cases use existing metrics."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from tools.dashboard import whole
 ROOT = DEPLOY.parents[1]
 METRICS = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
 DOCUMENTED = set(re.findall(r"^\| `(candescent_proxy_\w+)` \|", METRICS, re.MULTILINE))
-# Recorded series have a colon before or behind; label_values and prose may end in an underscore.
+# Recorded series contain a colon; label_values and prose may end in an underscore.
 _METRIC = re.compile(r"(?<![\w:])candescent_proxy_\w*[a-z](?![\w:*])")
 
 
@@ -24,12 +24,12 @@ def unknown(text: str) -> set[str]:
 
 
 def test_rules() -> None:
-    """Every expression of the rules."""
+    """Every expression."""
     assert unknown(json.dumps([group["rules"] for group in rules()["groups"]])) == set()
 
 
 def test_dashboard() -> None:
-    """Every query of the dashboard, and of its variables."""
+    """Every query and variable."""
     assert unknown(json.dumps(whole())) == set()
 
 
@@ -39,6 +39,6 @@ def test_dashboard() -> None:
     ids=lambda page: page.stem,
 )
 def test_pages(page: Path) -> None:
-    """Every page of the runbooks, and the cases for promtool."""
+    """Runbooks, and the cases for promtool."""
     text = page.read_text(encoding="utf-8")
     assert not _METRIC.search(text) or unknown(text) == set()

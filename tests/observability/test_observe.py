@@ -1,4 +1,4 @@
-"""``make observe``, run for one trouble."""
+"""``make observe`` with one fault."""
 
 import asyncio
 import signal
@@ -30,8 +30,8 @@ async def started(*arguments: str) -> asyncio.subprocess.Process:
     )
 
 
-async def test_one_trouble_is_told_and_it_ends() -> None:
-    """It says where to look, what goes wrong, which alert comes of it, and ends well."""
+async def test_one_fault_is_reported() -> None:
+    """Addresses, fault and alert; exit code 0."""
     process = await started("--once", "--only", "certificate")
     out, err = await process.communicate()
     said = out.decode()
@@ -43,8 +43,8 @@ async def test_one_trouble_is_told_and_it_ends() -> None:
     assert "It is over." in said
 
 
-async def test_somebody_ends_it() -> None:
-    """Without --once it goes on until a signal, and then leaves nothing running."""
+async def test_signal_ends_it() -> None:
+    """Without --once; no process remains."""
     process = await started("--only", "certificate")
     assert process.stdout is not None
     while b"A certificate is renewed" not in await process.stdout.readline():
@@ -54,8 +54,8 @@ async def test_somebody_ends_it() -> None:
     assert process.returncode == 0, err.decode()
 
 
-async def test_trouble_that_there_is_not() -> None:
-    """A word in no title is a mistake, and nothing is started."""
+async def test_unknown_fault_is_refused() -> None:
+    """Nothing is started."""
     process = await started("--only", "sunshine")
     _, err = await process.communicate()
     assert process.returncode == 2

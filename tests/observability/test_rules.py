@@ -1,4 +1,4 @@
-"""The rules: what promtool says of them, when each alert fires, what each has to have."""
+"""Alert rules: promtool, their cases, and required fields."""
 
 import re
 import subprocess
@@ -21,34 +21,34 @@ _METRIC = re.compile(r"\b(up\b|slo:candescent\w+:\w+|[a-z_]*:?candescent_proxy\w
 
 
 def cases() -> list[dict[str, Any]]:
-    """Return the cases; every scalar is text, for ``0x10`` is ten zeros and no sixteen."""
+    """Return the cases; scalars are text, because ``0x10`` means ten zeros."""
     text = (HERE / "cases.yaml").read_text(encoding="utf-8")
     return list(yaml.load(text, yaml.BaseLoader))  # noqa: S506 - a loader that makes texts only
 
 
 def run(*command: str | Path) -> str:
-    """Run a program that has to succeed; return what it says."""
+    """Run a program that must succeed; return its output."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def test_promtool_has_nothing_to_say() -> None:
-    """The rules are well-formed, and its lint finds nothing."""
+def test_promtool_lint_is_clean() -> None:
+    """The rules are well-formed."""
     said = run(program("promtool"), "check", "rules", "--lint=all", "--lint-fatal", RULES)
     assert "SUCCESS" in said
 
 
-def test_amtool_takes_the_alertmanagers_configuration() -> None:
-    """The start for an Alertmanager that stands beside the rules is one."""
+def test_amtool_accepts_the_configuration() -> None:
+    """The example for Alertmanager."""
     said = run(program("amtool"), "check-config", DEPLOY / "alertmanager.yaml")
     assert "SUCCESS" in said
 
 
 @pytest.mark.parametrize("about_budgets", [True, False], ids=["budgets", "others"])
-def test_alerts_fire_when_they_should_and_only_then(tmp_path: Path, about_budgets: bool) -> None:
-    """Every case of ``cases.yaml`` comes out as it says, labels and words included."""
-    # By themselves, because promtool works out every rule of a file for every case.
+def test_cases_of_alerts(tmp_path: Path, about_budgets: bool) -> None:
+    """Each fires or not as ``cases.yaml`` says, with labels and text."""
+    # Separately, because promtool evaluates every rule of a file for every case.
     groups = [one for one in rules()["groups"] if (one["name"] in BUDGETS) == about_budgets]
     part = {"groups": groups}
     names = {rule["alert"] for rule in alerts(part)}
@@ -61,8 +61,8 @@ def test_alerts_fire_when_they_should_and_only_then(tmp_path: Path, about_budget
     assert "SUCCESS" in said
 
 
-def test_every_alert_has_cases_that_fire_and_cases_that_do_not() -> None:
-    """Nothing is alerted on that nobody has tried, and each severity of an alert is tried."""
+def test_every_alert_has_positive_and_negative_cases() -> None:
+    """For each severity."""
     tried = {about["alert"]: about for about in cases()}
     assert {rule["alert"] for rule in alerts(rules())} == tried.keys()
     assert all(about["fires"] and about["quiet"] for about in tried.values())
@@ -78,8 +78,8 @@ def test_every_alert_has_cases_that_fire_and_cases_that_do_not() -> None:
 
 
 @pytest.mark.parametrize("rule", [*alerts(rules())], ids=lambda rule: rule["alert"])
-def test_alert_says_what_it_means_and_where_to_read_on(rule: dict[str, Any]) -> None:
-    """It has a severity, a sentence, a sentence with its values, and a page that is there."""
+def test_alert_has_its_fields(rule: dict[str, Any]) -> None:
+    """Severity, summary, description and an existing runbook."""
     assert rule["labels"]["severity"] in SEVERITIES
     said = rule["annotations"]
     assert said["summary"].endswith(".")
@@ -88,14 +88,14 @@ def test_alert_says_what_it_means_and_where_to_read_on(rule: dict[str, Any]) -> 
     assert (ROOT / said["runbook_url"]).is_file()
 
 
-def test_callers_errors_wake_nobody() -> None:
-    """What an application does wrong is for whoever looks."""
+def test_callers_errors_are_informational() -> None:
+    """They are not pages."""
     (rule,) = (rule for rule in alerts(rules()) if rule["alert"] == "CandescentProxyCallerErrors")
     assert rule["labels"]["severity"] == "info"
 
 
 def test_every_selector_has_braces() -> None:
-    """The chart puts its labels where a brace opens, so none may be left out."""
+    """The chart inserts labels there."""
     for group in rules()["groups"]:
         for rule in group["rules"]:
             expr = re.sub(r'"[^"]*"', '""', rule["expr"])

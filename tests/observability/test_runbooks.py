@@ -1,4 +1,4 @@
-"""A page for every alert, each laid out alike, so that it can be read at three in the morning."""
+"""Runbooks: one for every alert, with the same sections."""
 
 import re
 from pathlib import Path
@@ -14,19 +14,19 @@ PARTS = ["What it means", "Impact", "How to check", "What to do"]
 
 
 def severities(name: str) -> list[str]:
-    """Return the severities that an alert has, the first one first."""
+    """Return the severities of an alert in order."""
     found = [rule["labels"]["severity"] for rule in alerts(rules()) if rule["alert"] == name]
     return list(dict.fromkeys(found))
 
 
-def test_every_page_is_of_an_alert() -> None:
-    """A page whose alert has gone leads nobody anywhere."""
+def test_every_page_has_an_alert() -> None:
+    """And every alert its page."""
     assert {page.stem for page in PAGES} == {rule["alert"] for rule in alerts(rules())}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_page_has_its_parts(page: Path) -> None:
-    """Title, severity, what it means, impact, how to check, what to do, in this order."""
+def test_page_has_its_sections(page: Path) -> None:
+    """Title, severity, meaning, impact, checks, actions, in order."""
     text = page.read_text(encoding="utf-8")
     title, severity = re.findall(r"\A# (\w+)\n\nSeverity: ([^.]+)\.\n", text)[0]
     assert title == page.stem
@@ -37,7 +37,7 @@ def test_page_has_its_parts(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_overview_has_the_page(page: Path) -> None:
-    """The table in README.md has the alert with all of its severities."""
+    """README.md lists it with all severities."""
     rows = (RUNBOOKS / "README.md").read_text(encoding="utf-8").splitlines()
     (row,) = (row for row in rows if row.startswith(f"| [{page.stem}]({page.name}) |"))
     assert set(row.split("|")[2].strip().split(", ")) == set(severities(page.stem))
