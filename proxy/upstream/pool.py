@@ -5,7 +5,9 @@ The origin is fixed by the configuration; a request cannot change it.
 
 import asyncio
 import ssl
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +38,14 @@ class UpstreamOrigin:
         return (name if self.port == default else f"{name}:{self.port}").encode("ascii")
 
 
+MAX_CLOCK_STEP = 5.0
+"""Seconds by which the wall clock may step against the loop's clock between two requests.
+
+The loop's clock stops while a machine is suspended (golang/go#29308), and a NAT or firewall on the
+way has forgotten the idle connections of before; a request on one of them would get no response.
+"""
+
+
 class Pool:
     """A pool of connections; checkout prefers the most recently used one.
 
@@ -43,11 +53,18 @@ class Pool:
     the number opened so far.
     """
 
-    def __init__(self, origin: UpstreamOrigin, settings: UpstreamSettings) -> None:
+    def __init__(
+        self,
+        origin: UpstreamOrigin,
+        settings: UpstreamSettings,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._origin = origin
         self._settings = settings
         # Kept, because in Python 3.11 every look-up of the running loop is a system call.
         self._loop = asyncio.get_running_loop()
+        self._wall = wall
+        self._wall_offset = wall() - self._loop.time()
         self._idle: list[Connection] = []
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
         self._reaper: asyncio.TimerHandle | None = None
@@ -67,9 +84,14 @@ class Pool:
 
     def checkout(self) -> Connection | None:
         """Return a usable idle connection, if there is one."""
+        now = self._loop.time()
+        offset = self._wall() - now
+        if abs(offset - self._wall_offset) > MAX_CLOCK_STEP:
+            self._discard_idle()
+        self._wall_offset = offset
         while self._idle:
             connection = self._idle.pop()
-            if self._is_reusable(connection, self._loop.time()):
+            if self._is_reusable(connection, now):
                 return connection
             self._discard(connection)
         return None
@@ -128,6 +150,10 @@ class Pool:
             and now - connection.created_at <= self._settings.max_age
             and connection.is_alive()
         )
+
+    def _discard_idle(self) -> None:
+        while self._idle:
+            self._discard(self._idle.pop())
 
     def _discard(self, connection: Connection) -> None:
         connection.abort()

@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -37,10 +38,11 @@ GET = b"GET / HTTP/1.1\r\nHost: bank\r\n\r\n"
 async def pooled(
     upstream: ScriptedUpstream,
     settings: UpstreamSettings = UpstreamSettings(),  # noqa: B008 - frozen
+    wall: Callable[[], float] = time.time,
 ) -> AsyncIterator[Pool]:
     """Make a pool for ``upstream``; check at the end that all its connections are closed."""
     origin = UpstreamOrigin("127.0.0.1", upstream.port, None)
-    pool = Pool(origin, settings)
+    pool = Pool(origin, settings, wall)
     yield pool
     pool.close()
     assert pool.open_count == 0
@@ -72,6 +74,45 @@ async def ask(pool: Pool) -> bytes:
 
 
 # Reuse.
+
+
+@pytest.mark.parametrize(
+    ("step", "connections"), [(28_800.0, 2), (6.0, 2), (-3600.0, 2), (3.0, 1), (-3.0, 1)]
+)
+async def test_clocks_that_disagree_end_idle_connections(step: float, connections: int) -> None:
+    """After a suspend, or when the wall clock is set, no idle connection is reused."""
+    now = 1e9
+    async with (
+        ScriptedUpstream(respond_to_all()) as upstream,
+        pooled(upstream, wall=lambda: now + time.monotonic()) as pool,
+    ):
+        held = [await checkout(pool) for _ in range(2)]
+        for connection in held:
+            await use(connection)
+            pool.release(connection)
+        now += step
+        for _ in range(3):
+            assert await ask(pool) == b"yes"
+        assert upstream.connections == 1 + connections
+        assert pool.open_count == pool.idle_count == (1 if connections == 2 else 2)
+
+
+async def test_exchange_survives_a_clock_step() -> None:
+    """A suspend during an exchange does not end it, and its connection is reused afterwards."""
+    now = 1e9
+    script = [read(), wait(), send(ok(b"late")), *respond_to_all()]
+    async with (
+        ScriptedUpstream(script) as upstream,
+        pooled(upstream, wall=lambda: now + time.monotonic()) as pool,
+    ):
+        asking = asyncio.create_task(ask(pool))
+        await until(lambda: upstream.requests)
+        now += 28_800
+        assert pool.checkout() is None
+        upstream.may_continue.set()
+        assert await asking == b"late"
+        assert await ask(pool) == b"yes"
+        assert upstream.connections == 1
 
 
 async def test_connection_is_reused() -> None:
