@@ -150,7 +150,7 @@ def _without_titles(schema: dict[str, Any]) -> dict[str, Any]:
 def table(values: Sequence[Value]) -> str:
     """Return the table of values for a page."""
     rows = [row for value in values for row in value.rows()]
-    return "\n".join(["| value | default | what it is |", "|---|---|---|", *rows])
+    return "\n".join(["| value | default | meaning |", "|---|---|---|", *rows])
 
 
 def made() -> dict[Path, str]:

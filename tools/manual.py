@@ -38,7 +38,7 @@ environment.
 _EXIT = {
     "0": "All is well; a proxy or sandbox that was asked to end has ended in good order.",
     "1": "It failed: a probe said no, the bank refused, something cannot be written.",
-    "2": "Wrong arguments, or a configuration with mistakes; each has its line.",
+    "2": "Wrong arguments, or errors in the configuration, a line each.",
     "130": "Ended by Ctrl-C.",
 }
 

@@ -3,7 +3,7 @@
 ::
 
     python -m tools.many_institutions                    measure, and print the table
-    python -m tools.many_institutions --write            and put it into docs/performance.md
+    python -m tools.many_institutions --write            and put it into bench/README.md
     python -m tools.many_institutions --institutions 50 --seconds 2
 
 The proxy runs as a process in front of a sandbox bank in another process, over TLS, so that
@@ -30,7 +30,7 @@ from tools.machine import machine
 from tools.passage import Passage
 from tools.repository import ROOT
 
-DOCUMENT = ROOT / "docs" / "performance.md"
+DOCUMENT = ROOT / "bench" / "README.md"
 
 # The table is between these two lines of the document.
 PLACE = Passage("institutions", "measured by `make institutions ARGS=--write`")

@@ -86,8 +86,8 @@ CALLER_SECRET = _caller(
     "caller-secret",
     403,
     "Proxy-Authorization does not hold one of the proxy's shared secrets.",
-    "Send `Proxy-Authorization: Bearer` and a secret from callers.secret_files. If nobody should "
-    "be calling, find out who is.",
+    "Send `Proxy-Authorization: Bearer` and a secret from callers.secret_files. Find out who "
+    "calls, if nobody should.",
 )
 PROXY_AUTHENTICATION = _caller(
     "proxy-authentication",
@@ -105,14 +105,14 @@ CROSS_SITE = _caller(
     "cross-site",
     403,
     "A web page of another origin called this proxy.",
-    "If the page is your own application, add its origin to cors.allow_origins. Any other page "
-    "must not act with your credentials.",
+    "If it is your own page, add its origin to cors.allow_origins. Others must not act with your "
+    "credentials.",
 )
 HOST_NOT_ALLOWED = _caller(
     "host-not-allowed",
     403,
-    "The Host header names a host that is not configured; it may be a DNS rebinding attack.",
-    "Call the proxy as localhost, by an IP address or by public_url, or add the host name to "
+    "The Host header names a host that is not configured, as in DNS rebinding.",
+    "Call the proxy as localhost, by an IP address or public_url, or add the name to "
     "allowed_hosts.",
 )
 WEBSOCKET = _caller(
@@ -161,10 +161,8 @@ METHOD = _caller(
 CONNECT = _caller(
     "connect",
     405,
-    "The application asks for a tunnel (HTTPS_PROXY), and the proxy cannot add a token in a "
-    "tunnel.",
-    "Let the application call the bank by http:// through this proxy; the proxy uses TLS to the "
-    "bank.",
+    "The application asks for a tunnel (HTTPS_PROXY), in which the proxy cannot add a token.",
+    "Call the bank by http:// through this proxy; the proxy uses TLS to the bank.",
     closes=True,
 )
 ORIGIN = _caller(
@@ -177,15 +175,15 @@ ORIGIN = _caller(
 TARGET = _caller(
     "target",
     400,
-    "The request-target is not a path, or is a URL with a user in it.",
+    "The request-target is neither a path nor a URL, or names a user.",
     "Send the path of the resource, beginning with one slash.",
 )
 TARGET_CHARACTER = _caller(
     "target-character",
     400,
     "The request-target holds a character that is not permitted there.",
-    "Percent-encode it: a space is %20, # is %23. If the client cannot encode `{`, `|` or `}` in a "
-    "query, set relaxed_query_chars.",
+    "Percent-encode it: a space is %20, # is %23. For `{`, `|` and `}` in a query there is "
+    "relaxed_query_chars.",
 )
 # RFC 9112 section 3.2. Not a matter of framing, but two Host fields are how requests are smuggled
 # past a front that reads the other one.
@@ -206,7 +204,7 @@ BAD_HEADER = _caller(
 BAD_FRAMING = _caller(
     "bad-framing",
     400,
-    "The length of the body is given twice, or not as a plain number.",
+    "The body's length is given twice, or not as a number.",
     "Let the client's library set Content-Length and Transfer-Encoding.",
     closes=True,
 )
@@ -283,7 +281,7 @@ SLOW_BODY = _caller(
 BAD_BODY = _caller(
     "bad-body",
     400,
-    "The request's body does not have its declared length, or has a malformed chunk.",
+    "The request's body is shorter than declared, or has a malformed chunk.",
     "Let the client's library frame the body.",
     closes=True,
 )
@@ -326,7 +324,7 @@ TOKEN_BAD_REQUEST = _token(
 TOKEN_THROTTLED = _token(
     "token-throttled",
     "The bank's quota or rate limit for token calls is used up.",
-    "Wait, and find out who else uses this client id. Many proxies can share one token "
+    "Wait, and find out who else uses this client id. Many proxies can share a token "
     "(docs/fleet.md).",
 )
 TOKEN_SERVER = _token(
@@ -348,8 +346,7 @@ TOKEN_UNREACHABLE = _token(
 TOKEN_TIMEOUT = _token(
     "token-timeout",
     "The token endpoint did not respond within token.timeout.",
-    "Check the network and the bank's status page; raise token.timeout only if the bank is always "
-    "that slow.",
+    "Check the network and the bank's status page, or raise token.timeout.",
 )
 TOKEN_INTERNAL = _token(
     "token-internal",
@@ -425,14 +422,13 @@ UPSTREAM_TLS_NOT_YET_VALID = _upstream(
 UPSTREAM_TLS_NAME = _upstream(
     "upstream-tls-name",
     "The bank's certificate is for another name than the host in base_url.",
-    "Write a name of the certificate into base_url, if that is the same server. Names are always "
-    "checked.",
+    "Write a name of the certificate into base_url. Names are always checked.",
 )
 UPSTREAM_TLS_UNTRUSTED = _upstream(
     "upstream-tls-untrusted",
-    "This machine does not trust the authority that signed the bank's certificate.",
-    "Set upstream.ca_file to that authority's PEM file (often a company firewall that inspects "
-    "TLS), or install this machine's ca-certificates.",
+    "The authority that signed the bank's certificate is not trusted.",
+    "Set upstream.ca_file to its PEM file (often a company firewall that inspects TLS), or install "
+    "ca-certificates.",
 )
 UPSTREAM_TLS_SELF_SIGNED = _upstream(
     "upstream-tls-self-signed",
@@ -447,9 +443,8 @@ UPSTREAM_TLS_REVOKED = _upstream(
 )
 UPSTREAM_TLS_UNSUITABLE = _upstream(
     "upstream-tls-unsuitable",
-    "The bank's certificate, or one of its chain, is too weak or not for servers.",
-    "Ask the bank for a server certificate with a current key and signature; the message has "
-    "OpenSSL's reason.",
+    "The bank's certificate chain is too weak or not for servers.",
+    "Ask the bank for another certificate; the message has OpenSSL's reason.",
 )
 UPSTREAM_TLS_PLAIN_HTTP = _upstream(
     "upstream-tls-plain-http",
@@ -463,7 +458,7 @@ UPSTREAM_TLS_CLIENT_CERTIFICATE = _upstream(
 )
 UPSTREAM_TLS_VERSION = _upstream(
     "upstream-tls-version",
-    "The bank's server and this machine have no common TLS version or cipher.",
+    "The bank's server and this machine share no TLS version or cipher.",
     "The server must support TLS 1.2 or later; check base_url and devices in between.",
 )
 UPSTREAM_TLS = _upstream(
@@ -475,7 +470,7 @@ UPSTREAM_TLS = _upstream(
 UPSTREAM_FIRST_BYTE_TIMEOUT = _upstream(
     "upstream-first-byte-timeout",
     "The bank did not respond within upstream.first_byte_timeout.",
-    "Before you send it again, find out whether it was processed. For a slow resource raise "
+    "Find out whether it was processed before you send it again. For a slow resource raise "
     "upstream.first_byte_timeout.",
     status=504,
 )
@@ -494,7 +489,7 @@ UPSTREAM_TOTAL_TIMEOUT = _upstream(
 UPSTREAM_CLOSED = _upstream(
     "upstream-closed",
     "The bank closed the connection without a response.",
-    "Before you send it again, find out whether it was processed. If it is frequent, set "
+    "Find out whether it was processed before you send it again. If it recurs, set "
     "upstream.max_idle_age below the bank's idle timeout.",
 )
 UPSTREAM_MALFORMED = _upstream(
@@ -531,13 +526,12 @@ TOO_MANY_CONNECTIONS = _busy(
 UPSTREAM_BUSY = _busy(
     "upstream-busy",
     "All upstream.max_connections connections to the bank are in use.",
-    "Usually the bank is slow: wait. Raise upstream.max_connections only if the bank allows more.",
+    "Usually the bank is slow: wait, or raise upstream.max_connections if the bank allows it.",
 )
 OUT_OF_FILES = _busy(
     "out-of-files",
     "The limit of open files is reached.",
-    "Raise it (`ulimit -n`, or `LimitNOFILE=` in the unit); the log says at start how many are "
-    "needed.",
+    "Raise it (`ulimit -n`, `LimitNOFILE=`); the log says at start how many are needed.",
 )
 BUSINESS_USER_UNKNOWN = _busy(
     "business-user-unknown",
@@ -578,7 +572,7 @@ TOKEN_REFUSED = ErrorKind(
     Source.TOKEN,
     "The bank refused a token before it expired.",
     "None at first: the proxy fetches a new one. If it recurs, somebody revokes tokens, or the "
-    "application may not use the resource.",
+    "resource is not permitted.",
 )
 RELOAD_FAILED = ErrorKind(
     "reload-failed",

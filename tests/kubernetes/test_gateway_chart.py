@@ -219,7 +219,7 @@ def test_service_monitor_selects_the_admin_service_only() -> None:
 
 
 def notes(values: dict[str, Any]) -> str:
-    """Return what helm tells whoever installs the chart with these values."""
+    """Return the notes of an installation with these values."""
     given = json.dumps(merged(LEAST, values))
     flags = ("--dry-run=client", "--values", "-")
     return helm("install", "app", GATEWAY, *flags, given=given).partition("NOTES:\n")[2]
@@ -230,10 +230,10 @@ def test_notes_say_where_to_call_and_what_is_risky() -> None:
     assert "http://app-candescent-proxy.default.svc:80/v1/accounts" in notes({})
     tls = notes({**VARIANTS["mutual TLS"], "service": {"port": 443}})
     assert "https://app-candescent-proxy.default.svc:443/v1/accounts" in tls
-    assert "whoever reaches" not in tls
-    assert "whoever reaches the port acts with your credentials" in notes({})
-    assert "stand in the release" in notes(VARIANTS["created secret"])
-    assert "One pod is no spare one" in notes(
+    assert "acts with your credentials" not in tls
+    assert "every client that reaches the port acts with your credentials" in notes({})
+    assert "values, which Helm stores in the cluster" in notes(VARIANTS["created secret"])
+    assert "With one pod, callers wait" in notes(
         {"replicas": 1, "podDisruptionBudget": {"enabled": False}}
     )
 

@@ -38,11 +38,11 @@ GATEWAY_REFUSES = {
     ),
     "a secret in the configuration": (
         {"config": {"client_secret": "x"}},
-        "config.client_secret: a secret must not stand in the configuration",
+        "config.client_secret: a secret must not be in the configuration",
     ),
     "the default institution twice": (
         {"institutions": {"00016": {"existingSecret": "other"}}},
-        "institutions.00016: is bank.institutionId, whose credentials stand under credentials",
+        "institutions.00016: is bank.institutionId; its credentials go into credentials",
     ),
     "no bank": (
         {"bank": {"environment": ""}},
@@ -58,7 +58,7 @@ GATEWAY_REFUSES = {
     ),
     "open to everybody": (
         {"callers": {"trustNetwork": False}},
-        "callers: whoever reaches the port would act with your credentials; set callers.tls",
+        "callers: every client that reaches the port would act with your credentials; set callers.tls",
     ),
     "TLS that asks for no name": (
         {
@@ -67,18 +67,18 @@ GATEWAY_REFUSES = {
                 "tls": {"existingSecret": "a", "clientCertificates": False},
             }
         },
-        "callers: whoever reaches the port would act with your credentials",
+        "callers: every client that reaches the port would act with your credentials",
     ),
     "names without certificates": (
         {"callers": {"tls": {"clientNames": ["a"]}}},
-        "callers.tls.clientNames: only a caller with a certificate has a name",
+        "callers.tls.clientNames: needs client certificates",
     ),
     "admin actions for everybody": (
         {
             "callers": {"trustNetwork": False, "secrets": {"existingSecret": "a"}},
             "config": {"admin_actions": True},
         },
-        "config.admin_actions: whoever reaches the admin port could stop the gateway",
+        "config.admin_actions: every client that reaches the admin port could stop the gateway",
     ),
     "what the chart writes": (
         {"config": {"listen": "0.0.0.0:1"}},
@@ -91,7 +91,7 @@ GATEWAY_REFUSES = {
     "one port for both": ({"admin": {"port": 8080}}, "admin.port: is the same as port"),
     "killed too early": (
         {"terminationGracePeriodSeconds": 30},
-        "terminationGracePeriodSeconds: 30 would kill requests that drainDelay and gracePeriod",
+        "terminationGracePeriodSeconds: 30 is less than drainDelay and gracePeriod need",
     ),
     "a budget of none": (
         {"podDisruptionBudget": {"maxUnavailable": 0}},
@@ -138,7 +138,7 @@ GATEWAY_REFUSES = {
     ),
     "a share of nothing": (
         {"autoscaling": {"enabled": True}, "resources": {"requests": {"cpu": None}}},
-        "autoscaling.enabled: a share of the requested CPU needs a request; set resources",
+        "autoscaling.enabled: needs a CPU request; set resources",
     ),
     "a cluster without monitors": (
         merged(MONITORED, READ),
@@ -153,11 +153,11 @@ GATEWAY_REFUSES = {
 WITH_OPERATOR_REFUSES = {
     "monitors that read twice": (
         merged(MONITORED, READ, {"metrics": {"serviceMonitor": {"enabled": True}}}),
-        "metrics: every pod would be read twice; enable serviceMonitor or podMonitor",
+        "metrics: every pod would be scraped twice; enable serviceMonitor or podMonitor",
     ),
     "a monitor that is kept out": (
         MONITORED,
-        "networkPolicy.scrapers: Prometheus could not reach the admin port; say where it runs",
+        "networkPolicy.scrapers: Prometheus could not reach the admin port; set its peers",
     ),
 }
 
@@ -180,10 +180,10 @@ SIDECAR_REFUSES = {
         "config.listen: set port instead",
     ),
     "an unknown value": ({"probe": {}}, "additional properties 'probe' not allowed"),
-    "to quit what ends by itself": ({"quit": True}, "quit: a native sidecar ends by itself"),
+    "to quit what ends by itself": ({"quit": True}, "quit: a native sidecar ends with the Job"),
     "to be ended by anybody": (
         {"quit": True, "native": False},
-        "quit: whoever reaches the admin port could end the sidecar; set admin.exposed: false",
+        "quit: every client that reaches the admin port could end the sidecar; set admin.exposed: false",
     ),
     "annotations for nobody": (
         {"scrapeAnnotations": True, "admin": {"exposed": False}},
@@ -229,7 +229,7 @@ def test_everything_is_said_at_once() -> None:
 def test_old_cluster_without_native_sidecars(examples: Path) -> None:
     """Where init containers cannot stay, a native sidecar would block the pod for ever."""
     chart = examples / "legacy-deployment"
-    assert "native: Kubernetes v1.28.0 knows no native sidecars; set native: false" in refusal(
+    assert "native: Kubernetes v1.28.0 has no native sidecars; set native: false" in refusal(
         chart, {}, kube="1.28"
     )
     assert render(chart, {LIBRARY.name: {"native": False}}, kube="1.28")
@@ -242,7 +242,7 @@ def test_library_under_another_name(examples: Path, tmp_path: Path) -> None:
     about = (chart / "Chart.yaml").read_text(encoding="utf-8")
     (chart / "Chart.yaml").write_text(f"{about}    alias: other\n", encoding="utf-8")
     said = refusal(chart, {})
-    assert "candescent-proxy-sidecar has to be a dependency of this chart, without an alias" in said
+    assert "candescent-proxy-sidecar must be a dependency of this chart, without an alias" in said
 
 
 @pytest.mark.parametrize("name", ["rules", "dashboard"])

@@ -1,6 +1,7 @@
 {{/*
 The sidecar, for the pod of another chart. Each template takes that chart's `.`, with the values
-under `candescent-proxy-sidecar:`; or, for a workload with others, (dict "root" . "values" .Values.other).
+under `candescent-proxy-sidecar:`; or, for a workload with other values,
+(dict "root" . "values" .Values.other).
 
   metadata:
     annotations:
@@ -17,7 +18,7 @@ With native: true (the default) the sidecar is an init container, with native: f
 the other of the two templates is then empty.
 */}}
 
-{{/* The pod's annotations. The configuration is one, so that a pod and its settings are one. */}}
+{{/* The pod's annotations. One is the configuration, so that a changed setting replaces the pod. */}}
 {{- define "candescent-proxy-sidecar.annotations" -}}
 {{- $context := include "candescent-proxy-sidecar.context" . | fromYaml -}}
 candescent-proxy/config: |
@@ -29,7 +30,7 @@ prometheus.io/port: {{ $context.values.admin.port | quote }}
 {{- end }}
 {{- end }}
 
-{{/* The native sidecar, or nothing. Other init containers go behind it if they call the bank. */}}
+{{/* The native sidecar, or nothing. Init containers that call the bank must follow it. */}}
 {{- define "candescent-proxy-sidecar.initContainers" -}}
 {{- $context := include "candescent-proxy-sidecar.context" . | fromYaml -}}
 {{- if $context.values.native -}}
@@ -39,8 +40,8 @@ prometheus.io/port: {{ $context.values.admin.port | quote }}
 {{- end }}
 
 {{/*
-The plain sidecar, or nothing. It goes first: Kubernetes starts the containers in their order, and
-the next one only when this one's postStart has ended, which is when there is a token.
+The sidecar with native: false, or nothing. It must be the first container: Kubernetes starts the
+next one when this one's postStart has ended, which is when there is a token.
 */}}
 {{- define "candescent-proxy-sidecar.containers" -}}
 {{- $context := include "candescent-proxy-sidecar.context" . | fromYaml -}}
@@ -53,7 +54,7 @@ the next one only when this one's postStart has ended, which is when there is a 
 {{- end }}
 {{- end }}
 
-{{/* The volumes behind either. */}}
+{{/* The volumes of either. */}}
 {{- define "candescent-proxy-sidecar.volumes" -}}
 {{- $context := include "candescent-proxy-sidecar.context" . | fromYaml -}}
 - name: candescent-config
@@ -71,12 +72,12 @@ the next one only when this one's postStart has ended, which is when there is a 
 http://{{ $context.listen }}
 {{- end }}
 
-{{/* What the templates above work with, checked. Everything below is theirs. */}}
+{{/* The checked context of the templates above. Everything below is internal. */}}
 {{- define "candescent-proxy-sidecar.context" -}}
 {{- $name := "candescent-proxy-sidecar" -}}
 {{- $root := .root | default . -}}
 {{- if not (hasKey $root.Subcharts $name) -}}
-{{- fail (printf "%s has to be a dependency of this chart, without an alias; its README says how to give a workload values of its own" $name) -}}
+{{- fail (printf "%s must be a dependency of this chart, without an alias; its README says how to give a workload its own values" $name) -}}
 {{- end -}}
 {{- $values := deepCopy (get $root.Values $name) -}}
 {{- if .root }}{{ $values = mergeOverwrite $values (deepCopy .values) }}{{ end -}}
@@ -92,22 +93,22 @@ http://{{ $context.listen }}
       "secret" ""
       "sources" list
       "mode" "0444" -}}
-{{- $mistakes := include "candescent-proxy-shared.mistakes" $context -}}
-{{- $own := include "candescent-proxy-sidecar.mistakes" (dict "values" $values "root" $root) -}}
-{{- include "candescent-proxy-shared.refuse" (print $mistakes "\n" $own) -}}
+{{- $errors := include "candescent-proxy-shared.errors" $context -}}
+{{- $own := include "candescent-proxy-sidecar.errors" (dict "values" $values "root" $root) -}}
+{{- include "candescent-proxy-shared.refuse" (print $errors "\n" $own) -}}
 {{- toYaml $context -}}
 {{- end }}
 
-{{- define "candescent-proxy-sidecar.mistakes" -}}
+{{- define "candescent-proxy-sidecar.errors" -}}
 {{- $values := .values }}
 {{- if and $values.native (semverCompare "<1.29.0-0" .root.Capabilities.KubeVersion.Version) }}
-native: Kubernetes {{ .root.Capabilities.KubeVersion.Version }} knows no native sidecars; set native: false
+native: Kubernetes {{ .root.Capabilities.KubeVersion.Version }} has no native sidecars; set native: false
 {{- end }}
 {{- if and $values.quit $values.native }}
-quit: a native sidecar ends by itself when the Job has; remove quit, or set native: false
+quit: a native sidecar ends with the Job; remove quit, or set native: false
 {{- end }}
 {{- if and $values.quit $values.admin.exposed }}
-quit: whoever reaches the admin port could end the sidecar; set admin.exposed: false
+quit: every client that reaches the admin port could end the sidecar; set admin.exposed: false
 {{- end }}
 {{- if and $values.scrapeAnnotations (not $values.admin.exposed) }}
 scrapeAnnotations: Prometheus could not reach the port; set admin.exposed: true

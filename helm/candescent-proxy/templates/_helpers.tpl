@@ -9,7 +9,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* What tells the pods of this release from all others; it never changes. */}}
+{{/* The selector of this release's pods; it never changes. */}}
 {{- define "candescent-proxy.selector" -}}
 app.kubernetes.io/name: {{ .Values.nameOverride | default .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -34,12 +34,12 @@ labels:
 {{- .Values.serviceAccount.name | default (ternary (include "candescent-proxy.name" .) "default" .Values.serviceAccount.create) -}}
 {{- end }}
 
-{{/* Fewest pods that the release runs with. */}}
+{{/* The smallest number of pods of the release. */}}
 {{- define "candescent-proxy.replicas" -}}
 {{- ternary .Values.autoscaling.minReplicas .Values.replicas .Values.autoscaling.enabled -}}
 {{- end }}
 
-{{/* Seconds from the signal to the kill. */}}
+{{/* Seconds from SIGTERM to SIGKILL. */}}
 {{- define "candescent-proxy.drain" -}}
 {{- ceil (addf .Values.drainDelay .Values.gracePeriod 5) -}}
 {{- end }}
@@ -83,7 +83,7 @@ callers:
 {{- end }}
 {{- end }}
 
-{{/* Where the callers' secrets and the certificates come from. */}}
+{{/* The sources of callers' secrets and certificates. */}}
 {{- define "candescent-proxy.sources" -}}
 {{- with .Values.callers.secrets }}
 {{- if .existingSecret }}
@@ -109,7 +109,7 @@ callers:
 {{- end }}
 {{- end }}
 
-{{/* What the shared templates work with. */}}
+{{/* The context of the shared templates. */}}
 {{- define "candescent-proxy.context" -}}
 {{- $values := .Values -}}
 {{- $created := or $values.credentials.create.clientId $values.credentials.create.clientSecret -}}

@@ -4,13 +4,13 @@ the rules. In files/rules.yaml every selector has its braces; behind each the ma
 */}}
 {{- define "candescent-proxy.rules" -}}
 {{- $values := .root.Values.metrics.rules -}}
-{{- $whose := include "candescent-proxy.whose" .root | fromYaml -}}
+{{- $ruleLabels := include "candescent-proxy.ruleLabels" .root | fromYaml -}}
 {{- $matchers := "" -}}
-{{- range $label, $value := $whose }}{{ $matchers = printf "%s%s=%q," $matchers $label $value }}{{ end -}}
+{{- range $label, $value := $ruleLabels }}{{ $matchers = printf "%s%s=%q," $matchers $label $value }}{{ end -}}
 {{- $selector := "((?:[a-z_]+:)?candescent_proxy\\w*(?::\\w+)?|\\bup)[{]" -}}
 {{- range $rule := .rules }}
 {{- $wanted := true }}
-{{- $labels := merge dict ($rule.labels | default dict) $whose }}
+{{- $labels := merge dict ($rule.labels | default dict) $ruleLabels }}
 {{- if $rule.alert }}
 {{- $wanted = and (has $rule.labels.severity $values.severities) (not (has $rule.alert $values.without)) }}
 {{- $labels = merge dict $values.labels $labels }}
@@ -27,14 +27,14 @@ the rules. In files/rules.yaml every selector has its braces; behind each the ma
 {{- end }}
 {{- end }}
 
-{{/* The labels of the series that the rules are about. */}}
-{{- define "candescent-proxy.whose" -}}
+{{/* The labels that the series of the rules must have. */}}
+{{- define "candescent-proxy.ruleLabels" -}}
 {{- $rules := .Values.metrics.rules -}}
 {{- $namespace := $rules.namespace | default .Release.Namespace -}}
 {{- merge dict $rules.matchers (ternary dict (dict "namespace" $namespace) (eq $namespace "*")) | toYaml -}}
 {{- end }}
 
-{{/* What goes before docs/runbooks, with its slash. */}}
+{{/* The URL before docs/runbooks, with its slash. */}}
 {{- define "candescent-proxy.runbooks" -}}
 {{- with .runbooks }}{{ trimSuffix "/" . }}/{{ end -}}
 {{- end }}

@@ -1,15 +1,15 @@
 {{/*
-What the gateway's chart and the sidecar's library have in common. The file stands in both, the
-same to the letter (make charts copies it from the library).
+Templates of both the gateway's chart and the sidecar's library (make charts copies the file from the
+library).
 
 Each template takes one dictionary:
-  values   the values, as values.yaml has them
-  chart    the chart that they are of, for the image's version
+  values   the values of values.yaml
+  chart    the chart, for the image's version
   listen   HOST:PORT of the port for callers
   admin    HOST:PORT of the port for probes and metrics
-  more     settings that only this kind of installation writes, a dictionary
-  owned    where to set those, by their name in the configuration file
-  secret   the Secret that the chart makes itself, or ""
+  more     settings that only this chart writes, a dictionary
+  owned    the value that sets each of those, by the setting's name
+  secret   the Secret that the chart makes, or ""
   sources  more sources for the volume of secrets, a list
   mode     file mode of the secrets
 */}}
@@ -23,7 +23,7 @@ Each template takes one dictionary:
 {{- end -}}
 {{- end }}
 
-{{/* A login of one institution with everything that values may leave out. */}}
+{{/* The login of an institution, with defaults for what values leave out. */}}
 {{- define "candescent-proxy-shared.login" -}}
 {{- $none := dict "clientId" "" "clientSecret" "" "password" "" -}}
 {{- $keys := dict "clientId" "client-id" "clientSecret" "client-secret" "password" "" -}}
@@ -31,7 +31,7 @@ Each template takes one dictionary:
 {{- mergeOverwrite $whole (deepCopy .) | toYaml -}}
 {{- end }}
 
-{{/* Every login by the directory that its secrets are mounted in. */}}
+{{/* Every login by the directory of its secrets. */}}
 {{- define "candescent-proxy-shared.logins" -}}
 default:
   {{- include "candescent-proxy-shared.login" .values.credentials | nindent 2 }}
@@ -41,7 +41,7 @@ default:
 {{- end }}
 {{- end }}
 
-{{/* The settings that say where a login's secrets stand. Takes the login and its directory. */}}
+{{/* The settings for a login's secret files. Takes the login and its directory. */}}
 {{- define "candescent-proxy-shared.loginSettings" -}}
 {{- $login := .login -}}
 {{- $names := dict "clientId" "client_id_file" "clientSecret" "client_secret_file" "password" "password_file" -}}
@@ -55,7 +55,7 @@ default:
 {{- end }}
 {{- end }}
 
-{{/* The settings of the fleet's store, but for those that config.store has. */}}
+{{/* The settings of the fleet's store, except those in config.store. */}}
 {{- define "candescent-proxy-shared.storeSettings" -}}
 {{- $store := .values.store -}}
 {{- if $store.url }}
@@ -125,7 +125,7 @@ username: {{ . | quote }}
 {{- end }}
 {{- end }}
 
-{{/* The volumes but for the one with the configuration. */}}
+{{/* The volumes, except the one with the configuration. */}}
 {{- define "candescent-proxy-shared.volumes" -}}
 {{- with include "candescent-proxy-shared.secretSources" . | trim }}
 - name: candescent-secrets
@@ -139,7 +139,7 @@ username: {{ . | quote }}
 {{- end }}
 {{- end }}
 
-{{/* What every container of the program has; each kind adds its ports, probes and life cycle. */}}
+{{/* The parts that all containers of the program share; each chart adds ports, probes and life cycle. */}}
 {{- define "candescent-proxy-shared.container" -}}
 name: candescent-proxy
 image: {{ include "candescent-proxy-shared.image" . | quote }}
@@ -169,7 +169,7 @@ volumeMounts:
   {{- end }}
 {{- end }}
 
-{{/* A probe. Takes path, port, exposed, and the command for where it is not exposed. */}}
+{{/* A probe. Takes path, port, exposed, and the command to run if it is not exposed. */}}
 {{- define "candescent-proxy-shared.probe" -}}
 {{- if .exposed -}}
 httpGet:
@@ -182,15 +182,15 @@ exec:
 timeoutSeconds: 5
 {{- end }}
 
-{{/* Refuse to render, with every mistake at once. Takes the lines of what is wrong. */}}
+{{/* Fail with all errors at once. Takes the errors, a line each. */}}
 {{- define "candescent-proxy-shared.refuse" -}}
 {{- with compact (splitList "\n" .) -}}
 {{- fail (printf "\n\ncandescent-proxy cannot be installed like this:\n  - %s\n" (join "\n  - " .)) -}}
 {{- end -}}
 {{- end }}
 
-{{/* What is wrong with the values, a line each: the setting, and what to set. */}}
-{{- define "candescent-proxy-shared.mistakes" -}}
+{{/* The errors in the values, a line each: the value, and what to set. */}}
+{{- define "candescent-proxy-shared.errors" -}}
 {{- $bank := .values.bank }}
 {{- if and (not $bank.environment) (not $bank.baseUrl) }}
 bank.environment: set it to stage or production, or set bank.baseUrl
@@ -201,19 +201,19 @@ bank.environment: set either bank.environment or bank.baseUrl, not both
 bank.institutionId: set it, in quotes, such as "00016"
 {{- end }}
 {{- if hasKey .values.institutions $bank.institutionId }}
-institutions.{{ $bank.institutionId }}: is bank.institutionId, whose credentials stand under credentials
+institutions.{{ $bank.institutionId }}: is bank.institutionId; its credentials go into credentials
 {{- end }}
 {{- $logins := include "candescent-proxy-shared.logins" . | fromYaml }}
 {{- range $directory, $login := $logins }}
 {{- $at := ternary "credentials" (printf "institutions.%s" $directory) (eq $directory "default") }}
-{{- include "candescent-proxy-shared.loginMistakes" (dict "at" $at "login" $login "secret" $.secret) }}
+{{- include "candescent-proxy-shared.loginErrors" (dict "at" $at "login" $login "secret" $.secret) }}
 {{- end }}
-{{- include "candescent-proxy-shared.storeMistakes" . }}
-{{- include "candescent-proxy-shared.configMistakes" . }}
-{{- include "candescent-proxy-shared.envMistakes" . }}
+{{- include "candescent-proxy-shared.storeErrors" . }}
+{{- include "candescent-proxy-shared.configErrors" . }}
+{{- include "candescent-proxy-shared.envErrors" . }}
 {{- end }}
 
-{{- define "candescent-proxy-shared.loginMistakes" -}}
+{{- define "candescent-proxy-shared.loginErrors" -}}
 {{- $login := .login }}
 {{- $sources := list }}
 {{- if $login.existingSecret }}{{ $sources = append $sources "existingSecret" }}{{ end }}
@@ -236,7 +236,7 @@ institutions.{{ $bank.institutionId }}: is bank.institutionId, whose credentials
 {{- end }}
 {{- end }}
 
-{{- define "candescent-proxy-shared.storeMistakes" -}}
+{{- define "candescent-proxy-shared.storeErrors" -}}
 {{- $store := .values.store }}
 {{- if and $store.url (not (and $store.existingSecret $store.keys.encryptionKey)) }}
 store.existingSecret: name a Secret whose key {{ $store.keys.encryptionKey | default "encryption-key" }} holds the encryption keys; make one with: kubectl create secret generic candescent-store --from-literal=encryption-key="k1 $(openssl rand -base64 32)"
@@ -246,12 +246,12 @@ store.url: set it, or remove store.existingSecret
 {{- end }}
 {{- range $name, $_ := .values.config.store }}
 {{- if or (hasSuffix "_file" $name) (has $name (list "url" "username")) }}
-config.store.{{ $name }}: set it under store instead, from which it is written
+config.store.{{ $name }}: set it under store instead
 {{- end }}
 {{- end }}
 {{- end }}
 
-{{/* Which value says what a setting of the configuration file would say a second time. */}}
+{{/* Which value sets a setting of the configuration file. */}}
 {{- define "candescent-proxy-shared.owned" -}}
 environment: bank.environment
 base_url: bank.baseUrl
@@ -268,20 +268,20 @@ password: credentials
 password_file: credentials
 {{- end }}
 
-{{- define "candescent-proxy-shared.configMistakes" -}}
+{{- define "candescent-proxy-shared.configErrors" -}}
 {{- $owned := merge (include "candescent-proxy-shared.owned" . | fromYaml) .owned }}
 {{- $secrets := list "client_secret" "password" "bearer_token" }}
 {{- range $name, $_ := .values.config }}
 {{- if has $name $secrets }}
-config.{{ $name }}: a secret must not stand in the configuration; put it into a Secret and name that in credentials
+config.{{ $name }}: a secret must not be in the configuration; put it into a Secret and name that in credentials
 {{- else if hasKey $owned $name }}
-config.{{ $name }}: set {{ get $owned $name }} instead, from which it is written
+config.{{ $name }}: set {{ get $owned $name }} instead
 {{- end }}
 {{- end }}
 {{- range $id, $login := .values.config.institutions }}
 {{- range $name, $_ := $login }}
 {{- if has $name $secrets }}
-config.institutions.{{ $id }}.{{ $name }}: a secret must not stand in the configuration; name its Secret in institutions.{{ $id }}
+config.institutions.{{ $id }}.{{ $name }}: a secret must not be in the configuration; name its Secret in institutions.{{ $id }}
 {{- else if and (hasKey $.values.institutions $id) (hasPrefix "credentials" (get $owned $name | default "")) }}
 config.institutions.{{ $id }}.{{ $name }}: the same secret has two sources, this and institutions.{{ $id }}; keep one of them
 {{- end }}
@@ -289,13 +289,13 @@ config.institutions.{{ $id }}.{{ $name }}: the same secret has two sources, this
 {{- end }}
 {{- end }}
 
-{{- define "candescent-proxy-shared.envMistakes" -}}
+{{- define "candescent-proxy-shared.envErrors" -}}
 {{- $owned := merge (include "candescent-proxy-shared.owned" . | fromYaml) .owned (dict "config" "config" "bearer_token" "credentials") }}
 {{- range .values.extraEnv }}
 {{- $value := get $owned (.name | trimPrefix "CANDESCENT_" | lower) }}
 {{- if not (hasPrefix "CANDESCENT_" .name) }}
 {{- else if eq $value "credentials" }}
-extraEnv: {{ .name }} is a second source of a secret that credentials has already; remove it
+extraEnv: {{ .name }} is a second source of a secret in credentials; remove it
 {{- else if $value }}
 extraEnv: {{ .name }} would override {{ $value }}; set that instead
 {{- end }}

@@ -1,42 +1,42 @@
-{{/* Everything that is wrong with the values, in words; templates/deployment.yaml asks. */}}
+{{/* The errors in the values; templates/deployment.yaml includes this. */}}
 {{- define "candescent-proxy.check" -}}
-{{- $lines := list (include "candescent-proxy-shared.mistakes" (include "candescent-proxy.context" . | fromYaml)) -}}
+{{- $lines := list (include "candescent-proxy-shared.errors" (include "candescent-proxy.context" . | fromYaml)) -}}
 {{- range $part := list "callers" "life" "numbers" "metrics" -}}
-{{- $lines = append $lines (include (printf "candescent-proxy.mistakes.%s" $part) $) -}}
+{{- $lines = append $lines (include (printf "candescent-proxy.errors.%s" $part) $) -}}
 {{- end -}}
 {{- include "candescent-proxy-shared.refuse" (join "\n" $lines) -}}
 {{- end }}
 
-{{- define "candescent-proxy.mistakes.callers" -}}
+{{- define "candescent-proxy.errors.callers" -}}
 {{- $callers := .Values.callers }}
 {{- $mutual := and $callers.tls.existingSecret $callers.tls.clientCertificates }}
 {{- if not (or $callers.trustNetwork $callers.secrets.existingSecret $mutual) }}
-callers: whoever reaches the port would act with your credentials; set callers.tls.existingSecret (mutual TLS) or callers.secrets.existingSecret, or callers.trustNetwork: true if the network keeps strangers out
+callers: every client that reaches the port would act with your credentials; set callers.tls.existingSecret (mutual TLS) or callers.secrets.existingSecret, or callers.trustNetwork: true if the network keeps others out
 {{- end }}
 {{- if and $callers.secrets.existingSecret (not $callers.secrets.keys) }}
 callers.secrets.keys: name at least one key of the Secret {{ $callers.secrets.existingSecret }}
 {{- end }}
 {{- if and $callers.tls.clientNames (not $mutual) }}
-callers.tls.clientNames: only a caller with a certificate has a name; set callers.tls.existingSecret and clientCertificates: true
+callers.tls.clientNames: needs client certificates; set callers.tls.existingSecret and clientCertificates: true
 {{- end }}
 {{- if and .Values.config.admin_actions (not $callers.trustNetwork) }}
-config.admin_actions: whoever reaches the admin port could stop the gateway; set callers.trustNetwork: true if the network keeps strangers out
+config.admin_actions: every client that reaches the admin port could stop the gateway; set callers.trustNetwork: true if the network keeps others out
 {{- end }}
 {{- if eq (int .Values.port) (int .Values.admin.port) }}
 admin.port: is the same as port; choose another
 {{- end }}
 {{- end }}
 
-{{- define "candescent-proxy.mistakes.life" -}}
+{{- define "candescent-proxy.errors.life" -}}
 {{- $least := include "candescent-proxy.drain" . }}
 {{- with .Values.terminationGracePeriodSeconds }}
 {{- if lt (int .) (int $least) }}
-terminationGracePeriodSeconds: {{ . }} would kill requests that drainDelay and gracePeriod promise to finish; set at least {{ $least }}, or null
+terminationGracePeriodSeconds: {{ . }} is less than drainDelay and gracePeriod need; set at least {{ $least }}, or null
 {{- end }}
 {{- end }}
 {{- end }}
 
-{{- define "candescent-proxy.mistakes.numbers" -}}
+{{- define "candescent-proxy.errors.numbers" -}}
 {{- $budget := .Values.podDisruptionBudget }}
 {{- $scaling := .Values.autoscaling }}
 {{- $replicas := include "candescent-proxy.replicas" . | int }}
@@ -65,32 +65,32 @@ podDisruptionBudget.minAvailable: {{ $budget.minAvailable }} with {{ $setting }}
 autoscaling.minReplicas: {{ $scaling.minReplicas }} is more than maxReplicas, {{ $scaling.maxReplicas }}
 {{- end }}
 {{- if not (dig "requests" "cpu" "" .Values.resources) }}
-autoscaling.enabled: a share of the requested CPU needs a request; set resources.requests.cpu
+autoscaling.enabled: needs a CPU request; set resources.requests.cpu
 {{- end }}
 {{- end }}
 {{- end }}
 
-{{- define "candescent-proxy.mistakes.metrics" -}}
+{{- define "candescent-proxy.errors.metrics" -}}
 {{- $metrics := .Values.metrics }}
 {{- $kinds := dict "serviceMonitor" "ServiceMonitor" "podMonitor" "PodMonitor" "rules" "PrometheusRule" }}
 {{- range $name, $kind := $kinds }}
 {{- if and (get $metrics $name).enabled (not ($.Capabilities.APIVersions.Has (printf "monitoring.coreos.com/v1/%s" $kind))) }}
-metrics.{{ $name }}.enabled: the cluster has no {{ $kind }}; install the Prometheus Operator's definitions first, set enabled: false, or, where no cluster is asked, render with --api-versions monitoring.coreos.com/v1/{{ $kind }}
+metrics.{{ $name }}.enabled: the cluster has no {{ $kind }}; install the Prometheus Operator's definitions first, set enabled: false, or, without a cluster, render with --api-versions monitoring.coreos.com/v1/{{ $kind }}
 {{- end }}
 {{- end }}
 {{- if and $metrics.serviceMonitor.enabled $metrics.podMonitor.enabled }}
-metrics: every pod would be read twice; enable serviceMonitor or podMonitor
+metrics: every pod would be scraped twice; enable serviceMonitor or podMonitor
 {{- end }}
 {{- $read := or $metrics.serviceMonitor.enabled $metrics.podMonitor.enabled }}
 {{- if and $read .Values.networkPolicy.enabled (not .Values.networkPolicy.scrapers) }}
-networkPolicy.scrapers: Prometheus could not reach the admin port; say where it runs, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]
+networkPolicy.scrapers: Prometheus could not reach the admin port; set its peers, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]
 {{- end }}
 {{- if $metrics.rules.enabled }}
 {{- $known := list }}
 {{- range ($.Files.Get "files/rules.yaml" | fromYaml).groups }}{{ range .rules }}{{ $known = append $known .alert }}{{ end }}{{ end }}
 {{- range $metrics.rules.without }}
 {{- if not (has . $known) }}
-metrics.rules.without: there is no alert {{ . }}; files/rules.yaml has their names
+metrics.rules.without: there is no alert {{ . }}; files/rules.yaml has the names
 {{- end }}
 {{- end }}
 {{- end }}
