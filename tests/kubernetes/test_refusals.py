@@ -58,7 +58,7 @@ GATEWAY_REFUSES = {
     ),
     "open to everybody": (
         {"callers": {"trustNetwork": False}},
-        "callers: every client that reaches the port would act with your credentials; set callers.tls",
+        "callers: every client that reaches the port would act with your credentials; set",
     ),
     "TLS that asks for no name": (
         {
@@ -183,7 +183,7 @@ SIDECAR_REFUSES = {
     "to quit what ends by itself": ({"quit": True}, "quit: a native sidecar ends with the Job"),
     "to be ended by anybody": (
         {"quit": True, "native": False},
-        "quit: every client that reaches the admin port could end the sidecar; set admin.exposed: false",
+        "quit: every client that reaches the admin port could end the sidecar; set admin.exposed",
     ),
     "annotations for nobody": (
         {"scrapeAnnotations": True, "admin": {"exposed": False}},
