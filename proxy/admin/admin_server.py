@@ -16,6 +16,7 @@ from proxy.errors import CallerError, ProxyError
 from proxy.forwarding.browser_policy import BrowserPolicy
 from proxy.server.address import Address
 from proxy.server.limits import CallerLimits
+from proxy.server.memory import MemoryBudget
 from proxy.server.messages import Request, Response
 from proxy.server.port import Port
 from proxy.server.refusals import Refusals
@@ -173,13 +174,17 @@ def routes(
 
 
 async def serve(
-    handler: AdminHandler, address: Address, refusals: Refusals, stack: AsyncExitStack
+    handler: AdminHandler,
+    address: Address,
+    refusals: Refusals,
+    memory: MemoryBudget,
+    stack: AsyncExitStack,
 ) -> Address:
     """Serve on ``address`` until ``stack`` is closed; return the address (port 0 is allowed).
 
     Raises ``ConfigError`` for a port in use, and then leaves nothing open.
     """
-    server = Server(handler.handle, handler.refuse, LIMITS, refusals)
+    server = Server(handler.handle, handler.refuse, LIMITS, refusals, memory)
     port = Port(server, address, setting="admin", refusals=refusals)
     where = await port.open(None, 0o600)
     stack.push_async_callback(server.abort)

@@ -523,6 +523,17 @@ TOO_MANY_CONNECTIONS = _busy(
     "Find out who opens so many, let applications reuse connections, or raise "
     "limits.max_connections.",
 )
+MEMORY = ErrorKind(
+    "memory",
+    503,
+    Source.PROXY,
+    "The unfinished requests of all callers hold limits.max_memory, and this one is among the "
+    "largest.",
+    "Find out who sends large requests slowly, or many at once; add proxies, or raise "
+    "limits.max_memory.",
+    closes=True,
+    retry_after=1,
+)
 UPSTREAM_BUSY = _busy(
     "upstream-busy",
     "All upstream.max_connections connections to the bank are in use.",

@@ -24,6 +24,7 @@ from proxy.runtime.metric_sources import register as register_metric_sources
 from proxy.runtime.reload import LoadConfig, Reloader, watch
 from proxy.runtime.systemd import Systemd
 from proxy.server.address import Address
+from proxy.server.memory import MemoryBudget
 from proxy.server.refusals import Refusals
 from proxy.tasks import Tasks
 from proxy.telemetry.logs import LogObserver
@@ -77,8 +78,9 @@ class App:
         self._core = Core(config, logins, self._observers, self._refresh_tokens)
         self._retired: set[Core] = set()
         wrap_handler = _unwrapped if self._tracing is None else self._tracing.wrap
+        self._memory = MemoryBudget(config.limits.max_memory)
         self._listeners = Listeners(
-            config, self._core.forwarders, wrap_handler, self._observers.warn
+            config, self._core.forwarders, wrap_handler, self._observers.warn, self._memory
         )
         self._admin_refusals = Refusals(self._observers.warn, " of the admin port")
         self._reloader = Reloader(
@@ -99,6 +101,7 @@ class App:
             self._listeners,
             self._cores,
             admin_refusals=self._admin_refusals,
+            memory=self._memory,
             opened_before=lambda: self._opened_before,
             is_ready=lambda: self.readiness().is_ready,
         )
@@ -280,7 +283,9 @@ class App:
         page = StatusPage(self.status, access)
         routes = admin.routes(self.readiness, self.metrics.exposition, actions, page)
         handler = admin.AdminHandler(routes, build.admin_policy(config), self._observers.crash)
-        return await admin.serve(handler, config.admin, self._admin_refusals, self._stack)
+        return await admin.serve(
+            handler, config.admin, self._admin_refusals, self._memory, self._stack
+        )
 
     def _cores(self) -> Sequence[Core]:
         """Return the running core, then those that finish what they have begun."""

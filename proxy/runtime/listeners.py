@@ -9,6 +9,7 @@ from proxy.errors import CallerError, ConfigError, ProxyError, kinds
 from proxy.forwarding.authentication import server_context
 from proxy.forwarding.forwarder import Forwarder
 from proxy.server.address import Address
+from proxy.server.memory import MemoryBudget
 from proxy.server.messages import Request, Response
 from proxy.server.port import Port
 from proxy.server.refusals import Refusals
@@ -35,13 +36,16 @@ class Listener:
         forwarder: Forwarder,
         wrap_handler: Callable[[RequestHandler], RequestHandler],
         warn: Callable[[str], None],
+        memory: MemoryBudget,
     ) -> None:
         self.listener_config = listener_config
         self.forwarder = forwarder
         self.tls = server_context(listener_config.callers, listener_config.path)
         where = f" of listener {listener_config.name}" if listener_config.path else ""
         self.refusals = Refusals(warn, where)
-        self.server = Server(wrap_handler(self._handle), self._refuse, config.limits, self.refusals)
+        self.server = Server(
+            wrap_handler(self._handle), self._refuse, config.limits, self.refusals, memory
+        )
         self.port = Port(
             self.server,
             listener_config.address,
@@ -93,9 +97,12 @@ class Listeners:
         forwarders: Mapping[str, Forwarder],
         wrap_handler: Callable[[RequestHandler], RequestHandler],
         warn: Callable[[str], None],
+        memory: MemoryBudget,
     ) -> None:
         self._listeners = {
-            listener.name: Listener(listener, config, forwarders[listener.name], wrap_handler, warn)
+            listener.name: Listener(
+                listener, config, forwarders[listener.name], wrap_handler, warn, memory
+            )
             for listener in config.listener_configs
         }
         self.addresses: dict[str, Address] = {}

@@ -7,6 +7,7 @@ from proxy.runtime import clock
 from proxy.runtime.core import Core
 from proxy.runtime.listeners import Listeners
 from proxy.server.limits import CallerLimits
+from proxy.server.memory import MemoryBudget
 from proxy.server.refusals import Refusals
 from proxy.telemetry import logs
 from proxy.telemetry.metrics import Metrics
@@ -23,6 +24,7 @@ def register(
     cores: Callable[[], Sequence[Core]],
     *,
     admin_refusals: Refusals,
+    memory: MemoryBudget,
     opened_before: Callable[[], int],
     is_ready: Callable[[], bool],
 ) -> None:
@@ -65,6 +67,8 @@ def register(
             *((("admin", reason), count) for reason, count in admin_refusals.counts.items()),
         ],
     )
+    gauge("caller_memory_bytes", "Memory that callers' input holds.", memory.held)
+    gauge("caller_memory_limit_bytes", "Limit of that memory.", lambda: memory.limit)
     gauge(
         "upstream_connections",
         "Open connections to the bank, with those being made.",

@@ -7,6 +7,7 @@ Modules:
     port.py          accepts connections, and does their TLS handshakes
     sockets.py       sockets that listen
     server.py        keeps connections up to a limit
+    memory.py        how much memory input may hold
     refusals.py      connections that were ended for a limit, counted and logged
     connection.py    reads requests and writes responses on one connection
     request_parser.py  HTTP/1.1 requests: bytes in, events out

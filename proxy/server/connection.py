@@ -17,7 +17,9 @@ from proxy.errors import CallerError, ProxyError, kinds
 from proxy.http1.deadline import Deadline
 from proxy.http1.flow_control import FlowControl
 from proxy.server.limits import CallerLimits
+from proxy.server.memory import EVENT_OVERHEAD, MemoryBudget
 from proxy.server.messages import NO_BODY, Body, Request, Response
+from proxy.server.refusals import Refusals
 from proxy.server.request_parser import ParserState, RequestParser
 from proxy.tasks import Tasks
 
@@ -42,6 +44,8 @@ class ConnectionOwner(Protocol):
     refuse: Callable[[ProxyError], Response]
     loop: asyncio.AbstractEventLoop
     tasks: Tasks
+    memory: MemoryBudget
+    refusals: Refusals
 
     def connection_opened(self, connection: "CallerConnection") -> None:
         """Register a new connection."""
@@ -69,6 +73,7 @@ class CallerConnection(asyncio.Protocol):
         self._server = server
         self._loop = server.loop
         self._limits = limits
+        self._memory = server.memory
         self._transport: asyncio.Transport | None = None
         self._parser = RequestParser(limits, self)
         self._flow = FlowControl(self._loop)
@@ -79,6 +84,8 @@ class CallerConnection(asyncio.Protocol):
         self._wake: asyncio.Future[None] | None = None
         self._incoming: Request | None = None
         """The request whose body is arriving."""
+        self._served: Request | None = None
+        """The request that is being served."""
         self._unread = b""
         self._idle_since = self._loop.time()
         self._head_since = 0.0
@@ -104,10 +111,12 @@ class CallerConnection(asyncio.Protocol):
         if self._incoming is None and (self._queue or self.state is not CallerState.WAITING):
             self._leave_unread(data)
             return
-        if len(data) > PARSED_BLOCK:
+        size = len(data)
+        if size > PARSED_BLOCK:
             self._receive_in_blocks(data)
             return
-        for event in self._parser.feed(data):
+        events = self._parser.feed(data)
+        for event in events:
             if type(event) is Request:
                 self._incoming = event
                 self._head_since = 0.0
@@ -123,8 +132,10 @@ class CallerConnection(asyncio.Protocol):
         elif not self._head_since and self._parser.state is ParserState.HEAD:
             self._head_since = self._loop.time()
             self._arm()
-        if self._queue:
-            self._notify()
+        self._memory.uncounted -= size + EVENT_OVERHEAD * len(events)
+        if self._memory.uncounted < 0:
+            self._memory.count()
+        self._notify()  # whoever waits looks whether there is a request
 
     def _receive_in_blocks(self, data: bytes) -> None:
         """Parse until a request is complete; the blocks after it stay unread."""
@@ -137,6 +148,9 @@ class CallerConnection(asyncio.Protocol):
         if not self._unread:
             self.pause_reading()
         self._unread += data
+        self._memory.uncounted -= len(data)
+        if self._memory.uncounted < 0:
+            self._memory.count()
 
     def _read_on(self) -> None:
         """Parse the unread input, as far as the end of the next request."""
@@ -192,12 +206,16 @@ class CallerConnection(asyncio.Protocol):
                 if isinstance(request, ProxyError):
                     await self.deliver(self._server.refuse(request).data)
                     break
+                self._served = request
                 response = await handle(request)
                 if response.data:
                     await self.deliver(response.data)
                 self.state = CallerState.WAITING
                 if not self._may_keep_alive(request, response):
                     break
+                # An idle connection must not hold its last request and response.
+                self._served = None
+                del request, response
         except BaseException as error:
             self.abort()
             if not isinstance(error, ConnectionError):
@@ -320,6 +338,38 @@ class CallerConnection(asyncio.Protocol):
         """Whether nothing is being served; a head may have begun to arrive."""
         is_serving = self.state is CallerState.SERVING or self.state is CallerState.RESPONDING
         return not (is_serving or self._queue)
+
+    @property
+    def served_bytes(self) -> int:
+        """Bytes of the head that is being served."""
+        return 0 if self._served is None else self._served.head_bytes
+
+    @property
+    def unserved_bytes(self) -> int:
+        """Bytes of unfinished heads, unread input and bodies that have not been sent on."""
+        size = len(self._unread) + self._parser.head_bytes
+        for request in self._queue:
+            if isinstance(request, Request):
+                size += request.head_bytes + request.body.buffered_bytes
+        if self._served is not None:
+            size += self._served.body.buffered_bytes
+        return size
+
+    def shed(self) -> None:
+        """Drop the unserved input and answer with 503: at once, or after the served request."""
+        error = ProxyError(kinds.MEMORY)
+        self._server.refusals.note("memory")
+        if self._unread:
+            self._unread = b""
+            self.resume_reading()
+        self._head_since = 0.0
+        self._queue.clear()
+        if self._incoming is not None and self._incoming is not self._served:
+            self._incoming.body.drop(error)
+        if self._served is not None and self._served.body.buffered_bytes:
+            self._served.body.drop(error)
+        self._parser.drop_head()
+        self.refuse(error)
 
     def close(self) -> None:
         """Serve no more requests: close an idle connection now, a busy one after its response."""

@@ -38,6 +38,11 @@ class CallerLimits:
         "Limit of concurrent TLS handshakes; further callers wait, and handshakes of more than a "
         "second are then closed.",
     )
+    max_memory: Annotated[int, Interval(ge=1_048_576), SIZE] = setting(
+        33_554_432,
+        "Limit of memory for unfinished heads, unread requests and unsent bodies, of all listeners "
+        "together; over it the largest are refused with 503.",
+    )
     max_in_flight: Count = setting(2000, "Limit of concurrent requests; more are refused with 503.")
 
     def check_head(self, target: bytes, headers: list[tuple[bytes, bytes]]) -> None:

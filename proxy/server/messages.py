@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Protocol, final
 
+from proxy.server.memory import BLOCK_OVERHEAD, HEADER_OVERHEAD
+
 HIGH_WATER = 131_072
 """Bytes of a body buffered for a slow upstream before reading from the caller is paused."""
 
@@ -38,12 +40,12 @@ class RequestConnection(Protocol):
 class Body:
     """The body of a request, in blocks. ``complete`` once its last byte has arrived."""
 
-    __slots__ = ("_blocks", "_buffered_bytes", "_connection", "_error", "_wake", "complete")
+    __slots__ = ("_blocks", "_connection", "_error", "_wake", "buffered_bytes", "complete")
 
     def __init__(self, connection: RequestConnection | None, *, complete: bool = False) -> None:
         self._connection = connection
         self._blocks: list[bytes] = []
-        self._buffered_bytes = 0
+        self.buffered_bytes = 0
         self._error: Exception | None = None
         self._wake: asyncio.Future[None] | None = None
         self.complete = complete
@@ -54,9 +56,9 @@ class Body:
             raise self._error
         block = self._blocks[0] if len(self._blocks) == 1 else b"".join(self._blocks)
         self._blocks.clear()
-        if self._buffered_bytes > HIGH_WATER and self._connection is not None:
+        if self.buffered_bytes > HIGH_WATER and self._connection is not None:
             self._connection.resume_reading()
-        self._buffered_bytes = 0
+        self.buffered_bytes = 0
         return block
 
     async def read(self) -> bytes:
@@ -76,17 +78,17 @@ class Body:
     def discard(self) -> None:
         """Drop the unread blocks and read from the caller again."""
         self._blocks.clear()
-        if self._buffered_bytes > HIGH_WATER and self._connection is not None:
+        if self.buffered_bytes > HIGH_WATER and self._connection is not None:
             self._connection.resume_reading()
-        self._buffered_bytes = 0
+        self.buffered_bytes = 0
 
     # The interface for the connection.
 
     def feed(self, block: bytes) -> None:
         """Append a block that has arrived."""
         self._blocks.append(block)
-        self._buffered_bytes += len(block)
-        if self._buffered_bytes > HIGH_WATER and self._connection is not None:
+        self.buffered_bytes += len(block) + BLOCK_OVERHEAD
+        if self.buffered_bytes > HIGH_WATER and self._connection is not None:
             self._connection.pause_reading()
         self._notify()
 
@@ -100,6 +102,13 @@ class Body:
         if not self.complete:
             self._error = error
             self._notify()
+
+    def drop(self, error: Exception) -> None:
+        """Drop the blocks that have not been read; readers get ``error``, even at the end."""
+        self._blocks.clear()
+        self.buffered_bytes = 0
+        self._error = error
+        self._notify()
 
     def _notify(self) -> None:
         if self._wake is not None and not self._wake.done():
@@ -142,6 +151,12 @@ class Request:
         self.body = NO_BODY
         # The allowed foreign origin (CORS) of the calling page; empty for other callers.
         self.page_origin = b""
+
+    @property
+    def head_bytes(self) -> int:
+        """About how much memory the head takes."""
+        sizes = [len(name) + len(value) + HEADER_OVERHEAD for name, value in self.headers]
+        return len(self.target) + HEADER_OVERHEAD + sum(sizes)
 
     def with_headers(self, headers: list[tuple[bytes, bytes]]) -> "Request":
         """Return a copy of the request with other headers."""

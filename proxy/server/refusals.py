@@ -14,7 +14,7 @@ TEXTS = {
     "certificate": "client certificates of callers{where} are not accepted",
     "tls_version": "callers{where} have no TLS version or cipher in common with this proxy",
     "plain_http": "callers{where} speak plain HTTP, and the port speaks TLS",
-    "memory": "callers{where} hold as much memory as they may; those that hold most are refused",
+    "memory": "callers{where} hold limits.max_memory; those that hold most are refused",
     "files": "the limit of open files is reached; callers{where} wait",
 }
 """What the log says, by reason."""

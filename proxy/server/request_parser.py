@@ -11,6 +11,7 @@ import httptools
 
 from proxy.errors import CallerError, ProxyError, kinds
 from proxy.server.limits import CallerLimits
+from proxy.server.memory import HEADER_OVERHEAD
 from proxy.server.messages import Request, RequestConnection
 
 _WHITE_SPACE = (b" ", b"\t")
@@ -23,6 +24,11 @@ RequestEvent = Request | bytes | ProxyError
 An error comes last. It fails the body of the unfinished request, if there is one; otherwise it
 takes the place of a request.
 """
+
+
+# Of no request; never changed.
+_NO_HEADERS: list[tuple[bytes, bytes]] = []
+_NO_EVENTS: list[RequestEvent] = []
 
 
 class ParserState(Enum):
@@ -83,6 +89,7 @@ class RequestParser:
                 self._end_with(CallerError(kinds.TOO_LARGE))
         elif self.state is ParserState.BODY and self._unbounded_bytes > self._limits.max_head:
             self._end_with(CallerError(kinds.TOO_LARGE))  # trailers without end
+        self._events = _NO_EVENTS
         return events
 
     def stop(self) -> None:
@@ -102,6 +109,19 @@ class RequestParser:
         ]
         data, self._behind_connect = self._behind_connect, b""
         return data
+
+    @property
+    def head_bytes(self) -> int:
+        """About how much memory an unfinished head takes."""
+        if self.state is not ParserState.HEAD:
+            return 0
+        return self._unbounded_bytes + len(self._headers) * HEADER_OVERHEAD
+
+    def drop_head(self) -> None:
+        """Ignore further input and free what has been read of a head."""
+        self.stop()
+        self._llhttp = httptools.HttpRequestParser(self)
+        self._target, self._headers = b"", []
 
     # llhttp's callbacks.
 
@@ -148,11 +168,14 @@ class RequestParser:
             self._add_tunnel_headers(headers)
         if llhttp.should_upgrade() and method != "CONNECT":
             self._unread_framing = _framing(headers)
+        # The request has them from here on; an idle connection must not hold its last one.
+        target, self._target = self._target, b""
+        self._headers = _NO_HEADERS
         self._events.append(
             Request(
                 self._connection,
                 method,
-                self._target,
+                target,
                 (1, 1) if is_1_1 else (1, 0),
                 headers,
                 self._keep_alive,

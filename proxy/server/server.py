@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from proxy.errors import ProxyError, kinds
 from proxy.server.connection import CallerConnection
 from proxy.server.limits import CallerLimits
+from proxy.server.memory import HoldsInput, MemoryBudget
 from proxy.server.messages import Request, Response
 from proxy.server.refusals import Refusals
 from proxy.tasks import Tasks
@@ -18,7 +19,7 @@ class Server:
     """Makes a connection for each caller.
 
     ``handle`` serves requests; ``refuse`` makes the response to invalid input. ``refusals``
-    counts the connections that are closed because of a limit.
+    counts the connections that are closed because of a limit. ``memory`` is shared by servers.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class Server:
         refuse: Callable[[ProxyError], Response],
         limits: CallerLimits,
         refusals: Refusals | None = None,
+        memory: MemoryBudget | None = None,
     ) -> None:
         self.handle = handle
         self.refuse = refuse
@@ -36,6 +38,8 @@ class Server:
         # In the order of arrival, so that the oldest idle one is closed first.
         self._connections: dict[CallerConnection, None] = {}
         self.refusals = refusals or Refusals()
+        self.memory = memory or MemoryBudget(limits.max_memory)
+        self.memory.add(self)
         self._all_closed: asyncio.Event | None = None
 
     def __call__(self) -> CallerConnection:
@@ -46,6 +50,10 @@ class Server:
     def connection_count(self) -> int:
         """Number of open connections."""
         return len(self._connections)
+
+    def holders(self) -> list[HoldsInput]:
+        """Return the open connections, as the memory budget sees them."""
+        return list(self._connections)
 
     def connection_opened(self, connection: CallerConnection) -> None:
         """Register a connection; over the limit, close an unserved one or refuse this one."""

@@ -13,6 +13,7 @@ from proxy.admin.readiness import Readiness
 from proxy.runtime.app import App
 from proxy.sandbox import Fault, Sandbox
 from proxy.server.address import Address
+from proxy.server.memory import MemoryBudget
 from proxy.server.refusals import Refusals
 from tests.support.running import running, until, url
 
@@ -37,7 +38,9 @@ async def served(
     )
     async with AsyncExitStack() as stack:
         handler = admin_server.AdminHandler(routes)
-        address = await admin_server.serve(handler, Address("127.0.0.1", 0), Refusals(), stack)
+        address = await admin_server.serve(
+            handler, Address("127.0.0.1", 0), Refusals(), MemoryBudget(1 << 20), stack
+        )
         async with aiohttp.ClientSession(f"http://{address}") as session:
             yield session
 

@@ -13,10 +13,12 @@ import pytest
 from proxy.admin.admin_server import LIMITS
 from proxy.http1.bounded_cache import BoundedCache
 from proxy.runtime.app import App
+from proxy.sandbox import Fault
 from proxy.server.address import Address
+from proxy.server.messages import Request
 from tests.hazards.proxy_under_test import ProxyUnderTest, proxy_under_test
 from tests.support.certificates import OpensslAuthority
-from tests.support.raw_client import GET, RawConnection, connect, connected
+from tests.support.raw_client import GET, RawConnection, connect, connected, request
 from tests.support.running import until
 from tests.telemetry.metrics.reading import value
 
@@ -50,17 +52,17 @@ def refused(app: App, reason: str, listener: str = "main") -> float:
     ],
     ids=["silent", "half a head", "long half a head"],
 )
-async def test_admin_port_is_bounded(here: ProxyUnderTest, sent: bytes) -> None:
+async def test_admin_port_is_bounded(proxy: ProxyUnderTest, sent: bytes) -> None:
     """Many connections to it leave room for a probe, and take nothing from the data port."""
-    admin = AdminPort(here.app)
+    admin = AdminPort(proxy.app)
     async with connected(admin, LIMITS.max_connections * 3) as wires:
         for wire in wires[-LIMITS.max_connections :]:
             await wire.send(sent)
         async with connect(admin) as probe:
             assert (await probe.ask(LIVEZ)).status == 200
         assert await wires[0].read_to_end() == b""
-        assert refused(here.app, "connections", "admin") >= LIMITS.max_connections
-    assert "as many callers of the admin port as may be" in here.log
+        assert refused(proxy.app, "connections", "admin") >= LIMITS.max_connections
+    assert "as many callers of the admin port as may be" in proxy.log
 
 
 @pytest.mark.parametrize(
@@ -72,9 +74,9 @@ async def test_admin_port_is_bounded(here: ProxyUnderTest, sent: bytes) -> None:
     ],
     ids=["many headers", "long header", "long target"],
 )
-async def test_admin_port_reads_no_large_head(here: ProxyUnderTest, head: bytes) -> None:
+async def test_admin_port_reads_no_large_head(proxy: ProxyUnderTest, head: bytes) -> None:
     """It is refused before its end."""
-    async with connect(AdminPort(here.app)) as wire:
+    async with connect(AdminPort(proxy.app)) as wire:
         await wire.send(head)
         assert (await wire.reader.readline()).startswith((b"HTTP/1.1 431", b"HTTP/1.1 414"))
 
@@ -82,9 +84,9 @@ async def test_admin_port_reads_no_large_head(here: ProxyUnderTest, head: bytes)
 async def test_data_port_that_is_full_leaves_the_probes() -> None:
     """Liveness is asked on a port with room of its own."""
     async with (
-        proxy_under_test(limits={"max_connections": "2"}) as here,
-        connected(here.app, 60),
-        connect(AdminPort(here.app)) as probe,
+        proxy_under_test(limits={"max_connections": "2"}) as proxy,
+        connected(proxy.app, 60),
+        connect(AdminPort(proxy.app)) as probe,
     ):
         assert (await probe.ask(LIVEZ)).status == 200
 
@@ -104,25 +106,25 @@ async def over_tls(authority: OpensslAuthority, **limits: str) -> AsyncIterator[
     certificate = authority.issue("port", "IP:127.0.0.1", file="port")
     callers = {"certificate_file": str(certificate), "client_ca_file": str(authority.file)}
     listeners = {"tls": {"listen": "127.0.0.1:0", "callers": callers}}
-    async with proxy_under_test(listeners=listeners, limits=limits) as here:
-        yield here
+    async with proxy_under_test(listeners=listeners, limits=limits) as proxy:
+        yield proxy
 
 
 class TlsPort:
     """The listener ``tls`` of a proxy, as something to connect to without TLS."""
 
-    def __init__(self, here: ProxyUnderTest) -> None:
-        self.data_address = here.app.addresses["tls"]
+    def __init__(self, proxy: ProxyUnderTest) -> None:
+        self.data_address = proxy.app.addresses["tls"]
 
 
 @asynccontextmanager
 async def tls_caller(
-    here: ProxyUnderTest, authority: OpensslAuthority, folder: Path
+    proxy: ProxyUnderTest, authority: OpensslAuthority, folder: Path
 ) -> AsyncIterator[RawConnection]:
     """Connect with a certificate that the listener accepts."""
     context = ssl.create_default_context(cafile=authority.file)
     context.load_cert_chain(authority.issue("caller", "DNS:caller", file=f"caller-{folder.name}"))
-    address = here.app.addresses["tls"]
+    address = proxy.app.addresses["tls"]
     wire = RawConnection(*await asyncio.open_connection(address.host, address.port, ssl=context))
     try:
         yield wire
@@ -144,41 +146,41 @@ async def test_unfinished_handshakes_are_bounded(
     authority: OpensslAuthority, tmp_path: Path, sent: bytes
 ) -> None:
     """They wait in the system; those that take longer than a second make room."""
-    async with over_tls(authority, max_handshakes="4") as here, AsyncExitStack() as stack:
-        wires = [await stack.enter_async_context(connect(TlsPort(here))) for _ in range(12)]
+    async with over_tls(authority, max_handshakes="4") as proxy, AsyncExitStack() as stack:
+        wires = [await stack.enter_async_context(connect(TlsPort(proxy))) for _ in range(12)]
         for wire in wires:
             await wire.send(sent)
-        async with tls_caller(here, authority, tmp_path) as honest:
+        async with tls_caller(proxy, authority, tmp_path) as honest:
             assert (await honest.ask(GET)).status == 200
-        assert refused(here.app, "handshake", "tls") >= 9
-        assert here.app.connection_count <= 1
+        assert refused(proxy.app, "handshake", "tls") >= 9
+        assert proxy.app.connection_count <= 1
         assert await wires[0].read_to_end() == b""
-    assert "TLS handshakes of listener tls fail or take too long" in here.log
+    assert "TLS handshakes of listener tls fail or take too long" in proxy.log
 
 
 async def test_unfinished_handshake_has_a_deadline(authority: OpensslAuthority) -> None:
     """Of limits.header_timeout, like a head."""
     async with (
-        over_tls(authority, header_timeout="0.3") as here,
-        connect(TlsPort(here)) as silent,
-        connect(TlsPort(here)) as half,
+        over_tls(authority, header_timeout="0.3") as proxy,
+        connect(TlsPort(proxy)) as silent,
+        connect(TlsPort(proxy)) as half,
     ):
         await half.send(HELLO)
         assert await silent.read_to_end() == b""
         assert await half.read_to_end() == b""
-        await until(lambda: refused(here.app, "handshake", "tls") == 2)
-    assert "(timeout)" in here.log
+        await until(lambda: refused(proxy.app, "handshake", "tls") == 2)
+    assert "(timeout)" in proxy.log
 
 
 async def test_burst_of_handshakes_is_served(authority: OpensslAuthority, tmp_path: Path) -> None:
     """More honest callers at once than there may be handshakes wait a moment for each other."""
-    async with over_tls(authority, max_handshakes="2") as here, AsyncExitStack() as stack:
+    async with over_tls(authority, max_handshakes="2") as proxy, AsyncExitStack() as stack:
         calls = [
-            stack.enter_async_context(tls_caller(here, authority, tmp_path)) for _ in range(10)
+            stack.enter_async_context(tls_caller(proxy, authority, tmp_path)) for _ in range(10)
         ]
         for wire in await asyncio.gather(*calls):
             assert (await wire.ask(GET)).status == 200
-        assert refused(here.app, "handshake", "tls") == 0
+        assert refused(proxy.app, "handshake", "tls") == 0
 
 
 # Caches.
@@ -200,10 +202,10 @@ async def test_burst_of_handshakes_is_served(authority: OpensslAuthority, tmp_pa
     ids=["paths", "header names", "hosts", "connection options", "authorities"],
 )
 async def test_caches_keep_no_long_keys(
-    here: ProxyUnderTest, lines: Callable[[int], bytes]
+    proxy: ProxyUnderTest, lines: Callable[[int], bytes]
 ) -> None:
     """What a caller makes up is not kept after its request."""
-    async with connect(here.app) as wire:
+    async with connect(proxy.app) as wire:
         await wire.ask(lines(0) + b"\r\n")
         before = lru_entries()
         for number in range(1, 50):
@@ -218,3 +220,72 @@ def lru_entries() -> int:
     caches = [one for one in gc.get_objects() if isinstance(one, functools._lru_cache_wrapper)]
     ours = [one for one in caches if str(one.__module__).startswith("proxy.")]
     return sum(one.cache_info().currsize for one in ours if "sandbox" not in str(one.__module__))
+
+
+# Memory.
+
+MIB = 1_048_576
+LONG_LINES = b"".join(b"X-%d: %b\r\n" % (number, b"x" * 7000) for number in range(8))
+UNFINISHED = b"GET /echo HTTP/1.1\r\nHost: localhost\r\n" + LONG_LINES
+SLOW = request("GET", "/slow?seconds=2")
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        (UNFINISHED,),
+        (SLOW, (UNFINISHED + b"\r\n") * 4),
+        (SLOW + GET * 3000,),
+        (request("POST", "/upload", "Content-Length: 1000000") + b"x" * 200_000,),
+        (request("POST", "/upload", "Content-Length: 60000") + b"x" * 60_000,),
+        (request("POST", "/upload", "Transfer-Encoding: chunked") + b"1\r\nx\r\n" * 20_000,),
+    ],
+    ids=["heads", "pipelined heads", "small requests", "bodies", "whole bodies", "chunks"],
+)
+async def test_input_is_held_within_the_budget(blocks: tuple[bytes, ...]) -> None:
+    """Over it the largest are refused with 503, and others are served."""
+    limits = {"max_memory": "1MiB", "half_close_timeout": "0.2"}
+    upstream = {"max_connections": "4"}
+    async with proxy_under_test(limits=limits, upstream=upstream) as proxy:
+        async with connected(proxy.app, 40) as wires, connect(proxy.app) as honest:
+            if b"upload" in blocks[0]:
+                fault = Fault("resource", hang=True, unread=True, path_prefix="/upload")
+                proxy.bank.faults.append(fault)
+            await honest.send(b"GET /ec")
+            for wire in wires:
+                wire.writer.write(blocks[0])
+            await asyncio.sleep(0.2)
+            for wire in wires:
+                wire.writer.write(b"".join(blocks[1:]))
+            await until(lambda: refused(proxy.app, "memory") > 1)
+            held = value(proxy.app.metrics, "caller_memory_bytes") or 0
+            assert held <= 1.2 * MIB
+            await honest.send(b"ho HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            if blocks[0] is UNFINISHED:
+                assert (await honest.read_response()).status == 200
+                assert (await wires[0].read_response()).error == "memory"
+                assert await wires[0].read_to_end() == b""
+        proxy.bank.faults.clear()
+        await until(lambda: proxy.app.connection_count == 0)
+        await until(lambda: proxy.app.forwarder.in_flight == 0)
+        await until(lambda: proxy.app.pool.open_count == proxy.app.pool.idle_count)
+        assert value(proxy.app.metrics, "caller_memory_bytes") == 0
+        assert "callers hold limits.max_memory" in proxy.log
+
+
+async def test_idle_connections_hold_no_request(proxy: ProxyUnderTest) -> None:
+    """The last request of a connection and its response are freed before the next one comes."""
+    async with connected(proxy.app, 10) as wires:
+        for wire in wires:
+            assert (await wire.ask(UNFINISHED + b"\r\n")).status == 200
+        await until(lambda: proxy.app.forwarder.in_flight == 0)
+        gc.collect()
+        assert not [one for one in gc.get_objects() if isinstance(one, Request)]
+
+
+async def test_pipelined_requests_are_all_answered(proxy: ProxyUnderTest) -> None:
+    """However many there are, as long as the caller reads."""
+    async with connect(proxy.app) as wire:
+        await wire.send(GET * 200)
+        for _ in range(200):
+            assert (await wire.read_response()).status == 200

@@ -112,7 +112,7 @@ async def test_slow_handler_stops_the_caller() -> None:
 
     async def slow(request: Request) -> Response:
         await go.wait()
-        held.append(request.body._buffered_bytes)
+        held.append(request.body.buffered_bytes)
         return await echo(request)
 
     size = 64 * HIGH_WATER
@@ -406,7 +406,7 @@ async def test_caller_with_unread_body_gets_the_response() -> None:
     """The rest of its body is discarded."""
 
     async def refuse(request: Request) -> Response:
-        await until(lambda: request.body._buffered_bytes > HIGH_WATER)
+        await until(lambda: request.body.buffered_bytes > HIGH_WATER)
         return ok(b"no")
 
     async with listening(refuse) as front, connect(front) as wire:

@@ -29,6 +29,7 @@ STATUSES = tuple(
 
 _SHED: dict[ErrorKind | None, str] = {
     kinds.OVERLOADED: "in_flight",
+    kinds.MEMORY: "memory",
     kinds.TOO_MANY_CONNECTIONS: "connections",
     kinds.UPSTREAM_BUSY: "upstream_busy",
     kinds.OUT_OF_FILES: "out_of_files",
