@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.program import environment
+from tests.support.program import ROOT, environment
 from tests.support.running import DEADLINE, until
 
 _CONTROLS = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\([A-Z])")
@@ -73,12 +73,13 @@ async def on_terminal(*command: str, cwd: Path, **variables: str) -> AsyncIterat
     termios.tcsetwinsize(its, (40, 140))
     # Overrides the COLUMNS and LINES of pytest's own environment.
     environ = environment(TERM="xterm", COLUMNS="140", LINES="40", **variables)
+    path = os.pathsep.join(filter(None, [str(ROOT), environ.get("PYTHONPATH")]))
     process = await asyncio.create_subprocess_exec(
         # Makes it the controlling terminal, because a password is read from /dev/tty.
         *("setsid", "--ctty", "--wait"),
         *command,
         cwd=cwd,
-        env=environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=environ | {"PYTHONPATH": path},
         stdin=its,
         stdout=its,
         stderr=its,

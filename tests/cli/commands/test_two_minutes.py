@@ -9,7 +9,7 @@ import yaml
 from proxy.sandbox import Sandbox
 from tests.cli.commands.inside import Inside
 from tests.support.process import RunningProxy
-from tests.support.program import program
+from tests.support.program import environment, program
 
 
 async def test_from_an_empty_folder(bank: Sandbox, tmp_path: Path, inside: Inside) -> None:
@@ -59,7 +59,7 @@ async def curl(url: str, *flags: str | Path) -> str:
     process = await asyncio.create_subprocess_exec(
         *("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", *map(str, flags), url),
         stdout=asyncio.subprocess.PIPE,
-        env={"PATH": "/usr/bin:/bin"},
+        env=environment(),
     )
     out, _ = await process.communicate()
     return out.decode()
