@@ -9,21 +9,21 @@ Two things move through this program::
 
 The packages, from the top; each imports only those below it (docs/architecture.md)::
 
-    cli/           what a person types: commands, the doctor, the terminal view
+    cli/           the command line: commands, the doctor, the terminal view
     runtime/       process life: start, ports, reload, stop
-    admin/         probes, metrics and status page on a port of their own
+    admin/         probes, metrics and status page on a separate port
     config/        one model, read from file, environment and flags
     telemetry/     events, metrics, logs and spans
-    forwarding/    a request's way
-    tokens/        a token's way; fleet/ shares tokens between proxies
+    forwarding/    forwards requests
+    tokens/        fetches and renews tokens; fleet/ shares them between proxies
     server/        the listening side
     upstream/      connections to the bank
     http1/         what both sides of HTTP/1.1 share
-    errors.py      what can go wrong, and the response for each error
+    errors/        every error, with its cause, remedy and response
     settings.py    how a component declares its settings
-    tasks.py       where tasks are made, named and held
+    tasks.py       creates tasks, with a name and an owner
 
-    sandbox/       a bank to try it on, which imports nothing of the rest
+    sandbox/       an embedded bank to try the proxy, independent of the rest
 
 Glossary:
 
@@ -35,7 +35,7 @@ Glossary:
     margin         how long before its expiry a token is refreshed
     replay         sending a request upstream a second time
     fleet          proxies that share tokens by way of a store
-    lease          the right of one proxy of a fleet to ask the bank for all
+    lease          the right of one proxy of a fleet to fetch a token for all
 
 Times are seconds, sizes are bytes.
 """

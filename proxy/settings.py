@@ -7,11 +7,11 @@
         connect_timeout: Seconds = setting(5.0, "Time allowed to open a connection, TLS included.")
 
 The type has the bounds and the unit, ``setting`` the default and the description. pydantic
-validates such a class as it is: it reads the bounds of ``annotated_types`` and the metadata of
-dataclass fields, and calls the two methods below that are named for it. So a component needs no
-pydantic, and file, environment, reference table and JSON Schema follow from the declaration.
+validates such a class directly: it reads the bounds of ``annotated_types`` and the metadata of
+dataclass fields, and calls the two ``__get_pydantic…`` methods below. So components do not depend
+on pydantic, and file, environment, reference table and JSON Schema follow from the declaration.
 
-mypyc drops ``Annotated``: settings classes stand in modules that are not compiled.
+mypyc drops ``Annotated``, so settings classes are in modules that are not compiled.
 """
 
 import re
@@ -99,7 +99,7 @@ def matching(pattern: str, expected: str) -> Check:
 
 
 def parse_duration(value: object) -> object:
-    """Return the seconds in ``500ms``, ``5s``, ``2m``, ``1h30m`` or ``1d``; a number as it is."""
+    """Return the seconds of ``500ms``, ``5s``, ``2m``, ``1h30m`` or ``1d``; a number unchanged."""
     if not isinstance(value, str) or _NUMBER.fullmatch(value):
         return value
     parts = _DURATION_PART.findall(value)
@@ -109,7 +109,7 @@ def parse_duration(value: object) -> object:
 
 
 def parse_size(value: object) -> object:
-    """Return the bytes in ``64KiB`` or ``50MB``; a number as it is."""
+    """Return the bytes of ``64KiB`` or ``50MB``; other types unchanged."""
     if not isinstance(value, str) or _NUMBER.fullmatch(value):
         return value
     match = _SIZE.fullmatch(value.strip())
@@ -119,7 +119,7 @@ def parse_size(value: object) -> object:
 
 
 def format_duration(seconds: float) -> str:
-    """Return seconds as they would be written: ``5s``, ``500ms``, ``2m``."""
+    """Return seconds in their written form: ``5s``, ``500ms``, ``2m``."""
     if seconds and seconds < 1:
         return f"{seconds * 1000:g}ms"
     unit = next(
@@ -129,7 +129,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_size(size: int) -> str:
-    """Return bytes as they would be written: ``64KiB``, ``8190``."""
+    """Return bytes in their written form: ``64KiB``, ``8190``."""
     for unit in ("GiB", "MiB", "KiB"):
         if size and not size % _SIZES[unit.lower()]:
             return f"{size // _SIZES[unit.lower()]}{unit}"
@@ -137,7 +137,7 @@ def format_size(size: int) -> str:
 
 
 def comma_separated(value: object) -> object:
-    """Return the parts of a comma-separated text; anything else as it is."""
+    """Return the parts of a comma-separated text; other types unchanged."""
     if not isinstance(value, str):
         return value
     return [part.strip() for part in value.split(",") if part.strip()]
@@ -165,7 +165,7 @@ Seconds = Annotated[float, Interval(gt=0, le=31_536_000), DURATION]
 """A duration longer than zero, at most a year."""
 
 SecondsOrZero = Annotated[float, Interval(ge=0, le=3600), DURATION]
-"""A duration of at most an hour, where zero has a meaning of its own."""
+"""A duration of at most an hour; zero has a special meaning."""
 
 Count = Annotated[int, Interval(ge=1, le=1_000_000)]
 """How many of something, at least one."""

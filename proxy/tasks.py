@@ -1,4 +1,4 @@
-"""The one place where tasks are created: each has a name and an owner that holds it."""
+"""Creates all tasks: each has a name, and an owner that keeps a reference to it."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,21 +8,21 @@ T = TypeVar("T")
 
 
 class Tasks:
-    """Background work of one owner, held until it ends so that none is collected half-way."""
+    """The tasks of one owner, referenced until they end so that none is garbage-collected."""
 
     def __init__(self, owner: str) -> None:
         self._owner = owner
         self._running: set[asyncio.Task[Any]] = set()
 
     def spawn(self, name: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Start ``work`` under ``owner:name`` and hold it until it ends."""
+        """Start ``work`` as a task named ``owner:name``."""
         task = asyncio.get_running_loop().create_task(work, name=f"{self._owner}:{name}")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return task
 
     def spawn_background(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        """Start ``work`` that nobody waits for; it runs until it ends or is cancelled."""
+        """Start ``work`` without returning its task; it runs until it ends or is cancelled."""
         _ = self.spawn(name, work)
 
     def stop(self) -> None:
@@ -31,7 +31,7 @@ class Tasks:
             task.cancel()
 
     async def cancel(self) -> None:
-        """Cancel what still runs and wait until it has ended."""
+        """Cancel the running tasks and wait until they have ended."""
         running = list(self._running)
         for task in running:
             task.cancel()

@@ -2,11 +2,12 @@
 
 Modules:
 
-    model.py            the whole configuration, and what must hold between settings
+    model.py            the whole configuration, and the rules between settings
     login_settings.py   an institution's login, and the user of its calls
-    listeners.py        listeners, what they leave out filled in
-    fields.py           types of settings that are pydantic's
-    loader.py           reads and merges the sources, explains what is wrong
+    listeners.py        listeners, with omitted settings filled in
+    fields.py           types of settings that need pydantic
+    loader.py           reads and merges the sources
+    explain.py          explains errors
 
 The sections are declared by their components; ``proxy.settings`` says how.
 """

@@ -1,4 +1,4 @@
-"""Configuration errors in words: what was expected, what was given, where it can be set."""
+"""Explains configuration errors: what was expected, what was given, where it can be set."""
 
 import difflib
 import re
@@ -36,7 +36,7 @@ _FILE_ONLY = {
 """Settings that no variable can hold."""
 
 _NEVER_SHOWN = {*SECRETS, "institution_id", "allowed_institutions", "client_id", "username"}
-"""Settings whose value is not repeated: a secret, or where one lands when two are confused."""
+"""Settings whose value is not shown: secrets, and settings that are easily confused with one."""
 
 _MAPPINGS: dict[str, type] = {"listeners": ListenerSettings, "institutions": LoginSettings}
 
@@ -57,7 +57,7 @@ _WORDS = {
     "string_type": "expected text",
     "too_short": "must not be empty",
 }
-"""What to say for pydantic's types of errors; others have details and are below."""
+"""Messages for pydantic's error types; those with parameters are below."""
 
 _BOUNDS = {
     "greater_than": ("gt", "must be more than"),
@@ -71,7 +71,7 @@ def explain(error: ValidationError) -> Iterator[str]:
     """Return a line for each error: the setting, what was expected and what was given."""
     for details in error.errors(include_url=False):
         path = ".".join(str(part) for part in details["loc"])
-        if not path:  # of several settings together; each line begins with one of them
+        if not path:  # an error between settings; each line begins with one of them
             yield from details["msg"].removeprefix("Value error, ").split("\n")
         elif details["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             yield f"{path}: no such setting{suggestion(path, _paths_near(details['loc']))}"
@@ -154,14 +154,14 @@ def known_paths(model: type = Config) -> set[tuple[str, ...]]:
 
 
 def is_section(kind: object) -> bool:
-    """Whether settings of this type stand in a section: a model or a component's dataclass."""
+    """Whether a type is a section: a model or a component's dataclass."""
     if not isinstance(kind, type) or issubclass(kind, Address):
         return False
     return is_dataclass(kind) or issubclass(kind, Section)
 
 
 def _paths_near(place: tuple[int | str, ...]) -> set[str]:
-    """Return the settings and sections that may have been meant at a place."""
+    """Return the names of settings and sections that are valid at a place."""
     named = _MAPPINGS.get(str(place[0]))
     above = tuple(map(str, place[:2])) if named else ()
     depth = len(place) - len(above)
@@ -171,9 +171,9 @@ def _paths_near(place: tuple[int | str, ...]) -> set[str]:
 
 
 def cross_field_errors(merged: dict[str, Any], error: ValidationError) -> Iterator[str]:
-    """Yield what does not fit together, which pydantic only checks when each setting is valid.
+    """Yield errors between settings, which pydantic checks only if each setting is valid.
 
-    Checked without the invalid settings, and left out where it is about one of them.
+    They are checked without the invalid settings; errors about one of those are left out.
     """
     wrong = {str(details["loc"][0]) for details in error.errors() if details["loc"]}
     right = {"institution_id": "0"} | {k: v for k, v in merged.items() if k not in wrong}

@@ -1,4 +1,4 @@
-"""Types of settings that are pydantic's: sections, secrets, institutions, addresses, URLs."""
+"""Types of settings that need pydantic: sections, secrets, institutions, addresses, URLs."""
 
 import re
 import socket
@@ -20,7 +20,7 @@ from proxy.settings import split_url
 
 
 class Section(BaseModel):
-    """A frozen part of the configuration. Unknown keys are errors, here and in what it contains."""
+    """A frozen part of the configuration. Unknown keys are errors, also in nested sections."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -39,7 +39,7 @@ def _one_line(value: SecretStr) -> SecretStr:
 
 
 def check_client_id(value: str) -> str:
-    """Return a client id without the line end that files leave. Raises ``ValueError``.
+    """Return a client id without a line end. Raises ``ValueError``.
 
     RFC 7617 section 2: in Basic credentials the first colon ends the id.
     """
@@ -79,7 +79,7 @@ ListenAddress = Annotated[
 
 
 def address_field(default: str, description: str) -> Any:
-    """Return the field of a ``ListenAddress``; the JSON Schema shows the default as it is here."""
+    """Return the field of a ``ListenAddress``; the JSON Schema shows ``default`` unchanged."""
     return Field(
         Address.parse(default), description=description, json_schema_extra={"default": default}
     )

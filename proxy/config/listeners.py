@@ -15,7 +15,7 @@ from proxy.server.address import Address
 from proxy.settings import COMMA_SEPARATED
 
 RESERVED_NAMES = {MAIN_LISTENER: "listen", "admin": "admin"}
-"""Names that further listeners cannot have, and the settings they belong to."""
+"""Reserved names of listeners, with the settings to which they belong."""
 
 ListenerName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,31}$")]
 
@@ -60,7 +60,7 @@ class ListenerConfig:
     """A listener with every setting resolved.
 
     ``path`` is the prefix of its settings' names, such as ``listeners.kiosk.``. ``user`` is None
-    where each institution's own user settings apply.
+    if each institution's user settings apply.
     """
 
     name: str
@@ -76,7 +76,7 @@ class ListenerConfig:
     rewrite_links: bool
 
     def with_settings(self, name: str, settings: ListenerSettings) -> "ListenerConfig":
-        """Return the listener that ``settings`` describe, filled in from this one."""
+        """Return the listener of ``settings``, with omitted ones taken from this listener."""
         institution = settings.institution_id or self.institution
         allowed = frozenset({institution, *(settings.allowed_institutions or ())})
         is_as_outside = settings.institution_id is None and settings.allowed_institutions is None
@@ -97,7 +97,7 @@ class ListenerConfig:
         )
 
     def exposure_error(self) -> Iterator[str]:
-        """Say if other machines could call without authentication."""
+        """Yield an error if other machines could call without authentication."""
         if not self.address.is_loopback and not self.callers.are_authenticated:
             yield (
                 f"{self.path}listen: other machines can reach {self.address}, and callers are not "
@@ -107,7 +107,7 @@ class ListenerConfig:
 
 
 def listener_errors(listeners: Sequence[ListenerConfig], allowed: frozenset[str]) -> Iterator[str]:
-    """Say what is wrong with listeners, each for itself and together."""
+    """Yield the errors of each listener and between listeners."""
     used: dict[str, str] = {}
     for listener in listeners:
         if listener.callers.certificate_file is not None and listener.address.path:

@@ -32,8 +32,8 @@ from proxy.tokens.grants import Credentials, Login
 from proxy.tokens.secret_files import read_secret
 
 _NOT_SETTINGS = re.compile(r"CONFIG|(.*_)?SERVICE_(HOST|PORT.*)|(.*_)?PORT(_\d+_(TCP|UDP|SCTP).*)?")
-"""``CANDESCENT_CONFIG`` names the file; the others are what Kubernetes puts in every pod's
-environment for a Service whose name begins with ``candescent``."""
+"""``CANDESCENT_CONFIG`` is the file's path; Kubernetes sets the others in every pod for a Service
+whose name begins with ``candescent``."""
 
 _OF_THE_SDK = re.compile(
     r"ACCOUNT_ID|CUSTOMER_ID|SUBSCRIPTION_ID|OIDC_CLIENT_ID|(MX|BB|ALERT)_[A-Z0-9_]+"
@@ -59,7 +59,7 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]
         absolute_paths(flags, Path.cwd()),
     ):
         _override(merged, source)
-    if is_file_lost:  # What it would have set is not missing.
+    if is_file_lost:  # Its settings are not reported as missing.
         raise ConfigError(errors)
     try:
         config = Config.model_validate(merged)
@@ -83,7 +83,7 @@ def absolute_paths(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             return [absolute(part) for part in value]
         if not isinstance(value, str) or not value.strip():
             return value
-        with suppress(RuntimeError):  # no home: the path is shown as it is written
+        with suppress(RuntimeError):  # no home: the path stays unchanged
             return str(folder / Path(value.strip()).expanduser())
         return value
 
@@ -98,7 +98,7 @@ def absolute_paths(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _if_empty(error: str, environ: Mapping[str, str]) -> str:
-    """Return the variables of the setting in an error that are set to nothing."""
+    """Return the empty variables of the setting in an error, as the end of a sentence."""
     setting = error.partition(": ")[0]
     names = [variable_of(tuple(name.split("."))) for name in (setting, f"{setting}_file")]
     empty = [name for name in names if name in environ and not environ[name].strip()]
@@ -112,9 +112,9 @@ def _secret_error(path: str) -> str:
 
 
 def logins(config: Config) -> Logins:
-    """Return the login of every institution, its secrets read from where they stand.
+    """Return the login of every institution, with its secrets.
 
-    Raises ``ConfigError`` for files that cannot be used, all of them at once.
+    Raises ``ConfigError`` with all files that cannot be used.
     """
     errors: list[str] = []
     own: dict[str, Login] = {}
@@ -143,7 +143,7 @@ def _login(login: LoginSettings, path: str, errors: list[str], default: Login | 
     own = client_id is not None and client_secret is not None
     scopes = login.scopes
     if scopes is None and default is not None and not own:
-        scopes = default.scopes  # what narrows an application's tokens narrows all of them
+        scopes = default.scopes  # the default's scopes restrict all tokens of an application
     return Login(
         Credentials(client_id or "", client_secret or "") if own else inherited,
         login.chosen_grant(**{name: secret(name) or "" for name in login.chosen_grant.fields}),
@@ -152,7 +152,7 @@ def _login(login: LoginSettings, path: str, errors: list[str], default: Login | 
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file, every scalar as the text that stands there."""
+    """Return the mapping in a YAML file, every scalar as text."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -171,7 +171,7 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def read_environment(environ: Mapping[str, str], errors: list[str]) -> dict[str, Any]:
-    """Return the settings in ``CANDESCENT_…`` variables; two underscores reach into a section.
+    """Return the settings in ``CANDESCENT_…`` variables; two underscores separate a section.
 
     An empty variable counts as not set; an unknown one is added to ``errors``.
     """
@@ -194,7 +194,7 @@ def read_environment(environ: Mapping[str, str], errors: list[str]) -> dict[str,
 
 
 def ignored_variables(environ: Mapping[str, str]) -> list[str]:
-    """Return the variables of the vendor's SDK that are set and mean nothing here, by name."""
+    """Return the names of the vendor SDK's variables that are set and ignored."""
     return sorted(
         variable
         for variable, value in environ.items()
@@ -205,7 +205,7 @@ def ignored_variables(environ: Mapping[str, str]) -> list[str]:
 
 
 def read_standard_variables(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return what OpenTelemetry's own variables set: where spans go, if they are wanted at all."""
+    """Return the settings in OpenTelemetry's variables: the endpoint, or none if disabled."""
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return {}
     if environ.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp":
@@ -217,7 +217,7 @@ def read_standard_variables(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 class _PlainLoader(yaml.BaseLoader):
-    """Reads every scalar as text, and refuses a key that is there twice."""
+    """Reads every scalar as text, and refuses duplicate keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys: set[str] = set()
@@ -244,7 +244,7 @@ def _yaml_error(error: Exception) -> str:
 
 
 def _without_empty(value: dict[str, Any]) -> dict[str, Any]:
-    # `key:` with nothing behind it means "as if it were not there", like a commented-out value.
+    # `key:` without a value counts as not set, like a commented-out value.
     return {
         key: _without_empty(inner) if isinstance(inner, dict) else inner
         for key, inner in value.items()

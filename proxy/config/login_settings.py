@@ -1,4 +1,4 @@
-"""Logins: how the tokens of an institution are obtained, and for which user calls are made."""
+"""The settings of logins: credentials and grant of an institution, and the user of its calls."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,7 +29,7 @@ class UserSettings(Section):
     )
 
     def user_errors(self, path: str) -> list[str]:
-        """Return what does not fit together, with settings' names below ``path``."""
+        """Return errors between settings; names begin with ``path``."""
         errors = []
         if self.host_user_id and self.login_id:
             errors.append(f"{path}host_user_id: set host_user_id or login_id, not both")
@@ -76,13 +76,13 @@ class LoginSettings(UserSettings):
 
     @property
     def chosen_grant(self) -> type[Grant]:
-        """The grant that is set, or the one that follows from the other settings."""
+        """The configured grant, or the one implied by the other settings."""
         if self.grant is not None:
             return CONFIGURABLE[self.grant]
         return Password if self.username else ClientCredentials
 
     def errors(self, path: str, *, needs_client: bool) -> list[str]:
-        """Return what does not fit together, each with its path below ``path``."""
+        """Return errors between settings; names begin with ``path``."""
         errors = []
         for first, second in (
             ("client_id", "client_id_file"),

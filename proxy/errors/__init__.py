@@ -1,4 +1,4 @@
-"""Errors: the exceptions, and the one mapping from an error to the response that a caller reads.
+"""Errors: the exceptions, and the mapping from an error to the caller's response.
 
 ``kinds`` is the catalogue. Code raises an exception with a kind from it:
 
@@ -40,8 +40,8 @@ TYPE_PREFIX = "urn:candescent-proxy:error:"
 class ProxyError(Exception):
     """An error that has a response for the caller.
 
-    ``detail`` is a sentence for a person, by default the kind's cause; it never carries what a
-    caller or the bank sent. ``retry_after`` is in seconds, by default the kind's.
+    ``detail`` is a sentence, by default the kind's cause; it never contains input of the caller or
+    the bank. ``retry_after`` is in seconds, by default the kind's.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class CallerError(ProxyError):
 
 
 class TokenError(ProxyError):
-    """There is no usable token. Never a 401 to the caller: its request was not at fault.
+    """There is no usable token. Never a 401 to the caller, whose request is not the cause.
 
-    ``code`` is the bank's own error code (``CMN_90004``) where it gave one, ``bank_message`` its
-    message, cleaned, which is for the operator and never for callers. ``failure`` says how the
-    token endpoint could not be reached.
+    ``code`` is the bank's error code (``CMN_90004``), if it sent one; ``bank_message`` its cleaned
+    message, for the operator and never for callers. ``failure`` says why the token endpoint could
+    not be reached.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class TokenError(ProxyError):
         return self.failure or self.reason
 
     def with_retry_after(self, seconds: float) -> "TokenError":
-        """Return the same error for another caller, who should wait ``seconds``."""
+        """Return a copy of the error with another ``retry_after``."""
         return TokenError(
             self.reason,
             self.detail,
@@ -129,7 +129,7 @@ class UpstreamError(ProxyError):
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be run: every error in it, each with its path."""
+    """An invalid configuration; ``errors`` has one message per error, each with its setting."""
 
     def __init__(self, errors: list[str]) -> None:
         super().__init__("; ".join(errors))

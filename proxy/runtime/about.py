@@ -1,4 +1,4 @@
-"""What the status page says of the process: which proxy it is and where it listens."""
+"""What the status page shows of the process and its listeners."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from proxy.tokens.token import Instant
 
 
 def about(config: Config, started: Instant, now: Instant) -> About:
-    """Return which proxy this is."""
+    """Return version, uptime and upstream."""
     return About(
         version=__version__,
         started_at=started.wall,

@@ -51,9 +51,9 @@ _RESTART_ONLY = (
 class App:
     """The whole proxy, within a running event loop.
 
-    ``addresses`` and ``admin_address`` are known once it has started (port 0 is allowed).
-    With ``load``, changed files are noticed and taken; ``file`` is the configuration's own.
-    ``quit`` is set when somebody asked it to end.
+    ``addresses`` and ``admin_address`` are known once it has started (port 0 is allowed). With
+    ``load``, changed files are reloaded; ``file`` is the configuration's. ``quit`` is set when an
+    admin action requests the shutdown.
     """
 
     def __init__(
@@ -111,36 +111,36 @@ class App:
 
     @property
     def tokens(self) -> TokenCache:
-        """The tokens in use."""
+        """The token cache in use."""
         return self._core.tokens
 
     @property
     def pool(self) -> Pool:
-        """The connections to the bank."""
+        """The connection pool in use."""
         return self._core.pool
 
     @property
     def forwarder(self) -> Forwarder:
-        """What forwards requests."""
+        """The forwarder of the main listener."""
         return self._core.forwarder
 
     @property
     def addresses(self) -> Mapping[str, Address]:
-        """Where callers reach us, by the listener's name."""
+        """The bound addresses by the listener's name."""
         return self._listeners.addresses
 
     @property
     def data_address(self) -> Address:
-        """Where they reach the listener that ``listen`` sets."""
+        """The bound address of the main listener."""
         return self._listeners.addresses[MAIN_LISTENER]
 
     @property
     def connection_count(self) -> int:
-        """How many callers are connected."""
+        """Number of callers' open connections."""
         return self._listeners.connection_count
 
     async def start(self) -> None:
-        """Open both ports and begin to get tokens.
+        """Open all ports and start to fetch tokens.
 
         Raises ``ConfigError`` for a port in use, and then leaves nothing open.
         """
@@ -161,7 +161,7 @@ class App:
         self._systemd.notify("READY=1", f"STATUS=Forwarding to {self._config.url.geturl()}")
 
     def readiness(self) -> Readiness:
-        """Return whether requests would be served, and if not, why."""
+        """Return whether the proxy is ready, with the reasons if it is not."""
         return assess(
             self.tokens.entries(),
             clock.now(),
@@ -170,7 +170,7 @@ class App:
         )
 
     def status(self) -> Status:
-        """Return what the status page shows."""
+        """Return the document of the status page."""
         config, now = self._config, clock.now()
         return status.build(
             status.StatusInput(
@@ -192,13 +192,13 @@ class App:
         )
 
     async def reload(self, why: str) -> bool:
-        """Read configuration and secrets anew; return whether they were taken."""
+        """Reload configuration and secrets; return whether it succeeded."""
         return await self._reloader.reload(why)
 
     async def stop(self) -> None:
-        """Stop in order: not ready, wait, stop listening, finish what runs, revoke, end.
+        """Stop in order: not ready, delay, stop listening, finish requests, revoke, close.
 
-        What still runs after the grace period is cut.
+        Requests that still run after the grace period are aborted.
         """
         self._draining = True
         self._systemd.notify("STOPPING=1")
@@ -217,20 +217,20 @@ class App:
         await self._stack.aclose()
 
     async def _wait_idle(self, grace: float) -> None:
-        """Wait for the requests in flight, those of retired cores too."""
+        """Wait for the requests in flight, including those of retired cores."""
         cores = self._cores()
         for core in cores:
             core.drain()
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await asyncio.gather(*(core.wait_idle() for core in cores))
-                # Answers are out of our hands when their connections have ended.
+                # Responses have been delivered when their connections are closed.
                 await self._listeners.wait_closed()
 
     async def _apply(self, config: Config, logins: Logins) -> None:
-        """Put a core of another configuration in the running one's place, if it is any good."""
+        """Replace the running core with one of another configuration, after verifying it."""
         errors = [
-            f"{name}: changed; restart the proxy to take it"
+            f"{name}: changed; restart the proxy to apply it"
             for name in _RESTART_ONLY
             if getattr(config, name) != getattr(self._config, name)
         ]
@@ -252,11 +252,11 @@ class App:
         self.metrics.reloads.certificates = certificate_expiry.expiries(
             build.certificate_files(config)
         )
-        self._retired.add(predecessor)  # now, or for a moment nobody would know of it
+        self._retired.add(predecessor)  # before any await, so that a shutdown waits for it too
         self._tasks.spawn_background("retire", self._retire(predecessor))
 
     def _on_login(self) -> None:
-        """Ask the bank at once for those who have logged in beside us, refused before or not."""
+        """Fetch tokens for logins made by another process, even after earlier refusals."""
         self.tokens.clear_failures(self._refresh_tokens.updated_keys())
 
     def _check_running(self) -> None:
@@ -264,7 +264,7 @@ class App:
             raise ConfigError(["the proxy is shutting down"])
 
     async def _retire(self, core: Core) -> None:
-        """Let a core that has been replaced finish what it has begun, however long that takes."""
+        """Let a replaced core finish its requests, without a time limit."""
         try:
             await core.wait_idle()
         finally:
@@ -288,7 +288,7 @@ class App:
         )
 
     def _cores(self) -> Sequence[Core]:
-        """Return the running core, then those that finish what they have begun."""
+        """Return the running core, then the retired ones."""
         return (self._core, *self._retired)
 
 

@@ -1,4 +1,4 @@
-"""What each part is told, out of the configuration: one function a part."""
+"""Builds components from the configuration, one function each."""
 
 import socket
 import ssl
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
 
 
 def origin(config: Config, tls: ssl.SSLContext | None) -> UpstreamOrigin:
-    """Return where every request goes."""
+    """Return the origin of the bank's API."""
     url = config.url
     port = url.port or (443 if url.scheme == "https" else 80)
     return UpstreamOrigin(str(url.hostname), port, tls, outbound_proxy(config))
 
 
 def outbound_proxy(config: Config) -> OutboundProxy | None:
-    """Return the HTTP proxy on the way out, if there is one. Raises ``ConfigError``."""
+    """Return the outbound HTTP proxy, if one is configured. Raises ``ConfigError``."""
     upstream = config.upstream
     if upstream.proxy is None:
         return None
@@ -72,7 +72,7 @@ def bank_client(config: Config, tls: ssl.SSLContext | None) -> BankClient:
 def forwarding(
     config: Config, listener: ListenerConfig, origin: UpstreamOrigin
 ) -> ForwarderSettings:
-    """Return what the forwarder behind a way in is told."""
+    """Return the options of a listener's forwarder."""
     return ForwarderSettings(
         listener=listener.name,
         institution=listener.institution,
@@ -90,12 +90,12 @@ def forwarding(
 
 
 def admin_policy(config: Config) -> BrowserPolicy | None:
-    """Return the rule for web pages on the admin port; None on a Unix socket."""
+    """Return the policy for web pages on the admin port; None on a Unix socket."""
     return None if config.admin.path else BrowserPolicy(hosts(config))
 
 
 def hosts(config: Config) -> Iterator[str]:
-    """Return every host name by which a request may call the proxy."""
+    """Yield the host names that requests may use for the proxy."""
     yield from config.allowed_hosts
     yield str(config.url.hostname)
     yield socket.gethostname()
@@ -106,7 +106,7 @@ def hosts(config: Config) -> Iterator[str]:
 
 
 def certificate_files(config: Config) -> Iterator[tuple[str, Path]]:
-    """Return the settings that name certificates, each with its file."""
+    """Yield the settings with certificates, each with its file."""
     named = [
         (f"{path}callers.{name}", getattr(callers, name))
         for path, callers in config.caller_sections()
@@ -123,7 +123,7 @@ def certificate_files(config: Config) -> Iterator[tuple[str, Path]]:
 
 
 def refresh_policy(config: Config) -> RefreshPolicy:
-    """Return when tokens are renewed; a bearer given by hand is kept though it is refused."""
+    """Return the refresh policy; a static bearer token is kept even if it is refused."""
     return config.token if config.bearer_token is None else without_rejection(config.token)
 
 
@@ -134,7 +134,7 @@ def endpoint(
     refresh_tokens: RefreshTokens,
     warn: Callable[[str], None],
 ) -> BankEndpoint:
-    """Return the source that asks the bank, as the configuration describes it."""
+    """Return the token source that calls the bank."""
     v1 = config.v1
     return BankEndpoint(
         bank,
@@ -150,7 +150,7 @@ def endpoint(
 
 
 def user_context(login: UserSettings) -> UserContext:
-    """Return for whom the calls of an institution are made."""
+    """Return the default user for an institution's calls."""
     return UserContext(
         host_user_id=login.host_user_id or "",
         login_id=login.login_id or "",
@@ -160,7 +160,7 @@ def user_context(login: UserSettings) -> UserContext:
 
 
 def policy(access: AccessSettings) -> AccessPolicy:
-    """Return which resources callers may use."""
+    """Return the access policy."""
     return AccessPolicy(
         tuple(path.pattern for path in access.allow),
         tuple(path.pattern for path in access.deny),
@@ -169,7 +169,7 @@ def policy(access: AccessSettings) -> AccessPolicy:
 
 
 def directory(config: Config, bank: BankClient, tokens: TokenCache) -> BusinessUserDirectory:
-    """Return what looks business users up."""
+    """Return the directory of business users."""
     return BusinessUserDirectory(
         bank,
         tokens,
@@ -182,7 +182,7 @@ def directory(config: Config, bank: BankClient, tokens: TokenCache) -> BusinessU
 def users(
     config: Config, listener: ListenerConfig, directory: BusinessUserDirectory
 ) -> UserContextInjector | None:
-    """Return what names the users of calls, or None where no user is configured."""
+    """Return the injector of users, or None if no user is configured."""
     contexts = {name: user_context(login) for name, login in config.logins()}
     if listener.user is not None:
         contexts[listener.institution] = user_context(listener.user)
@@ -194,9 +194,9 @@ def users(
 
 
 def tracing(config: Config, base: Callable[[], SplitResult]) -> "Tracing | None":
-    """Return what makes spans, where they are wanted; ``base`` returns the API's base URL.
+    """Return the tracing, if it is configured; ``base`` returns the API's base URL.
 
-    Raises ``ConfigError`` where OpenTelemetry is not installed, or set up wrongly.
+    Raises ``ConfigError`` if OpenTelemetry is not installed, or has invalid settings.
     """
     if config.tracing.endpoint is None:
         return None
@@ -205,17 +205,17 @@ def tracing(config: Config, base: Callable[[], SplitResult]) -> "Tracing | None"
     except ImportError as error:
         message = (
             "tracing.endpoint: spans need OpenTelemetry, which is not installed; install "
-            "candescent-proxy[otel], or leave the endpoint out"
+            "candescent-proxy[otel], or remove the endpoint"
         )
         raise ConfigError([message]) from error
     try:
         return Tracing(config.tracing.endpoint, base)
-    except ValueError as error:  # what the SDK reads for itself
-        raise ConfigError([f"tracing: a variable OTEL_… is wrong ({error})"]) from error
+    except ValueError as error:  # the SDK reads its variables itself
+        raise ConfigError([f"tracing: a variable OTEL_… is invalid ({error})"]) from error
 
 
 def fleet(config: Config, logins: Logins, source: TokenSource, emit: "EventSink") -> "Fleet | None":
-    """Return what shares tokens with other proxies, where there is a store to do it by.
+    """Return the shared tokens, if a store is configured.
 
     Raises ``ConfigError`` for files that cannot be used.
     """

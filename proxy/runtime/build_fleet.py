@@ -1,6 +1,6 @@
-"""What makes a proxy one of a fleet: the store's part of a core, built from its configuration.
+"""Builds the components of a shared token store.
 
-Imported only where ``store.url`` is set, because it imports ``redis`` and ``cryptography``.
+Imported only if ``store.url`` is set, because it imports ``redis`` and ``cryptography``.
 """
 
 import os
@@ -55,7 +55,7 @@ class Fleet:
         )
 
     def follower(self, cache: TokenCache) -> Follower:
-        """Tie the shared tokens to the cache around them; return what keeps it up to date."""
+        """Connect the shared tokens with the cache around them; return its follower."""
         self.tokens.cached_token = cache.peek
         cache.on_rejected = self.tokens.reject
         return Follower(cache, self.tokens, self._policy, chance=random.random)
@@ -66,12 +66,12 @@ class Fleet:
 
     @property
     def is_available(self) -> bool:
-        """Whether the last steps on the store were done."""
+        """Whether the last operations on the store succeeded."""
         return not self._store.failure
 
 
 def lease_policy(config: Config) -> LeasePolicy:
-    """Return how the fleet shares. A call to the bank must fit into the others' patience."""
+    """Return the lease policy; ``max_wait`` covers a whole call to the bank."""
     settings = config.store
     return LeasePolicy(
         lease=settings.lease,
@@ -82,7 +82,7 @@ def lease_policy(config: Config) -> LeasePolicy:
 
 
 def record_namer(config: Config, logins: Logins) -> Callable[[TokenKey], RecordName | None]:
-    """Return what names the record of a key; None for the tokens of users, which are not shared."""
+    """Return the function that names a key's record; it returns None for unshared tokens."""
     base_url = config.url.geturl()
     known: dict[TokenKey, RecordName | None] = {}
 
@@ -97,7 +97,7 @@ def record_namer(config: Config, logins: Logins) -> Callable[[TokenKey], RecordN
 
 
 def entry_cipher(config: Config) -> EntryCipher:
-    """Return what seals entries and opens them. Raises ``ConfigError``."""
+    """Return the cipher of entries. Raises ``ConfigError``."""
     file, setting = config.store.encryption_key_file, "store.encryption_key_file"
     assert file is not None
     try:
@@ -107,7 +107,7 @@ def entry_cipher(config: Config) -> EntryCipher:
 
 
 def check_files(config: Config) -> None:
-    """Read everything that is otherwise read late. Raises ``ConfigError``."""
+    """Read the files that are otherwise read on connecting. Raises ``ConfigError``."""
     settings = config.store
     _ = entry_cipher(config)
     # redis-py reads these when it connects.

@@ -1,7 +1,6 @@
-"""When certificates expire: the one date that is read from them, without a library for the rest.
+"""Reads when certificates expire, without a library.
 
-``cryptography`` would cost eight megabytes of memory for it, and ``ssl`` shows the dates of
-authorities only.
+``cryptography`` would cost eight megabytes of memory, and ``ssl`` shows only authorities' dates.
 """
 
 import re
@@ -20,8 +19,8 @@ _UTC_TIME, _GENERALIZED_TIME, _VERSION = 0x17, 0x18, 0xA0
 def expiries(files: Iterable[tuple[str, Path]]) -> Mapping[str, float]:
     """Return when the first certificate in each file expires, in Unix time, by its setting.
 
-    A file that is gone, or holds no certificate that can be read, is left out: whether it is of
-    any use was decided where it was loaded.
+    A missing file, or one without a readable certificate, is left out; loading the configuration
+    reports it.
     """
     expiry_times = {}
     for setting, file in files:
@@ -51,7 +50,7 @@ def _certificates(pem: bytes) -> Iterator[bytes]:
 
 
 def _elements(der: bytes) -> Iterator[tuple[int, bytes]]:
-    """Walk over the elements that stand side by side: tag and content of each."""
+    """Yield tag and content of consecutive DER elements."""
     at = 0
     while at < len(der):
         tag, length = der[at], der[at + 1]
@@ -68,7 +67,7 @@ def _elements(der: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _time(tag: int, text: str) -> float:
     if tag == _UTC_TIME:
-        # Two digits of a year; RFC 5280 says which century they are of.
+        # Two digits of a year; RFC 5280 section 4.1.2.5.1 defines the century.
         text = ("19" if int(text[:2]) >= 50 else "20") + text
     elif tag != _GENERALIZED_TIME:
         raise ValueError("not a certificate's date")

@@ -1,4 +1,4 @@
-"""The clocks of this machine, for those who are given one."""
+"""The clocks of this machine; components get them as arguments."""
 
 import time
 
@@ -6,5 +6,5 @@ from proxy.tokens.token import Instant
 
 
 def now() -> Instant:
-    """Return this moment on the monotonic and on the wall clock."""
+    """Return the present time of the monotonic and of the wall clock."""
     return Instant(time.monotonic(), time.time())

@@ -1,7 +1,7 @@
 """Everything between the listening port and the bank, built from one configuration.
 
-A reload builds a second core beside the running one, tries it, and puts it in its place; so
-nothing inside a core ever has to change under a running request.
+A reload builds a second core, verifies it, and replaces the running one with it. So a core never
+changes during a request.
 """
 
 import asyncio
@@ -34,10 +34,10 @@ from proxy.upstream.tls import UpstreamTls
 
 
 class Core:
-    """The two ways, ready to run within a running event loop.
+    """Forwarding and tokens of one configuration, within a running event loop.
 
-    Raises ``ConfigError`` for certificates that cannot be used. ``refresh_tokens`` outlive a
-    core, because what the bank has replaced cannot be had again.
+    Raises ``ConfigError`` for certificates that cannot be used. ``refresh_tokens`` outlive a core,
+    because each is good once and cannot be obtained again.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class Core:
 
     @property
     def forwarder(self) -> Forwarder:
-        """What forwards the requests of the listener that ``listen`` sets."""
+        """The forwarder of the main listener."""
         return self.forwarders[MAIN_LISTENER]
 
     @property
     def in_flight(self) -> int:
-        """How many requests are being served."""
+        """Number of requests being served."""
         return sum(forwarder.in_flight for forwarder in self.forwarders.values())
 
     def _forwarder(
@@ -111,7 +111,7 @@ class Core:
         )
 
     def start(self) -> None:
-        """Begin to get tokens, and keep them fresh."""
+        """Start to fetch and refresh tokens."""
         for institution in dict.fromkeys(
             listener.institution for listener in self.config.listener_configs
         ):
@@ -122,10 +122,10 @@ class Core:
             self._tasks.spawn_background("follower", self._follower.run())
 
     async def verify(self, running: "Core") -> None:
-        """Ask the bank for a token with every login that differs from the running core's.
+        """Fetch a token with every login that differs from the running core's.
 
-        The tokens are kept, and those that the running core holds for unchanged logins are
-        taken over. Raises ``TokenError`` when the bank gives none.
+        The tokens are kept, and the running core's tokens of unchanged logins are copied. Raises
+        ``TokenError`` if the bank refuses one.
         """
         for institution, login in self._logins_by_institution():
             key = TokenKey(self.config.token.prefetch[0], institution)
@@ -140,25 +140,25 @@ class Core:
                 self.tokens.install(entry.token, unless_known=True)
 
     async def _verify_credentials(self, key: TokenKey) -> Token:
-        """Show that a key's login is good; where another proxy of the fleet has, that is enough."""
+        """Fetch a token with a key's login, or from the store if another proxy has verified it."""
         if self.fleet is not None and self.fleet.shares(key):
             return await self.fleet.tokens.token(key)
         return await self._endpoint.verify_credentials(key)
 
     def drain(self) -> None:
-        """From now on let connections of callers end with the answer they are waiting for."""
+        """Close each caller's connection after its next response."""
         for forwarder in self.forwarders.values():
             forwarder.drain()
 
     async def wait_idle(self) -> None:
-        """Fetch nothing ahead of need any more, and wait for the requests in flight."""
+        """Stop refreshing, and wait for the requests in flight."""
         await self._tasks.cancel()
         for forwarder in self.forwarders.values():
             await forwarder.wait_idle()
 
     async def revoke_all(self) -> None:
-        """Revoke every token that the bank lets us revoke; say which it does not."""
-        await self.tokens.close()  # or one on its way would be left
+        """Revoke every revocable token; warn of failures."""
+        await self.tokens.close()  # so that no token arrives afterwards
         now = clock.now()
         tokens = [entry.token for entry in self.tokens.entries() if entry.token is not None]
         revocable = [token for token in tokens if token.is_alive(now) and self._is_revocable(token)]
@@ -187,8 +187,8 @@ class Core:
         if bearer is None:
             return self._endpoint if self.fleet is None else self.fleet.tokens
         self._warn(
-            "bearer_token is set: this one token is sent until it dies and never refreshed; "
-            "for a quick trial only"
+            "bearer_token is set: the token is never refreshed and fails once it has expired; "
+            "use it for a quick trial only"
         )
         return StaticTokenSource(bearer.get_secret_value(), clock.now)
 
@@ -197,7 +197,7 @@ class Core:
         yield from self.logins.by_institution.items()
 
     def identity(self, key: TokenKey) -> object:
-        """Everything that decides whether the bank will give a token for ``key``."""
+        """Everything that determines which token the bank issues for ``key``."""
         has_login = key.institution in dict(self._logins_by_institution())
         login = self.logins.for_key(key) if has_login else None
         return (self.config.url, self._tls.fingerprint, self._proxy, login)

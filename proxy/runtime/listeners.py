@@ -1,4 +1,4 @@
-"""Every way in, open: a port and a server for each, and the forwarder behind it."""
+"""The listeners: a port, a server and a forwarder for each."""
 
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -19,7 +19,7 @@ RequestHandler = Callable[[Request], Awaitable[Response]]
 
 
 def contexts(config: Config) -> dict[str, ssl.SSLContext | None]:
-    """Return what each listener speaks TLS with, if it does. Raises ``ConfigError``."""
+    """Return the TLS context of each listener, None without TLS. Raises ``ConfigError``."""
     return {
         listener.name: server_context(listener.callers, listener.path)
         for listener in config.listener_configs
@@ -27,7 +27,7 @@ def contexts(config: Config) -> dict[str, ssl.SSLContext | None]:
 
 
 class Listener:
-    """One way in. ``forwarder`` takes its requests, and is replaced when the core is."""
+    """One listener. A reload replaces its ``forwarder``."""
 
     def __init__(
         self,
@@ -57,11 +57,11 @@ class Listener:
         )
 
     async def open(self) -> Address:
-        """Begin to listen; return where. Raises ``ConfigError``."""
+        """Start to listen; return the address. Raises ``ConfigError``."""
         return await self.port.open(self.tls, int(self.listener_config.callers.socket_mode, 8))
 
     def restart_errors(self, listener_config: ListenerConfig) -> list[str]:
-        """Say what of a changed way cannot be taken without a restart."""
+        """Return errors for changes that need a restart."""
         path, before, after = (
             listener_config.path,
             self.listener_config.callers,
@@ -69,13 +69,13 @@ class Listener:
         )
         errors = []
         if listener_config.address != self.listener_config.address:
-            errors.append(f"{path}listen: changed; restart the proxy to take it")
+            errors.append(f"{path}listen: changed; restart the proxy to apply it")
         if (after.certificate_file is None) != (self.tls is None):
             errors.append(
                 f"{path}callers.certificate_file: restart the proxy to turn TLS on or off"
             )
         if after.socket_mode != before.socket_mode:
-            errors.append(f"{path}callers.socket_mode: changed; restart the proxy to take it")
+            errors.append(f"{path}callers.socket_mode: changed; restart the proxy to apply it")
         return errors
 
     def _handle(self, request: Request) -> Awaitable[Response]:
@@ -89,7 +89,7 @@ class Listener:
 
 
 class Listeners:
-    """All of them. ``addresses`` are known once they are open (port 0 is allowed)."""
+    """All listeners. ``addresses`` are known once they are open (port 0 is allowed)."""
 
     def __init__(
         self,
@@ -109,22 +109,22 @@ class Listeners:
 
     @property
     def connection_count(self) -> int:
-        """How many callers are connected."""
+        """Number of callers' open connections."""
         return sum(listener.server.connection_count for listener in self._listeners.values())
 
     def refused_connections(self) -> Iterator[tuple[tuple[str, str], int]]:
-        """Yield how many connections were ended for a limit, by listener and reason."""
+        """Yield the number of connections closed because of a limit, by listener and reason."""
         for name, listener in self._listeners.items():
             for reason, count in listener.refusals.counts.items():
                 yield (name, reason), count
 
     @property
     def count(self) -> int:
-        """How many ways in there are; each has the limits on callers for itself."""
+        """Number of listeners; the limits on callers apply to each."""
         return len(self._listeners)
 
     async def open(self) -> None:
-        """Begin to listen everywhere, or nowhere. Raises ``ConfigError`` for a port in use."""
+        """Open all listeners, or none. Raises ``ConfigError`` for a port in use."""
         try:
             for name, listener in self._listeners.items():
                 self.addresses[name] = await listener.open()
@@ -133,10 +133,10 @@ class Listeners:
             raise
 
     def restart_errors(self, config: Config) -> list[str]:
-        """Say what of a changed configuration cannot be taken without a restart."""
+        """Return errors for changes that need a restart."""
         listeners = {listener.name: listener for listener in config.listener_configs}
         errors = [
-            f"listeners.{name}: came or went; restart the proxy to take it"
+            f"listeners.{name}: added or removed; restart the proxy to apply it"
             for name in sorted(listeners.keys() ^ self._listeners.keys())
         ]
         for name, listener in self._listeners.items():
@@ -144,29 +144,29 @@ class Listeners:
         return errors
 
     def replace_certificates(self, contexts: Mapping[str, ssl.SSLContext | None]) -> None:
-        """Let connections from now on see these certificates."""
+        """Use these certificates for new connections."""
         for name, context in contexts.items():
             if context is not None:
                 self._listeners[name].port.replace_tls(context)
 
     def switch_to(self, config: Config, forwarders: Mapping[str, Forwarder]) -> None:
-        """Let requests from now on go to the forwarders of another core."""
+        """Send new requests to the forwarders of another core."""
         for listener in config.listener_configs:
             self._listeners[listener.name].listener_config = listener
             self._listeners[listener.name].forwarder = forwarders[listener.name]
 
     def close(self) -> None:
-        """Listen no more; idle connections end now, the others after their answer."""
+        """Stop listening; close idle connections now, the others after their response."""
         for listener in self._listeners.values():
             listener.port.close()
             listener.server.close()
 
     async def wait_closed(self) -> None:
-        """Wait until nobody is connected any more."""
+        """Wait until all connections are closed."""
         for listener in self._listeners.values():
             await listener.server.wait_closed()
 
     async def abort(self) -> None:
-        """End every connection, whatever is under way."""
+        """Close every connection now."""
         for listener in self._listeners.values():
             await listener.server.abort()

@@ -1,4 +1,4 @@
-"""What the metrics read when somebody asks: numbers of the parts that run, over every core."""
+"""Gauges and counters that are read from the running components at each scrape."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -28,13 +28,13 @@ def register(
     opened_before: Callable[[], int],
     is_ready: Callable[[], bool],
 ) -> None:
-    """Tell ``metrics`` where to look.
+    """Register the callbacks of ``metrics``.
 
-    ``cores`` returns the running one, then those that still finish what they began; of cores
-    that have ended, ``opened_before`` says how many connections they opened.
+    ``cores`` returns the running core, then the retired ones; ``opened_before`` returns the number
+    of connections that closed cores opened.
     """
     metrics.register_tokens(
-        lambda: _running(cores).tokens.entries(),  # noqa: PLW0108 - a reload puts another there
+        lambda: _running(cores).tokens.entries(),  # noqa: PLW0108 - a reload replaces the core
         clock.now,
     )
     metrics.store.is_available = lambda: _fleet(cores, lambda fleet: fleet.is_available)
@@ -49,18 +49,18 @@ def register(
     )
     gauge(
         "requests_in_flight_limit",
-        "Requests that may be served at once.",
+        "Limit of requests served at the same time.",
         lambda: _limits(cores).max_in_flight * listeners.count,
     )
-    gauge("caller_connections", "Callers that are connected.", lambda: listeners.connection_count)
+    gauge("caller_connections", "Open connections of callers.", lambda: listeners.connection_count)
     gauge(
         "caller_connections_limit",
-        "Callers that may be connected at once.",
+        "Limit of open connections of callers.",
         lambda: _limits(cores).max_connections * listeners.count,
     )
     metrics.callbacks.counters(
         "caller_connections_refused",
-        "Connections of callers ended because a limit was reached.",
+        "Connections of callers closed because a limit was reached.",
         ("listener", "reason"),
         lambda: [
             *listeners.refused_connections(),
@@ -71,27 +71,27 @@ def register(
     gauge("caller_memory_limit_bytes", "Limit of that memory.", lambda: memory.limit)
     gauge(
         "upstream_connections",
-        "Open connections to the bank, with those being made.",
+        "Connections to the bank that are open or being opened.",
         lambda: sum(core.pool.open_count for core in cores()),
     )
     gauge(
         "upstream_connections_idle",
-        "Those of them unused.",
+        "Unused open connections to the bank.",
         lambda: sum(core.pool.idle_count for core in cores()),
     )
     gauge(
         "upstream_connections_limit",
-        "Connections to the bank that may be open at once.",
+        "Limit of open connections to the bank.",
         lambda: _running(cores).config.upstream.max_connections,
     )
     counter(
         "upstream_connections_opened",
-        "Connections made to the bank.",
+        "Connections opened to the bank.",
         lambda: opened_before() + sum(core.pool.opened_count for core in cores()),
     )
     gauge(
         "requests_waiting_for_connection",
-        "Requests that wait for a connection to the bank to come free.",
+        "Requests that wait for a connection to the bank.",
         lambda: sum(core.pool.waiting_count for core in cores()),
     )
     counter(
@@ -107,7 +107,7 @@ def _running(cores: Callable[[], Sequence[Core]]) -> Core:
 
 
 def _fleet(cores: Callable[[], Sequence[Core]], read: Callable[["Fleet"], T]) -> T | None:
-    """Return something of the running core's share in a fleet, None where it has none."""
+    """Return a value of the running core's fleet, None without a store."""
     fleet = _running(cores).fleet
     return None if fleet is None else read(fleet)
 

@@ -1,7 +1,7 @@
-"""Taking a changed configuration, or changed secret files, without a restart.
+"""Reload of a changed configuration, or of changed secret files, without a restart.
 
-What changed is read anew, whole; tried with real token requests; and only then taken. A bad one
-changes nothing, is told, and is tried again when it changes or after a while.
+The whole configuration is read again, verified with real token calls, and only then used. A failed
+reload changes nothing, is reported, and is tried again after another change or after a while.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from proxy.telemetry.events import EventSink, Reloaded, ReloadFailed
 from proxy.tokens.credentials import Logins
 
 RETRY = 60.0
-"""Seconds after which a refused change is tried again though no file has changed."""
+"""Seconds after which a failed reload is tried again without another change."""
 
 RETRY_SOON = 5.0
-"""The same for a change that could not be tried, because the bank was not reached."""
+"""The same for a reload that could not be verified, because the bank was unreachable."""
 
 LoadConfig = Callable[[], tuple[Config, Logins]]
 ApplyConfig = Callable[[Config, Logins], Awaitable[None]]
@@ -26,7 +26,7 @@ Fingerprint = dict[Path, tuple[int, int, int] | None]
 
 
 def fingerprint(files: Iterable[Path]) -> Fingerprint:
-    """Return what changes when a file is written or replaced, symlink swaps included."""
+    """Return a value that changes when a file is written or replaced, also behind a symlink."""
     return {file: _stat(file) for file in files}
 
 
@@ -39,7 +39,7 @@ def _stat(file: Path) -> tuple[int, int, int] | None:
 
 
 async def watch(file: Path, interval: float, on_change: Callable[[], None]) -> None:
-    """Look at a file every ``interval`` seconds, until cancelled, and say when it has changed."""
+    """Check a file every ``interval`` seconds until cancelled; call ``on_change`` on a change."""
     known = fingerprint([file])
     while True:
         await asyncio.sleep(interval)
@@ -49,11 +49,10 @@ async def watch(file: Path, interval: float, on_change: Callable[[], None]) -> N
 
 
 class Reloader:
-    """Watches the files of a configuration, and ``extra_files`` those that every one has.
+    """Watches the files of a configuration and ``extra_files``, and reloads on a change.
 
-    ``interval`` is in seconds; 0 watches nothing. ``changes_logins`` says whether logins are
-    others than those in force. ``failure`` is why the last attempt was not taken, empty when all
-    is as the files say.
+    ``interval`` is in seconds; 0 watches nothing. ``changes_logins`` says whether logins differ
+    from those in use. ``failure`` is why the last reload failed, empty if it succeeded.
     """
 
     def __init__(
@@ -88,7 +87,7 @@ class Reloader:
             await asyncio.sleep(self._interval)
             now = fingerprint(self._files)
             waited += self._interval
-            # After a failure even the files in force are read again, when they come back.
+            # After a failure a reload is due even if the files are those in use again.
             is_settled = now == self._applied and not self.failure
             if is_settled or (now == known and waited < self._retry_delay):
                 continue
@@ -96,7 +95,7 @@ class Reloader:
             await self.reload("file")
 
     async def reload(self, why: str) -> bool:
-        """Read everything anew and take it; return whether it was taken.
+        """Reload the configuration; return whether it succeeded.
 
         ``why`` is ``file``, ``signal`` or ``admin``.
         """
@@ -122,7 +121,7 @@ class Reloader:
                 )
             except Exception as error:  # noqa: BLE001 - one failure must not end all reloading
                 return self._failed(
-                    ReloadFailed(why, "the proxy failed on it; its log says why", error)
+                    ReloadFailed(why, "internal error; the log has the cause", error)
                 )
             self._watch(config, current)
             self.failure = ""
@@ -131,7 +130,7 @@ class Reloader:
 
     def _watch(self, config: Config, current: Fingerprint) -> None:
         self._files = (*self._extra_files, *config.files())
-        # What changed since it was read must be seen as changed by the next look.
+        # A change since the files were read must be detected by the next check.
         self._applied = fingerprint(self._files) | {
             file: stat for file, stat in current.items() if file in self._files
         }

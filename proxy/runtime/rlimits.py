@@ -1,8 +1,7 @@
-"""What the system grants this process: files to open, and so connections; and no core dumps.
+"""Resource limits of the process: open files, and thereby connections; and no core dumps.
 
-A process that runs out of them can neither take a caller nor reach the bank, and its event loop
-closes newcomers without a word. So the limits on connections are brought down to what fits, and
-whoever comes on top of that is told so.
+A process without free file descriptors can neither accept callers nor reach the bank. So the limits
+on connections are reduced to what fits, and callers beyond them get a 503.
 """
 
 import sys
@@ -14,15 +13,15 @@ from proxy.server.port import MAX_OPENING
 from proxy.server.server import MAX_REFUSED
 
 RESERVE = 64 + ADMIN_LIMITS.max_connections + MAX_REFUSED + MAX_OPENING
-"""Files for all but callers and the bank: listeners, log, event loop, files that are read anew,
-token calls, and the whole admin port."""
+"""Files for everything but callers and the bank: listeners, log, event loop, files that are
+reloaded, token calls, and the whole admin port."""
 
 if sys.platform != "win32":
     import resource
 
 
 def raise_limit(wanted: int) -> int:
-    """Raise the limit of open files to ``wanted``, if that may be; return what it is now."""
+    """Raise the limit of open files to ``wanted``, if permitted; return the resulting limit."""
     if sys.platform == "win32":
         return wanted
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -35,14 +34,14 @@ def raise_limit(wanted: int) -> int:
 
 
 def files_needed(config: Config) -> int:
-    """Return how many files a proxy of this configuration may come to have open."""
-    # A reload has two pools for a while. Each listener has its own limit on callers.
+    """Return the largest number of open files with this configuration."""
+    # During a reload there are two pools. Each listener has its own limit on callers.
     callers = len(config.listener_configs) * config.limits.max_connections
     return callers + 2 * config.upstream.max_connections + _unserved(config) + RESERVE
 
 
 def _unserved(config: Config) -> int:
-    """Return how many callers may be connected beyond the limit: new ones, and refused ones."""
+    """Return the number of connections beyond the limit: in handshake, and being refused."""
     handshakes = max(config.limits.max_handshakes, MAX_OPENING)
     return sum(
         MAX_REFUSED + (handshakes if listener.callers.certificate_file else MAX_OPENING)
@@ -57,7 +56,7 @@ def fit_to_limit(config: Config, limit: int) -> Config:
     handshakes = min(config.limits.max_handshakes, MAX_OPENING)
     limits = replace(config.limits, max_handshakes=handshakes)
     config = config.model_copy(update={"limits": limits})
-    # One caller for each listener and one connection to the bank is the least.
+    # At least one caller for each listener and one connection to the bank.
     listeners = len(config.listener_configs)
     room = max(limit - RESERVE - _unserved(config), listeners + 2)
     share = min(room // 4, (room - listeners) // 2)
@@ -72,10 +71,10 @@ def fit_to_limit(config: Config, limit: int) -> Config:
 
 
 def forbid_core_dumps() -> None:
-    """Keep the memory of a process that crashes, and the secrets in it, from being written down."""
+    """Prevent core dumps, which contain secrets."""
     if sys.platform == "win32":
         return
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
-    # A limit of one byte also stops dumps that go to a program; for those, none means any size.
+    # A limit of one byte also stops dumps to a program, for which 0 would mean any size.
     if hard != 0:
         resource.setrlimit(resource.RLIMIT_CORE, (1, hard))

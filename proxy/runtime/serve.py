@@ -1,4 +1,4 @@
-"""Runs something that starts and stops until a signal says that it is enough."""
+"""Runs the proxy until SIGTERM or SIGINT."""
 
 import asyncio
 import signal
@@ -22,7 +22,7 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
 def loop_factory() -> LoopFactory | None:
-    """Return uvloop's where there is one, else None for asyncio's own."""
+    """Return uvloop's loop factory if it is installed, else None for asyncio's."""
     try:
         import uvloop  # noqa: PLC0415 - not there on Windows
     except ImportError:
@@ -31,13 +31,13 @@ def loop_factory() -> LoopFactory | None:
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run ``work`` to its end and return what it returns; for a command, its exit code."""
+    """Run ``work`` and return its result; for a command, its exit code."""
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(work)
 
 
 async def serve(load: LoadConfig, file: Path | None) -> int:
-    """Run the proxy until SIGTERM or SIGINT; SIGHUP reads everything anew.
+    """Run the proxy until SIGTERM or SIGINT; SIGHUP reloads the configuration.
 
     Raises ``ConfigError`` if it cannot start.
     """
@@ -80,7 +80,7 @@ async def serve(load: LoadConfig, file: Path | None) -> int:
 
 
 def _other_listeners(app: App) -> dict[str, dict[str, str]]:
-    """Return the listeners beside the main one, if there are any, for the log."""
+    """Return the additional listeners, if there are any, for the log."""
     further = {name: str(where) for name, where in app.addresses.items() if name != MAIN_LISTENER}
     return {"listeners": further} if further else {}
 
@@ -96,9 +96,9 @@ async def _quit(app: App, stop: asyncio.Future[str]) -> None:
 
 
 def stop_signal() -> asyncio.Future[str]:
-    """Return what a signal to end will set to its name; from now on it does nothing else.
+    """Return a future that the first SIGTERM or SIGINT sets to its name.
 
-    SIGTERM and SIGINT; on Windows, where nobody is sent SIGTERM, Ctrl-C and Ctrl-Break.
+    On Windows, which has no SIGTERM, the signals are Ctrl-C and Ctrl-Break.
     """
     received: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -114,7 +114,7 @@ def stop_signal() -> asyncio.Future[str]:
 
 
 def on_signal(number: signal.Signals, act: Callable[[], None]) -> None:
-    """Call ``act`` from the running loop whenever the signal comes."""
+    """Call ``act`` from the running loop on each signal."""
     loop = asyncio.get_running_loop()
     try:
         loop.add_signal_handler(number, act)

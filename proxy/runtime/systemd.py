@@ -1,4 +1,4 @@
-"""What systemd wants to know: that we are ready, alive, and stopping (``sd_notify``)."""
+"""Notifications to systemd: ready, alive, stopping (``sd_notify(3)``)."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 
 class Systemd:
-    """Speaks to the socket that systemd names in ``NOTIFY_SOCKET``; silent without one."""
+    """Sends to the socket in ``NOTIFY_SOCKET``; does nothing without one."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         address = environ.get("NOTIFY_SOCKET", "")
@@ -15,7 +15,7 @@ class Systemd:
         self._watchdog = watchdog_seconds(environ, os.getpid())
 
     def notify(self, *lines: str) -> None:
-        """Send a notification, such as ``READY=1``. A lost one is no reason to fail or to wait."""
+        """Send a notification, such as ``READY=1``. Errors are ignored, and it never blocks."""
         if not self._address or not hasattr(socket, "AF_UNIX"):
             return
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
@@ -26,14 +26,14 @@ class Systemd:
                 return
 
     async def keep_alive(self) -> None:
-        """Tell the watchdog, twice as often as it asks, that the event loop turns."""
+        """Notify the watchdog, at half its interval, that the event loop runs."""
         while self._watchdog:
             self.notify("WATCHDOG=1")
             await asyncio.sleep(self._watchdog / 2)
 
 
 def watchdog_seconds(environ: Mapping[str, str], pid: int) -> float:
-    """Return how often the watchdog wants to hear from process ``pid``; 0 for not at all."""
+    """Return the watchdog's interval in seconds for process ``pid``; 0 without a watchdog."""
     meant, interval = environ.get("WATCHDOG_PID", ""), environ.get("WATCHDOG_USEC", "")
     if not (interval.isascii() and interval.isdigit()) or meant not in ("", str(pid)):
         return 0.0

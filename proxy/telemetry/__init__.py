@@ -1,11 +1,11 @@
-"""What the proxy says about itself: events, metrics, log lines and spans.
+"""Telemetry: events, metrics, logs and spans.
 
 Modules:
 
-    events.py     what happened, as plain values
+    events.py     events, as plain values
     telemetry_settings.py  settings of logs and spans
-    observers.py  who learns of events and finished requests
-    metrics/      Prometheus series
+    observers.py  passes events and finished requests to the observers
+    metrics/      Prometheus metrics
     logs/         log lines
-    tracing.py    OpenTelemetry spans, where a collector is configured
+    tracing.py    OpenTelemetry spans, if a collector is configured
 """

@@ -1,4 +1,4 @@
-"""What happened, as plain values. ``metrics`` counts them, ``logs`` writes them down."""
+"""Events, as plain values. ``metrics`` counts them, ``logs`` writes them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from proxy.tokens.fleet.events import StoreEvent
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """Configuration and secrets were read anew and taken; ``why`` says who asked.
+    """Configuration and secrets were reloaded; ``why`` is ``file``, ``signal`` or ``admin``.
 
-    ``has_new_login`` when a login to the bank was another than before.
+    ``has_new_login``: a login to the bank has changed.
     """
 
     why: str
@@ -20,10 +20,10 @@ class Reloaded:
 
 @dataclass(frozen=True, slots=True)
 class ReloadFailed:
-    """A changed configuration or secret was not taken; the old one stays in force.
+    """A reload failed; the old configuration stays in use.
 
-    ``error`` is a mistake of our own that was the cause; ``is_refused_by_bank`` when the bank gave
-    no token with it, ``has_new_login`` when a login to the bank is another in it.
+    ``error`` is an unexpected exception that was the cause; ``is_refused_by_bank``: the bank issued
+    no token with it; ``has_new_login``: a login to the bank differs in it.
     """
 
     why: str
@@ -35,14 +35,14 @@ class ReloadFailed:
 
 @dataclass(frozen=True, slots=True)
 class InternalError:
-    """A mistake of our own, which a request or a background task met."""
+    """An unexpected exception in a request or a background task."""
 
     error: BaseException
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorWarning:
-    """Something that works but that an operator should know, as a sentence."""
+    """A warning for the operator, as a sentence."""
 
     text: str
 

@@ -1,6 +1,6 @@
-"""Who learns of what happens: every observer gets each event and each finished request.
+"""Passes each event and each finished request to every observer.
 
-Nothing here answers: telemetry never steers the program.
+Observers return nothing: telemetry never influences the program.
 """
 
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ from proxy.telemetry.events import Event, InternalError, OperatorWarning
 
 
 class Observer(Protocol):
-    """Counts, writes or keeps what it is given; it neither blocks nor raises."""
+    """Counts, writes or stores events and requests; it must neither block nor raise."""
 
     def event(self, event: Event) -> None:
-        """Take note of an event beside the requests."""
+        """Handle an event."""
 
     def request(self, record: RequestRecord) -> None:
-        """Take note of a request that has ended; the record does not change any more."""
+        """Handle a finished request; the record does not change any more."""
 
 
 class Observers:
-    """The observers as one, in their order.
+    """Calls the observers in order.
 
-    ``request`` has their methods, so that a request costs one call each and none in between.
+    ``request`` is the list of their methods, so that a request costs one call per observer.
     """
 
     def __init__(self, observers: Sequence[Observer]) -> None:
@@ -31,14 +31,14 @@ class Observers:
         self.request = tuple(observer.request for observer in observers)
 
     def event(self, event: Event) -> None:
-        """Tell every observer of an event."""
+        """Pass an event to every observer."""
         for observe in self._event:
             observe(event)
 
     def crash(self, error: BaseException) -> None:
-        """Tell of a mistake of our own."""
+        """Emit ``InternalError``."""
         self.event(InternalError(error))
 
     def warn(self, text: str) -> None:
-        """Tell what an operator should know."""
+        """Emit ``OperatorWarning``."""
         self.event(OperatorWarning(text))

@@ -1,9 +1,8 @@
-"""Spans for those who have a collector: requests, tokens and exchanges, told to OpenTelemetry.
+"""OpenTelemetry spans of requests, token calls and exchanges with the bank.
 
-Imported only where ``tracing.endpoint`` is set, and it needs ``candescent-proxy[otel]``. A
-request's span begins before anything is decided about it, because its id goes upstream; the
-others are made afterwards, out of the record and the facts that everybody gets. Spans are sent in
-batches by a thread of the SDK's; when its queue is full, they are dropped.
+Imported only if ``tracing.endpoint`` is set; needs ``candescent-proxy[otel]``. A request's span
+starts first, because its id is sent upstream; the others are made afterwards, from the record and
+the events. A thread of the SDK sends spans in batches; when its queue is full, they are dropped.
 """
 
 import asyncio
@@ -47,7 +46,7 @@ RequestHandler = Callable[[Request], Awaitable[Response]]
 Attributes = dict[str, AttributeValue]
 
 FLUSH = 2.0
-"""Seconds that the last spans are given at shutdown, whatever becomes of the collector."""
+"""Seconds to send the last spans at shutdown."""
 
 _CONTEXT = (b"traceparent", b"tracestate")
 _METHODS = frozenset(
@@ -57,9 +56,9 @@ _METHODS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A request under way: its span, and the span id that its exchange goes upstream by.
+    """The span of a running request, and the id of its exchange's span, which is sent upstream.
 
-    ``epoch`` is the wall clock's reading, in nanoseconds, when the monotonic one's was 0.
+    ``epoch`` is the wall clock, in nanoseconds, at 0 of the monotonic clock.
     """
 
     span: Span
@@ -67,16 +66,16 @@ class Trace:
     epoch: int
 
     def wall(self, seconds: float) -> int:
-        """Return monotonic seconds in nanoseconds of the wall clock."""
+        """Convert monotonic seconds to nanoseconds of the wall clock."""
         return self.epoch + int(seconds * 1e9)
 
 
-# The tasks that a request starts inherit it, so a token that is fetched for one belongs to it.
+# Tasks that a request starts inherit it, so that a token call belongs to the request's trace.
 _current: ContextVar[Trace | None] = ContextVar("trace", default=None)
 
 
 class _Ids(RandomIdGenerator):
-    """Gives the next span ``chosen``, where its id has gone upstream before it is made."""
+    """Gives the next span the id ``chosen``, if it has been sent upstream already."""
 
     chosen = 0
 
@@ -105,11 +104,11 @@ class Tracing:
         )
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint)))
         self._tracer = self._provider.get_tracer("candescent-proxy", __version__)
-        # It quotes what is wrong with a caller's context, and a caller must not write our log.
+        # It quotes invalid trace contexts, and callers must not be able to write into the log.
         logging.getLogger("opentelemetry.trace").setLevel(logging.ERROR)
 
     def wrap(self, handle: RequestHandler) -> RequestHandler:
-        """Return ``handle`` within a span, the bank's part of the trace on the request."""
+        """Return ``handle`` within a span, with the trace context for the bank on the request."""
 
         async def traced(request: Request) -> Response:
             trace = self._begin(request)
@@ -122,9 +121,9 @@ class Tracing:
         return traced
 
     def request(self, record: RequestRecord) -> None:
-        """End the span of a request, and make those of what it waited for.
+        """End the span of a request, and make the spans of its waits and its exchange.
 
-        What could not be read as a request has none.
+        Invalid requests have no span.
         """
         trace = _current.get()
         if trace is None:
@@ -139,7 +138,7 @@ class Tracing:
         trace.span.end(trace.wall(record.finished_at))
 
     def event(self, event: Event) -> None:
-        """Make the span of a token call, which belongs to the request that made it necessary."""
+        """Make the span of a token call, as a child of the request that needed it."""
         match event:
             case TokenRefreshed(token, seconds):
                 self._refresh(token.key, seconds, None)
@@ -147,15 +146,15 @@ class Tracing:
                 self._refresh(key, seconds, error)
 
     async def close(self) -> None:
-        """Send what is left. A collector that does not take it in ``FLUSH`` seconds is left."""
+        """Send the remaining spans, for at most ``FLUSH`` seconds."""
         done, loop = asyncio.Event(), asyncio.get_running_loop()
 
         def shut_down() -> None:
             self._provider.shutdown()
-            with suppress(RuntimeError):  # the loop may have gone meanwhile
+            with suppress(RuntimeError):  # the loop may be closed meanwhile
                 loop.call_soon_threadsafe(done.set)
 
-        # A thread of our own: the loop would wait for one of its executor's.
+        # Not in the loop's executor, because the loop waits for its threads.
         threading.Thread(target=shut_down, name="last-spans", daemon=True).start()
         with suppress(TimeoutError):
             async with asyncio.timeout(FLUSH):
@@ -184,13 +183,13 @@ class Tracing:
         headers = [
             (name, value)
             for name, value in request.headers
-            # What is no header at all is left to whoever refuses such requests.
+            # An invalid header is left for the forwarder to refuse.
             if name.lower() not in _CONTEXT or not value.isascii()
         ]
         return headers + [(name.encode("ascii"), text.encode()) for name, text in carrier.items()]
 
     def _wait(self, record: RequestRecord, trace: Trace) -> None:
-        """Make the span of a request's wait for a token, which comes first of all waits but one."""
+        """Make the span of a request's wait for a token, which follows the preparation."""
         began = record.started_at + record.preparation_wait
         span = self._tracer.start_span(
             "token wait",
@@ -203,7 +202,7 @@ class Tracing:
         span.end(trace.wall(began + record.token_wait))
 
     def _refresh(self, key: TokenKey, seconds: float, error: TokenError | None) -> None:
-        """Make the span of a token call that has just ended."""
+        """Make the span of a token call that ends now."""
         trace, now = _current.get(), time.time_ns()
         span = self._tracer.start_span(
             "token refresh",
@@ -218,7 +217,7 @@ class Tracing:
         span.end(now)
 
     def _exchange(self, record: RequestRecord, trace: Trace) -> None:
-        """Make the span of the last exchange; those before it are counted on it."""
+        """Make the span of the last exchange, with the number of earlier ones."""
         is_answered = record.source is Source.NONE or record.is_aborted
         attributes = _method(record.method) | self._target(record.path)
         if record.replays:
@@ -237,7 +236,7 @@ class Tracing:
             _fail(span, record.reason)
         elif is_answered and record.status >= 400:
             _fail(span, str(record.status))
-        # What else went wrong did so behind the exchange.
+        # Other errors happened outside the exchange.
         over = record.finished_at if is_answered else record.responded_at or record.finished_at
         span.end(trace.wall(over))
 
@@ -253,7 +252,7 @@ class Tracing:
 
 
 def _carrier(headers: RawHeaders) -> dict[str, Sequence[str]]:
-    """Return the caller's trace context; none where two requests might be its parent."""
+    """Return the caller's trace context; empty if there are several ``traceparent`` headers."""
     values: dict[str, list[str]] = {name.decode("ascii"): [] for name in _CONTEXT}
     for name, value in headers:
         if name.lower() in _CONTEXT:
@@ -276,7 +275,7 @@ def _token(kind: str, institution: str) -> Attributes:
 
 
 def _inbound(record: RequestRecord) -> Attributes:
-    """Return what a record says of a request, by OpenTelemetry's names; no query, no secret."""
+    """Return a request's attributes by OpenTelemetry's names, without query and secrets."""
     attributes = _method(record.method) | {
         "url.path": record.path,
         "http.response.status_code": record.status,

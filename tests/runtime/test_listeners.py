@@ -240,10 +240,10 @@ async def test_changed_listener_is_applied(tmp_path: Path) -> None:
     ("changed", "message"),
     [
         ({"payroll": {"listen": "127.0.0.1:9"}}, "listeners.payroll.listen: changed"),
-        ({}, "listeners.payroll: came or went"),
+        ({}, "listeners.payroll: added or removed"),
         (
             {"payroll": {"listen": ANYWHERE}, "other": {"listen": ANYWHERE}},
-            "listeners.other: came or went",
+            "listeners.other: added or removed",
         ),
         (
             {"payroll": {"listen": ANYWHERE, "callers": {"socket_mode": "660"}}},

@@ -227,7 +227,7 @@ async def test_configuration_file_is_reloaded(fixture: ProxyFixture) -> None:
     [
         ({"tokn": {"timeout": "1"}}, "tokn: no such setting"),
         ({"institution_id": None}, "institution_id: is required"),
-        ({"listen": "127.0.0.1:1"}, "listen: changed; restart the proxy to take it"),
+        ({"listen": "127.0.0.1:1"}, "listen: changed; restart the proxy to apply it"),
         ({"limits": {"max_body": "1"}}, "limits: changed; restart"),
         ({"callers": {"socket_mode": "666"}}, "callers.socket_mode: changed; restart"),
         ({"upstream": {"ca_file": "/nowhere.pem"}, "base_url": "https://x"}, "ca_file"),

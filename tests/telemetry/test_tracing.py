@@ -470,4 +470,4 @@ async def test_changed_endpoint_needs_a_restart(tmp_path: Path) -> None:
     async with proxy_fixture(tmp_path / "config.yaml", client_secret_file=str(secret)) as fixture:
         fixture.write(tracing={"endpoint": NOBODY})
         await fixture.wait_for_failed_reload()
-        assert "tracing: changed; restart the proxy to take it" in fixture.warnings()[0]
+        assert "tracing: changed; restart the proxy to apply it" in fixture.warnings()[0]

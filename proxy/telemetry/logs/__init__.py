@@ -1,4 +1,4 @@
-"""Log lines: structlog's set-up, redaction, and events and requests as lines."""
+"""Log lines: setup of structlog, redaction, and lines for events and requests."""
 
 from proxy.telemetry.logs.access_log import AccessLog
 from proxy.telemetry.logs.event_log import EventLog
@@ -7,7 +7,7 @@ from proxy.telemetry.telemetry_settings import LogSettings
 
 
 class LogObserver:
-    """Writes events, and the requests that ``options`` asks for, as log lines."""
+    """Logs events, and the requests selected by ``options``."""
 
     def __init__(self, options: LogSettings) -> None:
         self.event = EventLog().event

@@ -1,7 +1,7 @@
-"""The access log: one line a request.
+"""The access log: one line per request.
 
-With every request written, the line is most of what the proxy does for a request beyond forwarding
-it. Its fields are known here, so as JSON it goes past structlog's chain (docs/performance.md).
+With ``log.requests: all``, logging is the largest cost of a request besides forwarding. The fields
+are known, so JSON lines bypass structlog's processor chain (docs/performance.md).
 """
 
 import logging
@@ -18,9 +18,9 @@ from proxy.telemetry.telemetry_settings import LogSettings
 
 
 class AccessLog:
-    """Writes the requests that ``settings`` asks for.
+    """Logs the requests selected by ``settings``.
 
-    ``chance`` decides which good requests a sample takes, ``now`` says when it is.
+    ``chance`` returns a number in [0, 1) for sampling, ``now`` the timestamp.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class AccessLog:
         self._write = json_lines()
 
     def request(self, record: RequestRecord) -> None:
-        """Write one line for a request, if its kind is written."""
+        """Write one line for a request, if it is selected."""
         if self._access == "off":
             return
         failed = (

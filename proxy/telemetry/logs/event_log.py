@@ -1,4 +1,4 @@
-"""Facts as log lines: what happens to tokens, secrets and configuration."""
+"""Log lines for events of tokens, secrets and configuration."""
 
 from proxy.errors import kinds
 from proxy.telemetry.events import (
@@ -20,14 +20,14 @@ from proxy.tokens.fleet.events import (
 
 
 class EventLog:
-    """Writes facts as log lines."""
+    """Writes events as log lines."""
 
     def __init__(self) -> None:
-        # Bound once, or structlog would put the logger together anew for each line.
+        # Bound once, because structlog would otherwise assemble the logger for each line.
         self._log = structlog.get_logger().bind()
 
     def event(self, event: Event) -> None:
-        """Write one event of a token's life."""
+        """Write an event."""
         match event:
             case TokenRefreshed(token, seconds, refresh_age):
                 self._log.info(

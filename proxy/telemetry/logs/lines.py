@@ -1,4 +1,4 @@
-"""Where log lines go, and in which form: structlog's set-up."""
+"""Setup of structlog: the format and the stream of log lines."""
 
 import atexit
 import json
@@ -18,7 +18,7 @@ _encode = json.JSONEncoder(default=repr).encode
 
 
 def _to_json(event: EventDict, **_options: Any) -> str:
-    # ``json.dumps`` makes an encoder for each line that has an option.
+    # ``json.dumps`` would create an encoder for each line.
     return _encode(event)
 
 
@@ -114,9 +114,9 @@ def set_up(settings: LogSettings, stream: TextIO | None = None) -> None:
 
 
 def json_lines() -> Callable[[EventDict], None] | None:
-    """Return what writes fields as a line of JSON past structlog's chain; None on a terminal.
+    """Return a function that writes fields as JSON, bypassing structlog; None on a terminal.
 
-    What goes this way must be harmless: nothing is redacted, and no level is asked.
+    The fields must not contain secrets: nothing is redacted. The log level is not checked.
     """
     config = structlog.get_config()
     if not isinstance(config["processors"][-1], structlog.processors.JSONRenderer):

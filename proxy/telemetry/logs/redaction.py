@@ -1,4 +1,4 @@
-"""What must not stand in a log, taken out of what is to be written."""
+"""Removes secrets from log lines."""
 
 import re
 from collections.abc import MutableMapping
@@ -19,7 +19,7 @@ _PLAIN = frozenset({bool, float, int, type(None)})
 
 
 def redact(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """Hide what must not be in a log: values under secret names, and credentials within text."""
+    """Hide values under secret names, and credentials within text (a structlog processor)."""
     for name, value in event.items():
         kind = type(value)
         if _IS_SECRET[name]:
@@ -40,7 +40,7 @@ _IS_SECRET: BoundedCache[str, bool] = BoundedCache(_has_secret_name, len)
 
 
 def _harmless(name: object, value: Any) -> Any:
-    """Return ``value`` as it may be written, in whatever it is wrapped."""
+    """Return ``value`` without secrets, also within containers."""
     if _IS_SECRET[_text(name)]:
         return _HIDDEN
     match value:
@@ -48,7 +48,7 @@ def _harmless(name: object, value: Any) -> Any:
             return value
         case dict():
             return {_text(key): _harmless(key, inner) for key, inner in value.items()}
-        case (str() | bytes() as key, inner):  # a header, such as aiohttp keeps them
+        case (str() | bytes() as key, inner):  # a header, as aiohttp represents it
             return [_text(key), _harmless(key, inner)]
         case list() | tuple() | set() | frozenset():
             return [_harmless("", inner) for inner in value]
@@ -57,7 +57,7 @@ def _harmless(name: object, value: Any) -> Any:
 
 def harmless_text(text: str) -> str:
     """Return ``text`` without the credentials in it."""
-    # No credential without a space; and all spaces but one kind are not printable.
+    # Credentials follow a scheme and a space; other white space is not printable.
     if " " not in text and text.isprintable():
         return text
     return _SECRET_TEXT.sub(rf"\1 {_HIDDEN}", text)

@@ -1,8 +1,8 @@
-"""structlog, loaded by itself: ``from proxy.telemetry.logs.structured import structlog``.
+"""Imports structlog without its optional parts.
 
-It would take rich where that is installed, as it is for ``top`` and ``doctor``: for tracebacks
-that show local variables, in which secrets stand, and which are not written here; and greenlet,
-for contexts that nobody has here. Both would cost the proxy memory and a longer start.
+Use ``from proxy.telemetry.logs.structured import structlog``. structlog imports rich if it is
+installed, for tracebacks with local variables, which may contain secrets; and greenlet. Neither is
+used here, and both would cost memory and a longer start.
 """
 
 import sys
@@ -14,7 +14,7 @@ __all__ = ["structlog"]
 
 @contextmanager
 def without(name: str) -> Iterator[None]:
-    """Let an import of ``name`` fail for as long as this lasts."""
+    """Make imports of ``name`` fail within the context."""
     known = sys.modules.get(name)
     sys.modules[name] = None  # type: ignore[assignment]  # what importlib documents for this
     try:

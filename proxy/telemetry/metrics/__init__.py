@@ -1,16 +1,18 @@
-"""The only package that knows Prometheus: facts in, series out; docs/metrics.md has them all.
+"""Prometheus metrics, from events and request records; docs/metrics.md describes them.
 
-A request or a fact costs a few additions to plain numbers; series are made when somebody asks.
+A request or an event costs a few additions; metric families are built at each scrape. No other
+package imports prometheus_client.
 
-    requests.py    requests, counted and timed
-    tokens.py      token requests, and the tokens in use
-    token_store.py the fleet's store, and how tokens were come by
+    requests.py    counts and durations of requests
+    tokens.py      token calls, and the tokens in use
+    token_store.py operations on the store, and sources of tokens
     reloads.py     reloads, rotated secrets, certificates
-    callbacks.py   numbers that are read when somebody asks
-    histogram.py   observations by bucket
-    totals.py      what was counted of requests, in a few numbers
-    lag.py         how late the event loop is
-    registry.py    all of them, and their text in the two formats
+    callbacks.py   metrics that are read from elsewhere at a scrape
+    families.py    builds metric families
+    histogram.py   a histogram as plain numbers
+    totals.py      totals of requests, for the status page
+    lag.py         lag of the event loop
+    registry.py    all collectors, and the exposition in both formats
 """
 
 from proxy.telemetry.metrics.registry import Metrics

@@ -1,4 +1,4 @@
-"""Numbers that somebody else keeps, read when they are asked for."""
+"""Metrics that are read from other components at a scrape."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,26 +12,26 @@ ReadAll = Callable[[], Values]
 
 
 class CallbackCollector(Collector):
-    """Gauges and counters, each read by a function of its own."""
+    """Gauges and counters, each with a function that reads it."""
 
     def __init__(self) -> None:
         self._gauges: list[tuple[str, str, Read]] = []
         self._counters: list[tuple[str, str, tuple[str, ...], ReadAll]] = []
 
     def gauge(self, name: str, text: str, read: Read) -> None:
-        """Expose a number that goes up and down."""
+        """Register a gauge."""
         self._gauges.append((name, text, read))
 
     def counter(self, name: str, text: str, read: Read) -> None:
-        """Expose a number that only grows; ``_total`` is put behind its name."""
+        """Register a counter; ``_total`` is appended to its name."""
         self.counters(name, text, (), lambda: [((), read())])
 
     def counters(self, name: str, text: str, labels: tuple[str, ...], read: ReadAll) -> None:
-        """Expose several such numbers, by the values of ``labels``."""
+        """Register a counter with labels."""
         self._counters.append((name, text, labels, read))
 
     def collect(self) -> Iterator[Metric]:
-        """Make the series."""
+        """Yield the metric families."""
         for name, text, read in self._gauges:
             yield gauge(name, text, (), [((), read())])
         for name, text, labels, read_all in self._counters:

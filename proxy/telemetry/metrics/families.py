@@ -1,4 +1,4 @@
-"""Plain numbers made into Prometheus's families: one prefix, labels by position."""
+"""Builds Prometheus metric families from plain numbers, with a common prefix."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -16,11 +16,11 @@ PREFIX = "candescent_proxy_"
 
 Labels = tuple[str, ...]
 Values = Iterable[tuple[Labels, float]]
-"""The values of the labels, in their order, and the number."""
+"""The values of the labels, in order, and the number."""
 
 
 def counter(name: str, text: str, labels: Sequence[str], values: Values) -> Metric:
-    """Return a counter; ``_total`` is put behind its name."""
+    """Return a counter; ``_total`` is appended to its name."""
     family = CounterMetricFamily(PREFIX + name, text, labels=labels)
     for key, value in values:
         family.add_metric(key, value)
@@ -42,7 +42,7 @@ def histogram(
     values: Iterable[tuple[Labels, Histogram]],
     exemplar: Callable[[Labels, int], Exemplar | None] = lambda _key, _at: None,
 ) -> Metric:
-    """Return a histogram; ``exemplar`` gives that of a key's bucket, if there is one."""
+    """Return a histogram; ``exemplar`` returns the exemplar of a key's bucket, or None."""
     family = HistogramMetricFamily(PREFIX + name, text, labels=labels)
     for key, counts in values:
         buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []

@@ -1,4 +1,4 @@
-"""PURE: observations by bucket, as plain numbers."""
+"""A histogram as plain numbers."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -8,18 +8,19 @@ BUCKETS = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0),
 )
-"""Seconds; the whole of a request, and the bank's patience."""
+"""Bounds in seconds, for whole requests and waits."""
 
 FINE_BUCKETS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
 )
-"""Seconds; what the proxy itself takes."""
+"""Bounds in seconds, for the time spent in the proxy."""
 
 
 class Histogram:
-    """Counts by bucket: the one at ``n`` is of what is above ``bounds[n - 1]``, up to its bound.
+    """Counts by bucket: ``counts[n]`` is for values above ``bounds[n - 1]`` up to ``bounds[n]``.
 
-    The last has no bound. The request's way adds to ``counts`` and ``total`` itself.
+    The last bucket has no upper bound. ``RequestCollector`` adds to ``counts`` and ``total``
+    directly.
     """
 
     def __init__(self, bounds: Sequence[float] = BUCKETS) -> None:
@@ -33,5 +34,5 @@ class Histogram:
         self.total += value
 
     def cumulative(self) -> list[tuple[str, float]]:
-        """Return what is at or below each bound, as Prometheus writes bounds: ``0.5``, ``+Inf``."""
+        """Return cumulative counts by bound, in Prometheus's notation: ``0.5``, ``+Inf``."""
         return list(zip((*map(str, self.bounds), "+Inf"), accumulate(self.counts), strict=True))

@@ -1,4 +1,4 @@
-"""How late the event loop is: what every request has to wait besides."""
+"""The lag of the event loop, which delays every request."""
 
 import asyncio
 import time
@@ -11,11 +11,11 @@ from proxy.telemetry.metrics.families import histogram
 from proxy.telemetry.metrics.histogram import FINE_BUCKETS, Histogram
 
 INTERVAL = 1.0
-"""Seconds; one timer in so much time, so that an idle proxy stays idle."""
+"""Seconds between two measurements."""
 
 
 class LoopLagCollector(Collector):
-    """Looks at one timer after another; uvloop's are good to a millisecond."""
+    """Measures how late timers fire; uvloop's have a resolution of one millisecond."""
 
     def __init__(
         self,
@@ -27,14 +27,14 @@ class LoopLagCollector(Collector):
         self._lags = Histogram(FINE_BUCKETS)
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Measure until cancelled."""
         while True:
             due = self._clock() + INTERVAL
             await self._sleep(INTERVAL)
             self._lags.observe(max(self._clock() - due, 0.0))
 
     def collect(self) -> Iterator[Metric]:
-        """Make the series."""
+        """Yield the metric families."""
         yield histogram(
             "event_loop_lag_seconds",
             "How late the event loop is for a timer of one second.",

@@ -1,4 +1,4 @@
-"""Every series of the proxy in one registry, and their text in the two formats."""
+"""The registry with all collectors, and the exposition in both formats."""
 
 import platform
 from collections.abc import Callable, Iterable, Iterator
@@ -30,11 +30,11 @@ from proxy.tokens.token import Instant
 
 
 class Metrics:
-    """What the rest of the program knows of metrics.
+    """The interface of the metrics for the rest of the program.
 
-    ``request`` counts a finished request, and ``totals`` tells what it has counted.
-    ``callbacks`` takes numbers that are kept elsewhere, ``reloads`` knows the certificates, and
-    ``lag`` has to be run; ``store`` is told where the fleet's store is, if there is one.
+    ``request`` counts a finished request, and ``totals`` returns the totals. ``callbacks``
+    registers metrics of other components, ``reloads`` has the certificates, ``store`` the
+    callbacks of a token store; ``lag.run`` has to run as a task.
     """
 
     def __init__(self) -> None:
@@ -57,17 +57,17 @@ class Metrics:
     def register_tokens(
         self, entries: Callable[[], Iterable[Entry]], clock: Callable[[], Instant]
     ) -> None:
-        """Expose what is known of each key, as it is when somebody asks."""
+        """Register the collector of the tokens in use."""
         self.registry.register(TokenCollector(entries, clock))
 
     def event(self, event: Event) -> None:
-        """Count one event beside the requests."""
+        """Count an event."""
         self._tokens.add(event)
         self.reloads.add(event)
         self.store.add(event)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
-        """Return the series as text, and its content type, in the format asked for."""
+        """Return the metrics as text and the content type, in the format that ``accept`` names."""
         if "application/openmetrics-text" in accept:
             return generate_openmetrics(self.registry), OPENMETRICS  # type: ignore[no-untyped-call]  # the library has no types here
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
@@ -77,7 +77,7 @@ class _BuildInfo(Collector):
     def collect(self) -> Iterator[Metric]:
         yield gauge(
             "build_info",
-            "The version that runs; the value is always 1.",
+            "The running version; the value is always 1.",
             ("version", "python"),
             [((__version__, platform.python_version()), 1)],
         )

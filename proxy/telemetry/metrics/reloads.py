@@ -1,4 +1,4 @@
-"""What changed under the proxy, or is about to: reloads, rotated secrets, certificates."""
+"""Metrics of reloads, rotated secrets and certificates."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +11,7 @@ from proxy.telemetry.metrics.families import Labels, counter, gauge
 
 
 class ReloadCollector(Collector):
-    """Counts reloads. ``certificates`` is when each expires, in Unix time, by its setting."""
+    """Counts reloads. ``certificates`` has the expiry of each in Unix time, by its setting."""
 
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
         self._wall = wall
@@ -27,7 +27,7 @@ class ReloadCollector(Collector):
         self.certificates: Mapping[str, float] = {}
 
     def add(self, event: Event) -> None:
-        """Count a fact, if it is a reload."""
+        """Count an event, if it is a reload."""
         match event:
             case Reloaded(_, rotated):
                 self._reloads[("success",)] += 1
@@ -41,7 +41,7 @@ class ReloadCollector(Collector):
                 self._is_current = False
 
     def collect(self) -> Iterator[Metric]:
-        """Make the series."""
+        """Yield the metric families."""
         yield counter(
             "reloads",
             "Reloads of configuration and secrets, by result.",
@@ -56,7 +56,7 @@ class ReloadCollector(Collector):
         )
         yield counter(
             "secret_rotations",
-            "Reloads that changed a login to the bank, by whether the bank gave a token with it.",
+            "Reloads that changed a login to the bank, by whether the bank issued a token with it.",
             ("result",),
             self._rotations.items(),
         )
@@ -68,13 +68,13 @@ class ReloadCollector(Collector):
         )
         yield gauge(
             "last_reload_success_timestamp_seconds",
-            "When the configuration in force was loaded, in Unix time.",
+            "When the configuration in use was loaded, in Unix time.",
             (),
             [((), self._applied_at)],
         )
         yield gauge(
             "certificate_expiry_timestamp_seconds",
-            "When the first certificate in the file of a setting expires, in Unix time.",
+            "When the first certificate in a setting's file expires, in Unix time.",
             ("setting",),
             [((setting,), expiry) for setting, expiry in self.certificates.items()],
         )

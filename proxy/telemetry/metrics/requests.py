@@ -1,4 +1,4 @@
-"""Requests, counted and timed. Labels come from closed sets only; nothing of a caller's is one."""
+"""Metrics of requests. Labels have closed sets of values; none contains input of a caller."""
 
 import re
 import time
@@ -25,7 +25,7 @@ STATUSES = tuple(
     str(status) if status in _REGISTERED or not status else f"{status // 100}xx"
     for status in range(600)
 )
-"""The label of each status: registered ones as they are, others by their class."""
+"""The label of each status: registered ones unchanged, others by their class."""
 
 _SHED: dict[ErrorKind | None, str] = {
     kinds.OVERLOADED: "in_flight",
@@ -34,19 +34,19 @@ _SHED: dict[ErrorKind | None, str] = {
     kinds.UPSTREAM_BUSY: "upstream_busy",
     kinds.OUT_OF_FILES: "out_of_files",
 }
-"""Errors that mean there was no room, to the reason they are counted by."""
+"""Errors because of a limit, with the reason by which they are counted."""
 
 _EXEMPLAR = "transactionId"
 LONGEST_ID = 128 - len(_EXEMPLAR)
-"""Characters; OpenMetrics allows an exemplar 128, its names included."""
+"""Characters; OpenMetrics allows an exemplar 128, names included."""
 
-# What else a caller may put into its id would have to be escaped, and not every reader of
-# exemplars understands that; one that does not loses the whole scrape.
+# Other characters in a caller's id would have to be escaped, and readers of exemplars that do not
+# support escapes would reject the whole scrape.
 _EXEMPLAR_ID = re.compile(rf"[0-9A-Za-z._~:/+=@-]{{1,{LONGEST_ID}}}")
 
 
 class RouteDurations:
-    """How long the requests of one route took, and by bucket the last that took so long."""
+    """The durations of the requests of one route, and the last request of each bucket."""
 
     def __init__(self) -> None:
         self.total = Histogram(BUCKETS)
@@ -67,17 +67,17 @@ _DURATIONS = (
     ),
     (
         "upstream_duration_seconds",
-        "What the bank takes, from the last byte of a request to the head of its answer.",
+        "Time the bank takes, from the last byte of a request to the head of its response.",
         attrgetter("upstream"),
     ),
     (
         "token_wait_seconds",
-        "What requests waited for a token that was not at hand.",
+        "Time that requests waited for a token that was not cached.",
         attrgetter("token_wait"),
     ),
     (
         "connection_wait_seconds",
-        "What requests waited for a connection to the bank, to be made or to come free.",
+        "Time that requests waited for a new or released connection to the bank.",
         attrgetter("connection_wait"),
     ),
 )
@@ -106,7 +106,7 @@ class RequestCollector(Collector):
         route = record.route
         status = STATUSES[record.status]
         key = (method, route, status, record.source, record.institution, record.listener)
-        # An exception costs a new key; a look-up with a default costs every request.
+        # try costs only for a new key; ``get`` with a default would cost for every request.
         try:
             self._counts[key] += 1
         except KeyError:
@@ -148,7 +148,7 @@ class RequestCollector(Collector):
             self._shed[(_SHED[record.error_kind],)] += 1
 
     def totals(self) -> Totals:
-        """Return what has been counted, in few numbers and without making series."""
+        """Return the totals, without building metric families."""
         requests = 0
         failed = dict.fromkeys(FAILED, 0)
         for (_, _, status, source, _, _), count in self._counts.items():
@@ -165,16 +165,16 @@ class RequestCollector(Collector):
         )
 
     def collect(self) -> Iterator[Metric]:
-        """Make the series."""
+        """Yield the metric families."""
         yield counter(
             "requests",
-            "Requests that have ended, by whose error the answer is (none: the bank's own).",
+            "Finished requests, by the source of an error (none: the bank's response).",
             ("method", "route", "status", "error_source"),
             self._folded(lambda method, route, status, source, *_: (method, route, status, source)),
         )
         yield counter(
             "institution_requests",
-            "Requests that have ended, by the institution that they were for.",
+            "Finished requests, by institution.",
             ("institution", "route", "status_class", "error_source"),
             self._folded(
                 lambda _, route, status, source, institution, __: (
@@ -187,7 +187,7 @@ class RequestCollector(Collector):
         )
         yield counter(
             "listener_requests",
-            "Requests that have ended, by the listener that they came to.",
+            "Finished requests, by listener.",
             ("listener", "status_class", "error_source"),
             self._folded(
                 lambda _, __, status, source, ___, listener: (listener, _class_of(status), source)
@@ -195,13 +195,13 @@ class RequestCollector(Collector):
         )
         yield counter(
             "errors",
-            "Requests that the proxy answered, or cut, itself: whose error it was, and which.",
+            "Requests with an error response of the proxy, or aborted, by source and reason.",
             ("error_source", "reason"),
             self._errors.items(),
         )
         yield counter(
             "requests_shed",
-            "Requests refused with 503 because there was no room for them.",
+            "Requests refused with 503 because of a limit.",
             ("reason",),
             self._shed.items(),
         )
@@ -211,7 +211,7 @@ class RequestCollector(Collector):
     def _folded(
         self, fold: Callable[[str, str, str, str, str, str], Labels]
     ) -> Iterable[tuple[Labels, float]]:
-        """Return the counts under fewer labels."""
+        """Return the counts summed over the other labels."""
         folded: dict[Labels, float] = {}
         for key, count in self._counts.items():
             labels = fold(*key)
@@ -221,7 +221,7 @@ class RequestCollector(Collector):
     def _plain_counters(self) -> Iterator[Metric]:
         yield counter(
             "body_bytes",
-            "Bytes of bodies, received from callers and sent to them.",
+            "Bytes of bodies received from callers and sent to them.",
             ("direction",),
             [(("received",), self._received), (("sent",), self._sent)],
         )
@@ -234,7 +234,7 @@ class RequestCollector(Collector):
             ),
             (
                 "policy_warnings",
-                "Requests that were forwarded because access.mode is warn, and would be refused.",
+                "Requests that access.mode: warn forwarded and enforce would refuse.",
                 self._policy_warnings,
             ),
             (
@@ -248,7 +248,7 @@ class RequestCollector(Collector):
     def _histograms(self) -> Iterator[Metric]:
         yield histogram(
             "request_duration_seconds",
-            "Time from a request's head to the last byte of its answer.",
+            "Time from a request's head to the last byte of its response.",
             ("route",),
             [((route,), times.total) for route, times in self._times.items()],
             self._exemplar,
@@ -258,7 +258,7 @@ class RequestCollector(Collector):
             yield histogram(name, text, ("route",), values)
 
     def _exemplar(self, key: Labels, at: int) -> Exemplar | None:
-        """Return the last request that fell into a bucket."""
+        """Return the exemplar of a bucket: the last request in it."""
         times = self._times[key[0]]
         if not _EXEMPLAR_ID.fullmatch(times.ids[at]):
             return None

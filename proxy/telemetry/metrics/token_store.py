@@ -1,4 +1,4 @@
-"""What a proxy and the fleet's store have to do with each other."""
+"""Metrics of the token store."""
 
 from collections.abc import Callable, Iterator
 
@@ -22,10 +22,10 @@ _TIMED_SOURCES = frozenset(
 
 
 class StoreCollector(Collector):
-    """Counts steps on the store and how tokens were come by; there is nothing without a store.
+    """Counts operations on the store and the sources of tokens; exposes nothing without a store.
 
-    ``is_available`` and ``undecryptable_count``, where somebody sets them, are asked for anew each
-    time: whether the last steps on the store were done, and how many entries do not open.
+    ``is_available`` and ``undecryptable_count`` are set if there is a store, and called at each
+    scrape: whether its last operations succeeded, and the number of undecryptable entries.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class StoreCollector(Collector):
         self._decrypt_failures: dict[Labels, float] = {}
 
     def add(self, event: Event) -> None:
-        """Count a fact, if it is one of the store's."""
+        """Count an event, if it is one of the store."""
         match event:
             case StoreOperation(operation, seconds, failure):
                 self._durations.setdefault((operation,), Histogram()).observe(seconds)
@@ -52,7 +52,7 @@ class StoreCollector(Collector):
                 _count(self._decrypt_failures, (key.kind.value, key.institution, reason))
 
     def collect(self) -> Iterator[Metric]:
-        """Make the series."""
+        """Yield the metric families."""
         available = self.is_available()
         if available is None:
             return

@@ -1,4 +1,4 @@
-"""Token requests, counted as they happen; the tokens in use, read when somebody asks."""
+"""Metrics of token calls, and of the tokens in use."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -17,7 +17,7 @@ _KEY = ("kind", "institution")
 
 
 class TokenRequestCollector(Collector):
-    """Counts what came of token requests, and the tokens that the bank refused."""
+    """Counts token calls by result, and rejected tokens."""
 
     def __init__(self) -> None:
         self._refreshes: dict[Labels, float] = {}
@@ -26,7 +26,7 @@ class TokenRequestCollector(Collector):
         self._durations: dict[Labels, Histogram] = {}
 
     def add(self, event: Event) -> None:
-        """Count a fact, if it is one of a token's life."""
+        """Count an event, if it is one of a token."""
         match event:
             case TokenRefreshed(token, seconds, _, trigger):
                 _count(self._refreshes, (*_labels(token.key), trigger.value))
@@ -44,19 +44,19 @@ class TokenRequestCollector(Collector):
         """Make the series."""
         yield counter(
             "token_refreshes",
-            "Token requests that the bank answered with a token, by why it was asked.",
+            "Token requests that succeeded, by trigger.",
             (*_KEY, "trigger"),
             self._refreshes.items(),
         )
         yield counter(
             "token_refresh_failures",
-            "Token requests that brought no token, by why it was asked and why there was none.",
+            "Token requests that failed, by trigger and reason.",
             (*_KEY, "trigger", "reason"),
             self._failures.items(),
         )
         yield histogram(
             "token_refresh_duration_seconds",
-            "What a token request took, whatever came of it.",
+            "Duration of token requests, failed ones included.",
             ("kind",),
             self._durations.items(),
         )
@@ -87,17 +87,17 @@ def issued(entry: Entry, _now: Instant) -> float | None:
 
 
 def age(entry: Entry, now: Instant) -> float | None:
-    """Return how old the token in use is, in seconds."""
+    """Return the age of the token in use, in seconds."""
     return None if entry.token is None else now.since(entry.token.issued)
 
 
 def lifetime(entry: Entry, _now: Instant) -> float | None:
-    """Return how long the token in use lives in all, in seconds."""
+    """Return the lifetime of the token in use, in seconds."""
     return None if entry.token is None else entry.token.lifetime
 
 
 def runway(entry: Entry, now: Instant) -> float:
-    """Return how long until requests fail if nothing changes, in seconds."""
+    """Return the seconds until requests fail if no refresh succeeds."""
     return 0.0 if entry.token is None else max(entry.token.remaining(now), 0.0)
 
 
@@ -107,7 +107,7 @@ def failures(entry: Entry, _now: Instant) -> float:
 
 
 def throttled_until(entry: Entry, now: Instant) -> float:
-    """Return until when the bank is left alone because it throttles, in Unix time; else 0."""
+    """Return when token calls resume after throttling, in Unix time; else 0."""
     left = entry.retry_at - now.monotonic
     if entry.error is None or entry.error.reason is not kinds.TOKEN_THROTTLED or left <= 0:
         return 0.0
@@ -117,25 +117,25 @@ def throttled_until(entry: Entry, now: Instant) -> float:
 _GAUGES: Mapping[str, tuple[str, Callable[[Entry, Instant], float | None]]] = {
     "expiry_timestamp_seconds": ("When the token in use expires, in Unix time.", expiry),
     "last_success_timestamp_seconds": ("When the token in use was issued, in Unix time.", issued),
-    "age_seconds": ("How old the token in use is.", age),
-    "lifetime_seconds": ("How long the token in use lives in all.", lifetime),
+    "age_seconds": ("Age of the token in use.", age),
+    "lifetime_seconds": ("Lifetime of the token in use.", lifetime),
     "runway_seconds": (
-        "How long until requests fail if no token request succeeds from now on.",
+        "Time until requests fail if no token request succeeds.",
         runway,
     ),
     "consecutive_failures": (
-        "Token requests that failed since the last one that did not.",
+        "Failed token requests since the last successful one.",
         failures,
     ),
     "throttled_until_timestamp_seconds": (
-        "Until when the bank is not asked because it said quota or spike, in Unix time; else 0.",
+        "When token requests resume after a quota or spike error, in Unix time; else 0.",
         throttled_until,
     ),
 }
 
 
 class TokenCollector(Collector):
-    """What is known of each key now. ``entries`` is asked for anew each time."""
+    """The tokens in use, by key. ``entries`` is called at each scrape."""
 
     def __init__(
         self, entries: Callable[[], Iterable[Entry]], clock: Callable[[], Instant]

@@ -1,4 +1,4 @@
-"""What has been counted of requests, in the few numbers that the status page plots."""
+"""Totals of requests, for the status page."""
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -8,14 +8,14 @@ Buckets = tuple[int, ...]
 
 
 FAILED = ("caller", "token", "upstream", "proxy", "bank")
-"""Whose error an answer may be; ``bank`` stands for its 5xx."""
+"""The sources of errors; ``bank`` is for its 5xx responses."""
 
 
 class Totals(NamedTuple):
-    """Requests since the start, and how many failed, by whose error.
+    """Requests since the start, and failed ones by source.
 
-    ``total_buckets`` and ``proxy_buckets`` are their durations, and the proxy's own part, by
-    bucket.
+    ``total_buckets`` and ``proxy_buckets`` count their durations, and the time spent in the proxy,
+    by bucket.
     """
 
     requests: int = 0
@@ -24,7 +24,7 @@ class Totals(NamedTuple):
     proxy_buckets: Buckets = ()
 
     def since(self, earlier: "Totals") -> "Totals":
-        """Return what has come since ``earlier``."""
+        """Return the difference to ``earlier``."""
         return Totals(
             self.requests - earlier.requests,
             {source: count - earlier.failed[source] for source, count in self.failed.items()},
@@ -38,10 +38,10 @@ def _less(now: Buckets, before: Buckets) -> Buckets:
 
 
 def quantile(bounds: Sequence[float], counts: Sequence[int], share: float) -> float | None:
-    """Return the time, in seconds, within which ``share`` of the requests were done; None of none.
+    """Return a quantile of durations in seconds; None without requests.
 
-    The last of ``counts`` is of what was above every bound. Within a bucket the requests are taken
-    to be spread evenly; above the last bound nothing is known, so that bound is returned.
+    The last of ``counts`` is for values above all bounds, for which the last bound is returned.
+    Within a bucket, values are assumed to be evenly distributed.
     """
     rank = share * sum(counts)
     if not rank:
