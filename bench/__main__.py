@@ -78,7 +78,7 @@ def _run(arguments: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     description = machine.describe(cores)
     if os.getloadavg()[0] > BUSY:
-        print("This machine is at work on something else; the figures will show it.")
+        print("This machine is busy; the figures will be less exact.")
     for case in cases:
         names = [name for name in peers if name in case.peers]
         if not names:

@@ -21,14 +21,14 @@ STRANGE = 0.10
 MOST_LEFT = 0.2
 """Memory blocks per request that may leak, or that only the garbage collector frees."""
 HEAD = """\
-# What one forwarded request may cost, by Python and kind: function calls, and memory blocks
-# asked for. `make cost` counts, tests/bench/test_cost.py holds it; `make cost ARGS=--write`
-# writes today's counts here, which is a decision and wants a reason.
+# The largest cost of a forwarded request, by Python and kind: function calls, and allocated memory
+# blocks. `make cost` and tests/bench/test_cost.py check it; `make cost ARGS=--write` writes the
+# present counts here, which needs a reason.
 """
 ADVICE = (
-    "The path of a request has become dearer. `make cost ARGS=--list` names what it calls. If that "
-    "is worth its price, say why in bench/README.md and raise the budget: `make cost "
-    "ARGS=--write`, with each Python that bench/budget.toml knows."
+    "A request costs more than its budget. `make cost ARGS=--list` lists the functions that it "
+    "calls. If the cost is justified, say why in bench/README.md and raise the budget: `make cost "
+    "ARGS=--write`, with each Python in bench/budget.toml."
 )
 
 

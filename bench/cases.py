@@ -24,7 +24,7 @@ LOG = "Full load: access log"
 BODY = "Bodies"
 INSTITUTIONS = "Full load: how many institutions"
 LATENCY = f"Latency at {RATE} requests a second"
-TOKENS = "Tokens that do not live long"
+TOKENS = "Short-lived tokens"
 FOOTPRINT = "Footprint"
 
 

@@ -66,7 +66,7 @@ class CountingProxy:
             while not answer.endswith(b'"}'):
                 block = self._caller.recv(65_536)
                 if not block:
-                    raise ConnectionError(f"The proxy has hung up after {answer!r}")
+                    raise ConnectionError(f"The proxy closed the connection after {answer!r}")
                 answer += block
             if not answer.startswith(b"HTTP/1.1 200 "):
                 raise ConnectionError(f"The proxy does not forward: {answer!r}")

@@ -1,10 +1,9 @@
 """The build hook of pyproject.toml, which compiles the request path to C.
 
-Whoever installs from source gets compiled modules where a C compiler works, and plain Python
-elsewhere: the same modules, the same behaviour, more CPU per request (docs/performance.md). The
-reason is printed (pip shows it with ``-v``) and kept in the wheel's metadata, where
-``candescent-proxy --version`` finds it. ``PROXY_BUILD`` decides otherwise: ``pure``
-compiles nothing, ``compiled`` fails where compiling fails.
+An installation from source is compiled if a C compiler works, and plain Python otherwise: the same
+modules, the same behaviour, more CPU per request (docs/performance.md). The reason is printed (pip
+shows it with ``-v``) and kept in the wheel's metadata, where ``candescent-proxy --version`` finds
+it. ``PROXY_BUILD`` overrides this: ``pure`` compiles nothing, ``compiled`` fails instead.
 
 mypyc compiles. It and the packages whose types it reads become build requirements, as
 requirements/ pins them, only where compiling is tried. This file runs in the environment of the

@@ -1,9 +1,9 @@
 """Fails if a compiled HTTP parser is missing: ``python tools/check_parsers.py``.
 
-aiohttp has a second parser, in Python, that it falls back to without a word where its compiled one
-could not be built or is switched off. It is slower, and it reads some messages differently from
-llhttp; what passes one parser and not the other is how requests are smuggled. So nothing is built
-or tested with it. Run by ``make test`` and by the image's build, in the environment in question.
+aiohttp silently falls back to a parser in Python where its compiled one could not be built or is
+switched off. That one is slower and reads some messages differently from llhttp, which would
+allow request smuggling. So nothing is built or tested with it. ``make test`` and the image's build
+run this in their environment.
 """
 
 import importlib

@@ -22,32 +22,30 @@ PAGE = ROOT / "docs" / "candescent-proxy.1"
 
 _DESCRIPTION = """\
 candescent-proxy stands in front of the Candescent Digital Banking API. It asks the bank for access
-tokens, keeps them fresh and puts them on every request, so that the applications behind it need
-not know what a token is.
+tokens, renews them and adds them to every request, so that applications need no token
+handling.
 
-What can be set stands in a YAML file, in the environment and in flags; a later one goes before an
-earlier one. An unknown name is an error. Secrets come from files or from the environment, never
-from flags.
+Settings come from a YAML file, the environment and flags; later ones override earlier ones. An
+unknown name is an error. Secrets come from files or the environment, never from flags.
 """
 
 _SETTINGS = """\
-Where a command takes a SETTING, it is one of these. All others stand in the file or in the
-environment.
+SETTING is one of these flags. All other settings are in the file or in the environment.
 """
 
 _EXIT = {
-    "0": "All is well; a proxy or sandbox that was asked to end has ended in good order.",
-    "1": "It failed: a probe said no, the bank refused, something cannot be written.",
-    "2": "Wrong arguments, or errors in the configuration, a line each.",
+    "0": "Success; also a proxy or sandbox that a signal has stopped.",
+    "1": "Failure: a probe failed, the bank refused, or a file cannot be written.",
+    "2": "Wrong arguments, or an invalid configuration; one line per error.",
     "130": "Ended by Ctrl-C.",
 }
 
 _ENVIRONMENT = {
-    "CANDESCENT_CONFIG": "The configuration file, where --config names none.",
-    "CANDESCENT_...": "Every setting, in capitals; two underscores reach into a section, as in "
-    "CANDESCENT_TOKEN__TIMEOUT. Those of the vendor's SDK are among them: CANDESCENT_CLIENT_ID, "
+    "CANDESCENT_CONFIG": "The configuration file, unless --config is given.",
+    "CANDESCENT_...": "Every setting, in capitals; two underscores separate a section, as in "
+    "CANDESCENT_TOKEN__TIMEOUT. They include those of the vendor's SDK: CANDESCENT_CLIENT_ID, "
     "CANDESCENT_CLIENT_SECRET, CANDESCENT_INSTITUTION_ID, CANDESCENT_ENVIRONMENT.",
-    "NO_COLOR": "If set, nothing is coloured.",
+    "NO_COLOR": "If set, output has no colours.",
 }
 
 _EXAMPLES = {
@@ -56,7 +54,7 @@ _EXAMPLES = {
         "candescent-proxy run --config candescent-proxy/proxy.yaml",
     ),
     "Find out what is wrong:": ("candescent-proxy doctor --config candescent-proxy/proxy.yaml",),
-    "Try it without a bank, each in a terminal of its own:": (
+    "Try it without a bank, each in its own terminal:": (
         "candescent-proxy sandbox",
         "candescent-proxy init --sandbox trial",
         "candescent-proxy run --config trial/proxy.yaml",

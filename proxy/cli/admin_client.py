@@ -1,4 +1,4 @@
-"""Asks a running proxy how it is, on its admin port: what ``healthcheck`` and ``wait`` do."""
+"""A client of a running proxy's admin port, for ``healthcheck``, ``wait`` and ``top``."""
 
 import http.client
 import socket
@@ -8,22 +8,22 @@ from dataclasses import replace
 from proxy.server.address import Address
 
 TIMEOUT = 3.0
-"""Seconds that a proxy has to answer in."""
+"""Seconds until a probe times out."""
 
 POLL_INTERVAL = 0.2
-"""Seconds between two questions of one who waits."""
+"""Seconds between two probes of ``wait``."""
 
 
 def reachable(address: Address) -> Address:
-    """Return where one who listens on ``address`` is reached from this machine."""
+    """Return the address by which this machine reaches a server that listens on ``address``."""
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised, not bound
     return replace(address, host=everywhere.get(address.host, address.host))
 
 
 def probe(address: Address, probe: str) -> tuple[bool, str]:
-    """Return whether ``/{probe}`` says yes, and what it says, or why there is no answer.
+    """Return whether ``/{probe}`` responds 200, and its body, or why there is no response.
 
-    ``HTTP_PROXY`` is for the way out and not looked at: this is the machine's own port.
+    ``HTTP_PROXY`` is not used, because the port is this machine's.
     """
     connection = _connection(address)
     try:
@@ -31,15 +31,15 @@ def probe(address: Address, probe: str) -> tuple[bool, str]:
         response = connection.getresponse()
         return response.status == 200, response.read(1_000_000).decode("utf-8", "replace")
     except OSError as error:
-        return False, f"candescent-proxy: nothing answers on {address} ({error})"
+        return False, f"candescent-proxy: no response from {address} ({error})"
     except http.client.HTTPException:
-        return False, f"candescent-proxy: what answers on {address} is not HTTP"
+        return False, f"candescent-proxy: the response from {address} is not HTTP"
     finally:
         connection.close()
 
 
 def wait(address: Address, timeout: float) -> tuple[bool, str]:
-    """Ask until the proxy is ready, or ``timeout`` seconds are over; return the last answer."""
+    """Probe until the proxy is ready or ``timeout`` seconds have passed; return the last result."""
     end = time.monotonic() + timeout
     while True:
         is_ready, message = probe(address, "readyz")

@@ -1,4 +1,4 @@
-"""What ``candescent-proxy init`` writes, from answers: a commented configuration, secret files."""
+"""The files that ``candescent-proxy init`` writes: a commented configuration and secret files."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from proxy.tokens.secret_files import back_up, private_folder, write_private
 
 CONFIGURATION, CLIENT_ID, CLIENT_SECRET = "proxy.yaml", "client-id", "client-secret"
 FILES = (CLIENT_ID, CLIENT_SECRET, CONFIGURATION)
-"""The configuration last: once it is there, what it names is there too."""
+"""The configuration is last, so that the files it names exist when it does."""
 
 _TEXT = """\
 # candescent-proxy, as `candescent-proxy init` has written it. What else can be set:
@@ -51,7 +51,7 @@ token:
 
 @dataclass(frozen=True, slots=True)
 class InitOptions:
-    """What a set-up needs. ``environment`` or ``base_url`` is empty."""
+    """The answers to the questions of ``init``. ``environment`` or ``base_url`` is empty."""
 
     client_id: str = field(repr=False)
     client_secret: str = field(repr=False)
@@ -66,14 +66,14 @@ class InitOptions:
 
     @property
     def upstream(self) -> dict[str, str]:
-        """Return the settings of the way out."""
-        # The file is in another folder than the one this was typed in.
+        """Return the settings of the section ``upstream``."""
+        # Absolute, because the configuration is in another folder than the working directory.
         ca_file = str(Path(self.ca_file).expanduser().absolute()) if self.ca_file else ""
         settings = {"proxy": self.proxy, "ca_file": ca_file}
         return {name: value for name, value in settings.items() if value}
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that the files will stand for, secrets included."""
+        """Return the settings, with the secrets themselves instead of their files."""
         place = {"environment": self.environment} if self.environment else {}
         return {
             **(place or {"base_url": self.base_url}),
@@ -110,19 +110,19 @@ def _upstream(given: dict[str, str]) -> str:
 
 
 def _scalar(text: str) -> str:
-    """Return a text as YAML takes it: plain where that is safe, else in quotes as JSON has them."""
+    """Return a text as a YAML scalar: plain if that is safe, else quoted as in JSON."""
     return text if re.fullmatch(r"[A-Za-z0-9/][A-Za-z0-9/._:~+-]*", text) else json.dumps(text)
 
 
 def existing_files(folder: Path) -> list[Path]:
-    """Return what is there already of that which would be written."""
+    """Return those of the files that exist already."""
     return [folder / name for name in FILES if (folder / name).exists()]
 
 
 def write(answers: InitOptions, folder: Path) -> list[Path]:
-    """Write everything into ``folder``; return the copies of what was there before.
+    """Write all files into ``folder``; return backups of existing ones.
 
-    Each file is written whole or not at all, for its owner alone. Raises ``OSError``.
+    Each file is written atomically and readable for its owner only. Raises ``OSError``.
     """
     folder = folder.absolute()
     if not folder.exists():

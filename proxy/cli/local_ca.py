@@ -1,7 +1,7 @@
-"""A local authority and the certificates it makes: HTTPS for applications that insist on it.
+"""A local certificate authority, for applications that require HTTPS.
 
-The authority can vouch for the names it was made for and for nothing else (RFC 5280, name
-constraints), so that trusting it opens no other door.
+The authority is limited to the names it was made for (name constraints, RFC 5280 section 4.2.1.10),
+so that trusting it affects no other server.
 """
 
 import re
@@ -17,14 +17,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 ALWAYS = ("localhost", "127.0.0.1", "::1")
-"""The names that every certificate is for."""
+"""The names in every certificate."""
 
 AUTHORITY_DAYS = 3650
 MAX_DAYS = 397
-"""The most that clients take of a server certificate."""
+"""The longest validity of a server certificate that clients accept."""
 
 _EARLIER = timedelta(hours=1)
-"""For machines whose clock is a little behind."""
+"""Certificates are valid from this long ago, for clients with a slow clock."""
 
 _LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _DNS = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
@@ -33,11 +33,11 @@ Key = ec.EllipticCurvePrivateKey
 
 
 class AuthorityError(Exception):
-    """A certificate that cannot be made, in words for a person."""
+    """A certificate cannot be made; the message says why."""
 
 
 def general_name(name: str) -> x509.GeneralName:
-    """Return a host name or an address as certificates have it. Raises ``AuthorityError``."""
+    """Return a host name or an IP address as a ``GeneralName``. Raises ``AuthorityError``."""
     try:
         return x509.IPAddress(ip_address(name))
     except ValueError:
@@ -49,14 +49,14 @@ def general_name(name: str) -> x509.GeneralName:
 
 @dataclass(frozen=True, slots=True)
 class LocalAuthority:
-    """A certificate that applications trust, and its key."""
+    """The authority's certificate and key."""
 
     certificate: x509.Certificate
     key: Key = field(repr=False)
 
     @classmethod
     def make(cls, names: Sequence[str], owner: str, now: datetime) -> Self:
-        """Make one for these names and no others; ``owner`` says whose it is."""
+        """Make an authority for these names only; ``owner`` is part of its name."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _subject(f"candescent-proxy of {owner}"[:64])
         allowed = x509.NameConstraints([_subtree(general_name(name)) for name in names], None)
@@ -73,20 +73,20 @@ class LocalAuthority:
 
     @classmethod
     def load(cls, certificate: bytes, key: bytes) -> Self:
-        """Read what was made before. Raises ``AuthorityError``."""
+        """Read an existing authority from PEM. Raises ``AuthorityError``."""
         try:
             read = x509.load_pem_x509_certificate(certificate)
             private = serialization.load_pem_private_key(key, None)
         except (ValueError, TypeError) as error:
-            raise AuthorityError("the authority's files do not hold what they should") from error
+            raise AuthorityError("the authority's files have the wrong content") from error
         if not isinstance(private, Key) or private.public_key() != read.public_key():
-            raise AuthorityError("the authority's key is not that of its certificate")
+            raise AuthorityError("the authority's key does not match its certificate")
         return cls(read, private)
 
     def issue(self, names: Sequence[str], now: datetime, days: int) -> str:
         """Return a server certificate for these names and its key, as PEM.
 
-        Raises ``AuthorityError`` for names that the authority is not for, and when it is over.
+        Raises ``AuthorityError`` for names outside the authority's, and if it has expired.
         """
         self._check(names, now)
         key = ec.generate_private_key(ec.SECP256R1())
@@ -105,34 +105,34 @@ class LocalAuthority:
 
     def _check(self, names: Iterable[str], now: datetime) -> None:
         if self.certificate.not_valid_after_utc <= now:
-            raise AuthorityError("the authority is over; make a new one with --force")
+            raise AuthorityError("the authority has expired; make a new one with --force")
         constraints = self.certificate.extensions.get_extension_for_class(x509.NameConstraints)
         allowed = constraints.value.permitted_subtrees or []
         for name in names:
             if not any(_is_below(general_name(name), above) for above in allowed):
                 raise AuthorityError(
                     f"{name}: the authority was not made for this name; make a new one with "
-                    "--force, which then has to be trusted anew"
+                    "--force, and trust it in place of the old one"
                 )
 
 
 def names_in(pem: bytes) -> list[str]:
-    """Return the names that a server certificate is for. Raises ``AuthorityError``."""
+    """Return the names in a server certificate. Raises ``AuthorityError``."""
     try:
         certificate = x509.load_pem_x509_certificate(pem)
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except (ValueError, x509.ExtensionNotFound) as error:
-        raise AuthorityError("server.pem holds no certificate of ours") from error
+        raise AuthorityError("server.pem was not made by candescent-proxy") from error
     return [str(name.value) for name in extension.value]
 
 
 def certificate_pem(certificate: x509.Certificate) -> str:
-    """Return a certificate as text."""
+    """Return a certificate as PEM."""
     return certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
 
 
 def key_pem(key: Key) -> str:
-    """Return a key as text, not encrypted."""
+    """Return a key as unencrypted PEM."""
     shape, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, shape, plain).decode("ascii")
 
@@ -170,7 +170,7 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
 
 
 def _subtree(name: x509.GeneralName) -> x509.GeneralName:
-    """Return a name as a constraint has it: an address as the network that is it alone."""
+    """Return a name as a constraint; an address becomes a network of one address."""
     if isinstance(name, x509.IPAddress) and not isinstance(name.value, IPv4Network | IPv6Network):
         return x509.IPAddress(ip_network(name.value))
     return name

@@ -1,6 +1,6 @@
-"""What ``candescent-proxy top`` shows: one frame, made of what ``/api/status`` has said.
+"""The frames of ``candescent-proxy top``, from ``/api/status``.
 
-The document is read by its names, and what a newer proxy adds to it is not minded.
+Unknown fields of a newer proxy are ignored.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from rich.text import Text
 Document = Mapping[str, Any]
 
 REQUESTS, ERRORS, TOKENS = 12, 4, 12
-"""How many lines each table has at most."""
+"""Largest number of lines of each table."""
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _PLAIN_BARS = " .:-=+*#%"
@@ -25,7 +25,7 @@ _TOKEN_STATES = {"fresh": "green", "failing": "yellow", "missing": "bold red", "
 
 
 def frame(status: Document, *, is_unicode: bool = True) -> RenderableType:
-    """Return what one look at the proxy shows."""
+    """Return the frame for a status document."""
     parts: list[RenderableType] = [*_head(status), "", _tokens(status), ""]
     parts.append(_rates(status, _BARS if is_unicode else _PLAIN_BARS))
     if status["errors"]:
@@ -35,13 +35,13 @@ def frame(status: Document, *, is_unicode: bool = True) -> RenderableType:
 
 
 def unreachable_frame(why: str, seconds: float, last: Document | None) -> RenderableType:
-    """Return what is shown while nothing answers: for how long, and what was seen last."""
+    """Return the frame while the proxy does not respond, with what was seen last."""
     lines = [Text(f"gone   {why}", "bold red")]
-    lines.append(Text(f"       for {span(seconds)}; it is asked again every moment"))
+    lines.append(Text(f"       for {span(seconds)}; retrying"))
     if last is None:
         return Group(*lines)
     about = last["about"]
-    known = f"       seen last: version {about['version']} → {about['upstream']}"
+    known = f"       last seen: version {about['version']} → {about['upstream']}"
     return Group(*lines, Text(known), Text(f"       {last['health']['sentence']}", "dim"))
 
 
@@ -61,7 +61,7 @@ def _head(status: Document) -> Iterator[RenderableType]:
 
 
 def _tokens(status: Document) -> RenderableType:
-    table = _table("token", "state", "dies in", "asked again in", "failures", "why")
+    table = _table("token", "state", "expires in", "next call in", "failures", "why")
     for token in status["tokens"][:TOKENS]:
         failure = token["failure"]
         table.add_row(
@@ -80,11 +80,11 @@ def _rates(status: Document, bars: str) -> RenderableType:
     minute, load = status["minute"], status["load"]
     failed = {name: minute[name] for name in ("bank", "upstream", "token", "proxy", "caller")}
     errors = ", ".join(f"{count} {name}" for name, count in failed.items() if count)
-    line = Text(f" {minute['per_second']:.1f} requests a second", "bold")
+    line = Text(f" {minute['per_second']:.1f} requests/s", "bold")
     line.append(f"; half within {_ms(minute['p50_ms'])}, 99 % within {_ms(minute['p99_ms'])}")
     line.append(f"; {load['in_flight']} running, {load['upstream_connections']} connections")
     if errors:
-        line.append(f"; errors of a minute: {errors}", "yellow")
+        line.append(f"; errors in the last minute: {errors}", "yellow")
     return Group(line, Text(f" {spark(status['series']['per_second'][-60:], bars)}", "cyan"))
 
 
@@ -145,7 +145,7 @@ def _ms(value: float | None) -> str:
 
 
 def span(seconds: float) -> str:
-    """Return a length of time in its two greatest units, such as ``1 h 05 min``."""
+    """Return a duration in its two greatest units, such as ``1 h 05 min``."""
     total_seconds = int(max(seconds, 0))
     if total_seconds < 60:
         return f"{total_seconds} s"
@@ -157,9 +157,9 @@ def span(seconds: float) -> str:
 
 
 def spark(values: Sequence[float], bars: str = _BARS) -> str:
-    """Return a row of bars, the highest value being a full one."""
+    """Return a sparkline; the highest value is a full bar."""
     top = max(values, default=0.0)
     if top <= 0:
         return bars[0] * len(values)
-    # Rounded up, so that what is little can be told from nothing.
+    # Rounded up, so that a small value differs from 0.
     return "".join(bars[ceil(value / top * (len(bars) - 1))] for value in values)

@@ -1,4 +1,4 @@
-"""For newcomers: the main job, shown in front of the embedded bank."""
+"""The steps of ``demo``: the proxy in front of the embedded bank."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from proxy.telemetry import logs
 from proxy.telemetry.telemetry_settings import LogSettings
 
 LIFETIME = 8
-"""Seconds that the demo's tokens live: short enough to watch one being renewed."""
+"""Lifetime of the demo's tokens in seconds: short enough to watch a renewal."""
 
 _SHOWN_HEADERS = (
     "authorization",
@@ -32,7 +32,7 @@ _SHOWN_HEADERS = (
 
 
 async def show(*, once: bool) -> int:
-    """Run the demo; return 0 if everything it shows came out as it should, else 1."""
+    """Run the demo; return 0 if every step succeeded, else 1."""
     logs.set_up(LogSettings(level="error", format="console"))
     async with Sandbox(Settings(lifetime=LIFETIME)) as bank:
         app = await _start(bank)
@@ -54,7 +54,7 @@ def _next_steps(program: str) -> str:
 
 
 async def _start(bank: Sandbox) -> App:
-    """Start a proxy on its usual ports, or on free ones where those are in use."""
+    """Start a proxy on its default ports, or on free ones if those are in use."""
     for ports in ((8080, 9090), (0, 0)):
         app = _app(bank, *(Address(host="127.0.0.1", port=port) for port in ports))
         try:
@@ -129,9 +129,9 @@ async def _call(
 
 
 async def _watch_refresh(bank: Sandbox) -> bool:
-    """Wait until the proxy has renewed its token by itself."""
+    """Wait until the proxy has renewed its token."""
     before = len(bank.bank.token_requests)
-    _print_step("3. Wait", f"Nobody calls. The token dies {LIFETIME} s after it was issued …")
+    _print_step("3. Wait", f"No requests. The token expires {LIFETIME} s after its issue …")
     try:
         await _until(lambda: len(bank.bank.token_requests) > before, LIFETIME + 5)
     except TimeoutError:
@@ -142,9 +142,9 @@ async def _watch_refresh(bank: Sandbox) -> bool:
 
 
 async def _until(condition: Callable[[], bool], seconds: float) -> None:
-    """Wait for what only happens to be visible; raises ``TimeoutError`` after ``seconds``."""
+    """Wait until ``condition`` is true; raises ``TimeoutError`` after ``seconds``."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - a spectator is told of nothing
+        while not condition():  # noqa: ASYNC110 - the sandbox has no event for it
             await asyncio.sleep(0.05)
 
 

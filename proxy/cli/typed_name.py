@@ -1,4 +1,4 @@
-"""The program's name as its user types it: the next commands that we offer can be pasted."""
+"""The program's name in the user's shell, so that suggested commands can be pasted."""
 
 import shlex
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def typed_name() -> str:
-    """Return what starts this program in the caller's shell: its name if it is on the PATH."""
+    """Return the command that starts this program: its name if it is on the PATH."""
     started = Path(sys.argv[0])
     if not started.stem.startswith("candescent-proxy"):
         return f"{shlex.quote(sys.executable)} -m proxy.cli"

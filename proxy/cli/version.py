@@ -1,4 +1,4 @@
-"""What ``--version`` prints: the release, how it was built, and the interpreter."""
+"""The output of ``--version``: the release, how it was built, and the interpreter."""
 
 import argparse
 import importlib.util
@@ -11,11 +11,11 @@ from typing import Any
 from proxy import __version__
 
 COMPILED_MODULE = "proxy.forwarding.forwarder"
-"""Is compiled where anything is: the build compiles all of the request path or nothing."""
+"""A module that is compiled if any is: the build compiles the whole request path or nothing."""
 
 
 class VersionAction(argparse.Action):
-    """Prints the version and exits; nothing is looked up before the flag is given."""
+    """Prints the version and exits; the metadata are read only if the flag is given."""
 
     def __init__(self, option_strings: Sequence[str], dest: str) -> None:
         super().__init__(option_strings, dest, nargs=0, help="print the version and exit")
@@ -27,7 +27,7 @@ class VersionAction(argparse.Action):
 
 
 def version_line() -> str:
-    """Return the version; where an installation could not compile, with the reason."""
+    """Return the version, with the reason if the installation could not compile."""
     interpreter = f"{platform.python_implementation()} {platform.python_version()}"
     return f"candescent-proxy {__version__} ({build()}, {interpreter})"
 
@@ -42,7 +42,7 @@ def build() -> str:
 
 
 def why_not_compiled() -> str | None:
-    """Return the reason that tools/build_hook.py left in the wheel's metadata, if there is one."""
+    """Return the reason that tools/build_hook.py wrote into the wheel's metadata, if any."""
     try:
         text = metadata.distribution("candescent-proxy").read_text(
             "extra_metadata/not-compiled.txt"

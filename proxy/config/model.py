@@ -1,7 +1,7 @@
 """The configuration: one frozen model that contains the settings of every component.
 
-A section is declared by its component (``proxy.settings`` says how); here stand the settings that
-belong to none, and what must hold between settings. ``loader`` reads it.
+Components declare their sections (``proxy.settings`` says how). This module has the settings of no
+component, and the rules between settings. ``loader`` reads the sources.
 """
 
 from collections.abc import Iterator
@@ -45,14 +45,14 @@ ENVIRONMENTS = {
     "production": "https://api.candescent.com/digitalbanking",
     "sandbox": "https://api.sandbox.candescent.com",
 }
-"""Base URLs by the short names that the vendor's SDK knows too."""
+"""Base URLs by short name; the vendor's SDK has the same names."""
 
 SDK_ENVIRONMENTS = {
     "stage": "https://api.stage.candescent.com",
     "production": "https://api.candescent.com",
     "sandbox": "https://api.sandbox.candescent.com",
 }
-"""What the vendor's SDK means by them: of newer documents, without ``/digitalbanking``."""
+"""The SDK's base URLs for these names, which have no ``/digitalbanking``."""
 
 
 class Config(LoginSettings):
@@ -206,7 +206,7 @@ class Config(LoginSettings):
             )
 
     def files(self) -> Iterator[Path]:
-        """Return every file whose change means another configuration."""
+        """Yield every file whose change requires a reload."""
         for _, login in self.logins():
             yield from _given(login.client_id_file, login.client_secret_file, login.password_file)
         yield from _given(self.upstream.certificate_file, self.upstream.key_file)
@@ -216,12 +216,12 @@ class Config(LoginSettings):
             yield from callers.files()
 
     def logins(self) -> Iterator[tuple[str, LoginSettings]]:
-        """Return every institution that has a login of its own, the default one first."""
+        """Yield every institution with its own login, the default one first."""
         yield self.institution_id, self
         yield from self.institutions.items()
 
     def caller_sections(self) -> Iterator[tuple[str, CallerSettings]]:
-        """Return every section ``callers``, each after the prefix of its name."""
+        """Yield every section ``callers``, each with the prefix of its name."""
         yield "", self.callers
         for name, listener in self.listeners.items():
             if listener.callers is not None:
@@ -229,7 +229,7 @@ class Config(LoginSettings):
 
     @cached_property
     def listener_configs(self) -> tuple[ListenerConfig, ...]:
-        """Every listener, that of ``listen`` first."""
+        """Every listener, the main one first."""
         main = ListenerConfig(
             name=MAIN_LISTENER,
             path="",
@@ -254,7 +254,7 @@ class Config(LoginSettings):
 
     @property
     def permitted_institutions(self) -> frozenset[str]:
-        """Every institution that a caller may ask for."""
+        """Every institution that callers may name."""
         return frozenset({self.institution_id, *self.allowed_institutions, *self.institutions})
 
     @property
@@ -264,7 +264,7 @@ class Config(LoginSettings):
 
 
 def _is_private(url: SplitResult) -> bool:
-    """Whether requests to ``url`` cannot be read on the way."""
+    """Whether requests to ``url`` are encrypted or stay on this machine."""
     return url.scheme == "https" or Address(host=str(url.hostname), port=0).is_loopback
 
 

@@ -56,7 +56,7 @@ async def test_missing_proxy() -> None:
         pass
     is_well, said = await ask(address)
     assert not is_well
-    assert said.startswith(f"candescent-proxy: nothing answers on {address}")
+    assert said.startswith(f"candescent-proxy: no response from {address}")
 
 
 async def test_another_protocol() -> None:

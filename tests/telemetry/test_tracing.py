@@ -459,7 +459,7 @@ async def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_invalid_variable_of_the_sdk_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a traceback."""
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "-1")
-    with pytest.raises(ConfigError, match="a variable OTEL_… is wrong"):
+    with pytest.raises(ConfigError, match="a variable OTEL_… is invalid"):
         make_app(NOBODY, tracing={"endpoint": NOBODY})
 
 

@@ -17,14 +17,14 @@ VARIABLES = (
     Variable(
         "namespace",
         "Namespace",
-        "Where the proxies run, where Prometheus knows it.",
+        "Kubernetes namespace of the proxies, if Prometheus has it.",
         "candescent_proxy_build_info",
         everything=".*",
     ),
     Variable(
         "job",
         "Job",
-        "What Prometheus calls them together.",
+        "Prometheus job of the proxies.",
         "candescent_proxy_build_info",
         'namespace=~"$namespace"',
     ),
@@ -38,7 +38,7 @@ VARIABLES = (
     Variable(
         "institution",
         "Institution",
-        "For whom the bank is called.",
+        "Institution of the requests.",
         "candescent_proxy_institution_requests_total",
         HERE,
     ),
@@ -57,7 +57,7 @@ def whole() -> Json:
     return dashboard(
         "candescent-proxy",
         "candescent-proxy",
-        "Whether requests will fail soon, whose errors there are, and what the proxy adds.",
+        "Whether requests will fail soon, the sources of errors, and the proxy's latency.",
         VARIABLES,
         (NOW, REQUESTS, TIME, TOKENS, FETCHING, ROOM, CHANGES, ONE),
     )

@@ -10,8 +10,8 @@ NOW = Row(
     [
         Panel(
             "Will requests fail soon?",
-            "The shortest time until requests fail if the bank gives no token from now on. A token "
-            "is renewed one to five minutes before its end, so some minutes are usual.",
+            "The shortest time until requests fail if the bank issues no more tokens. Tokens are "
+            "renewed one to five minutes before they expire, so some minutes are normal.",
             "s",
             [Query(f"min(candescent_proxy_token_runway_seconds{{{TOKEN}}})", "runway")],
             kind="stat",
@@ -21,8 +21,8 @@ NOW = Row(
         ),
         Panel(
             "Do requests fail now?",
-            "The share of requests that fail, and not because of their caller: no token, no answer "
-            "of the bank, or no room in the proxy.",
+            "The share of requests that fail, except because of their caller: no token, no "
+            "response of the bank, or a limit of the proxy.",
             "percentunit",
             [
                 Query(
@@ -43,7 +43,7 @@ NOW = Row(
         ),
         Panel(
             "Is every proxy ready?",
-            "The share of the proxies that answer and say that they are ready.",
+            "The share of the proxies that are up and ready.",
             "percentunit",
             [
                 Query(
@@ -59,9 +59,9 @@ NOW = Row(
         ),
         Panel(
             "How fast is the error budget spent?",
-            "Over the last hour, for each promise: 1 spends in 30 days what it allows, 14.4 in two "
-            "days. docs/runbooks/CandescentProxyErrorBudgetBurn.md has the promises; the rules of "
-            "deploy/prometheus have to be there.",
+            "Burn rate of the last hour for each objective: 1 uses up the budget in 30 days, 14.4 "
+            "in two days. docs/runbooks/CandescentProxyErrorBudgetBurn.md has the objectives. "
+            "Needs the rules of deploy/prometheus.",
             "short",
             [
                 Query(

@@ -9,8 +9,8 @@ ROOM = Row(
     "Room",
     [
         Panel(
-            "Is there room for more?",
-            "How much of what may be is taken; at 100 % requests wait or are turned away.",
+            "How close are the limits?",
+            "The used share of each limit; at 100 % requests wait or are refused.",
             "percentunit",
             [
                 Query(share("requests_in_flight"), "{{instance}} requests"),
@@ -21,12 +21,12 @@ ROOM = Row(
             most=1,
         ),
         Panel(
-            "Who is turned away?",
-            "Requests refused with 503, and callers hung up on, because there was no room.",
+            "What is refused?",
+            "Requests refused with 503, and connections closed, because of a limit.",
             "reqps",
             [
                 Query(by("reason", rate("requests_shed_total")), "{{reason}}"),
-                Query(f"sum({rate('caller_connections_refused_total')})", "callers hung up on"),
+                Query(f"sum({rate('caller_connections_refused_total')})", "connections closed"),
             ],
         ),
         Panel(
@@ -39,13 +39,13 @@ ROOM = Row(
                 ),
                 Query(
                     f"sum(candescent_proxy_requests_waiting_for_connection{{{HERE}}})",
-                    "waiting, all together",
+                    "waiting, all proxies",
                 ),
             ],
         ),
         Panel(
             "How much CPU do they use?",
-            "In cores. One proxy uses one at most.",
+            "In cores. One proxy uses at most one.",
             "short",
             [
                 Query(
@@ -63,8 +63,8 @@ ROOM = Row(
         ),
         Panel(
             "How often is a new connection made?",
-            "Connections opened to the bank. Many, compared with the requests: something on the "
-            "way closes them early.",
+            "Connections opened to the bank. If there are nearly as many as requests, a device in "
+            "between closes them early.",
             "cps",
             [
                 Query(
@@ -95,8 +95,9 @@ CHANGES = Row(
             columns=("namespace", "instance", "version", "python"),
         ),
         Panel(
-            "Are changed files taken?",
-            "Reloads of configuration and secrets, a minute. Refused: the old ones are in force.",
+            "Do reloads succeed?",
+            "Reloads of configuration and secrets per minute. After a failure the old ones stay in "
+            "use.",
             "opm",
             [
                 Query(f"60 * {by('result', rate('reloads_total'))}", "{{result}}"),
@@ -107,7 +108,7 @@ CHANGES = Row(
         ),
         Panel(
             "When do certificates expire?",
-            "The time left to the first certificate in each file.",
+            "The time until the first certificate in each file expires.",
             "s",
             [
                 Query(
@@ -127,12 +128,12 @@ CHANGES = Row(
 
 
 ONE = Row(
-    "$instance by itself",
+    "$instance only",
     [
         Panel(
             "Whose errors, on this one?",
-            "As above, for $instance alone. A proxy that stands out has its own trouble; where all "
-            "are alike, it is the bank's or the network's.",
+            "As above, for $instance only. If only one proxy has errors, the cause is local; if "
+            "all have, it is the bank or the network.",
             "reqps",
             [Query(by("error_source", rate("requests_total")), "{{error_source}}")],
             stacked=True,
@@ -140,7 +141,7 @@ ONE = Row(
         ),
         Panel(
             "How long do its callers wait, and for whom?",
-            "What 99 of 100 requests do not exceed.",
+            "99th percentile of the waits.",
             "s",
             [
                 Query(quantile(0.99, "request_duration_seconds"), "the whole"),
@@ -150,7 +151,7 @@ ONE = Row(
         ),
         Panel(
             "How long do its tokens last?",
-            "The time until each of its tokens ends.",
+            "The time until each of its tokens expires.",
             "s",
             [
                 Query(

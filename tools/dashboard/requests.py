@@ -7,9 +7,8 @@ REQUESTS = Row(
     "Requests",
     [
         Panel(
-            "How much is asked?",
-            "Requests that have ended, by the kind of token that they take; none: refused before "
-            "that was known.",
+            "How many requests?",
+            "Finished requests, by the kind of their token; none: refused before routing.",
             "reqps",
             [
                 Query(
@@ -21,9 +20,9 @@ REQUESTS = Row(
         ),
         Panel(
             "Whose errors?",
-            "Caller: what was sent cannot be forwarded. Token: the bank gave none. Upstream: the "
-            "bank was not reached, or did not answer as HTTP does. Proxy: it was full, or failed. "
-            "The bank's own answers are those of status 5xx, passed on as they came.",
+            "Caller: the request cannot be forwarded. Token: the bank issued none. Upstream: the "
+            "bank was not reached, or its response is not HTTP. Proxy: a limit or a defect. "
+            "The bank's own responses are 5xx, forwarded unchanged.",
             "reqps",
             [
                 Query(
@@ -58,8 +57,8 @@ REQUESTS = Row(
             ],
         ),
         Panel(
-            "What does the bank answer?",
-            "Answers of the bank's, passed on as they came, by class of status.",
+            "How does the bank respond?",
+            "Forwarded responses of the bank, by class of status.",
             "reqps",
             [
                 Query(
@@ -74,13 +73,13 @@ REQUESTS = Row(
         ),
         Panel(
             "For which institutions?",
-            "Requests by institution; none: refused before it was known.",
+            "Requests by institution; none: refused before routing.",
             "reqps",
             [Query(by("institution", rate("institution_requests_total", OF)), "{{institution}}")],
             stacked=True,
         ),
         Panel(
-            "How much goes through?",
+            "How many bytes?",
             "Bodies only: received from callers, and sent to them.",
             "Bps",
             [Query(by("direction", rate("body_bytes_total")), "{{direction}}")],
@@ -94,21 +93,21 @@ TIME = Row(
     [
         Panel(
             "How long do callers wait?",
-            "From a request's head to the last byte of its answer.",
+            "From a request's head to the last byte of its response.",
             "s",
             quantiles("request_duration_seconds"),
         ),
         Panel(
             "What does the proxy add?",
             "From a request's head to its first byte to the bank, and from the head of the bank's "
-            "answer to its relay; without waits for tokens and connections.",
+            "response to its forwarding; without waits for tokens and connections.",
             "s",
             quantiles("request_proxy_duration_seconds"),
             steps=((0, GREEN), (0.01, RED)),
         ),
         Panel(
             "How long does the bank take?",
-            "From the last byte of a request to the head of its answer.",
+            "From the last byte of a request to the head of its response.",
             "s",
             quantiles("upstream_duration_seconds"),
         ),
@@ -127,7 +126,7 @@ TIME = Row(
         ),
         Panel(
             "What do requests wait for?",
-            "How many find no token, or no open connection, and have to wait for one.",
+            "Requests that have to wait for a token or a connection.",
             "reqps",
             [
                 Query(f"sum({rate('token_wait_seconds_count')})", "a token"),
@@ -136,7 +135,7 @@ TIME = Row(
         ),
         Panel(
             "Does the event loop keep up?",
-            "By how much timers are late, 99 of 100. More than some milliseconds: too little CPU.",
+            "99th percentile of the delay of timers. More than some milliseconds: too little CPU.",
             "s",
             [Query(quantile(0.99, "event_loop_lag_seconds", more="instance"), "{{instance}}")],
             steps=((0, GREEN), (0.1, RED)),

@@ -11,8 +11,8 @@ TOKENS = Row(
     [
         Panel(
             "How long would requests go on without the bank's token endpoint?",
-            "The time until each token ends, on the proxy where it is shortest. Saw teeth are "
-            "well; a line that runs down to zero is not.",
+            "The time until each token expires, on the proxy where it is shortest. Saw teeth are "
+            "normal; a line that falls to zero is not.",
             "s",
             [
                 Query(
@@ -27,11 +27,11 @@ TOKENS = Row(
             width=12,
         ),
         Panel(
-            "Does the bank give tokens?",
-            "Token requests a minute, by what came of them.",
+            "Does the bank issue tokens?",
+            "Token requests per minute, by result.",
             "opm",
             [
-                Query(f"60 * sum({rate('token_refreshes_total', ASKED)})", "well"),
+                Query(f"60 * sum({rate('token_refreshes_total', ASKED)})", "success"),
                 Query(
                     f"60 * {by('reason', rate('token_refresh_failures_total', TOKEN))}",
                     "{{reason}}",
@@ -39,11 +39,11 @@ TOKENS = Row(
             ],
             width=12,
             stacked=True,
-            colours={"well": GREEN},
+            colours={"success": GREEN},
         ),
         Panel(
             "How often has it failed in a row?",
-            "Token requests that failed since the last one that did not.",
+            "Failed token requests since the last successful one.",
             "short",
             [
                 Query(
@@ -58,7 +58,7 @@ TOKENS = Row(
         ),
         Panel(
             "Does the bank throttle us?",
-            "How long the bank will not be asked because it said quota or spike.",
+            "The time until token requests resume after a quota or spike error.",
             "s",
             [
                 Query(
@@ -73,20 +73,20 @@ TOKENS = Row(
             ],
         ),
         Panel(
-            "Does the bank refuse tokens that should be good?",
-            "Tokens refused on a resource call, a minute. True: the one in use, which was then let "
-            "go. Somebody may be revoking them.",
+            "Does the bank refuse valid tokens?",
+            "Tokens refused on a resource call, per minute. True: the one in use, which was then "
+            "dropped. Another client may be revoking them.",
             "opm",
             [
                 Query(
                     f"60 * {by('dropped', rate('token_rejections_total', TOKEN))}",
-                    "let go: {{dropped}}",
+                    "dropped: {{dropped}}",
                 )
             ],
         ),
         Panel(
             "How long does a token request take?",
-            "Whatever came of it.",
+            "Failed ones included.",
             "s",
             [Query(quantile(0.95, "token_refresh_duration_seconds", more="kind"), "{{kind}} 95 %")],
         ),
@@ -115,16 +115,17 @@ FETCHING = Row(
     "Who fetches?",
     [
         Panel(
-            "Which proxies ask the bank for tokens?",
-            "Token requests a minute, by proxy.",
+            "Which proxies fetch tokens?",
+            "Token requests per minute, by proxy.",
             "opm",
             [Query(f"60 * {by('instance', rate('token_refreshes_total', ASKED))}", "{{instance}}")],
             width=12,
         ),
         Panel(
-            "Why do they ask?",
-            "First: there was none yet. Due: ahead of its end, as it should be. Expired: too late. "
-            "Rejected: the bank refused the last one. Reload: new credentials were tried.",
+            "Why are tokens fetched?",
+            "First: there was none yet. Due: before the last one expires, as it should be. "
+            "Expired: too late. Rejected: the bank refused the last one. Reload: new credentials "
+            "were tried.",
             "opm",
             [
                 Query(
@@ -136,7 +137,7 @@ FETCHING = Row(
             stacked=True,
         ),
         Panel(
-            "How do they come by their tokens?",
+            "Where do tokens come from?",
             "With a token store. Fetched: from the bank, for all proxies. Shared: from the store. "
             "Uncached, direct: from the bank, because the store failed or was too slow. "
             "Refused, failed: no token. Without a store this panel is empty.",
@@ -145,20 +146,20 @@ FETCHING = Row(
             stacked=True,
         ),
         Panel(
-            "Is the fleet's store of use?",
-            "1 where the last steps on it were done; where not, a proxy asks the bank for itself.",
+            "Is the token store available?",
+            "1 if the last operations succeeded; otherwise the proxy fetches its own tokens.",
             "short",
             [Query(by("instance", f"candescent_proxy_store_up{{{HERE}}}", "min"), "{{instance}}")],
             most=1,
         ),
         Panel(
-            "What fails on the store?",
-            "Steps on the store that were not done, a minute.",
+            "What fails at the token store?",
+            "Failed operations on the store, per minute.",
             "opm",
             [
                 Query(
-                    f"60 * {by('step, reason', rate('store_failures_total'))}",
-                    "{{step}} {{reason}}",
+                    f"60 * {by('operation, reason', rate('store_failures_total'))}",
+                    "{{operation}} {{reason}}",
                 )
             ],
         ),

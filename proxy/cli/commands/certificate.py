@@ -1,4 +1,4 @@
-"""``certificate``: HTTPS on the desk, by a local authority that applications are told to trust."""
+"""``certificate``: HTTPS on this machine, with a local authority that applications trust."""
 
 import argparse
 import getpass
@@ -26,7 +26,7 @@ from proxy.tokens.secret_files import back_up, private_folder, write_atomically,
 AUTHORITY, KEY, SERVER = "authority.pem", "authority.key", "server.pem"
 
 _TRUST = """\
-Let applications trust it, each where it looks:
+Let applications trust the authority:
   Debian, Ubuntu  sudo cp {pem} /usr/local/share/ca-certificates/candescent-proxy.crt
                   sudo update-ca-certificates
   Fedora, RHEL    sudo trust anchor {pem}
@@ -44,22 +44,22 @@ Let applications trust it, each where it looks:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add names, where it is written, and how long it is good."""
+    """Add names, folder and validity."""
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"further names, beside {', '.join(ALWAYS)}"
+        "names", nargs="*", metavar="NAME", help=f"further names besides {', '.join(ALWAYS)}"
     )
     parser.add_argument(
         "--folder",
         type=Path,
         default=Path("candescent-proxy"),
         metavar="FOLDER",
-        help="where it is written (default ./candescent-proxy)",
+        help="folder for the files (default ./candescent-proxy)",
     )
     parser.add_argument(
         "--renew", action="store_true", help="a new certificate from the same authority"
     )
     parser.add_argument(
-        "--days", type=int, default=MAX_DAYS, help=f"it is good for, at most {MAX_DAYS} (default)"
+        "--days", type=int, default=MAX_DAYS, help=f"validity in days, at most {MAX_DAYS} (default)"
     )
     parser.add_argument(
         "--force", action="store_true", help="a new authority; the old one is kept beside it"
@@ -67,11 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Make what is wanted, and say how it is used."""
+    """Make authority and certificate, and print how to use them."""
     folder: Path = arguments.folder.absolute()
     now = datetime.now(UTC)
     if not 1 <= arguments.days <= MAX_DAYS:
-        return report_failure(f"--days: from 1 to {MAX_DAYS}, which is what clients take")
+        return report_failure(f"--days: expected 1 to {MAX_DAYS}; clients accept no more")
     try:
         if arguments.renew:
             renew(folder, arguments.names, now, arguments.days)
@@ -88,8 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
 def make(folder: Path, names: list[str], now: datetime, days: int, *, replace: bool) -> None:
     """Make an authority and a certificate in ``folder``.
 
-    Raises ``AuthorityError`` and ``OSError``; what is there already is not replaced unless
-    ``replace``, and then kept.
+    Raises ``AuthorityError`` and ``OSError``. Existing files are replaced only if ``replace``, and
+    then backed up.
     """
     all_names = merged(ALWAYS, names)
     for name in all_names:
@@ -98,7 +98,7 @@ def make(folder: Path, names: list[str], now: datetime, days: int, *, replace: b
     existing = next((file for file in files if file.exists()), None)
     if existing and not replace:
         raise AuthorityError(
-            f"{existing} is there already; --renew makes a new certificate from it, --force a new "
+            f"{existing} exists already; --renew makes a new certificate from it, --force a new "
             "authority"
         )
     private_folder(folder)
@@ -111,7 +111,7 @@ def make(folder: Path, names: list[str], now: datetime, days: int, *, replace: b
 
 
 def renew(folder: Path, names: list[str], now: datetime, days: int) -> None:
-    """Make a new certificate for the old names and these.
+    """Make a new certificate for the old names and ``names``.
 
     Raises ``AuthorityError`` and ``OSError``.
     """
@@ -122,7 +122,7 @@ def renew(folder: Path, names: list[str], now: datetime, days: int) -> None:
 
 
 def owner() -> str:
-    """Return whose authority this is, for the one who finds it among others."""
+    """Return user and host, to identify the authority among others."""
     try:
         return f"{getpass.getuser()} on {socket.gethostname()}"
     except (KeyError, ImportError, OSError):  # a user without a name, as in a container
@@ -130,25 +130,25 @@ def owner() -> str:
 
 
 def merged(first: "tuple[str, ...] | list[str]", more: list[str]) -> list[str]:
-    """Return all names, each once."""
+    """Return all names without duplicates."""
     return list(dict.fromkeys((*first, *(name.lower() for name in more))))
 
 
 def instructions(folder: Path, *, is_new: bool) -> str:
-    """Return what to say: what is where, what it is good for, and what to do with it."""
+    """Return the text after success: the files, and how to use them."""
     authority = x509.load_pem_x509_certificate((folder / AUTHORITY).read_bytes())
     server = x509.load_pem_x509_certificate((folder / SERVER).read_bytes())
     names = ", ".join(names_in((folder / SERVER).read_bytes()))
     until = f"{authority.not_valid_after_utc:%Y-%m-%d}"
-    lines = [f"A certificate for {names}, good until {server.not_valid_after_utc:%Y-%m-%d}."]
+    lines = [f"A certificate for {names}, valid until {server.not_valid_after_utc:%Y-%m-%d}."]
     if not is_new:
-        lines.append("Its authority is the same; a running proxy takes the new one by itself.")
+        lines.append("Its authority is the same; a running proxy reloads the certificate.")
         return "\n".join(lines)
     lines += [
         "",
         f"  {folder / SERVER}  certificate and key, for the proxy",
         f"  {folder / AUTHORITY}  what applications trust, until {until}, for these names only",
-        f"  {folder / KEY}  its key: give it to nobody",
+        f"  {folder / KEY}  its key: keep it secret",
         "",
         "In the configuration:",
         "  callers:",
@@ -156,7 +156,7 @@ def instructions(folder: Path, *, is_new: bool) -> str:
         "",
         _TRUST.format(pem=shlex.quote(str(folder / AUTHORITY))).rstrip(),
         "",
-        "Before it runs out: candescent-proxy certificate --renew"
+        "Before it expires: candescent-proxy certificate --renew"
         + ("" if folder.name == "candescent-proxy" else f" --folder {shlex.quote(str(folder))}"),
     ]
     return "\n".join(lines)

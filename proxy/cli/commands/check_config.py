@@ -1,4 +1,4 @@
-"""``check-config``: every mistake in the configuration, and in the files that it names."""
+"""``check-config``: every error in the configuration, and in the files that it names."""
 
 import argparse
 import json
@@ -18,21 +18,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Say that the configuration is good, or raise ``ConfigError``."""
+    """Print that the configuration is valid, or raise ``ConfigError``."""
     if arguments.print_schema:
         print(json.dumps(Config.model_json_schema(), indent=2))
         return OK
     config = configuration(arguments)
     check_files(config)
     listeners = ", ".join(str(listener.address) for listener in config.listener_configs)
-    print(f"The configuration is good: {listeners} → {config.url.geturl()}")
+    print(f"The configuration is valid: {listeners} → {config.url.geturl()}")
     return OK
 
 
 def check_files(config: Config) -> None:
     """Read every file that the configuration names.
 
-    Raises ``ConfigError`` with all that cannot be used.
+    Raises ``ConfigError`` with all files that cannot be used.
     """
     errors: list[str] = []
     try:

@@ -1,4 +1,4 @@
-"""What commands share: the flags of the configuration, and how they speak."""
+"""What commands share: the flags of the configuration, input and output."""
 
 import argparse
 import getpass
@@ -21,7 +21,7 @@ FLAGS = {
     "log_level": ("LEVEL", "debug, info, warning or error"),
     "log_format": ("FORMAT", "json, console or auto"),
 }
-"""Settings that are flags of every command which reads the configuration."""
+"""Settings that are flags of every command that reads the configuration."""
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def flags(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings that stand on the command line, as a file would nest them."""
+    """Return the settings on the command line, nested as in the file."""
     settings: dict[str, Any] = {}
     for name in FLAGS:
         value = getattr(arguments, name)
@@ -48,19 +48,19 @@ def flags(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def config_file(arguments: argparse.Namespace) -> Path | None:
-    """Return the configuration's file, if one is named."""
+    """Return the path of the configuration file, if one is set."""
     named = arguments.config or os.environ.get("CANDESCENT_CONFIG")
     return Path(named) if named else None
 
 
 def configuration(arguments: argparse.Namespace) -> Config:
-    """Return what file, environment and flags make together. Raises ``ConfigError``."""
+    """Return the configuration from file, environment and flags. Raises ``ConfigError``."""
     return loader.load(config_file(arguments), os.environ, flags(arguments))
 
 
 def admin_address(arguments: argparse.Namespace) -> Address:
-    """Return where the admin port of a running proxy is reached. Raises ``ConfigError``."""
-    # This needs one setting only, and must not fail on the others.
+    """Return the admin address of a running proxy. Raises ``ConfigError``."""
+    # Only one setting is needed, so errors in others are ignored.
     given = arguments.admin or os.environ.get("CANDESCENT_ADMIN")
     file = config_file(arguments)
     if given is None and file is not None:
@@ -69,29 +69,29 @@ def admin_address(arguments: argparse.Namespace) -> Address:
 
 
 def secret_input(prompt: str) -> str:
-    """Return one line of standard input, asked for without echo on a terminal.
+    """Return one line of standard input, typed without echo on a terminal.
 
-    Raises ``ConfigError`` where there is none.
+    Raises ``ConfigError`` if there is none.
     """
     text = getpass.getpass(prompt) if sys.stdin.isatty() else sys.stdin.readline()
     if not text.strip():
-        raise ConfigError(["standard input: expected one line, and there was none"])
+        raise ConfigError(["standard input: expected one line, but it is empty"])
     return text.strip()
 
 
 def warn(text: str) -> None:
-    """Say on standard error what went wrong."""
+    """Print a message to standard error."""
     print(f"candescent-proxy: {text}", file=sys.stderr)
 
 
 def report_failure(text: str) -> int:
-    """Say what went wrong; return the exit code for it."""
+    """Print an error; return the exit code for a failure."""
     warn(text)
     return FAILED
 
 
 def print_probe(result: tuple[bool, str]) -> int:
-    """Print what a probe said where it belongs; return the exit code for it."""
+    """Print a probe's result to standard output or error; return the exit code."""
     is_well, message = result
     print(message.rstrip(), file=sys.stdout if is_well else sys.stderr)
     return OK if is_well else FAILED

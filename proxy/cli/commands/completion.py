@@ -1,4 +1,4 @@
-"""``completion``: what lets a shell complete commands, flags and file names."""
+"""``completion``: scripts with which a shell completes commands, flags and file names."""
 
 import argparse
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ For fish:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the shell."""
+    """Add the argument for the shell."""
     parser.add_argument("shell", choices=shtab.SUPPORTED_SHELLS)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def arguments_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Return the arguments of a parser, and of every command in it."""
+    """Yield the arguments of a parser and of every command in it."""
     for action in parser._actions:  # noqa: SLF001 - argparse has no other way to list them
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - likewise
             for command in action.choices.values():

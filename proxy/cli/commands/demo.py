@@ -7,7 +7,7 @@ from proxy.runtime import serve
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add whether it stays."""
+    """Add ``--once``."""
     parser.add_argument("--once", action="store_true", help="show it once and exit")
 
 

@@ -1,4 +1,4 @@
-"""``doctor``: what is wrong with a set-up, why, and what cures it."""
+"""``doctor``: finds what is wrong with an installation, and how to fix it."""
 
 import argparse
 import os
@@ -14,19 +14,19 @@ from proxy.runtime import serve
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the settings, how it is told, and the sample call."""
+    """Add the settings, the output format, and the sample call."""
     add_settings(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
         "--call",
         metavar="PATH",
         default=SAMPLE,
-        help=f"what to read at the bank (default {SAMPLE})",
+        help=f"path of a sample call to the bank (default {SAMPLE})",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Look at everything; 1 if anything failed, 0 if the proxy can do its work."""
+    """Run all checks; return 1 if one failed, else 0."""
     sources = ConfigSources(config_file(arguments), os.environ, flags(arguments))
     return serve.run(_examine(sources, arguments.call, as_json=arguments.json))
 

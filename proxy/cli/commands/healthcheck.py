@@ -7,9 +7,9 @@ from proxy.cli.commands.common import add_settings, admin_address, print_probe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the settings, and which question to ask."""
+    """Add the settings and the probe."""
     add_settings(parser)
-    parser.add_argument("--live", action="store_true", help="ask only whether it is alive")
+    parser.add_argument("--live", action="store_true", help="check only whether it is alive")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""``init``: from Shared Key and Secret Key to a configuration that works, in two minutes."""
+"""``init``: writes a working configuration from Shared Key and Secret Key."""
 
 import argparse
 import os
@@ -20,20 +20,20 @@ from proxy.runtime import serve
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add where it is written, and an answer to each question; never a secret itself."""
+    """Add the folder and a flag for each answer; secrets are given as files, never as values."""
     parser.add_argument(
         "folder",
         type=Path,
         nargs="?",
         default=Path("candescent-proxy"),
         metavar="FOLDER",
-        help="where it is written (default ./candescent-proxy)",
+        help="folder for the files (default ./candescent-proxy)",
     )
     place = parser.add_mutually_exclusive_group()
-    place.add_argument("--environment", choices=[*ENVIRONMENTS], help="where the bank's API is")
-    place.add_argument("--base-url", metavar="URL", help="the same, as a URL")
+    place.add_argument("--environment", choices=[*ENVIRONMENTS], help="Candescent environment")
+    place.add_argument("--base-url", metavar="URL", help="base URL instead of an environment")
     place.add_argument(
-        "--sandbox", action="store_true", help="a set-up for candescent-proxy sandbox"
+        "--sandbox", action="store_true", help="a configuration for candescent-proxy sandbox"
     )
     for name, text in KEYS.items():
         parser.add_argument(
@@ -43,25 +43,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
     parser.add_argument("--institution", metavar="DIGITS", help="with its leading zeros")
     parser.add_argument("--v1", action="store_true", default=None, help="there are V1 calls too")
-    parser.add_argument("--listen", metavar="HOST:PORT", help="where applications will call")
+    parser.add_argument("--listen", metavar="HOST:PORT", help="address that applications call")
     parser.add_argument("--admin", metavar="HOST:PORT", help="for probes, metrics, status page")
-    parser.add_argument("--proxy", metavar="URL", help="a company's HTTP proxy on the way out")
+    parser.add_argument("--proxy", metavar="URL", help="outbound HTTP proxy")
     parser.add_argument(
         "--ca-file", metavar="FILE", help="authorities to trust instead of the system's"
     )
-    parser.add_argument("--no-trial", action="store_true", help="do not ask the bank for a token")
     parser.add_argument(
-        "--force", action="store_true", help="replace what is there, and keep a copy of it"
+        "--no-trial", action="store_true", help="do not request a token from the bank"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="replace existing files, with a backup"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Get the answers, try them at the bank, write them down. Raises ``ConfigError``."""
+    """Get the answers, verify them with the bank, write the files. Raises ``ConfigError``."""
     folder: Path = arguments.folder
     old_files = init_files.existing_files(folder)
     if old_files and not arguments.force:
         raise ConfigError(
-            [f"{old_files[0]}: exists already; --force replaces it and keeps the old one beside it"]
+            [f"{old_files[0]}: exists already; --force replaces it and keeps a backup"]
         )
     questions = Questions(arguments, os.environ, can_ask=sys.stdin.isatty())
     answers = questions.answers()
@@ -71,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         may_ask = is_refused and questions.can_ask
         if not (may_ask and questions.confirm("Try other keys? [Y/n] ")):
             return report_failure(
-                "nothing was written, because the bank gave no token (--no-trial does)."
+                "nothing was written, because the bank issued no token (--no-trial skips this)."
             )
         answers = questions.other_keys(answers)
         config = checked(answers)
@@ -84,8 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def verify(config: Config) -> list[CheckResult]:
-    """Ask the bank for a token of each kind that is wanted, and tell how that went."""
-    print("Asking the bank:")
+    """Request a token of each kind that is needed, and print the results."""
+    print("Verifying with the bank:")
     tell, results = result_writer(sys.stdout), list[CheckResult]()
     async for result in check_bank(config, os.environ, None):
         results.append(result)
@@ -94,16 +96,16 @@ async def verify(config: Config) -> list[CheckResult]:
 
 
 def next_steps(folder: Path, backups: list[Path], *, is_sandbox: bool) -> str:
-    """Return what to say in the end: what is where, and what to do next."""
+    """Return the text after success: the files, and what to do next."""
     file = shlex.quote(str(folder / init_files.CONFIGURATION))
-    lines = ["", "Written, for nobody but you to read:"]
+    lines = ["", "Written, readable only for you:"]
     lines += [f"  {folder / name}" for name in init_files.FILES]
     if backups:
-        lines += ["What was there before:", *(f"  {copy}" for copy in backups)]
+        lines += ["Backups of the old files:", *(f"  {copy}" for copy in backups)]
     program = typed_name()
     lines += ["", "Next:"]
     if is_sandbox:
-        lines.append(f"  {program} sandbox        (in a terminal of its own)")
+        lines.append(f"  {program} sandbox        (in another terminal)")
     lines.append(f"  {program} run --config {file}")
     lines += ["If something does not work:", f"  {program} doctor --config {file}"]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""``login``: exchange an authorization code, and keep what it brings for the proxy."""
+"""``login``: exchanges an authorization code, and keeps the refresh token for the proxy."""
 
 import argparse
 
@@ -20,7 +20,7 @@ from proxy.tokens.token import TokenKey, TokenKind
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the settings, and for which institution."""
+    """Add the settings and the institution."""
     add_settings(parser)
     parser.add_argument("--institution", help="other than the default one")
 
@@ -33,19 +33,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def login(config: Config, logins: Logins, institution: str | None, code: str) -> int:
-    """Exchange an authorization code, good once, and keep its refresh token in the file.
+    """Exchange an authorization code, which is good once, and keep its refresh token in the file.
 
-    A running proxy that has the same ``refresh_token_file`` takes it from there. Raises
-    ``ConfigError`` when the file cannot be written.
+    A running proxy with the same ``refresh_token_file`` uses it. Raises ``ConfigError`` if the file
+    cannot be written.
     """
     if config.refresh_token_file is None:
         return report_failure(
             "refresh_token_file is not set, so there is nowhere to keep the login"
         )
     key = TokenKey(TokenKind.V2, institution or config.institution_id)
-    # Before the code is spent: a login that no request would use is none.
+    # Checked before the code is used up.
     if key.institution not in config.permitted_institutions:
-        return report_failure("--institution: is none that the configuration allows")
+        return report_failure("--institution: is not allowed by the configuration")
     if not isinstance(logins.for_key(key).grant, AuthorizationCode):
         return report_failure(
             f"institution {key.institution} does not log in with a code; "

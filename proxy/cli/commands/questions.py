@@ -1,4 +1,4 @@
-"""The questions of ``init``: each answered by a flag, the environment, or a person."""
+"""The questions of ``init``, answered by flags, the environment, or on a terminal."""
 
 import argparse
 import getpass
@@ -17,21 +17,21 @@ from proxy.errors import ConfigError
 from proxy.tokens.secret_files import read_secret
 
 SANDBOX = InitOptions("sandbox-client", "sandbox-secret", "00016", base_url="http://127.0.0.1:8081")
-"""What ``candescent-proxy sandbox`` takes, unless it is told otherwise."""
+"""The defaults of ``candescent-proxy sandbox``."""
 
 KEYS = {"client_id": "Shared Key", "client_secret": "Secret Key"}
 
 
 def checked(answers: InitOptions) -> Config:
-    """Return the configuration that the answers mean. Raises ``ConfigError``."""
+    """Return the configuration for the answers. Raises ``ConfigError``."""
     return loader.load(None, {}, answers.settings())
 
 
 @dataclass(slots=True)
 class Questions:
-    """Finds each answer: in a flag, in the environment, or by asking, where somebody is there.
+    """Gets each answer from a flag, the environment, or by a question on a terminal.
 
-    What is missing where nobody is there is told all at once.
+    Without a terminal, all missing answers are reported together.
     """
 
     arguments: argparse.Namespace
@@ -39,7 +39,7 @@ class Questions:
     can_ask: bool
 
     def answers(self) -> InitOptions:
-        """Return all of them. Raises ``ConfigError`` for what cannot be had."""
+        """Return all answers. Raises ``ConfigError`` for missing ones."""
         given = self.arguments
         common = replace(
             SANDBOX,
@@ -69,7 +69,7 @@ class Questions:
         )
 
     def other_keys(self, answers: InitOptions) -> InitOptions:
-        """Ask anew for what the bank may have refused."""
+        """Ask again for the answers that the bank may have refused."""
         return replace(
             answers,
             client_id=self._typed(KEYS["client_id"]),
@@ -78,7 +78,7 @@ class Questions:
         )
 
     def confirm(self, question: str) -> bool:
-        """Ask for a yes, which an empty answer is too."""
+        """Ask a yes-no question; an empty answer means yes."""
         return not input(question).strip().lower().startswith("n")
 
     def _find(self, missing: list[str], find: Callable[[], str]) -> str:
@@ -147,12 +147,12 @@ class Questions:
 
 
 def absolute(file: str) -> str:
-    """Return a path as it is called from everywhere; none stays none."""
+    """Return an absolute path; an empty one stays empty."""
     return str(Path(file).absolute()) if file else ""
 
 
 def checked_key(text: str, where: str) -> str:
-    """Return a key without the line's end. Raises ``ConfigError`` for what can be none."""
+    """Return a key without a line end. Raises ``ConfigError`` if it is invalid."""
     key = text.strip()
     if not key:
         raise ConfigError([f"{where}: is empty"])

@@ -1,4 +1,4 @@
-"""``revoke``: end a token that has leaked, or a login that is over."""
+"""``revoke``: revokes a leaked token, or a login that is no longer needed."""
 
 import argparse
 
@@ -19,10 +19,12 @@ from proxy.tokens.token import TokenKey, TokenKind
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the settings, the kind of token, and whose credentials to use."""
+    """Add the settings, the kind of token, and the institution."""
     add_settings(parser)
     parser.add_argument("--kind", choices=["v2", "v1"], default="v2")
-    parser.add_argument("--institution", help="whose credentials to use, other than the default's")
+    parser.add_argument(
+        "--institution", help="institution with the credentials, if not the default"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def revoke(config: Config, logins: Logins, institution: str | None, text: str) -> int:
-    """Revoke a V2 access or refresh token; a refresh token takes its access tokens with it."""
+    """Revoke a V2 access or refresh token; the latter revokes its access tokens too."""
     key = TokenKey(TokenKind.V2, institution or config.institution_id)
     async with token_endpoint.endpoint(config, logins, warn) as endpoint:
         try:

@@ -1,4 +1,4 @@
-"""``run``: forward requests until a signal comes."""
+"""``run``: forwards requests until SIGTERM or SIGINT."""
 
 import argparse
 import os
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def compare_with_sdk(config: Config, environ: Mapping[str, str]) -> None:
-    """Log where the environment of the vendor's SDK means nothing or something else here."""
+    """Log variables of the vendor's SDK that are ignored, or have another meaning here."""
     log = structlog.get_logger()
     if ignored := loader.ignored_variables(environ):
         log.warning("variables of the vendor's SDK ignored", variables=ignored)

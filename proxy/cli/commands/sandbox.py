@@ -1,4 +1,4 @@
-"""``sandbox``: the embedded bank, to develop against."""
+"""``sandbox``: runs the embedded bank for development."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ from proxy.server.sockets import cannot_listen
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add where it listens, how it behaves, and what goes wrong in it."""
+    """Add address, settings and faults."""
     parser.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:8081")
     parser.add_argument("--lifetime", type=float, default=3600, help="of tokens, in seconds")
     parser.add_argument("--base-path", default="", help="such as /digitalbanking/stage")
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the bank. Raises ``ConfigError`` for settings that make no sense."""
+    """Run the bank. Raises ``ConfigError`` for invalid settings."""
     address = loader.address("--listen", arguments.listen)
     wanted = {"lifetime": arguments.lifetime, "base_path": arguments.base_path}
     try:
@@ -62,7 +62,7 @@ async def serve(address: Address, bank: Settings, faults: Iterable[Fault]) -> in
     except OSError as error:
         raise cannot_listen("listen", address, error) from error
     client, secret = next(iter(bank.clients.items()))
-    print(f"The sandbox bank listens; its base URL is {server.url}")
+    print(f"The sandbox bank is listening; its base URL is {server.url}")
     print(
         f"Client id {client}, client secret {secret}, institutions {', '.join(bank.institutions)}"
     )

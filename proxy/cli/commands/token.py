@@ -1,4 +1,4 @@
-"""``token``: what a token would be, and only when asked for in so many words the token itself."""
+"""``token``: fetches a token and describes it; prints the token itself only with ``--reveal``."""
 
 import argparse
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from proxy.tokens.token import Token, TokenKey, TokenKind
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the settings, which token, and whether it is printed."""
+    """Add the settings, the token's kind and institution, and ``--reveal``."""
     add_settings(parser)
     parser.add_argument("--kind", choices=["v2", "v1"], default="v2", help="default v2")
     parser.add_argument("--institution", metavar="DIGITS", help="other than the default one")
@@ -24,20 +24,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask the bank for a token."""
+    """Fetch a token from the bank."""
     config = configuration(arguments)
     if config.bearer_token is not None:
-        return report_failure(
-            "bearer_token is set: that is the token, and the bank is asked for none"
-        )
+        return report_failure("bearer_token is set, so the proxy fetches no tokens")
     key = TokenKey(TokenKind(arguments.kind), arguments.institution or config.institution_id)
     if key.institution not in config.permitted_institutions:
-        return report_failure("--institution: is none that the configuration allows")
+        return report_failure("--institution: is not allowed by the configuration")
     return serve.run(get(config, loader.logins(config), key, reveal=arguments.reveal))
 
 
 async def get(config: Config, logins: Logins, key: TokenKey, *, reveal: bool) -> int:
-    """Get a token and say what it is; with ``reveal`` print it.
+    """Fetch a token and describe it; with ``reveal`` print it.
 
     Raises ``ConfigError`` for files that cannot be used.
     """
@@ -47,20 +45,20 @@ async def get(config: Config, logins: Logins, key: TokenKey, *, reveal: bool) ->
         except TokenError as error:
             return report_failure(
                 f"no token. {error.operator_detail} {error.explained_by.remedy} "
-                "candescent-proxy doctor may say more."
+                "candescent-proxy doctor may find more."
             )
     if not reveal:
-        print(f"{describe(token)}\nIt is not shown; --reveal prints it.")
+        print(f"{describe(token)}\n--reveal prints it.")
         return OK
-    warn(f"{describe(token)} Whoever has it acts as your application until then. Do not keep it.")
+    warn(f"{describe(token)} Anyone who has it can act as your application. Do not store it.")
     print(token.text)
     return OK
 
 
 def describe(token: Token) -> str:
-    """Return everything about a token but the token."""
+    """Return kind, institution and lifetime of a token in a sentence, without its text."""
     until = datetime.fromtimestamp(token.expires_at, UTC)
     return (
-        f"A {token.key.kind} token for institution {token.key.institution}, good for "
+        f"A {token.key.kind} token for institution {token.key.institution}, valid for "
         f"{token.lifetime:.0f} s, until {until:%Y-%m-%d %H:%M:%S} UTC."
     )

@@ -1,4 +1,4 @@
-"""The bank's token endpoint, for a command that asks it without a proxy running."""
+"""The bank's token endpoint, for commands that use it without a running proxy."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,7 +15,7 @@ from proxy.upstream.tls import UpstreamTls
 async def endpoint(
     config: Config, logins: Logins, warn: Callable[[str], None]
 ) -> AsyncIterator[BankEndpoint]:
-    """Open it as the configuration says. Raises ``ConfigError`` for files that cannot be used."""
+    """Yield the configured endpoint. Raises ``ConfigError`` for files that cannot be used."""
     tls = UpstreamTls.load(config.upstream, https=config.url.scheme == "https")
     bank = build.bank_client(config, tls.context)
     refresh_tokens = RefreshTokens(clock.now, config.refresh_token_file)

@@ -1,4 +1,4 @@
-"""``top``: a running proxy in a terminal, live."""
+"""``top``: shows a running proxy live in a terminal."""
 
 import argparse
 import json
@@ -18,20 +18,24 @@ from proxy.cli.terminal_view import Document, frame, unreachable_frame
 from proxy.server.address import Address
 
 WIDTH = 140
-"""Columns where there is no terminal to ask."""
+"""Columns without a terminal."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the settings, and how often it looks."""
+    """Add the settings and the interval."""
     add_settings(parser)
     parser.add_argument("--once", action="store_true", help="show it once and exit")
     parser.add_argument(
-        "--every", type=float, default=1.0, metavar="SECONDS", help="between two looks (default 1)"
+        "--every",
+        type=float,
+        default=1.0,
+        metavar="SECONDS",
+        help="interval between two updates (default 1)",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Watch until Ctrl-C; with ``--once`` exit 0 if a proxy has answered, else 1."""
+    """Watch until Ctrl-C; with ``--once`` return 0 if the proxy has responded, else 1."""
     address = admin_address(arguments)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     frames = poll(
@@ -44,13 +48,13 @@ def run(arguments: argparse.Namespace) -> int:
     if not console.is_terminal:
         for _, frame in frames:
             console.print(frame)
-            sys.stdout.flush()  # so that the end of a pipe is noticed
+            sys.stdout.flush()  # so that a closed pipe is noticed
             time.sleep(arguments.every)
     with Live(console=console, screen=True, auto_refresh=False) as live:
         for _, frame in frames:
             live.update(frame, refresh=True)
             time.sleep(arguments.every)
-    raise AssertionError("it looks without end")
+    raise AssertionError("poll never ends")
 
 
 def poll(
@@ -59,7 +63,7 @@ def poll(
     clock: Callable[[], float],
     console: Console,
 ) -> Iterator[tuple[bool, RenderableType]]:
-    """Ask again and again: whether a proxy answered, and what to show."""
+    """Poll the proxy without end: yield whether it responded, and the frame."""
     is_unicode = console.encoding.lower().startswith("utf")
     last: Document | None = None
     since: float | None = None
@@ -72,12 +76,16 @@ def poll(
         else:
             now = clock()
             since = now if since is None else since
-            why = f"what answers on {address} is no candescent-proxy" if is_well else reason(text)
+            why = (
+                f"the response from {address} is not candescent-proxy's"
+                if is_well
+                else reason(text)
+            )
             yield False, unreachable_frame(why, now - since, last)
 
 
 def document(text: str) -> Document | None:
-    """Return the status in an answer, or None if it holds none that is understood."""
+    """Return the status document in a response, or None if it is invalid."""
     try:
         read: Any = json.loads(text)
     except ValueError:
@@ -86,6 +94,6 @@ def document(text: str) -> Document | None:
 
 
 def reason(message: str) -> str:
-    """Return why there was no status, as a probe or the proxy itself has said it, in a line."""
-    first, *_ = [*message.strip().splitlines(), "the answer is empty"]
+    """Return in one line why there is no status."""
+    first, *_ = [*message.strip().splitlines(), "the response is empty"]
     return shorten(first.removeprefix("candescent-proxy: "), 300)

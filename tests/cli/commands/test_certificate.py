@@ -26,7 +26,7 @@ async def test_files_and_next_steps(tmp_path: Path, inside: Inside) -> None:
     modes = {path.name: mode(path) for path in folder.iterdir()}
     assert modes == {"authority.pem": 0o644, "authority.key": 0o600, "server.pem": 0o600}
     assert mode(folder) == 0o700
-    assert "for localhost, 127.0.0.1, ::1, desk.example, good until" in out
+    assert "for localhost, 127.0.0.1, ::1, desk.example, valid until" in out
     assert f"callers:\n    certificate_file: {folder}/server.pem" in out
     for system in ("Debian", "Fedora", "macOS", "Windows", "Java", "Node.js", "Python", "curl"):
         assert re.search(rf"^  {system}.* ", out, re.MULTILINE)
@@ -108,7 +108,7 @@ async def test_existing_files_are_kept(tmp_path: Path, inside: Inside) -> None:
     old = (tmp_path / "authority.key").read_bytes()
     code, _, err = await inside.run("certificate", "--folder", tmp_path)
     assert code == 1
-    assert "is there already; --renew" in err
+    assert "exists already; --renew" in err
     assert (tmp_path / "authority.key").read_bytes() == old
     assert (await inside.run("certificate", "--folder", tmp_path, "--force"))[0] == 0
     assert (tmp_path / "authority.key").read_bytes() != old
@@ -121,8 +121,8 @@ async def test_existing_files_are_kept(tmp_path: Path, inside: Inside) -> None:
     [
         (("--renew",), "authority.pem: No such file or directory"),
         (("a b",), "neither a host name nor an address"),
-        (("--days", "398"), "--days: from 1 to 397"),
-        (("--days", "0"), "--days: from 1 to 397"),
+        (("--days", "398"), "--days: expected 1 to 397"),
+        (("--days", "0"), "--days: expected 1 to 397"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -39,7 +39,7 @@ async def test_missing_proxy_exits_with_1(inside: Inside, tmp_path: Path) -> Non
     file.write_text("admin: 0.0.0.0:9\nlisen: and so on\n")
     code, _, err = await inside.run("healthcheck", "--config", file)
     assert code == 1
-    assert err.startswith("candescent-proxy: nothing answers on 127.0.0.1:9 (")
+    assert err.startswith("candescent-proxy: no response from 127.0.0.1:9 (")
 
     async def respond_nonsense(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"SSH-2.0-OpenSSH_9.6\r\n")
@@ -48,4 +48,4 @@ async def test_missing_proxy_exits_with_1(inside: Inside, tmp_path: Path) -> Non
     async with await asyncio.start_server(respond_nonsense, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         code, _, err = await inside.run("healthcheck", "--admin", f"127.0.0.1:{port}")
-    assert (code, err) == (1, f"candescent-proxy: what answers on 127.0.0.1:{port} is not HTTP")
+    assert (code, err) == (1, f"candescent-proxy: the response from 127.0.0.1:{port} is not HTTP")

@@ -14,8 +14,8 @@ async def test_token_is_hidden_by_default(bank: Sandbox, inside: Inside) -> None
     """Kind, institution and expiry are printed."""
     code, out, err = await inside.run("token", **variables(bank))
     assert (code, err) == (0, "")
-    assert out.startswith("A v2 token for institution 00016, good for 3600 s, until 20")
-    assert out.endswith("It is not shown; --reveal prints it.")
+    assert out.startswith("A v2 token for institution 00016, valid for 3600 s, until 20")
+    assert out.endswith("--reveal prints it.")
     (token,) = bank.bank.tokens
     assert token not in out
 
@@ -29,7 +29,7 @@ async def test_reveal_prints_the_token_alone(bank: Sandbox, inside: Inside, kind
     assert out == token
     assert bank.bank.tokens[token].generation == kind.upper()
     assert f"A {kind} token for institution 00016" in err
-    assert "Whoever has it acts as your application" in err
+    assert "Anyone who has it can act as your application" in err
     assert token not in err
 
 

@@ -28,8 +28,8 @@ async def test_display_follows_the_proxy(bank: Sandbox, tmp_path: Path) -> None:
         async with terminal("top", "--every", "0.1", "--admin", admin, cwd=tmp_path) as screen:
             await screen.sees("v2:00016")
             assert await first.program.end(SIGTERM) == 0
-            await screen.sees(f"nothing answers on {admin}")
-            await screen.sees("seen last: version")
+            await screen.sees(f"no response from {admin}")
+            await screen.sees("last seen: version")
             async with process(tmp_path / "x.yaml", bank.url, admin=admin, listen=listen):
                 await screen.sees("v2:00016")
             screen.types("\x03")
@@ -50,7 +50,7 @@ async def test_once_without_a_proxy_exits_with_1(inside: Inside) -> None:
     """It names the address."""
     code, out, _ = await inside.run("top", "--once", "--admin", "127.0.0.1:9")
     assert code == 1
-    assert out.startswith("gone   nothing answers on 127.0.0.1:9")
+    assert out.startswith("gone   no response from 127.0.0.1:9")
 
 
 async def test_disabled_status_page_is_explained(bank: Sandbox, inside: Inside) -> None:
@@ -89,10 +89,10 @@ def frames(*said: tuple[bool, str]) -> Iterator[tuple[bool, str]]:
 @pytest.mark.parametrize(
     ("response", "why"),
     [
-        ((True, "<html>"), "what answers on 127.0.0.1:9090 is no candescent-proxy"),
-        ((True, '{"format": 2}'), "what answers on 127.0.0.1:9090 is no candescent-proxy"),
-        ((False, "candescent-proxy: nothing answers"), "nothing answers"),
-        ((False, ""), "the answer is empty"),
+        ((True, "<html>"), "the response from 127.0.0.1:9090 is not candescent-proxy's"),
+        ((True, '{"format": 2}'), "the response from 127.0.0.1:9090 is not candescent-proxy's"),
+        ((False, "candescent-proxy: no response"), "no response"),
+        ((False, ""), "the response is empty"),
         ((False, "Not here.\nMore."), "Not here."),
     ],
 )
@@ -109,14 +109,14 @@ async def test_absences_are_counted_separately(bank: Sandbox) -> None:
     """The duration restarts when the proxy was back; its last status stays."""
     async with running(bank) as app:
         said = await asyncio.to_thread(admin_client.probe, app.admin_address, "api/status")
-    absence = (False, "nothing answers")
+    absence = (False, "no response")
     watched = frames(absence, absence, said, absence)
     shown = [next(watched)[1] for _ in range(4)]
     assert "for 0 s" in shown[0]
     assert "for 10 s" in shown[1]
     assert shown[2].startswith("ok ")
     assert "for 0 s" in shown[3]
-    assert "seen last: version" in shown[3]
+    assert "last seen: version" in shown[3]
 
 
 def test_document_of_another_format_is_refused() -> None:

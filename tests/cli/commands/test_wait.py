@@ -48,7 +48,7 @@ async def test_missing_proxy_exits_with_1(name: str) -> None:
         name, *arguments, "--admin", "127.0.0.1:9", http_proxy="http://127.0.0.1:1"
     )
     assert exit_code == FAILED
-    assert complaint.startswith("candescent-proxy: nothing answers on 127.0.0.1:9")
+    assert complaint.startswith("candescent-proxy: no response from 127.0.0.1:9")
 
 
 async def test_wait_and_healthcheck_over_a_unix_socket(bank: Sandbox, tmp_path: Path) -> None:
