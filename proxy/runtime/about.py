@@ -23,7 +23,7 @@ def about(config: Config, started: Instant, now: Instant) -> About:
 def listeners(
     config: Config, addresses: Mapping[str, Address], admin: Address
 ) -> list[ListenerStatus]:
-    """Return where a proxy listens; ``addresses`` are those of the ways in, by name."""
+    """Return the listeners and the admin port; ``addresses`` are the bound ones, by name."""
     listeners = [
         ListenerStatus(
             name=listener.name,

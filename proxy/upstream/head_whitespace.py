@@ -1,7 +1,7 @@
 """Removes white space before the colon of a response's headers (RFC 9112 section 5.1).
 
-llhttp refuses it. So a head with which llhttp cannot do anything is read a second time, after
-what stands here has gone over it; that happens to no other response.
+llhttp refuses it. So a head that llhttp refuses is parsed a second time, after this module has
+cleaned it; other responses are not affected.
 """
 
 import re
@@ -20,7 +20,7 @@ class HeadWhitespace:
         self._is_over = False
 
     def remove(self, data: bytes) -> bytes:
-        """Return what is ready to be parsed: nothing, then the heads, then blocks as they come."""
+        """Return the bytes that can be parsed: none, then the heads, then blocks as received."""
         if self._is_over:
             return data
         self._held += data
@@ -32,6 +32,6 @@ class HeadWhitespace:
                 heads, rest = bytes(self._held[: end + 4]), bytes(self._held[end + 4 :])
                 self._held.clear()
                 return _BEFORE_COLON.sub(rb"\1:", heads) + rest
-        # Each byte is looked at once, however many blocks it comes in.
+        # Each byte is scanned once, also if the head arrives in many blocks.
         self._searched_to = max(self._head_at, len(self._held) - 3)
         return b""

@@ -67,7 +67,7 @@ def test_rows() -> None:
         "Who fetches?",
         "Room",
         "Changes",
-        "$instance by itself",
+        "$instance only",
     ]
 
 

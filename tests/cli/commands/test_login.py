@@ -86,7 +86,7 @@ async def test_login_for_another_institution(bank: Sandbox, stored: Path) -> Non
             "refresh_token_file: needed for grant: authorization_code",
         ),
         ({"CANDESCENT_GRANT": ""}, (), "set its grant to authorization_code"),
-        ({}, ("--institution", "00099"), "none that the configuration allows"),
+        ({}, ("--institution", "00099"), "not allowed by the configuration"),
     ],
 )
 async def test_configuration_error_spends_no_code(

@@ -42,7 +42,7 @@ async def test_another_institution(bank: Sandbox, inside: Inside) -> None:
     assert "institution 00017" in out
     code, _, err = await inside.run(*told, "00018")
     assert (code, len(bank.bank.token_requests)) == (1, 1)
-    assert "none that the configuration allows" in err
+    assert "not allowed by the configuration" in err
 
 
 async def test_stored_login_is_renewed(bank: Sandbox, stored: Path, inside: Inside) -> None:
