@@ -1,4 +1,4 @@
-"""The files for systemd, launchd and Windows: checked by what can check them, and run."""
+"""Files for systemd, launchd and Windows: checked by their tools, and run."""
 
 import asyncio
 import plistlib
@@ -35,12 +35,12 @@ DEFAULTS = Config.model_construct(institution_id="1")
 
 
 def needed_to_end() -> float:
-    """Return how many seconds the end of a proxy may take with the defaults."""
+    """Return the maximal shutdown time with the defaults, in seconds."""
     return DEFAULTS.drain_delay + DEFAULTS.grace_period + DEFAULTS.token.timeout + FLUSH
 
 
 def settings_of(unit: Path) -> dict[str, list[str]]:
-    """Return every setting of a unit; one that stands several times has several values."""
+    """Return every setting of a unit, with all its values."""
     found: dict[str, list[str]] = {}
     for name, value in re.findall(r"^([A-Z]\w+)=(.*)$", unit.read_text(), re.MULTILINE):
         found.setdefault(name, []).append(value)
@@ -48,7 +48,7 @@ def settings_of(unit: Path) -> dict[str, list[str]]:
 
 
 def write_configuration(folder: Path, base_url: str, *, keys: bool = False) -> Path:
-    """Write what the services read; with ``keys`` their files are named in it."""
+    """Write the files of the services; ``keys`` are credential files."""
     for name, file in KEYS.items():
         (folder / file).write_text(CLIENT[name])
     written = {
@@ -65,14 +65,14 @@ def write_configuration(folder: Path, base_url: str, *, keys: bool = False) -> P
 
 
 def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run systemd-analyze, or skip where there is no systemd."""
+    """Run systemd-analyze, or skip without systemd."""
     command = [needs.program("systemd-analyze"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_systemd_takes_the_unit(unit: Path, tmp_path: Path) -> None:
-    """Nothing in it is unknown or misspelt; the program that it starts is there."""
+def test_systemd_accepts_the_unit(unit: Path, tmp_path: Path) -> None:
+    """No unknown setting, and the program exists."""
     installed = tmp_path / unit.name.replace(".user", "")
     text = unit.read_text()
     for place in ("/opt/candescent-proxy/bin/candescent-proxy", "%h/.local/bin/candescent-proxy"):
@@ -82,22 +82,22 @@ def test_systemd_takes_the_unit(unit: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-def test_unit_may_do_little() -> None:
-    """By systemd's own measure, from 0 (nothing) to 10; an unhardened service has 9.6."""
+def test_unit_is_hardened() -> None:
+    """By systemd's exposure level; an unhardened service has 9.6."""
     done = analyze("security", "--offline=true", "--no-pager", "--threshold=15", UNIT)
     assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_unit_gives_time_to_end(unit: Path) -> None:
-    """More than the proxy takes by default; and no restart after what none can mend."""
+def test_unit_waits_for_the_shutdown(unit: Path) -> None:
+    """Longer than the default; no restart after a configuration error."""
     settings = settings_of(unit)
     assert float(settings["TimeoutStopSec"][0]) > needed_to_end()
     assert settings["RestartPreventExitStatus"] == ["2"]
 
 
 class Manager:
-    """What systemd is to a service: it starts it, hears from it, and hands it its secret."""
+    """Acts as systemd: starts the service, receives notifications, passes credentials."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -106,8 +106,8 @@ class Manager:
         self.socket.setblocking(False)
         self.heard: list[str] = []
 
-    def has_heard(self, line: str) -> bool:
-        """Whether a line has come."""
+    def has_received(self, line: str) -> bool:
+        """Whether a line has been received."""
         while True:
             try:
                 self.heard += self.socket.recv(65_536).decode().splitlines()
@@ -133,7 +133,7 @@ class Manager:
 
     @asynccontextmanager
     async def started(self, unit: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-        """Start what a unit starts; kill it if it still runs in the end."""
+        """Start the command of a unit; kill it at the end if it still runs."""
         settings = settings_of(unit)
         process = await asyncio.create_subprocess_exec(
             *self.command(settings), env=self.environment(settings)
@@ -147,8 +147,8 @@ class Manager:
             self.socket.close()
 
 
-async def test_unit_is_lived_by(tmp_path: Path) -> None:
-    """Ready, alive, reloaded and stopped, as the unit says; the keys come as credentials."""
+async def test_unit_works(tmp_path: Path) -> None:
+    """Ready, watchdog, reload and stop, with credentials."""
     assert settings_of(UNIT)["LoadCredential"] == [
         f"{file}:/etc/candescent-proxy/{file}" for file in KEYS.values()
     ]
@@ -157,32 +157,32 @@ async def test_unit_is_lived_by(tmp_path: Path) -> None:
         file = write_configuration(tmp_path, bank.url)
         manager = Manager(tmp_path)
         async with manager.started(UNIT) as process:
-            await until(lambda: manager.has_heard("READY=1"))
-            await until(lambda: manager.has_heard("WATCHDOG=1"))
+            await until(lambda: manager.has_received("READY=1"))
+            await until(lambda: manager.has_received("WATCHDOG=1"))
             await until(lambda: bank.bank.token_requests)
             file.write_text(file.read_text().replace("00016", "00017"))
             process.send_signal(signal.SIGHUP)
             await until(lambda: bank.bank.token_requests[-1].institution == "00017")
             process.send_signal(signal.SIGTERM)
-            await until(lambda: manager.has_heard("STOPPING=1"))
+            await until(lambda: manager.has_received("STOPPING=1"))
             assert await process.wait() == 0
 
 
-async def test_mistake_is_not_started_again(tmp_path: Path) -> None:
-    """It ends with the exit code that the unit knows."""
+async def test_configuration_error_is_not_restarted(tmp_path: Path) -> None:
+    """By its exit code."""
     write_configuration(tmp_path, "gopher://bank")
     manager = Manager(tmp_path)
     async with manager.started(UNIT) as process:
         assert str(await process.wait()) in settings_of(UNIT)["RestartPreventExitStatus"]
 
 
-async def test_launchd_s_service_runs(tmp_path: Path) -> None:
-    """Its shell finds the program in the home directory, and leaves log and signals to it."""
+async def test_launchd_service_runs(tmp_path: Path) -> None:
+    """Its shell finds the program in the home directory."""
     agent = plistlib.loads(PLIST.read_bytes())
     assert agent["Label"] == PLIST.stem
     assert agent["ExitTimeOut"] > needed_to_end()
     assert agent["Umask"] == 0o077
-    # Not every shell gives its place to the last command unasked.
+    # Not every shell execs its last command.
     assert agent["ProgramArguments"][-1].startswith("exec ")
     for folder in (".local/bin", ".config/candescent-proxy", "Library/Logs"):
         (tmp_path / folder).mkdir(parents=True)
@@ -204,7 +204,7 @@ async def test_launchd_s_service_runs(tmp_path: Path) -> None:
 
 
 def test_windows_service() -> None:
-    """It is well-formed, starts what there is, without rights, and gives it time to end."""
+    """Well-formed, without privileges, with a stop timeout."""
     service = ElementTree.fromstring(WINSW.read_text(encoding="utf-8"))
     told = {child.tag: child.text or "" for child in service}
     assert (service.tag, told["id"]) == ("service", WINSW.stem)

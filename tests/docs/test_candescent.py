@@ -1,4 +1,4 @@
-"""docs/candescent.md: each family's calls are made as the page says."""
+"""Calls of docs/candescent.md."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ IN_QUERY = "loginId=acorn.owner"
     ("calls", "token", "user"), [row[1:] for row in FAMILIES], ids=[row[0] for row in FAMILIES]
 )
 async def test_family(calls: str, token: str, user: str) -> None:
-    """Each call of the family takes the token, the headers and the user that the page says."""
+    """Each call gets token, headers and user as documented."""
     async with bank_fixture(**USER) as there:
         for method, path in re.findall(r"`([A-Z]+) ([^`]+)`", calls):
             sent = path.replace("{fi}", "00016").replace("{id}", "7")
@@ -41,7 +41,7 @@ async def test_family(calls: str, token: str, user: str) -> None:
 
 
 def test_families_are_the_public_ones() -> None:
-    """The table was read whole, and has both generations."""
+    """Of both generations."""
     assert len(FAMILIES) == PAGE.count(" | V2 | ") + PAGE.count(" | V1 | ") >= 20
     assert {row[2] for row in FAMILIES} == {"V1", "V2"}
     assert {row[3] for row in FAMILIES} == {"query", "header", "path"}

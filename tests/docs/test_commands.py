@@ -1,4 +1,4 @@
-"""What the pages tell people to type is what the program understands."""
+"""Commands, variables and settings in the documentation."""
 
 import re
 import shlex
@@ -12,7 +12,7 @@ from proxy.config import loader
 from proxy.config.explain import known_paths
 from tests.support.pages import PAGES, ROOT, prose, shell_lines
 
-# In a block: behind variables, at the beginning of a line or behind a pipe.
+# In a block: behind variables, at the start of a line or behind a pipe.
 IN_BLOCK = re.compile(
     r"(?:^|\| |&& |exec |& )(?:[A-Z_]+=\S+ +)*(?:\S*[/\\])?(candescent-proxy(?: .*[^:])?)$"
 )
@@ -21,7 +21,7 @@ STOPS = {"|", "&", "&&", ";", ">", ">>", "<", "2>", "||"}
 
 
 def commands(page: Path) -> Iterator[str]:
-    """Yield every command of ours that a page names with its arguments."""
+    """Yield every command of this program on a page, with its arguments."""
     for line in shell_lines(page):
         if found := IN_BLOCK.search(line):
             yield found[1]
@@ -29,7 +29,7 @@ def commands(page: Path) -> Iterator[str]:
 
 
 def arguments(command: str) -> list[str]:
-    """Return the arguments of a command, up to where the shell goes on to something else."""
+    """Return the arguments of a command, up to a shell operator."""
     words = shlex.split(command, comments=True)[1:]
     end = next((at for at, word in enumerate(words) if word in STOPS), len(words))
     return words[:end]
@@ -39,8 +39,8 @@ FOUND = sorted({(str(page.relative_to(ROOT)), line) for page in PAGES for line i
 
 
 @pytest.mark.parametrize(("page", "command"), FOUND)
-def test_command_is_understood(page: str, command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each parses as it stands; a command that has gone, or a flag, is no longer told of."""
+def test_command_is_valid(page: str, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It can be parsed."""
     try:
         main.parser(None).parse_args(arguments(command))
         code: object = 0
@@ -50,7 +50,7 @@ def test_command_is_understood(page: str, command: str, capsys: pytest.CaptureFi
 
 
 def test_commands_are_found() -> None:
-    """The pages are read in both of their ways."""
+    """In blocks and in text."""
     pages = {page for page, _ in FOUND}
     assert {"README.md", "docs/troubleshooting.md", "docs/quickstart.md"} <= pages
     assert ["wait"] in [arguments(command)[:1] for _, command in FOUND]
@@ -67,7 +67,7 @@ VARIABLES = sorted(
 
 @pytest.mark.parametrize(("page", "variable"), VARIABLES)
 def test_variable_is_a_setting(page: str, variable: str) -> None:
-    """Each variable that a page names is one that the program reads."""
+    """The program reads it."""
     errors: list[str] = []
     loader.read_environment({variable: "1"}, errors)
     assert errors == [], page
@@ -85,6 +85,6 @@ SETTINGS = sorted(
 
 
 @pytest.mark.parametrize(("page", "setting"), SETTINGS)
-def test_setting_is_there(page: str, setting: str) -> None:
-    """Each setting of a section that a page names is one that can be set."""
+def test_setting_exists(page: str, setting: str) -> None:
+    """In its section."""
     assert tuple(setting.split(".")) in known_paths(), page

@@ -1,4 +1,4 @@
-"""The examples of docs/configuration.md, loaded as they stand, and run before the sandbox bank."""
+"""The examples of docs/configuration.md, loaded and run with the sandbox."""
 
 import asyncio
 import re
@@ -43,8 +43,8 @@ V1 = "/subscriptions/v1/fis/00016/echo"
 
 
 @dataclass
-class Trial:
-    """An example at work."""
+class RunningExample:
+    """A running example."""
 
     bank: Sandbox
     app: App
@@ -53,26 +53,26 @@ class Trial:
     is_over: bool = False
 
     async def stop(self) -> None:
-        """Stop the proxy, if that has not been done yet."""
+        """Stop the proxy, once."""
         if not self.is_over:
             self.is_over = True
             await self.app.stop()
 
     async def status(self, path: str, method: str = "GET", **headers: str) -> int:
-        """Send a request; return the status of its answer."""
+        """Send a request; return the status."""
         async with self.session.request(method, path, headers=headers) as answer:
             await answer.read()
             return answer.status
 
     @property
     def target(self) -> str:
-        """What the bank was last asked for."""
+        """The last target at the bank."""
         return self.bank.bank.arrivals[-1].target
 
 
 @asynccontextmanager
-async def trial(example: str, folder: Path) -> AsyncIterator[Trial]:
-    """Write an example down with the files it names, and run it, on free ports."""
+async def run_example(example: str, folder: Path) -> AsyncIterator[RunningExample]:
+    """Write an example and its files, and run it on free ports."""
     for name, secret in SECRETS.items():
         (folder / name).write_text(secret + "\n")
     text = re.sub(r"/(?:etc|var/lib)/candescent-proxy/", f"{folder}/", example)
@@ -89,20 +89,20 @@ async def trial(example: str, folder: Path) -> AsyncIterator[Trial]:
         app = App(config, logins)
         await app.start()
         async with aiohttp.ClientSession(url(app)) as session:
-            there = Trial(bank, app, config, session)
+            started = RunningExample(bank, app, config, session)
             try:
                 await until(lambda: app.readiness().is_ready)
-                yield there
+                yield started
             finally:
-                await there.stop()
+                await started.stop()
 
 
-Check = Callable[[Trial], Awaitable[None]]
+Check = Callable[[RunningExample], Awaitable[None]]
 CHECKS: dict[str, Check] = {}
 
 
 def check(title: str) -> Callable[[Check], Check]:
-    """Say what an example promises."""
+    """Register the check of an example."""
 
     def keep(function: Check) -> Check:
         CHECKS[title] = function
@@ -112,16 +112,16 @@ def check(title: str) -> Callable[[Check], Check]:
 
 
 @check("Minimal")
-async def _least(there: Trial) -> None:
-    assert await there.status("/v1/accounts") == 200
-    assert await there.status(V1) == 200
+async def _least(example: RunningExample) -> None:
+    assert await example.status("/v1/accounts") == 200
+    assert await example.status(V1) == 200
 
 
 @check("Several institutions")
-async def _several(there: Trial) -> None:
-    asked = [await there.status("/echo", institutionId=f"0001{last}") for last in (6, 7, 8, 9)]
+async def _several(example: RunningExample) -> None:
+    asked = [await example.status("/echo", institutionId=f"0001{last}") for last in (6, 7, 8, 9)]
     assert asked == [200, 200, 200, 403]
-    clients = {call.institution: call.client for call in there.bank.bank.token_requests}
+    clients = {call.institution: call.client for call in example.bank.bank.token_requests}
     assert clients == {
         "00016": "sandbox-client",
         "00017": "other-client",
@@ -130,79 +130,79 @@ async def _several(there: Trial) -> None:
 
 
 @check("A business user")
-async def _business(there: Trial) -> None:
-    assert await there.status("/v1/accounts") == 200
-    assert there.target == "/v1/accounts?loginId=acorn.owner&institutionCustomerId=770001"
+async def _business(example: RunningExample) -> None:
+    assert await example.status("/v1/accounts") == 200
+    assert example.target == "/v1/accounts?loginId=acorn.owner&institutionCustomerId=770001"
 
 
 @check("With a person's login")
-async def _login(there: Trial) -> None:
-    assert await there.status("/v1/accounts") == 200
-    grants = [call.grant for call in there.bank.bank.token_requests]
+async def _login(example: RunningExample) -> None:
+    assert await example.status("/v1/accounts") == 200
+    grants = [call.grant for call in example.bank.bank.token_requests]
     assert grants == ["authorization_code", "refresh_token"]
 
 
 @check("V1, the legacy calls")
-async def _v1(there: Trial) -> None:
-    await until(lambda: len(there.bank.bank.token_requests) == 2)
-    (asked,) = [call for call in there.bank.bank.token_requests if call.kind == "V1"]
+async def _v1(example: RunningExample) -> None:
+    await until(lambda: len(example.bank.bank.token_requests) == 2)
+    (asked,) = [call for call in example.bank.bank.token_requests if call.kind == "V1"]
     sent = {name.lower(): value for name, value in asked.headers}
     assert sent[b"user-agent"] == b"Teller/2.1;Kiosk"
     assert sent[b"originating_ip"] == b"192.0.2.17"
-    await there.status("/destinations/v1/x")
-    assert there.bank.bank.arrivals[-1].header("di_tid")
-    assert await there.status(V1) == 200
+    await example.status("/destinations/v1/x")
+    assert example.bank.bank.arrivals[-1].header("di_tid")
+    assert await example.status(V1) == 200
 
 
 @check("Only what the application needs")
-async def _access(there: Trial) -> None:
-    assert await there.status("/v1/accounts") == 200
+async def _access(example: RunningExample) -> None:
+    assert await example.status("/v1/accounts") == 200
     look_up = "/db-users/v1/institution-users/acorn.owner?userIdType=LOGIN_ID"
-    assert await there.status(look_up) == 200
+    assert await example.status(look_up) == 200
     for method, path in (("POST", "/v1/accounts"), ("GET", "/v1/transfers/7"), ("GET", "/v2/x")):
-        assert await there.status(path, method) == 403
+        assert await example.status(path, method) == 403
 
 
 @check("For other machines")
-async def _others(there: Trial) -> None:
-    assert await there.status("/v1/accounts") == 403
+async def _others(example: RunningExample) -> None:
+    assert await example.status("/v1/accounts") == 403
     for secret in ("open-sesame", "open-barley"):
         shown = {"Proxy-Authorization": f"Bearer {secret}"}
-        assert await there.status("/v1/accounts", **shown) == 200
-    assert await there.status("/v1/accounts", **{"Proxy-Authorization": "Bearer guess"}) == 403
+        assert await example.status("/v1/accounts", **shown) == 200
+    assert await example.status("/v1/accounts", **{"Proxy-Authorization": "Bearer guess"}) == 403
 
 
 @check("Logs, timeouts and limits")
-async def _limits(there: Trial) -> None:
-    assert await there.status("/v1/banking-images/7?bytes=2000000") == 200
-    assert there.config.upstream.first_byte_timeout == 180
-    assert (there.config.log.format, there.config.log.access) == ("json", "on")
-    address = there.app.data_address
+async def _limits(example: RunningExample) -> None:
+    assert await example.status("/v1/banking-images/7?bytes=2000000") == 200
+    assert example.config.upstream.first_byte_timeout == 180
+    assert (example.config.log.format, example.config.log.access) == ("json", "on")
+    address = example.app.data_address
     reader, writer = await asyncio.open_connection(address.host, address.port)
     writer.write(b"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 52428801\r\n\r\n")
     assert (await reader.readline()).split()[1] == b"413"
     writer.close()
-    await there.stop()
-    assert not list(there.bank.bank.live_tokens())
+    await example.stop()
+    assert not list(example.bank.bank.live_tokens())
 
 
 @check("A fleet on one token")
-async def _fleet(there: Trial) -> None:
+async def _fleet(example: RunningExample) -> None:
     # There is no such store here; so this is also what becomes of a proxy whose store is away.
-    assert await there.status("/v1/accounts") == 200
-    assert there.app.metrics.store.is_available() is False
+    assert await example.status("/v1/accounts") == 200
+    assert example.app.metrics.store.is_available() is False
 
 
 def test_every_example_has_its_check() -> None:
-    """An example that nobody tries is a promise that nobody keeps."""
+    """By its title."""
     assert list(EXAMPLES) == list(CHECKS)
 
 
 @pytest.mark.parametrize("title", CHECKS)
 async def test_example_works(title: str, tmp_path: Path) -> None:
-    """Each example is loaded as it stands, starts, and does what its text says."""
-    async with trial(EXAMPLES[title], tmp_path) as there:
-        await CHECKS[title](there)
+    """It is loaded unchanged and does what its text says."""
+    async with run_example(EXAMPLES[title], tmp_path) as example:
+        await CHECKS[title](example)
 
 
 def exported() -> dict[str, str]:
@@ -211,8 +211,8 @@ def exported() -> dict[str, str]:
     return dict(re.findall(r"^export (\w+)=(\S+)$", block, re.MULTILINE))
 
 
-def test_the_sdk_s_variables_are_enough() -> None:
-    """What the vendor's SDK reads is a configuration, without a file and without a flag."""
+def test_variables_of_the_sdk_suffice() -> None:
+    """Without a file or flag."""
     config = loader.load(None, exported(), {})
     assert config.url.geturl() == "https://api.candescent.com/digitalbanking/stage"
     assert (config.institution_id, config.host_user_id) == ("00016", "880017")
@@ -227,7 +227,7 @@ def test_the_sdk_s_variables_are_enough() -> None:
     ],
 )
 def test_every_variable_of_the_sdk_is_a_setting(variable: str) -> None:
-    """A user who has those set already needs nothing else."""
+    """Users of the SDK need no others."""
     errors: list[str] = []
     loader.read_environment({f"CANDESCENT_{variable}": "stage"}, errors)
     assert errors == []

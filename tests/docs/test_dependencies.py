@@ -1,4 +1,4 @@
-"""What the project depends on is explained, pinned and hashed."""
+"""Dependencies are explained, pinned and hashed."""
 
 import re
 import tomllib
@@ -16,42 +16,42 @@ LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 
 @pytest.fixture(scope="module")
 def pyproject() -> Mapping[str, Any]:
-    """The project's own word on what it needs."""
+    """The parsed pyproject.toml."""
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def names(requirements: list[Any]) -> list[str]:
-    """The bare names of requirements as pyproject.toml writes them, groups in groups left out."""
+    """Return the names of requirements, without included groups."""
     return [re.split(r"[^\w.-]", entry)[0] for entry in requirements if isinstance(entry, str)]
 
 
 def explained(section: str) -> list[str]:
-    """The packages that have a reason in a section of docs/dependencies.md."""
+    """Return the packages in a section of docs/dependencies.md."""
     page = (ROOT / "docs/dependencies.md").read_text(encoding="utf-8")
     text = re.split(r"\n##+ ", page.partition(f"## {section}\n")[2])[0]
     return re.findall(r"^\| `([^`]+)` \| \S.* \|$", text, re.MULTILINE)
 
 
 def pins(lock: Path) -> dict[str, str]:
-    """Package to version, as a lock file has them."""
+    """Return package to version of a lock file."""
     text = lock.read_text(encoding="utf-8")
     return dict(re.findall(r"^([\w.-]+)(?:\[[\w,-]+\])?==([\w.]+)", text, re.MULTILINE))
 
 
 def test_every_run_dependency_has_its_reason(pyproject: Mapping[str, Any]) -> None:
-    """What the program needs is listed, all of it, only it, in order."""
+    """The list is complete and in order."""
     assert explained("To run") == sorted(names(pyproject["project"]["dependencies"]), key=str.lower)
 
 
 def test_every_optional_dependency_has_its_reason(pyproject: Mapping[str, Any]) -> None:
-    """Each extra has a section of its own."""
+    """Each extra has a section."""
     for extra, wanted in pyproject["project"]["optional-dependencies"].items():
         listed = explained(f"With `candescent-proxy[{extra}]`")
         assert listed == sorted(names(wanted), key=str.lower)
 
 
 def test_every_development_dependency_has_its_reason() -> None:
-    """Each package of a group has a comment on its line in pyproject.toml."""
+    """Those of contributors."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     section = text.partition("[dependency-groups]\n")[2].partition("\n[")[0]
     lines = [
@@ -63,7 +63,7 @@ def test_every_development_dependency_has_its_reason() -> None:
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
 def test_lock_pins_and_hashes_everything(lock: Path) -> None:
-    """Each requirement has one version and at least one hash; pip accepts nothing else then."""
+    """Pip then accepts nothing else."""
     code = [line for line in lock.read_text(encoding="utf-8").splitlines() if "#" not in line]
     pinned = [line for line in code if re.match(r"[\w.-]+(\[[\w,-]+\])?==[\w.]+( ;.*)? \\$", line)]
     hashes = [line for line in code if re.match(r" {4}--hash=sha256:[0-9a-f]{64}( \\)?$", line)]
@@ -73,15 +73,15 @@ def test_lock_pins_and_hashes_everything(lock: Path) -> None:
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
-def test_lock_says_where_it_comes_from_and_nothing_of_the_machine(lock: Path) -> None:
-    """The header names the command; no host, option or path of the author's machine is in it."""
+def test_lock_has_its_command_and_nothing_local(lock: Path) -> None:
+    """No host, option or path of a machine."""
     text = lock.read_text(encoding="utf-8")
     assert "\n#    make lock\n" in text
     assert not re.search(r"://|(?<!\S)/|^--", text, re.MULTILINE)
 
 
 def test_locks_agree() -> None:
-    """What is tested is what is run, built and released: a package has one version in all locks."""
+    """A package has one version in all locks."""
     versions: dict[str, dict[str, str]] = {}
     for lock in LOCKS:
         if lock.stem != "oldest-pip":
@@ -93,8 +93,8 @@ def test_locks_agree() -> None:
 
 
 @pytest.mark.parametrize("lock", ["run", "otel", "build"])
-def test_the_development_lock_holds_the_others(lock: str) -> None:
-    """The tests find all of it installed."""
+def test_development_lock_has_the_others(lock: str) -> None:
+    """Tests have all packages."""
     assert (
         pins(ROOT / "requirements/dev.txt").items()
         >= pins(ROOT / f"requirements/{lock}.txt").items()
@@ -102,7 +102,7 @@ def test_the_development_lock_holds_the_others(lock: str) -> None:
 
 
 def test_every_requirement_is_pinned(pyproject: Mapping[str, Any]) -> None:
-    """What pyproject.toml asks for is in the lock file of the same name."""
+    """In the lock file of the same name."""
     wanted = {"run": pyproject["project"]["dependencies"], **pyproject["dependency-groups"]}
     wanted |= pyproject["project"]["optional-dependencies"]
     for lock, requirements in wanted.items():

@@ -1,4 +1,4 @@
-"""Each example of docs/examples does what it says, before a real proxy and the sandbox bank."""
+"""The programs of docs/examples, with a real proxy and the sandbox."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ BASE = "/digitalbanking/stage"
 
 
 def listed(out: str) -> str:
-    """Return the accounts that an example has printed; curl prints the bank's own words."""
+    """Return the accounts that an example has printed."""
     if not out.startswith("{"):
         return out
     accounts = json.loads(out)["accounts"]
@@ -33,7 +33,7 @@ def listed(out: str) -> str:
 
 
 async def run(example: str, **variables: str) -> tuple[int, str, str]:
-    """Run an example to its end; return exit code, output and errors."""
+    """Run an example; return exit code, output and errors."""
     program = PROGRAMS[Path(example).suffix]
     needs.program("curl" if program == "sh" else program)
     process = await asyncio.create_subprocess_exec(
@@ -53,7 +53,7 @@ HTTP_PROXY = sorted(path.name for path in EXAMPLES.glob("only_http_proxy.*"))
 
 @pytest.mark.parametrize("example", ACCOUNTS)
 async def test_accounts(example: str) -> None:
-    """Every language gets the same accounts, without a word about tokens."""
+    """Every language gets the same accounts without a token."""
     async with Sandbox() as bank, running(bank) as app:
         code, out, err = await run(example, PROXY=url(app))
         assert (code, err) == (0, "")
@@ -63,8 +63,8 @@ async def test_accounts(example: str) -> None:
 
 
 @pytest.mark.parametrize("example", ACCOUNTS)
-async def test_accounts_that_cannot_be_had(example: str) -> None:
-    """An example that fails says so, with the proxy's own words."""
+async def test_failure_is_reported(example: str) -> None:
+    """With the proxy's message."""
     async with Sandbox() as bank, running(bank, ready=False, client_secret="another") as app:
         code, out, err = await run(example, PROXY=url(app))
         assert code != 0
@@ -72,7 +72,7 @@ async def test_accounts_that_cannot_be_had(example: str) -> None:
 
 
 async def test_event() -> None:
-    """The XML reaches the V1 side of the bank byte for byte."""
+    """The XML reaches the bank byte for byte."""
     async with Sandbox() as bank, running(bank) as app:
         assert await run("send_event.sh", PROXY=url(app)) == (0, "204\n", "")
         (arrival,) = bank.bank.arrivals
@@ -84,7 +84,7 @@ async def test_event() -> None:
 
 @pytest.mark.parametrize("example", HTTP_PROXY)
 async def test_http_proxy(example: str) -> None:
-    """A request for the bank's own URL, sent to the proxy, is answered with a token's help."""
+    """A request for the bank's URL gets a token."""
     async with Sandbox(Settings(base_path=BASE)) as bank, running(bank) as app:
         code, out, err = await run(example, PROXY=url(app), BANK=bank.url)
         assert (code, err, listed(out)) == (0, "", LISTED)
@@ -93,8 +93,8 @@ async def test_http_proxy(example: str) -> None:
 
 
 @pytest.mark.parametrize("example", HTTP_PROXY)
-async def test_other_hosts_are_not_reached_through_it(example: str) -> None:
-    """The proxy is one to its bank only."""
+async def test_other_hosts_are_refused(example: str) -> None:
+    """The proxy forwards to its bank only."""
     async with Sandbox() as bank, Sandbox() as other, running(bank) as app:
         code, _, _ = await run(example, PROXY=url(app), BANK=other.url)
         assert code != 0
@@ -102,7 +102,7 @@ async def test_other_hosts_are_not_reached_through_it(example: str) -> None:
 
 
 def test_every_example_is_listed_and_run() -> None:
-    """A file that nobody runs, or that the page does not name, is forgotten sooner or later."""
+    """In the page and in these tests."""
     page = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     files = {path.name for path in EXAMPLES.iterdir()} - {"README.md"}
     assert {name for name in files if f"({name})" in page} == files

@@ -1,4 +1,4 @@
-"""README's install lines, typed as they stand; those for containers are in tests/kubernetes."""
+"""README's install commands; tests/kubernetes has those of containers."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ NOT_CLONED = shutil.ignore_patterns(
 
 @pytest.fixture(scope="module")
 def registry() -> None:
-    """Skip where no package registry answers."""
+    """Skip where no package registry responds."""
     uv = Path(sys.executable).parent / "uv"
     done = subprocess.run(
         [uv, "pip", "compile", "--no-cache", "--quiet", "-"],
@@ -40,13 +40,13 @@ def registry() -> None:
 @pytest.mark.usefixtures("registry")
 @pytest.mark.parametrize(("tool", "build"), [("pipx", "auto"), ("uv", "pure")])
 def test_installs_into_an_empty_environment(tool: str, build: str, tmp_path: Path) -> None:
-    """The line of README gives a command that says its version and reads its settings."""
+    """The installed command prints its version and reads settings."""
     clone = shutil.copytree(ROOT, tmp_path / "clone", ignore=NOT_CLONED)
     variables = {
         **dict.fromkeys(("PIPX_HOME", "UV_TOOL_DIR"), str(tmp_path / tool)),
         **dict.fromkeys(("PIPX_BIN_DIR", "UV_TOOL_BIN_DIR"), str(tmp_path / "bin")),
         **dict.fromkeys(("PIPX_DEFAULT_PYTHON", "UV_PYTHON"), sys.executable),
-        "PROXY_BUILD": build,  # compiling takes a minute: once is enough
+        "PROXY_BUILD": build,  # compiling takes a minute, so it is done once
         "LD_PRELOAD": "",  # certificates of the registry are of today, whatever faketime says
     }
     type_lines(shell_block(ROOT / "README.md", f"{tool} "), clone, variables)
@@ -62,6 +62,6 @@ UNSAFE = re.compile(r"https?://\S*[?\[*]|\S\s+#\s|\w\[\w")
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_can_be_pasted_into_zsh(page: Path) -> None:
-    """In zsh, ``?`` and ``[`` in a word are expanded, and ``#`` behind a command is a word."""
+    """Where ``?``, ``[`` and ``#`` are special."""
     lines = list(shell_lines(page))
     assert [line for line in lines if UNSAFE.search(QUOTED.sub("", line))] == []

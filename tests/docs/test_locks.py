@@ -1,8 +1,8 @@
-"""Every lock file installs, with the oldest pip and with the newest, on any later day.
+"""Every lock file installs with the oldest and the newest pip, on any later day.
 
 pip resolves the lock files against an index in which each package has a newer release than the
-pinned one, as it will have in a year. What is not pinned there would take that release, which has
-no hash in the lock file. The wheels are the real ones; they are downloaded once into build/wheels.
+pinned one. A package that is not pinned would get that release, which has no hash in the lock file.
+The wheels are real; they are downloaded once into build/wheels.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ from tests.support import machine_clock
 
 WHEELS = ROOT / "build/wheels"
 PIPS = ("oldest-pip", "pip")
-# No isolated build: its own dependencies would be neither pinned nor hashed.
+# No isolated build, whose dependencies would be neither pinned nor hashed.
 WHEELS_ONLY = ("--require-hashes", "--only-binary", ":all:")
 
 
@@ -32,10 +32,10 @@ Resolve = Callable[[str, Path], "subprocess.CompletedProcess[str]"]
 
 
 def download(*locks: Path) -> None:
-    """Download the wheels of lock files, each file's hash checked."""
+    """Download the wheels of lock files and check their hashes."""
     requirements = [f"--requirement={lock}" for lock in locks]
     command = [sys.executable, "-m", "pip", "--no-input", "download", "--quiet", "--no-deps"]
-    # The registry's certificates are of today, even where the tests run with another clock.
+    # The registry's certificates need the real time, even if the tests run with another clock.
     subprocess.run(
         [*command, *WHEELS_ONLY, f"--dest={WHEELS}", *requirements],
         env=machine_clock.environment(),
@@ -46,7 +46,7 @@ def download(*locks: Path) -> None:
 
 @pytest.fixture(scope="module")
 def wheels() -> Path:
-    """The wheels of all lock files for this Python, downloaded when a lock file has changed."""
+    """The wheels of all lock files for this Python."""
     WHEELS.mkdir(parents=True, exist_ok=True)
     stamp = WHEELS / f"{sysconfig.get_python_version()}.done"
     content = hashlib.sha256(b"".join(lock.read_bytes() for lock in LOCKS)).hexdigest()
@@ -62,7 +62,7 @@ def wheels() -> Path:
 
 @pytest.fixture(scope="module")
 def index(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The URL of an index with the wheels, and with a newer release of every package."""
+    """The URL of an index with the wheels, and a newer release of every package."""
     root = tmp_path_factory.mktemp("index")
     files: dict[str, list[str]] = {}
     for wheel in wheels.glob("*.whl"):
@@ -79,8 +79,8 @@ def index(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def resolve(index: str, tmp_path_factory: pytest.TempPathFactory) -> Resolve:
-    """A function that has one of the two pips resolve a lock file and returns what it said."""
-    # pip does not load the program, so its coverage is not measured, which takes time.
+    """A function that resolves a lock file with a pip and returns its output."""
+    # pip does not load the program, so its coverage is not measured.
     environment = {name: os.environ[name] for name in os.environ if "COVERAGE" not in name}
 
     def install(pip: Path | str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -111,32 +111,32 @@ def resolve(index: str, tmp_path_factory: pytest.TempPathFactory) -> Resolve:
 @pytest.mark.parametrize("pip", PIPS)
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
 def test_every_lock_resolves(lock: Path, pip: str, resolve: Resolve) -> None:
-    """With either pip, each package comes at its pinned version, although there are newer ones."""
+    """To the pinned versions, with either pip."""
     done = resolve(pip, lock)
     assert done.returncode == 0, done.stderr
 
 
-def test_the_environment_has_the_pinned_pip() -> None:
-    """Make had the pip that Python brought install the pinned one, which installed the rest."""
+def test_environment_has_the_pinned_pip() -> None:
+    """Make has installed it first."""
     assert pip.__version__ == pins(ROOT / "requirements/pip.txt")["pip"]
 
 
-def test_a_lock_without_its_extras_does_not_resolve(resolve: Resolve, tmp_path: Path) -> None:
-    """An old pip does not apply the pin of coverage to coverage[toml]: extras have to be kept."""
+def test_lock_without_its_extras_does_not_resolve(resolve: Resolve, tmp_path: Path) -> None:
+    """An old pip ignores the pin of coverage for coverage[toml]."""
     lock = tmp_path / "dev.txt"
     text = (ROOT / "requirements/dev.txt").read_text(encoding="utf-8")
     lock.write_text(text.replace("coverage[toml]==", "coverage=="), encoding="utf-8")
     assert lock.read_text(encoding="utf-8") != text
     refused = "coverage[toml]" in resolve("oldest-pip", lock).stderr
-    # The pip of Python 3.13, and later ones, do apply it.
+    # The pip of Python 3.13 and later ones apply it.
     assert refused == (sys.version_info < (3, 13))
 
 
 @pytest.mark.parametrize("pip", PIPS)
-def test_a_lock_without_a_dependency_does_not_resolve(
+def test_lock_without_a_dependency_does_not_resolve(
     pip: str, resolve: Resolve, tmp_path: Path
 ) -> None:
-    """A package that a pinned one needs has to be pinned too."""
+    """Dependencies must be pinned."""
     lock = tmp_path / "run.txt"
     text = (ROOT / "requirements/run.txt").read_text(encoding="utf-8")
     entry = re.compile(r"^idna==.*?(?=^\w)", re.MULTILINE | re.DOTALL)

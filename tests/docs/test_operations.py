@@ -1,4 +1,4 @@
-"""docs/operations.md: the log has the fields that it says, and a transaction is found again."""
+"""docs/operations.md: fields of the log, and finding a transaction."""
 
 import ast
 import re
@@ -31,12 +31,12 @@ def rows(mark: str) -> list[list[str]]:
 
 
 def names(cell: str) -> set[str]:
-    """Return what stands in quotes in a cell."""
+    """Return the quoted names in a cell."""
     return set(re.findall(r"`([^`]+)`", cell))
 
 
-def test_every_series_is_one_of_the_metrics() -> None:
-    """What is to be watched is there: docs/metrics.md is held against the program itself."""
+def test_every_series_is_a_metric() -> None:
+    """docs/metrics.md is compared with the program."""
     metrics = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`(candescent_proxy_\w+)`", PAGE))
     assert len(named) > 8
@@ -44,7 +44,7 @@ def test_every_series_is_one_of_the_metrics() -> None:
 
 
 def test_fields_of_a_request() -> None:
-    """Each field that a request's line may have is told, with when it is there."""
+    """Each is documented, with its condition."""
     record = RequestRecord("GET", b"/", 0)
     always = set(request_fields(record)) | {"timestamp"}
     record.responded_at, record.source, record.reason = 1, Source.UPSTREAM, "upstream-closed"
@@ -62,7 +62,7 @@ def test_fields_of_a_request() -> None:
 
 
 def written() -> Iterator[tuple[str, str, set[str]]]:
-    """Yield event, level and fields of every line that the program writes in so many words."""
+    """Yield event, level and fields of every literal log line of the program."""
     for file in sorted((ROOT / "proxy").rglob("*.py")):
         if {"sandbox", "doctor"} & set(file.parts):
             continue
@@ -78,8 +78,8 @@ def written() -> Iterator[tuple[str, str, set[str]]]:
                     yield event, level, fields - {"exc_info"}
 
 
-def test_events() -> None:
-    """Each line that the program writes is told with its level and its fields, and no other."""
+def test_events_are_documented() -> None:
+    """With level and fields, and no others."""
     told = [(*names(row[0]), row[1], names(row[2])) for row in rows("events")]
     assert len(told) > 10
     assert sorted(told) == sorted(written())
@@ -87,7 +87,7 @@ def test_events() -> None:
 
 @pytest.mark.parametrize("kind", ["v1", "v2"])
 async def test_one_transaction(kind: str) -> None:
-    """The application's id is in the answer, in the log, at the bank and in the trace."""
+    """Its id is in response, log, bank and trace."""
     path, header = {"v1": ("/v2/fis/00016/x", "di_tid"), "v2": ("/v1/x", "transactionId")}[kind]
     with captured_log() as log:
         async with OtlpCollector() as collector, Sandbox() as bank:

@@ -1,4 +1,4 @@
-"""The pages tell the truth about the repository."""
+"""Links and names in the documentation."""
 
 import re
 from pathlib import Path
@@ -9,20 +9,20 @@ from tests.support.pages import PAGES, ROOT, anchors
 
 
 def ids(path: Path) -> str:
-    """The page's path, for pytest to show."""
+    """Return the page's path, as a test id."""
     return str(path.relative_to(ROOT))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
-def test_links_lead_somewhere(page: Path) -> None:
-    """Every link to a file of the repository has its file."""
+def test_links_are_valid(page: Path) -> None:
+    """Every linked file exists."""
     links = re.findall(r"\]\((?!\w+:|#)([^)#]+)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
-def test_anchors_lead_somewhere(page: Path) -> None:
-    """Every link to a part of a page has its title there."""
+def test_anchors_are_valid(page: Path) -> None:
+    """Every linked heading exists."""
     links = re.findall(r"\]\((?!\w+:)([^)#]*\.md)?#([^)]+)\)", page.read_text(encoding="utf-8"))
     lost = [
         (other, anchor)
@@ -41,15 +41,15 @@ NOT_OURS = re.compile(r"deploy/secrets|(proxy|tests)/a/")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
-def test_files_that_are_named_exist(page: Path) -> None:
-    """A path of the repository on a page leads to a file or folder."""
+def test_named_files_exist(page: Path) -> None:
+    """Every path of the repository."""
     named = NAMED.findall(page.read_text(encoding="utf-8"))
     ours = [name for name in named if not NOT_OURS.match(name)]
     assert [name for name in ours if not (ROOT / name).exists()] == []
 
 
 def test_index_has_every_page() -> None:
-    """docs/README.md leads to each page of docs/."""
+    """docs/README.md."""
     index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
     pages = [page.name for page in (ROOT / "docs").glob("*.md") if page.name != "README.md"]
     assert [name for name in pages if f"]({name})" not in index] == []
@@ -57,7 +57,7 @@ def test_index_has_every_page() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_make_targets_exist(page: Path) -> None:
-    """Every `make` command that a page names is one of the Makefile's."""
+    """Every `make` command of a page."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     commands = re.findall(r"(?:`| {4})make ([a-z-]+)", page.read_text(encoding="utf-8"))

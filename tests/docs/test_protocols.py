@@ -1,4 +1,4 @@
-"""docs/protocols.md: what passes of each protocol, on the wire."""
+"""docs/protocols.md, tested on the wire."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ EVENTS = response_head(b"200 OK", b"Content-Type: text/event-stream", b"Transfer
 
 
 async def test_server_sent_event_arrives_before_the_next() -> None:
-    """The bank sends nothing more until the first event has reached the caller."""
+    """The bank waits until the first has arrived."""
     script = [
         *(read(), send(EVENTS, b"9\r\ndata: 1\n\n\r\n"), wait()),
         *(send(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n"), hold()),
@@ -31,7 +31,7 @@ async def test_server_sent_event_arrives_before_the_next() -> None:
 
 
 async def test_http_2_by_prior_knowledge_is_refused() -> None:
-    """400 unreadable, and the connection is closed."""
+    """400 unreadable, and the connection closes."""
     async with Sandbox() as bank, running(bank) as app, connect(app) as wire:
         await wire.send(PREFACE)
         response = await wire.read_response()
@@ -40,7 +40,7 @@ async def test_http_2_by_prior_knowledge_is_refused() -> None:
 
 
 async def test_grpc_web_passes() -> None:
-    """It is an HTTP/1.1 request like any other; ``TE`` is hop-by-hop."""
+    """As an HTTP/1.1 request; ``TE`` is hop-by-hop."""
     frame = b"\0\0\0\0\3abc"
     headers = ("Content-Type: application/grpc-web+proto", f"Content-Length: {len(frame)}")
     async with Sandbox() as bank, running(bank) as app:

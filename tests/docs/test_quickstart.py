@@ -1,4 +1,4 @@
-"""docs/quickstart.md: what it tells a newcomer without keys to type is typed, as it stands."""
+"""docs/quickstart.md: its commands without credentials, typed."""
 
 import asyncio
 import re
@@ -13,7 +13,7 @@ from tests.support.running import DEADLINE
 PAGE = (ROOT / "docs/quickstart.md").read_text(encoding="utf-8")
 TERMINALS = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
-# A network of its own, since the page names ports; its loopback is still down.
+# A network namespace, because the page names ports; its loopback is down at first.
 ALONE = ("unshare", "--map-root-user", "--net", "--kill-child", "--pid", "--fork")
 LOOPBACK_UP = """
 import fcntl, os, socket, struct, sys
@@ -22,12 +22,12 @@ flags = struct.pack("16sh22x", b"lo", 0x41)  # up and running
 fcntl.ioctl(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), 0x8914, flags)
 os.execvp("sh", ["sh", "-euc", sys.argv[1]])
 """
-# A newcomer looks what the first terminal says before going to the next.
-PATIENCE = "until curl --silent http://127.0.0.1:8081/ >sandbox.txt; do sleep 0.1; done"
+# A reader checks the first terminal before using the next.
+WAIT_FOR_OUTPUT = "until curl --silent http://127.0.0.1:8081/ >sandbox.txt; do sleep 0.1; done"
 
 
 async def alone(script: str, folder: Path) -> tuple[int, str]:
-    """Run a script in a shell in a network of its own; return exit code and all that it said."""
+    """Run a script in a network namespace; return exit code and output."""
     path = f"{Path(sys.executable).parent}:{environment()['PATH']}"
     process = await asyncio.create_subprocess_exec(
         *(*ALONE, sys.executable, "-c", LOOPBACK_UP, script),
@@ -45,12 +45,12 @@ async def alone(script: str, folder: Path) -> tuple[int, str]:
 
 
 @needs.programs("unshare", "curl")
-async def test_without_keys(tmp_path: Path) -> None:
-    """Three terminals, the last one sees accounts, and the doctor finds nothing wrong."""
+async def test_without_credentials(tmp_path: Path) -> None:
+    """The last of three terminals shows accounts, and the doctor finds no problem."""
     if (await alone("true", tmp_path))[0]:
         needs.skip("no network namespace allowed", "sudo make test")
     sandbox, proxy, person = TERMINALS
-    script = f"({sandbox}) &\n{PATIENCE}\n({proxy}) >proxy.txt 2>&1 &\n{person}echo well"
+    script = f"({sandbox}) &\n{WAIT_FOR_OUTPUT}\n({proxy}) >proxy.txt 2>&1 &\n{person}echo well"
     code, said = await alone(script, tmp_path)
     assert code == 0, said + (tmp_path / "proxy.txt").read_text()
     assert '"name":"Everyday Checking"' in said

@@ -20,14 +20,14 @@ def written() -> set[str]:
 
 
 def test_tests_of_promises_exist() -> None:
-    """A test that is renamed is renamed here too."""
+    """Renamed tests are renamed in promises.md."""
     named = set(re.findall(r"`(test_\w+)`", TABLE))
     assert len(named) > 80
     assert named - written() == set()
 
 
 def test_every_promise_has_a_test() -> None:
-    """The rows of the two pages, in their words."""
+    """The rows of both pages, verbatim."""
     pages = [(ROOT / "docs" / name).read_text("utf-8") for name in ("reliability.md", "fleet.md")]
     faults = re.findall(
         r"^\| ((?!fault|event|what|-|…).+?) \| .+ \|$",

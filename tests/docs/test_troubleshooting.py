@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md: each error has its entry, under the last word of its ``type``."""
+"""docs/troubleshooting.md: an entry for each error, under the last word of its ``type``."""
 
 import json
 import re
@@ -16,13 +16,13 @@ PAGE = errors_page.DOCUMENT.read_text(encoding="utf-8")
 
 
 def test_page_has_the_errors_of_the_program() -> None:
-    """docs/troubleshooting.md shows the catalogue as it is (`make errors`)."""
+    """`make errors` would change nothing."""
     assert errors_page.PLACE.read(PAGE).strip() == errors_page.entries()
 
 
 @pytest.mark.parametrize("kind", kinds.KINDS, ids=lambda kind: kind.name)
 def test_every_error_has_its_entry(kind: ErrorKind) -> None:
-    """Whoever has an error's name finds one heading with its cause and remedy."""
+    """With cause and remedy."""
     (entry,) = re.findall(rf"(?ms)^### {kind.name}\n(.*?)(?=^##|^<!--)", PAGE)
     assert kind.cause in entry
     assert kind.remedy in entry
@@ -32,7 +32,7 @@ def test_every_error_has_its_entry(kind: ErrorKind) -> None:
 def test_writing_and_printing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``--write`` changes what stands between the marks, and nothing else."""
+    """``--write`` changes the text between the marks only."""
     page = tmp_path / "page.md"
     place = errors_page.PLACE
     page.write_text(f"before {place.opening} old {place.closing} after", encoding="utf-8")
@@ -46,7 +46,7 @@ def test_writing_and_printing(
 
 
 async def test_example_is_an_error_of_the_program() -> None:
-    """The body that is shown is the one that a caller reads when the secret is wrong."""
+    """The body for a wrong secret."""
     (shown,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
     document = json.loads(shown)
     sent = request("GET", "/v1/accounts", f"transactionId: {document['transactionId']}")

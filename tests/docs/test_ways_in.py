@@ -1,4 +1,4 @@
-"""The examples of docs/ways-in.md: each configuration is run, each command is typed."""
+"""The examples of docs/ways-in.md: configurations are run, commands typed."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from tests.support.running import until
 
 
 def commands(text: str) -> list[str]:
-    """Return the lines that a part of the page tells the reader to type."""
+    """Return the commands in a section."""
     return text.partition("```sh\n")[2].partition("```")[0].splitlines()
 
 
@@ -41,7 +41,7 @@ pytestmark = needs.programs("curl")
 
 
 def check(title: str) -> Callable[[Check], Check]:
-    """Say what an example promises."""
+    """Register the check of an example."""
 
     def keep(function: Check) -> Check:
         CHECKS[title] = function
@@ -51,7 +51,7 @@ def check(title: str) -> Callable[[Check], Check]:
 
 
 def targets(bank: Sandbox) -> list[str]:
-    """Return what the bank was asked for by applications."""
+    """Return the targets of applications' requests at the bank."""
     asked = [arrival.target for arrival in bank.bank.arrivals]
     return [target for target in asked if "institution-users" not in target]
 
@@ -91,23 +91,23 @@ def _seen(responses: Answers, _bank: Sandbox) -> None:
 
 
 def test_every_example_has_its_check() -> None:
-    """An example that nobody tries is a promise that nobody keeps."""
+    """By its title."""
     assert list(EXAMPLES) == list(CHECKS)
 
 
 @pytest.mark.parametrize("title", CHECKS)
 async def test_example_works(title: str, tmp_path: Path) -> None:
-    """Each is loaded as it stands, and what it tells the reader to type does what it says."""
+    """It is loaded unchanged, and its commands work."""
     written, lines = EXAMPLES[title]
-    async with trial(written, tmp_path) as (app, bank):
+    async with run_example(written, tmp_path) as (app, bank):
         responses = [json.loads(await typed(line, written, app, bank, tmp_path)) for line in lines]
         assert responses
         CHECKS[title](responses, bank)
 
 
 @asynccontextmanager
-async def trial(written: str, folder: Path) -> AsyncIterator[tuple[App, Sandbox]]:
-    """Run a proxy that is configured as the page says, on free ports, before the sandbox."""
+async def run_example(written: str, folder: Path) -> AsyncIterator[tuple[App, Sandbox]]:
+    """Run a proxy with the page's configuration on free ports, with the sandbox."""
     (folder / "client-secret").write_text("sandbox-secret\n")
     text = re.sub(r"/(?:etc|run)/candescent-proxy/", f"{folder}/", written)
     (folder / "config.yaml").write_text(re.sub(r"(127\.0\.0\.1):\d+", r"\1:0", text))
@@ -126,7 +126,7 @@ async def trial(written: str, folder: Path) -> AsyncIterator[tuple[App, Sandbox]
 
 
 async def typed(line: str, written: str, app: App, bank: Sandbox, folder: Path) -> str:
-    """Type a command, with the ports that were free for those of the page; return its output."""
+    """Type a command, with the actual ports; return its output."""
     listeners = yaml.safe_load(written).get("listeners", {})
     places = {"main": ORIGIN} | {name: one["listen"] for name, one in listeners.items()}
     for name, place in places.items():

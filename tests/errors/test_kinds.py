@@ -1,4 +1,4 @@
-"""Errors: the catalogue is whole, and each kind has one response."""
+"""Errors: the catalogue, and the response of each kind."""
 
 import json
 import re
@@ -45,13 +45,13 @@ def headers(response: ProblemResponse) -> dict[str, str]:
 
 
 def test_names_are_unique() -> None:
-    """A name is an anchor of the page and a label of the metrics."""
+    """They are anchors and metric labels."""
     assert max(Counter(kind.name for kind in kinds.KINDS).values()) == 1
 
 
 @every_kind
 def test_sentences(kind: ErrorKind) -> None:
-    """Cause and remedy are whole sentences, and the name is a slug."""
+    """Cause and remedy are sentences, the name is a slug."""
     assert re.fullmatch(r"[a-z]+(-[a-z]+)*", kind.name)
     for text in (kind.cause, kind.remedy):
         assert text[0].isupper()
@@ -60,14 +60,14 @@ def test_sentences(kind: ErrorKind) -> None:
     assert kind.page.endswith(f"#{kind.name}")
 
 
-def test_no_two_kinds_share_a_remedy_and_a_cause() -> None:
-    """Two kinds that are told apart say something different."""
+def test_kinds_differ_in_cause_or_remedy() -> None:
+    """No two are equal in both."""
     assert max(Counter(kind.cause for kind in kinds.KINDS).values()) == 1
 
 
 @every_kind
-def test_status_belongs_to_the_source(kind: ErrorKind) -> None:
-    """Our failures are never a 401: the caller's request was not at fault."""
+def test_status_agrees_with_the_source(kind: ErrorKind) -> None:
+    """The proxy's failures are never a 401."""
     assert kind.status != 401
     match kind.source:
         case Source.CALLER:
@@ -80,15 +80,15 @@ def test_status_belongs_to_the_source(kind: ErrorKind) -> None:
             assert kind.status in {500, 503, 0}
 
 
-def test_refusals_are_told_apart_from_failures() -> None:
-    """A bad client or institution is not asked for again with the same credentials."""
+def test_refusals_differ_from_failures() -> None:
+    """Refused credentials are not retried."""
     assert {kind.label for kind in kinds.TOKEN_FAILURES if kind.is_refusal} == {
         *("bad_client", "bad_institution", "bad_user", "bad_request", "login_needed")
     }
 
 
 def test_every_kind_is_used() -> None:
-    """A kind that nothing raises would be a page's entry that cannot happen."""
+    """Somewhere in the program."""
     text = "".join(
         file.read_text(encoding="utf-8")
         for file in (ROOT / "proxy").rglob("*.py")
@@ -101,7 +101,7 @@ def test_every_kind_is_used() -> None:
 
 @every_response
 def test_response(kind: ErrorKind) -> None:
-    """It has a stable type, says whose error it is, what to do, and how to find it in the log."""
+    """Type, source, remedy and transaction id."""
     response = problem_response(error_of(kind, "It was so."), ID)
     assert response.status == kind.status
     document = json.loads(response.body)
@@ -120,22 +120,22 @@ def test_response(kind: ErrorKind) -> None:
 
 
 @every_response
-def test_detail_is_the_cause_where_nothing_more_is_known(kind: ErrorKind) -> None:
-    """An error without a sentence of its own has the kind's."""
+def test_default_detail_is_the_cause(kind: ErrorKind) -> None:
+    """Of an error without a detail."""
     error = error_of(kind)
     assert error.detail == str(error) == kind.cause
     assert error.explained_by is kind
 
 
 def test_bank_code_of_a_token_error() -> None:
-    """The bank's own code is in the response where the bank gave one."""
+    """It is in the response."""
     error = TokenError(kinds.TOKEN_BAD_CLIENT, code="CMN_90004")
     assert json.loads(problem_response(error, ID).body)["code"] == "CMN_90004"
     assert "code" not in json.loads(problem_response(TokenError(kinds.TOKEN_BAD_CLIENT), ID).body)
 
 
-def test_token_error_explained_by_the_connection() -> None:
-    """The name says that the token endpoint is unreachable, the remedy mends what is in the way."""
+def test_token_error_with_a_connection_error() -> None:
+    """The name is the token endpoint's, the remedy the connection's."""
     error = TokenError(kinds.TOKEN_UNREACHABLE, failure=kinds.UPSTREAM_TLS_EXPIRED)
     document = json.loads(problem_response(error, ID).body)
     assert document["type"] == TYPE_PREFIX + "token-unreachable"
@@ -143,8 +143,8 @@ def test_token_error_explained_by_the_connection() -> None:
     assert document["status"] == 503
 
 
-def test_the_same_token_error_for_another_waiter() -> None:
-    """All stays but the time to wait."""
+def test_token_error_for_another_waiter() -> None:
+    """Only Retry-After differs."""
     first = TokenError(
         kinds.TOKEN_UNREACHABLE, "no", code="CMN_90000", failure=kinds.UPSTREAM_RESOLVE
     )
@@ -158,36 +158,36 @@ def test_the_same_token_error_for_another_waiter() -> None:
     ("seconds", "said"), [(None, "1"), (0, "1"), (0.2, "1"), (1, "1"), (1.1, "2"), (60, "60")]
 )
 def test_retry_after(seconds: float | None, said: str) -> None:
-    """Whole seconds, rounded up, at least one; the kind's own where none is given."""
+    """Whole seconds, rounded up, at least one; by default the kind's."""
     response = problem_response(ProxyError(kinds.OVERLOADED, retry_after=seconds), ID)
     assert headers(response)["Retry-After"] == said
 
 
 def test_no_retry_after_where_waiting_does_not_help() -> None:
-    """A bug of ours is not cured by asking again."""
+    """As for an internal error."""
     assert "Retry-After" not in headers(problem_response(ProxyError(kinds.INTERNAL), ID))
 
 
-def test_method_that_is_not_allowed() -> None:
-    """A 405 says which are (RFC 9110 section 15.5.6)."""
+def test_method_not_allowed() -> None:
+    """A 405 has Allow (RFC 9110 section 15.5.6)."""
     allowed = headers(problem_response(CallerError(kinds.METHOD), ID))["Allow"]
     assert allowed == "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 
-def test_proxy_authentication_says_how() -> None:
-    """A 407 has a challenge (RFC 9110 section 15.5.8)."""
+def test_proxy_authentication_has_a_challenge() -> None:
+    """RFC 9110 section 15.5.8."""
     shown = headers(problem_response(CallerError(kinds.PROXY_AUTHENTICATION), ID))
     assert shown["Proxy-Authenticate"] == 'Basic realm="candescent-proxy"'
 
 
 def test_connection_closed_before_a_response() -> None:
-    """Only the exception knows whether the request may be sent again."""
+    """The exception says whether a retry is safe."""
     assert not UpstreamError(kinds.UPSTREAM_CLOSED).is_before_response
     assert UpstreamError(kinds.UPSTREAM_CLOSED, is_before_response=True).is_before_response
 
 
-def test_configuration_error_keeps_every_mistake() -> None:
-    """One line each."""
+def test_configuration_error_has_every_mistake() -> None:
+    """One per line."""
     error = ConfigError(["a: no", "b: no"])
     assert error.errors == ["a: no", "b: no"]
     assert str(error) == "a: no; b: no"

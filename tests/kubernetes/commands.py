@@ -1,4 +1,4 @@
-"""The tools that these tests need: found, or the test is skipped with the reason."""
+"""The tools of these tests; without them a test is skipped with the reason."""
 
 import functools
 import json
@@ -20,31 +20,31 @@ Object = dict[str, Any]
 
 
 def run(*command: object, given: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, whatever that is."""
+    """Run a command to its end, whatever its exit code."""
     return subprocess.run(
         [*map(str, command)], input=given, capture_output=True, text=True, check=False
     )
 
 
 def output(*command: object, given: str | None = None) -> str:
-    """Run a command that has to succeed, and return what it prints."""
+    """Run a command that must succeed; return its output."""
     done = run(*command, given=given)
     assert done.returncode == 0, f"{' '.join(map(str, command))}:\n{done.stdout}{done.stderr}"
     return done.stdout
 
 
 def helm(*arguments: object, given: str | None = None) -> str:
-    """Run a helm command that has to succeed."""
+    """Run a helm command that must succeed."""
     return output(program("helm"), *arguments, given=given)
 
 
 def render(chart: Path, values: Mapping[str, Any], *flags: str, kube: str = NEWEST) -> list[Object]:
-    """Return the objects that a chart makes of these values."""
+    """Return the objects that a chart renders with these values."""
     return objects(helm(*_template(chart, kube), *flags, given=json.dumps(values)))
 
 
 def refusal(chart: Path, values: Mapping[str, Any], *flags: str, kube: str = NEWEST) -> str:
-    """Return what helm says to values that the chart does not take."""
+    """Return helm's error for invalid values."""
     done = run(program("helm"), *_template(chart, kube), *flags, given=json.dumps(values))
     assert done.returncode != 0, f"rendered all the same:\n{done.stdout}"
     return done.stderr
@@ -60,7 +60,7 @@ def objects(text: str) -> list[Object]:
 
 
 def only(found: Iterable[Object], kind: str, name: str | None = None) -> Object:
-    """Return the one object of this kind."""
+    """Return the only object of this kind."""
     (one,) = (
         each for each in found if each["kind"] == kind and name in (None, each["metadata"]["name"])
     )
@@ -72,5 +72,5 @@ def podman() -> tuple[str, ...]:
     """Return the podman command, or skip the test."""
     command = program("podman")
     root()
-    # crun, where it is the default, refuses machines with both kinds of control groups.
+    # crun, the usual default, fails on machines with both versions of control groups.
     return (command, "--runtime", "runc") if find("runc") else (command,)

@@ -1,4 +1,4 @@
-"""Charts ready to render, secrets to mount, the image, and a node to run pods on."""
+"""Fixtures: charts, secrets, the image, and a node to run pods on."""
 
 import fcntl
 import hashlib
@@ -20,7 +20,7 @@ BASE = "python:3.14-slim"
 
 @pytest.fixture(scope="session")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example charts, with the library that they depend on brought in by helm."""
+    """The example charts, with the library chart as their dependency."""
     copy = tmp_path_factory.mktemp("charts") / "helm"
     shutil.copytree(ROOT / "helm", copy)
     for chart in sorted((copy / "examples").glob("*/Chart.yaml")):
@@ -31,13 +31,13 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> OpensslAuthority:
-    """A certificate authority of the cluster's own."""
+    """The certificate authority of the cluster."""
     return OpensslAuthority.make(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="session")
 def secrets(authority: OpensslAuthority) -> dict[str, dict[str, bytes]]:
-    """The Secrets that values name, with what the sandbox bank takes."""
+    """The Secrets that the values name, with credentials of the sandbox."""
     login = {
         "client-id": b"sandbox-client",
         "client-secret": b"sandbox-secret\n",
@@ -68,7 +68,7 @@ def secrets(authority: OpensslAuthority) -> dict[str, dict[str, bytes]]:
 
 @pytest.fixture(scope="session")
 def image() -> str:
-    """The image that the Dockerfile makes of the tree as it is, built once for all workers."""
+    """The image of the current tree, built once for all workers."""
     if run(*podman(), "image", "exists", BASE).returncode:
         needs.skip(f"no image {BASE}", "sudo tools/base-image")
     (ROOT / "build").mkdir(exist_ok=True)
@@ -90,7 +90,7 @@ def image() -> str:
 
 
 def _fingerprint() -> str:
-    """Return a digest of everything that the image is made of."""
+    """Return a digest of all inputs of the image."""
     alone = ("Dockerfile", ".dockerignore", "tools/image_root.py", "pyproject.toml")
     paths = [ROOT / name for name in alone]
     paths += sorted([*(ROOT / "requirements").glob("*.txt"), *(ROOT / "proxy").rglob("*.py")])
@@ -102,7 +102,7 @@ def _fingerprint() -> str:
 
 @pytest.fixture
 def node(image: str, tmp_path: Path) -> Iterator[Node]:
-    """A node with nothing on it yet; the applications of the examples are Python programs."""
+    """An empty node; the applications of the examples are Python programs."""
     names = {"legacy-application:1.0": BASE, "nightly-report:1.0": BASE}
     node = Node(tmp_path / "volumes", image, names | {"candescent-proxy:0.1.0": image})
     yield node

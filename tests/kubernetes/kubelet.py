@@ -1,9 +1,9 @@
-"""A node for one pod: what a kubelet does with it, done with real containers through podman.
+"""A node for one pod: does with podman what a kubelet does.
 
-Only what the charts rely on, and that as Kubernetes documents it: volumes that change in one
-moment, security contexts, the order of init containers, native sidecars and containers,
-``postStart``, startup probes, and the end of a Job's pod. The bank is a sandbox in the pod's own
-network, which has no other way out.
+Only what the charts need, as Kubernetes documents it: volumes that change atomically, security
+contexts, the order of init containers, native sidecars and containers, ``postStart``, startup
+probes, and the end of a Job's pod. The bank is a sandbox in the pod's network, which has no other
+connection.
 """
 
 import json
@@ -22,7 +22,7 @@ from tests.kubernetes.pods import Pod, write
 
 BANK = "http://127.0.0.1:8081"
 
-# The limits of a process are not to be raised by whoever may not do so on this machine.
+# Raising the limits of a process needs rights that not every machine gives.
 _LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096")
 
 _ASK = """
@@ -47,7 +47,7 @@ except OSError as error:
 
 @dataclass
 class Node:
-    """A machine with one pod on it. ``images`` leads from a rendered image to one that is here."""
+    """A machine with one pod. ``images`` maps rendered images to local ones."""
 
     directory: Path
     image: str
@@ -59,15 +59,15 @@ class Node:
     # The machine.
 
     def start_bank(self, *arguments: str) -> None:
-        """Start the bank, and with it the network that the pod will have."""
+        """Start the bank, and with it the pod's network."""
         command = ("sandbox", "--listen", BANK.removeprefix("http://"), *arguments)
         flags = ("--network", "none", "--no-healthcheck", *_LIMITS)
         self._podman("run", "--detach", "--name", self.name, *flags, self.image, *command)
         until(lambda: self.ask(f"{BANK}/_sandbox/")[0])
 
     def clean(self) -> None:
-        """Remove every container, whatever state it is in."""
-        # All others live in the bank's network, and so go with it.
+        """Remove every container."""
+        # All others are in the bank's network and are removed with it.
         output(*podman(), *("rm", "--force", "--depend", "--ignore", "--time", "0"), self.name)
 
     def ask(
@@ -81,7 +81,7 @@ class Node:
     ) -> tuple[int, str]:
         """Send a request in the pod's network; return the status and the body.
 
-        Where there is no answer the status is 0, and the body says why.
+        Without a response the status is 0 and the body is the reason.
         """
         what = [url, method, headers or {}, authority, certificate]
         inside = ("nsenter", f"--net=/proc/{self.pid(self.name)}/ns/net", "--")
@@ -96,7 +96,7 @@ class Node:
     # The pod.
 
     def start(self, pod: Pod) -> None:
-        """Start a pod's containers in their order, each when Kubernetes would."""
+        """Start a pod's containers in order, each when Kubernetes would."""
         self._pod = pod
         for volume in pod.spec.get("volumes") or ():
             mode = next((part["defaultMode"] for part in volume.values() if _has_mode(part)), 0o644)
@@ -110,21 +110,20 @@ class Node:
             self._run(container)
 
     def rotate(self, volume: str, **secrets: Mapping[str, bytes]) -> None:
-        """Give a Secret other contents, as the cluster does: in the running pod's volume."""
+        """Change the content of a Secret, in the running pod's volume."""
         assert self._pod is not None
         self._pod.secrets |= {name.replace("_", "-"): dict(data) for name, data in secrets.items()}
         spec = next(each for each in self._pod.spec["volumes"] if each["name"] == volume)
         write(self.directory / volume, self._pod.files(spec), 0o444)
 
-    def finish(self, patience: float = 30) -> dict[str, int]:
-        """Wait until a Job's pod is over; return the exit codes of its containers.
+    def finish(self, timeout: float = 30) -> dict[str, int]:
+        """Wait until a Job's pod has ended; return the exit codes of its containers.
 
-        It is over when all containers have ended; native sidecars, which do not count, are
-        then told to.
+        It ends when all containers have ended; native sidecars do not count and are then stopped.
         """
         assert self._pod is not None
         codes = {
-            container["name"]: self._code(container["name"], patience)
+            container["name"]: self._code(container["name"], timeout)
             for container in self._pod.spec["containers"]
         }
         for container in reversed(self._pod.spec.get("initContainers") or ()):
@@ -132,7 +131,7 @@ class Node:
         return codes
 
     def stop(self, container: str = "candescent-proxy") -> int:
-        """Tell a container to end, as Kubernetes does; return its exit code."""
+        """Stop a container as Kubernetes does; return its exit code."""
         assert self._pod is not None
         grace = self._pod.spec.get("terminationGracePeriodSeconds", 30)
         self.events.append(f"{container} told to end")
@@ -144,7 +143,7 @@ class Node:
         return f"{self.name}-{name}"
 
     def logs(self, container: str = "candescent-proxy") -> str:
-        """Return what a container has written, both streams."""
+        """Return the output of a container, both streams."""
         done = run(*podman(), "logs", self.container(container))
         return done.stdout + done.stderr
 
@@ -201,7 +200,7 @@ class Node:
         raise AssertionError(f"never started:\n{self.logs(container['name'])}")
 
     def probe(self, container: Mapping[str, Any], probe: Mapping[str, Any]) -> bool:
-        """Return whether a probe succeeds now."""
+        """Whether a probe succeeds now."""
         if "exec" in probe:
             command = probe["exec"]["command"]
             return (
@@ -213,19 +212,19 @@ class Node:
             port = ports[port]
         return self.ask(f"http://127.0.0.1:{port}{probe['httpGet']['path']}")[0] == 200
 
-    def _code(self, container: str, patience: float) -> int:
+    def _code(self, container: str, timeout: float) -> int:
         name = self.container(container)
-        self._podman("wait", "--condition", "exited", name, patience=patience)
+        self._podman("wait", "--condition", "exited", name, timeout=timeout)
         self.events.append(f"{container} ended")
         return int(self._podman("inspect", "--format", "{{.State.ExitCode}}", name))
 
-    def _podman(self, *arguments: str, patience: float = 120) -> str:
-        return output("timeout", patience, *podman(), *arguments).strip()
+    def _podman(self, *arguments: str, timeout: float = 120) -> str:
+        return output("timeout", timeout, *podman(), *arguments).strip()
 
 
-def until(condition: Any, patience: float = 60) -> None:
+def until(condition: Any, timeout: float = 60) -> None:
     """Wait until ``condition`` holds."""
-    end = time.monotonic() + patience
+    end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.05)

@@ -1,11 +1,11 @@
-"""Values on top of values, as helm merges them."""
+"""Merging of values, as helm does it."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``layers`` as one mapping, later ones winning, mappings within merged too."""
+    """Return ``layers`` as one mapping; later ones override, nested mappings are merged."""
     result: dict[str, Any] = {}
     for layer in layers:
         for name, value in layer.items():

@@ -1,4 +1,4 @@
-"""The rules of Kubernetes' restricted Pod Security Standard, for a pod's specification."""
+"""The restricted Pod Security Standard of Kubernetes."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -25,7 +25,7 @@ PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 
 
 def violations(pod: Mapping[str, Any]) -> list[str]:
-    """Return what the standard forbids and ``pod``, a pod's ``spec``, does."""
+    """Return the violations of a pod's ``spec``."""
     found = [*_of_pod(pod)]
     for kind in ("initContainers", "containers", "ephemeralContainers"):
         for container in pod.get(kind) or ():

@@ -1,4 +1,4 @@
-"""What a pod's specification means: its template, its containers, the files of its volumes."""
+"""Pods of rendered workloads: template, containers, files of volumes."""
 
 import base64
 import re
@@ -18,7 +18,7 @@ WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 
 @dataclass
 class Pod:
-    """A pod's template, with what the cluster around it holds."""
+    """A pod's template, with the objects of its cluster."""
 
     template: Object
     secrets: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -30,14 +30,14 @@ class Pod:
         return dict(self.template["spec"])
 
     def container(self, name: str = "candescent-proxy") -> Object:
-        """Return one of its containers, of whatever kind."""
+        """Return one of its containers, of any kind."""
         spec = self.spec
         everyone = [*(spec.get("initContainers") or ()), *spec["containers"]]
         (found,) = (each for each in everyone if each["name"] == name)
         return dict(found)
 
     def mounts(self, name: str = "candescent-proxy") -> dict[str, Files]:
-        """Return the files that a container finds, by the directory they are mounted in."""
+        """Return the files in a container by mount path."""
         volumes = {volume["name"]: volume for volume in self.spec.get("volumes") or ()}
         return {
             mount["mountPath"]: self.files(volumes[mount["name"]])
@@ -75,7 +75,7 @@ class Pod:
 def _chosen(data: Mapping[str, bytes], items: Sequence[Mapping[str, str]] | None) -> Files:
     if items is None:
         return dict(data)
-    # A key that is not there keeps a pod from starting, and so it fails a test here.
+    # A missing key prevents the start of a pod, so it fails the test.
     return {item["path"]: data[item["key"]] for item in items}
 
 
@@ -104,9 +104,9 @@ def _data(objects: Sequence[Object], kind: str) -> Iterator[tuple[str, dict[str,
 
 
 def write(directory: Path, files: Files, mode: int = 0o444) -> None:
-    """Put files into a directory as a kubelet does: all of them change in one moment.
+    """Write files into a directory atomically, as a kubelet does.
 
-    Each is a link through ``..data``, which is a link to a directory that is never changed.
+    Each is a link through ``..data``, which points to a directory that never changes.
     """
     directory.mkdir(parents=True, exist_ok=True)
     version = f"..{time.time_ns()}"

@@ -1,4 +1,4 @@
-"""The real program, given what a rendered container says: arguments, environment and files."""
+"""The real program, run as a rendered container: arguments, environment and files."""
 
 import os
 import subprocess
@@ -9,9 +9,9 @@ from tests.kubernetes.pods import Pod, write
 
 
 class InstalledProgram:
-    """A container's files below a directory of the test's, and the program that runs there.
+    """A container's files below a test directory, and the program that runs there.
 
-    Paths in the configuration and the environment are led there too; nothing else is changed.
+    Only paths in configuration and environment are changed.
     """
 
     def __init__(self, pod: Pod, root: Path, name: str = "candescent-proxy") -> None:
@@ -23,7 +23,7 @@ class InstalledProgram:
             write(root / directory.lstrip("/"), there)
 
     def check(self) -> subprocess.CompletedProcess[str]:
-        """Ask the program whether it would run."""
+        """Run ``check-config`` as the container."""
         return subprocess.run(
             self._command("check-config"),
             env=self._environment(),
@@ -34,7 +34,7 @@ class InstalledProgram:
         )
 
     def start(self) -> subprocess.Popen[str]:
-        """Start it with the container's own arguments."""
+        """Start it with the container's arguments."""
         return subprocess.Popen(
             self._command(*self._container["args"]),
             env=self._environment(),

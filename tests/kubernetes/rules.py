@@ -1,4 +1,4 @@
-"""What every rendered object is held against."""
+"""Checks of rendered objects."""
 
 from collections.abc import Sequence
 
@@ -13,20 +13,20 @@ EXTENSIONS = ("monitoring.coreos.com/v1", "cert-manager.io/v1")
 
 
 def broken(objects: Sequence[Object]) -> list[str]:
-    """Return what is wrong with rendered objects, for the oldest and the newest Kubernetes."""
+    """Return the errors of rendered objects, for the oldest and newest Kubernetes."""
     assert objects, "nothing was rendered"
     found = []
     for each in objects:
         title = f"{each['kind']} {each['metadata']['name']}"
         if each["apiVersion"] not in EXTENSIONS:
-            found += [f"{title}: {text}" for text in _schema_mistakes(each)]
+            found += [f"{title}: {text}" for text in _schema_errors(each)]
         if each["kind"] in (*WORKLOADS, "CronJob"):
             found += [f"{title}: {text}" for text in violations(pod_of(each).spec)]
     names = [(each["kind"], each["metadata"]["name"]) for each in objects]
     return found + [f"twice: {name}" for name in names if names.count(name) > 1]
 
 
-def _schema_mistakes(each: Object) -> list[str]:
+def _schema_errors(each: Object) -> list[str]:
     found = []
     for version in (OLDEST, NEWEST):
         try:
@@ -37,7 +37,7 @@ def _schema_mistakes(each: Object) -> list[str]:
 
 
 def _without_nulls(value: object) -> object:
-    # Kubernetes takes a null for a field that is not there; the schemas do not.
+    # Kubernetes treats null as a missing field; the schemas do not.
     if isinstance(value, dict):
         return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Docker, Compose and Helm as README and docs/compose.md have them; podman takes Docker's place."""
+"""Docker, Compose and Helm as in README and docs/compose.md, with podman as Docker."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ DOCKER = """#!/bin/sh
 if [ "$1" = compose ]; then shift; exec podman-compose "$@"; fi
 exec podman "$@"
 """
-# Not every machine lets a container raise its limits, which is podman's default.
+# Raising limits, podman's default, is not permitted on every machine.
 CONTAINERS = """
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
@@ -37,7 +37,7 @@ default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
 
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a ``docker`` that is podman."""
+    """A folder with a ``docker`` command that is podman."""
     command = podman()
     runtime = f'runtime = "{command[2]}"\n' if command[1:] else ""
     (tmp_path / "containers.conf").write_text(CONTAINERS + runtime, encoding="utf-8")
@@ -51,7 +51,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def name() -> Iterator[str]:
-    """A name for containers of this test, which are removed in the end."""
+    """A name for containers of this test, which are removed at the end."""
     name = f"candescent-test-{uuid.uuid4().hex[:12]}"
     yield name
     found = output(*podman(), "ps", "--all", "--quiet", "--filter", f"name={name}").split()
@@ -59,7 +59,7 @@ def name() -> Iterator[str]:
 
 
 def free_ports(count: int) -> list[str]:
-    """Return ports of this machine that nobody listens on."""
+    """Return free ports of this machine."""
     with ExitStack() as stack:
         taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [str(each.getsockname()[1]) for each in taken]
@@ -76,7 +76,7 @@ def bank(image: str, name: str) -> str:
 
 
 def test_docker_run(image: str, docker: Path, name: str, tmp_path: Path) -> None:
-    """The container that README starts answers the call that README makes."""
+    """The container of README serves the call of README."""
     lines = shell_block(README, "make image\n").removeprefix("make image\n")
     call = shell_block(README, "curl ")
     ours = zip(("127.0.0.1:8080", "127.0.0.1:9090"), free_ports(2), strict=True)
@@ -97,7 +97,7 @@ def test_docker_run(image: str, docker: Path, name: str, tmp_path: Path) -> None
 
 
 def test_compose(image: str, docker: Path, name: str, tmp_path: Path) -> None:
-    """Application, proxy and sandbox bank of the Compose file work; secrets come from files."""
+    """Application, proxy and sandbox work; secrets are files."""
     shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
     lines = shell_block(PAGE, "mkdir -p deploy/secrets\nprintf %s sandbox-client")
     start, _, logs = lines.partition(" up --detach\n")
@@ -107,7 +107,7 @@ def test_compose(image: str, docker: Path, name: str, tmp_path: Path) -> None:
         "PROXY_IMAGE": image,
         "PROXY_ADMIN_PORT": port,
     }
-    # Prometheus and Grafana come from a registry of images, which the tests do without.
+    # Prometheus and Grafana would need an image registry.
     start += " up --detach proxy sandbox application\n"
     type_lines(start, tmp_path, variables, docker)
     environment = "export CANDESCENT_INSTITUTION_ID=00016\n"
@@ -121,12 +121,12 @@ def test_compose(image: str, docker: Path, name: str, tmp_path: Path) -> None:
 
 
 def test_compose_file_conforms_to_the_specification() -> None:
-    """The loader that Docker Compose itself uses takes it."""
+    """By Docker Compose's own loader."""
     output(program("compose-spec"), "-no-interpolation", COMPOSE)
 
 
-def test_compose_file_uses_what_is_there() -> None:
-    """Mounted files exist, Prometheus takes its own, and the application has the image's base."""
+def test_compose_file_names_existing_files() -> None:
+    """Mounted files, Prometheus's configuration, and the image's base."""
     services = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
     base = f"ARG BASE={services['application']['image']}\n"
     assert base in (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -139,7 +139,7 @@ def test_compose_file_uses_what_is_there() -> None:
 
 
 def test_helm_install() -> None:
-    """What README installs is what Kubernetes takes, and the Secret has the chart's keys."""
+    """README's values render valid objects, and its Secret has the chart's keys."""
     lines = shell_block(README, "kubectl create secret").replace("\\\n", " ")
     secret, install = lines.splitlines()
     keys = {Path(word.partition("=")[2]).name for word in secret.split() if "--from-file" in word}

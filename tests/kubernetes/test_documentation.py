@@ -1,4 +1,4 @@
-"""What docs/kubernetes.md shows can be used as it stands."""
+"""The examples of docs/kubernetes.md."""
 
 import re
 from pathlib import Path
@@ -15,18 +15,18 @@ SHOWN = re.findall(r"```yaml\n# (gateway|sidecar)\n(.*?)```", PAGE, re.DOTALL)
 
 @pytest.mark.parametrize(("chart", "text"), SHOWN)
 def test_values_render(chart: str, text: str, examples: Path) -> None:
-    """Every example of values makes objects that Kubernetes takes."""
+    """Every example renders valid objects."""
     charts = {"gateway": GATEWAY, "sidecar": examples / "legacy-deployment"}
     assert broken(render(charts[chart], yaml.safe_load(text))) == []
 
 
 def test_all_examples_are_tested() -> None:
-    """No block of YAML is without the word that says which chart it is for."""
+    """Every YAML block names its chart."""
     assert len(SHOWN) == PAGE.count("```yaml")
 
 
-def test_templates_that_are_named_exist() -> None:
-    """What is included is what the library defines."""
+def test_named_templates_exist() -> None:
+    """The library defines them."""
     library = (ROOT / "helm/candescent-proxy-sidecar/templates/_sidecar.tpl").read_text("utf-8")
     assert set(re.findall(r'include "([\w.-]+)"', PAGE)) <= set(
         re.findall(r'define "(\S+)"', library)

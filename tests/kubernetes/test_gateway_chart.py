@@ -1,4 +1,4 @@
-"""The gateway's chart, rendered with everything that can be set, and what is rendered is run."""
+"""The gateway chart, rendered with every value, and run."""
 
 import asyncio
 import http.client
@@ -26,33 +26,33 @@ EXAMPLES = sorted((ROOT / "helm/examples").glob("*.yaml"))
 
 
 def rendered(values: dict[str, Any]) -> list[Object]:
-    """Return what a variant of the least values renders to."""
+    """Return the objects of the minimal values with changes."""
     return render(GATEWAY, merged(LEAST, values), *OPERATOR)
 
 
 @pytest.fixture(params=VARIANTS)
 def variant(request: pytest.FixtureRequest) -> list[Object]:
-    """The objects of one variant after the other."""
+    """The objects of one variant."""
     return rendered(VARIANTS[request.param])
 
 
 def test_objects_are_valid_and_restricted(variant: list[Object]) -> None:
-    """Kubernetes' schemas and its restricted Pod Security Standard have nothing to say."""
+    """By Kubernetes' schemas and Pod Security Standard."""
     assert broken(variant) == []
 
 
-def test_program_takes_what_is_rendered(
+def test_program_accepts_the_configuration(
     variant: list[Object], secrets: Secrets, tmp_path: Path
 ) -> None:
-    """Arguments, environment and files of the container make a configuration without a mistake."""
+    """Arguments, environment and files of the container."""
     vault = {"vault": {"id": b"sandbox-client", "secret": b"sandbox-secret"}}
     pod = pod_of(only(variant, "Deployment"), variant, {**secrets, **vault})
     done = InstalledProgram(pod, tmp_path).check()
     assert done.returncode == 0, done.stderr
 
 
-def test_selectors_find_the_pods(variant: list[Object]) -> None:
-    """Services, policies and monitors select the Deployment's pods by labels that never change."""
+def test_selectors_match_the_pods(variant: list[Object]) -> None:
+    """With labels that never change."""
     deployment = only(variant, "Deployment")
     labels = deployment["spec"]["template"]["metadata"]["labels"].items()
     selectors = [deployment["spec"]["selector"]["matchLabels"]]
@@ -68,8 +68,8 @@ def test_selectors_find_the_pods(variant: list[Object]) -> None:
     assert all(set(selector) == set(selectors[0]) for selector in selectors)
 
 
-def test_ports_have_the_names_that_others_use(variant: list[Object]) -> None:
-    """Whoever names a port of the pod names one that it has."""
+def test_named_ports_exist(variant: list[Object]) -> None:
+    """Every port that another object names."""
     (container, *_) = only(variant, "Deployment")["spec"]["template"]["spec"]["containers"]
     ports = {port["name"] for port in container["ports"]}
     named = [
@@ -82,16 +82,16 @@ def test_ports_have_the_names_that_others_use(variant: list[Object]) -> None:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_examples_are_valid_and_taken(example: Path, secrets: Secrets, tmp_path: Path) -> None:
-    """The files in helm/examples are good as they stand, without a value from elsewhere."""
+def test_examples_are_valid(example: Path, secrets: Secrets, tmp_path: Path) -> None:
+    """The files in helm/examples, without other values."""
     objects = render(GATEWAY, yaml.safe_load(example.read_text(encoding="utf-8")))
     assert broken(objects) == []
     done = InstalledProgram(pod_of(only(objects, "Deployment"), objects, secrets), tmp_path).check()
     assert done.returncode == 0, done.stderr
 
 
-async def test_program_starts_with_what_is_rendered(secrets: Secrets, tmp_path: Path) -> None:
-    """It starts as the container would, gets a token, and SIGTERM ends it with code 0."""
+async def test_program_starts_as_rendered(secrets: Secrets, tmp_path: Path) -> None:
+    """It gets a token and ends with 0 on SIGTERM."""
     port, admin = free_port(), free_port()
     async with Sandbox() as bank:
         values = {
@@ -113,27 +113,27 @@ async def test_program_starts_with_what_is_rendered(secrets: Secrets, tmp_path: 
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
 
 
 def wait_ready(admin: int) -> None:
-    """Wait for the proxy whose admin port this is, as a start script does."""
+    """Wait for the proxy with this admin port."""
     is_ready, said = admin_client.wait(Address(host="127.0.0.1", port=admin), 20)
     assert is_ready, said
 
 
 def status(port: int) -> int:
-    """Return the status that a caller of the proxy gets."""
+    """Return the status of a request through the proxy."""
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
         connection.request("GET", "/v1/accounts?hostUserId=880017")
         return connection.getresponse().status
 
 
-def test_credentials_are_not_in_the_configuration() -> None:
-    """Created secrets stand in the Secret alone."""
+def test_credentials_are_in_the_secret_only() -> None:
+    """Not in the ConfigMap."""
     objects = rendered(VARIANTS["created secret"])
     assert only(objects, "Secret")["data"] == {
         "client-id": "YW4taWQ=",
@@ -143,15 +143,15 @@ def test_credentials_are_not_in_the_configuration() -> None:
 
 
 def test_service_account_has_no_token() -> None:
-    """Neither the account nor the pod asks for one."""
+    """Neither in the account nor in the pod."""
     objects = rendered({})
     assert only(objects, "ServiceAccount")["automountServiceAccountToken"] is False
     pod = only(objects, "Deployment")["spec"]["template"]["spec"]
     assert pod["automountServiceAccountToken"] is False
 
 
-def test_new_settings_mean_new_pods_and_new_credentials_do_not() -> None:
-    """Only the configuration is part of the pod's template."""
+def test_configuration_changes_restart_pods() -> None:
+    """Changed credentials do not."""
 
     def template(values: dict[str, Any]) -> Object:
         return dict(only(rendered(values), "Deployment")["spec"]["template"])
@@ -162,8 +162,8 @@ def test_new_settings_mean_new_pods_and_new_credentials_do_not() -> None:
     assert template(created) == template(rotated)
 
 
-def test_pods_are_killed_only_after_what_was_promised() -> None:
-    """Kubernetes waits longer than the drain's delay and the grace period together."""
+def test_grace_period_of_the_pod_is_sufficient() -> None:
+    """It exceeds drain delay and grace period."""
     pod = only(rendered({"drainDelay": 7, "gracePeriod": 33}), "Deployment")["spec"]["template"]
     assert pod["spec"]["terminationGracePeriodSeconds"] == 45
 
@@ -177,8 +177,8 @@ def test_pods_are_killed_only_after_what_was_promised() -> None:
         ({"environment": "", "baseUrl": "https://[2001:db8::1]/x"}, 443),
     ],
 )
-def test_network_policy_lets_out_to_the_bank(bank: dict[str, str], port: int) -> None:
-    """The way out is open for names and for the port in the bank's URL."""
+def test_network_policy_permits_the_bank(bank: dict[str, str], port: int) -> None:
+    """DNS, and the port of the bank's URL."""
     policy = only(rendered({"bank": bank}), "NetworkPolicy")
     ports = [[each["port"] for each in rule["ports"]] for rule in policy["spec"]["egress"]]
     assert ports == [[53, 53], [port]]
@@ -193,8 +193,8 @@ def test_network_policy_lets_out_to_the_bank(bank: dict[str, str], port: int) ->
         ("redis+sentinel://a,b:26380/fleet", [6379, 26379, 26380]),
     ],
 )
-def test_network_policy_lets_out_to_the_store(url: str, expected: list[int]) -> None:
-    """The way out is open for the ports in its URL, or the usual ones, to the peers set."""
+def test_network_policy_permits_the_store(url: str, expected: list[int]) -> None:
+    """The ports of its URL, to the configured peers."""
     peers = [{"podSelector": {"matchLabels": {"app": "redis"}}}]
     store = {"url": url, "existingSecret": "candescent-store"}
     values = {"store": store, "networkPolicy": {"store": peers}}
@@ -203,13 +203,13 @@ def test_network_policy_lets_out_to_the_store(url: str, expected: list[int]) -> 
     assert rule["to"] == peers
 
 
-def test_autoscaled_deployment_leaves_the_number_alone() -> None:
-    """Helm must not set back what the autoscaler has set."""
+def test_autoscaled_deployment_has_no_replicas() -> None:
+    """Helm must not override the autoscaler."""
     assert "replicas" not in only(rendered(VARIANTS["autoscaled"]), "Deployment")["spec"]
 
 
-def test_service_monitor_selects_the_admin_service_only() -> None:
-    """The Service for callers is not read."""
+def test_service_monitor_selects_the_admin_service() -> None:
+    """Not the Service of the data port."""
     objects = rendered(VARIANTS["ServiceMonitor"])
     selector = only(objects, "ServiceMonitor")["spec"]["selector"]["matchLabels"].items()
     services = [each for each in objects if each["kind"] == "Service"]
@@ -225,8 +225,8 @@ def notes(values: dict[str, Any]) -> str:
     return helm("install", "app", GATEWAY, *flags, given=given).partition("NOTES:\n")[2]
 
 
-def test_notes_say_where_to_call_and_what_is_risky() -> None:
-    """The address has the scheme and port that are set; a trial's shortcuts are called by name."""
+def test_notes_have_the_url_and_warnings() -> None:
+    """Scheme and port as configured; insecure values by name."""
     assert "http://app-candescent-proxy.default.svc:80/v1/accounts" in notes({})
     tls = notes({**VARIANTS["mutual TLS"], "service": {"port": 443}})
     assert "https://app-candescent-proxy.default.svc:443/v1/accounts" in tls
@@ -238,8 +238,8 @@ def test_notes_say_where_to_call_and_what_is_risky() -> None:
     )
 
 
-def test_lints_and_packages(tmp_path: Path) -> None:
-    """Helm's strict lint has nothing to say, and the package renders like the directory."""
+def test_chart_lints_and_packages(tmp_path: Path) -> None:
+    """With --strict; the package renders the same."""
     values = tmp_path / "values.yaml"
     values.write_text(yaml.safe_dump(LEAST), encoding="utf-8")
     helm("lint", "--strict", GATEWAY, "--values", values)

@@ -1,4 +1,4 @@
-"""The image: what is in it, what is not, and how it runs by itself."""
+"""The image: its content, and how it runs."""
 
 import json
 import re
@@ -28,9 +28,9 @@ LOGIN = {
 
 @pytest.fixture
 def config(image: str) -> dict[str, Any]:
-    """What the image says about itself."""
+    """The image's configuration."""
     (inspected,) = json.loads(output(*podman(), "image", "inspect", image))
-    # Where the health check stands differs from version to version.
+    # The health check's key differs between versions.
     return {"Healthcheck": inspected.get("Healthcheck"), **inspected["Config"]}
 
 
@@ -39,20 +39,20 @@ def python(image: str, program: str) -> str:
     return output(*podman(), *ONCE, "--entrypoint=/app/bin/python3", image, "-c", program)
 
 
-def test_starts_the_program_without_a_shell(config: dict[str, Any]) -> None:
-    """Entry point, command and health check are lists of words, not lines for a shell."""
+def test_commands_need_no_shell(config: dict[str, Any]) -> None:
+    """Entry point, command and health check are lists."""
     assert config["Entrypoint"] == ["candescent-proxy"]
     assert config["Cmd"] == ["run"]
     assert config["Healthcheck"]["Test"] == ["CMD", "candescent-proxy", "healthcheck"]
 
 
 def test_user_is_a_number(config: dict[str, Any]) -> None:
-    """Kubernetes can only see of a number that it is not root."""
+    """Kubernetes can verify that it is not root."""
     assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", config["User"])
 
 
 def test_labels(config: dict[str, Any]) -> None:
-    """The labels that registries and scanners read are there, and say what the build was told."""
+    """Those of registries and scanners, as set by the build."""
     prefix = "org.opencontainers.image."
     labels = {
         name.removeprefix(prefix): text
@@ -67,13 +67,13 @@ def test_labels(config: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("command", ["/bin/sh", "/bin/bash", "/usr/bin/env", "/usr/bin/dpkg"])
 def test_has_no_shell_and_no_package_manager(image: str, command: str) -> None:
-    """What would help a stranger is not there."""
+    """No tools for an attacker."""
     done = run(*podman(), *ONCE, f"--entrypoint={command}", image)
     assert done.returncode == 127
 
 
-def test_holds_exactly_what_is_locked(image: str) -> None:
-    """Every package of the lock file at its version, the program, and nothing else."""
+def test_packages_are_exactly_the_locked_ones(image: str) -> None:
+    """With their versions, and the program."""
     program = (
         "from importlib.metadata import distributions\n"
         "for each in distributions(): print(f'{each.name}=={each.version}')"
@@ -91,8 +91,8 @@ def test_holds_exactly_what_is_locked(image: str) -> None:
     assert {name for name in found if not name.startswith("candescent-proxy==")} == locked
 
 
-def test_nothing_in_it_can_be_changed_by_its_user(image: str) -> None:
-    """Not even without a read-only root could the program be replaced from within."""
+def test_files_are_not_writable_by_its_user(image: str) -> None:
+    """Even without a read-only root."""
     program = (
         "import os\n"
         "for top, below, files in os.walk('/'):\n"
@@ -105,27 +105,27 @@ def test_nothing_in_it_can_be_changed_by_its_user(image: str) -> None:
     assert found.split() == []
 
 
-def test_trusts_the_authorities_of_its_base(image: str) -> None:
-    """TLS to the bank works without a setting: the public authorities are there and are found."""
+def test_public_authorities_are_trusted(image: str) -> None:
+    """Without a setting."""
     program = "import ssl; print(ssl.create_default_context().cert_store_stats()['x509_ca'])"
     assert int(python(image, program)) > 100
 
 
 def test_request_path_is_compiled(image: str) -> None:
-    """The image is compiled, and says so."""
+    """``--version`` says so."""
     program = "from proxy.cli.version import version_line; print(version_line())"
     assert "(compiled, CPython 3." in python(image, program)
 
 
-def test_memory_for_bodies_is_kept(image: str) -> None:
-    """The image has the variables that the bench measures it with."""
+def test_memory_variables_are_set(image: str) -> None:
+    """Those of the benchmark."""
     program = "import os; print(*(f'{k}={v}' for k, v in os.environ.items() if 'MALLOC' in k))"
     wanted = {f"{name}={value}" for name, value in IN_IMAGE.items()}
     assert set(python(image, program).split()) == wanted
 
 
-def test_other_modules_are_byte_code(image: str) -> None:
-    """A start compiles nothing, as it could not keep what it compiled."""
+def test_other_modules_are_precompiled(image: str) -> None:
+    """The start compiles nothing."""
     program = (
         "import proxy.runtime.app, sys\n"
         "print(*(n for n, m in sys.modules.items()\n"
@@ -134,14 +134,14 @@ def test_other_modules_are_byte_code(image: str) -> None:
     assert python(image, program).split() == []
 
 
-def test_says_which_packages_its_files_are_of(image: str) -> None:
-    """Scanners find the C libraries in the place where they look in images without dpkg."""
+def test_package_database_has_its_files(image: str) -> None:
+    """Scanners find the C libraries without dpkg."""
     program = "import os; print(*os.listdir('/var/lib/dpkg/status.d'))"
     assert {"libc6", "base-files"} <= set(python(image, program).split())
 
 
-def test_runs_hardened_is_healthy_and_ends_well(node: Node) -> None:
-    """Read-only and without capabilities it becomes healthy, and SIGTERM ends it with code 0."""
+def test_hardened_container_is_healthy_and_ends(node: Node) -> None:
+    """Read-only and without capabilities; SIGTERM ends it with 0."""
     node.start_bank()
     name = f"{node.name}-alone"
     variables = [f"--env={key}={value}" for key, value in LOGIN.items()]
@@ -159,13 +159,13 @@ def test_runs_hardened_is_healthy_and_ends_well(node: Node) -> None:
         run(*podman(), "rm", "--force", "--time", "0", "--ignore", name)
 
 
-def test_healthcheck_fails_where_nothing_runs(image: str) -> None:
-    """The health check's exit code, not only its words, says that it is not well."""
+def test_healthcheck_fails_without_a_proxy(image: str) -> None:
+    """Its exit code is 1."""
     assert run(*podman(), *ONCE, image, "healthcheck").returncode == 1
 
 
-def test_wrong_configuration_is_told(image: str) -> None:
-    """Started without settings it says what is missing, and ends with code 2."""
+def test_missing_configuration_exits_with_2(image: str) -> None:
+    """With a message."""
     done = run(*podman(), *ONCE, image)
     assert done.returncode == 2
     assert "CANDESCENT_INSTITUTION_ID" in done.stderr

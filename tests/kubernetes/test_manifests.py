@@ -1,4 +1,4 @@
-"""The sidecar without Helm: the plain manifest and the Kustomize component."""
+"""The sidecar without Helm: plain manifest and Kustomize component."""
 
 import shutil
 from pathlib import Path
@@ -16,18 +16,18 @@ DEPLOY = ROOT / "deploy"
 
 
 def kustomize(directory: Path) -> list[Object]:
-    """Return what a directory is built to."""
+    """Return the objects of a directory."""
     return objects(output(program("kustomize"), "build", directory))
 
 
-def test_plain_manifest_is_what_the_chart_renders(examples: Path) -> None:
-    """Whoever copies the manifest gets what the library would have given."""
+def test_plain_manifest_is_the_rendered_chart(examples: Path) -> None:
+    """They are equal."""
     (plain,) = objects((DEPLOY / "sidecar.yaml").read_text(encoding="utf-8"))
     assert plain == only(render(examples / "legacy-deployment", {}), "Deployment")
 
 
-def test_component_is_valid_restricted_and_taken(secrets: Secrets, tmp_path: Path) -> None:
-    """The example's pod passes the same rules, and the program takes what it gets there."""
+def test_component_is_valid(secrets: Secrets, tmp_path: Path) -> None:
+    """By the same rules, and the program accepts its configuration."""
     built = kustomize(DEPLOY / "kustomize/example")
     assert broken(built) == []
     pod = pod_of(only(built, "Deployment"), built, secrets)
@@ -36,8 +36,8 @@ def test_component_is_valid_restricted_and_taken(secrets: Secrets, tmp_path: Pat
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"])
-def test_component_serves_every_kind_of_workload(kind: str, tmp_path: Path) -> None:
-    """The sidecar comes first, and what the application had of its own stays."""
+def test_component_supports_every_kind_of_workload(kind: str, tmp_path: Path) -> None:
+    """The sidecar is first, and the application unchanged."""
     shutil.copytree(DEPLOY / "kustomize", tmp_path / "kustomize")
     own = {
         "initContainers": [{"name": "own-init", "image": "a"}],
@@ -61,8 +61,8 @@ def test_component_serves_every_kind_of_workload(kind: str, tmp_path: Path) -> N
     assert volumes == {"own-volume", "candescent-config", "candescent-secrets"}
 
 
-def test_component_leaves_others_alone(tmp_path: Path) -> None:
-    """A workload without the label is not touched."""
+def test_component_ignores_other_workloads(tmp_path: Path) -> None:
+    """Those without the label."""
     shutil.copytree(DEPLOY / "kustomize", tmp_path / "kustomize")
     path = tmp_path / "kustomize/example/application.yaml"
     text = path.read_text(encoding="utf-8").replace("candescent-proxy: sidecar", "other: label")

@@ -1,4 +1,4 @@
-"""The PrometheusRule and the dashboard of the gateway's chart, and what can be chosen of them."""
+"""PrometheusRule and dashboard of the gateway chart."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tools.charts import DASHBOARD, RULES
 
 
 def rendered(**rules: Any) -> list[Object]:
-    """Return what the chart makes with rules and dashboard on."""
+    """Return the objects with rules and dashboard enabled."""
     on = {"rules": {"enabled": True, **rules}, "dashboard": {"enabled": True}}
     values = merged(LEAST, {"metrics": {**on, "labels": {"release": "prometheus"}}})
     return render(GATEWAY, values, *OPERATOR)
@@ -37,8 +37,8 @@ def alerts(objects: list[Object]) -> set[str]:
 SOURCE = yaml.safe_load(RULES.read_text(encoding="utf-8"))
 
 
-def test_rules_for_all_proxies_are_those_of_the_file() -> None:
-    """Without a namespace of its own the chart says what deploy/prometheus/rules.yaml says."""
+def test_rules_are_those_of_the_file() -> None:
+    """Without a namespace they equal deploy/prometheus/rules.yaml."""
     spec = only(rendered(namespace="*"), "PrometheusRule")["spec"]
     for group in SOURCE["groups"]:
         for rule in group["rules"]:
@@ -59,8 +59,8 @@ def test_rules_for_all_proxies_are_those_of_the_file() -> None:
     ],
     ids=["of the release", "of a cluster", "for the night"],
 )
-def test_promtool_takes_what_is_rendered(rules: dict[str, Any], tmp_path: Path) -> None:
-    """Whatever is chosen, promtool finds nothing to say."""
+def test_promtool_accepts_the_rules(rules: dict[str, Any], tmp_path: Path) -> None:
+    """With any selection."""
     objects = rendered(**rules)
     assert broken(objects) == []
     file = tmp_path / "rules.yaml"
@@ -69,8 +69,8 @@ def test_promtool_takes_what_is_rendered(rules: dict[str, Any], tmp_path: Path) 
     assert "SUCCESS" in output(promtool, "check", "rules", "--lint=all", "--lint-fatal", file)
 
 
-def test_rules_are_about_the_release() -> None:
-    """Every selector names the release's namespace and the given labels, and so do the results."""
+def test_rules_select_the_release() -> None:
+    """By namespace and labels."""
     objects = rendered(matchers={"cluster": "east"})
     for rule in each(objects):
         selectors = rule["expr"].count("{")
@@ -79,8 +79,8 @@ def test_rules_are_about_the_release() -> None:
     assert only(objects, "PrometheusRule")["metadata"]["labels"]["release"] == "prometheus"
 
 
-def test_alerts_are_chosen_by_severity_and_name() -> None:
-    """What is not asked for is not there; recording rules stay, for the dashboard needs them."""
+def test_alerts_are_selected_by_severity_and_name() -> None:
+    """Recording rules stay for the dashboard."""
     everything, night = rendered(), rendered(severities=["critical"])
     assert alerts(night) < alerts(everything)
     assert "CandescentProxyDown" in alerts(night)
@@ -91,8 +91,8 @@ def test_alerts_are_chosen_by_severity_and_name() -> None:
     assert records[0] == records[1] != set()
 
 
-def test_alerts_bear_labels_and_lead_to_pages() -> None:
-    """Whose they are, and where their pages are, is the operator's to say."""
+def test_labels_and_runbook_urls_are_configurable() -> None:
+    """For each alert."""
     for rule in each(rendered(labels={"team": "payments"}, runbooks="https://wiki.test/proxy/")):
         if "alert" in rule:
             assert rule["labels"]["team"] == "payments"
@@ -100,15 +100,15 @@ def test_alerts_bear_labels_and_lead_to_pages() -> None:
             assert rule["annotations"]["runbook_url"] == f"https://wiki.test/proxy/{page}"
 
 
-def test_misspelt_alert_is_refused() -> None:
-    """Who leaves an alert out that there is not keeps one that was not wanted."""
+def test_unknown_alert_is_refused() -> None:
+    """In the list of disabled alerts."""
     values = {"metrics": {"rules": {"enabled": True, "without": ["CandescentProxyDowm"]}}}
     words = "\n  - metrics.rules.without: there is no alert CandescentProxyDowm; files/rules.yaml"
     assert words in refusal(GATEWAY, merged(LEAST, values), *OPERATOR)
 
 
-def test_dashboard_is_the_one_in_the_file() -> None:
-    """It is taken as it stands, braces and dollars for Grafana included."""
+def test_dashboard_is_the_file() -> None:
+    """Braces and dollars included."""
     config = only(rendered(), "ConfigMap", "app-candescent-proxy-dash")
     assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
     shown = json.loads(config["data"]["candescent-proxy.json"])
@@ -116,7 +116,7 @@ def test_dashboard_is_the_one_in_the_file() -> None:
 
 
 def test_chart_has_the_files_of_deploy() -> None:
-    """One source for each: `make charts` copies them (tests/tools/test_charts.py asks for it)."""
+    """`make charts` copies them."""
     assert (GATEWAY / "files/rules.yaml").read_bytes() == RULES.read_bytes()
     assert (GATEWAY / "files/dashboard.json").read_bytes() == DASHBOARD.read_bytes()
     assert ROOT / "deploy" in RULES.parents

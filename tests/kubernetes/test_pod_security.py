@@ -1,4 +1,4 @@
-"""The checker of the restricted Pod Security Standard finds what it is there to find."""
+"""The checker of the restricted Pod Security Standard."""
 
 import copy
 from typing import Any
@@ -55,7 +55,7 @@ FORBIDDEN = {
 
 
 def changed(path: tuple[str | int, ...], value: object) -> dict[str, Any]:
-    """Return the good pod with one thing in it set."""
+    """Return the valid pod with one change."""
     pod = copy.deepcopy(GOOD)
     at: Any = pod
     for step in path[:-1]:
@@ -64,23 +64,23 @@ def changed(path: tuple[str | int, ...], value: object) -> dict[str, Any]:
     return pod
 
 
-def test_good_pod() -> None:
-    """A pod that keeps the standard is not complained about."""
+def test_valid_pod_has_no_violations() -> None:
+    """A pod that conforms."""
     assert violations(GOOD) == []
 
 
 @pytest.mark.parametrize(("path", "value"), FORBIDDEN.values(), ids=FORBIDDEN)
-def test_forbidden(
+def test_violation_is_named(
     path: tuple[str | int, ...], value: object, request: pytest.FixtureRequest
 ) -> None:
-    """Each thing that the standard forbids is named."""
+    """For each rule."""
     expected = request.node.callspec.id
     assert expected in violations(changed(path, value))
 
 
 @pytest.mark.parametrize("kind", ["initContainers", "ephemeralContainers"])
-def test_every_kind_of_container(kind: str) -> None:
-    """What starts before or is added later is no exception."""
+def test_every_kind_of_container_is_checked(kind: str) -> None:
+    """Init and ephemeral ones too."""
     assert "late: runAsUser is 0" in violations(
         GOOD | {kind: [{"name": "late", "securityContext": {"runAsUser": 0}}]}
     )

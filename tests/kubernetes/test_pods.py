@@ -1,4 +1,4 @@
-"""Pods of the charts' examples, run with real containers on a node of the test's own."""
+"""Pods of the example charts, run as real containers."""
 
 import threading
 from pathlib import Path
@@ -35,7 +35,7 @@ SLOW_TOKEN = ("--fault", '{"where": "token", "delay": 2, "times": 1}')
 
 
 def job_pod(examples: Path, secrets: Secrets, sidecar: dict[str, Any], program: str) -> Pod:
-    """Return the pod of the CronJob example, with a program of the test's as its job."""
+    """Return the pod of the CronJob example, with a test program as its job."""
     values = {
         "command": ["python3", "-c", program],
         "quitCommand": QUIT,
@@ -45,10 +45,10 @@ def job_pod(examples: Path, secrets: Secrets, sidecar: dict[str, Any], program: 
     return pod_of(only(objects, "CronJob"), objects, secrets)
 
 
-def test_native_sidecar_holds_the_job_back_and_ends_with_it(
+def test_native_sidecar_delays_the_job_and_ends(
     examples: Path, secrets: Secrets, node: Node
 ) -> None:
-    """The job starts when there is a token, calls the bank at once, and the pod ends after it."""
+    """The job starts when there is a token; the pod ends after it."""
     node.start_bank(*SLOW_TOKEN)
     node.start(job_pod(examples, secrets, {}, CALL))
     assert node.finish() == {"job": 0, "candescent-proxy": 0}
@@ -60,10 +60,10 @@ def test_native_sidecar_holds_the_job_back_and_ends_with_it(
 
 
 @pytest.mark.parametrize(("program", "code"), [(CALL, 0), ("raise SystemExit(3)", 3)])
-def test_plain_sidecar_holds_the_job_back_and_is_ended_by_it(
+def test_plain_sidecar_delays_the_job_and_ends(
     examples: Path, secrets: Secrets, node: Node, program: str, code: int
 ) -> None:
-    """Without native sidecars the same, however the job ends; nobody has to stop the sidecar."""
+    """Whatever the job's exit code."""
     node.start_bank(*SLOW_TOKEN)
     node.start(job_pod(examples, secrets, PLAIN, program))
     assert node.finish() == {"job": code, "candescent-proxy": 0}
@@ -75,10 +75,8 @@ def test_plain_sidecar_holds_the_job_back_and_is_ended_by_it(
     assert "candescent-proxy told to end" not in node.events
 
 
-def test_credentials_that_the_cluster_rotates_are_taken_without_a_restart(
-    examples: Path, secrets: Secrets, node: Node
-) -> None:
-    """A sidecar with wrong credentials gets its token once the Secret is put right."""
+def test_rotated_credentials_are_reloaded(examples: Path, secrets: Secrets, node: Node) -> None:
+    """A sidecar with wrong credentials gets a token without a restart."""
     wrong = {"client-id": b"sandbox-client", "client-secret": b"a-mistake"}
     node.start_bank()
     pod = job_pod(examples, {"candescent": wrong}, {}, CALL)
@@ -105,8 +103,8 @@ def gateway_pod(secrets: Secrets, values: dict[str, Any]) -> Pod:
     return pod_of(only(objects, "Deployment"), objects, secrets)
 
 
-def test_gateway_under_the_rendered_security_context(secrets: Secrets, node: Node) -> None:
-    """It serves with no capability, no way to one, a read-only root and another's seccomp rules."""
+def test_gateway_with_the_rendered_security_context(secrets: Secrets, node: Node) -> None:
+    """No capabilities, a read-only root, and seccomp."""
     node.start_bank()
     pod = gateway_pod(secrets, {"callers": {"trustNetwork": True}})
     node.start(pod)
@@ -123,8 +121,8 @@ def test_gateway_under_the_rendered_security_context(secrets: Secrets, node: Nod
     assert node.stop() == 0
 
 
-def test_gateway_finishes_what_runs_when_it_is_told_to_end(secrets: Secrets, node: Node) -> None:
-    """It says that it is not ready, still answers for the drain delay, and ends with code 0."""
+def test_gateway_finishes_requests_on_termination(secrets: Secrets, node: Node) -> None:
+    """It is not ready, serves during the drain delay, and ends with 0."""
     node.start_bank("--fault", '{"where": "resource", "delay": 4, "times": 1}')
     node.start(gateway_pod(secrets, {"callers": {"trustNetwork": True}}))
     until(lambda: node.ask(f"{ADMIN}/readyz")[0] == 200)
@@ -138,8 +136,8 @@ def test_gateway_finishes_what_runs_when_it_is_told_to_end(secrets: Secrets, nod
     assert '"stopped"' in node.logs()
 
 
-def test_gateway_knows_its_callers_by_secret(secrets: Secrets, node: Node) -> None:
-    """Two shared secrets are good at the same time; no secret and another one are not."""
+def test_gateway_authenticates_by_secret(secrets: Secrets, node: Node) -> None:
+    """Two shared secrets are valid at once; others are not."""
     node.start_bank()
     callers = {"secrets": {"existingSecret": "candescent-callers", "keys": ["current", "next"]}}
     node.start(gateway_pod(secrets, {"callers": callers}))
@@ -154,10 +152,10 @@ def test_gateway_knows_its_callers_by_secret(secrets: Secrets, node: Node) -> No
     assert status(b"") == status(b"d" * 40) == 403
 
 
-def test_gateway_knows_its_callers_by_certificate(
+def test_gateway_authenticates_by_certificate(
     secrets: Secrets, authority: OpensslAuthority, node: Node
 ) -> None:
-    """The mutual TLS example serves those whom it names, and nobody else of the same authority."""
+    """Only the configured names of the authority."""
     node.start_bank()
     example = yaml.safe_load((EXAMPLES / "mutual-tls.yaml").read_text(encoding="utf-8"))
     node.start(gateway_pod(secrets, merged(example, {"bank": {"environment": ""}})))

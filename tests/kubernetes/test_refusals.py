@@ -1,4 +1,4 @@
-"""What the charts do not take, and the words in which they say so."""
+"""Invalid values of the charts, and helm's errors."""
 
 import shutil
 from pathlib import Path
@@ -193,41 +193,41 @@ SIDECAR_REFUSES = {
 }
 
 
-@pytest.mark.parametrize(("values", "words"), GATEWAY_REFUSES.values(), ids=GATEWAY_REFUSES)
-def test_gateway_refuses(values: dict[str, Any], words: str) -> None:
-    """A sentence says which value, what is wrong with it, and what to set."""
-    assert f"\n  - {words}" in refusal(GATEWAY, merged(LEAST, values))
+@pytest.mark.parametrize(("values", "message"), GATEWAY_REFUSES.values(), ids=GATEWAY_REFUSES)
+def test_gateway_refuses(values: dict[str, Any], message: str) -> None:
+    """The error names value, mistake and remedy."""
+    assert f"\n  - {message}" in refusal(GATEWAY, merged(LEAST, values))
 
 
 @pytest.mark.parametrize(
-    ("values", "words"), WITH_OPERATOR_REFUSES.values(), ids=WITH_OPERATOR_REFUSES
+    ("values", "message"), WITH_OPERATOR_REFUSES.values(), ids=WITH_OPERATOR_REFUSES
 )
-def test_gateway_refuses_in_a_cluster_with_the_operator(values: dict[str, Any], words: str) -> None:
-    """Monitors that could not work are refused, where there can be monitors."""
-    assert f"\n  - {words}" in refusal(GATEWAY, merged(LEAST, values), *OPERATOR)
+def test_gateway_refuses_with_the_operator(values: dict[str, Any], message: str) -> None:
+    """Monitors that could not work."""
+    assert f"\n  - {message}" in refusal(GATEWAY, merged(LEAST, values), *OPERATOR)
 
 
-@pytest.mark.parametrize(("values", "words"), SCHEMA_REFUSES.values(), ids=SCHEMA_REFUSES)
-def test_schema_refuses(values: dict[str, Any], words: str) -> None:
-    """What no value may be is refused before anything is rendered, the program's settings too."""
-    assert words in refusal(GATEWAY, merged(LEAST, values))
+@pytest.mark.parametrize(("values", "message"), SCHEMA_REFUSES.values(), ids=SCHEMA_REFUSES)
+def test_schema_refuses(values: dict[str, Any], message: str) -> None:
+    """Before rendering; settings of the program included."""
+    assert message in refusal(GATEWAY, merged(LEAST, values))
 
 
-@pytest.mark.parametrize(("values", "words"), SIDECAR_REFUSES.values(), ids=SIDECAR_REFUSES)
-def test_sidecar_refuses(examples: Path, values: dict[str, Any], words: str) -> None:
-    """The library says the same to the chart that uses it."""
-    assert words in refusal(examples / "legacy-deployment", {LIBRARY.name: values})
+@pytest.mark.parametrize(("values", "message"), SIDECAR_REFUSES.values(), ids=SIDECAR_REFUSES)
+def test_sidecar_refuses(examples: Path, values: dict[str, Any], message: str) -> None:
+    """The library's errors are the same."""
+    assert message in refusal(examples / "legacy-deployment", {LIBRARY.name: values})
 
 
-def test_everything_is_said_at_once() -> None:
-    """Nobody has to render again and again to hear one mistake after the other."""
+def test_all_errors_are_reported_at_once() -> None:
+    """In one run."""
     said = refusal(GATEWAY, {"podDisruptionBudget": {"maxUnavailable": 0}})
     for setting in ("bank.environment", "bank.institutionId", "credentials", "callers", "podDis"):
         assert f"\n  - {setting}" in said
 
 
 def test_old_cluster_without_native_sidecars(examples: Path) -> None:
-    """Where init containers cannot stay, a native sidecar would block the pod for ever."""
+    """An init container would block the pod."""
     chart = examples / "legacy-deployment"
     assert "native: Kubernetes v1.28.0 has no native sidecars; set native: false" in refusal(
         chart, {}, kube="1.28"
@@ -235,8 +235,8 @@ def test_old_cluster_without_native_sidecars(examples: Path) -> None:
     assert render(chart, {LIBRARY.name: {"native": False}}, kube="1.28")
 
 
-def test_library_under_another_name(examples: Path, tmp_path: Path) -> None:
-    """With an alias the templates would look for their values in vain, and say so."""
+def test_library_under_an_alias_is_refused(examples: Path, tmp_path: Path) -> None:
+    """Its templates would not find their values."""
     chart = tmp_path / "chart"
     shutil.copytree(examples / "cronjob", chart)
     about = (chart / "Chart.yaml").read_text(encoding="utf-8")
@@ -246,8 +246,8 @@ def test_library_under_another_name(examples: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["rules", "dashboard"])
-def test_what_the_chart_has_no_file_for(name: str, tmp_path: Path) -> None:
-    """A chart that was packed without its files says so, instead of rendering an empty object."""
+def test_missing_file_of_the_chart_is_an_error(name: str, tmp_path: Path) -> None:
+    """Instead of an empty object."""
     chart = tmp_path / "chart"
     shutil.copytree(GATEWAY, chart, ignore=shutil.ignore_patterns("files"))
     values = merged(LEAST, {"metrics": {name: {"enabled": True}}})

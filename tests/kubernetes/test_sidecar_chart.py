@@ -1,4 +1,4 @@
-"""The sidecar's library, used by the example charts as anybody would use it."""
+"""The sidecar library, used by the example charts."""
 
 from pathlib import Path
 from typing import Any
@@ -23,35 +23,35 @@ def rendered(examples: Path, values: dict[str, Any], example: str = "legacy-depl
 
 @pytest.fixture(params=KINDS)
 def example(request: pytest.FixtureRequest) -> str:
-    """One example after the other."""
+    """One example."""
     return str(request.param)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_pods_are_valid_and_restricted(examples: Path, example: str, variant: str) -> None:
-    """Kubernetes' schemas and its restricted Pod Security Standard have nothing to say."""
+    """By Kubernetes' schemas and Pod Security Standard."""
     assert broken([rendered(examples, VARIANTS[variant], example)]) == []
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_program_takes_what_is_rendered(
+def test_program_accepts_the_configuration(
     examples: Path, secrets: Secrets, tmp_path: Path, variant: str
 ) -> None:
-    """Arguments, environment and files of the container make a configuration without a mistake."""
+    """Arguments, environment and files of the container."""
     pod = pod_of(rendered(examples, VARIANTS[variant]), [], {**secrets, **VAULT})
     done = InstalledProgram(pod, tmp_path).check()
     assert done.returncode == 0, done.stderr
 
 
-def test_native_sidecar_holds_the_application_back(examples: Path, example: str) -> None:
-    """It is the first init container, stays, and counts as started when there is a token."""
+def test_native_sidecar_is_an_init_container(examples: Path, example: str) -> None:
+    """The first, with a startup probe for the token."""
     (sidecar,) = pod_of(rendered(examples, {}, example)).spec["initContainers"]
     assert sidecar["restartPolicy"] == "Always"
     assert sidecar["startupProbe"]["httpGet"]["path"] == "/readyz"
 
 
-def test_plain_sidecar_holds_the_application_back(examples: Path, example: str) -> None:
-    """It is the first container, and the next one starts when its hook has seen a token."""
+def test_plain_sidecar_is_the_first_container(examples: Path, example: str) -> None:
+    """Its postStart hook waits for the token."""
     spec = pod_of(rendered(examples, VARIANTS["plain"], example)).spec
     assert not spec["initContainers"]
     command = spec["containers"][0]["lifecycle"]["postStart"]["exec"]["command"]
@@ -59,23 +59,23 @@ def test_plain_sidecar_holds_the_application_back(examples: Path, example: str) 
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_callers_are_served_on_loopback_only(examples: Path, variant: str) -> None:
-    """Whatever is set, no other machine reaches the port that acts with the credentials."""
+def test_sidecar_listens_on_loopback_only(examples: Path, variant: str) -> None:
+    """With any values."""
     pod = pod_of(rendered(examples, VARIANTS[variant]))
     annotation = pod.template["metadata"]["annotations"]["candescent-proxy/config"]
     assert "\nlisten: 127.0.0.1:" in annotation
     assert all(port["containerPort"] != 8080 for port in pod.container().get("ports", ()))
 
 
-def test_only_the_sidecar_sees_the_credentials(examples: Path, example: str) -> None:
-    """No container of the application mounts them."""
+def test_only_the_sidecar_mounts_the_credentials(examples: Path, example: str) -> None:
+    """No other container does."""
     spec = pod_of(rendered(examples, {}, example)).spec
     mounting = [each["name"] for each in spec["containers"] if each.get("volumeMounts")]
     assert mounting == []
 
 
-def test_workload_has_values_of_its_own(examples: Path, tmp_path: Path) -> None:
-    """A template takes values that win over those under the library's name."""
+def test_values_of_a_workload_override(examples: Path, tmp_path: Path) -> None:
+    """Those under the library's name."""
     values = {LIBRARY.name: {}, "second": {"port": 8181, "admin": {"port": 9191}}}
     call = 'include "candescent-proxy-sidecar.url" (dict "root" . "values" .Values.second)'
     chart = tmp_path / "two"
@@ -90,8 +90,8 @@ def test_workload_has_values_of_its_own(examples: Path, tmp_path: Path) -> None:
     assert only(render(chart, values), "ConfigMap")["data"] == {"second": "http://127.0.0.1:8181"}
 
 
-def test_lints_and_packages(examples: Path, example: str, tmp_path: Path) -> None:
-    """Helm's strict lint has nothing to say to the library and its users, and all can be packed."""
+def test_charts_lint_and_package(examples: Path, example: str, tmp_path: Path) -> None:
+    """Library and users, with --strict."""
     helm("lint", "--strict", LIBRARY)
     helm("lint", "--strict", examples / example)
     helm("package", LIBRARY, "--destination", tmp_path)

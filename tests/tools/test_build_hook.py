@@ -107,7 +107,7 @@ def requirements(project: Path, **environ: str) -> list[str]:
 
 
 def test_list_of_compiled_modules_names_files() -> None:
-    """A module that has moved is noticed; so is one that ``--version`` no longer finds."""
+    """A module that has moved is noticed, also by ``--version``."""
     table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     for key in HOOK:
         table = table[key]
@@ -117,8 +117,8 @@ def test_list_of_compiled_modules_names_files() -> None:
     assert COMPILED_MODULE.replace(".", "/") + ".py" in modules
 
 
-def test_compiles_where_it_can(project: Path) -> None:
-    """The wheel is for this platform, and the sources stay as they were."""
+def test_compiles_if_possible(project: Path) -> None:
+    """The wheel is for this platform, and the sources are unchanged."""
     before = sorted(project.rglob("*"))
     assert build(project)[0] == 0
     (wheel,) = (project / "dist").glob("*.whl")
@@ -127,8 +127,8 @@ def test_compiles_where_it_can(project: Path) -> None:
     assert "(compiled, " in installed_version(project)
 
 
-def test_error_of_the_compiler_leaves_plain_python(project: Path) -> None:
-    """The wheel works, and says why; asked for a compiled one, the build fails."""
+def test_compiler_error_leaves_plain_python(project: Path) -> None:
+    """The wheel gives the reason; an explicit request fails."""
     (project / MODULE).write_text(SOURCE.replace("int:", "str:"), encoding="utf-8")
     code, printed = build(project)
     assert code == 0
@@ -150,7 +150,7 @@ def broken_compiler(_: Path) -> dict[str, str]:
 
 
 def no_headers(folder: Path) -> dict[str, str]:
-    """An interpreter without Python.h: the same one, seen from a folder that has its lib alone."""
+    """An interpreter without Python.h."""
     fixture = folder / "home"
     fixture.mkdir()
     for name in ("lib", "lib64"):
@@ -167,8 +167,8 @@ REASONS: dict[Machine, str] = {
 
 
 @pytest.mark.parametrize("machine", REASONS, ids=lambda machine: machine.__name__)
-def test_plain_python_elsewhere(machine: Machine, project: Path, tmp_path: Path) -> None:
-    """Nothing is downloaded for compiling, the wheel fits every Python, and the reason is told."""
+def test_plain_python_otherwise(machine: Machine, project: Path, tmp_path: Path) -> None:
+    """The wheel fits every Python and gives the reason; nothing is downloaded."""
     environ = machine(tmp_path)
     assert requirements(project, **environ) == []
     code, printed = build(project, **environ)
@@ -180,28 +180,28 @@ def test_plain_python_elsewhere(machine: Machine, project: Path, tmp_path: Path)
 
 
 def test_plain_python_on_demand(project: Path) -> None:
-    """The wheel for all platforms does not know yet why it will be taken."""
+    """The wheel for all platforms has no reason yet."""
     assert requirements(project, PROXY_BUILD="pure") == []
     assert build(project, PROXY_BUILD="pure")[0] == 0
     assert "(plain Python, " in installed_version(project)
 
 
 def test_unsupported_python_compiles_nothing(project: Path) -> None:
-    """A Python that came after this release installs it all the same."""
+    """A later Python can install the release."""
     (project / "pyproject.toml").write_text(PYPROJECT.format(version="3.10"), encoding="utf-8")
     assert requirements(project) == []
     assert f"Python {VERSION} is not among those" in build(project)[1]
 
 
-def test_value_nobody_knows_is_an_error(project: Path) -> None:
-    """A misspelt wish is not taken for another one."""
+def test_unknown_value_is_an_error(project: Path) -> None:
+    """As a misspelt one."""
     code, printed = build(project, PROXY_BUILD="yes")
     assert code != 0
     assert "PROXY_BUILD is auto, compiled or pure, not 'yes'" in printed
 
 
 def test_requirements_are_the_pinned_ones(project: Path) -> None:
-    """Whoever compiles uses the mypyc, and the types, that the tests have used."""
+    """Mypyc and types as tested."""
     found = requirements(project)
     lock = "".join((ROOT / f"requirements/{n}.txt").read_text("utf-8") for n in ("compile", "run"))
     assert all(f"{requirement} \\\n" in lock for requirement in found)
@@ -211,7 +211,7 @@ def test_requirements_are_the_pinned_ones(project: Path) -> None:
 
 
 def test_editable_install_compiles_nothing(project: Path) -> None:
-    """A contributor runs what stands in the files."""
+    """It uses the sources."""
     program = "import hatchling.build as it; print(it.build_editable('dist'))"
     (project / "dist").mkdir()
     printed = subprocess.check_output([sys.executable, "-c", program], cwd=project, text=True)

@@ -54,13 +54,13 @@ def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("chart", CHARTS, ids=lambda path: path.name)
 def test_charts_are_of_this_version(chart: Path) -> None:
-    """A chart installs the program that it was tested with."""
+    """Chart and program have one version."""
     about = yaml.safe_load((chart / "Chart.yaml").read_text(encoding="utf-8"))
     assert (about["name"], about["appVersion"]) == (chart.name, __version__)
 
 
 def test_manifests_are_of_this_version() -> None:
-    """So do those without Helm."""
+    """They name this version."""
     text = (ROOT / "deploy/sidecar.yaml").read_text(encoding="utf-8")
     assert f"image: candescent-proxy:{__version__}\n" in text
     example = (ROOT / "deploy/kustomize/example/kustomization.yaml").read_text(encoding="utf-8")
@@ -69,7 +69,7 @@ def test_manifests_are_of_this_version() -> None:
 
 @pytest.mark.parametrize("chart", CHARTS, ids=lambda path: path.name)
 def test_templates_use_every_value_and_no_other(chart: Path) -> None:
-    """A value that nothing reads is a promise that nobody keeps."""
+    """Unused values are an error."""
     templates = "".join(
         path.read_text(encoding="utf-8") for path in sorted((chart / "templates").iterdir())
     )
@@ -82,13 +82,13 @@ def test_templates_use_every_value_and_no_other(chart: Path) -> None:
 
 
 def test_comment_becomes_the_description() -> None:
-    """The lines above a value, without the one for the schema, and nothing from further up."""
+    """The lines above a value, without the schema's."""
     place, numbers = read(SMALL)
     assert (place.description, numbers.description) == ("Where it is, in full.", "How many.")
 
 
 def test_schema_of_values() -> None:
-    """Defaults say the type, the comment says more, and a section knows no other names."""
+    """Types follow from defaults, more from comments; unknown names are refused."""
     place, numbers = (value.schema() for value in read(SMALL))
     assert place == {"description": "Where it is, in full.", "type": "string", "pattern": "^/"}
     assert numbers["additionalProperties"] is False
@@ -97,7 +97,7 @@ def test_schema_of_values() -> None:
 
 
 def test_table_of_values() -> None:
-    """A row for each value, its default as JSON, and nothing that would end a cell early."""
+    """A row for each value, its default as JSON, escaped."""
     assert table(read(SMALL)).splitlines()[2:] == [
         '| `place` | `"/here"` | Where it is, in full. |',
         "| **`numbers`** | | How many. |",
@@ -107,16 +107,16 @@ def test_table_of_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("place: here", "line 1: place has no comment above it"),
         ("# About it.\nplace: null", "line 2: place needs a type in a line @schema"),
         ("just words", "expected `name: value`"),
     ],
 )
-def test_values_that_nobody_could_document(text: str, words: str) -> None:
-    """What is missing is said with its line."""
-    with pytest.raises(ValueError, match=re.escape(words)):
+def test_undocumented_values_are_refused(text: str, message: str) -> None:
+    """The error has the line."""
+    with pytest.raises(ValueError, match=re.escape(message)):
         read(text)
 
 

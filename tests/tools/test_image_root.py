@@ -1,4 +1,4 @@
-"""What the image is made of, tried on trees of the test's own; tests/kubernetes/ runs the image."""
+"""Parts of the image, from test trees; tests/kubernetes/ runs the image."""
 
 import os
 import shutil
@@ -11,8 +11,8 @@ from tests.support import needs
 from tools.image_root import libraries, main, place, precompile
 
 
-def test_place_copies_a_file_to_where_it_stands(tmp_path: Path) -> None:
-    """With its directories, its content and its mode."""
+def test_place_copies_a_file(tmp_path: Path) -> None:
+    """With directories, content and mode."""
     source = tmp_path / "from/a/file"
     source.parent.mkdir(parents=True)
     source.write_text("text", encoding="utf-8")
@@ -24,15 +24,15 @@ def test_place_copies_a_file_to_where_it_stands(tmp_path: Path) -> None:
     assert there.stat().st_mode & 0o777 == 0o751
 
 
-def test_place_keeps_links_on_the_way(tmp_path: Path) -> None:
-    """A link to a directory, then one to a file: both are links in the root too, and lead there."""
+def test_place_keeps_links(tmp_path: Path) -> None:
+    """To directories and files."""
     real = tmp_path / "usr/lib"
     real.mkdir(parents=True)
     (real / "library.so.1.2").write_text("code", encoding="utf-8")
     (real / "library.so.1").symlink_to("library.so.1.2")
     (tmp_path / "lib").symlink_to("usr/lib")
     root = tmp_path / "root"
-    for _ in range(2):  # a second library that comes the same way finds the links there
+    for _ in range(2):  # a second library finds the links there
         place(tmp_path / "lib/library.so.1", root)
     there = root / tmp_path.relative_to("/")
     assert (there / "lib").readlink() == Path("usr/lib")
@@ -41,7 +41,7 @@ def test_place_keeps_links_on_the_way(tmp_path: Path) -> None:
 
 
 def test_place_copies_directories(tmp_path: Path) -> None:
-    """Everything below comes along."""
+    """With their content."""
     source = tmp_path / "conf.d"
     source.mkdir()
     (source / "one").touch()
@@ -50,8 +50,8 @@ def test_place_copies_directories(tmp_path: Path) -> None:
 
 
 @needs.programs("ldd")
-def test_libraries_of_what_is_in_the_root(tmp_path: Path) -> None:
-    """The C library and the loader are found through a program; plain files have none."""
+def test_libraries_of_the_root(tmp_path: Path) -> None:
+    """Those of programs, the loader included."""
     root = tmp_path / "root"
     root.mkdir()
     (root / "text").write_text("#!/bin/sh\n", encoding="utf-8")
@@ -62,8 +62,8 @@ def test_libraries_of_what_is_in_the_root(tmp_path: Path) -> None:
     assert any(name.startswith("ld-linux") for name in names)
 
 
-def test_precompiled_modules_need_no_look_at_their_source(tmp_path: Path) -> None:
-    """Equal sources make equal files, whenever they were written; a mistake is told."""
+def test_precompiled_modules_are_reproducible(tmp_path: Path) -> None:
+    """Equal sources give equal files; errors are reported."""
     compiled = []
     for time in (1_000_000_000, 1_500_000_000):
         root = tmp_path / str(time)
@@ -80,6 +80,6 @@ def test_precompiled_modules_need_no_look_at_their_source(tmp_path: Path) -> Non
 
 
 def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    """Other than two arguments are explained."""
+    """Two arguments are required."""
     assert main([]) == 2
     assert "usage" in capsys.readouterr().err

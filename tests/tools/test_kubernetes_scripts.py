@@ -1,4 +1,4 @@
-"""The shell scripts behind the image and the tests of the charts, in a world made up for them."""
+"""The shell scripts of the image and of the chart tests, with fake programs."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ from tests.tools.test_scripts import run, script
 SYSTEM = "/usr/bin:/bin"
 
 
-def test_image_is_built_by_whoever_answers(tmp_path: Path) -> None:
-    """An engine that is only a client without its server is passed over."""
+def test_image_is_built_by_a_working_engine(tmp_path: Path) -> None:
+    """A client without its server is skipped."""
     script(tmp_path / "docker", "exit 1")
     script(tmp_path / "podman", 'echo "$BUILDAH_FORMAT" "$@"')
     done = run("image", "1.2.3", "--quiet", PATH=f"{tmp_path}:{SYSTEM}")
@@ -19,8 +19,8 @@ def test_image_is_built_by_whoever_answers(tmp_path: Path) -> None:
     assert done.stdout.endswith(" --quiet .\n")
 
 
-def test_image_says_that_nobody_answers(tmp_path: Path) -> None:
-    """Without an engine it fails with a sentence."""
+def test_missing_engine_is_an_error(tmp_path: Path) -> None:
+    """With a message."""
     for engine in ("docker", "podman"):
         script(tmp_path / engine, "exit 1")
     done = run("image", "1.2.3", PATH=f"{tmp_path}:{SYSTEM}")
@@ -29,14 +29,14 @@ def test_image_says_that_nobody_answers(tmp_path: Path) -> None:
 
 
 def test_base_image_is_made_once(tmp_path: Path) -> None:
-    """If there is one, nothing is made."""
+    """An existing one is kept."""
     script(tmp_path / "podman", '[ "$*" = "image exists base" ]')
     script(tmp_path / "mmdebstrap", "echo called")
     assert run("base-image", "base", PATH=f"{tmp_path}:{SYSTEM}").stdout == ""
 
 
-def test_tools_that_are_there_are_not_built_again(tmp_path: Path) -> None:
-    """A tool at another version is; one at the right version is not."""
+def test_tools_are_built_once(tmp_path: Path) -> None:
+    """Those of another version are built again."""
     script(tmp_path / "bin/actionlint", "")
     script(tmp_path / "bin/helm", "")
     script(tmp_path / "bin/kustomize", "")

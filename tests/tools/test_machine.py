@@ -6,8 +6,8 @@ import re
 from tools.machine import machine, processor, today
 
 
-def test_sentence_names_what_a_reader_asks_for() -> None:
-    """Processor, cores, kernel and Python, each as this machine has it."""
+def test_sentence_describes_the_machine() -> None:
+    """Processor, cores, kernel and Python."""
     assert re.fullmatch(
         rf"{re.escape(processor())}, \d+ cores seen, Linux \S+, "
         rf"Python {re.escape(platform.python_version())}",
@@ -15,6 +15,6 @@ def test_sentence_names_what_a_reader_asks_for() -> None:
     )
 
 
-def test_day_is_written_as_everywhere() -> None:
-    """ISO 8601."""
+def test_date_is_iso_8601() -> None:
+    """In UTC."""
     assert re.fullmatch(r"20\d\d-\d\d-\d\d", today())

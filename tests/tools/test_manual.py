@@ -1,4 +1,4 @@
-"""The manual page, against the program and against the tools that show it."""
+"""The manual page, compared with the program and rendered by groff."""
 
 import subprocess
 from pathlib import Path
@@ -12,13 +12,13 @@ from tools import manual
 from tools.manual import PAGE, commands, page, roff
 
 
-def test_page_is_what_the_program_says() -> None:
-    """docs/candescent-proxy.1 is up to date (`make manual`)."""
+def test_page_is_up_to_date() -> None:
+    """`make manual` would change nothing."""
     assert PAGE.read_text(encoding="utf-8") == page()
 
 
 def test_every_command_and_flag_is_in_it() -> None:
-    """None is left out, and the version is the program's."""
+    """With the program's version."""
     text = page()
     assert f'"candescent-proxy {__version__}"' in text
     common = text.partition(".SH SETTINGS")[2].partition("\n.SH")[0]
@@ -32,8 +32,8 @@ def test_every_command_and_flag_is_in_it() -> None:
 
 
 @needs.programs("groff")
-def test_groff_shows_it_without_a_complaint() -> None:
-    """With every warning on; what comes out is text for a person."""
+def test_groff_renders_it_without_warnings() -> None:
+    """As readable text."""
     shown = subprocess.run(
         ["groff", "-man", "-Tutf8", "-ww", "-P-cbou", str(PAGE)],  # noqa: S607 - whichever this machine has
         capture_output=True,
@@ -58,8 +58,8 @@ def test_groff_shows_it_without_a_complaint() -> None:
         ("…", "\\[u2026]"),
     ],
 )
-def test_what_troff_would_take_for_its_own(text: str, escaped: str) -> None:
-    """Everything that means something to it is escaped."""
+def test_troff_syntax_is_escaped(text: str, escaped: str) -> None:
+    """In any text."""
     assert roff(text) == escaped
 
 

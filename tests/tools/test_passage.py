@@ -1,4 +1,4 @@
-"""Passages: what a program writes into a page, and nothing around it."""
+"""Generated passages of pages."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ HERE = Passage("figures", "written by `make figures`")
 PAGE = "before\n<!-- figures: written by `make figures` -->\nold\n<!-- figures end -->\nafter\n"
 
 
-def test_text_is_put_in_its_place(tmp_path: Path) -> None:
-    """The rest of the page stays, and a second time changes nothing."""
+def test_passage_is_replaced(tmp_path: Path) -> None:
+    """The rest stays, and a second run changes nothing."""
     page = tmp_path / "page.md"
     page.write_text(PAGE, encoding="utf-8")
     HERE.write(page, "new\n")
@@ -23,8 +23,8 @@ def test_text_is_put_in_its_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", ["", HERE.opening, HERE.closing, HERE.closing + HERE.opening])
-def test_page_without_a_place_is_refused(page: str) -> None:
-    """A page that lost its marks is told so, not filled anywhere."""
+def test_page_without_marks_is_refused(page: str) -> None:
+    """With an error."""
     with pytest.raises(ValueError, match="no place between"):
         HERE.put(page, "new")
     with pytest.raises(ValueError, match="no place between"):

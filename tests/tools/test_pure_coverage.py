@@ -1,4 +1,4 @@
-"""The checker finds a hole in a pure module, and lets the others be."""
+"""The checker of the pure modules' coverage."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ FULL: dict[str, object] = {"missing_lines": [], "missing_branches": []}
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A project of two pure modules and one that is not."""
+    """A project with two pure modules and another one."""
     for name in ("forwarding/headers.py", "runtime/app.py", "tokens/token.py"):
         path = tmp_path / "proxy" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def files(**headers: object) -> dict[str, object]:
-    """The report's files, with these findings about the headers module."""
+    """The files of a report, with these findings about the headers module."""
     poor = {"missing_lines": [1], "missing_branches": [[1, 2]]}
     return {
         "proxy/runtime/app.py": poor,
@@ -38,13 +38,13 @@ def files(**headers: object) -> dict[str, object]:
     }
 
 
-def test_complete_coverage_is_enough(root: Path) -> None:
-    """Nothing is said of complete modules, nor of those that are not pure."""
+def test_complete_coverage_is_accepted(root: Path) -> None:
+    """Other modules do not matter."""
     assert list(holes(files(), root, PURE)) == []
 
 
 def test_missing_line_and_branch_are_named(root: Path) -> None:
-    """A branch counts though every line ran; one from a missing line is not told twice."""
+    """A branch of a missing line is not named twice."""
     report = files(missing_lines=[3, 4, 7], missing_branches=[[7, 8], [9, 12], [11, -1]])
     (complaint,) = holes(report, root, PURE)
     path, _, missing = complaint.partition(": ")
@@ -55,22 +55,22 @@ def test_missing_line_and_branch_are_named(root: Path) -> None:
 
 
 def test_unmeasured_module_is_named(root: Path) -> None:
-    """A pure module that no test imports has no coverage at all."""
+    """One that no test imports."""
     report = files()
     del report["proxy/tokens/token.py"]
     assert list(holes(report, root, PURE)) == ["proxy/tokens/token.py: no test imports it"]
 
 
 def test_unmeasured_branches_are_named(root: Path) -> None:
-    """A report of lines alone says nothing about branches."""
+    """Of a report without branches."""
     report = files() | {"proxy/forwarding/headers.py": {"missing_lines": []}}
     assert list(holes(report, root, PURE)) == [
         "proxy/forwarding/headers.py: its branches were not measured"
     ]
 
 
-def test_pragma_is_no_way_out(root: Path) -> None:
-    """Complete means complete."""
+def test_pragma_is_refused(root: Path) -> None:
+    """Coverage must be complete."""
     (root / "proxy/forwarding/headers.py").write_text(
         "x = 1  # pragma: no cover\n", encoding="utf-8"
     )
@@ -79,16 +79,16 @@ def test_pragma_is_no_way_out(root: Path) -> None:
 
 
 def test_pure_modules_are_those_of_the_contract() -> None:
-    """The contract that keeps them pure is the only list of them."""
+    """The import contract is the only list."""
     pure = pure_modules((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert {"proxy.forwarding.headers", "proxy.tokens.token"} <= {*pure}
     assert "proxy.runtime.app" not in pure
 
 
-def test_command_fails_on_a_hole(
+def test_command_fails_on_missing_coverage(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit 1 and the place of a hole, 0 and silence without one."""
+    """With the place; otherwise it is silent."""
     report = root / "coverage.json"
     monkeypatch.setattr(pure_coverage, "ROOT", root)
     report.write_text(json.dumps({"files": files()}), encoding="utf-8")
@@ -103,7 +103,7 @@ def test_command_fails_on_a_hole(
 def test_command_names_the_tests(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without a report it prints the test file of each pure module; of a package, of them all."""
+    """Without a report it prints the test files."""
     monkeypatch.setattr(pure_coverage, "ROOT", root)
     (root / "pyproject.toml").write_text(CONTRACT, encoding="utf-8")
     assert pure_coverage.main([]) == 0
@@ -116,6 +116,6 @@ def test_command_names_the_tests(
 
 
 def test_pure_modules_have_tests() -> None:
-    """Each test file that the command names is there."""
+    """Each named file exists."""
     pure = pure_modules((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert all((ROOT / test).exists() for test in own_tests(pure_files(ROOT, pure)))

@@ -11,14 +11,14 @@ from tools.release_check import Check, CheckError, Log, Result, checks, run, tab
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for logs, inside what counts as the repository."""
+    """A folder for logs within the repository."""
     monkeypatch.setattr(release_check, "ROOT", tmp_path)
     monkeypatch.setattr(release_check, "WORK", tmp_path)
     return tmp_path
 
 
-def test_output_is_returned_and_kept(folder: Path) -> None:
-    """With the command, so that it can be repeated."""
+def test_output_is_returned_and_stored(folder: Path) -> None:
+    """With its command."""
     log = Log(folder / "a.log")
     assert log.run(sys.executable, "-c", "print('hello')") == "hello\n"
     assert (
@@ -26,8 +26,8 @@ def test_output_is_returned_and_kept(folder: Path) -> None:
     )
 
 
-def test_command_that_fails_names_its_log(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The row is short; the log has the rest."""
+def test_failed_command_names_its_log(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The row is short."""
     result = run(Check("a", lambda log: log.run(sys.executable, "-c", "raise SystemExit('no')")))
     assert (result.name, result.passed) == ("a", False)
     assert result.remark == f"{Path(sys.executable).name} failed: a.log"
@@ -35,15 +35,15 @@ def test_command_that_fails_names_its_log(folder: Path, capsys: pytest.CaptureFi
     assert "FAILED" in capsys.readouterr().out
 
 
-def test_command_has_an_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that waits for something does not hold up a release for ever."""
+def test_command_has_a_timeout(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hanging one fails."""
     monkeypatch.setattr(release_check, "TIMEOUT", 0.2)
     with pytest.raises(CheckError, match="took more than"):
         Log(folder / "a.log").run(sys.executable, "-c", "import signal; signal.pause()")
 
 
-def test_installations_do_not_find_our_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the sources nor what the caller asked of make and of builds reaches a check."""
+def test_installations_are_isolated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From sources and from the caller's environment."""
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
     monkeypatch.setenv("PROXY_BUILD", "pure")
     monkeypatch.setenv("MAKEFLAGS", " -- ARGS=--only\\ image")
@@ -51,8 +51,8 @@ def test_installations_do_not_find_our_own(folder: Path, monkeypatch: pytest.Mon
     assert Log(folder / "a.log").run(sys.executable, "-c", program) == "\n"
 
 
-def test_table_counts_what_failed() -> None:
-    """The last line is the answer."""
+def test_table_counts_failures() -> None:
+    """In its last line."""
     good, bad = Result("a", True, 1.2, "fine"), Result("b", False, 3.4, "not fine")
     assert table([good]).endswith("\nall 1 passed")
     assert table([good, bad]).endswith(
@@ -61,7 +61,7 @@ def test_table_counts_what_failed() -> None:
 
 
 def test_every_python_installs_wheel_and_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each that tools/pythons finds, this one among them."""
+    """Those of tools/pythons."""
     monkeypatch.undo()
     names = {check.name for check in checks(None)[2]}
     version = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -1,4 +1,4 @@
-"""A release has one version, in the program, the charts, the tag and the changelog."""
+"""One version in program, charts, tag and changelog."""
 
 import shutil
 from pathlib import Path
@@ -34,7 +34,7 @@ CHANGELOG = """\
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """The files that have a version, as they are, with a changelog of a release."""
+    """The files with a version, and a changelog with a release."""
     for file in {file for file, _ in PLACES}:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, tmp_path / file)
@@ -44,21 +44,21 @@ def tree(tmp_path: Path) -> Path:
 
 
 def change(path: Path, old: str, new: str) -> None:
-    """Replace a text that is in a file."""
+    """Replace a text of a file."""
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def test_this_tree_has_one_version(capsys: pytest.CaptureFixture[str]) -> None:
-    """The program, both charts and the manual page agree."""
+    """In program, charts and manual page."""
     assert main([]) == 0
     assert capsys.readouterr().out == f"{__version__}\n"
 
 
 @pytest.mark.parametrize("file", sorted({file for file, _ in PLACES[1:]}))
 def test_another_version_is_named(tree: Path, file: str) -> None:
-    """The sentence says which file, and both versions."""
+    """With its file."""
     change(tree / file, __version__, "9.9.9")
     errors = list(check(tree))
     assert errors
@@ -66,7 +66,7 @@ def test_another_version_is_named(tree: Path, file: str) -> None:
 
 
 def test_tag_and_changelog_agree(tree: Path) -> None:
-    """The tag of this version, with its section, is a release."""
+    """With the version."""
     assert list(check_tag(tree, f"v{__version__}")) == []
     assert list(check_tag(tree, "v9.9.9")) == [
         f"the tag is v9.9.9, but proxy/__init__.py has version {__version__}"
@@ -81,21 +81,21 @@ def test_tag_and_changelog_agree(tree: Path) -> None:
     ],
     ids=["no date", "no text"],
 )
-def test_section_must_be_dated_and_say_something(tree: Path, old: str, new: str) -> None:
-    """What is not described is not released."""
+def test_section_must_be_dated_and_not_empty(tree: Path, old: str, new: str) -> None:
+    """Otherwise it is no release."""
     change(tree / "CHANGELOG.md", old, new)
     (error,) = check_tag(tree, f"v{__version__}")
     assert error.startswith(f"CHANGELOG.md has no section '## [{__version__}] - YYYY-MM-DD'")
 
 
 def test_notes_are_the_section_of_the_version(tree: Path) -> None:
-    """Neither what came before nor what comes after is in it."""
+    """Only that."""
     assert section(tree, __version__) == ("2026-11-28", "### Added\n\n- A proxy.")
     assert section(tree, "0.0.1") == ("2026-01-01", "- Nothing.")
     assert section(tree, "7.7.7") == ("", "")
 
 
-def test_errors_end_with_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
-    """A workflow stops at a tag that is not this version's."""
+def test_errors_exit_with_1(capsys: pytest.CaptureFixture[str]) -> None:
+    """So a workflow stops."""
     assert main(["--tag", "v9.9.9"]) == 1
     assert "the tag is v9.9.9" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The shell scripts that make calls, run in a world that a test makes up for them."""
+"""Shell scripts that make calls, with fake programs."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ TOOLS = Path(__file__).parents[2] / "tools"
 
 
 def script(path: Path, text: str) -> Path:
-    """An executable shell script."""
+    """Write an executable shell script."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
     path.chmod(0o755)
@@ -19,7 +19,7 @@ def script(path: Path, text: str) -> Path:
 
 
 def run(name: str, *arguments: object, **environment: object) -> subprocess.CompletedProcess[str]:
-    """Run a script of tools/ with this environment added."""
+    """Run a script of tools/ with these environment variables."""
     return subprocess.run(
         [TOOLS / name, *map(str, arguments)],
         env=os.environ | {key: str(value) for key, value in environment.items()},
@@ -29,8 +29,8 @@ def run(name: str, *arguments: object, **environment: object) -> subprocess.Comp
     )
 
 
-def test_pythons_takes_what_runs_and_is_new_enough(tmp_path: Path) -> None:
-    """PATH comes before pyenv, newest first; dead shims, old ones and doubles are left out."""
+def test_pythons_lists_supported_versions(tmp_path: Path) -> None:
+    """PATH before pyenv, newest first, without duplicates."""
     path, pyenv = tmp_path / "bin", tmp_path / "pyenv"
     script(path / "python3.14", "echo 'python3.14: command not found' >&2; exit 127")
     script(path / "python3.13", "echo 3.13 /path/3.13")
@@ -48,21 +48,21 @@ def test_pythons_takes_what_runs_and_is_new_enough(tmp_path: Path) -> None:
     ]
 
 
-def test_pythons_asks_a_real_python(tmp_path: Path) -> None:
-    """The question is one that the Python running this test answers with its own name."""
+def test_pythons_with_a_real_python(tmp_path: Path) -> None:
+    """The one that runs this test."""
     script(tmp_path / "python3", f'exec "{sys.executable}" "$@"')
     found = run("pythons", PATH=tmp_path, PYENV_ROOT=tmp_path, XDG_CACHE_HOME=tmp_path).stdout
     assert found == f"{sys.version_info.major}.{sys.version_info.minor} {sys.executable}\n"
 
 
-def test_pythons_is_silent_where_there_is_none(tmp_path: Path) -> None:
-    """No Python is an empty list; what to say about it is the Makefile's."""
+def test_pythons_may_be_empty(tmp_path: Path) -> None:
+    """Its caller reports that."""
     found = run("pythons", PATH=tmp_path, PYENV_ROOT=tmp_path, XDG_CACHE_HOME=tmp_path)
     assert (found.stdout, found.stderr) == ("", "")
 
 
 def test_python_from_debian_is_unpacked_once(tmp_path: Path) -> None:
-    """The Python of its packages is made to run where it now is; a second run only prints it."""
+    """A second run only prints its path."""
     tree = tmp_path / "packages"
     script(tree / "usr/bin/python3.14", "exit 0")
     script(tree / "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "")
@@ -71,7 +71,7 @@ def test_python_from_debian_is_unpacked_once(tmp_path: Path) -> None:
     settings = tree / "usr/lib/python3.14/_sysconfigdata_.py"
     script(settings, "'/usr/share/python-wheels'")
     path = tmp_path / "bin"
-    # Its last argument is the archive to make.
+    # Its last argument is the archive's path.
     made = f'for last; do :; done; tar -cf "$last" -C {tree} .; echo "$@" >>{tmp_path}/calls'
     script(path / "mmdebstrap", made)
     script(path / "patchelf", f'echo "$@" >>{tmp_path}/calls')
@@ -91,7 +91,7 @@ def test_python_from_debian_is_unpacked_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mmdebstrap", "told"),
+    ("mmdebstrap", "reported"),
     [
         (None, "mmdebstrap is missing (apt-get install mmdebstrap).\n"),
         (
@@ -100,10 +100,10 @@ def test_python_from_debian_is_unpacked_once(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_python_from_debian_says_why_it_cannot(
-    tmp_path: Path, mmdebstrap: str | None, told: str
+def test_python_from_debian_reports_why_it_fails(
+    tmp_path: Path, mmdebstrap: str | None, reported: str
 ) -> None:
-    """Without the tool, without the package or without a network it says so."""
+    """Without tool, package or network."""
     script(tmp_path / "patchelf", "exit 0")
     if mmdebstrap:
         script(tmp_path / "mmdebstrap", mmdebstrap)
@@ -112,11 +112,11 @@ def test_python_from_debian_says_why_it_cannot(
     done = run("python-from-debian", 3.14, PATH=tmp_path, XDG_CACHE_HOME=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("Python 3.14 is not on this machine, and not to be had")
-    assert done.stderr.endswith(told)
+    assert done.stderr.endswith(reported)
 
 
 @pytest.mark.parametrize(
-    ("says", "code", "told"),
+    ("message", "code", "reported"),
     [
         ("No known vulnerabilities found", 0, "No known"),
         ("Found 1 known vulnerability in 1 package", 1, "Found 1"),
@@ -125,9 +125,13 @@ def test_python_from_debian_says_why_it_cannot(
         ("error: could not connect", 0, "Not audited"),
     ],
 )
-def test_audit_fails_for_a_weakness_only(tmp_path: Path, says: str, code: int, told: str) -> None:
-    """A weakness fails; a machine without a network does not, and does not claim an audit."""
-    pip_audit = script(tmp_path / "pip-audit", f"echo '{says}'; exit {int('No known' not in says)}")
+def test_audit_fails_for_vulnerabilities_only(
+    tmp_path: Path, message: str, code: int, reported: str
+) -> None:
+    """Without a network it says that it did not run."""
+    pip_audit = script(
+        tmp_path / "pip-audit", f"echo '{message}'; exit {int('No known' not in message)}"
+    )
     result = run("audit", pip_audit, "run.txt")
     assert result.returncode == code
-    assert told in result.stdout + result.stderr
+    assert reported in result.stdout + result.stderr

@@ -1,4 +1,4 @@
-"""The reference of settings, against the model that it is made from."""
+"""The reference of settings, compared with the model."""
 
 from pathlib import Path
 
@@ -21,25 +21,25 @@ NEEDED = {
 
 
 def by_path(row: Row) -> str:
-    """The path of a setting, for pytest to show."""
+    """Return the path of a setting, as a test id."""
     return row.path
 
 
-def test_page_has_the_settings_that_the_program_has() -> None:
-    """docs/configuration.md shows the model as it is (`make settings`)."""
+def test_page_is_up_to_date() -> None:
+    """`make settings` would change nothing."""
     page = DOCUMENT.read_text(encoding="utf-8")
     assert PLACE.put(page, table()) == page
 
 
-def test_every_setting_is_there_once() -> None:
-    """No setting is left out, and none is made up."""
+def test_every_setting_occurs_once() -> None:
+    """And no others."""
     paths = [row.path for row in ROWS]
     assert sorted(paths) == sorted(".".join(path) for path in known_paths())
 
 
 @pytest.mark.parametrize("row", ROWS, ids=by_path)
-def test_every_setting_says_what_it_means(row: Row) -> None:
-    """Each has a type and a meaning, and nothing that would break the table."""
+def test_every_setting_has_type_and_meaning(row: Row) -> None:
+    """Without characters that break the table."""
     assert row.takes
     assert row.meaning
     assert str(row).count("|") == 4
@@ -47,8 +47,8 @@ def test_every_setting_says_what_it_means(row: Row) -> None:
 
 
 @pytest.mark.parametrize("row", WITH_VARIABLE, ids=by_path)
-def test_variables_are_those_that_are_read(row: Row) -> None:
-    """The variable beside a setting is the one that sets it."""
+def test_variables_are_read(row: Row) -> None:
+    """Each sets its setting."""
     errors: list[str] = []
     found = loader.read_environment({row.variable: "x"}, errors)
     assert errors == []
@@ -61,23 +61,23 @@ def test_variables_are_those_that_are_read(row: Row) -> None:
 @pytest.mark.parametrize(
     "row", [row for row in WITH_VARIABLE if row.default not in ("", "required")], ids=by_path
 )
-def test_defaults_are_what_leaving_out_means(row: Row) -> None:
-    """A default, written as it is shown, is taken, and changes nothing."""
+def test_defaults_are_correct(row: Row) -> None:
+    """A written default changes nothing."""
     default = row.default.replace("`", "")
     written = loader.load(None, NEEDED | {row.variable: default}, {})
     assert written == loader.load(None, NEEDED, {})
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if not row.variable], ids=by_path)
-def test_others_are_for_the_file_alone(row: Row) -> None:
-    """Where no variable is shown, one would not do."""
+def test_settings_without_a_variable(row: Row) -> None:
+    """Only the file can set them."""
     variable = PREFIX + row.path.replace(".", "__").upper()
     with pytest.raises(ConfigError):
         loader.load(None, NEEDED | {variable: "x"}, {})
 
 
-def test_what_is_required_is_required() -> None:
-    """Only the institution has no way round; credentials may be given in two ways."""
+def test_required_settings() -> None:
+    """The institution, and credentials in one of two forms."""
     assert [row.path for row in ROWS if row.default == "required"] == ["institution_id"]
 
 
@@ -95,13 +95,13 @@ def test_what_is_required_is_required() -> None:
         ([{"path": "/a", "methods": []}], "`/a`"),
     ],
 )
-def test_defaults_are_shown_as_they_are_written(value: object, text: str) -> None:
-    """Numbers without needless zeros, lists with commas, nothing for nothing."""
+def test_defaults_are_formatted(value: object, text: str) -> None:
+    """As in a configuration file."""
     assert shown(value) == text
 
 
-def test_writing_mends_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``--write`` changes what stands between the marks, and nothing else."""
+def test_writing_updates_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the marks only."""
     page = tmp_path / "page.md"
     page.write_text(f"before {PLACE.opening} old {PLACE.closing} after", encoding="utf-8")
     monkeypatch.setattr(settings_table, "DOCUMENT", page)
@@ -112,7 +112,7 @@ def test_writing_mends_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "| `institution_id`<br>`CANDESCENT_INSTITUTION_ID` | text, required |" in text
 
 
-def test_printing_shows_the_same(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without arguments the table is printed."""
+def test_printing_has_the_same_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without arguments."""
     assert settings_table.main([]) == 0
     assert capsys.readouterr().out.strip() == settings_table.table()

@@ -1,4 +1,4 @@
-"""The schema of /api/status in the documentation, against the model that it is made from."""
+"""The schema of /api/status, compared with the model."""
 
 import json
 from pathlib import Path
@@ -9,13 +9,13 @@ from tools import status_schema
 from tools.status_schema import SCHEMA, schema
 
 
-def test_committed_schema_is_the_models() -> None:
-    """docs/status.schema.json is what the program answers with (`make status-page`)."""
+def test_schema_is_up_to_date() -> None:
+    """`make status-page` would change nothing."""
     assert json.loads(SCHEMA.read_text(encoding="utf-8")) == schema()
 
 
 def test_every_field_is_described() -> None:
-    """A field says what it means, itself or by its type's description."""
+    """Itself or by its type."""
     made = schema()
     for part in [made, *made["$defs"].values()]:
         for field in part.get("properties", {}).values():
@@ -27,7 +27,7 @@ def test_every_field_is_described() -> None:
 def test_writing_and_printing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``--write`` writes the file; without it the same is printed."""
+    """Both have the same schema."""
     monkeypatch.setattr(status_schema, "SCHEMA", tmp_path / "schema.json")
     assert status_schema.main(["--write"]) == 0
     assert status_schema.main([]) == 0

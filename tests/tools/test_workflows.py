@@ -1,4 +1,4 @@
-"""GitHub's workflows: valid, pinned, bounded, and with no more rights than they need."""
+"""GitHub workflows: valid, pinned, bounded, least rights."""
 
 import re
 import shutil
@@ -21,7 +21,7 @@ Job = dict[str, Any]
 
 
 def actionlint(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run actionlint over the workflows of a folder; what else a machine has is not asked."""
+    """Run actionlint on the workflows of a folder, without optional tools."""
     program = needs.program("actionlint")
     files = sorted(map(str, (folder / ".github/workflows").glob("*.yml")))
     return subprocess.run(
@@ -34,20 +34,20 @@ def actionlint(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def jobs() -> Iterator[tuple[str, Job]]:
-    """Yield each job of each workflow with a name for both."""
+    """Yield each job with a name."""
     for path in WORKFLOWS:
         for name, job in yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"].items():
             yield f"{path.stem}/{name}", job
 
 
 def test_actionlint_finds_nothing() -> None:
-    """Names, expressions, contexts and events are those that GitHub knows."""
+    """In this repository."""
     done = actionlint(ROOT)
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_actionlint_would_find_a_mistake(tmp_path: Path) -> None:
-    """The test above can fail."""
+def test_actionlint_finds_a_mistake(tmp_path: Path) -> None:
+    """So the test above can fail."""
     shutil.copytree(ROOT / ".github", tmp_path / ".github")
     path = tmp_path / ".github/workflows/release.yml"
     text = path.read_text(encoding="utf-8")
@@ -57,7 +57,7 @@ def test_actionlint_would_find_a_mistake(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_actions_are_pinned(path: Path) -> None:
-    """Each by a full commit, with its release beside it; a tag can be moved to other code."""
+    """By commit, with the release in a comment."""
     used = re.findall(r"uses: (.+)", path.read_text(encoding="utf-8"))
     foreign = [line for line in used if not line.startswith("./.github/workflows/")]
     pinned = re.compile(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
@@ -66,7 +66,7 @@ def test_actions_are_pinned(path: Path) -> None:
 
 
 def test_one_release_of_each_action() -> None:
-    """What one workflow has tried is what the others use."""
+    """In all workflows."""
     text = "".join(path.read_text(encoding="utf-8") for path in WORKFLOWS)
     pins = set(re.findall(r"uses: ([\w./-]+)@(\w+) # (\S+)", text))
     assert len(pins) == len({name for name, *_ in pins})
@@ -75,8 +75,8 @@ def test_one_release_of_each_action() -> None:
 @pytest.mark.parametrize(
     ("name", "job"), [*jobs()], ids=lambda value: value if isinstance(value, str) else ""
 )
-def test_job_says_what_it_may_and_how_long(name: str, job: Job) -> None:
-    """Only a job that publishes may write, and no token stays in a checkout."""
+def test_job_has_permissions_and_timeout(name: str, job: Job) -> None:
+    """Only a publishing job may write; checkouts keep no token."""
     assert "permissions" in job
     writes = {key for key, value in job["permissions"].items() if value == "write"}
     publishes = {"image/build", "image/publish", "charts/publish", "release/image"}
@@ -88,23 +88,23 @@ def test_job_says_what_it_may_and_how_long(name: str, job: Job) -> None:
     assert all(step["with"] == {"persist-credentials": False} for step in checkouts)
 
 
-def test_workflow_gives_no_rights_by_itself() -> None:
-    """Each job asks for its own."""
+def test_workflow_has_no_permissions() -> None:
+    """Each job has its own."""
     for path in WORKFLOWS:
         assert yaml.safe_load(path.read_text(encoding="utf-8"))["permissions"] == {}
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_scripts_hold_no_expressions(path: Path) -> None:
-    """What others can choose, such as a branch's name, must not become part of a script."""
+def test_scripts_contain_no_expressions(path: Path) -> None:
+    """They could inject code."""
     workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
     steps = [step for job in workflow["jobs"].values() for step in job.get("steps", ())]
     scripts = [step["run"] for step in steps if "run" in step]
     assert [script for script in scripts if "${{" in script] == []
 
 
-def test_files_that_workflows_name_exist() -> None:
-    """A tool that has moved is noticed before a release."""
+def test_named_files_exist() -> None:
+    """Those of the repository."""
     text = "".join(path.read_text(encoding="utf-8") for path in WORKFLOWS)
     named = re.findall(r"(?<![\w/.])(?:tools|requirements|\.ci)/[\w./-]*\w", text)
     assert named
