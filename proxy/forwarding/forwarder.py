@@ -50,6 +50,7 @@ class ForwarderSettings:
     replay: Replay
     url_rewriter: UrlRewriter
     browser_policy: BrowserPolicy
+    pool_share: int = 0
 
 
 class Forwarder:
@@ -76,6 +77,7 @@ class Forwarder:
         self._router = router
         self._tokens = tokens
         self._pool = pool
+        self._share = pool.shares[settings.pool_share]
         self._writer = writer
         self._user_injector = user_injector
         self._authentication = authentication
@@ -260,7 +262,7 @@ class Forwarder:
         before any byte of a response, or the bank refused the token.
         """
         context.token = self._tokens.current(context.key) or await self._token(context)
-        connection = None if context.needs_new_connection else self._pool.checkout()
+        connection = None if context.needs_new_connection else self._pool.checkout(self._share)
         if is_waiting := connection is None:
             connection = await self._connect(context)
         async with connection:
@@ -292,7 +294,7 @@ class Forwarder:
         """Wait for a connection and record the time."""
         started_at = self._now()
         try:
-            return await self._pool.connect(new=context.needs_new_connection)
+            return await self._pool.connect(self._share, new=context.needs_new_connection)
         finally:
             context.record.connection_wait += self._now() - started_at
 

@@ -86,6 +86,7 @@ def forwarding(
         replay=Replay(tuple(path.pattern for path in config.replay.paths), config.replay.max_body),
         url_rewriter=UrlRewriter(config.url, listener.public_url),
         browser_policy=BrowserPolicy(hosts(config), listener.cors.allow_origins),
+        pool_share=[one.name for one in config.listener_configs].index(listener.name),
     )
 
 

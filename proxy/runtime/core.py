@@ -66,7 +66,7 @@ class Core:
         )
         self._follower = self.fleet.follower(self.tokens) if self.fleet is not None else None
         self._refresher = Refresher(self.tokens, policy, clock=clock.now, idle=config.token.idle)
-        self.pool = Pool(origin, config.upstream)
+        self.pool = Pool(origin, config.upstream, listeners=len(config.listener_configs))
         directory = build.directory(config, self._bank, self.tokens)
         self.forwarders = {
             listener.name: self._forwarder(listener, origin, directory, observers)

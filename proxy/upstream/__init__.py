@@ -3,6 +3,7 @@
 Modules:
 
     pool.py           the connections to one origin
+    pool_share.py     how many of them a listener may use
     connection.py     one exchange after another on a connection
     response_parser.py  HTTP/1.1 responses: bytes in, events out
     upstream_settings.py  timeouts, limits and certificates of these connections

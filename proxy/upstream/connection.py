@@ -30,6 +30,7 @@ from typing import Self, cast
 from proxy.errors import ProxyError, UpstreamError, kinds
 from proxy.http1.deadline import Deadline
 from proxy.http1.flow_control import FlowControl
+from proxy.upstream.pool_share import PoolShare
 from proxy.upstream.response_parser import ResponseHead, ResponseParser
 from proxy.upstream.tls import explain_tls
 from proxy.upstream.upstream_settings import UpstreamSettings
@@ -88,6 +89,8 @@ class Connection(asyncio.Protocol):
         self.state = ConnectionState.IDLE
         self.head: ResponseHead | None = None
         self.awaits_caller = False
+        self.share: PoolShare | None = None
+        """The listener's that uses it, or has used it last."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Set the transport."""

@@ -6,7 +6,6 @@ The origin is fixed by the configuration; a request cannot change it.
 import asyncio
 import ssl
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from proxy.errors import ProxyError, kinds
 from proxy.upstream.connection import Connection
 from proxy.upstream.failures import connect_error
+from proxy.upstream.pool_share import Place, PoolShare, share_out
 from proxy.upstream.tunnel import OutboundProxy, open_tunnel
 from proxy.upstream.upstream_settings import UpstreamSettings
 
@@ -50,7 +50,8 @@ class Pool:
     """A pool of connections; checkout prefers the most recently used one.
 
     ``open_count`` is the number of connections that are open or being opened, ``opened_count``
-    the number opened so far.
+    the number opened so far, ``waiting_count`` that of requests that wait. ``shares`` are those of
+    ``listeners`` listeners.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Pool:
         origin: UpstreamOrigin,
         settings: UpstreamSettings,
         wall: Callable[[], float] = time.time,
+        listeners: int = 1,
     ) -> None:
         self._origin = origin
         self._settings = settings
@@ -66,7 +68,14 @@ class Pool:
         self._wall = wall
         self._wall_offset = wall() - self._loop.time()
         self._idle: list[Connection] = []
-        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
+        own = share_out(settings.max_connections, listeners)
+        places = share_out(settings.max_waiting, listeners)
+        self.shares = [PoolShare(own, places) for _ in range(listeners)]
+        # Connections in use beyond those that are guaranteed to a listener.
+        self._common = 0
+        self._max_common = settings.max_connections - own * listeners
+        self._turn = 0
+        self.waiting_count = 0
         self._reaper: asyncio.TimerHandle | None = None
         self._closed = False
         self.open_count = 0
@@ -77,56 +86,72 @@ class Pool:
         """Number of unused open connections."""
         return len(self._idle)
 
-    @property
-    def waiting_count(self) -> int:
-        """Number of requests that wait for a connection."""
-        return len(self._waiting)
-
-    def checkout(self) -> Connection | None:
-        """Return a usable idle connection, if there is one."""
+    def checkout(self, share: PoolShare | None = None) -> Connection | None:
+        """Return a usable idle connection, if there is one and the listener may have it."""
+        share = share or self.shares[0]
         now = self._loop.time()
         offset = self._wall() - now
         if abs(offset - self._wall_offset) > MAX_CLOCK_STEP:
             self._discard_idle()
         self._wall_offset = offset
         while self._idle:
+            if share.in_use >= share.guaranteed and self._common >= self._max_common:
+                return None
             connection = self._idle.pop()
             if self._is_reusable(connection, now):
+                # What ``_take`` does, without a call.
+                if share.in_use >= share.guaranteed:
+                    self._common += 1
+                share.in_use += 1
+                connection.share = share
                 return connection
             self._discard(connection)
         return None
 
-    async def connect(self, *, new: bool = False) -> Connection:
-        """Return a new connection, or at ``max_connections`` the next that is released.
+    async def connect(self, share: PoolShare | None = None, *, new: bool = False) -> Connection:
+        """Return a new connection, or where the listener may have no more the next released one.
 
         With ``new`` a released connection is closed and replaced by a new one. Raises
         ``UpstreamError`` when none can be opened, ``ProxyError`` (503) when all are in use and
         ``max_waiting`` or ``max_wait`` is exceeded.
         """
-        if self.open_count >= self._settings.max_connections:
-            freed = await self._queue()
+        share = share or self.shares[0]
+        if not self._take(share):
+            freed = await self._queue(share)
             if freed is not None:
                 if not new and freed.is_alive():
+                    freed.share = share
                     return freed
                 freed.abort()
-        else:
+        elif self.open_count < self._settings.max_connections:
             self.open_count += 1
+        else:
+            self._idle.pop(0).abort()  # as less than all are in use, one is idle
         # This call now holds a counted slot, which it frees if no connection can be opened.
         try:
-            return await self._open()
+            connection = await self._open()
         except BaseException:
+            self._give_back(share)
             self._free_slot()
             raise
+        connection.share = share
+        return connection
 
     def release(self, connection: Connection) -> None:
         """Take a connection back after an exchange; close it unless it can be reused."""
+        # What ``_give_back`` does, without a call.
+        share = connection.share
+        if share is not None:
+            share.in_use -= 1
+            if share.in_use >= share.guaranteed:
+                self._common -= 1
         now = self._loop.time()
         too_old = now - connection.created_at > self._settings.max_age
         if too_old or self._closed or not connection.is_reusable:
             self._discard(connection)
             return
         connection.mark_idle(now)
-        waiter = self._next_waiter() if self._waiting else None
+        waiter = self._next_waiter() if self.waiting_count else None
         if waiter is not None:
             waiter.set_result(connection)
             return
@@ -166,33 +191,60 @@ class Pool:
         else:
             waiter.set_result(None)
 
-    def _next_waiter(self) -> "asyncio.Future[Connection | None] | None":
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                return waiter
+    def _take(self, share: PoolShare) -> bool:
+        """Count one more connection of a listener, if it may have one."""
+        if share.in_use >= share.guaranteed:
+            if self._common >= self._max_common:
+                return False
+            self._common += 1
+        share.in_use += 1
+        return True
+
+    def _give_back(self, share: PoolShare) -> None:
+        share.in_use -= 1
+        if share.in_use >= share.guaranteed:
+            self._common -= 1
+
+    def _next_waiter(self) -> "Place | None":
+        """Return who is next, of the listeners in turn; its connection is counted already."""
+        for _ in self.shares:
+            share = self.shares[self._turn]
+            self._turn = (self._turn + 1) % len(self.shares)
+            while share.queue and share.queue[0].done():
+                _ = share.queue.popleft()
+                self.waiting_count -= 1
+            if share.queue and self._take(share):
+                self.waiting_count -= 1
+                return share.queue.popleft()
         return None
 
-    async def _queue(self) -> Connection | None:
-        if len(self._waiting) >= self._settings.max_waiting:
+    async def _queue(self, share: PoolShare) -> Connection | None:
+        common_places = self._settings.max_waiting // 2
+        if len(share.queue) >= share.guaranteed_places and (
+            self.waiting_count >= common_places or len(self.shares) == 1
+        ):
             raise ProxyError(kinds.UPSTREAM_BUSY)
-        place: asyncio.Future[Connection | None] = self._loop.create_future()
-        self._waiting.append(place)
+        place: Place = self._loop.create_future()
+        share.queue.append(place)
+        self.waiting_count += 1
         try:
             async with asyncio.timeout(self._settings.max_wait):
-                return await place
+                connection: Connection | None = await place
+                return connection
         except BaseException as error:
-            self._return_slot(place)
+            self._return_slot(share, place)
             if isinstance(error, TimeoutError):
                 raise ProxyError(kinds.UPSTREAM_BUSY) from None
             raise
 
-    def _return_slot(self, place: "asyncio.Future[Connection | None]") -> None:
-        # The slot may have been assigned just before the waiter gave up.
+    def _return_slot(self, share: PoolShare, place: "Place") -> None:
+        # The place may have been granted in the moment in which its owner stopped waiting.
         if not place.done() or place.cancelled():
-            if place in self._waiting:
-                self._waiting.remove(place)
+            if place in share.queue:
+                share.queue.remove(place)
+                self.waiting_count -= 1
             return
+        self._give_back(share)
         connection = place.result()
         if connection is None:
             self._free_slot()

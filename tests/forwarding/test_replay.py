@@ -245,7 +245,7 @@ async def test_token_that_expires_in_the_queue_is_not_sent(tmp_path: Path) -> No
         first = asyncio.create_task(fixture.call("/slow?seconds=0.3"))
         await until(lambda: fixture.bank.bank.arrivals)
         second = asyncio.create_task(fixture.call("/echo"))
-        await until(lambda: fixture.app.pool._waiting)
+        await until(lambda: fixture.app.pool.waiting_count)
         entry = next(fixture.app.tokens.entries())
         old = entry.token
         fixture.app.tokens.start_refresh(entry)

@@ -254,7 +254,7 @@ async def test_reset_after_queueing_is_retried_for_safe_methods(method: str, sta
         first = asyncio.create_task(ask(proxy.app))
         await until(lambda: upstream.requests)
         second = asyncio.create_task(ask(proxy.app, request(method, "/")))
-        await until(lambda: proxy.app.pool._waiting)
+        await until(lambda: proxy.app.pool.waiting_count)
         upstream.may_continue.set()
         assert [(await first).status, (await second).status] == [200, status]
         assert [record.replays for record in proxy.records] == [0, int(status == 200)]

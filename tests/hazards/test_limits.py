@@ -289,3 +289,80 @@ async def test_pipelined_requests_are_all_answered(proxy: ProxyUnderTest) -> Non
         await wire.send(GET * 200)
         for _ in range(200):
             assert (await wire.read_response()).status == 200
+
+
+# The way to the bank.
+
+
+class Kiosk:
+    """The listener ``kiosk`` of a proxy, as something to connect to."""
+
+    def __init__(self, proxy: ProxyUnderTest) -> None:
+        self.data_address = proxy.app.addresses["kiosk"]
+
+
+@asynccontextmanager
+async def two_listeners(**upstream: str) -> AsyncIterator[ProxyUnderTest]:
+    """Run a proxy with 8 connections to the bank for two listeners."""
+    async with proxy_under_test(
+        listeners={"kiosk": {"listen": "127.0.0.1:0"}},
+        upstream={"max_connections": "8", "max_wait": "1", **upstream},
+        limits={"half_close_timeout": "0.1"},
+    ) as proxy:
+        yield proxy
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        request("POST", "/upload", "Content-Length: 100") + b"x",
+        request("GET", "/slow?seconds=20"),
+        request("GET", "/download?bytes=100000000"),
+    ],
+    ids=["slow uploads", "slow responses", "slow readers"],
+)
+async def test_listener_keeps_its_share_of_the_pool(data: bytes) -> None:
+    """However many connections to the bank another listener would take."""
+    async with two_listeners() as proxy, connected(proxy.app, 30) as wires:
+        for wire in wires:
+            wire.stop_reading()
+            await wire.send(data)
+        await until(lambda: len(proxy.bank.arrivals) >= 6)
+        async with connected(Kiosk(proxy), 2) as others:
+            for _ in range(5):
+                for other in others:
+                    assert (await other.ask(GET)).status == 200
+        assert proxy.app.pool.shares[0].in_use <= 6
+        for wire in wires:
+            wire.reset()
+        await until(lambda: proxy.app.connection_count == 0)
+        await until(lambda: proxy.app.forwarder.in_flight == 0)
+
+
+async def test_listener_keeps_its_share_of_the_queue() -> None:
+    """A full queue of another listener does not refuse its requests."""
+    async with (
+        two_listeners(max_waiting="8", max_wait="10") as proxy,
+        connected(proxy.app, 30) as wires,
+        connected(Kiosk(proxy), 3) as others,
+    ):
+        for wire in wires:
+            await wire.send(request("GET", "/slow?seconds=1"))
+        await until(lambda: proxy.app.pool.waiting_count >= 4)
+        for other in others:
+            await other.send(request("GET", "/slow?seconds=0.1"))
+        assert [(await other.read_response()).status for other in others] == [200] * 3
+        statuses = [(await wire.read_response()).status for wire in wires]
+        assert statuses.count(503) >= 10
+
+
+async def test_single_listener_has_the_whole_pool() -> None:
+    """Nothing is reserved where there is nobody to reserve it for."""
+    async with (
+        proxy_under_test(upstream={"max_connections": "4"}) as proxy,
+        connected(proxy.app, 4) as wires,
+    ):
+        for wire in wires:
+            await wire.send(request("GET", "/slow?seconds=0.5"))
+        await until(lambda: proxy.app.pool.open_count == 4)
+        assert [(await wire.read_response()).status for wire in wires] == [200] * 4

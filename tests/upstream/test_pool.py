@@ -290,7 +290,7 @@ async def test_connection_limit_is_kept() -> None:
     async with ScriptedUpstream(script) as upstream, pooled(upstream, limits) as pool:
         asking = [asyncio.create_task(ask(pool)) for _ in range(10)]
         await until(lambda: len(upstream.requests) == 3)
-        assert (upstream.open, pool.open_count, len(pool._waiting)) == (3, 3, 7)
+        assert (upstream.open, pool.open_count, pool.waiting_count) == (3, 3, 7)
         upstream.may_continue.set()
         assert await asyncio.gather(*asking) == [b"yes"] * 10
         assert upstream.connections == 3
@@ -298,7 +298,7 @@ async def test_connection_limit_is_kept() -> None:
 
 def is_full(pool: Pool, count: int) -> bool:
     """Whether this many requests are queued."""
-    return len(pool._waiting) == count
+    return pool.waiting_count == count
 
 
 async def test_queue_is_fair() -> None:
@@ -333,7 +333,7 @@ async def test_failed_connection_frees_its_place() -> None:
         failing = asyncio.create_task(ask(pool))
         await until(lambda: upstream.requests)
         waiting = asyncio.create_task(ask(pool))
-        await until(lambda: len(pool._waiting) == 1)
+        await until(lambda: pool.waiting_count == 1)
         upstream.may_continue.set()
         with pytest.raises(UpstreamError):
             await failing
@@ -347,7 +347,7 @@ async def test_full_queue_is_refused_at_once() -> None:
     async with ScriptedUpstream(respond_to_all()) as upstream, pooled(upstream, limits) as pool:
         held = await checkout(pool)
         waiting = asyncio.create_task(ask(pool))
-        await until(lambda: len(pool._waiting) == 1)
+        await until(lambda: pool.waiting_count == 1)
         with pytest.raises(ProxyError) as caught:
             await pool.connect()
         assert (caught.value.kind.name, caught.value.kind.status) == ("upstream-busy", 503)
@@ -365,7 +365,7 @@ async def test_queue_wait_is_bounded() -> None:
         with pytest.raises(ProxyError) as caught:
             await pool.connect()
         assert caught.value.kind.name == "upstream-busy"
-        assert not pool._waiting
+        assert not pool.waiting_count
         await use(held)
         pool.release(held)
         assert pool.idle_count == 1
@@ -378,7 +378,7 @@ async def test_cancelled_waiter_leaves_the_queue() -> None:
         held = await checkout(pool)
         first = asyncio.create_task(ask(pool))
         second = asyncio.create_task(ask(pool))
-        await until(lambda: len(pool._waiting) == 2)
+        await until(lambda: pool.waiting_count == 2)
         first.cancel()
         await asyncio.wait([first])
         await use(held)
@@ -395,7 +395,7 @@ async def test_waiter_cancelled_while_it_is_served(*, well: bool) -> None:
         held = await checkout(pool)
         first = asyncio.create_task(ask(pool))
         second = asyncio.create_task(ask(pool))
-        await until(lambda: len(pool._waiting) == 2)
+        await until(lambda: pool.waiting_count == 2)
         if well:
             await use(held)
         pool.release(held)
@@ -417,7 +417,7 @@ async def test_connection_lost_before_use_is_replaced() -> None:
         held = await checkout(pool)
         await use(held)
         waiting = asyncio.create_task(ask(pool))
-        await until(lambda: len(pool._waiting) == 1)
+        await until(lambda: pool.waiting_count == 1)
         pool.release(held)
         held.abort()
         assert await waiting == b"yes"
@@ -431,7 +431,7 @@ async def test_new_connection_is_new_after_waiting() -> None:
         held = await checkout(pool)
         await use(held)
         waiting = asyncio.create_task(pool.connect(new=True))
-        await until(lambda: len(pool._waiting) == 1)
+        await until(lambda: pool.waiting_count == 1)
         pool.release(held)
         fresh = await waiting
         assert (fresh.exchanges, pool.open_count, upstream.connections) == (0, 1, 2)
