@@ -1,4 +1,4 @@
-"""Children of a test run receive the signals that tests send them."""
+"""Signals in children of a test run."""
 
 import subprocess
 import sys
@@ -15,6 +15,6 @@ assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
 """
 
 
-def test_signals_that_were_ignored_are_restored() -> None:
-    """A run started by ``nohup``, or in the background of a script, ignores them at first."""
+def test_ignored_signals_are_restored() -> None:
+    """``nohup`` and background jobs of scripts ignore them."""
     subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, check=True)

@@ -1,7 +1,7 @@
-"""Law 8: no secret leaves. Every path is driven with marked secrets, which are then searched for.
+"""No secret leaks. Every path is run with known secrets, which are then searched for.
 
-In log lines at debug level, metrics, error answers, /readyz, tracebacks, and the repr of every
-object that can be reached from the proxy; and in what its process shows of itself.
+In log lines at debug level, metrics, error responses, /readyz, tracebacks, the repr of every object
+reachable from the proxy, and the process's visible data.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ FROM_BANK = "Mark0BanksAnswer0Mark"
 
 @pytest.fixture
 def search() -> SecretSearch:
-    """Somebody who knows every secret."""
+    """A search that knows every secret."""
     search = SecretSearch()
     for name, text in list(globals().items()):
         if isinstance(text, str) and text.startswith("Mark0"):
@@ -61,7 +61,7 @@ async def watched(
     ready: bool = True,
     **more: Any,
 ) -> AsyncIterator[ProxyFixture]:
-    """A proxy with marked secrets in files; at its end everything about it is looked at."""
+    """A proxy with secrets in files; at its end all visible data is collected."""
     write(tmp_path / "secret", SECRET)
     if bank is None:
         async with Sandbox() as own, watched(search, tmp_path, own, ready=ready, **more) as fixture:
@@ -75,14 +75,14 @@ async def watched(
         tmp_path / "proxy.yaml", bank, ready=ready, **{**login, **more}
     ) as fixture:
         yield fixture
-        await look(search, fixture)
+        await collect(search, fixture)
     for token in bank.bank.tokens.values():
         search.secret("a token of the bank", token.text)
     search.add("the log", fixture.log.getvalue())
 
 
-async def look(search: SecretSearch, fixture: ProxyFixture) -> None:
-    """Take everything that can be seen of a running proxy."""
+async def collect(search: SecretSearch, fixture: ProxyFixture) -> None:
+    """Collect all visible data of a running proxy."""
     for accept in ("", "application/openmetrics-text"):
         search.add("metrics", fixture.app.metrics.exposition(accept)[0])
     for path in ("/readyz", "/livez", "/metrics", "/api/status", "/", "/nothing"):
@@ -91,8 +91,8 @@ async def look(search: SecretSearch, fixture: ProxyFixture) -> None:
         search.add(f"the repr of {kind}", text)
 
 
-async def speak(search: SecretSearch, fixture: ProxyFixture, *parts: bytes) -> bytes:
-    """Say something to the proxy over a connection of its own; take what comes back of ours."""
+async def send(search: SecretSearch, fixture: ProxyFixture, *parts: bytes) -> bytes:
+    """Send bytes on a new connection; collect the proxy's own responses."""
     address = fixture.app.data_address
     reader, writer = await asyncio.open_connection(address.host, address.port)
     writer.write(b"".join(parts))
@@ -109,7 +109,7 @@ async def speak(search: SecretSearch, fixture: ProxyFixture, *parts: bytes) -> b
 
 
 def request(*lines: str, method: str = "GET", target: str = "/echo", body: str = "") -> bytes:
-    """Return a request with secrets of the caller's in every place."""
+    """Return a request with secrets of the caller in every place."""
     head = [
         f"{method} {target}?token={IN_QUERY} HTTP/1.1",
         "Host: x",
@@ -125,12 +125,12 @@ def request(*lines: str, method: str = "GET", target: str = "/echo", body: str =
 
 
 async def test_good_requests(search: SecretSearch, tmp_path: Path) -> None:
-    """V2 and V1, with bodies, over reused connections, and every kind of token renewed."""
+    """V2 and V1, with bodies, on reused connections, and all kinds of refreshes."""
     async with watched(search, tmp_path) as fixture:
         for target in ("/echo", "/subscriptions/v1/fis/00016/echo", "/v1/accounts"):
-            assert b" 200 " in await speak(search, fixture, request(target=target))
+            assert b" 200 " in await send(search, fixture, request(target=target))
             posted = request(target="/echo", method="POST", body=IN_BODY)
-            assert b" 200 " in await speak(search, fixture, posted)
+            assert b" 200 " in await send(search, fixture, posted)
         for entry in fixture.app.tokens.entries():
             fixture.app.tokens.start_refresh(entry)
             await until(lambda entry=entry: entry.fetch is None)  # type: ignore[misc]
@@ -141,8 +141,8 @@ async def test_good_requests(search: SecretSearch, tmp_path: Path) -> None:
     assert search.leaks() == []
 
 
-async def test_requests_under_way(search: SecretSearch, tmp_path: Path) -> None:
-    """What stands in memory while requests and token calls run shows in no repr either."""
+async def test_requests_in_flight(search: SecretSearch, tmp_path: Path) -> None:
+    """No repr shows a secret while requests and token calls run."""
     async with watched(
         search,
         tmp_path,
@@ -169,7 +169,7 @@ async def test_requests_under_way(search: SecretSearch, tmp_path: Path) -> None:
             writers.append(writer)
         await until(lambda: fixture.app.forwarder.in_flight == 5)
         await until(lambda: fixture.app.pool.open_count == 3)
-        await look(search, fixture)
+        await collect(search, fixture)
         for writer in writers:
             writer.transport.abort()
         await until(lambda: not fixture.app.forwarder.in_flight)
@@ -199,10 +199,8 @@ TOKEN_FAULTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("fault", TOKEN_FAULTS)
-async def test_token_endpoint_at_its_worst(
-    search: SecretSearch, tmp_path: Path, fault: str
-) -> None:
-    """Whatever it answers, its words and ours stay where they are."""
+async def test_faulty_token_endpoint(search: SecretSearch, tmp_path: Path, fault: str) -> None:
+    """Neither its responses nor the credentials leak."""
     async with Sandbox() as bank:
         bank.bank.faults.append(Fault("token", **TOKEN_FAULTS[fault]))
         async with watched(
@@ -216,7 +214,7 @@ async def test_token_endpoint_at_its_worst(
             fixture.app.tokens.current(
                 TokenKey(TokenKind.V2, "00016")
             ))  # fmt: skip
-            await speak(search, fixture, request())
+            await send(search, fixture, request())
     assert search.leaks() == []
 
 
@@ -236,8 +234,8 @@ RESOURCE_FAULTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("fault", RESOURCE_FAULTS)
-async def test_upstream_at_its_worst(search: SecretSearch, tmp_path: Path, fault: str) -> None:
-    """An answer that is none is neither quoted nor written down, nor is the request."""
+async def test_faulty_upstream(search: SecretSearch, tmp_path: Path, fault: str) -> None:
+    """Neither a malformed response nor the request is quoted."""
     async with watched(
         search,
         tmp_path,
@@ -245,8 +243,8 @@ async def test_upstream_at_its_worst(search: SecretSearch, tmp_path: Path, fault
         token={"min_interval": "0.001"},
     ) as fixture:
         fixture.bank.bank.faults.append(Fault("resource", **RESOURCE_FAULTS[fault], times=2))
-        await speak(search, fixture, request())
-        await speak(search, fixture, request(method="POST", body=IN_BODY))
+        await send(search, fixture, request())
+        await send(search, fixture, request(method="POST", body=IN_BODY))
         assert fixture.log.lines("request")
     assert search.leaks() == []
 
@@ -274,17 +272,17 @@ HOSTILE = (
 
 
 async def test_hostile_requests(search: SecretSearch, tmp_path: Path) -> None:
-    """What cannot be read as a request is not quoted, in no answer and in no line."""
+    """An invalid request is not quoted in responses or log."""
     async with watched(search, tmp_path) as fixture:
         for sent in HOSTILE:
             end = b"" if sent.endswith(IN_BODY) else b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"
-            search.add("an answer", await speak(search, fixture, sent.encode("latin-1"), end))
+            search.add("an answer", await send(search, fixture, sent.encode("latin-1"), end))
         assert len(fixture.log.lines("request")) >= len(HOSTILE) - 2
     assert search.leaks() == []
 
 
 async def test_reloads(search: SecretSearch, tmp_path: Path) -> None:
-    """Wrong secrets, secrets where none belong, and mistakes of every kind are told without."""
+    """Wrong and misplaced secrets, and all kinds of errors."""
     async with watched(search, tmp_path) as fixture:
         write(tmp_path / "secret", WRONG)
         await fixture.wait_for_failed_reload()
@@ -303,7 +301,7 @@ async def test_reloads(search: SecretSearch, tmp_path: Path) -> None:
             before = fixture.settings
             fixture.write(**changes)
             assert (await fixture.admin("/-/reload", "POST"))[0] == 409
-            await look(search, fixture)
+            await collect(search, fixture)
             fixture.settings = before
         write(fixture.file, f"client_secret: [{WRONG}")
         assert (await fixture.admin("/-/reload", "POST"))[0] == 409
@@ -312,8 +310,8 @@ async def test_reloads(search: SecretSearch, tmp_path: Path) -> None:
     assert search.leaks() == []
 
 
-async def test_logins_of_people(search: SecretSearch, tmp_path: Path) -> None:
-    """Password, refresh token, and the file that keeps it; all of them revoked at the end."""
+async def test_user_logins(search: SecretSearch, tmp_path: Path) -> None:
+    """Password, refresh token and its file; all are revoked at the end."""
     write(tmp_path / "password", PASSWORD)
     async with watched(
         search,
@@ -323,7 +321,9 @@ async def test_logins_of_people(search: SecretSearch, tmp_path: Path) -> None:
         refresh_token_file=str(tmp_path / "tokens" / "kept.json"),
         revoke_on_shutdown="true",
     ) as fixture:
-        assert fixture.log.getvalue().count("cannot be written") == 1  # the directory is not there
+        assert (
+            fixture.log.getvalue().count("cannot be written") == 1
+        )  # the directory does not exist
         (entry,) = fixture.app.tokens.entries()
         for fault in (None, Fault("token", code="CMN_90018", grant="refresh_token", times=1)):
             if fault is not None:
@@ -336,22 +336,22 @@ async def test_logins_of_people(search: SecretSearch, tmp_path: Path) -> None:
     assert search.leaks() == []
 
 
-async def test_bearer_given_by_hand(search: SecretSearch, tmp_path: Path) -> None:
-    """A token from the environment is as secret as one from the bank, which refuses it here."""
+async def test_static_token(search: SecretSearch, tmp_path: Path) -> None:
+    """It comes from the environment and is refused by the bank."""
     async with Sandbox() as bank, aiohttp.ClientSession() as caller:
         with captured_log() as log:
             async with running(bank, bearer_token=BEARER, log={"access": "on"}) as app:
                 fixture = ProxyFixture(bank, app, caller, log, tmp_path / "none", {})
-                assert b" 401 " in await speak(search, fixture, request())
-                await look(search, fixture)
+                assert b" 401 " in await send(search, fixture, request())
+                await collect(search, fixture)
         assert f"Bearer {BEARER}" == bank.bank.arrivals[0].header("authorization")
         search.add("the log", log.getvalue())
         assert log.lines("request")
     assert search.leaks() == []
 
 
-async def test_callers_and_the_company_proxy(search: SecretSearch, tmp_path: Path) -> None:
-    """The secret that callers show, the guesses of others, and the password for the way out."""
+async def test_callers_and_the_outbound_proxy(search: SecretSearch, tmp_path: Path) -> None:
+    """Shared secret, wrong secrets, and the proxy's password."""
     authority = OpensslAuthority.make(tmp_path)
     write(tmp_path / "shared", SHARED)
     write(tmp_path / "company", COMPANY)
@@ -375,13 +375,13 @@ async def test_callers_and_the_company_proxy(search: SecretSearch, tmp_path: Pat
     ):
         shown = f"Proxy-Authorization: Bearer {SHARED}"
         guess = f"Proxy-Authorization: Bearer {WRONG}"
-        assert b" 200 " in await speak(search, fixture, request(shown))
-        assert b" 403 " in await speak(search, fixture, request(guess))
+        assert b" 200 " in await send(search, fixture, request(shown))
+        assert b" 403 " in await send(search, fixture, request(guess))
         (entry,) = fixture.app.tokens.entries()
         for response in (b"HTTP/1.1 407 No\r\n\r\n", COMPANY.encode() + b"\r\n\r\n"):
             company.response = response
             fixture.bank.drop_connections()
-            assert b" 502 " in await speak(search, fixture, request(shown))
+            assert b" 502 " in await send(search, fixture, request(shown))
             fixture.app.tokens.start_refresh(entry)
             await until(lambda: entry.fetch is None)
         assert any(form in "".join(company.heads) for form in forms(COMPANY))
@@ -389,18 +389,18 @@ async def test_callers_and_the_company_proxy(search: SecretSearch, tmp_path: Pat
     assert search.leaks() == []
 
 
-async def test_mistake_of_our_own(
+async def test_internal_error(
     search: SecretSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A crash with secrets in its words and all around it: a traceback without, a plain 500."""
+    """A crash with secrets in its message and variables: the traceback has none."""
 
     def crash(*_: object, **__: object) -> str:
-        local = SECRET  # what stands in a variable shows in no traceback
+        local = SECRET  # a traceback shows no variables
         raise RuntimeError(f"could not send Authorization: Bearer {FROM_CALLER}; {len(local)}")
 
     async with watched(search, tmp_path) as fixture:
         monkeypatch.setattr(fixture.app.forwarder, "_user_injector", SimpleNamespace(inject=crash))
-        response = await speak(search, fixture, request(method="POST", body=IN_BODY))
+        response = await send(search, fixture, request(method="POST", body=IN_BODY))
         assert b" 500 " in response
         (line,) = fixture.log.lines("internal error")
         assert "Traceback" in line["exception"]
@@ -408,8 +408,8 @@ async def test_mistake_of_our_own(
     assert search.leaks() == []
 
 
-async def test_what_the_process_shows(search: SecretSearch, tmp_path: Path) -> None:
-    """Its arguments, its open files and its own output, from the start to a bad end."""
+async def test_visible_data_of_the_process(search: SecretSearch, tmp_path: Path) -> None:
+    """Arguments, open files and output, until an error."""
     write(tmp_path / "secret", SECRET)
     async with Sandbox() as bank:
         bank.bank.settings = changed(bank.bank.settings, {"clients": {CLIENT_ID: SECRET}})
@@ -437,12 +437,12 @@ async def test_what_the_process_shows(search: SecretSearch, tmp_path: Path) -> N
 
 
 async def read(path: str) -> str:
-    """Return what stands in a file."""
+    """Return the content of a file."""
     return await asyncio.to_thread(Path(path).read_text, "latin-1")
 
 
-def test_the_watch_finds_what_is_there() -> None:
-    """A search that finds nothing would hold for every program."""
+def test_search_finds_leaks() -> None:
+    """Otherwise it would accept every program."""
     search = SecretSearch()
     search.secret("it", "Mark0+Secret0Mark")
     search.add("plain", "… Mark0+Secret0Mark …")
@@ -454,10 +454,10 @@ def test_the_watch_finds_what_is_there() -> None:
     assert search.leaks() == [f"it in {place}" for place in places]
 
 
-def test_the_walk_reaches_what_is_hidden() -> None:
-    """Objects behind attributes, closures, partials and causes are all looked at."""
+def test_hidden_objects_are_searched() -> None:
+    """Behind attributes, closures, partials and causes."""
 
-    class Careless:
+    class Leaky:
         def __init__(self, text: str) -> None:
             self.text = text
 
@@ -469,10 +469,10 @@ def test_the_walk_reaches_what_is_hidden() -> None:
 
     class Root:
         def __init__(self) -> None:
-            self.attribute = {"deep": [Careless("one")]}
-            self.closure = holding(Careless("two"))
+            self.attribute = {"deep": [Leaky("one")]}
+            self.closure = holding(Leaky("two"))
             self.error = ValueError("x")
-            self.error.__cause__ = KeyError(Careless("three"))
+            self.error.__cause__ = KeyError(Leaky("three"))
 
     found = " ".join(text for _, text in reprs(Root()))
     assert all(word in found for word in ("one", "two", "three"))

@@ -1,4 +1,4 @@
-"""How settings are declared: units, texts and metadata that pydantic understands."""
+"""Declared settings: units, texts and metadata for pydantic."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -25,7 +25,7 @@ from tests.config.test_loader import load, named
 
 @dataclass(frozen=True)
 class Example:
-    """A settings class as a component declares it."""
+    """A settings class as components declare it."""
 
     wait: Seconds = setting(5.0, "Time to wait.")
     size: Bytes = setting(100, "Size to read.")
@@ -35,8 +35,8 @@ class Example:
 ADAPTER = TypeAdapter(Example)
 
 
-def test_a_plain_dataclass_is_validated() -> None:
-    """By its bounds, units and texts; a default stands on the class."""
+def test_dataclass_is_validated() -> None:
+    """By bounds, units and texts; defaults are on the class."""
     assert ADAPTER.validate_python({"wait": "2m", "size": "1KiB"}) == Example(120, 1024)
     assert (Example.wait, Example().size) == (5, 100)
     for wrong in ({"wait": "0"}, {"size": "2MiB"}, {"name": "Moss"}, {"wait": "nan"}):
@@ -44,8 +44,8 @@ def test_a_plain_dataclass_is_validated() -> None:
             ADAPTER.validate_python(wrong)
 
 
-def test_its_schema_says_what_it_takes() -> None:
-    """Description, default, unit and the text forms."""
+def test_schema_has_the_metadata() -> None:
+    """Description, default, unit and text forms."""
     properties = ADAPTER.json_schema()["properties"]
     assert properties["wait"]["description"] == "Time to wait."
     assert properties["wait"]["type"] == ["number", "string"]
@@ -54,8 +54,8 @@ def test_its_schema_says_what_it_takes() -> None:
 
 
 @given(st.integers(0, 400_000))
-def test_durations_are_read_as_they_are_written(milliseconds: int) -> None:
-    """Whatever the unit that fits."""
+def test_durations_can_be_read_as_written(milliseconds: int) -> None:
+    """In any unit."""
     seconds = milliseconds / 1000
     parsed = parse_duration(format_duration(seconds))
     assert isinstance(parsed, float | int)
@@ -63,28 +63,28 @@ def test_durations_are_read_as_they_are_written(milliseconds: int) -> None:
 
 
 @given(st.integers(0, 2**31))
-def test_sizes_are_read_as_they_are_written(size: int) -> None:
-    """Whatever the unit that fits."""
+def test_sizes_can_be_read_as_written(size: int) -> None:
+    """In any unit."""
     parsed = parse_size(format_size(size))
     assert int(str(parsed)) == size
 
 
 @pytest.mark.parametrize("text", ["soon", "5 s", "5x", "s", "1m 30s", "5S", "-5s", "5s-"])
-def test_what_is_no_duration(text: str) -> None:
-    """A unit that is none, or a space where none belongs."""
+def test_invalid_duration_is_refused(text: str) -> None:
+    """An unknown unit, or a space."""
     with pytest.raises(ValueError, match="such as 5s"):
         parse_duration(text)
 
 
 @pytest.mark.parametrize("text", ["big", "5TB", "5k", "MB", "-5MB", "5 5MB"])
-def test_what_is_no_size(text: str) -> None:
-    """A unit that is none."""
+def test_invalid_size_is_refused(text: str) -> None:
+    """An unknown unit."""
     with pytest.raises(ValueError, match="such as 64KiB"):
         parse_size(text)
 
 
 def test_lists_may_be_text() -> None:
-    """Parts are separated by commas, and empty ones left out."""
+    """Separated by commas; empty parts are dropped."""
     assert comma_separated(" a ,, b,") == ["a", "b"]
     assert comma_separated(["a,b"]) == ["a,b"]
 
@@ -107,7 +107,7 @@ def test_sizes_with_and_without_a_unit(written: str, size: int) -> None:
     assert load(named(LIMITS__MAX_BODY=written)).limits.max_body == size
 
 
-def test_text_that_must_match() -> None:
+def test_text_must_match_its_pattern() -> None:
     """The error says what is expected."""
     check = matching("[0-9]+", "digits, such as 42")
     assert check.function("42") == "42"
@@ -116,8 +116,8 @@ def test_text_that_must_match() -> None:
 
 
 @pytest.mark.parametrize("url", ["https://api.example.com/base/", "http://localhost:8081"])
-def test_base_urls(url: str) -> None:
-    """The slash at the end goes."""
+def test_base_urls_are_normalized(url: str) -> None:
+    """A final slash is removed."""
     assert check_base_url(url) == url.rstrip("/")
 
 
@@ -134,8 +134,8 @@ def test_base_urls(url: str) -> None:
         ("https://api.example.com:99999", "[Pp]ort"),
     ],
 )
-def test_what_is_no_base_url(url: str, expected: str) -> None:
-    """Each error says what a base URL may have."""
+def test_invalid_base_url_is_refused(url: str, expected: str) -> None:
+    """The error says what is expected."""
     with pytest.raises(ValueError, match=expected):
         check_base_url(url)
 
@@ -145,7 +145,7 @@ def test_what_is_no_base_url(url: str, expected: str) -> None:
     [(0, "0"), (8190, "8190"), (1024, "1KiB"), (65_536, "64KiB"), (3 * 1024**2, "3MiB")],
 )
 def test_sizes_are_written_in_the_largest_whole_unit(size: int, text: str) -> None:
-    """As the reference shows them."""
+    """As in the reference."""
     assert format_size(size) == text
 
 
@@ -153,5 +153,5 @@ def test_sizes_are_written_in_the_largest_whole_unit(size: int, text: str) -> No
     ("seconds", "text"), [(0, "0s"), (0.5, "500ms"), (5, "5s"), (90, "90s"), (120, "2m")]
 )
 def test_durations_are_written_in_the_largest_whole_unit(seconds: float, text: str) -> None:
-    """As the reference shows them."""
+    """As in the reference."""
     assert format_duration(seconds) == text

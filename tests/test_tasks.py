@@ -9,7 +9,7 @@ from proxy.tasks import Tasks
 
 
 async def value(given: int) -> int:
-    """Return what was given, a turn of the loop later."""
+    """Return the argument after a turn of the loop."""
     await asyncio.sleep(0)
     return given
 
@@ -22,14 +22,14 @@ async def wait(started: asyncio.Event | None = None) -> None:
 
 
 async def test_task_has_a_name_and_a_result() -> None:
-    """A task says whose it is and what it does, and gives what its work returns."""
+    """The result is that of its coroutine."""
     task = Tasks("owner").spawn("errand", value(7))
     assert task.get_name() == "owner:errand"
     assert await task == 7
 
 
-async def test_kept_task_is_not_collected_half_way() -> None:
-    """A task that waits for something only it knows is not taken for rubbish."""
+async def test_task_is_not_garbage_collected() -> None:
+    """Although only it refers to what it waits for."""
     tasks = Tasks("owner")
     started, ended = asyncio.Event(), []
 
@@ -48,7 +48,7 @@ async def test_kept_task_is_not_collected_half_way() -> None:
 
 
 async def test_cancel_waits_for_the_end() -> None:
-    """After ``cancel`` every task has ended, its clean-up included."""
+    """Clean-up included."""
     tasks = Tasks("owner")
     started, cleaned = asyncio.Event(), []
 
@@ -67,8 +67,8 @@ async def test_cancel_waits_for_the_end() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_cancel_is_not_stopped_by_a_failure() -> None:
-    """A task that fails, or fails while it is cancelled, keeps no other from ending."""
+async def test_cancel_continues_after_a_failure() -> None:
+    """A failing task does not keep others from ending."""
     tasks = Tasks("owner")
 
     async def stubborn() -> None:
@@ -85,8 +85,8 @@ async def test_cancel_is_not_stopped_by_a_failure() -> None:
     assert other.cancelled()
 
 
-async def test_ended_task_is_let_go() -> None:
-    """What has ended is not held any longer, and there is nothing to cancel."""
+async def test_ended_task_is_released() -> None:
+    """There is nothing left to cancel."""
     tasks = Tasks("owner")
     await tasks.spawn("short", value(1))
     await asyncio.sleep(0)
@@ -94,8 +94,8 @@ async def test_ended_task_is_let_go() -> None:
     await tasks.cancel()
 
 
-async def test_failure_is_the_waiters() -> None:
-    """Whoever waits for a task gets its exception."""
+async def test_failure_is_raised_to_the_waiter() -> None:
+    """Its exception."""
 
     async def fail() -> int:
         raise ValueError("no")

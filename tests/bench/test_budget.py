@@ -1,4 +1,4 @@
-"""The guard sees what it should, and its file can be written and read."""
+"""The budget of calls per request."""
 
 from pathlib import Path
 
@@ -23,14 +23,14 @@ CLEAN = {"kept_blocks": 0.0, "circular_objects": 0.0}
         ({"circular_objects": 3.0}, ["3.00 circular_objects left behind each request"]),
     ],
 )
-def test_what_has_become_dearer_is_named(counts: dict[str, float], said: list[str]) -> None:
-    """Three in a hundred are let pass, more is told with both figures; so is what stays behind."""
+def test_increase_is_named(counts: dict[str, float], said: list[str]) -> None:
+    """Beyond three in a hundred, with both figures; leftovers too."""
     told = complaints("get", BUDGET | CLEAN | counts, BUDGET, 0.03)
     assert [text.removeprefix("get: ") for text in told] == said
 
 
 def test_budget_is_written_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each Python has its own part of the file, and writing one leaves the others."""
+    """Each Python has its own section."""
     file = tmp_path / "budget.toml"
     for version, more in (("3.11", 0.0), ("3.12", 1.0)):
         monkeypatch.setattr(budget, "version", lambda version=version: version)
@@ -44,10 +44,10 @@ def test_budget_is_written_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert budget.allowed(file) == ({"get": BUDGET}, budget.TOLERANCE)
 
 
-def test_unknown_python_is_held_against_the_newest(
+def test_unknown_python_is_compared_with_the_newest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With more patience, since each version counts a little otherwise; 3.11 is newer than 3.9."""
+    """With more tolerance; 3.11 is newer than 3.9."""
     file = tmp_path / "budget.toml"
     file.write_text(budget.written({"3.9": {"get": {}}, "3.11": {"get": BUDGET}}))
     monkeypatch.setattr(budget, "version", lambda: "3.99")

@@ -1,4 +1,4 @@
-"""The list of cases holds together."""
+"""The list of cases."""
 
 import pytest
 
@@ -7,15 +7,15 @@ from bench.cases import CASES, FOOTPRINT_CASES
 from bench.peers import PEERS
 
 
-def test_cases_name_proxies_that_exist() -> None:
-    """Ours is asked in each, and the names say which file a result goes to."""
+def test_cases_name_existing_proxies() -> None:
+    """Ours is in each; names of results are unique."""
     assert all("ours" in one.peers and PEERS.keys() >= set(one.peers) for one in CASES.values())
     assert all(name == one.name for name, one in CASES.items())
     assert CASES.keys() >= set(FOOTPRINT_CASES)
 
 
-def test_a_full_run_is_bounded() -> None:
-    """Half an hour of measuring at most, starts not counted; two minutes for a quick one."""
+def test_full_run_is_bounded() -> None:
+    """Half an hour of measurements; two minutes for a quick run."""
 
     def seconds(*arguments: str) -> int:
         chosen = command.chosen(command.parser().parse_args(arguments))
@@ -26,6 +26,6 @@ def test_a_full_run_is_bounded() -> None:
 
 
 def test_unknown_names_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """With what there is to choose from."""
+    """With the known ones."""
     assert command.main(["--cases", "small,smal"]) == 1
     assert "smal: choose of small, tls" in capsys.readouterr().err

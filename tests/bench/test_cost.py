@@ -1,4 +1,4 @@
-"""A request costs no more than it did: counted, so that a noisy machine says the same."""
+"""The cost of a request in calls, which does not depend on load."""
 
 import importlib.util
 
@@ -16,21 +16,21 @@ pytestmark = needs.skip_if(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_request_is_within_its_budget(kind: str) -> None:
-    """Calls and memory blocks of a forwarded request; if this fails on purpose, read the advice."""
+def test_request_is_within_its_budget(kind: str) -> None:
+    """Calls and memory blocks; read the advice if this fails on purpose."""
     allowed, tolerance = budget.allowed()
     said = list(budget.complaints(kind, measure(kind), allowed[kind], tolerance))
     assert not said, "\n".join([*said, budget.ADVICE])
 
 
 def called(kind: str) -> set[str]:
-    """Return the names of all functions that a request calls, not those of what runs beside it."""
+    """Return the names of all functions that a request calls."""
     with counted(kind) as proxy:
         return {name for name, number in proxy.count("names").items() if number > 0.5}
 
 
-def test_spans_cost_nothing_where_nobody_collects_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request then calls what it calls with a collector, but for the span's own functions."""
+def test_tracing_costs_nothing_when_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the functions of spans differ."""
     request, settings = KINDS["get"]
     traced = settings | {"tracing": {"endpoint": "http://127.0.0.1:1/v1/traces"}}
     monkeypatch.setattr(cost, "KINDS", {"get": (request, settings), "traced": (request, traced)})

@@ -1,4 +1,4 @@
-"""Samples become figures that a reader can trust."""
+"""Figures from samples."""
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,7 @@ from bench.figures import Figure, percentile, summary
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0, 1))
 def test_percentile_is_a_value_with_its_share_below(values: list[float], share: float) -> None:
-    """It is one of the values, and no fewer than the share asked for are as small."""
+    """It is one of the values."""
     found = percentile(values, share)
     assert found in values
     assert sum(value <= found for value in values) >= share * len(values)
@@ -23,7 +23,7 @@ def test_percentile_of_a_thousand() -> None:
 
 
 def test_ratio_is_taken_within_a_round() -> None:
-    """A machine that is slow for one whole round changes no ratio, and the medians little."""
+    """A slow round changes no ratio."""
     rounds = [
         {"ours": {"cpu": 9.0 * slow}, "envoy": {"cpu": 10.0 * slow}} for slow in (1.0, 3.0, 1.1)
     ]
@@ -35,7 +35,7 @@ def test_ratio_is_taken_within_a_round() -> None:
 
 
 def test_missing_sample_is_left_out() -> None:
-    """A proxy that failed in a round is judged by the others; without a yardstick, no ratio."""
+    """Without the reference there is no ratio."""
     rounds = [{"ours": {"cpu": 1.0}}, {"ours": {"cpu": 2.0}, "envoy": {"cpu": 1.0}}]
     assert summary(rounds, "envoy")["ours"]["cpu"] == Figure(1.5, 2.0, 0.5 / 1.5)
     assert summary(rounds[:1], "envoy")["ours"]["cpu"].ratio is None

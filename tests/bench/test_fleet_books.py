@@ -1,4 +1,4 @@
-"""The books of a fleet: what counts, and when."""
+"""Records of a simulated fleet."""
 
 import pytest
 
@@ -6,8 +6,8 @@ from bench.fleet.books import CallLog, figures, most_at_once
 from bench.fleet.plan import Plan
 
 
-def test_calls_are_counted_within_what_is_watched() -> None:
-    """Those before and after are not; refused ones are counted apart, and by the second."""
+def test_calls_are_counted_within_the_watched_period() -> None:
+    """Refused ones separately, and by second."""
     books = CallLog(
         calls=[(0.5, True), (10.0, True), (10.9, False), (11.0, True), (19.9, True), (20.0, True)]
     )
@@ -17,15 +17,15 @@ def test_calls_are_counted_within_what_is_watched() -> None:
 
 
 def test_fleet_is_ready_when_the_last_is() -> None:
-    """While one is missing there is no such time."""
+    """Otherwise it has no such time."""
     books = CallLog(ready=[3.0, 1.0, 2.0])
     assert figures(Plan("x", pods=3), books).ready_all == 3.0
     assert figures(Plan("x", pods=3), books).ready_half == 2.0
     assert figures(Plan("x", pods=4), books).ready_all is None
 
 
-def test_recovery_is_told_from_the_end_of_the_fault() -> None:
-    """A gap that was over by then takes no time to recover from; without a fault there is none."""
+def test_recovery_time() -> None:
+    """Zero if tokens were replaced before the end of the fault; none without a fault."""
     books = CallLog(gaps=[(10.0, 15.0), (12.0, 27.0)])
     down = Plan("x", pods=2, watched=(0.0, 60.0), bank_down=(5.0, 20.0))
     assert figures(down, books).recovered == 7.0
@@ -34,8 +34,8 @@ def test_recovery_is_told_from_the_end_of_the_fault() -> None:
     assert figures(down, CallLog(gaps=[(10.0, 15.0), (12.0, 60.0)])).recovered is None
 
 
-def test_most_dead_tokens_at_once() -> None:
-    """Gaps that only touch are not at once; what is not watched is cut off."""
+def test_most_expired_tokens_at_once() -> None:
+    """Adjacent gaps do not overlap; other periods are cut off."""
     assert most_at_once([(0, 2), (1, 3), (2, 4)]) == 2
     assert most_at_once([]) == 0
     plan = Plan("x", pods=3, watched=(10.0, 20.0))

@@ -1,4 +1,4 @@
-"""The simulation of a fleet: what must hold of it, whatever the fleet."""
+"""Properties of the fleet simulation."""
 
 from collections import Counter
 from dataclasses import replace
@@ -18,8 +18,8 @@ LATER = (4 * HOUR, 10 * HOUR)
 """Past the start and its echoes."""
 
 
-def test_events_happen_in_their_order() -> None:
-    """By time, equal ones as they were planned, none in the past, none at the end or after it."""
+def test_events_are_in_order() -> None:
+    """By time, then as planned; none in the past or after the end."""
     heap, seen = Heap(), list[tuple[float, str]]()
 
     def note(name: str) -> None:
@@ -35,8 +35,8 @@ def test_events_happen_in_their_order() -> None:
     assert heap.now == 9
 
 
-def test_same_plan_is_the_same_story() -> None:
-    """A figure of the page can be had again, and another seed is another story."""
+def test_same_seed_gives_the_same_result() -> None:
+    """Another seed gives another."""
     plan = Plan("x", pods=20, institutions=3)
     assert play(plan) == play(plan)
     assert play(plan) != play(replace(plan, seed=2))
@@ -44,10 +44,10 @@ def test_same_plan_is_the_same_story() -> None:
 
 @given(st.integers(1, 60), st.integers(1, 4), st.sampled_from([600.0, 1800.0, HOUR]))
 @settings(max_examples=10, deadline=None)
-def test_calls_of_a_fleet_with_a_store_do_not_depend_on_its_size(
+def test_calls_with_a_store_do_not_depend_on_the_fleet_size(
     pods: int, institutions: int, lifetime: float
 ) -> None:
-    """One a lifetime and institution, however many pods; alone, as many for each pod."""
+    """One per lifetime and institution; without a store one per pod."""
     plan = Plan(
         "x", pods=pods, institutions=institutions, lifetime=lifetime, spike=None, watched=LATER
     )
@@ -63,8 +63,8 @@ def test_calls_of_a_fleet_with_a_store_do_not_depend_on_its_size(
 
 
 @pytest.mark.parametrize("has_store", [False, True])
-def test_bank_s_limits_are_enforced(*, has_store: bool) -> None:
-    """No second sees more calls served than the spike limit, no minute more than the quota."""
+def test_limits_of_the_bank_are_enforced(*, has_store: bool) -> None:
+    """Spike limit per second, quota per minute."""
     plan = Plan("x", pods=200, has_store=has_store, institutions=2, spike=5, quota=60)
     served = [when for when, well in play(plan).calls if well]
     assert max(Counter(int(when) for when in served).values()) <= 2 * 5
@@ -72,7 +72,7 @@ def test_bank_s_limits_are_enforced(*, has_store: bool) -> None:
 
 
 def test_roll_out_is_ready_sooner_when_it_is_spread() -> None:
-    """A storm is refused, and comes back later than those who waited."""
+    """Refused calls return later."""
     storm = Plan("x", pods=1000, watched=(0, 1800))
     spread = replace(storm, policy=RefreshPolicy(start_spread=40))
     at_once, waited = played(storm), played(spread)
@@ -86,10 +86,8 @@ def test_roll_out_is_ready_sooner_when_it_is_spread() -> None:
 
 @pytest.mark.parametrize("has_store", [False, True])
 @pytest.mark.parametrize("outage", [kinds.TOKEN_SERVER, kinds.TOKEN_UNREACHABLE])
-def test_every_pod_has_a_token_again_after_an_outage(
-    outage: TokenFailure, *, has_store: bool
-) -> None:
-    """All tokens die in a long one; within a back-off step of its end all are replaced."""
+def test_every_pod_recovers_from_an_outage(outage: TokenFailure, *, has_store: bool) -> None:
+    """Within a back-off step of its end."""
     plan = Plan(
         "x",
         pods=30,
@@ -105,8 +103,8 @@ def test_every_pod_has_a_token_again_after_an_outage(
     assert 0 < found.recovered < 65
 
 
-def test_no_token_dies_for_want_of_the_store() -> None:
-    """Each pod gets its own while the store is away, at its own time; then all share again."""
+def test_store_outage_expires_no_token() -> None:
+    """Each pod fetches its own, then all share again."""
     away = (2 * HOUR, 4 * HOUR)
     plan = Plan("x", pods=100, has_store=True, store_down=away, watched=away)
     without = played(plan)
@@ -116,8 +114,8 @@ def test_no_token_dies_for_want_of_the_store() -> None:
     assert played(replace(plan, watched=(6 * HOUR, 12 * HOUR))).calls <= 7
 
 
-def test_wake_up_is_paced() -> None:
-    """A thousand dead tokens of one pod: as many calls a second as the policy says."""
+def test_wake_up_is_rate_limited() -> None:
+    """A thousand expired tokens of a pod."""
     plan = Plan(
         "x", pods=1, institutions=1000, asleep=(2 * HOUR, 8 * HOUR), watched=(8 * HOUR, 8.5 * HOUR)
     )
@@ -127,8 +125,8 @@ def test_wake_up_is_paced() -> None:
     assert at_once.refused > 900
 
 
-def test_institutions_are_needed_when_the_plan_says() -> None:
-    """The first at the start, the others within their time."""
+def test_institutions_are_needed_as_planned() -> None:
+    """The first at the start, the others later."""
     plan = Plan("x", pods=1, institutions=50, needed_within=600.0, watched=(0, 900), starts=(7.0,))
     books = play(plan)
     assert books.started == [7.0]

@@ -1,4 +1,4 @@
-"""Results of the fleet bench: kept, put into tables and pictures, and into the page as they are."""
+"""Results of the fleet bench: files, tables, pictures."""
 
 import re
 from dataclasses import replace
@@ -31,24 +31,24 @@ def some(group: str) -> list[PlanResult]:
     return [PlanResult(plan.name, FIGURES, real) for plan in GROUPS[group]()]
 
 
-def test_names_of_plans_are_their_own() -> None:
-    """No two plans have one name, and it begins with its group's."""
+def test_names_of_plans_are_unique() -> None:
+    """They begin with their group."""
     names = [plan.name for group in GROUPS for plan in GROUPS[group]()]
     assert len(set(names)) == len(names)
     assert all(plan.name.startswith(f"{group}-") for group in GROUPS for plan in GROUPS[group]())
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_results_are_kept_as_they_are(tmp_path: Path, group: str) -> None:
-    """What is read back is what was written; of a group that was not played there is nothing."""
+def test_results_can_be_read(tmp_path: Path, group: str) -> None:
+    """Of a group without a run there are none."""
     assert load(tmp_path, group) == ([], {})
     save(tmp_path, group, some(group), day="2026-01-02")
     assert load(tmp_path, group) == (some(group), {"day": "2026-01-02"})
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_table_is_whole(group: str) -> None:
-    """Every row has as many cells as the head, and every plan is somewhere in it."""
+def test_table_is_complete(group: str) -> None:
+    """Every row has all cells, and every plan is in it."""
     text = markdown(group, some(group), {})
     rows = [line.split("|")[1:-1] for line in text.splitlines()]
     assert {len(row) for row in rows} == {len(rows[0])}
@@ -58,7 +58,7 @@ def test_table_is_whole(group: str) -> None:
 
 
 def test_cells() -> None:
-    """Large numbers have commas, seconds their unit, and what never happened says so."""
+    """Commas, units, and missing values."""
     never = PlanResult("rollout-10000-spread", replace(FIGURES, ready_all=None))
     ways = [
         PlanResult("rollout-10000-alone", FIGURES),
@@ -70,15 +70,15 @@ def test_cells() -> None:
     )
 
 
-def test_what_is_measured_says_on_what() -> None:
-    """The table of real proxies has the day and the machine above it."""
+def test_measured_table_names_its_machine() -> None:
+    """And its date."""
     text = markdown("real", some("real"), {"day": "2026-01-02", "machine": "an abacus"})
     assert text.startswith("Measured on 2026-01-02; an abacus.\n\n| ")
     assert "| rollout alone | 1,234 (1,234) | 56 (56) | 7 (7) | 62 s (62 s) |  |  |" in text
 
 
-def test_pictures_are_drawn(tmp_path: Path) -> None:
-    """As SVG, the same bytes each time, and small enough for a page."""
+def test_pictures_are_reproducible(tmp_path: Path) -> None:
+    """Small SVG files."""
     small = [replace(plan, pods=20) for plan in plans.rollout()[:3]]
     first, second = tmp_path / "one.svg", tmp_path / "two.svg"
     for file in (first, second):
@@ -90,8 +90,8 @@ def test_pictures_are_drawn(tmp_path: Path) -> None:
     assert "with a store, 10 institutions" in steady.read_text(encoding="utf-8")
 
 
-def test_command_plays_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One group is played, and its table put where the page has a place for it."""
+def test_command_runs_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table of one group is put into the page."""
     page = tmp_path / "page.md"
     page.write_text(f"before {place('wake').opening} old {place('wake').closing} after")
     monkeypatch.setattr(fleet, "FOLDER", tmp_path / "build")
@@ -108,7 +108,7 @@ def test_command_plays_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_page_has_every_table() -> None:
-    """bench/fleet/README.md shows today's plans, all of them, and the machine of the real ones."""
+    """Of the current plans, with the machine."""
     page = PAGE.read_text(encoding="utf-8")
     for group in GROUPS:
         shown = place(group).read(page)

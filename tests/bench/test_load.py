@@ -1,4 +1,4 @@
-"""wrk is told the right thing, and understood."""
+"""wrk: its script and its report."""
 
 import pytest
 
@@ -27,19 +27,19 @@ Running 3s test @ http://127.0.0.1:9801/v1/accounts
         ),
     ],
 )
-def test_report_is_read(more: str, failed: int) -> None:
+def test_report_is_parsed(more: str, failed: int) -> None:
     """Requests, time, and every kind of failure."""
     assert read(REPORT + more) == Outcome(60_932, failed, 3.0)
 
 
-def test_no_report_is_an_error() -> None:
-    """What wrk says instead reaches the person who asked."""
+def test_invalid_report_is_an_error() -> None:
+    """With wrk's output."""
     with pytest.raises(BenchError, match="unable to connect"):
         read("unable to connect to 127.0.0.1:1 Connection refused\n")
 
 
-def test_script_says_what_differs_from_a_plain_get() -> None:
-    """Nothing for a GET, so that wrk sends the same bytes again; a body; institutions in turn."""
+def test_script_has_differences_from_a_plain_get() -> None:
+    """None for a GET; a body; institutions in turn."""
     assert lua(Load()) == ""
     assert 'wrk.body = string.rep("x", 5)' in lua(Load(upload=5))
     assert "for n = 1, 100 do" in lua(Load(institutions=100))

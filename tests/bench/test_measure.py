@@ -1,4 +1,4 @@
-"""What /proc says of this very process is understood."""
+"""Measurements of this process from /proc."""
 
 import os
 import sys
@@ -13,8 +13,8 @@ from tests.support import needs
 pytestmark = needs.skip_if(sys.platform != "linux", "reads /proc", "make test on Linux")
 
 
-def test_cpu_time_is_what_the_system_says() -> None:
-    """User and system time agree with os.times, to the hundredths that /proc has."""
+def test_cpu_time_agrees_with_the_system() -> None:
+    """To hundredths of a second."""
     found, times = Usage.of(os.getpid()), os.times()
     assert found.user == pytest.approx(times.user, abs=0.1)
     assert found.system == pytest.approx(times.system, abs=0.1)
@@ -22,7 +22,7 @@ def test_cpu_time_is_what_the_system_says() -> None:
 
 
 def test_running_time_is_finer() -> None:
-    """A few milliseconds of work show."""
+    """Milliseconds are visible."""
     before = running_time(os.getpid())
     until = time.thread_time() + 0.005
     while time.thread_time() < until:
@@ -31,7 +31,7 @@ def test_running_time_is_finer() -> None:
 
 
 def test_wake_ups_are_those_of_all_threads() -> None:
-    """Every sleep is one, whichever thread sleeps."""
+    """Every sleep is one."""
     before = wake_ups(os.getpid())
     slept, ended = threading.Event(), threading.Event()
 
@@ -50,8 +50,8 @@ def test_wake_ups_are_those_of_all_threads() -> None:
     assert after - before >= 20
 
 
-def test_memory_grows_with_what_is_held() -> None:
-    """Ten megabytes show in what is resident, and the peak is no less."""
+def test_memory_grows_with_allocations() -> None:
+    """The peak is at least the resident size."""
     before = resident(os.getpid())
     held = bytearray(os.urandom(10_000_000))
     assert resident(os.getpid()) - before > 9_000_000

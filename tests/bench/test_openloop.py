@@ -1,4 +1,4 @@
-"""The open loop keeps its times and leaves nothing out."""
+"""The open-loop load generator."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 class Stalling:
-    """A server that answers at once, but for one pause in which it answers nobody."""
+    """A server with one pause in which it responds to nobody."""
 
     def __init__(self, response: bytes = OK, begin: float = 9.0, end: float = 9.0) -> None:
         self._answer = response
@@ -49,14 +49,14 @@ class Stalling:
 
 
 async def play(server: Stalling, rate: float, seconds: float) -> LatencyResult:
-    """Run the loop beside a server."""
+    """Run the loop with a server."""
     async with server.running() as port:
         due = schedule(rate, seconds, 1)
         return await asyncio.to_thread(lambda: Loop(port, "/", due).run())
 
 
-def test_schedule_is_random_and_the_same_for_all() -> None:
-    """Rate and order hold; the same seed gives the same times, another seed others."""
+def test_schedule_is_random_and_reproducible() -> None:
+    """By rate and seed, in order."""
     due = schedule(500, 10, 1)
     assert due == schedule(500, 10, 1) != schedule(500, 10, 2)
     assert due == sorted(due)
@@ -74,13 +74,13 @@ def test_schedule_is_random_and_the_same_for_all() -> None:
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", False),
     ],
 )
-def test_whole_answers_are_known(response: bytes, whole: bool) -> None:
-    """By length or by the last chunk."""
+def test_complete_responses_are_recognized(response: bytes, whole: bool) -> None:
+    """By length or last chunk."""
     assert is_whole(response) is whole
 
 
-async def test_every_request_is_answered() -> None:
-    """As many latencies as there were times, each with its beginning in Unix time."""
+async def test_every_request_is_measured() -> None:
+    """Each with its start in Unix time."""
     before = time.time()
     result = await play(Stalling(), 200, 0.5)
     assert len(result.latencies) == len(result.began) == len(schedule(200, 0.5, 1))
@@ -90,8 +90,8 @@ async def test_every_request_is_answered() -> None:
     assert all(late > 0 for late in result.latencies)
 
 
-async def test_a_pause_shows_in_all_that_came_meanwhile() -> None:
-    """No coordinated omission: a pause of 0.4 s at 200 a second makes some 40 wait over 0.2 s."""
+async def test_pause_is_visible_in_all_latencies() -> None:
+    """No coordinated omission: of 200 a second, some 40 wait over 0.2 s in a pause of 0.4 s."""
     result = await play(Stalling(begin=0.2, end=0.6), 200, 1.0)
     slow = [late for late in result.latencies if late > 0.2]
     assert len(slow) >= 25
@@ -100,13 +100,13 @@ async def test_a_pause_shows_in_all_that_came_meanwhile() -> None:
 
 @pytest.mark.parametrize("response", [b"", OK.replace(b"200", b"503")])
 async def test_failures_are_counted(response: bytes) -> None:
-    """A connection that ends and a status that is none of 2xx are failures."""
+    """A closed connection, and a status other than 2xx."""
     result = await play(Stalling(response), 100, 0.3)
     assert result.failed == len(result.latencies) > 0
 
 
-async def test_what_is_never_answered_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loop ends some time after its last request, whatever is still out."""
+async def test_missing_response_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop ends after a timeout."""
     monkeypatch.setattr(openloop, "PATIENCE", 0.2)
     result = await play(Stalling(begin=0.0, end=2.0), 50, 0.2)
     assert result.failed == len(schedule(50, 0.2, 1))
@@ -114,7 +114,7 @@ async def test_what_is_never_answered_has_failed(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_command_prints_json() -> None:
-    """What the bench reads is what the program prints."""
+    """As the bench reads it."""
     async with Stalling().running() as port:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "bench.openloop", str(port), "/", "100", "0.2", "1"),

@@ -1,4 +1,4 @@
-"""Results are written so that they can be read: by programs, by people, and into the page."""
+"""Reports of the bench: JSON, tables, charts."""
 
 from pathlib import Path
 
@@ -13,19 +13,19 @@ MACHINE = {"processor": "Abacus", "cores": "2", "commit": ""}
 
 
 def result(name: str, **peers: dict[str, float]) -> CaseResult:
-    """A result of one round, in which each proxy measured this."""
+    """Return a result of one round with this measurement of each proxy."""
     case = CASES[name]
     filled = {peer: dict.fromkeys(case.metrics, 10.0) | sample for peer, sample in peers.items()}
     return CaseResult(case, "2026-01-02T03:04:05+00:00", 3, MACHINE, [filled])
 
 
-def test_every_metric_that_is_shown_has_a_name() -> None:
-    """A case asks for nothing that the report cannot call by a name."""
+def test_every_shown_metric_has_a_name() -> None:
+    """Of each case."""
     assert {metric for case in CASES.values() for metric in case.metrics} <= METRICS.keys()
 
 
-def test_results_survive_on_disk(tmp_path: Path) -> None:
-    """What is saved is what is loaded, in the order of the cases."""
+def test_results_can_be_loaded(tmp_path: Path) -> None:
+    """In the order of the cases."""
     late, early = result("tls", ours={}), result("small", ours={}, envoy={"cpu_us": 20.0})
     for one in (late, early):
         one.save(tmp_path)
@@ -33,8 +33,8 @@ def test_results_survive_on_disk(tmp_path: Path) -> None:
     assert '"ratio": 0.5' in (tmp_path / "small.json").read_text()
 
 
-def test_tables_show_figures_and_ratios() -> None:
-    """A row a metric, a column a proxy, ours first, with its ratio to Envoy's."""
+def test_tables_have_figures_and_ratios() -> None:
+    """Rows are metrics, columns proxies, with ratios to Envoy."""
     text = markdown([result("small", envoy={"cpu_us": 40.0}, ours={"cpu_us": 30.0})])
     assert "processor Abacus" in text
     assert "commit" not in text
@@ -43,26 +43,26 @@ def test_tables_show_figures_and_ratios() -> None:
     assert "| | requests a second | 10 (1.00) | 10 |" in text
 
 
-def test_failures_are_not_hidden() -> None:
-    """A figure that came with failures says so."""
+def test_failures_are_shown() -> None:
+    """Beside their figure."""
     text = markdown([result("small", ours={"failed": 0.125})])
     assert "| 10.0, 12.5% failed |" in text
 
 
-def test_cost_of_an_institution_is_told() -> None:
-    """The difference between one and a thousand, for each further one."""
+def test_cost_of_an_institution() -> None:
+    """From one and a thousand."""
     one = result("institutions_1", ours={"resident_mb": 60.0})
     many = result("institutions_1000", ours={"resident_mb": 64.995})
     assert "Each further institution takes 5.0 KB of memory." in markdown([one, many])
 
 
 def test_documentation_has_a_place_for_the_report() -> None:
-    """bench/README.md has both marks."""
+    """Both marks in bench/README.md."""
     assert "new" in PLACE.put(PAGE.read_text(encoding="utf-8"), "new")
 
 
 def test_chart_has_a_bar_for_each_proxy() -> None:
-    """It is well-formed, the longest bar is the greatest figure's, and unknown cases are none."""
+    """The longest has the greatest figure; unknown cases have no chart."""
     figures = {name: {"cpu_us": cpu} for name, cpu in (("ours", 30.0), ("envoy", 60.0))}
     picture = ElementTree.fromstring(chart.svg({"small": figures, "log_on": figures}))
     space = "{http://www.w3.org/2000/svg}"
@@ -79,8 +79,8 @@ def test_chart_has_a_bar_for_each_proxy() -> None:
     ]
 
 
-def test_bar_that_would_hide_the_others_is_cut() -> None:
-    """And says so."""
+def test_very_long_bar_is_cut() -> None:
+    """With a mark."""
     picture = chart.svg({"small": {"ours": {"cpu_us": 3.0}, "aiohttp": {"cpu_us": 3000.0}}})
     assert "3000 µs (bar cut)" in picture
     assert "3.00 µs<" in picture

@@ -1,4 +1,4 @@
-"""A case is played on real proxies, in front of a real upstream."""
+"""Rounds of a case with real proxies and a real upstream."""
 
 import os
 from functools import partial
@@ -23,19 +23,19 @@ FAST = ("ours", "nginx")
 
 @pytest.fixture
 def cores() -> Cores:
-    """One core for everything: here it is not the speed that counts."""
+    """One core for everything, because speed does not matter here."""
     core = min(os.sched_getaffinity(0))
     return Cores(core, core)
 
 
 def case(sample: object, **more: object) -> Case:
-    """A short case."""
+    """Return a short case."""
     settings = {"rounds": 2, "seconds": 1, "metrics": ()} | more
-    return Case("x", "group", "title", sample, **settings)  # type: ignore[arg-type]  # a test's own
+    return Case("x", "group", "title", sample, **settings)  # type: ignore[arg-type]  # a test function
 
 
-def test_proxies_are_played_in_turn(cores: Cores) -> None:
-    """Each sample is told as it comes; the proxies live through all rounds and forward tokens."""
+def test_proxies_run_in_turn(cores: Cores) -> None:
+    """They live through all rounds and forward tokens."""
     told: list[tuple[int, str]] = []
     pids: set[int] = set()
 
@@ -58,8 +58,8 @@ def test_proxies_are_played_in_turn(cores: Cores) -> None:
     ],
     ids=["small", "institutions"],
 )
-def test_load_goes_through_without_a_failure(cores: Cores, load: Load) -> None:
-    """What is measured is forwarding: everything is answered well, with the token on it."""
+def test_load_has_no_failure(cores: Cores, load: Load) -> None:
+    """Every request is forwarded with its token."""
     setup = Setup(institutions=load.institutions, tls=load == Load())
     one = case(partial(samples.saturated, load), setup=setup, rounds=1)
     [sample] = [sample["ours"] for sample in play(one, ("ours",), cores, lambda *_: None)]
@@ -68,8 +68,8 @@ def test_load_goes_through_without_a_failure(cores: Cores, load: Load) -> None:
     assert 0 < sample["cpu_us"] == pytest.approx(sample["user_us"] + sample["system_us"])
 
 
-def test_a_bad_sample_costs_only_itself(cores: Cores, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is told and left out; the others of its round stay."""
+def test_failed_sample_is_left_out(cores: Cores, capsys: pytest.CaptureFixture[str]) -> None:
+    """And reported; others stay."""
     calls = 0
 
     def sample(running: Running, _seconds: int) -> Sample:
@@ -84,10 +84,10 @@ def test_a_bad_sample_costs_only_itself(cores: Cores, capsys: pytest.CaptureFixt
     assert "nginx: it was not its day" in capsys.readouterr().err
 
 
-def test_proxy_that_does_not_start_is_told_of(
+def test_proxy_that_does_not_start_is_reported(
     cores: Cores, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """With its last words."""
+    """With its output."""
     script = tmp_path / "broken"
     script.write_text("#!/bin/sh\necho no config >&2; exit 3\n")
     script.chmod(0o755)

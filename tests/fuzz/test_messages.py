@@ -1,4 +1,4 @@
-"""Both parsers: however bytes are cut, whatever they are, we read what the RFC says or refuse."""
+"""Both parsers: any bytes in any pieces are read as the RFC says, or refused."""
 
 import re
 
@@ -16,12 +16,10 @@ REQUESTS = streams(REQUEST_LINES)
 
 @given(RESPONSES.flatmap(cut_up), st.booleans(), st.booleans())
 @example([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0\r\n\r\n"], True, False)
-def test_answer_is_the_same_however_it_is_cut(
-    cut: list[bytes], bodiless: bool, ended: bool
-) -> None:
-    """Segments are the network's affair: the same bytes are the same answer."""
+def test_response_does_not_depend_on_pieces(cut: list[bytes], bodiless: bool, ended: bool) -> None:
+    """Segments are chosen by the network."""
     data = b"".join(cut)
-    # A line end behind the answer to a HEAD is a body, or nobody's: either way it harms nobody.
+    # A line end behind the response to HEAD is ignored either way.
     assume(not (bodiless and re.search(rb"\r\n\r\n[\r\n]+\Z", data)))
     whole = drive.upstream([data], bodiless=bodiless, ended=ended)
     assert drive.upstream(cut, bodiless=bodiless, ended=ended) == whole
@@ -29,8 +27,8 @@ def test_answer_is_the_same_however_it_is_cut(
 
 @given(RESPONSES, st.booleans(), st.booleans())
 @example(b"HTTP/1.1 200 OK\r\n\r\nto the end", False, True)
-def test_answer_is_what_the_rfc_says(data: bytes, bodiless: bool, ended: bool) -> None:
-    """What we take for an answer is one, with that status, those headers and that body."""
+def test_response_agrees_with_the_reference(data: bytes, bodiless: bool, ended: bool) -> None:
+    """Status, headers and body."""
     ours = drive.upstream([data], bodiless=bodiless, ended=ended)
     try:
         theirs = reference.response(data, bodiless=bodiless, ended=ended)
@@ -40,7 +38,7 @@ def test_answer_is_what_the_rfc_says(data: bytes, bodiless: bool, ended: bool) -
     except reference.CutError:
         assert not ours.complete, "an answer that is cut was taken for whole"
         return
-    if theirs.rest.strip(b"\r\n"):  # line ends between messages are nobody's
+    if theirs.rest.strip(b"\r\n"):  # line ends between messages are ignored
         assert not ours.reusable, "bytes behind an answer were overlooked"
     assert ours.failure == ""
     assert ours.complete
@@ -49,8 +47,8 @@ def test_answer_is_what_the_rfc_says(data: bytes, bodiless: bool, ended: bool) -
 
 
 @given(well_formed(RESPONSE_LINES))
-def test_answer_passed_on_is_one_answer(data: bytes) -> None:
-    """What goes to the caller is again exactly one message, whatever came from the bank."""
+def test_forwarded_response_is_one_message(data: bytes) -> None:
+    """Whatever the bank sends."""
     ours = drive.upstream([data], bodiless=False, ended=True)
     assume(ours.complete and not ours.failure)
     passing = ResponseHeaders(ours.headers)
@@ -73,16 +71,16 @@ def test_answer_passed_on_is_one_answer(data: bytes) -> None:
         b"Transfer-Encoding: : chunked\r\n\r\n0\r\n\r\n",
     ]
 )
-def test_requests_are_the_same_however_they_are_cut(cut: list[bytes]) -> None:
-    """The same bytes are the same requests, and the same refusal behind them."""
+def test_requests_do_not_depend_on_pieces(cut: list[bytes]) -> None:
+    """Nor does the refusal behind them."""
     whole, pieces = drive.caller([b"".join(cut)]), drive.caller(cut)
     assert pieces.requests == whole.requests
     assert bool(pieces.refusals) == bool(whole.refusals)
 
 
 @given(REQUESTS)
-def test_requests_are_what_the_rfc_says(data: bytes) -> None:
-    """No request is heard that was not sent, and none differently from how it was sent."""
+def test_requests_agree_with_the_reference(data: bytes) -> None:
+    """None is added or changed."""
     heard = drive.caller([data])
     rest, theirs = data, list[drive.Spoken]()
     try:
@@ -104,6 +102,6 @@ def test_requests_are_what_the_rfc_says(data: bytes) -> None:
         (b"GET / HTTP/1.0\r\nHost: x\r\n\r\nGET / HTTP/1.0\r\nHost: x\r\n\r\n", 1),
     ],
 )
-def test_the_drive_hears_requests(data: bytes, count: int) -> None:
-    """A drive that hears nothing would agree with every reference."""
+def test_drive_parses_requests(data: bytes, count: int) -> None:
+    """Otherwise it would agree with every reference."""
     assert len(drive.caller([data]).requests) == count

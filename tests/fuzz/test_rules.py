@@ -1,4 +1,4 @@
-"""What decides by what others sent: headers, routes, errors, tokens, configuration."""
+"""Decisions about input of others: headers, routes, errors, tokens, configuration."""
 
 import contextlib
 import json
@@ -60,8 +60,8 @@ VALUES = st.sampled_from(
 
 
 @given(st.lists(st.tuples(NAMES, VALUES), max_size=8))
-def test_request_that_goes_out_is_one_and_ours(raw: list[tuple[bytes, bytes]]) -> None:
-    """Whatever the caller's headers: one message, one framing, our credentials once and last."""
+def test_outbound_request_is_one_message(raw: list[tuple[bytes, bytes]]) -> None:
+    """One framing, and the proxy's credentials once and last."""
     try:
         caller = CallerHeaders([(b"Host", b"x"), *raw])
     except CallerError:
@@ -102,7 +102,7 @@ BETWEEN = st.sampled_from(
 
 @st.composite
 def disguises(draw: st.DrawFn) -> bytes:
-    """Draw a token endpoint's path in a spelling that some server takes for it."""
+    """Draw a spelling of a token endpoint that some server accepts."""
     path = draw(st.sampled_from([b"/", b"//", b"/a/../", b"/%2e%2e/", b"/x/"]))
     first, *others = draw(st.sampled_from(RESERVED)).encode().split(b"/")
     path += draw(_disguised(first))
@@ -113,7 +113,7 @@ def disguises(draw: st.DrawFn) -> bytes:
 
 @given(disguises(), st.sampled_from(["", "/digitalbanking/stage"]))
 def test_no_spelling_reaches_a_token_endpoint(target: bytes, base: str) -> None:
-    """Nobody mints or revokes tokens through us, however the path is written."""
+    """However the path is written."""
     with contextlib.suppress(CallerError):
         route = Router(base).route("POST", target)
         raise AssertionError(f"{target!r} was let through to {route.target!r}")
@@ -121,8 +121,8 @@ def test_no_spelling_reaches_a_token_endpoint(target: bytes, base: str) -> None:
 
 @given(st.binary(max_size=60), st.sampled_from(["", "/digitalbanking"]))
 @example(b"/digitalbanking", "/digitalbanking")
-def test_any_target_is_forwarded_as_it_is_or_refused(target: bytes, base: str) -> None:
-    """Byte for byte behind the base path, which stands there once."""
+def test_any_target_is_forwarded_unchanged_or_refused(target: bytes, base: str) -> None:
+    """Behind the base path, once."""
     try:
         route = Router(base).route("GET", target)
     except CallerError:
@@ -146,8 +146,8 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES, max_size=9).map(b"".join))
-def test_whole_url_is_ours_to_every_reader(target: bytes) -> None:
-    """Where it is let through, no way to read a URL finds another host in it, or a user."""
+def test_absolute_target_has_one_reading(target: bytes) -> None:
+    """No URL parser finds another host or a user in an accepted one."""
     names, here = UrlRewriter(urlsplit("https://bank.test")), ("127.0.0.1", 8080)
     try:
         form, origin = names.to_origin_form(target, here)
@@ -195,8 +195,8 @@ DOCUMENTS = (
 
 
 @given(DOCUMENTS, st.integers(100, 599), st.booleans())
-def test_no_error_of_the_banks_is_too_strange(body: bytes, status: int, gzipped: bool) -> None:
-    """It is read to something short, or to nothing; and every status has a class."""
+def test_any_error_of_the_bank_is_bounded(body: bytes, status: int, gzipped: bool) -> None:
+    """Every status has a class."""
     error = read_error(body[:MAX_ERROR_BODY], gzipped=gzipped)
     assert len(error.code) <= 500
     for v1 in (False, True):
@@ -205,8 +205,10 @@ def test_no_error_of_the_banks_is_too_strange(body: bytes, status: int, gzipped:
 
 
 @given(DOCUMENTS, st.sampled_from([200, 400, 401, 500]), st.sampled_from(TokenKind))
-def test_token_answer_is_a_token_or_an_error(body: bytes, status: int, kind: TokenKind) -> None:
-    """A token that can stand in a header, with a lifetime to live; or a TokenError."""
+def test_any_token_response_is_a_token_or_an_error(
+    body: bytes, status: int, kind: TokenKind
+) -> None:
+    """A token valid in a header with a lifetime, or a TokenError."""
     try:
         issued = parse_response(kind, status, body)
     except TokenError:
@@ -219,7 +221,7 @@ def test_token_answer_is_a_token_or_an_error(body: bytes, status: int, kind: Tok
 
 @given(st.text(max_size=30) | st.none(), st.text(max_size=30) | st.none(), st.floats(0, 4e9))
 def test_any_retry_after_is_a_number_or_none(raw: str | None, date: str | None, now: float) -> None:
-    """Never negative, never infinite."""
+    """Never negative or infinite."""
     seconds = read_retry_after(raw, date, now)
     assert seconds is None or 0 <= seconds < 1e10
 
@@ -229,7 +231,7 @@ SETTINGS = st.sampled_from(sorted("__".join(path) for path in known_paths()))
 
 @given(st.text(max_size=80) | st.dictionaries(SETTINGS, st.text(max_size=8)).map(str))
 def test_any_text_as_a_configuration(text: str) -> None:
-    """It is a configuration, or all that is wrong with it is said."""
+    """A configuration, or its errors."""
     with NamedTemporaryFile() as file:
         write(Path(file.name), text.encode("utf-8", "surrogatepass"))
         with contextlib.suppress(ConfigError):
@@ -238,15 +240,15 @@ def test_any_text_as_a_configuration(text: str) -> None:
 
 @given(st.dictionaries(SETTINGS.map(str.upper), st.text(max_size=12), max_size=5))
 def test_any_environment_as_a_configuration(variables: dict[str, str]) -> None:
-    """The same for variables."""
+    """A configuration, or its errors."""
     environ = {f"CANDESCENT_{name}": text for name, text in variables.items()}
     with contextlib.suppress(ConfigError):
         loader.load(None, environ, {})
 
 
 @given(streams(RESPONSE_LINES, most=1))
-def test_any_answer_of_an_outbound_proxy(head: bytes) -> None:
-    """It has connected us, or it has not: nothing else comes of it."""
+def test_any_response_of_an_outbound_proxy(head: bytes) -> None:
+    """Connected or refused."""
     with contextlib.suppress(UpstreamError):
         check_response(head)
         assert re.match(rb"HTTP/1\.[01] 2\d\d", head)
@@ -254,8 +256,8 @@ def test_any_answer_of_an_outbound_proxy(head: bytes) -> None:
 
 
 @given(st.lists(st.sampled_from(HEADERS), max_size=6), st.sampled_from(BODIES))
-def test_request_that_is_heard_can_go_out(headers: list[bytes], body: bytes) -> None:
-    """From a caller's bytes to ours: what goes to the bank is one request with the same body."""
+def test_parsed_request_can_be_forwarded(headers: list[bytes], body: bytes) -> None:
+    """As one request with the same body."""
     sent = b"\r\n".join([b"POST /x HTTP/1.1", b"Host: x", *headers, b"", b""]) + body
     for _, target, raw, heard in drive.caller([sent]).requests[:1]:
         caller = CallerHeaders(raw)

@@ -15,7 +15,7 @@ from proxy.sandbox import pattern, pattern_sha256
 from tests.soak.promises import RequestOutcome, allowed
 from tests.soak.setup import SoakSetup
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Seconds until a request counts as hung: many times the proxy's deadlines."""
 
 INSTITUTIONS = ("00016", "00017", "00018")
@@ -102,8 +102,8 @@ class Caller:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            async with asyncio.timeout(PATIENCE):
-                result, detail = await self._fate(soak_request)
+            async with asyncio.timeout(TIMEOUT):
+                result, detail = await self._outcome(soak_request)
         except TimeoutError:
             result, detail = RequestOutcome.HUNG, ""
         ended = loop.time()
@@ -133,7 +133,7 @@ class Caller:
                 f"weather: {schedule.describe(began, ended)}"
             )
 
-    async def _fate(self, soak_request: SoakRequest) -> tuple[RequestOutcome, str]:
+    async def _outcome(self, soak_request: SoakRequest) -> tuple[RequestOutcome, str]:
         try:
             reader, writer = await self._connected(
                 fresh=soak_request.hostile or soak_request.leaves

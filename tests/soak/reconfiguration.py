@@ -13,7 +13,7 @@ from tests.support.running import until
 
 Reconfiguration = Callable[[SoakSetup, int], Awaitable[None]]
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Seconds within which a reload must have succeeded or failed."""
 
 
@@ -115,6 +115,6 @@ async def _counted(setup: SoakSetup, change: Callable[[], None], result: str) ->
 
     before = await count()
     change()
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while await count() <= before:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.1)

@@ -62,7 +62,7 @@ def as_table(outcome: SoakReport) -> str:
         ("requests sent with a token, none after its end", f"{outcome.sent:,}"),
         ("… the latest of them, before (-) or after (+) it", f"{outcome.latest * 1000:+.1f} ms"),
         ("tokens issued", f"{outcome.tokens:,}"),
-        ("faults and weathers", f"{_weathers(outcome):,}"),
+        ("faults and weathers", f"{_faults(outcome):,}"),
         (
             "changes taken, refused",
             f"{outcome.reloads_succeeded:.0f}, {outcome.reloads_failed:.0f}",
@@ -88,7 +88,7 @@ def _sum(outcome: SoakReport, result: RequestOutcome) -> int:
     return sum(count for (_, found), count in outcome.outcomes.outcomes.items() if found is result)
 
 
-def _weathers(outcome: SoakReport) -> int:
+def _faults(outcome: SoakReport) -> int:
     chores = {chore.__name__.replace("_", " ") for chore in RECONFIGURATIONS} | {"chores"}
     return sum(times for name, times in outcome.fault_periods.items() if name not in chores)
 

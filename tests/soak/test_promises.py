@@ -1,4 +1,4 @@
-"""What the soak itself decides by: it must be able to find a promise broken."""
+"""The checks of the soak test find violations."""
 
 import pytest
 
@@ -10,26 +10,26 @@ from tests.soak.promises import ALWAYS, FaultCause, RequestOutcome, allowed
 NOW = 1_000.0
 
 
-def test_under_a_clear_sky_everything_must_go_well() -> None:
-    """No error of the proxy's or the bank's is allowed where nothing was wrong."""
+def test_without_faults_everything_must_succeed() -> None:
+    """No error of proxy or bank is permitted."""
     assert {result for result in RequestOutcome if allowed(result, frozenset())} == ALWAYS
 
 
 @pytest.mark.parametrize("result", [RequestOutcome.WRONG, RequestOutcome.LOST, RequestOutcome.HUNG])
-def test_some_fates_are_never_allowed(result: RequestOutcome) -> None:
-    """No weather explains a wrong answer, none at all, or one without an end."""
+def test_some_outcomes_are_never_permitted(result: RequestOutcome) -> None:
+    """A wrong or endless response, or none."""
     assert not allowed(result, frozenset(FaultCause))
 
 
-def test_weather_explains_its_own_kind_only() -> None:
-    """A token endpoint that fails is no reason to cut an answer."""
+def test_fault_permits_its_own_outcomes_only() -> None:
+    """A failing token endpoint does not truncate a response."""
     assert allowed(RequestOutcome.TOKEN, frozenset({FaultCause.TOKENS}))
     assert not allowed(RequestOutcome.ABORTED, frozenset({FaultCause.TOKENS}))
     assert not allowed(RequestOutcome.UPSTREAM, frozenset({FaultCause.REVOKED}))
 
 
-def test_weather_is_over_after_a_while() -> None:
-    """A spell touches what overlaps it, and what begins shortly after it."""
+def test_fault_ends_after_a_while() -> None:
+    """It affects overlapping requests, and those shortly after."""
     now = 0.0
     schedule = FaultSchedule(lambda: now)
     now = 10.0
@@ -43,7 +43,7 @@ def test_weather_is_over_after_a_while() -> None:
 
 
 def judged_arrivals(**token: object) -> tuple[JudgedArrivals, str]:
-    """A ledger, and the text of a token that its bank has issued for 00016."""
+    """The list of arrivals, and a token of its bank for 00016."""
     bank = Bank(Settings(), clock=lambda: NOW)
     draft = IssuedToken("V2", "sandbox-client", "00016", "client_credentials")
     issued = bank.issue(draft, 3.0)
@@ -53,14 +53,14 @@ def judged_arrivals(**token: object) -> tuple[JudgedArrivals, str]:
 
 
 def arrival(text: str, target: str = "/at/00016/echo", method: str = "GET", **more: str) -> Arrival:
-    """A request with a token."""
+    """Return a request with a token."""
     headers = [(b"Authorization", f"Bearer {text}".encode()), (b"transactionId", b"t")]
     headers += [(name.encode(), value.encode()) for name, value in more.items()]
     return Arrival(NOW, method, target, headers)
 
 
-def test_good_arrivals_are_good() -> None:
-    """A live token of the institution that was asked for."""
+def test_good_arrivals_are_accepted() -> None:
+    """A live token of the right institution."""
     outcomes, text = judged_arrivals()
     for _ in range(2):
         outcomes.append(arrival(text))
@@ -82,15 +82,15 @@ def test_good_arrivals_are_good() -> None:
         ({"refresh": True}, "/at/00016/echo", "a token of another kind was sent"),
     ],
 )
-def test_bad_tokens_are_found_out(token: dict[str, object], target: str, complaint: str) -> None:
-    """Foreign, of another user, of another kind."""
+def test_wrong_tokens_are_found(token: dict[str, object], target: str, complaint: str) -> None:
+    """Of another bank, user or kind."""
     outcomes, text = judged_arrivals(**token)
     outcomes.append(arrival(text, target))
     assert outcomes.broken == {complaint: 1}
 
 
-def test_dead_tokens_are_found_out() -> None:
-    """Judged when they are sent, however long they are on their way; to the end they are good."""
+def test_expired_tokens_are_found() -> None:
+    """By the time of sending, whatever the delay."""
     outcomes, text = judged_arrivals()
     request = f"GET / HTTP/1.1\r\nAuthorization: Bearer {text}\r\nHost: x\r\n\r\n".encode()
     token = outcomes._bank.tokens[text]
@@ -104,15 +104,15 @@ def test_dead_tokens_are_found_out() -> None:
     assert outcomes.broken == {"an expired token was sent": 1}
 
 
-def test_stolen_and_doubled_tokens_are_found_out() -> None:
-    """A bearer of the caller's own, or two of them."""
+def test_foreign_and_repeated_tokens_are_found() -> None:
+    """The caller's own, or two."""
     outcomes, text = judged_arrivals()
     outcomes.append(arrival("stolen"))
     outcomes.append(arrival(text, authorization="Bearer other"))
     assert outcomes.broken == {"a token that is none of this bank's, or not exactly one": 2}
 
 
-def test_second_arrival_of_an_unsafe_request_is_found_out() -> None:
+def test_repeated_unsafe_request_is_found() -> None:
     """The same transaction twice, unless it is safe."""
     outcomes, text = judged_arrivals()
     for _ in range(2):
