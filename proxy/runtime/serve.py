@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from proxy import __version__
 from proxy.config.model import Config
 from proxy.forwarding.record import MAIN_LISTENER
-from proxy.runtime import rlimits
+from proxy.runtime import exposed_files, rlimits
 from proxy.runtime.app import App
 from proxy.runtime.reload import LoadConfig
 from proxy.tasks import Tasks
@@ -45,6 +45,8 @@ async def serve(load: LoadConfig, file: Path | None) -> int:
     log = structlog.get_logger()
     stop = stop_signal()
     config, logins = load()
+    for warning in exposed_files.warnings(config):
+        log.warning(warning)
     limit = rlimits.raise_limit(rlimits.files_needed(config))
     if rlimits.fit_to_limit(config, limit) is not config:
         log.warning(

@@ -1,5 +1,6 @@
 """The token source that calls the bank's token endpoints, with the institution's grant."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -66,7 +67,7 @@ class BankEndpoint:
                 if not is_refresh_token_dead(error, login.grant):
                     raise
                 tried = current
-                self._forget(key, current)
+                await self._forget(key, current)
         if login.grant.can_be_verified:
             return await self._renew(key, login, login.grant)
         raise TokenError(kinds.TOKEN_LOGIN_NEEDED)
@@ -88,7 +89,11 @@ class BankEndpoint:
             raise TokenError(
                 kinds.TOKEN_MALFORMED, "The bank accepted the code but issued no refresh token."
             )
-        self._refresh_tokens.keep(key, issued.refresh_token, issued.refresh_lifetime, login.subject)
+        await self._write(
+            lambda: self._refresh_tokens.keep(
+                key, issued.refresh_token, issued.refresh_lifetime, login.subject
+            )
+        )
         return token
 
     async def revoke(self, text: str, credentials: Credentials) -> None:
@@ -118,12 +123,12 @@ class BankEndpoint:
         refresh_token = current if login.grant.can_be_verified else ""
         await self.revoke(refresh_token or token.text, login.credentials)
         if refresh_token:
-            self._forget(token.key, refresh_token)
+            await self._forget(token.key, refresh_token)
 
     async def _renew(self, key: TokenKey, login: Login, grant: Grant) -> Token:
         token, issued = await self._ask(key, replace(login, grant=grant))
         if issued.refresh_token:
-            self._keep(key, issued, login.subject)
+            await self._keep(key, issued, login.subject)
         return token
 
     async def _ask(self, key: TokenKey, login: Login) -> tuple[Token, TokenResponse]:
@@ -136,17 +141,25 @@ class BankEndpoint:
         )
         return Token(key, issued.text, requested_at, issued.lifetime), issued
 
-    def _keep(self, key: TokenKey, issued: TokenResponse, subject: str) -> None:
+    async def _keep(self, key: TokenKey, issued: TokenResponse, subject: str) -> None:
+        text, lifetime = issued.refresh_token, issued.refresh_lifetime
         try:
-            self._refresh_tokens.keep(key, issued.refresh_token, issued.refresh_lifetime, subject)
+            await self._write(lambda: self._refresh_tokens.keep(key, text, lifetime, subject))
         except ConfigError as error:
             self._warn(str(error))
 
-    def _forget(self, key: TokenKey, refresh_token: str) -> None:
+    async def _forget(self, key: TokenKey, refresh_token: str) -> None:
         try:
-            self._refresh_tokens.forget(key, refresh_token)
+            await self._write(lambda: self._refresh_tokens.forget(key, refresh_token))
         except ConfigError as error:
             self._warn(str(error))
+
+    async def _write(self, change: Callable[[], None]) -> None:
+        """Change refresh tokens; in a thread, where another process may hold their file."""
+        if self._refresh_tokens.has_file:
+            await asyncio.to_thread(change)
+        else:
+            change()
 
 
 def is_refresh_token_dead(error: TokenError, grant: Grant) -> bool:

@@ -3,11 +3,13 @@
 A refresh returns a new refresh token and invalidates the old one, so only the newest is kept.
 """
 
+import errno
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,13 +32,19 @@ class StoredRefreshToken:
 
 Known = dict[TokenKey, StoredRefreshToken]
 
+LOCK_TIMEOUT = 5.0
+"""Seconds to wait for another process that writes the file; it takes milliseconds."""
+
+LOCK_POLL = 0.02
+"""Seconds between two tries to lock the file."""
+
 
 class RefreshTokens:
     """Keeps refresh tokens, with a ``file`` also there, readable for its owner only.
 
     The file is read each time, so that the proxy notices a ``candescent-proxy login`` in another
     process. A token that could not be written is kept in memory and takes precedence over the
-    file's.
+    file's. Raises ``ConfigError`` for a file of another user, whose login it would be.
     """
 
     def __init__(self, clock: Callable[[], Instant], file: Path | None = None) -> None:
@@ -44,6 +52,10 @@ class RefreshTokens:
         self._file = file
         self._known: Known = {}
         self._forgotten: dict[TokenKey, str] = {}
+        if file is not None and _is_foreign(file):
+            raise ConfigError(
+                [f"refresh_token_file: {file} belongs to another user; delete it and log in again"]
+            )
         self._file_state = self._read()
 
     def current(self, key: TokenKey, subject: str = "") -> str:
@@ -85,12 +97,17 @@ class RefreshTokens:
         stored = self._read().get(key)
         return "" if stored is None else stored.text
 
+    @property
+    def has_file(self) -> bool:
+        """Whether changes are written to a file, for which other processes are waited for."""
+        return self._file is not None
+
     def _change(self, change: Callable[[Known], None]) -> None:
         """Read, change and write the file under a lock."""
         if self._file is None:
             return
         try:
-            with directory_lock(self._file.parent):
+            with file_lock(self._file):
                 tokens = self._read()
                 change(tokens)
                 write_private(self._file, json.dumps(_document(tokens)))
@@ -103,11 +120,21 @@ class RefreshTokens:
         if self._file is None:
             return {}
         try:
+            if _is_foreign(self._file):
+                return {}
             document = json.loads(self._file.read_text(encoding="ascii"))
         except (OSError, ValueError, RecursionError):
             return {}
         entries = document.items() if isinstance(document, dict) else ()
         return dict(filter(None, (_entry(name, entry) for name, entry in entries)))
+
+
+def _is_foreign(file: Path) -> bool:
+    """Whether a file is of neither this process's user nor root."""
+    try:
+        return sys.platform != "win32" and file.stat().st_uid not in (0, os.geteuid())
+    except OSError:
+        return False
 
 
 def _drop(tokens: Known, key: TokenKey, text: str) -> None:
@@ -139,19 +166,36 @@ def _entry(name: str, entry: object) -> tuple[TokenKey, StoredRefreshToken] | No
 
 
 @contextmanager
-def directory_lock(directory: Path) -> Iterator[None]:
-    """Hold an advisory lock on a directory (``flock``). Raises ``OSError``.
+def file_lock(file: Path) -> Iterator[None]:
+    """Exclude other processes that lock the same file, such as a login beside a proxy.
 
-    It excludes other processes that take the same lock, such as a login and a proxy that write
-    the same file. Windows has no such lock.
+    The lock is on a file of its own beside it, which nobody else may open: another user could
+    hold one on the directory for ever. Raises ``OSError``, also after ``LOCK_TIMEOUT`` seconds.
     """
     if sys.platform == "win32":
         yield
         return
-    handle = os.open(directory, os.O_RDONLY)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.open(file.with_name(f".{file.name}.lock"), flags, 0o600)
     try:
-        with suppress(OSError):  # some network file systems have no locks for directories
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "its lock file belongs to another user")
+        _wait_for_lock(handle)
         yield
     finally:
         os.close(handle)
+
+
+def _wait_for_lock(handle: int) -> None:
+    deadline = time.monotonic() + LOCK_TIMEOUT
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise OSError(errno.EBUSY, "another process has locked it") from None
+            time.sleep(LOCK_POLL)
+        except OSError:
+            return  # some network file systems have no locks
+        else:
+            return

@@ -1,5 +1,6 @@
 """Refresh tokens in memory and in their file."""
 
+import fcntl
 import json
 import os
 import resource
@@ -7,7 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ConfigError
+from proxy.sandbox import Sandbox
+from proxy.tokens import refresh_tokens
 from proxy.tokens.refresh_tokens import RefreshTokens, StoredRefreshToken
 from proxy.tokens.token import Instant, TokenKey, TokenKind
+from tests.support.raw_client import ask, request
+from tests.support.running import DEADLINE, running, until
 
 KEY = TokenKey(TokenKind.V2, "00016")
 OTHER = TokenKey(TokenKind.V2, "00017")
@@ -115,7 +120,7 @@ def test_file_is_private(clock: Clock, file: Path) -> None:
     finally:
         os.umask(before)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert {path.name for path in file.parent.iterdir()} == {file.name, f".{file.name}.lock"}
 
 
 def test_file_is_shared_and_survives_a_restart(clock: Clock, file: Path) -> None:
@@ -161,7 +166,7 @@ def test_concurrent_writers_lose_nothing(clock: Clock, file: Path) -> None:
         writer.stdin.close()
     assert [writer.wait(30) for writer in writers] == [0, 0]
     assert len(json.loads(file.read_text(encoding="ascii"))) == 80
-    assert list(file.parent.glob(".*")) == []
+    assert [path.name for path in file.parent.glob(".*")] == [f".{file.name}.lock"]
 
 
 def test_write_error_names_setting_and_file(clock: Clock, file: Path) -> None:
@@ -171,7 +176,7 @@ def test_write_error_names_setting_and_file(clock: Clock, file: Path) -> None:
     with full_disk(), pytest.raises(ConfigError, match="cannot be written") as error:
         tokens.keep(KEY, "second", 100)
     assert str(error.value).startswith(f"refresh_token_file: {file} cannot be written (")
-    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert {path.name for path in file.parent.iterdir()} == {file.name, f".{file.name}.lock"}
     assert RefreshTokens(clock, file).current(KEY) == "first"
     with pytest.raises(ConfigError, match="No such file or directory"):
         RefreshTokens(clock, file.parent / "no" / "file").keep(KEY, "third", 100)
@@ -199,6 +204,61 @@ def test_dead_token_is_not_read_again(clock: Clock, file: Path) -> None:
     with full_disk(), pytest.raises(ConfigError):
         tokens.forget(KEY, "dead")
     assert tokens.current(KEY) == ""
+
+
+def test_lock_file_is_for_its_owner_only(clock: Clock, file: Path) -> None:
+    """Nobody else can lock it, and a lock on the directory is not waited for."""
+    directory = os.open(file.parent, os.O_RDONLY)
+    fcntl.flock(directory, fcntl.LOCK_EX)
+    RefreshTokens(clock, file).keep(KEY, "first", 100)
+    os.close(directory)
+    lock = file.with_name(f".{file.name}.lock")
+    assert stat.S_IMODE(lock.stat().st_mode) == 0o600
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold the lock of a refresh token file."""
+    handle = os.open(file.with_name(f".{file.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def test_lock_that_is_held_is_an_error(
+    clock: Clock, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a while; the token is kept in memory."""
+    monkeypatch.setattr(refresh_tokens, "LOCK_TIMEOUT", 0.05)
+    tokens = RefreshTokens(clock, file)
+    with locked(file), pytest.raises(ConfigError, match="another process has locked it"):
+        tokens.keep(KEY, "first", 100)
+    assert tokens.current(KEY) == "first"
+    tokens.keep(KEY, "second", 100)
+    assert RefreshTokens(clock, file).current(KEY) == "second"
+
+
+async def test_event_loop_runs_while_the_file_is_locked(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests are served while a thread waits for another process that writes the file."""
+    monkeypatch.setattr(refresh_tokens, "LOCK_TIMEOUT", DEADLINE)
+    login = {"grant": "password", "username": "juniper", "password": "moonlight"}
+    lock = ExitStack()
+    lock.enter_context(locked(file))
+    async with (
+        Sandbox() as bank,
+        running(bank, ready=False, refresh_token_file=str(file), **login) as app,
+    ):
+        await until(lambda: bank.bank.token_requests)
+        for _ in range(3):
+            assert (await ask(app, request("GET", "/oauth2/v1/token"))).status == 403
+        assert not app.readiness().is_ready
+        lock.close()
+        await until(lambda: app.readiness().is_ready)
+        assert (await ask(app)).status == 200
 
 
 GOOD = {"text": "good", "expires_at": 2_000_000, "subject": ""}

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 
 from proxy.cli.commands import OK
 from proxy.cli.commands.common import add_settings, configuration
@@ -9,6 +10,7 @@ from proxy.cli.doctor import files
 from proxy.config import loader
 from proxy.config.model import Config
 from proxy.errors import ConfigError
+from proxy.runtime import exposed_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +26,8 @@ def run(arguments: argparse.Namespace) -> int:
         return OK
     config = configuration(arguments)
     check_files(config)
+    for warning in exposed_files.warnings(config):
+        print(f"Warning: {warning}", file=sys.stderr)
     listeners = ", ".join(str(listener.address) for listener in config.listener_configs)
     print(f"The configuration is valid: {listeners} → {config.url.geturl()}")
     return OK

@@ -15,7 +15,7 @@ from proxy.cli.doctor.results import CheckResult, has_failed, note, ok, problem,
 from proxy.config import loader
 from proxy.config.model import Config
 from proxy.errors import ConfigError
-from proxy.runtime import build
+from proxy.runtime import build, exposed_files
 from proxy.upstream.tls import UpstreamTls
 
 
@@ -101,9 +101,9 @@ def _set_by(variable: str, text: str) -> Iterator[tuple[tuple[str, ...], str]]:
 def _files(sources: ConfigSources, config: Config, now: float) -> Iterator[CheckResult]:
     if sources.file is not None:
         yield from files.configuration_file(sources.file)
-    for setting, file in files.secret_files(config):
+    for setting, file in exposed_files.secret_files(config):
         yield from files.secret_file(setting, file)
-    for setting, file in files.key_files(config):
+    for setting, file in exposed_files.key_files(config):
         yield from files.key_file(setting, file)
     yield from files.login_file(config)
     yield from files.other_files(config)

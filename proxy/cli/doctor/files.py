@@ -15,18 +15,15 @@ from proxy.cli.doctor.results import CheckResult, ok, problem
 from proxy.config.model import Config
 from proxy.errors import ConfigError
 from proxy.forwarding import authentication
-from proxy.runtime import build, certificate_expiry
+from proxy.runtime import build, certificate_expiry, clock
+from proxy.runtime.exposed_files import is_exposed, is_secret, secret_files
+from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.secret_files import MAX_SECRET
 from proxy.upstream.tls import UpstreamTls
 
 EXPIRY_WARNING = 14 * 86_400.0
 """Seconds; a certificate that expires sooner gives a warning."""
 
-_SECRETS = (
-    *("client_id_file", "client_secret_file", "password_file"),
-    *("proxy_password_file", "sentinel_password_file"),
-)
-_NO_PEM = ("encryption_key_file", "refresh_token_file")
 _BYTE_ORDER_MARKS = (BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)
 _WRAPPINGS = {" ": "space", "\t": "tab", '"': "quote", "'": "quote"}
 
@@ -35,22 +32,6 @@ def configuration_file(file: Path) -> Iterator[CheckResult]:
     """Check that only its owner may change the configuration file."""
     if sys.platform != "win32" and file.stat().st_mode & (stat.S_IWOTH | stat.S_IWGRP):
         yield problem("files", remedies.CONFIG_WRITABLE, file=file)
-
-
-def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
-    """Yield every file with a one-line secret, with its setting."""
-    sections: list[tuple[str, object]] = [("upstream.", config.upstream), ("store.", config.store)]
-    for institution, login in config.logins():
-        path = "" if login is config else f"institutions.{institution}."
-        sections.append((path, login))
-    for path, section in sections:
-        for name in _SECRETS:
-            file = getattr(section, name, None)
-            if file is not None:
-                yield path + name, file
-    for path, callers in config.caller_sections():
-        for at, file in enumerate(callers.secret_files):
-            yield f"{path}callers.secret_files.{at}", file
 
 
 def secret_file(setting: str, file: Path) -> Iterator[CheckResult]:
@@ -79,31 +60,13 @@ def secret_file(setting: str, file: Path) -> Iterator[CheckResult]:
         yield ok("files", f"{setting}: {file} contains one line and is readable by its owner only.")
 
 
-def is_exposed(mode: int) -> bool:
-    """Whether others can read a file of this mode, or its group can change it."""
-    # Windows has no such bits and reports the same mode for every file.
-    return sys.platform != "win32" and bool(mode & (stat.S_IRWXO | stat.S_IWGRP))
-
-
-def key_files(config: Config) -> Iterator[tuple[str, Path]]:
-    """Yield every file that may contain a key or a login, with its setting."""
-    sections: list[tuple[str, object]] = [("upstream.", config.upstream), ("store.", config.store)]
-    sections += [(f"{path}callers.", callers) for path, callers in config.caller_sections()]
-    for path, section in (*sections, ("", config)):
-        for name in ("certificate_file", "key_file", "encryption_key_file", "refresh_token_file"):
-            file = getattr(section, name, None)
-            if file is not None:
-                yield path + name, file
-
-
 def key_file(setting: str, file: Path) -> Iterator[CheckResult]:
     """Check that others cannot read a key. ``other_files`` reports unreadable files."""
     try:
-        is_secret = setting.endswith(_NO_PEM) or b"PRIVATE KEY" in file.read_bytes()
         mode = stat.S_IMODE(file.stat().st_mode)
     except OSError:
         return
-    if is_secret and is_exposed(mode):
+    if is_secret(setting, file) and is_exposed(mode):
         yield problem(
             "files", remedies.SECRET_EXPOSED, setting=setting, file=file, mode=f"{mode:o}"
         )
@@ -141,6 +104,7 @@ def file_errors(config: Config) -> list[str]:
         lambda: build.outbound_proxy(config),
         lambda: build.tracing(config, lambda: config.url),
         lambda: build.check_store(config),
+        lambda: RefreshTokens(clock.now, config.refresh_token_file),
     ]
     for path, callers in config.caller_sections():
         reads.append(partial(authentication.CallerAuthentication.load, callers, path))

@@ -11,6 +11,7 @@ from proxy.cli.doctor import files
 from proxy.cli.doctor.results import Level
 from proxy.config import loader
 from proxy.errors import ConfigError
+from proxy.runtime import exposed_files
 from proxy.tokens.secret_files import read_secret
 
 
@@ -89,7 +90,7 @@ def test_every_secret_file_is_checked(tmp_path: Path) -> None:
             },
         },
     )
-    found = {setting: str(file) for setting, file in files.secret_files(config)}
+    found = {setting: str(file) for setting, file in exposed_files.secret_files(config)}
     assert found == {
         "client_id_file": "/a",
         "client_secret_file": "/b",
@@ -133,7 +134,7 @@ def test_every_key_file_is_checked() -> None:
             "listeners": {"other": {"listen": "127.0.0.1:0", "callers": pair}},
         },
     )
-    assert [setting for setting, _ in files.key_files(config)] == [
+    assert [setting for setting, _ in exposed_files.key_files(config)] == [
         *("upstream.certificate_file", "upstream.key_file", "store.encryption_key_file"),
         *("callers.certificate_file", "callers.key_file"),
         *("listeners.other.callers.certificate_file", "listeners.other.callers.key_file"),

@@ -1,0 +1,84 @@
+"""Which files with secrets other users of this machine can read or change."""
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from proxy.config.model import Config
+
+_SECRETS = (
+    *("client_id_file", "client_secret_file", "password_file"),
+    *("proxy_password_file", "sentinel_password_file"),
+)
+_KEYS = ("certificate_file", "key_file", "encryption_key_file", "refresh_token_file")
+_NO_PEM = ("encryption_key_file", "refresh_token_file")
+
+
+def warnings(config: Config) -> Iterator[str]:
+    """Yield a sentence for each file with a secret that others can read or change."""
+    files = [pair for pair in secret_files(config) if not pair[0].endswith("client_id_file")]
+    files += (pair for pair in key_files(config) if is_secret(*pair))
+    for setting, file in files:
+        try:
+            status = file.stat()
+        except OSError:
+            continue  # an error elsewhere, if the file is needed
+        mode = stat.S_IMODE(status.st_mode)
+        if is_exposed(mode, is_own=_is_own(status.st_uid)):
+            yield (
+                f"{setting}: other users can read or change {file} (mode {mode:o}); "
+                "give it mode 600, and replace the secret if others use this machine"
+            )
+
+
+def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
+    """Return every file that holds a secret in a line, with the setting that names it."""
+    sections: list[tuple[str, object]] = [("upstream.", config.upstream), ("store.", config.store)]
+    for institution, login in config.logins():
+        path = "" if login is config else f"institutions.{institution}."
+        sections.append((path, login))
+    for path, section in sections:
+        yield from _named(path, section, _SECRETS)
+    for path, callers in config.caller_sections():
+        for at, file in enumerate(callers.secret_files):
+            yield f"{path}callers.secret_files.{at}", file
+
+
+def key_files(config: Config) -> Iterator[tuple[str, Path]]:
+    """Return every file that may hold a key or a login, with the setting that names it."""
+    sections: list[tuple[str, object]] = [("upstream.", config.upstream), ("store.", config.store)]
+    sections += [(f"{path}callers.", callers) for path, callers in config.caller_sections()]
+    for path, section in (*sections, ("", config)):
+        yield from _named(path, section, _KEYS)
+
+
+def is_secret(setting: str, file: Path) -> bool:
+    """Whether one of ``key_files`` holds a key or a login, and not only certificates."""
+    try:
+        return setting.endswith(_NO_PEM) or b"PRIVATE KEY" in file.read_bytes()
+    except OSError:
+        return False
+
+
+def is_exposed(mode: int, *, is_own: bool = False) -> bool:
+    """Whether a file of this mode can be read by others, or changed by its group.
+
+    A file of this process's own user (``is_own``) need not be readable for its group either; one
+    of another user, as Kubernetes mounts it, is read by the group.
+    """
+    # Windows has no such bits, and returns the same mode for every file.
+    exposed = stat.S_IRWXO | (stat.S_IRWXG if is_own else stat.S_IWGRP)
+    return sys.platform != "win32" and bool(mode & exposed)
+
+
+def _is_own(owner: int) -> bool:
+    return sys.platform != "win32" and owner == os.geteuid()
+
+
+def _named(path: str, section: object, names: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
+    for name in names:
+        file = getattr(section, name, None)
+        if file is not None:
+            yield path + name, file
