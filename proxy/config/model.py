@@ -106,9 +106,8 @@ class Config(LoginSettings):
     )
     allowed_hosts: Annotated[tuple[HostName, ...], COMMA_SEPARATED] = Field(
         (),
-        description="Further host names by which the ports may be called "
-        "(docs/browsers.md); `*.example.com` for all names below it, `*` for "
-        "every name.",
+        description="Further host names of the ports (docs/browsers.md); `*.example.com` "
+        "for all names below, `*` for every name.",
     )
     cors: CorsSettings = CorsSettings()
     rewrite_links: bool = Field(
@@ -128,8 +127,8 @@ class Config(LoginSettings):
     )
     status_page: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="Status page on the admin port: `auto` for this machine only, `on` "
-        "for every client of the port.",
+        description="Status page: `auto` for this machine only, `on` for every client of "
+        "the admin port.",
     )
     drain_delay: SecondsOrZero = Field(
         0.0,

@@ -61,7 +61,7 @@ class RouteSetting(RequestPattern):
 
 @dataclass(frozen=True)
 class AccessSettings:
-    """Which of the bank's resources callers may use."""
+    """Resources that callers may use."""
 
     mode: Literal["enforce", "warn"] = setting(
         "enforce",
@@ -103,7 +103,7 @@ class CorsSettings:
 
 @dataclass(frozen=True)
 class ReplaySettings:
-    """Unsafe requests that are sent again with a new token after the bank refused the first one.
+    """Unsafe requests that are sent again after a refused token.
 
     Only for resources that the bank treats as idempotent, never for payments.
     """
@@ -134,5 +134,5 @@ class HeaderSettings:
     )
     institution_users_path: PlainPath = setting(
         "/db-users/v1/institution-users",
-        "Path of the bank's look-up of business users; /v1/institution-users with some base URLs.",
+        "Path of the look-up of business users; /v1/institution-users with some base URLs.",
     )

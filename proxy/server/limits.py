@@ -11,7 +11,7 @@ from proxy.settings import SIZE, Bytes, Count, Seconds, setting
 
 @dataclass(frozen=True)
 class CallerLimits:
-    """Limits on what callers send and hold. They apply to each listener separately."""
+    """Limits on callers, separate for each listener."""
 
     header_timeout: Seconds = setting(
         10.0, "Time from the first to the last byte of a request's headers; then 408."
@@ -30,7 +30,7 @@ class CallerLimits:
     max_headers: Count = setting(100, "Limit of headers in a request.")
     max_head: Bytes = setting(65_536, "Limit of all headers of a request together.")
     max_body: Annotated[int, Interval(ge=0), SIZE] = setting(
-        0, "Largest request body; larger ones are refused with 413. 0 for no limit."
+        0, "Largest request body; larger ones get 413. 0 for no limit."
     )
     max_connections: Count = setting(2000, "Limit of open connections of callers.")
     max_handshakes: Count = setting(
@@ -41,9 +41,9 @@ class CallerLimits:
     max_memory: Annotated[int, Interval(ge=1_048_576), SIZE] = setting(
         33_554_432,
         "Limit of memory for unfinished heads, unread requests and unsent bodies, of all listeners "
-        "together; over it the largest are refused with 503.",
+        "together; over it the largest get 503.",
     )
-    max_in_flight: Count = setting(2000, "Limit of concurrent requests; more are refused with 503.")
+    max_in_flight: Count = setting(2000, "Limit of concurrent requests; more get 503.")
 
     def check_head(self, target: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         """Raise ``CallerError`` (414, 431) for a head that exceeds a limit."""

@@ -26,7 +26,7 @@ class LogSettings:
 
 @dataclass(frozen=True)
 class TracingSettings:
-    """OpenTelemetry spans; OTEL_EXPORTER_OTLP_ENDPOINT and its relatives are read too."""
+    """OpenTelemetry spans; its own variables (OTEL_…) are read too."""
 
     endpoint: Annotated[str, Check(check_base_url)] | None = setting(
         None,

@@ -17,11 +17,9 @@ Half = Annotated[float, Interval(ge=0, le=0.5)]
 
 @dataclass(frozen=True)
 class RefreshPolicy:
-    """When tokens are renewed and how failures are waited out (docs/reliability.md)."""
+    """When tokens are renewed, and waits after failures."""
 
-    timeout: Seconds = setting(
-        10.0, "Time for each of the proxy's own calls to the bank, such as a token call."
-    )
+    timeout: Seconds = setting(10.0, "Time for each token call and other calls of the proxy's own.")
     margin_min: Seconds = setting(60.0, "Latest renewal, as time before expiry.")
     margin_max: Seconds = setting(300.0, "Earliest renewal, as time before expiry, without jitter.")
     margin_fraction: Half = setting(
@@ -35,25 +33,23 @@ class RefreshPolicy:
         10.0, "Age below which a token is kept although the bank refuses it."
     )
     backoff_initial: Seconds = setting(
-        1.0, "Longest wait after the first failed token call; doubles with each further one."
+        1.0, "Longest wait after the first failed token call; doubles each time."
     )
     backoff_max: Seconds = setting(60.0, "Longest wait between failed token calls.")
     throttle_initial: Seconds = setting(
         10.0,
-        "Wait after the first quota or spike error (CMN_90002, CMN_90003); "
-        "doubles with each further one.",
+        "Wait after the first quota or spike error (CMN_90002, CMN_90003); doubles each time.",
     )
     throttle_max: Seconds = setting(300.0, "Longest wait after quota and spike errors.")
     refusal_memory: Seconds = setting(60.0, "Time before refused credentials are tried again.")
     start_spread: SecondsOrZero = setting(
         0.0,
-        "Longest random delay of the first token call when no request waits, for "
-        "roll-outs of many proxies without a store.",
+        "Longest random delay of the first token call while no request waits, for "
+        "roll-outs without a store.",
     )
     refresh_rate: Annotated[float, Interval(gt=0, le=10_000)] = setting(
         20.0,
-        "Renewals started per second; more if lifetimes require it, and not "
-        "counting tokens that requests wait for.",
+        "Renewals started per second; more if lifetimes require it or requests wait.",
     )
     max_refreshes: Count = setting(64, "Limit of concurrent renewals.")
     idle: Seconds = setting(

@@ -68,13 +68,11 @@ class UpstreamSettings:
     )
     max_connections: Count = setting(128, "Limit of open connections to the bank.")
     max_waiting: Count = setting(
-        1024, "Limit of requests that wait for a connection; more are refused with 503."
+        1024, "Limit of requests that wait for a connection; more get 503."
     )
     max_wait: Seconds = setting(5.0, "Longest wait of a request for a connection; then 503.")
     max_idle_age: Seconds = setting(30.0, "Time after which an unused connection is closed.")
-    max_age: Seconds = setting(
-        600.0, "Age at which a connection is closed, so that DNS changes take effect."
-    )
+    max_age: Seconds = setting(600.0, "Age at which a connection is closed, to follow DNS changes.")
 
     def idle_timeout_of(self, headers: RawHeaders) -> float:
         """Return the longest pause, in seconds, within the body of a response."""

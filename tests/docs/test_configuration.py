@@ -10,7 +10,6 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from proxy.cli.commands.login import login
 from proxy.config import loader
 from proxy.config.model import Config
 from proxy.runtime.app import App
@@ -82,11 +81,7 @@ async def run_example(example: str, folder: Path) -> AsyncIterator[RunningExampl
         if "\nlisten:" not in text:
             flags["listen"] = "127.0.0.1:0"
         config = loader.load(folder / "config.yaml", {}, flags)
-        logins = loader.logins(config)
-        if config.refresh_token_file is not None:
-            code = bank.bank.code_for("juniper.quill")
-            assert await login(config, logins, None, code) == 0
-        app = App(config, logins)
+        app = App(config, loader.logins(config))
         await app.start()
         async with aiohttp.ClientSession(url(app)) as session:
             started = RunningExample(bank, app, config, session)
@@ -127,19 +122,6 @@ async def _several(example: RunningExample) -> None:
         "00017": "other-client",
         "00018": "sandbox-client",
     }
-
-
-@check("A business user")
-async def _business(example: RunningExample) -> None:
-    assert await example.status("/v1/accounts") == 200
-    assert example.target == "/v1/accounts?loginId=acorn.owner&institutionCustomerId=770001"
-
-
-@check("With a person's login")
-async def _login(example: RunningExample) -> None:
-    assert await example.status("/v1/accounts") == 200
-    grants = [call.grant for call in example.bank.bank.token_requests]
-    assert grants == ["authorization_code", "refresh_token"]
 
 
 @check("V1, the legacy calls")

@@ -62,7 +62,7 @@ class StoreSettings:
     )
     lease: Annotated[float, Interval(ge=0.5, le=30), DURATION] = setting(
         3.0,
-        "Time after which another proxy takes over from one that stopped during a token call.",
+        "Time after which another proxy takes over a token call that stopped.",
     )
     follow: Annotated[float, Interval(ge=0.1, le=3600), DURATION] = setting(
         5.0, "Interval at which the store is read for tokens that others fetched."
