@@ -15,7 +15,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] 
 pytest_plugins = ["tests.support.skips"]
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
-if importlib.util.find_spec("uvloop"):  # there is none for Windows and PyPy
+if importlib.util.find_spec("uvloop"):  # not available for Windows and PyPy
     LOOPS["uvloop"] = importlib.import_module("uvloop").new_event_loop
 
 # No deadline, because machines differ in speed. CI is reproducible.

@@ -25,8 +25,8 @@ CLEAN = {"kept_blocks": 0.0, "circular_objects": 0.0}
 )
 def test_increase_is_named(counts: dict[str, float], said: list[str]) -> None:
     """Beyond three in a hundred, with both figures; leftovers too."""
-    told = complaints("get", BUDGET | CLEAN | counts, BUDGET, 0.03)
-    assert [text.removeprefix("get: ") for text in told] == said
+    reported = complaints("get", BUDGET | CLEAN | counts, BUDGET, 0.03)
+    assert [text.removeprefix("get: ") for text in reported] == said
 
 
 def test_budget_is_written_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 class Stalling:
-    """A server with one pause in which it responds to nobody."""
+    """A server with one pause without responses."""
 
     def __init__(self, response: bytes = OK, begin: float = 9.0, end: float = 9.0) -> None:
         self._answer = response

@@ -36,15 +36,17 @@ def case(sample: object, **more: object) -> Case:
 
 def test_proxies_run_in_turn(cores: Cores) -> None:
     """They live through all rounds and forward tokens."""
-    told: list[tuple[int, str]] = []
+    reported: list[tuple[int, str]] = []
     pids: set[int] = set()
 
     def sample(running: Running, seconds: int) -> Sample:
         pids.add(running.pid)
         return {"calls": len(running.upstream.token_calls()), "seconds": seconds}
 
-    rounds = play(case(sample), FAST, cores, lambda number, name, _: told.append((number, name)))
-    assert told == [(0, "ours"), (0, "nginx"), (1, "ours"), (1, "nginx")]
+    rounds = play(
+        case(sample), FAST, cores, lambda number, name, _: reported.append((number, name))
+    )
+    assert reported == [(0, "ours"), (0, "nginx"), (1, "ours"), (1, "nginx")]
     assert [list(one) for one in rounds] == [list(FAST)] * 2
     assert rounds[0]["ours"] == {"calls": 1, "seconds": 1}
     assert len(pids) == 2

@@ -162,9 +162,9 @@ async def test_code_used_twice_is_an_error(
     held = stored(file)
     assert await log_in(sandbox, file, code) == 1
     assert stored(file) == held
-    told = capsys.readouterr().err
-    assert "not logged in" in told
-    assert code not in told
+    reported = capsys.readouterr().err
+    assert "not logged in" in reported
+    assert code not in reported
 
 
 async def test_login_with_an_unwritable_file_fails(sandbox: Sandbox, file: Path) -> None:

@@ -7,7 +7,7 @@ from tests.candescent.setup import V1_PATH, arrivals_at, bank_fixture
 
 
 async def test_retail_user_is_added() -> None:
-    """Where the caller names none; the query stays byte for byte."""
+    """Unless the caller names one; the query stays byte for byte."""
     async with bank_fixture(host_user_id="880017") as there:
         for sent, expected in (
             ("/echo", "/echo?hostUserId=880017"),

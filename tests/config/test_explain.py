@@ -10,7 +10,7 @@ from tests.config.test_loader import errors_of, named, yaml
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         (
             "upstream: {connect_timeout: soon}",
@@ -66,17 +66,17 @@ from tests.config.test_loader import errors_of, named, yaml
         ("tokne: {timeout: 5}", "tokne: no such setting; did you mean token?"),
     ],
 )
-def test_error_says_what_is_expected_and_where(tmp_path: Path, text: str, says: str) -> None:
+def test_error_says_what_is_expected_and_where(tmp_path: Path, text: str, message: str) -> None:
     """With an example, the given value, variable and flag."""
     (line,) = errors_of(file=yaml(tmp_path, text))
-    assert line.removeprefix(f"{tmp_path}/proxy.yaml: ") == says
+    assert line.removeprefix(f"{tmp_path}/proxy.yaml: ") == message
 
 
 @pytest.mark.parametrize("variable", ["INSTITUTION_ID", "CLIENT_SECRET", "BASE_URL"])
 def test_value_that_may_be_a_secret_is_not_repeated(variable: str) -> None:
     """Also if two variables are confused."""
-    told = errors_of(named({variable: "https://someone:hush\x07@hush"}))
-    assert "hush" not in " ".join(told)
+    reported = errors_of(named({variable: "https://someone:hush\x07@hush"}))
+    assert "hush" not in " ".join(reported)
 
 
 def test_flags_are_those_of_the_command_line() -> None:

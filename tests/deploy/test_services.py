@@ -206,10 +206,10 @@ async def test_launchd_service_runs(tmp_path: Path) -> None:
 def test_windows_service() -> None:
     """Well-formed, without privileges, with a stop timeout."""
     service = ElementTree.fromstring(WINSW.read_text(encoding="utf-8"))
-    told = {child.tag: child.text or "" for child in service}
-    assert (service.tag, told["id"]) == ("service", WINSW.stem)
-    words = shlex.split(told["arguments"].replace("\\", "/"))
+    reported = {child.tag: child.text or "" for child in service}
+    assert (service.tag, reported["id"]) == ("service", WINSW.stem)
+    words = shlex.split(reported["arguments"].replace("\\", "/"))
     assert main.parser(words[0]).parse_args(words).config.name == init_files.CONFIGURATION
-    assert float(told["stoptimeout"].removesuffix(" sec")) > needed_to_end()
+    assert float(reported["stoptimeout"].removesuffix(" sec")) > needed_to_end()
     assert service.findtext("serviceaccount/username") == r"NT AUTHORITY\LocalService"
     assert {entry.get("action") for entry in service.findall("onfailure")} == {"restart"}

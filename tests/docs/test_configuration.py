@@ -170,7 +170,7 @@ async def _limits(example: RunningExample) -> None:
 
 @check("A fleet on one token")
 async def _fleet(example: RunningExample) -> None:
-    # There is no such store here; so this is also what becomes of a proxy whose store is away.
+    # There is no such store here, so this also tests a proxy without its store.
     assert await example.status("/v1/accounts") == 200
     assert example.app.metrics.store.is_available() is False
 

@@ -47,7 +47,7 @@ def test_installs_into_an_empty_environment(tool: str, build: str, tmp_path: Pat
         **dict.fromkeys(("PIPX_BIN_DIR", "UV_TOOL_BIN_DIR"), str(tmp_path / "bin")),
         **dict.fromkeys(("PIPX_DEFAULT_PYTHON", "UV_PYTHON"), sys.executable),
         "PROXY_BUILD": build,  # compiling takes a minute, so it is done once
-        "LD_PRELOAD": "",  # certificates of the registry are of today, whatever faketime says
+        "LD_PRELOAD": "",  # the registry's certificates need the real time
     }
     type_lines(shell_block(ROOT / "README.md", f"{tool} "), clone, variables)
     version = type_lines("bin/candescent-proxy --version", tmp_path)

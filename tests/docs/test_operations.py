@@ -54,11 +54,11 @@ def test_fields_of_a_request() -> None:
         True,
         "payroll",
     )
-    told = rows("request fields")
-    assert set().union(*(names(row[0]) for row in told)) == set(request_fields(record)) | {
+    reported = rows("request fields")
+    assert set().union(*(names(row[0]) for row in reported)) == set(request_fields(record)) | {
         "timestamp"
     }
-    assert set().union(*(names(row[0]) for row in told if row[1] == "always")) == always
+    assert set().union(*(names(row[0]) for row in reported if row[1] == "always")) == always
 
 
 def written() -> Iterator[tuple[str, str, set[str]]]:
@@ -80,9 +80,9 @@ def written() -> Iterator[tuple[str, str, set[str]]]:
 
 def test_events_are_documented() -> None:
     """With level and fields, and no others."""
-    told = [(*names(row[0]), row[1], names(row[2])) for row in rows("events")]
-    assert len(told) > 10
-    assert sorted(told) == sorted(written())
+    reported = [(*names(row[0]), row[1], names(row[2])) for row in rows("events")]
+    assert len(reported) > 10
+    assert sorted(reported) == sorted(written())
 
 
 @pytest.mark.parametrize("kind", ["v1", "v2"])

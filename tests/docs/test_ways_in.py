@@ -138,6 +138,6 @@ async def typed(line: str, written: str, app: App, bank: Sandbox, folder: Path) 
         stdout=asyncio.subprocess.PIPE,
         env=environment(),
     )
-    told, _ = await process.communicate()
-    assert process.returncode == 0, told.decode()
-    return told.decode()
+    reported, _ = await process.communicate()
+    assert process.returncode == 0, reported.decode()
+    return reported.decode()

@@ -41,10 +41,10 @@ async def proxy_before(*script: ScriptStep, **overrides: Any) -> AsyncIterator[A
         yield app
 
 
-async def relayed(data: bytes, *steps: ScriptStep, asking: bytes = GET) -> RawResponse:
+async def relayed(data: bytes, *steps: ScriptStep, request_data: bytes = GET) -> RawResponse:
     """Return what a caller gets when the bank responds with ``data``."""
     async with proxy_before(read(), send(data), *(steps or (hold(),))) as app:
-        return await ask(app, asking)
+        return await ask(app, request_data)
 
 
 # Response head.
@@ -125,7 +125,7 @@ async def test_location_is_rewritten(location: str, seen: str) -> None:
 # Response body.
 
 
-@pytest.mark.parametrize("asking", [GET, OLD, OLD_KEPT], ids=["1.1", "1.0", "1.0 kept"])
+@pytest.mark.parametrize("request_data", [GET, OLD, OLD_KEPT], ids=["1.1", "1.0", "1.0 kept"])
 @pytest.mark.parametrize(
     ("script", "ends"),
     [
@@ -144,7 +144,7 @@ async def test_location_is_rewritten(location: str, seen: str) -> None:
     ids=["sized", "chunked", "sized, later", "chunked, later", "until close"],
 )
 async def test_body_is_complete_in_any_framing(
-    asking: bytes, script: Sequence[ScriptStep], *, ends: bool
+    request_data: bytes, script: Sequence[ScriptStep], *, ends: bool
 ) -> None:
     """HTTP/1.1 and 1.0 callers get the whole body, and connections persist where possible.
 
@@ -155,14 +155,14 @@ async def test_body_is_complete_in_any_framing(
         running(upstream.url, bearer_token="scripted") as app,
         connect(app) as wire,
     ):
-        await wire.send(asking)
+        await wire.send(request_data)
         await until(lambda: upstream.requests)
         upstream.may_continue.set()
         got = await wire.read_response()
         assert (got.version, got.body) == (b"HTTP/1.1", b"hello")
-        kept = asking is GET or (asking is OLD_KEPT and ends)
+        kept = request_data is GET or (request_data is OLD_KEPT and ends)
         if kept:
-            assert got.header("Connection") == ("keep-alive" if asking is OLD_KEPT else None)
+            assert got.header("Connection") == ("keep-alive" if request_data is OLD_KEPT else None)
             assert (await wire.ask()).body == b"yes"
         else:
             assert got.header("Connection") == "close"
@@ -245,7 +245,7 @@ async def test_refusal_keeps_connection_if_request_is_complete(data: bytes, *, k
 
 
 @pytest.mark.parametrize(
-    ("kind", "asking", "overrides"),
+    ("kind", "request_data", "overrides"),
     [
         ("text/event-stream", GET, {}),
         ("text/event-stream", OLD, {}),
@@ -255,7 +255,7 @@ async def test_refusal_keeps_connection_if_request_is_complete(data: bytes, *, k
     ids=["events", "to an HTTP/1.0 caller", "with links rewritten", "POST"],
 )
 async def test_head_does_not_wait_for_the_body(
-    kind: str, asking: bytes, overrides: dict[str, Any]
+    kind: str, request_data: bytes, overrides: dict[str, Any]
 ) -> None:
     """A caller reads the head of a stream although the first block comes much later."""
     head = response_head(
@@ -267,12 +267,14 @@ async def test_head_does_not_wait_for_the_body(
         running(upstream.url, bearer_token="scripted", **overrides) as app,
         connect(app) as wire,
     ):
-        await wire.send(asking)
+        await wire.send(request_data)
         assert (await wire.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK")
         assert not upstream.may_continue.is_set()
         upstream.may_continue.set()
-        rest = await (wire.reader.readuntil(b"0\r\n\r\n") if asking != OLD else wire.read_to_end())
-        assert rest == (b"{}" if asking == OLD else b"2\r\n{}\r\n0\r\n\r\n")
+        rest = await (
+            wire.reader.readuntil(b"0\r\n\r\n") if request_data != OLD else wire.read_to_end()
+        )
+        assert rest == (b"{}" if request_data == OLD else b"2\r\n{}\r\n0\r\n\r\n")
 
 
 async def test_block_that_is_kept_back_does_not_hold_the_head() -> None:

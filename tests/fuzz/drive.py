@@ -133,7 +133,7 @@ def caller(pieces: Iterable[bytes]) -> RequestResult:
 
 
 async def _caller(pieces: Iterable[bytes]) -> RequestResult:
-    heard = RequestResult()
+    recorded = RequestResult()
 
     async def handle(request: Request) -> Response:
         try:
@@ -142,14 +142,14 @@ async def _caller(pieces: Iterable[bytes]) -> RequestResult:
             while block := await request.body.read():
                 body += block
         except CallerError as error:
-            heard.refusals.append(error.kind.name)
+            recorded.refusals.append(error.kind.name)
             return Response(GOOD, keep_alive=False)
-        heard.requests.append((request.method, request.target, tuple(request.headers), body))
-        heard.last = not request.keep_alive
+        recorded.requests.append((request.method, request.target, tuple(request.headers), body))
+        recorded.last = not request.keep_alive
         return Response(GOOD, keep_alive=request.keep_alive)
 
     def refuse(error: ProxyError) -> Response:
-        heard.refusals.append(error.kind.name)
+        recorded.refusals.append(error.kind.name)
         return Response(GOOD, keep_alive=False)
 
     server = Server(handle, refuse, CallerLimits())
@@ -166,7 +166,7 @@ async def _caller(pieces: Iterable[bytes]) -> RequestResult:
     await _settle()
     await server.tasks.cancel()
     wire.free()
-    return heard
+    return recorded
 
 
 async def _settle() -> None:

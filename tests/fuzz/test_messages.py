@@ -81,17 +81,17 @@ def test_requests_do_not_depend_on_pieces(cut: list[bytes]) -> None:
 @given(REQUESTS)
 def test_requests_agree_with_the_reference(data: bytes) -> None:
     """None is added or changed."""
-    heard = drive.caller([data])
+    recorded = drive.caller([data])
     rest, theirs = data, list[drive.Spoken]()
     try:
-        while rest.lstrip(b"\r\n") and len(theirs) < len(heard.requests):
+        while rest.lstrip(b"\r\n") and len(theirs) < len(recorded.requests):
             message = reference.request(rest)
             method, target, _ = message.start
             theirs.append((method.decode(), target, tuple(message.headers), message.body))
             rest = message.rest
     except (reference.NoMessageError, reference.CutError):
         pass
-    assert heard.requests == theirs
+    assert recorded.requests == theirs
 
 
 @pytest.mark.parametrize(

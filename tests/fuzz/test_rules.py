@@ -259,9 +259,9 @@ def test_any_response_of_an_outbound_proxy(head: bytes) -> None:
 def test_parsed_request_can_be_forwarded(headers: list[bytes], body: bytes) -> None:
     """As one request with the same body."""
     sent = b"\r\n".join([b"POST /x HTTP/1.1", b"Host: x", *headers, b"", b""]) + body
-    for _, target, raw, heard in drive.caller([sent]).requests[:1]:
+    for _, target, raw, recorded in drive.caller([sent]).requests[:1]:
         caller = CallerHeaders(raw)
         head = request_head("POST", target, b"bank", caller, OURS)
-        framed = b"%x\r\n%b\r\n0\r\n\r\n" % (len(heard), heard) if heard else b"0\r\n\r\n"
-        out = reference.request(head + (framed if caller.chunked else heard))
-        assert (out.body, out.rest) == (heard, b"")
+        framed = b"%x\r\n%b\r\n0\r\n\r\n" % (len(recorded), recorded) if recorded else b"0\r\n\r\n"
+        out = reference.request(head + (framed if caller.chunked else recorded))
+        assert (out.body, out.rest) == (recorded, b"")

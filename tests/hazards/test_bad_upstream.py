@@ -377,7 +377,7 @@ async def test_certificate_error_is_a_502(
     theirs = OpensslAuthority.make(tmp_path_factory.mktemp("theirs"), "theirs")
     own = theirs.folder / "own.pem"
     own.write_bytes(theirs.file.read_bytes() + theirs.key.read_bytes())
-    certificate, says, name = {
+    certificate, expected, name = {
         "expired": (ours.issue("bank", "IP:127.0.0.1", days="-1"), "expired", "-expired"),
         "another name": (ours.issue("bank", "DNS:x.test", file="x"), "127.0.0.1", "-name"),
         "another authority": (theirs.issue("bank", "IP:127.0.0.1"), "issuer", "-untrusted"),
@@ -393,6 +393,6 @@ async def test_certificate_error_is_a_502(
             got = await ask(app)
             assert got.status == 502
             assert got.error == f"upstream-tls{name}"
-            assert says in got.json()["detail"]
+            assert expected in got.json()["detail"]
             assert app.pool.open_count == 0
         assert not any(b"scripted" in sent for sent in upstream.requests)

@@ -96,7 +96,7 @@ async def test_data_port_that_is_full_leaves_the_probes() -> None:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> OpensslAuthority:
-    """Who vouches for the listener."""
+    """The authority of the listener's certificate."""
     return OpensslAuthority.make(tmp_path_factory.mktemp("authority"))
 
 
@@ -357,7 +357,7 @@ async def test_listener_keeps_its_share_of_the_queue() -> None:
 
 
 async def test_single_listener_has_the_whole_pool() -> None:
-    """Nothing is reserved where there is nobody to reserve it for."""
+    """Nothing is reserved for other listeners."""
     async with (
         proxy_under_test(upstream={"max_connections": "4"}) as proxy,
         connected(proxy.app, 4) as wires,

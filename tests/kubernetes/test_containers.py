@@ -112,10 +112,10 @@ def test_compose(image: str, docker: Path, name: str, tmp_path: Path) -> None:
     type_lines(start, tmp_path, variables, docker)
     environment = "export CANDESCENT_INSTITUTION_ID=00016\n"
 
-    def told() -> str:
+    def reported() -> str:
         return type_lines(environment + logs, tmp_path, variables, docker)
 
-    until(lambda: "Everyday Checking" in told())
+    until(lambda: "Everyday Checking" in reported())
     ready = type_lines(f"curl --silent http://127.0.0.1:{port}/readyz", tmp_path)
     assert json.loads(ready)["status"] == "ready"
 

@@ -179,9 +179,9 @@ async def _server(*command: str) -> AsyncIterator[str]:
 async def _address(log: asyncio.StreamReader, said: list[str]) -> str:
     while line := await log.readline():
         said.append(line.decode())
-        told = json.loads(line)
-        if told.get("msg") == "Listening on":
-            return f"http://{told['address']}"
+        reported = json.loads(line)
+        if reported.get("msg") == "Listening on":
+            return f"http://{reported['address']}"
     raise AssertionError("it ended:\n" + "".join(said[-10:]))
 
 

@@ -53,10 +53,10 @@ PATIENCE = 300.0
 
 def test_every_alert_has_a_fault() -> None:
     """Except two that cannot be caused here."""
-    told = {alert for those in PLAN.values() for one in those for alert in one.alerts}
+    reported = {alert for those in PLAN.values() for one in those for alert in one.alerts}
     names = {rule["alert"].removeprefix("CandescentProxy") for rule in alerts(rules())}
-    assert names - told == {"Absent", "AddsLatency"}
-    assert told <= names
+    assert names - reported == {"Absent", "AddsLatency"}
+    assert reported <= names
 
 
 async def test_each_fault_fires_its_alert(
@@ -92,10 +92,10 @@ async def test_missing_proxies_fire_an_alert(tmp_path: Path) -> None:
     """The only one that can."""
     async with prometheus(tmp_path / "prometheus", faster(rules()), {}) as reading:
 
-        async def told() -> bool:
+        async def reported() -> bool:
             return bool(await reading.has_fired())
 
-        assert await until(told, PATIENCE)
+        assert await until(reported, PATIENCE)
         (labels,) = await reading.has_fired()
         assert labels["alertname"] == "CandescentProxyAbsent"
 

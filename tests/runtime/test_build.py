@@ -114,12 +114,12 @@ def test_forwarder_settings() -> None:
         headers={"correlation_id": "false"},
         replay={"paths": ["/v1/idempotent"], "max_body": "100"},
     )
-    told = build.forwarding(config, config.listener_configs[0], build.origin(config, None))
-    assert told.institution == "00016"
-    assert told.permitted_institutions == {"00016", "00017"}
-    assert told.correlation_id is False
-    assert told.replay.allows("POST", b"/v1/idempotent", 100)
-    assert not told.replay.allows("POST", b"/v1/transfers", 100)
+    reported = build.forwarding(config, config.listener_configs[0], build.origin(config, None))
+    assert reported.institution == "00016"
+    assert reported.permitted_institutions == {"00016", "00017"}
+    assert reported.correlation_id is False
+    assert reported.replay.allows("POST", b"/v1/idempotent", 100)
+    assert not reported.replay.allows("POST", b"/v1/transfers", 100)
 
 
 def test_outbound_proxy(tmp_path: Path) -> None:

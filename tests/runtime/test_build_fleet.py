@@ -76,7 +76,7 @@ def test_unusable_files_are_configuration_errors(tmp_path: Path) -> None:
     """They are found before connecting, and their content is not quoted."""
     (tmp_path / "bad").write_text("moss-of-the-file\nand more\n")
     bad, none = str(tmp_path / "bad"), str(tmp_path / "none")
-    for name, file, told in (
+    for name, file, reported in (
         ("encryption_key_file", bad, "line 1 is not an id"),
         ("encryption_key_file", none, "cannot be read"),
         ("password_file", bad, "does not hold one line"),
@@ -84,7 +84,7 @@ def test_unusable_files_are_configuration_errors(tmp_path: Path) -> None:
         ("ca_file", bad, "CA certificates"),
         ("certificate_file", bad, "a certificate"),
     ):
-        with pytest.raises(ConfigError, match=told) as caught:
+        with pytest.raises(ConfigError, match=reported) as caught:
             check_files(config(tmp_path, None, **{name: file}))
         assert caught.value.errors[0].startswith(f"store.{name}: ")
         assert "moss" not in str(caught.value)

@@ -113,8 +113,8 @@ async def test_log_that_nobody_reads(tmp_path: Path, form: str) -> None:
         reading = asyncio.create_task(proxy.read_until("never"))
         assert await proxy.end() == 0
         await reading
-        told = re.findall(r"log lines dropped.*?\blines\W+(\d+)", proxy.text)
-        assert sum(map(int, told)) == dropped
+        reported = re.findall(r"log lines dropped.*?\blines\W+(\d+)", proxy.text)
+        assert sum(map(int, reported)) == dropped
         assert proxy.text.count("/echo/x") + dropped == FILLS
         assert proxy.text.splitlines()[-1].count("stopped")
 

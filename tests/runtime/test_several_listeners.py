@@ -19,11 +19,11 @@ async def test_log_has_every_listener(tmp_path: Path) -> None:
             tmp_path / "c.yaml", bank.url, allowed_institutions=["00017"], listeners=LISTENERS
         ) as running,
     ):
-        told = await running.program.wait_for_event("listening")
-        assert told["listeners"].keys() == {"payroll"}
+        reported = await running.program.wait_for_event("listening")
+        assert reported["listeners"].keys() == {"payroll"}
         for address, institution in (
-            (told["listen"], "00016"),
-            (told["listeners"]["payroll"], "00017"),
+            (reported["listen"], "00016"),
+            (reported["listeners"]["payroll"], "00017"),
         ):
             async with aiohttp.request("GET", f"http://{address}/echo") as response:
                 assert (await response.json())["institution"] == institution

@@ -20,14 +20,14 @@ async def test_client_credentials(caller: SandboxCaller) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lifetime", "told"), [(2.9, "2"), (0.2, "1"), (2591999, "2591999"), (0, "1")]
+    ("lifetime", "message"), [(2.9, "2"), (0.2, "1"), (2591999, "2591999"), (0, "1")]
 )
 async def test_expires_in_is_rounded_down(
-    caller: SandboxCaller, lifetime: float, told: str
+    caller: SandboxCaller, lifetime: float, message: str
 ) -> None:
     """To at least one second."""
     caller.bank.settings = replace(caller.bank.settings, lifetime=lifetime)
-    assert (await caller.token()).json()["expires_in"] == told
+    assert (await caller.token()).json()["expires_in"] == message
 
 
 async def test_lifetime_by_institution(caller: SandboxCaller) -> None:

@@ -350,7 +350,7 @@ async def test_handler_is_cancelled_when_its_caller_disconnects() -> None:
 
 async def test_disconnect_fails_the_body() -> None:
     """An incomplete body is never taken for complete."""
-    heard: list[Exception] = []
+    recorded: list[Exception] = []
     started = asyncio.Event()
 
     async def read(request: Request) -> Response:
@@ -363,15 +363,15 @@ async def test_disconnect_fails_the_body() -> None:
             await asyncio.wait([reading])
             error = reading.exception()
             assert isinstance(error, Exception)
-            heard.append(error)
+            recorded.append(error)
         return ok()
 
     async with listening(read) as front, connect(front) as wire:
         await wire.send(b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
         await started.wait()
         wire.reset()
-        await until(lambda: heard)
-        assert isinstance(heard[0], ConnectionError)
+        await until(lambda: recorded)
+        assert isinstance(recorded[0], ConnectionError)
 
 
 async def test_reset_ends_the_connection_with_a_reset() -> None:

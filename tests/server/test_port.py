@@ -120,19 +120,19 @@ async def test_renewed_certificates_lose_no_connection(authority: OpensslAuthori
     trusting = ssl.create_default_context(cafile=authority.file)
     port = Port(Greeter, address_of("127.0.0.1:0"), 5)
     address = await port.open(certificates[0], 0o600)
-    heard: Counter[bytes] = Counter()
+    recorded: Counter[bytes] = Counter()
 
     async def connect() -> None:
-        while heard.total() < 150:
-            heard[await greeting(address, trusting)] += 1
+        while recorded.total() < 150:
+            recorded[await greeting(address, trusting)] += 1
 
     callers = [asyncio.create_task(connect()) for _ in range(10)]
     turns = 0
-    while heard.total() < 150:
+    while recorded.total() < 150:
         turns += 1
         port.replace_tls(certificates[turns % 2])
         await asyncio.sleep(0.005)
     await asyncio.gather(*callers)
-    assert heard.keys() == {b"hello"}
+    assert recorded.keys() == {b"hello"}
     assert turns > 3
     port.close()

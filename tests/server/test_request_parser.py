@@ -36,7 +36,7 @@ class NoConnection:
         return None
 
     def peer_address(self) -> str:
-        """Nobody's."""
+        """Return no address."""
         return ""
 
     def local_address(self) -> tuple[str, int] | None:

@@ -131,9 +131,9 @@ async def test_failures_in_a_row_are_counted() -> None:
     for _ in range(8):
         _ = await gathered([harness.cache.token(KEY)])
         harness.clock.advance(60)
-    told = [event for event in harness.events if isinstance(event, TokenRefreshFailed)]
-    assert [event.failures for event in told] == list(range(1, 9))
-    assert [round(event.delay, 1) for event in told] == [0.9, 1.8, 3.6, 7.2, 14.4, 28.8, 54, 54]
+    reported = [event for event in harness.events if isinstance(event, TokenRefreshFailed)]
+    assert [event.failures for event in reported] == list(range(1, 9))
+    assert [round(event.delay, 1) for event in reported] == [0.9, 1.8, 3.6, 7.2, 14.4, 28.8, 54, 54]
 
 
 async def test_institutions_fail_separately() -> None:
@@ -238,9 +238,9 @@ async def test_internal_error_is_a_failure() -> None:
         await harness.cache.token(KEY)
     assert caught.value.reason is kinds.TOKEN_INTERNAL
     assert "not-for-callers" not in caught.value.detail
-    told = harness.events[-1]
-    assert isinstance(told, TokenRefreshFailed)
-    assert told.error.__cause__ is bug
+    reported = harness.events[-1]
+    assert isinstance(reported, TokenRefreshFailed)
+    assert reported.error.__cause__ is bug
     harness.source.errors.clear()
     harness.clock.advance(1)
     assert (await harness.cache.token(KEY)).is_alive(harness.clock())

@@ -153,8 +153,8 @@ def test_refusal_is_remembered_for_a_minute(reason: TokenFailure) -> None:
 def test_retry_after_is_spread() -> None:
     """Proxies with the same value retry at different times."""
     for reason in (kinds.TOKEN_SERVER, kinds.TOKEN_THROTTLED):
-        told = {DEFAULT.retry_delay(reason, 5, chance / 10, 30) for chance in range(10)}
-        assert len(told) == 10
+        reported = {DEFAULT.retry_delay(reason, 5, chance / 10, 30) for chance in range(10)}
+        assert len(reported) == 10
 
 
 @given(lifetimes, st.floats(0, MAX_LIFETIME))

@@ -30,7 +30,7 @@ def test_this_environment_has_them() -> None:
 
 
 def test_parser_that_is_switched_off() -> None:
-    """Without its extensions aiohttp works, which is why somebody has to look."""
+    """Aiohttp works without its extensions, so their absence must be checked."""
     done = run(AIOHTTP_NO_EXTENSIONS="1")
     assert done.returncode == 1
     assert "aiohttp.http_parser.HttpRequestParser: is the one in Python" in done.stdout

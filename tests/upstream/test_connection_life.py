@@ -462,8 +462,8 @@ class ConnectionLife(RuleBasedStateMachine):
         self.turn()
 
     @precondition(lambda self: self._idle_end() is not None)
-    @rule(data=st.sampled_from([b"", *UNASKED]), heard=st.booleans())
-    def upstream_sends_unasked_or_closes(self, data: bytes, *, heard: bool) -> None:
+    @rule(data=st.sampled_from([b"", *UNASKED]), recorded=st.booleans())
+    def upstream_sends_unasked_or_closes(self, data: bytes, *, recorded: bool) -> None:
         """Send bytes behind a complete response or on an idle connection; without bytes, close."""
         end = self._idle_end()
         assert end is not None
@@ -472,7 +472,7 @@ class ConnectionLife(RuleBasedStateMachine):
             end.unasked = True
         else:
             end.close()
-        if heard:
+        if recorded:
             self.turn()
 
     @precondition(lambda self: self._is_answering())

@@ -13,7 +13,7 @@ async def test_demo_once_shows_a_refresh() -> None:
         code = await it.end()
     text = "\n".join(it.out)
     assert (code, it.err) == (0, [])
-    for told in (
+    for reported in (
         "The caller sent",
         "GET /v1/accounts?loginId=juniper.quill",
         "POST /v1/transfers",
@@ -26,7 +26,7 @@ async def test_demo_once_shows_a_refresh() -> None:
         "candescent_proxy_token_refreshes_total",
         "Status page: http://127.0.0.1:",
     ):
-        assert told in text
+        assert reported in text
     bearers = {line.strip() for line in it.out if "Authorization: Bearer" in line}
     assert len(bearers) == 2  # before the refresh and after it
     assert "sandbox-secret" not in text

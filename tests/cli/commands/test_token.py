@@ -36,11 +36,11 @@ async def test_reveal_prints_the_token_alone(bank: Sandbox, inside: Inside, kind
 async def test_another_institution(bank: Sandbox, inside: Inside) -> None:
     """If it is allowed; others are refused without a call."""
     allowed = {"CANDESCENT_ALLOWED_INSTITUTIONS": "00017"}
-    told = ("token", "--institution")
-    code, out, _ = await inside.run(*told, "00017", **variables(bank), **allowed)
+    reported = ("token", "--institution")
+    code, out, _ = await inside.run(*reported, "00017", **variables(bank), **allowed)
     assert code == 0
     assert "institution 00017" in out
-    code, _, err = await inside.run(*told, "00018")
+    code, _, err = await inside.run(*reported, "00018")
     assert (code, len(bank.bank.token_requests)) == (1, 1)
     assert "not allowed by the configuration" in err
 

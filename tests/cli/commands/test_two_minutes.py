@@ -33,8 +33,8 @@ async def test_from_an_empty_folder(bank: Sandbox, tmp_path: Path, inside: Insid
     code, out, _ = await inside.run("doctor", "--config", file)
     assert (code, out.splitlines()[-1]) == (0, "No problems found."), out
     async with program("run", "--config", file) as started:
-        told = await started.wait_for_event("listening")
-        running = RunningProxy(started, told["listen"], told["admin"])
+        reported = await started.wait_for_event("listening")
+        running = RunningProxy(started, reported["listen"], reported["admin"])
         await running.ready()
         main, https = await listeners(running)
         by_base_url = await curl(f"http://{main}/v1/accounts")

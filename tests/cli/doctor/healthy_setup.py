@@ -176,7 +176,7 @@ def certificate(
 
 
 async def serve_bytes(response: bytes, stack: AsyncExitStack, *, hold: bool = False) -> int:
-    """Listen and send the same bytes on each connection, with ``hold`` none; return the port."""
+    """Listen and send the same bytes on each connection, none with ``hold``; return the port."""
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if hold:

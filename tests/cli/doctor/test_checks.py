@@ -164,10 +164,10 @@ async def test_results_show_no_secret(healthy: DoctorSetup) -> None:
         if fault:
             healthy.bank.bank.faults.append(Fault("any", code=fault))
         found = await healthy.run_checks()
-        told = "".join(finding.text + finding.fix for finding in found)
+        reported = "".join(finding.text + finding.fix for finding in found)
         secrets = ["sandbox-secret", *healthy.bank.bank.tokens]
         assert len(secrets) > 1
-        assert not [secret for secret in secrets if secret in told]
+        assert not [secret for secret in secrets if secret in reported]
 
 
 async def test_skipped_check_says_why(healthy: DoctorSetup) -> None:

@@ -50,11 +50,11 @@ def test_stale_socket_file_is_no_problem(tmp_path: Path) -> None:
 
 async def test_too_few_open_files() -> None:
     """A low limit is a problem; a higher one solves it."""
-    told = {**CREDENTIALS, "CANDESCENT_BASE_URL": "http://127.0.0.1:9"}
+    reported = {**CREDENTIALS, "CANDESCENT_BASE_URL": "http://127.0.0.1:9"}
     limit = ("prlimit", "--nofile=512:512")
-    code, out, _ = await run_program("doctor", before=limit, **told)
+    code, out, _ = await run_program("doctor", before=limit, **reported)
     assert code == 1  # there is no bank
     assert "This user may open 512 files" in out
     assert "Fix: ulimit -n 2512" in out
-    _, out, _ = await run_program("doctor", before=("prlimit", "--nofile=2512:2512"), **told)
+    _, out, _ = await run_program("doctor", before=("prlimit", "--nofile=2512:2512"), **reported)
     assert "ulimit" not in out

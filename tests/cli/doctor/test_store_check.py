@@ -22,8 +22,8 @@ async def test_check_leaves_nothing_in_the_store(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text(f"k1 {'A' * 43}=\n")
     async with redis_server(tmp_path / "store") as server:
-        told = {"url": server.url, "encryption_key_file": str(keys)}
-        config = loader.load(None, {}, {**LEAST, "store": told})
+        reported = {"url": server.url, "encryption_key_file": str(keys)}
+        config = loader.load(None, {}, {**LEAST, "store": reported})
         (finding,) = [finding async for finding in store_check.check(config)]
         assert finding.level is Level.OK
         assert finding.text == f"{server.url} can be read and written."

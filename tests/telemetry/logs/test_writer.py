@@ -95,8 +95,8 @@ def test_lines_that_nobody_reads_are_dropped(pipe: Pipe) -> None:
     lines = read_while_ending(pipe, writer)
     at = next(at for at, line in enumerate(lines) if line.startswith("dropped"))
     assert [line.split()[0] for line in lines[:at]] == [str(number) for number in range(at)]
-    told = sum(int(line.split()[1]) for line in lines if line.startswith("dropped"))
-    assert told == writer.dropped == 10_000 - sum(not line.startswith("d") for line in lines)
+    reported = sum(int(line.split()[1]) for line in lines if line.startswith("dropped"))
+    assert reported == writer.dropped == 10_000 - sum(not line.startswith("d") for line in lines)
 
 
 def test_each_gap_has_its_line(pipe: Pipe) -> None:

@@ -91,8 +91,8 @@ async def _serve(file: Path, number: int) -> None:
     logs.set_up(config.log)
     app = App(config, loader.logins(config))
     await app.start()
-    told = {"listen": str(app.data_address), "admin": str(app.admin_address)}
-    line = json.dumps({"number": number, "pid": os.getpid(), **told}) + "\n"
+    reported = {"listen": str(app.data_address), "admin": str(app.admin_address)}
+    line = json.dumps({"number": number, "pid": os.getpid(), **reported}) + "\n"
     os.write(1, line.encode())  # one write, because other processes write to the same pipe
     await asyncio.Event().wait()
 

@@ -38,7 +38,7 @@ class StoreEvents:
 @asynccontextmanager
 async def store(url: str, **options: Any) -> AsyncIterator[tuple[Store, StoreEvents]]:
     """Yield a store at a URL, and its events."""
-    told = StoreEvents()
+    reported = StoreEvents()
     deadline = options.pop("deadline", 2.0)
     client = connect(
         StoreUrl.parse(url),
@@ -54,10 +54,10 @@ async def store(url: str, **options: Any) -> AsyncIterator[tuple[Store, StoreEve
         circuit=options.pop("circuit", CircuitBreaker(shortest=0.05, longest=0.2)),
         timer=time.monotonic,
         chance=random.random,
-        emit=told.events.append,
+        emit=reported.events.append,
     )
     assert not options
     try:
-        yield made, told
+        yield made, reported
     finally:
         await made.close()

@@ -106,13 +106,13 @@ async def test_password_that_changes_is_read_again(tmp_path: Path) -> None:
     login = StoreLogin("fern", file.read_text)
     async with redis_server(tmp_path / "redis") as server:
         await server.do("ACL", "SETUSER", "fern", "on", ">first-moss", "~*", "+@all")
-        async with store(server.url, login=login) as (made, told):
+        async with store(server.url, login=login) as (made, reported):
             await round_trip(made)
             file.write_text("second-moss")
             await server.do("ACL", "SETUSER", "fern", ">second-moss", "<first-moss")
             await server.do("CLIENT", "KILL", "USER", "fern")
             await until_round_trip(made)
-            assert StoreFailure.LOGIN not in told.failures
+            assert StoreFailure.LOGIN not in reported.failures
 
 
 async def test_database_number_of_the_url_is_used(tmp_path: Path) -> None:
@@ -161,12 +161,12 @@ async def test_failover_by_sentinels(tmp_path: Path) -> None:
             nodes = ",".join(f"127.0.0.1:{one.port}" for one in watching)
             url = f"redis+sentinel://{nodes}/fleet"
             login = StoreLogin("", lambda: "moss")
-            async with store(url, sentinel_login=login) as (made, told):
+            async with store(url, sentinel_login=login) as (made, reported):
                 await round_trip(made)
                 await first.kill(signal.SIGKILL)
                 await until_round_trip(made)
                 assert b"role:master" in await second.info("replication")
-                assert told.state_changes[-1] is StoreFailure.NONE
+                assert reported.state_changes[-1] is StoreFailure.NONE
     gc.collect()  # as in the test of a cluster
 
 

@@ -43,7 +43,7 @@ async def until_done(made: Store, step: str = "read") -> None:
 
 async def test_dead_store_is_left_alone_and_returns(tmp_path: Path) -> None:
     """It is tried once, then again after a pause."""
-    async with redis_server(tmp_path) as server, store(server.url) as (made, told):
+    async with redis_server(tmp_path) as server, store(server.url) as (made, reported):
         await made.read(NAME, KEYS)
         await server.kill()
         assert await failed(made) is StoreFailure.UNREACHABLE
@@ -52,21 +52,21 @@ async def test_dead_store_is_left_alone_and_returns(tmp_path: Path) -> None:
         await server.start_again()
         await until_done(made)
         assert not made.failure
-        assert told.state_changes == [StoreFailure.UNREACHABLE, StoreFailure.NONE]
-        assert StoreFailure.CIRCUIT_OPEN not in told.failures
+        assert reported.state_changes == [StoreFailure.UNREACHABLE, StoreFailure.NONE]
+        assert StoreFailure.CIRCUIT_OPEN not in reported.failures
 
 
 async def test_silent_store_costs_one_deadline(tmp_path: Path) -> None:
     """A stopped server or a black hole; later requests do not wait."""
     async with (
         redis_server(tmp_path) as server,
-        store(server.url, deadline=0.3, circuit=CircuitBreaker(60, 60)) as (made, told),
+        store(server.url, deadline=0.3, circuit=CircuitBreaker(60, 60)) as (made, reported),
     ):
         await made.read(NAME, KEYS)
         await server.kill(signal.SIGSTOP)
         assert await failed(made) is StoreFailure.TIMEOUT
         assert {await failed(made) for _ in range(200)} == {StoreFailure.CIRCUIT_OPEN}
-        assert told.failures == [StoreFailure.NONE, StoreFailure.TIMEOUT]
+        assert reported.failures == [StoreFailure.NONE, StoreFailure.TIMEOUT]
 
 
 @pytest.mark.parametrize("way", ["there", "back"])
@@ -118,12 +118,12 @@ async def test_wrong_password_has_reason_login(tmp_path: Path) -> None:
     login = StoreLogin("", lambda: passwords[0])
     async with (
         redis_server(tmp_path, password="moss-of-the-store") as server,
-        store(server.url, login=login) as (made, told),
+        store(server.url, login=login) as (made, reported),
     ):
         assert await failed(made) is StoreFailure.LOGIN
         passwords[0] = "moss-of-the-store"
         await until_done(made)
-        assert "moss-of-the-store" not in repr((made, told, login))
+        assert "moss-of-the-store" not in repr((made, reported, login))
 
 
 async def test_missing_password_has_reason_login(tmp_path: Path) -> None:
@@ -140,12 +140,12 @@ async def test_user_without_scripts_has_reason_forbidden(tmp_path: Path) -> None
     async with redis_server(tmp_path) as server:
         await server.do("ACL", "SETUSER", "fern", "on", ">moss", "~moss:*", "+@all", "-@scripting")
         login = StoreLogin("fern", lambda: "moss")
-        async with store(server.url, login=login) as (made, told):
+        async with store(server.url, login=login) as (made, reported):
             assert await failed(made) is StoreFailure.FORBIDDEN
             assert await failed(made) is StoreFailure.FORBIDDEN
             await server.do("ACL", "SETUSER", "fern", "+@scripting")
             await made.read(NAME, KEYS)
-            assert told.state_changes == [StoreFailure.FORBIDDEN, StoreFailure.NONE]
+            assert reported.state_changes == [StoreFailure.FORBIDDEN, StoreFailure.NONE]
 
 
 async def test_permissions_of_the_documentation_suffice(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ async def test_permissions_of_the_documentation_suffice(tmp_path: Path) -> None:
 
 async def test_full_store_can_be_read(tmp_path: Path) -> None:
     """Changes fail and are reported until there is room."""
-    async with redis_server(tmp_path) as server, store(server.url) as (made, told):
+    async with redis_server(tmp_path) as server, store(server.url) as (made, reported):
         number = (await made.lease(NAME, 5, KEYS)).number
         assert await made.write(NAME, number, "k1", b"entry", 60)
         await server.do("CONFIG", "SET", "maxmemory", "1")
@@ -176,34 +176,34 @@ async def test_full_store_can_be_read(tmp_path: Path) -> None:
         assert made.failure is StoreFailure.FULL
         await server.do("CONFIG", "SET", "maxmemory", "0")
         await made.lease(NAME, 5, KEYS)
-        assert told.state_changes == [StoreFailure.FULL, StoreFailure.NONE]
+        assert reported.state_changes == [StoreFailure.FULL, StoreFailure.NONE]
 
 
 async def test_replica_can_be_read(tmp_path: Path) -> None:
     """It is read-only until it is a primary again."""
     async with redis_server(tmp_path / "a") as first, redis_server(tmp_path / "b") as second:
-        async with store(first.url) as (made, told):
+        async with store(first.url) as (made, reported):
             number = (await made.lease(NAME, 5, KEYS)).number
             assert await made.write(NAME, number, "k1", b"entry", 60)
             await second.do("REPLICAOF", "127.0.0.1", str(first.port))
             async with asyncio.timeout(DEADLINE):
                 while b"link_status:up" not in await second.info("replication"):  # noqa: ASYNC110 - another process
                     await asyncio.sleep(0.05)
-        async with store(second.url) as (made, told):
+        async with store(second.url) as (made, reported):
             assert (await made.read(NAME, KEYS)).entries == {"k1": b"entry"}
             assert await failed(made, "lease") is StoreFailure.READ_ONLY
             await second.do("REPLICAOF", "NO", "ONE")
             await made.lease(NAME, 5, KEYS)
-            assert told.state_changes == [StoreFailure.READ_ONLY, StoreFailure.NONE]
+            assert reported.state_changes == [StoreFailure.READ_ONLY, StoreFailure.NONE]
 
 
 async def test_forgotten_scripts_are_sent_again(tmp_path: Path) -> None:
     """After SCRIPT FLUSH or a restart."""
-    async with redis_server(tmp_path) as server, store(server.url) as (made, told):
+    async with redis_server(tmp_path) as server, store(server.url) as (made, reported):
         await made.read(NAME, KEYS)
         await server.do("SCRIPT", "FLUSH")
         await made.read(NAME, KEYS)
-        assert set(told.failures) == {StoreFailure.NONE}
+        assert set(reported.failures) == {StoreFailure.NONE}
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ async def test_cancelled_step_changes_no_state(tmp_path: Path) -> None:
         TcpRelay(server.port) as relay,
         store(f"redis://127.0.0.1:{relay.port}", circuit=CircuitBreaker(0.01, 0.01)) as (
             made,
-            told,
+            reported,
         ),
     ):
         relay.refuse()
@@ -256,6 +256,6 @@ async def test_cancelled_step_changes_no_state(tmp_path: Path) -> None:
         step.cancel()
         await asyncio.gather(step, return_exceptions=True)
         assert made.failure is StoreFailure.UNREACHABLE
-        assert told.failures == [StoreFailure.UNREACHABLE]
+        assert reported.failures == [StoreFailure.UNREACHABLE]
         relay.restore()
         await until_done(made)
