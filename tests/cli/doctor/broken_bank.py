@@ -2,7 +2,7 @@
 
 from proxy.sandbox import Fault
 from tests.cli.doctor.healthy_setup import DoctorSetup
-from tests.cli.doctor.setups import Steps, add_fault, setup
+from tests.cli.doctor.setups import Steps, add_fault, fault_setup, setup
 
 
 @setup
@@ -52,28 +52,14 @@ async def unknown_scopes(setup: DoctorSetup) -> Steps:
     setup.set(scopes="accounts:read")
 
 
-@setup
-async def exceeded_quota(setup: DoctorSetup) -> Steps:
-    """As a 500 of the bank."""
-    add_fault(setup, Fault("token", code="CMN_90002"))
-    _ = yield "token-throttled"
-    setup.bank.bank.faults.clear()
+# As a 500 of the bank.
+fault_setup("exceeded_quota", Fault("token", code="CMN_90002"), "token-throttled")
 
+# As a 429 of the gateway.
+fault_setup("exceeded_spike_limit", Fault("token", code="CMN_90003", status=429), "token-throttled")
 
-@setup
-async def exceeded_spike_limit(setup: DoctorSetup) -> Steps:
-    """As a 429 of the gateway."""
-    add_fault(setup, Fault("token", code="CMN_90003", status=429))
-    _ = yield "token-throttled"
-    setup.bank.bank.faults.clear()
-
-
-@setup
-async def failing_bank(setup: DoctorSetup) -> Steps:
-    """503 for every request."""
-    add_fault(setup, Fault("any", status=503))
-    _ = yield "token-server"
-    setup.bank.bank.faults.clear()
+# 503 for every request.
+fault_setup("failing_bank", Fault("any", status=503), "token-server")
 
 
 @setup
@@ -86,20 +72,11 @@ async def slow_bank(setup: DoctorSetup) -> Steps:
     setup.set(token={"timeout": "30"})
 
 
-@setup
-async def resetting_bank(setup: DoctorSetup) -> Steps:
-    """On token requests only."""
-    add_fault(setup, Fault("token", reset=True))
-    _ = yield "token-unreachable"
-    setup.bank.bank.faults.clear()
+# On token requests only.
+fault_setup("resetting_bank", Fault("token", reset=True), "token-unreachable")
 
-
-@setup
-async def response_without_a_token(setup: DoctorSetup) -> Steps:
-    """A 200 without fields."""
-    add_fault(setup, Fault("token", shape="notoken"))
-    _ = yield "token-malformed"
-    setup.bank.bank.faults.clear()
+# A 200 without fields.
+fault_setup("response_without_a_token", Fault("token", shape="notoken"), "token-malformed")
 
 
 @setup
@@ -118,21 +95,11 @@ TO_LOG_IN = (
     b"Connection: close\r\n\r\n"
 )
 
+# A guest network responds with its login page.
+fault_setup("login_page", Fault("token", shape="html"), "token-page")
 
-@setup
-async def login_page(setup: DoctorSetup) -> Steps:
-    """A guest network responds with its login page."""
-    add_fault(setup, Fault("token", shape="html"))
-    _ = yield "token-page"
-    setup.bank.bank.faults.clear()
-
-
-@setup
-async def redirect_to_a_login_page(setup: DoctorSetup) -> Steps:
-    """A guest network redirects."""
-    add_fault(setup, Fault("token", wire=TO_LOG_IN))
-    _ = yield "token-redirect"
-    setup.bank.bank.faults.clear()
+# A guest network redirects.
+fault_setup("redirect_to_a_login_page", Fault("token", wire=TO_LOG_IN), "token-redirect")
 
 
 @setup

@@ -2,31 +2,16 @@
 
 from proxy.sandbox import Fault
 from tests.cli.doctor.healthy_setup import DoctorSetup
-from tests.cli.doctor.setups import Steps, add_fault, setup
+from tests.cli.doctor.setups import Steps, fault_setup, setup
 
+# Token endpoint and resources are of two environments.
+fault_setup("token_refused_at_once", Fault("resource", code="CMN_90018"), "call-token-refused")
 
-@setup
-async def token_refused_at_once(setup: DoctorSetup) -> Steps:
-    """Token endpoint and resources are of two environments."""
-    add_fault(setup, Fault("resource", code="CMN_90018"))
-    _ = yield "call-token-refused"
-    setup.bank.bank.faults.clear()
+# The application has no such product.
+fault_setup("forbidden_resource", Fault("resource", code="CMN_90006", status=403), "call-forbidden")
 
-
-@setup
-async def forbidden_resource(setup: DoctorSetup) -> Steps:
-    """The application has no such product."""
-    add_fault(setup, Fault("resource", code="CMN_90006", status=403))
-    _ = yield "call-forbidden"
-    setup.bank.bank.faults.clear()
-
-
-@setup
-async def exceeded_quota_of_calls(setup: DoctorSetup) -> Steps:
-    """Token requests succeed."""
-    add_fault(setup, Fault("resource", code="CMN_90002"))
-    _ = yield "call-throttled"
-    setup.bank.bank.faults.clear()
+# Token requests succeed.
+fault_setup("exceeded_quota_of_calls", Fault("resource", code="CMN_90002"), "call-throttled")
 
 
 @setup
@@ -37,25 +22,11 @@ async def missing_resource(setup: DoctorSetup) -> Steps:
     setup.sample = "/v1/transactions?accountId=A1"
 
 
-@setup
-async def failing_resources(setup: DoctorSetup) -> Steps:
-    """Token requests succeed."""
-    add_fault(setup, Fault("resource", status=502))
-    _ = yield "call-server"
-    setup.bank.bank.faults.clear()
+# Token requests succeed.
+fault_setup("failing_resources", Fault("resource", status=502), "call-server")
 
+# A filter lets only token requests pass.
+fault_setup("page_instead_of_accounts", Fault("resource", shape="html", status=403), "call-page")
 
-@setup
-async def page_instead_of_accounts(setup: DoctorSetup) -> Steps:
-    """A filter lets only token requests pass."""
-    add_fault(setup, Fault("resource", shape="html", status=403))
-    _ = yield "call-page"
-    setup.bank.bank.faults.clear()
-
-
-@setup
-async def resetting_resources(setup: DoctorSetup) -> Steps:
-    """The connection is reset."""
-    add_fault(setup, Fault("resource", reset=True, method="GET"))
-    _ = yield "call-no-response"
-    setup.bank.bank.faults.clear()
+# The connection is reset.
+fault_setup("resetting_resources", Fault("resource", reset=True, method="GET"), "call-no-response")
