@@ -37,13 +37,13 @@ async def show(*, once: bool) -> int:
     async with Sandbox(Settings(lifetime=LIFETIME)) as bank:
         app = await _start(bank)
         try:
-            well = await _run_steps(app, bank)
-            if not once and well:
+            succeeded = await _run_steps(app, bank)
+            if not once and succeeded:
                 await _wait_for_stop(app, bank)
         finally:
             await app.stop()
     _print_step("Next", _next_steps(typed_name()))
-    return 0 if well else 1
+    return 0 if succeeded else 1
 
 
 def _next_steps(program: str) -> str:
@@ -92,17 +92,17 @@ async def _run_steps(app: App, bank: Sandbox) -> bool:
     )
     await _until(lambda: app.readiness().is_ready, 10)
     async with aiohttp.ClientSession(proxy) as caller:
-        well = await _call(
+        succeeded = await _call(
             caller, bank, "1. Read accounts", "GET", "/v1/accounts?loginId=juniper.quill"
         )
         transfer = {"fromAccountId": "A1", "toAccountId": "A2", "amount": "12.50"}
-        well &= await _call(caller, bank, "2. Move money", "POST", "/v1/transfers", transfer)
-        well &= await _watch_refresh(bank)
-        well &= await _call(
+        succeeded &= await _call(caller, bank, "2. Move money", "POST", "/v1/transfers", transfer)
+        succeeded &= await _watch_refresh(bank)
+        succeeded &= await _call(
             caller, bank, "4. Read again, with the new token", "GET", "/v1/accounts"
         )
     _print_step("What the operator sees", _token_series(app))
-    return well
+    return succeeded
 
 
 async def _call(

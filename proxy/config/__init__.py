@@ -4,8 +4,8 @@ Modules:
 
     model.py            the whole configuration, and the rules between settings
     login_settings.py   an institution's login, and the user of its calls
-    listeners.py        listeners, with omitted settings filled in
-    fields.py           types of settings that need pydantic
+    listener_settings.py  listeners, with omitted settings filled in
+    setting_types.py    types of settings that need pydantic
     loader.py           reads and merges the sources
     explain.py          explains errors
 

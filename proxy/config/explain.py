@@ -8,10 +8,10 @@ from typing import Any, get_type_hints
 
 from pydantic import ValidationError
 
-from proxy.config.fields import Section
-from proxy.config.listeners import ListenerSettings
+from proxy.config.listener_settings import ListenerSettings
 from proxy.config.login_settings import LoginSettings
 from proxy.config.model import Config
+from proxy.config.setting_types import Section
 from proxy.server.address import Address
 from proxy.settings import format_duration, format_size
 

@@ -21,9 +21,9 @@ from proxy.config.explain import (
     variables,
     with_names,
 )
-from proxy.config.fields import check_client_id, parse_address
 from proxy.config.login_settings import LoginSettings
 from proxy.config.model import Config
+from proxy.config.setting_types import check_client_id, parse_address
 from proxy.errors import ConfigError
 from proxy.server.address import Address
 from proxy.settings import comma_separated

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from proxy.config.fields import ClientId, Secret, Section
+from proxy.config.setting_types import ClientId, Secret, Section
 from proxy.settings import Name
 from proxy.tokens.grants import CONFIGURABLE, ClientCredentials, Grant, Password
 

@@ -12,14 +12,14 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, model_validator
 
-from proxy.config.fields import Institution, ListenAddress, PublicUrl, Secret, address_field
-from proxy.config.listeners import (
+from proxy.config.listener_settings import (
     ListenerConfig,
     ListenerName,
     ListenerSettings,
     listener_errors,
 )
 from proxy.config.login_settings import LoginSettings
+from proxy.config.setting_types import Institution, ListenAddress, PublicUrl, Secret, address_field
 from proxy.forwarding.caller_settings import CallerSettings
 from proxy.forwarding.forwarding_settings import (
     AccessSettings,

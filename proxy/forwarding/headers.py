@@ -249,7 +249,7 @@ class CallerHeaders:
 def is_of_another(transaction_id: bytes, own: bytes) -> bool:
     """Whether a response's ``transactionId`` or ``di_tid`` is that of another request.
 
-    What is no UUID is no id of a request: a gateway in between may have ids of its own.
+    Only UUIDs count: a gateway in between may send other ids.
     """
     return transaction_id.lower() != own.lower() and _UUID.fullmatch(transaction_id) is not None
 

@@ -19,12 +19,13 @@ from proxy.forwarding.record import MAIN_LISTENER
 from proxy.runtime import build, certificate_expiry, clock
 from proxy.runtime.about import about, listeners
 from proxy.runtime.core import Core
-from proxy.runtime.listeners import Listeners, RequestHandler, contexts
+from proxy.runtime.listeners import Listeners, contexts
 from proxy.runtime.metric_sources import register as register_metric_sources
 from proxy.runtime.reload import LoadConfig, Reloader, watch
 from proxy.runtime.systemd import Systemd
 from proxy.server.address import Address
 from proxy.server.memory import MemoryBudget
+from proxy.server.messages import RequestHandler
 from proxy.server.refusals import Refusals
 from proxy.tasks import Tasks
 from proxy.telemetry.logs import LogObserver

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
-from proxy.config.listeners import ListenerConfig
+from proxy.config.listener_settings import ListenerConfig
 from proxy.config.login_settings import UserSettings
 from proxy.config.model import Config
 from proxy.errors import ConfigError

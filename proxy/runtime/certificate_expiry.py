@@ -60,7 +60,7 @@ def _elements(der: bytes) -> Iterator[tuple[int, bytes]]:
             length = int.from_bytes(der[at : at + size], "big")
             at += size
         if at + length > len(der):
-            raise ValueError("cut short")
+            raise ValueError("truncated")
         yield tag, der[at : at + length]
         at += length
 

@@ -8,7 +8,7 @@ import asyncio
 import random
 from collections.abc import Iterator
 
-from proxy.config.listeners import ListenerConfig
+from proxy.config.listener_settings import ListenerConfig
 from proxy.config.model import Config
 from proxy.errors import TokenError
 from proxy.forwarding.authentication import CallerAuthentication

@@ -3,19 +3,17 @@
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-from proxy.config.listeners import ListenerConfig
+from proxy.config.listener_settings import ListenerConfig
 from proxy.config.model import Config
 from proxy.errors import CallerError, ConfigError, ProxyError, kinds
 from proxy.forwarding.authentication import server_context
 from proxy.forwarding.forwarder import Forwarder
 from proxy.server.address import Address
 from proxy.server.memory import MemoryBudget
-from proxy.server.messages import Request, Response
+from proxy.server.messages import Request, RequestHandler, Response
 from proxy.server.port import Port
 from proxy.server.refusals import Refusals
 from proxy.server.server import Server
-
-RequestHandler = Callable[[Request], Awaitable[Response]]
 
 
 def contexts(config: Config) -> dict[str, ssl.SSLContext | None]:

@@ -9,7 +9,7 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, Protocol, cast
 
@@ -18,12 +18,10 @@ from proxy.http1.deadline import Deadline
 from proxy.http1.flow_control import FlowControl
 from proxy.server.limits import CallerLimits
 from proxy.server.memory import EVENT_OVERHEAD, MemoryBudget
-from proxy.server.messages import NO_BODY, Body, Request, Response
+from proxy.server.messages import NO_BODY, Body, Request, RequestHandler, Response
 from proxy.server.refusals import Refusals
 from proxy.server.request_parser import ParserState, RequestParser
 from proxy.tasks import Tasks
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 LINGER = 2.0
 """Seconds that input is still read after a refusal, so that the caller can read the response."""
@@ -40,7 +38,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 class ConnectionOwner(Protocol):
     """What a connection needs of the server that made it."""
 
-    handle: Handler
+    handle: RequestHandler
     refuse: Callable[[ProxyError], Response]
     loop: asyncio.AbstractEventLoop
     tasks: Tasks
@@ -135,7 +133,7 @@ class CallerConnection(asyncio.Protocol):
         self._memory.uncounted -= size + EVENT_OVERHEAD * len(events)
         if self._memory.uncounted < 0:
             self._memory.count()
-        self._notify()  # whoever waits looks whether there is a request
+        self._notify()  # the serving task checks whether there is a request
 
     def _receive_in_blocks(self, data: bytes) -> None:
         """Parse until a request is complete; the blocks after it stay unread."""
@@ -356,7 +354,7 @@ class CallerConnection(asyncio.Protocol):
         return size
 
     def shed(self) -> None:
-        """Drop the unserved input and answer with 503: at once, or after the served request."""
+        """Drop the unserved input and respond with 503: now, or after the served request."""
         error = ProxyError(kinds.MEMORY)
         self._server.refusals.note("memory")
         if self._unread:

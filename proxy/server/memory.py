@@ -1,17 +1,17 @@
-"""How much memory callers' input may hold, in all listeners of the process together.
+"""A limit on the memory of callers' input, for all listeners of the process together.
 
-Connections only count what arrives. When as much has arrived as would fill the budget, what is
-really held is added up: so an ordinary request costs a subtraction, and nothing has to be counted
-back. Over the budget, the connections that hold most are told to give up their input.
+Connections only subtract the bytes that arrive. When the remaining budget is used up, the bytes
+that are really held are added up, so that a request costs one subtraction and nothing has to be
+added back. Over the budget, the connections that hold most drop their input.
 """
 
 from typing import Protocol
 
 HEADER_OVERHEAD = 150
-"""Bytes that a header takes beside its text: a tuple and two objects."""
+"""Bytes that a header takes besides its text: a tuple and two objects."""
 
 BLOCK_OVERHEAD = 64
-"""Bytes that a block of a body takes beside its data: an object and its place in a list."""
+"""Bytes that a block of a body takes besides its data: an object and its list entry."""
 
 EVENT_OVERHEAD = 2048
 """Bytes assumed until the next count for a request or block, which may have many headers."""
@@ -33,7 +33,7 @@ class HoldsInput(Protocol):
         """Bytes of unfinished heads, unread input and bodies that have not been sent on."""
 
     def shed(self) -> None:
-        """Drop the unserved input and answer with 503."""
+        """Drop the unserved input and respond with 503."""
 
 
 class HasConnections(Protocol):
@@ -55,7 +55,7 @@ class MemoryBudget:
         self._servers: list[HasConnections] = []
 
     def add(self, server: HasConnections) -> None:
-        """Count the connections of a server too."""
+        """Include the connections of a server."""
         self._servers.append(server)
 
     def held(self) -> int:

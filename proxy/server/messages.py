@@ -1,7 +1,7 @@
 """A caller's request, its body as it arrives, and the response."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, final
 
 from proxy.server.memory import BLOCK_OVERHEAD, HEADER_OVERHEAD
@@ -178,3 +178,6 @@ class Response:
     def __init__(self, data: bytes = b"", *, keep_alive: bool) -> None:
         self.data = data
         self.keep_alive = keep_alive
+
+
+RequestHandler = Callable[[Request], Awaitable[Response]]

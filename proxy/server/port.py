@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from proxy.server.address import Address
+from proxy.server.limits import CallerLimits
 from proxy.server.refusals import Refusals
 from proxy.server.sockets import bound_address, cannot_listen, inode, tcp_sockets, unix_socket
 from proxy.tasks import Tasks
@@ -54,7 +55,7 @@ class Port:
         handshake_timeout: float = 10.0,
         setting: str = "listen",
         *,
-        max_handshakes: int = 256,
+        max_handshakes: int = CallerLimits.max_handshakes,
         refusals: Refusals | None = None,
         plain_http_response: Callable[[], bytes] = lambda: b"",
     ) -> None:

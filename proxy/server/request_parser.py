@@ -97,10 +97,10 @@ class RequestParser:
         self.state = ParserState.DONE
 
     def enter_tunnel(self, connect: Request) -> bytes:
-        """Read requests within the tunnel of a CONNECT; return what has come of it already.
+        """Read requests within the tunnel of a CONNECT; return its bytes received so far.
 
-        What the CONNECT said to this proxy (``Proxy-Authorization``) goes for the requests within,
-        which are meant for the server at the tunnel's end and do not repeat it.
+        The ``Proxy-Authorization`` of the CONNECT applies to the requests within, which are
+        addressed to the server at the tunnel's end and do not repeat it.
         """
         self._llhttp = httptools.HttpRequestParser(self)
         self.state = ParserState.BETWEEN_REQUESTS

@@ -1,13 +1,13 @@
 """Accepts client connections up to a limit and closes them at shutdown."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from proxy.errors import ProxyError, kinds
 from proxy.server.connection import CallerConnection
 from proxy.server.limits import CallerLimits
 from proxy.server.memory import HoldsInput, MemoryBudget
-from proxy.server.messages import Request, Response
+from proxy.server.messages import RequestHandler, Response
 from proxy.server.refusals import Refusals
 from proxy.tasks import Tasks
 
@@ -24,7 +24,7 @@ class Server:
 
     def __init__(
         self,
-        handle: Callable[[Request], Awaitable[Response]],
+        handle: RequestHandler,
         refuse: Callable[[ProxyError], Response],
         limits: CallerLimits,
         refusals: Refusals | None = None,

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -37,12 +37,11 @@ from proxy.errors import Source, TokenError
 from proxy.forwarding.paths import has_base
 from proxy.forwarding.record import RequestRecord
 from proxy.http1.fields import RawHeaders
-from proxy.server.messages import Request, Response
+from proxy.server.messages import Request, RequestHandler, Response
 from proxy.telemetry.events import Event
 from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed
 from proxy.tokens.token import TokenKey
 
-RequestHandler = Callable[[Request], Awaitable[Response]]
 Attributes = dict[str, AttributeValue]
 
 FLUSH = 2.0

@@ -142,8 +142,8 @@ export function showRequests(status) {
     (line, each) => {
       line.dataset.kind = each.status >= 500 || each.error_source !== 'none' || each.aborted ? 'bad' : each.status >= 400 ? 'odd' : 'good';
       setTime(line.children[0], each.at, status.at);
-      const whose = [owner(each.error_source, each.status), short(each.reason)].filter(Boolean).join(': ');
-      const notes = [whose, each.replays ? 'sent again' : '', each.aborted ? 'aborted' : ''];
+      const source = [owner(each.error_source, each.status), short(each.reason)].filter(Boolean).join(': ');
+      const notes = [source, each.replays ? 'sent again' : '', each.aborted ? 'aborted' : ''];
       write(line.children[1], each.method || '–');
       const [path, listener] = line.children[2].children;
       write(path, each.path || 'no valid request');

@@ -3,21 +3,21 @@
 export const NONE = '–';
 
 export function duration(seconds) {
-  const whole = Math.max(0, Math.floor(seconds));
-  if (whole < 120) return `${whole} s`;
-  const minutes = Math.floor(whole / 60);
-  const hours = Math.floor(whole / 3600);
+  const total = Math.max(0, Math.floor(seconds));
+  if (total < 120) return `${total} s`;
+  const minutes = Math.floor(total / 60);
+  const hours = Math.floor(total / 3600);
   if (hours < 1) return `${minutes} min`;
   if (hours < 48) return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
-  return `${Math.floor(whole / 86400)} days`;
+  return `${Math.floor(total / 86400)} days`;
 }
 
 // A countdown, with seconds up to an hour.
 export function countdown(seconds) {
-  const whole = Math.max(0, Math.ceil(seconds));
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, '0')} s`;
-  return duration(whole);
+  const total = Math.max(0, Math.ceil(seconds));
+  if (total < 60) return `${total} s`;
+  if (total < 3600) return `${Math.floor(total / 60)} min ${String(total % 60).padStart(2, '0')} s`;
+  return duration(total);
 }
 
 const CLOCK = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit' });

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TextIO, cast
 
+from proxy.telemetry.logs.log_writer import LogWriter
 from proxy.telemetry.logs.redaction import EventDict, redact
 from proxy.telemetry.logs.structured import structlog
-from proxy.telemetry.logs.writer import LogWriter
 from proxy.telemetry.telemetry_settings import LogSettings
 
 _encode = json.JSONEncoder(default=repr).encode

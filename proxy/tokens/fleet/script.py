@@ -78,11 +78,11 @@ local function count()
 end
 
 local function view(given, leased, first)
-  local seen = {{
+  local result = {{
     text(now), text(given), text(leased), get('rejected'), get('refusal'), text(count())
   }}
-  for at = first, #ARGV do seen[#seen + 1] = get('entry:' .. ARGV[at]) end
-  return seen
+  for at = first, #ARGV do result[#result + 1] = get('entry:' .. ARGV[at]) end
+  return result
 end
 
 if operation == 'read' then return view(0, left(), 2) end
@@ -95,10 +95,10 @@ if operation == 'lease' then
   local fresh = time[1] * 1000000 + time[2]
   if last > fresh + 86400000000 then last = 0 end
   local given = math.max(last + 1, fresh)
-  local seen = view(given, 0, 3)
+  local result = view(given, 0, 3)
   set('fence', text(given), 'until', text(now + tonumber(ARGV[2])))
   live({MAX_LEASE})
-  return seen
+  return result
 end
 
 if operation == 'reject' then

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from proxy.config.fields import Secret, check_public_url
+from proxy.config.setting_types import Secret, check_public_url
 from proxy.forwarding.forwarding_settings import PathSetting, RequestPattern
 from proxy.forwarding.url_rewriting import UrlRewriter
 from proxy.settings import check_base_url, comma_separated

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from proxy.config.fields import Institution, ListenAddress, PublicUrl
 from proxy.config.login_settings import UserSettings
+from proxy.config.setting_types import Institution, ListenAddress, PublicUrl
 from proxy.forwarding.caller_settings import CallerSettings
 from proxy.forwarding.forwarding_settings import AccessSettings, CorsSettings
 from proxy.forwarding.record import MAIN_LISTENER

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.telemetry.logs.writer import BATCH, LogWriter
+from proxy.telemetry.logs.log_writer import BATCH, LogWriter
 
 LINE = "x" * 100
 

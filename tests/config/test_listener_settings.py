@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.config import loader
-from proxy.config.listeners import ListenerConfig
+from proxy.config.listener_settings import ListenerConfig
 from proxy.config.model import Config
 from proxy.errors import ConfigError
 from tests.support.running import CLIENT
