@@ -117,15 +117,21 @@ class UpstreamError(ProxyError):
 
     ``is_before_response`` is true when a reused connection closed before a single byte of the
     response, as it does when the upstream closes an idle connection at that moment (RFC 9112
-    section 9.3.1).
+    section 9.3.1). ``is_unsent`` is true when nothing of the request had been sent.
     """
 
     def __init__(
-        self, reason: UpstreamFailure, detail: str = "", *, is_before_response: bool = False
+        self,
+        reason: UpstreamFailure,
+        detail: str = "",
+        *,
+        is_before_response: bool = False,
+        is_unsent: bool = False,
     ) -> None:
         super().__init__(reason, detail)
         self.reason = reason
         self.is_before_response = is_before_response
+        self.is_unsent = is_unsent
 
 
 class ConfigError(Exception):

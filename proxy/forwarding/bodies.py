@@ -15,7 +15,10 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 @dataclass(slots=True)
 class Upload:
-    """Sends the body of one request upstream. ``sent_bytes`` counts without chunk framing."""
+    """Sends the body of one request upstream. ``sent_bytes`` counts without chunk framing.
+
+    ``framed`` is a complete body until it has been sent.
+    """
 
     request: Request
     caller: CallerHeaders
@@ -23,6 +26,7 @@ class Upload:
     sent_bytes: int = 0
     is_finished: bool = False
     buffered_body: bytes | None = field(default=None, repr=False)
+    framed: bytes | None = field(default=None, repr=False)
 
     async def buffer(self) -> None:
         """Read and keep the whole body, so that it can be sent again. Raises ``CallerError``.
@@ -43,14 +47,15 @@ class Upload:
         if self.buffered_body is not None:
             self.sent_bytes, self.is_finished = len(self.buffered_body), True
             return self.buffered_body
-        if not self.request.body.complete:
-            return None
+        if self.framed is not None or not self.request.body.complete:
+            return self.framed
         body = self.request.body.read_available()
         self._count(len(body))
         self._finish()
-        if not self.caller.chunked:
-            return body
-        return (chunk(body) if body else b"") + LAST_CHUNK
+        if self.caller.chunked:
+            body = (chunk(body) if body else b"") + LAST_CHUNK
+        self.framed = body
+        return body
 
     async def run(self, connection: Connection) -> None:
         """Send the body as it arrives. An error ends the exchange on ``connection``."""

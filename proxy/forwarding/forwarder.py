@@ -23,6 +23,7 @@ from proxy.forwarding.json_links import request_identity_encoding
 from proxy.forwarding.record import RequestObserver, RequestRecord
 from proxy.forwarding.response import ResponseAbortedError, ResponseWriter
 from proxy.forwarding.routing import Router, institution_for
+from proxy.forwarding.second_try import SecondTryBudget
 from proxy.forwarding.url_rewriting import UrlRewriter
 from proxy.server.limits import CallerLimits
 from proxy.server.messages import Request, Response
@@ -32,6 +33,9 @@ from proxy.tokens.token import Token, TokenKey, TokenKind
 from proxy.upstream.bank_errors import CANDIDATES, MAX_ERROR_BODY, read_error, refuses_token
 from proxy.upstream.connection import Connection
 from proxy.upstream.pool import Pool
+
+_NOT_CONNECTED = (kinds.UPSTREAM_CONNECT, kinds.UPSTREAM_UNREACHABLE)
+"""Failures to connect that another attempt may not meet: refused, or reset in the handshake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class ForwarderSettings:
     correlation_id: bool
     rewrites_links: bool
     checks_transaction_id: bool
+    second_try: bool
     total_timeout: float
     limits: CallerLimits
     replay: Replay
@@ -89,6 +94,8 @@ class Forwarder:
         self._token_key = lru_cache(maxsize=1024)(TokenKey)
         # The clock of the loop, whose own method returns whole milliseconds under uvloop.
         self._now = time.monotonic
+        self._requests = 0
+        self._second_tries = SecondTryBudget()
         self.in_flight = 0
         self._is_idle: asyncio.Event | None = None
 
@@ -99,6 +106,7 @@ class Forwarder:
         """
         record = RequestRecord(request.method, request.target, self._now(), self._settings.listener)
         self.in_flight += 1
+        self._requests += 1
         try:
             if self.in_flight > self._settings.limits.max_in_flight:
                 raise ProxyError(kinds.OVERLOADED)
@@ -154,9 +162,30 @@ class Forwarder:
                 await self._prepare_context(context)
             finally:
                 record.preparation_wait = self._now() - started_at
-        while (response := await self._attempt(context)) is None:
+        while True:
+            try:
+                response = await self._attempt(context)
+            except UpstreamError as error:
+                if not self._may_try_again(context, error):
+                    raise
+                continue
+            if response is not None:
+                return response
             record.replays += 1
-        return response
+
+    def _may_try_again(self, context: RequestContext, error: UpstreamError) -> bool:
+        """Whether a request is tried once more: nothing of it has been sent, whatever it is."""
+        record = context.record
+        if record.second_try:
+            record.second_try = "failure"
+            return False
+        is_unsent = error.is_unsent or error.reason in _NOT_CONNECTED
+        if not (is_unsent and self._settings.second_try):
+            return False
+        is_allowed = self._second_tries.take(self._requests, self._now())
+        record.second_try = "success" if is_allowed else "over_budget"
+        context.needs_new_connection = True
+        return is_allowed
 
     def _accept_tunnel(
         self, request: Request, record: RequestRecord, caller: CallerHeaders
@@ -340,10 +369,12 @@ class Forwarder:
             bodiless=context.request.method == "HEAD",
             total_at=context.deadline,
         )
-        if upload is not None and body is None:
-            context.upload_task = self._tasks.spawn(
-                "upload", self._upload(context, upload, connection)
-            )
+        if upload is not None:
+            upload.framed = None
+            if body is None:
+                context.upload_task = self._tasks.spawn(
+                    "upload", self._upload(context, upload, connection)
+                )
 
     async def _upload(
         self, context: RequestContext, upload: Upload, connection: Connection

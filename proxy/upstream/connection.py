@@ -53,6 +53,9 @@ class ConnectionState(Enum):
 
 _UNFINISHED = (ConnectionState.AWAITING_HEAD, ConnectionState.RECEIVING_BODY)
 
+_PEER_CLOSED: int = getattr(select, "POLLRDHUP", 0)
+"""Reported beside resets and errors: the upstream has closed its side. Only Linux has it."""
+
 _TURNS = 3
 """Turns of the event loop until what is in the socket has been read, with TLS and without."""
 
@@ -100,7 +103,7 @@ class Connection(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         if hasattr(select, "poll"):
             self._readable = select.poll()
-            self._readable.register(sock.fileno(), select.POLLIN)
+            self._readable.register(sock.fileno(), select.POLLIN | _PEER_CLOSED)
 
     def is_alive(self) -> bool:
         """Whether the connection is open and has nothing to read, neither data nor EOF."""
@@ -126,9 +129,13 @@ class Connection(asyncio.Protocol):
         self._parser.expect_response(to_head=bodiless)
         self._total_at = total_at
         self._active_at = self._loop.time()
-        if self._transport is None or self._transport.is_closing():
+        if (
+            self._transport is None
+            or self._transport.is_closing()
+            or (self.exchanges == 1 and self._is_closed_by_peer())
+        ):
             # Lost since it was checked out.
-            error = self._error = self._closed()
+            error = self._error = self._closed(is_unsent=True)
             self.state = ConnectionState.FAILED
             raise error
         self._deadline.arm(min(self._active_at + self._settings.first_byte_timeout, total_at))
@@ -350,6 +357,15 @@ class Connection(asyncio.Protocol):
 
     # Inside.
 
+    def _is_closed_by_peer(self) -> bool:
+        """Whether the upstream has reset or closed the connection, as far as the socket knows.
+
+        Asked of new connections, which may have something to read: TLS session tickets.
+        """
+        if self._readable is None:
+            return False
+        return any(flags & ~select.POLLIN for _, flags in self._readable.poll(0))
+
     async def _let_loop_read(self) -> None:
         """Give the event loop the turns that it needs to read, and to report a lost connection."""
         for _ in range(_TURNS):
@@ -412,7 +428,7 @@ class Connection(asyncio.Protocol):
             self._error = error
             self.state = ConnectionState.FAILED
 
-    def _closed(self, exc: Exception | None = None) -> UpstreamError:
+    def _closed(self, exc: Exception | None = None, *, is_unsent: bool = False) -> UpstreamError:
         if self.head is not None:
             return UpstreamError(kinds.UPSTREAM_TRUNCATED)
         if isinstance(exc, ssl.SSLError) and not isinstance(exc, ssl.SSLEOFError):
@@ -422,4 +438,5 @@ class Connection(asyncio.Protocol):
         return UpstreamError(
             kinds.UPSTREAM_CLOSED,
             is_before_response=self.exchanges > 1 and not self._parser.has_started,
+            is_unsent=is_unsent,
         )

@@ -74,6 +74,12 @@ class UpstreamSettings:
     max_idle_age: Seconds = setting(30.0, "Time after which an unused connection is closed.")
     max_age: Seconds = setting(600.0, "Age at which a connection is closed, to follow DNS changes.")
 
+    second_try: bool = setting(
+        True,
+        "Try a request once more of which nothing has been sent: the connection was refused, or "
+        "closed before.",
+    )
+
     def idle_timeout_of(self, headers: RawHeaders) -> float:
         """Return the longest pause, in seconds, within the body of a response."""
         if self.stream_idle is not None:

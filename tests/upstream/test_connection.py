@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import socket
+import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -517,6 +518,36 @@ async def test_reused_connection_with_a_first_byte_is_marked() -> None:
         connection.mark_idle(asyncio.get_running_loop().time())
         error = await fails(connection)
         assert (error.reason, error.is_before_response) == (kinds.UPSTREAM_CLOSED, False)
+
+
+@one_loop
+@pytest.mark.parametrize("ending", ["close", "reset", "data"])
+async def test_start_on_a_new_connection_that_has_ended(ending: str) -> None:
+    """Nothing is written and the error says so, even if the loop has not been told yet.
+
+    Data alone is no end: with TLS it is session tickets.
+    """
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        _, connection = await loop.create_connection(
+            lambda: Connection(loop, UpstreamSettings()), *listener.getsockname()
+        )
+        theirs, _ = listener.accept()
+    with theirs:
+        if ending == "data":
+            theirs.sendall(b"x")
+            connection.start(GET, bodiless=False, total_at=loop.time() + 10)
+            assert theirs.recv(65_536) == GET
+        else:
+            if ending == "reset":
+                linger = struct.pack("ii", 1, 0)
+                theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            theirs.close()
+            with pytest.raises(UpstreamError) as caught:
+                connection.start(GET, bodiless=False, total_at=loop.time() + 10)
+            assert caught.value.is_unsent
+    connection.abort()
+    await asyncio.sleep(0)
 
 
 # Deadlines.
