@@ -91,7 +91,7 @@ class Pool:
         share = share or self.shares[0]
         now = self._loop.time()
         offset = self._wall() - now
-        if abs(offset - self._wall_offset) > MAX_CLOCK_STEP:
+        if not -MAX_CLOCK_STEP < offset - self._wall_offset < MAX_CLOCK_STEP:
             self._discard_idle()
         self._wall_offset = offset
         while self._idle:
