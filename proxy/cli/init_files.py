@@ -38,8 +38,8 @@ admin: {admin}
 # Further institutions that applications may ask for, by the header institutionId:
 # allowed_institutions: [00017, 00018]
 
-# A company's HTTP proxy on the way out (HTTPS_PROXY is not read), and its authority, if it looks
-# into TLS:
+# A company's proxy on the way out (environment: the one in HTTPS_PROXY), and its authority, if it
+# looks into TLS:
 {upstream}
 """
 _V1 = """\

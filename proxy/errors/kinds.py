@@ -361,6 +361,12 @@ UPSTREAM_RESOLVE = _upstream(
     "The host name in base_url does not resolve.",
     "Check the spelling of base_url, then DNS on this machine.",
 )
+UPSTREAM_RESOLVE_TIMEOUT = _upstream(
+    "upstream-resolve-timeout",
+    "DNS did not resolve the host name in base_url within upstream.connect_timeout.",
+    "Check this machine's DNS servers.",
+    status=504,
+)
 UPSTREAM_CONNECT = _upstream(
     "upstream-connect",
     "The host and port of base_url refuse connections.",
@@ -375,7 +381,7 @@ UPSTREAM_CONNECT_TIMEOUT = _upstream(
     "upstream-connect-timeout",
     "No connection to the bank within upstream.connect_timeout.",
     "Most likely a firewall drops the packets: open it, or set upstream.proxy to your company's "
-    "HTTP proxy.",
+    "proxy.",
     status=504,
 )
 UPSTREAM_PROXY_RESOLVE = _upstream(
@@ -393,6 +399,18 @@ UPSTREAM_PROXY_LOGIN = _upstream(
     "The outbound proxy refused the user and password, or got none (407).",
     "Set upstream.proxy_user and upstream.proxy_password_file.",
 )
+UPSTREAM_PROXY_SCHEME = _upstream(
+    "upstream-proxy-scheme",
+    "The outbound proxy does not offer Basic authentication (407), the only scheme supported.",
+    "Ask its operators to allow this machine, or Basic; or point upstream.proxy to a local proxy "
+    "that logs in by NTLM or Kerberos, such as Px or Cntlm.",
+)
+UPSTREAM_PROXY_TLS = _upstream(
+    "upstream-proxy-tls",
+    "The TLS handshake with the outbound proxy failed.",
+    "Check that upstream.proxy speaks TLS itself (https://), and add its authority to "
+    "upstream.ca_file.",
+)
 UPSTREAM_PROXY_REFUSED = _upstream(
     "upstream-proxy-refused",
     "The outbound proxy refused to connect to the bank.",
@@ -400,13 +418,20 @@ UPSTREAM_PROXY_REFUSED = _upstream(
 )
 UPSTREAM_PROXY_MALFORMED = _upstream(
     "upstream-proxy-malformed",
-    "The response of the outbound proxy is not HTTP.",
-    "Check host and port of upstream.proxy; it must speak plain HTTP.",
+    "The outbound proxy does not speak the protocol in upstream.proxy.",
+    "Check scheme, host and port of upstream.proxy: http, https, socks5 or socks5h.",
 )
 UPSTREAM_PROXY_TIMEOUT = _upstream(
     "upstream-proxy-timeout",
     "The outbound proxy did not connect within upstream.connect_timeout.",
     "Check upstream.proxy, and ask its operators whether it reaches the bank.",
+    status=504,
+)
+UPSTREAM_TLS_TIMEOUT = _upstream(
+    "upstream-tls-timeout",
+    "The bank accepted the connection, and the TLS handshake took longer than "
+    "upstream.connect_timeout.",
+    "Check devices in between, most of all a firewall that inspects TLS.",
     status=504,
 )
 UPSTREAM_TLS_EXPIRED = _upstream(
@@ -427,8 +452,14 @@ UPSTREAM_TLS_NAME = _upstream(
 UPSTREAM_TLS_UNTRUSTED = _upstream(
     "upstream-tls-untrusted",
     "The authority that signed the bank's certificate is not trusted.",
-    "Set upstream.ca_file to its PEM file (often a company firewall that inspects TLS), or install "
-    "ca-certificates.",
+    "Set upstream.ca_file to its PEM file (often a company firewall that inspects TLS); set "
+    "upstream.system_store if browsers on this machine trust it.",
+)
+UPSTREAM_TLS_INCOMPLETE = _upstream(
+    "upstream-tls-incomplete",
+    "The bank's certificate, or one of its chain, lacks a field that RFC 5280 requires.",
+    "If a company firewall that inspects TLS issued it, set upstream.ca_file to the firewall's PEM "
+    "file: with that, these fields are not required.",
 )
 UPSTREAM_TLS_SELF_SIGNED = _upstream(
     "upstream-tls-self-signed",

@@ -35,6 +35,7 @@ from proxy.tokens.cache import TokenCache
 from proxy.tokens.credentials import Logins
 from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.upstream.pool import Pool
+from proxy.upstream.resolver import Resolver
 
 _RESTART_ONLY = (
     "admin",
@@ -76,7 +77,8 @@ class App:
         if self._tracing is not None:
             observers.append(self._tracing)
         self._observers = Observers(observers)
-        self._core = Core(config, logins, self._observers, self._refresh_tokens)
+        self._resolver = Resolver(self._observers.event)
+        self._core = self._new_core(config, logins)
         self._retired: set[Core] = set()
         wrap_handler = _unwrapped if self._tracing is None else self._tracing.wrap
         self._memory = MemoryBudget(config.limits.max_memory)
@@ -239,7 +241,7 @@ class App:
         if errors:
             raise ConfigError(errors)
         tls = contexts(config)
-        successor = Core(config, logins, self._observers, self._refresh_tokens)
+        successor = self._new_core(config, logins)
         try:
             await successor.verify(self._core)
             self._check_running()
@@ -287,6 +289,9 @@ class App:
         return await admin.serve(
             handler, config.admin, self._admin_refusals, self._memory, self._stack
         )
+
+    def _new_core(self, config: Config, logins: Logins) -> Core:
+        return Core(config, logins, self._observers, self._refresh_tokens, self._resolver)
 
     def _cores(self) -> Sequence[Core]:
         """Return the running core, then the retired ones."""

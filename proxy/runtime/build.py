@@ -1,9 +1,10 @@
 """Builds components from the configuration, one function each."""
 
+import os
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
@@ -32,8 +33,13 @@ from proxy.tokens.secret_files import read_secret
 from proxy.tokens.static import without_rejection
 from proxy.tokens.token import TokenSource
 from proxy.upstream.bank_client import USER_AGENT, BankClient
-from proxy.upstream.pool import UpstreamOrigin
+from proxy.upstream.dialer import Dialer, UpstreamOrigin
+from proxy.upstream.events import UpstreamEventSink, ignore
+from proxy.upstream.proxy_environment import parse_proxy_url, proxy_variable
+from proxy.upstream.resolver import Resolver
+from proxy.upstream.tls import client_context
 from proxy.upstream.tunnel import OutboundProxy
+from proxy.upstream.upstream_settings import ENVIRONMENT
 
 if TYPE_CHECKING:
     from proxy.runtime.build_fleet import Fleet
@@ -41,32 +47,57 @@ if TYPE_CHECKING:
     from proxy.telemetry.tracing import Tracing
 
 
-def origin(config: Config, tls: ssl.SSLContext | None) -> UpstreamOrigin:
-    """Return the origin of the bank's API."""
-    url = config.url
-    port = url.port or (443 if url.scheme == "https" else 80)
-    return UpstreamOrigin(str(url.hostname), port, tls, outbound_proxy(config))
-
-
-def outbound_proxy(config: Config) -> OutboundProxy | None:
-    """Return the outbound HTTP proxy, if one is configured. Raises ``ConfigError``."""
-    upstream = config.upstream
-    if upstream.proxy is None:
-        return None
-    url = urlsplit(upstream.proxy)
-    file = upstream.proxy_password_file
-    password = read_secret(file, "upstream.proxy_password_file") if file else ""
-    return OutboundProxy(str(url.hostname), url.port or 80, upstream.proxy_user or "", password)
-
-
-def bank_client(config: Config, tls: ssl.SSLContext | None) -> BankClient:
-    """Return the client for the proxy's own calls."""
-    return BankClient(
-        config.url.geturl(),
-        timeout=config.token.timeout,
-        tls=tls,
-        proxy=outbound_proxy(config),
+def dialer(
+    config: Config,
+    tls: ssl.SSLContext | None,
+    resolver: Resolver | None = None,
+    emit: UpstreamEventSink = ignore,
+    environ: Mapping[str, str] = os.environ,
+) -> Dialer:
+    """Return what opens connections to the bank. Raises ``ConfigError``."""
+    proxy = outbound_proxy(config, environ)
+    return Dialer(
+        UpstreamOrigin(str(config.url.hostname), port(config), tls, proxy),
+        config.upstream,
+        resolver,
+        emit,
     )
+
+
+def port(config: Config) -> int:
+    """Return the bank's port."""
+    return config.url.port or (443 if config.url.scheme == "https" else 80)
+
+
+def outbound_proxy(config: Config, environ: Mapping[str, str] = os.environ) -> OutboundProxy | None:
+    """Return the proxy on the way out, if there is one. Raises ``ConfigError``."""
+    upstream, text, name = config.upstream, config.upstream.proxy, "upstream.proxy"
+    if text == ENVIRONMENT:
+        is_https = config.url.scheme == "https"
+        found = proxy_variable(environ, str(config.url.hostname), port(config), https=is_https)
+        name, text = found or (name, None)
+    if text is None:
+        return None
+    try:
+        url = parse_proxy_url(text)
+    except ValueError as error:
+        raise ConfigError([f"upstream.proxy: {name} {error}"]) from error
+    file = upstream.proxy_password_file
+    return OutboundProxy(
+        url.host,
+        url.port,
+        upstream.proxy_user or url.user,
+        read_secret(file, "upstream.proxy_password_file") if file else url.password,
+        url.scheme,
+        client_context(upstream.ca_file, system_store=upstream.system_store)
+        if url.scheme == "https"
+        else None,
+    )
+
+
+def bank_client(config: Config, dialer: Dialer) -> BankClient:
+    """Return the client for the proxy's own calls."""
+    return BankClient(config.url.geturl(), dialer, timeout=config.token.timeout)
 
 
 def forwarding(

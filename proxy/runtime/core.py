@@ -29,7 +29,9 @@ from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.refresher import Refresher
 from proxy.tokens.static import StaticTokenSource
 from proxy.tokens.token import Token, TokenKey, TokenSource
-from proxy.upstream.pool import Pool, UpstreamOrigin
+from proxy.upstream.dialer import UpstreamOrigin
+from proxy.upstream.pool import Pool
+from proxy.upstream.resolver import Resolver
 from proxy.upstream.tls import UpstreamTls
 
 
@@ -37,7 +39,8 @@ class Core:
     """Forwarding and tokens of one configuration, within a running event loop.
 
     Raises ``ConfigError`` for certificates that cannot be used. ``refresh_tokens`` outlive a core,
-    because each is good once and cannot be obtained again.
+    because each is good once and cannot be obtained again; ``resolver`` too, so that a reload needs
+    no DNS.
     """
 
     def __init__(
@@ -46,14 +49,16 @@ class Core:
         logins: Logins,
         observers: Observers,
         refresh_tokens: RefreshTokens,
+        resolver: Resolver,
     ) -> None:
         self.config = config
         self.logins = logins
         self._warn = observers.warn
         self._tls = UpstreamTls.load(config.upstream, https=config.url.scheme == "https")
-        origin = build.origin(config, self._tls.context)
+        dialer = build.dialer(config, self._tls.context, resolver, observers.event)
+        origin = dialer.origin
         self._proxy = origin.proxy
-        self._bank = build.bank_client(config, self._tls.context)
+        self._bank = build.bank_client(config, dialer)
         self._endpoint = build.endpoint(config, logins, self._bank, refresh_tokens, observers.warn)
         policy = build.refresh_policy(config)
         self.fleet = build.fleet(config, logins, self._endpoint, observers.event)
@@ -66,7 +71,7 @@ class Core:
         )
         self._follower = self.fleet.follower(self.tokens) if self.fleet is not None else None
         self._refresher = Refresher(self.tokens, policy, clock=clock.now, idle=config.token.idle)
-        self.pool = Pool(origin, config.upstream, listeners=len(config.listener_configs))
+        self.pool = Pool(dialer, config.upstream, listeners=len(config.listener_configs))
         directory = build.directory(config, self._bank, self.tokens)
         self.forwarders = {
             listener.name: self._forwarder(listener, origin, directory, observers)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from proxy.tokens.events import TokenEvent
 from proxy.tokens.fleet.events import StoreEvent
+from proxy.upstream.events import UpstreamEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,5 +48,13 @@ class OperatorWarning:
     text: str
 
 
-Event = TokenEvent | StoreEvent | Reloaded | ReloadFailed | InternalError | OperatorWarning
+Event = (
+    TokenEvent
+    | StoreEvent
+    | UpstreamEvent
+    | Reloaded
+    | ReloadFailed
+    | InternalError
+    | OperatorWarning
+)
 EventSink = Callable[[Event], None]

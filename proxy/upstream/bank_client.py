@@ -4,17 +4,17 @@ These calls are few and small, so each opens a new connection and nothing left o
 response can affect it. Callers' requests use ``upstream/pool.py`` instead.
 """
 
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 
 from proxy import __version__
-from proxy.errors import TokenError, kinds
+from proxy.errors import ProxyError, TokenError, kinds
+from proxy.upstream.dialer import Dialer
 from proxy.upstream.failures import call_error
-from proxy.upstream.tunnel import OutboundProxy
 
 USER_AGENT = f"candescent-proxy/{__version__}"
 
@@ -45,18 +45,10 @@ class BankResponse:
 class BankClient:
     """Calls paths below ``base_url``. ``timeout`` is in seconds and covers a whole call."""
 
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        timeout: float,
-        tls: ssl.SSLContext | None = None,
-        proxy: OutboundProxy | None = None,
-    ) -> None:
+    def __init__(self, base_url: str, dialer: Dialer, *, timeout: float) -> None:
         self._base_url = base_url
+        self._dialer = dialer
         self._timeout = aiohttp.ClientTimeout(total=timeout)
-        self._tls = tls
-        self._proxy = proxy
         self._session: aiohttp.ClientSession | None = None
 
     async def call(
@@ -67,7 +59,7 @@ class BankClient:
             return await self._call(method, path, headers, body)
         except TokenError:
             raise
-        except (OSError, ValueError, aiohttp.ClientError) as error:
+        except (OSError, ValueError, ProxyError, aiohttp.ClientError) as error:
             failure = call_error(error)
         # Outside the handler, so that it has no cause: aiohttp's errors hold request headers.
         try:
@@ -85,7 +77,6 @@ class BankClient:
             data=body or None,
             headers=headers,
             allow_redirects=False,
-            **self._connector(),
         ) as response:
             body_bytes = await _read_bounded(response.content)
             return BankResponse(
@@ -95,13 +86,6 @@ class BankClient:
                 response.headers.get("Date"),
             )
 
-    def _connector(self) -> dict[str, Any]:
-        proxy = self._proxy
-        if proxy is None:
-            return {}
-        headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
-        return {"proxy": f"http://{proxy.host}:{proxy.port}", "proxy_headers": headers}
-
     async def close(self) -> None:
         """Close the connections."""
         if self._session is not None:
@@ -110,9 +94,7 @@ class BankClient:
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    ssl=self._tls or True, force_close=True, limit=MAX_CALLS
-                ),
+                connector=_Connector(self._dialer),
                 timeout=self._timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": USER_AGENT},
@@ -122,6 +104,23 @@ class BankClient:
                 max_headers=MAX_FIELDS,
             )
         return self._session
+
+
+class _Connector(aiohttp.BaseConnector):
+    """Gives aiohttp connections as requests have them: to the origin, whatever the URL says."""
+
+    def __init__(self, dialer: Dialer) -> None:
+        super().__init__(force_close=True, limit=MAX_CALLS)
+        self._dialer = dialer
+
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's
+    ) -> ResponseHandler:
+        """Called by aiohttp for a new connection; its own connectors define this method too."""
+        return await self._dialer.connect(self._factory)
 
 
 async def _read_bounded(stream: aiohttp.StreamReader) -> bytes:

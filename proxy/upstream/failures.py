@@ -1,4 +1,4 @@
-"""Maps failed connections to errors, for requests, token calls and the doctor."""
+"""What a failed connection means: one mapping for requests, token calls and the doctor."""
 
 import errno
 import socket
@@ -14,9 +14,14 @@ _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
 _NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN)
 
 
+def is_out_of_files(error: BaseException) -> bool:
+    """Whether this process or machine may open no more files."""
+    return isinstance(error, OSError) and error.errno in _OUT_OF_FILES
+
+
 def connect_error(error: BaseException) -> ProxyError:
-    """Return the error of a request for which no connection could be opened."""
-    if isinstance(error, OSError) and error.errno in _OUT_OF_FILES:
+    """Return the error of a request for which no connection could be made."""
+    if is_out_of_files(error):
         return ProxyError(kinds.OUT_OF_FILES)
     if isinstance(error, TimeoutError):
         return UpstreamError(kinds.UPSTREAM_CONNECT_TIMEOUT)
@@ -27,12 +32,12 @@ def call_error(error: BaseException) -> TokenError:
     """Return the error of one of the proxy's own calls to the bank."""
     if isinstance(error, TimeoutError):
         return TokenError(kinds.TOKEN_TIMEOUT)
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        failure, detail = _refused_by_proxy(error.status)
-    elif isinstance(error, aiohttp.ClientProxyConnectionError):
-        failure, detail = _no_proxy(error.os_error)
+    if isinstance(error, UpstreamError):
+        failure, detail = error.reason, error.detail
     elif isinstance(error, aiohttp.ClientConnectionError | OSError):
         failure, detail = explain(error)
+    elif isinstance(error, ProxyError):  # no more files
+        return TokenError(kinds.TOKEN_UNREACHABLE, error.detail)
     else:
         return TokenError(kinds.TOKEN_MALFORMED, "The bank's response is not HTTP.")
     return TokenError(
@@ -61,28 +66,8 @@ def _is_unreachable(error: BaseException) -> bool:
     )
 
 
-def _refused_by_proxy(status: int) -> tuple[UpstreamFailure, str]:
-    if status == 407:
-        return kinds.UPSTREAM_PROXY_LOGIN, kinds.UPSTREAM_PROXY_LOGIN.cause
-    kind = kinds.UPSTREAM_PROXY_REFUSED
-    return kind, f"{kind.cause.removesuffix('.')} ({status})."
-
-
-def _no_proxy(error: OSError) -> tuple[UpstreamFailure, str]:
-    is_name = isinstance(error, socket.gaierror)
-    kind = kinds.UPSTREAM_PROXY_RESOLVE if is_name else kinds.UPSTREAM_PROXY_CONNECT
-    return kind, kind.cause
-
-
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    # aiohttp wraps the socket's exception, as an attribute or as the cause. Its certificate error
-    # is a SSLCertVerificationError as well, but without a code, so the wrapped one is used.
-    if error is None:
-        return
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        yield error.certificate_error
-    elif isinstance(error, aiohttp.ClientConnectorError):
-        yield error.os_error
-    else:
+    # aiohttp wraps what ended the exchange, as the cause.
+    while error is not None:
         yield error
-        yield from _causes(error.__cause__)
+        error = error.__cause__

@@ -4,39 +4,14 @@ The origin is fixed by the configuration; a request cannot change it.
 """
 
 import asyncio
-import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 from proxy.errors import ProxyError, kinds
 from proxy.upstream.connection import Connection
-from proxy.upstream.failures import connect_error
+from proxy.upstream.dialer import Dialer
 from proxy.upstream.pool_share import Place, PoolShare, share_out
-from proxy.upstream.tunnel import OutboundProxy, open_tunnel
 from proxy.upstream.upstream_settings import UpstreamSettings
-
-
-@dataclass(frozen=True, slots=True)
-class UpstreamOrigin:
-    """The origin of all requests. ``tls`` None means plain HTTP, which only a sandbox uses.
-
-    With ``proxy``, connections are tunnelled through an HTTP proxy.
-    """
-
-    host: str
-    port: int
-    tls: ssl.SSLContext | None
-    proxy: OutboundProxy | None = None
-
-    @property
-    def host_header(self) -> bytes:
-        """The value of ``Host``: with the port unless it is the scheme's default."""
-        name = f"[{self.host}]" if ":" in self.host else self.host
-        default = 443 if self.tls else 80
-        return (name if self.port == default else f"{name}:{self.port}").encode("ascii")
-
 
 MAX_CLOCK_STEP = 5.0
 """Seconds by which the wall clock may step against the loop's clock between two requests.
@@ -56,12 +31,12 @@ class Pool:
 
     def __init__(
         self,
-        origin: UpstreamOrigin,
+        dialer: Dialer,
         settings: UpstreamSettings,
         wall: Callable[[], float] = time.time,
         listeners: int = 1,
     ) -> None:
-        self._origin = origin
+        self._dialer = dialer
         self._settings = settings
         # Kept, because in Python 3.11 every look-up of the running loop is a system call.
         self._loop = asyncio.get_running_loop()
@@ -252,23 +227,8 @@ class Pool:
             self._discard(connection)
 
     async def _open(self) -> Connection:
-        deadline = self._loop.time() + self._settings.connect_timeout
-        try:
-            connection = await self._connect_socket(self._origin, deadline)
-        except (OSError, TimeoutError, ssl.SSLError) as error:
-            raise connect_error(error) from error
+        connection = await self._dialer.connect(self._create_connection)
         self.opened_count += 1
-        return connection
-
-    async def _connect_socket(self, origin: UpstreamOrigin, deadline: float) -> Connection:
-        name = origin.host if origin.tls else None
-        where: dict[str, Any] = {"host": origin.host, "port": origin.port}
-        if origin.proxy is not None:
-            where = {"sock": await open_tunnel(origin.proxy, origin.host, origin.port, deadline)}
-        async with asyncio.timeout_at(deadline):
-            _, connection = await self._loop.create_connection(
-                self._create_connection, **where, ssl=origin.tls, server_hostname=name
-            )
         return connection
 
     def _create_connection(self) -> Connection:

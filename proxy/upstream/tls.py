@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import truststore
+
 from proxy.errors import ConfigError, UpstreamFailure, kinds
 from proxy.upstream.upstream_settings import UpstreamSettings
 
@@ -24,7 +26,7 @@ class UpstreamTls:
         if not https:
             return cls(None, "")
         files = (settings.ca_file, settings.certificate_file, settings.key_file)
-        context = client_context(*files)
+        context = client_context(*files, system_store=settings.system_store)
         digest = hashlib.sha256()
         for file in filter(None, files):
             try:
@@ -43,16 +45,19 @@ def client_context(
     key_file: Path | None = None,
     *,
     section: str = "upstream",
+    system_store: bool = False,
 ) -> ssl.SSLContext:
     """Return a context that trusts the system's authorities, or those in ``ca_file``.
+
+    With ``system_store`` the operating system verifies, not OpenSSL, where it has such a service.
 
     With a certificate, it is what we show when the upstream asks. Raises ``ConfigError``, which
     names the settings as those of ``section``.
     """
-    try:
-        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-    except (OSError, ssl.SSLError) as error:
-        raise _unusable(f"{section}.ca_file", error, "CA certificates") from error
+    if system_store:
+        context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    else:
+        context = _openssl_context(ca_file, section)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     context.hostname_checks_common_name = False
@@ -67,6 +72,18 @@ def client_context(
             raise _unusable(
                 f"{section}.certificate_file", error, "a certificate, its key in key_file"
             ) from error
+    return context
+
+
+def _openssl_context(ca_file: Path | None, section: str) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    except (OSError, ssl.SSLError) as error:
+        raise _unusable(f"{section}.ca_file", error, "CA certificates") from error
+    if ca_file is not None:
+        # Python 3.13 and later set it. Then OpenSSL requires fields of RFC 5280 that the
+        # authorities of many inspecting firewalls lack.
+        context.verify_flags &= ~ssl.VerifyFlags.VERIFY_X509_STRICT
     return context
 
 
@@ -85,10 +102,10 @@ CERTIFICATE_FAILURES: dict[int, UpstreamFailure] = {
     # 3, 12 and 33: the revocation list is missing, expired, or its issuer is.
     **dict.fromkeys((3, 12, 23, 33), kinds.UPSTREAM_TLS_REVOKED),
     # 25 to 26, 32, 34, 41, 79: path length, purpose, key usage, an unknown critical extension or
-    # an issuer that is not a CA; 66 to 68 and 76: weak keys, digests and signatures; 80 to 94:
-    # fields that RFC 5280 requires, which Python 3.13 and later check.
+    # an issuer that is not a CA; 66 to 68 and 76: weak keys, digests and signatures.
     **dict.fromkeys((25, 26, 32, 34, 41, 66, 67, 68, 76, 79), kinds.UPSTREAM_TLS_UNSUITABLE),
-    **dict.fromkeys(range(80, 95), kinds.UPSTREAM_TLS_UNSUITABLE),
+    # Fields that RFC 5280 requires, which Python 3.13 and later check.
+    **dict.fromkeys(range(80, 95), kinds.UPSTREAM_TLS_INCOMPLETE),
 }
 
 # By OpenSSL's reason names, which follow the alerts of RFC 8446 section 6.

@@ -168,6 +168,12 @@ async def _limits(example: RunningExample) -> None:
     assert not list(example.bank.bank.live_tokens())
 
 
+@check("Behind a company's proxy")
+async def _company_proxy(example: RunningExample) -> None:
+    assert example.config.upstream.proxy == "environment"
+    assert await example.status("/v1/accounts") == 200  # this machine is reached directly
+
+
 @check("A fleet on one token")
 async def _fleet(example: RunningExample) -> None:
     # There is no such store here, so this also tests a proxy without its store.

@@ -30,7 +30,7 @@ from proxy.tokens.grants import ApplicationInfo, Credentials, Login
 from proxy.tokens.refresh_policy import RefreshPolicy
 from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.token import TokenKey, TokenKind
-from proxy.upstream.bank_client import BankClient
+from tests.support.dialing import bank_client
 from tests.support.running import until
 
 KEY = TokenKey(TokenKind.V2, "00016")
@@ -76,7 +76,7 @@ async def directory_harness(
     """Open a directory in front of a sandbox with these faults; any token may be rejected."""
     async with Sandbox() as bank:
         bank.bank.faults.extend(faults)
-        client = BankClient(bank.url, timeout=1)
+        client = bank_client(bank.url, timeout=1)
         login = Login(Credentials("sandbox-client", "sandbox-secret"))
         endpoint = BankEndpoint(
             client,

@@ -325,11 +325,11 @@ async def test_closed_port_is_a_502() -> None:
     """It is distinguished from a silent port."""
     async with proxy_before() as (proxy, upstream):
         pool = proxy.app.pool
-        good = pool._origin
+        good = pool._dialer.origin
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             port = unused.getsockname()[1]
-            pool._origin = type(good)("127.0.0.1", port, None)
+            pool._dialer.origin = type(good)("127.0.0.1", port, None)
             got = await ask(proxy.app)
             assert (got.status, got.error) == (502, "upstream-connect")
             unused.listen(0)
@@ -341,10 +341,10 @@ async def test_closed_port_is_a_502() -> None:
             assert (got.status, got.error) == (504, "upstream-connect-timeout")
             for filler in fillers:
                 filler.close()
-        pool._origin = type(good)("bank.invalid", 80, None)
+        pool._dialer.origin = type(good)("bank.invalid", 80, None)
         got = await ask(proxy.app)
         assert (got.status, got.error) == (502, "upstream-resolve")
-        pool._origin = good
+        pool._dialer.origin = good
         assert upstream.connections == 0
 
 
@@ -357,11 +357,11 @@ async def test_changed_address_is_used() -> None:
     ):
         assert (await ask(proxy.app)).body == b"yes"
         pool = proxy.app.pool
-        good = pool._origin
-        pool._origin = type(good)("127.0.0.1", other.port, None)
+        good = pool._dialer.origin
+        pool._dialer.origin = type(good)("127.0.0.1", other.port, None)
         await asyncio.sleep(0.25)
         assert (await ask(proxy.app)).body == b"moved"
-        pool._origin = good
+        pool._dialer.origin = good
         await until(lambda: pool.open_count == 0)
         assert upstream.connections == 1
 

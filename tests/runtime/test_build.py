@@ -59,7 +59,7 @@ def test_user_context_of_a_login() -> None:
 
 async def test_injector_exists_only_with_a_user_context() -> None:
     """Without one no query is parsed."""
-    bank = build.bank_client(load(), None)
+    bank = build.bank_client(load(), build.dialer(load(), None))
     tokens = TokenCache(
         build.endpoint(load(), loader.logins(load()), bank, RefreshTokens(clock.now), print),
         RefreshPolicy(),
@@ -102,7 +102,7 @@ def test_origin_is_that_of_the_base_url(base_url: str, port: int, host: bytes) -
     """Scheme, host and port of the base URL."""
     config = load(base_url=base_url, trust_network="true")
     tls = ssl.create_default_context() if base_url.startswith("https") else None
-    origin = build.origin(config, tls)
+    origin = build.dialer(config, tls).origin
     assert (origin.host, origin.port, origin.host_header) == ("bank.test", port, host)
     assert build.forwarding(config, config.listener_configs[0], origin).host == host
 
@@ -114,7 +114,9 @@ def test_forwarder_settings() -> None:
         headers={"correlation_id": "false"},
         replay={"paths": ["/v1/idempotent"], "max_body": "100"},
     )
-    reported = build.forwarding(config, config.listener_configs[0], build.origin(config, None))
+    reported = build.forwarding(
+        config, config.listener_configs[0], build.dialer(config, None).origin
+    )
     assert reported.institution == "00016"
     assert reported.permitted_institutions == {"00016", "00017"}
     assert reported.correlation_id is False
@@ -157,7 +159,7 @@ async def test_token_endpoint_settings(
     """V1 token calls have a User-Agent, and optional fields where they are set."""
     async with Sandbox() as sandbox:
         config = load(base_url=sandbox.url, v1=v1)
-        bank = build.bank_client(config, None)
+        bank = build.bank_client(config, build.dialer(config, None))
         endpoint = build.endpoint(
             config, loader.logins(config), bank, RefreshTokens(clock.now), print
         )

@@ -19,6 +19,7 @@ from proxy.telemetry.events import Event, InternalError, OperatorWarning
 from proxy.telemetry.observers import Observers
 from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.token import TokenKey, TokenKind
+from proxy.upstream.resolver import Resolver
 from tests.support.running import CLIENT, until
 
 MAIN = TokenKey(TokenKind.V2, "00016")
@@ -40,7 +41,7 @@ class CoreHarness:
         flags = {"base_url": self.bank.url, "institution_id": "00016", **CLIENT, **changes}
         config = loader.load(None, {}, {k: v for k, v in flags.items() if v is not None})
         observers = Observers([self])
-        core = Core(config, loader.logins(config), observers, self.refresh_tokens)
+        core = Core(config, loader.logins(config), observers, self.refresh_tokens, Resolver())
         self.cores.append(core)
         return core
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import ssl
 from base64 import b64encode
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -14,15 +15,17 @@ from tests.support.tcp_relay import copy
 class ConnectProxy:
     """Listens on a free port of 127.0.0.1.
 
-    With ``login``, a ``user:password``, it requires proxy authentication. ``response`` replaces
-    its response; ``silent`` sends none. ``target_port`` is a local port that it connects to
-    whatever the request says. ``heads`` are the received request heads.
+    With ``login``, a ``user:password``, it requires proxy authentication; with ``tls`` it speaks
+    TLS. ``response`` replaces its response; ``silent`` sends none. ``target_port`` is a local port
+    that it connects to whatever the request says. ``heads`` are the received request heads.
     """
 
     login: str = ""
     response: bytes = b""
     silent: bool = False
     target_port: int = 0
+    tls: ssl.SSLContext | None = None
+    host: str = "127.0.0.1"
     heads: list[str] = field(default_factory=list)
     port: int = 0
     open: int = 0
@@ -35,7 +38,7 @@ class ConnectProxy:
 
     async def __aenter__(self) -> Self:
         """Listen."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, self.host, self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

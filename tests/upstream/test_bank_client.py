@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import TokenError, kinds
-from proxy.upstream.bank_client import MAX_FIELD, MAX_RESPONSE, USER_AGENT, BankClient, BankResponse
+from proxy.upstream.bank_client import MAX_FIELD, MAX_RESPONSE, USER_AGENT, BankResponse
 from proxy.upstream.tunnel import OutboundProxy
 from tests.support.certificates import OpensslAuthority, server_context
+from tests.support.dialing import bank_client
 from tests.support.running import until
 from tests.support.upstream_server import ScriptedUpstream, ScriptStep, hold, ok, read, reset, send
 
@@ -22,7 +23,7 @@ async def call(
 ) -> BankResponse:
     """Make one call to a server with this script; raises what the call raises."""
     async with ScriptedUpstream(script, tls=tls) as upstream:
-        bank = BankClient(upstream.url, timeout=5, tls=trust)
+        bank = bank_client(upstream.url, timeout=5, tls=trust)
         try:
             return await bank.call("POST", "/p?a=b%20c", HEADERS, b"a=b")
         finally:
@@ -39,7 +40,7 @@ async def failure(*script: ScriptStep, **how: ssl.SSLContext) -> TokenError:
 async def test_call_is_sent_as_given() -> None:
     """Method, path, headers and body arrive as given, with the proxy's User-Agent."""
     async with ScriptedUpstream([read(), send(ok(b"yes"))]) as upstream:
-        bank = BankClient(upstream.url + "/base", timeout=5)
+        bank = bank_client(upstream.url + "/base", timeout=5)
         response = await bank.call("DELETE", "/p?a=b%20c", HEADERS, b"token=x")
         await bank.close()
     (request,) = upstream.requests
@@ -57,7 +58,7 @@ async def test_call_is_sent_as_given() -> None:
 async def test_call_without_a_body_has_no_length() -> None:
     """A caller's own User-Agent replaces the proxy's."""
     async with ScriptedUpstream([read(), send(ok(b""))]) as upstream:
-        bank = BankClient(upstream.url, timeout=5)
+        bank = bank_client(upstream.url, timeout=5)
         await bank.call("GET", "/p", {"User-Agent": "bench/1.0"})
         await bank.close()
     assert b"Content-Length" not in upstream.requests[0]
@@ -98,7 +99,7 @@ async def test_calls_share_no_state() -> None:
     """Each call has its own connection, and cookies are not kept."""
     wire = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"
     async with ScriptedUpstream([read(), send(wire), hold()]) as upstream:
-        bank = BankClient(upstream.url, timeout=5)
+        bank = bank_client(upstream.url, timeout=5)
         for _ in range(2):
             await bank.call("GET", "/p", HEADERS)
         await bank.close()
@@ -156,7 +157,7 @@ async def test_longest_response_is_accepted() -> None:
 async def test_silence_times_out(script: list[ScriptStep]) -> None:
     """A missing or incomplete response ends at the deadline."""
     async with ScriptedUpstream(script) as upstream:
-        bank = BankClient(upstream.url, timeout=0.2)
+        bank = bank_client(upstream.url, timeout=0.2)
         with pytest.raises(TokenError) as error:
             await bank.call("GET", "/p", HEADERS)
         await bank.close()
@@ -177,7 +178,7 @@ async def test_closed_port_is_an_error() -> None:
         (gone, "refuse connections"),
         ("http://nowhere.invalid", "does not resolve"),
     ):
-        bank = BankClient(url, timeout=5)
+        bank = bank_client(url, timeout=5)
         with pytest.raises(TokenError, match=detail) as error:
             await bank.call("GET", "/p", HEADERS)
         await bank.close()
@@ -205,7 +206,7 @@ async def test_certificate_is_verified(tmp_path: Path) -> None:
     [
         (
             [read(), send(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")],
-            "requires a user and password",
+            "refused the user and password",
         ),
         ([read(), send(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")], "(403)"),
     ],
@@ -214,7 +215,7 @@ async def test_refusing_outbound_proxy_is_named(script: list[ScriptStep], detail
     """Its errors are distinguished from the bank's."""
     async with ScriptedUpstream(script) as middle:
         out = OutboundProxy("127.0.0.1", middle.port, "me", "pass")
-        bank = BankClient("https://bank.invalid", timeout=5, proxy=out)
+        bank = bank_client("https://bank.invalid", timeout=5, proxy=out)
         with pytest.raises(TokenError, match=detail) as error:
             await bank.call("GET", "/p", HEADERS)
         await bank.close()
@@ -227,7 +228,7 @@ async def test_unreachable_outbound_proxy_is_named() -> None:
     """The error names the proxy; without a login no user is sent."""
     async with ScriptedUpstream([read()]) as middle:
         port = middle.port
-    bank = BankClient("http://bank.invalid", timeout=5, proxy=OutboundProxy("127.0.0.1", port))
+    bank = bank_client("http://bank.invalid", timeout=5, proxy=OutboundProxy("127.0.0.1", port))
     with pytest.raises(TokenError, match="outbound proxy cannot be reached"):
         await bank.call("GET", "/p", HEADERS)
     await bank.close()
@@ -237,7 +238,7 @@ async def test_hanging_calls_do_not_delay_others() -> None:
     """The next call succeeds while many hang."""
     script = [[hold()]] * 200
     async with ScriptedUpstream(*script, [read(), send(ok(b"yes"))]) as upstream:
-        bank = BankClient(upstream.url, timeout=30)
+        bank = bank_client(upstream.url, timeout=30)
         stuck = [asyncio.ensure_future(bank.call("GET", "/p", HEADERS)) for _ in script]
         await until(lambda: upstream.connections == len(script))
         assert (await bank.call("GET", "/p", HEADERS)).body == b"yes"
@@ -249,4 +250,4 @@ async def test_hanging_calls_do_not_delay_others() -> None:
 
 async def test_close_without_a_call() -> None:
     """A client that was never used can be closed."""
-    await BankClient("http://127.0.0.1:1", timeout=1).close()
+    await bank_client("http://127.0.0.1:1", timeout=1).close()

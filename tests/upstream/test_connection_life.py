@@ -19,7 +19,7 @@ import importlib.util
 import socket
 import ssl
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -33,7 +33,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from proxy.errors import ProxyError, UpstreamError, kinds
 from proxy.upstream.connection import HIGH_WATER, Connection, ConnectionState
-from proxy.upstream.pool import Pool, UpstreamOrigin
+from proxy.upstream.dialer import Dialer, UpstreamOrigin
+from proxy.upstream.pool import Pool
 from proxy.upstream.upstream_settings import UpstreamSettings
 from tests.support.certificates import OpensslAuthority, server_context
 
@@ -225,6 +226,22 @@ class _SocketPairs:
         return transport, connection
 
 
+class _SocketPairDialer(Dialer):
+    """Leaves the whole connection to such a loop."""
+
+    async def connect(self, create_protocol: Callable[[], Any]) -> Any:
+        """Return the connection."""
+        origin, loop = self.origin, asyncio.get_running_loop()
+        _, connection = await loop.create_connection(
+            create_protocol,
+            origin.host,
+            origin.port,
+            ssl=origin.tls,
+            server_hostname=origin.host if origin.tls else None,
+        )
+        return connection
+
+
 class SimulatedTimeLoop(asyncio.SelectorEventLoop):
     """A loop with a clock that can be advanced."""
 
@@ -253,7 +270,8 @@ class ConnectionLife(RuleBasedStateMachine):
 
     async def _make_pool(self) -> Pool:
         context = _certificates()[1] if self.tls else None
-        return Pool(UpstreamOrigin("bank.test", 443, context), SETTINGS)
+        origin = UpstreamOrigin("bank.test", 443, context)
+        return Pool(_SocketPairDialer(origin, SETTINGS), SETTINGS)
 
     @property
     def current(self) -> Exchange:

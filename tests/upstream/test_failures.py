@@ -21,12 +21,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from proxy.errors import ProxyError, TokenError, UpstreamError, UpstreamFailure, kinds
-from proxy.upstream.bank_client import BankClient
 from proxy.upstream.failures import connect_error
-from proxy.upstream.pool import Pool, UpstreamOrigin
+from proxy.upstream.pool import Pool
 from proxy.upstream.tls import CERTIFICATE_FAILURES, client_context
-from proxy.upstream.upstream_settings import UpstreamSettings
 from tests.support.certificates import OpensslAuthority, server_context
+from tests.support.dialing import bank_client, make_pool
 
 EVERY_LOOP = True
 
@@ -189,10 +188,7 @@ CASES = {
 
 async def request_error(port: int, context: ssl.SSLContext | None) -> ProxyError:
     """Return the error of a request."""
-    pool = Pool(
-        UpstreamOrigin("127.0.0.1", port, context),
-        UpstreamSettings(connect_timeout=10),
-    )
+    pool = make_pool("127.0.0.1", port, context, connect_timeout=10)
     with pytest.raises(ProxyError) as caught:
         await ask(pool)
     pool.close()
@@ -212,7 +208,7 @@ async def ask(pool: Pool) -> None:
 async def token_error(port: int, context: ssl.SSLContext | None) -> TokenError:
     """Return the error of one of the proxy's own calls."""
     scheme = "https" if context else "http"
-    bank = BankClient(f"{scheme}://127.0.0.1:{port}", timeout=10, tls=context)
+    bank = bank_client(f"{scheme}://127.0.0.1:{port}", timeout=10, tls=context)
     with pytest.raises(TokenError) as caught:
         await bank.call("GET", "/", {})
     await bank.close()

@@ -11,8 +11,10 @@ import pytest
 
 from proxy.errors import ProxyError, UpstreamError, UpstreamFailure, kinds
 from proxy.upstream.connection import Connection
-from proxy.upstream.pool import Pool, UpstreamOrigin
+from proxy.upstream.dialer import Dialer, UpstreamOrigin
+from proxy.upstream.pool import Pool
 from proxy.upstream.upstream_settings import UpstreamSettings
+from tests.support.dialing import make_pool
 from tests.support.running import DEADLINE, until
 from tests.support.upstream_server import (
     ScriptedUpstream,
@@ -42,7 +44,7 @@ async def pooled(
 ) -> AsyncIterator[Pool]:
     """Make a pool for ``upstream``; check at the end that all its connections are closed."""
     origin = UpstreamOrigin("127.0.0.1", upstream.port, None)
-    pool = Pool(origin, settings, wall)
+    pool = Pool(Dialer(origin, settings), settings, wall)
     yield pool
     pool.close()
     assert pool.open_count == 0
@@ -480,14 +482,14 @@ async def test_closed_port_is_refused() -> None:
     """It is a 502 with its own kind."""
     async with ScriptedUpstream(respond_to_all()) as upstream:
         port = upstream.port
-    pool = Pool(UpstreamOrigin("127.0.0.1", port, None), UpstreamSettings())
+    pool = make_pool("127.0.0.1", port)
     error = await fails(pool)
     assert (error.reason, error.kind.status) == (kinds.UPSTREAM_CONNECT, 502)
 
 
 async def test_unresolvable_name_is_an_error() -> None:
     """It is a 502 with its own kind."""
-    pool = Pool(UpstreamOrigin("bank.invalid", 80, None), UpstreamSettings())
+    pool = make_pool("bank.invalid", 80)
     error = await fails(pool)
     assert (error.reason, error.kind.status) == (kinds.UPSTREAM_RESOLVE, 502)
 
@@ -503,8 +505,7 @@ async def test_full_listen_queue_times_out() -> None:
             for filler in fillers:
                 filler.setblocking(False)
                 filler.connect_ex(("127.0.0.1", port))
-            limits = UpstreamSettings(connect_timeout=0.3)
-            error = await fails(Pool(UpstreamOrigin("127.0.0.1", port, None), limits))
+            error = await fails(make_pool("127.0.0.1", port, connect_timeout=0.3))
             assert (error.reason, error.kind.status) == (kinds.UPSTREAM_CONNECT_TIMEOUT, 504)
         finally:
             for filler in fillers:

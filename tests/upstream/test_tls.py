@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import ConfigError, UpstreamError, UpstreamFailure, kinds
-from proxy.upstream.pool import Pool, UpstreamOrigin
+from proxy.upstream.pool import Pool
 from proxy.upstream.tls import UpstreamTls, client_context
 from proxy.upstream.upstream_settings import UpstreamSettings
+from tests.support import dialing
 from tests.support.certificates import OpensslAuthority, server_context
 from tests.support.running import until
 from tests.support.upstream_server import (
@@ -46,10 +47,7 @@ def certificate(authority: OpensslAuthority) -> Path:
 
 def make_pool(port: int, context: ssl.SSLContext, host: str = "127.0.0.1") -> Pool:
     """Make a pool that speaks TLS."""
-    return Pool(
-        UpstreamOrigin(host, port, context),
-        UpstreamSettings(connect_timeout=2),
-    )
+    return dialing.make_pool(host, port, context, connect_timeout=2)
 
 
 async def ask(pool: Pool) -> bytes:
@@ -157,7 +155,7 @@ async def test_self_signed_certificate_is_refused(
     [
         ([send(b"HTTP/1.1 400 Bad Request\r\n\r\n"), close()], {kinds.UPSTREAM_TLS_PLAIN_HTTP}),
         ([close()], {kinds.UPSTREAM_TLS, kinds.UPSTREAM_UNREACHABLE}),
-        ([sleep(30)], {kinds.UPSTREAM_CONNECT_TIMEOUT}),
+        ([sleep(30)], {kinds.UPSTREAM_TLS_TIMEOUT}),
     ],
     ids=["plain HTTP", "closes", "says nothing"],
 )
@@ -166,10 +164,8 @@ async def test_server_without_tls_is_an_error(
 ) -> None:
     """The handshake fails, at the latest at the connect deadline."""
     async with ScriptedUpstream(script) as upstream:
-        pool = Pool(
-            UpstreamOrigin("127.0.0.1", upstream.port, client_context(authority.file)),
-            UpstreamSettings(connect_timeout=0.3),
-        )
+        context = client_context(authority.file)
+        pool = dialing.make_pool("127.0.0.1", upstream.port, context, connect_timeout=0.3)
         with pytest.raises(UpstreamError) as caught:
             await pool.connect()
         assert caught.value.reason in reasons
@@ -244,7 +240,8 @@ def test_context_trusts_the_system_by_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(None, "No such file"), (b"", "not what"), (b"nonsense", "not what")]
+    ("content", "message"),
+    [(None, "No such file"), (b"", "wrong content"), (b"nonsense", "not what")],
 )
 def test_unusable_ca_file_is_a_configuration_error(
     tmp_path: Path, content: bytes | None, message: str

@@ -1,7 +1,6 @@
 """Tunnels through an outbound proxy: a real one, correct and faulty."""
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,9 +9,12 @@ import pytest
 
 from proxy.errors import UpstreamError, UpstreamFailure, kinds
 from proxy.sandbox import Sandbox
-from proxy.upstream.tunnel import OutboundProxy, check_response, open_tunnel
+from proxy.upstream.dialer import Dialer, UpstreamOrigin
+from proxy.upstream.tunnel import OutboundProxy, check_response
+from proxy.upstream.upstream_settings import UpstreamSettings
 from tests.support.certificates import OpensslAuthority, server_context
 from tests.support.connect_proxy import ConnectProxy
+from tests.support.dialing import Streams, dial
 from tests.support.mounted_files import write
 from tests.support.proxy_fixture import ProxyFixture, proxy_fixture, sample
 from tests.support.running import CLIENT, DEADLINE, until
@@ -44,23 +46,24 @@ async def bank(context: ssl.SSLContext) -> AsyncIterator[Sandbox]:
 
 async def tunnel(
     proxy: OutboundProxy, host: str = "127.0.0.1", port: int = 1, seconds: float = 5
-) -> socket.socket:
+) -> Streams:
     """Open a tunnel within ``seconds`` seconds."""
-    return await open_tunnel(proxy, host, port, asyncio.get_running_loop().time() + seconds)
+    settings = UpstreamSettings(connect_timeout=seconds)
+    return await dial(Dialer(UpstreamOrigin(host, port, None, proxy), settings))
 
 
 async def failure(proxy: OutboundProxy, seconds: float = 5) -> tuple[UpstreamFailure, str]:
     """Fail to open a tunnel; return reason and detail."""
     with pytest.raises(UpstreamError) as caught:
-        (await tunnel(proxy, seconds=seconds)).close()
+        await tunnel(proxy, seconds=seconds)
     return caught.value.reason, caught.value.detail
 
 
 async def test_tunnel_passes_bytes() -> None:
     """Bytes pass unchanged; the proxy gets the target only."""
     async with ScriptedUpstream(respond_to_all(b"through")) as upstream, ConnectProxy() as company:
-        sock = await tunnel(OutboundProxy("127.0.0.1", company.port), port=upstream.port)
-        reader, writer = await asyncio.open_connection(sock=sock)
+        out = OutboundProxy("127.0.0.1", company.port)
+        reader, writer = await tunnel(out, port=upstream.port)
         writer.write(b"GET / HTTP/1.1\r\nHost: bank\r\n\r\n")
         assert b"through" in await reader.readuntil(b"through")
         writer.close()
@@ -71,8 +74,8 @@ async def test_tunnel_passes_bytes() -> None:
 async def test_ipv6_address_is_in_brackets() -> None:
     """``CONNECT`` writes an IPv6 address as a URL does."""
     async with ConnectProxy(response=b"HTTP/1.1 200 OK\r\n\r\n") as company:
-        sock = await tunnel(OutboundProxy("127.0.0.1", company.port), host="::1", port=443)
-        sock.close()
+        out = OutboundProxy("127.0.0.1", company.port)
+        (await tunnel(out, host="::1", port=443))[1].close()
         assert company.heads[0].startswith("CONNECT [::1]:443 HTTP/1.1\r\n")
 
 
@@ -83,7 +86,7 @@ async def test_login_is_sent() -> None:
         ConnectProxy(login="me:pa:ss") as company,
     ):
         proxy = OutboundProxy("127.0.0.1", company.port, "me", "pa:ss")
-        (await tunnel(proxy, port=upstream.port)).close()
+        (await tunnel(proxy, port=upstream.port))[1].close()
         assert "pa:ss" not in repr(proxy)
 
 
@@ -91,7 +94,7 @@ async def test_every_address_of_the_proxy_is_tried() -> None:
     """A name may have an address that refuses."""
     async with ConnectProxy(response=b"HTTP/1.1 200 OK\r\n\r\n") as company:
         # Where there is IPv6, localhost is ::1 first, which refuses.
-        (await tunnel(OutboundProxy("localhost", company.port))).close()
+        (await tunnel(OutboundProxy("localhost", company.port)))[1].close()
         assert len(company.heads) == 1
 
 
@@ -109,16 +112,16 @@ FAILURES = {
     ),
     "redirects": (b"HTTP/1.1 302 Found\r\n\r\n", kinds.UPSTREAM_PROXY_REFUSED, "(302)"),
     "speaks something else": (b"220 mail.test ESMTP\r\n\r\n", kinds.UPSTREAM_PROXY_MALFORMED, ""),
-    "closes": (b"HTTP/1.1 200 OK\r\n", kinds.UPSTREAM_PROXY_MALFORMED, "is not HTTP"),
+    "closes": (b"HTTP/1.1 200 OK\r\n", kinds.UPSTREAM_PROXY_MALFORMED, "not speak the protocol"),
     "never ends its head": (
         b"HTTP/1.1 200 OK\r\nX: " + b"y" * 20_000,
         kinds.UPSTREAM_PROXY_MALFORMED,
-        "is not HTTP",
+        "not speak the protocol",
     ),
     "speaks for the bank": (
         b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad",
         kinds.UPSTREAM_PROXY_MALFORMED,
-        "is not HTTP",
+        "not speak the protocol",
     ),
 }
 
@@ -139,10 +142,9 @@ async def test_unreachable_outbound_proxy_is_named() -> None:
     async with ConnectProxy() as company:
         pass
     proxy = OutboundProxy("127.0.0.1", company.port)
-    assert await failure(proxy) == (
-        kinds.UPSTREAM_PROXY_CONNECT,
-        "The outbound proxy cannot be reached.",
-    )
+    kind, detail = await failure(proxy)
+    assert kind is kinds.UPSTREAM_PROXY_CONNECT
+    assert detail.endswith(f" Tried: 127.0.0.1:{company.port} (connection refused).")
 
 
 async def test_unresolvable_outbound_proxy_is_named() -> None:

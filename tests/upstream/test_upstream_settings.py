@@ -32,5 +32,5 @@ def test_proxy_url_is_parsed(url: str) -> None:
 @pytest.mark.parametrize("url", ["http://proxy:0", "http://proxy:65536", "http://a b:1"])
 def test_invalid_proxy_url_is_refused(url: str) -> None:
     """An invalid port, or a space."""
-    with pytest.raises(ValueError, match="expected http://HOST:PORT"):
+    with pytest.raises(ValueError, match="expected environment, or the URL"):
         check_proxy_url(url)

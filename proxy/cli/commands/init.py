@@ -45,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--v1", action="store_true", default=None, help="there are V1 calls too")
     parser.add_argument("--listen", metavar="HOST:PORT", help="address that applications call")
     parser.add_argument("--admin", metavar="HOST:PORT", help="for probes, metrics, status page")
-    parser.add_argument("--proxy", metavar="URL", help="outbound HTTP proxy")
+    parser.add_argument(
+        "--proxy", metavar="URL", help="outbound proxy, or environment for that in HTTPS_PROXY"
+    )
     parser.add_argument(
         "--ca-file", metavar="FILE", help="authorities to trust instead of the system's"
     )

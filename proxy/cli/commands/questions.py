@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from proxy.cli.commands.common import warn
 from proxy.cli.init_files import InitOptions
@@ -15,6 +16,8 @@ from proxy.config.explain import PREFIX
 from proxy.config.model import ENVIRONMENTS, Config
 from proxy.errors import ConfigError
 from proxy.tokens.secret_files import read_secret
+from proxy.upstream.proxy_environment import parse_proxy_url, proxy_variable
+from proxy.upstream.upstream_settings import ENVIRONMENT
 
 SANDBOX = InitOptions("sandbox-client", "sandbox-secret", "00016", base_url="http://127.0.0.1:8081")
 """The defaults of ``candescent-proxy sandbox``."""
@@ -66,6 +69,7 @@ class Questions:
             environment=place if is_environment else "",
             base_url="" if is_environment else place,
             v1=self._v1(),
+            proxy=common.proxy or self._proxy_of_environment(place),
         )
 
     def other_keys(self, answers: InitOptions) -> InitOptions:
@@ -116,6 +120,21 @@ class Questions:
         if self.arguments.v1 is not None or not self.can_ask:
             return bool(self.arguments.v1)
         return input("Are there V1 calls too, under /fis/? [y/N] ").strip().lower().startswith("y")
+
+    def _proxy_of_environment(self, place: str) -> str:
+        """Ask whether to use the proxy that the environment names for the bank, if any."""
+        url = urlsplit(ENVIRONMENTS.get(place, place))
+        is_https = url.scheme == "https"
+        port = url.port or (443 if is_https else 80)
+        found = proxy_variable(self.environ, str(url.hostname), port, https=is_https)
+        if found is None or not self.can_ask:
+            return ""
+        try:
+            proxy = parse_proxy_url(found[1])
+        except ValueError:
+            return ""
+        use = self.confirm(f"Use the proxy in {found[0]}, {proxy}? [Y/n] ")
+        return ENVIRONMENT if use else ""
 
     def _key(self, name: str) -> str:
         flag = f"--{name.replace('_', '-')}-file"

@@ -17,7 +17,7 @@ async def endpoint(
 ) -> AsyncIterator[BankEndpoint]:
     """Yield the configured endpoint. Raises ``ConfigError`` for files that cannot be used."""
     tls = UpstreamTls.load(config.upstream, https=config.url.scheme == "https")
-    bank = build.bank_client(config, tls.context)
+    bank = build.bank_client(config, build.dialer(config, tls.context))
     refresh_tokens = RefreshTokens(clock.now, config.refresh_token_file)
     try:
         yield build.endpoint(config, logins, bank, refresh_tokens, warn)

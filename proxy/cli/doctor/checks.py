@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,9 @@ async def check_bank(
     """
     tls = UpstreamTls.load(config.upstream, https=config.url.scheme == "https").context
     timeout = min(config.upstream.connect_timeout, config.token.timeout)
-    network = NetworkCheck(build.origin(config, tls), config.url.path, environ, wall, timeout)
+    dialer = build.dialer(config, tls, environ=environ)
+    settings = replace(config.upstream, connect_timeout=timeout)
+    network = NetworkCheck(dialer.origin, settings, config.url.path, environ, wall)
     results = []
     async for result in network.results():
         results.append(result)
@@ -130,7 +132,7 @@ async def check_bank(
     if has_failed(results):
         yield skipped("token", "Not checked: fix the connection to the bank first.")
         return
-    bank = BankCheck(config, loader.logins(config), build.bank_client(config, tls))
+    bank = BankCheck(config, loader.logins(config), build.bank_client(config, dialer))
     try:
         if config.bearer_token is not None:
             yield note("token", "bearer_token is set: it is sent unchanged and never renewed.")

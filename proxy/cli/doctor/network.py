@@ -5,25 +5,27 @@ No credentials are sent: the only request is a ``HEAD`` of the base path.
 
 import asyncio
 import re
-import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
+from typing import cast
 
 from proxy.cli.doctor import remedies
 from proxy.cli.doctor.files import day
 from proxy.cli.doctor.machine import unverified
 from proxy.cli.doctor.remedies import Remedy
-from proxy.cli.doctor.results import CheckResult, ok, problem
-from proxy.errors import UpstreamError
+from proxy.cli.doctor.results import CheckResult, note, ok, problem
+from proxy.errors import ProxyError, UpstreamError, UpstreamFailure, kinds
 from proxy.upstream.bank_client import USER_AGENT
-from proxy.upstream.pool import UpstreamOrigin
-from proxy.upstream.tls import tls_failure, tls_reason
-from proxy.upstream.tunnel import open_tunnel
+from proxy.upstream.dialer import ConnectError, Dialer, UpstreamOrigin
+from proxy.upstream.events import AddressFailed, UpstreamEvent, UpstreamEventSink, ignore
+from proxy.upstream.proxy_environment import parse_proxy_url, proxy_variable
+from proxy.upstream.resolver import Resolver
+from proxy.upstream.tls import CERTIFICATE_FAILURES, tls_failure, tls_reason
+from proxy.upstream.upstream_settings import UpstreamSettings
 
 TOLERANCE = 60.0
 """Seconds by which the clocks may differ; ``Date`` has a resolution of one second."""
@@ -46,36 +48,54 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @dataclass(frozen=True, slots=True)
 class NetworkCheck:
-    """Connects to the bank as the proxy does. ``timeout`` is in seconds, for each step.
+    """Connects to the bank as the proxy does.
 
-    ``environ`` may name an HTTP proxy that is not configured; ``wall`` returns Unix seconds.
+    ``settings.connect_timeout`` is the time for each step. ``environ`` may name a proxy
+    that is not configured; ``wall`` returns Unix seconds.
     """
 
     origin: UpstreamOrigin
+    settings: UpstreamSettings
     path: str
     environ: Mapping[str, str]
     wall: Callable[[], float]
-    timeout: float
 
     @property
     def _where(self) -> dict[str, object]:
         origin = self.origin
-        proxy = f"{origin.proxy.host}:{origin.proxy.port}" if origin.proxy else ""
         return {
             "host": origin.host,
             "port": origin.port,
-            "proxy": proxy,
-            "seconds": f"{self.timeout:g}",
+            "proxy": origin.proxy or "",
+            "seconds": f"{self.settings.connect_timeout:g}",
         }
 
     async def results(self) -> AsyncIterator[CheckResult]:
         """Yield the result of each step."""
+        events: list[UpstreamEvent] = []
         try:
-            sock = await self._connect()
-            yield ok("connection", "{host}:{port} accepts connections.".format(**self._where))
-            reader, writer = await self._start_tls(sock, self.origin.tls)
-            if self.origin.tls is not None:
-                yield ok("tls", f"The certificate is valid for {self.origin.host}.")
+            reader, writer = await self._connect(self.origin.tls, events.append)
+        except UpstreamError as error:
+            if error.reason in _TLS_KINDS:
+                yield self._connected()
+            yield await self._connect_failure(error)
+            return
+        except ProxyError as error:  # no more files
+            remedy = remedies.UPSTREAM_UNREACHABLE
+            yield self._problem("connection", remedy, tried=f" {error.detail}")
+            return
+        yield self._connected()
+        for result in self._dead_addresses(events):
+            yield result
+        if (offer := self._unused_proxy()) is not None:
+            yield note(
+                "outbound proxy",
+                f"{offer[0]} names a proxy, and is not used; to use "
+                "it, set upstream.proxy: environment.",
+            )
+        if self.origin.tls is not None:
+            yield ok("tls", f"The certificate is valid for {self.origin.host}.")
+        try:
             try:
                 head = await self._read_head(reader, writer)
             finally:
@@ -85,80 +105,77 @@ class NetworkCheck:
         except _StopError as stop:
             yield stop.result
 
+    def _connected(self) -> CheckResult:
+        return ok("connection", "{host}:{port} accepts connections.".format(**self._where))
+
+    def _problem(self, check: str, remedy: Remedy, **more: object) -> CheckResult:
+        return problem(check, remedy, **self._where, **more)
+
     def _stop(self, check: str, remedy: Remedy, **more: object) -> _StopError:
-        return _StopError(problem(check, remedy, **self._where, **more))
+        return _StopError(self._problem(check, remedy, **more))
 
-    async def _connect(self) -> socket.socket:
-        loop, origin = asyncio.get_running_loop(), self.origin
-        if origin.proxy is not None:
-            try:
-                deadline = loop.time() + self.timeout
-                return await open_tunnel(origin.proxy, origin.host, origin.port, deadline)
-            except UpstreamError as error:
-                remedy = remedies.BY_KIND[error.reason]
-                raise self._stop("outbound proxy", remedy, why=error.detail) from error
-        try:
-            addresses = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise self._connect_failure(error) from error
-        failure = OSError("no address")
-        for family, kind, protocol, _, address in addresses:
-            sock = socket.socket(family, kind, protocol)
-            sock.setblocking(False)
-            try:
-                async with asyncio.timeout(self.timeout):
-                    await loop.sock_connect(sock, address)
-            except OSError as error:  # TimeoutError is one
-                sock.close()
-                failure = error
-            else:
-                return sock
-        raise self._connect_failure(failure) from failure
+    async def _connect(
+        self, tls: ssl.SSLContext | None, emit: UpstreamEventSink = ignore
+    ) -> Streams:
+        """Connect as requests do. Raises ``ProxyError``."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(loop=loop)
+        dialer = Dialer(replace(self.origin, tls=tls), self.settings, Resolver(), emit)
+        protocol = await dialer.connect(lambda: _Stream(reader, loop=loop))
+        return reader, asyncio.StreamWriter(protocol.transport, protocol, reader, loop)
 
-    def _connect_failure(self, failure: OSError) -> _StopError:
-        for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
-            if (proxy := shown_proxy(self.environ.get(variable, ""))) and self.origin.tls:
-                values = self._where | {"variable": variable, "proxy": proxy}
-                return _StopError(problem("connection", remedies.PROXY_UNSET, **values))
-        if isinstance(failure, socket.gaierror):
-            return self._stop("name", remedies.UPSTREAM_RESOLVE, why=failure.strerror or failure)
-        if isinstance(failure, ConnectionRefusedError):
-            return self._stop("connection", remedies.UPSTREAM_CONNECT)
-        if isinstance(failure, TimeoutError):
-            return self._stop("connection", remedies.UPSTREAM_CONNECT_TIMEOUT)
-        return self._stop(
-            "connection", remedies.UPSTREAM_UNREACHABLE, why=failure.strerror or failure
-        )
+    def _dead_addresses(self, events: list[UpstreamEvent]) -> Iterator[CheckResult]:
+        for event in events:
+            if isinstance(event, AddressFailed):
+                remedy = remedies.ADDRESS_FAILED
+                reason = event.reason.value.replace("_", " ")
+                yield self._problem(
+                    "connection", remedy, address=event.address, why=reason, used=event.used
+                )
 
-    async def _start_tls(self, sock: socket.socket, tls: ssl.SSLContext | None) -> Streams:
-        name = self.origin.host if tls is not None else None
-        try:
-            async with asyncio.timeout(self.timeout):
-                return await asyncio.open_connection(sock=sock, ssl=tls, server_hostname=name)
-        except ssl.SSLCertVerificationError as error:
-            raise await self._certificate_refused(error) from error
-        except ssl.SSLError as error:
-            raise self._tls_failure(error) from error
-        except TimeoutError as error:
-            raise self._stop("tls", remedies.UPSTREAM_FIRST_BYTE_TIMEOUT) from error
-        except OSError as error:
-            raise self._stop("tls", remedies.UPSTREAM_CLOSED) from error
+    def _unused_proxy(self) -> tuple[str, str] | None:
+        """Return the variable that names a proxy that would serve, and its URL to be shown."""
+        origin = self.origin
+        if origin.proxy is not None or self.settings.proxy is not None:
+            return None
+        is_https = origin.tls is not None
+        found = proxy_variable(self.environ, origin.host, origin.port, https=is_https)
+        with suppress(ValueError):
+            return None if found is None else (found[0], str(parse_proxy_url(found[1])))
+        return None
 
-    def _tls_failure(self, error: ssl.SSLError) -> _StopError:
-        remedy = remedies.BY_KIND[tls_failure(error)]
-        return self._stop("tls", remedy, why=tls_reason(error))
+    async def _connect_failure(self, error: UpstreamError) -> CheckResult:
+        kind = error.reason
+        tried = error.tried if isinstance(error, ConnectError) else ""
+        values = {"why": error.detail, "tried": f" {tried}" if tried else ""}
+        if kind in _TLS_KINDS:
+            return await self._tls_failure(error.__cause__, kind, values)
+        if (offer := self._unused_proxy()) is not None:
+            found = {"variable": offer[0], "offered": offer[1]}
+            return self._problem("connection", remedies.PROXY_UNSET, **values, **found)
+        check = "outbound proxy" if self.origin.proxy else "connection"
+        if kind in (kinds.UPSTREAM_RESOLVE, kinds.UPSTREAM_RESOLVE_TIMEOUT):
+            check = "name"
+        return self._problem(check, remedies.BY_KIND[kind], **values)
 
-    async def _certificate_refused(self, error: ssl.SSLCertVerificationError) -> _StopError:
-        now = datetime.fromtimestamp(self.wall(), UTC).strftime("%Y-%m-%d %H:%M UTC")
-        values = {"why": tls_reason(error), "now": now, **await self._peer_certificate()}
-        return self._stop("tls", remedies.BY_KIND[tls_failure(error)], **values)
+    async def _tls_failure(
+        self, error: BaseException | None, kind: UpstreamFailure, values: dict[str, str]
+    ) -> CheckResult:
+        if isinstance(error, ssl.SSLError):
+            values["why"] = tls_reason(error)
+        if isinstance(error, ssl.SSLCertVerificationError):
+            values["now"] = datetime.fromtimestamp(self.wall(), UTC).strftime("%Y-%m-%d %H:%M UTC")
+            values |= await self._peer_certificate()
+        return self._problem("tls", remedies.BY_KIND[kind], **values)
 
-    async def _peer_certificate(self) -> dict[str, object]:
+    def _stop_for_tls(self, error: ssl.SSLError) -> _StopError:
+        return self._stop("tls", remedies.BY_KIND[tls_failure(error)], why=tls_reason(error))
+
+    async def _peer_certificate(self) -> dict[str, str]:
         """Return names and dates of the server's certificate, without verifying it."""
         from cryptography import x509  # noqa: PLC0415 - only to say more of a bad certificate
 
-        sock = await self._connect()
-        _, writer = await self._start_tls(sock, unverified())
+        _, writer = await self._connect(unverified())
         raw = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         writer.transport.abort()
         certificate = x509.load_der_x509_certificate(raw)
@@ -182,7 +199,7 @@ class NetworkCheck:
         )
         head = b""
         try:
-            async with asyncio.timeout(self.timeout):
+            async with asyncio.timeout(self.settings.connect_timeout):
                 while b"\r\n\r\n" not in head and len(head) < 65_536:
                     block = await reader.read(4096)
                     head += block
@@ -191,7 +208,7 @@ class NetworkCheck:
         except TimeoutError as error:
             raise self._stop("answer", remedies.UPSTREAM_FIRST_BYTE_TIMEOUT) from error
         except ssl.SSLError as error:
-            raise self._tls_failure(error) from error
+            raise self._stop_for_tls(error) from error
         except OSError as error:
             raise await self._response_failure(head) from error
         if not _STATUS.match(head):
@@ -219,12 +236,12 @@ class NetworkCheck:
         A server that refuses a client certificate sends the alert after the handshake (TLS 1.3). If
         a request has arrived meanwhile, the reset connection may lose the alert.
         """
-        reader, writer = await self._start_tls(await self._connect(), tls)
+        reader, writer = await self._connect(tls)
         try:
-            async with asyncio.timeout(self.timeout):
+            async with asyncio.timeout(self.settings.connect_timeout):
                 _ = await reader.read(1)
         except ssl.SSLError as error:
-            raise self._tls_failure(error) from error
+            raise self._stop_for_tls(error) from error
         except OSError:  # TimeoutError is one
             pass
         finally:
@@ -232,20 +249,34 @@ class NetworkCheck:
 
     async def _speaks_tls(self) -> bool:
         try:
-            _, writer = await self._start_tls(await self._connect(), unverified())
-        except _StopError:
+            _, writer = await self._connect(unverified())
+        except ProxyError:
             return False
         writer.transport.abort()
         return True
 
 
-def shown_proxy(text: str) -> str:
-    """Return the URL of a proxy in the environment, without user and password."""
-    with suppress(ValueError):
-        url = urlsplit(text)
-        if url.hostname:
-            return f"http://{url.hostname}:{url.port or 80}"
-    return ""
+class _Stream(asyncio.StreamReaderProtocol):
+    """Keeps its transport, which a writer is made from."""
+
+    transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
+        super().connection_made(transport)
+
+
+_TLS_KINDS = {
+    *CERTIFICATE_FAILURES.values(),
+    kinds.UPSTREAM_TLS,
+    kinds.UPSTREAM_TLS_CLIENT_CERTIFICATE,
+    kinds.UPSTREAM_TLS_PLAIN_HTTP,
+    kinds.UPSTREAM_TLS_TIMEOUT,
+    kinds.UPSTREAM_TLS_UNTRUSTED,
+    kinds.UPSTREAM_TLS_VERSION,
+}
+"""Failures behind an open connection."""
 
 
 def clock(head: bytes, now: float) -> list[CheckResult]:

@@ -119,37 +119,55 @@ TOKEN_LOGIN_NEEDED = Remedy.of(
 
 UPSTREAM_RESOLVE = Remedy.of(
     kinds.UPSTREAM_RESOLVE,
-    "The name {host} does not resolve ({why}).",
+    "The name {host} does not resolve.{tried}",
+)
+UPSTREAM_RESOLVE_TIMEOUT = Remedy.of(
+    kinds.UPSTREAM_RESOLVE_TIMEOUT,
+    "DNS does not resolve the name {host} within {seconds} s.",
 )
 UPSTREAM_CONNECT = Remedy.of(
     kinds.UPSTREAM_CONNECT,
-    "{host}:{port} refuses connections.",
+    "{host}:{port} refuses connections.{tried}",
 )
 UPSTREAM_CONNECT_TIMEOUT = Remedy.of(
     kinds.UPSTREAM_CONNECT_TIMEOUT,
-    "{host}:{port} does not accept a connection within {seconds} s.",
+    "{host}:{port} does not accept a connection within {seconds} s.{tried}",
 )
 UPSTREAM_UNREACHABLE = Remedy.of(
     kinds.UPSTREAM_UNREACHABLE,
-    "The network does not reach {host}:{port} ({why}).",
+    "The network does not reach {host}:{port}.{tried}",
+)
+ADDRESS_FAILED = Remedy(
+    "address-failed",
+    "The address {address} of {host} gives no connection ({why}); {used} does, and is used.",
+    "Tell the bank, or whoever manages the network; each new start waits a quarter of a second "
+    "for this address.",
+    is_warning=True,
 )
 PROXY_UNSET = Remedy(
     "proxy-unset",
-    "{host}:{port} cannot be reached. {variable} names an HTTP proxy, but candescent-proxy does "
-    "not use that variable.",
-    "Set upstream.proxy: {proxy}",
+    "{host}:{port} cannot be reached. {variable} names a proxy, {offered}, which is not used.",
+    "Set upstream.proxy: environment",
 )
 UPSTREAM_PROXY_RESOLVE = Remedy.of(
     kinds.UPSTREAM_PROXY_RESOLVE,
-    "The name of the outbound proxy {proxy} does not resolve.",
+    "The name of the outbound proxy {proxy} does not resolve.{tried}",
 )
 UPSTREAM_PROXY_CONNECT = Remedy.of(
     kinds.UPSTREAM_PROXY_CONNECT,
-    "The outbound proxy {proxy} cannot be reached.",
+    "The outbound proxy {proxy} cannot be reached.{tried}",
 )
 UPSTREAM_PROXY_LOGIN = Remedy.of(
     kinds.UPSTREAM_PROXY_LOGIN,
     "The outbound proxy {proxy} requires a user and password, or other ones (407).",
+)
+UPSTREAM_PROXY_SCHEME = Remedy.of(
+    kinds.UPSTREAM_PROXY_SCHEME,
+    "The outbound proxy {proxy} requires authentication (407). {why}",
+)
+UPSTREAM_PROXY_TLS = Remedy.of(
+    kinds.UPSTREAM_PROXY_TLS,
+    "The outbound proxy {proxy} does not complete the TLS handshake. {why}",
 )
 UPSTREAM_PROXY_REFUSED = Remedy.of(
     kinds.UPSTREAM_PROXY_REFUSED,
@@ -157,7 +175,7 @@ UPSTREAM_PROXY_REFUSED = Remedy.of(
 )
 UPSTREAM_PROXY_MALFORMED = Remedy.of(
     kinds.UPSTREAM_PROXY_MALFORMED,
-    "The response of the outbound proxy {proxy} is not HTTP.",
+    "The outbound proxy {proxy} does not speak the protocol of its URL.",
 )
 UPSTREAM_PROXY_TIMEOUT = Remedy.of(
     kinds.UPSTREAM_PROXY_TIMEOUT,
@@ -204,6 +222,16 @@ UPSTREAM_TLS_UNSUITABLE = Remedy.of(
     kinds.UPSTREAM_TLS_UNSUITABLE,
     "The certificate of {host}:{port}, or one of its chain, is too weak or not made for a server "
     "({why}).",
+)
+UPSTREAM_TLS_INCOMPLETE = Remedy.of(
+    kinds.UPSTREAM_TLS_INCOMPLETE,
+    "The certificate of {host}:{port}, or one of its chain, lacks a field that RFC 5280 requires "
+    "({why}).",
+)
+UPSTREAM_TLS_TIMEOUT = Remedy.of(
+    kinds.UPSTREAM_TLS_TIMEOUT,
+    "{host}:{port} accepts connections, and does not complete the TLS handshake within {seconds} "
+    "s.{tried}",
 )
 UPSTREAM_TLS = Remedy.of(
     kinds.UPSTREAM_TLS,

@@ -17,6 +17,7 @@ from proxy.tokens.fleet.events import (
     StoreStateChanged,
     TokenAcquired,
 )
+from proxy.upstream.events import AddressFailed, LookedUp, LookupResult, UpstreamEvent
 
 
 class EventLog:
@@ -70,10 +71,16 @@ class EventLog:
                 self._log.error("internal error", exc_info=failure)
             case OperatorWarning(text):
                 self._log.warning(text)
-            case StoreStateChanged() | DecryptFailed() | TokenAcquired():
-                self._store_event(event)
+            case (
+                StoreStateChanged()
+                | DecryptFailed()
+                | TokenAcquired()
+                | LookedUp()
+                | AddressFailed()
+            ):
+                self._network_event(event)
 
-    def _store_event(self, event: StoreEvent) -> None:
+    def _network_event(self, event: StoreEvent | UpstreamEvent) -> None:
         match event:
             case StoreStateChanged(trouble) if trouble:
                 self._log.warning(
@@ -96,4 +103,19 @@ class EventLog:
                     institution=key.institution,
                     source=source,
                     seconds=round(waited, 3),
+                )
+            case AddressFailed(host, address, reason, used) if used:
+                self._log.warning(
+                    "bank address failed; using another",
+                    host=host,
+                    address=address,
+                    reason=reason,
+                    used=used,
+                )
+            case LookedUp(host, LookupResult.STALE, seconds, why):
+                self._log.warning(
+                    "DNS look-up failed; using earlier addresses",
+                    host=host,
+                    detail=why,
+                    seconds=round(seconds, 3),
                 )

@@ -5,6 +5,7 @@ package imports prometheus_client.
 
     requests.py    counts and durations of requests
     tokens.py      token calls, and the tokens in use
+    connections.py DNS look-ups, and connections to the bank
     token_store.py operations on the store, and sources of tokens
     reloads.py     reloads, rotated secrets, certificates
     callbacks.py   metrics that are read from elsewhere at a scrape

@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from proxy import __version__
 from proxy.telemetry.events import Event
 from proxy.telemetry.metrics.callbacks import CallbackCollector
+from proxy.telemetry.metrics.connections import ConnectionCollector
 from proxy.telemetry.metrics.families import gauge
 from proxy.telemetry.metrics.lag import LoopLagCollector
 from proxy.telemetry.metrics.reloads import ReloadCollector
@@ -43,6 +44,7 @@ class Metrics:
         self.reloads = ReloadCollector()
         self.lag = LoopLagCollector()
         self.store = StoreCollector()
+        self._connections = ConnectionCollector()
         self._tokens = TokenRequestCollector()
         requests = RequestCollector()
         self.request = requests.add
@@ -50,6 +52,7 @@ class Metrics:
         for ours in (requests, self._tokens, self.reloads, self.callbacks, self.lag, _BuildInfo()):
             self.registry.register(ours)
         self.registry.register(self.store)
+        self.registry.register(self._connections)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -65,6 +68,7 @@ class Metrics:
         self._tokens.add(event)
         self.reloads.add(event)
         self.store.add(event)
+        self._connections.add(event)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return the metrics as text and the content type, in the format that ``accept`` names."""

@@ -73,7 +73,8 @@ async def outbound_proxy_not_configured(setup: DoctorSetup) -> Steps:
     setup.set(base_url="https://api.candescent.invalid", upstream={"ca_file": str(ca)})
     finding = yield "proxy-unset"
     assert "hidden-word" not in finding.text + finding.fix
-    assert finding.fix == f"Set upstream.proxy: {proxy.url}"
+    assert proxy.url in finding.text
+    assert finding.fix == "Set upstream.proxy: environment"
     setup.set(upstream={"ca_file": str(ca), "proxy": finding.fix.partition(": ")[2]})
 
 
@@ -113,6 +114,28 @@ async def outbound_proxy_that_requires_a_login(setup: DoctorSetup) -> Steps:
 
 
 @setup
+async def outbound_proxy_that_requires_kerberos(setup: DoctorSetup) -> Steps:
+    """It offers Negotiate and NTLM only."""
+    challenge = (
+        "HTTP/1.1 407 No\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n\r\n"
+    )
+    proxy = await through(setup, response=challenge.encode())
+    finding = yield "upstream-proxy-scheme"
+    assert "It offers Negotiate, NTLM." in finding.text
+    proxy.response = b""
+
+
+@setup
+async def outbound_proxy_without_tls(setup: DoctorSetup) -> Steps:
+    """Its URL says https."""
+    proxy = await through(setup)
+    upstream = setup.settings["upstream"]
+    setup.set(upstream=upstream | {"proxy": proxy.url.replace("http:", "https:")})
+    _ = yield "upstream-proxy-tls"
+    setup.set(upstream=upstream)
+
+
+@setup
 async def outbound_proxy_that_refuses(setup: DoctorSetup) -> Steps:
     """It responds 403."""
     proxy = await through(setup, response=b"HTTP/1.1 403 Not there\r\n\r\n")
@@ -137,6 +160,17 @@ async def outbound_proxy_that_hangs(setup: DoctorSetup) -> Steps:
     _ = yield "upstream-proxy-timeout"
     proxy.silent = False
     setup.use_default_timeouts()
+
+
+@setup
+async def handshake_without_a_response(setup: DoctorSetup) -> Steps:
+    """The connection is accepted only."""
+    port = await serve_bytes(b"", setup.stack, hold=True)
+    setup.use_short_timeouts()
+    setup.set(base_url=f"https://127.0.0.1:{port}")
+    _ = yield "upstream-tls-timeout"
+    setup.use_default_timeouts()
+    setup.set(base_url=setup.bank.url)
 
 
 @setup

@@ -75,9 +75,12 @@ async def test_cause_is_named_and_its_remedy_works(setup: Setup, healthy: Doctor
 
 
 ELSEWHERE = {
+    "address-failed",
     "port-forbidden",
     "open-files",
     "upstream-first-byte-timeout",
+    "upstream-resolve-timeout",
+    "upstream-tls-incomplete",
     "upstream-tls-revoked",
     "upstream-tls-unsuitable",
     "upstream-tls-version",

@@ -2,25 +2,8 @@
 
 import pytest
 
-from proxy.cli.doctor.network import clock, shown_proxy
+from proxy.cli.doctor.network import clock
 from proxy.cli.doctor.results import Level
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("http://proxy.company:3128", "http://proxy.company:3128"),
-        ("http://me:word@proxy.company:3128/", "http://proxy.company:3128"),
-        ("http://proxy.company", "http://proxy.company:80"),
-        ("proxy.company:3128", ""),
-        ("http://proxy.company:port", ""),
-        ("http://[::1", ""),
-        ("", ""),
-    ],
-)
-def test_proxy_of_the_environment(text: str, shown: str) -> None:
-    """Host and port are shown, without credentials."""
-    assert shown_proxy(text) == shown
 
 
 def head(date: str) -> bytes:

@@ -14,6 +14,13 @@ from proxy.telemetry.events import (
 )
 from proxy.telemetry.logs.event_log import EventLog
 from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected, TokenReleased
+from proxy.upstream.events import (
+    AddressFailed,
+    AddressFailure,
+    ConnectionOpened,
+    LookedUp,
+    LookupResult,
+)
 from tests.telemetry.logs.writing import KEY, SECRET, TOKEN, lines, set_up
 
 FACTS: list[tuple[Event, dict[str, Any]]] = [
@@ -62,6 +69,41 @@ def test_line_of_a_reload(event: Event, expected: dict[str, Any]) -> None:
     (line,) = lines(out)
     assert line.items() >= expected.items()
     assert "exception" not in line
+
+
+def test_addresses_of_the_bank() -> None:
+    """A dead address and a failed look-up are lines where something else is used instead.
+
+    Without that, the request or the token call has a line with the error.
+    """
+    out = set_up()
+    refused, no_answer = AddressFailure.REFUSED, AddressFailure.NO_ANSWER
+    EventLog().event(AddressFailed("bank.test", "192.0.2.1:443", no_answer, "192.0.2.2:443"))
+    EventLog().event(AddressFailed("bank.test", "192.0.2.2:443", refused))
+    EventLog().event(LookedUp("bank.test", LookupResult.STALE, 5.00001, "No answer"))
+    EventLog().event(LookedUp("bank.test", LookupResult.FAILURE, 0.1, "No such name"))
+    EventLog().event(ConnectionOpened(0.1))
+    dead, stale = lines(out)
+    assert (
+        dead.items()
+        >= {
+            "event": "bank address failed; using another",
+            "level": "warning",
+            "host": "bank.test",
+            "address": "192.0.2.1:443",
+            "reason": "no_answer",
+            "used": "192.0.2.2:443",
+        }.items()
+    )
+    assert (
+        stale.items()
+        >= {
+            "event": "DNS look-up failed; using earlier addresses",
+            "level": "warning",
+            "detail": "No answer",
+            "seconds": 5.0,
+        }.items()
+    )
 
 
 def test_line_of_an_operator_warning() -> None:
