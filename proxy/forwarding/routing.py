@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 from proxy.errors import CallerError, kinds
@@ -142,15 +142,20 @@ class Router:
 def institution_in(path: bytes) -> bytes | None:
     """Return the institution in a V1 path, not validated, or None.
 
-    Raises ``CallerError`` for a path in which another server may see another institution.
+    Raises ``CallerError`` for a path in which another server may see another institution, or that
+    names two.
     """
     if is_hidden(b"fis", path):
         raise CallerError(
             kinds.INSTITUTION_NOT_ALLOWED,
             "The path names an institution in a form that servers read differently.",
         )
-    _, marker, rest = path.partition(b"/fis/")
-    return rest.partition(b"/")[0] if marker else None
+    if b"/fis/" not in path:
+        return None
+    named = {after for before, after in pairwise(path.split(b"/")) if before == b"fis"}
+    if len(named) > 1:
+        raise CallerError(kinds.INSTITUTION_NOT_ALLOWED, "The path names two institutions.")
+    return named.pop()
 
 
 def institution_for(

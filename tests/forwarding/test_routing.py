@@ -215,7 +215,12 @@ def test_rules_precede_the_default() -> None:
 
 def test_institution_in_a_path() -> None:
     """The segment after the first /fis/, undecoded."""
-    assert institution_in(b"/a/fis/1/fis/2") == b"1"
+    assert institution_in(b"/a/fis/1/fis/1/x") == b"1"
+    assert institution_in(b"/a/fis/") == b""
+    for path in (b"/a/fis/1/fis/2", b"/fis/1/b/fis/2/c", b"/fis/fis/1", b"/fis/1/fis/"):
+        with pytest.raises(CallerError) as caught:
+            institution_in(path)
+        assert caught.value.kind is kinds.INSTITUTION_NOT_ALLOWED
     assert institution_in(b"/a/b") is None
 
 
