@@ -34,7 +34,7 @@ _SIZES = {
     "mib": 1024**2,
     "gib": 1024**3,
 }
-_NUMBER = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*")
+_NUMBER = re.compile(r"\s*[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*")
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|[smhd])")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmg]?i?b)", re.IGNORECASE)
 

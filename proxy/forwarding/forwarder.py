@@ -403,7 +403,7 @@ class Forwarder:
         """
         own, is_v1 = context.transaction_id, context.key.kind is TokenKind.V1
         found = headers.tid if is_v1 else headers.transaction_id
-        ids = headers.more_ids if found is None else (found, *headers.more_ids)
+        ids = (*(headers.more_ids or ()), *([] if found is None else [found]))
         if self._settings.checks_transaction_id and any(is_of_another(one, own) for one in ids):
             connection.abort()
             raise UpstreamError(kinds.UPSTREAM_CROSS_TALK)

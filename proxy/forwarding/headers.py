@@ -346,20 +346,21 @@ class ResponseHeaders:
         self.is_gzipped = False
         self.transaction_id: bytes | None = None
         self.tid: bytes | None = None
-        self.more_ids: tuple[bytes, ...] = ()
+        self.more_ids: list[bytes] | None = None
         lines: list[bytes] = []
         self.lines = lines
-        connection_named: frozenset[bytes] = frozenset()
+        connection_named: set[bytes] | None = None
         for name, value in raw:
             rule = _RESPONSE_RULES[name]
             if rule is _PASS:
                 lines += (name, b": ", value, b"\r\n")
             elif rule is _CONNECTION:
+                connection_named = connection_named or set()
                 connection_named |= CONNECTION_OPTIONS[value]
             elif rule is not _DROP:
                 self._note(rule, name, value.rstrip(b" "))
         if connection_named:
-            self._remove(connection_named)
+            self._remove(frozenset(connection_named))
 
     def _remove(self, connection_named: frozenset[bytes]) -> None:
         self.lines = without(self.lines, connection_named)
@@ -374,15 +375,18 @@ class ResponseHeaders:
         if rule is HeaderRule.CONTENT_LENGTH:
             self.length = value
         elif rule is HeaderRule.LOCATION:
-            self.url_headers = [*(self.url_headers or ()), (name, value)]
+            self.url_headers = self.url_headers or []
+            self.url_headers.append((name, value))
         else:
             if rule is HeaderRule.TRANSACTION:
                 if self.transaction_id is not None:
-                    self.more_ids += (self.transaction_id,)
+                    self.more_ids = self.more_ids or []
+                    self.more_ids.append(self.transaction_id)
                 self.transaction_id = value
             elif rule is HeaderRule.TID:
                 if self.tid is not None:
-                    self.more_ids += (self.tid,)
+                    self.more_ids = self.more_ids or []
+                    self.more_ids.append(self.tid)
                 self.tid = value
             self.is_gzipped |= rule is HeaderRule.ENCODING and value.lower() == b"gzip"
             self.lines += (name, b": ", value, b"\r\n")

@@ -15,7 +15,7 @@ LocalAddress = tuple[str, int]
 """The proxy's end of a caller's connection: IP address and port."""
 
 _DEFAULT_PORTS = {b"http": 80, b"https": 443}
-_ABSOLUTE = re.compile(rb"(https?)://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+_ABSOLUTE = re.compile(rb"(https?)://([^/?#]*+)(.*+)", re.IGNORECASE | re.DOTALL)
 _AUTHORITY = re.compile(rb"(?:([A-Za-z0-9._~-]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?")
 _LINK = re.compile(rb"<([^<>]*)>")
 # Possessive quantifiers, because adjacent runs of spaces would backtrack polynomially.

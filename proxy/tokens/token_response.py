@@ -185,7 +185,9 @@ MAX_MESSAGE = 200
 HIDDEN = "[hidden]"
 """Replaces a secret in a message."""
 
-_LIKE_A_TOKEN = re.compile(r"(?=[^ ]*[0-9])[A-Za-z0-9+/=._~-]{16,}|[A-Za-z0-9+/=._~-]{64,}")
+_LIKE_A_TOKEN = re.compile(
+    r"(?=[A-Za-z+/=._~-]*+[0-9])[A-Za-z0-9+/=._~-]{16,}|[A-Za-z0-9+/=._~-]{64,}"
+)
 
 
 def clean_message(message: str, secrets: Collection[str] = ()) -> str:
