@@ -23,7 +23,7 @@ COMPILE := $(BIN)/uv pip compile --no-config --quiet --universal --python-versio
 # tests/conftest.py says how many processes, and which tests start first.
 TESTS := $(BIN)/python -m pytest -n auto
 
-.PHONY: coverage pure errors generate compiled help demo test test-all test-compiled test-future unit lint format manual settings status-page pictures lock audit sbom soak observe fuzz institutions build release-check \
+.PHONY: coverage pure errors generate compiled help demo test test-all test-compiled test-future unit lint format manual settings status-page pictures lock audit sbom soak observe fuzz limits institutions build release-check \
 	image footprint charts bench cost fleet clean
 
 help:  ## Print this list
@@ -113,6 +113,9 @@ soak: $(VENV)/.dev  ## Minutes of load in all weathers, held to the promises (AR
 
 observe: $(VENV)/.dev  ## Proxies in trouble under a real Prometheus (ARGS=--once; --pictures draws them)
 	@$(BIN)/python -m tests.observability $(ARGS)
+
+limits: $(VENV)/.dev  ## Attack a proxy under the sidecar chart's memory limit (ARGS='--only heads')
+	@$(BIN)/python -m tests.limits $(ARGS)
 
 fuzz: $(VENV)/.dev  ## Throw nonsense at parsers, headers, routing and error reader (ARGS=--minutes 5)
 	@$(BIN)/python -m tests.fuzz $(ARGS)

@@ -186,12 +186,21 @@ class Config(LoginSettings):
                 "base_url: http:// would send the client secret unencrypted over the network; use "
                 "https://, or set trust_network: true if nobody can listen there"
             )
+        yield from self._loop_errors()
         yield from self._exposure_errors()
         yield from listener_errors(self.listener_configs, self.permitted_institutions)
         for path, callers in self.caller_sections():
             yield from callers.errors(f"{path}callers.")
         yield from self.upstream.errors()
         yield from self.store.errors(trust_network=self.trust_network)
+
+    def _loop_errors(self) -> Iterator[str]:
+        for listener in self.listener_configs:
+            if self.base_url and _is_reached_by(urlsplit(self.base_url), listener.address):
+                yield (
+                    f"base_url: this is the proxy's own address ({listener.path}listen), and its "
+                    "requests would come back; set the bank's address"
+                )
 
     def _exposure_errors(self) -> Iterator[str]:
         if self.trust_network:
@@ -265,6 +274,16 @@ class Config(LoginSettings):
 def _is_private(url: SplitResult) -> bool:
     """Whether requests to ``url`` are encrypted or stay on this machine."""
     return url.scheme == "https" or Address(host=str(url.hostname), port=0).is_loopback
+
+
+def _is_reached_by(url: SplitResult, address: Address) -> bool:
+    """Whether ``url`` leads to a listener at ``address``, as far as its text says."""
+    host, port = str(url.hostname), url.port or {"http": 80, "https": 443}[url.scheme]
+    if address.path or not address.port or port != address.port:
+        return False
+    is_any = address.host in ("0.0.0.0", "::")  # noqa: S104 - compared, not listened on
+    is_local = Address(host=host, port=0).is_loopback
+    return host == address.host or (is_local and (is_any or address.is_loopback))
 
 
 def _given(*files: Path | None) -> Iterator[Path]:

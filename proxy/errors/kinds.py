@@ -565,6 +565,13 @@ MEMORY = ErrorKind(
     closes=True,
     retry_after=1,
 )
+LOOP = ErrorKind(
+    "loop",
+    508,
+    Source.PROXY,
+    "The request has come back to this proxy: base_url leads to it, directly or through others.",
+    "Set base_url to the bank's address, or to the next proxy's on the way to the bank.",
+)
 UPSTREAM_BUSY = _busy(
     "upstream-busy",
     "All upstream.max_connections connections to the bank are in use.",

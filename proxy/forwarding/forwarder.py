@@ -40,7 +40,11 @@ _NOT_CONNECTED = (kinds.UPSTREAM_CONNECT, kinds.UPSTREAM_UNREACHABLE)
 
 @dataclass(frozen=True, slots=True)
 class ForwarderSettings:
-    """The forwarder's options. ``listener`` is the name of the listener it serves."""
+    """The forwarder's options. ``listener`` is the name of the listener it serves.
+
+    ``via`` is this proxy's name in ``Via`` (RFC 9110 section 7.6.3), by which it notices requests
+    that come back; empty where none can.
+    """
 
     listener: str
     institution: str
@@ -56,6 +60,7 @@ class ForwarderSettings:
     url_rewriter: UrlRewriter
     browser_policy: BrowserPolicy
     pool_share: int = 0
+    via: bytes = b""
 
 
 class Forwarder:
@@ -83,6 +88,7 @@ class Forwarder:
         self._tokens = tokens
         self._pool = pool
         self._share = pool.shares[settings.pool_share]
+        self._head_end = b"Via: 1.1 %b\r\n\r\n" % settings.via if settings.via else b"\r\n"
         self._writer = writer
         self._user_injector = user_injector
         self._authentication = authentication
@@ -236,6 +242,11 @@ class Forwarder:
                 raise CallerError(kinds.WEBSOCKET)
         return caller
 
+    def _check_loop(self, via: bytes) -> None:
+        """Raise ``ProxyError`` for a request that this proxy has sent itself."""
+        if self._settings.via and self._settings.via in via:
+            raise ProxyError(kinds.LOOP)
+
     def _create_context(
         self, request: Request, record: RequestRecord, caller: CallerHeaders
     ) -> RequestContext:
@@ -251,6 +262,8 @@ class Forwarder:
         else:
             record.transaction_id = self._new_id()
             transaction_id = record.transaction_id.encode("ascii")
+        if caller.via:
+            self._check_loop(caller.via)
         if target[:1] != b"/":
             target, caller.origin = self._settings.url_rewriter.to_origin_form(
                 target, request.connection.local_address()
@@ -361,6 +374,7 @@ class Forwarder:
                 correlation_id=self._settings.correlation_id
                 and not context.headers.has_correlation_id,
             ),
+            self._head_end,
         )
         record.sent_at = self._now()
         body = b"" if upload is None else upload.framed_if_complete()

@@ -58,6 +58,7 @@ class HeaderRule(IntEnum):
     ORIGIN = 15
     UPGRADE = 16
     PREFLIGHT = 17
+    VIA = 18
 
 
 # Headers that callers may set, in the documented spelling only; other spellings are dropped.
@@ -82,10 +83,14 @@ _NAMED = {
     b"access-control-request-method": HeaderRule.PREFLIGHT,
     b"access-control-request-headers": HeaderRule.PREFLIGHT,
     b"access-control-request-private-network": HeaderRule.PREFLIGHT,
+    b"via": HeaderRule.VIA,
 }
 # Rules for requests only; in a response these headers pass.
 _REQUEST_ONLY = frozenset(
-    {HeaderRule.HOST, HeaderRule.SITE, HeaderRule.ORIGIN, HeaderRule.UPGRADE, HeaderRule.PREFLIGHT}
+    {
+        *(HeaderRule.HOST, HeaderRule.SITE, HeaderRule.ORIGIN, HeaderRule.UPGRADE),
+        *(HeaderRule.PREFLIGHT, HeaderRule.VIA),
+    }
 )
 
 
@@ -163,6 +168,7 @@ class CallerHeaders:
     page_origins: list[bytes] = []  # noqa: RUF012 - never changed, only replaced
     fetch_site = b""
     upgrade = b""
+    via = b""
     preflight_method = b""
     preflight_headers = b""
     asks_private_network = False
@@ -209,6 +215,9 @@ class CallerHeaders:
             if self.institution not in (None, value):
                 raise CallerError(kinds.INSTITUTION_CONFLICT, "Two institutionId headers differ.")
             self.institution = value
+        elif rule is HeaderRule.VIA:
+            self.via += value
+            self.lines += (name, b": ", value, b"\r\n")
         elif rule >= HeaderRule.SITE:
             self._note_browser(rule, name, value)
         else:
@@ -277,11 +286,17 @@ _METHODS = {"GET": b"GET", "POST": b"POST", "PUT": b"PUT", "PATCH": b"PATCH", "D
 
 
 def request_head(
-    method: str, target: bytes, host: bytes, caller: CallerHeaders, proxy_lines: Iterable[bytes]
+    method: str,
+    target: bytes,
+    host: bytes,
+    caller: CallerHeaders,
+    proxy_lines: Iterable[bytes],
+    end: bytes = b"\r\n",
 ) -> bytes:
     """Return the bytes of the outbound request up to its body.
 
-    ``proxy_lines`` are whole header lines with their CRLF; they come last. The framing is the
+    ``proxy_lines`` are whole header lines with their CRLF; they come last. ``end`` is the empty
+    line, after a ``Via`` line if there is one. The framing is the
     caller's, written anew: ``Content-Length``, chunked, or neither.
     """
     name = _METHODS[method] if method in _METHODS else method.encode("ascii")
@@ -292,7 +307,7 @@ def request_head(
     elif caller.length is not None:
         parts.append(b"Content-Length: %d\r\n" % caller.length)
     parts += proxy_lines
-    parts.append(b"\r\n")
+    parts.append(end)
     return b"".join(parts)
 
 

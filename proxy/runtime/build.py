@@ -1,6 +1,7 @@
 """Builds components from the configuration, one function each."""
 
 import os
+import secrets
 import socket
 import ssl
 import time
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from proxy.runtime.build_fleet import Fleet
     from proxy.telemetry.events import EventSink
     from proxy.telemetry.tracing import Tracing
+
+_NAME = b"candescent-proxy-" + secrets.token_hex(8).encode("ascii")
+"""This process in ``Via``."""
 
 
 def dialer(
@@ -119,7 +123,14 @@ def forwarding(
         url_rewriter=UrlRewriter(config.url, listener.public_url),
         browser_policy=BrowserPolicy(hosts(config), listener.cors.allow_origins),
         pool_share=[one.name for one in config.listener_configs].index(listener.name),
+        via=_NAME if _may_come_back(config) else b"",
     )
+
+
+def _may_come_back(config: Config) -> bool:
+    """Whether another proxy, or this one, may stand at ``base_url``: none speaks TLS but these."""
+    has_tls = any(listener.callers.certificate_file for listener in config.listener_configs)
+    return config.url.scheme == "http" or has_tls
 
 
 def admin_policy(config: Config) -> BrowserPolicy | None:

@@ -53,7 +53,7 @@ def fit_to_limit(config: Config, limit: int) -> Config:
     """Return the configuration with as many connections as fit into ``limit`` open files."""
     if files_needed(config) <= limit:
         return config
-    handshakes = min(config.limits.max_handshakes, MAX_OPENING)
+    handshakes = min(config.limits.max_handshakes, max(limit // 8, MAX_OPENING))
     limits = replace(config.limits, max_handshakes=handshakes)
     config = config.model_copy(update={"limits": limits})
     # At least one caller for each listener and one connection to the bank.

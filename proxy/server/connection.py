@@ -394,6 +394,9 @@ class CallerConnection(asyncio.Protocol):
         """Cancel the request that is being served."""
         self._transport = None
         self._server.connection_closed(self)
+        if self._parser.state is ParserState.HEAD:
+            self._parser.drop_head()  # or it would stay until cyclic garbage is collected
+        self._unread = b""
         if self._incoming is not None:
             self._incoming.body.fail(ConnectionResetError("The caller has closed the connection."))
         self._deadline.cancel()

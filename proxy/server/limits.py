@@ -36,7 +36,7 @@ class CallerLimits:
     max_handshakes: Count = setting(
         256,
         "Limit of concurrent TLS handshakes; further callers wait, and handshakes of more than a "
-        "second are then closed.",
+        "quarter of a second are then closed.",
     )
     max_memory: Annotated[int, Interval(ge=1_048_576), SIZE] = setting(
         33_554_432,

@@ -22,7 +22,7 @@ from proxy.tasks import Tasks
 MAX_OPENING = 32
 """Connections accepted together; without TLS they open in the next iteration of the loop."""
 
-HANDSHAKE_GRACE = 1.0
+HANDSHAKE_GRACE = 0.25
 """Seconds after which a TLS handshake is closed when others wait."""
 
 PLAIN_HTTP_LINGER = 1.0

@@ -3,6 +3,8 @@
 import asyncio
 import functools
 import gc
+import re
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from proxy.admin.admin_server import LIMITS
+from proxy.errors import ConfigError
 from proxy.http1.bounded_cache import BoundedCache
 from proxy.runtime.app import App
 from proxy.sandbox import Fault
@@ -18,8 +21,8 @@ from proxy.server.address import Address
 from proxy.server.messages import Request
 from tests.hazards.proxy_under_test import ProxyUnderTest, proxy_under_test
 from tests.support.certificates import OpensslAuthority
-from tests.support.raw_client import GET, RawConnection, connect, connected, request
-from tests.support.running import until
+from tests.support.raw_client import GET, RawConnection, ask, connect, connected, request
+from tests.support.running import make_app, running, until
 from tests.telemetry.metrics.reading import value
 
 EVERY_LOOP = True
@@ -145,7 +148,7 @@ HELLO = bytes.fromhex("16030102000100")
 async def test_unfinished_handshakes_are_bounded(
     authority: OpensslAuthority, tmp_path: Path, sent: bytes
 ) -> None:
-    """They wait in the system; those that take longer than a second make room."""
+    """They wait in the system; slow ones make room."""
     async with over_tls(authority, max_handshakes="4") as proxy, AsyncExitStack() as stack:
         wires = [await stack.enter_async_context(connect(TlsPort(proxy))) for _ in range(12)]
         for wire in wires:
@@ -366,3 +369,55 @@ async def test_single_listener_has_the_whole_pool() -> None:
             await wire.send(request("GET", "/slow?seconds=0.5"))
         await until(lambda: proxy.app.pool.open_count == 4)
         assert [(await wire.read_response()).status for wire in wires] == [200] * 4
+
+
+# Loops.
+
+
+async def test_proxy_at_its_own_address() -> None:
+    """The request is refused when it comes back, whatever its method, and takes one connection."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(ConfigError, match="base_url: this is the proxy's own address"):
+        make_app(f"http://127.0.0.1:{port}", listen=f"127.0.0.1:{port}", bearer_token="x")
+    # By a name that the configuration does not show to be this machine.
+    url = f"http://{socket.gethostname()}:{port}"
+    options = {"listen": f"0.0.0.0:{port}", "bearer_token": "x", "trust_network": "true"}
+    async with running(url, ready=False, **options) as app:
+        for data in (GET, request("POST", "/v1/transfers", body=b"x"), request("DELETE", "/a")):
+            response = await ask(LocalPort(port), data)
+            assert (response.status, response.json()["type"][-5:]) == (508, ":loop")
+        assert app.pool.opened_count <= 3
+
+
+async def test_two_proxies_at_each_other() -> None:
+    """The first refuses what comes back from the second."""
+    ports = []
+    for _ in range(2):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            ports.append(free.getsockname()[1])
+    one, other = ports
+    first, second = f"127.0.0.1:{one}", f"127.0.0.1:{other}"
+    async with (
+        running(f"http://{second}", ready=False, listen=first, bearer_token="x"),
+        running(f"http://{first}", ready=False, listen=second, bearer_token="x"),
+    ):
+        response = await ask(LocalPort(one), GET)
+        assert (response.status, response.json()["type"][-5:]) == (508, ":loop")
+
+
+async def test_proxy_behind_another_is_no_loop() -> None:
+    """A ``Via`` of somebody else passes, and ours is behind it."""
+    async with proxy_under_test() as proxy:
+        data = request("GET", "/echo", "Via: 1.0 fred, 1.1 candescent-proxy-0000000000000000")
+        assert (await ask(proxy.app, data)).status == 200
+        first, last = proxy.bank.arrivals[-1].all("Via")
+        assert first == "1.0 fred, 1.1 candescent-proxy-0000000000000000"
+        assert re.fullmatch(r"1\.1 candescent-proxy-[0-9a-f]{16}", last)
+
+
+class LocalPort:
+    """A port of this machine, as something to connect to."""
+
+    def __init__(self, port: int) -> None:
+        self.data_address = Address("127.0.0.1", port)
