@@ -157,7 +157,7 @@ async def test_unfinished_handshakes_are_bounded(
             assert (await honest.ask(GET)).status == 200
         assert refused(proxy.app, "handshake", "tls") >= 9
         assert proxy.app.connection_count <= 1
-        assert await wires[0].read_to_end() == b""
+        await wires[0].ends_with_reset()  # or without; it ends
     assert "TLS handshakes of listener tls fail or take too long" in proxy.log
 
 
@@ -170,7 +170,7 @@ async def test_unfinished_handshake_has_a_deadline(authority: OpensslAuthority) 
     ):
         await half.send(HELLO)
         assert await silent.read_to_end() == b""
-        assert await half.read_to_end() == b""
+        await half.ends_with_reset()  # or without; it ends
         await until(lambda: refused(proxy.app, "handshake", "tls") == 2)
     assert "(timeout)" in proxy.log
 
