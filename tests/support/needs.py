@@ -19,6 +19,8 @@ PACKAGES = {
     "curl": "curl",
     "faketime": "faketime",
     "groff": "groff-base",
+    "ip": "iproute2",
+    "iptables": "iptables",
     "java": "default-jdk-headless",
     "ldd": "libc-bin",
     "nginx": "nginx",
