@@ -636,4 +636,3 @@ KINDS: tuple[ErrorKind, ...] = tuple(
 )
 """Every kind, in the order of this module."""
 TOKEN_FAILURES = tuple(kind for kind in KINDS if isinstance(kind, TokenFailure))
-UPSTREAM_FAILURES = tuple(kind for kind in KINDS if isinstance(kind, UpstreamFailure))

@@ -19,6 +19,7 @@ Modules:
     json_links.py         the same in JSON bodies, while they stream
     bodies.py             request bodies, with back-pressure
     response.py           the response to the caller
+    second_try.py         the budget of second tries
     record.py             the record of one request, for log and metrics
     transaction_ids.py    new transaction ids
 """

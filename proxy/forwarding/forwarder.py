@@ -182,16 +182,16 @@ class Forwarder:
     def _may_try_again(self, context: RequestContext, error: UpstreamError) -> bool:
         """Whether a request is tried once more: nothing of it has been sent, whatever it is."""
         record = context.record
-        if record.second_try:
+        if context.is_second_try:
             record.second_try = "failure"
             return False
         is_unsent = error.is_unsent or error.reason in _NOT_CONNECTED
         if not (is_unsent and self._settings.second_try):
             return False
-        is_allowed = self._second_tries.take(self._requests, self._now())
-        record.second_try = "success" if is_allowed else "over_budget"
+        context.is_second_try = self._second_tries.take(self._requests, self._now())
+        record.second_try = "success" if context.is_second_try else "over_budget"
         context.needs_new_connection = True
-        return is_allowed
+        return context.is_second_try
 
     def _accept_tunnel(
         self, request: Request, record: RequestRecord, caller: CallerHeaders
@@ -395,7 +395,7 @@ class Forwarder:
     ) -> None:
         """Send the body as it arrives, and record when all of it has been sent."""
         await upload.run(connection)
-        if upload.is_finished and not context.record.responded_at:
+        if upload.is_finished and connection.head is None:
             context.record.uploaded_at = self._now()
 
     @staticmethod
@@ -430,7 +430,7 @@ class Forwarder:
         headers: ResponseHeaders,
     ) -> bool:
         """Whether the bank refused the token, a new one may be fetched, and a replay is safe."""
-        if context.record.is_token_refused:
+        if context.is_token_refused:
             return False  # at most one replay
         started_at = self._now()
         try:
@@ -438,9 +438,9 @@ class Forwarder:
         finally:
             context.record.preparation_wait += self._now() - started_at
         error = read_error(body, gzipped=headers.is_gzipped)
-        context.record.is_token_refused = refuses_token(status, error)
+        context.is_token_refused = context.record.is_token_refused = refuses_token(status, error)
         assert context.token is not None
-        has_new_token = context.record.is_token_refused and self._tokens.reject(context.token)
+        has_new_token = context.is_token_refused and self._tokens.reject(context.token)
         return has_new_token and context.is_replayable
 
     @staticmethod

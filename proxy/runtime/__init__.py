@@ -13,6 +13,7 @@ Modules:
     about.py                 what the status page shows of the process
     rlimits.py               open files, core dumps
     systemd.py               readiness and watchdog messages
+    exposed_files.py         files with secrets that others can read
     certificate_expiry.py    when certificates expire
     clock.py                 the machine's clocks
 """

@@ -48,7 +48,7 @@ def admit_call(call: Call, bank: Bank) -> Exchange:
     If ``reply`` is set afterwards, the body need not be read.
     """
     if not call.inside:
-        return Exchange(bank, call, "nobody", reply=refuse("ApplicationNotFound"))
+        return Exchange(bank, call, "none", reply=refuse("ApplicationNotFound"))
     method, endpoint = _ENDPOINT_PATHS.get(call.path, ("", "resource"))
     exchange = Exchange(bank, call, endpoint)
     if endpoint != "resource":
@@ -60,7 +60,7 @@ def admit_call(call: Call, bank: Bank) -> Exchange:
 
 def serve(exchange: Exchange) -> Reply:
     """Return the response to a request whose body has been read; apply faults and record it."""
-    if exchange.endpoint == "nobody":
+    if exchange.endpoint == "none":
         assert exchange.reply is not None
         return exchange.reply
     reply = exchange.reply

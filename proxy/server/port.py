@@ -105,11 +105,6 @@ class Port:
         if self._inode and inode(self._address.path) == self._inode:
             Path(self._address.path).unlink()
 
-    @property
-    def handshake_count(self) -> int:
-        """How many connections are accepted but not open yet."""
-        return len(self._opening)
-
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:

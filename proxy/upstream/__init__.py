@@ -8,6 +8,7 @@ Modules:
     resolver.py       DNS look-ups, shared and kept
     connection.py     one exchange after another on a connection
     response_parser.py  HTTP/1.1 responses: bytes in, events out
+    head_whitespace.py  refuses heads with spaces that parsers read differently
     upstream_settings.py  timeouts, limits and certificates of these connections
     tls.py            the TLS context
     failures.py       the error for a failed connection

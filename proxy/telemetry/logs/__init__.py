@@ -1,4 +1,14 @@
-"""Log lines: setup of structlog, redaction, and lines for events and requests."""
+"""Log lines.
+
+Modules:
+
+    lines.py         sets up structlog and standard error
+    structured.py    structlog, imported without what the proxy does not use
+    log_writer.py    a stream that never blocks
+    redaction.py     removes secrets from fields
+    event_log.py     a line for each event
+    access_log.py    a line for each selected request
+"""
 
 from proxy.telemetry.logs.access_log import AccessLog
 from proxy.telemetry.logs.event_log import EventLog
