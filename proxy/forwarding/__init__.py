@@ -18,6 +18,7 @@ Modules:
     url_rewriting.py      replaces the bank's URLs by the proxy's, in headers
     json_links.py         the same in JSON bodies, while they stream
     bodies.py             request bodies, with back-pressure
+    second_try.py         the budget of second tries
     response.py           the response to the caller
     second_try.py         the budget of second tries
     record.py             the record of one request, for log and metrics
