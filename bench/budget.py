@@ -18,8 +18,11 @@ FILE = Path(__file__).parent / "budget.toml"
 TOLERANCE = 0.03
 STRANGE = 0.10
 """The tolerance for a Python without a budget, because counts differ by version."""
-MOST_LEFT = 0.2
-"""Memory blocks per request that may leak, or that only the garbage collector frees."""
+MOST_LEFT = 0.8
+"""Memory blocks per request that may be left; a leak leaves at least one.
+
+The proxy's own samples keep a few blocks a second, and a busy machine needs seconds for a count.
+"""
 HEAD = """\
 # The largest cost of a forwarded request, by Python and kind: function calls, and allocated memory
 # blocks. `make cost` and tests/bench/test_cost.py check it; `make cost ARGS=--write` writes the
