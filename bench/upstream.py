@@ -164,11 +164,17 @@ def _configuration(bank: Upstream, tokens: Tokens) -> str:
 def make_certificates(folder: Path) -> None:
     """Make an authority (ca.pem) and a certificate for loopback (leaf.pem, leaf.key)."""
     names = folder / "names"
-    names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n", encoding="ascii")
+    # Python 3.13 verifies strictly: RFC 5280 requires key identifiers, and keyUsage in a CA.
+    names.write_text(
+        "subjectAltName=DNS:localhost,IP:127.0.0.1\n"
+        "authorityKeyIdentifier=keyid\nsubjectKeyIdentifier=hash\n",
+        encoding="ascii",
+    )
+    usage = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
     new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     authority = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
     for command in (
-        ["req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=bench"],
+        ["req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", *usage, "-subj", "/CN=bench"],
         ["req", *new, "-keyout", "leaf.key", "-out", "leaf.csr", "-subj", "/CN=localhost"],
         ["x509", "-req", "-in", "leaf.csr", *authority, "-extfile", "names", "-out", "leaf.pem"],
     ):

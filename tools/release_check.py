@@ -29,7 +29,7 @@ RUN_ONCE = (
     *("run", "--rm", "--network=none", "--no-healthcheck"),
     *("--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096"),
 )
-TIMEOUT = 1200
+TIMEOUT = 3600
 """Seconds for one command. The longest compiles for a minute, on an idle core."""
 
 
