@@ -117,7 +117,7 @@ observe: $(VENV)/.dev  ## Proxies in trouble under a real Prometheus (ARGS=--onc
 limits: $(VENV)/.dev  ## Attack a proxy under the sidecar chart's memory limit (ARGS='--only heads')
 	@$(BIN)/python -m tests.limits $(ARGS)
 
-fuzz: $(VENV)/.dev  ## Throw nonsense at parsers, headers, routing and error reader (ARGS=--minutes 5)
+fuzz: $(VENV)/.dev  ## Throw nonsense at parsers, headers, routing and error reader (ARGS=--minutes 5; --differential 200)
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 sbom: $(VENV)/.dev  ## Write the bill of materials, CycloneDX, to dist/candescent-proxy.cdx.json

@@ -11,6 +11,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
+from tests.fuzz import differential
+
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "build" / "fuzz"
 Target = Callable[[], None]
@@ -31,7 +33,12 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--target", default="", help="only those whose name holds this")
     parser.add_argument("--examples", type=int, default=2000, help="of a target in its turn")
+    parser.add_argument(
+        "--differential", type=int, metavar="COUNT", help="compare with nginx and Envoy instead"
+    )
     arguments = parser.parse_args()
+    if arguments.differential is not None:
+        return differential.main(arguments.differential, print)
     KEPT.mkdir(parents=True, exist_ok=True)
     profile = settings(
         max_examples=arguments.examples,
