@@ -33,7 +33,8 @@ Glossary:
     key            what a token is for: the generation of the API (V1 or V2) and an institution
     lifetime       how long the bank says that a token is valid
     margin         how long before its expiry a token is refreshed
-    replay         sending a request upstream a second time
+    replay         sending a request again that the bank may have received
+    retry          sending a request again of which nothing had been sent
     fleet          proxies that share tokens by way of a store
     lease          the right of one proxy of a fleet to fetch a token for all
 

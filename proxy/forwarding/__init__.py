@@ -20,7 +20,7 @@ Modules:
     bodies.py             request bodies, with back-pressure
     second_try.py         the budget of second tries
     response.py           the response to the caller
-    second_try.py         the budget of second tries
+    retry_budget.py       how many requests may be retried
     record.py             the record of one request, for log and metrics
     transaction_ids.py    new transaction ids
 """

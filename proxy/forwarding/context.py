@@ -40,8 +40,8 @@ class RequestContext:
 
     ``token`` is the one it is sent with; ``needs_new_connection`` is set after a reused one has
     closed; ``is_replay_permitted`` when the configuration allows that it is sent again.
-    ``is_token_refused`` and ``is_second_try`` are set once the bank has refused its token, and
-    once it is tried again because nothing of it had been sent; neither happens twice.
+    ``is_token_refused`` and ``is_retry`` are set once the bank has refused its token, and
+    once it is retried because nothing of it had been sent; neither happens twice.
     """
 
     request: Request
@@ -56,7 +56,7 @@ class RequestContext:
     token: Token | None = None
     needs_new_connection: bool = False
     is_token_refused: bool = False
-    is_second_try: bool = False
+    is_retry: bool = False
     is_replay_permitted: bool = False
     customer_id: bytes | None = None
     upload_task: "asyncio.Task[None] | None" = None

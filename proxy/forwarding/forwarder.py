@@ -22,8 +22,8 @@ from proxy.forwarding.headers import (
 from proxy.forwarding.json_links import request_identity_encoding
 from proxy.forwarding.record import RequestObserver, RequestRecord
 from proxy.forwarding.response import ResponseAbortedError, ResponseWriter
+from proxy.forwarding.retry_budget import RetryBudget
 from proxy.forwarding.routing import Router, institution_for
-from proxy.forwarding.second_try import SecondTryBudget
 from proxy.forwarding.url_rewriting import UrlRewriter
 from proxy.server.limits import CallerLimits
 from proxy.server.messages import Request, Response
@@ -53,7 +53,7 @@ class ForwarderSettings:
     correlation_id: bool
     rewrites_links: bool
     checks_transaction_id: bool
-    second_try: bool
+    retry: bool
     total_timeout: float
     limits: CallerLimits
     replay: Replay
@@ -101,7 +101,7 @@ class Forwarder:
         # The clock of the loop, whose own method returns whole milliseconds under uvloop.
         self._now = time.monotonic
         self._requests = 0
-        self._second_tries = SecondTryBudget()
+        self._retries = RetryBudget()
         self.in_flight = 0
         self._is_idle: asyncio.Event | None = None
 
@@ -172,26 +172,26 @@ class Forwarder:
             try:
                 response = await self._attempt(context)
             except UpstreamError as error:
-                if not self._may_try_again(context, error):
+                if not self._may_retry(context, error):
                     raise
                 continue
             if response is not None:
                 return response
             record.replays += 1
 
-    def _may_try_again(self, context: RequestContext, error: UpstreamError) -> bool:
-        """Whether a request is tried once more: nothing of it has been sent, whatever it is."""
+    def _may_retry(self, context: RequestContext, error: UpstreamError) -> bool:
+        """Whether a request is retried: nothing of it has been sent, whatever its method."""
         record = context.record
-        if context.is_second_try:
-            record.second_try = "failure"
+        if context.is_retry:
+            record.retry = "failure"
             return False
         is_unsent = error.is_unsent or error.reason in _NOT_CONNECTED
-        if not (is_unsent and self._settings.second_try):
+        if not (is_unsent and self._settings.retry):
             return False
-        context.is_second_try = self._second_tries.take(self._requests, self._now())
-        record.second_try = "success" if context.is_second_try else "over_budget"
+        context.is_retry = self._retries.take(self._requests, self._now())
+        record.retry = "success" if context.is_retry else "over_budget"
         context.needs_new_connection = True
-        return context.is_second_try
+        return context.is_retry
 
     def _accept_tunnel(
         self, request: Request, record: RequestRecord, caller: CallerHeaders

@@ -42,7 +42,7 @@ class RequestRecord:
     received_bytes = 0
     sent_bytes = 0
     replays = 0
-    second_try = ""
+    retry = ""
     has_policy_warning = False
     is_token_refused = False
     is_aborted = False

@@ -116,7 +116,7 @@ def forwarding(
         correlation_id=config.headers.correlation_id,
         rewrites_links=listener.rewrite_links,
         checks_transaction_id=config.upstream.check_transaction_id,
-        second_try=config.upstream.second_try,
+        retry=config.upstream.retry,
         total_timeout=config.upstream.total_timeout,
         limits=config.limits,
         replay=Replay(tuple(path.pattern for path in config.replay.paths), config.replay.max_body),

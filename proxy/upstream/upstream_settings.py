@@ -94,9 +94,9 @@ class UpstreamSettings:
     max_idle_age: Seconds = setting(30.0, "Time after which an unused connection is closed.")
     max_age: Seconds = setting(600.0, "Age at which a connection is closed, to follow DNS changes.")
 
-    second_try: bool = setting(
+    retry: bool = setting(
         True,
-        "Try a request once more of which nothing has been sent: the connection was refused, or "
+        "Retry a request once if nothing of it has been sent: the connection was refused, or "
         "closed before.",
     )
 

@@ -54,7 +54,7 @@ def test_fields_of_a_request() -> None:
         True,
         "payroll",
     )
-    record.second_try = "success"
+    record.retry = "success"
     reported = rows("request fields")
     assert set().union(*(names(row[0]) for row in reported)) == set(request_fields(record)) | {
         "timestamp"

@@ -81,8 +81,8 @@ def request_fields(record: RequestRecord) -> dict[str, Any]:
         fields["reason"] = record.reason
     if record.replays:
         fields["replays"] = record.replays
-    if record.second_try:
-        fields["second_try"] = record.second_try
+    if record.retry:
+        fields["retry"] = record.retry
     if record.has_policy_warning:
         fields["policy"] = "warned"
     if record.is_aborted:

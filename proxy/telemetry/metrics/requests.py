@@ -97,7 +97,7 @@ class RequestCollector(Collector):
         self._errors: dict[Labels, float] = {}
         self._shed: dict[Labels, float] = dict.fromkeys(((reason,) for reason in _SHED.values()), 0)
         self._times: dict[str, RouteDurations] = {}
-        self._second_tries: dict[Labels, float] = {
+        self._retries: dict[Labels, float] = {
             ("success",): 0,
             ("failure",): 0,
             ("over_budget",): 0,
@@ -142,8 +142,8 @@ class RequestCollector(Collector):
         self._received += record.sent_bytes
         self._sent += record.received_bytes
         self._replays += record.replays
-        if record.second_try:
-            self._second_tries[(record.second_try,)] += 1
+        if record.retry:
+            self._retries[(record.retry,)] += 1
         self._aborted += record.is_aborted
         self._token_refused += record.is_token_refused and not record.replays
         self._policy_warnings += record.has_policy_warning
@@ -233,10 +233,10 @@ class RequestCollector(Collector):
             [(("received",), self._received), (("sent",), self._sent)],
         )
         yield counter(
-            "second_tries",
-            "Requests that could not be sent at first, by what became of them.",
+            "retries",
+            "Requests that could not be sent at the first attempt, by the outcome of their retry.",
             ("outcome",),
-            self._second_tries.items(),
+            self._retries.items(),
         )
         for name, text, count in (
             ("replays", "Requests that were sent a second time.", self._replays),

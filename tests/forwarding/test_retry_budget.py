@@ -1,4 +1,4 @@
-"""Second tries: a request goes out again only if nothing of it has gone before."""
+"""Retries: a request is sent again only if nothing of it was sent before."""
 
 import socket
 import struct
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.forwarding.record import RequestRecord
-from proxy.forwarding.second_try import BURST, PER_SECOND, SHARE, SecondTryBudget
+from proxy.forwarding.retry_budget import BURST, PER_SECOND, SHARE, RetryBudget
 from proxy.runtime.app import App
 from tests.support.proxy_fixture import sample
 from tests.support.raw_client import RawResponse, ask, connect, request
@@ -26,7 +26,7 @@ EVERY_LOOP = True
 RESET = struct.pack("ii", 1, 0)
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 SAFE = ("GET", "HEAD", "OPTIONS")
-TRIES = "candescent_proxy_second_tries_total"
+RETRIES = "candescent_proxy_retries_total"
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def asking(method: str) -> bytes:
 def outcomes(app: App) -> dict[str, float]:
     """Return the metric."""
     names = ("success", "failure", "over_budget")
-    return {name: count for name in names if (count := sample(app, TRIES, outcome=name))}
+    return {name: count for name in names if (count := sample(app, RETRIES, outcome=name))}
 
 
 @pytest.mark.parametrize("served", [0, 1], ids=["new connection", "reused connection"])
@@ -186,10 +186,10 @@ async def test_connection_that_ends_before_it_is_used(method: str) -> None:
             app.forwarder._on_finished = (records.append, *app.forwarder._on_finished)
             response = await ask_until_tried_again(app, bank, asking(method))
             assert (response.status, outcomes(app)) == (200, {"success": 1})
-            assert (records[-1].second_try, records[-1].replays) == ("success", 0)
+            assert (records[-1].retry, records[-1].replays) == ("success", 0)
 
 
-async def test_body_goes_with_the_second_try() -> None:
+async def test_body_goes_with_the_retry() -> None:
     """The body is whole, in either framing."""
     chunked = b"POST /v1/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     with recording_bank() as bank:
@@ -202,17 +202,17 @@ async def test_body_goes_with_the_second_try() -> None:
             assert bank.served[-1].endswith(b"\r\n\r\n4\r\nabcd\r\n0\r\n\r\n")
 
 
-async def test_second_tries_can_be_switched_off() -> None:
+async def test_retries_can_be_switched_off() -> None:
     """Then every connection that ends early is an error, and nothing is counted."""
     with recording_bank(*[Fault(0, resets=True)] * 20) as bank:
-        async with proxy_before(bank, upstream={"second_try": "false"}) as app:
+        async with proxy_before(bank, upstream={"retry": "false"}) as app:
             statuses = {(await ask(app, asking("POST"))).status for _ in range(20)}
             assert statuses == {502}
             assert outcomes(app) == {}
 
 
-async def test_second_tries_have_a_budget() -> None:
-    """In an outage, few requests are tried again; the others fail at once."""
+async def test_retries_have_a_budget() -> None:
+    """In an outage, few requests are retried; the others fail at once."""
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     async with running(f"http://127.0.0.1:{port}", bearer_token="scripted") as app:
@@ -228,7 +228,7 @@ async def test_second_tries_have_a_budget() -> None:
 @given(st.lists(st.tuples(st.integers(0, 50), st.floats(0, 10)), max_size=50))
 def test_budget_is_a_share_of_the_requests(steps: list[tuple[int, float]]) -> None:
     """Never more than the share, the time and the burst allow; always some when it is full."""
-    budget = SecondTryBudget()
+    budget = RetryBudget()
     requests, now, taken = 0, 1000.0, 0
     assert budget.take(0, now)
     taken = 1

@@ -1,16 +1,16 @@
-"""The budget of second tries: a share of the requests, so that an outage is not made worse."""
+"""The retry budget: a share of the requests, so that an outage is not made worse."""
 
 SHARE = 0.1
-"""Second tries per request."""
+"""Retries per request."""
 
 PER_SECOND = 1.0
-"""Second tries per second that are allowed without traffic to take a share of."""
+"""Retries per second that are allowed without traffic to take a share of."""
 
 BURST = 10.0
-"""Second tries that may be saved up."""
+"""Retries that may be saved up."""
 
 
-class SecondTryBudget:
+class RetryBudget:
     """A token bucket that is filled by requests and by time."""
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class SecondTryBudget:
         self._at = 0.0
 
     def take(self, requests: int, now: float) -> bool:
-        """Return whether one more second try is allowed, and count it.
+        """Return whether one more retry is allowed, and count it.
 
         ``requests`` is the number of requests so far, ``now`` is in seconds.
         """
