@@ -85,7 +85,7 @@ def _holds_name(entry: str, host: str, port: int) -> bool:
 
 def _holds_address(entry: str, host: str, port: int) -> bool:
     """Whether an IP address or CIDR of NO_PROXY holds the IP address ``host``."""
-    with_port = re.fullmatch(r"\[(.+)\]:([0-9]+)|([0-9.]+):([0-9]+)", entry)
+    with_port = re.fullmatch(r"\[([^\]]+)\]:([0-9]+)|([0-9.]+):([0-9]+)", entry)
     if with_port is not None:
         if int(with_port[2] or with_port[4]) != port:
             return False
