@@ -34,6 +34,7 @@ PACKAGES = {
     "redis-server": "redis-server",
     "systemd-analyze": "systemd",
     "taskset": "util-linux",
+    "tinyproxy": "tinyproxy",
     "unshare": "util-linux",
     "wrk": "wrk",
 }
