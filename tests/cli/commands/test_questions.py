@@ -93,3 +93,32 @@ def test_institution() -> None:
     assert questions.check_institution("00016") == "00016"
     with pytest.raises(ConfigError, match=r"^institution_id: .* digits"):
         questions.check_institution("sixteen")
+
+
+@pytest.mark.parametrize(
+    ("answer", "environ", "proxy"),
+    [
+        ("", {"HTTPS_PROXY": "http://me:hidden@out.test:3128"}, "environment"),
+        ("n", {"HTTPS_PROXY": "http://me:hidden@out.test:3128"}, ""),
+        (None, {"HTTPS_PROXY": "http://out.test:3128", "NO_PROXY": "candescent.com"}, ""),
+        (None, {"HTTPS_PROXY": "ftp://out.test"}, ""),
+        (None, {}, ""),
+    ],
+)
+def test_proxy_of_the_environment_is_offered(
+    monkeypatch: pytest.MonkeyPatch, answer: str | None, environ: dict[str, str], proxy: str
+) -> None:
+    """Where it serves for the bank's host; the question shows no password."""
+    asked: list[str] = []
+
+    def reply(question: str) -> str:
+        asked.append(question)
+        assert answer is not None
+        return answer
+
+    monkeypatch.setattr("builtins.input", reply)
+    person = Questions(argparse.Namespace(), environ, can_ask=True)
+    assert person._proxy_of_environment("stage") == proxy
+    assert asked == (
+        [] if answer is None else ["Use the proxy in HTTPS_PROXY, http://out.test:3128? [Y/n] "]
+    )
