@@ -156,10 +156,14 @@ class Port:
     ) -> bool:
         """Whether a caller begins with a method, which no TLS record does (RFC 8446 section 5.1).
 
-        Raises ``TimeoutError`` for one that says nothing.
+        Raises ``TimeoutError`` for one that says nothing. False on Windows, where the event loop
+        cannot wait without reading.
         """
         readable = loop.create_future()
-        loop.add_reader(sock, _wake, readable)
+        try:
+            loop.add_reader(sock, _wake, readable)
+        except NotImplementedError:
+            return False
         try:
             async with asyncio.timeout(self._handshake_timeout):
                 await readable
