@@ -108,7 +108,7 @@ lock: $(VENV)/.dev  ## Pin the dependencies anew (ARGS=--upgrade: to their newes
 audit: $(AUDIT)/.done  ## Look for known weaknesses in what we depend on (needs a network)
 	@tools/audit $(AUDIT)/bin/pip-audit requirements/run.txt
 
-soak: $(VENV)/.dev  ## Minutes of load in all weathers, held to the promises (ARGS=--minutes 10)
+soak: $(VENV)/.dev  ## Minutes of load with faults; checks the promises (ARGS=--minutes 10)
 	@$(BIN)/python -m tests.soak $(ARGS)
 
 observe: $(VENV)/.dev  ## Proxies in trouble under a real Prometheus (ARGS=--once; --pictures draws them)

@@ -6,7 +6,7 @@ from functools import partial
 
 from bench import samples
 from bench.figures import Sample
-from bench.load import Load
+from bench.load import LoadPlan
 from bench.peers import PEERS, Setup
 from bench.running import Running
 from bench.upstream import BODIES, SINK, Tokens
@@ -50,7 +50,7 @@ class Case:
 
 
 def _full_load() -> Iterator[Case]:
-    sample = partial(samples.saturated, Load())
+    sample = partial(samples.saturated, LoadPlan())
     split = ("cpu_us", "user_us", "system_us", "rps")
     tls, off, on = Setup(tls=True), Setup(access_log="off"), Setup(access_log="on")
     yield Case("small", FULL_LOAD, "plain upstream", sample, split, rounds=6, quick=True)
@@ -65,7 +65,7 @@ def _callers() -> Iterator[Case]:
             f"callers_{number}",
             CALLERS,
             f"{number:,} connection{'s' if number > 1 else ''}",
-            partial(samples.saturated, Load(number)),
+            partial(samples.saturated, LoadPlan(number)),
             ("cpu_us", "rps"),
             Setup(callers=number),
             peers=FRONT,
@@ -80,8 +80,8 @@ def _bodies() -> Iterator[Case]:
         # flight.
         connections = 8 if size > 1_000_000 else 32
         for way, load in (
-            ("down", Load(connections, f"/bodies/{name}")),
-            ("up", Load(connections, SINK, upload=size)),
+            ("down", LoadPlan(connections, f"/bodies/{name}")),
+            ("up", LoadPlan(connections, SINK, upload=size)),
         ):
             yield Case(
                 f"{way}_{name}",
@@ -102,7 +102,7 @@ def _institutions() -> Iterator[Case]:
             f"institutions_{number}",
             INSTITUTIONS,
             f"{number:,} in turn",
-            partial(samples.saturated, Load(institutions=number)),
+            partial(samples.saturated, LoadPlan(institutions=number)),
             ("cpu_us", "resident_mb"),
             Setup(institutions=number),
             peers=("ours", "compiled"),
@@ -146,7 +146,7 @@ def _tokens() -> Iterator[Case]:
         "lifetime_5",
         TOKENS,
         "5 s, full load",
-        partial(samples.short_lived, Load()),
+        partial(samples.short_lived, LoadPlan()),
         ("cpu_us", "rps", "token_calls_per_minute"),
         tokens=Tokens(lifetime=5),
         peers=cached,

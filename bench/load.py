@@ -15,7 +15,7 @@ from bench.upstream import SMALL
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class LoadPlan:
     """The requests of the clients. ``upload`` is the size of a request body, 0 for a GET.
 
     With ``institutions``, they use that many in turn.
@@ -39,7 +39,7 @@ class Outcome:
     seconds: float
 
 
-def run(port: int, load: Load, seconds: int, core: int, folder: Path) -> Outcome:
+def run(port: int, load: LoadPlan, seconds: int, core: int, folder: Path) -> Outcome:
     """Run ``load`` against a proxy for some seconds. Raises ``BenchError``."""
     script = folder / "load.lua"
     script.write_text(lua(load), encoding="ascii")
@@ -54,7 +54,7 @@ def run(port: int, load: Load, seconds: int, core: int, folder: Path) -> Outcome
     return read(done.stdout + done.stderr)
 
 
-def lua(load: Load) -> str:
+def lua(load: LoadPlan) -> str:
     """Return the Lua script for wrk."""
     if load.upload:
         return f'wrk.method = "POST"\nwrk.body = string.rep("x", {load.upload})\n'

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench import load as wrk
 from bench.figures import Sample, percentile
-from bench.load import Load
+from bench.load import LoadPlan
 from bench.machine import ROOT, BenchError
 from bench.measure import Usage, peak, resident, running_time, wake_ups
 from bench.openloop import LatencyResult
@@ -21,7 +21,7 @@ REFRESH = 1.2
 """Seconds before the end of a token call in which requests count as during a refresh."""
 
 
-def saturated(what: Load, running: Running, seconds: int) -> Sample:
+def saturated(what: LoadPlan, running: Running, seconds: int) -> Sample:
     """Measure CPU per request and requests per second under full load."""
     before = Usage.of(running.pid)
     outcome = _loaded(what, running, seconds)
@@ -39,7 +39,7 @@ def saturated(what: Load, running: Running, seconds: int) -> Sample:
     }
 
 
-def streamed(what: Load, running: Running, seconds: int) -> Sample:
+def streamed(what: LoadPlan, running: Running, seconds: int) -> Sample:
     """Measure CPU per byte and bytes per second under full load."""
     size = what.upload or BODIES[Path(what.path).name]
     sample = saturated(what, running, seconds)
@@ -47,7 +47,7 @@ def streamed(what: Load, running: Running, seconds: int) -> Sample:
     return {**sample, "mbps": rate, "cpu_ms_per_mb": sample["cpu_us"] / 1000 / (size / MB)}
 
 
-def short_lived(what: Load, running: Running, seconds: int) -> Sample:
+def short_lived(what: LoadPlan, running: Running, seconds: int) -> Sample:
     """Measure full load with short-lived tokens, and the number of token calls."""
     before = len(running.upstream.token_calls())
     sample = saturated(what, running, seconds)
@@ -104,9 +104,9 @@ def remembered(running: Running, seconds: int) -> Sample:
     """Measure memory: idle, after many clients, after large bodies."""
     time.sleep(1)
     idle = resident(running.pid)
-    _loaded(Load(256), running, seconds)
+    _loaded(LoadPlan(256), running, seconds)
     loaded = resident(running.pid)
-    _loaded(Load(8, "/bodies/10m"), running, seconds)
+    _loaded(LoadPlan(8, "/bodies/10m"), running, seconds)
     return {
         "idle_mb": idle / MB,
         "loaded_mb": loaded / MB,
@@ -126,7 +126,7 @@ def rested(running: Running, seconds: int) -> Sample:
     }
 
 
-def _loaded(what: Load, running: Running, seconds: int) -> wrk.Outcome:
+def _loaded(what: LoadPlan, running: Running, seconds: int) -> wrk.Outcome:
     return wrk.run(running.port, what, seconds, running.cores.load, running.folder)
 
 

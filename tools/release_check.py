@@ -38,7 +38,7 @@ class CheckError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class ReleaseCheck:
     """One row of the table. ``run`` returns what the row says, or raises CheckError."""
 
     name: str
@@ -106,28 +106,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if all(result.passed for result in results) else 1
 
 
-def checks(tag: str | None) -> tuple[list[Check], list[Check], list[Check]]:
+def checks(tag: str | None) -> tuple[list[ReleaseCheck], list[ReleaseCheck], list[ReleaseCheck]]:
     """Return the checks that come first, those that stand alone, and those of each Python."""
-    first = [Check("version", partial(check_version, tag)), Check("distributions", check_build)]
+    first = [
+        ReleaseCheck("version", partial(check_version, tag)),
+        ReleaseCheck("distributions", check_build),
+    ]
     alone = [
-        Check("metadata", check_metadata),
-        Check("sbom", check_sbom),
-        Check("workflows", check_workflows),
-        Check("charts", check_charts),
-        Check("image", check_image),
+        ReleaseCheck("metadata", check_metadata),
+        ReleaseCheck("sbom", check_sbom),
+        ReleaseCheck("workflows", check_workflows),
+        ReleaseCheck("charts", check_charts),
+        ReleaseCheck("image", check_image),
     ]
     pythons = subprocess.check_output([ROOT / "tools/pythons"], text=True).splitlines()
     found = [tuple(line.split(" ", 1)) for line in pythons]
     return first, alone, list(_of_pythons(found))
 
 
-def _of_pythons(found: Sequence[tuple[str, ...]]) -> Iterator[Check]:
+def _of_pythons(found: Sequence[tuple[str, ...]]) -> Iterator[ReleaseCheck]:
     for version, python in found:
-        yield Check(f"{version}-source", partial(check_source, version, python))
-        yield Check(f"{version}-wheel", partial(check_wheel, version, python))
+        yield ReleaseCheck(f"{version}-source", partial(check_source, version, python))
+        yield ReleaseCheck(f"{version}-wheel", partial(check_wheel, version, python))
 
 
-def run(check: Check) -> Result:
+def run(check: ReleaseCheck) -> Result:
     """Run one check, and print the result at once."""
     began = time.monotonic()
     try:

@@ -9,7 +9,7 @@ from bench.fleet.plan import Plan, within
 from proxy.errors import TokenFailure, kinds
 from proxy.sandbox.request_limits import RequestLimits
 
-Answer = Callable[[float, TokenFailure | None], None]
+OnResponse = Callable[[float, TokenFailure | None], None]
 """Called with the time of the request and the failure, if any."""
 
 QUOTA_WINDOW = 60.0
@@ -25,7 +25,7 @@ class SimulatedBank:
         self._books = log
         self._limits = RequestLimits()
 
-    def ask(self, answer: Answer) -> None:
+    def ask(self, answer: OnResponse) -> None:
         """Accept a call; whether it succeeds is decided on arrival."""
         now = self._heap.now
         failure = self._failure(now)

@@ -1,7 +1,7 @@
 """The simulated proxies, whose decisions are those of ``proxy.tokens``.
 
 A ``Holder`` is a proxy's entry for one institution, as in the cache and the refresher. With a
-store, it fetches tokens through a ``FetchAttempt``, as ``proxy.tokens.fleet.source`` does.
+store, it fetches tokens through a ``SimulatedFetch``, as ``proxy.tokens.fleet.source`` does.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Holder:
         if world.store is None:
             world.bank.ask(self.answered)
         else:
-            FetchAttempt(world, world.store, self._pod, self).poll()
+            SimulatedFetch(world, world.store, self._pod, self).poll()
 
     def left(self) -> float:
         """Return the remaining life of the current token, 0 without one."""
@@ -182,7 +182,7 @@ class Holder:
         return True
 
 
-class FetchAttempt:
+class SimulatedFetch:
     """One attempt to get a token."""
 
     def __init__(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from proxy.config.model import ADMIN, LISTEN
 from proxy.tokens.secret_files import back_up, private_folder, write_private
 
 CONFIGURATION, CLIENT_ID, CLIENT_SECRET = "proxy.yaml", "client-id", "client-secret"
@@ -13,37 +14,37 @@ FILES = (CLIENT_ID, CLIENT_SECRET, CONFIGURATION)
 """The configuration is last, so that the files it names exist when it does."""
 
 _TEXT = """\
-# candescent-proxy, as `candescent-proxy init` has written it. What else can be set:
+# Configuration of candescent-proxy, written by `candescent-proxy init`. Every setting:
 #   candescent-proxy check-config --print-schema
-# A change is taken without a restart, after it was tried.
+# Changes are verified, then used without a restart.
 
-# Where the bank's API is: environment says stage or production, base_url any other place.
+# The bank's API: environment (stage or production), or base_url for any other.
 {place}
 
-# Whose calls these are; leading zeros matter.
+# The institution that calls are for; leading zeros matter.
 institution_id: {institution}
 
 # Shared Key and Secret Key, each in a file that only you can read.
 client_id_file: {client_id_file}
 client_secret_file: {client_secret_file}
 
-# Where applications call; and where probes, metrics and the status page are.
+# Addresses: for applications; for probes, metrics and the status page.
 listen: {listen}
 admin: {admin}
 
 {v1}
-# The retail user of calls that name none:
+# The default retail user, for calls that name no user:
 # host_user_id: 880017
 
 # Further institutions that applications may ask for, by the header institutionId:
 # allowed_institutions: [00017, 00018]
 
-# A company's proxy on the way out (environment: the one in HTTPS_PROXY), and its authority, if it
-# looks into TLS:
+# An outbound HTTP proxy (environment: the one in HTTPS_PROXY), and its authority if it inspects
+# TLS:
 {upstream}
 """
 _V1 = """\
-# A V1 token, for paths with /fis/ in them, is there before the first request, as a V2 token is.
+# Fetch V1 tokens, for paths below /fis/, before the first request too, not only V2 tokens.
 token:
   prefetch: [v2, v1]
 """
@@ -61,8 +62,8 @@ class InitOptions:
     v1: bool = False
     proxy: str = ""
     ca_file: str = ""
-    listen: str = "127.0.0.1:8080"
-    admin: str = "127.0.0.1:9090"
+    listen: str = LISTEN
+    admin: str = ADMIN
 
     @property
     def upstream(self) -> dict[str, str]:

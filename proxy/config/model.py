@@ -40,6 +40,9 @@ from proxy.tokens.refresh_policy import RefreshPolicy
 from proxy.tokens.v1_settings import V1Settings
 from proxy.upstream.upstream_settings import UpstreamSettings
 
+LISTEN, ADMIN = "127.0.0.1:8080", "127.0.0.1:9090"
+"""Default addresses: for applications; for probes, metrics and the status page."""
+
 ENVIRONMENTS = {
     "stage": "https://api.candescent.com/digitalbanking/stage",
     "production": "https://api.candescent.com/digitalbanking",
@@ -87,11 +90,11 @@ class Config(LoginSettings):
         "uses them.",
     )
     listen: ListenAddress = address_field(
-        "127.0.0.1:8080",
+        LISTEN,
         "Address that applications call: HOST:PORT, PORT (on loopback) or unix:/PATH.",
     )
     admin: ListenAddress = address_field(
-        "127.0.0.1:9090",
+        ADMIN,
         "Address of probes, metrics and status page: HOST:PORT, PORT (on loopback) or unix:/PATH.",
     )
     listeners: dict[ListenerName, ListenerSettings] = Field(

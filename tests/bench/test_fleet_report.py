@@ -104,7 +104,7 @@ def test_command_runs_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert fleet.main(["--groups", "wake", "--write"]) == 0
     assert "| last token after | worst second | refused |" in page.read_text()
     with pytest.raises(SystemExit):
-        fleet.main(["--groups", "weather"])
+        fleet.main(["--groups", "unknown"])
 
 
 def test_page_has_every_table() -> None:

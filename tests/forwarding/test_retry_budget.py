@@ -30,7 +30,7 @@ RETRIES = "candescent_proxy_retries_total"
 
 
 @dataclass(frozen=True)
-class Fault:
+class ConnectionFault:
     """What a connection does instead of a response: it ends after ``after`` bytes of a request.
 
     ``served`` requests are served before. ``wait`` is how long it lets the bytes come, in seconds.
@@ -49,7 +49,7 @@ class RecordingBank:
     ``received`` has all bytes of each connection since its last served request.
     """
 
-    faults: list[Fault]
+    faults: list[ConnectionFault]
     listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
     received: list[bytes] = field(default_factory=list)
     served: list[bytes] = field(default_factory=list)
@@ -64,7 +64,7 @@ class RecordingBank:
                 serving.daemon = True
                 serving.start()
 
-    def _serve(self, connection: socket.socket, fault: Fault | None) -> None:
+    def _serve(self, connection: socket.socket, fault: ConnectionFault | None) -> None:
         at = len(self.received)
         self.received.append(b"")
         with connection, suppress(OSError):
@@ -104,7 +104,7 @@ class RecordingBank:
 
 
 @contextmanager
-def recording_bank(*faults: Fault) -> Iterator[RecordingBank]:
+def recording_bank(*faults: ConnectionFault) -> Iterator[RecordingBank]:
     """Run such a bank."""
     bank = RecordingBank(list(faults))
     threading.Thread(target=bank.serve, daemon=True).start()
@@ -139,7 +139,7 @@ def outcomes(app: App) -> dict[str, float]:
 async def test_no_unsafe_request_is_received_twice(after: int, resets: bool, served: int) -> None:
     """Whatever its method, wherever its connection ends: at most one connection has bytes of it."""
     for method in METHODS:
-        with recording_bank(Fault(after, resets, served)) as bank:
+        with recording_bank(ConnectionFault(after, resets, served)) as bank:
             async with proxy_before(bank) as app, connect(app) as wire:
                 for _ in range(served):
                     assert (await wire.ask()).status == 200
@@ -170,7 +170,7 @@ async def ask_until_tried_again(app: App, bank: RecordingBank, data: bytes) -> R
     """Send a request until its first connection has ended before a byte of it was written."""
     before = outcomes(app)
     for _ in range(500):
-        bank.faults.append(Fault(0, resets=True))
+        bank.faults.append(ConnectionFault(0, resets=True))
         response = await ask(app, data)
         if outcomes(app) != before:
             return response
@@ -204,7 +204,7 @@ async def test_body_goes_with_the_retry() -> None:
 
 async def test_retries_can_be_switched_off() -> None:
     """Then every connection that ends early is an error, and nothing is counted."""
-    with recording_bank(*[Fault(0, resets=True)] * 20) as bank:
+    with recording_bank(*[ConnectionFault(0, resets=True)] * 20) as bank:
         async with proxy_before(bank, upstream={"retry": "false"}) as app:
             statuses = {(await ask(app, asking("POST"))).status for _ in range(20)}
             assert statuses == {502}

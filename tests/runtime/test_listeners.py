@@ -59,7 +59,7 @@ async def test_listeners_have_institutions_and_users(tmp_path: Path) -> None:
     """They share tokens and upstream connections."""
     listeners = {
         "payroll": {"listen": ANYWHERE, "institution_id": "00017"},
-        "teller": {"listen": ANYWHERE, "host_user_id": "880017"},
+        "kiosk": {"listen": ANYWHERE, "host_user_id": "880017"},
         "shop": {"listen": ANYWHERE, "login_id": "acorn.owner", "member_number": "12-3456789"},
     }
     async with several(tmp_path, allowed_institutions=["00017"], listeners=listeners) as fixture:

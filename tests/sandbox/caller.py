@@ -31,7 +31,7 @@ class Clock:
 
 
 @dataclass
-class BankResponse:
+class ReceivedResponse:
     """A response of the bank."""
 
     status: int
@@ -67,13 +67,13 @@ class SandboxCaller:
 
     async def send(
         self, method: str, path: str, headers: Headers | CIMultiDict[str], body: Any = None
-    ) -> BankResponse:
+    ) -> ReceivedResponse:
         """Send one request exactly as given."""
         url = URL(self.sandbox.url + path, encoded=True)
         async with self.session.request(
             method, url, headers=headers, data=body, allow_redirects=False
         ) as response:
-            return BankResponse(response.status, response.headers, await response.read())
+            return ReceivedResponse(response.status, response.headers, await response.read())
 
     async def token(
         self,
@@ -83,7 +83,7 @@ class SandboxCaller:
         credentials: tuple[str, str] = CREDENTIALS,
         form: Headers | None = None,
         **fields: str,
-    ) -> BankResponse:
+    ) -> ReceivedResponse:
         """Request a V2 token; a header with the value ``""`` is left out."""
         asked = {
             "Authorization": aiohttp.encode_basic_auth(*credentials),
@@ -101,7 +101,7 @@ class SandboxCaller:
         credentials: tuple[str, str] = CREDENTIALS,
         form: Headers | None = None,
         **fields: str,
-    ) -> BankResponse:
+    ) -> ReceivedResponse:
         """Request a V1 token; a header with the value ``""`` is left out."""
         asked = {
             "Authorization": aiohttp.encode_basic_auth(*credentials),
@@ -112,7 +112,7 @@ class SandboxCaller:
         form = {"grant_type": "client_credentials"} | (form or {}) | fields
         return await self.send("POST", "/v1/oauth/token", _kept(asked), form)
 
-    async def revoke(self, token: str, **headers: str) -> BankResponse:
+    async def revoke(self, token: str, **headers: str) -> ReceivedResponse:
         """Revoke a token."""
         asked = {
             "Authorization": aiohttp.encode_basic_auth(*CREDENTIALS),
@@ -135,7 +135,7 @@ class SandboxCaller:
         bearer: str | None = None,
         headers: Headers | None = None,
         body: Any = None,
-    ) -> BankResponse:
+    ) -> ReceivedResponse:
         """Call a resource, by default with a new token of the right kind."""
         v1 = "/fis/" in path
         institution = path.partition("/fis/")[2].partition("/")[0] if v1 else "00016"
@@ -143,15 +143,15 @@ class SandboxCaller:
         asked |= {"di_tid" if v1 else "transactionId": str(uuid.uuid4())}
         return await self.send(method, path, _kept(asked | (headers or {})), body)
 
-    async def twice(self, path: str, *headers: tuple[str, str]) -> BankResponse:
+    async def twice(self, path: str, *headers: tuple[str, str]) -> ReceivedResponse:
         """Send a GET request with headers exactly as given, repeated names included."""
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
         target = URL(self.sandbox.url).raw_path.rstrip("/") + path
         head = f"GET {target} HTTP/1.1\r\nHost: bank\r\nConnection: close\r\n{lines}\r\n"
         start, _, body = (await self.raw(head.encode())).partition(b"\r\n\r\n")
-        return BankResponse(int(start.split()[1]), CIMultiDictProxy(CIMultiDict()), body)
+        return ReceivedResponse(int(start.split()[1]), CIMultiDictProxy(CIMultiDict()), body)
 
-    async def control(self, path: str, method: str = "GET", body: Any = None) -> BankResponse:
+    async def control(self, path: str, method: str = "GET", body: Any = None) -> ReceivedResponse:
         """Call ``/_sandbox``."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         return await self.send(method, "/_sandbox" + path, {}, data)

@@ -7,10 +7,10 @@ import pytest
 from defusedxml import ElementTree
 
 from proxy.sandbox.tokens_v1 import USER_AGENT
-from tests.sandbox.caller import BankResponse, SandboxCaller
+from tests.sandbox.caller import ReceivedResponse, SandboxCaller
 
 
-def fields(response: BankResponse) -> dict[str, str]:
+def fields(response: ReceivedResponse) -> dict[str, str]:
     """Return the fields of an XML response by local name."""
     root = ElementTree.fromstring(response.body)
     assert root.tag.rpartition("}")[2] == "token"

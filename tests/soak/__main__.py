@@ -20,7 +20,7 @@ def main() -> int:
     """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--seed", type=int, default=1, help="of the weather")
+    parser.add_argument("--seed", type=int, default=1, help="of the schedule of faults")
     parser.add_argument("--rest", type=float, default=0.05, help="of a caller, at most, in seconds")
     parser.add_argument("--write", action="store_true", help=f"into {PAGE.name}, if all is kept")
     arguments = parser.parse_args()

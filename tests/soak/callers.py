@@ -130,7 +130,7 @@ class Caller:
         if not allowed(result, causes):
             outcomes.broken.append(
                 f"{soak_request.name}: {result.value} after {ended - began:.2f} s {detail}; "
-                f"weather: {schedule.describe(began, ended)}"
+                f"faults: {schedule.describe(began, ended)}"
             )
 
     async def _outcome(self, soak_request: SoakRequest) -> tuple[RequestOutcome, str]:

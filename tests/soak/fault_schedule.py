@@ -56,7 +56,4 @@ class FaultSchedule:
         near = [
             one for one in self._periods if one.started_at <= ended and one.ended_at + 5 >= began
         ]
-        return (
-            ", ".join(f"{one.name} ({one.started_at - began:+.1f} s)" for one in near)
-            or "clear sky"
-        )
+        return ", ".join(f"{one.name} ({one.started_at - began:+.1f} s)" for one in near) or "none"

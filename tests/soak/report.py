@@ -53,7 +53,7 @@ def as_table(outcome: SoakReport) -> str:
             if _sum(outcome, result)
         ),
         (
-            "requests under a clear sky",
+            "requests outside of faults",
             f"{sum(outcomes.calm.values()):,}, all as they should be",
         ),
         ("arrivals at the bank, each judged", f"{outcome.arrivals:,}"),
@@ -62,7 +62,7 @@ def as_table(outcome: SoakReport) -> str:
         ("requests sent with a token, none after its end", f"{outcome.sent:,}"),
         ("… the latest of them, before (-) or after (+) it", f"{outcome.latest * 1000:+.1f} ms"),
         ("tokens issued", f"{outcome.tokens:,}"),
-        ("faults and weathers", f"{_faults(outcome):,}"),
+        ("faults", f"{_faults(outcome):,}"),
         (
             "changes taken, refused",
             f"{outcome.reloads_succeeded:.0f}, {outcome.reloads_failed:.0f}",

@@ -20,7 +20,7 @@ async def test_all_outcomes_are_permitted(tmp_path: Path) -> None:
         RequestOutcome.UPSTREAM,
         RequestOutcome.BANK,
         RequestOutcome.ABORTED,
-    }, "there was no weather"
+    }, "there were no faults"
     assert outcome.reloads_succeeded > 0
     assert outcome.payments > 0
     assert '"kept": true' in as_json(outcome)

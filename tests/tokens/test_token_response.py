@@ -82,10 +82,10 @@ def test_refresh_token_without_a_lifetime(raw: object) -> None:
     assert issued.refresh_lifetime == MAX_LIFETIME
 
 
-@pytest.mark.parametrize("proof", [None, "", 7, "with space", "line\r\nend", "x" * 9000, ["a"]])
-def test_unusable_refresh_token_is_ignored(proof: object) -> None:
+@pytest.mark.parametrize("text", [None, "", 7, "with space", "line\r\nend", "x" * 9000, ["a"]])
+def test_unusable_refresh_token_is_ignored(text: object) -> None:
     """The access token is valid."""
-    assert parse_response(TokenKind.V2, 200, json_response(refresh_token=proof)).refresh_token == ""
+    assert parse_response(TokenKind.V2, 200, json_response(refresh_token=text)).refresh_token == ""
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tools import release_check
-from tools.release_check import Check, CheckError, Log, Result, checks, run, table
+from tools.release_check import CheckError, Log, ReleaseCheck, Result, checks, run, table
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,9 @@ def test_output_is_returned_and_stored(folder: Path) -> None:
 
 def test_failed_command_names_its_log(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The row is short."""
-    result = run(Check("a", lambda log: log.run(sys.executable, "-c", "raise SystemExit('no')")))
+    result = run(
+        ReleaseCheck("a", lambda log: log.run(sys.executable, "-c", "raise SystemExit('no')"))
+    )
     assert (result.name, result.passed) == ("a", False)
     assert result.remark == f"{Path(sys.executable).name} failed: a.log"
     assert "no\n" in (folder / "a.log").read_text(encoding="utf-8")

@@ -44,7 +44,7 @@ QUICK = UpstreamSettings(first_byte_timeout=0.4, idle_timeout=0.4, total_timeout
 
 
 @dataclass
-class Reply:
+class ReceivedResponse:
     """What was received over a connection."""
 
     status: int
@@ -73,14 +73,14 @@ async def connected(
 
 async def ask(
     connection: Connection, head: bytes = GET, *, bodiless: bool = False, total: float = 10.0
-) -> Reply:
+) -> ReceivedResponse:
     """Run one complete exchange."""
     connection.start(head, bodiless=bodiless, total_at=asyncio.get_running_loop().time() + total)
     response = await connection.wait_for_head()
     body = b""
     while block := await connection.read():
         body += block
-    return Reply(response.status, response.reason, response.headers, body)
+    return ReceivedResponse(response.status, response.reason, response.headers, body)
 
 
 async def fails(connection: Connection, *, total: float = 10.0) -> UpstreamError:

@@ -170,7 +170,7 @@ class UpstreamEnd:
 
 
 @dataclass
-class Exchange:
+class PlannedExchange:
     """A request, its planned response, and what both sides have received."""
 
     number: int
@@ -265,7 +265,7 @@ class ConnectionLife(RuleBasedStateMachine):
             base = importlib.import_module("uvloop").Loop
         self.loop: Any = type("Loop", (_SocketPairs, base), {"ends": {}})()
         self.count = 0
-        self.exchange: Exchange | None = None
+        self.exchange: PlannedExchange | None = None
         self.pool: Pool = self.run(self._make_pool())
 
     async def _make_pool(self) -> Pool:
@@ -274,7 +274,7 @@ class ConnectionLife(RuleBasedStateMachine):
         return Pool(_SocketPairDialer(origin, SETTINGS), SETTINGS)
 
     @property
-    def current(self) -> Exchange:
+    def current(self) -> PlannedExchange:
         """The current exchange."""
         assert self.exchange is not None
         return self.exchange
@@ -338,7 +338,7 @@ class ConnectionLife(RuleBasedStateMachine):
         whole = response(self.count, framing, numbered(self.count, size))
         if head_only:
             whole = whole[: whole.index(b"\r\n\r\n", whole.index(b"X-Number")) + 4]
-        exchange = Exchange(
+        exchange = PlannedExchange(
             number=self.count,
             connection=connection,
             end=end,
@@ -367,7 +367,7 @@ class ConnectionLife(RuleBasedStateMachine):
             exchange.waited = 0.0
             self.turn()
 
-    async def _write(self, exchange: Exchange, block: bytes) -> None:
+    async def _write(self, exchange: PlannedExchange, block: bytes) -> None:
         try:
             await exchange.connection.write(block)
         except ProxyError:
@@ -383,13 +383,13 @@ class ConnectionLife(RuleBasedStateMachine):
         self.turn()
         self._collect(exchange)
 
-    async def _read(self, exchange: Exchange) -> bytes | None:
+    async def _read(self, exchange: PlannedExchange) -> bytes | None:
         if exchange.has_head:
             return await exchange.connection.read()
         await exchange.connection.wait_for_head()
         return None
 
-    def _collect(self, exchange: Exchange) -> None:
+    def _collect(self, exchange: PlannedExchange) -> None:
         """Check what a read has returned."""
         if exchange.reading is None or not exchange.reading.done():
             return
@@ -412,7 +412,7 @@ class ConnectionLife(RuleBasedStateMachine):
             exchange.at_end = True
             assert exchange.received == exchange.body
 
-    def _check_failure(self, exchange: Exchange, error: UpstreamError) -> None:
+    def _check_failure(self, exchange: PlannedExchange, error: UpstreamError) -> None:
         if error.reason is kinds.UPSTREAM_FIRST_BYTE_TIMEOUT:
             assert exchange.lasted >= SETTINGS.first_byte_timeout
         elif error.reason is kinds.UPSTREAM_IDLE_TIMEOUT:

@@ -30,7 +30,7 @@ SILENT, REFUSING, GOOD = "127.0.0.2", "127.0.0.3", "127.0.0.1"
 
 
 @dataclass
-class Bank:
+class SeveralAddresses:
     """A name with several addresses, and what happened when connections to it were opened."""
 
     addresses: list[str]
@@ -95,7 +95,7 @@ async def peer(dialer: Dialer) -> str:
 
 async def test_dead_first_address(upstream: ScriptedUpstream) -> None:
     """The second is tried soon, and is the first from then on: the dead one is left alone."""
-    bank = Bank([SILENT, GOOD], upstream.port)
+    bank = SeveralAddresses([SILENT, GOOD], upstream.port)
     with swallowing(upstream.port):
         dialer = bank.dialer(timeout=60)
         assert [await peer(dialer) for _ in range(3)] == [GOOD] * 3
@@ -106,7 +106,7 @@ async def test_dead_first_address(upstream: ScriptedUpstream) -> None:
 
 async def test_refusing_first_address(upstream: ScriptedUpstream) -> None:
     """The next is tried at once, and the refusing one comes last afterwards."""
-    bank = Bank([REFUSING, GOOD], upstream.port)
+    bank = SeveralAddresses([REFUSING, GOOD], upstream.port)
     dialer = bank.dialer()
     assert [await peer(dialer) for _ in range(3)] == [GOOD] * 3
     assert bank.failed == [(REFUSING, AddressFailure.REFUSED, GOOD)]
@@ -114,7 +114,7 @@ async def test_refusing_first_address(upstream: ScriptedUpstream) -> None:
 
 async def test_address_that_has_gone_from_the_name(upstream: ScriptedUpstream) -> None:
     """The one that worked is used no longer when the name has it no more."""
-    bank = Bank([GOOD], upstream.port)
+    bank = SeveralAddresses([GOOD], upstream.port)
     dialer = bank.dialer()
     assert await peer(dialer) == GOOD
     bank.addresses = [REFUSING]
@@ -124,7 +124,7 @@ async def test_address_that_has_gone_from_the_name(upstream: ScriptedUpstream) -
 
 async def test_address_that_stops_working(upstream: ScriptedUpstream) -> None:
     """The other one takes its place."""
-    bank = Bank([GOOD, REFUSING], upstream.port)
+    bank = SeveralAddresses([GOOD, REFUSING], upstream.port)
     dialer = bank.dialer()
     assert await peer(dialer) == GOOD
     await upstream.__aexit__(None, None, None)
@@ -150,7 +150,7 @@ async def test_no_address_works(addresses: list[str], kind: UpstreamFailure, tri
     """The error names each address that was tried, and what it did."""
     with socket.create_server((GOOD, 0)) as unused:
         port = unused.getsockname()[1]
-    bank = Bank(addresses, port)
+    bank = SeveralAddresses(addresses, port)
     with swallowing(port), pytest.raises(UpstreamError) as caught:
         await dial(bank.dialer(timeout=0.5))
     assert caught.value.reason is kind
@@ -179,7 +179,7 @@ async def test_address_whose_handshake_fails(authority: OpensslAuthority) -> Non
     """The error names it, and the next connection tries the other one first."""
     context = server_context(authority.issue("bank", "DNS:bank.test"))
     async with ScriptedUpstream(respond_to_all(), tls=context) as upstream:
-        bank = Bank([REFUSING, GOOD], upstream.port)
+        bank = SeveralAddresses([REFUSING, GOOD], upstream.port)
         plain = await asyncio.start_server(lambda r, w: w.close(), REFUSING, upstream.port)
         dialer = bank.dialer(client_context(authority.file))
         async with plain:
@@ -192,7 +192,7 @@ async def test_address_whose_handshake_fails(authority: OpensslAuthority) -> Non
 
 async def test_connection_to_a_dead_machine_ends(upstream: ScriptedUpstream) -> None:
     """The system probes idle connections, and gives up on bytes that nobody acknowledges."""
-    _, writer = await dial(Bank([GOOD], upstream.port).dialer())
+    _, writer = await dial(SeveralAddresses([GOOD], upstream.port).dialer())
     sock = writer.get_extra_info("socket")
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     for name, value in (("TCP_USER_TIMEOUT", DEAD_AFTER * 1000), ("TCP_KEEPIDLE", 30)):

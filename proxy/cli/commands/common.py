@@ -10,13 +10,13 @@ from typing import Any
 from proxy.cli import admin_client
 from proxy.cli.commands import FAILED, OK
 from proxy.config import loader
-from proxy.config.model import Config
+from proxy.config.model import ADMIN, LISTEN, Config
 from proxy.errors import ConfigError
 from proxy.server.address import Address
 
 FLAGS = {
-    "listen": ("HOST:PORT", "where applications call (default 127.0.0.1:8080)"),
-    "admin": ("HOST:PORT", "probes and metrics (default 127.0.0.1:9090)"),
+    "listen": ("HOST:PORT", f"where applications call (default {LISTEN})"),
+    "admin": ("HOST:PORT", f"probes and metrics (default {ADMIN})"),
     "base_url": ("URL", "the API's base URL, instead of an environment's"),
     "log_level": ("LEVEL", "debug, info, warning or error"),
     "log_format": ("FORMAT", "json, console or auto"),
@@ -65,7 +65,7 @@ def admin_address(arguments: argparse.Namespace) -> Address:
     file = config_file(arguments)
     if given is None and file is not None:
         given = loader.read_file(file).get("admin")
-    return admin_client.reachable(loader.address("admin", given or "127.0.0.1:9090"))
+    return admin_client.reachable(loader.address("admin", given or ADMIN))
 
 
 def secret_input(prompt: str) -> str:

@@ -66,11 +66,11 @@ async def test_cause_is_named_and_its_remedy_works(setup: Setup, healthy: Doctor
     """Exactly one cause, and none after its remedy."""
     steps = setup(healthy)
     expected = await anext(steps)
-    ill = [finding for finding in await healthy.run_checks() if finding.is_problem]
-    assert {finding.cause for finding in ill} == {expected}
-    assert all(finding.fix for finding in ill)
+    problems = [finding for finding in await healthy.run_checks() if finding.is_problem]
+    assert {finding.cause for finding in problems} == {expected}
+    assert all(finding.fix for finding in problems)
     with suppress(StopAsyncIteration):
-        await steps.asend(ill[0])
+        await steps.asend(problems[0])
     assert [finding for finding in await healthy.run_checks() if finding.is_problem] == []
 
 
@@ -108,9 +108,9 @@ async def test_secret_in_quotes_has_two_causes(healthy: DoctorSetup) -> None:
     Quotes may belong to a secret, so the bank is called.
     """
     healthy.write_secret('"sandbox-secret"')
-    ill = [finding for finding in await healthy.run_checks() if finding.is_problem]
-    assert [finding.cause for finding in ill] == ["secret-wrapped", "token-bad-client"]
-    assert "ends with a quote" in ill[0].text
+    problems = [finding for finding in await healthy.run_checks() if finding.is_problem]
+    assert [finding.cause for finding in problems] == ["secret-wrapped", "token-bad-client"]
+    assert "ends with a quote" in problems[0].text
     healthy.write_secret()
     assert [finding for finding in await healthy.run_checks() if finding.is_problem] == []
 

@@ -22,11 +22,11 @@ class Terminal(io.StringIO):
         return True
 
 
-def report(stream: io.StringIO, *findings: CheckResult) -> str:
+def report(stream: io.StringIO, *results: CheckResult) -> str:
     """Return the printed report."""
     tell = result_writer(stream)
-    for finding in findings:
-        tell(finding)
+    for result in results:
+        tell(result)
     return stream.getvalue()
 
 
@@ -41,7 +41,7 @@ def test_lines_are_wrapped_and_aligned() -> None:
 
 
 @pytest.mark.parametrize(
-    ("findings", "text"),
+    ("results", "text"),
     [
         ([], "No problems found."),
         ([ok("a", "b")], "No problems found."),
@@ -49,9 +49,9 @@ def test_lines_are_wrapped_and_aligned() -> None:
         ([BAD, WARNED, BAD], "2 failed, 1 warning"),
     ],
 )
-def test_summary(findings: list[CheckResult], text: str) -> None:
+def test_summary(results: list[CheckResult], text: str) -> None:
     """It counts the problems."""
-    assert summary(findings) == text
+    assert summary(results) == text
 
 
 def test_pipe_gets_plain_text() -> None:
