@@ -159,10 +159,10 @@ async def proxy(folder: Path, url: str, institutions: int) -> AsyncIterator[Prox
         await process.wait()
 
 
-async def until_ready(folder: Path, patience: float = 30.0) -> None:
+async def until_ready(folder: Path, seconds: float = 30.0) -> None:
     """Wait until the proxy has its first token; exit with its output if it gets none."""
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(seconds):
             while not await is_ready(folder):  # noqa: ASYNC110 - another process tells nobody
                 await asyncio.sleep(0.05)
     except TimeoutError:

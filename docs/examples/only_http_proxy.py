@@ -1,4 +1,4 @@
-"""An application that calls the bank by its own name and can only be told of an HTTP proxy.
+"""An application that calls the bank by its own name and can only be configured with an HTTP proxy.
 
 Instead of ``proxies`` the variable HTTP_PROXY does it too, without a change to the program.
 """

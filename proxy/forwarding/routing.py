@@ -94,7 +94,7 @@ class Router:
         )
 
     @property
-    def routes_kept(self) -> int:
+    def cached_routes(self) -> int:
         """Number of cached routes."""
         return self._decide.cache_info().currsize
 

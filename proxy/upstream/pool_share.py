@@ -1,8 +1,8 @@
 """A listener's share of the connections to the upstream.
 
-Half of the connections and of the queue are divided among the listeners, and the other half is for
-whoever comes first: so a listener whose requests are slow cannot take what others need. A single
-listener has all of it.
+Half of the connections and of the queue are divided among the listeners; the other half is open to
+all, first come, first served. So a listener with slow requests cannot take what others need. A
+single listener has all of it.
 """
 
 import asyncio

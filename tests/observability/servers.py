@@ -60,10 +60,10 @@ class Prometheus:
         return [one for one in alerts if one["state"] == "firing"]
 
 
-async def until(condition: Callable[[], Awaitable[bool]], patience: float) -> bool:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> bool:
     """Wait for a condition, up to some seconds; return whether it holds."""
     loop = asyncio.get_running_loop()
-    end = loop.time() + patience
+    end = loop.time() + seconds
     while not await condition():
         if loop.time() > end:
             return False

@@ -13,12 +13,10 @@ from prometheus_client.samples import Exemplar
 
 from proxy.errors import ErrorKind, kinds
 from proxy.forwarding.record import RequestRecord
+from proxy.forwarding.routing import METHODS
 from proxy.telemetry.metrics.families import Labels, counter, histogram
 from proxy.telemetry.metrics.histogram import BUCKETS, FINE_BUCKETS, Histogram
 from proxy.telemetry.metrics.totals import FAILED, Buckets, Totals
-
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Every other one is counted as ``other``."""
 
 _REGISTERED = frozenset(status.value for status in HTTPStatus)
 STATUSES = tuple(
@@ -107,6 +105,7 @@ class RequestCollector(Collector):
 
     def add(self, record: RequestRecord) -> None:
         """Count one finished request."""
+        # Callers choose the method; other ones are one label.
         method = record.method if record.method in METHODS else "other"
         route = record.route
         status = STATUSES[record.status]

@@ -9,11 +9,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.errors import Source, kinds
 from proxy.forwarding.record import RequestRecord
+from proxy.forwarding.routing import METHODS
 from proxy.runtime.app import App
 from proxy.sandbox import Sandbox
 from proxy.server.refusals import TEXTS
 from proxy.telemetry.metrics.histogram import BUCKETS, FINE_BUCKETS
-from proxy.telemetry.metrics.requests import METHODS, STATUSES, RequestCollector
+from proxy.telemetry.metrics.requests import STATUSES, RequestCollector
 from proxy.tokens.events import Trigger
 from tests.support.running import running, until, url
 from tests.telemetry.metrics.reading import families

@@ -10,9 +10,9 @@ import aiohttp
 from prometheus_client import Metric
 
 from proxy.errors import kinds
+from proxy.forwarding.routing import METHODS
 from proxy.sandbox import Fault, Sandbox
 from proxy.telemetry.metrics import Metrics
-from proxy.telemetry.metrics.requests import METHODS
 from proxy.telemetry.metrics.token_store import StoreCollector
 from proxy.tokens.events import Trigger
 from proxy.tokens.fleet.events import (

@@ -9,9 +9,10 @@ from prometheus_client.samples import Exemplar
 
 from proxy.errors import ErrorKind, ProxyError, Source, kinds
 from proxy.forwarding.record import RequestRecord
+from proxy.forwarding.routing import METHODS
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.metrics.histogram import BUCKETS
-from proxy.telemetry.metrics.requests import LONGEST_ID, METHODS, STATUSES, RequestCollector
+from proxy.telemetry.metrics.requests import LONGEST_ID, STATUSES, RequestCollector
 from tests.telemetry.metrics.reading import OPENMETRICS, buckets, families, record, value
 
 
