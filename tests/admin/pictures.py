@@ -38,7 +38,7 @@ PATHS = (
 )
 
 
-class Load:
+class VaryingLoad:
     """A varying number of clients; one request in two hundred is for an unknown institution."""
 
     def __init__(self, app: App) -> None:
@@ -104,7 +104,7 @@ async def at_work(bank: Sandbox, seconds: float) -> None:
         chromium() as browser,
         asyncio.TaskGroup() as group,
     ):
-        tasks = [group.create_task(Load(app).run()), group.create_task(vary_delay(bank))]
+        tasks = [group.create_task(VaryingLoad(app).run()), group.create_task(vary_delay(bank))]
         await asyncio.sleep(0.55 * seconds)
         bank.bank.faults.insert(0, Fault("resource", status=503, times=90))
         bank.bank.faults.insert(0, Fault("resource", reset=True, late=True, times=14))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.load import Load, Outcome, lua, read
+from bench.load import LoadPlan, Outcome, lua, read
 from bench.machine import BenchError
 
 REPORT = """\
@@ -40,6 +40,6 @@ def test_invalid_report_is_an_error() -> None:
 
 def test_script_has_differences_from_a_plain_get() -> None:
     """None for a GET; a body; institutions in turn."""
-    assert lua(Load()) == ""
-    assert 'wrk.body = string.rep("x", 5)' in lua(Load(upload=5))
-    assert "for n = 1, 100 do" in lua(Load(institutions=100))
+    assert lua(LoadPlan()) == ""
+    assert 'wrk.body = string.rep("x", 5)' in lua(LoadPlan(upload=5))
+    assert "for n = 1, 100 do" in lua(LoadPlan(institutions=100))

@@ -9,7 +9,7 @@ import pytest
 from bench import samples
 from bench.cases import Case
 from bench.figures import Sample
-from bench.load import Load
+from bench.load import LoadPlan
 from bench.machine import BenchError, Cores
 from bench.peers import PEERS, Launch, Peer, Setup
 from bench.rounds import play
@@ -55,14 +55,14 @@ def test_proxies_run_in_turn(cores: Cores) -> None:
 @pytest.mark.parametrize(
     "load",
     [
-        Load(),
-        Load(institutions=3),
+        LoadPlan(),
+        LoadPlan(institutions=3),
     ],
     ids=["small", "institutions"],
 )
-def test_load_has_no_failure(cores: Cores, load: Load) -> None:
+def test_load_has_no_failure(cores: Cores, load: LoadPlan) -> None:
     """Every request is forwarded with its token."""
-    setup = Setup(institutions=load.institutions, tls=load == Load())
+    setup = Setup(institutions=load.institutions, tls=load == LoadPlan())
     one = case(partial(samples.saturated, load), setup=setup, rounds=1)
     [sample] = [sample["ours"] for sample in play(one, ("ours",), cores, lambda *_: None)]
     assert sample["failed"] == 0
