@@ -241,7 +241,7 @@ def test_context_trusts_the_system_by_default() -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "No such file"), (b"", "wrong content"), (b"nonsense", "not what")],
+    [(None, "No such file"), (b"", "wrong content"), (b"nonsense", "wrong content")],
 )
 def test_unusable_ca_file_is_a_configuration_error(
     tmp_path: Path, content: bytes | None, message: str
