@@ -532,8 +532,7 @@ UPSTREAM_MALFORMED = _upstream(
 UPSTREAM_CROSS_TALK = _upstream(
     "upstream-cross-talk",
     "The response has the transactionId of another request and was discarded.",
-    "Find out whether the request was processed before you send it again, and tell the bank. If "
-    "its gateway sets ids of its own, set upstream.check_transaction_id to false.",
+    "Find out whether the request was processed before you send it again, and tell the bank.",
 )
 UPSTREAM_TRUNCATED = _upstream(
     "upstream-truncated",

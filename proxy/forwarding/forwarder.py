@@ -15,7 +15,6 @@ from proxy.forwarding.context import Replay, RequestContext
 from proxy.forwarding.headers import (
     CallerHeaders,
     ResponseHeaders,
-    is_of_another,
     our_headers,
     request_head,
 )
@@ -24,6 +23,7 @@ from proxy.forwarding.record import RequestObserver, RequestRecord
 from proxy.forwarding.response import ResponseAbortedError, ResponseWriter
 from proxy.forwarding.retry_budget import RetryBudget
 from proxy.forwarding.routing import Router, institution_for
+from proxy.forwarding.transaction_ids import is_of_another, remember
 from proxy.forwarding.url_rewriting import UrlRewriter
 from proxy.server.limits import CallerLimits
 from proxy.server.messages import Request, Response
@@ -52,7 +52,6 @@ class ForwarderSettings:
     host: bytes
     correlation_id: bool
     rewrites_links: bool
-    checks_transaction_id: bool
     retry: bool
     total_timeout: float
     limits: CallerLimits
@@ -259,6 +258,7 @@ class Forwarder:
         transaction_id = caller.transaction_id or caller.tid
         if transaction_id:
             record.transaction_id = transaction_id.decode("ascii")
+            remember(transaction_id)
         else:
             record.transaction_id = self._new_id()
             transaction_id = record.transaction_id.encode("ascii")
@@ -273,6 +273,7 @@ class Forwarder:
         record.route, record.has_policy_warning = route.kind, route.has_policy_warning
         if route.kind is TokenKind.V1 and caller.tid:
             transaction_id = caller.tid
+            remember(transaction_id)
             record.transaction_id = transaction_id.decode("ascii")
         settings = self._settings
         if settings.rewrites_links:
@@ -418,7 +419,7 @@ class Forwarder:
         own, is_v1 = context.transaction_id, context.key.kind is TokenKind.V1
         found = headers.tid if is_v1 else headers.transaction_id
         ids = (*(headers.more_ids or ()), *([] if found is None else [found]))
-        if self._settings.checks_transaction_id and any(is_of_another(one, own) for one in ids):
+        if any(is_of_another(one, own) for one in ids):
             connection.abort()
             raise UpstreamError(kinds.UPSTREAM_CROSS_TALK)
 

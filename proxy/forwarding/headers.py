@@ -255,14 +255,6 @@ class CallerHeaders:
             raise CallerError(kinds.TRANSFER_ENCODING)
 
 
-def is_of_another(transaction_id: bytes, own: bytes) -> bool:
-    """Whether a response's ``transactionId`` or ``di_tid`` is that of another request.
-
-    Only UUIDs count: a gateway in between may send other ids.
-    """
-    return transaction_id.lower() != own.lower() and _UUID.fullmatch(transaction_id) is not None
-
-
 def _only(previous: bytes | None, value: bytes) -> bytes:
     # With two different ids neither is kept.
     return value if previous is None and _UUID.fullmatch(value) else b""

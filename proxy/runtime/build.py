@@ -115,7 +115,6 @@ def forwarding(
         host=origin.host_header,
         correlation_id=config.headers.correlation_id,
         rewrites_links=listener.rewrite_links,
-        checks_transaction_id=config.upstream.check_transaction_id,
         retry=config.upstream.retry,
         total_timeout=config.upstream.total_timeout,
         limits=config.limits,

@@ -83,9 +83,6 @@ class UpstreamSettings:
         "left out.",
     )
     total_timeout: Seconds = setting(600.0, "Time for a request and its response, bodies included.")
-    check_transaction_id: bool = setting(
-        True, "Refuse a response whose `transactionId` is another request's (502)."
-    )
     max_connections: Count = setting(128, "Limit of open connections to the bank.")
     max_waiting: Count = setting(
         1024, "Limit of requests that wait for a connection; more get 503."

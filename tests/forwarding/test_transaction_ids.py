@@ -2,9 +2,16 @@
 
 import re
 import uuid
+from collections import deque
 
 from proxy.forwarding import transaction_ids
-from proxy.forwarding.transaction_ids import SHARED, new_transaction_id
+from proxy.forwarding.transaction_ids import (
+    REMEMBERED,
+    SHARED,
+    is_of_another,
+    new_transaction_id,
+    remember,
+)
 
 MANY = [new_transaction_id() for _ in range(SHARED + 5_000)]
 
@@ -29,12 +36,34 @@ def test_ids_are_unique() -> None:
 
 def test_processes_have_different_ids() -> None:
     """Each source starts at random; of a thousand no two share their prefix."""
-    assert len({next(transaction_ids._ids())[:23] for _ in range(1000)}) == 1000
+    assert len({next(transaction_ids._ids(deque()))[:23] for _ in range(1000)}) == 1000
 
 
 def test_every_variant_occurs() -> None:
     """The random part uses all free bits of a version 4 UUID."""
-    heads = [next(transaction_ids._ids()) for _ in range(500)]
+    heads = [next(transaction_ids._ids(deque())) for _ in range(500)]
     assert {text[19] for text in heads} == set("89ab")
     for place in set(range(22)) - {8, 13, 14, 18, 19}:
         assert {text[place] for text in heads} == set("0123456789abcdef")
+
+
+def test_ids_of_other_requests_are_known() -> None:
+    """Those made here and those that callers brought, in any case; not a request's own."""
+    own, other = (new_transaction_id().encode() for _ in range(2))
+    brought = str(uuid.uuid4()).encode()
+    assert is_of_another(other.upper(), own)
+    assert not is_of_another(own.upper(), own)
+    assert not is_of_another(brought, own)
+    remember(brought.upper())
+    assert is_of_another(brought, own)
+
+
+def test_remembered_ids_are_bounded() -> None:
+    """The oldest are forgotten; an id that comes again is young."""
+    first, second, own = (str(uuid.uuid4()).encode() for _ in range(3))
+    for each in (first, second, first):
+        remember(each)
+    for _ in range(REMEMBERED - 1):
+        remember(str(uuid.uuid4()).encode())
+    assert is_of_another(first, own)
+    assert not is_of_another(second, own)
