@@ -102,7 +102,7 @@ async def test_every_method_is_forwarded(method: str, body: bytes | None) -> Non
 
 
 async def test_proxy_headers_are_added_once() -> None:
-    """Token, transaction id and institution are the last headers."""
+    """Token, transaction id and institution are the last headers, before ``Via``."""
     async with forwarder_fixture() as here:
         assert (await ask(here.app)).status == 200
         (arrival,) = here.bank.arrivals
@@ -110,7 +110,9 @@ async def test_proxy_headers_are_added_once() -> None:
         transaction = arrival.header("transactionId")
         assert transaction is not None
         assert UUID.fullmatch(transaction)
-        assert arrival.headers == [
+        *headers, (via, name) = arrival.headers
+        assert (via, name[:21]) == (b"Via", b"1.1 candescent-proxy-")
+        assert headers == [
             (b"Host", here.bank.url.removeprefix("http://").encode()),
             (b"Authorization", f"Bearer {token.text}".encode()),
             (b"transactionId", transaction.encode()),
