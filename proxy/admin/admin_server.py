@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from proxy.admin.exchange import NO_STORE, AdminRequest, AdminResponse, AdminRoute, admin_request
 from proxy.admin.readiness import Readiness
 from proxy.admin.status_page import StatusPage
-from proxy.errors import CallerError, ProxyError
+from proxy.errors import CallerError, ProxyError, kinds
 from proxy.forwarding.browser_policy import BrowserPolicy
 from proxy.server.address import Address
 from proxy.server.limits import CallerLimits
@@ -113,7 +113,11 @@ class AdminHandler:
 def _check_browser(policy: BrowserPolicy, request: AdminRequest) -> None:
     """Raise ``CallerError`` for a web page; a link to the status page may be followed."""
     host, site = request.header("host"), request.header("sec-fetch-site")
-    policy.check_host(host)
+    hosts = len(request.all("host"))
+    if hosts > 1 or (not hosts and not request.is_1_0):
+        raise CallerError(kinds.BAD_HOST)
+    if hosts:  # browsers always send one; HAProxy's health checks are HTTP/1.0 without
+        policy.check_host(host)
     origins = request.all("origin")
     if origins or (site and not _follows_link(request)):
         policy.check_page(host, origins, site)

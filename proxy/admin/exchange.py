@@ -14,13 +14,15 @@ NO_STORE = {"Cache-Control": "no-store"}
 class AdminRequest:
     """A request. ``path`` is without the query; header names are in lower case.
 
-    ``peer`` is the client's IP address, empty on a Unix socket.
+    ``peer`` is the client's IP address, empty on a Unix socket. ``is_1_0``: it is HTTP/1.0, which
+    needs no ``Host``.
     """
 
     method: str
     path: str
     peer: str
     headers: tuple[tuple[str, bytes], ...]
+    is_1_0: bool = False
 
     def all(self, name: str) -> list[bytes]:
         """Return the values of all headers of this name, which is in lower case."""
@@ -38,6 +40,7 @@ def admin_request(request: Request) -> AdminRequest:
         request.target.partition(b"?")[0].decode("latin-1"),
         request.connection.peer_address(),
         tuple((name.lower().decode("latin-1"), value) for name, value in request.headers),
+        request.version < (1, 1),
     )
 
 

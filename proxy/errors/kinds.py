@@ -105,8 +105,8 @@ CROSS_SITE = _caller(
     "cross-site",
     403,
     "A web page of another origin called this proxy.",
-    "If it is your own page, add its origin to cors.allow_origins. Others must not act with your "
-    "credentials.",
+    "If it is your own page, add its origin to cors.allow_origins; the admin port is for no page. "
+    "Others must not act with your credentials.",
 )
 HOST_NOT_ALLOWED = _caller(
     "host-not-allowed",

@@ -114,11 +114,16 @@ def _plain(name: str) -> str:
 
 
 def _is_address(name: str) -> bool:
-    """Whether it is an IP address other than 0.0.0.0 and ::, which browsers send to localhost."""
+    """Whether it is an IP address, but none by which browsers reach localhost unnoticed.
+
+    They send no ``Sec-Fetch-Site`` to 0.0.0.0, :: and IPv4-mapped addresses, of which
+    ::ffff:127.0.0.1 and ::ffff:0.0.0.0 are this machine.
+    """
     try:
-        return not ipaddress.ip_address(name).is_unspecified
+        address = ipaddress.ip_address(name)
     except ValueError:
         return False
+    return not (address.is_unspecified or getattr(address, "ipv4_mapped", None))
 
 
 def _is_same_authority(origin: str, host: str) -> bool:

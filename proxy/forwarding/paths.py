@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 _REPEATED_DECODING = 8
 _OVERLONG = re.compile(rb"(?:[\xc0\xc1]|(?:\xe0|\xf0\x80)[\x80\x81])[\x80-\xbf]")
 _UNUSUAL = re.compile(rb"[^!$&'()*+,./0-9:=@A-Z_a-z~-]|//|/\.")
-_AMBIGUOUS = re.compile(rb"//|[\\;#\x00-\x1f\x7f]|(?:\A|/)\.\.?(?:/|\Z)")
+_AMBIGUOUS = re.compile(rb"//|[\\;#?\x00-\x1f\x7f]|(?:\A|/) | (?:/|\Z)|(?:\A|/)\.\.?(?:/|\Z)")
 _ENCODED_DELIMITER = re.compile(rb"%(?:2f|5c|25)", re.IGNORECASE)
 _DELIMITER = re.compile(rb"[/\\;?#]")
 _CONTROLS = bytes([*range(0x20), 0x7F])
@@ -124,8 +124,8 @@ def is_hidden(name: bytes, path: bytes) -> bool:
 
 
 def _read(path: bytes) -> list[bytes]:
-    """Return the segments as a server may compare them: in lower case, without a decoded ``?``."""
-    return [part.partition(b"?")[0].lower().strip() for part in segments(path)]
+    """Return the segments of an unambiguous path in lower case, as a server may compare them."""
+    return [part.lower() for part in segments(path)]
 
 
 def climbs(path: bytes) -> bool:

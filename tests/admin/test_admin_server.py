@@ -15,6 +15,7 @@ from proxy.sandbox import Fault, Sandbox
 from proxy.server.address import Address
 from proxy.server.memory import MemoryBudget
 from proxy.server.refusals import Refusals
+from tests.support.raw_client import ask
 from tests.support.running import running, until, url
 
 
@@ -24,6 +25,13 @@ class AdminHarness:
 
     session: aiohttp.ClientSession
     state: Readiness
+
+
+@dataclass(frozen=True)
+class AdminPort:
+    """The admin port, in the place of a proxy to connect to."""
+
+    data_address: Address
 
 
 @asynccontextmanager
@@ -109,6 +117,21 @@ async def test_other_paths_do_not_exist(
     """Neither resources of the bank nor actions."""
     async with admin.session.request(method, path) as response:
         assert response.status == status
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /livez HTTP/1.0\r\n\r\n", 200),
+        (b"GET /livez HTTP/1.0\r\nHost: evil.test\r\n\r\n", 403),
+        (b"GET /livez HTTP/1.1\r\n\r\n", 400),
+        (b"GET /livez HTTP/1.1\r\nHost: localhost\r\nHost: evil.test\r\n\r\n", 400),
+    ],
+)
+async def test_only_http_1_0_needs_no_host(head: bytes, status: int) -> None:
+    """As HAProxy's health checks have none; a web page's request always has one."""
+    async with Sandbox() as bank, running(bank, allowed_hosts="localhost") as app:
+        assert (await ask(AdminPort(app.admin_address), head)).status == status
 
 
 @pytest.mark.parametrize(("taken", "status"), [(True, 200), (False, 409)])

@@ -37,6 +37,9 @@ READ_ONLY = AccessPolicy(
         ("GET", b"/v1/accounts;x=1", PolicyDecision.REFUSED),
         ("GET", b"/v1/accounts%2ftransfers", PolicyDecision.REFUSED),
         ("GET", b"/v1/%2574ransfers", PolicyDecision.REFUSED),
+        ("GET", b"/v1/transfers%3fx", PolicyDecision.REFUSED),
+        ("GET", b"/v1/transfers%20", PolicyDecision.REFUSED),
+        ("GET", b"/v1/accounts/..%20/transfers", PolicyDecision.REFUSED),
     ],
 )
 def test_decision_for_path(method: str, path: bytes, expected: PolicyDecision) -> None:

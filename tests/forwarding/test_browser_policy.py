@@ -30,12 +30,12 @@ def test_allowed_hosts(host: str) -> None:
         *("evil.test", "evil.test:8080", "local.attacker.test:8080", "evil", "x"),
         *("127.0.0.1.evil.test", "localhost.evil.test", "notlocalhost", "evil.gateway.bank.svc"),
         *("proxy.example.com", "evilproxy.example.com", "a.proxy.example.com.evil.test"),
-        *("0.0.0.0:8080", "[::]:8080"),
+        *("0.0.0.0:8080", "[::]:8080", "[::ffff:0.0.0.0]:8080", "[::ffff:7f00:1]:8080"),
         *("0x7f.1", "2130706433", "127.1", "127.0.0.1:80:80", "[::1", "::1", "", "a b"),
     ],
 )
 def test_refused_hosts(host: str) -> None:
-    """Other names can be rebound to this machine; 0.0.0.0 is this machine to a browser."""
+    """Other names can be rebound to this machine; some addresses are this machine to a browser."""
     with pytest.raises(CallerError) as caught:
         POLICY.check_host(host.encode())
     assert caught.value.kind is kinds.HOST_NOT_ALLOWED
