@@ -50,11 +50,13 @@ class Upload:
         if self.framed is not None or not self.request.body.complete:
             return self.framed
         body = self.request.body.read_available()
-        self._count(len(body))
-        self._finish()
-        if self.caller.chunked:
+        self.sent_bytes = len(body)
+        if self.caller.length is None:
+            self.limits.check_body(len(body))
             body = (chunk(body) if body else b"") + LAST_CHUNK
-        self.framed = body
+        elif len(body) != self.caller.length:  # as in _finish
+            raise CallerError(kinds.BAD_BODY)
+        self.framed, self.is_finished = body, True
         return body
 
     async def run(self, connection: Connection) -> None:
