@@ -38,6 +38,11 @@ def test_cause_of_request_errors() -> None:
 
 def test_every_connection_failure_has_a_cause() -> None:
     """The doctor explains each."""
-    exchange = {kinds.UPSTREAM_IDLE_TIMEOUT, kinds.UPSTREAM_TOTAL_TIMEOUT, kinds.UPSTREAM_TRUNCATED}
+    exchange = {
+        kinds.UPSTREAM_CROSS_TALK,
+        kinds.UPSTREAM_IDLE_TIMEOUT,
+        kinds.UPSTREAM_TOTAL_TIMEOUT,
+        kinds.UPSTREAM_TRUNCATED,
+    }
     failures = {kind for kind in kinds.KINDS if kind.source is Source.UPSTREAM}
     assert failures - BY_KIND.keys() == exchange
