@@ -98,8 +98,9 @@ PROXY_AUTHENTICATION = _caller(
 CALLER_CERTIFICATE = _caller(
     "caller-certificate",
     403,
-    "No name in the caller's client certificate is in callers.client_names.",
-    "Add the name to callers.client_names, or give the caller another certificate.",
+    "Not every name in the caller's client certificate is in callers.client_names.",
+    "Add all its names (SAN; CN without one) to callers.client_names, or give the caller another "
+    "certificate.",
 )
 CROSS_SITE = _caller(
     "cross-site",

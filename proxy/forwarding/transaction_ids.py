@@ -47,7 +47,8 @@ def remember(transaction_id: bytes) -> None:
 def is_of_another(transaction_id: bytes, own: bytes) -> bool:
     """Whether a response's ``transactionId`` or ``di_tid`` is that of another request from here.
 
-    An unknown id does not count: gateways in between set ids of their own.
+    An unknown id does not count: gateways in between set ids of their own, also by adding to ours.
+    Two header lines may have been joined with a comma (RFC 9110 section 5.3).
     """
-    key = transaction_id.lower()
-    return key != own.lower() and (key in _of_callers or key[:24] in _heads)
+    keys = {one.strip() for one in transaction_id.lower().split(b",")} - {own.lower()}
+    return any(key in _of_callers or (len(key) == 36 and key[:24] in _heads) for key in keys)

@@ -56,6 +56,14 @@ def test_ids_of_other_requests_are_known() -> None:
     assert not is_of_another(brought, own)
     remember(brought.upper())
     assert is_of_another(brought, own)
+    assert is_of_another(own + b", " + brought, own)
+
+
+def test_own_id_in_another_form_is_not_of_another() -> None:
+    """With white space around it, twice in a line, or with a gateway's addition."""
+    own = new_transaction_id().encode()
+    for form in (own + b"\t", own + b", " + own, own + b"-1", own + b"," + own.upper() + b".span"):
+        assert not is_of_another(form, own)
 
 
 def test_remembered_ids_are_bounded() -> None:
