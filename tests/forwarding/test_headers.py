@@ -437,6 +437,24 @@ def test_transaction_id_named_by_connection_is_removed() -> None:
     assert head.transaction_id is None
 
 
+@pytest.mark.parametrize(
+    ("name", "kept"), [(b"transactionId", "transaction_id"), (b"DI_TID", "tid")]
+)
+def test_every_id_of_a_response_is_kept(name: bytes, kept: str) -> None:
+    """The last in its place, the others apart."""
+    one, two, three = ((name, value) for value in (b"a", b"b", b"c"))
+    assert ResponseHeaders([one]).more_ids is None
+    head = ResponseHeaders([one, two, three])
+    assert (getattr(head, kept), head.more_ids) == (b"c", [b"a", b"b"])
+
+
+def test_via_is_noted_and_forwarded() -> None:
+    """Of all lines (RFC 9110 section 7.6.3)."""
+    lines = [(b"Via", b"1.1 a"), (b"via", b"1.0 b")]
+    caller = read(*lines)
+    assert (caller.via, forwarded(caller)) == (b"1.1 a1.0 b", lines)
+
+
 def test_transfer_coding_is_removed() -> None:
     """The proxy frames the response anew."""
     assert ResponseHeaders([(b"TRANSFER-encoding", b"chunked")]).lines == []
