@@ -22,9 +22,15 @@ def warnings(config: Config) -> Iterator[str]:
     files += (pair for pair in key_files(config) if is_secret(*pair))
     for setting, file in files:
         try:
-            status = file.stat()
+            status, folder = file.stat(), file.absolute().parent
+            folder_mode = folder.stat().st_mode
         except OSError:
             continue  # an error elsewhere, if the file is needed
+        if is_open_folder(folder_mode):
+            yield (
+                f"{setting}: other users can replace {file}, because everyone can write to "
+                f"its folder (mode {stat.S_IMODE(folder_mode):o}); run chmod o-w {folder}"
+            )
         mode = stat.S_IMODE(status.st_mode)
         if is_exposed(mode, is_own=_is_own(status.st_uid)):
             yield (
@@ -71,6 +77,14 @@ def is_exposed(mode: int, *, is_own: bool = False) -> bool:
     # Windows has no such bits, and returns the same mode for every file.
     exposed = stat.S_IRWXO | (stat.S_IRWXG if is_own else stat.S_IWGRP)
     return sys.platform != "win32" and bool(mode & exposed)
+
+
+def is_open_folder(mode: int) -> bool:
+    """Whether other users can replace the files in a folder of this mode.
+
+    Not with the sticky bit, which only lets them add files (``/tmp``, mounts of Kubernetes).
+    """
+    return sys.platform != "win32" and mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH
 
 
 def _is_own(owner: int) -> bool:

@@ -52,6 +52,20 @@ def test_exposed_secret_is_named(tmp_path: Path, mode: int) -> None:
         assert "tell-nobody" not in text
 
 
+@pytest.mark.parametrize(("mode", "is_open"), [(0o777, True), (0o1777, False), (0o775, False)])
+def test_file_that_others_can_replace_is_named(tmp_path: Path, mode: int, *, is_open: bool) -> None:
+    """In a folder for everyone, unless only owners can remove files there."""
+    file = tmp_path / "secret"
+    file.write_text("tell-nobody")
+    file.chmod(0o600)
+    tmp_path.chmod(mode)
+    said = list(warnings(load(password_file=str(file), username="u", grant="password")))
+    assert len(said) == is_open
+    for text in said:
+        assert text.startswith(f"password_file: other users can replace {file}")
+        assert f"mode {mode:o}" in text
+
+
 def test_certificate_without_a_key_is_no_secret(tmp_path: Path) -> None:
     """A file with a private key in it is one."""
     file = tmp_path / "cert.pem"
@@ -71,7 +85,7 @@ async def test_check_config_and_start_warn(tmp_path: Path) -> None:
     variables = {**CREDENTIALS, **BANK, "CANDESCENT_CLIENT_SECRET_FILE": str(file)}
     variables.pop("CANDESCENT_CLIENT_SECRET", None)
     code, out, err = await run_program("check-config", **variables)
-    assert (code, "The configuration is good" in out) == (0, True)
+    assert (code, "The configuration is valid" in out) == (0, True)
     assert f"Warning: client_secret_file: other users can read or change {file}" in err
 
 
