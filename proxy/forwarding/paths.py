@@ -3,10 +3,13 @@
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import accumulate
-from urllib.parse import unquote_to_bytes
+from itertools import accumulate, product
 
 _REPEATED_DECODING = 8
+_ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
+_HEX = b"0123456789abcdefABCDEF"
+_ESCAPED = {b"%%%c%c" % pair: bytes((int(bytes(pair), 16),)) for pair in product(_HEX, repeat=2)}
+_STEPS = {b"": 0, b".": 0, b"..": -1}
 _OVERLONG = re.compile(rb"(?:[\xc0\xc1]|(?:\xe0|\xf0\x80)[\x80\x81])[\x80-\xbf]")
 _UNUSUAL = re.compile(rb"[^!$&'()*+,./0-9:=@A-Z_a-z~-]|//|/\.")
 _AMBIGUOUS = re.compile(rb"//|[\\;#?\x00-\x1f\x7f]|(?:\A|/) | (?:/|\Z)|(?:\A|/)\.\.?(?:/|\Z)")
@@ -51,9 +54,21 @@ def split_target(target: bytes) -> tuple[bytes, bytes]:
     return path, mark + query
 
 
+def decode(text: bytes) -> bytes:
+    """Percent-decode once; invalid escapes stay.
+
+    ``urllib`` does the same, but raises and catches an exception for each invalid escape.
+    """
+    return _ESCAPE.sub(_decode_escape, text) if b"%" in text else text
+
+
+def _decode_escape(escape: re.Match[bytes]) -> bytes:
+    return _ESCAPED[escape[0]]
+
+
 def segments(path: bytes) -> list[bytes]:
     """Return the segments of a path, each percent-decoded once, without the empty ones."""
-    return [unquote_to_bytes(segment) for segment in path.split(b"/") if segment]
+    return [decode(segment) for segment in path.split(b"/") if segment]
 
 
 def is_plain(path: bytes) -> bool:
@@ -72,12 +87,12 @@ def is_ambiguous(path: bytes) -> bool:
     """
     if is_plain(path):
         return False
-    decoded = unquote_to_bytes(path)
+    decoded = decode(path)
     return (
         _AMBIGUOUS.search(decoded) is not None
         or _ENCODED_DELIMITER.search(path) is not None
         or _OVERLONG.search(decoded) is not None
-        or unquote_to_bytes(decoded) != decoded
+        or decode(decoded) != decoded
     )
 
 
@@ -135,10 +150,12 @@ def climbs(path: bytes) -> bool:
     """
     if is_plain(path) or b".." not in _DELIMITER.split(_innermost(path).replace(b" ", b"")):
         return False
-    return min(accumulate(map(_step, path.split(b"/")))) < 0
+    return any(depth < 0 for depth in accumulate(map(_step, path.split(b"/"))))
 
 
 def _step(written: bytes) -> int:
+    if written.isalnum() or written in _STEPS:
+        return _STEPS.get(written, 1)  # most segments: the rest is slow
     *_, decoded = _decodings(written)
     parts = [part.strip() for part in _DELIMITER.split(_folded(decoded))]
     return -parts.count(b"..") or parts[0] not in (b"", b".")
@@ -156,7 +173,9 @@ def _innermost(path: bytes) -> bytes:
 
 
 def _folded(decoded: bytes) -> bytes:
-    return _OVERLONG.sub(_short_form, decoded).translate(None, _CONTROLS).lower()
+    if not decoded.isascii():
+        decoded = _OVERLONG.sub(_short_form, decoded)
+    return decoded.translate(None, _CONTROLS).lower()
 
 
 def _decodings(path: bytes) -> Iterator[bytes]:
@@ -165,7 +184,7 @@ def _decodings(path: bytes) -> Iterator[bytes]:
         yield path
         if b"%" not in path:
             return
-        decoded = unquote_to_bytes(path)
+        decoded = decode(path)
         if decoded == path:
             return
         path = decoded

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from proxy.forwarding.paths import (
     climbs,
+    decode,
     is_ambiguous,
     is_hidden,
     is_plain,
@@ -332,6 +333,12 @@ def test_unambiguous_paths_have_one_reading(path: bytes) -> None:
     if not is_ambiguous(path):
         own = {part.lower() for part in segments(path) + path.split(b"/")}
         assert possible_segments(path) <= own | {b""}
+
+
+@given(st.text("%0123456789abcdefABCDEFxX+- /\n", max_size=40))
+def test_decoding_is_that_of_urllib(text: str) -> None:
+    """Invalid escapes stay."""
+    assert decode(text.encode()) == unquote_to_bytes(text)
 
 
 def test_split_target() -> None:
