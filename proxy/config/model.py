@@ -198,10 +198,11 @@ class Config(LoginSettings):
         yield from self.store.errors(trust_network=self.trust_network)
 
     def _loop_errors(self) -> Iterator[str]:
-        for listener in self.listener_configs:
-            if self.base_url and _is_reached_by(urlsplit(self.base_url), listener.address):
+        own = [(f"{one.path}listen", one.address) for one in self.listener_configs]
+        for setting, address in (*own, ("admin", self.admin)):
+            if self.base_url and _is_reached_by(urlsplit(self.base_url), address):
                 yield (
-                    f"base_url: this is the proxy's own address ({listener.path}listen), and its "
+                    f"base_url: this is the proxy's own address ({setting}), and its "
                     "requests would come back; set the bank's address"
                 )
 

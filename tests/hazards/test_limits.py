@@ -380,6 +380,8 @@ async def test_proxy_at_its_own_address() -> None:
         port = free.getsockname()[1]
     with pytest.raises(ConfigError, match="base_url: this is the proxy's own address"):
         make_app(f"http://127.0.0.1:{port}", listen=f"127.0.0.1:{port}", bearer_token="x")
+    with pytest.raises(ConfigError, match=r"this is the proxy's own address \(admin\)"):
+        make_app(f"http://localhost:{port}", admin=f"127.0.0.1:{port}", bearer_token="x")
     # By a name that the configuration does not show to be this machine.
     url = f"http://{socket.gethostname()}:{port}"
     options = {"listen": f"0.0.0.0:{port}", "bearer_token": "x", "trust_network": "true"}
