@@ -80,10 +80,12 @@ def _check_host_name(value: str) -> str:
 
 
 def _check_web_origin(value: str) -> str:
-    if not re.fullmatch(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", value):
+    form = r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+    scheme, port = value.partition(":")[0], value.rpartition(":")[2]
+    if not re.fullmatch(form, value) or (scheme, port) in (("http", "80"), ("https", "443")):
         raise ValueError(
             "expected an origin as browsers write it, such as https://app.example.com or "
-            "http://localhost:3000"
+            "http://localhost:3000, without :80 and :443"
         )
     return value
 

@@ -138,14 +138,15 @@ def admin_policy(config: Config) -> BrowserPolicy | None:
 
 
 def hosts(config: Config) -> Iterator[str]:
-    """Yield the host names that requests may use for the proxy."""
+    """Yield the host names that requests may use for the proxy.
+
+    Not the address that stands for all, because browsers send no ``Sec-Fetch-Site`` to it.
+    """
     yield from config.allowed_hosts
-    yield str(config.url.hostname)
-    yield socket.gethostname()
-    yield config.admin.host
+    names = [str(config.url.hostname), socket.gethostname(), config.admin.host]
     for listener in config.listener_configs:
-        yield listener.address.host
-        yield urlsplit(listener.public_url).hostname or ""
+        names += listener.address.host, urlsplit(listener.public_url).hostname or ""
+    yield from (name for name in names if name not in ("0.0.0.0", "::"))  # noqa: S104 - compared
 
 
 def certificate_files(config: Config) -> Iterator[tuple[str, Path]]:

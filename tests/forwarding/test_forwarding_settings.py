@@ -1,9 +1,16 @@
 """Settings of the forwarding path."""
 
+from contextlib import nullcontext
+
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from proxy.forwarding.forwarding_settings import AccessSettings, HeaderSettings, RouteSetting
+from proxy.forwarding.forwarding_settings import (
+    AccessSettings,
+    CorsSettings,
+    HeaderSettings,
+    RouteSetting,
+)
 from proxy.tokens.token import TokenKind
 
 
@@ -20,6 +27,22 @@ def test_invalid_pattern_is_refused(path: str) -> None:
     """The error occurs when the configuration is read."""
     with pytest.raises(ValidationError):
         TypeAdapter(AccessSettings).validate_python({"deny": [path]})
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_valid"),
+    [
+        ("http://localhost:3000", True),
+        ("https://app.example.com:80", True),
+        ("http://[::1]:8443", True),
+        *((f"http://app.example.com{end}", False) for end in (":80", "/", "/a", "?b")),
+        *((origin, False) for origin in ("https://app.example.com:443", "null", "*", "a.com")),
+    ],
+)
+def test_web_origin_is_one_that_browsers_send(origin: str, *, is_valid: bool) -> None:
+    """Browsers leave out the default port; such an entry would never match."""
+    with nullcontext() if is_valid else pytest.raises(ValidationError, match="as browsers write"):
+        TypeAdapter(CorsSettings).validate_python({"allow_origins": [origin]})
 
 
 def test_route_names_a_token_kind() -> None:

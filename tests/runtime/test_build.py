@@ -10,6 +10,7 @@ from proxy.config import loader
 from proxy.config.model import Config
 from proxy.errors import ConfigError
 from proxy.forwarding.access_policy import PolicyDecision
+from proxy.forwarding.browser_policy import BrowserPolicy
 from proxy.forwarding.user_context import UserContext
 from proxy.runtime import build, clock
 from proxy.sandbox import Sandbox
@@ -76,6 +77,15 @@ async def test_injector_exists_only_with_a_user_context() -> None:
     key = TokenKey(TokenKind.V2, "00017")
     named = await users.inject("GET", b"/a", b"/a", key, has_customer=False)
     assert named == (b"/a?hostUserId=9", None)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]"])  # noqa: S104 - compared
+def test_address_for_all_is_no_allowed_host(host: str) -> None:
+    """Unless ``allowed_hosts`` has it: in a browser it leads to this machine, without a check."""
+    options = {"listen": f"{host}:8080", "admin": f"{host}:9090", "trust_network": True}
+    policy = BrowserPolicy(build.hosts(load(**options)))
+    assert not policy.allows_host(f"{host}:8080")
+    assert policy.allows_host("localhost:8080")
 
 
 def test_access_policy() -> None:
