@@ -417,6 +417,12 @@ UPSTREAM_PROXY_REFUSED = _upstream(
     "The outbound proxy refused to connect to the bank.",
     "Ask its operators to allow CONNECT to the host and port of base_url.",
 )
+UPSTREAM_PROXY_NO_CONNECTION = _upstream(
+    "upstream-proxy-no-connection",
+    "The outbound proxy could not connect to the bank.",
+    "Check host and port of base_url, and ask the operators of the outbound proxy whether it "
+    "reaches the bank.",
+)
 UPSTREAM_PROXY_MALFORMED = _upstream(
     "upstream-proxy-malformed",
     "The outbound proxy does not speak the protocol in upstream.proxy.",

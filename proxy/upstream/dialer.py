@@ -29,6 +29,7 @@ from proxy.upstream.events import (
 )
 from proxy.upstream.failures import connect_error, is_out_of_files
 from proxy.upstream.resolver import AddressInfo, Resolver, SocketAddress
+from proxy.upstream.tls import tls_reason
 from proxy.upstream.tunnel import Negotiation, OutboundProxy
 from proxy.upstream.upstream_settings import UpstreamSettings
 
@@ -96,6 +97,8 @@ class Dialer:
         self._emit = emit
         self._preferred: SocketAddress | None = None
         self._failed: set[SocketAddress] = set()
+        # The bank's addresses that the outbound proxy did not reach.
+        self._failed_targets: set[str] = set()
 
     async def connect(self, create_protocol: Callable[[], P]) -> P:
         """Return the protocol of a connection that is open, TLS handshake included.
@@ -135,9 +138,32 @@ class Dialer:
     async def _connect_through(
         self, proxy: OutboundProxy, create_protocol: Callable[[], P], deadline: float
     ) -> P:
-        origin, host = self.origin, self.origin.host
-        if proxy.resolves_here:
-            host = str((await self._look_up(host, origin.port, deadline))[0][4][0])
+        origin = self.origin
+        if not proxy.resolves_here:
+            return await self._tunnel(proxy, origin.host, create_protocol, deadline)
+        found = await self._look_up(origin.host, origin.port, deadline)
+        targets = [str(info[4][0]) for info in found]
+        self._failed_targets.intersection_update(targets)
+        # A proxy may have no IPv6, or reach one address of several.
+        targets.sort(key=self._failed_targets.__contains__)
+        for number, target in enumerate(targets, start=1):
+            try:
+                protocol = await self._tunnel(proxy, target, create_protocol, deadline)
+            except UpstreamError as error:
+                if error.reason in _TARGET_FAILURES:
+                    self._failed_targets.add(target)
+                if error.reason is not kinds.UPSTREAM_PROXY_NO_CONNECTION or number == len(targets):
+                    raise
+            else:
+                self._failed_targets.discard(target)
+                return protocol
+        raise ConnectError(kinds.UPSTREAM_RESOLVE)
+
+    async def _tunnel(
+        self, proxy: OutboundProxy, host: str, create_protocol: Callable[[], P], deadline: float
+    ) -> P:
+        """Open a connection to ``host``, the bank's name or address, through the proxy."""
+        origin = self.origin
         try:
             sock, address = await self._dial(proxy.host, proxy.port, deadline)
         except ConnectError as error:
@@ -150,7 +176,10 @@ class Dialer:
                 async with asyncio.timeout_at(deadline):
                     await negotiation.run(transport, proxy.conversation(host, origin.port))
             except TimeoutError:
-                raise UpstreamError(kinds.UPSTREAM_PROXY_TIMEOUT) from None
+                # It may hang while another address of its name works.
+                self._note_failure(proxy.host, address, AddressFailure.NO_ANSWER)
+                tried = f"The address was {show(address)}."
+                raise ConnectError(kinds.UPSTREAM_PROXY_TIMEOUT, tried=tried) from None
             if origin.tls is not None:
                 transport = await self._start_tls(transport, negotiation, origin.tls, deadline)
             if negotiation.has_unread or transport.is_closing():
@@ -180,9 +209,10 @@ class Dialer:
                 )
         except OSError as error:
             self._note_failure(proxy.host, address, AddressFailure.TLS)
-            words = _handshake_error(error, f"The address was {show(address)}.").detail
+            kind = kinds.UPSTREAM_PROXY_TLS
+            why = tls_reason(error) if isinstance(error, ssl.SSLError) else words(error)
             raise ConnectError(
-                kinds.UPSTREAM_PROXY_TLS, f"{kinds.UPSTREAM_PROXY_TLS.cause} {words}"
+                kind, f"{kind.cause[:-1]} ({why}).", f"The address was {show(address)}."
             ) from error
         return transport
 
@@ -315,10 +345,10 @@ def show(address: SocketAddress) -> str:
 
 def words(failure: OSError | None) -> str:
     """Return the system's words for what became of an attempt to connect."""
-    if failure is None:
+    if failure is None or (isinstance(failure, TimeoutError) and not failure.errno):
         return "no answer"
     # asyncio puts words of its own into strerror.
-    return os.strerror(failure.errno).lower() if failure.errno else str(failure)
+    return os.strerror(failure.errno).lower() if failure.errno else str(failure) or "closed"
 
 
 def failure_of(failure: OSError | None) -> AddressFailure:
@@ -338,6 +368,9 @@ def _handshake_error(error: OSError, tried: str) -> ProxyError:
         return ConnectError(found.reason, found.detail, tried)
     return found
 
+
+_TARGET_FAILURES = (kinds.UPSTREAM_PROXY_NO_CONNECTION, kinds.UPSTREAM_PROXY_TIMEOUT)
+"""Failures that another address of the bank may not meet."""
 
 _PROXY_KINDS = {
     kinds.UPSTREAM_RESOLVE: kinds.UPSTREAM_PROXY_RESOLVE,

@@ -39,6 +39,9 @@ def parse_proxy_url(text: str) -> ProxyUrl:
         port = url.port
     except ValueError:
         raise ValueError("is not a URL") from None
+    if "@" in f"{url.path}{url.query}{url.fragment}":
+        # An unencoded "/", "?" or "#" in the password: what looks like host and port is secret.
+        raise ValueError("is not a URL: encode /, ? and # in its password (%2F, %3F, %23)")
     if url.scheme not in PORTS or not url.hostname or not url.hostname.isascii():
         raise ValueError(f"is not the URL of a proxy ({', '.join(PORTS)})")
     user, password = unquote(url.username or ""), unquote(url.password or "")

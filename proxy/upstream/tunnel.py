@@ -143,7 +143,7 @@ def check_response(head: bytes) -> None:
     if status == 407:
         raise _login_error(offered_schemes(head))
     if not 200 <= status < 300:
-        raise _refused(str(status))
+        raise _not_connected(str(status), is_refusal=status < 500)
     if not head.endswith(b"\r\n\r\n"):
         # Whoever speaks before it is asked is not the bank.
         raise UpstreamError(kinds.UPSTREAM_PROXY_MALFORMED)
@@ -167,12 +167,18 @@ def _login_error(schemes: list[str]) -> UpstreamError:
     return UpstreamError(kind, f"{kind.cause} It offers {', '.join(schemes)}.")
 
 
-def _refused(why: str) -> UpstreamError:
-    kind = kinds.UPSTREAM_PROXY_REFUSED
-    return UpstreamError(kind, f"The outbound proxy refused to connect ({why}).")
+def _not_connected(why: str, *, is_refusal: bool) -> UpstreamError:
+    kind = kinds.UPSTREAM_PROXY_REFUSED if is_refusal else kinds.UPSTREAM_PROXY_NO_CONNECTION
+    return UpstreamError(kind, f"{kind.cause[:-1]} ({why}).")
 
 
 # SOCKS 5 (RFC 1928, RFC 1929).
+
+_SOCKS_REFUSALS = (
+    socks5.SOCKS5ReplyCode.CONNECTION_NOT_ALLOWED_BY_RULESET,
+    socks5.SOCKS5ReplyCode.COMMAND_NOT_SUPPORTED,
+    socks5.SOCKS5ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED,
+)
 
 
 def _socks(proxy: OutboundProxy, host: str, port: int) -> Conversation:
@@ -185,7 +191,8 @@ def _socks(proxy: OutboundProxy, host: str, port: int) -> Conversation:
     except (ProtocolError, ValueError) as error:
         raise UpstreamError(kinds.UPSTREAM_PROXY_MALFORMED) from error
     if reply.reply_code is not socks5.SOCKS5ReplyCode.SUCCEEDED:
-        raise _refused(reply.reply_code.name.lower().replace("_", " "))
+        is_refusal = reply.reply_code in _SOCKS_REFUSALS
+        raise _not_connected(reply.reply_code.name.lower().replace("_", " "), is_refusal=is_refusal)
 
 
 def _socks_login(

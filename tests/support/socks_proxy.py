@@ -14,12 +14,14 @@ class SocksProxy:
     """Listens on a free port of 127.0.0.1.
 
     With ``login``, a ``user:password``, it requires that (RFC 1929). ``reply`` is its answer to
-    CONNECT. ``target_port`` is a local port that it connects to whatever the request says.
-    ``asked`` are the hosts of requests, ``spoken`` its bytes one at a time.
+    CONNECT; for the address ``unreachable`` it is 4 (host unreachable). ``target_port`` is a local
+    port that it connects to whatever the request says. ``asked`` are the hosts of requests,
+    ``spoken`` its bytes one at a time.
     """
 
     login: str = ""
     reply: int = 0
+    unreachable: str = ""
     target_port: int = 0
     asked: list[tuple[str, int]] = field(default_factory=list)
     port: int = 0
@@ -67,11 +69,12 @@ class SocksProxy:
         port = int.from_bytes(await reader.readexactly(2), "big")
         self.asked.append((host, port))
         # In two parts, so that the reader has to wait for the rest; a name for its own address.
-        writer.write(bytes([5, self.reply, 0, 3, 5]))
+        code = 4 if host == self.unreachable else self.reply
+        writer.write(bytes([5, code, 0, 3, 5]))
         await writer.drain()
         await asyncio.sleep(0)
         writer.write(b"proxy" + b"\0\0")
-        if self.reply:
+        if code:
             return
         there, back = await asyncio.open_connection("127.0.0.1", self.target_port or port)
         try:

@@ -22,7 +22,7 @@ from tests.support.connect_proxy import ConnectProxy
 from tests.support.dialing import dial
 from tests.support.running import until
 from tests.support.socks_proxy import SocksProxy
-from tests.support.upstream_server import ScriptedUpstream, hold, respond_to_all
+from tests.support.upstream_server import ScriptedUpstream, hold, respond_to_all, send
 
 EVERY_LOOP = True
 
@@ -249,7 +249,7 @@ async def test_socks_proxy(authority: OpensslAuthority, login: str, has_tls: boo
     [
         ("me:other", 0, kinds.UPSTREAM_PROXY_LOGIN, ""),
         ("me:right", 2, kinds.UPSTREAM_PROXY_REFUSED, "(connection not allowed by ruleset)"),
-        ("me:right", 5, kinds.UPSTREAM_PROXY_REFUSED, "(connection refused)"),
+        ("me:right", 5, kinds.UPSTREAM_PROXY_NO_CONNECTION, "(connection refused)"),
         ("me:right", 99, kinds.UPSTREAM_PROXY_MALFORMED, ""),
     ],
 )
@@ -271,6 +271,30 @@ async def test_socks_proxy_that_fails(
         with pytest.raises(UpstreamError) as caught:
             await dial(through(long, 1, None))
         assert caught.value.reason is kinds.UPSTREAM_PROXY_LOGIN
+
+
+async def test_socks_proxy_that_reaches_one_address() -> None:
+    """The bank's other addresses are tried, and the one that works is used first from then on."""
+    async with (
+        ScriptedUpstream(respond_to_all(b"yes")) as upstream,
+        SocksProxy(unreachable="2001:db8::1") as socks,
+    ):
+        addresses: list[AddressInfo] = [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", upstream.port, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (GOOD, upstream.port)),
+        ]
+        proxy = OutboundProxy("127.0.0.1", socks.port, scheme="socks5")
+        dialer = Dialer(
+            UpstreamOrigin("bank.test", upstream.port, None, proxy),
+            UpstreamSettings(),
+            Resolver(lookup=lambda host, port: addresses),
+        )
+        for _ in range(2):
+            assert b"200 OK" in await exchange(dialer)
+        assert [host for host, _ in socks.asked] == ["2001:db8::1", GOOD, GOOD]
+        with pytest.raises(UpstreamError, match="host unreachable") as caught:
+            await dial(Dialer(UpstreamOrigin("2001:db8::1", 1, None, proxy), UpstreamSettings()))
+        assert caught.value.reason is kinds.UPSTREAM_PROXY_NO_CONNECTION
 
 
 async def test_http_server_called_as_socks_proxy() -> None:
@@ -311,6 +335,40 @@ async def test_proxy_whose_certificate_is_not_trusted(
             await dial(through(proxy, 1, None))
         assert caught.value.reason is kinds.UPSTREAM_PROXY_TLS
         assert company.heads == []
+
+
+async def test_proxy_without_tls_is_not_called_the_bank() -> None:
+    """Where its URL says https, the error tells OpenSSL's reason and the proxy's address."""
+    async with ScriptedUpstream([send(b"HTTP/1.1 400 What?\r\n\r\n"), hold()]) as company:
+        proxy = OutboundProxy("127.0.0.1", company.port, scheme="https", tls=client_context(None))
+        with pytest.raises(UpstreamError) as caught:
+            await dial(through(proxy, 1, None))
+        assert caught.value.detail == (
+            "The TLS handshake with the outbound proxy failed (wrong version number). "
+            f"The address was 127.0.0.1:{company.port}."
+        )
+
+
+async def test_proxy_whose_first_address_hangs() -> None:
+    """It accepts connections and is silent; the next connection is opened by another address."""
+    async with (
+        ScriptedUpstream(respond_to_all(b"yes")) as upstream,
+        ConnectProxy(silent=True, host=REFUSING) as hanging,
+        ConnectProxy(port=hanging.port),
+    ):
+        company = SeveralAddresses([REFUSING, GOOD], hanging.port)
+        proxy = OutboundProxy("proxy.test", hanging.port)
+        dialer = Dialer(
+            UpstreamOrigin("127.0.0.1", upstream.port, None, proxy),
+            UpstreamSettings(connect_timeout=0.3),
+            Resolver(lookup=company.look_up),
+            company.events.append,
+        )
+        with pytest.raises(UpstreamError, match=f"address was {REFUSING}") as caught:
+            await dial(dialer)
+        assert caught.value.reason is kinds.UPSTREAM_PROXY_TIMEOUT
+        assert company.failed == [(REFUSING, AddressFailure.NO_ANSWER, "")]
+        assert b"200 OK" in await exchange(dialer)
 
 
 async def test_handshake_behind_a_proxy(authority: OpensslAuthority) -> None:

@@ -97,7 +97,10 @@ def test_url_is_shown_without_password() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["socks4://me:hidden@a:1", "http://", "http://me:hidden@a:port", "http://[::1", "http://ä:1"],
+    [
+        *("socks4://me:hidden@a:1", "http://", "http://me:hidden@a:port", "http://[::1"),
+        *("http://ä:1", "http://me:12#hidden@a:1", "http://me:12/hidden@a:1", "me:1?hidden@a:1"),
+    ],
 )
 def test_what_is_no_url(text: str) -> None:
     """The error does not repeat the URL."""

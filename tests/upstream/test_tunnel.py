@@ -107,8 +107,8 @@ FAILURES = {
     "refuses": (b"HTTP/1.1 403 Forbidden\r\n\r\n", kinds.UPSTREAM_PROXY_REFUSED, "(403)"),
     "cannot reach the bank": (
         b"HTTP/1.0 502 Bad Gateway\r\nX: y\r\n\r\n",
-        kinds.UPSTREAM_PROXY_REFUSED,
-        "(502)",
+        kinds.UPSTREAM_PROXY_NO_CONNECTION,
+        "could not connect to the bank (502)",
     ),
     "redirects": (b"HTTP/1.1 302 Found\r\n\r\n", kinds.UPSTREAM_PROXY_REFUSED, "(302)"),
     "speaks something else": (b"220 mail.test ESMTP\r\n\r\n", kinds.UPSTREAM_PROXY_MALFORMED, ""),

@@ -109,7 +109,7 @@ class NetworkCheck:
         return ok("connection", "{host}:{port} accepts connections.".format(**self._where))
 
     def _problem(self, check: str, remedy: Remedy, **more: object) -> CheckResult:
-        return problem(check, remedy, **self._where, **more)
+        return problem(check, remedy, **self._where | more)
 
     def _stop(self, check: str, remedy: Remedy, **more: object) -> _StopError:
         return _StopError(self._problem(check, remedy, **more))
@@ -129,9 +129,8 @@ class NetworkCheck:
             if isinstance(event, AddressFailed):
                 remedy = remedies.ADDRESS_FAILED
                 reason = event.reason.value.replace("_", " ")
-                yield self._problem(
-                    "connection", remedy, address=event.address, why=reason, used=event.used
-                )
+                where = {"host": event.host, "address": event.address, "used": event.used}
+                yield self._problem("connection", remedy, why=reason, **where)
 
     def _unused_proxy(self) -> tuple[str, str] | None:
         """Return the variable that names a proxy that would serve, and its URL to be shown."""

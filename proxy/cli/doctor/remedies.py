@@ -140,7 +140,7 @@ UPSTREAM_UNREACHABLE = Remedy.of(
 ADDRESS_FAILED = Remedy(
     "address-failed",
     "The address {address} of {host} gives no connection ({why}); {used} does, and is used.",
-    "Tell the bank, or whoever manages the network; each new start waits a quarter of a second "
+    "Tell the operators of {host}, or of the network; each new start waits a quarter of a second "
     "for this address.",
     is_warning=True,
 )
@@ -172,6 +172,10 @@ UPSTREAM_PROXY_TLS = Remedy.of(
 UPSTREAM_PROXY_REFUSED = Remedy.of(
     kinds.UPSTREAM_PROXY_REFUSED,
     "The outbound proxy {proxy} refused to connect to {host}:{port}. {why}",
+)
+UPSTREAM_PROXY_NO_CONNECTION = Remedy.of(
+    kinds.UPSTREAM_PROXY_NO_CONNECTION,
+    "The outbound proxy {proxy} does not reach {host}:{port}. {why}",
 )
 UPSTREAM_PROXY_MALFORMED = Remedy.of(
     kinds.UPSTREAM_PROXY_MALFORMED,

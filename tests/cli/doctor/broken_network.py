@@ -145,6 +145,15 @@ async def outbound_proxy_that_refuses(setup: DoctorSetup) -> Steps:
 
 
 @setup
+async def outbound_proxy_that_does_not_reach_the_bank(setup: DoctorSetup) -> Steps:
+    """It responds 503."""
+    proxy = await through(setup, response=b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
+    finding = yield "upstream-proxy-no-connection"
+    assert "503" in finding.text
+    proxy.response = b""
+
+
+@setup
 async def outbound_proxy_of_another_protocol(setup: DoctorSetup) -> Steps:
     """Another service listens there."""
     proxy = await through(setup, response=b"SSH-2.0-OpenSSH_9.6\r\n")
