@@ -32,6 +32,7 @@ PACKAGES = {
     "prometheus-alertmanager": "prometheus-alertmanager",
     "promtool": "prometheus",
     "redis-server": "redis-server",
+    "squid": "squid",
     "systemd-analyze": "systemd",
     "taskset": "util-linux",
     "tinyproxy": "tinyproxy",
@@ -84,7 +85,7 @@ def root() -> None:
 
 def _directories() -> Iterator[str]:
     yield os.environ.get("PATH", os.defpath)
-    yield "/usr/sbin"  # nginx; not on the PATH of most users
+    yield "/usr/sbin"  # nginx, squid; not on the PATH of most users
     packages = Path(os.environ.get("GOPATH") or "~/go").expanduser()
     yield os.environ.get("GOBIN") or str(packages / "bin")
 
