@@ -83,7 +83,8 @@ async def run_example(example: str, folder: Path) -> AsyncIterator[RunningExampl
         config = loader.load(folder / "config.yaml", {}, flags)
         app = App(config, loader.logins(config))
         await app.start()
-        async with aiohttp.ClientSession(url(app)) as session:
+        # A listener for all addresses is called by one of them.
+        async with aiohttp.ClientSession(url(app).replace("//0.0.0.0:", "//127.0.0.1:")) as session:
             started = RunningExample(bank, app, config, session)
             try:
                 await until(lambda: app.readiness().is_ready)
