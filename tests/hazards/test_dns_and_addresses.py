@@ -16,6 +16,7 @@ from proxy.cli.doctor.network import NetworkCheck
 from proxy.runtime.app import App
 from proxy.sandbox import Sandbox
 from proxy.upstream.dialer import UpstreamOrigin
+from proxy.upstream.tunnel import OutboundProxy
 from proxy.upstream.upstream_settings import UpstreamSettings
 from tests.support.connect_proxy import ConnectProxy
 from tests.support.dns_server import DnsServer
@@ -51,9 +52,9 @@ async def ask(app: App) -> int:
         return response.status
 
 
-async def doctor(port: int, **settings: Any) -> list[str]:
+async def doctor(port: int, proxy: OutboundProxy | None = None, **settings: Any) -> list[str]:
     """Return level, cause and text of the doctor's results for the connection."""
-    origin = UpstreamOrigin(NAME, port, None)
+    origin = UpstreamOrigin(NAME, port, None, proxy)
     check = NetworkCheck(origin, UpstreamSettings(**settings), "", {}, time.time)
     return [f"{result.level} {result.cause} {result.text}" async for result in check.results()]
 
@@ -98,13 +99,18 @@ async def dead_first_address_of_the_outbound_proxy() -> dict[str, Any]:
         upstream = {"proxy": f"http://out.test:{out.port}"}
         base = f"http://{NAME}:{port}"
         async with running(base, trust_network="true", upstream=upstream) as app:
-            return {"statuses": [await ask(app) for _ in range(3)], "dropped": dropped(dead)}
+            statuses = [await ask(app) for _ in range(3)]
+        count = dropped(dead)
+        results = await doctor(port, OutboundProxy("out.test", out.port))
+        return {"statuses": statuses, "dropped": count, "doctor": results}
 
 
 async def test_first_address_of_the_outbound_proxy_that_drops_packets() -> None:
-    """Likewise."""
+    """Likewise; the doctor gives the address the outbound proxy's name."""
     found = await run_alone(dead_first_address_of_the_outbound_proxy)
-    assert found == {"statuses": [200] * 3, "dropped": 1}
+    assert (found["statuses"], found["dropped"]) == ([200] * 3, 1)
+    (warning,) = [line for line in found["doctor"] if "address-failed" in line]
+    assert "of out.test gives no connection" in warning
 
 
 async def slow_resolver() -> dict[str, Any]:

@@ -164,7 +164,9 @@ class NetworkCheck:
             values["why"] = tls_reason(error)
         if isinstance(error, ssl.SSLCertVerificationError):
             values["now"] = datetime.fromtimestamp(self.wall(), UTC).strftime("%Y-%m-%d %H:%M UTC")
-            values |= await self._peer_certificate()
+            values |= dict.fromkeys(("names", "since", "until"), "unknown")
+            with suppress(ProxyError, ValueError):  # another server answers, or cannot be read
+                values |= await self._peer_certificate()
         return self._problem("tls", remedies.BY_KIND[kind], **values)
 
     def _stop_for_tls(self, error: ssl.SSLError) -> _StopError:
@@ -235,7 +237,10 @@ class NetworkCheck:
         A server that refuses a client certificate sends the alert after the handshake (TLS 1.3). If
         a request has arrived meanwhile, the reset connection may lose the alert.
         """
-        reader, writer = await self._connect(tls)
+        try:
+            reader, writer = await self._connect(tls)
+        except ProxyError:
+            return  # without an alert, as it accepted a connection before
         try:
             async with asyncio.timeout(self.settings.connect_timeout):
                 _ = await reader.read(1)

@@ -1,5 +1,6 @@
 """The doctor in broken set-ups: it names the cause, and its remedy works."""
 
+import asyncio
 import inspect
 import shutil
 import ssl
@@ -137,6 +138,26 @@ async def test_lost_tls_alert_is_handled(healthy: DoctorSetup) -> None:
     healthy.set(base_url=f"https://127.0.0.1:{port}", upstream={"ca_file": str(own)})
     causes = [finding.cause for finding in await healthy.run_checks() if finding.is_problem]
     assert causes == ["upstream-tls-client-certificate"]
+
+
+@pytest.mark.parametrize(
+    ("is_trusted", "cause"), [(True, "upstream-closed"), (False, "upstream-tls-self-signed")]
+)
+async def test_bank_that_accepts_one_connection(
+    healthy: DoctorSetup, is_trusted: bool, cause: str
+) -> None:
+    """What a second connection would tell is left out."""
+    own = certificate(healthy.folder / "own.pem", "localhost")
+    context = server_context(own)
+    context.sni_callback = lambda *_: server.close()
+    server = await asyncio.start_server(
+        lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=context
+    )
+    port = server.sockets[0].getsockname()[1]
+    upstream = {"ca_file": str(own)} if is_trusted else {}
+    healthy.set(base_url=f"https://localhost:{port}", upstream=upstream)
+    problems = [finding for finding in await healthy.run_checks() if finding.is_problem]
+    assert problems[-1].cause == cause
 
 
 async def test_own_ports_are_recognized(healthy: DoctorSetup, tmp_path: Path) -> None:
