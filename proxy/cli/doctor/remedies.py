@@ -146,7 +146,8 @@ ADDRESS_FAILED = Remedy(
 )
 PROXY_UNSET = Remedy(
     "proxy-unset",
-    "{host}:{port} cannot be reached. {variable} names a proxy, {offered}, which is not used.",
+    "{host}:{port} cannot be reached.{tried} {variable} names a proxy, {offered}, which is not "
+    "used.",
     "Set upstream.proxy: environment",
 )
 UPSTREAM_PROXY_RESOLVE = Remedy.of(
@@ -183,7 +184,7 @@ UPSTREAM_PROXY_MALFORMED = Remedy.of(
 )
 UPSTREAM_PROXY_TIMEOUT = Remedy.of(
     kinds.UPSTREAM_PROXY_TIMEOUT,
-    "The outbound proxy {proxy} did not connect within {seconds} s.",
+    "The outbound proxy {proxy} did not connect within {seconds} s.{tried}",
 )
 UPSTREAM_TLS_SELF_SIGNED = Remedy.of(
     kinds.UPSTREAM_TLS_SELF_SIGNED,

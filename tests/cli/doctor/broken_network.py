@@ -74,6 +74,7 @@ async def outbound_proxy_not_configured(setup: DoctorSetup) -> Steps:
     finding = yield "proxy-unset"
     assert "hidden-word" not in finding.text + finding.fix
     assert proxy.url in finding.text
+    assert "cannot be reached. The resolver's words: " in finding.text
     assert finding.fix == "Set upstream.proxy: environment"
     setup.set(upstream={"ca_file": str(ca), "proxy": finding.fix.partition(": ")[2]})
 
@@ -166,7 +167,8 @@ async def outbound_proxy_that_hangs(setup: DoctorSetup) -> Steps:
     """It accepts the connection and does not respond."""
     proxy = await through(setup, silent=True)
     setup.use_short_timeouts()
-    _ = yield "upstream-proxy-timeout"
+    finding = yield "upstream-proxy-timeout"
+    assert f"The address was 127.0.0.1:{proxy.port}." in finding.text
     proxy.silent = False
     setup.use_default_timeouts()
 

@@ -150,7 +150,7 @@ async def test_bank_that_accepts_one_connection(
     own = certificate(healthy.folder / "own.pem", "localhost")
     context = server_context(own)
     context.sni_callback = lambda *_: server.close()
-    server = await asyncio.start_server(
+    server: asyncio.Server = await asyncio.start_server(
         lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=context
     )
     port = server.sockets[0].getsockname()[1]
