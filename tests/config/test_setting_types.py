@@ -11,7 +11,6 @@ from proxy.config.setting_types import Secret, check_public_url
 from proxy.forwarding.forwarding_settings import PathSetting, RequestPattern
 from proxy.forwarding.url_rewriting import UrlRewriter
 from proxy.settings import check_base_url, comma_separated
-from proxy.upstream.upstream_settings import check_proxy_url
 
 PATH: TypeAdapter[RequestPattern] = TypeAdapter(PathSetting)
 
@@ -74,21 +73,6 @@ def test_invalid_base_url_is_refused(text: str) -> None:
     """Only a plain origin with a plain path is accepted."""
     with pytest.raises(ValueError, match=r"."):
         check_base_url(text)
-
-
-@pytest.mark.parametrize("text", ["http://proxy:3128", "http://proxy:3128/"])
-def test_outbound_proxy_is_parsed(text: str) -> None:
-    """A host and a port."""
-    assert check_proxy_url(text) == "http://proxy:3128"
-
-
-@pytest.mark.parametrize(
-    "text", ["https://proxy:3128", "http://proxy", "http://u:p@proxy:1", "http://proxy:1/x", "p:1"]
-)
-def test_invalid_outbound_proxy_is_refused(text: str) -> None:
-    """No TLS, path or user."""
-    with pytest.raises(ValueError, match=r"expected|must not"):
-        check_proxy_url(text)
 
 
 @pytest.mark.parametrize("text", ["https://bank.desk.test", "http://[::1]:8080", "https://a_b:1"])

@@ -31,11 +31,11 @@ async def test_server_sent_event_arrives_before_the_next() -> None:
 
 
 async def test_http_2_by_prior_knowledge_is_refused() -> None:
-    """400 unreadable, and the connection closes."""
+    """505, and the connection closes."""
     async with Sandbox() as bank, running(bank) as app, connect(app) as wire:
         await wire.send(PREFACE)
         response = await wire.read_response()
-        assert (response.status, response.error) == (400, "unreadable")
+        assert (response.status, response.error) == (505, "version")
         assert await wire.read_to_end() == b""
 
 

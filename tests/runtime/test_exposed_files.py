@@ -8,6 +8,7 @@ import pytest
 from proxy.config import loader
 from proxy.config.model import Config
 from proxy.runtime.exposed_files import is_exposed, warnings
+from tests.support import needs
 from tests.support.program import ANYWHERE, CREDENTIALS, program, run_program
 from tests.support.running import CLIENT, until
 
@@ -89,7 +90,7 @@ async def test_check_config_and_start_warn(tmp_path: Path) -> None:
     assert f"Warning: client_secret_file: other users can read or change {file}" in err
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+@needs.skip_if(os.geteuid() != 0, "only root can give a file to another user", "make test as root")
 @pytest.mark.parametrize("owner", [0, 12345])
 async def test_refresh_token_file_of_another_user_is_refused(tmp_path: Path, owner: int) -> None:
     """It would be another person's login."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from proxy.telemetry.logs.log_writer import BATCH, LogWriter
+from tests.support import needs
 
 LINE = "x" * 100
 
@@ -126,7 +127,7 @@ def test_reader_that_is_gone(pipe: Pipe) -> None:
     assert writer.dropped == 100
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+@needs.skip_if(not Path("/dev/full").exists(), "needs /dev/full", "make test on Linux")
 def test_full_disk() -> None:
     """The same; nothing is raised."""
     with open("/dev/full", "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor is needed
