@@ -34,7 +34,11 @@ from proxy.upstream.bank_errors import CANDIDATES, MAX_ERROR_BODY, read_error, r
 from proxy.upstream.connection import Connection
 from proxy.upstream.pool import Pool
 
-_NOT_CONNECTED = (kinds.UPSTREAM_CONNECT, kinds.UPSTREAM_UNREACHABLE)
+_NOT_CONNECTED = (
+    kinds.UPSTREAM_CONNECT,
+    kinds.UPSTREAM_UNREACHABLE,
+    kinds.UPSTREAM_PROXY_CONNECT,
+)
 """Failures to connect that another attempt may not meet: refused, or reset in the handshake."""
 
 

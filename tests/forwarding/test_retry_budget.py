@@ -166,6 +166,17 @@ async def test_connection_refused_is_tried_once_more(method: str) -> None:
         assert outcomes(app) == {"failure": 1}
 
 
+@pytest.mark.parametrize("method", METHODS)
+async def test_outbound_proxy_that_refuses_is_tried_once_more(method: str) -> None:
+    """Likewise: nothing of the request can have been sent."""
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    async with running(url, bearer_token="scripted", upstream={"proxy": url}) as app:
+        response = await ask(app, asking(method))
+        assert response.status == 502
+        assert outcomes(app) == {"failure": 1}
+
+
 async def ask_until_tried_again(app: App, bank: RecordingBank, data: bytes) -> RawResponse:
     """Send a request until its first connection has ended before a byte of it was written."""
     before = outcomes(app)
