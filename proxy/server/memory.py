@@ -71,9 +71,10 @@ class MemoryBudget:
         held = self.held()
         if held > self.limit:
             sizes = [(one.is_waiting, one.unserved_bytes, one) for one in self._holders()]
+            sizes = [entry for entry in sizes if entry[1]]
             sizes.sort(key=_order, reverse=True)
             for _, size, holder in sizes:
-                if not size or held <= self.limit * 3 // 4:
+                if held <= self.limit * 3 // 4:
                     break
                 held -= size
                 holder.shed()

@@ -48,3 +48,12 @@ def test_count_within_the_budget_sheds_nothing() -> None:
     budget.add(Holders(holder))
     budget.count()
     assert (holder.unserved_bytes, budget.uncounted) == (990, 62)
+
+
+def test_idle_connections_do_not_protect_others() -> None:
+    """A waiting connection without input is passed over."""
+    body = Holder(2000)
+    budget = MemoryBudget(1000)
+    budget.add(Holders(Holder(0, is_waiting=True), body))
+    budget.count()
+    assert body.unserved_bytes == 0
