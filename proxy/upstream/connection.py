@@ -360,9 +360,11 @@ class Connection(asyncio.Protocol):
     def _is_closed_by_peer(self) -> bool:
         """Whether the upstream has reset or closed the connection, as far as the socket knows.
 
-        Asked of new connections, which may have something to read: TLS session tickets.
+        Asked of new connections. Behind TLS the alert that says why may be there to read.
         """
-        if self._readable is None:
+        if self._readable is None or self._transport is None:
+            return False
+        if self._transport.get_extra_info("ssl_object") is not None:
             return False
         return any(flags & ~select.POLLIN for _, flags in self._readable.poll(0))
 

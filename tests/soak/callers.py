@@ -38,7 +38,7 @@ HOSTILE = (
     b"DELETE /x/../oauth2/v1/revoke HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET http://evil.test/at/00016/x HTTP/1.1\r\nHost: x\r\n\r\n",
     b"CONNECT evil.test:443 HTTP/1.1\r\nHost: x\r\n\r\n",
-    b"POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\na\r\n0\r\n\r\n",
+    b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\na\r\n0\r\n\r\n",
     b"\x16\x03\x01\x00\x05hello\r\n\r\n",
 )
 
