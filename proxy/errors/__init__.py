@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 TYPE_PREFIX = "urn:candescent-proxy:error:"
+MAX_GIVEN = 100
+"""Bytes of a caller's value that a log line repeats."""
 
 
 class ProxyError(Exception):
@@ -57,9 +59,37 @@ class ProxyError(Exception):
         """The kind with the exact cause and remedy; only a ``TokenError`` has another one."""
         return self.kind
 
+    @property
+    def operator_detail(self) -> str:
+        """``detail`` with what only operators may read, for log, status page and probes."""
+        return self.detail
+
 
 class CallerError(ProxyError):
-    """The request cannot be forwarded as it is."""
+    """The request cannot be forwarded as it is.
+
+    ``given`` is what the caller sent instead, for the operator and never for a response.
+    """
+
+    def __init__(
+        self,
+        kind: ErrorKind,
+        detail: str = "",
+        *,
+        retry_after: float | None = None,
+        given: bytes = b"",
+    ) -> None:
+        super().__init__(kind, detail, retry_after=retry_after)
+        self.given = given
+
+    @property
+    def operator_detail(self) -> str:
+        """``detail`` with what was given, shortened, as printable ASCII."""
+        if not self.given:
+            return self.detail
+        text = self.given[:MAX_GIVEN].decode("ascii", "replace")
+        printable = "".join(one if " " <= one <= "~" and one != '"' else "?" for one in text)
+        return f'{self.detail} Given: "{printable}".'
 
 
 class TokenError(ProxyError):
@@ -104,7 +134,7 @@ class TokenError(ProxyError):
 
     @property
     def operator_detail(self) -> str:
-        """``detail`` with the bank's message, for log, status page and probes."""
+        """``detail`` with the bank's message."""
         return (
             f'{self.detail} Its message: "{self.bank_message}"'
             if self.bank_message

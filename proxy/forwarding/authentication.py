@@ -92,11 +92,12 @@ def secret_in(value: bytes) -> bytes:
 def subject_names(certificate: PeerCertificate) -> set[str]:
     """Return the names in a peer's certificate: DNS names, URIs and mail addresses.
 
-    The common names count only where there is none of these (RFC 6125 section 6.4.4).
+    The common names count only in a certificate without alternative names, of whatever kind (RFC
+    6125 section 6.4.4).
     """
-    alternatives = certificate.get("subjectAltName", ())
-    names = {value for kind, value in alternatives if kind in ("DNS", "URI", "email")}
-    return names or set(_common_names(certificate))
+    if alternatives := certificate.get("subjectAltName", ()):
+        return {value for kind, value in alternatives if kind in ("DNS", "URI", "email")}
+    return set(_common_names(certificate))
 
 
 def _common_names(certificate: PeerCertificate) -> Iterator[str]:

@@ -41,7 +41,7 @@ class BrowserPolicy:
             return
         text = host.decode("latin-1")
         if not self.allows_host(text):
-            raise CallerError(kinds.HOST_NOT_ALLOWED)
+            raise CallerError(kinds.HOST_NOT_ALLOWED, given=host)
         if len(self._known) < MAX_KNOWN and len(host) <= 255:
             self._known.add(host)
 
@@ -64,16 +64,16 @@ class BrowserPolicy:
         origin that is not allowed.
         """
         if len(origins) > 1:
-            raise CallerError(kinds.CROSS_SITE)
+            raise CallerError(kinds.CROSS_SITE, given=b", ".join(origins))
         if origins:
             origin = origins[0]
             if origin.lower() in self._origins:
                 return origin
             if not _is_same_authority(origin.decode("latin-1"), host.decode("latin-1")):
-                raise CallerError(kinds.CROSS_SITE)
+                raise CallerError(kinds.CROSS_SITE, given=origin)
         # A browser sends no Origin with a plain GET of a page (an image, a link).
         if fetch_site and fetch_site.lower() not in (b"none", b"same-origin"):
-            raise CallerError(kinds.CROSS_SITE)
+            raise CallerError(kinds.CROSS_SITE, given=fetch_site)
         return b""
 
 

@@ -29,8 +29,14 @@ _OWNED = frozenset({b"authorization", b"institutionid", b"transactionid", b"difi
 # They name another method or path than the request line, which is the one that was checked.
 _OVERRIDES = frozenset(
     {
-        *(b"x-http-method", b"x-http-method-override", b"x-method-override"),
-        *(b"x-original-url", b"x-rewrite-url", b"x-original-uri", b"x-forwarded-uri"),
+        *(b"x-http-method", b"x-method", b"x-method-override", b"x-override-method"),
+        *(b"x-http-path-override", b"x-http-url-override", b"x-override-url"),
+        *(
+            b"x-%b-%b" % (which, what)
+            for which in (b"original", b"rewrite", b"forwarded", b"http-method", b"request")
+            for what in (b"method", b"path", b"uri", b"url", b"override")
+        ),
+        *(b"x-envoy-original-method", b"x-envoy-original-path"),
     }
 )
 _URL_HEADERS = frozenset({b"location", b"content-location", b"link", b"refresh"})

@@ -61,7 +61,7 @@ class RequestRecord:
         ``reason`` is its name, a label; ``error_kind`` the kind with the exact cause and remedy.
         """
         self.source, self.reason = error.kind.source, error.kind.name
-        self.error_kind, self.detail = error.explained_by, error.detail
+        self.error_kind, self.detail = error.explained_by, error.operator_detail
 
     def durations(self) -> tuple[float, float] | None:
         """Return the seconds spent in the proxy and those spent at the bank.

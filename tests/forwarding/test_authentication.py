@@ -241,7 +241,6 @@ async def mutual(port_files: dict[str, str], *names: str) -> AsyncIterator[App]:
         (("app",), ("other", "app")),
         (("someone", "DNS:app.cluster.local"), ("app.cluster.local",)),
         (("someone", "URI:spiffe://bank/ns/app"), ("spiffe://bank/ns/app",)),
-        (("app", "IP:10.0.0.1"), ("app",)),
         (("app", "DNS:a.test", "DNS:b.test"), ("b.test", "a.test")),
         (("app/CN=other",), ("app", "other")),
         (("someone",), ()),
@@ -269,6 +268,7 @@ async def test_allowed_name_is_accepted(
         ("someone", "email:app@x.test", "IP:10.0.0.1"),
         ("app,CN=other",),
         ("app/CN=other",),
+        ("app", "IP:10.0.0.1"),
         ("app", "DNS:other"),
         ("app", "DNS:app.cluster.local", "DNS:other"),
         ("other", "DNS:app.cluster.local", "URI:spiffe://other"),
@@ -401,13 +401,15 @@ async def test_secret_and_certificate_are_both_required(
 
 
 def test_names_in_a_certificate() -> None:
-    """DNS names, URIs and mail addresses count, and without these the common names."""
+    """DNS names, URIs and mail addresses; common names only without any alternative name."""
     certificate = {
         "subject": ((("countryName", "XY"),), (("commonName", "app"),)),
         "subjectAltName": (("DNS", "a.test"), ("IP Address", "10.0.0.1"), ("URI", "spiffe://x")),
     }
     assert subject_names(certificate) == {"a.test", "spiffe://x"}
     certificate["subjectAltName"] = (("IP Address", "10.0.0.1"),)
+    assert subject_names(certificate) == set()
+    del certificate["subjectAltName"]
     assert subject_names(certificate) == {"app"}
     assert subject_names({}) == set()
 

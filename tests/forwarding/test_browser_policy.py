@@ -39,6 +39,7 @@ def test_refused_hosts(host: str) -> None:
     with pytest.raises(CallerError) as caught:
         POLICY.check_host(host.encode())
     assert caught.value.kind is kinds.HOST_NOT_ALLOWED
+    assert caught.value.given == host.encode()
 
 
 def test_host_check_can_be_disabled() -> None:
@@ -98,6 +99,7 @@ def test_foreign_origins_are_refused(origins: list[str], site: str) -> None:
     with pytest.raises(CallerError) as caught:
         POLICY.check_page(b"localhost:8080", [one.encode() for one in origins], site.encode())
     assert caught.value.kind is kinds.CROSS_SITE
+    assert caught.value.given == (", ".join(origins) or site).encode()
 
 
 @pytest.mark.parametrize("site", ["", "none", "same-origin"])

@@ -519,6 +519,8 @@ def test_proxy_headers_depend_on_the_api_generation() -> None:
     [
         *("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Original-URL"),
         *("X-Rewrite-URL", "x_http_method_override", "X-Original_Url"),
+        *("X-Forwarded-Path", "X-Original-Method", "X-HTTP-Path-Override", "X-Override-URL"),
+        *("X-Envoy-Original-Path", "X-Rewrite-Path", "X-Request-URI"),
     ],
 )
 def test_override_of_method_or_path_is_dropped(name: str) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.errors import CallerError, Source, kinds
+from proxy.errors import CallerError, Source, kinds, problem_response
 from proxy.forwarding.record import RequestRecord
 
 
@@ -65,3 +65,20 @@ def test_record_keeps_the_error_of_the_response() -> None:
     record.note(CallerError(kinds.CROSS_SITE, "From another site."))
     assert (record.source, record.reason) == (Source.CALLER, "cross-site")
     assert (record.error_kind, record.detail) == (kinds.CROSS_SITE, "From another site.")
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (b"evil.test:8080", "evil.test:8080"),
+        (b'a"\r\nb\x00\xff<', "a???b??<"),
+        (b"x" * 300, "x" * 100),
+    ],
+)
+def test_only_operators_read_what_was_given(given: bytes, text: str) -> None:
+    """Shortened, and as printable ASCII that cannot end a quotation."""
+    error = CallerError(kinds.HOST_NOT_ALLOWED, given=given)
+    record = RequestRecord("GET", b"/", 1.0)
+    record.note(error)
+    assert record.detail == f'{kinds.HOST_NOT_ALLOWED.cause} Given: "{text}".'
+    assert text.encode() not in problem_response(error, "t").body
