@@ -42,10 +42,12 @@ To try it without a bank: candescent-proxy demo
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run the command and exit: 0 success, 1 failure, 2 wrong usage or configuration, 130 Ctrl-C.
+    """Parse arguments and run the command; the process handles signals as it did before."""
+    run(parse(argv))
 
-    ``run`` and ``sandbox`` exit 0 after a signal.
-    """
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the arguments, by default this process's; exit with 2 if they are wrong."""
     given = sys.argv[1:] if argv is None else argv
     wanted = next((word for word in given if not word.startswith("-")), "")
     # Imported modules are never garbage; collecting meanwhile makes the start longer.
@@ -54,6 +56,14 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     arguments = parser(wanted).parse_args(given)
     gc.freeze()
     gc.set_threshold(*usual)
+    return arguments
+
+
+def run(arguments: argparse.Namespace) -> NoReturn:
+    """Run the command and exit: 0 success, 1 failure, 2 wrong configuration, 130 Ctrl-C.
+
+    ``run`` and ``sandbox`` exit 0 after a signal.
+    """
     try:
         code = arguments.command(arguments)
         sys.stdout.flush()
@@ -68,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         )
         code = FAILED
     except KeyboardInterrupt:
-        print(file=sys.stderr)  # after the ^C that the terminal shows
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # after the ^C that the terminal shows
         code = INTERRUPTED
     except BrokenPipeError:
         # The reader has closed the pipe, like ``head``. Python would report it at exit.

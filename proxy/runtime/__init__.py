@@ -11,6 +11,7 @@ Modules:
     reload.py                reload of a changed configuration, verified before it is used
     metric_sources.py        gauges and counters that are read at each scrape
     about.py                 what the status page shows of the process
+    terminal.py              whether SIGHUP means that a terminal was closed
     rlimits.py               open files, core dumps
     systemd.py               readiness and watchdog messages
     exposed_files.py         files with secrets that others can read

@@ -13,6 +13,7 @@ from proxy.forwarding.record import MAIN_LISTENER
 from proxy.runtime import exposed_files, rlimits
 from proxy.runtime.app import App
 from proxy.runtime.reload import LoadConfig
+from proxy.runtime.terminal import hangup_handler
 from proxy.tasks import Tasks
 from proxy.telemetry.logs.structured import structlog
 from proxy.tokens.credentials import Logins
@@ -32,14 +33,17 @@ def loop_factory() -> LoopFactory | None:
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
     """Run ``work`` and return its result; for a command, its exit code."""
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(work)
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            return runner.run(work)
+    finally:
+        work.close()  # after Ctrl-C it may not have started
 
 
 async def serve(load: LoadConfig, file: Path | None) -> int:
     """Run the proxy until SIGTERM or SIGINT; SIGHUP reloads the configuration.
 
-    Raises ``ConfigError`` if it cannot start.
+    SIGHUP of a terminal that was closed ends it. Raises ``ConfigError`` if it cannot start.
     """
     rlimits.forbid_core_dumps()
     log = structlog.get_logger()
@@ -63,7 +67,13 @@ async def serve(load: LoadConfig, file: Path | None) -> int:
     await app.start()
     tasks = Tasks("runner")
     if hasattr(signal, "SIGHUP"):
-        on_signal(signal.SIGHUP, lambda: tasks.spawn_background("reload", _reload(app)))
+        on_signal(
+            signal.SIGHUP,
+            hangup_handler(
+                reload=lambda: tasks.spawn_background("reload", _reload(app)),
+                stop=lambda: _set(stop, "terminal closed"),
+            ),
+        )
     log.info(
         "listening",
         version=__version__,
@@ -93,8 +103,12 @@ async def _reload(app: App) -> None:
 
 async def _quit(app: App, stop: asyncio.Future[str]) -> None:
     await app.quit.wait()
+    _set(stop, "asked to")
+
+
+def _set(stop: asyncio.Future[str], reason: str) -> None:
     if not stop.done():
-        stop.set_result("asked to")
+        stop.set_result(reason)
 
 
 def stop_signal() -> asyncio.Future[str]:
@@ -104,14 +118,10 @@ def stop_signal() -> asyncio.Future[str]:
     """
     received: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    def note(number: signal.Signals) -> None:
-        if not received.done():
-            received.set_result(number.name)
-
     for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
         if hasattr(signal, name):
             number = signal.Signals[name]
-            on_signal(number, partial(note, number))
+            on_signal(number, partial(_set, received, number.name))
     return received
 
 

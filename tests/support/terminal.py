@@ -50,6 +50,12 @@ class RunningTerminal:
         await self.sees(question)
         self.types(response + "\n")
 
+    def close_window(self) -> None:
+        """Close the terminal, as its window does; the program gets SIGHUP."""
+        asyncio.get_running_loop().remove_reader(self.keyboard)
+        with Path(os.devnull).open() as nothing:
+            os.dup2(nothing.fileno(), self.keyboard)
+
     async def ends(self) -> int:
         """Wait for the end and return the exit code."""
         async with asyncio.timeout(DEADLINE):
