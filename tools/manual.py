@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from proxy import __version__
 from proxy.cli import main as cli
-from proxy.cli.commands.common import add_settings
+from proxy.cli.commands.common import FLAGS, add_settings
 from tools.repository import ROOT
 
 PAGE = ROOT / "docs" / "candescent-proxy.1"
@@ -103,9 +103,9 @@ def commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPars
 
 
 def _settings() -> list[argparse.Action]:
-    """Return the flags of all commands that read the configuration."""
+    """Return the flags of the commands that use every one."""
     parser = argparse.ArgumentParser(add_help=False)
-    add_settings(parser)
+    add_settings(parser, *FLAGS)
     return parser._actions  # noqa: SLF001 - argparse has no other way to list them
 
 
@@ -120,7 +120,7 @@ def _command(name: str, command: argparse.ArgumentParser) -> Iterator[str]:
     line = [f"\\fB{roff(name)}\\fR", *(["[\\fISETTING\\fR ...]"] if takes_settings else [])]
     line += ["[\\fIOPTION\\fR ...]"] if flags else []
     yield ".SS " + " ".join(line + [_place(action) for action in places])
-    yield roff(_sentence(cli.COMMANDS[name]))
+    yield from paragraphs(command.description or "")
     yield from _arguments([*places, *flags])
     if command.epilog:
         yield from (".PP", ".nf", *map(roff, command.epilog.strip().splitlines()), ".fi")
@@ -151,10 +151,6 @@ def _help(action: argparse.Action) -> str:
     text = (action.help or "").replace("%%", "%")
     choices = f"one of {', '.join(map(str, action.choices))}" if action.choices else ""
     return "; ".join(filter(None, (text, choices))) or _metavar(action).lower()
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
 def paragraphs(text: str) -> Iterator[str]:

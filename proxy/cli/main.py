@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from proxy.cli.commands import FAILED, INTERRUPTED, USAGE_ERROR
+from proxy.cli.usage import Parser, first_word_error, unknown_error
 from proxy.cli.version import VersionAction
 from proxy.errors import ConfigError
 
@@ -31,8 +32,9 @@ COMMANDS = {
 """The commands with their descriptions; each is a module in ``proxy.cli.commands``."""
 
 EPILOG = """\
-Every setting and flag has an environment variable (--base-url: CANDESCENT_BASE_URL).
-The smallest configuration:
+candescent-proxy COMMAND --help describes a command and shows an example.
+
+Every setting has an environment variable (listen: CANDESCENT_LISTEN). The smallest configuration:
 
   CANDESCENT_CLIENT_ID=… CANDESCENT_CLIENT_SECRET=… CANDESCENT_INSTITUTION_ID=00016 \\
     CANDESCENT_ENVIRONMENT=stage candescent-proxy run
@@ -48,12 +50,21 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the arguments, by default this process's; exit with 2 if they are wrong."""
-    given = sys.argv[1:] if argv is None else argv
+    given = [*(sys.argv[1:] if argv is None else argv)]
+    if given[:1] == ["help"]:
+        given = [*given[1:2], "--help"]
     wanted = next((word for word in given if not word.startswith("-")), "")
     # Imported modules are never garbage; collecting meanwhile makes the start longer.
     usual = gc.get_threshold()
     gc.set_threshold(10_000)
-    arguments = parser(wanted).parse_args(given)
+    root = parser(wanted)
+    if not given:
+        root.exit(USAGE_ERROR, root.format_help())
+    if error := first_word_error(given, COMMANDS):
+        root.error(error)
+    arguments, unknown = root.parse_known_args(given)
+    if unknown:
+        arguments.parser.error(unknown_error(unknown, arguments.parser))
     gc.freeze()
     gc.set_threshold(*usual)
     return arguments
@@ -93,20 +104,22 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
 
     Only that command's module is imported, so that probes start fast.
     """
-    root = argparse.ArgumentParser(
+    layout = argparse.RawDescriptionHelpFormatter
+    root = Parser(
         prog="candescent-proxy",
         description="A reverse proxy for the Candescent API that adds access tokens to requests.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=layout,
     )
     root.add_argument("--version", action=VersionAction)
     root.set_defaults(whole=parser)  # for completion, which needs all commands
-    commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = root.add_subparsers(title="commands", metavar="COMMAND")
     for name, about in COMMANDS.items():
         # No abbreviations: --client-secret would be taken for --client-secret-file.
-        command = commands.add_parser(name, help=about, allow_abbrev=False)
+        command = commands.add_parser(name, help=about, allow_abbrev=False, formatter_class=layout)
         if wanted in (None, name):
             module = importlib.import_module(f"proxy.cli.commands.{name.replace('-', '_')}")
+            command.description, command.epilog = module.ABOUT, f"example:\n{module.EXAMPLE}"
             module.add_arguments(command)
-            command.set_defaults(command=module.run)
+            command.set_defaults(command=module.run, parser=command)
     return root

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shlex
 import sys
 
 import pytest
@@ -29,16 +30,30 @@ async def test_missing_settings_are_explained() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "the following arguments are required: COMMAND"),
-        (("fly",), "invalid choice: 'fly'"),
-        (("run", "--fast"), "unrecognized arguments: --fast"),
+        ((), "find what is wrong with an installation"),
+        (("fly",), "fly: no such command\n"),
+        (("rnu",), "rnu: no such command; did you mean run?"),
+        (("help", "rnu"), "rnu: no such command; did you mean run?"),
+        (("version",), "version: no such command; did you mean --version?"),
+        (("--verison",), "--verison: no such flag; did you mean --version?"),
+        (
+            ("--config", "x.yaml", "run"),
+            "--config: flags follow the command: candescent-proxy run --config …",
+        ),
+        (("run", "--fast"), "candescent-proxy run: --fast: no such flag\n"),
+        (("run", "--confg=x.yaml"), "--confg: no such flag; did you mean --config?"),
+        (("run", "proxy.yaml"), "proxy.yaml: unexpected argument"),
+        (("run", "--config"), "--config: expected one argument"),
         (("run", "--config", "/nowhere.yaml"), "/nowhere.yaml: cannot be read"),
         (("run", "--listen", "desk"), "listen: expected HOST:PORT"),
         (("run", "--listen", "0.0.0.0:8080"), "other machines can reach 0.0.0.0:8080"),
         (("check-config", "--base-url", "http://bänk.example"), "base_url: expected ASCII"),
         (("sandbox", "--listen", "desk"), "--listen: expected HOST:PORT"),
         (("sandbox", "--lifetime", "-1"), "lifetime: expected seconds"),
-        (("sandbox", "--lifetime", "long"), "invalid float value"),
+        (
+            ("sandbox", "--lifetime", "long"),
+            'expected a duration, such as 5s, 500ms or 2m; got "long"',
+        ),
         (("sandbox", "--settings", "{"), "not JSON"),
         (("sandbox", "--settings", "[1]"), "expected a JSON object"),
         (("sandbox", "--settings", '{"quoat": 1}'), "quoat: no such setting"),
@@ -46,7 +61,7 @@ async def test_missing_settings_are_explained() -> None:
         (("sandbox", "--fault", '{"where": "moon"}'), "where: expected one of"),
         (("healthcheck", "--admin", "nowhere"), "admin: expected HOST:PORT"),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_wrong_arguments_exit_with_2(
     arguments: tuple[str, ...],
@@ -54,7 +69,7 @@ def test_wrong_arguments_exit_with_2(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With one line."""
+    """With what was meant; without a command, with all of them."""
     for name, text in LOCAL.items():
         monkeypatch.setenv(name, text)
     with pytest.raises(SystemExit) as caught:
@@ -72,14 +87,45 @@ def help_of(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_help_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
-    """All commands and a minimal example; each command's flags."""
+    """All commands and a minimal example; ``help`` is the same."""
     text = help_of(capsys=capsys)
-    for command in ("run", "sandbox", "demo", "check-config", "healthcheck"):
+    for command in main.COMMANDS:
         assert re.search(rf"^    {command}\b", text, re.MULTILINE)
     assert "CANDESCENT_CLIENT_ID=" in text
-    text = help_of("run", capsys=capsys)
-    for flag in ("--config", "--listen", "--admin", "--base-url", "--log-level", "--log-format"):
-        assert flag in text
+    with pytest.raises(SystemExit) as caught:
+        main.main(["help"])
+    assert (caught.value.code, capsys.readouterr().out) == (0, text)
+
+
+@pytest.mark.parametrize("command", main.COMMANDS)
+def test_help_of_a_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What it does, and an example that is valid; the settings that it uses."""
+    text = help_of(command, capsys=capsys)
+    about, _, _ = text.partition("\n\n")[2].partition("\n\n")
+    assert about.endswith(".")
+    shown = text.partition("example:\n")[2].replace("\\\n", "")
+    for line in re.findall(r"candescent-proxy( [^)&>|\n]*)", shown):
+        assert main.parse(shlex.split(line.partition(" <")[0])).parser.prog.endswith(command)
+    with pytest.raises(SystemExit):
+        main.main(["help", command])
+    assert capsys.readouterr().out == text
+
+
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [
+        ("run", {"config", "listen", "admin", "base-url", "log-level", "log-format"}),
+        ("doctor", {"config", "listen", "admin", "base-url", "json", "call"}),
+        ("healthcheck", {"config", "admin", "live"}),
+        ("demo", {"once"}),
+    ],
+)
+def test_command_has_its_own_flags_only(
+    command: str, flags: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that it uses."""
+    found = re.findall(r"^  --([a-z-]+)", help_of(command, capsys=capsys), re.MULTILINE)
+    assert set(found) == flags
 
 
 @pytest.mark.parametrize(

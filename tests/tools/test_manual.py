@@ -44,7 +44,7 @@ def test_groff_renders_it_without_warnings() -> None:
     text = shown.stdout.decode()
     assert "candescent-proxy - brings the tokens to a banking API" in text
     assert "candescent-proxy init --sandbox trial" in text.replace("\u2010", "-")
-    assert "\\" not in text.replace('\\"', "")
+    assert "\\" not in text.replace('\\"', "").replace("\\\n", "")  # an example's line goes on
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,15 @@ Let applications trust the authority:
   curl            curl --cacert {pem} https://localhost:8080/
 """
 
+ABOUT = """\
+Makes a local authority and a certificate, so that applications call this machine by HTTPS, and
+says how they trust it.
+"""
+EXAMPLE = """\
+  candescent-proxy certificate
+  candescent-proxy certificate --renew
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add names, folder and validity."""

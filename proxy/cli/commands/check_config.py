@@ -5,17 +5,24 @@ import json
 import sys
 
 from proxy.cli.commands import OK
-from proxy.cli.commands.common import add_settings, configuration
+from proxy.cli.commands.common import FLAGS, add_settings, configuration
 from proxy.cli.doctor import files
 from proxy.config import loader
 from proxy.config.model import Config
 from proxy.errors import ConfigError
 from proxy.runtime import exposed_files
 
+ABOUT = """\
+Reads the configuration and every file that it names, and prints every error. Nothing is sent.
+"""
+EXAMPLE = """\
+  candescent-proxy check-config --config candescent-proxy/proxy.yaml
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings, and the schema in place of a check."""
-    add_settings(parser)
+    add_settings(parser, *FLAGS)
     parser.add_argument("--print-schema", action="store_true", help="print the JSON Schema instead")
 
 

@@ -13,31 +13,44 @@ from proxy.config import loader
 from proxy.config.model import ADMIN, LISTEN, Config
 from proxy.errors import ConfigError
 from proxy.server.address import Address
+from proxy.settings import parse_duration
 
 FLAGS = {
     "listen": ("HOST:PORT", f"where applications call (default {LISTEN})"),
-    "admin": ("HOST:PORT", f"probes and metrics (default {ADMIN})"),
+    "admin": ("HOST:PORT", f"probes, metrics and status page (default {ADMIN})"),
     "base_url": ("URL", "the API's base URL, instead of an environment's"),
-    "log_level": ("LEVEL", "debug, info, warning or error"),
-    "log_format": ("FORMAT", "json, console or auto"),
+    "log_level": ("LEVEL", "debug, info, warning or error (default info)"),
+    "log_format": ("FORMAT", "json, console or auto (default)"),
 }
-"""Settings that are flags of every command that reads the configuration."""
+"""Settings that are flags of the commands that use them."""
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the configuration."""
-    parser.add_argument(
+def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add ``--config`` and the flags of these settings."""
+    group = parser.add_argument_group("settings")
+    group.add_argument(
         "--config", type=Path, metavar="FILE", help="a YAML file (CANDESCENT_CONFIG)"
     )
-    for name, (metavar, text) in FLAGS.items():
-        parser.add_argument("--" + name.replace("_", "-"), metavar=metavar, help=text)
+    for name in names:
+        metavar, text = FLAGS[name]
+        group.add_argument("--" + name.replace("_", "-"), metavar=metavar, help=text)
+
+
+def duration(text: str) -> float:
+    """Return the seconds in an argument; a number has no unit. Raises ``ArgumentTypeError``."""
+    try:
+        return float(str(parse_duration(text)))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'expected a duration, such as 5s, 500ms or 2m; got "{text}"'
+        ) from None
 
 
 def flags(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the settings on the command line, nested as in the file."""
     settings: dict[str, Any] = {}
     for name in FLAGS:
-        value = getattr(arguments, name)
+        value = getattr(arguments, name, None)
         if value is not None:
             section, _, rest = name.partition("_")
             if section == "log":

@@ -9,21 +9,22 @@ from proxy.cli.commands import OK
 
 _PATHS = {"FILE": shtab.FILE, "FOLDER": shtab.DIRECTORY}
 
-_EPILOG = """\
-For bash, once:
-  candescent-proxy completion bash > ~/.local/share/bash-completion/completions/candescent-proxy
-For zsh, with a folder of $fpath:
-  candescent-proxy completion zsh > ~/.zfunc/_candescent-proxy
-For fish:
-  candescent-proxy completion fish > ~/.config/fish/completions/candescent-proxy.fish
+ABOUT = """\
+Prints a script with which a shell completes commands, flags and file names.
+"""
+EXAMPLE = """\
+  For bash, once:
+    candescent-proxy completion bash > ~/.local/share/bash-completion/completions/candescent-proxy
+  For zsh, with a folder of $fpath:
+    candescent-proxy completion zsh > ~/.zfunc/_candescent-proxy
+  For fish:
+    candescent-proxy completion fish > ~/.config/fish/completions/candescent-proxy.fish
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the argument for the shell."""
     parser.add_argument("shell", choices=shtab.SUPPORTED_SHELLS)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = _EPILOG
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,6 +5,14 @@ import argparse
 from proxy.cli import tour
 from proxy.runtime import serve
 
+ABOUT = """\
+Starts a sandbox bank and a proxy, shows requests with and without tokens, and goes on until
+Ctrl-C.
+"""
+EXAMPLE = """\
+  candescent-proxy demo
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--once``."""

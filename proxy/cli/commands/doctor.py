@@ -12,10 +12,18 @@ from proxy.cli.doctor.report import ResultWriter, document, result_writer, summa
 from proxy.cli.doctor.results import CheckResult, has_failed
 from proxy.runtime import serve
 
+ABOUT = """\
+Checks the configuration, its files, ports, the connection to the bank, the clock, tokens and one
+call, and says how to fix what is wrong. A running proxy is not disturbed.
+"""
+EXAMPLE = """\
+  candescent-proxy doctor --config candescent-proxy/proxy.yaml
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings, the output format, and the sample call."""
-    add_settings(parser)
+    add_settings(parser, "listen", "admin", "base_url")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
         "--call",

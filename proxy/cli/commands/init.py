@@ -18,6 +18,16 @@ from proxy.config.model import ENVIRONMENTS, Config
 from proxy.errors import ConfigError
 from proxy.runtime import serve
 
+ABOUT = """\
+Asks for the environment, both keys and the institution, requests a token with them, and writes
+a configuration that only you can read. In a script, flags answer the questions.
+"""
+EXAMPLE = """\
+  candescent-proxy init
+  candescent-proxy init --environment stage --institution 00016 \\
+      --client-id-file key.txt --client-secret-file - < secret.txt
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the folder and a flag for each answer; secrets are given as files, never as values."""

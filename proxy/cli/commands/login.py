@@ -18,10 +18,18 @@ from proxy.tokens.credentials import Logins
 from proxy.tokens.grants import AuthorizationCode
 from proxy.tokens.token import TokenKey, TokenKind
 
+ABOUT = """\
+Exchanges an authorization code, read from standard input, and keeps the refresh token in
+refresh_token_file, where the proxy reads it.
+"""
+EXAMPLE = """\
+  candescent-proxy login --config candescent-proxy/proxy.yaml < code.txt
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings and the institution."""
-    add_settings(parser)
+    add_settings(parser, "base_url")
     parser.add_argument("--institution", help="other than the default one")
 
 

@@ -17,10 +17,17 @@ from proxy.runtime import serve
 from proxy.tokens.credentials import Logins
 from proxy.tokens.token import TokenKey, TokenKind
 
+ABOUT = """\
+Revokes an access or refresh token, read from standard input, at the bank.
+"""
+EXAMPLE = """\
+  candescent-proxy revoke --config candescent-proxy/proxy.yaml < token.txt
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings, the kind of token, and the institution."""
-    add_settings(parser)
+    add_settings(parser, "base_url")
     parser.add_argument("--kind", choices=["v2", "v1"], default="v2")
     parser.add_argument(
         "--institution", help="institution with the credentials, if not the default"

@@ -6,17 +6,25 @@ from collections.abc import Mapping
 
 import structlog
 
-from proxy.cli.commands.common import add_settings, config_file, configuration
+from proxy.cli.commands.common import FLAGS, add_settings, config_file, configuration
 from proxy.config import loader
 from proxy.config.model import SDK_ENVIRONMENTS, Config
 from proxy.runtime import serve
 from proxy.telemetry import logs
 from proxy.tokens.credentials import Logins
 
+ABOUT = """\
+Forwards requests to the bank and adds an access token to each. SIGTERM or Ctrl-C ends it
+when the requests in progress are finished, a second one at once. Changed files are reloaded.
+"""
+EXAMPLE = """\
+  candescent-proxy run --config candescent-proxy/proxy.yaml
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings."""
-    add_settings(parser)
+    add_settings(parser, *FLAGS)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from proxy import sandbox
 from proxy.cli.commands import OK
+from proxy.cli.commands.common import duration
 from proxy.config import loader
 from proxy.errors import ConfigError
 from proxy.runtime import serve as runner
@@ -14,11 +15,20 @@ from proxy.sandbox import Fault, Sandbox, Settings
 from proxy.server.address import Address
 from proxy.server.sockets import cannot_listen
 
+ABOUT = """\
+Runs a bank for development, with test credentials, users and faults. Nothing leaves this machine.
+"""
+EXAMPLE = """\
+  candescent-proxy sandbox --lifetime 2m --fault '{"where": "token", "code": "CMN_90002"}'
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add address, settings and faults."""
     parser.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:8081")
-    parser.add_argument("--lifetime", type=float, default=3600, help="of tokens, in seconds")
+    parser.add_argument(
+        "--lifetime", type=duration, default=3600.0, metavar="TIME", help="of tokens (default 1h)"
+    )
     parser.add_argument("--base-path", default="", help="such as /digitalbanking/stage")
     parser.add_argument("--settings", metavar="JSON", default="{}", help="any of its settings")
     parser.add_argument(

@@ -12,10 +12,17 @@ from proxy.runtime import serve
 from proxy.tokens.credentials import Logins
 from proxy.tokens.token import Token, TokenKey, TokenKind
 
+ABOUT = """\
+Requests a token from the bank and says how long it is valid; with --reveal prints it.
+"""
+EXAMPLE = """\
+  curl --header "Authorization: Bearer $(candescent-proxy token --reveal)" …
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings, the token's kind and institution, and ``--reveal``."""
-    add_settings(parser)
+    add_settings(parser, "base_url")
     parser.add_argument("--kind", choices=["v2", "v1"], default="v2", help="default v2")
     parser.add_argument("--institution", metavar="DIGITS", help="other than the default one")
     parser.add_argument(

@@ -13,24 +13,31 @@ from rich.live import Live
 
 from proxy.cli import admin_client
 from proxy.cli.commands import FAILED, OK
-from proxy.cli.commands.common import add_settings, admin_address
+from proxy.cli.commands.common import add_settings, admin_address, duration
 from proxy.cli.terminal_view import Document, frame, unreachable_frame
 from proxy.server.address import Address
 
 WIDTH = 140
 """Columns without a terminal."""
 
+ABOUT = """\
+Shows a running proxy live: its state, tokens, rates and last requests. Ctrl-C ends it.
+"""
+EXAMPLE = """\
+  candescent-proxy top --every 2s
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings and the interval."""
-    add_settings(parser)
+    add_settings(parser, "admin")
     parser.add_argument("--once", action="store_true", help="show it once and exit")
     parser.add_argument(
         "--every",
-        type=float,
+        type=duration,
         default=1.0,
-        metavar="SECONDS",
-        help="interval between two updates (default 1)",
+        metavar="TIME",
+        help="interval between two updates (default 1s)",
     )
 
 

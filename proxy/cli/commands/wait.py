@@ -3,13 +3,22 @@
 import argparse
 
 from proxy.cli import admin_client
-from proxy.cli.commands.common import add_settings, admin_address, print_probe
+from proxy.cli.commands.common import add_settings, admin_address, duration, print_probe
+
+ABOUT = """\
+Waits until a running proxy is ready, for scripts that start an application after it.
+"""
+EXAMPLE = """\
+  candescent-proxy wait --timeout 30s && exec my-application
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings and the timeout."""
-    add_settings(parser)
-    parser.add_argument("--timeout", type=float, default=60, help="seconds (default 60)")
+    add_settings(parser, "admin")
+    parser.add_argument(
+        "--timeout", type=duration, default=60.0, metavar="TIME", help="default 60s"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

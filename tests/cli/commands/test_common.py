@@ -13,7 +13,7 @@ from proxy.server.address import Address
 def given(*words: str) -> argparse.Namespace:
     """Return the arguments of a command with settings flags."""
     parser = argparse.ArgumentParser()
-    common.add_settings(parser)
+    common.add_settings(parser, *common.FLAGS)
     return parser.parse_args(words)
 
 

@@ -193,4 +193,4 @@ async def test_no_secret_is_a_flag(inside: Inside) -> None:
     """Arguments are visible to all users of the machine."""
     code, _, err = await inside.run("init", "--client-secret", "sandbox-secret")
     assert code == 2
-    assert "unrecognized arguments: --client-secret" in err
+    assert "--client-secret: no such flag; did you mean --client-secret-file?" in err
