@@ -5,7 +5,7 @@ connections to it take neither files nor memory from the data port.
 """
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -141,16 +141,18 @@ def routes(
     exposition: Callable[[str], tuple[bytes, str]],
     actions: Actions | None = None,
     page: StatusPage | None = None,
+    addresses: Callable[[], Iterable[Address]] = tuple,
 ) -> list[AdminRoute]:
     """Return the routes of the admin port.
 
-    ``/livez`` responds 200 as long as the event loop runs; ``/readyz`` 200 or 503 with the reasons;
-    ``/metrics`` in Prometheus or OpenMetrics format by ``Accept``. ``actions`` is None unless the
+    ``/livez`` responds 200 as long as the event loop runs, with the listeners' ``addresses``;
+    ``/readyz`` 200 or 503 with the reasons; ``/metrics`` in Prometheus or OpenMetrics format by
+    ``Accept``. ``actions`` is None unless the
     configuration permits them.
     """
 
     async def livez(_request: AdminRequest) -> AdminResponse:
-        return _json({"status": "alive"})
+        return _json({"status": "alive", "listeners": [*map(str, addresses())]})
 
     async def readyz(_request: AdminRequest) -> AdminResponse:
         state = readiness()

@@ -198,8 +198,7 @@ class Config(LoginSettings):
         yield from self.store.errors(trust_network=self.trust_network)
 
     def _loop_errors(self) -> Iterator[str]:
-        own = [(f"{one.path}listen", one.address) for one in self.listener_configs]
-        for setting, address in (*own, ("admin", self.admin)):
+        for setting, address in self.listen_addresses():
             if self.base_url and _is_reached_by(urlsplit(self.base_url), address):
                 yield (
                     f"base_url: this is the proxy's own address ({setting}), and its "
@@ -216,6 +215,12 @@ class Config(LoginSettings):
                 f"admin: other machines can reach {self.admin}, and admin_actions is true; listen "
                 "on 127.0.0.1, or set trust_network: true"
             )
+
+    def listen_addresses(self) -> Iterator[tuple[str, Address]]:
+        """Yield every address that the proxy listens on, with its setting."""
+        for listener in self.listener_configs:
+            yield f"{listener.path}listen", listener.address
+        yield "admin", self.admin
 
     def files(self) -> Iterator[Path]:
         """Yield every file whose change requires a reload."""

@@ -284,7 +284,13 @@ class App:
         is_open = address.is_loopback or status_page == "on"
         access = None if status_page == "off" else PageAccess(str(address), address.host, is_open)
         page = StatusPage(self.status, access)
-        routes = admin.routes(self.readiness, self.metrics.exposition, actions, page)
+        routes = admin.routes(
+            self.readiness,
+            self.metrics.exposition,
+            actions,
+            page,
+            lambda: [*self._listeners.addresses.values()],
+        )
         handler = admin.AdminHandler(routes, build.admin_policy(config), self._observers.crash)
         return await admin.serve(
             handler, config.admin, self._admin_refusals, self._memory, self._stack

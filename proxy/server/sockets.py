@@ -105,7 +105,15 @@ def bound_address(sock: socket.socket) -> Address:
     return Address(host=name[0], port=name[1])
 
 
-def cannot_listen(setting: str, address: Address, error: Exception) -> ConfigError:
+class ListenError(ConfigError):
+    """An address cannot be listened on; ``is_in_use`` because another socket does."""
+
+    def __init__(self, message: str, *, is_in_use: bool) -> None:
+        super().__init__([message])
+        self.is_in_use = is_in_use
+
+
+def cannot_listen(setting: str, address: Address, error: Exception) -> ListenError:
     """Return the error for an address that cannot be used; Windows has no Unix sockets."""
     why = "this system has no Unix sockets"
     if isinstance(error, OSError):
@@ -113,4 +121,7 @@ def cannot_listen(setting: str, address: Address, error: Exception) -> ConfigErr
         is_plain = error.errno is not None and not isinstance(error, socket.gaierror)
         why = os.strerror(error.errno) if is_plain and error.errno else str(error.strerror or error)
     flag = "" if "." in setting else f" with --{setting}"
-    return ConfigError([f"{setting}: cannot listen on {address} ({why}); choose another{flag}"])
+    return ListenError(
+        f"{setting}: cannot listen on {address} ({why}); choose another{flag}",
+        is_in_use=isinstance(error, OSError) and error.errno == errno.EADDRINUSE,
+    )

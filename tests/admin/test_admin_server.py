@@ -65,7 +65,10 @@ async def test_livez_is_always_200(admin: AdminHarness) -> None:
     """Ready or not."""
     admin.state.reasons.append("no token")
     async with admin.session.get("/livez") as response:
-        assert (response.status, await response.json()) == (200, {"status": "alive"})
+        assert (response.status, await response.json()) == (
+            200,
+            {"status": "alive", "listeners": []},
+        )
 
 
 async def test_readyz_is_200_when_ready(admin: AdminHarness) -> None:

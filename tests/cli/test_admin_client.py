@@ -39,7 +39,9 @@ async def test_ready_proxy(tmp_path: Path, where: Callable[[Path], str]) -> None
     """Over a port and a Unix socket."""
     async with Sandbox() as bank, running(bank, admin=where(tmp_path)) as app:
         assert (await ask(app.admin_address))[0]
-        assert await ask(app.admin_address, "livez") == (True, '{"status": "alive"}')
+        listeners = f'["{app.data_address}"]'
+        expected = f'{{"status": "alive", "listeners": {listeners}}}'
+        assert await ask(app.admin_address, "livez") == (True, expected)
 
 
 async def test_proxy_that_is_not_ready() -> None:

@@ -277,7 +277,7 @@ async def test_few_file_descriptors_limit_callers(bank: Sandbox, tmp_path: Path)
         warnings = [line for line in running.program.err if "as many callers as may be" in line]
         assert len(warnings) == 1
         await becomes(lambda: works(running))
-        assert await running.ask("/livez") == (200, '{"status": "alive"}')
+        assert (await running.ask("/livez"))[0] == 200
         assert not any("Traceback" in line for line in running.program.err)
 
 

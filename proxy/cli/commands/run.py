@@ -9,7 +9,9 @@ import structlog
 from proxy.cli.commands.common import FLAGS, add_settings, config_file, configuration
 from proxy.config import loader
 from proxy.config.model import SDK_ENVIRONMENTS, Config
+from proxy.errors import ConfigError
 from proxy.runtime import serve
+from proxy.server.sockets import ListenError
 from proxy.telemetry import logs
 from proxy.tokens.credentials import Logins
 
@@ -38,7 +40,13 @@ def run(arguments: argparse.Namespace) -> int:
     logs.write_stderr_on_thread()
     logs.set_up(config.log)
     compare_with_sdk(config, os.environ)
-    return serve.run(serve.serve(load, config_file(arguments)))
+    try:
+        return serve.run(serve.serve(load, config_file(arguments)))
+    except ListenError as error:
+        from proxy.cli.doctor import machine  # noqa: PLC0415 - only for this error
+
+        used = machine.used_ports(config) if error.is_in_use else []
+        raise ConfigError(used or error.errors) from error
 
 
 def compare_with_sdk(config: Config, environ: Mapping[str, str]) -> None:

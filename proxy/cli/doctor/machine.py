@@ -4,35 +4,47 @@ import errno
 import json
 import socket
 import ssl
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from proxy.cli import admin_client
 from proxy.cli.doctor import remedies
-from proxy.cli.doctor.results import CheckResult, note, ok, problem
+from proxy.cli.doctor.results import CheckResult, Level, note, ok, problem
+from proxy.config.explain import FLAGS
 from proxy.config.model import Config
-from proxy.errors import TYPE_PREFIX
 from proxy.runtime import rlimits
 from proxy.server.address import Address
 
-TIMEOUT = 2.0
-"""Seconds that another program on a port has to respond."""
-
-_PROBE = b"TRACE / HTTP/1.1\r\nHost: doctor\r\nConnection: close\r\n\r\n"
-"""A request that candescent-proxy refuses with its own problem type and never forwards."""
+_FIND = {
+    "darwin": "lsof -nP -iTCP:{} -sTCP:LISTEN",
+    "linux": "ss -ltnp sport = :{}",
+    "win32": "netstat -ano | findstr :{}",
+}
+"""Commands that show the program on a port."""
 
 
 def ports(config: Config) -> Iterator[CheckResult]:
     """Check every address that the proxy would listen on."""
-    for listener in config.listener_configs:
-        is_tls = listener.callers.certificate_file is not None
-        yield from port(f"{listener.path}listen", listener.address, is_tls=is_tls)
-    yield from port("admin", config.admin, is_tls=False)
+    for setting, address in config.listen_addresses():
+        yield from port(setting, address, config.admin)
 
 
-def port(setting: str, address: Address, *, is_tls: bool) -> Iterator[CheckResult]:
-    """Check one address: free, used by a candescent-proxy, or by another program."""
+def used_ports(config: Config) -> list[str]:
+    """Return an error for each address that is in use: by what, and what to do."""
+    errors = []
+    for setting, address in config.listen_addresses():
+        for result in port(setting, address, config.admin):
+            if result.cause == remedies.PORT_TAKEN.name:
+                errors.append(f"{result.text} {result.fix}")
+            elif result.level is Level.NOTE:
+                errors.append(f"{result.text} Stop it, or choose another address{flag(setting)}.")
+    return errors
+
+
+def port(setting: str, address: Address, admin: Address) -> Iterator[CheckResult]:
+    """Check one address: free, used by a candescent-proxy (at ``admin``), or by another program."""
     if address.path and not Path(address.path).parent.is_dir():
         yield problem(
             "ports", remedies.SOCKET_FOLDER, setting=setting, folder=Path(address.path).parent
@@ -41,7 +53,7 @@ def port(setting: str, address: Address, *, is_tls: bool) -> Iterator[CheckResul
     try:
         _listen(address)
     except OSError as error:
-        yield refused(setting, address, error, is_tls=is_tls)
+        yield refused(setting, address, error, admin)
     else:
         yield ok("ports", f"{setting}: {address} is free.")
 
@@ -69,47 +81,52 @@ def _listen(address: Address) -> None:
             sock.listen(1)
 
 
-def refused(setting: str, address: Address, error: OSError, *, is_tls: bool) -> CheckResult:
+def refused(setting: str, address: Address, error: OSError, admin: Address) -> CheckResult:
     """Return the result for an address that cannot be listened on."""
     values = {"setting": setting, "address": address}
     if error.errno == errno.EACCES:
         return problem("ports", remedies.PORT_FORBIDDEN, **values)
     if error.errno != errno.EADDRINUSE:
         return problem("ports", remedies.PORT_ADDRESS, **values, why=error.strerror or error)
-    is_ours = _is_our_admin(address) if setting == "admin" else _is_ours(address, is_tls=is_tls)
-    if is_ours:
-        return note("ports", f"{setting}: a candescent-proxy listens on {address} already.")
-    return problem("ports", remedies.PORT_TAKEN, **values)
+    if any(_is_same(address, used) for used in _used_by_proxy(admin)):
+        text = f"{setting}: {address} is in use by a candescent-proxy that is already running."
+        return note("ports", text)
+    how = {"find": _how_to_find(address), "flag": flag(setting)}
+    return problem("ports", remedies.PORT_TAKEN, **values, **how)
 
 
-def _is_our_admin(address: Address) -> bool:
-    is_alive, message = admin_client.probe(admin_client.reachable(address), "livez")
-    with suppress(ValueError):
-        return is_alive and json.loads(message) == {"status": "alive"}
-    return False
+def _used_by_proxy(admin: Address) -> list[Address]:
+    """Return the addresses of a running candescent-proxy, which its admin port names.
 
-
-def _is_ours(address: Address, *, is_tls: bool) -> bool:
-    """Whether a candescent-proxy listens there: it responds with its own problem type."""
+    Requests to the other ports would be counted there as a caller's.
+    """
+    is_alive, message = admin_client.probe(admin_client.reachable(admin), "livez")
     try:
-        with _dial(admin_client.reachable(address), is_tls=is_tls) as sock:
-            sock.sendall(_PROBE)
-            received = b""
-            while len(received) < 65_536 and (block := sock.recv(4096)):
-                received += block
-    except OSError:
-        return False
-    return TYPE_PREFIX.encode() in received
+        document = json.loads(message)
+        if is_alive and document["status"] == "alive":
+            return [admin, *map(Address.parse, document["listeners"])]
+    except (ValueError, KeyError, TypeError):
+        pass
+    return []
 
 
-def _dial(address: Address, *, is_tls: bool) -> socket.socket:
+def _is_same(wanted: Address, used: Address) -> bool:
+    """Whether ``used`` is what makes ``wanted`` unavailable."""
+    anywhere = ("0.0.0.0", "::")  # noqa: S104 - compared, not listened on
+    is_overlap = wanted.host == used.host or {wanted.host, used.host} & {*anywhere}
+    return (wanted.port, wanted.path) == (used.port, used.path) and bool(is_overlap)
+
+
+def _how_to_find(address: Address) -> str:
+    """Return a command that shows the program that listens there."""
     if address.path:
-        sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(TIMEOUT)
-        sock.connect(address.path)
-        return sock
-    sock = socket.create_connection((address.host, address.port), TIMEOUT)
-    return unverified().wrap_socket(sock) if is_tls else sock
+        return f"lsof {address.path}"
+    return _FIND.get(sys.platform, _FIND["darwin"]).format(address.port)
+
+
+def flag(setting: str) -> str:
+    """Return the flag that sets an address, as the end of a sentence, if there is one."""
+    return f" with --{setting}" if setting in FLAGS else ""
 
 
 def unverified() -> ssl.SSLContext:

@@ -427,9 +427,9 @@ STORE_FAILING = Remedy(
 
 PORT_TAKEN = Remedy(
     "port-taken",
-    "{setting}: another program listens on {address}.",
-    "Stop it (ss -ltnp shows which it is; on Windows netstat -ano), or set {setting} to another "
-    "port.",
+    "{setting}: {address} is in use by another program.",
+    "Find it ({find}) and stop it, or set {setting} to another address{flag}. A candescent-proxy "
+    "is recognised by its admin port only: the one that is configured here.",
 )
 PORT_FORBIDDEN = Remedy(
     "port-forbidden",

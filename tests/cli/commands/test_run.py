@@ -21,7 +21,7 @@ LOCAL = {**CREDENTIALS, "CANDESCENT_BASE_URL": "http://127.0.0.1:9"}
 
 @pytest.mark.parametrize("port", ["listen", "admin"])
 async def test_port_in_use_is_one_line(port: str) -> None:
-    """It names the flag to change."""
+    """By another program: how to find it, and the flag to change."""
     with taken_port() as taken:
         other = "admin" if port == "listen" else "listen"
         code, _, err = await run_program(
@@ -29,9 +29,29 @@ async def test_port_in_use_is_one_line(port: str) -> None:
         )
     assert code == 2
     line = err.splitlines()[-1]
-    assert line.startswith(f"candescent-proxy: {port}: cannot listen on {taken} (")
-    assert line.endswith(f"choose another with --{port}")
-    assert "Traceback" not in err
+    assert line.startswith(f"candescent-proxy: {port}: {taken} is in use by another program.")
+    assert f"ss -ltnp sport = :{taken.partition(':')[2]}" in line
+    assert f"another address with --{port}." in line
+
+
+async def test_second_run_names_the_first() -> None:
+    """On both ports, and it is not counted there."""
+    async with Sandbox() as bank, proxy(bank) as first:
+        await until_ready(first)
+        ports = {
+            name: (await address(first, name)).removeprefix("http://")
+            for name in ("listen", "admin")
+        }
+        flags = [word for name, port in ports.items() for word in (f"--{name}", port)]
+        code, _, err = await run_program("run", *flags, **LOCAL)
+        text = (await get(f"http://{ports['admin']}/metrics"))[1]
+    assert code == 2
+    assert err.splitlines()[-2:] == [
+        f"candescent-proxy: {name}: {port} is in use by a candescent-proxy that is already "
+        f"running. Stop it, or choose another address with --{name}."
+        for name, port in ports.items()
+    ]
+    assert "candescent_proxy_requests_total{" not in text
 
 
 async def test_minimal_configuration_forwards_a_request() -> None:

@@ -5,7 +5,6 @@ import socket
 import pytest
 
 from proxy.cli import admin_client
-from proxy.cli.doctor import machine
 from tests.cli.doctor.healthy_setup import DoctorSetup, serve_bytes
 from tests.cli.doctor.setups import Steps, setup
 
@@ -23,7 +22,6 @@ async def port_in_use(setup: DoctorSetup) -> Steps:
 def short_timeout(setup: DoctorSetup) -> None:
     """Wait only briefly for the program on a port."""
     patch = setup.stack.enter_context(pytest.MonkeyPatch.context())
-    patch.setattr(machine, "TIMEOUT", 0.3)
     patch.setattr(admin_client, "TIMEOUT", 0.3)
 
 

@@ -161,12 +161,15 @@ async def test_bank_that_accepts_one_connection(
 
 
 async def test_own_ports_are_recognized(healthy: DoctorSetup, tmp_path: Path) -> None:
-    """With the proxy running they are in use by itself."""
+    """The proxy that runs is named, and counts and shows nothing of the checks."""
     async with running(healthy.bank) as app:
         healthy.set(listen=str(app.data_address), admin=str(app.admin_address))
         found = [finding for finding in await healthy.run_checks() if finding.check == "ports"]
+        status, metrics = app.status(), app.metrics.exposition("")[0].decode()
+    assert (status.requests, status.errors) == ([], [])
+    assert "candescent_proxy_requests_total{" not in metrics
     assert [finding.level for finding in found] == [Level.NOTE, Level.NOTE]
-    assert all("a candescent-proxy listens" in finding.text for finding in found)
+    assert all("by a candescent-proxy" in finding.text for finding in found)
 
 
 async def test_unneeded_v1_is_a_note(healthy: DoctorSetup) -> None:

@@ -22,7 +22,7 @@ HERE = Address(host="127.0.0.1", port=80)
 def test_system_errors_have_causes(number: int, cause: str) -> None:
     """A privileged port, and an address of another machine."""
     error = OSError(number, os.strerror(number))
-    finding = machine.refused("listen", HERE, error, is_tls=False)
+    finding = machine.refused("listen", HERE, error, HERE)
     assert (finding.cause, finding.level) == (cause, Level.FAILED)
     assert "127.0.0.1:80" in finding.text
 
@@ -33,7 +33,7 @@ def test_check_releases_the_port() -> None:
         port = server.getsockname()[1]
     address = Address(host="127.0.0.1", port=port)
     for _ in range(2):
-        (finding,) = machine.port("listen", address, is_tls=False)
+        (finding,) = machine.port("listen", address, HERE)
         assert finding.level is Level.OK
 
 
@@ -43,7 +43,7 @@ def test_stale_socket_file_is_no_problem(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(path))
     address = Address(host="", port=0, path=str(path))
-    (finding,) = machine.port("listen", address, is_tls=False)
+    (finding,) = machine.port("listen", address, HERE)
     assert finding.level is Level.OK
     assert path.exists()
 
