@@ -1,12 +1,14 @@
-"""Which files with secrets other users of this machine can read or change."""
+"""Files with secrets: which ones other users can read or change, and doubtful content."""
 
 import os
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from proxy.config.model import Config
+from proxy.tokens.secret_content import secret_problem
 
 _SECRETS = (
     *("client_id_file", "client_secret_file", "password_file"),
@@ -17,7 +19,8 @@ _NO_PEM = ("encryption_key_file", "refresh_token_file")
 
 
 def warnings(config: Config) -> Iterator[str]:
-    """Yield a sentence for each file with a secret that others can read or change."""
+    """Yield a sentence for each secret that others can read or change, or that is doubtful."""
+    yield from _content_warnings(config)
     files = [pair for pair in secret_files(config) if not pair[0].endswith("client_id_file")]
     files += (pair for pair in key_files(config) if is_secret(*pair))
     for setting, file in files:
@@ -37,6 +40,21 @@ def warnings(config: Config) -> Iterator[str]:
                 f"{setting}: other users can read or change {file} (mode {mode:o}); "
                 "give it mode 600, and replace the secret if others use this machine"
             )
+
+
+def _content_warnings(config: Config) -> Iterator[str]:
+    for setting, file in secret_files(config):
+        with suppress(OSError):  # an error elsewhere
+            doubt = secret_problem(file.read_bytes())
+            if doubt is not None and doubt.is_doubt:
+                yield f"{setting}: {file} {doubt.text}. {doubt.fix}"
+    for institution, login in config.logins():
+        if login.client_secret is None:
+            continue
+        doubt = secret_problem(login.client_secret.get_secret_value().encode("ascii"))
+        if doubt is not None:
+            path = "" if login is config else f"institutions.{institution}."
+            yield f"{path}client_secret: {doubt.text}. {doubt.fix}"
 
 
 def secret_files(config: Config) -> Iterator[tuple[str, Path]]:

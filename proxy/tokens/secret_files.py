@@ -6,6 +6,7 @@ from itertools import count
 from pathlib import Path
 
 from proxy.errors import ConfigError
+from proxy.tokens.secret_content import NOT_ASCII, secret_problem
 
 MAX_SECRET = 65_536
 """Bytes; a larger file is refused."""
@@ -68,15 +69,12 @@ def read_secret(path: Path, setting: str) -> str:
     Raises ``ConfigError`` with the setting's name, never with the content.
     """
     raw = _read(path, setting)
-    try:
-        text = raw.decode("ascii").strip("\r\n")
-    except UnicodeDecodeError:
-        text = None
-    if text == "":
-        raise ConfigError([f"{setting}: {path} is empty; write the secret into it"])
-    if text is None or len(raw) > MAX_SECRET or not text.isprintable():
-        raise ConfigError([f"{setting}: {path} does not hold one line of printable ASCII"])
-    return text
+    problem = secret_problem(raw)
+    if problem is None and len(raw) > MAX_SECRET:
+        problem = NOT_ASCII
+    if problem is not None and not problem.is_doubt:
+        raise ConfigError([f"{setting}: {path} {problem.text}. {problem.fix}"])
+    return raw.decode("ascii").strip("\r\n")
 
 
 def read_lines(path: Path, setting: str) -> list[str]:

@@ -79,7 +79,7 @@ def test_unusable_files_are_configuration_errors(tmp_path: Path) -> None:
     for name, file, reported in (
         ("encryption_key_file", bad, "line 1 is not an id"),
         ("encryption_key_file", none, "cannot be read"),
-        ("password_file", bad, "does not hold one line"),
+        ("password_file", bad, "has more than one line"),
         ("sentinel_password_file", none, "cannot be read"),
         ("ca_file", bad, "CA certificates"),
         ("certificate_file", bad, "a certificate"),

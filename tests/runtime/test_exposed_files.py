@@ -112,3 +112,19 @@ async def test_start_warns(tmp_path: Path) -> None:
     variables.pop("CANDESCENT_CLIENT_SECRET")
     async with program("run", *ANYWHERE, **variables) as running:
         await until(lambda: "client_secret_file: other users can read" in str(running.err))
+
+
+@pytest.mark.parametrize("where", ["client_secret_file", "client_secret"])
+def test_doubtful_secret_is_a_warning(where: str, tmp_path: Path) -> None:
+    """Without the secret: quotes may belong to it."""
+    file = tmp_path / "secret"
+    file.write_text("'tell-nobody'\n")
+    file.chmod(0o600)
+    given = {**CLIENT, where: str(file) if where.endswith("_file") else "'tell-nobody'"}
+    base = {"base_url": "http://127.0.0.1:9", "institution_id": "00016", **given}
+    if where != "client_secret":
+        del base["client_secret"]
+    (text,) = warnings(loader.load(None, {}, base))
+    assert text.startswith(f"{where}: ")
+    assert "is in quotes" in text
+    assert "tell-nobody" not in text

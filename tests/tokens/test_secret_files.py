@@ -105,7 +105,7 @@ def test_mounted_secret_is_read(tmp_path: Path) -> None:
 def test_empty_file_is_an_error(tmp_path: Path, content: bytes) -> None:
     """With setting, path and remedy."""
     file = secret(tmp_path, content)
-    assert error_of(file) == f"client_secret_file: {file} is empty; write the secret into it"
+    assert error_of(file) == f"client_secret_file: {file} is empty. Write the secret into it."
 
 
 @pytest.mark.parametrize(
@@ -125,9 +125,9 @@ def test_empty_file_is_an_error(tmp_path: Path, content: bytes) -> None:
 def test_invalid_content_is_an_error(tmp_path: Path, content: bytes) -> None:
     """Two lines, binary, another encoding or too long; it is not quoted."""
     file = secret(tmp_path, content)
-    assert error_of(file) == (
-        f"client_secret_file: {file} does not hold one line of printable ASCII"
-    )
+    text = error_of(file)
+    assert text.startswith(f"client_secret_file: {file} ")
+    assert "hush" not in text
 
 
 def test_missing_file_is_an_error(tmp_path: Path) -> None:

@@ -3,14 +3,12 @@
 import os
 import stat
 import sys
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from proxy.cli.doctor import remedies
-from proxy.cli.doctor.remedies import Remedy
 from proxy.cli.doctor.results import CheckResult, ok, problem
 from proxy.config.model import Config
 from proxy.errors import ConfigError
@@ -18,14 +16,12 @@ from proxy.forwarding import authentication
 from proxy.runtime import build, certificate_expiry, clock
 from proxy.runtime.exposed_files import is_exposed, is_secret, secret_files
 from proxy.tokens.refresh_tokens import RefreshTokens
+from proxy.tokens.secret_content import secret_problem
 from proxy.tokens.secret_files import MAX_SECRET
 from proxy.upstream.tls import UpstreamTls
 
 EXPIRY_WARNING = 14 * 86_400.0
 """Seconds; a certificate that expires sooner gives a warning."""
-
-_BYTE_ORDER_MARKS = (BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)
-_WRAPPINGS = {" ": "space", "\t": "tab", '"': "quote", "'": "quote"}
 
 
 def configuration_file(file: Path) -> Iterator[CheckResult]:
@@ -48,10 +44,8 @@ def secret_file(setting: str, file: Path) -> Iterator[CheckResult]:
             "files", remedies.SECRET_UNREADABLE, setting=setting, file=file, why=error.strerror
         )
         return
-    content = list(secret_content(raw))
-    yield from (
-        problem("files", remedy, setting=setting, file=file, **more) for remedy, more in content
-    )
+    if content := secret_problem(raw):
+        yield problem("files", remedies.SECRET_CONTENT[content], setting=setting, file=file)
     if is_exposed(mode):
         yield problem(
             "files", remedies.SECRET_EXPOSED, setting=setting, file=file, mode=f"{mode:o}"
@@ -70,22 +64,6 @@ def key_file(setting: str, file: Path) -> Iterator[CheckResult]:
         yield problem(
             "files", remedies.SECRET_EXPOSED, setting=setting, file=file, mode=f"{mode:o}"
         )
-
-
-def secret_content(raw: bytes) -> Iterator[tuple[Remedy, dict[str, object]]]:
-    """Yield problems of a secret file's content: a remedy, and the values for its text."""
-    if raw.startswith(_BYTE_ORDER_MARKS):
-        yield remedies.SECRET_BYTE_ORDER_MARK, {}
-        return
-    text = raw.decode("latin-1").strip("\r\n")
-    if not text:
-        yield remedies.SECRET_EMPTY, {}
-    elif len(lines := text.splitlines()) > 1:
-        yield remedies.SECRET_LINES, {"count": len(lines)}
-    elif not (text.isascii() and text.isprintable()):
-        yield remedies.SECRET_NOT_ASCII, {}
-    elif wrapping := _WRAPPINGS.get(text[0]) or _WRAPPINGS.get(text[-1]):
-        yield remedies.SECRET_WRAPPED, {"what": wrapping}
 
 
 def login_file(config: Config) -> Iterator[CheckResult]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from proxy.errors import ErrorKind, kinds
+from proxy.tokens.secret_content import PROBLEMS
 
 
 # Compared by identity, as kinds are.
@@ -72,32 +73,6 @@ SECRET_UNREADABLE = Remedy(
     "secret-unreadable",
     "{setting}: {file} cannot be read ({why}).",
     "Make it a regular file that belongs to the user who runs the proxy.",
-)
-SECRET_EMPTY = Remedy(
-    "secret-empty",
-    "{setting}: {file} is empty.",
-    "Write the secret into it: one line, nothing else.",
-)
-SECRET_BYTE_ORDER_MARK = Remedy(
-    "secret-byte-order-mark",
-    "{setting}: {file} is not plain text; it begins with a byte-order mark.",
-    "Save it as ASCII without a byte-order mark; in PowerShell with Set-Content -Encoding ascii.",
-)
-SECRET_LINES = Remedy(
-    "secret-lines",
-    "{setting}: {file} contains {count} lines.",
-    "Keep only the line with the secret.",
-)
-SECRET_NOT_ASCII = Remedy(
-    "secret-not-ascii",
-    "{setting}: {file} contains characters that are not printable ASCII.",
-    "Copy the secret again from the vendor's console: one line of ASCII characters.",
-)
-SECRET_WRAPPED = Remedy(
-    "secret-wrapped",
-    "{setting}: the secret in {file} begins or ends with a {what}, which is sent with it.",
-    "Remove the {what}, unless it is part of the secret.",
-    is_warning=True,
 )
 SECRET_EXPOSED = Remedy(
     "secret-exposed",
@@ -464,8 +439,18 @@ CERTIFICATE_EXPIRING = Remedy(
     is_warning=True,
 )
 
+SECRET_CONTENT = {
+    problem: Remedy(
+        problem.name, f"{{setting}}: {{file}} {problem.text}.", problem.fix, problem.is_doubt
+    )
+    for problem in PROBLEMS
+}
+"""The causes in the content of a secret file."""
+
 REMEDIES = {
-    remedy.name: remedy for remedy in list(globals().values()) if isinstance(remedy, Remedy)
+    remedy.name: remedy
+    for remedy in [*globals().values(), *SECRET_CONTENT.values()]
+    if isinstance(remedy, Remedy)
 }
 """Every cause by its name; names are stable between releases."""
 BY_KIND = {remedy.kind: remedy for remedy in REMEDIES.values() if remedy.kind is not None}

@@ -61,7 +61,7 @@ async def test_unusable_secret_files_are_reported(inside: Inside, tmp_path: Path
     assert (code, out) == (2, "")
     assert err.splitlines() == [
         f"candescent-proxy: client_id_file: {missing} cannot be read (No such file or directory)",
-        f"candescent-proxy: client_secret_file: {empty} is empty; write the secret into it",
+        f"candescent-proxy: client_secret_file: {empty} is empty. Write the secret into it.",
     ]
 
 

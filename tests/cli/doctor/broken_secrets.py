@@ -51,8 +51,7 @@ async def secret_in_utf_16(setup: DoctorSetup) -> Steps:
 async def secret_with_several_lines(setup: DoctorSetup) -> Steps:
     """A whole page was pasted."""
     setup.write_secret("Shared Key\nsandbox-client\nSecret Key\nsandbox-secret\n")
-    finding = yield "secret-lines"
-    assert "4 lines" in finding.text
+    _ = yield "secret-lines"
     setup.write_secret()
 
 
@@ -61,6 +60,14 @@ async def secret_with_a_dash(setup: DoctorSetup) -> Steps:
     """A word processor has replaced a hyphen."""
     setup.write_secret("sandbox\u2013secret")
     _ = yield "secret-not-ascii"
+    setup.write_secret()
+
+
+@setup
+async def secret_of_an_env_file(setup: DoctorSetup) -> Steps:
+    """A line of an environment file."""
+    setup.write_secret("CANDESCENT_CLIENT_SECRET=sandbox-secret")
+    _ = yield "secret-named"
     setup.write_secret()
 
 

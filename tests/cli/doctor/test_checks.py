@@ -1,6 +1,7 @@
 """The doctor in broken set-ups: it names the cause, and its remedy works."""
 
 import asyncio
+import base64
 import inspect
 import shutil
 import ssl
@@ -85,6 +86,8 @@ ELSEWHERE = {
     "upstream-tls-revoked",
     "upstream-tls-unsuitable",
     "upstream-tls-version",
+    "secret-base64",
+    "secret-quoted",
     "secret-wrapped",
     "store-failing",
 }
@@ -103,15 +106,24 @@ def test_every_remedy_is_tested() -> None:
     assert REMEDIES.keys() - tried == ELSEWHERE
 
 
-async def test_secret_in_quotes_has_two_causes(healthy: DoctorSetup) -> None:
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        ('"sandbox-secret"', "secret-quoted"),
+        (" sandbox-secret", "secret-wrapped"),
+        (base64.b64encode(b"sandbox-secret\n").decode(), "secret-base64"),
+    ],
+)
+async def test_doubtful_secret_has_two_causes(
+    healthy: DoctorSetup, content: str, cause: str
+) -> None:
     """The file's content and the bank's refusal.
 
-    Quotes may belong to a secret, so the bank is called.
+    It may be right, so the bank is called.
     """
-    healthy.write_secret('"sandbox-secret"')
+    healthy.write_secret(content)
     problems = [finding for finding in await healthy.run_checks() if finding.is_problem]
-    assert [finding.cause for finding in problems] == ["secret-wrapped", "token-bad-client"]
-    assert "ends with a quote" in problems[0].text
+    assert [finding.cause for finding in problems] == [cause, "token-bad-client"]
     healthy.write_secret()
     assert [finding for finding in await healthy.run_checks() if finding.is_problem] == []
 
