@@ -149,8 +149,9 @@ PATH_POLICY = _caller(
 RESERVED = _caller(
     "reserved",
     403,
-    "The proxy does not forward token calls.",
-    "Remove the token call from the application: the proxy adds a token to every request.",
+    "The application made a token call of its own, which the proxy does not forward.",
+    "Remove the token call, and call the API without an Authorization header: the proxy adds a "
+    "token to every request. The vendor's SDK takes any bearerToken instead (docs/sdk.md).",
 )
 METHOD = _caller(
     "method",
@@ -338,6 +339,12 @@ TOKEN_MALFORMED = _token(
     "The token endpoint returned a response without a usable token.",
     "Run `candescent-proxy doctor`, which shows the response. If a company's proxy sent it, check "
     "base_url.",
+)
+TOKEN_WRONG_SERVER = _token(
+    "token-wrong-server",
+    "The server at base_url is not the bank's API, or has no token endpoint at this path.",
+    "Check host, port and path of base_url. If they are right, a network login or a firewall "
+    "answers in the bank's place: log in with a browser, or set upstream.proxy.",
 )
 TOKEN_UNREACHABLE = _token(
     "token-unreachable",

@@ -18,6 +18,7 @@ from proxy.tokens.token import ASSUMED_LIFETIME, MAX_LIFETIME, TokenKind
 from proxy.upstream.bank_errors import (
     BankError,
     classify,
+    is_page,
     is_xml,
     json_object,
     read_error,
@@ -46,10 +47,16 @@ def parse_response(
 ) -> TokenResponse:
     """Return the token in a response of a token endpoint.
 
-    Raises ``TokenError``: the bank's refusal, also if it arrives with a 200, or ``MALFORMED`` for
-    a 200 with neither an error nor a usable token. ``secrets`` are removed from the bank's
-    message.
+    Raises ``TokenError``: the bank's refusal, also if it arrives with a 200, ``WRONG_SERVER`` for a
+    web page or a missing endpoint, or ``MALFORMED`` for a 200 with neither an error nor a usable
+    token. ``secrets`` are removed from the bank's message.
     """
+    if _is_of_another_server(status, body):
+        page = " with a web page" if is_page(body) else ""
+        raise TokenError(
+            kinds.TOKEN_WRONG_SERVER,
+            f"{kinds.TOKEN_WRONG_SERVER.cause} It responded {status}{page}.",
+        )
     if status not in (200, 201):
         raise refusal(kind, status, read_error(body), retry_after, secrets)
     fields: dict[str, object] = dict(xml_fields(body)) if is_xml(body) else json_object(body)
@@ -73,6 +80,13 @@ def parse_response(
         refresh_token if usable and isinstance(refresh_token, str) else "",
         _refresh_lifetime(fields.get("refresh_token_expires_in")),
     )
+
+
+def _is_of_another_server(status: int, body: bytes) -> bool:
+    """Whether no token endpoint of the bank made this response; its gateway's pages are 5xx."""
+    if not (200 <= status < 400 or status in (404, 405, 501)) or read_error(body).code:
+        return False
+    return status >= 300 or is_page(body)
 
 
 def _is_bearer(token_type: object) -> bool:

@@ -35,6 +35,9 @@ class BankError:
     message: str = ""
 
 
+_NOT_A_PAGE = (b"<token", b"<status", b"<?xml")
+
+
 def read_error(body: bytes, *, gzipped: bool = False) -> BankError:
     """Return the error in a body: CMN JSON, V1 ``Status`` (XML or JSON), RFC 6749, or Apigee's.
 
@@ -48,6 +51,12 @@ def read_error(body: bytes, *, gzipped: bool = False) -> BankError:
 def is_xml(body: bytes) -> bool:
     """Whether a body is XML rather than JSON, by its first character."""
     return body.removeprefix(BOM_UTF8).lstrip()[:1] == b"<"
+
+
+def is_page(body: bytes) -> bool:
+    """Whether a body is a web page rather than a response of the bank's API."""
+    start = body[:1024].lstrip().lower()
+    return start.startswith(b"<") and not start.startswith(_NOT_A_PAGE) and b"<html" in start
 
 
 def _decompress(body: bytes) -> bytes:

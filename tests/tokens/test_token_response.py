@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import TokenError, kinds
+from proxy.errors import TokenError, TokenFailure, kinds
 from proxy.sandbox.payloads import BOMB, PAGE
 from proxy.tokens.grants import Credentials, Login, Password
 from proxy.tokens.token import ASSUMED_LIFETIME, MAX_LIFETIME, TokenKind
@@ -92,7 +92,6 @@ def test_unusable_refresh_token_is_ignored(text: object) -> None:
     "body",
     [
         b"",
-        PAGE,
         BOMB,
         b"null",
         b"[]",
@@ -123,6 +122,27 @@ def test_200_without_a_usable_token_is_an_error(kind: TokenKind, body: bytes) ->
     with pytest.raises(TokenError) as error:
         parse_response(kind, 200, body)
     assert error.value.reason is kinds.TOKEN_MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (200, PAGE, kinds.TOKEN_WRONG_SERVER),
+        (302, b"", kinds.TOKEN_WRONG_SERVER),
+        (404, b"", kinds.TOKEN_WRONG_SERVER),
+        (501, b"<!doctype html><html>", kinds.TOKEN_WRONG_SERVER),
+        (404, b'{"code": "CMN_90005"}', kinds.TOKEN_BAD_INSTITUTION),
+        (401, b"<html>", kinds.TOKEN_BAD_CLIENT),
+        (503, b"<html>down", kinds.TOKEN_SERVER),
+    ],
+)
+def test_response_of_another_server(status: int, body: bytes, reason: TokenFailure) -> None:
+    """A page or a missing endpoint; the bank's own gateway sends pages with other statuses."""
+    with pytest.raises(TokenError) as error:
+        parse_response(TokenKind.V2, status, body)
+    assert error.value.reason is reason
+    if reason is kinds.TOKEN_WRONG_SERVER:
+        assert f"It responded {status}" in error.value.detail
 
 
 @given(st.text(max_size=60))

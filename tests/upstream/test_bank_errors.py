@@ -16,6 +16,7 @@ from proxy.upstream.bank_errors import (
     MAX_ERROR_BODY,
     BankError,
     classify,
+    is_page,
     is_throttling,
     json_object,
     read_error,
@@ -433,3 +434,19 @@ def test_any_xml_text_is_read(text: str) -> None:
     readable = all(char in "\t\n\r" or " " <= char < "\ufffe" or char > "\uffff" for char in text)
     expected = text.replace("\r\n", "\n").replace("\r", "\n").strip() if readable else ""
     assert read.message.strip() == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "page"),
+    [
+        (b"<!DOCTYPE html>\n<html>", True),
+        (b"\n <HTML lang=en>", True),
+        (b"<token><access_token>x</access_token></token>", False),
+        (b'<?xml version="1.0"?><Status xmlns="http://x"/>', False),
+        (b'{"message": "<html>"}', False),
+        (b"", False),
+    ],
+)
+def test_web_page_is_recognized(body: bytes, page: bool) -> None:
+    """It differs from the bank's XML and JSON."""
+    assert is_page(body) is page

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 
 from proxy.cli.doctor import remedies
 from proxy.cli.doctor.remedies import Remedy
-from proxy.cli.doctor.results import CheckResult, note, ok, problem
+from proxy.cli.doctor.results import CheckResult, info, ok, problem
 from proxy.config.model import Config
-from proxy.errors import TokenError
+from proxy.errors import TokenError, kinds
 from proxy.forwarding.transaction_ids import new_transaction_id
 from proxy.runtime import build, clock
 from proxy.tokens.credentials import Logins
@@ -21,12 +21,10 @@ from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.token import TokenKey, TokenKind
 from proxy.tokens.token_response import TokenResponse, parse_response
 from proxy.upstream.bank_client import USER_AGENT, BankClient, BankResponse
-from proxy.upstream.bank_errors import BankError, is_throttling, read_error, refuses_token
+from proxy.upstream.bank_errors import BankError, is_page, is_throttling, read_error, refuses_token
 
 SAMPLE = "/v1/accounts"
 """A resource that every application may read."""
-
-_NOT_A_PAGE = (b"<token", b"<status", b"<?xml")
 
 
 @dataclass(slots=True)
@@ -71,7 +69,7 @@ class BankCheck:
         refresh_tokens = RefreshTokens(clock.now, self.config.refresh_token_file)
         if not refresh_tokens.current(key, login.subject):
             return problem("token", remedies.TOKEN_LOGIN_NEEDED, key=key)
-        return note(
+        return info(
             "token", f"{key}: a user is logged in. Not tried, as that would renew the login."
         )
 
@@ -106,7 +104,7 @@ class BankCheck:
         remedy = token_remedy(response, error)
         if key.kind is TokenKind.V1 and knows_v2 and error.reason.is_refusal:
             if not self._uses_v1:
-                return note(
+                return info(
                     "token",
                     f"{key}: not issued for this client id ({values['said']}); only calls under "
                     "/fis/ need one.",
@@ -140,13 +138,11 @@ class BankCheck:
 
 def token_remedy(response: BankResponse | None, error: TokenError) -> Remedy:
     """Return the remedy for a token request without a token."""
-    if response is not None:
+    if response is not None and error.reason is kinds.TOKEN_WRONG_SERVER:
         if is_page(response.body):
             return remedies.TOKEN_PAGE
-        if 300 <= response.status < 400:
-            return remedies.TOKEN_REDIRECT
-        if response.status in (404, 405, 501) and not read_error(response.body).code:
-            return remedies.TOKEN_PATH
+        is_redirect = 300 <= response.status < 400
+        return remedies.TOKEN_REDIRECT if is_redirect else remedies.TOKEN_PATH
     remedy = remedies.BY_KIND.get(error.reason, remedies.TOKEN_MALFORMED)
     return replace(remedy, fix=error.explained_by.remedy) if error.failure else remedy
 
@@ -160,7 +156,7 @@ def call_result(call: str, response: BankResponse, seconds: float) -> CheckResul
         return problem("call", remedy, **values)
     if response.status < 300:
         return ok("call", f"{call}: {response.status} after {seconds:.1f} s.")
-    return note("call", f"{call}: {values['said']}. The token was accepted, the request was not.")
+    return info("call", f"{call}: {values['said']}. The token was accepted, the request was not.")
 
 
 def call_remedy(response: BankResponse, error: BankError) -> Remedy | None:
@@ -177,12 +173,6 @@ def call_remedy(response: BankResponse, error: BankError) -> Remedy | None:
     if status in (404, 405):
         return remedies.CALL_PATH
     return remedies.CALL_SERVER if status >= 500 else None
-
-
-def is_page(body: bytes) -> bool:
-    """Whether a body is a web page rather than a response of the bank's API."""
-    start = body[:1024].lstrip().lower()
-    return start.startswith(b"<") and not start.startswith(_NOT_A_PAGE) and b"<html" in start
 
 
 def _said(response: BankResponse, error: TokenError) -> str:

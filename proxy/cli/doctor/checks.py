@@ -11,7 +11,7 @@ from typing import Any
 from proxy.cli.doctor import files, machine, remedies, store_check
 from proxy.cli.doctor.bank_check import SAMPLE, BankCheck
 from proxy.cli.doctor.network import NetworkCheck
-from proxy.cli.doctor.results import CheckResult, has_failed, note, ok, problem, skipped
+from proxy.cli.doctor.results import CheckResult, has_failed, info, ok, problem, skipped
 from proxy.config import loader
 from proxy.config.model import Config
 from proxy.errors import ConfigError
@@ -135,7 +135,7 @@ async def check_bank(
     bank = BankCheck(config, loader.logins(config), build.bank_client(config, dialer))
     try:
         if config.bearer_token is not None:
-            yield note("token", "bearer_token is set: it is sent unchanged and never renewed.")
+            yield info("token", "bearer_token is set: it is sent unchanged and never renewed.")
         else:
             for key in bank.wanted():
                 async for result in bank.token(key):

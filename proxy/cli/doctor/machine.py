@@ -11,7 +11,7 @@ from pathlib import Path
 
 from proxy.cli import admin_client
 from proxy.cli.doctor import remedies
-from proxy.cli.doctor.results import CheckResult, Level, note, ok, problem
+from proxy.cli.doctor.results import CheckResult, Level, info, ok, problem
 from proxy.config.explain import FLAGS
 from proxy.config.model import Config
 from proxy.runtime import rlimits
@@ -38,7 +38,7 @@ def used_ports(config: Config) -> list[str]:
         for result in port(setting, address, config.admin):
             if result.cause == remedies.PORT_TAKEN.name:
                 errors.append(f"{result.text} {result.fix}")
-            elif result.level is Level.NOTE:
+            elif result.level is Level.INFO:
                 errors.append(f"{result.text} Stop it, or choose another address{flag(setting)}.")
     return errors
 
@@ -90,7 +90,7 @@ def refused(setting: str, address: Address, error: OSError, admin: Address) -> C
         return problem("ports", remedies.PORT_ADDRESS, **values, why=error.strerror or error)
     if any(_is_same(address, used) for used in _used_by_proxy(admin)):
         text = f"{setting}: {address} is in use by a candescent-proxy that is already running."
-        return note("ports", text)
+        return info("ports", text)
     how = {"find": _how_to_find(address), "flag": flag(setting)}
     return problem("ports", remedies.PORT_TAKEN, **values, **how)
 

@@ -17,7 +17,7 @@ from proxy.cli.doctor import remedies
 from proxy.cli.doctor.files import day
 from proxy.cli.doctor.machine import unverified
 from proxy.cli.doctor.remedies import Remedy
-from proxy.cli.doctor.results import CheckResult, note, ok, problem
+from proxy.cli.doctor.results import CheckResult, info, ok, problem
 from proxy.errors import ProxyError, UpstreamError, UpstreamFailure, kinds
 from proxy.upstream.bank_client import USER_AGENT
 from proxy.upstream.dialer import ConnectError, Dialer, UpstreamOrigin
@@ -88,7 +88,7 @@ class NetworkCheck:
         for result in self._dead_addresses(events):
             yield result
         if (offer := self._unused_proxy()) is not None:
-            yield note(
+            yield info(
                 "outbound proxy",
                 f"{offer[0]} names a proxy, and is not used; to use "
                 "it, set upstream.proxy: environment.",
@@ -294,6 +294,6 @@ def clock(head: bytes, now: float) -> list[CheckResult]:
         return []
     difference = now - date.replace(tzinfo=date.tzinfo or UTC).timestamp()
     if abs(difference) <= TOLERANCE:
-        return [ok("clock", "This machine's clock agrees with the bank's.")]
+        return [ok("clock", "The clock is in sync with the bank.")]
     direction = "ahead of" if difference > 0 else "behind"
     return [problem("clock", remedies.CLOCK, seconds=f"{abs(difference):.0f}", direction=direction)]

@@ -288,8 +288,8 @@ TOKEN_PATH = Remedy(
 TOKEN_PAGE = Remedy(
     "token-page",
     "{key}: the response is a web page instead of a token ({said}).",
-    "A network login or a firewall intercepts the call: log in with a browser, or set "
-    "upstream.proxy.",
+    "Check host, port and path of base_url: another web server answers there. If they are right, "
+    "a network login or a firewall does: log in with a browser, or set upstream.proxy.",
 )
 TOKEN_REDIRECT = Remedy(
     "token-redirect",

@@ -11,7 +11,7 @@ from proxy.cli.doctor.results import CheckResult, Level, has_failed
 
 _STYLES = {
     Level.OK: "green",
-    Level.NOTE: "cyan",
+    Level.INFO: "cyan",
     Level.SKIPPED: "dim",
     Level.WARNING: "yellow",
     Level.FAILED: "bold red",

@@ -8,10 +8,10 @@ from proxy.cli.doctor.remedies import Remedy
 
 
 class Level(StrEnum):
-    """The severity of a result. A ``NOTE`` needs no fix; ``SKIPPED`` could not be checked."""
+    """The severity of a result. A ``INFO`` needs no fix; ``SKIPPED`` could not be checked."""
 
     OK = "ok"
-    NOTE = "note"
+    INFO = "info"
     SKIPPED = "skipped"
     WARNING = "warning"
     FAILED = "failed"
@@ -41,9 +41,9 @@ def ok(check: str, text: str) -> CheckResult:
     return CheckResult(check, Level.OK, text)
 
 
-def note(check: str, text: str) -> CheckResult:
+def info(check: str, text: str) -> CheckResult:
     """Return information that needs no fix."""
-    return CheckResult(check, Level.NOTE, text)
+    return CheckResult(check, Level.INFO, text)
 
 
 def skipped(check: str, why: str) -> CheckResult:

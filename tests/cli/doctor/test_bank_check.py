@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.cli.doctor.bank_check import call_remedy, call_result, describe, is_page, token_remedy
+from proxy.cli.doctor.bank_check import call_remedy, call_result, describe, token_remedy
 from proxy.cli.doctor.results import Level
 from proxy.errors import TokenError, TokenFailure, kinds
 from proxy.upstream.bank_client import BankResponse
@@ -10,32 +10,17 @@ from proxy.upstream.bank_errors import read_error
 
 
 @pytest.mark.parametrize(
-    ("body", "page"),
-    [
-        (b"<!DOCTYPE html>\n<html>", True),
-        (b"\n <HTML lang=en>", True),
-        (b"<token><access_token>x</access_token></token>", False),
-        (b'<?xml version="1.0"?><Status xmlns="http://x"/>', False),
-        (b'{"message": "<html>"}', False),
-        (b"", False),
-    ],
-)
-def test_web_page_is_recognized(body: bytes, page: bool) -> None:
-    """It differs from the bank's XML and JSON."""
-    assert is_page(body) is page
-
-
-@pytest.mark.parametrize(
     ("response", "reason", "cause"),
     [
-        (BankResponse(404, b""), kinds.TOKEN_BAD_REQUEST, "token-path"),
+        (BankResponse(404, b""), kinds.TOKEN_WRONG_SERVER, "token-path"),
         (
             BankResponse(404, b'{"code": "CMN_90007"}'),
             kinds.TOKEN_BAD_REQUEST,
             "token-bad-request",
         ),
-        (BankResponse(307, b""), kinds.TOKEN_MALFORMED, "token-redirect"),
-        (BankResponse(503, b"<html>down"), kinds.TOKEN_SERVER, "token-page"),
+        (BankResponse(307, b""), kinds.TOKEN_WRONG_SERVER, "token-redirect"),
+        (BankResponse(404, b"<html>no"), kinds.TOKEN_WRONG_SERVER, "token-page"),
+        (BankResponse(503, b"<html>down"), kinds.TOKEN_SERVER, "token-server"),
         (BankResponse(200, b"{}"), kinds.TOKEN_MALFORMED, "token-malformed"),
         (None, kinds.TOKEN_TIMEOUT, "token-timeout"),
         (None, kinds.TOKEN_MALFORMED, "token-malformed"),
@@ -81,7 +66,7 @@ def test_cause_of_a_failed_call(status: int, body: bytes, cause: str) -> None:
 def test_call_with_missing_parameters() -> None:
     """A 400 of the resource shows that the token was accepted."""
     finding = call_result("GET /x", BankResponse(400, b'{"code": "ACC_00401"}'), 0.1)
-    assert (finding.level, finding.cause) == (Level.NOTE, "")
+    assert (finding.level, finding.cause) == (Level.INFO, "")
     assert "400, ACC_00401" in finding.text
 
 

@@ -180,7 +180,7 @@ async def test_own_ports_are_recognized(healthy: DoctorSetup, tmp_path: Path) ->
         status, metrics = app.status(), app.metrics.exposition("")[0].decode()
     assert (status.requests, status.errors) == ([], [])
     assert "candescent_proxy_requests_total{" not in metrics
-    assert [finding.level for finding in found] == [Level.NOTE, Level.NOTE]
+    assert [finding.level for finding in found] == [Level.INFO, Level.INFO]
     assert all("by a candescent-proxy" in finding.text for finding in found)
 
 
@@ -188,7 +188,7 @@ async def test_unneeded_v1_is_a_note(healthy: DoctorSetup) -> None:
     """Credentials without V1 are no problem if V1 is not configured."""
     healthy.bank.bank.faults.append(Fault("v1token", status=401))
     found = [finding for finding in await healthy.run_checks() if finding.level is not Level.OK]
-    assert [(finding.level, finding.cause) for finding in found] == [(Level.NOTE, "")]
+    assert [(finding.level, finding.cause) for finding in found] == [(Level.INFO, "")]
     assert "need one" in found[0].text
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.cli.doctor import remedies
-from proxy.cli.doctor.results import Level, has_failed, note, ok, problem, skipped
+from proxy.cli.doctor.results import Level, has_failed, info, ok, problem, skipped
 
 
 def test_problem_has_its_remedy() -> None:
@@ -19,13 +19,13 @@ def test_warning_is_no_failure() -> None:
     """The proxy can work."""
     finding = problem("clock", remedies.CLOCK, seconds=90, direction="behind")
     assert finding.level is Level.WARNING
-    assert not has_failed([finding, ok("a", "b"), note("a", "b"), skipped("a", "b")])
+    assert not has_failed([finding, ok("a", "b"), info("a", "b"), skipped("a", "b")])
     assert has_failed([finding, problem("tls", remedies.PLAIN_TLS, host="h", port=1)])
 
 
 def test_ok_needs_no_remedy() -> None:
     """Nor does a note or a skipped check."""
-    assert not any(made("check", "text").is_problem for made in (ok, note, skipped))
+    assert not any(made("check", "text").is_problem for made in (ok, info, skipped))
 
 
 def test_missing_evidence_is_an_error() -> None:
