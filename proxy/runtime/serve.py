@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from proxy.runtime import exposed_files, rlimits
 from proxy.runtime.app import App
 from proxy.runtime.reload import LoadConfig
 from proxy.runtime.terminal import hangup_handler
+from proxy.server.address import Address
 from proxy.tasks import Tasks
 from proxy.telemetry.logs.structured import structlog
 from proxy.tokens.credentials import Logins
@@ -80,6 +82,7 @@ async def serve(load: LoadConfig, file: Path | None) -> int:
         listen=str(app.data_address),
         **_other_listeners(app),
         admin=str(app.admin_address),
+        **_status_page(config, app.admin_address),
         upstream=config.url.geturl(),
         institution=config.institution_id,
     )
@@ -95,6 +98,14 @@ def _other_listeners(app: App) -> dict[str, dict[str, str]]:
     """Return the additional listeners, if there are any, for the log."""
     further = {name: str(where) for name, where in app.addresses.items() if name != MAIN_LISTENER}
     return {"listeners": further} if further else {}
+
+
+def _status_page(config: Config, admin: Address) -> dict[str, str]:
+    """Return the URL of the status page for the log, if a browser on this machine can open it."""
+    if config.status_page == "off" or admin.path:
+        return {}
+    anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised, not bound
+    return {"status_page": f"http://{replace(admin, host=anywhere.get(admin.host, admin.host))}/"}
 
 
 async def _reload(app: App) -> None:

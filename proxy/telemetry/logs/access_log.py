@@ -62,14 +62,18 @@ class AccessLog:
 def request_fields(record: RequestRecord) -> dict[str, Any]:
     """Return the fields of a request's line; times in milliseconds, sizes in bytes."""
     fields: dict[str, Any] = {
-        "transactionId": record.transaction_id,
         "method": record.method,
         "path": harmless_text(record.path),
         "status": record.status,
+        "ms": _ms(record.finished_at - record.started_at),
+    }
+    if record.reason:
+        fields["reason"] = record.reason
+    fields |= {
         "error_source": str(record.source),
         "route": str(record.route),
         "institution": record.institution,
-        "ms": _ms(record.finished_at - record.started_at),
+        "transactionId": record.transaction_id,
         "upload_bytes": record.sent_bytes,
         "download_bytes": record.received_bytes,
     }
@@ -77,8 +81,6 @@ def request_fields(record: RequestRecord) -> dict[str, Any]:
         fields["listener"] = record.listener
     if record.responded_at:
         fields["upstream_ms"] = _ms(record.responded_at - record.sent_at)
-    if record.reason:
-        fields["reason"] = record.reason
     if record.replays:
         fields["replays"] = record.replays
     if record.retry:

@@ -13,8 +13,9 @@ from proxy.cli.commands.run import compare_with_sdk
 from proxy.config import loader
 from proxy.sandbox import Fault, Sandbox
 from tests.cli.commands.started import address, get, proxy, ready, taken_port, until_ready
-from tests.support.program import CREDENTIALS, RunningProgram, run_program
+from tests.support.program import ANYWHERE, CREDENTIALS, RunningProgram, run_program
 from tests.support.running import until
+from tests.support.terminal import terminal
 
 LOCAL = {**CREDENTIALS, "CANDESCENT_BASE_URL": "http://127.0.0.1:9"}
 
@@ -52,6 +53,23 @@ async def test_second_run_names_the_first() -> None:
         for name, port in ports.items()
     ]
     assert "candescent_proxy_requests_total{" not in text
+
+
+async def test_log_on_a_terminal(tmp_path: Path) -> None:
+    """It names the status page; the fields of a request are in the order of their weight."""
+    variables = {**CREDENTIALS, "CANDESCENT_LOG__ACCESS": "on", "NO_COLOR": "1"}
+    async with Sandbox() as bank:
+        variables["CANDESCENT_BASE_URL"] = bank.url
+        async with terminal("run", *ANYWHERE, cwd=tmp_path, **variables) as screen:
+            await screen.sees("status_page=http://127.0.0.1:")
+            listen = screen.text.partition("listen=")[2].split()[0]
+            for path in ("v1/accounts", "oauth2/v1/token"):
+                await get(f"http://{listen}/{path}")
+            await screen.sees("method=GET path=/v1/accounts status=200 ms=")
+            await screen.sees("method=GET path=/oauth2/v1/token status=403 ms=")
+            await screen.sees(" reason=reserved error_source=caller")
+            screen.types("\x03")
+            assert await screen.ends() == 0
 
 
 async def test_minimal_configuration_forwards_a_request() -> None:
