@@ -11,6 +11,8 @@ COPY requirements/ requirements/
 ARG COMPILED=true
 RUN [ "$COMPILED" = false ] || command -v gcc || { apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends gcc libc6-dev; }
+# How much the C compiler optimises. 0 builds faster, for tests.
+ARG MYPYC_OPT_LEVEL=3
 # Which lock file: run, or otel for spans too (docs/operations.md).
 ARG REQUIREMENTS=run
 # Nothing is installed that is not in the lock files, by hash; the base's pip installs the pinned

@@ -17,6 +17,8 @@ OLDEST, NEWEST = "1.29", "1.37"
 """The Kubernetes that the charts are made for by default, and the newest that is known."""
 
 Object = dict[str, Any]
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""PyYAML's safe loader, in C where it has one, which is ten times as fast."""
 
 
 def run(*command: object, given: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -40,7 +42,12 @@ def helm(*arguments: object, given: str | None = None) -> str:
 
 def render(chart: Path, values: Mapping[str, Any], *flags: str, kube: str = NEWEST) -> list[Object]:
     """Return the objects that a chart renders with these values."""
-    return objects(helm(*_template(chart, kube), *flags, given=json.dumps(values)))
+    return objects(_rendered(chart, json.dumps(values), flags, kube))
+
+
+@functools.cache
+def _rendered(chart: Path, values: str, flags: tuple[str, ...], kube: str) -> str:
+    return helm(*_template(chart, kube), *flags, given=values)
 
 
 def refusal(chart: Path, values: Mapping[str, Any], *flags: str, kube: str = NEWEST) -> str:
@@ -56,7 +63,7 @@ def _template(chart: Path, kube: str) -> list[object]:
 
 def objects(text: str) -> list[Object]:
     """Return the objects in a text of many YAML documents."""
-    return [document for document in yaml.safe_load_all(text) if document]
+    return [document for document in yaml.load_all(text, LOADER) if document]
 
 
 def only(found: Iterable[Object], kind: str, name: str | None = None) -> Object:

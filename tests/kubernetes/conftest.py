@@ -83,6 +83,7 @@ def image() -> str:
                 *("build", "--isolation=chroot", "--pull=never", "--layers=false"),
                 "--format=docker",
                 *("--label", f"madeOf={made_of}", "--build-arg", "VERSION=test"),
+                *("--build-arg", "MYPYC_OPT_LEVEL=0"),
                 *("--tag", IMAGE, ROOT),
             )
             run(*podman(), "rmi", identity)  # unless a container of it still runs

@@ -1,12 +1,17 @@
 """Checks of rendered objects."""
 
+import functools
 from collections.abc import Sequence
 
 import kubernetes_validate  # type: ignore[import-untyped]  # it has no types
+from kubernetes_validate import utils
 
 from tests.kubernetes.commands import NEWEST, OLDEST, Object
 from tests.kubernetes.pod_security import violations
 from tests.kubernetes.pods import WORKLOADS, pod_of
+
+# It reads all definitions of a version, a megabyte, for each object.
+utils.schema_contents = functools.cache(utils.schema_contents)
 
 EXTENSIONS = ("monitoring.coreos.com/v1", "cert-manager.io/v1")
 """Kinds that a cluster only has where somebody installed them; no schema of theirs is here."""
