@@ -7,6 +7,7 @@ Modules:
     listener_settings.py  listeners, with omitted settings filled in
     setting_types.py    types of settings that need pydantic
     loader.py           reads and merges the sources
+    examples.py         the settings by name, with examples
     explain.py          explains errors
 
 The sections are declared by their components; ``proxy.settings`` says how.

@@ -3,17 +3,14 @@
 import difflib
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import is_dataclass
-from typing import Any, get_type_hints
+from typing import Any
 
 from pydantic import ValidationError
 
+from proxy.config.examples import example_of, known_paths, with_unit
 from proxy.config.listener_settings import ListenerSettings
 from proxy.config.login_settings import LoginSettings
 from proxy.config.model import Config
-from proxy.config.setting_types import Section
-from proxy.server.address import Address
-from proxy.settings import format_duration, format_size
 
 PREFIX = "CANDESCENT_"
 
@@ -67,16 +64,52 @@ _BOUNDS = {
 }
 
 
-def explain(error: ValidationError) -> Iterator[str]:
-    """Return a line for each error: the setting, what was expected and what was given."""
+_HAS_EXAMPLE = ("such as", "expected '", "true or false", "as `", ": true", "grant: ")
+"""Parts of messages that have an example, or all permitted values."""
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+def explain(error: ValidationError, settings: Mapping[str, Any] = _NOTHING) -> Iterator[str]:
+    """Return a line for each error: the setting, what was expected, an example, what was given.
+
+    ``settings`` are those that were validated, as they were written.
+    """
     for details in error.errors(include_url=False):
         path = ".".join(str(part) for part in details["loc"])
         if not path:  # an error between settings; each line begins with one of them
-            yield from details["msg"].removeprefix("Value error, ").split("\n")
+            lines = details["msg"].removeprefix("Value error, ").split("\n")
+            yield from (line + _example_of_needed(line) for line in lines)
         elif details["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             yield f"{path}: no such setting{suggestion(path, _paths_near(details['loc']))}"
         else:
-            yield f"{path}: {_words(details)}{_given(details)}"
+            words = _words(details)
+            yield f"{path}: {words}{_such_as(details['loc'], words)}{_given(details, settings)}"
+
+
+def _such_as(place: tuple[int | str, ...], words: str) -> str:
+    """Return an example of a setting's value, unless ``words`` have one."""
+    if any(mark in words for mark in _HAS_EXAMPLE):
+        return ""
+    return f", such as {example}" if (example := example_of(_path_of(place))) else ""
+
+
+def _example_of_needed(line: str) -> str:
+    """Return the setting that an error between settings asks for, with an example."""
+    needed = re.search(r"(?:needs|set either|is required|: needed) ?([a-z_.]*)", line)
+    if needed is None or any(mark in line for mark in (*_HAS_EXAMPLE, "not both")):
+        return ""
+    name = needed[1] if tuple(needed[1].split(".")) in known_paths() else line.partition(": ")[0]
+    if name.rpartition(".")[2] in SECRETS:
+        name += "_file"
+    example = example_of(_path_of(tuple(name.split("."))))
+    return f", such as {name}: {example}" if example else ""
+
+
+def _path_of(place: tuple[int | str, ...]) -> tuple[str, ...]:
+    """Return the setting at a place, as it is named outside of the mappings, without indices."""
+    names = place[2:] if place[0] in _MAPPINGS and len(place) > 2 else place
+    return tuple(str(part) for part in names if isinstance(part, str) and not part.isdigit())
 
 
 def _words(details: Mapping[str, Any]) -> str:
@@ -86,47 +119,32 @@ def _words(details: Mapping[str, Any]) -> str:
     if kind == "too_long":
         return f"must not have more than {context['max_length']} entries"
     if kind in ("tuple_type", "list_type"):
-        example = details["input"] if isinstance(details["input"], str) else "value"
-        return f"expected a list, such as [{example}]"
+        given = str(details["input"])
+        return f"expected a list, such as [{given}]" if given[:1] == "/" else "expected a list"
     if kind in _BOUNDS:
         name, words = _BOUNDS[kind]
-        return f"{words} {_bound(details['loc'], context[name])}"
+        return f"{words} {with_unit(_path_of(details['loc']), context[name])}"
     return _WORDS.get(kind) or details["msg"].removeprefix("Value error, ")
 
 
-def _bound(place: tuple[int | str, ...], bound: float) -> str:
-    unit = _units().get(tuple(map(str, place)), "")
-    if unit == "seconds":
-        return format_duration(bound)
-    return format_size(int(bound)) if unit == "bytes" else f"{bound:g}"
-
-
-def _units(model: type = Config) -> dict[tuple[str, ...], str]:
-    """Return the units of settings that have one, by path."""
-    units: dict[tuple[str, ...], str] = {}
-    for name, kind in get_type_hints(model, include_extras=True).items():
-        if is_section(kind):
-            units |= {(name, *path): unit for path, unit in _units(kind).items()}
-        for metadata in getattr(kind, "__metadata__", ()):
-            if unit := getattr(metadata, "schema", {}).get("x-unit"):
-                units[(name,)] = unit
-    return units
-
-
-def _given(details: Mapping[str, Any]) -> str:
-    """Return what was given, unless it may be a secret."""
+def _given(details: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Return what was given, as it was written, unless it may be a secret."""
     value = details["input"]
     if not isinstance(value, str | int | float) or _NEVER_SHOWN & set(details["loc"]):
         return ""
-    text = str(value)
-    # A typing error is short. Anything longer may be a secret at the wrong place.
-    is_harmless = text.isprintable() and len(text) <= 16 and "@" not in text
+    written: Any = settings
+    for part in details["loc"]:
+        written = written.get(part) if isinstance(written, Mapping) else None
+    text = str(value) if written is None else str(written)
+    # A typing error is short. Anything longer may be a secret at the wrong place, but for a URL.
+    is_url = "://" in text and len(text) <= 100 and not set("?#") & set(text)
+    is_harmless = text.isprintable() and "@" not in text and (len(text) <= 16 or is_url)
     return f'; got "{text}"' if is_harmless and text not in details["msg"] else ""
 
 
 def with_names(error: str) -> str:
     """Return an error with the variable and the flag that set the setting it begins with."""
-    setting = error.partition(": ")[0]
+    setting = re.sub(r"\.[0-9]+$", "", error.partition(": ")[0])  # without an entry's number
     path = tuple(setting.split("."))
     if path not in known_paths() or setting in _FILE_ONLY:
         return error
@@ -140,24 +158,6 @@ def variable_of(path: tuple[str, ...]) -> str:
     """Return the environment variable of a setting."""
     short = [name for name, meant in SHORT.items() if meant == path]
     return PREFIX + (short[0] if short else "__".join(path).upper())
-
-
-def known_paths(model: type = Config) -> set[tuple[str, ...]]:
-    """Return the path of every setting."""
-    paths: set[tuple[str, ...]] = set()
-    for name, kind in get_type_hints(model).items():
-        if is_section(kind):
-            paths |= {(name, *rest) for rest in known_paths(kind)}
-        else:
-            paths.add((name,))
-    return paths
-
-
-def is_section(kind: object) -> bool:
-    """Whether a type is a section: a model or a component's dataclass."""
-    if not isinstance(kind, type) or issubclass(kind, Address):
-        return False
-    return is_dataclass(kind) or issubclass(kind, Section)
 
 
 def _paths_near(place: tuple[int | str, ...]) -> set[str]:

@@ -12,12 +12,14 @@ from proxy.forwarding.caller_settings import CallerSettings
 from proxy.forwarding.forwarding_settings import AccessSettings, CorsSettings
 from proxy.forwarding.record import MAIN_LISTENER
 from proxy.server.address import Address
-from proxy.settings import COMMA_SEPARATED
+from proxy.settings import COMMA_SEPARATED, matching
 
 RESERVED_NAMES = {MAIN_LISTENER: "listen", "admin": "admin"}
 """Reserved names of listeners, with the settings to which they belong."""
 
-ListenerName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,31}$")]
+ListenerName = Annotated[
+    str, matching(r"[a-z][a-z0-9-]{0,31}", "small letters, digits and -, such as kiosk")
+]
 
 
 class ListenerSettings(UserSettings):

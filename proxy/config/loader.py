@@ -9,13 +9,13 @@ from typing import Any
 import yaml
 from pydantic import SecretStr, ValidationError
 
+from proxy.config.examples import example_of, known_paths
 from proxy.config.explain import (
     PREFIX,
     SECRETS,
     SHORT,
     cross_field_errors,
     explain,
-    known_paths,
     suggestion,
     variable_of,
     variables,
@@ -66,7 +66,7 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]
     except ValidationError as error:
         if not merged and not errors:
             errors.append("there is no configuration yet; write one with: candescent-proxy init")
-        lines = [*explain(error), *cross_field_errors(merged, error)]
+        lines = [*explain(error, merged), *cross_field_errors(merged, error)]
         raise ConfigError(
             [*errors, *(with_names(line) + _if_empty(line, environ) for line in lines)]
         ) from None
@@ -108,7 +108,9 @@ def _if_empty(error: str, environ: Mapping[str, str]) -> str:
 def _secret_error(path: str) -> str:
     if path.endswith("bearer_token"):
         return f"{path} must not be in this file; set {variable_of((path,))}"
-    return f"{path} must not be in this file; put it into a file of its own and set {path}_file"
+    setting = f"{path}_file"
+    where = f"put it into a file of its own and set {setting}, such as {example_of((setting,))}"
+    return f"{path} must not be in this file; {where} ({variable_of((setting,))})"
 
 
 def logins(config: Config) -> Logins:

@@ -33,7 +33,7 @@ from proxy.forwarding.record import MAIN_LISTENER
 from proxy.forwarding.routing import Rule, rule_errors
 from proxy.server.address import Address
 from proxy.server.limits import CallerLimits
-from proxy.settings import COMMA_SEPARATED, Check, SecondsOrZero, check_base_url
+from proxy.settings import COMMA_SEPARATED, Check, SecondsOrZero, check_base_url, matching
 from proxy.telemetry.telemetry_settings import LogSettings, TracingSettings
 from proxy.tokens.fleet.store_settings import StoreSettings
 from proxy.tokens.refresh_policy import RefreshPolicy
@@ -116,7 +116,7 @@ class Config(LoginSettings):
     rewrite_links: bool = Field(
         False, description="Rewrite the bank's URLs in JSON responses to the proxy's."
     )
-    relaxed_query_chars: Annotated[str, Field(pattern=r"^[{|}]*$")] = Field(
+    relaxed_query_chars: Annotated[str, matching("[{|}]*", "some of { | }, such as {}")] = Field(
         "",
         description="Those of `{`, `|` and `}` that a query may hold unencoded; others "
         "are refused.",

@@ -22,13 +22,16 @@ from tests.config.test_loader import errors_of, named, yaml
         (
             "upstream: {connect_timeout: -5}",
             (
-                "upstream.connect_timeout: must be more than 0s; "
+                "upstream.connect_timeout: must be more than 0s, such as 5s; "
                 'got "-5" (CANDESCENT_UPSTREAM__CONNECT_TIMEOUT)'
             ),
         ),
         (
             "limits: {max_head: 2MiB}",
-            'limits.max_head: must be at most 1MiB; got "2097152" (CANDESCENT_LIMITS__MAX_HEAD)',
+            (
+                'limits.max_head: must be at most 1MiB, such as 64KiB; got "2MiB" '
+                "(CANDESCENT_LIMITS__MAX_HEAD)"
+            ),
         ),
         (
             "limits: {max_body: huge}",

@@ -131,7 +131,7 @@ def test_errors_of_institutions_have_their_path() -> None:
         "00018": {"host_user_id": "1", "login_id": "2"},
         "00019": {"grant": "password", "username": "u", "client_secret": "s"},
     }
-    assert errors_of(institutions=wrong) == [
+    assert [line.partition(", such as")[0] for line in errors_of(institutions=wrong)] == [
         "institutions.00017.client_secret: set either client_secret or client_secret_file",
         "institutions.00018.host_user_id: set host_user_id or login_id, not both",
         "institutions.00019.client_id: set either client_id or client_id_file",

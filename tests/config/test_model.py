@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 import pytest
 from pydantic import ValidationError
 
-from proxy.config.explain import is_section
+from proxy.config.examples import is_section
 from proxy.config.model import ENVIRONMENTS, Config
 from proxy.server.address import Address
 

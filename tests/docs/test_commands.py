@@ -9,7 +9,7 @@ import pytest
 
 from proxy.cli import main
 from proxy.config import loader
-from proxy.config.explain import known_paths
+from proxy.config.examples import known_paths
 from tests.support.pages import PAGES, ROOT, prose, shell_lines
 
 # In a block: behind variables, at the start of a line or behind a pipe.

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.config import loader
-from proxy.config.explain import known_paths
+from proxy.config.examples import known_paths
 from proxy.errors import CallerError, ConfigError, TokenError, TokenFailure, UpstreamError
 from proxy.forwarding.headers import CallerHeaders, request_head
 from proxy.forwarding.routing import Router

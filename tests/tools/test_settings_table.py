@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from proxy.config import loader
-from proxy.config.explain import PREFIX, known_paths
+from proxy.config.examples import known_paths
+from proxy.config.explain import PREFIX
 from proxy.errors import ConfigError
 from tools import settings_table
 from tools.settings_table import DOCUMENT, PLACE, Reference, Row, shown, table
