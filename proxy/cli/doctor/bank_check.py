@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from proxy.cli.doctor import remedies
 from proxy.cli.doctor.remedies import Remedy
-from proxy.cli.doctor.results import CheckResult, info, ok, problem
+from proxy.cli.doctor.results import CheckResult, info, ok, problem, skipped
 from proxy.config.model import Config
 from proxy.errors import TokenError, kinds
 from proxy.forwarding.transaction_ids import new_transaction_id
@@ -27,14 +27,21 @@ SAMPLE = "/v1/accounts"
 """A resource that every application may read."""
 
 
+_REPLACES = "a new token invalidates the one before"
+
+
 @dataclass(slots=True)
 class BankCheck:
-    """Calls the bank as the proxy does. ``tokens`` are those that it issued, by their key."""
+    """Calls the bank as the proxy does.
+
+    ``tokens`` are those that it issued, by their key; ``is_accepted`` whether the sample call was.
+    """
 
     config: Config
     logins: Logins
     client: BankClient
     tokens: dict[TokenKey, str] = field(default_factory=dict, repr=False)
+    is_accepted: bool = False
 
     def wanted(self) -> Iterator[TokenKey]:
         """Yield the keys to check: each kind for each institution with a login."""
@@ -114,26 +121,61 @@ class BankCheck:
 
     async def call(self, path: str) -> AsyncIterator[CheckResult]:
         """Make a sample call for the default institution, if it has a token."""
-        key = TokenKey(TokenKind.V2, self.config.institution_id)
-        bearer = self.config.bearer_token
+        key, bearer = self._default_key, self.config.bearer_token
         text = bearer.get_secret_value() if bearer is not None else self.tokens.get(key)
         if text is None:
             return
-        context = build.user_context(self.config)
-        target, _ = context.add_to(path.encode("ascii"), context.customer_id, in_header=False)
-        headers = {
-            "Authorization": f"Bearer {text}",
-            "institutionId": key.institution,
-            "transactionId": new_transaction_id(),
-            "correlationId": new_transaction_id(),
-        }
         started = time.monotonic()
         try:
-            response = await self.client.call("GET", target.decode("ascii"), headers)
+            response = await self._sample(path, text)
         except TokenError as error:
             yield problem("call", remedies.CALL_NO_RESPONSE, call=f"GET {path}", why=error.detail)
             return
+        self.is_accepted = response.status < 300
         yield call_result(f"GET {path}", response, time.monotonic() - started)
+
+    async def second_token(self, path: str) -> AsyncIterator[CheckResult]:
+        """Request another token for the default institution, and make a call with the first."""
+        key = self._default_key
+        first = self.tokens.get(key)
+        if first is None:
+            return
+        unknown = f"{key}: not known whether a new token invalidates the one before"
+        if not self.is_accepted:
+            yield skipped("two tokens", f"{unknown}: no call succeeded (try --call PATH).")
+            return
+        response, second = await self._ask(key, self.logins.for_key(key).for_kind(key.kind))
+        if not isinstance(second, TokenResponse):
+            said = second.detail if response is None else _said(response, second)
+            yield skipped("two tokens", f"{unknown}: the second token call failed ({said}).")
+            return
+        try:
+            again = await self._sample(path, first)
+        except TokenError as error:
+            yield skipped("two tokens", f"{unknown}: the second call failed. {error.detail}")
+            return
+        if not refuses_token(again.status, read_error(again.body)):
+            yield ok("two tokens", f"{key}: a new token leaves the one before valid.")
+        elif self.config.store.url is not None:
+            yield info("two tokens", f"{key}: {_REPLACES}, so the store is needed.")
+        else:
+            yield problem("two tokens", remedies.TOKEN_REPLACED, key=key)
+
+    @property
+    def _default_key(self) -> TokenKey:
+        return TokenKey(TokenKind.V2, self.config.institution_id)
+
+    async def _sample(self, path: str, token: str) -> BankResponse:
+        """Call a resource with a token. Raises ``TokenError`` without a response."""
+        context = build.user_context(self.config)
+        target, _ = context.add_to(path.encode("ascii"), context.customer_id, in_header=False)
+        headers = {
+            "Authorization": f"Bearer {token}",
+            "institutionId": self.config.institution_id,
+            "transactionId": new_transaction_id(),
+            "correlationId": new_transaction_id(),
+        }
+        return await self.client.call("GET", target.decode("ascii"), headers)
 
 
 def token_remedy(response: BankResponse | None, error: TokenError) -> Remedy:

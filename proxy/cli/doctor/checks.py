@@ -143,5 +143,7 @@ async def check_bank(
         if sample is not None:
             async for result in bank.call(sample):
                 yield result
+            async for result in bank.second_token(sample):
+                yield result
     finally:
         await bank.client.close()

@@ -297,6 +297,13 @@ TOKEN_REDIRECT = Remedy(
     "If the target is the bank, set base_url to it; if it is a login page of this network, log in "
     "with a browser.",
 )
+TOKEN_REPLACED = Remedy(
+    "token-replaced",
+    "{key}: a new token invalidates the one before, so two proxies refuse each other's callers.",
+    "Run one proxy for this client id, share tokens in a store (store.url), or give each proxy a "
+    "client id of its own. If a proxy runs, this check has replaced its token; it fetches another.",
+    is_warning=True,
+)
 V1_REFUSED = Remedy(
     "v1-refused",
     "{key}: the client id is accepted for V2 tokens, but not for V1 ({said}).",

@@ -7,6 +7,10 @@ from tests.cli.doctor.setups import Steps, fault_setup, setup
 # Token endpoint and resources are of two environments.
 fault_setup("token_refused_at_once", Fault("resource", code="CMN_90018"), "call-token-refused")
 
+# The first request is that of the network check, the third has the first of two tokens.
+REPLACED = Fault("resource", code="CMN_90018", skip=2)
+fault_setup("tokens_that_replace_each_other", REPLACED, "token-replaced")
+
 # The application has no such product.
 fault_setup("forbidden_resource", Fault("resource", code="CMN_90006", status=403), "call-forbidden")
 

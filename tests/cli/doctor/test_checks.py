@@ -7,6 +7,7 @@ import shutil
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,7 @@ async def test_working_setup_has_no_problem(healthy: DoctorSetup) -> None:
     found = await healthy.run_checks()
     assert {finding.level for finding in found} == {Level.OK}
     looked_at = {"configuration", "files", "ports", "connection", "clock", "token", "call"}
+    looked_at.add("two tokens")
     assert {finding.check for finding in found} == looked_at
     tokens = [finding.text.split(":")[0] for finding in found if finding.check == "token"]
     assert tokens == ["v2", "v1"]
@@ -190,6 +192,32 @@ async def test_unneeded_v1_is_a_note(healthy: DoctorSetup) -> None:
     found = [finding for finding in await healthy.run_checks() if finding.level is not Level.OK]
     assert [(finding.level, finding.cause) for finding in found] == [(Level.INFO, "")]
     assert "need one" in found[0].text
+
+
+async def test_store_is_needed_where_tokens_replace_each_other(healthy: DoctorSetup) -> None:
+    """With one there is nothing to fix."""
+    key = healthy.private("key", "k1 " + base64.b64encode(bytes(32)).decode())
+    healthy.set(store={"url": "redis://127.0.0.1:1", "encryption_key_file": key})
+    healthy.bank.bank.faults.append(replace(broken_calls.REPLACED))
+    (finding,) = [one for one in await healthy.run_checks() if one.check == "two tokens"]
+    assert (finding.level, "so the store is needed" in finding.text) == (Level.INFO, True)
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (Fault("resource", status=404), "no call succeeded"),
+        (Fault("token", code="CMN_90002", skip=1), "the second token call failed (500, CMN_90002"),
+        (Fault("resource", reset=True, skip=2), "the second call failed"),
+    ],
+)
+async def test_unknown_is_said(healthy: DoctorSetup, fault: Fault, why: str) -> None:
+    """Whether a token invalidates another needs a second token and two calls."""
+    healthy.bank.bank.faults.append(fault)
+    (finding,) = [one for one in await healthy.run_checks() if one.check == "two tokens"]
+    assert finding.level is Level.SKIPPED
+    assert "not known whether a new token invalidates the one before" in finding.text
+    assert why in finding.text
 
 
 async def test_refused_credentials_are_not_sent_again(healthy: DoctorSetup) -> None:
