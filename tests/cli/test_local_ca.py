@@ -38,9 +38,7 @@ def verified(
     (folder / "server.pem").write_text(pem)
     command = ("openssl", "verify", "-x509_strict", "-purpose", "sslserver", *flags)
     files = ("-CAfile", folder / "ca.pem", folder / "server.pem")
-    return subprocess.run(
-        [*command, *files], capture_output=True, text=True, check=False, timeout=20
-    )
+    return subprocess.run([*command, *files], capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,6 @@ def download(*locks: Path) -> None:
         [*command, *WHEELS_ONLY, f"--dest={WHEELS}", *requirements],
         env=machine_clock.environment(),
         check=True,
-        timeout=900,
     )
 
 
@@ -91,7 +90,6 @@ def resolve(index: str, tmp_path_factory: pytest.TempPathFactory) -> Resolve:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
         )
 
     pips = tmp_path_factory.mktemp("pips")

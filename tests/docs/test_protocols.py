@@ -4,7 +4,7 @@ import asyncio
 
 from proxy.sandbox import Sandbox
 from tests.support.raw_client import ask, connect, request
-from tests.support.running import running
+from tests.support.running import DEADLINE, running
 from tests.support.upstream_server import ScriptedUpstream, hold, read, response_head, send, wait
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -21,7 +21,7 @@ async def test_server_sent_event_arrives_before_the_next() -> None:
         ScriptedUpstream(script) as upstream,
         running(upstream.url, bearer_token="scripted") as app,
         connect(app) as wire,
-        asyncio.timeout(20),
+        asyncio.timeout(DEADLINE),
     ):
         await wire.send(request("GET", "/v1/stream"))
         await wire.reader.readuntil(b"data: 1\n\n")

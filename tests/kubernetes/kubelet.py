@@ -19,6 +19,7 @@ from typing import Any
 
 from tests.kubernetes.commands import output, podman, run
 from tests.kubernetes.pods import Pod, write
+from tests.support.running import DEADLINE
 
 BANK = "http://127.0.0.1:8081"
 
@@ -36,7 +37,7 @@ direct = urllib.request.build_opener(
     urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
 )
 try:
-    with direct.open(request, timeout=20) as answer:
+    with direct.open(request, timeout=120) as answer:
         print(json.dumps([answer.status, answer.read().decode()]))
 except urllib.error.HTTPError as error:
     print(json.dumps([error.code, error.read().decode()]))
@@ -116,7 +117,7 @@ class Node:
         spec = next(each for each in self._pod.spec["volumes"] if each["name"] == volume)
         write(self.directory / volume, self._pod.files(spec), 0o444)
 
-    def finish(self, timeout: float = 30) -> dict[str, int]:
+    def finish(self, timeout: float = DEADLINE) -> dict[str, int]:
         """Wait until a Job's pod has ended; return the exit codes of its containers.
 
         It ends when all containers have ended; native sidecars do not count and are then stopped.
@@ -218,11 +219,11 @@ class Node:
         self.events.append(f"{container} ended")
         return int(self._podman("inspect", "--format", "{{.State.ExitCode}}", name))
 
-    def _podman(self, *arguments: str, timeout: float = 120) -> str:
+    def _podman(self, *arguments: str, timeout: float = DEADLINE) -> str:
         return output("timeout", timeout, *podman(), *arguments).strip()
 
 
-def until(condition: Any, timeout: float = 60) -> None:
+def until(condition: Any, timeout: float = DEADLINE) -> None:
     """Wait until ``condition`` holds."""
     end = time.monotonic() + timeout
     while not condition():

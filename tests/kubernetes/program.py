@@ -30,7 +30,6 @@ class InstalledProgram:
             capture_output=True,
             text=True,
             check=False,
-            timeout=50,
         )
 
     def start(self) -> subprocess.Popen[str]:

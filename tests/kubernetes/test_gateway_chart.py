@@ -21,6 +21,7 @@ from tests.kubernetes.program import InstalledProgram
 from tests.kubernetes.rules import broken
 from tests.kubernetes.variants import GATEWAY as VARIANTS
 from tests.kubernetes.variants import LEAST, OPERATOR
+from tests.support.running import DEADLINE
 
 EXAMPLES = sorted((ROOT / "helm/examples").glob("*.yaml"))
 
@@ -108,7 +109,7 @@ async def test_program_starts_as_rendered(secrets: Secrets, tmp_path: Path) -> N
             assert await asyncio.to_thread(status, port) == 200
         finally:
             process.terminate()
-            _, log = await asyncio.to_thread(process.communicate, timeout=20)
+            _, log = await asyncio.to_thread(process.communicate)
         assert process.returncode == 0, log
 
 
@@ -121,13 +122,13 @@ def free_port() -> int:
 
 def wait_ready(admin: int) -> None:
     """Wait for the proxy with this admin port."""
-    is_ready, said = admin_client.wait(Address(host="127.0.0.1", port=admin), 20)
+    is_ready, said = admin_client.wait(Address(host="127.0.0.1", port=admin), DEADLINE)
     assert is_ready, said
 
 
 def status(port: int) -> int:
     """Return the status of a request through the proxy."""
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)) as connection:
         connection.request("GET", "/v1/accounts?hostUserId=880017")
         return connection.getresponse().status
 

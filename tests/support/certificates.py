@@ -71,5 +71,4 @@ def _openssl(*arguments: str | Path) -> None:
         [program("openssl"), *map(str, arguments)],
         check=True,
         capture_output=True,
-        timeout=30,
     )

@@ -60,7 +60,7 @@ async def _run(*command: str) -> tuple[int, str, str]:
 
 def command(*words: str) -> str:
     """Run a command; return its output."""
-    return subprocess.run(words, check=True, capture_output=True, text=True, timeout=30).stdout
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
 
 
 def drop(address: str) -> None:

@@ -73,7 +73,6 @@ def build(project: Path, **environ: str) -> tuple[int, str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
     )
     return ended.returncode, ended.stdout + ended.stderr
 

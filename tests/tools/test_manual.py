@@ -38,7 +38,6 @@ def test_groff_renders_it_without_warnings() -> None:
         ["groff", "-man", "-Tutf8", "-ww", "-P-cbou", str(PAGE)],  # noqa: S607 - whichever this machine has
         capture_output=True,
         check=True,
-        timeout=20,
     )
     assert shown.stderr == b""
     text = shown.stdout.decode()

@@ -91,7 +91,7 @@ class DoctorSetup:
 
     def run_fix(self, fix: str) -> None:
         """Run the command that a cure names."""
-        subprocess.run(fix.split(), check=True, timeout=10)
+        subprocess.run(fix.split(), check=True)
 
 
 @asynccontextmanager
