@@ -18,7 +18,7 @@ from proxy.http1.deadline import Deadline
 from proxy.http1.flow_control import FlowControl
 from proxy.server.limits import CallerLimits
 from proxy.server.memory import EVENT_OVERHEAD, MemoryBudget
-from proxy.server.messages import NO_BODY, Body, Request, RequestHandler, Response
+from proxy.server.messages import HIGH_WATER, NO_BODY, Body, Request, RequestHandler, Response
 from proxy.server.refusals import Refusals
 from proxy.server.request_parser import ParserState, RequestParser
 from proxy.tasks import Tasks
@@ -30,7 +30,13 @@ RESET_POLL_INTERVAL = 1.0
 """Seconds between checks of the socket for a reset while reading is paused."""
 
 PARSED_BLOCK = 16_384
-"""Bytes that are parsed at a time. Between two blocks, parsing can stop after a request."""
+HEAD_BLOCK = 2048
+"""Bytes that are parsed at a time. Between two blocks, parsing can stop: after a request, or when
+the bank reads its body too slowly.
+"""
+
+ONE_REQUEST = 3
+"""Number of events of a request that arrives at once: its head, its body, its end."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -79,6 +85,8 @@ class CallerConnection(asyncio.Protocol):
         self._reset_poll: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._queue: deque[Request | ProxyError] = deque()
+        self._queued_bytes = 0
+        """Bytes of the requests that wait behind another one, without the incoming body."""
         self._wake: asyncio.Future[None] | None = None
         self._incoming: Request | None = None
         """The request whose body is arriving."""
@@ -104,9 +112,11 @@ class CallerConnection(asyncio.Protocol):
 
     # Requests come in.
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes) -> None:  # noqa: C901 - one call for each block received
         """Parse requests from received bytes."""
-        if self._incoming is None and (self._queue or self.state is not CallerState.WAITING):
+        if self._unread or (
+            self._incoming is None and (self._queue or self.state is not CallerState.WAITING)
+        ):
             self._leave_unread(data)
             return
         size = len(data)
@@ -130,15 +140,28 @@ class CallerConnection(asyncio.Protocol):
         elif not self._head_since and self._parser.state is ParserState.HEAD:
             self._head_since = self._loop.time()
             self._arm()
+        if self._queue and (self._served is not None or len(events) > ONE_REQUEST):
+            self._queued_bytes = sum(map(self._held_bytes, self._queue))
         self._memory.uncounted -= size + EVENT_OVERHEAD * len(events)
         if self._memory.uncounted < 0:
             self._memory.count()
         self._notify()  # the serving task checks whether there is a request
 
     def _receive_in_blocks(self, data: bytes) -> None:
-        """Parse until a request is complete; the blocks after it stay unread."""
-        for at in range(0, len(data), PARSED_BLOCK):
-            self.data_received(data[at : at + PARSED_BLOCK])
+        """Parse as far as the end of a request, or as much of its body as is buffered.
+
+        Blocks are small until a body arrives, because each may hold several requests, and all of a
+        block are parsed.
+        """
+        at = 0
+        while at < len(data):
+            incoming = self._incoming
+            if self._queue if incoming is None else self._is_body_full():
+                self._leave_unread(data[at:])
+                return
+            size = HEAD_BLOCK if incoming is None else PARSED_BLOCK
+            self.data_received(data[at : at + size])
+            at += size
 
     def _leave_unread(self, data: bytes) -> None:
         if self._parser.state is ParserState.DONE:
@@ -151,11 +174,17 @@ class CallerConnection(asyncio.Protocol):
             self._memory.count()
 
     def _read_on(self) -> None:
-        """Parse the unread input, as far as the end of the next request."""
+        """Parse the unread input, or as much as can be taken now."""
+        if self._transport is None:
+            return
         data, self._unread = self._unread, b""
         self._receive_in_blocks(data)
-        if not self._unread:
+        if not (self._unread or self._is_body_full()):
             self.resume_reading()
+
+    def _is_body_full(self) -> bool:
+        """Whether the bank has yet to take what is buffered of the incoming body."""
+        return self._incoming is not None and self._incoming.body.buffered_bytes > HIGH_WATER
 
     def _feed_body(self, event: bytes | ProxyError) -> None:
         """Pass on a block of the incoming request's body, or the error that ends it."""
@@ -200,6 +229,8 @@ class CallerConnection(asyncio.Protocol):
                     self._wake = self._loop.create_future()
                     await self._wake
                 request = queue.popleft()
+                if self._queued_bytes:
+                    self._queued_bytes -= self._held_bytes(request) if queue else self._queued_bytes
                 self.state = CallerState.SERVING
                 if isinstance(request, ProxyError):
                     await self.deliver(self._server.refuse(request).data)
@@ -250,6 +281,9 @@ class CallerConnection(asyncio.Protocol):
 
     def _may_keep_alive(self, request: Request, response: Response) -> bool:
         """Whether another request may follow on this connection."""
+        while self._unread and not request.body.complete:
+            request.body.discard()
+            self._read_on()
         if not (request.body.complete and response.keep_alive):
             # What follows is not read as a request (RFC 9112 section 9.6).
             self._parser.stop()
@@ -316,8 +350,10 @@ class CallerConnection(asyncio.Protocol):
         self._poll_for_reset()
 
     def resume_reading(self) -> None:
-        """Read from the caller again, unless input is left unread."""
+        """Read from the caller again; first what has been left unread of a body."""
         if self._unread:
+            if self._incoming is not None:
+                self._loop.call_soon(self._read_on)
             return
         if self._reset_poll is not None:
             self._reset_poll.cancel()
@@ -346,12 +382,20 @@ class CallerConnection(asyncio.Protocol):
     def unserved_bytes(self) -> int:
         """Bytes of unfinished heads, unread input and bodies that have not been sent on."""
         size = len(self._unread) + self._parser.head_bytes
-        for request in self._queue:
-            if isinstance(request, Request):
-                size += request.head_bytes + request.body.buffered_bytes
+        # A single request is not added up before it is served.
+        size += self._queued_bytes or sum(map(self._held_bytes, self._queue))
         if self._served is not None:
             size += self._served.body.buffered_bytes
+        if self._incoming is not None and self._incoming is not self._served:
+            size += self._incoming.body.buffered_bytes
         return size
+
+    def _held_bytes(self, request: Request | ProxyError) -> int:
+        """Bytes that a queued request holds. The incoming body still grows and is added later."""
+        if isinstance(request, ProxyError):
+            return 0
+        body = 0 if request is self._incoming else request.body.buffered_bytes
+        return request.head_bytes + body
 
     def shed(self) -> None:
         """Drop the unserved input and respond with 503: now, or after the served request."""
@@ -362,6 +406,7 @@ class CallerConnection(asyncio.Protocol):
             self.resume_reading()
         self._head_since = 0.0
         self._queue.clear()
+        self._queued_bytes = 0
         if self._incoming is not None and self._incoming is not self._served:
             self._incoming.body.drop(error)
         if self._served is not None and self._served.body.buffered_bytes:

@@ -1,4 +1,4 @@
-"""Attacks on a proxy under the sidecar chart's memory limit, and an honest caller meanwhile.
+"""Attacks on a proxy under the sidecar chart's memory limit, and honest callers meanwhile.
 
 ::
 
@@ -9,14 +9,15 @@
 import argparse
 import asyncio
 import json
+import multiprocessing
 import os
 import resource
 import ssl
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from typing import Any
 import yaml
 
 from proxy.sandbox import Fault, Sandbox
-from tests.limits.attacks import ATTACKS, Attack, Connect, attack, made_up_names
+from tests.limits.attacks import ATTACKS, Attack, Connect, hold, made_up_names
 from tests.limits.cgroup import MemoryGroup, memory_group
 from tests.support.certificates import OpensslAuthority
 from tests.support.raw_client import GET
@@ -34,7 +35,7 @@ from tests.support.running import CLIENT
 CHART = Path(__file__).parents[2] / "helm" / "candescent-proxy-sidecar" / "values.yaml"
 MIB = 1_048_576
 SECONDS = 6.0
-"""How long an attack is held while the honest caller calls."""
+"""How long an attack is held while the honest callers call."""
 
 LIVEZ = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -49,9 +50,8 @@ class Target:
 
     def connect(self, port: str, *, tls: bool = False) -> Connect:
         """Return what connects to a port, with TLS or without."""
-        host, number = self.ports[port]
         context = self.tls if tls else None
-        return partial(asyncio.open_connection, host, number, ssl=context)
+        return partial(asyncio.open_connection, *self.ports[port], ssl=context)
 
 
 @asynccontextmanager
@@ -146,6 +146,20 @@ async def honest(running: Target, port: str, until: float) -> tuple[int, int]:
     return served, made
 
 
+@contextmanager
+def attacker(plan: Attack, where: tuple[str, int]) -> Iterator[None]:
+    """Attack in a process of its own, so that only the proxy delays the honest callers."""
+    process = multiprocessing.get_context("spawn").Process(target=hold, args=(plan, where))
+    process.start()
+    try:
+        yield
+        if not process.is_alive():
+            raise SystemExit("The attacker ended.")
+    finally:
+        process.kill()
+        process.join()
+
+
 async def run(plan: Attack | None, limit: int, authority: OpensslAuthority) -> str:
     """Run an attack, None for that with made-up names; return its row."""
     with tempfile.TemporaryDirectory() as folder, memory_group(limit) as group:
@@ -156,22 +170,23 @@ async def run(plan: Attack | None, limit: int, authority: OpensslAuthority) -> s
                 if plan is not None and plan.unread:
                     fault = Fault("resource", hang=True, unread=True, path_prefix="/upload")
                     bank.bank.faults.append(fault)
-                port = "main" if plan is None else plan.served
-                calls = asyncio.create_task(honest(running, port, time.monotonic() + SECONDS))
-                writers: list[asyncio.StreamWriter] = []
+                same = "main" if plan is None else plan.port
+                until = time.monotonic() + SECONDS
+                calls = [
+                    asyncio.create_task(honest(running, port, until)) for port in (same, "kiosk")
+                ]
                 if plan is None:
                     await made_up_names(running.connect("main"))
+                    results = await asyncio.gather(*calls)
                 else:
-                    writers = await attack(plan, running.connect(plan.port))
-                served, made = await calls
-                late, more = await honest(running, port, 0)
+                    with attacker(plan, running.ports[plan.port]):
+                        results = await asyncio.gather(*calls)
                 ended = running.process.returncode is not None
                 peak = "killed" if ended else f"{group.peak(running.process.pid) / MIB:.0f} MiB"
-                for writer in writers:
-                    writer.transport.abort()
         name = "5,000 long paths, 2,500 long header names" if plan is None else plan.name
         count = 1 if plan is None else plan.count
-        return f"| {name} | {count:,} | {peak} | {served + late} of {made + more} |"
+        served = " | ".join(f"{some} of {made}" for some, made in results)
+        return f"| {name} | {count:,} | {peak} | {served} |"
 
 
 async def main(only: str) -> None:
@@ -182,8 +197,8 @@ async def main(only: str) -> None:
     with memory_group(limit) as group:
         kind = group.kind
     print(f"Memory limit {limit // MIB} MiB ({kind}), Python {sys.version.split()[0]}\n")
-    print("| attack | connections | peak memory | honest calls served |")
-    print("|---|---|---|---|", flush=True)
+    print("| attack | connections | peak | calls of the same port | of another listener |")
+    print("|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         authority = OpensslAuthority.make(Path(folder))
         for plan in (*ATTACKS, None):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from tests.support.raw_client import request
 
@@ -25,8 +26,8 @@ MANY_CHUNKS = request("POST", "/upload", "Transfer-Encoding: chunked") + b"2\r\n
 class Attack:
     """Connections to a port (``main``, ``admin``, ``tls``), each of which sends ``data``.
 
-    ``more`` is sent afterwards. ``served`` is the port of the honest caller, ``files`` the limit
-    of open files of the proxy. ``unread`` lets the bank read no uploads.
+    ``more`` is sent afterwards. ``files`` is the limit of open files of the proxy. ``unread`` lets
+    the bank read no uploads.
     """
 
     name: str
@@ -34,7 +35,6 @@ class Attack:
     data: bytes
     more: bytes = b""
     port: str = "main"
-    served: str = "main"
     files: int = 4096
     unread: bool = False
 
@@ -42,17 +42,16 @@ class Attack:
 SLOW = request("GET", "/slow?seconds=30")
 ATTACKS = [
     Attack("admin port: silent connections", 1100, b"", port="admin", files=1024),
-    Attack("admin port: silent, probe served", 1100, b"", port="admin", served="admin", files=1024),
     Attack("admin port: unfinished heads of 48 kB", 3000, HEAD[:48_000], port="admin"),
-    Attack("TLS: silent connections", 1100, b"", port="tls", served="tls", files=1024),
-    Attack("TLS: half a ClientHello", 5000, HELLO, port="tls", served="tls"),
+    Attack("TLS: silent connections", 1100, b"", port="tls", files=1024),
+    Attack("TLS: half a ClientHello", 5000, HELLO, port="tls"),
     Attack("unfinished heads of 60 kB", 2000, HEAD),
     Attack("62 pipelined heads of 60 kB", 100, SLOW, (HEAD + b"\r\n") * 62),
     Attack("5,000 pipelined small requests", 500, SLOW + request("GET", "/") * 5000),
     Attack("waiting requests with heads of 60 kB", 1500, SLOW_HEAD),
     Attack("uploads that the bank does not read", 1000, UPLOAD, b"x" * 300_000, unread=True),
     Attack("uploads in chunks of two bytes", 500, MANY_CHUNKS, unread=True),
-    Attack("128 slow uploads, another listener", 128, UPLOAD + b"x", served="kiosk"),
+    Attack("128 slow uploads", 128, UPLOAD + b"x"),
     Attack("128 downloads that are not read", 128, request("GET", "/download?bytes=99000000")),
 ]
 
@@ -79,6 +78,16 @@ async def attack(plan: Attack, connect: Connect) -> list[asyncio.StreamWriter]:
         writer.write(plan.more)
         await asyncio.sleep(0)
     return writers
+
+
+def hold(plan: Attack, where: tuple[str, int]) -> None:
+    """Attack until killed."""
+
+    async def run() -> None:
+        writers = await attack(plan, partial(asyncio.open_connection, *where))
+        await asyncio.sleep(3600 + len(writers))
+
+    asyncio.run(run())
 
 
 async def made_up_names(connect: Connect) -> None:

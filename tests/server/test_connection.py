@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from proxy.server import connection
+from proxy.server.connection import PARSED_BLOCK
 from proxy.server.limits import CallerLimits
+from proxy.server.memory import BLOCK_OVERHEAD
 from proxy.server.messages import HIGH_WATER, Request, Response
 from tests.server.listening import echo, listening, ok
 from tests.support.certificates import OpensslAuthority, server_context
@@ -181,6 +183,56 @@ async def test_nothing_is_read_while_a_request_is_served() -> None:
             assert (await wire.read_response()).body == b"/%d" % number
         await sending
         assert not connection._flow.is_reading_paused
+
+
+async def test_tiny_chunks_are_parsed_as_the_bank_takes_them() -> None:
+    """A body is parsed no further than what may be buffered; the rest stays unread, in order."""
+    chunks = b"".join(b"2\r\n%02x\r\n" % (number % 256) for number in range(60_000))
+    taken: list[bytes] = []
+    may_read = asyncio.Event()
+
+    async def slow(request: Request) -> Response:
+        await may_read.wait()
+        while block := await request.body.read():
+            taken.append(block)
+        return ok()
+
+    head = b"POST /p HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with listening(slow) as front, connect(front) as wire:
+        sending = asyncio.create_task(wire.send(head + chunks + b"0\r\n\r\n" + GET))
+        await until(lambda: any(one._unread for one in front.server._connections))
+        (connection,) = front.server._connections
+        incoming = connection._incoming
+        assert incoming is not None
+        block = PARSED_BLOCK // 7 * (BLOCK_OVERHEAD + 2)
+        assert incoming.body.buffered_bytes <= HIGH_WATER + block
+        may_read.set()
+        assert (await wire.read_response()).status == 200
+        assert (await wire.read_response()).status == 200
+        await sending
+    assert b"".join(taken) == b"".join(b"%02x" % (number % 256) for number in range(60_000))
+
+
+@pytest.mark.parametrize("body", [b"", b"x" * 50, b"x" * 3000])
+async def test_held_bytes_are_those_of_the_queue(body: bytes) -> None:
+    """They are not added up anew for each look, but the sum is the same at every request."""
+    differences: list[int] = []
+
+    async def compare(_request: Request) -> Response:
+        (connection,) = front.server._connections
+        held = len(connection._unread) + connection._parser.head_bytes
+        for one in (*connection._queue, connection._served):
+            assert isinstance(one, Request)
+            held += one.body.buffered_bytes
+            held += one.head_bytes if one is not connection._served else 0
+        differences.append(connection.unserved_bytes - held)
+        return ok()
+
+    async with listening(compare) as front, connect(front) as wire:
+        await wire.send(post(body) * 40)
+        for _ in range(40):
+            assert (await wire.read_response()).status == 200
+    assert differences == [0] * 40
 
 
 async def test_reset_behind_pipelined_requests_is_noticed() -> None:
