@@ -15,6 +15,7 @@ from proxy.admin.status_page import StatusPage
 from proxy.errors import CallerError, ProxyError, kinds
 from proxy.forwarding.browser_policy import BrowserPolicy
 from proxy.server.address import Address
+from proxy.server.caller import Caller
 from proxy.server.limits import CallerLimits
 from proxy.server.memory import MemoryBudget
 from proxy.server.messages import Request, Response
@@ -84,7 +85,7 @@ class AdminHandler:
             is_1_0=request.version < (1, 1),
         )
 
-    def refuse(self, error: ProxyError) -> Response:
+    def refuse(self, error: ProxyError, _caller: Caller) -> Response:
         """Return the response to input that is not a valid request."""
         return _refusal(error).encode(keep_alive=False)
 

@@ -38,7 +38,7 @@ def admin_request(request: Request) -> AdminRequest:
     return AdminRequest(
         request.method,
         request.target.partition(b"?")[0].decode("latin-1"),
-        request.connection.peer_address(),
+        request.connection.caller.address,
         tuple((name.lower().decode("latin-1"), value) for name, value in request.headers),
         request.version < (1, 1),
     )

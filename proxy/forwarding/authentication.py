@@ -7,16 +7,13 @@ import hmac
 import ssl
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from proxy.errors import CallerError, ConfigError, kinds
 from proxy.forwarding.caller_settings import CallerSettings
 from proxy.http1.fields import RawHeaders
+from proxy.server.caller import Caller
 from proxy.tokens.secret_files import read_secret
-
-PeerCertificate = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +47,22 @@ class CallerAuthentication:
     def check(
         self,
         headers: RawHeaders,
-        certificate: Callable[[], PeerCertificate | None],
+        caller: Caller,
         *,
         as_proxy: bool = False,
-    ) -> None:
-        """Raise ``CallerError`` (403) for a caller without valid credentials.
+    ) -> str:
+        """Return the application's name, one of ``allowed_names``; empty if they are not set.
 
-        With ``as_proxy`` it is a 407: a caller that uses the proxy as its HTTP proxy may then send
-        the secret.
+        Raises ``CallerError`` (403) for a caller without valid credentials. With ``as_proxy`` it
+        is a 407: a caller that uses the proxy as its HTTP proxy may then send the secret.
         """
         if self.secrets and not self._has_secret(headers):
             raise CallerError(kinds.PROXY_AUTHENTICATION if as_proxy else kinds.CALLER_SECRET)
         if self.allowed_names:
-            names = subject_names(certificate() or {})
-            if not names or not names <= self.allowed_names:
+            if not caller.names or not self.allowed_names.issuperset(caller.names):
                 raise CallerError(kinds.CALLER_CERTIFICATE)
+            return caller.names[0]
+        return ""
 
     def _has_secret(self, headers: RawHeaders) -> bool:
         values = [value for name, value in headers if name.lower() == b"proxy-authorization"]
@@ -87,22 +85,6 @@ def secret_in(value: bytes) -> bytes:
         return b64decode(rest, validate=True).partition(b":")[2]
     except Base64Error:
         return b""
-
-
-def subject_names(certificate: PeerCertificate) -> set[str]:
-    """Return the names in a peer's certificate: DNS names, URIs and mail addresses.
-
-    The common names count only in a certificate without alternative names, of whatever kind (RFC
-    6125 section 6.4.4).
-    """
-    if alternatives := certificate.get("subjectAltName", ()):
-        return {value for kind, value in alternatives if kind in ("DNS", "URI", "email")}
-    return set(_common_names(certificate))
-
-
-def _common_names(certificate: PeerCertificate) -> Iterator[str]:
-    for relative in certificate.get("subject", ()):
-        yield from (value for kind, value in relative if kind == "commonName")
 
 
 def server_context(settings: CallerSettings, path: str = "") -> ssl.SSLContext | None:

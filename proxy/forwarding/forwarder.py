@@ -25,6 +25,7 @@ from proxy.forwarding.retry_budget import RetryBudget
 from proxy.forwarding.routing import Router, institution_for
 from proxy.forwarding.transaction_ids import is_of_another, remember
 from proxy.forwarding.url_rewriting import UrlRewriter
+from proxy.server.caller import Caller
 from proxy.server.limits import CallerLimits
 from proxy.server.messages import Request, Response
 from proxy.tasks import Tasks
@@ -114,6 +115,7 @@ class Forwarder:
         Raises only ``ConnectionError`` and ``CancelledError``, when the caller has left.
         """
         record = RequestRecord(request.method, request.target, self._now(), self._settings.listener)
+        record.request = request
         self.in_flight += 1
         self._requests += 1
         try:
@@ -137,6 +139,7 @@ class Forwarder:
             record.finished_at = self._now()
             for observe in self._on_finished:
                 observe(record)
+            record.request = None
 
     def drain(self) -> None:
         """Close each caller's connection after its next response."""
@@ -149,9 +152,10 @@ class Forwarder:
             self._is_idle.clear()
             await self._is_idle.wait()
 
-    def refuse(self, error: ProxyError) -> Response:
+    def refuse(self, error: ProxyError, caller: Caller) -> Response:
         """Return the response to input that is not a valid request."""
         record = RequestRecord("", b"", self._now(), self._settings.listener)
+        record.caller = caller
         response = self._refusal(None, record, error)
         record.finished_at = record.started_at
         for observe in self._on_finished:
@@ -204,19 +208,19 @@ class Forwarder:
         Clients that know only tunnels (Node's ``fetch``) ask for one for http:// URLs too. What
         comes inside is read and judged like every request. Raises ``CallerError``.
         """
-        self._authenticate(request)
+        record.application = self._authenticate(request)
         self._settings.url_rewriter.check_tunnel(request.target)
         if caller.chunked or caller.length is not None:
             raise CallerError(kinds.BAD_FRAMING)  # RFC 9110 section 9.3.6: it has no content
         return self._writer.tunnel_response(record)
 
-    def _authenticate(self, request: Request) -> None:
-        if self._authentication is not None:
-            self._authentication.check(
-                request.headers,
-                request.connection.peer_certificate,
-                as_proxy=request.target[:1] != b"/",
-            )
+    def _authenticate(self, request: Request) -> str:
+        """Return the application's name, empty without one. Raises ``CallerError``."""
+        if self._authentication is None:
+            return ""
+        return self._authentication.check(
+            request.headers, request.connection.caller, as_proxy=request.target[:1] != b"/"
+        )
 
     async def _prepare_context(self, context: RequestContext) -> None:
         """Look up the user and buffer the body, where the configuration requires it."""
@@ -256,7 +260,7 @@ class Forwarder:
         """Authenticate and route a request. Raises ``CallerError``."""
         target = request.target
         if self._authentication is not None:
-            self._authenticate(request)
+            record.application = self._authenticate(request)
         if caller.chunked and request.version == (1, 0):
             raise CallerError(kinds.BAD_FRAMING)
         transaction_id = caller.transaction_id or caller.tid

@@ -1,11 +1,38 @@
 """The record of one request, for the log, the metrics and the status page."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 from proxy.errors import ErrorKind, ProxyError, Source
+from proxy.http1.fields import RawHeaders
+from proxy.server.caller import NO_CALLER, Caller
 
 MAIN_LISTENER = "main"
 """The name of the listener that ``listen`` sets."""
+
+
+class CallerConnection(Protocol):
+    """The connection of a request, for observers."""
+
+    @property
+    def caller(self) -> Caller:
+        """Who is at its other end."""
+
+
+class ReceivedRequest(Protocol):
+    """A request as received, for observers."""
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """``(1, 1)`` or ``(1, 0)``."""
+
+    @property
+    def headers(self) -> RawHeaders:
+        """Its headers."""
+
+    @property
+    def connection(self) -> CallerConnection:
+        """Its connection."""
 
 
 class RequestRecord:
@@ -21,8 +48,15 @@ class RequestRecord:
     response was ready to be sent; one in a single piece is sent at ``finished_at``. 0 if it did
     not happen. The waits are in seconds: for a token, for a connection, and for preparation (a
     buffered body, a business user's look-up, the body of an error).
+
+    ``application`` is the allowed name in the caller's certificate. ``request`` is for
+    observers only: it is dropped afterwards, because the status page keeps records. ``caller`` is
+    set where there is no request.
     """
 
+    caller: Caller = NO_CALLER
+    request: ReceivedRequest | None = None
+    application = ""
     transaction_id = ""
     route = "none"
     institution = ""

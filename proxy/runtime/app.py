@@ -73,7 +73,8 @@ class App:
         self._history = History(self.metrics.totals, clock.now, keep=config.status_page != "off")
         self._refresh_tokens = RefreshTokens(clock.now, config.refresh_token_file)
         self._tracing = build.tracing(config, lambda: self._core.config.url)
-        observers: list[Observer] = [self.metrics, LogObserver(config.log), self._history]
+        self._log = LogObserver(config.log)
+        observers: list[Observer] = [self.metrics, self._log, self._history]
         if self._tracing is not None:
             observers.append(self._tracing)
         self._observers = Observers(observers)
@@ -107,6 +108,7 @@ class App:
             memory=self._memory,
             opened_before=lambda: self._opened_before,
             is_ready=lambda: self.readiness().is_ready,
+            dropped_lines=lambda: self._log.dropped,
         )
         self.metrics.reloads.certificates = certificate_expiry.expiries(
             build.certificate_files(config)
@@ -198,6 +200,10 @@ class App:
         """Reload configuration and secrets; return whether it succeeded."""
         return await self._reloader.reload(why)
 
+    def reopen_log(self) -> None:
+        """Open the file of requests' lines anew, after it was renamed."""
+        self._log.reopen()
+
     async def stop(self) -> None:
         """Stop in order: not ready, delay, stop listening, finish requests, revoke, close.
 
@@ -218,6 +224,7 @@ class App:
         if self._tracing is not None:
             await self._tracing.close()
         await self._stack.aclose()
+        self._log.close()
 
     async def _wait_idle(self, grace: float) -> None:
         """Wait for the requests in flight, including those of retired cores."""

@@ -9,6 +9,7 @@ from proxy.errors import CallerError, ConfigError, ProxyError, kinds
 from proxy.forwarding.authentication import server_context
 from proxy.forwarding.forwarder import Forwarder
 from proxy.server.address import Address
+from proxy.server.caller import Caller
 from proxy.server.memory import MemoryBudget
 from proxy.server.messages import Request, RequestHandler, Response
 from proxy.server.port import Port
@@ -79,11 +80,11 @@ class Listener:
     def _handle(self, request: Request) -> Awaitable[Response]:
         return self.forwarder.handle(request)
 
-    def _refuse_plain_http(self) -> bytes:
-        return self._refuse(CallerError(kinds.HTTP_ON_TLS)).data
+    def _refuse_plain_http(self, caller: Caller) -> bytes:
+        return self._refuse(CallerError(kinds.HTTP_ON_TLS), caller).data
 
-    def _refuse(self, error: ProxyError) -> Response:
-        return self.forwarder.refuse(error)
+    def _refuse(self, error: ProxyError, caller: Caller) -> Response:
+        return self.forwarder.refuse(error, caller)
 
 
 class Listeners:

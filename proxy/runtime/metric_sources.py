@@ -9,7 +9,6 @@ from proxy.runtime.listeners import Listeners
 from proxy.server.limits import CallerLimits
 from proxy.server.memory import MemoryBudget
 from proxy.server.refusals import Refusals
-from proxy.telemetry import logs
 from proxy.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ def register(
     memory: MemoryBudget,
     opened_before: Callable[[], int],
     is_ready: Callable[[], bool],
+    dropped_lines: Callable[[], int],
 ) -> None:
     """Register the callbacks of ``metrics``.
 
@@ -97,7 +97,7 @@ def register(
     counter(
         "log_lines_dropped",
         "Log lines that were not written: the reader was too slow, or gone, or the disk full.",
-        logs.dropped_lines,
+        dropped_lines,
     )
     gauge("ready", "1 when /readyz says ready.", is_ready)
 

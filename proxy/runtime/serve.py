@@ -45,7 +45,8 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
 async def serve(load: LoadConfig, file: Path | None) -> int:
     """Run the proxy until SIGTERM or SIGINT; SIGHUP reloads the configuration.
 
-    SIGHUP of a terminal that was closed ends it. Raises ``ConfigError`` if it cannot start.
+    SIGHUP of a terminal that was closed ends it; SIGUSR1 opens the access log's file anew. Raises
+    ``ConfigError`` if it cannot start.
     """
     rlimits.forbid_core_dumps()
     log = structlog.get_logger()
@@ -68,6 +69,8 @@ async def serve(load: LoadConfig, file: Path | None) -> int:
     app = App(rlimits.fit_to_limit(config, limit), logins, reread_to_fit, file)
     await app.start()
     tasks = Tasks("runner")
+    if hasattr(signal, "SIGUSR1"):
+        on_signal(signal.SIGUSR1, app.reopen_log)
     if hasattr(signal, "SIGHUP"):
         on_signal(
             signal.SIGHUP,

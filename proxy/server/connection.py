@@ -9,13 +9,14 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import Enum
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from proxy.errors import CallerError, ProxyError, kinds
 from proxy.http1.deadline import Deadline
 from proxy.http1.flow_control import FlowControl
+from proxy.server.caller import NO_CALLER, Caller, caller_of
 from proxy.server.limits import CallerLimits
 from proxy.server.memory import EVENT_OVERHEAD, MemoryBudget
 from proxy.server.messages import HIGH_WATER, NO_BODY, Body, Request, RequestHandler, Response
@@ -45,7 +46,7 @@ class ConnectionOwner(Protocol):
     """What a connection needs of the server that made it."""
 
     handle: RequestHandler
-    refuse: Callable[[ProxyError], Response]
+    refuse: Callable[[ProxyError, Caller], Response]
     loop: asyncio.AbstractEventLoop
     tasks: Tasks
     memory: MemoryBudget
@@ -99,6 +100,7 @@ class CallerConnection(asyncio.Protocol):
         self._closing = False
         self.state = CallerState.WAITING
         self.is_tls = False
+        self.caller = NO_CALLER
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start serving."""
@@ -106,6 +108,9 @@ class CallerConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._flow.attach(self._transport)
         self.is_tls = transport.get_extra_info("sslcontext") is not None
+        certificate = transport.get_extra_info("peercert") if self.is_tls else None
+        # Now, because a closed transport does not tell any more.
+        self.caller = caller_of(transport.get_extra_info("peername"), certificate)
         self._task = self._server.tasks.spawn("connection", self._serve())
         self._server.connection_opened(self)
         self._arm()
@@ -233,7 +238,7 @@ class CallerConnection(asyncio.Protocol):
                     self._queued_bytes -= self._held_bytes(request) if queue else self._queued_bytes
                 self.state = CallerState.SERVING
                 if isinstance(request, ProxyError):
-                    await self.deliver(self._server.refuse(request).data)
+                    await self.deliver(self._server.refuse(request, self.caller).data)
                     break
                 self._served = request
                 response = await handle(request)
@@ -330,19 +335,10 @@ class CallerConnection(asyncio.Protocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self._transport.abort()
 
-    def peer_certificate(self) -> Mapping[str, Any] | None:
-        """Return the caller's certificate as ``ssl`` decodes it, if it sent one."""
-        return None if self._transport is None else self._transport.get_extra_info("peercert")
-
     def local_address(self) -> tuple[str, int] | None:
         """Return the local address and port of the connection; None on a Unix socket."""
         name = None if self._transport is None else self._transport.get_extra_info("sockname")
         return (name[0], name[1]) if isinstance(name, tuple) else None
-
-    def peer_address(self) -> str:
-        """Return the address that the caller has; empty on a Unix socket."""
-        name = None if self._transport is None else self._transport.get_extra_info("peername")
-        return str(name[0]) if isinstance(name, tuple) else ""
 
     def pause_reading(self) -> None:
         """Stop reading from the caller."""

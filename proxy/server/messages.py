@@ -1,9 +1,10 @@
 """A caller's request, its body as it arrives, and the response."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol, final
+from collections.abc import Awaitable, Callable
+from typing import Protocol, final
 
+from proxy.server.caller import Caller
 from proxy.server.memory import BLOCK_OVERHEAD, HEADER_OVERHEAD
 
 HIGH_WATER = 131_072
@@ -14,6 +15,7 @@ class RequestConnection(Protocol):
     """The connection of a request, as far as forwarding uses it."""
 
     is_tls: bool
+    caller: Caller
 
     async def deliver(self, data: bytes) -> None:
         """Send ``data``, with back-pressure. Raises ``ConnectionError``."""
@@ -21,14 +23,8 @@ class RequestConnection(Protocol):
     def reset(self) -> None:
         """Reset the connection, so that its end is not mistaken for the end of a response."""
 
-    def peer_certificate(self) -> Mapping[str, Any] | None:
-        """Return the caller's certificate as ``ssl`` decodes it, if it sent one."""
-
     def local_address(self) -> tuple[str, int] | None:
         """Return the local address and port of the connection; None on a Unix socket."""
-
-    def peer_address(self) -> str:
-        """Return the address that the caller has; empty on a Unix socket."""
 
     def pause_reading(self) -> None:
         """Stop reading from the caller."""

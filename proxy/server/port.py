@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from proxy.server.address import Address
+from proxy.server.caller import Caller, caller_of
 from proxy.server.limits import CallerLimits
 from proxy.server.refusals import Refusals
 from proxy.server.sockets import bound_address, cannot_listen, inode, tcp_sockets, unix_socket
@@ -57,7 +58,7 @@ class Port:
         *,
         max_handshakes: int = CallerLimits.max_handshakes,
         refusals: Refusals | None = None,
-        plain_http_response: Callable[[], bytes] = lambda: b"",
+        plain_http_response: Callable[[Caller], bytes] = lambda _caller: b"",
     ) -> None:
         self._protocol = protocol
         self._address = address
@@ -178,7 +179,8 @@ class Port:
         self._refusals.note("plain_http")
         with suppress(TimeoutError):
             async with asyncio.timeout(PLAIN_HTTP_LINGER):
-                await loop.sock_sendall(sock, self._plain_http_response())
+                caller = caller_of(sock.getpeername(), None)
+                await loop.sock_sendall(sock, self._plain_http_response(caller))
                 sock.shutdown(socket.SHUT_WR)
                 while await loop.sock_recv(sock, 4096):
                     pass

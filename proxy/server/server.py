@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from proxy.errors import ProxyError, kinds
+from proxy.server.caller import Caller
 from proxy.server.connection import CallerConnection
 from proxy.server.limits import CallerLimits
 from proxy.server.memory import HoldsInput, MemoryBudget
@@ -25,7 +26,7 @@ class Server:
     def __init__(
         self,
         handle: RequestHandler,
-        refuse: Callable[[ProxyError], Response],
+        refuse: Callable[[ProxyError, Caller], Response],
         limits: CallerLimits,
         refusals: Refusals | None = None,
         memory: MemoryBudget | None = None,

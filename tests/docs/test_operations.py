@@ -9,6 +9,7 @@ import pytest
 from proxy.errors import Source
 from proxy.forwarding.record import RequestRecord
 from proxy.sandbox import Sandbox
+from proxy.telemetry.access_format import FIELDS
 from proxy.telemetry.logs.access_log import request_fields
 from tests.support.captured_log import captured_log
 from tests.support.otlp_collector import OtlpCollector
@@ -44,7 +45,7 @@ def test_every_series_is_a_metric() -> None:
 
 
 def test_fields_of_a_request() -> None:
-    """Each is documented, with its condition."""
+    """Each is documented, with its condition; templates have all of them, and more."""
     record = RequestRecord("GET", b"/", 0)
     always = set(request_fields(record)) | {"timestamp"}
     record.responded_at, record.source, record.reason = 1, Source.UPSTREAM, "upstream-closed"
@@ -56,9 +57,9 @@ def test_fields_of_a_request() -> None:
     )
     record.retry = "success"
     reported = rows("request fields")
-    assert set().union(*(names(row[0]) for row in reported)) == set(request_fields(record)) | {
-        "timestamp"
-    }
+    known = {"timestamp", "caller", "caller_address", "user_agent", *request_fields(record)}
+    assert set().union(*(names(row[0]) for row in reported)) == known
+    assert set(FIELDS) == known | {"level", "protocol", "clf_time"}
     assert set().union(*(names(row[0]) for row in reported if row[1] == "always")) == always
 
 

@@ -21,16 +21,16 @@ from proxy.forwarding.authentication import (
     CallerAuthentication,
     secret_in,
     server_context,
-    subject_names,
 )
 from proxy.forwarding.caller_settings import CallerSettings
 from proxy.runtime.app import App
 from proxy.sandbox import Sandbox
+from proxy.server.caller import NO_CALLER
 from proxy.upstream.tls import client_context
 from tests.support.captured_log import captured_log
 from tests.support.certificates import OpensslAuthority
 from tests.support.mounted_files import MountedSecret, write
-from tests.support.proxy_fixture import ProxyFixture, proxy_fixture, sample
+from tests.support.proxy_fixture import ProxyFixture, proxy_fixture, sample, sample_in
 from tests.support.running import CLIENT, DEADLINE, running, until
 
 SETTINGS = TypeAdapter(CallerSettings)
@@ -179,7 +179,7 @@ def test_any_header_value_is_parsed_safely(value: bytes) -> None:
     assert secret_in(value) != b"the-secret"
     admission = CallerAuthentication(secrets=(b"the-secret",))
     with pytest.raises(CallerError) as refused:
-        admission.check([(b"Proxy-Authorization", value)], lambda: None)
+        admission.check([(b"Proxy-Authorization", value)], NO_CALLER)
     assert refused.value.kind.status == 403
 
 
@@ -189,7 +189,7 @@ def test_any_secret_can_be_sent(secret: str) -> None:
     known = secret.encode()
     admission = CallerAuthentication(secrets=(b"another", known))
     for value in (b"Bearer " + known, b"Basic " + base64.b64encode(b"me:" + known)):
-        admission.check([(b"Proxy-Authorization", value)], lambda: None)
+        admission.check([(b"Proxy-Authorization", value)], NO_CALLER)
 
 
 def test_secrets_do_not_appear() -> None:
@@ -225,12 +225,13 @@ def caller(authority: OpensslAuthority, certificate: Path | None = None) -> ssl.
 
 
 @asynccontextmanager
-async def mutual(port_files: dict[str, str], *names: str) -> AsyncIterator[App]:
+async def mutual(port_files: dict[str, str], *names: str, **settings: Any) -> AsyncIterator[App]:
     """A proxy that requires a client certificate, with one of ``names`` if given."""
     callers: dict[str, Any] = {**port_files}
     if names:
         callers["client_names"] = list(names)
-    async with Sandbox() as bank, running(bank, listen=EVERYWHERE, callers=callers) as app:
+    settings |= {"listen": EVERYWHERE, "callers": callers}
+    async with Sandbox() as bank, running(bank, **settings) as app:
         yield app
 
 
@@ -257,6 +258,25 @@ async def test_allowed_name_is_accepted(
     async with mutual(port_files, *names) as app:
         response = await send(app, tls=caller(authority, certificate))
         assert response.startswith(b"HTTP/1.1 200")
+
+
+async def test_certificate_name_is_logged_and_counted(
+    authority: OpensslAuthority, port_files: dict[str, str]
+) -> None:
+    """An allowed one as a metric's label too; a refused one only in the log."""
+    good = authority.issue("someone", "DNS:payroll.test", file="caller")
+    bad = authority.issue("someone", "DNS:x.test", file="stranger")
+    with captured_log() as log:
+        async with mutual(port_files, "payroll.test", log={"access": "on"}) as app:
+            for certificate in (good, bad):
+                await send(app, tls=caller(authority, certificate))
+            text = app.metrics.exposition("")[0].decode()
+        names = [line["caller"] for line in log.lines("request")]
+    assert names == ["payroll.test", "x.test"]
+    name = "candescent_proxy_listener_requests_total"
+    assert sample_in(text, name, {"application": "payroll.test", "status_class": "2xx"}) == 1
+    assert sample_in(text, name, {"application": "none", "status_class": "4xx"}) == 1
+    assert "x.test" not in text
 
 
 @pytest.mark.parametrize(
@@ -398,20 +418,6 @@ async def test_secret_and_certificate_are_both_required(
     ):
         assert (await send(app, tls=tls)).startswith(b"HTTP/1.1 403")
         assert (await send(app, bearer(b"shared"), tls=tls)).startswith(b"HTTP/1.1 200")
-
-
-def test_names_in_a_certificate() -> None:
-    """DNS names, URIs and mail addresses; common names only without any alternative name."""
-    certificate = {
-        "subject": ((("countryName", "XY"),), (("commonName", "app"),)),
-        "subjectAltName": (("DNS", "a.test"), ("IP Address", "10.0.0.1"), ("URI", "spiffe://x")),
-    }
-    assert subject_names(certificate) == {"a.test", "spiffe://x"}
-    certificate["subjectAltName"] = (("IP Address", "10.0.0.1"),)
-    assert subject_names(certificate) == set()
-    del certificate["subjectAltName"]
-    assert subject_names(certificate) == {"app"}
-    assert subject_names({}) == set()
 
 
 @pytest.mark.parametrize("setting", ["certificate_file", "key_file", "client_ca_file"])

@@ -18,7 +18,7 @@ from tests.server.listening import echo
 def make(method: str, *headers: tuple[bytes, bytes]) -> RequestContext:
     """Return a request context as the forwarder makes it."""
     limits = CallerLimits()
-    server = Server(echo, lambda _error: NotImplemented, limits)
+    server = Server(echo, lambda _error, _caller: NotImplemented, limits)
     raw = [(b"Host", b"x"), *headers]
     asked = Request(server(), method, b"/v1/x", (1, 1), raw, True)
     caller = CallerHeaders(asked.headers)

@@ -8,6 +8,7 @@ from typing import Any
 
 from proxy.errors import CallerError, ProxyError
 from proxy.forwarding.headers import CallerHeaders
+from proxy.server.caller import Caller
 from proxy.server.connection import CallerConnection
 from proxy.server.limits import CallerLimits
 from proxy.server.messages import Request, Response
@@ -148,7 +149,7 @@ async def _caller(pieces: Iterable[bytes]) -> RequestResult:
         recorded.last = not request.keep_alive
         return Response(GOOD, keep_alive=request.keep_alive)
 
-    def refuse(error: ProxyError) -> Response:
+    def refuse(error: ProxyError, _caller: Caller) -> Response:
         recorded.refusals.append(error.kind.name)
         return Response(GOOD, keep_alive=False)
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from signal import SIGHUP, SIGKILL, SIGTERM
+from signal import SIGHUP, SIGKILL, SIGTERM, SIGUSR1
 from typing import Any
 
 import aiohttp
@@ -395,6 +395,31 @@ async def test_sighup_reloads_the_configuration(bank: Sandbox, tmp_path: Path) -
         assert await running.sample("candescent_proxy_last_reload_successful") == 0
         async with caller.get(running.url + "/echo") as response:
             assert response.status == 200
+
+
+async def test_sigusr1_opens_the_access_log_anew(bank: Sandbox, tmp_path: Path) -> None:
+    """After logrotate has renamed it; without such a file the signal does nothing."""
+    path, old = tmp_path / "access.log", tmp_path / "access.log.1"
+    log = {"access": "on", "access_file": str(path), "access_format": "{path}"}
+    async with (
+        process(tmp_path / "proxy.yaml", bank.url, log=log) as running,
+        aiohttp.ClientSession() as caller,
+    ):
+        for name in ("one", "two"):
+            async with caller.get(f"{running.url}/echo/{name}") as response:
+                assert response.status == 200
+            await until(lambda: path.stat().st_size)
+            if name == "one":
+                path.rename(old)
+                running.program.send(SIGUSR1)
+                await until(path.exists)
+        running.program.send(SIGTERM)
+        assert await running.program.end() == 0
+    assert (old.read_text(), path.read_text()) == ("/echo/one\n", "/echo/two\n")
+    async with process(tmp_path / "proxy.yaml", bank.url) as running:
+        running.program.send(SIGUSR1)
+        running.program.send(SIGTERM)
+        assert await running.program.end() == 0
 
 
 async def test_quitquitquit_ends_the_process(bank: Sandbox, tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ async def test_log_has_every_listener(tmp_path: Path) -> None:
         ):
             async with aiohttp.request("GET", f"http://{address}/echo") as response:
                 assert (await response.json())["institution"] == institution
-        labels = {"listener": "payroll", "status_class": "2xx", "error_source": "none"}
+        labels = {"listener": "payroll", "application": "none"}
+        labels |= {"status_class": "2xx", "error_source": "none"}
         name = "candescent_proxy_listener_requests_total"
         assert await running.sample(name, **labels) == 1
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from proxy.errors import ProxyError
 from proxy.server.address import Address
+from proxy.server.caller import Caller
 from proxy.server.limits import CallerLimits
 from proxy.server.messages import Request, Response
 from proxy.server.port import Port
@@ -38,7 +39,7 @@ class ListeningServer:
         self.refused_errors: list[ProxyError] = []
         self.data_address = Address(host="127.0.0.1", port=0)
 
-    def _refuse(self, error: ProxyError) -> Response:
+    def _refuse(self, error: ProxyError, _caller: Caller) -> Response:
         self.refused_errors.append(error)
         head = b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % error.kind.status
         return Response(head, keep_alive=False)

@@ -3,12 +3,10 @@
 tests/hazards has invalid requests and their responses.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import pytest
 
 from proxy.errors import ErrorKind, ProxyError, kinds
+from proxy.server.caller import NO_CALLER
 from proxy.server.limits import CallerLimits
 from proxy.server.messages import Request
 from proxy.server.request_parser import ParserState, RequestEvent, RequestParser
@@ -22,6 +20,7 @@ class NoConnection:
     """A connection that requests must not use."""
 
     is_tls = False
+    caller = NO_CALLER
 
     async def deliver(self, data: bytes) -> None:
         """Fail."""
@@ -30,14 +29,6 @@ class NoConnection:
     def reset(self) -> None:
         """Fail."""
         raise AssertionError
-
-    def peer_certificate(self) -> Mapping[str, Any] | None:
-        """Return None."""
-        return None
-
-    def peer_address(self) -> str:
-        """Return no address."""
-        return ""
 
     def local_address(self) -> tuple[str, int] | None:
         """Return None."""

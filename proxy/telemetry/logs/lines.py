@@ -9,10 +9,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TextIO, cast
 
+from proxy.telemetry.access_format import AccessFormat
 from proxy.telemetry.logs.log_writer import LogWriter
 from proxy.telemetry.logs.redaction import EventDict, redact
 from proxy.telemetry.logs.structured import structlog
 from proxy.telemetry.telemetry_settings import LogSettings
+
+Write = Callable[[EventDict], object]
 
 _encode = json.JSONEncoder(default=repr).encode
 
@@ -115,13 +118,29 @@ def set_up(settings: LogSettings, stream: TextIO | None = None) -> None:
     root.setLevel(max(level, logging.WARNING))
 
 
-def json_lines() -> Callable[[EventDict], None] | None:
-    """Return a function that writes fields as JSON, bypassing structlog; None on a terminal.
+def template_lines(template: AccessFormat, file: TextIO | LogWriter | None = None) -> Write:
+    """Return a function that writes fields by ``template`` to ``file``, or to where the log goes.
 
     The fields must not contain secrets: nothing is redacted. The log level is not checked.
     """
-    config = structlog.get_config()
-    if not isinstance(config["processors"][-1], structlog.processors.JSONRenderer):
+    write = _writes(file)
+    return lambda event: write(template.line(event))
+
+
+def _writes(file: TextIO | LogWriter | None) -> Callable[[str], object]:
+    out = structlog.get_config()["logger_factory"].out if file is None else file
+    return cast(Callable[[str], object], out.write)
+
+
+def json_lines(
+    file: TextIO | LogWriter | None = None, *, even_on_terminal: bool = False
+) -> Write | None:
+    """Return a function that writes fields as JSON, bypassing structlog; None on a terminal.
+
+    They are not redacted, nor is the log level checked.
+    """
+    last = structlog.get_config()["processors"][-1]
+    if not (even_on_terminal or isinstance(last, structlog.processors.JSONRenderer)):
         return None
-    write = config["logger_factory"].out.write
+    write = _writes(file)
     return lambda event: write(_encode(event) + "\n")

@@ -53,6 +53,8 @@ class LogWriter(io.TextIOBase):
         self._refused = self._failed = self._reported = 0
         self._is_dropping = False
         self._is_closed = False
+        self._error: OSError | None = None
+        """Why the last write failed; None if it succeeded."""
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
@@ -140,13 +142,15 @@ class LogWriter(io.TextIOBase):
 
     def _write_bytes(self, text: str) -> bool:
         """Write, waiting for the reader; return whether all was written."""
+        self._error = None
         rest = memoryview(text.encode(errors="backslashreplace"))
         while rest:
             try:
                 rest = rest[os.write(self._descriptor, rest) :]
             except BlockingIOError:  # another process has made this file non-blocking
                 time.sleep(PAUSE)
-            except OSError:  # the reader is gone, or the disk is full
+            except OSError as error:  # the reader is gone, or the disk is full
+                self._error = error
                 return False
         return True
 

@@ -43,6 +43,10 @@ LONGEST_ID = 128 - len(_EXEMPLAR)
 _EXEMPLAR_ID = re.compile(rf"[0-9A-Za-z._~:/+=@-]{{1,{LONGEST_ID}}}")
 
 
+_Key = tuple[str, str, str, str, str, str, str]
+"""Method, route, status, error source, institution, listener, application."""
+
+
 class RouteDurations:
     """The durations of the requests of one route, and the last request of each bucket."""
 
@@ -91,7 +95,7 @@ class RequestCollector(Collector):
     ) -> None:
         self._timer = timer
         self._wall = wall
-        self._counts: dict[tuple[str, str, str, str, str, str], int] = {}
+        self._counts: dict[_Key, int] = {}
         self._errors: dict[Labels, float] = {}
         self._shed: dict[Labels, float] = dict.fromkeys(((reason,) for reason in _SHED.values()), 0)
         self._times: dict[str, RouteDurations] = {}
@@ -109,7 +113,15 @@ class RequestCollector(Collector):
         method = record.method if record.method in METHODS else "other"
         route = record.route
         status = STATUSES[record.status]
-        key = (method, route, status, record.source, record.institution, record.listener)
+        key = (
+            method,
+            route,
+            status,
+            record.source,
+            record.institution,
+            record.listener,
+            record.application,
+        )
         # try costs only for a new key; ``get`` with a default would cost for every request.
         try:
             self._counts[key] += 1
@@ -157,7 +169,7 @@ class RequestCollector(Collector):
         """Return the totals, without building metric families."""
         requests = 0
         failed = dict.fromkeys(FAILED, 0)
-        for (_, _, status, source, _, _), count in self._counts.items():
+        for (_, _, status, source, *_), count in self._counts.items():
             requests += count
             failed_source = "bank" if source == "none" and status[0] == "5" else source
             if failed_source in failed:
@@ -183,7 +195,7 @@ class RequestCollector(Collector):
             "Finished requests, by institution.",
             ("institution", "route", "status_class", "error_source"),
             self._folded(
-                lambda _, route, status, source, institution, __: (
+                lambda _, route, status, source, institution, *__: (
                     institution or "none",
                     route,
                     _class_of(status),
@@ -193,10 +205,15 @@ class RequestCollector(Collector):
         )
         yield counter(
             "listener_requests",
-            "Finished requests, by listener.",
-            ("listener", "status_class", "error_source"),
+            "Finished requests, by listener and by the caller's allowed certificate name.",
+            ("listener", "application", "status_class", "error_source"),
             self._folded(
-                lambda _, __, status, source, ___, listener: (listener, _class_of(status), source)
+                lambda _, __, status, source, ___, listener, application: (
+                    listener,
+                    application or "none",
+                    _class_of(status),
+                    source,
+                )
             ),
         )
         yield counter(
@@ -215,7 +232,7 @@ class RequestCollector(Collector):
         yield from self._histograms()
 
     def _folded(
-        self, fold: Callable[[str, str, str, str, str, str], Labels]
+        self, fold: Callable[[str, str, str, str, str, str, str], Labels]
     ) -> Iterable[tuple[Labels, float]]:
         """Return the counts summed over the other labels."""
         folded: dict[Labels, float] = {}

@@ -1,5 +1,7 @@
 """The access log: content of a line, and which requests have one."""
 
+import io
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -8,8 +10,11 @@ import pytest
 
 from proxy.errors import Source
 from proxy.forwarding.record import RequestRecord
-from proxy.telemetry.logs.access_log import AccessLog
+from proxy.server.caller import NO_CALLER, Caller
+from proxy.server.messages import Request
+from proxy.telemetry.logs.access_log import MAX_USER_AGENT, AccessLog, mask_address
 from proxy.telemetry.telemetry_settings import LogSettings
+from tests.server.test_request_parser import NoConnection
 from tests.support.captured_log import CapturedLog, captured_log
 
 
@@ -149,6 +154,100 @@ def test_level_applies_to_requests(form: str) -> None:
         assert not log.getvalue()
         access_log.request(record(status=500))
     assert len(log.getvalue().splitlines()) == 1
+
+
+def request(caller: Caller, agent: bytes, version: tuple[int, int] = (1, 1)) -> Request:
+    """Return a request of ``caller``."""
+    connection = NoConnection()
+    connection.caller = caller
+    headers = [(b"Host", b"x"), (b"user-agent", agent)]
+    return Request(connection, "GET", b"/", version, headers, True)
+
+
+def called(**settings: Any) -> dict[str, Any]:
+    """Return what a line says of a caller from the internal network."""
+    with captured_log() as log:
+        caller = Caller("192.0.2.77", ("payroll.test", "spiffe://payroll"))
+        made = request(caller, b"payroll/1.0 (Bearer hush-Zm9v.42)")
+        AccessLog(LogSettings(access="on", **settings)).request(record(request=made))
+    (line,) = log.lines()
+    return {name: line.get(name) for name in ("caller", "caller_address", "user_agent")}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, {}),
+        ({"access_address": "masked"}, {"caller_address": "192.0.2.0"}),
+        ({"access_address": "off"}, {"caller_address": None}),
+        ({"access_user_agent": False}, {"user_agent": None}),
+    ],
+)
+def test_line_says_who_called(settings: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Certificate name, address and User-Agent without credentials, as the settings permit."""
+    everything = {
+        "caller": "payroll.test",
+        "caller_address": "192.0.2.77",
+        "user_agent": "payroll/1.0 (Bearer [hidden]",
+    }
+    assert called(**settings) == everything | expected
+
+
+def test_application_is_the_caller(log: CapturedLog) -> None:
+    """Rather than the first name in the certificate; without either there is no caller."""
+    caller = Caller("", ("other.test",))
+    AccessLog(LogSettings(access="on")).request(record(caller=caller, application="payroll"))
+    AccessLog(LogSettings(access="on")).request(record())
+    named, unnamed = log.lines()
+    assert named["caller"] == "payroll"
+    assert not {"caller", "caller_address", "user_agent"} & unnamed.keys()
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.77", "192.0.2.0"),
+        ("::ffff:192.0.2.77", "192.0.2.0"),
+        ("2001:db8:1:2::3", "2001:db8:1::"),
+        ("fe80::1%eth0", "fe80::"),
+    ],
+)
+def test_masked_address(address: str, network: str) -> None:
+    """/24, and /48 of IPv6."""
+    assert mask_address(address) == network
+
+
+def test_user_agent_is_cut(log: CapturedLog) -> None:
+    """At a length that every usual one has room in."""
+    agent = b"x" * (MAX_USER_AGENT + 1)
+    AccessLog(LogSettings(access="on")).request(record(request=request(NO_CALLER, agent)))
+    assert log.lines()[0]["user_agent"] == "x" * MAX_USER_AGENT
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_format_applies_whatever_the_others_have(form: str) -> None:
+    """A template, and JSON, also where other lines are text."""
+    moment = datetime(2026, 11, 22, 8, 30, 5, 250_000, UTC)
+    made = record(request=request(Caller("192.0.2.77"), b"curl", (1, 0)))
+    template = "{timestamp} [{clf_time}] {level} {listener} {method} {protocol} {reason}"
+    with captured_log(form=form) as log:
+        for access_format in (template, "json"):
+            settings = LogSettings(access="on", access_format=access_format)
+            AccessLog(settings, now=lambda: moment).request(made)
+    text, line = log.getvalue().splitlines()
+    assert text == (
+        "2026-11-22T08:30:05.250000Z [22/Nov/2026:08:30:05 +0000] info main GET HTTP/1.0 -"
+    )
+    assert json.loads(line)["event"] == "request"
+
+
+def test_lines_in_a_file_are_json() -> None:
+    """Also where standard error is a terminal."""
+    file = io.StringIO()
+    with captured_log(form="console") as log:
+        AccessLog(LogSettings(access="on"), file).request(record())
+    assert json.loads(file.getvalue())["event"] == "request"
+    assert not log.getvalue()
 
 
 def test_time_is_utc(log: CapturedLog) -> None:

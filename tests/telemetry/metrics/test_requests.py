@@ -52,11 +52,19 @@ def test_listeners_are_labels() -> None:
     counted = collector(
         record(), record(listener="payroll"), record(listener="payroll", status=404)
     )
-    labels = {"status_class": "2xx", "error_source": "none"}
+    labels = {"status_class": "2xx", "error_source": "none", "application": "none"}
     assert value(counted, "listener_requests_total", listener="main", **labels) == 1
     assert value(counted, "listener_requests_total", listener="payroll", **labels) == 1
     labels["status_class"] = "4xx"
     assert value(counted, "listener_requests_total", listener="payroll", **labels) == 1
+
+
+def test_applications_are_labels() -> None:
+    """By the certificate's allowed name."""
+    counted = collector(record(), record(application="payroll.test"))
+    labels = {"listener": "main", "status_class": "2xx", "error_source": "none"}
+    for name in ("none", "payroll.test"):
+        assert value(counted, "listener_requests_total", application=name, **labels) == 1
 
 
 @given(st.lists(st.text(max_size=20), max_size=50))
