@@ -76,7 +76,7 @@ def own(place: Place) -> str:
 def wrong_value(place: Place, folder: Path, source: str) -> tuple[str, str] | None:
     """Return a value that is wrong for a setting and the error, if there is one."""
     prefix = ".".join(place)
-    for value in WRONG:
+    for value in WRONG[:1] if place[-1].endswith("_file") else WRONG:
         for line in errors_of(place, value, folder, source):
             if line.startswith((f"{prefix}: ", f"{prefix}.0: ")) and " needs " not in line:
                 return value, line

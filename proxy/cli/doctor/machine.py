@@ -83,7 +83,7 @@ def _listen(address: Address) -> None:
 
 def refused(setting: str, address: Address, error: OSError, admin: Address) -> CheckResult:
     """Return the result for an address that cannot be listened on."""
-    values = {"setting": setting, "address": address}
+    values: dict[str, object] = {"setting": setting, "address": address}
     if error.errno == errno.EACCES:
         return problem("ports", remedies.PORT_FORBIDDEN, **values)
     if error.errno != errno.EADDRINUSE:
@@ -91,8 +91,13 @@ def refused(setting: str, address: Address, error: OSError, admin: Address) -> C
     if any(_is_same(address, used) for used in _used_by_proxy(admin)):
         text = f"{setting}: {address} is in use by a candescent-proxy that is already running."
         return info("ports", text)
-    how = {"find": _how_to_find(address), "flag": flag(setting)}
-    return problem("ports", remedies.PORT_TAKEN, **values, **how)
+    unseen = f", or by a candescent-proxy with another admin port than {admin}"
+    values |= {
+        "other": "" if address == admin else unseen,
+        "find": _how_to_find(address),
+        "flag": flag(setting),
+    }
+    return problem("ports", remedies.PORT_TAKEN, **values)
 
 
 def _used_by_proxy(admin: Address) -> list[Address]:

@@ -409,9 +409,8 @@ STORE_FAILING = Remedy(
 
 PORT_TAKEN = Remedy(
     "port-taken",
-    "{setting}: {address} is in use by another program.",
-    "Find it ({find}) and stop it, or set {setting} to another address{flag}. A candescent-proxy "
-    "is recognised by its admin port only: the one that is configured here.",
+    "{setting}: {address} is in use by another program{other}.",
+    "Find it ({find}) and stop it, or set {setting} to another address{flag}.",
 )
 PORT_FORBIDDEN = Remedy(
     "port-forbidden",

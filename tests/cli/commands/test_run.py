@@ -30,7 +30,7 @@ async def test_port_in_use_is_one_line(port: str) -> None:
         )
     assert code == 2
     line = err.splitlines()[-1]
-    assert line.startswith(f"candescent-proxy: {port}: {taken} is in use by another program.")
+    assert line.startswith(f"candescent-proxy: {port}: {taken} is in use by another program")
     assert f"ss -ltnp sport = :{taken.partition(':')[2]}" in line
     assert f"another address with --{port}." in line
 
