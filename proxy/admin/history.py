@@ -15,7 +15,13 @@ from proxy.errors import ErrorKind, Source, kinds
 from proxy.forwarding.record import RequestRecord
 from proxy.telemetry.events import Event, Reloaded, ReloadFailed
 from proxy.telemetry.metrics.totals import Totals
-from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected, Trigger
+from proxy.tokens.events import (
+    TokenConflict,
+    TokenRefreshed,
+    TokenRefreshFailed,
+    TokenRejected,
+    Trigger,
+)
 from proxy.tokens.token import Instant, TokenKey
 
 MAX_REQUESTS = 100
@@ -147,6 +153,9 @@ class History:
                     )
                 )
                 self._record_error("token", kind, kind.cause, token.key.institution)
+            case TokenConflict(key):
+                conflict = kinds.TOKEN_CONFLICT
+                self._record_error("token", conflict, conflict.cause, key.institution)
             case Reloaded(why):
                 self.reload = ReloadEvent(now, success=True, why=why)
             case ReloadFailed(why, detail):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from proxy.errors import kinds
 from proxy.tokens.cache import Entry
 from proxy.tokens.token import Instant
 
@@ -32,6 +33,10 @@ def assess(
     warnings = [f"configuration reload failed: {reload_failure}"] if reload_failure else []
     reasons = ["shutting down"] if draining else []
     for entry in entries:
+        if entry.held.is_in_conflict:
+            warnings.append(f"{entry.key}: {kinds.TOKEN_CONFLICT.cause}")
+        if entry.is_between_tokens:
+            continue
         if entry.pinned and (entry.token is None or not entry.token.is_alive(now)):
             error = entry.error
             why = (

@@ -636,6 +636,15 @@ TOKEN_REFUSED = ErrorKind(
     "None at first: the proxy fetches a new one. If it recurs, somebody revokes tokens, or the "
     "resource is not permitted.",
 )
+TOKEN_CONFLICT = ErrorKind(
+    "token-conflict",
+    0,
+    Source.TOKEN,
+    "The bank refuses new tokens soon after it issued them, and accepts the next ones.",
+    "Another proxy or program fetches tokens with the same credentials, and each new token "
+    "invalidates the one before. Run one proxy, let them share tokens in a store, or give each "
+    "its own client id.",
+)
 RELOAD_FAILED = ErrorKind(
     "reload-failed",
     0,

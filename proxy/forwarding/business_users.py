@@ -16,6 +16,7 @@ from cachetools import LRUCache, TTLCache
 from proxy.errors import ErrorKind, ProxyError, TokenError, kinds
 from proxy.forwarding.user_context import HeaderPaths, UserContext, names_customer
 from proxy.tokens.cache import TokenCache
+from proxy.tokens.held import Reaction
 from proxy.tokens.token import Token, TokenKey, TokenKind
 from proxy.upstream.bank_client import BankClient, BankResponse
 from proxy.upstream.bank_errors import json_object, read_error, refuses_token
@@ -96,11 +97,18 @@ class BusinessUserDirectory:
             self._fresh[lookup] = self._known[lookup] = customer_id
 
     async def _ask(self, lookup: _Lookup) -> BankResponse:
-        token = await self._tokens.token(lookup.key)
-        response = await self._call(lookup, token)
-        if refuses_token(response.status, read_error(response.body)) and self._tokens.reject(token):
-            response = await self._call(lookup, await self._tokens.token(lookup.key))
-        return response
+        """Ask the bank, at most twice more where it refuses the token."""
+        for _ in range(2):
+            token = await self._tokens.token(lookup.key)
+            response = await self._call(lookup, token)
+            if not refuses_token(response.status, read_error(response.body)):
+                return response
+            reaction = self._tokens.reject(token)
+            if reaction is Reaction.KEPT:
+                return response
+            if reaction is Reaction.DROPPED:
+                break
+        return await self._call(lookup, await self._tokens.token(lookup.key))
 
     async def _call(self, lookup: _Lookup, token: Token) -> BankResponse:
         login_id = quote(lookup.login_id, safe="")

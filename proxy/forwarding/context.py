@@ -40,8 +40,9 @@ class RequestContext:
 
     ``token`` is the one it is sent with; ``needs_new_connection`` is set after a reused one has
     closed; ``is_replay_permitted`` when the configuration allows that it is sent again.
-    ``is_token_refused`` and ``is_retry`` are set once the bank has refused its token, and
-    once it is retried because nothing of it had been sent; neither happens twice.
+    ``is_token_refused`` is set once the bank has refused its token, ``may_replay_again`` while it
+    may be sent once more after that; ``is_retry`` once it is retried because nothing of it had
+    been sent.
     """
 
     request: Request
@@ -56,6 +57,7 @@ class RequestContext:
     token: Token | None = None
     needs_new_connection: bool = False
     is_token_refused: bool = False
+    may_replay_again: bool = False
     is_retry: bool = False
     is_replay_permitted: bool = False
     customer_id: bytes | None = None

@@ -30,6 +30,7 @@ from proxy.server.limits import CallerLimits
 from proxy.server.messages import Request, Response
 from proxy.tasks import Tasks
 from proxy.tokens.cache import TokenCache
+from proxy.tokens.held import Reaction
 from proxy.tokens.token import Token, TokenKey, TokenKind
 from proxy.upstream.bank_errors import CANDIDATES, MAX_ERROR_BODY, read_error, refuses_token
 from proxy.upstream.connection import Connection
@@ -327,6 +328,8 @@ class Forwarder:
                 found = headers.tid or headers.transaction_id
                 if found and (found != context.transaction_id or headers.more_ids):
                     self._check_transaction_id(context, connection, headers)
+                if context.is_token_refused and head.status < 400:
+                    self._tokens.accept(context.token)
                 if head.status in CANDIDATES and await self._should_replay(
                     context, connection, head.status, headers
                 ):
@@ -438,19 +441,24 @@ class Forwarder:
         status: int,
         headers: ResponseHeaders,
     ) -> bool:
-        """Whether the bank refused the token, a new one may be fetched, and a replay is safe."""
-        if context.is_token_refused:
-            return False  # at most one replay
+        """Whether the bank refused the token, there is another, and a replay is safe."""
+        if context.is_token_refused and not context.may_replay_again:
+            return False
         started_at = self._now()
         try:
             body = await connection.peek(MAX_ERROR_BODY)
         finally:
             context.record.preparation_wait += self._now() - started_at
         error = read_error(body, gzipped=headers.is_gzipped)
-        context.is_token_refused = context.record.is_token_refused = refuses_token(status, error)
+        if not refuses_token(status, error):
+            return False
         assert context.token is not None
-        has_new_token = context.is_token_refused and self._tokens.reject(context.token)
-        return has_new_token and context.is_replayable
+        reaction = self._tokens.reject(context.token)
+        # Once more after another token that was known, such as the former one, never a third time.
+        is_first = not context.is_token_refused
+        context.may_replay_again = is_first and reaction is not Reaction.DROPPED
+        context.is_token_refused = context.record.is_token_refused = True
+        return reaction is not Reaction.KEPT and context.is_replayable
 
     @staticmethod
     def _abort(record: RequestRecord, error: ProxyError) -> Response:

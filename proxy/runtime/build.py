@@ -28,10 +28,8 @@ from proxy.tokens.cache import TokenCache
 from proxy.tokens.credentials import Logins
 from proxy.tokens.endpoint import BankEndpoint
 from proxy.tokens.grants import ApplicationInfo
-from proxy.tokens.refresh_policy import RefreshPolicy
 from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.secret_files import read_secret
-from proxy.tokens.static import without_rejection
 from proxy.tokens.token import TokenSource
 from proxy.upstream.bank_client import USER_AGENT, BankClient
 from proxy.upstream.dialer import Dialer, UpstreamOrigin
@@ -166,11 +164,6 @@ def certificate_files(config: Config) -> Iterator[tuple[str, Path]]:
             yield setting, file
 
 
-def refresh_policy(config: Config) -> RefreshPolicy:
-    """Return the refresh policy; a static bearer token is kept even if it is refused."""
-    return config.token if config.bearer_token is None else without_rejection(config.token)
-
-
 def endpoint(
     config: Config,
     logins: Logins,
@@ -267,7 +260,7 @@ def fleet(config: Config, logins: Logins, source: TokenSource, emit: "EventSink"
         return None
     from proxy.runtime.build_fleet import Fleet  # noqa: PLC0415 - imports what only a store needs
 
-    return Fleet(config, logins, source, refresh_policy(config), emit)
+    return Fleet(config, logins, source, config.token, emit)
 
 
 def check_store(config: Config) -> None:

@@ -60,17 +60,19 @@ class Core:
         self._proxy = origin.proxy
         self._bank = build.bank_client(config, dialer)
         self._endpoint = build.endpoint(config, logins, self._bank, refresh_tokens, observers.warn)
-        policy = build.refresh_policy(config)
         self.fleet = build.fleet(config, logins, self._endpoint, observers.event)
         self.tokens = TokenCache(
             self._source(),
-            policy,
+            config.token,
             clock=clock.now,
             chance=random.random,
             emit=observers.event,
+            can_replace=config.bearer_token is None,
         )
         self._follower = self.fleet.follower(self.tokens) if self.fleet is not None else None
-        self._refresher = Refresher(self.tokens, policy, clock=clock.now, idle=config.token.idle)
+        self._refresher = Refresher(
+            self.tokens, config.token, clock=clock.now, idle=config.token.idle
+        )
         self.pool = Pool(dialer, config.upstream, listeners=len(config.listener_configs))
         directory = build.directory(config, self._bank, self.tokens)
         self.forwarders = {
@@ -165,7 +167,7 @@ class Core:
         """Revoke every revocable token; warn of failures."""
         await self.tokens.close()  # so that no token arrives afterwards
         now = clock.now()
-        tokens = [entry.token for entry in self.tokens.entries() if entry.token is not None]
+        tokens = [token for entry in self.tokens.entries() for token in entry.held.all]
         revocable = [token for token in tokens if token.is_alive(now) and self._is_revocable(token)]
         await asyncio.gather(*(self._revoke(token) for token in revocable))
 

@@ -29,7 +29,7 @@ class IssuedToken:
     """An issued access or refresh token, V1 or V2.
 
     ``family`` connects a refresh token with the access tokens issued for it, across rotations.
-    ``expires_at`` is in Unix seconds.
+    ``expires_at`` and ``active_at`` are in Unix seconds.
     """
 
     generation: Generation
@@ -42,6 +42,7 @@ class IssuedToken:
     refresh: bool = False
     revoked: bool = False
     expires_at: float = 0.0
+    active_at: float = 0.0
     text: str = field(default="", repr=False)
 
 
@@ -134,6 +135,25 @@ class Bank:
         self.tokens[token.text] = token
         self.counts["issued"] += 1
         return token
+
+    def issued_before(self, draft: IssuedToken) -> IssuedToken | None:
+        """Return the live token that a request for ``draft`` gets again (``Settings.issuing``).
+
+        Or revoke such tokens, and return None.
+        """
+        if self.settings.issuing == "new":
+            return None
+        owner = (draft.generation, draft.client, draft.user)
+        former = [
+            token
+            for token in self.live_tokens(draft.institution)
+            if (token.generation, token.client, token.user) == owner
+        ]
+        if self.settings.issuing == "same":
+            return former[0] if former else None
+        for token in former:
+            token.revoked = True
+        return None
 
     def new_family(self) -> int:
         """Return the number of a new token family."""

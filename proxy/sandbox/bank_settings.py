@@ -78,7 +78,9 @@ class Settings:
     Tokens: ``lifetime`` (V2), ``v1_lifetime`` and ``refresh_token_lifetime`` may be fractions;
     ``expires_in`` is sent in whole seconds, at least ``least_expires_in``.
     ``institution_lifetimes`` sets the V2 lifetime by institution. ``seed`` makes tokens
-    predictable.
+    predictable. ``issuing`` says what a V2 token request gets: a ``new`` token, the ``same`` one
+    until it has expired, or the ``only`` one, which revokes those before. New V2 tokens are
+    refused for ``activation`` seconds, as by a replica that does not know them yet.
 
     Limits: ``quota`` requests per ``quota_window`` and ``spike`` requests per second, counted per
     client or per institution of a client (``limits_per``), at the token endpoints, at resources,
@@ -103,6 +105,8 @@ class Settings:
     institution_lifetimes: Mapping[str, float] = field(default_factory=dict)
     least_expires_in: int = 1
     seed: int | None = None
+    issuing: str = "new"
+    activation: float = 0.0
     v1_format: str = "xml"
 
     quota: int | None = None
@@ -161,6 +165,7 @@ class Settings:
 
 CHOICES = {
     "v1_format": ("xml", "prefixed", "json"),
+    "issuing": ("new", "same", "only"),
     "limits_on": ("token", "resource", "both"),
     "limits_per": ("client", "institution"),
     "limited_as": ("cmn", "apigee"),
@@ -171,6 +176,7 @@ DURATIONS = (
     "v1_lifetime",
     "refresh_token_lifetime",
     "quota_window",
+    "activation",
     "latency",
     "token_latency",
 )

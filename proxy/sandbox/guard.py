@@ -81,6 +81,8 @@ def _token(
         raise RefusedError(unknown_as)
     if not bank.is_valid(token):
         raise RefusedError(expired_as)
+    if bank.clock() < token.active_at:
+        raise RefusedError(unknown_as)
     return token
 
 

@@ -181,9 +181,14 @@ def _pair(bank: Bank, draft: IssuedToken) -> dict[str, Any]:
 
 def _access(bank: Bank, draft: IssuedToken) -> dict[str, Any]:
     lifetime = bank.settings.lifetime_of(draft.institution)
+    if (token := bank.issued_before(draft)) is not None:
+        left = str(int(token.expires_at - bank.clock()))
+    else:
+        token, left = bank.issue(draft, lifetime), whole_seconds(bank, lifetime)
+        token.active_at = bank.clock() + bank.settings.activation
     return {
-        "access_token": bank.issue(draft, lifetime).text,
-        "expires_in": whole_seconds(bank, lifetime),
+        "access_token": token.text,
+        "expires_in": left,
         "token_type": "Bearer",
     }
 

@@ -12,6 +12,7 @@ Modules:
     endpoint.py          calls the bank's token endpoints
     static.py            a static bearer token
     fleet/               tokens shared between proxies
+    held.py              the tokens of one key, and the reaction to a refused one
     cache.py             one call in flight per key; a token is served until it expires
     refresher.py         renews cached tokens before they expire
     rate_limit.py        the rate of renewals

@@ -6,42 +6,79 @@ another.
 
 import asyncio
 import math
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from dataclasses import dataclass, field
 
 from cachetools import Cache
 
 from proxy.errors import TokenError, kinds
 from proxy.tasks import Tasks
 from proxy.tokens.events import (
+    TokenCallSlow,
+    TokenConflict,
     TokenEvent,
     TokenRefreshed,
     TokenRefreshFailed,
     TokenRejected,
     TokenReleased,
+    TokenUnchanged,
     Trigger,
 )
+from proxy.tokens.held import HeldTokens, Reaction
 from proxy.tokens.refresh_policy import RefreshPolicy
 from proxy.tokens.token import Instant, Token, TokenKey, TokenSource
+from proxy.tokens.token_response import TokenExpiringError
+
+SAME_TOKEN_MEMORY = 8
+"""Tokens that are not renewed early, after the endpoint has handed out a live token again."""
+
+EXPIRING_CALLS = 3
+"""Calls for a token, while each gets one with less than a second left, until that is a failure."""
+
+EXPIRING_WAIT = 1.0
+"""Longest wait in seconds between them, and for the end of a token that is handed out again."""
+
+SLOW_SHARE = 0.5
+"""A token call is slow if it takes this share of the lifetime; renewals start after half of it."""
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
     """The state of one key. Times are monotonic seconds, ``refresh_age`` an age in seconds.
 
-    ``missing_trigger`` is the reason why there is no token, if there is none.
+    ``missing_trigger`` is the reason why there is no token, if there is none. ``same_tokens`` is
+    how many further tokens are not renewed early, because the endpoint repeats live ones.
+    ``call_seconds`` is the duration of the last successful call, ``lifetime`` that of its token.
     """
 
     key: TokenKey
     used_at: float
     pinned: bool = False
-    token: Token | None = None
+    held: HeldTokens = field(default_factory=HeldTokens)
     refresh_age: float = 0.0
     failures: int = 0
     error: TokenError | None = None
     retry_at: float = -math.inf
     missing_trigger: Trigger = Trigger.FIRST
+    same_tokens: int = 0
+    call_seconds: float = 0.0
+    lifetime: float = 0.0
     fetch: "asyncio.Task[Token | TokenError] | None" = None
+
+    @property
+    def token(self) -> Token | None:
+        """The token in use, which may have expired."""
+        return self.held.token
+
+    @property
+    def is_call_slow(self) -> bool:
+        """Whether the last call took so much of its token's lifetime that renewals are late."""
+        return self.lifetime > 0 and self.call_seconds >= self.lifetime * SLOW_SHARE
+
+    @property
+    def is_between_tokens(self) -> bool:
+        """Whether the next token is being fetched after an endpoint that repeats live ones."""
+        return self.same_tokens > 0 and self.fetch is not None and self.error is None
 
     @property
     def is_new(self) -> bool:
@@ -53,15 +90,17 @@ class Entry:
         if self.fetch is not None:
             return math.inf
         wait = self.retry_at - now.monotonic
-        if self.token is not None:
-            wait = max(wait, self.refresh_age - now.since(self.token.issued))
+        newest = self.held.newest
+        if newest is not None:
+            wait = max(wait, self.refresh_age - now.since(newest.issued))
         return max(wait, 0.0)
 
     def trigger(self, now: Instant) -> Trigger:
         """Return the trigger of a token call that starts now."""
-        if self.token is None:
+        token = self.token
+        if token is None:
             return self.missing_trigger
-        return Trigger.DUE if self.token.is_alive(now) else Trigger.EXPIRED
+        return Trigger.DUE if token.is_alive(now) else Trigger.EXPIRED
 
 
 class EntryCache(Cache[TokenKey, Entry]):
@@ -88,7 +127,7 @@ class TokenCache:
 
     ``capacity`` bounds the keys held; the least recently used goes first. ``on_change`` is called
     whenever a due time may have moved, ``on_rejected`` with each token that is dropped because the
-    bank refused it.
+    bank refused it. With ``can_replace`` false none is, because the source has no other.
     """
 
     def __init__(
@@ -99,13 +138,17 @@ class TokenCache:
         clock: Callable[[], Instant],
         chance: Callable[[], float],
         emit: Callable[[TokenEvent], None],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         capacity: int = 4096,
+        can_replace: bool = True,
     ) -> None:
         self._source = source
         self._policy = policy
         self._clock = clock
         self._chance = chance
         self._emit = emit
+        self._sleep = sleep
+        self._can_replace = can_replace
         self._entries = EntryCache(capacity, self.release)
         self._tasks = Tasks("tokens")
         self.on_change: Callable[[], None] = lambda: None
@@ -117,11 +160,12 @@ class TokenCache:
             entry = self._entries[key]
         except KeyError:
             return None
-        if entry.token is None:
+        token = entry.held.token
+        if token is None:
             return None
         now = self._clock()
         entry.used_at = now.monotonic
-        return entry.token if entry.token.is_alive(now) else None
+        return token if token.is_alive(now) else None
 
     async def token(self, key: TokenKey) -> Token:
         """Return a live token, and fetch one if necessary.
@@ -134,6 +178,10 @@ class TokenCache:
         entry = self._entry(key)
         now = self._clock()
         entry.used_at = now.monotonic
+        if entry.held.newer is not None:  # the former token has expired
+            entry.held.until_retry(now)
+            if entry.token is not None and entry.token.is_alive(now):
+                return entry.token
         if entry.fetch is None and entry.error is not None and now.monotonic < entry.retry_at:
             raise entry.error.with_retry_after(entry.retry_at - now.monotonic)
         self.start_refresh(entry)
@@ -143,22 +191,36 @@ class TokenCache:
             raise outcome.with_retry_after(max(entry.retry_at - self._clock().monotonic, 1.0))
         return outcome
 
-    def reject(self, token: Token) -> bool:
-        """Drop ``token`` because the bank refused it; return whether a new one may be fetched.
+    def reject(self, token: Token) -> Reaction:
+        """React to the bank's refusal of ``token`` on a resource call.
 
-        Only the current token is dropped; a late refusal of an older one has no effect.
+        Unless it is ``KEPT``, the next call of ``token`` returns another one.
         """
         entry = self._entries.get(token.key)
-        if entry is None or entry.token is not token:
-            self._emit(TokenRejected(token, was_current=False))
-            return True
-        was_dropped = self._policy.may_reject(token, self._clock())
-        if was_dropped:
-            entry.token, entry.missing_trigger = None, Trigger.REJECTED
-            self.on_rejected(token)
-            self.on_change()
-        self._emit(TokenRejected(token, was_current=was_dropped))
-        return was_dropped
+        reaction = Reaction.OUTDATED if self._can_replace else Reaction.KEPT
+        if entry is not None and self._can_replace:
+            reaction = self._react(entry, token)
+        self._emit(TokenRejected(token, was_current=reaction is Reaction.DROPPED))
+        return reaction
+
+    def accept(self, token: Token) -> None:
+        """Note that a request succeeded with ``token`` after another token had been refused."""
+        entry = self._entries.get(token.key)
+        if entry is not None:
+            entry.held.accept(token)
+
+    def _react(self, entry: Entry, token: Token, *, publish: bool = True) -> Reaction:
+        was_in_conflict = entry.held.is_in_conflict
+        refusal = entry.held.refuse(token, self._clock(), self._policy)
+        if refusal.reaction is Reaction.DROPPED:
+            entry.missing_trigger = Trigger.REJECTED
+            if publish:
+                for dropped in refusal.dropped:
+                    self.on_rejected(dropped)
+        if entry.held.is_in_conflict and not was_in_conflict:
+            self._emit(TokenConflict(token.key))
+        self.on_change()
+        return refusal.reaction
 
     def peek(self, key: TokenKey) -> Token | None:
         """Return the live token for ``key``, if there is one, without marking it as used."""
@@ -168,22 +230,20 @@ class TokenCache:
         return entry.token
 
     def drop_rejected(self, token: Token) -> None:
-        """Drop ``token`` because another proxy has seen the bank refuse it."""
+        """React to the refusal of ``token`` that another proxy has met."""
         entry = self._entries.get(token.key)
-        if (
-            entry is not None
-            and entry.token is token
-            and self._policy.may_reject(token, self._clock())
-        ):
-            entry.token, entry.missing_trigger = None, Trigger.REJECTED
-            self.on_change()
+        if entry is not None and entry.token is token:
+            self._react(entry, token, publish=False)
 
     def install(self, token: Token, *, unless_known: bool = False) -> None:
         """Store a token; with ``unless_known`` only if there is none."""
         entry = self._entry(token.key)
         if not (unless_known and entry.token is not None):
-            entry.token = token
+            entry.held.install(token, self._clock(), self._policy)
             entry.refresh_age = self._policy.refresh_age(token.lifetime, self._chance())
+            if entry.same_tokens:
+                entry.same_tokens -= 1
+                entry.refresh_age = token.lifetime
             entry.failures, entry.error, entry.retry_at = 0, None, -math.inf
             self.on_change()
 
@@ -209,6 +269,7 @@ class TokenCache:
         for entry in self.entries():
             if entry.key in keys:
                 entry.failures, entry.error, entry.retry_at = 0, None, -math.inf
+                entry.held.keeps_former = False  # it may be another user's
         self.on_change()
 
     def release(self, entry: Entry) -> None:
@@ -241,7 +302,7 @@ class TokenCache:
         started = self._clock()
         trigger = entry.trigger(started)
         try:
-            outcome: Token | TokenError = self._check_alive(await self._source.token(entry.key))
+            outcome: Token | TokenError = await self._ask(entry)
         except TokenError as error:
             outcome = error
         except Exception as error:  # noqa: BLE001 - one failure must not end all refreshing
@@ -250,14 +311,64 @@ class TokenCache:
         finally:
             entry.fetch = None
         seconds = self._clock().since(started)
-        if isinstance(outcome, Token):
+        if isinstance(outcome, TokenError):
+            self._record_failure(entry, outcome, seconds, trigger)
+        elif self._is_unchanged(entry, outcome):
+            outcome = self._keep_unchanged(entry, outcome, seconds)
+        else:
             self.record_refresh(
                 outcome, seconds, Trigger.SHARED if outcome.is_from_store else trigger
             )
-        else:
-            self._record_failure(entry, outcome, seconds, trigger)
         self.on_change()
         return outcome
+
+    async def _ask(self, entry: Entry) -> Token:
+        """Ask the source for a token, again if it has less than a second left."""
+        token = entry.token
+        if entry.same_tokens and token is not None and not token.is_alive(self._clock()):
+            # Issued after the call began, it ends as much later for the bank, which repeats it.
+            await self._sleep(min(entry.call_seconds, EXPIRING_WAIT))
+        calls = 0
+        while True:
+            calls += 1
+            try:
+                token = await self._source.token(entry.key)
+            except TokenExpiringError as error:
+                if calls == EXPIRING_CALLS:
+                    raise
+                await self._sleep(error.left or EXPIRING_WAIT)
+            else:
+                self._check_speed(entry, token)
+                return self._check_alive(token)
+
+    def _check_speed(self, entry: Entry, token: Token) -> None:
+        if token.is_from_store or self._is_unchanged(entry, token):
+            return
+        was_slow = entry.is_call_slow
+        entry.call_seconds = self._clock().since(token.issued)
+        entry.lifetime = token.lifetime
+        if entry.is_call_slow and not was_slow:
+            self._emit(TokenCallSlow(entry.key, entry.call_seconds, token.lifetime))
+
+    def _is_unchanged(self, entry: Entry, token: Token) -> bool:
+        """Whether the endpoint has handed out the live token again."""
+        newest = entry.held.newest
+        return newest is not None and newest.text == token.text and newest.is_alive(self._clock())
+
+    def _keep_unchanged(self, entry: Entry, token: Token, seconds: float) -> Token:
+        """Keep the token until its end, because there is no other before.
+
+        Its end is the earlier of those reported, without a difference that rounding explains.
+        """
+        now, known = self._clock(), entry.held.newest
+        assert known is not None
+        if token.remaining(now) < known.remaining(now) - 1:
+            entry.held.shorten(token)
+            known = token
+        entry.same_tokens, entry.refresh_age = SAME_TOKEN_MEMORY, known.lifetime
+        entry.failures, entry.error, entry.retry_at = 0, None, -math.inf
+        self._emit(TokenUnchanged(known, seconds, known.remaining(now)))
+        return known
 
     def _check_alive(self, token: Token) -> Token:
         # The call took longer than the token's lifetime, or the machine was suspended meanwhile.

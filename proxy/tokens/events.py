@@ -50,10 +50,46 @@ class TokenRejected:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenUnchanged:
+    """The endpoint handed out the live token again, which lasts ``left`` more seconds."""
+
+    token: Token
+    seconds: float
+    left: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenConflict:
+    """New tokens are refused soon again and again: something else fetches tokens too."""
+
+    key: TokenKey
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCallSlow:
+    """A token call took ``seconds``, half of its token's ``lifetime`` or more.
+
+    So tokens expire before they can be renewed.
+    """
+
+    key: TokenKey
+    seconds: float
+    lifetime: float
+
+
+@dataclass(frozen=True, slots=True)
 class TokenReleased:
     """An unused token was dropped instead of renewed."""
 
     key: TokenKey
 
 
-TokenEvent = TokenRefreshed | TokenRefreshFailed | TokenRejected | TokenReleased
+TokenEvent = (
+    TokenRefreshed
+    | TokenRefreshFailed
+    | TokenRejected
+    | TokenUnchanged
+    | TokenConflict
+    | TokenCallSlow
+    | TokenReleased
+)

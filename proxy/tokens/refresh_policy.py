@@ -1,5 +1,6 @@
 """When tokens are renewed, and the back-off after failures: the section ``token``."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -7,10 +8,13 @@ from annotated_types import Interval, MinLen
 
 from proxy.errors import TokenFailure, kinds
 from proxy.settings import COMMA_SEPARATED, Count, Seconds, SecondsOrZero, setting
-from proxy.tokens.token import Instant, Token, TokenKind
+from proxy.tokens.token import TokenKind
 
 RETRY_AFTER_MAX = 3600.0
 """Seconds; a longer ``Retry-After`` of the bank is reduced to this."""
+
+FIRST_REFUSAL = 10.0
+"""Seconds until refused credentials are tried again at a start; doubles each time."""
 
 Half = Annotated[float, Interval(ge=0, le=0.5)]
 
@@ -30,8 +34,10 @@ class RefreshPolicy:
     jitter_fraction: Half = setting(0.1, "Random advance of a renewal, as a share of the lifetime.")
     jitter_max: Seconds = setting(60.0, "Largest random advance of a renewal.")
     min_interval: Seconds = setting(
-        10.0, "Age below which a token is kept although the bank refuses it."
+        10.0,
+        "Pause after a refused token was replaced; doubles while new tokens are refused too.",
     )
+    max_interval: Seconds = setting(300.0, "Longest pause after a refused token was replaced.")
     backoff_initial: Seconds = setting(
         1.0, "Longest wait after the first failed token call; doubles each time."
     )
@@ -41,7 +47,10 @@ class RefreshPolicy:
         "Wait after the first quota or spike error (CMN_90002, CMN_90003); doubles each time.",
     )
     throttle_max: Seconds = setting(300.0, "Longest wait after quota and spike errors.")
-    refusal_memory: Seconds = setting(60.0, "Time before refused credentials are tried again.")
+    refusal_memory: Seconds = setting(
+        60.0,
+        "Time before refused credentials are tried again; at a start after 10, 20 and 40 s.",
+    )
     start_spread: SecondsOrZero = setting(
         0.0,
         "Longest random delay of the first token call while no request waits, for "
@@ -92,11 +101,15 @@ class RefreshPolicy:
         jitter. ``retry_after``, from the bank, is a lower bound.
 
         ``first``: there has been no token yet. When throttled then, many proxies have probably
-        started together, so the delay is spread over twice the time.
+        started together, so the delay is spread over twice the time. When refused then, the bank
+        may be starting too, so the first delays are shorter, except with a refused user, who may
+        be locked out after a few attempts.
         """
         asked = min(retry_after or 0.0, RETRY_AFTER_MAX)
         if reason.is_refusal:
-            return max(asked, self.refusal_memory)
+            is_early = first and reason is not kinds.TOKEN_BAD_USER
+            step = FIRST_REFUSAL * 2.0 ** min(failures - 1, 32) if is_early else math.inf
+            return max(asked, min(step, self.refusal_memory))
         doublings = min(failures - 1, 32)
         if reason is kinds.TOKEN_THROTTLED:
             step = min(self.throttle_initial * 2.0**doublings, self.throttle_max)
@@ -107,10 +120,10 @@ class RefreshPolicy:
         step = min(self.backoff_initial * 2.0**doublings, self.backoff_max)
         return max(asked + chance * step, self.backoff_initial / 10)
 
-    def may_reject(self, token: Token, now: Instant) -> bool:
-        """Whether a token that the bank refused may be dropped.
+    def rejection_pause(self, lifetime: float, unhelpful: int) -> float:
+        """Return the seconds for which no further refused token is dropped after one was.
 
-        A token younger than ``min_interval`` is kept: if the bank refuses it, a new one will not
-        help, and dropping it would turn every refusal into a token call.
+        ``unhelpful`` counts the new tokens in a row that were refused too.
         """
-        return now.since(token.issued) >= min(self.min_interval, token.lifetime / 2)
+        first = min(self.min_interval, lifetime / 2)
+        return min(first * 2.0 ** min(unhelpful, 32), max(first, self.max_interval))

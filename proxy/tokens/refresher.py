@@ -52,6 +52,8 @@ class Refresher:
         soonest, running, needed = math.inf, 0, 0.0
         due: list[Entry] = []
         for entry in self._cache.entries():
+            if entry.held.newer is not None:
+                soonest = min(soonest, entry.held.until_retry(now))
             wait = entry.until_due(now)
             running += entry.fetch is not None
             needed += 0.0 if entry.is_new else 1.0 / entry.refresh_age

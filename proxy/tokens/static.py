@@ -1,9 +1,7 @@
 """A token source for a quick trial: a static bearer token that is never refreshed."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
-from proxy.tokens.refresh_policy import RefreshPolicy
 from proxy.tokens.token import Instant, Token, TokenKey
 
 LIFETIME = 100 * 31_536_000.0
@@ -23,8 +21,3 @@ class StaticTokenSource:
     async def token(self, key: TokenKey) -> Token:
         """Return the bearer token with an unlimited lifetime."""
         return Token(key, self._text, self._clock(), LIFETIME)
-
-
-def without_rejection(policy: RefreshPolicy) -> RefreshPolicy:
-    """Return a policy that keeps refused tokens, because no other can be fetched."""
-    return replace(policy, min_interval=LIFETIME)

@@ -38,6 +38,20 @@ class TokenResponse:
     refresh_lifetime: float = 0.0
 
 
+class TokenExpiringError(TokenError):
+    """The endpoint handed out a token with less than a second left: ``left`` seconds.
+
+    Some hand out the same one until it expires, so another follows soon.
+    """
+
+    def __init__(self, left: float) -> None:
+        super().__init__(
+            kinds.TOKEN_MALFORMED,
+            "The token endpoint issued a token with less than a second left.",
+        )
+        self.left = left
+
+
 def parse_response(
     kind: TokenKind,
     status: int,
@@ -106,18 +120,21 @@ def read_lifetime(raw: object) -> float:
     """Return the lifetime in seconds for a value of ``expires_in``.
 
     A missing value or one that is not a number counts as five minutes, one over thirty days as
-    thirty days. Raises ``TokenError`` (``MALFORMED``) for less than a second, and for ``true`` or a
-    number that only Python accepts (``3_600``, non-ASCII digits).
+    thirty days. Raises ``TokenExpiringError`` for less than a second, and ``TokenError``
+    (``MALFORMED``) for less than zero, and for ``true`` or a number that only Python accepts
+    (``3_600``, non-ASCII digits).
     """
     if _is_misread(raw):
         raise TokenError(
             kinds.TOKEN_MALFORMED, "The token endpoint issued a token with an unusable expires_in."
         )
     seconds = _seconds(raw, ASSUMED_LIFETIME)
-    if seconds < 1:
+    if seconds < 0:
         raise TokenError(
             kinds.TOKEN_MALFORMED, "The token endpoint issued a token that has expired already."
         )
+    if seconds < 1:
+        raise TokenExpiringError(seconds)
     return min(seconds, MAX_LIFETIME)
 
 

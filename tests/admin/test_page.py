@@ -61,7 +61,7 @@ async def no_token(bank: Sandbox, app: App) -> None:
     """Let the bank refuse the client, and drop the V2 token."""
     bank.bank.faults.append(Fault("token", code="CMN_90004"))
     (entry,) = [each for each in app.tokens.entries() if each.key.kind is TokenKind.V2]
-    entry.token = None
+    entry.held.token = None
     app.tokens.start_refresh(entry)
     await until(lambda: entry.failures)
 

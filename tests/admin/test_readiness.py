@@ -1,5 +1,6 @@
 """Readiness from the state of the tokens."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from proxy.admin.readiness import Readiness, assess
 from proxy.errors import TokenError, kinds
 from proxy.tokens.cache import Entry
+from proxy.tokens.held import CONFLICTS, HeldTokens
 from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
 
 NOW = Instant(10_000.0, 1_800_000_000.0)
@@ -17,7 +19,7 @@ def entry(age: float | None = 0.0, *, key: TokenKey = KEY, **known: Any) -> Entr
     """Return a pinned key with a token of this age (lifetime one hour), or without one."""
     if age is not None:
         issued = Instant(NOW.monotonic - age, NOW.wall - age)
-        known["token"] = Token(key, "gBOL-secret", issued, 3600)
+        known["held"] = HeldTokens(Token(key, "gBOL-secret", issued, 3600))
     return Entry(key, 0.0, **{"pinned": True, **known})
 
 
@@ -88,3 +90,22 @@ def test_reasons_show_no_secret() -> None:
 def test_without_pinned_keys_it_is_ready() -> None:
     """There is nothing to wait for."""
     assert assess([], NOW, draining=False) == Readiness()
+
+
+def test_conflict_is_a_warning() -> None:
+    """The proxy still works."""
+    conflicting = entry()
+    conflicting.held.conflicts = CONFLICTS
+    state = assess([conflicting], NOW, draining=False)
+    assert state.is_ready
+    assert state.warnings == [f"v2:00016: {kinds.TOKEN_CONFLICT.cause}"]
+
+
+async def test_turn_of_a_repeated_token_is_no_reason() -> None:
+    """The next one is being fetched; once that has failed, it is."""
+    expired = entry(3600, same_tokens=3)
+    assert not assess([expired], NOW, draining=False).is_ready
+    expired.fetch = asyncio.get_running_loop().create_future()  # type: ignore[assignment]  # no task is needed
+    assert assess([expired], NOW, draining=False).is_ready
+    expired.error = TokenError(kinds.TOKEN_SERVER)
+    assert not assess([expired], NOW, draining=False).is_ready

@@ -15,6 +15,7 @@ from proxy.telemetry.events import Reloaded
 from proxy.telemetry.metrics.totals import Totals
 from proxy.tokens.cache import Entry
 from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, Trigger
+from proxy.tokens.held import HeldTokens
 from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
 
 NOW = Instant(10_000.0, 1_800_000_000.0)
@@ -26,7 +27,8 @@ def entry(age: float | None = 0.0, *, key: TokenKey = KEY, **known: Any) -> Entr
     """Return a key with a token of this age (one hour, due at 3,000 s), or without one."""
     if age is not None:
         issued = Instant(NOW.monotonic - age, NOW.wall - age)
-        known |= {"token": Token(key, "gBOL-secret", issued, 3600), "refresh_age": 3000.0}
+        held = HeldTokens(Token(key, "gBOL-secret", issued, 3600))
+        known |= {"held": held, "refresh_age": 3000.0}
     return Entry(key, 0.0, **known)
 
 

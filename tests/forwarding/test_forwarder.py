@@ -16,6 +16,7 @@ from proxy.forwarding.business_users import UserContextInjector
 from proxy.forwarding.record import RequestRecord
 from proxy.runtime.app import App
 from proxy.sandbox import Bank, Fault, Sandbox, Settings
+from proxy.tokens.token import TokenKey, TokenKind
 from tests.support.raw_client import GET, RawConnection, RawResponse, ask, connect, request
 from tests.support.running import running, until
 from tests.support.upstream_server import (
@@ -37,6 +38,7 @@ EVERY_LOOP = True
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 MINE = "5F1D7A8E-0c54-4b1e-9d0a-6f2f6f7c1a01"
+V2 = TokenKey(TokenKind.V2, "00016")
 FRESH: dict[str, Any] = {"token": {"min_interval": "0.001"}}
 """Lets a token be thrown away right after it was issued."""
 
@@ -253,15 +255,54 @@ async def test_second_refusal_goes_to_the_caller() -> None:
         assert len(here.bank.token_requests) == before + 1
 
 
-async def test_fresh_token_is_not_rejected() -> None:
-    """A token that was fetched moments ago is kept, because another would not help."""
+async def test_second_refusal_costs_no_token_request() -> None:
+    """A token fetched moments ago is replaced once; then another would not help."""
     async with forwarder_fixture() as here:
         here.bank.faults.append(Fault("resource", code="CMN_90018"))
         before = len(here.bank.token_requests)
         for _ in range(5):
             assert (await ask(here.app)).status == 401
-        assert len(here.bank.arrivals) == 5
-        assert len(here.bank.token_requests) == before
+        assert len(here.bank.arrivals) == 6
+        assert len(here.bank.token_requests) == before + 1
+
+
+async def test_former_token_is_sent_while_the_new_one_is_refused() -> None:
+    """By a replica that does not know it yet; an unsafe request is not repeated."""
+    async with forwarder_fixture() as here:
+        old = (await here.app.tokens.token(V2)).authorization.decode()
+        await renew(here.app)
+        here.bank.arrivals.clear()
+        here.bank.faults.append(Fault("resource", code="CMN_90018", times=1))
+        before = len(here.bank.token_requests)
+        assert (await ask(here.app)).status == 200
+        assert here.bank.arrivals[1].header("authorization") == old
+        await renew(here.app)
+        here.bank.faults.append(Fault("resource", code="CMN_90018", times=1))
+        assert (await ask(here.app, request("POST", "/echo", body=b"{}"))).status == 401
+        assert (await ask(here.app, request("POST", "/echo", body=b"{}"))).status == 200
+        assert len(here.bank.token_requests) == before + 1
+
+
+async def test_request_is_sent_three_times_at_most() -> None:
+    """With a refused token, the former one, and one that was fetched for it."""
+    async with forwarder_fixture() as here:
+        await ask(here.app)
+        await renew(here.app)
+        here.bank.arrivals.clear()
+        before = len(here.bank.token_requests)
+        here.bank.expire_all()
+        assert (await ask(here.app)).status == 200
+        sent = [arrival.header("authorization") for arrival in here.bank.arrivals]
+        assert len(sent) == len(set(sent)) == 3
+        assert len(here.bank.token_requests) == before + 1
+
+
+async def renew(app: App) -> None:
+    """Fetch a new token."""
+    entry = next(entry for entry in app.tokens.entries() if entry.key == V2)
+    old = entry.token
+    app.tokens.start_refresh(entry)
+    await until(lambda: entry.token is not old)
 
 
 async def test_other_refusals_are_not_retried() -> None:

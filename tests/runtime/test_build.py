@@ -17,8 +17,7 @@ from proxy.sandbox import Sandbox
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.refresh_policy import RefreshPolicy
 from proxy.tokens.refresh_tokens import RefreshTokens
-from proxy.tokens.static import LIFETIME
-from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
+from proxy.tokens.token import TokenKey, TokenKind
 from proxy.upstream.bank_client import USER_AGENT
 from proxy.upstream.tunnel import OutboundProxy
 
@@ -34,20 +33,6 @@ def load(**changes: Any) -> Config:
         "institution_id": "00016",
     }
     return loader.load(None, {}, good | changes)
-
-
-def test_configured_token_policy_is_used() -> None:
-    """The policy is that of the section ``token``, except with a static token."""
-    assert build.refresh_policy(load()) is load().token or load().token == RefreshPolicy()
-    given = build.refresh_policy(load(bearer_token="token", token={"margin_min": "7"}))
-    assert (given.margin_min, given.min_interval) == (7, LIFETIME)
-
-
-def test_static_token_is_never_rejected() -> None:
-    """There is no other token."""
-    policy = build.refresh_policy(load(bearer_token="abc"))
-    token = Token(V2, "abc", Instant(0.0, 0.0), 100 * 31_536_000.0)
-    assert not policy.may_reject(token, Instant(1e6, 1e6))
 
 
 def test_user_context_of_a_login() -> None:

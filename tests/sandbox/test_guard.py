@@ -140,3 +140,14 @@ async def test_some_paths_need_a_correlation_id(caller: SandboxCaller) -> None:
     assert (await caller.call(path)).code == "CMN_90010"
     headers = {"correlationId": str(uuid.uuid4()), "transactionId": ""}
     assert (await caller.call(path, headers=headers)).status == 200
+
+
+async def test_new_token_is_refused_until_it_is_active(caller: SandboxCaller) -> None:
+    """As by a replica that does not know it yet."""
+    clock = caller.bank.clock = Clock()
+    caller.bank.settings = replace(caller.bank.settings, activation=2)
+    token = (await caller.token()).json()["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    assert (await caller.call("/v1/accounts", headers=headers)).code == "CMN_90018"
+    clock.now += 2
+    assert (await caller.call("/v1/accounts", headers=headers)).status == 200

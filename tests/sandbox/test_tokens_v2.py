@@ -30,6 +30,36 @@ async def test_expires_in_is_rounded_down(
     assert (await caller.token()).json()["expires_in"] == message
 
 
+async def test_same_token_until_it_has_expired(caller: SandboxCaller) -> None:
+    """With the whole seconds left, also none; each institution has its own."""
+    clock = caller.bank.clock = Clock()
+    caller.bank.settings = replace(caller.bank.settings, issuing="same", lifetime=20)
+    first = (await caller.token()).json()
+    other = (await caller.token("00017")).json()
+    assert other["access_token"] != first["access_token"]
+    left = []
+    for seconds in (12.5, 7.0):
+        clock.now += seconds
+        again = (await caller.token()).json()
+        assert again["access_token"] == first["access_token"]
+        left.append(again["expires_in"])
+    assert left == ["7", "0"]
+    clock.now += 0.5
+    again = (await caller.token()).json()
+    assert again["access_token"] != first["access_token"]
+    assert again["expires_in"] == "20"
+
+
+async def test_only_the_newest_token_is_valid(caller: SandboxCaller) -> None:
+    """Of a client and institution."""
+    caller.bank.settings = replace(caller.bank.settings, issuing="only")
+    first, other = [(await caller.token(name)).json() for name in ("00016", "00017")]
+    second = (await caller.token()).json()
+    valid = {token.text for token in caller.bank.live_tokens()}
+    assert valid == {other["access_token"], second["access_token"]}
+    assert first["access_token"] not in valid
+
+
 async def test_lifetime_by_institution(caller: SandboxCaller) -> None:
     """It is configurable."""
     caller.bank.settings = replace(caller.bank.settings, institution_lifetimes={"00017": 60})

@@ -82,6 +82,7 @@ class TokenHarness:
         chance: float = 0.0,
         idle: float = HOUR,
         capacity: int = 4096,
+        can_replace: bool = True,
         policy: RefreshPolicy = RefreshPolicy(),  # noqa: B008 - frozen
     ) -> None:
         self.clock = SimulatedClock()
@@ -93,9 +94,14 @@ class TokenHarness:
             clock=self.clock,
             chance=lambda: chance,
             emit=self.events.append,
+            sleep=self._sleep,
             capacity=capacity,
+            can_replace=can_replace,
         )
         self.refresher = Refresher(self.cache, policy, clock=self.clock, idle=idle)
+
+    async def _sleep(self, seconds: float) -> None:
+        self.clock.advance(seconds)
 
     @property
     def requested_keys(self) -> list[TokenKey]:

@@ -7,9 +7,20 @@ from collections.abc import Awaitable, Iterable
 import pytest
 
 from proxy.errors import TokenError, TokenFailure, kinds
-from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected, TokenReleased
+from proxy.tokens.cache import Entry
+from proxy.tokens.events import (
+    TokenCallSlow,
+    TokenConflict,
+    TokenRefreshed,
+    TokenRefreshFailed,
+    TokenRejected,
+    TokenReleased,
+    TokenUnchanged,
+)
+from proxy.tokens.held import Reaction
 from proxy.tokens.token import Token, TokenKey, TokenKind
-from tests.tokens.harness import HOUR, KEY, OTHER, TokenHarness, failure
+from proxy.tokens.token_response import TokenExpiringError
+from tests.tokens.harness import HOUR, KEY, OTHER, SimulatedClock, TokenHarness, failure
 
 
 async def gathered(waiting: Iterable[Awaitable[Token]]) -> list[Token | BaseException]:
@@ -65,7 +76,7 @@ async def test_waiters_share_a_failure() -> None:
     outcomes = await gathered(harness.cache.token(KEY) for _ in range(50))
     assert harness.requested_keys == [KEY]
     assert {(o.reason, o.retry_after) for o in outcomes if isinstance(o, TokenError)} == {
-        (kinds.TOKEN_BAD_CLIENT, 60)
+        (kinds.TOKEN_BAD_CLIENT, 10)
     }
     assert len({id(outcome) for outcome in outcomes}) == 50
 
@@ -111,15 +122,17 @@ async def test_back_off_ends() -> None:
 async def test_refused_credentials_are_remembered(reason: TokenFailure) -> None:
     """They are not tried for a minute, except after a change."""
     harness = TokenHarness()
+    _ = await harness.cache.token(KEY)
+    harness.clock.advance(HOUR)
     harness.source.fail(failure(reason))
     _ = await gathered([harness.cache.token(KEY)])
     harness.clock.advance(59)
     _ = await gathered([harness.cache.token(KEY)])
-    assert len(harness.requested_keys) == 1
+    assert len(harness.requested_keys) == 2
     harness.source.errors.clear()
     harness.cache.clear_failures({OTHER})
     _ = await gathered([harness.cache.token(KEY)])
-    assert len(harness.requested_keys) == 1
+    assert len(harness.requested_keys) == 2
     harness.cache.clear_failures({KEY, OTHER})
     assert (await harness.cache.token(KEY)).is_alive(harness.clock())
 
@@ -171,7 +184,7 @@ async def test_refused_token_is_dropped() -> None:
     harness = TokenHarness()
     token = await harness.cache.token(KEY)
     harness.clock.advance(60)
-    assert harness.cache.reject(token)
+    assert harness.cache.reject(token) is Reaction.DROPPED
     assert harness.cache.current(KEY) is None
     assert await harness.cache.token(KEY) is not token
     assert TokenRejected(token, was_current=True) in harness.events
@@ -185,7 +198,7 @@ async def test_late_refusal_of_an_old_token_is_ignored() -> None:
     harness.cache.reject(old)
     new = await harness.cache.token(KEY)
     harness.clock.advance(60)
-    assert harness.cache.reject(old)
+    assert harness.cache.reject(old) is Reaction.OUTDATED
     assert harness.cache.current(KEY) is new
     assert harness.events[-1] == TokenRejected(old, was_current=False)
 
@@ -195,29 +208,214 @@ async def test_concurrent_refusals_cause_one_request() -> None:
     harness = TokenHarness()
     token = await harness.cache.token(KEY)
     harness.clock.advance(60)
-    assert all(harness.cache.reject(token) for _ in range(100))
+    reactions = [harness.cache.reject(token) for _ in range(100)]
+    assert reactions == [Reaction.DROPPED, *[Reaction.OUTDATED] * 99]
     tokens = await gathered(harness.cache.token(KEY) for _ in range(100))
     assert len({id(token) for token in tokens}) == 1
     assert len(harness.requested_keys) == 2
 
 
-async def test_fresh_token_is_not_dropped() -> None:
-    """A bank that refuses every token is not called for each request."""
+async def test_second_refused_token_is_kept() -> None:
+    """The first is dropped at once; the next would cost a token request for each refusal."""
     harness = TokenHarness()
+    assert harness.cache.reject(await harness.cache.token(KEY)) is Reaction.DROPPED
     token = await harness.cache.token(KEY)
     harness.clock.advance(9)
-    assert not harness.cache.reject(token)
+    assert harness.cache.reject(token) is Reaction.KEPT
     assert harness.cache.current(KEY) is token
     assert harness.events[-1] == TokenRejected(token, was_current=False)
 
 
-async def test_refused_tokens_are_replaced_every_ten_seconds() -> None:
-    """A thousand refusals in a minute cause six token requests."""
+async def test_refused_tokens_are_replaced_less_and_less() -> None:
+    """A resource that always refuses costs 11 token requests in 20 minutes, not 120."""
     harness = TokenHarness()
-    for _ in range(1000):
+    for _ in range(20_000):
         harness.cache.reject(await harness.cache.token(KEY))
         harness.clock.advance(0.06)
-    assert len(harness.requested_keys) == 6
+    assert len(harness.requested_keys) == 2 + len([10, 30, 70, 150, 310, 610, 910])
+
+
+async def test_former_token_is_used_while_the_new_one_is_refused() -> None:
+    """The new one is tried again by the refresher, or when the former has expired."""
+    harness = TokenHarness()
+    old = await harness.cache.token(KEY)
+    harness.clock.advance(HOUR / 2)
+    harness.cache.start_refresh(harness.entry())
+    await harness.settle()
+    new = harness.cache.current(KEY)
+    assert new is not None
+    harness.clock.advance(0.5)
+    assert harness.cache.reject(new) is Reaction.FORMER
+    assert await harness.cache.token(KEY) is old
+    assert harness.refresher.step() == pytest.approx(1)
+    harness.clock.advance(1)
+    harness.refresher.step()
+    assert harness.cache.current(KEY) is new
+    assert harness.cache.reject(new) is Reaction.FORMER
+    harness.clock.advance(HOUR / 2)
+    assert await harness.cache.token(KEY) is new
+    assert len(harness.requested_keys) == 2
+
+
+async def test_all_refused_tokens_are_reported() -> None:
+    """The one in use, and a newer one that was refused before."""
+    harness = TokenHarness()
+    rejected: list[Token] = []
+    harness.cache.on_rejected = rejected.append
+    old = await harness.cache.token(KEY)
+    harness.clock.advance(HOUR / 2)
+    harness.cache.start_refresh(harness.entry())
+    await harness.settle()
+    new = await harness.cache.token(KEY)
+    assert harness.cache.reject(new) is Reaction.FORMER
+    assert harness.cache.reject(old) is Reaction.DROPPED
+    assert rejected == [old, new]
+    assert await harness.cache.token(KEY) not in rejected
+
+
+async def test_token_before_a_login_is_not_used_again() -> None:
+    """It may be another user's."""
+    harness = TokenHarness()
+    _ = await harness.cache.token(KEY)
+    harness.cache.clear_failures({KEY})
+    harness.cache.start_refresh(harness.entry())
+    await harness.settle()
+    assert harness.cache.reject(await harness.cache.token(KEY)) is Reaction.DROPPED
+
+
+async def test_token_without_a_successor_is_kept() -> None:
+    """A static token is not dropped."""
+    harness = TokenHarness(can_replace=False)
+    token = await harness.cache.token(KEY)
+    harness.clock.advance(60)
+    assert harness.cache.reject(token) is Reaction.KEPT
+    assert harness.cache.current(KEY) is token
+
+
+async def test_conflict_is_reported_once() -> None:
+    """Each new token works, and is refused soon."""
+    harness = TokenHarness()
+    for _ in range(6):
+        token = await harness.cache.token(KEY)
+        harness.cache.accept(token)
+        harness.clock.advance(10)
+        assert harness.cache.reject(token) is Reaction.DROPPED
+    assert harness.events.count(TokenConflict(KEY)) == 1
+    assert harness.entry().held.is_in_conflict
+    harness.cache.accept(Token(OTHER, "of no entry", harness.clock(), HOUR))
+
+
+class RepeatingSource:
+    """An endpoint that hands out one token, with the whole seconds left, until it has expired."""
+
+    def __init__(self, clock: SimulatedClock, lifetime: float) -> None:
+        self.clock, self.lifetime = clock, lifetime
+        self.calls, self.ends, self.number = 0, -1.0, 0
+
+    async def token(self, key: TokenKey) -> Token:
+        """Return the token. Raises ``TokenExpiringError``."""
+        asked = self.clock()
+        self.clock.advance(0.05)
+        self.calls += 1
+        now = self.clock.monotonic
+        if now >= self.ends:
+            self.number, self.ends = self.number + 1, now + self.lifetime
+        self.clock.advance(0.05)
+        left = float(int(self.ends - now))
+        if left < 1:
+            raise TokenExpiringError(left)
+        return Token(key, f"token-{self.number}", asked, left)
+
+
+@pytest.mark.parametrize("lifetime", [20, 40, 3600])
+@pytest.mark.parametrize("offset", [0, 0.6, 7.3])
+async def test_repeated_token_is_kept_until_its_end(lifetime: float, offset: float) -> None:
+    """One to two calls per lifetime, and no failure; the first token is met in its life."""
+    harness = TokenHarness()
+    source = RepeatingSource(harness.clock, lifetime)
+    harness.cache._source = source
+    _ = await source.token(KEY)
+    harness.clock.advance(offset)
+    harness.cache.pin(KEY)
+    source.calls = 0
+    end = harness.clock.monotonic + 20 * lifetime
+    while harness.clock.monotonic < end:
+        harness.refresher.step()
+        _ = await harness.cache.token(KEY)
+        await harness.settle()
+        harness.clock.advance(lifetime / 800)
+    assert not [event for event in harness.events if isinstance(event, TokenRefreshFailed)]
+    assert any(isinstance(event, TokenUnchanged) for event in harness.events)
+    assert 20 <= source.calls <= 32
+    assert not harness.entry().failures
+
+
+async def test_repeated_token_may_end_earlier() -> None:
+    """The earlier end counts, and a later one does not."""
+    harness = TokenHarness()
+    ends = [HOUR, HOUR, 300.0, HOUR]
+
+    class Source:
+        async def token(self, key: TokenKey) -> Token:
+            return Token(key, "same", harness.clock(), ends.pop(0))
+
+    harness.cache._source = Source()
+    token = await harness.cache.token(KEY)
+    for left in (3000.0, 300.0, 300.0):
+        if left == 3000.0:
+            harness.clock.advance(600)
+        harness.cache.start_refresh(harness.entry())
+        await harness.settle()
+        current = harness.cache.current(KEY)
+        assert current is not None
+        assert current.text == token.text
+        assert current.remaining(harness.clock()) == pytest.approx(left)
+        assert harness.entry().until_due(harness.clock()) == pytest.approx(left)
+
+
+async def test_token_that_is_always_about_to_expire_is_a_failure() -> None:
+    """After three calls, a second apart or what is left of it."""
+    harness = TokenHarness()
+    harness.source.fail(TokenExpiringError(0.25))
+    started = harness.clock.monotonic
+    with pytest.raises(TokenError) as caught:
+        await harness.cache.token(KEY)
+    assert caught.value.reason is kinds.TOKEN_MALFORMED
+    assert len(harness.requested_keys) == 3
+    assert harness.clock.monotonic - started == pytest.approx(0.5)
+
+
+async def test_refused_token_that_was_repeated_is_replaced_at_once() -> None:
+    """Without waiting for its end."""
+    harness = TokenHarness()
+    source = RepeatingSource(harness.clock, 40)
+    harness.cache._source = source
+    token = await harness.cache.token(KEY)
+    harness.clock.advance(20)
+    harness.cache.start_refresh(harness.entry())
+    await harness.settle()
+    assert harness.entry().until_due(harness.clock()) > 15
+    harness.cache.reject(token)
+    assert harness.entry().until_due(harness.clock()) == 0
+
+
+async def test_slow_call_is_reported_once() -> None:
+    """Until one is fast again; a token of the store took no call."""
+    harness = TokenHarness()
+    harness.source.lifetime = 20
+    for seconds in (9.0, 10.0, 11.0, 1.0, 12.0):
+        harness.source.call_seconds = seconds
+        harness.cache.start_refresh(harness.entry() if harness.knows(KEY) else unused(harness))
+        await harness.settle()
+        assert harness.entry().is_call_slow == (seconds >= 10)
+    reported = [event for event in harness.events if isinstance(event, TokenCallSlow)]
+    assert [(event.seconds, event.lifetime) for event in reported] == [(10, 20), (12, 20)]
+
+
+def unused(harness: TokenHarness) -> Entry:
+    """Return the entry of a key that has had no call."""
+    harness.cache.pin(KEY)
+    return harness.entry()
 
 
 async def test_rejection_for_an_unknown_key_is_ignored() -> None:
@@ -225,7 +423,7 @@ async def test_rejection_for_an_unknown_key_is_ignored() -> None:
     harness = TokenHarness()
     token = await harness.cache.token(KEY)
     harness.cache.release(harness.entry())
-    assert harness.cache.reject(token)
+    assert harness.cache.reject(token) is Reaction.OUTDATED
     assert not harness.knows(KEY)
 
 

@@ -6,10 +6,9 @@ from hypothesis import strategies as st
 
 from proxy.errors import TokenFailure, kinds
 from proxy.tokens.refresh_policy import RefreshPolicy
-from proxy.tokens.token import MAX_LIFETIME, Instant, Token, TokenKey, TokenKind
+from proxy.tokens.token import MAX_LIFETIME
 
-KEY = TokenKey(TokenKind.V2, "00016")
-NOW = Instant(1000.0, 1_800_000_000.0)
+HOUR = 3600.0
 DEFAULT = RefreshPolicy()
 
 ROUNDING = 1e-6
@@ -33,16 +32,6 @@ def policies(draw: st.DrawFn) -> RefreshPolicy:
         jitter_max=draw(margins),
         min_interval=draw(margins),
     )
-
-
-def token(lifetime: float = 3600.0, issued: Instant = NOW) -> Token:
-    """Return a token issued at ``issued``."""
-    return Token(KEY, "gBOL-secret", issued, lifetime)
-
-
-def later(moment: Instant, seconds: float, step: float = 0.0) -> Instant:
-    """Return the instant ``seconds`` later, with the wall clock stepped."""
-    return Instant(moment.monotonic + seconds, moment.wall + seconds + step)
 
 
 @given(policies(), lifetimes, chances)
@@ -150,6 +139,17 @@ def test_refusal_is_remembered_for_a_minute(reason: TokenFailure) -> None:
     assert [DEFAULT.retry_delay(reason, count, 0.5) for count in (1, 2, 50)] == [60, 60, 60]
 
 
+def test_first_refusals_of_a_start_are_tried_sooner() -> None:
+    """The bank may be starting too; but a user may be locked out."""
+    for reason, delays in (
+        (kinds.TOKEN_BAD_CLIENT, [10, 20, 40, 60, 60]),
+        (kinds.TOKEN_BAD_USER, [60, 60, 60, 60, 60]),
+    ):
+        counts = range(1, 6)
+        assert [DEFAULT.retry_delay(reason, n, 0.5, first=True) for n in counts] == delays
+    assert DEFAULT.retry_delay(kinds.TOKEN_BAD_CLIENT, 1, 0.5, 30, first=True) == 30
+
+
 def test_retry_after_is_spread() -> None:
     """Proxies with the same value retry at different times."""
     for reason in (kinds.TOKEN_SERVER, kinds.TOKEN_THROTTLED):
@@ -157,8 +157,17 @@ def test_retry_after_is_spread() -> None:
         assert len(reported) == 10
 
 
-@given(lifetimes, st.floats(0, MAX_LIFETIME))
-def test_fresh_token_is_not_dropped(lifetime: float, age: float) -> None:
-    """A refused token is dropped at ten seconds, or half of a shorter lifetime."""
-    may = DEFAULT.may_reject(token(lifetime), later(NOW, age))
-    assert may == (later(NOW, age).since(NOW) >= min(10, lifetime / 2))
+@pytest.mark.parametrize(
+    ("lifetime", "unhelpful", "pause"),
+    [(HOUR, 0, 10), (HOUR, 1, 20), (HOUR, 4, 160), (HOUR, 5, 300), (HOUR, 9999, 300), (4, 1, 4)],
+)
+def test_pause_after_a_replaced_token_doubles(
+    lifetime: float, unhelpful: int, pause: float
+) -> None:
+    """From ten seconds, or half of a short lifetime, to five minutes."""
+    assert DEFAULT.rejection_pause(lifetime, unhelpful) == pause
+
+
+def test_longest_pause_is_not_below_the_first() -> None:
+    """Whatever is configured."""
+    assert RefreshPolicy(min_interval=20, max_interval=5).rejection_pause(HOUR, 3) == 20

@@ -3,7 +3,7 @@
 import json
 
 from proxy.tokens.refresh_policy import RefreshPolicy
-from proxy.tokens.static import LIFETIME, StaticTokenSource, without_rejection
+from proxy.tokens.static import LIFETIME, StaticTokenSource
 from proxy.tokens.token import Instant, TokenKey, TokenKind
 
 NOW = Instant(100.0, 1_800_000_000.0)
@@ -29,10 +29,3 @@ async def test_token_is_never_due_and_never_expires() -> None:
     ]
     for policy in (RefreshPolicy(), RefreshPolicy(margin_fraction=0.0, jitter_fraction=0.0)):
         assert policy.refresh_age(token.lifetime, 0.9) > LIFETIME / 2
-
-
-async def test_refused_token_is_kept() -> None:
-    """There is no other, so no request is repeated."""
-    token = await StaticTokenSource("by-hand", lambda: NOW).token(TokenKey(TokenKind.V2, "00016"))
-    assert RefreshPolicy().may_reject(token, YEARS)
-    assert not without_rejection(RefreshPolicy()).may_reject(token, YEARS)

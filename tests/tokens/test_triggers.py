@@ -1,6 +1,7 @@
 """Triggers of token requests in events."""
 
 from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, Trigger
+from proxy.tokens.held import Reaction
 from proxy.tokens.refresh_policy import RefreshPolicy
 from tests.tokens.harness import HOUR, KEY, TokenHarness, failure
 
@@ -46,7 +47,7 @@ async def test_rejected() -> None:
     harness = TokenHarness(policy=RefreshPolicy(min_interval=0.001))
     token = await harness.cache.token(KEY)
     harness.clock.advance(1)
-    assert harness.cache.reject(token)
+    assert harness.cache.reject(token) is Reaction.DROPPED
     await harness.advance(HOUR)
     assert triggers(harness) == [Trigger.FIRST, Trigger.REJECTED, Trigger.DUE]
 

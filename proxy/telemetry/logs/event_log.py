@@ -9,7 +9,16 @@ from proxy.telemetry.events import (
     ReloadFailed,
 )
 from proxy.telemetry.logs.structured import structlog
-from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected, TokenReleased
+from proxy.tokens.events import (
+    TokenCallSlow,
+    TokenConflict,
+    TokenEvent,
+    TokenRefreshed,
+    TokenRefreshFailed,
+    TokenRejected,
+    TokenReleased,
+    TokenUnchanged,
+)
 from proxy.tokens.fleet.events import (
     AcquisitionSource,
     DecryptFailed,
@@ -59,14 +68,14 @@ class EventLog:
                     institution=token.key.institution,
                     dropped=dropped,
                 )
+            case TokenUnchanged() | TokenConflict() | TokenCallSlow() | TokenReleased():
+                self._token_notice(event)
             case Reloaded(why):
                 self._log.info("configuration reloaded", why=why)
             case ReloadFailed(why, detail, error):
                 self._log.error(
                     "configuration reload failed", why=why, detail=detail, exc_info=error
                 )
-            case TokenReleased(key):
-                self._log.info("unused token released", kind=key.kind, institution=key.institution)
             case InternalError(failure):
                 self._log.error("internal error", exc_info=failure)
             case OperatorWarning(text):
@@ -79,6 +88,35 @@ class EventLog:
                 | AddressFailed()
             ):
                 self._network_event(event)
+
+    def _token_notice(self, event: TokenEvent) -> None:
+        match event:
+            case TokenUnchanged(token, seconds, left):
+                self._log.info(
+                    "token endpoint returned the same token",
+                    kind=token.key.kind,
+                    institution=token.key.institution,
+                    seconds=round(seconds, 3),
+                    retry_in=round(left, 1),
+                )
+            case TokenConflict(key):
+                self._log.warning(
+                    "new tokens are refused soon after they were issued",
+                    kind=key.kind,
+                    institution=key.institution,
+                    detail=kinds.TOKEN_CONFLICT.remedy,
+                )
+            case TokenCallSlow(key, seconds, lifetime):
+                self._log.warning(
+                    "token call takes longer than tokens can be renewed ahead",
+                    kind=key.kind,
+                    institution=key.institution,
+                    seconds=round(seconds, 3),
+                    lifetime=lifetime,
+                )
+
+            case TokenReleased(key):
+                self._log.info("unused token released", kind=key.kind, institution=key.institution)
 
     def _network_event(self, event: StoreEvent | UpstreamEvent) -> None:
         match event:

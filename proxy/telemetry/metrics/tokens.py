@@ -10,7 +10,12 @@ from proxy.telemetry.events import Event
 from proxy.telemetry.metrics.families import Labels, counter, gauge, histogram
 from proxy.telemetry.metrics.histogram import Histogram
 from proxy.tokens.cache import Entry
-from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected
+from proxy.tokens.events import (
+    TokenRefreshed,
+    TokenRefreshFailed,
+    TokenRejected,
+    TokenUnchanged,
+)
 from proxy.tokens.token import Instant, TokenKey
 
 _KEY = ("kind", "institution")
@@ -22,6 +27,7 @@ class TokenRequestCollector(Collector):
     def __init__(self) -> None:
         self._refreshes: dict[Labels, float] = {}
         self._failures: dict[Labels, float] = {}
+        self._unchanged: dict[Labels, float] = {}
         self._rejections: dict[Labels, float] = {}
         self._durations: dict[Labels, Histogram] = {}
 
@@ -34,6 +40,9 @@ class TokenRequestCollector(Collector):
             case TokenRefreshFailed(key, error, seconds, _, _, trigger):
                 _count(self._failures, (*_labels(key), trigger.value, error.reason.label))
                 self._time(key, seconds)
+            case TokenUnchanged(token, seconds):
+                _count(self._unchanged, _labels(token.key))
+                self._time(token.key, seconds)
             case TokenRejected(token, dropped):
                 _count(self._rejections, (*_labels(token.key), str(dropped).lower()))
 
@@ -53,6 +62,12 @@ class TokenRequestCollector(Collector):
             "Token requests that failed, by trigger and reason.",
             (*_KEY, "trigger", "reason"),
             self._failures.items(),
+        )
+        yield counter(
+            "token_unchanged",
+            "Token requests that got the token in use again.",
+            _KEY,
+            self._unchanged.items(),
         )
         yield histogram(
             "token_refresh_duration_seconds",
@@ -114,6 +129,21 @@ def throttled_until(entry: Entry, now: Instant) -> float:
     return now.wall + left
 
 
+def call_seconds(entry: Entry, _now: Instant) -> float:
+    """Return the duration of the last successful token call, in seconds; 0 before the first."""
+    return entry.call_seconds
+
+
+def is_call_slow(entry: Entry, _now: Instant) -> float:
+    """Return 1 if it took half of its token's lifetime or more."""
+    return float(entry.is_call_slow)
+
+
+def conflict(entry: Entry, _now: Instant) -> float:
+    """Return 1 while something else seems to invalidate the tokens."""
+    return float(entry.held.is_in_conflict)
+
+
 _GAUGES: Mapping[str, tuple[str, Callable[[Entry, Instant], float | None]]] = {
     "expiry_timestamp_seconds": ("When the token in use expires, in Unix time.", expiry),
     "last_success_timestamp_seconds": ("When the token in use was issued, in Unix time.", issued),
@@ -130,6 +160,15 @@ _GAUGES: Mapping[str, tuple[str, Callable[[Entry, Instant], float | None]]] = {
     "throttled_until_timestamp_seconds": (
         "When token requests resume after a quota or spike error, in Unix time; else 0.",
         throttled_until,
+    ),
+    "call_seconds": ("Duration of the last successful token request.", call_seconds),
+    "call_slow": (
+        "Whether the last token request took half of its token's lifetime or more.",
+        is_call_slow,
+    ),
+    "conflict": (
+        "Whether new tokens are refused soon again and again, and the next ones accepted.",
+        conflict,
     ),
 }
 

@@ -11,7 +11,7 @@ from prometheus_client import Metric
 
 from proxy.errors import kinds
 from proxy.forwarding.routing import METHODS
-from proxy.sandbox import Fault, Sandbox
+from proxy.sandbox import Fault, Sandbox, Settings
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.metrics.token_store import StoreCollector
 from proxy.tokens.events import Trigger
@@ -23,7 +23,7 @@ from proxy.tokens.fleet.events import (
     TokenAcquired,
 )
 from tests.support.certificates import OpensslAuthority
-from tests.support.running import running, url
+from tests.support.running import running, until, url
 from tests.telemetry.metrics import documented
 from tests.telemetry.metrics.documented import DocumentedMetric
 from tests.telemetry.metrics.reading import FORMATS, KEY, families
@@ -50,13 +50,16 @@ async def metrics_after_faults(folder: Path) -> Metrics:
         "token": {"min_interval": "0.001", "backoff_initial": "0.01", "backoff_max": "0.02"},
         "upstream": {"ca_file": str(ca.file)},
     }
-    async with Sandbox() as bank:
+    async with Sandbox(Settings(issuing="same")) as bank:
         bank.bank.faults.append(Fault("token", code="CMN_90001", times=2))
         async with running(bank, **settings) as app, aiohttp.ClientSession(url(app)) as session:
             bank.bank.expire_all()
             for path in ("/echo", "/oauth2/v1/token", "/status/503"):
                 async with session.get(path) as response:
                     await response.read()
+            entry = next(app.tokens.entries())
+            app.tokens.start_refresh(entry)
+            await until(lambda: entry.same_tokens)
             bank.bank.faults.append(Fault("resource", reset=True, path_prefix="/broken"))
             with suppress(aiohttp.ClientError):
                 async with session.post("/broken", data=b"x") as response:

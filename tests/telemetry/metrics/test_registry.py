@@ -13,6 +13,7 @@ from proxy.telemetry.events import Reloaded
 from proxy.telemetry.metrics import Metrics
 from proxy.tokens.cache import Entry
 from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected
+from proxy.tokens.held import HeldTokens
 from proxy.tokens.token import Instant
 from tests.support.running import running, until, url
 from tests.telemetry.metrics.reading import (
@@ -36,7 +37,7 @@ def busy() -> Metrics:
     metrics.event(TokenRejected(token(), was_current=True))
     metrics.event(Reloaded("file"))
     metrics.register_tokens(
-        lambda: [Entry(KEY, 0, token=token())], lambda: Instant(2, 1_800_000_001)
+        lambda: [Entry(KEY, 0, held=HeldTokens(token()))], lambda: Instant(2, 1_800_000_001)
     )
     metrics.callbacks.gauge("ready", "Whether it is.", lambda: 1.0)
     metrics.reloads.certificates = {"upstream.ca_file": 1_900_000_000.0}

@@ -5,7 +5,14 @@ import pytest
 from proxy.errors import TokenError, TokenFailure, kinds
 from proxy.telemetry.metrics.tokens import TokenCollector, TokenRequestCollector
 from proxy.tokens.cache import Entry
-from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected, Trigger
+from proxy.tokens.events import (
+    TokenRefreshed,
+    TokenRefreshFailed,
+    TokenRejected,
+    TokenUnchanged,
+    Trigger,
+)
+from proxy.tokens.held import CONFLICTS, HeldTokens
 from proxy.tokens.token import Instant
 from tests.telemetry.metrics.reading import KEY, LABELS, OTHER, families, token, value
 
@@ -43,9 +50,27 @@ def test_refused_tokens() -> None:
     assert value(collector, "token_rejections_total", dropped="false", **LABELS) == 2
 
 
+def test_repeated_tokens() -> None:
+    """With the duration of the call."""
+    collector = TokenRequestCollector()
+    collector.add(TokenUnchanged(token(), 0.1, 20))
+    assert value(collector, "token_unchanged_total", **LABELS) == 1
+    assert value(collector, "token_refresh_duration_seconds_count", kind="v2") == 1
+
+
+def test_slow_calls_and_conflicts() -> None:
+    """Zero before the first call."""
+    entry = Entry(KEY, used_at=0)
+    gauges = TokenCollector(lambda: [entry], lambda: NOW)
+    names = ("call_seconds", "call_slow", "conflict")
+    assert [value(gauges, f"token_{name}", **LABELS) for name in names] == [0, 0, 0]
+    entry.call_seconds, entry.lifetime, entry.held.conflicts = 15.0, 30.0, CONFLICTS
+    assert [value(gauges, f"token_{name}", **LABELS) for name in names] == [15, 1, 1]
+
+
 def test_current_token_is_read_at_collection() -> None:
     """Issue time, expiry, age and remaining time."""
-    entry = Entry(KEY, used_at=0, token=token())
+    entry = Entry(KEY, used_at=0, held=HeldTokens(token()))
     now = [NOW]
     gauges = TokenCollector(lambda: [entry], lambda: now[0])
     assert value(gauges, "token_last_success_timestamp_seconds", **LABELS) == 1_800_000_000
@@ -60,7 +85,7 @@ def test_current_token_is_read_at_collection() -> None:
 
 def test_expired_token_has_no_remaining_time() -> None:
     """Zero, never negative."""
-    entry = Entry(KEY, used_at=0, token=token())
+    entry = Entry(KEY, used_at=0, held=HeldTokens(token()))
     gauges = TokenCollector(lambda: [entry], lambda: Instant(5000, 1_800_005_000))
     assert value(gauges, "token_runway_seconds", **LABELS) == 0
 
@@ -93,7 +118,10 @@ def test_throttled_until(reason: TokenFailure, retry_at: float, until: float) ->
 
 def test_released_key_has_no_series() -> None:
     """They would look like an expiring token."""
-    entries = [Entry(KEY, used_at=0, token=token()), Entry(OTHER, used_at=0, token=token(OTHER))]
+    entries = [
+        Entry(KEY, used_at=0, held=HeldTokens(token())),
+        Entry(OTHER, used_at=0, held=HeldTokens(token(OTHER))),
+    ]
     gauges = TokenCollector(lambda: entries, lambda: NOW)
     del entries[0]
     for family in families(gauges).values():

@@ -10,6 +10,7 @@ from proxy.tokens.events import TokenRefreshed, Trigger
 from proxy.tokens.fleet.follower import Follower
 from proxy.tokens.fleet.lease_policy import LeasePolicy
 from proxy.tokens.fleet.source import SharedTokenSource
+from proxy.tokens.held import Reaction
 from proxy.tokens.refresh_policy import RefreshPolicy
 from tests.support.running import DEADLINE, until
 from tests.tokens.fleet.test_source import FleetHarness, fleet_harness
@@ -71,10 +72,7 @@ async def test_token_rejected_by_another_is_dropped(tmp_path: Path) -> None:
         first, second = await two(here)
         token = await first.cache.token(KEY)
         await second.cache.token(KEY)
-        here.clock.advance(0.5)
-        assert not first.cache.reject(token)
-        here.clock.advance(1)
-        assert first.cache.reject(token)
+        assert first.cache.reject(token) is Reaction.DROPPED
         async with asyncio.timeout(DEADLINE):
             while second.text:
                 await second.follower.poll(KEY)
@@ -82,20 +80,21 @@ async def test_token_rejected_by_another_is_dropped(tmp_path: Path) -> None:
         assert len(here.source.requested_keys) == 2
 
 
-async def test_fresh_token_is_not_dropped(tmp_path: Path) -> None:
-    """If the bank refuses a fresh token, another would not help."""
+async def test_rejections_of_others_are_limited_in_rate(tmp_path: Path) -> None:
+    """As this proxy's own are: the first is honoured at once."""
     async with fleet_harness(tmp_path) as here:
         first, second = await two(here)
-        await first.cache.token(KEY)
-        await second.cache.token(KEY)
-        held = second.cache.peek(KEY)
-        assert held is not None
-        second.cache.drop_rejected(held)
-        assert second.text == "token-1"
-        here.clock.advance(1)
+        held = await second.cache.token(KEY)
         second.cache.drop_rejected(held)
         assert second.text == ""
         second.cache.drop_rejected(held)
+        await first.cache.token(KEY)
+        next_held = await second.cache.token(KEY)
+        second.cache.drop_rejected(next_held)
+        assert second.text == next_held.text
+        here.clock.advance(1)
+        second.cache.drop_rejected(next_held)
+        assert second.text == ""
 
 
 async def test_taken_token_ends_a_back_off(tmp_path: Path) -> None:
