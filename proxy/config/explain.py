@@ -143,15 +143,26 @@ def _given(details: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
 
 
 def with_names(error: str) -> str:
-    """Return an error with the variable and the flag that set the setting it begins with."""
+    """Return an error with the variable and the flag that set the setting it begins with.
+
+    With those of the alternative too, if either is needed.
+    """
     setting = re.sub(r"\.[0-9]+$", "", error.partition(": ")[0])  # without an entry's number
     path = tuple(setting.split("."))
     if path not in known_paths() or setting in _FILE_ONLY:
         return error
+    other = re.search(r"set either \w+ or (\w+)(?!.*not both)", error)
+    paths = [path, *([(other[1],)] if other else [])]
+    return f"{error} ({', '.join(name for path in paths for name in _names(path))})"
+
+
+def _names(path: tuple[str, ...]) -> Iterator[str]:
+    """Yield the variable of a setting, and its flag if it has one."""
     variable = variable_of(path)
+    yield variable
     name = variable.removeprefix(PREFIX).lower()
-    flag = f", --{name.replace('_', '-')}" if name in FLAGS else ""
-    return f"{error} ({variable}{flag})"
+    if name in FLAGS:
+        yield f"--{name.replace('_', '-')}"
 
 
 def variable_of(path: tuple[str, ...]) -> str:

@@ -142,14 +142,15 @@ def test_example_is_right(place: Place, tmp_path: Path) -> None:
             {"client_secret_file": ""},
             (
                 "client_secret: set either client_secret or client_secret_file, such as "
-                "client_secret_file: /run/secrets/client-secret (CANDESCENT_CLIENT_SECRET)"
+                "client_secret_file: /run/secrets/client-secret (CANDESCENT_CLIENT_SECRET, "
+                "CANDESCENT_CLIENT_SECRET_FILE)"
             ),
         ),
         (
             {"base_url": ""},
             (
                 "environment: set either environment or base_url, such as environment: stage "
-                "(CANDESCENT_ENVIRONMENT)"
+                "(CANDESCENT_ENVIRONMENT, CANDESCENT_BASE_URL, --base-url)"
             ),
         ),
         (
