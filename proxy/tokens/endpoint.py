@@ -19,6 +19,7 @@ from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
 from proxy.tokens.token_response import (
     TokenResponse,
+    lifetime_left,
     parse_response,
     read_retry_after,
     refusal,
@@ -139,7 +140,8 @@ class BankEndpoint:
         issued = parse_response(
             key.kind, response.status, response.body, retry_after, login.secrets
         )
-        return Token(key, issued.text, requested_at, issued.lifetime), issued
+        lifetime = lifetime_left(issued.lifetime, response.age)
+        return Token(key, issued.text, requested_at, lifetime), issued
 
     async def _keep(self, key: TokenKey, issued: TokenResponse, subject: str) -> None:
         text, lifetime = issued.refresh_token, issued.refresh_lifetime

@@ -138,6 +138,19 @@ def read_lifetime(raw: object) -> float:
     return min(seconds, MAX_LIFETIME)
 
 
+def lifetime_left(lifetime: float, age: str | None) -> float:
+    """Return the lifetime without the ``Age`` of a response from a cache (RFC 9111 section 5.1).
+
+    An invalid ``Age`` is ignored. Raises ``TokenExpiringError`` for less than a second.
+    """
+    if age is None or not re.fullmatch(r"[0-9]{1,9}", age):
+        return lifetime
+    left = lifetime - float(age)
+    if left < 1:
+        raise TokenExpiringError(max(left, 0.0))
+    return left
+
+
 _NUMBER = re.compile(
     r"\s*(?:[+-]?[0-9.]+(?:e[+-]?[0-9]+)?|[+-]?[a-z]+)\s*", re.ASCII | re.IGNORECASE
 )

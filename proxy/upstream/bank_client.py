@@ -34,12 +34,13 @@ MAX_FIELDS = 500
 
 @dataclass(frozen=True, slots=True)
 class BankResponse:
-    """A complete response. ``retry_after`` and ``date`` are the headers as received."""
+    """A complete response. The last three are headers as received."""
 
     status: int
     body: bytes = field(repr=False)
     retry_after: str | None = None
     date: str | None = None
+    age: str | None = None
 
 
 class BankClient:
@@ -84,6 +85,7 @@ class BankClient:
                 body_bytes,
                 response.headers.get("Retry-After"),
                 response.headers.get("Date"),
+                response.headers.get("Age"),
             )
 
     async def close(self) -> None:

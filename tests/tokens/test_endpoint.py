@@ -292,6 +292,41 @@ async def test_missing_lifetime_is_five_minutes() -> None:
         assert (await at.call())[0] == 200
 
 
+@pytest.mark.parametrize("hours", [-10, 10])
+async def test_dates_of_the_bank_do_not_count(hours: float) -> None:
+    """Its clock may be wrong."""
+    date = formatdate(time.time() + hours * 3600, usegmt=True)
+    fault = Fault("token", headers={"Date": date, "Expires": date})
+    async with endpoint_fixture(fault, ready=True) as at:
+        assert at.lifetime() == pytest.approx(3600)
+        assert (await at.call())[0] == 200
+
+
+async def test_age_of_a_cached_response_is_subtracted() -> None:
+    """So that the token ends when it does at the bank; nothing left is an error."""
+    async with endpoint_fixture(Fault("token", headers={"Age": "600"}), ready=True) as at:
+        assert at.lifetime() == pytest.approx(3000)
+    async with endpoint_fixture(Fault("token", headers={"Age": "3600"})) as at:
+        assert (await at.call())[0] == 503
+
+
+async def test_lifetime_begins_before_the_request() -> None:
+    """However long the bank takes."""
+    async with endpoint_fixture(Fault("token", delay=0.3), ready=True) as at:
+        (asked,) = at.bank.bank.token_requests
+        assert at.series("last_success_timestamp_seconds")["00016"] <= asked.time
+        assert at.series("call_seconds")["00016"] >= 0.3
+
+
+async def test_call_slower_than_its_token_is_reported() -> None:
+    """Its token is not sent."""
+    async with endpoint_fixture(Fault("token", delay=1.1, expires_in="1")) as at:
+        status, problem, _ = await at.call()
+        assert (status, problem["type"].rpartition(":")[2]) == (503, "token-timeout")
+        assert at.series("call_slow")["00016"] == 1
+        assert not at.bank.bank.arrivals
+
+
 async def test_waiters_at_the_start_share_one_request() -> None:
     """Two hundred callers, a third of whom are cancelled."""
     async with endpoint_fixture(Fault("token", delay=0.3, times=1)) as at:

@@ -298,6 +298,23 @@ async def test_single_proxy_starts_at_once() -> None:
     assert harness.requested_keys == [KEY]
 
 
+@pytest.mark.parametrize("lifetimes", [(3600, 30, 3600, 5), (1, 3600, 2, 86_400), (60, 20, 10, 8)])
+async def test_each_token_has_its_own_lifetime(lifetimes: tuple[float, ...]) -> None:
+    """It is renewed in the second half of it, and never sent after its end."""
+    harness = TokenHarness(chance=0.5)
+    harness.cache.pin(KEY)
+    for number, lifetime in enumerate(lifetimes, 1):
+        harness.source.lifetime = lifetime
+        while len(harness.requested_keys) < number:
+            harness.clock.advance(min(max(harness.refresher.step(), 0.05), HOUR))
+            await harness.settle()
+            assert harness.cache.current(KEY) is not None
+        token = harness.cache.current(KEY)
+        assert token is not None
+        assert token.lifetime == lifetime
+        assert lifetime / 2 - 1 <= harness.entry().until_due(harness.clock()) < lifetime
+
+
 async def test_refused_token_is_replaced_in_the_background() -> None:
     """Without a further request."""
     harness = TokenHarness()

@@ -15,7 +15,9 @@ from proxy.tokens.grants import Credentials, Login, Password
 from proxy.tokens.token import ASSUMED_LIFETIME, MAX_LIFETIME, TokenKind
 from proxy.tokens.token_response import (
     MAX_MESSAGE,
+    TokenExpiringError,
     clean_message,
+    lifetime_left,
     parse_response,
     read_lifetime,
     read_retry_after,
@@ -359,3 +361,20 @@ def test_other_statuses_are_refusals(status: int) -> None:
     for kind in TokenKind:
         with pytest.raises(TokenError, match=str(status)):
             parse_response(kind, status, json_response(), 3.0)
+
+
+@pytest.mark.parametrize(
+    ("age", "left"),
+    [(None, 60), ("0", 60), ("59", 1), ("-1", 60), ("1.5", 60), ("x", 60), ("", 60), ("1_0", 60)],
+)
+def test_lifetime_in_a_cached_response(age: str | None, left: float) -> None:
+    """Without its age, in whole seconds."""
+    assert lifetime_left(60, age) == left
+
+
+@pytest.mark.parametrize(("age", "left"), [("60", 0.5), ("61", 0), ("999999999", 0)])
+def test_token_that_expires_in_a_cache(age: str, left: float) -> None:
+    """Less than a second is left."""
+    with pytest.raises(TokenExpiringError) as error:
+        lifetime_left(60.5, age)
+    assert error.value.left == left
