@@ -10,7 +10,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from proxy.admin.exchange import NO_STORE, AdminRequest, AdminResponse, AdminRoute, admin_request
-from proxy.admin.readiness import Readiness
+from proxy.admin.health import Condition
+from proxy.admin.readiness import Readiness, document
 from proxy.admin.status_page import StatusPage
 from proxy.errors import CallerError, ProxyError, kinds
 from proxy.forwarding.browser_policy import BrowserPolicy
@@ -139,6 +140,7 @@ def _json(document: Mapping[str, object], status: int = 200) -> AdminResponse:
 
 def routes(
     readiness: Callable[[], Readiness],
+    conditions: Callable[[], Sequence[Condition]],
     exposition: Callable[[str], tuple[bytes, str]],
     actions: Actions | None = None,
     page: StatusPage | None = None,
@@ -147,8 +149,8 @@ def routes(
     """Return the routes of the admin port.
 
     ``/livez`` responds 200 as long as the event loop runs, with the listeners' ``addresses``;
-    ``/readyz`` 200 or 503 with the reasons; ``/metrics`` in Prometheus or OpenMetrics format by
-    ``Accept``. ``actions`` is None unless the
+    ``/readyz`` 200 or 503 with the reasons and the ``conditions`` of the health, the worst first;
+    ``/metrics`` in Prometheus or OpenMetrics format by ``Accept``. ``actions`` is None unless the
     configuration permits them.
     """
 
@@ -157,12 +159,7 @@ def routes(
 
     async def readyz(_request: AdminRequest) -> AdminResponse:
         state = readiness()
-        document = {
-            "status": "ready" if state.is_ready else "not ready",
-            "reasons": state.reasons,
-            "warnings": state.warnings,
-        }
-        return _json(document, 200 if state.is_ready else 503)
+        return _json(document(state, conditions()), 200 if state.is_ready else 503)
 
     async def metrics(request: AdminRequest) -> AdminResponse:
         body, content_type = exposition(request.header("accept").decode("latin-1"))

@@ -8,14 +8,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from proxy.admin.health import State, TokenHealth
 from proxy.errors import Source
 from proxy.tokens.events import Trigger
 from proxy.tokens.token import TokenKind
 
 FORMAT = 1
 
-State = Literal["ok", "warning", "failing", "starting", "stopping"]
-TokenHealth = Literal["fresh", "failing", "missing", "pending"]
 Area = Literal["request", "token", "configuration"]
 
 
@@ -25,15 +24,23 @@ class DocumentPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
-class HealthSummary(DocumentPart):
-    """The health of the proxy, in words."""
+class HealthCondition(DocumentPart):
+    """One statement about the proxy, in words."""
 
     state: State = Field(
-        description="`warning`: requests are served, but something needs attention"
+        description="`failing`: most requests fail, or will; `warning`: something needs attention"
     )
-    sentence: str = Field(description="the health in one sentence")
+    reason: str = Field(description="the name of the error, as in the metrics; `none` without one")
+    sentence: str = Field(description="the state in one sentence")
     cause: str = Field(description="why it is not `ok`; empty if it is")
     advice: str = Field(description="what to do; empty if nothing")
+    institutions: list[str] = Field(description="those concerned, at most 100; empty: all")
+
+
+class HealthSummary(HealthCondition):
+    """The health of the proxy: the worst condition, and the others."""
+
+    others: list[HealthCondition] = Field(description="other problems, the worst first")
 
 
 class About(DocumentPart):
@@ -219,7 +226,7 @@ class Status(DocumentPart):
     about: About
     listeners: list[ListenerStatus] = Field(description="the listeners; the admin port is last")
     readiness: Ready
-    tokens: list[TokenState] = Field(description="failing ones first; at most 100")
+    tokens: list[TokenState] = Field(description="failing ones first; at most 1000")
     tokens_in_all: int = Field(description="number of all tokens")
     refreshes: list[Refresh] = Field(description="newest first; at most 100")
     errors: list[RecentError] = Field(description="newest first; at most 50")

@@ -10,11 +10,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 from proxy.admin.document import Area
-from proxy.admin.rates import INTERVAL, INTERVALS, SAMPLES, Interval, Sample, interval_between
+from proxy.admin.health import Outcome, Traffic
+from proxy.admin.rates import (
+    INTERVAL,
+    INTERVALS,
+    SAMPLES,
+    Interval,
+    Sample,
+    interval_between,
+    minute_of,
+    seconds_between,
+)
 from proxy.errors import ErrorKind, Source, kinds
 from proxy.forwarding.record import RequestRecord
 from proxy.telemetry.events import Event, Reloaded, ReloadFailed
-from proxy.telemetry.metrics.totals import Totals
+from proxy.telemetry.metrics.totals import Totals, less
 from proxy.tokens.events import (
     TokenConflict,
     TokenRefreshed,
@@ -23,10 +33,15 @@ from proxy.tokens.events import (
     Trigger,
 )
 from proxy.tokens.token import Instant, TokenKey
+from proxy.upstream.bank_errors import CANDIDATES
 
 MAX_REQUESTS = 100
 MAX_EVENTS = 100
 MAX_ERRORS = 50
+
+_BY_STATUS = {401: kinds.BANK_DENIED, 403: kinds.BANK_DENIED, 429: kinds.BANK_THROTTLED}
+_UNUSED = kinds.SLOW_HEAD
+"""Not a request: browsers open connections that they do not use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,28 +93,39 @@ class RepeatedError:
     record: RequestRecord | None = None
 
 
+def outcome_kind(record: RequestRecord) -> ErrorKind | None:
+    """Return the kind of a finished request's error, also of the bank's own; None without one."""
+    status = record.status
+    if record.error_kind is not None:
+        return record.error_kind
+    if record.is_token_refused and status in CANDIDATES:
+        return kinds.TOKEN_REFUSED
+    if status >= 500:
+        return kinds.BANK_ERROR
+    return _BY_STATUS.get(status)
+
+
 class History:
     """The history. ``totals`` returns the counters of the metrics.
 
-    With ``keep`` false it stores nothing, for a proxy without a status page.
+    ``failures`` counts requests by kind of error and institution since the start, those to which
+    the bank responded with a refusal or error of its own included.
     """
 
-    def __init__(
-        self, totals: Callable[[], Totals], clock: Callable[[], Instant], *, keep: bool = True
-    ) -> None:
+    def __init__(self, totals: Callable[[], Totals], clock: Callable[[], Instant]) -> None:
         self._totals = totals
         self._clock = clock
-        self._keep = keep
-        self.requests: deque[RequestRecord] = deque(maxlen=MAX_REQUESTS if keep else 0)
+        self.requests: deque[RequestRecord] = deque(maxlen=MAX_REQUESTS)
         self.events: deque[RecentTokenEvent] = deque(maxlen=MAX_EVENTS)
         self.samples: deque[Sample] = deque(maxlen=SAMPLES)
         self.intervals: deque[Interval] = deque(maxlen=INTERVALS)
         self.errors: dict[tuple[Area, ErrorKind], RepeatedError] = {}
+        self.failures: dict[tuple[ErrorKind, str], int] = {}
         self.reload: ReloadEvent | None = None
 
     async def run(self) -> None:
         """Take samples until cancelled."""
-        while self._keep:
+        while True:
             self.sample()
             await asyncio.sleep(INTERVAL)
 
@@ -112,22 +138,48 @@ class History:
 
     def totals(self) -> Sample:
         """Return the counters at this moment."""
-        return Sample(self._clock(), self._totals())
+        return Sample(self._clock(), self._totals(), self.failures.copy())
+
+    def traffic(self) -> Traffic:
+        """Return the outcomes of the last minute."""
+        oldest, newest = minute_of([*self.samples, self.totals()])
+        now, seconds = newest.at.monotonic, seconds_between(oldest, newest)
+        totals, failures = (
+            newest.totals.since(oldest.totals),
+            less(newest.failures, oldest.failures),
+        )
+        unused = failures.pop((_UNUSED, ""), 0)
+        return Traffic(
+            requests=less(totals.institutions, {"": unused}),
+            failures=failures,
+            has_bank_response=totals.bank_responses > 0,
+            recent=[
+                Outcome(now - record.finished_at, record.institution, kind)
+                for record in self.requests
+                if now - record.finished_at <= seconds
+                and (record.status or record.reason)
+                and (kind := outcome_kind(record)) is not _UNUSED
+            ],
+            details={kind: each.detail for (area, kind), each in self.errors.items()},
+        )
 
     def request(self, record: RequestRecord) -> None:
-        """Store a request; one with an error or a 5xx of the bank is counted as an error too."""
+        """Store a request; one with an error, also of the bank, is counted as an error too."""
         self.requests.append(record)
-        if (record.reason or record.status >= 500) and self._keep:
-            kind = record.error_kind or kinds.BANK_ERROR
-            detail = record.detail or f"The bank responded {record.status}."
+        if record.status < 400 and not record.reason:
+            return
+        kind = outcome_kind(record)
+        if kind is not None:
+            answer = f"The bank responded {record.status}."
+            detail = record.detail or (answer if kind is kinds.BANK_ERROR else kind.cause)
             entry = self._record_error("request", kind, detail, record.institution)
             entry.source, entry.record = record.source, record
             entry.reason = record.reason or kind.name
+            key = (kind, record.institution)
+            self.failures[key] = self.failures.get(key, 0) + 1
 
     def event(self, event: Event) -> None:
         """Store an event of a token or of the configuration."""
-        if not self._keep:
-            return
         now = self._clock().wall
         match event:
             case TokenRefreshed(token, took, _, why):

@@ -1,9 +1,10 @@
 """Rates and durations of the last minute and the last quarter of an hour, from samples."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxy.admin.document import Minute, Series
+from proxy.errors import ErrorKind
 from proxy.telemetry.metrics.histogram import BUCKETS, FINE_BUCKETS
 from proxy.telemetry.metrics.totals import Buckets, Totals, quantile
 from proxy.tokens.token import Instant
@@ -19,10 +20,11 @@ SAMPLES = 13
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The counters at a time."""
+    """The counters at a time; ``failures`` counts requests by kind of error and institution."""
 
     at: Instant
     totals: Totals
+    failures: Mapping[tuple[ErrorKind, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,16 @@ class Interval:
     p99_ms: float | None
 
 
+def minute_of(samples: Sequence[Sample]) -> tuple[Sample, Sample]:
+    """Return the samples at the two ends of the last minute."""
+    newest = samples[-1]
+    return next(each for each in samples if seconds_between(each, newest) <= MINUTE), newest
+
+
 def last_minute(samples: Sequence[Sample]) -> Minute:
     """Return the figures of the last minute, or of the time since the first sample."""
-    newest = samples[-1]
-    oldest = next(each for each in samples if _between(each, newest) <= MINUTE)
-    totals, seconds = newest.totals.since(oldest.totals), _between(oldest, newest)
+    oldest, newest = minute_of(samples)
+    totals, seconds = newest.totals.since(oldest.totals), seconds_between(oldest, newest)
     return Minute(
         seconds=seconds,
         requests=totals.requests,
@@ -59,7 +66,7 @@ def last_minute(samples: Sequence[Sample]) -> Minute:
 
 def interval_between(earlier: Sample, later: Sample) -> Interval:
     """Return the interval between two samples."""
-    totals, seconds = later.totals.since(earlier.totals), _between(earlier, later)
+    totals, seconds = later.totals.since(earlier.totals), seconds_between(earlier, later)
     return Interval(
         at=later.at.wall,
         per_second=_rate(totals.requests, seconds),
@@ -95,7 +102,8 @@ def _quantile_ms(counts: Buckets, share: float, bounds: Sequence[float] = BUCKET
     return None if seconds is None else _ms(seconds)
 
 
-def _between(earlier: Sample, later: Sample) -> float:
+def seconds_between(earlier: Sample, later: Sample) -> float:
+    """Return the time between two samples."""
     return later.at.monotonic - earlier.at.monotonic
 
 

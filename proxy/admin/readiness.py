@@ -1,9 +1,9 @@
 """Whether the proxy is ready, and the reasons if it is not."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from proxy.errors import kinds
+from proxy.admin.health import NO_REASON, Condition
 from proxy.tokens.cache import Entry
 from proxy.tokens.token import Instant
 
@@ -14,7 +14,6 @@ class Readiness:
 
     draining: bool = False
     reasons: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
 
     @property
     def is_ready(self) -> bool:
@@ -22,19 +21,30 @@ class Readiness:
         return not self.reasons
 
 
-def assess(
-    entries: Iterable[Entry], now: Instant, *, draining: bool, reload_failure: str = ""
-) -> Readiness:
-    """Return the readiness for these token keys.
+def warnings(readiness: Readiness, conditions: Sequence[Condition]) -> list[str]:
+    """Return the problems that do not count against the readiness, or not as a reason."""
+    return [
+        f"{each.sentence} {each.cause} {each.advice}"
+        for each in conditions
+        if each.reason != NO_REASON and not any(each.cause in why for why in readiness.reasons)
+    ]
 
-    ``reload_failure`` is why the last reload failed: a warning, since the old configuration is
-    still used.
-    """
-    warnings = [f"configuration reload failed: {reload_failure}"] if reload_failure else []
+
+def document(readiness: Readiness, conditions: Sequence[Condition]) -> Mapping[str, object]:
+    """Return the body of ``/readyz``; the conditions are those of ``health.assess``."""
+    return {
+        "status": "ready" if readiness.is_ready else "not ready",
+        "reasons": readiness.reasons,
+        "health": conditions[0].state,
+        "sentence": conditions[0].sentence,
+        "warnings": warnings(readiness, conditions),
+    }
+
+
+def assess(entries: Iterable[Entry], now: Instant, *, draining: bool) -> Readiness:
+    """Return the readiness for these token keys."""
     reasons = ["shutting down"] if draining else []
     for entry in entries:
-        if entry.held.is_in_conflict:
-            warnings.append(f"{entry.key}: {kinds.TOKEN_CONFLICT.cause}")
         if entry.is_between_tokens:
             continue
         if entry.pinned and (entry.token is None or not entry.token.is_alive(now)):
@@ -47,4 +57,4 @@ def assess(
             reasons.append(
                 f"no {entry.key.kind.value} token for institution {entry.key.institution}: {why}"
             )
-    return Readiness(draining, reasons, warnings)
+    return Readiness(draining, reasons)

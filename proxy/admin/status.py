@@ -1,12 +1,13 @@
 """Builds the document of ``/api/status``. No I/O."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from proxy.admin import health_summary
 from proxy.admin.document import (
     About,
     Failure,
+    HealthCondition,
+    HealthSummary,
     ListenerStatus,
     Load,
     Ready,
@@ -15,19 +16,20 @@ from proxy.admin.document import (
     Refresh,
     Reload,
     Status,
-    TokenHealth,
     TokenState,
 )
+from proxy.admin.health import Condition, HealthInput, TokenHealth, TokenInput
 from proxy.admin.history import History, RecentTokenEvent, RepeatedError
 from proxy.admin.masking import mask_path
 from proxy.admin.rates import last_minute, series
-from proxy.admin.readiness import Readiness
+from proxy.admin.readiness import Readiness, warnings
 from proxy.errors import TokenError
 from proxy.forwarding.record import RequestRecord
 from proxy.tokens.cache import Entry
 from proxy.tokens.token import Instant
 
-TOKENS = 100
+TOKENS = 1000
+INSTITUTIONS = 100
 LONGEST = 128
 """Largest number of characters of values that a caller has chosen."""
 
@@ -42,7 +44,7 @@ class StatusInput:
     about: About
     listeners: list[ListenerStatus]
     readiness: Readiness
-    reload_failure: str
+    conditions: Sequence[Condition]
     entries: Sequence[Entry]
     institutions: frozenset[str]
     load: Load
@@ -54,29 +56,16 @@ def build(source: StatusInput, history: History) -> Status:
     tokens = [token_state(entry, source.now) for entry in urgent[:TOKENS]]
     errors = [_recent_error(each, source) for each in reversed(history.errors.values())]
     minute = last_minute([*history.samples, history.totals()])
-    causes = {
-        "bank" if error.source == "none" else str(error.source): (error.detail, error.advice)
-        for error in reversed(errors)
-        if error.area == "request"
-    }
     return Status(
         format=1,
         at=source.now.wall,
-        health=health_summary.summarize(
-            health_summary.HealthInput(
-                tokens=tokens,
-                minute=minute,
-                draining=source.readiness.draining,
-                reload_failure=source.reload_failure,
-                causes=causes,
-            )
-        ),
+        health=_summary(source.conditions),
         about=source.about,
         listeners=source.listeners,
         readiness=Ready(
             ready=source.readiness.is_ready,
             reasons=source.readiness.reasons,
-            warnings=source.readiness.warnings,
+            warnings=warnings(source.readiness, source.conditions),
         ),
         tokens=tokens,
         tokens_in_all=len(urgent),
@@ -90,7 +79,49 @@ def build(source: StatusInput, history: History) -> Status:
     )
 
 
-def health(entry: Entry, now: Instant) -> TokenHealth:
+def health_input(
+    entries: Iterable[Entry], history: History, now: Instant, *, draining: bool, reload_failure: str
+) -> HealthInput:
+    """Return the facts from which ``assess`` decides the health of the proxy."""
+    return HealthInput(
+        tokens=[_token_input(entry, now) for entry in entries],
+        traffic=history.traffic(),
+        draining=draining,
+        reload_failure=reload_failure,
+    )
+
+
+def _token_input(entry: Entry, now: Instant) -> TokenInput:
+    error = entry.error
+    return TokenInput(
+        entry.key,
+        token_health(entry, now),
+        entry.pinned,
+        entry.is_new,
+        max(entry.token.remaining(now), 0.0) if entry.token else 0.0,
+        error.explained_by if error else None,
+        error.operator_detail if error else "",
+        (entry.call_seconds, entry.lifetime) if entry.is_call_slow else None,
+        entry.held.is_in_conflict,
+    )
+
+
+def _summary(conditions: Sequence[Condition]) -> HealthSummary:
+    worst, *others = [
+        HealthCondition(
+            state=each.state,
+            reason=each.reason,
+            sentence=each.sentence,
+            cause=each.cause,
+            advice=each.advice,
+            institutions=list(each.institutions[:INSTITUTIONS]),
+        )
+        for each in conditions
+    ]
+    return HealthSummary(**dict(worst), others=others)
+
+
+def token_health(entry: Entry, now: Instant) -> TokenHealth:
     """Return the state of a token."""
     if entry.token is not None and entry.token.is_alive(now):
         return "fresh" if entry.error is None else "failing"
@@ -99,7 +130,7 @@ def health(entry: Entry, now: Instant) -> TokenHealth:
 
 def _urgency(entry: Entry, now: Instant) -> tuple[object, ...]:
     """Return the sort key of tokens: problems first. It is stable while there are none."""
-    state = health(entry, now)
+    state = token_health(entry, now)
     left = entry.token.expires_at if state == "failing" and entry.token is not None else 0.0
     return (_URGENCY[state], not entry.pinned, left, entry.key.institution, entry.key.kind)
 
@@ -111,7 +142,7 @@ def token_state(entry: Entry, now: Instant) -> TokenState:
     return TokenState(
         kind=entry.key.kind,
         institution=entry.key.institution,
-        state=health(entry, now),
+        state=token_health(entry, now),
         pinned=entry.pinned,
         refreshing=entry.fetch is not None,
         issued_at=token.issued.wall if token else None,

@@ -356,6 +356,12 @@ TOKEN_TIMEOUT = _token(
     "The token endpoint did not respond within token.timeout.",
     "Check the network and the bank's status page, or raise token.timeout.",
 )
+TOKEN_SLOW = _token(
+    "token-slow",
+    "Token calls take so long that tokens expire before the next ones arrive.",
+    "Run `candescent-proxy doctor` to see what slows the token endpoint down, and ask the bank for "
+    "a longer lifetime. Until then requests wait for tokens.",
+)
 TOKEN_INTERNAL = _token(
     "token-internal",
     "The token request failed inside the proxy.",
@@ -628,13 +634,30 @@ BANK_ERROR = ErrorKind(
     "The bank responded with an error of its own.",
     "Check the bank's status page; ask the bank, with the transactionId.",
 )
+BANK_DENIED = ErrorKind(
+    "bank-denied",
+    0,
+    Source.NONE,
+    "The bank refused the application or its user (401, 403), not the token.",
+    "Look for the code in the response. If most calls are refused: check that base_url and "
+    "client_id belong to the same environment (stage, production), and ask the bank what the "
+    "application may call.",
+)
+BANK_THROTTLED = ErrorKind(
+    "bank-throttled",
+    0,
+    Source.NONE,
+    "The bank limits the rate of requests (429).",
+    "Find out who sends so many, send fewer, or ask the bank for a higher limit.",
+)
 TOKEN_REFUSED = ErrorKind(
     "token-refused",
     0,
     Source.TOKEN,
     "The bank refused a token before it expired.",
-    "None at first: the proxy fetches a new one. If it recurs, somebody revokes tokens, or the "
-    "resource is not permitted.",
+    "None if it happens once: the proxy fetches a new one. If it recurs: check that base_url and "
+    "client_id belong to the same environment (stage, production), that the application is not "
+    "revoked, and that nobody else revokes its tokens.",
 )
 TOKEN_CONFLICT = ErrorKind(
     "token-conflict",

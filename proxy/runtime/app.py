@@ -6,8 +6,9 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from proxy.admin import admin_server as admin
-from proxy.admin import status
+from proxy.admin import health, status
 from proxy.admin.document import Load, Status
+from proxy.admin.health import Condition
 from proxy.admin.history import History
 from proxy.admin.page_access import PageAccess
 from proxy.admin.readiness import Readiness, assess
@@ -70,7 +71,7 @@ class App:
         self.quit = asyncio.Event()
         self.metrics = Metrics()
         self._started = clock.now()
-        self._history = History(self.metrics.totals, clock.now, keep=config.status_page != "off")
+        self._history = History(self.metrics.totals, clock.now)
         self._refresh_tokens = RefreshTokens(clock.now, config.refresh_token_file)
         self._tracing = build.tracing(config, lambda: self._core.config.url)
         self._log = LogObserver(config.log)
@@ -109,6 +110,7 @@ class App:
             opened_before=lambda: self._opened_before,
             is_ready=lambda: self.readiness().is_ready,
             dropped_lines=lambda: self._log.dropped,
+            condition=lambda: self.conditions()[0],
         )
         self.metrics.reloads.certificates = certificate_expiry.expiries(
             build.certificate_files(config)
@@ -167,11 +169,18 @@ class App:
 
     def readiness(self) -> Readiness:
         """Return whether the proxy is ready, with the reasons if it is not."""
-        return assess(
-            self.tokens.entries(),
-            clock.now(),
-            draining=self._draining,
-            reload_failure=self._reloader.failure,
+        return assess(self.tokens.entries(), clock.now(), draining=self._draining)
+
+    def conditions(self) -> Sequence[Condition]:
+        """Return what there is to say about the health, the worst first; at least one."""
+        return health.assess(
+            status.health_input(
+                self.tokens.entries(),
+                self._history,
+                clock.now(),
+                draining=self._draining,
+                reload_failure=self._reloader.failure,
+            )
         )
 
     def status(self) -> Status:
@@ -183,7 +192,7 @@ class App:
                 about=about(config, self._started, now),
                 listeners=listeners(config, self.addresses, self.admin_address),
                 readiness=self.readiness(),
-                reload_failure=self._reloader.failure,
+                conditions=self.conditions(),
                 entries=[*self.tokens.entries()],
                 institutions=config.permitted_institutions,
                 load=Load(
@@ -293,6 +302,7 @@ class App:
         page = StatusPage(self.status, access)
         routes = admin.routes(
             self.readiness,
+            self.conditions,
             self.metrics.exposition,
             actions,
             page,

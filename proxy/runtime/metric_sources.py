@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from proxy.admin.health import NO_REASON, STATES, Condition
 from proxy.runtime import clock
 from proxy.runtime.core import Core
 from proxy.runtime.listeners import Listeners
@@ -10,6 +11,7 @@ from proxy.server.limits import CallerLimits
 from proxy.server.memory import MemoryBudget
 from proxy.server.refusals import Refusals
 from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.metrics.families import Values
 
 if TYPE_CHECKING:
     from proxy.runtime.build_fleet import Fleet
@@ -27,6 +29,7 @@ def register(
     opened_before: Callable[[], int],
     is_ready: Callable[[], bool],
     dropped_lines: Callable[[], int],
+    condition: Callable[[], Condition],
 ) -> None:
     """Register the callbacks of ``metrics``.
 
@@ -100,6 +103,18 @@ def register(
         dropped_lines,
     )
     gauge("ready", "1 when /readyz says ready.", is_ready)
+    metrics.callbacks.gauges(
+        "health",
+        "1 for the state of the proxy, with its reason; 0 for the other states.",
+        ("state", "reason"),
+        lambda: _health(condition()),
+    )
+
+
+def _health(now: Condition) -> Values:
+    """Return a series for each state, so that there are as many whatever the reason."""
+    for state in STATES:
+        yield (state, now.reason if state == now.state else NO_REASON), float(state == now.state)
 
 
 def _running(cores: Callable[[], Sequence[Core]]) -> Core:

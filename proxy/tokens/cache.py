@@ -23,6 +23,7 @@ from proxy.tokens.events import (
     TokenReleased,
     TokenUnchanged,
     Trigger,
+    slow_token,
 )
 from proxy.tokens.held import HeldTokens, Reaction
 from proxy.tokens.refresh_policy import RefreshPolicy
@@ -373,7 +374,9 @@ class TokenCache:
     def _check_alive(self, token: Token) -> Token:
         # The call took longer than the token's lifetime, or the machine was suspended meanwhile.
         if not token.is_alive(self._clock()):
-            raise TokenError(kinds.TOKEN_TIMEOUT, "The token had expired before it arrived.")
+            seconds = self._clock().since(token.issued)
+            detail = f"The token expired before it arrived: {slow_token(seconds, token.lifetime)}"
+            raise TokenError(kinds.TOKEN_SLOW, detail)
         return token
 
     def _record_failure(

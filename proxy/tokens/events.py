@@ -29,6 +29,11 @@ class TokenRefreshed:
     trigger: Trigger = Trigger.FIRST
 
 
+def slow_token(seconds: float, lifetime: float) -> str:
+    """Return in a sentence how long a token call took, and how long its token lives."""
+    return f"a token call takes {seconds:.1f} s, and its token lives for {lifetime:g} s."
+
+
 @dataclass(frozen=True, slots=True)
 class TokenRefreshFailed:
     """A token call failed, for the ``failures``-th time in a row; retry in ``delay`` seconds."""

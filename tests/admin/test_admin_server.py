@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from proxy.admin import admin_server
+from proxy.admin.health import Condition
 from proxy.admin.readiness import Readiness
 from proxy.runtime.app import App
 from proxy.sandbox import Fault, Sandbox
@@ -34,6 +35,9 @@ class AdminPort:
     data_address: Address
 
 
+CONDITION = Condition("warning", "Some fail.", "bank-error", "The bank fails.", "Wait.")
+
+
 @asynccontextmanager
 async def served(
     actions: admin_server.Actions | None = None, state: Readiness | None = None
@@ -41,6 +45,7 @@ async def served(
     """Start an admin port alone, with a client."""
     routes = admin_server.routes(
         lambda: state or Readiness(),
+        lambda: [CONDITION],
         lambda accept: (accept.encode(), "text/plain; x=1"),
         actions,
     )

@@ -1,15 +1,16 @@
 """History of the status page: bounded, newest last, without token texts."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
-from proxy.admin.history import MAX_ERRORS, MAX_EVENTS, MAX_REQUESTS, History
+from proxy.admin.health import Outcome, Traffic
+from proxy.admin.history import MAX_ERRORS, MAX_EVENTS, MAX_REQUESTS, History, outcome_kind
 from proxy.admin.rates import INTERVAL, INTERVALS, MINUTE, SAMPLES
 from proxy.errors import ErrorKind, ProxyError, Source, TokenError, kinds
 from proxy.forwarding.record import RequestRecord
-from proxy.telemetry.events import Event, Reloaded, ReloadFailed
+from proxy.telemetry.events import Reloaded, ReloadFailed
+from proxy.telemetry.metrics.requests import RequestCollector
 from proxy.telemetry.metrics.totals import Totals
 from proxy.tokens.events import (
     TokenRefreshed,
@@ -203,28 +204,65 @@ def test_samples_are_bounded(history: History, clock: Clock) -> None:
     assert INTERVALS * INTERVAL == 15 * MINUTE
 
 
-FACTS: list[Callable[[], Event]] = [
-    lambda: TokenRefreshed(token(), 0.25, 3000.0),
-    lambda: TokenRefreshFailed(KEY, ERROR, 0.5, 1, 7.0),
-    lambda: ReloadFailed("file", "listen: changed"),
-]
+def responded(status: int, *, refused: bool = False) -> RequestRecord:
+    """Return a request with the bank's own response; ``refused``: it refused the token."""
+    made = record(status=status)
+    made.is_token_refused = refused
+    return made
 
 
-async def test_disabled_history_is_empty(clock: Clock) -> None:
-    """It uses no memory and no task."""
-    history = History(Totals, clock, keep=False)
-    history.request(record())
-    history.request(record(kinds.METHOD))
-    for event in FACTS:
-        history.event(event())
-    await history.run()
-    assert not any(
-        (
-            history.requests,
-            history.events,
-            history.errors,
-            history.samples,
-            history.intervals,
-            history.reload,
-        )
-    )
+@pytest.mark.parametrize(
+    ("finished", "kind"),
+    [
+        (responded(200), None),
+        (responded(200, refused=True), None),  # the second token was accepted
+        (responded(404, refused=True), None),
+        (responded(404), None),
+        (responded(401, refused=True), kinds.TOKEN_REFUSED),
+        (responded(400, refused=True), kinds.TOKEN_REFUSED),
+        (responded(401), kinds.BANK_DENIED),
+        (responded(403), kinds.BANK_DENIED),
+        (responded(429), kinds.BANK_THROTTLED),
+        (responded(500), kinds.BANK_ERROR),
+        (record(kinds.METHOD, status=405), kinds.METHOD),
+    ],
+)
+def test_outcome(finished: RequestRecord, kind: ErrorKind | None) -> None:
+    """Also of the bank's own responses."""
+    assert outcome_kind(finished) is kind
+
+
+async def test_traffic_of_the_last_minute(clock: Clock) -> None:
+    """By institution and kind, with the last outcomes; without what callers aborted."""
+    collector = RequestCollector()
+    history = History(collector.totals, clock)
+
+    def finish(made: RequestRecord, institution: str = "00016") -> None:
+        made.institution = institution
+        made.started_at = made.finished_at = clock.now
+        collector.add(made)
+        history.request(made)
+
+    finish(responded(200))
+    history.sample()
+    clock.now += 50
+    finish(responded(401, refused=True))
+    finish(responded(204), "00145")
+    finish(responded(0))
+    finish(record(kinds.SLOW_HEAD, status=408), "")
+    finish(record(kinds.METHOD, "No CONNECT.", status=405), "")
+    clock.now += 4
+    found = history.traffic()
+    assert found.requests == {"00016": 1, "00145": 1, "": 1}
+    assert found.failures == {(kinds.TOKEN_REFUSED, "00016"): 1, (kinds.METHOD, ""): 1}
+    assert found.recent[1:] == [
+        Outcome(4.0, "00016", kinds.TOKEN_REFUSED),
+        Outcome(4.0, "00145"),
+        Outcome(4.0, "", kinds.METHOD),
+    ]
+    assert found.details[kinds.METHOD] == "No CONNECT."
+    assert found.has_bank_response
+    for _ in range(SAMPLES):
+        clock.now += INTERVAL
+        history.sample()
+    assert history.traffic() == Traffic(recent=[], details=found.details)

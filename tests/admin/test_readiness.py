@@ -5,14 +5,19 @@ from typing import Any
 
 import pytest
 
-from proxy.admin.readiness import Readiness, assess
+from proxy.admin.health import Condition
+from proxy.admin.readiness import Readiness, assess, document, warnings
 from proxy.errors import TokenError, kinds
 from proxy.tokens.cache import Entry
-from proxy.tokens.held import CONFLICTS, HeldTokens
+from proxy.tokens.held import HeldTokens
 from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
 
 NOW = Instant(10_000.0, 1_800_000_000.0)
 KEY = TokenKey(TokenKind.V2, "00016")
+RELOAD = Condition(
+    *("warning", "Working with the previous configuration.", "reload-failed"),
+    *("listen: changed", "Correct it."),
+)
 
 
 def entry(age: float | None = 0.0, *, key: TokenKey = KEY, **known: Any) -> Entry:
@@ -76,10 +81,28 @@ def test_draining_is_not_ready() -> None:
 
 def test_failed_reload_is_a_warning() -> None:
     """The proxy is ready with its old configuration."""
-    state = assess([entry()], NOW, draining=False, reload_failure="listen: changed")
-    assert state.is_ready
-    assert state.warnings == ["configuration reload failed: listen: changed"]
-    assert assess([entry()], NOW, draining=False).warnings == []
+    state, condition = assess([entry()], NOW, draining=False), RELOAD
+    assert document(state, [condition]) == {
+        "status": "ready",
+        "reasons": [],
+        "health": "warning",
+        "sentence": "Working with the previous configuration.",
+        "warnings": ["Working with the previous configuration. listen: changed Correct it."],
+    }
+
+
+def test_health_without_a_problem_is_no_warning() -> None:
+    """There is nothing to do."""
+    assert warnings(Readiness(), [Condition("ok", "Working.")]) == []
+
+
+def test_reason_is_not_repeated_as_a_warning() -> None:
+    """The condition of a missing token explains the same."""
+    state = assess(
+        [entry(None, error=TokenError(kinds.TOKEN_SERVER, "Failed."))], NOW, draining=False
+    )
+    missing = Condition("failing", "Requests fail.", "token-server", "Failed.", "Wait.")
+    assert warnings(state, [missing, RELOAD]) == warnings(state, [RELOAD]) != []
 
 
 def test_reasons_show_no_secret() -> None:
@@ -90,15 +113,6 @@ def test_reasons_show_no_secret() -> None:
 def test_without_pinned_keys_it_is_ready() -> None:
     """There is nothing to wait for."""
     assert assess([], NOW, draining=False) == Readiness()
-
-
-def test_conflict_is_a_warning() -> None:
-    """The proxy still works."""
-    conflicting = entry()
-    conflicting.held.conflicts = CONFLICTS
-    state = assess([conflicting], NOW, draining=False)
-    assert state.is_ready
-    assert state.warnings == [f"v2:00016: {kinds.TOKEN_CONFLICT.cause}"]
 
 
 async def test_turn_of_a_repeated_token_is_no_reason() -> None:

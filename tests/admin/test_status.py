@@ -1,11 +1,13 @@
 """The status document: tokens, events, requests and errors."""
 
+import dataclasses
 from typing import Any
 
 import pytest
 
 from proxy.admin import status
 from proxy.admin.document import About, Load, Status
+from proxy.admin.health import Condition, TokenInput
 from proxy.admin.history import History
 from proxy.admin.readiness import Readiness
 from proxy.admin.status import StatusInput, build, token_state
@@ -15,7 +17,7 @@ from proxy.telemetry.events import Reloaded
 from proxy.telemetry.metrics.totals import Totals
 from proxy.tokens.cache import Entry
 from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, Trigger
-from proxy.tokens.held import HeldTokens
+from proxy.tokens.held import CONFLICTS, HeldTokens
 from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
 
 NOW = Instant(10_000.0, 1_800_000_000.0)
@@ -41,7 +43,7 @@ def status_input(*entries: Entry) -> StatusInput:
         ),
         listeners=[],
         readiness=Readiness(),
-        reload_failure="",
+        conditions=[Condition("ok", "Working.")],
         entries=entries,
         institutions=frozenset({"00016"}),
         load=Load(in_flight=0, caller_connections=0, upstream_connections=0, upstream_idle=0),
@@ -106,13 +108,13 @@ def test_machine_that_slept() -> None:
 
 def test_tokens_are_ordered_by_severity(history: History) -> None:
     """Missing, failing, fresh; bounded."""
-    keys = [TokenKey(TokenKind.V2, f"{number:05}") for number in range(150)]
+    keys = [TokenKey(TokenKind.V2, f"{number:05}") for number in range(1500)]
     entries = [entry(key=key) for key in keys]
     entries[77] = entry(error=ERROR, key=keys[77])
     entries[99] = entry(None, error=ERROR, key=keys[99])
     found = built(history, *entries)
     assert [token.institution for token in found.tokens[:2]] == ["00099", "00077"]
-    assert (len(found.tokens), found.tokens_in_all) == (100, 150)
+    assert (len(found.tokens), found.tokens_in_all) == (1000, 1500)
 
 
 def test_refreshes_newest_first(history: History) -> None:
@@ -203,17 +205,32 @@ def test_last_reload(history: History) -> None:
     assert (found.success, found.why, found.at) == (True, "signal", NOW.wall)
 
 
-def test_summary_has_the_last_error(history: History) -> None:
-    """Of the source at fault."""
-    counted = Totals()
-    history = History(lambda: counted, lambda: NOW)
-    history.samples.append(history.totals())
-    history.request(refused(kinds.UPSTREAM_CONNECT, "Refused."))
-    history.request(refused(kinds.INSTITUTION_NOT_ALLOWED))
-    counted = Totals(10, dict(Totals().failed) | {"upstream": 10})
-    found = built(history, entry()).health
-    assert (found.state, found.cause) == ("failing", "Refused.")
-    assert found.advice == kinds.UPSTREAM_CONNECT.remedy
+def test_health_is_the_worst_condition(history: History) -> None:
+    """The others follow; institutions are bounded."""
+    many = tuple(f"{number:05}" for number in range(150))
+    worst = Condition("failing", "Fail.", "upstream-connect", "Refused.", "Start it.", many)
+    other = Condition("warning", "Some fail.", "bank-error", "Failed.", "Wait.")
+    source = dataclasses.replace(status_input(), conditions=[worst, other])
+    found = build(source, history).health
+    assert (found.state, found.reason, found.cause) == ("failing", "upstream-connect", "Refused.")
+    assert len(found.institutions) == 100
+    assert [each.reason for each in found.others] == ["bank-error"]
+
+
+def test_health_input_has_tokens_and_traffic(history: History) -> None:
+    """With the exact kind of a token's error."""
+    new = TokenKey(TokenKind.V1, "00016")
+    entries = [entry(600.0, error=ERROR, pinned=True), Entry(new, 0.0)]
+    entries[1].call_seconds, entries[1].lifetime = 4.0, 6.0
+    entries[1].held.conflicts = CONFLICTS
+    found = status.health_input(entries, history, NOW, draining=True, reload_failure="No.")
+    assert (found.draining, found.reload_failure) == (True, "No.")
+    assert found.tokens == [
+        TokenInput(
+            KEY, "failing", pinned=True, runway=3000.0, error=ERROR.explained_by, detail="Refused."
+        ),
+        TokenInput(new, "pending", is_new=True, slow_call=(4.0, 6.0), is_in_conflict=True),
+    ]
 
 
 def test_document_shows_no_secret(history: History) -> None:
@@ -229,4 +246,4 @@ def test_document_shows_no_secret(history: History) -> None:
 
 def test_bounds_are_documented() -> None:
     """In docs."""
-    assert status.TOKENS == 100
+    assert status.TOKENS == 1000

@@ -71,11 +71,11 @@ async def test_tokens_that_revoke_each_other_are_reported() -> None:
                 assert (await there.call("/echo")).status == 200
         for there in (first, second):
             assert entry(there).held.is_in_conflict
-            (warning,) = there.app.readiness().warnings
-            assert "accepts the next ones" in warning
+            (warning,) = there.app.conditions()
+            assert (warning.state, warning.reason) == ("warning", "token-conflict")
         async with bank_fixture(sandbox) as alone:
             assert (await alone.call("/echo")).status == 200
-            assert not alone.app.readiness().warnings
+            assert alone.app.conditions()[0].state == "ok"
 
 
 async def test_former_token_bridges_a_late_replica() -> None:

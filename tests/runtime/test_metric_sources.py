@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from proxy.admin.health import STATES
 from proxy.runtime.certificate_expiry import expiries
 from proxy.sandbox import Fault
 from tests.support.certificates import OpensslAuthority
 from tests.support.mounted_files import write
 from tests.support.proxy_fixture import ProxyFixture, proxy_fixture, sample
 from tests.support.running import CLIENT, until
-from tests.telemetry.metrics.reading import value
+from tests.telemetry.metrics.reading import families, value
 
 QUICK = {"half_close_timeout": "0.05"}
 """Limits under which a caller that goes away is soon believed."""
@@ -131,6 +132,24 @@ async def test_ready_agrees_with_readyz(tmp_path: Path) -> None:
         assert read(fixture, "ready") == 1
     async with proxy_in(tmp_path, ready=False, base_url="http://127.0.0.1:9") as fixture:
         assert value(fixture.app.metrics, "ready") == 0
+
+
+async def test_health_has_one_state(tmp_path: Path) -> None:
+    """With its reason; the other states are 0."""
+    async with proxy_in(tmp_path) as fixture:
+        assert health_of(fixture) == {("ok", "none")}
+        fixture.bank.bank.faults.append(Fault("resource", status=401))
+        for _ in range(3):
+            await fixture.call()
+        assert health_of(fixture) == {("failing", "token-refused")}
+    assert health_of(fixture) == {("stopping", "none")}
+
+
+def health_of(fixture: ProxyFixture) -> set[tuple[str, str]]:
+    """Return state and reason of the series that are 1, of one for each state."""
+    series = families(fixture.app.metrics)["candescent_proxy_health"].samples
+    assert [each.labels["state"] for each in series] == [*STATES]
+    return {(each.labels["state"], each.labels["reason"]) for each in series if each.value}
 
 
 async def test_certificate_expiry_is_of_the_used_file(tmp_path: Path) -> None:

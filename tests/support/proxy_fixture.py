@@ -11,6 +11,7 @@ import aiohttp
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from proxy.admin import readiness
 from proxy.config import loader
 from proxy.config.model import Config
 from proxy.runtime.app import App
@@ -67,7 +68,7 @@ class ProxyFixture:
 
     def warnings(self) -> list[str]:
         """Return the warnings of ``/readyz``."""
-        return self.app.readiness().warnings
+        return readiness.warnings(self.app.readiness(), self.app.conditions())
 
     def rotate(self, **clients: str) -> None:
         """Replace the bank's clients by these, id to secret; ``_`` in an id stands for ``-``."""

@@ -445,12 +445,12 @@ async def test_internal_error_is_a_failure() -> None:
 
 
 async def test_token_that_arrives_expired_is_a_failure() -> None:
-    """It is not served."""
+    """It is not served; the error has both times."""
     harness = TokenHarness()
     harness.source.lifetime, harness.source.call_seconds = 2, 3
-    with pytest.raises(TokenError) as caught:
+    with pytest.raises(TokenError, match=r"takes 3\.0 s, and its token lives for 2 s") as caught:
         await harness.cache.token(KEY)
-    assert caught.value.reason is kinds.TOKEN_TIMEOUT
+    assert caught.value.reason is kinds.TOKEN_SLOW
     assert harness.cache.current(KEY) is None
 
 

@@ -5,7 +5,13 @@ import dataclasses
 import pytest
 
 from proxy.errors import TokenError, kinds
-from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed, TokenRejected, TokenReleased
+from proxy.tokens.events import (
+    TokenRefreshed,
+    TokenRefreshFailed,
+    TokenRejected,
+    TokenReleased,
+    slow_token,
+)
 from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
 
 KEY = TokenKey(TokenKind.V2, "00016")
@@ -30,3 +36,8 @@ def test_event_is_immutable(event: object) -> None:
     name = dataclasses.fields(event)[0].name  # type: ignore[arg-type]  # each is a dataclass
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(event, name, None)
+
+
+def test_slow_token_in_words() -> None:
+    """Both numbers."""
+    assert slow_token(4.25, 3) == "a token call takes 4.2 s, and its token lives for 3 s."

@@ -15,12 +15,16 @@ class CallbackCollector(Collector):
     """Gauges and counters, each with a function that reads it."""
 
     def __init__(self) -> None:
-        self._gauges: list[tuple[str, str, Read]] = []
+        self._gauges: list[tuple[str, str, tuple[str, ...], ReadAll]] = []
         self._counters: list[tuple[str, str, tuple[str, ...], ReadAll]] = []
 
     def gauge(self, name: str, text: str, read: Read) -> None:
         """Register a gauge."""
-        self._gauges.append((name, text, read))
+        self.gauges(name, text, (), lambda: [((), read())])
+
+    def gauges(self, name: str, text: str, labels: tuple[str, ...], read: ReadAll) -> None:
+        """Register a gauge with labels."""
+        self._gauges.append((name, text, labels, read))
 
     def counter(self, name: str, text: str, read: Read) -> None:
         """Register a counter; ``_total`` is appended to its name."""
@@ -32,7 +36,7 @@ class CallbackCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metric families."""
-        for name, text, read in self._gauges:
-            yield gauge(name, text, (), [((), read())])
+        for name, text, labels, read_all in self._gauges:
+            yield gauge(name, text, labels, read_all())
         for name, text, labels, read_all in self._counters:
             yield counter(name, text, labels, read_all())

@@ -167,10 +167,14 @@ class RequestCollector(Collector):
 
     def totals(self) -> Totals:
         """Return the totals, without building metric families."""
-        requests = 0
+        requests = bank_responses = 0
+        institutions: dict[str, int] = {}
         failed = dict.fromkeys(FAILED, 0)
-        for (_, _, status, source, *_), count in self._counts.items():
+        for (_, _, status, source, institution, *_), count in self._counts.items():
             requests += count
+            if status != "0" or source != "none":  # else the caller has left
+                institutions[institution] = institutions.get(institution, 0) + count
+                bank_responses += count if source == "none" else 0
             failed_source = "bank" if source == "none" and status[0] == "5" else source
             if failed_source in failed:
                 failed[failed_source] += count
@@ -180,6 +184,8 @@ class RequestCollector(Collector):
             failed,
             _sums([times.total.counts for times in routes]),
             _sums([times.proxy.counts for times in routes]),
+            institutions,
+            bank_responses,
         )
 
     def collect(self) -> Iterator[Metric]:

@@ -22,3 +22,11 @@ def test_types() -> None:
     watched.counter("opened", "How many.", lambda: 3)
     types = {name: family.type for name, family in families(watched).items()}
     assert types == {"candescent_proxy_ready": "gauge", "candescent_proxy_opened": "counter"}
+
+
+def test_labels() -> None:
+    """Of gauges with several series."""
+    watched = CallbackCollector()
+    watched.gauges("health", "How it is.", ("state",), lambda: [(("ok",), 1), (("failing",), 0)])
+    assert value(watched, "health", state="ok") == 1
+    assert value(watched, "health", state="failing") == 0

@@ -44,6 +44,26 @@ def test_requests_by_source_of_error() -> None:
     assert sum(found.total_buckets) == 28
 
 
+def test_requests_by_institution() -> None:
+    """With the bank's responses; a caller that has left counts as neither."""
+    collector = RequestCollector()
+    for status, source, institution in (
+        *(
+            (200, Source.NONE, "00016"),
+            (503, Source.NONE, "00016"),
+            (502, Source.UPSTREAM, "00145"),
+        ),
+        *((0, Source.NONE, "00016"), (405, Source.CALLER, "")),
+    ):
+        made = record(status, source)
+        made.institution = institution
+        collector.add(made)
+    found = collector.totals()
+    assert found.institutions == {"00016": 2, "00145": 1, "": 1}
+    assert found.bank_responses == 2
+    assert found.since(found).institutions == {}
+
+
 def test_no_requests() -> None:
     """All totals are zero."""
     assert RequestCollector().totals() == Totals()
@@ -63,7 +83,7 @@ def test_difference() -> None:
     """Between two totals; the first may be empty."""
     early = Totals(3, dict.fromkeys(FAILED, 1), (1, 2), (3, 0))
     late = Totals(10, dict.fromkeys(FAILED, 2), (5, 2), (3, 1))
-    assert late.since(early) == Totals(7, dict.fromkeys(FAILED, 1), (4, 0), (0, 1))
+    assert late.since(early) == Totals(7, dict.fromkeys(FAILED, 1), (4, 0), (0, 1), {})
     assert late.since(Totals()) == late
 
 

@@ -92,7 +92,7 @@ async def test_wrong_secret_is_refused_once(tmp_path: Path) -> None:
     async with fleet_of_proxies(tmp_path) as here:
         before = here.texts()
         write(tmp_path / "secret", "a-wrong-secret")
-        await until(lambda: all(app.readiness().warnings for app in here.apps))
+        await until(lambda: all(app.conditions()[0].reason == "reload-failed" for app in here.apps))
         assert here.request_count == 2
         assert here.texts() == before
 
