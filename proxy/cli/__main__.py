@@ -3,27 +3,26 @@
 Signals are handled before anything else is imported, which takes half a second.
 """
 
+import _signal  # type: ignore[import-not-found] # signal wraps it, and imports much; typeshed has no more
 import os
-import signal
-from typing import NoReturn
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Run the command line; Ctrl-C during the imports exits with 130 and prints nothing.
 
     The first process of a container ignores signals without a handler, so SIGTERM gets one there.
     """
-    signal.signal(signal.SIGINT, _end)
+    _signal.signal(_signal.SIGINT, _end)
     if os.getpid() == 1:
-        signal.signal(signal.SIGTERM, _end)
+        _signal.signal(_signal.SIGTERM, _end)
     from proxy.cli import main as cli  # noqa: PLC0415 - after the handlers
 
     arguments = cli.parse()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # commands clean up
+    _signal.signal(_signal.SIGINT, _signal.default_int_handler)  # commands clean up
     cli.run(arguments)
 
 
-def _end(number: int, _frame: object) -> NoReturn:
+def _end(number: int, _frame: object) -> None:
     os._exit(128 + number)  # nothing is open yet
 
 
