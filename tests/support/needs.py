@@ -23,6 +23,7 @@ PACKAGES = {
     "iptables": "iptables",
     "java": "default-jdk-headless",
     "ldd": "libc-bin",
+    "mitmdump": "mitmproxy",
     "nginx": "nginx",
     "openssl": "openssl",
     "perl": "perl",

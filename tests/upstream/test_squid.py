@@ -1,7 +1,5 @@
 """The outbound proxy of many companies, Squid: its logins, and how it says what is wrong."""
 
-import asyncio
-import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +13,7 @@ from proxy.upstream.tunnel import OutboundProxy
 from proxy.upstream.upstream_settings import UpstreamSettings
 from tests.support import needs
 from tests.support.dialing import dial
-from tests.support.running import DEADLINE
+from tests.support.outbound_proxies import free_port, listening_program
 from tests.support.upstream_server import ScriptedUpstream, respond_to_all
 
 SQUID = """
@@ -58,36 +56,13 @@ def configure(folder: Path, port: int, access: str, scheme: str) -> Path:
 async def squid(access: str, scheme: str = "basic") -> AsyncIterator[int]:
     """Run Squid with a rule for ``http_access``, and ``scheme`` for logins; return its port."""
     program = needs.program("squid")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         configuration = configure(Path(folder), port, access, scheme)
-        process = await asyncio.create_subprocess_exec(
-            # Its name is that of its shared memory, of which the machine has one.
-            *(program, "-N", "-n", f"test{port}", "-f", str(configuration)),
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        try:
-            await accepts(process, port)
+        # Its name is that of its shared memory, of which the machine has one.
+        command = (program, "-N", "-n", f"test{port}", "-f", str(configuration))
+        async with listening_program(port, *command):
             yield port
-        finally:
-            if process.returncode is None:
-                process.terminate()
-            await process.wait()
-
-
-async def accepts(process: asyncio.subprocess.Process, port: int) -> None:
-    """Wait until the port accepts connections."""
-    async with asyncio.timeout(DEADLINE):
-        while True:
-            assert process.returncode is None, "Squid has ended"
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.05)
-            else:
-                writer.close()
-                return
 
 
 def through(port: int, target: int, login: str = "") -> Dialer:

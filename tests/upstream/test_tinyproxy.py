@@ -1,7 +1,5 @@
 """A real outbound proxy, and the authentication schemes that one may offer."""
 
-import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +12,7 @@ from proxy.upstream.tunnel import OutboundProxy, offered_schemes
 from proxy.upstream.upstream_settings import UpstreamSettings
 from tests.support import needs
 from tests.support.dialing import dial
-from tests.support.running import DEADLINE
+from tests.support.outbound_proxies import free_port, listening_program
 from tests.support.upstream_server import ScriptedUpstream, respond_to_all
 
 TINYPROXY = """
@@ -31,27 +29,11 @@ BasicAuth me word
 async def tinyproxy(folder: Path) -> AsyncIterator[int]:
     """Run tinyproxy with Basic authentication; return its port."""
     program = needs.program("tinyproxy")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
+    port = free_port()
     configuration = folder / "tinyproxy.conf"
     configuration.write_text(TINYPROXY.format(port=port, folder=folder))
-    process = await asyncio.create_subprocess_exec(
-        program, "-d", "-c", str(configuration), stdout=asyncio.subprocess.DEVNULL
-    )
-    try:
-        async with asyncio.timeout(DEADLINE):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                except OSError:
-                    await asyncio.sleep(0.05)
-                else:
-                    writer.close()
-                    break
+    async with listening_program(port, program, "-d", "-c", str(configuration)):
         yield port
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 async def test_tinyproxy(tmp_path: Path) -> None:
