@@ -7,12 +7,14 @@ The wheels are real; they are downloaded once into build/wheels.
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pip
@@ -28,7 +30,29 @@ PIPS = ("oldest-pip", "pip")
 WHEELS_ONLY = ("--require-hashes", "--only-binary", ":all:")
 
 
-Resolve = Callable[[str, Path], "subprocess.CompletedProcess[str]"]
+# Reads arguments of pip from each line, runs it with them, and writes its exit code and output. pip
+# is imported once, which takes longer than most of the resolutions, and each runs in a fork.
+RUN_PIP = """
+import json, os, sys, tempfile
+sys.path.insert(0, sys.argv[1])
+from pip._internal.cli.main import main
+from pip._internal.commands import create_command
+create_command("install")
+for line in sys.stdin:
+    with tempfile.TemporaryFile() as output:
+        if not (child := os.fork()):
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+            code = main(json.loads(line))
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        output.seek(0)
+        print(json.dumps([code, output.read().decode()]), flush=True)
+"""
+
+Resolve = Callable[[str, Path], tuple[int, str]]
 
 
 def download(*locks: Path) -> None:
@@ -77,41 +101,48 @@ def index(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def resolve(index: str, tmp_path_factory: pytest.TempPathFactory) -> Resolve:
-    """A function that resolves a lock file with a pip and returns its output."""
+def resolve(index: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Resolve]:
+    """A function that resolves a lock file with a pip; it returns exit code and output."""
     # pip does not load the program, so its coverage is not measured.
     environment = {name: os.environ[name] for name in os.environ if "COVERAGE" not in name}
-
-    def install(pip: Path | str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, pip, "--isolated", "--disable-pip-version-check", "install"]
-        return subprocess.run(
-            [*command, "--quiet", f"--index-url={index}", *WHEELS_ONLY, *arguments],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
+    quiet = ("--isolated", "--disable-pip-version-check", "--quiet")
+    options = (*quiet, f"--index-url={index}", *WHEELS_ONLY)
     pips = tmp_path_factory.mktemp("pips")
-    current = Path(pip.__file__).parent
-    for name in PIPS:
-        lock = ROOT / f"requirements/{name}.txt"
-        target = ("--no-compile", f"--target={pips / name}", f"--requirement={lock}")
-        install(current, *target).check_returncode()
+    with ExitStack() as stack:
+        running = {}
+        for name in PIPS:
+            lock = ROOT / f"requirements/{name}.txt"
+            target = ("--no-compile", f"--target={pips / name}", f"--requirement={lock}")
+            command = [sys.executable, "-m", "pip", "install", *options, *target]
+            subprocess.run(command, env=environment, check=True)
+            running[name] = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", RUN_PIP, pips / name],
+                    env=environment,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
 
-    def resolve(name: str, lock: Path) -> subprocess.CompletedProcess[str]:
-        dry = ("--dry-run", "--ignore-installed", f"--requirement={lock}")
-        return install(pips / name / "pip", *dry)
+        def resolve(name: str, lock: Path) -> tuple[int, str]:
+            pip = running[name]
+            assert pip.stdin is not None
+            assert pip.stdout is not None
+            dry = ("--dry-run", "--ignore-installed", f"--requirement={lock}")
+            print(json.dumps(["install", *options, *dry]), file=pip.stdin, flush=True)
+            code, output = json.loads(pip.stdout.readline())
+            return code, output
 
-    return resolve
+        yield resolve
 
 
 @pytest.mark.parametrize("pip", PIPS)
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
 def test_every_lock_resolves(lock: Path, pip: str, resolve: Resolve) -> None:
     """To the pinned versions, with either pip."""
-    done = resolve(pip, lock)
-    assert done.returncode == 0, done.stderr
+    code, output = resolve(pip, lock)
+    assert code == 0, output
 
 
 def test_environment_has_the_pinned_pip() -> None:
@@ -125,7 +156,7 @@ def test_lock_without_its_extras_does_not_resolve(resolve: Resolve, tmp_path: Pa
     text = (ROOT / "requirements/dev.txt").read_text(encoding="utf-8")
     lock.write_text(text.replace("coverage[toml]==", "coverage=="), encoding="utf-8")
     assert lock.read_text(encoding="utf-8") != text
-    refused = "coverage[toml]" in resolve("oldest-pip", lock).stderr
+    refused = "coverage[toml]" in resolve("oldest-pip", lock)[1]
     # The pip of Python 3.13 and later ones apply it.
     assert refused == (sys.version_info < (3, 13))
 
@@ -139,6 +170,6 @@ def test_lock_without_a_dependency_does_not_resolve(
     text = (ROOT / "requirements/run.txt").read_text(encoding="utf-8")
     entry = re.compile(r"^idna==.*?(?=^\w)", re.MULTILINE | re.DOTALL)
     lock.write_text(entry.sub("", text), encoding="utf-8")
-    done = resolve(pip, lock)
-    assert done.returncode
-    assert "idna" in done.stderr
+    code, output = resolve(pip, lock)
+    assert code
+    assert "idna" in output
