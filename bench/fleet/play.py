@@ -19,7 +19,7 @@ def play(plan: Plan) -> CallLog:
     holders = []
     for number in range(plan.pods):
         starts = plan.starts or (random.uniform(0.0, plan.start_over),)
-        pod = SimulatedPod()
+        pod = SimulatedPod(str(number))
         for institution in range(plan.institutions):
             holder = Holder(world, pod, institution)
             heap.at(starts[number % len(starts)], holder.start)

@@ -20,7 +20,7 @@ from proxy.tokens.fleet.lease_policy import (
     Need,
     NextAction,
     StoreState,
-    applies_to_fleet,
+    failures_of_fleet,
 )
 from proxy.tokens.rate_limit import TokenBucket, rate_for
 
@@ -44,6 +44,7 @@ class FleetWorld:
 class SimulatedPod:
     """One proxy: the token bucket of its refresher, and its circuit breaker of the store."""
 
+    name: str
     circuit: CircuitBreaker = field(default_factory=CircuitBreaker)
     allowance: TokenBucket = field(default_factory=TokenBucket)
     needed: float = 0.0
@@ -119,16 +120,20 @@ class Holder:
         self._install(issue, self._world.heap.now)
         self._world.heap.at(self._due_at(), self.due)
 
-    def failed(self, failure: TokenFailure, retry_after: float | None = None) -> None:
+    def failed(self, failure: TokenFailure) -> None:
         """Retry after the policy's delay."""
         self._failures += 1
         delay = self.plan.policy.retry_delay(
             failure,
             self._failures,
             self._world.random.random(),
-            retry_after,
             first=not self._refresh_age,
         )
+        self._world.heap.after(delay, self.due)
+
+    def refused(self, wait: float) -> None:
+        """Retry after the fleet's wait."""
+        delay = self.plan.policy.shared_delay(wait, self._world.random.random())
         self._world.heap.after(delay, self.due)
 
     def close(self) -> None:
@@ -194,7 +199,7 @@ class SimulatedFetch:
         self._pod = pod
         self._holder = holder
         self._policy = world.plan.sharing
-        self._began = world.heap.now
+        self._starved_at: float | None = None
         self._chance = world.random.random()
         self._blind: float | None = None
         self._looks = 0
@@ -218,6 +223,7 @@ class SimulatedFetch:
             holder.offered(record),
             max(record.leased_until - now, 0.0),
             max(record.refused_until - now, 0.0) if record.refusal else 0.0,
+            record.refusal is not None,
         )
         match self._policy.decide(view, self._need(now)):
             case NextAction.USE_SHARED:
@@ -228,22 +234,21 @@ class SimulatedFetch:
                 record.leased_until = float("inf")
                 self._world.bank.ask(self._fetched)
             case NextAction.REFUSE:
-                assert record.refusal is not None
-                holder.failed(record.refusal, view.refusal_left)
-            case NextAction.FETCH_DIRECTLY:
-                self._world.bank.ask(holder.answered)
+                holder.refused(max(view.refusal_left, self._policy.probe_wait))
+            case NextAction.TIME_OUT:
+                holder.refused(self._policy.probe_wait)
             case NextAction.WAIT:
                 self._wait_for_poll(now)
 
     def _without_store(self, now: float) -> None:
         self._blind = now if self._blind is None else self._blind
-        if (
-            self._policy.decide_without_store(self._need(now), now - self._blind)
-            is NextAction.FETCH_DIRECTLY
-        ):
-            self._world.bank.ask(self._holder.answered)
-        else:
-            self._wait_for_poll(now)
+        match self._policy.decide_without_store(self._need(now), now - self._blind):
+            case NextAction.FETCH_DIRECTLY:
+                self._world.bank.ask(self._holder.answered)
+            case NextAction.TIME_OUT:
+                self._holder.refused(self._policy.probe_wait)
+            case _:
+                self._wait_for_poll(now)
 
     def _fetched(self, asked: float, failure: TokenFailure | None) -> None:
         now, record = self._world.heap.now, self._record
@@ -255,13 +260,16 @@ class SimulatedFetch:
                 record.leased_until = now  # the lease expires without a write
             self._holder.take(issue)
             return
-        record.leased_until = now + self._policy.pause
-        if applies_to_fleet(failure):
-            record.leased_until = 0.0
-            record.refusals += 1
-            record.refusal = failure
-            record.refused_until = now + self._world.plan.policy.retry_delay(
-                failure, record.refusals, self._world.random.random()
+        record.leased_until = 0.0
+        record.failures = failures_of_fleet(record.refusal_entry, failure, self._pod.name)
+        record.refusal, record.met_by, record.refused_until = failure, self._pod.name, now
+        if record.failures:
+            record.refused_until += self._policy.probe_delay(
+                self._world.plan.policy,
+                failure,
+                record.failures,
+                self._world.random.random(),
+                None,
             )
         self._holder.failed(failure)
 
@@ -271,4 +279,10 @@ class SimulatedFetch:
         self._world.heap.after(wait, self.poll)
 
     def _need(self, now: float) -> Need:
-        return Need(self._holder.left(), now - self._began, self._chance)
+        left = self._holder.left()
+        if left > 0:
+            self._starved_at = None
+        elif self._starved_at is None:
+            self._starved_at = now
+        waited = 0.0 if self._starved_at is None else now - self._starved_at
+        return Need(left, waited, self._chance)

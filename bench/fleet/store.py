@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bench.fleet.heap import Heap
 from bench.fleet.plan import Plan, within
 from proxy.errors import TokenFailure
+from proxy.tokens.fleet.encryption import RefusalEntry
 
 
 @dataclass(slots=True)
@@ -28,12 +29,20 @@ class SimulatedRecord:
     leased_until: float = 0.0
     refusal: TokenFailure | None = None
     refused_until: float = 0.0
-    refusals: int = 0
+    failures: int = 0
+    met_by: str = ""
 
     def publish(self, issue: Issue, now: float) -> None:
         """Write a token, which ends the lease and clears the refusal."""
         self.issue, self.written = issue, now
-        self.leased_until, self.refusal, self.refusals = 0.0, None, 0
+        self.leased_until, self.refusal, self.failures = 0.0, None, 0
+
+    @property
+    def refusal_entry(self) -> RefusalEntry | None:
+        """The last failure as the store has it."""
+        if self.refusal is None:
+            return None
+        return RefusalEntry(self.refusal, "", self.failures, self.refused_until, self.met_by)
 
 
 class SimulatedStore:

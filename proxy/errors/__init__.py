@@ -97,7 +97,8 @@ class TokenError(ProxyError):
 
     ``code`` is the bank's error code (``CMN_90004``), if it sent one; ``bank_message`` its cleaned
     message, for the operator and never for callers. ``failure`` says why the token endpoint could
-    not be reached.
+    not be reached. ``is_shared``: another proxy of the fleet met it, and ``retry_after`` is the
+    fleet's wait.
     """
 
     def __init__(
@@ -109,9 +110,11 @@ class TokenError(ProxyError):
         retry_after: float | None = None,
         failure: UpstreamFailure | None = None,
         bank_message: str = "",
+        is_shared: bool = False,
     ) -> None:
         super().__init__(reason, detail, retry_after=retry_after)
         self.reason = reason
+        self.is_shared = is_shared
         self.code = code
         self.bank_message = bank_message
         self.failure = failure
@@ -130,6 +133,7 @@ class TokenError(ProxyError):
             retry_after=seconds,
             failure=self.failure,
             bank_message=self.bank_message,
+            is_shared=self.is_shared,
         )
 
     @property

@@ -71,12 +71,14 @@ class Fleet:
 
 
 def lease_policy(config: Config) -> LeasePolicy:
-    """Return the lease policy; ``max_wait`` covers a whole call to the bank."""
-    settings = config.store
+    """Return the lease policy; a caller waits as long as for one call to the bank."""
+    settings, keys = config.store, len(config.permitted_institutions)
     return LeasePolicy(
         lease=settings.lease,
-        max_wait=config.token.timeout + settings.lease,
-        spread=LeasePolicy().spread_for(len(config.permitted_institutions)),
+        first_lease=min(settings.lease, 2 * settings.timeout),
+        max_wait=config.token.timeout,
+        probe_every=LeasePolicy.probe_every_for(keys),
+        spread=LeasePolicy().spread_for(keys),
         poll_every=settings.follow,
     )
 

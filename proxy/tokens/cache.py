@@ -382,14 +382,18 @@ class TokenCache:
     def _record_failure(
         self, entry: Entry, error: TokenError, seconds: float, trigger: Trigger
     ) -> None:
-        entry.failures += 1
         entry.error = error
-        delay = self._policy.retry_delay(
-            error.reason,
-            entry.failures,
-            self._chance(),
-            error.retry_after,
-            first=entry.is_new,
-        )
+        if error.is_shared:
+            # The proxy that met it counts it; else each would double the wait of the whole fleet.
+            delay = self._policy.shared_delay(error.retry_after or 0.0, self._chance())
+        else:
+            entry.failures += 1
+            delay = self._policy.retry_delay(
+                error.reason,
+                entry.failures,
+                self._chance(),
+                error.retry_after,
+                first=entry.is_new,
+            )
         entry.retry_at = self._clock().monotonic + delay
         self._emit(TokenRefreshFailed(entry.key, error, seconds, entry.failures, delay, trigger))

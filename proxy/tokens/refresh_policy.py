@@ -120,6 +120,13 @@ class RefreshPolicy:
         step = min(self.backoff_initial * 2.0**doublings, self.backoff_max)
         return max(asked + chance * step, self.backoff_initial / 10)
 
+    def shared_delay(self, wait: float, chance: float) -> float:
+        """Return the delay, in seconds, after a failure of another proxy of the fleet.
+
+        ``wait`` is the rest of the fleet's; the spread keeps the store from being asked at once.
+        """
+        return wait + chance * self.backoff_initial
+
     def rejection_pause(self, lifetime: float, unhelpful: int) -> float:
         """Return the seconds for which no further refused token is dropped after one was.
 

@@ -103,6 +103,38 @@ def test_every_pod_recovers_from_an_outage(outage: TokenFailure, *, has_store: b
     assert 0 < found.recovered < 65
 
 
+@pytest.mark.parametrize("pods", [3, 10, 100])
+@pytest.mark.parametrize(
+    "outage", [kinds.TOKEN_UNREACHABLE, kinds.TOKEN_TIMEOUT, kinds.TOKEN_SERVER]
+)
+def test_fleet_is_never_worse_off_with_a_store(pods: int, outage: TokenFailure) -> None:
+    """While the bank fails it gets fewer calls, and no more in the worst second."""
+    down = (2 * HOUR, 2 * HOUR + 2400)
+    plan = Plan(
+        "x", pods=pods, lifetime=1800, bank_down=down, outage=outage, watched=down,
+        start_over=1800,
+    )  # fmt: skip
+    alone, shared = played(plan), played(replace(plan, has_store=True))
+    assert shared.worst_second <= alone.worst_second
+    assert shared.calls <= alone.calls
+    if pods == 100:
+        assert (shared.worst_second, shared.calls) < (4, 300)
+
+
+def test_fleet_recovers_within_a_throttle_step() -> None:
+    """A dozen pods lose their tokens while the bank says quota; then one call is for all."""
+    began = 2 * HOUR
+    plan = Plan(
+        "x", pods=12, institutions=3, lifetime=60, has_store=True, watched=(began, began + 400),
+        bank_down=(began, began + 100), outage=kinds.TOKEN_THROTTLED, start_over=60,
+    )  # fmt: skip
+    for seed in range(5):
+        found = played(replace(plan, seed=seed))
+        assert found.recovered is not None
+        # A pod that waits longer for its own failures gets the token from the store.
+        assert found.recovered <= plan.policy.throttle_initial + 1.5 * plan.sharing.poll_every
+
+
 def test_store_outage_expires_no_token() -> None:
     """Each pod fetches its own, then all share again."""
     away = (2 * HOUR, 4 * HOUR)

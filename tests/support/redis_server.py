@@ -1,6 +1,10 @@
-"""A ``redis-server`` on a free loopback port, with its own directory."""
+"""A ``redis-server`` on a free loopback port, with its own directory.
+
+``STORE_SERVER`` names another program, such as a ``valkey-server`` or another version of Redis.
+"""
 
 import asyncio
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -14,6 +18,8 @@ from redis.exceptions import RedisError
 
 from tests.support import machine_clock, needs
 from tests.support.running import DEADLINE
+
+PROGRAM = os.environ.get("STORE_SERVER", "redis-server")
 
 
 @dataclass
@@ -61,7 +67,7 @@ class RedisServer:
     async def start_again(self) -> None:
         """Start it again on the same port, with what it had saved."""
         self.process = await _start(self.folder, self.port, self.arguments)
-        await _answering(self.admin)
+        assert await _answering(self.admin, self.process)
 
 
 @asynccontextmanager
@@ -77,21 +83,18 @@ async def redis_server(
 
     A Sentinel has a configuration ``file``, which it rewrites and which has its password.
     """
-    needs.program("redis-server")
+    needs.program(PROGRAM)
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a local folder
-    port = port or free_port()
     if password and file is None:
         arguments += ("--requirepass", password)
     if file is not None:
         arguments = (str(file), *arguments)
-    process = await _start(folder, port, arguments)
-    admin = Redis(host="127.0.0.1", port=port, password=password or None, **options)
-    server = RedisServer(folder, port, arguments, process, admin)
+    login = {"password": password or None, **options}
+    server = await _started(folder, port, arguments, login)
     try:
-        await _answering(admin)
         yield server
     finally:
-        await admin.aclose()
+        await server.admin.aclose()
         with suppress(ProcessLookupError):
             server.process.send_signal(signal.SIGKILL)
         await server.process.wait()
@@ -111,6 +114,20 @@ def free_port(besides: int = 0) -> int:
             return port
 
 
+async def _started(
+    folder: Path, port: int, arguments: tuple[str, ...], login: dict[str, Any]
+) -> RedisServer:
+    """Start a server that has its port to itself: another process may take a free one first."""
+    while True:
+        own = port or free_port()
+        process = await _start(folder, own, arguments)
+        admin = Redis(host="127.0.0.1", port=own, **login)
+        if await _answering(admin, process):
+            return RedisServer(folder, own, arguments, process, admin)
+        assert not port, f"port {port} is taken"
+        await admin.aclose()
+
+
 async def _start(folder: Path, port: int, arguments: tuple[str, ...]) -> asyncio.subprocess.Process:
     file = arguments[:1] if arguments and not arguments[0].startswith("--") else ()
     ours = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
@@ -118,7 +135,7 @@ async def _start(folder: Path, port: int, arguments: tuple[str, ...]) -> asyncio
     if not file:
         ours += ["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"]
     return await asyncio.create_subprocess_exec(
-        "redis-server",
+        PROGRAM,
         *file,
         *ours,
         *arguments[len(file) :],
@@ -126,10 +143,13 @@ async def _start(folder: Path, port: int, arguments: tuple[str, ...]) -> asyncio
     )
 
 
-async def _answering(admin: Any) -> None:
+async def _answering(admin: Any, process: asyncio.subprocess.Process) -> bool:
+    """Wait for the server; return False if it has ended, or if another one has its port."""
     async with asyncio.timeout(DEADLINE):
-        while True:
+        while process.returncode is None:
             with suppress(RedisError, OSError):
-                await admin.execute_command("INFO")
-                return
+                found = (await admin.execute_command("INFO"))["process_id"]
+                if found == process.pid:
+                    return True
             await asyncio.sleep(0.02)
+    return False

@@ -67,32 +67,29 @@ def _mac(secret: bytes, purpose: bytes, *parts: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TokenEntry:
-    """A token in the store. ``lifetime`` is in seconds; ``lease_policy`` explains the two times.
+    """A token in the store. ``lifetime`` is in seconds.
 
-    ``leased_at`` is by the store's clock, ``requested_at`` by the writer's, both Unix seconds.
+    ``leased_at`` is the time of the writer's lease: Unix seconds by the store's clock.
     """
 
     text: str = field(repr=False)
     lifetime: float
     leased_at: float
-    requested_at: float
-
-    def age(self, store_now: float, wall_now: float) -> float:
-        """Return its age in seconds: the greater one by the two clocks."""
-        return max(store_now - self.leased_at, wall_now - self.requested_at, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class RefusalEntry:
-    """The bank's last refusal. ``until`` is Unix seconds by the store's clock.
+    """The bank's last failure. ``until`` is Unix seconds by the store's clock.
 
-    ``failures`` is the number of refusals in a row.
+    ``failures`` is the number of failures in a row that apply to the fleet; 0 for the first one of
+    a single proxy, ``met_by``.
     """
 
     reason: TokenFailure
     code: str
     failures: int
     until: float
+    met_by: str = ""
 
 
 class DecryptError(Exception):
@@ -116,29 +113,34 @@ class EntryCipher:
         return self._encrypt(
             b"token",
             name,
-            [token.text, float(token.lifetime), float(token.leased_at), float(token.requested_at)],
+            [token.text, float(token.lifetime), float(token.leased_at)],
         )
 
     def decrypt_token(self, name: RecordName, key_id: str, entry: bytes) -> TokenEntry:
         """Return the token of an entry. Raises ``DecryptError``."""
         match self._decrypt(b"token", name, key_id, entry):
-            case [str(text), float(lifetime), float(leased_at), float(requested_at)] if (
+            case [str(text), float(lifetime), float(leased_at)] if (
                 _TEXT.fullmatch(text) and 0 < lifetime <= MAX_LIFETIME
             ):
-                return TokenEntry(text, lifetime, leased_at, requested_at)
+                return TokenEntry(text, lifetime, leased_at)
         raise DecryptError("garbage")
 
     def encrypt_refusal(self, name: RecordName, refusal: RefusalEntry) -> bytes:
         """Return an encrypted refusal, preceded by the id of its key."""
-        document = [refusal.reason.label, refusal.code, refusal.failures, float(refusal.until)]
+        document = [
+            *(refusal.reason.label, refusal.code, refusal.failures),
+            *(float(refusal.until), refusal.met_by),
+        ]
         return self.key_id.encode() + b" " + self._encrypt(b"refusal", name, document)
 
     def decrypt_refusal(self, name: RecordName, ciphertext: bytes) -> RefusalEntry:
         """Return the refusal of an entry. Raises ``DecryptError``."""
         key_id, _, rest = ciphertext.partition(b" ")
         match self._decrypt(b"refusal", name, key_id.decode("latin-1"), rest):
-            case [str(reason), str(code), int(failures), float(until)] if reason in _REASONS:
-                return RefusalEntry(_REASONS[reason], code, failures, until)
+            case [str(reason), str(code), int(failures), float(until), str(by)] if (
+                reason in _REASONS
+            ):
+                return RefusalEntry(_REASONS[reason], code, failures, until, by)
         raise DecryptError("garbage")
 
     def _encrypt(self, purpose: bytes, name: RecordName, document: Sequence[object]) -> bytes:

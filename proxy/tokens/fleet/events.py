@@ -50,7 +50,7 @@ class AcquisitionSource(StrEnum):
     DIRECT = "direct"
     """From the bank, without the lease, because the store did not help."""
     REFUSED = "refused"
-    """No token: the bank refused another proxy, and the refusal applies to the fleet."""
+    """No token: another proxy's call failed, which applies to the fleet, or took too long."""
     FAILED = "failed"
     """No token: the bank gave none to this proxy, which held the lease."""
 

@@ -19,6 +19,7 @@ class RecordReader:
         self._cipher = cipher
         self._emit = emit
         self._undecryptable: dict[tuple[TokenKey, str], bytes] = {}
+        self._known: dict[tuple[TokenKey, str], tuple[bytes, float]] = {}
 
     @property
     def undecryptable_count(self) -> int:
@@ -76,7 +77,13 @@ class RecordReader:
         except DecryptError as error:
             self._report(key, key_id, entry, error)
             return None
-        age = content.age(record.now, requested_at.wall)
+        age = record.now - content.leased_at
+        if age < 0:  # a primary with a clock behind has taken over, so the age is not known
+            return None
+        known, issued_at = self._known.get((key, key_id), (b"", 0.0))
+        if known == entry:  # the store's clock may have been set back since
+            age = max(age, requested_at.monotonic - issued_at)
+        self._known[key, key_id] = entry, requested_at.monotonic - age
         issued = Instant(requested_at.monotonic - age, requested_at.wall - age)
         return Token(key, content.text, issued, content.lifetime, is_from_store=True)
 

@@ -6,11 +6,14 @@ record cannot block the proxies: another type than a hash counts as no record, a
 0, a lease longer than a minute as expired.
 
     read    id…
-    lease   milliseconds, id…
+    lease   owner, milliseconds, id…
     renew   number, milliseconds
     write   number, id, entry, milliseconds        the life of the entry and of the record
-    release number, pause, refusal, milliseconds   the refusal may be empty
+    release number, refusal, milliseconds          the refusal may be empty
     reject  digest, milliseconds
+
+An owner that requests its own lease gets it again with a new number: the reply to its first request
+may have been lost, and then it did not learn the number.
 
 ``read`` and ``lease`` return the store's time, the number of the granted lease (0 for none), the
 rest of another's lease, the rejected digests, the refusal, the number of entries, and the entry for
@@ -88,15 +91,15 @@ end
 if operation == 'read' then return view(0, left(), 2) end
 
 if operation == 'lease' then
-  local leased = left()
-  if leased > 0 then return view(0, leased, 3) end
+  local leased = get('owner') == ARGV[2] and 0 or left()
+  if leased > 0 then return view(0, leased, 4) end
   local last = number('fence')
   -- In microseconds: an emptied store must not give a number twice.
   local fresh = time[1] * 1000000 + time[2]
   if last > fresh + 86400000000 then last = 0 end
   local given = math.max(last + 1, fresh)
-  local result = view(given, 0, 3)
-  set('fence', text(given), 'until', text(now + tonumber(ARGV[2])))
+  local result = view(given, 0, 4)
+  set('fence', text(given), 'until', text(now + tonumber(ARGV[3])), 'owner', ARGV[2])
   live({MAX_LEASE})
   return result
 end
@@ -118,10 +121,10 @@ elseif operation == 'write' then
   redis.call('HDEL', record, 'refusal')
   live(ARGV[5])
 elseif operation == 'release' then
-  set('until', text(now + tonumber(ARGV[3])))
-  if ARGV[4] ~= '' then
-    set('refusal', ARGV[4])
-    live(ARGV[5])
+  set('until', '0')
+  if ARGV[3] ~= '' then
+    set('refusal', ARGV[3])
+    live(ARGV[4])
   end
 else
   return redis.error_reply('ERR no such operation')

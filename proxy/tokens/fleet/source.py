@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from proxy.errors import TokenError
+from proxy.errors import TokenError, kinds
 from proxy.tasks import Tasks
 from proxy.tokens.fleet.encryption import EntryCipher, RecordName, RefusalEntry, TokenEntry
 from proxy.tokens.fleet.events import AcquisitionSource, StoreEvent, TokenAcquired
@@ -19,7 +19,7 @@ from proxy.tokens.fleet.lease_policy import (
     Need,
     NextAction,
     StoreState,
-    applies_to_fleet,
+    failures_of_fleet,
 )
 from proxy.tokens.fleet.records import RecordReader
 from proxy.tokens.fleet.script import Record
@@ -43,7 +43,8 @@ class FetchAttempt:
     """One call of ``SharedTokenSource.token``.
 
     ``held_token`` is the token to be replaced, if there is one; ``chance`` in [0, 1) is drawn once;
-    ``store_lost_at`` is the first failure of the store, if it has not worked since.
+    ``store_lost_at`` is the first failure of the store, if it has not worked since, ``starved_at``
+    when there was no token any more. ``may_hold_lease``: a request for the lease was not answered.
     """
 
     key: TokenKey
@@ -53,6 +54,8 @@ class FetchAttempt:
     chance: float
     polls: int = 0
     store_lost_at: Instant | None = None
+    starved_at: Instant | None = None
+    may_hold_lease: bool = False
 
 
 class SharedTokenSource:
@@ -84,6 +87,7 @@ class SharedTokenSource:
         self._clock = clock
         self._chance = chance
         self._emit = emit
+        self._owner = f"{int(chance() * 2**53):014x}"
         self._tasks = Tasks("shared")
         self._rejected: dict[TokenKey, tuple[str, ...]] = {}
         self._private: dict[TokenKey, Token] = {}
@@ -158,19 +162,17 @@ class SharedTokenSource:
     async def _with_store(self, attempt: FetchAttempt, need: Need) -> Token | None:
         """Act on the record. Returns None to wait; raises ``StoreError``, ``TokenError``."""
         requested_at = self._clock()
-        record = await self._store.read(attempt.name.text, self._cipher.key_ids)
+        record = await (self._lease(attempt) if attempt.may_hold_lease else self._read(attempt))
         action = self._decide(attempt, need, record, requested_at)
-        if action is NextAction.LEASE:
+        if action is NextAction.LEASE and not record.number:
             requested_at = self._clock()
-            record = await self._store.lease(
-                attempt.name.text, self._policy.lease, self._cipher.key_ids
-            )
+            record = await self._lease(attempt)
             # Decide again by the record at that moment: another proxy may have been faster.
             action = self._decide(attempt, need, record, requested_at)
-            if record.number and action is NextAction.LEASE:
-                return await self._fetch(attempt, record)
-            if record.number:
-                await self._release_lease(attempt, record, 0.0)
+        if record.number:
+            if action is NextAction.LEASE:
+                return await self._fetch(attempt, need, record)
+            await self._release_lease(attempt, record)
         attempt.store_lost_at = None
         match action:
             case NextAction.USE_SHARED:
@@ -184,9 +186,21 @@ class SharedTokenSource:
                 )
             case NextAction.REFUSE:
                 raise self._refused_error(attempt, record)
-            case NextAction.FETCH_DIRECTLY:
-                return await self._fetch_directly(attempt)
+            case NextAction.TIME_OUT:
+                raise self._timed_out_error(attempt)
         return None
+
+    async def _read(self, attempt: FetchAttempt) -> Record:
+        return await self._store.read(attempt.name.text, self._cipher.key_ids)
+
+    async def _lease(self, attempt: FetchAttempt) -> Record:
+        """Request the lease. After an error the next request gets it, if the store had given it."""
+        attempt.may_hold_lease = True
+        record = await self._store.lease(
+            attempt.name.text, self._owner, self._policy.first_lease, self._cipher.key_ids
+        )
+        attempt.may_hold_lease = False
+        return record
 
     def _decide(
         self, attempt: FetchAttempt, need: Need, record: Record, requested_at: Instant
@@ -198,41 +212,77 @@ class SharedTokenSource:
         refusal = self._refusal(attempt, record)
         refused = refusal.until - record.now if refusal is not None else 0.0
         refused = min(max(refused, 0.0), RETRY_AFTER_MAX)
-        return self._policy.decide(StoreState(offered, record.lease_left, refused), need)
+        state = StoreState(offered, record.lease_left, refused, refusal is not None)
+        return self._policy.decide(state, need)
 
     async def _without_store(self, attempt: FetchAttempt, need: Need) -> Token | None:
         now = self._clock()
         attempt.store_lost_at = attempt.store_lost_at or now
-        if (
-            self._policy.decide_without_store(need, now.since(attempt.store_lost_at))
-            is NextAction.FETCH_DIRECTLY
-        ):
-            return await self._fetch_directly(attempt)
+        match self._policy.decide_without_store(need, now.since(attempt.store_lost_at)):
+            case NextAction.FETCH_DIRECTLY:
+                return await self._fetch_directly(attempt, need)
+            case NextAction.TIME_OUT:
+                raise self._timed_out_error(attempt)
         return None
 
-    async def _fetch_directly(self, attempt: FetchAttempt) -> Token:
-        token = await self._source.token(attempt.key)
+    async def _fetch_directly(self, attempt: FetchAttempt, need: Need) -> Token:
+        try:
+            token = await self._call_bank(attempt, need)
+        except TokenError:
+            if (shared := await self._fetched_by_another(attempt)) is not None:
+                return shared
+            raise
         self._private[attempt.key] = token
         return self._acquired(attempt, token, AcquisitionSource.DIRECT)
 
-    async def _fetch(self, attempt: FetchAttempt, record: Record) -> Token:
+    async def _fetch(self, attempt: FetchAttempt, need: Need, record: Record) -> Token:
         """Fetch a token for the fleet while holding the lease. Raises ``TokenError``."""
         leased = self._clock()
         keeper = self._tasks.spawn("lease", self._keep_lease(attempt.name.text, record.number))
         try:
-            token = await self._source.token(attempt.key)
+            token = await self._call_bank(attempt, need)
         except TokenError as error:
+            seconds = self._clock().since(leased)
+            was_held = await self._release_failed(attempt, need, record, seconds, error)
+            if not was_held and (shared := await self._fetched_by_another(attempt)) is not None:
+                return shared
             self._emit_acquired(attempt, AcquisitionSource.FAILED)
-            await self._release_refused(attempt, record, self._clock().since(leased), error)
             raise
         finally:
             keeper.cancel()
         return self._acquired(attempt, token, await self._publish(attempt, record, token))
 
+    async def _call_bank(self, attempt: FetchAttempt, need: Need) -> Token:
+        """Call the bank, in the time that waiting for the store has left. Raises ``TokenError``."""
+        if need.waited <= 0:  # the source has a time limit of its own
+            return await self._source.token(attempt.key)
+        try:
+            async with asyncio.timeout(self._policy.call_time(need)):
+                return await self._source.token(attempt.key)
+        except TimeoutError:
+            raise TokenError(kinds.TOKEN_TIMEOUT) from None
+
+    async def _fetched_by_another(self, attempt: FetchAttempt) -> Token | None:
+        """Return the token that another proxy has fetched while this one's call failed.
+
+        So it does after this process or its lease was suspended.
+        """
+        requested_at = self._clock()
+        try:
+            record = await self._read(attempt)
+        except StoreError:
+            return None
+        token = self._best_token(
+            attempt.key, attempt.name, record, requested_at, attempt.held_token
+        )
+        if token is None:
+            return None
+        return self._acquired(attempt, token, AcquisitionSource.SHARED)
+
     async def _publish(
         self, attempt: FetchAttempt, record: Record, token: Token
     ) -> AcquisitionSource:
-        content = TokenEntry(token.text, token.lifetime, record.now, token.issued.wall)
+        content = TokenEntry(token.text, token.lifetime, record.now)
         entry = self._cipher.encrypt_token(attempt.name, content)
         left = max(token.remaining(self._clock()), 0.0)
         try:
@@ -248,37 +298,41 @@ class SharedTokenSource:
 
     async def _keep_lease(self, name: str, number: int) -> None:
         while True:
-            await asyncio.sleep(self._policy.renew_interval())
             with suppress(StoreError):
                 if not await self._store.renew(name, number, self._policy.lease):
                     return
+            await asyncio.sleep(self._policy.renew_interval())
 
-    async def _release_refused(
-        self, attempt: FetchAttempt, record: Record, seconds: float, error: TokenError
-    ) -> None:
-        if not applies_to_fleet(error.reason):
-            await self._release_lease(attempt, record, self._policy.pause)
-            return
-        last = self._refusal(attempt, record)
-        failures = (last.failures if last is not None else 0) + 1
-        delay = self._refresh_policy.retry_delay(
-            error.reason, failures, self._chance(), error.retry_after
-        )
+    async def _release_failed(
+        self, attempt: FetchAttempt, need: Need, record: Record, seconds: float, error: TokenError
+    ) -> bool:
+        """Release the lease ``seconds`` after it was granted; return whether it was still held."""
+        is_cut_short = self._policy.call_time(need) < self._policy.max_wait / 2
+        if is_cut_short and error.reason is kinds.TOKEN_TIMEOUT:
+            return await self._release_lease(attempt, record)
+        failures = failures_of_fleet(self._refusal(attempt, record), error.reason, self._owner)
+        delay = 0.0
+        if failures:
+            delay = self._policy.probe_delay(
+                self._refresh_policy,
+                error.reason,
+                failures,
+                self._chance(),
+                error.retry_after,
+                first=attempt.held_token is None and not record.entries,
+            )
         until = record.now + seconds + delay
-        refusal = RefusalEntry(error.reason, error.code or "", failures, until)
+        refusal = RefusalEntry(error.reason, error.code or "", failures, until, self._owner)
         entry_content = self._cipher.encrypt_refusal(attempt.name, refusal)
-        await self._release_lease(attempt, record, 0.0, entry_content, delay + REFUSAL_MEMORY)
+        return await self._release_lease(attempt, record, entry_content, delay + REFUSAL_MEMORY)
 
     async def _release_lease(
-        self,
-        attempt: FetchAttempt,
-        record: Record,
-        pause: float,
-        refusal: bytes = b"",
-        seconds: float = 0.0,
-    ) -> None:
-        with suppress(StoreError):  # it expires by itself
-            _ = await self._store.release(attempt.name.text, record.number, pause, refusal, seconds)
+        self, attempt: FetchAttempt, record: Record, refusal: bytes = b"", seconds: float = 0.0
+    ) -> bool:
+        try:
+            return await self._store.release(attempt.name.text, record.number, refusal, seconds)
+        except StoreError:  # it expires by itself
+            return False
 
     async def _publish_rejection(self, name: RecordName, digest: str, seconds: float) -> None:
         with suppress(StoreError):  # then the other proxies learn it from the bank
@@ -292,7 +346,17 @@ class SharedTokenSource:
             refusal.reason,
             "The bank refused another proxy of the fleet, which applies to this one too.",
             code=refusal.code or None,
-            retry_after=refusal.until - record.now,
+            retry_after=max(refusal.until - record.now, self._policy.probe_wait),
+            is_shared=True,
+        )
+
+    def _timed_out_error(self, attempt: FetchAttempt) -> TokenError:
+        self._emit_acquired(attempt, AcquisitionSource.REFUSED)
+        return TokenError(
+            kinds.TOKEN_TIMEOUT,
+            "No proxy of the fleet got a token in time.",
+            retry_after=self._policy.probe_wait,
+            is_shared=True,
         )
 
     def _refusal(self, attempt: FetchAttempt, record: Record) -> RefusalEntry | None:
@@ -319,7 +383,9 @@ class SharedTokenSource:
             attempt.held_token if attempt.held_token is self.cached_token(attempt.key) else None
         )
         left = max(current.remaining(now), 0.0) if current is not None else 0.0
-        return Need(left, now.since(attempt.started_at), attempt.chance)
+        attempt.starved_at = None if left > 0 else attempt.starved_at or now
+        waited = now.since(attempt.starved_at) if attempt.starved_at is not None else 0.0
+        return Need(left, waited, attempt.chance)
 
     async def _wait_for_poll(self, attempt: FetchAttempt, need: Need) -> None:
         """Wait until the next poll, or until the held token is rejected."""

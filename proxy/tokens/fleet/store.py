@@ -80,9 +80,10 @@ class Store:
         """Return a record."""
         return Record.read(await self._operate("read", name, *key_ids), key_ids)
 
-    async def lease(self, name: str, seconds: float, key_ids: Sequence[str]) -> Record:
-        """Take the lease if it is free; return the record as it was before."""
-        return Record.read(await self._operate("lease", name, _ms(seconds), *key_ids), key_ids)
+    async def lease(self, name: str, owner: str, seconds: float, key_ids: Sequence[str]) -> Record:
+        """Take the lease if it is free or the owner's; return the record as it was before."""
+        reply = await self._operate("lease", name, owner, _ms(seconds), *key_ids)
+        return Record.read(reply, key_ids)
 
     async def renew(self, name: str, number: int, seconds: float) -> bool:
         """Extend the lease; return whether it was still held by this proxy."""
@@ -95,10 +96,10 @@ class Store:
         return bool(await self._operate("write", name, number, key_id, entry, _ms(seconds)))
 
     async def release(
-        self, name: str, number: int, pause: float, refusal: bytes = b"", seconds: float = 0.0
+        self, name: str, number: int, refusal: bytes = b"", seconds: float = 0.0
     ) -> bool:
-        """Release the lease after a ``pause``, and keep a refusal for ``seconds``."""
-        return bool(await self._operate("release", name, number, _ms(pause), refusal, _ms(seconds)))
+        """Release the lease, and keep a refusal for ``seconds``."""
+        return bool(await self._operate("release", name, number, refusal, _ms(seconds)))
 
     async def reject(self, name: str, digest: str, seconds: float) -> None:
         """Mark a token as rejected for ``seconds``, the rest of its life."""
@@ -137,12 +138,15 @@ class Store:
             )
 
     def _note(self, operation: str, failure: StoreFailure, seconds: float) -> None:
+        before = self._health.failure
         if failure.is_absence:
+            self._circuit.record_failure(self._timer(), self._chance())
+            self._health = self._health.after(operation, failure)
+        elif self._circuit.is_too_slow(seconds, self._deadline):
             self._circuit.record_failure(self._timer(), self._chance())
         else:
             self._circuit.record_success()
-        before = self._health.failure
-        self._health = self._health.after(operation, failure)
+            self._health = self._health.after(operation, failure)
         self._emit(StoreOperation(operation, seconds, failure))
         if self._health.failure is not before:
             self._emit(StoreStateChanged(self._health.failure))

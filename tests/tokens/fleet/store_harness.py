@@ -1,5 +1,6 @@
 """A token store in front of a real server, and its recorded events."""
 
+import itertools
 import random
 import time
 from collections.abc import AsyncIterator
@@ -16,6 +17,14 @@ from proxy.tokens.fleet.url import StoreUrl
 NAME = "0123456789abcdef"
 RECORD = "moss:{" + NAME + "}"
 KEYS = ("k1", "k2")
+
+
+_numbers = itertools.count()
+
+
+def owner() -> str:
+    """Return another owner of leases each time."""
+    return f"owner-{next(_numbers)}"
 
 
 @dataclass

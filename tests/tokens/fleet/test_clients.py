@@ -20,14 +20,14 @@ from proxy.tokens.fleet.store import Store, StoreError
 from tests.support.certificates import OpensslAuthority
 from tests.support.redis_server import RedisServer, free_port, redis_server
 from tests.support.running import DEADLINE
-from tests.tokens.fleet.store_harness import KEYS, NAME, store
+from tests.tokens.fleet.store_harness import KEYS, NAME, owner, store
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "fleet.md"
 
 
 async def round_trip(made: Store) -> None:
     """Write an entry and read it."""
-    number = (await made.lease(NAME, 5, KEYS)).number
+    number = (await made.lease(NAME, owner(), 5, KEYS)).number
     assert await made.write(NAME, number, "k1", b"entry", 60)
     assert (await made.read(NAME, KEYS)).entries == {"k1": b"entry"}
 
@@ -201,7 +201,7 @@ async def test_cluster(tmp_path: Path) -> None:
         async with store(f"redis+cluster://127.0.0.1:{first.port}", login=login) as (made, _):
             await until_round_trip(made)
             names = [f"{number:x}" for number in range(40)]
-            seen = await asyncio.gather(*(made.lease(name, 60, KEYS) for name in names))
+            seen = await asyncio.gather(*(made.lease(name, owner(), 60, KEYS) for name in names))
             assert all(one.number for one in seen)
             counts = [len(await node.records()) for node in nodes]
             assert sum(counts) == 41

@@ -1,6 +1,7 @@
 """Decrypted records: the best token, and undecryptable entries."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -34,15 +35,15 @@ class RecordHarness:
         self.seals = EntryCipher(read_keys([NEW, OLD]), os.urandom)
         self.records = RecordReader(self.seals, self.events.append)
 
-    def entry(self, text: str, age: float, key: str = NEW, wall_age: float = 0.0) -> bytes:
-        """Return an entry for one hour with this age by the store's and the writer's clocks."""
+    def entry(self, text: str, age: float, key: str = NEW) -> bytes:
+        """Return an entry for one hour with this age by the store's clock."""
         cipher = EntryCipher(read_keys([key]), os.urandom)
-        return cipher.encrypt_token(NAME, TokenEntry(text, 3600.0, WALL - age, WALL - wall_age))
+        return cipher.encrypt_token(NAME, TokenEntry(text, 3600.0, WALL - age))
 
-    def best(self, seen: Record, *unwanted: str) -> Token | None:
+    def best(self, seen: Record, *unwanted: str, now: Instant = NOW) -> Token | None:
         """Return the best token of a record."""
         digests = [NAME.digest(text) for text in unwanted]
-        return self.records.best_token(KEY, NAME, seen, digests, requested_at=NOW, now=NOW)
+        return self.records.best_token(KEY, NAME, seen, digests, requested_at=now, now=now)
 
 
 def make_record(refusal: bytes = b"", *, strange: bool = False, **entries: bytes) -> Record:
@@ -63,12 +64,44 @@ def test_longest_lived_token_is_the_best() -> None:
 
 
 def test_rejected_and_expired_tokens_are_skipped() -> None:
-    """Rejected by digest, or expired by either clock."""
+    """Rejected by digest, or expired by the store's clock."""
     desk = RecordHarness()
     assert desk.best(make_record(new=desk.entry("first", 100)), "first") is None
     assert desk.best(make_record(new=desk.entry("first", 3600))) is None
-    assert desk.best(make_record(new=desk.entry("first", 0, wall_age=3600))) is None
     assert desk.best(make_record()) is None
+
+
+@pytest.mark.parametrize("skew", [-600.0, 0.0, 600.0])
+def test_age_is_told_by_the_store(skew: float) -> None:
+    """The reader's clock may be wrong by ten minutes."""
+    desk, now = RecordHarness(), Instant(NOW.monotonic, NOW.wall + skew)
+    token = desk.best(make_record(new=desk.entry("first", 100)), now=now)
+    assert token is not None
+    assert token.remaining(now) == pytest.approx(3500)
+
+
+def test_entry_from_the_future_is_skipped() -> None:
+    """After a failover to a store with a clock behind, its age is not known."""
+    desk = RecordHarness()
+    assert desk.best(make_record(new=desk.entry("first", -0.001))) is None
+    assert desk.best(make_record(new=desk.entry("first", 0))) is not None
+
+
+def test_known_entry_does_not_become_younger() -> None:
+    """When the store's clock is set back; another entry has its own age."""
+    desk = RecordHarness()
+    old = desk.entry("first", 3000)
+    assert desk.best(make_record(new=old)) is not None
+    back = replace(make_record(new=old), now=WALL - 2900)
+    token, later = desk.best(back), Instant(NOW.monotonic + 10, NOW.wall + 10)
+    assert token is not None
+    assert token.remaining(NOW) == pytest.approx(600)
+    again = desk.best(back, now=later)
+    assert again is not None
+    assert again.remaining(later) == pytest.approx(590)
+    fresh = desk.best(replace(back, entries={"new": desk.entry("second", 3000)}))
+    assert fresh is not None
+    assert fresh.remaining(NOW) == pytest.approx(3500)
 
 
 def test_undecryptable_entry_is_reported_once() -> None:

@@ -16,7 +16,7 @@ from proxy.tokens.fleet.store import Store, StoreError, StoreHealth, failure_of
 from tests.support.redis_server import redis_server
 from tests.support.running import DEADLINE
 from tests.support.tcp_relay import TcpRelay
-from tests.tokens.fleet.store_harness import KEYS, NAME, RECORD, store
+from tests.tokens.fleet.store_harness import KEYS, NAME, RECORD, owner, store
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "fleet.md"
 
@@ -24,7 +24,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "fleet.md"
 async def failed(made: Store, step: str = "read") -> StoreFailure:
     """Run a step that fails; return its reason."""
     with pytest.raises(StoreError) as caught:
-        await (made.read(NAME, KEYS) if step == "read" else made.lease(NAME, 5, KEYS))
+        await (made.read(NAME, KEYS) if step == "read" else made.lease(NAME, owner(), 5, KEYS))
     assert caught.value.__cause__ is None
     return caught.value.reason
 
@@ -34,7 +34,11 @@ async def until_done(made: Store, step: str = "read") -> None:
     async with asyncio.timeout(DEADLINE):
         while True:
             try:
-                await (made.read(NAME, KEYS) if step == "read" else made.lease(NAME, 0.5, KEYS))
+                await (
+                    made.read(NAME, KEYS)
+                    if step == "read"
+                    else made.lease(NAME, owner(), 0.5, KEYS)
+                )
             except StoreError:
                 await asyncio.sleep(0.02)
             else:
@@ -101,7 +105,7 @@ async def test_response_never_reaches_another_request(tmp_path: Path) -> None:
         TcpRelay(server.port) as relay,
         store(f"redis://127.0.0.1:{relay.port}", deadline=0.2) as (made, _),
     ):
-        number = (await made.lease("other", 60, KEYS)).number
+        number = (await made.lease("other", owner(), 60, KEYS)).number
         assert await made.write("other", number, "k1", b"of the other", 60)
         relay.back.drops_bytes = True
         with pytest.raises(StoreError):
@@ -156,26 +160,26 @@ async def test_permissions_of_the_documentation_suffice(tmp_path: Path) -> None:
         await server.do("ACL", "SETUSER", "fern", "on", ">moss", "~moss:*", *allowed)
         async with store(server.url, login=StoreLogin("fern", lambda: "moss")) as (made, _):
             await server.do("SET", RECORD, "garbage")
-            number = (await made.lease(NAME, 5, KEYS)).number
+            number = (await made.lease(NAME, owner(), 5, KEYS)).number
             assert await made.renew(NAME, number, 5)
             assert await made.write(NAME, number, "k1", b"entry", 60)
             await made.reject(NAME, "a" * 32, 60)
             assert (await made.read(NAME, KEYS)).entries
-            number = (await made.lease(NAME, 5, KEYS)).number
-            assert await made.release(NAME, number, 0, b"refusal", 60)
+            number = (await made.lease(NAME, owner(), 5, KEYS)).number
+            assert await made.release(NAME, number, b"refusal", 60)
 
 
 async def test_full_store_can_be_read(tmp_path: Path) -> None:
     """Changes fail and are reported until there is room."""
     async with redis_server(tmp_path) as server, store(server.url) as (made, reported):
-        number = (await made.lease(NAME, 5, KEYS)).number
+        number = (await made.lease(NAME, owner(), 5, KEYS)).number
         assert await made.write(NAME, number, "k1", b"entry", 60)
         await server.do("CONFIG", "SET", "maxmemory", "1")
         assert await failed(made, "lease") is StoreFailure.FULL
         assert (await made.read(NAME, KEYS)).entries
         assert made.failure is StoreFailure.FULL
         await server.do("CONFIG", "SET", "maxmemory", "0")
-        await made.lease(NAME, 5, KEYS)
+        await made.lease(NAME, owner(), 5, KEYS)
         assert reported.state_changes == [StoreFailure.FULL, StoreFailure.NONE]
 
 
@@ -183,7 +187,7 @@ async def test_replica_can_be_read(tmp_path: Path) -> None:
     """It is read-only until it is a primary again."""
     async with redis_server(tmp_path / "a") as first, redis_server(tmp_path / "b") as second:
         async with store(first.url) as (made, reported):
-            number = (await made.lease(NAME, 5, KEYS)).number
+            number = (await made.lease(NAME, owner(), 5, KEYS)).number
             assert await made.write(NAME, number, "k1", b"entry", 60)
             await second.do("REPLICAOF", "127.0.0.1", str(first.port))
             async with asyncio.timeout(DEADLINE):
@@ -193,7 +197,7 @@ async def test_replica_can_be_read(tmp_path: Path) -> None:
             assert (await made.read(NAME, KEYS)).entries == {"k1": b"entry"}
             assert await failed(made, "lease") is StoreFailure.READ_ONLY
             await second.do("REPLICAOF", "NO", "ONE")
-            await made.lease(NAME, 5, KEYS)
+            await made.lease(NAME, owner(), 5, KEYS)
             assert reported.state_changes == [StoreFailure.READ_ONLY, StoreFailure.NONE]
 
 
