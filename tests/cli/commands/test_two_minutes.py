@@ -42,7 +42,7 @@ async def test_from_an_empty_folder(bank: Sandbox, tmp_path: Path, inside: Insid
         by_https = await curl(f"https://{https}/v1/accounts", "--cacert", made / "authority.pem")
         assert [by_base_url, by_http_proxy, by_https] == ["200", "200", "200"]
         arrived = [arrival.target for arrival in bank.bank.arrivals if arrival.method == "GET"]
-        assert arrived == ["/v1/accounts"] * 4  # the doctor's is the first
+        assert arrived == ["/v1/accounts"] * 5  # the doctor's are the first two
         code, out, _ = await inside.run("doctor", "--json", "--config", file)
         assert (code, json.loads(out)["ok"]) == (0, True)
 
