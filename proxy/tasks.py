@@ -1,10 +1,54 @@
-"""Creates all tasks: each has a name, and an owner that keeps a reference to it."""
+"""Creates all tasks: each has a name, and an owner that keeps a reference to it.
+
+Functions that may block run on threads that the end of the process does not wait for.
+"""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
 
 T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class DaemonExecutor(ThreadPoolExecutor):
+    """Runs each function on a thread of its own, which neither ``shutdown`` nor the exit awaits.
+
+    A look-up or a read from a hanging network share cannot be cancelled. It is a
+    ``ThreadPoolExecutor`` only because event loops accept no other.
+    """
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Start ``fn``."""
+        future: Future[T] = Future()
+
+        def work() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
+                future.set_exception(error)
+
+        threading.Thread(target=work, name="blocking", daemon=True).start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Do nothing: no thread is kept."""
+
+
+_DAEMON: Executor = DaemonExecutor()
+
+
+async def in_thread(function: Callable[[], T], seconds: float) -> T:
+    """Return the result of a function that may block, from a thread.
+
+    Raises ``TimeoutError`` after ``seconds``; the thread then ends when it ends.
+    """
+    async with asyncio.timeout(seconds):
+        return await asyncio.get_running_loop().run_in_executor(_DAEMON, function)
 
 
 class Tasks:

@@ -2,10 +2,11 @@
 
 import asyncio
 import gc
+import threading
 
 import pytest
 
-from proxy.tasks import Tasks
+from proxy.tasks import DaemonExecutor, Tasks, in_thread
 
 
 async def value(given: int) -> int:
@@ -102,3 +103,25 @@ async def test_failure_is_raised_to_the_waiter() -> None:
 
     with pytest.raises(ValueError, match="no"):
         await Tasks("owner").spawn("fail", fail())
+
+
+async def test_blocked_function_has_a_deadline() -> None:
+    """Others run meanwhile, each on a thread of its own."""
+    answer = threading.Event()
+    with pytest.raises(TimeoutError):
+        await in_thread(answer.wait, 0.01)
+    assert await in_thread(threading.current_thread, 60.0) is not threading.main_thread()
+    answer.set()
+
+
+async def test_error_in_a_thread_is_raised() -> None:
+    """As if the function had been called here."""
+    with pytest.raises(ZeroDivisionError):
+        await in_thread(lambda: 1 / 0, 60.0)
+
+
+def test_executor_can_be_used_after_its_shutdown() -> None:
+    """It keeps no thread that could be ended."""
+    executor = DaemonExecutor()
+    executor.shutdown()
+    assert executor.submit(lambda: 7).result() == 7

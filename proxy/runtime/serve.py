@@ -1,12 +1,13 @@
 """Runs the proxy until SIGTERM or SIGINT."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from proxy import __version__
 from proxy.config.model import Config
@@ -16,7 +17,8 @@ from proxy.runtime.app import App
 from proxy.runtime.reload import LoadConfig
 from proxy.runtime.terminal import hangup_handler
 from proxy.server.address import Address
-from proxy.tasks import Tasks
+from proxy.tasks import DaemonExecutor, Tasks
+from proxy.telemetry import logs
 from proxy.telemetry.logs.structured import structlog
 from proxy.tokens.credentials import Logins
 
@@ -34,9 +36,13 @@ def loop_factory() -> LoopFactory | None:
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run ``work`` and return its result; for a command, its exit code."""
+    """Run ``work`` and return its result; for a command, its exit code.
+
+    Its end waits for no thread of the loop: a look-up by a silent resolver takes many seconds.
+    """
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.get_loop().set_default_executor(DaemonExecutor())
             return runner.run(work)
     finally:
         work.close()  # after Ctrl-C it may not have started
@@ -125,18 +131,40 @@ def _set(stop: asyncio.Future[str], reason: str) -> None:
         stop.set_result(reason)
 
 
-def stop_signal() -> asyncio.Future[str]:
+SAME_SIGNAL = 0.5
+"""Seconds. Programs such as ``uv run`` forward the Ctrl-C that the terminal sends here too."""
+
+
+def stop_signal(
+    end_now: Callable[[signal.Signals], None] | None = None,
+) -> asyncio.Future[str]:
     """Return a future that the first SIGTERM or SIGINT sets to its name.
 
-    On Windows, which has no SIGTERM, the signals are Ctrl-C and Ctrl-Break.
+    ``end_now`` is called with a signal that comes ``SAME_SIGNAL`` or more after the first; if left
+    out, it ends the process at once, with the exit code of the signal (130 or 143). On Windows,
+    which has no SIGTERM, the signals are Ctrl-C and Ctrl-Break.
     """
-    received: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+    received: asyncio.Future[str] = loop.create_future()
+    times: list[float] = []
+
+    def handle(number: signal.Signals) -> None:
+        times.append(loop.time())
+        _set(received, number.name)
+        if times[-1] - times[0] >= SAME_SIGNAL:
+            (end_now or _end_now)(number)
 
     for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
         if hasattr(signal, name):
             number = signal.Signals[name]
-            on_signal(number, partial(_set, received, number.name))
+            on_signal(number, partial(handle, number))
     return received
+
+
+def _end_now(number: signal.Signals) -> NoReturn:
+    structlog.get_logger().warning("ended by a second signal", signal=number.name)
+    logs.end()
+    os._exit(128 + number)
 
 
 def on_signal(number: signal.Signals, act: Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from proxy.errors import ConfigError, TokenError, kinds
@@ -26,6 +27,9 @@ from proxy.tokens.token_response import (
 )
 from proxy.upstream.bank_client import BankClient
 from proxy.upstream.bank_errors import read_error
+
+_WRITER = ThreadPoolExecutor(1, "refresh-tokens")
+"""The end of the process waits for it: a refresh token that is not written is lost."""
 
 
 class BankEndpoint:
@@ -159,7 +163,7 @@ class BankEndpoint:
     async def _write(self, change: Callable[[], None]) -> None:
         """Change refresh tokens; in a thread, where another process may hold their file."""
         if self._refresh_tokens.has_file:
-            await asyncio.to_thread(change)
+            await asyncio.get_running_loop().run_in_executor(_WRITER, change)
         else:
             change()
 

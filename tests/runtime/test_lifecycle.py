@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from signal import SIGHUP, SIGKILL, SIGTERM, SIGUSR1
+from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, Signals
 from typing import Any
 
 import aiohttp
@@ -431,20 +431,6 @@ async def test_quitquitquit_ends_the_process(bank: Sandbox, tmp_path: Path) -> N
         assert stopping["reason"] == "asked to"
 
 
-async def test_second_signal_changes_nothing(bank: Sandbox, tmp_path: Path) -> None:
-    """A repeated SIGTERM truncates no response."""
-    async with process(tmp_path / "proxy.yaml", bank.url, grace_period="20") as running:
-        reader = Reader(LONG)
-        download = asyncio.create_task(reader.run(running, stop_at=1))
-        await until(lambda: reader.received)
-        for _ in range(3):
-            running.program.send(SIGTERM)
-            await asyncio.sleep(0.05)
-        reader.may_go_on.set()
-        await download
-        assert await running.program.end() == 0
-
-
 async def test_download_across_reload_and_end(bank: Sandbox, tmp_path: Path) -> None:
     """A response that began before a reload is finished during the shutdown."""
     file = tmp_path / "proxy.yaml"
@@ -459,3 +445,28 @@ async def test_download_across_reload_and_end(bank: Sandbox, tmp_path: Path) -> 
         reader.may_go_on.set()
         await download
         assert await running.program.end() == 0
+
+
+@pytest.mark.parametrize("number", [SIGTERM, SIGINT])
+async def test_second_signal_ends_a_drain_at_once(
+    bank: Sandbox, number: Signals, tmp_path: Path
+) -> None:
+    """With the exit code of the signal, and a line that says why."""
+    bank.bank.faults.append(Fault("resource", hang=True))
+    async with (
+        process(tmp_path / "proxy.yaml", bank.url, grace_period="600") as running,
+        aiohttp.ClientSession(running.url) as caller,
+    ):
+        call = asyncio.create_task(caller.get("/v1/accounts?loginId=juniper.quill"))
+        await until(lambda: bank.bank.arrivals)
+        running.program.send(SIGTERM)
+        await running.program.wait_for_event("stopping")
+        async with asyncio.timeout(DEADLINE):
+            while not running.program.has_ended:
+                running.program.send(number)
+                await asyncio.sleep(0.1)
+        assert await running.program.end() == 128 + number
+        with pytest.raises(aiohttp.ClientError):
+            await call
+    (line,) = running.program.events("ended by a second signal")
+    assert line["signal"] == number.name

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from collections.abc import Coroutine
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from proxy.errors import ConfigError
 from proxy.runtime import serve
-from tests.support.running import DEADLINE
+from tests.support.running import DEADLINE, until
 
 
 def run(work: Coroutine[Any, Any, int]) -> int:
@@ -65,11 +66,11 @@ def test_works_without_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_the_wait(number: signal.Signals) -> None:
-    """SIGTERM and SIGINT are named; a second signal changes nothing."""
+    """SIGTERM and SIGINT are named; one forwarded at the same moment is not a second."""
     seen: list[str] = []
 
     async def work() -> int:
-        stop = serve.stop_signal()
+        stop = serve.stop_signal(lambda second: seen.append(f"second {second.name}"))
         assert not stop.done()
         for _ in range(2):
             os.kill(os.getpid(), number)
@@ -80,6 +81,38 @@ def test_signal_ends_the_wait(number: signal.Signals) -> None:
 
     assert run(work()) == 0
     assert seen == [number.name]
+
+
+def test_second_signal_after_a_while_is_reported() -> None:
+    """Each later signal."""
+    seen: list[str] = []
+
+    async def work() -> int:
+        stop = serve.stop_signal(lambda second: seen.append(second.name))
+        os.kill(os.getpid(), signal.SIGTERM)
+        await stop
+        await asyncio.sleep(serve.SAME_SIGNAL)
+        os.kill(os.getpid(), signal.SIGINT)
+        await until(lambda: seen)
+        return 0
+
+    assert run(work()) == 0
+    assert seen == ["SIGINT"]
+
+
+def test_end_waits_for_no_thread() -> None:
+    """Such as one that a silent resolver blocks."""
+    answer = threading.Event()
+
+    async def work() -> int:
+        _ = asyncio.get_running_loop().run_in_executor(None, answer.wait)
+        return 7
+
+    try:
+        assert run(work()) == 7
+        assert not answer.is_set()
+    finally:
+        answer.set()
 
 
 def test_signal_before_the_wait_is_not_lost() -> None:

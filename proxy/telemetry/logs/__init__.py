@@ -14,7 +14,7 @@ Modules:
 from proxy.telemetry.logs.access_file import open_access_file
 from proxy.telemetry.logs.access_log import AccessLog
 from proxy.telemetry.logs.event_log import EventLog
-from proxy.telemetry.logs.lines import dropped_lines, set_up, write_stderr_on_thread
+from proxy.telemetry.logs.lines import dropped_lines, end, set_up, write_stderr_on_thread
 from proxy.telemetry.telemetry_settings import LogSettings
 
 
@@ -45,4 +45,4 @@ class LogObserver:
             self._file.end()
 
 
-__all__ = ["LogObserver", "dropped_lines", "set_up", "write_stderr_on_thread"]
+__all__ = ["LogObserver", "dropped_lines", "end", "set_up", "write_stderr_on_thread"]

@@ -65,6 +65,12 @@ def write_stderr_on_thread() -> LogWriter | None:
     return writer
 
 
+def end() -> None:
+    """Write what waits, for up to a second; for an end without Python's exit handlers."""
+    if isinstance(sys.stderr, LogWriter):
+        sys.stderr.end()
+
+
 def dropped_lines() -> int:
     """Return how many lines the log has dropped: nobody read them, or they could not be written."""
     return sys.stderr.dropped if isinstance(sys.stderr, LogWriter) else 0
