@@ -27,9 +27,10 @@ from proxy.config.setting_types import check_client_id, parse_address
 from proxy.errors import ConfigError
 from proxy.server.address import Address
 from proxy.settings import comma_separated
+from proxy.tokens.client_authentication import Credentials
 from proxy.tokens.credentials import Logins
-from proxy.tokens.grants import Credentials, Login
-from proxy.tokens.secret_files import read_secret
+from proxy.tokens.grants import Login
+from proxy.tokens.secret_files import read_key, read_secret
 
 _NOT_SETTINGS = re.compile(r"CONFIG|(.*_)?SERVICE_(HOST|PORT.*)|(.*_)?PORT(_\d+_(TCP|UDP|SCTP).*)?")
 """``CANDESCENT_CONFIG`` is the file's path; Kubernetes sets the others in every pod for a Service
@@ -122,13 +123,15 @@ def logins(config: Config) -> Logins:
     own: dict[str, Login] = {}
     for institution, login in config.logins():
         path = "" if login is config else f"institutions.{institution}."
-        own[institution] = _login(login, path, errors, own.get(config.institution_id))
+        own[institution] = _login(config, login, path, errors, own.get(config.institution_id))
     if errors:
         raise ConfigError(errors)
     return Logins(own.pop(config.institution_id), own, config.institution_id)
 
 
-def _login(login: LoginSettings, path: str, errors: list[str], default: Login | None) -> Login:
+def _login(
+    config: Config, login: LoginSettings, path: str, errors: list[str], default: Login | None
+) -> Login:
     def secret(name: str) -> str | None:
         plain, file = getattr(login, name), getattr(login, f"{name}_file", None)
         if file is not None:
@@ -136,6 +139,8 @@ def _login(login: LoginSettings, path: str, errors: list[str], default: Login | 
         return plain.get_secret_value() if isinstance(plain, SecretStr) else plain
 
     client_id, client_secret = secret("client_id"), secret("client_secret")
+    if (key_file := login.client_key_file) is not None:
+        client_secret = _collect(errors, lambda: read_key(key_file, f"{path}client_key_file"), "")
     if client_id and login.client_id_file is not None:
         try:
             check_client_id(client_id)
@@ -147,7 +152,16 @@ def _login(login: LoginSettings, path: str, errors: list[str], default: Login | 
     if scopes is None and default is not None and not own:
         scopes = default.scopes  # the default's scopes restrict all tokens of an application
     return Login(
-        Credentials(client_id or "", client_secret or "") if own else inherited,
+        Credentials(
+            client_id or "",
+            client_secret or "",
+            config.token.auth_method,
+            config.token.basic_encoding,
+            login.client_key_id or "",
+            config.token.assertion_audience or f"{config.url.geturl()}/oauth2/v1/token",
+        )
+        if own
+        else inherited,
         login.chosen_grant(**{name: secret(name) or "" for name in login.chosen_grant.fields}),
         scopes or "",
     )

@@ -1,5 +1,6 @@
 """The settings of logins: credentials and grant of an institution, and the user of its calls."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,6 +8,7 @@ from pydantic import Field
 
 from proxy.config.setting_types import ClientId, Secret, Section
 from proxy.settings import Name
+from proxy.tokens.client_authentication import AuthMethod
 from proxy.tokens.grants import CONFIGURABLE, ClientCredentials, Grant, Password
 
 
@@ -56,6 +58,13 @@ class LoginSettings(UserSettings):
         description="Client secret (Secret Key), for development. Never in the file.",
     )
     client_secret_file: Path | None = Field(None, description="File with the client secret.")
+    client_key_file: Path | None = Field(
+        None,
+        description="File with the private key (PEM) for `token.auth_method: private_key_jwt`.",
+    )
+    client_key_id: Name | None = Field(
+        None, description="Id of that key at the server (`kid`), if it has one."
+    )
     grant: Literal["client_credentials", "password", "authorization_code"] | None = Field(
         None,
         description="OAuth 2.0 grant; `password` if `username` is set, else `client_credentials`.",
@@ -81,6 +90,18 @@ class LoginSettings(UserSettings):
             return CONFIGURABLE[self.grant]
         return Password if self.username else ClientCredentials
 
+    @property
+    def has_client_secret(self) -> bool:
+        """Whether a client secret is set, itself or its file."""
+        return self.client_secret is not None or self.client_secret_file is not None
+
+    def method_errors(self, path: str, method: AuthMethod) -> Iterator[str]:
+        """Yield an error if what proves the client does not fit ``token.auth_method``."""
+        if method is AuthMethod.PRIVATE_KEY_JWT and self.has_client_secret:
+            yield f"{path}client_key_file: needed for token.auth_method: {method.value}"
+        if method is not AuthMethod.PRIVATE_KEY_JWT and self.client_key_file is not None:
+            yield f"{path}client_key_file: is for token.auth_method: private_key_jwt"
+
     def errors(self, path: str, *, needs_client: bool) -> list[str]:
         """Return errors between settings; names begin with ``path``."""
         errors = []
@@ -92,11 +113,15 @@ class LoginSettings(UserSettings):
             if getattr(self, first) is not None and getattr(self, second) is not None:
                 errors.append(f"{path}{first}: set either {first} or {second}, not both")
         has_id = self.client_id is not None or self.client_id_file is not None
-        has_secret = self.client_secret is not None or self.client_secret_file is not None
+        has_secret = self.has_client_secret or self.client_key_file is not None
         if not has_id and (needs_client or has_secret):
             errors.append(f"{path}client_id: set either client_id or client_id_file")
         if not has_secret and (needs_client or has_id):
             errors.append(f"{path}client_secret: set either client_secret or client_secret_file")
+        if self.has_client_secret and self.client_key_file is not None:
+            errors.append(f"{path}client_key_file: set either client_key_file or client_secret")
+        if self.client_key_id is not None and self.client_key_file is None:
+            errors.append(f"{path}client_key_id: needs {path}client_key_file")
         return errors + self._grant_errors(path) + self.user_errors(path)
 
     def _grant_errors(self, path: str) -> list[str]:

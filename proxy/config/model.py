@@ -35,6 +35,7 @@ from proxy.server.address import Address
 from proxy.server.limits import CallerLimits
 from proxy.settings import COMMA_SEPARATED, Check, SecondsOrZero, check_base_url, matching
 from proxy.telemetry.telemetry_settings import LogSettings, TracingSettings
+from proxy.tokens.client_authentication import AuthMethod, BasicEncoding
 from proxy.tokens.fleet.store_settings import StoreSettings
 from proxy.tokens.refresh_policy import RefreshPolicy
 from proxy.tokens.v1_settings import V1Settings
@@ -175,6 +176,7 @@ class Config(LoginSettings):
         yield from self.errors("", needs_client=self.bearer_token is None)
         for institution, login in self.institutions.items():
             yield from login.errors(f"institutions.{institution}.", needs_client=False)
+        yield from self._client_errors()
         yield from rule_errors(self.rules)
         if self.bearer_token is not None and self.revoke_on_shutdown:
             yield "revoke_on_shutdown: does not work with bearer_token, which is not revoked"
@@ -196,6 +198,16 @@ class Config(LoginSettings):
             yield from callers.errors(f"{path}callers.")
         yield from self.upstream.errors()
         yield from self.store.errors(trust_network=self.trust_network)
+
+    def _client_errors(self) -> Iterator[str]:
+        method = self.token.auth_method
+        for institution, login in self.logins():
+            path = "" if login is self else f"institutions.{institution}."
+            yield from login.method_errors(path, method)
+        if method is not AuthMethod.BASIC and self.token.basic_encoding is BasicEncoding.FORM:
+            yield "token.basic_encoding: form is for token.auth_method: basic"
+        if method is not AuthMethod.PRIVATE_KEY_JWT and self.token.assertion_audience is not None:
+            yield "token.assertion_audience: is for token.auth_method: private_key_jwt"
 
     def _loop_errors(self) -> Iterator[str]:
         for setting, address in self.listen_addresses():
@@ -226,6 +238,7 @@ class Config(LoginSettings):
         """Yield every file whose change requires a reload."""
         for _, login in self.logins():
             yield from _given(login.client_id_file, login.client_secret_file, login.password_file)
+            yield from _given(login.client_key_file)
         yield from _given(self.upstream.certificate_file, self.upstream.key_file)
         yield from _given(self.upstream.ca_file, self.upstream.proxy_password_file)
         yield from self.store.files()

@@ -14,7 +14,13 @@ _SECRETS = (
     *("client_id_file", "client_secret_file", "password_file"),
     *("proxy_password_file", "sentinel_password_file"),
 )
-_KEYS = ("certificate_file", "key_file", "encryption_key_file", "refresh_token_file")
+_KEYS = (
+    "certificate_file",
+    "key_file",
+    "client_key_file",
+    "encryption_key_file",
+    "refresh_token_file",
+)
 _NO_PEM = ("encryption_key_file", "refresh_token_file")
 
 
@@ -74,6 +80,7 @@ def key_files(config: Config) -> Iterator[tuple[str, Path]]:
     """Return every file that may hold a key or a login, with the setting that names it."""
     sections: list[tuple[str, object]] = [("upstream.", config.upstream), ("store.", config.store)]
     sections += [(f"{path}callers.", callers) for path, callers in config.caller_sections()]
+    sections += [(f"institutions.{name}.", login) for name, login in config.institutions.items()]
     for path, section in (*sections, ("", config)):
         yield from _named(path, section, _KEYS)
 

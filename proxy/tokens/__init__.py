@@ -7,6 +7,7 @@ Modules:
     token.py             tokens, their keys and lifetimes
     refresh_policy.py    settings: when tokens are renewed, and back-off after failures
     v1_settings.py       settings: what V1 token calls send about the application
+    client_authentication.py  how a token call proves the client
     grants.py            grants, and the token request of each, V1 and V2
     token_response.py    parses the responses of token endpoints
     endpoint.py          calls the bank's token endpoints

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from proxy.errors import ConfigError, TokenError, kinds
+from proxy.tokens.client_authentication import Credentials
 from proxy.tokens.grants import (
     ApplicationInfo,
     AuthorizationCode,
-    Credentials,
     Grant,
     Login,
     RefreshToken,
@@ -103,14 +103,14 @@ class BankEndpoint:
 
     async def revoke(self, text: str, credentials: Credentials) -> None:
         """Revoke a V2 access or refresh token. Raises ``TokenError`` if the bank refuses."""
-        request = revocation_request(text, credentials, self._new_id())
+        request = revocation_request(text, credentials, self._new_id(), self._clock().wall)
         response = await self._bank.call("DELETE", request.path, request.headers, request.body)
         if response.status not in (200, 204):
             raise refusal(
                 TokenKind.V2,
                 response.status,
                 read_error(response.body),
-                secrets=(text, credentials.client_secret, credentials.basic),
+                secrets=(text, *credentials.secrets),
             )
 
     async def revoke_token(self, token: Token) -> None:
@@ -137,8 +137,8 @@ class BankEndpoint:
         return token
 
     async def _ask(self, key: TokenKey, login: Login) -> tuple[Token, TokenResponse]:
-        request = token_request(key, login, self._new_id(), self._caller)
         requested_at = self._clock()
+        request = token_request(key, login, self._new_id(), self._caller, requested_at.wall)
         response = await self._bank.call("POST", request.path, request.headers, request.body)
         retry_after = read_retry_after(response.retry_after, response.date, self._clock().wall)
         issued = parse_response(

@@ -3,12 +3,12 @@
 Source: candescent.md, "V2 tokens" and "V1 tokens".
 """
 
-from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 from urllib.parse import urlencode
 
+from proxy.tokens.client_authentication import Credentials
 from proxy.tokens.token import TokenKey, TokenKind
 
 
@@ -116,20 +116,6 @@ CONFIGURABLE: Mapping[str, type[Grant]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
-    """An application's Shared Key and Secret Key, as the vendor's console calls them."""
-
-    client_id: str
-    client_secret: str = field(repr=False)
-
-    @property
-    def basic(self) -> str:
-        """The value of the ``Authorization`` header on a token call."""
-        pair = f"{self.client_id}:{self.client_secret}".encode()
-        return "Basic " + b64encode(pair).decode("ascii")
-
-
-@dataclass(frozen=True, slots=True)
 class Login:
     """The credentials and the grant for the tokens of one institution.
 
@@ -150,8 +136,7 @@ class Login:
     def secrets(self) -> tuple[str, ...]:
         """All secrets that a token request of this login contains, to be hidden in messages."""
         fields = {name: value for name, value in self.grant.form().items() if name != "grant_type"}
-        basic = self.credentials.basic.removeprefix("Basic ")
-        return (self.credentials.client_secret, basic, *fields.values())
+        return (*self.credentials.secrets, *fields.values())
 
     def for_kind(self, kind: TokenKind) -> "Login":
         """Return the login for tokens of ``kind``."""
@@ -181,11 +166,12 @@ def token_request(
     login: Login,
     transaction_id: str,
     caller: ApplicationInfo,
+    now: float = 0.0,
 ) -> TokenRequest:
-    """Return the POST request for a token, with the grant of ``login``."""
-    form = login.grant.form()
-    headers = {
-        "Authorization": login.credentials.basic,
+    """Return the POST request for a token, with the grant of ``login``; ``now`` in Unix seconds."""
+    headers, proof = login.credentials.proof(transaction_id, now)
+    form = login.grant.form() | proof
+    headers |= {
         "Content-Type": "application/x-www-form-urlencoded",
         "User-Agent": caller.user_agent,
     }
@@ -210,14 +196,14 @@ def token_request(
     return TokenRequest(path, headers, urlencode(form).encode("ascii"))
 
 
-def revocation_request(text: str, credentials: Credentials, transaction_id: str) -> TokenRequest:
+def revocation_request(
+    text: str, credentials: Credentials, transaction_id: str, now: float = 0.0
+) -> TokenRequest:
     """Return the DELETE request that revokes a V2 access or refresh token."""
-    return TokenRequest(
-        "/oauth2/v1/revoke",
-        {
-            "Authorization": credentials.basic,
-            "Content-Type": "application/x-www-form-urlencoded",
-            "transactionId": transaction_id,
-        },
-        urlencode({"token": text}).encode("ascii"),
-    )
+    headers, proof = credentials.proof(transaction_id, now)
+    headers |= {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "transactionId": transaction_id,
+    }
+    form = {"token": text} | proof
+    return TokenRequest("/oauth2/v1/revoke", headers, urlencode(form).encode("ascii"))

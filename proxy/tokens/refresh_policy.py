@@ -8,6 +8,7 @@ from annotated_types import Interval, MinLen
 
 from proxy.errors import TokenFailure, kinds
 from proxy.settings import COMMA_SEPARATED, Count, Seconds, SecondsOrZero, setting
+from proxy.tokens.client_authentication import AuthMethod, BasicEncoding
 from proxy.tokens.token import TokenKind
 
 RETRY_AFTER_MAX = 3600.0
@@ -63,6 +64,18 @@ class RefreshPolicy:
     max_refreshes: Count = setting(64, "Limit of concurrent renewals.")
     idle: Seconds = setting(
         3600.0, "Time without requests after which an institution's token is dropped."
+    )
+    auth_method: AuthMethod = setting(
+        AuthMethod.BASIC,
+        "How token calls prove the client: Basic, the body, or an assertion signed with "
+        "`client_key_file` (RFC 7523).",
+    )
+    basic_encoding: BasicEncoding = setting(
+        BasicEncoding.RAW,
+        "Client id and secret in Basic: as they are, or form-encoded (RFC 6749, 2.3.1).",
+    )
+    assertion_audience: str | None = setting(
+        None, "Audience of assertions; the URL of the V2 token endpoint if left out."
     )
     prefetch: Annotated[tuple[TokenKind, ...], MinLen(1), COMMA_SEPARATED] = setting(
         (TokenKind.V2,), "Kinds of token without which the proxy is not ready."

@@ -6,6 +6,7 @@ from itertools import count
 from pathlib import Path
 
 from proxy.errors import ConfigError
+from proxy.tokens.client_authentication import algorithm_of
 from proxy.tokens.secret_content import NOT_ASCII, secret_problem
 
 MAX_SECRET = 65_536
@@ -84,6 +85,16 @@ def read_lines(path: Path, setting: str) -> list[str]:
         return raw.decode("ascii").splitlines()
     except UnicodeDecodeError:
         raise ConfigError([f"{setting}: {path} does not hold lines of ASCII"]) from None
+
+
+def read_key(path: Path, setting: str) -> str:
+    """Return the private key (PEM) in a file. Raises ``ConfigError`` as ``read_secret`` does."""
+    pem = "\n".join(read_lines(path, setting)) + "\n"
+    try:
+        algorithm_of(pem)
+    except ValueError as error:
+        raise ConfigError([f"{setting}: {path} {error}"]) from None
+    return pem
 
 
 def _read(path: Path, setting: str) -> bytes:

@@ -47,6 +47,27 @@ USERNAME_ONLY = "username and password are for grant: password"
         ({"institution_id": " 16"}, f"institution_id: {DIGITS}"),
         ({"allowed_institutions": "00017, x"}, f"allowed_institutions.1: {DIGITS}"),
         ({"allowed_institutions": ["00017", "-1"]}, f"allowed_institutions.1: {DIGITS}"),
+        (
+            {"token": {"auth_method": "private_key_jwt"}},
+            "client_key_file: needed for token.auth_method: private_key_jwt",
+        ),
+        (
+            {"client_secret": None, "client_key_file": "key"},
+            "client_key_file: is for token.auth_method: private_key_jwt",
+        ),
+        (
+            {"client_key_file": "key", "token": {"auth_method": "private_key_jwt"}},
+            "client_key_file: set either client_key_file or client_secret",
+        ),
+        ({"client_key_id": "one"}, "client_key_id: needs client_key_file"),
+        (
+            {"token": {"auth_method": "post", "basic_encoding": "form"}},
+            "token.basic_encoding: form is for token.auth_method: basic",
+        ),
+        (
+            {"token": {"assertion_audience": "https://bank.example"}},
+            "token.assertion_audience: is for token.auth_method: private_key_jwt",
+        ),
         ({"grant": "implicit"}, "grant: expected 'client_credentials'"),
         ({"grant": "refresh_token"}, "grant: expected 'client_credentials'"),
         ({"grant": "password"}, "username: needed for grant: password"),

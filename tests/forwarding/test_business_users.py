@@ -25,8 +25,9 @@ from proxy.forwarding.user_context import HeaderPaths, UserContext
 from proxy.runtime.clock import now
 from proxy.sandbox import Arrival, Fault, Sandbox
 from proxy.tokens.cache import TokenCache
+from proxy.tokens.client_authentication import Credentials
 from proxy.tokens.endpoint import BankEndpoint
-from proxy.tokens.grants import ApplicationInfo, Credentials, Login
+from proxy.tokens.grants import ApplicationInfo, Login
 from proxy.tokens.refresh_policy import RefreshPolicy
 from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.token import TokenKey, TokenKind

@@ -25,6 +25,7 @@ PACKAGES = {
     "ldd": "libc-bin",
     "mitmdump": "mitmproxy",
     "nginx": "nginx",
+    "node": "nodejs",
     "openssl": "openssl",
     "perl": "perl",
     "php": "php-cli",

@@ -1,7 +1,8 @@
 """Credentials by institution, and reprs without secrets."""
 
+from proxy.tokens.client_authentication import Credentials
 from proxy.tokens.credentials import Logins
-from proxy.tokens.grants import Credentials, Login, Password
+from proxy.tokens.grants import Login, Password
 from proxy.tokens.token import TokenKey, TokenKind
 
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.config.login_settings import LoginSettings
+from proxy.tokens.client_authentication import Credentials
 from proxy.tokens.grants import (
     CONFIGURABLE,
     ApplicationInfo,
     AuthorizationCode,
     ClientCredentials,
-    Credentials,
     Grant,
     Login,
     Password,

@@ -4,12 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from proxy.errors import ConfigError
 from proxy.tokens.secret_files import (
     MAX_SECRET,
     back_up,
     private_folder,
+    read_key,
     read_secret,
     write_atomically,
     write_private,
@@ -150,3 +153,16 @@ def test_path_with_nul_is_an_error() -> None:
 def test_endless_file_is_an_error() -> None:
     """Reading stops at the limit."""
     assert "printable ASCII" in error_of(Path("/dev/zero"))
+
+
+def test_private_key(tmp_path: Path) -> None:
+    """With any line ends; other content is an error that does not show it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file = tmp_path / "key"
+    file.write_bytes(pem.replace(b"\n", b"\r\n"))
+    assert read_key(file, "client_key_file") == pem.decode("ascii")
+    file.write_bytes(b"s3cret")
+    with pytest.raises(ConfigError, match=r"client_key_file: .* private key in PEM") as error:
+        read_key(file, "client_key_file")
+    assert "s3cret" not in str(error.value)

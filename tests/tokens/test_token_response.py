@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from proxy.errors import TokenError, TokenFailure, kinds
 from proxy.sandbox.payloads import BOMB, PAGE
-from proxy.tokens.grants import Credentials, Login, Password
+from proxy.tokens.client_authentication import Credentials
+from proxy.tokens.grants import Login, Password
 from proxy.tokens.token import ASSUMED_LIFETIME, MAX_LIFETIME, TokenKind
 from proxy.tokens.token_response import (
     MAX_MESSAGE,

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import kinds
+from proxy.tokens.client_authentication import Credentials
 from proxy.tokens.fleet.encryption import (
     DecryptError,
     EntryCipher,
@@ -19,7 +20,7 @@ from proxy.tokens.fleet.encryption import (
     read_keys,
     record_name,
 )
-from proxy.tokens.grants import Credentials, Login, Password
+from proxy.tokens.grants import Login, Password
 from proxy.tokens.token import TokenKey, TokenKind
 from tests.tokens.fleet.encryption_keys import key_line
 

@@ -20,8 +20,9 @@ import pytest
 from proxy.runtime.app import App
 from proxy.sandbox import Sandbox, Settings
 from proxy.tasks import Tasks
+from proxy.tokens.client_authentication import Credentials
 from proxy.tokens.fleet.encryption import record_name
-from proxy.tokens.grants import Credentials, Login
+from proxy.tokens.grants import Login
 from proxy.tokens.token import TokenKey, TokenKind
 from tests.support.captured_log import CapturedLog, captured_log
 from tests.support.redis_server import RedisServer, redis_server

@@ -18,8 +18,9 @@ import aiohttp
 
 from proxy.sandbox import Fault, Sandbox, Settings, changed
 from proxy.sandbox.bank import TokenArrival
+from proxy.tokens.client_authentication import Credentials
 from proxy.tokens.fleet.encryption import EntryCipher, RecordName, read_keys, record_name
-from proxy.tokens.grants import Credentials, Login
+from proxy.tokens.grants import Login
 from proxy.tokens.token import TokenKey, TokenKind
 from tests.support.process import write_settings
 from tests.support.redis_server import RedisServer, redis_server
