@@ -168,9 +168,11 @@ async def test_commands_run_on_windows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["run", "healthcheck"])
 async def test_unix_socket_of_commands_is_an_error(command: str, tmp_path: Path) -> None:
     """There is no traceback."""
-    addresses = ("--listen", f"unix:{tmp_path}/socket", "--admin", f"unix:{tmp_path}/admin")
+    addresses = {"CANDESCENT_LISTEN": f"unix:{tmp_path}/socket"}
+    admin = ("--admin", f"unix:{tmp_path}/admin")
     async with Sandbox() as bank:
-        code, said = await on_windows(command, *addresses, "--base-url", bank.url, **CREDENTIALS)
+        variables = {**CREDENTIALS, **addresses, "CANDESCENT_BASE_URL": bank.url}
+        code, said = await on_windows(command, *admin, **variables)
         assert code in (1, 2)
         assert "no Unix sockets" in said
         assert "Traceback" not in said
