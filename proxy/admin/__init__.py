@@ -12,5 +12,6 @@ The status document is built per request to it; a forwarded request costs one ap
     document.py        the model of ``/api/status``
     status.py          builds that document
     page_access.py     which clients may see the page
+    explanations.py    the page that explains every error
     status_page.py     serves the page; its files are in ``page/``
 """

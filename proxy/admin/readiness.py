@@ -32,11 +32,17 @@ def warnings(readiness: Readiness, conditions: Sequence[Condition]) -> list[str]
 
 def document(readiness: Readiness, conditions: Sequence[Condition]) -> Mapping[str, object]:
     """Return the body of ``/readyz``; the conditions are those of ``health.assess``."""
+    worst = conditions[0]
     return {
         "status": "ready" if readiness.is_ready else "not ready",
         "reasons": readiness.reasons,
-        "health": conditions[0].state,
-        "sentence": conditions[0].sentence,
+        "health": {
+            "state": worst.state,
+            "reason": worst.reason,
+            "sentence": worst.sentence,
+            "cause": worst.cause,
+            "advice": worst.advice,
+        },
         "warnings": warnings(readiness, conditions),
     }
 

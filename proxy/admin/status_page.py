@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib import resources
 
+from proxy.admin import explanations
 from proxy.admin.document import Status
 from proxy.admin.exchange import AdminHandlerFunction, AdminRequest, AdminResponse, AdminRoute
 from proxy.admin.page_access import PageAccess
@@ -40,9 +41,13 @@ class StatusPage:
         self._access = access
 
     def routes(self) -> list[AdminRoute]:
-        """Return the routes of ``/``, the page's files, and ``/api/status``."""
+        """Return the routes of ``/``, the page's files, ``/errors`` and ``/api/status``."""
         files = [AdminRoute("GET", path, self._guarded(self._file)) for path in FILES]
-        return [*files, AdminRoute("GET", "/api/status", self._guarded(self._document))]
+        return [
+            *files,
+            AdminRoute("GET", "/errors", self._guarded(self._errors)),
+            AdminRoute("GET", "/api/status", self._guarded(self._document)),
+        ]
 
     def _guarded(self, handler: AdminHandlerFunction) -> AdminHandlerFunction:
         async def guarded(request: AdminRequest) -> AdminResponse:
@@ -56,6 +61,9 @@ class StatusPage:
     async def _file(self, request: AdminRequest) -> AdminResponse:
         name, content_type = FILES[request.path]
         return AdminResponse(200, _read(name), f"{content_type}; charset=utf-8", POLICY)
+
+    async def _errors(self, _request: AdminRequest) -> AdminResponse:
+        return AdminResponse(200, explanations.page(), "text/html; charset=utf-8", POLICY)
 
     async def _document(self, _request: AdminRequest) -> AdminResponse:
         text = self._status().model_dump_json(by_alias=True)

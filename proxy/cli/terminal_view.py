@@ -17,6 +17,8 @@ Document = Mapping[str, Any]
 
 REQUESTS, ERRORS, TOKENS = 12, 4, 12
 """Largest number of lines of each table."""
+FRESH = 6
+"""Fresh tokens up to which each has a line; more of them share one."""
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _PLAIN_BARS = " .:-=+*#%"
@@ -26,11 +28,11 @@ _TOKEN_STATES = {"fresh": "green", "failing": "yellow", "missing": "bold red", "
 
 def frame(status: Document, *, is_unicode: bool = True) -> RenderableType:
     """Return the frame for a status document."""
-    parts: list[RenderableType] = [*_head(status), "", _tokens(status), ""]
+    parts: list[RenderableType] = [*_head(status), ""]
     parts.append(_rates(status, _BARS if is_unicode else _PLAIN_BARS))
     if status["errors"]:
         parts += ["", _errors(status)]
-    parts += ["", _requests(status)]
+    parts += ["", _tokens(status), "", _requests(status)]
     return Group(*parts)
 
 
@@ -52,6 +54,9 @@ def _head(status: Document) -> Iterator[RenderableType]:
     for name in ("cause", "advice"):
         if health[name]:
             yield Text(f"       {health[name]}")
+    for other in health.get("others", ()):
+        line = Text(f"{other['state']:8}", _STATES.get(other["state"], "bold cyan"))
+        yield line.append(f"{other['sentence']} {other['advice']}", "not bold default")
     at = ", ".join(f"{listener['name']} {listener['address']}" for listener in status["listeners"])
     yield Text(
         f"       version {about['version']}, up {span(about['uptime'])}; {at} → "
@@ -62,7 +67,10 @@ def _head(status: Document) -> Iterator[RenderableType]:
 
 def _tokens(status: Document) -> RenderableType:
     table = _table("token", "state", "expires in", "next call in", "failures", "why")
-    for token in status["tokens"][:TOKENS]:
+    fresh = [token for token in status["tokens"] if token["state"] == "fresh"]
+    is_folded = len(fresh) > FRESH
+    shown = [each for each in status["tokens"] if not is_folded or each["state"] != "fresh"]
+    for token in shown[:TOKENS]:
         failure = token["failure"]
         table.add_row(
             f"{token['kind']}:{token['institution']}",
@@ -72,8 +80,13 @@ def _tokens(status: Document) -> RenderableType:
             str(token["failures"] or ""),
             escape(failure["detail"]) if failure else "",
         )
-    hidden_count = status["tokens_in_all"] - min(len(status["tokens"]), TOKENS)
-    return Group(table, Text(f" and {hidden_count} more", "dim")) if hidden_count > 0 else table
+    hidden = status["tokens_in_all"] - min(len(shown), TOKENS) - len(fresh) * is_folded
+    notes = [f" and {hidden} more"] if hidden > 0 else []
+    if is_folded:
+        first = _until(min(token["expires_at"] for token in fresh), status["at"])
+        others = " other" if shown else ""
+        notes.append(f" {len(fresh)}{others} tokens are fresh; the first expires in {first}")
+    return Group(*([table] if shown else []), *(Text(note, "dim") for note in notes))
 
 
 def _rates(status: Document, bars: str) -> RenderableType:
@@ -81,7 +94,7 @@ def _rates(status: Document, bars: str) -> RenderableType:
     failed = {name: minute[name] for name in ("bank", "upstream", "token", "proxy", "caller")}
     errors = ", ".join(f"{count} {name}" for name, count in failed.items() if count)
     line = Text(f" {minute['per_second']:.1f} requests/s", "bold")
-    line.append(f"; half within {_ms(minute['p50_ms'])}, 99 % within {_ms(minute['p99_ms'])}")
+    line.append(f"; p50 {_ms(minute['p50_ms'])}, p99 {_ms(minute['p99_ms'])}")
     line.append(f"; {load['in_flight']} running, {load['upstream_connections']} connections")
     if errors:
         line.append(f"; errors in the last minute: {errors}", "yellow")

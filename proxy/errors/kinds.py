@@ -655,9 +655,9 @@ TOKEN_REFUSED = ErrorKind(
     0,
     Source.TOKEN,
     "The bank refused a token before it expired.",
-    "None if it happens once: the proxy fetches a new one. If it recurs: check that base_url and "
-    "client_id belong to the same environment (stage, production), that the application is not "
-    "revoked, and that nobody else revokes its tokens.",
+    "Check that base_url and client_id belong to the same environment (stage, production), that "
+    "the application is not revoked, and that nobody else revokes its tokens. If it happened once: "
+    "nothing, the proxy has fetched a new one.",
 )
 TOKEN_CONFLICT = ErrorKind(
     "token-conflict",

@@ -4,6 +4,7 @@
 
     python -m tests.admin.pictures                   fifteen minutes of load, then the screenshots
     python -m tests.admin.pictures --minutes 1       a preview of them
+    python -m tests.admin.pictures --states          only what the page says in each state
 
 The bank is the sandbox; load and faults are generated here.
 """
@@ -23,11 +24,15 @@ from playwright.async_api import Browser
 
 from proxy.runtime.app import App
 from proxy.sandbox import Fault, Sandbox, changed
+from tests.admin.test_page import home
+from tests.admin.test_page_states import STATES
 from tests.support.browser import chromium, opened
 from tests.support.running import running, until, url
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images"
 COLOURS = 200
+GAP = 44
+"""Pixels between two states."""
 PATHS = (
     *("/v1/accounts?hostUserId=880017",) * 6,
     *("/v1/transactions?accountId=880017-1&hostUserId=880017",) * 4,
@@ -81,16 +86,44 @@ async def vary_delay(bank: Sandbox) -> None:
 
 
 async def take(browser: Browser, app: App, name: str, **more: Any) -> None:
-    """Take one screenshot, with a reduced palette."""
+    """Take one screenshot."""
     async with opened(browser, f"http://{app.admin_address}/", **more) as page:
         await page.wait_for_selector(".plot svg")
-        picture = Image.open(io.BytesIO(await page.screenshot()))
+        save(Image.open(io.BytesIO(await page.screenshot())), name)
+
+
+def save(picture: Image.Image, name: str) -> None:
+    """Write a picture, with a reduced palette."""
     small = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
     small.save(FOLDER / f"{name}.png", optimize=True)
 
 
+async def take_states(browser: Browser) -> None:
+    """Take what the page says in each state, one below the other."""
+    parts = []
+    for cause, state, _, _ in STATES:
+        async with (
+            cause() as app,
+            opened(browser, home(app), viewport={"width": 860, "height": 900}) as page,
+        ):
+            await page.wait_for_selector(f"#health[data-state={state}]")
+            shot = await page.locator("#health").screenshot()
+            parts.append(Image.open(io.BytesIO(shot)))
+    height = sum(part.height + GAP for part in parts)
+    whole = Image.new("RGB", (parts[0].width, height), parts[0].getpixel((0, 0)))
+    top = GAP // 2
+    for part in parts:
+        whole.paste(part, (0, top))
+        top += part.height + GAP
+    save(whole, "status-states")
+
+
 async def take_all(minutes: float) -> None:
     """Run the load, then take the screenshots, with and without faults."""
+    async with chromium() as browser:
+        await take_states(browser)
+    if not minutes:
+        return
     seconds = 60 * minutes
     async with Sandbox() as bank:
         bank.bank.settings = changed(bank.bank.settings, {"lifetime": 300, "v1_lifetime": 400})
@@ -122,7 +155,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Take the pictures of the status page.")
     parser.add_argument("--minutes", type=float, default=15.5, help="of load before them")
-    asyncio.run(take_all(parser.parse_args(arguments).minutes))
+    parser.add_argument("--states", action="store_true", help="only the states")
+    options = parser.parse_args(arguments)
+    asyncio.run(take_all(0 if options.states else options.minutes))
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ async def test_failing_token_and_recovery(browser: Browser) -> None:
         await until(lambda: app.readiness().is_ready)
         await later(page)
         await expect(page.locator("#health")).to_have_attribute("data-state", "ok")
-        await expect(page.locator("#announce")).to_contain_text("Working")
+        await expect(page.locator("#announce")).to_contain_text("No request went to the bank")
 
 
 async def test_missing_proxy_and_return(browser: Browser) -> None:
@@ -298,7 +298,7 @@ async def test_keyboard(browser: Browser) -> None:
         await expect(page.locator(":focus")).to_have_text("Skip to content")
         outline = "getComputedStyle(document.activeElement).outlineStyle"
         reached = set()
-        for _ in range(20):
+        for _ in range(50):
             await page.keyboard.press("Tab")
             reached.add(await page.evaluate("document.activeElement.textContent"))
             assert await page.evaluate(

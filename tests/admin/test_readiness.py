@@ -85,8 +85,13 @@ def test_failed_reload_is_a_warning() -> None:
     assert document(state, [condition]) == {
         "status": "ready",
         "reasons": [],
-        "health": "warning",
-        "sentence": "Working with the previous configuration.",
+        "health": {
+            "state": "warning",
+            "reason": "reload-failed",
+            "sentence": "Working with the previous configuration.",
+            "cause": "listen: changed",
+            "advice": "Correct it.",
+        },
         "warnings": ["Working with the previous configuration. listen: changed Correct it."],
     }
 

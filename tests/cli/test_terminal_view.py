@@ -71,6 +71,28 @@ async def test_failing_proxy() -> None:
     assert document["errors"][0]["reason"] in shown
 
 
+async def test_many_institutions() -> None:
+    """Tokens with a problem have lines, many fresh ones share one; other problems are listed."""
+    async with Sandbox() as bank, running(bank) as app:
+        document = await status(app)
+    (token,) = document["tokens"]
+    failure = {"reason": "x", "detail": "Refused.", "advice": "Ask.", "code": None}
+    bad = {"state": "missing", "failure": failure, "expires_at": None}
+    document["tokens"] = [
+        token | {"institution": f"{at:05}"} | (bad if at < 20 else {}) for at in range(500)
+    ]
+    document["tokens_in_all"] = 500
+    document["health"]["others"] = [
+        {"state": "warning", "sentence": "A reload failed.", "advice": "Correct it."}
+    ]
+    shown = drawn(frame(document))
+    assert "warning A reload failed. Correct it." in shown
+    assert shown.count("v2:000") == 12
+    assert " and 8 more" in shown
+    assert "480 other tokens are fresh; the first expires in" in shown
+    assert len(shown.splitlines()) < 40
+
+
 async def test_several_listeners() -> None:
     """Each request has its listener."""
     other = {"other": {"listen": "127.0.0.1:0"}}

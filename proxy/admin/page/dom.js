@@ -53,3 +53,25 @@ export function row(names) {
   }
   return line;
 }
+
+// Link to the explanation of an error; hidden without one.
+export function explain(link, reason) {
+  show(link, reason !== 'none');
+  link.href = `/errors#${encodeURIComponent(reason)}`;
+}
+
+// A button that copies the text of `data-copy`.
+export function copyButton() {
+  const button = make('button', 'copy', 'Copy');
+  button.type = 'button';
+  return button;
+}
+
+export function copyOnClick() {
+  document.addEventListener('click', async ({ target }) => {
+    if (!target.classList.contains('copy')) return;
+    await navigator.clipboard.writeText(target.dataset.copy);
+    write(target, 'Copied');
+    setTimeout(() => write(target, 'Copy'), 1500);
+  });
+}

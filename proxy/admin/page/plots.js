@@ -22,7 +22,7 @@ export function showPlots(status) {
     ...common,
     lines: [{ name: 'most', values: most }, { name: 'half', values: half }],
     scale: logarithmic([...half, ...most].filter((value) => value !== null), tick),
-    label: `Durations: half within at most ${time(peak(half))}, 99 % within at most ${time(peak(most))}.`,
+    label: `Durations: p50 at most ${time(peak(half))}, p99 at most ${time(peak(most))}.`,
     point: legend('time', { half, most }, time, status),
   });
 }

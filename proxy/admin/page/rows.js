@@ -1,6 +1,6 @@
 // The tables: refreshes, errors, requests.
 
-import { byId, make, reconcile, row, show, write } from './dom.js';
+import { byId, copyButton, explain, make, reconcile, row, show, write } from './dom.js';
 import { duration, grouped, iso, moment, ms, owner, short, time } from './words.js';
 
 const WHY = {
@@ -25,7 +25,7 @@ export function foldable(name, again) {
   });
 }
 
-function folded(name, items) {
+export function folded(name, items) {
   const more = byId(`more-${name}`);
   show(more, items.length > FEW);
   write(more.querySelector('button'), expanded.has(name) ? 'Show fewer' : `Show all ${items.length}`);
@@ -47,6 +47,10 @@ function setId(element, id) {
   if (element.dataset.id === id) return;
   element.dataset.id = id;
   element.title = id;
+  const button = element.nextElementSibling;
+  show(button, id !== '');
+  button.dataset.copy = id;
+  button.setAttribute('aria-label', `Copy transactionId ${id}`);
   element.replaceChildren(make('span', 'id-head', id.slice(0, -12)), make('span', '', id.slice(-12)));
 }
 
@@ -101,8 +105,8 @@ export function showErrors(status) {
     (each) => `${each.area} ${each.reason}`,
     () => {
       const line = row([['Last', 'when'], ['Times', 'number times'], ['Whose', 'owner'], ['What, and what to do', 'grow'], ['Last seen in', 'where']]);
-      line.children[3].append(make('strong'), make('span', 'advice'), make('code', 'name'));
-      line.children[4].append(make('span', 'call'), make('code', 'id'));
+      line.children[3].append(make('strong'), make('span', 'advice'), make('a', 'name'));
+      line.children[4].append(make('span', 'call'), make('code', 'id'), copyButton());
       return line;
     },
     (line, each) => {
@@ -111,8 +115,9 @@ export function showErrors(status) {
       write(line.children[2], each.area === 'configuration' ? 'configuration' : owner(each.source, each.status));
       const [detail, advice, name] = line.children[3].children;
       write(detail, each.detail);
-      write(advice, each.advice + (each.failed ? ` Requests that failed without a token: ${grouped(each.failed)}.` : ''));
+      write(advice, each.advice + (each.failed ? ` Requests that failed for it: ${grouped(each.failed)}.` : ''));
       write(name, each.reason);
+      explain(name, each.reason);
       const [call, id] = line.children[4].children;
       const token = each.area === 'token' ? `the token of ${each.institution}` : '';
       write(call, each.status ? `${each.method} ${each.path} ${each.status}`.trim() : token);
@@ -136,7 +141,7 @@ export function showRequests(status) {
         ['transactionId', 'id'],
       ]);
       line.children[2].append(make('span'), make('span', 'quiet'));
-      line.children[8].append(make('code', 'id'));
+      line.children[8].append(make('code', 'id'), copyButton());
       return line;
     },
     (line, each) => {

@@ -1,6 +1,6 @@
 // The status page: polls /api/status and shows it.
 
-import { byId, make, reconcile, show, write } from './dom.js';
+import { byId, copyOnClick, explain, make, reconcile, show, write } from './dom.js';
 import { showPlots } from './plots.js';
 import { foldable, showErrors, showRefreshes, showRequests } from './rows.js';
 import { showTokens, tickTokens } from './tokens.js';
@@ -49,13 +49,15 @@ function schedule() {
 function showStatus() {
   document.body.classList.remove('gone');
   const { health, about, load, minute } = status;
-  showHealth(health.state, health.sentence, health.cause, health.advice);
+  showHealth(health.state, health.sentence, health.cause, health.advice, health.reason);
+  showOthers(health.others);
   write(byId('version'), about.version);
   const failed = minute.token + minute.upstream + minute.proxy + minute.bank;
   write(byId('rate'), rate(minute.per_second));
   write(byId('failed'), grouped(failed + minute.caller));
   write(byId('failed-of'), minute.requests ? `of ${grouped(minute.requests)} in a minute` : 'in the last minute');
-  byId('failed').parentElement.dataset.bad = String(failed > 0);
+  const isMost = failed + minute.caller > 0 && 2 * (failed + minute.caller) >= minute.requests;
+  byId('failed').parentElement.dataset.bad = String(failed > 0 || isMost);
   write(byId('p50'), time(minute.p50_ms));
   write(byId('p99'), time(minute.p99_ms));
   write(byId('own'), time(minute.proxy_p50_ms));
@@ -69,11 +71,12 @@ function showStatus() {
   tick();
 }
 
-function showHealth(state, sentence, cause = '', advice = '') {
+function showHealth(state, sentence, cause = '', advice = '', reason = 'none') {
   byId('health').dataset.state = state;
   write(byId('sentence'), sentence);
   write(byId('cause'), cause);
   write(byId('advice'), advice);
+  explain(byId('explained'), reason);
   show(byId('cause-row'), cause !== '');
   show(byId('advice-row'), advice !== '');
   show(byId('why'), cause !== '' || advice !== '');
@@ -82,6 +85,25 @@ function showHealth(state, sentence, cause = '', advice = '') {
   const kind = `${state} ${cause}`;
   if (kind !== announced) write(byId('announce'), [sentence, cause, advice].filter(Boolean).join(' '));
   announced = kind;
+}
+
+// Problems that are not the worst one.
+function showOthers(others) {
+  reconcile(
+    byId('others'),
+    others,
+    (each) => each.reason,
+    () => make('li', '', make('span', 'word'), ' ', make('strong'), make('span', 'advice'), ' ', make('a')),
+    (item, each) => {
+      const [word, sentence, advice, link] = item.children;
+      item.dataset.state = each.state;
+      write(word, WORDS[each.state]);
+      write(sentence, each.sentence);
+      write(advice, [each.cause, each.advice].join(' '));
+      write(link, 'More');
+      explain(link, each.reason);
+    },
+  );
 }
 
 function showGone(error) {
@@ -143,6 +165,10 @@ document.addEventListener('visibilitychange', () => {
   if (!document.hidden && !paused) poll();
 });
 new ResizeObserver(() => status && showPlots(status)).observe(byId('rate-plot'));
+foldable('tokens', () => showTokens(status));
+byId('filter').addEventListener('input', () => status && showTokens(status));
+byId('well').addEventListener('toggle', () => status && showTokens(status));
+copyOnClick();
 foldable('refreshes', () => showRefreshes(status));
 foldable('requests', () => showRequests(status));
 setInterval(() => !paused && tick(), 1000);

@@ -2,6 +2,7 @@
 
 import { byId, make, reconcile, show, write } from './dom.js';
 import { shape } from './plot.js';
+import { folded } from './rows.js';
 import { countdown, duration, grouped } from './words.js';
 
 const STATES = {
@@ -11,12 +12,29 @@ const STATES = {
   pending: 'being fetched',
 };
 
+const FEW = 6; // fresh tokens that are shown without being asked for
+const key = (token) => `${token.kind} ${token.institution}`;
+
+// Tokens with a problem are shown first; many fresh ones are one line that opens.
 export function showTokens(status) {
-  const { tokens } = status;
-  const others = status.tokens_in_all - tokens.length;
-  write(byId('tokens-count'), others > 0 ? `${tokens.length} of ${grouped(status.tokens_in_all)}` : '');
-  show(byId('no-tokens'), tokens.length === 0);
-  reconcile(byId('token-list'), tokens, (token) => `${token.kind} ${token.institution}`, card, update);
+  const wanted = byId('filter').value.trim().toLowerCase();
+  const tokens = status.tokens.filter((token) => key(token).includes(wanted));
+  const fresh = tokens.filter((token) => token.state === 'fresh');
+  const isFolded = wanted === '' && fresh.length > FEW;
+  const listed = isFolded ? tokens.filter((token) => token.state !== 'fresh') : tokens;
+  show(byId('filter-row'), status.tokens.length > FEW);
+  show(byId('well'), isFolded);
+  write(byId('no-match'), wanted && tokens.length === 0 ? `No token of an institution with “${wanted}”.` : '');
+  if (isFolded) {
+    const next = Math.min(...fresh.map((token) => token.expires_at)) - status.at;
+    const others = listed.length ? 'other tokens' : 'tokens';
+    write(byId('well-summary'), `${grouped(fresh.length)} ${others} are fresh; the first expires in ${duration(next)}`);
+  }
+  reconcile(byId('well-list'), isFolded && byId('well').open ? fresh : [], key, card, update);
+  const { length } = status.tokens;
+  write(byId('tokens-count'), status.tokens_in_all > length ? `${length} of ${grouped(status.tokens_in_all)}` : '');
+  show(byId('no-tokens'), status.tokens.length === 0);
+  reconcile(byId('token-list'), folded('tokens', listed), key, card, update);
 }
 
 function card(token) {
@@ -52,7 +70,7 @@ function update(item, token) {
 
 // Update the countdowns between two polls. `now` is by the proxy's clock.
 export function tickTokens(now) {
-  for (const item of byId('token-list').children) {
+  for (const item of [...byId('token-list').children, ...byId('well-list').children]) {
     const { token } = item;
     const left = token.expires_at === null ? 0 : token.expires_at - now;
     const next = token.refresh_at === null ? null : token.refresh_at - now;

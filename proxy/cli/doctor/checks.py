@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from proxy.cli.doctor import files, machine, remedies, store_check
+from proxy.cli.doctor import files, machine, remedies, running_proxy, store_check
 from proxy.cli.doctor.bank_check import SAMPLE, BankCheck
 from proxy.cli.doctor.network import NetworkCheck
 from proxy.cli.doctor.results import CheckResult, has_failed, info, ok, problem, skipped
@@ -51,7 +51,9 @@ async def run_checks(
         yield result
     results = list(_files(sources, config, wall()))
     # In a thread, because another program on a port may respond slowly.
-    ports = await asyncio.to_thread(lambda: list(machine.ports(config)))
+    ports = await asyncio.to_thread(
+        lambda: [*machine.ports(config), *running_proxy.check(config.admin)]
+    )
     for result in [*results, *ports, *machine.open_files(config)]:
         yield result
     if has_failed(results):
