@@ -157,6 +157,12 @@ def test_retry_after_is_spread() -> None:
         assert len(reported) == 10
 
 
+@given(st.floats(0, 300), chances)
+def test_shared_failure_is_retried_after_the_fleets_wait(wait: float, chance: float) -> None:
+    """Up to a second later, so that the proxies do not all read the store at once."""
+    assert wait <= DEFAULT.shared_delay(wait, chance) <= wait + 1
+
+
 @pytest.mark.parametrize(
     ("lifetime", "unhelpful", "pause"),
     [(HOUR, 0, 10), (HOUR, 1, 20), (HOUR, 4, 160), (HOUR, 5, 300), (HOUR, 9999, 300), (4, 1, 4)],

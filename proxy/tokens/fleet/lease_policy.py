@@ -42,7 +42,7 @@ A proxy's own back-off counts its own calls alone. So none calls more often than
 store.
 
 **A rejected token** is recorded by its digest. No proxy takes it any more, and one that holds it
-drops it at its next poll, unless it is so young that a new one would not help.
+reacts at its next poll as to a refusal of its own (``held``).
 
 **Without the store** each proxy calls the bank itself: at once without a token, else after a random
 delay, so that they do not all call at the moment of the failure. Tokens fetched in this way are not
