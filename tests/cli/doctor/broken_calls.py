@@ -1,5 +1,7 @@
 """Broken set-ups: responses of the bank to the sample call."""
 
+from dataclasses import replace
+
 from proxy.sandbox import Fault
 from tests.cli.doctor.healthy_setup import DoctorSetup
 from tests.cli.doctor.setups import Steps, fault_setup, setup
@@ -7,9 +9,16 @@ from tests.cli.doctor.setups import Steps, fault_setup, setup
 # Token endpoint and resources are of two environments.
 fault_setup("token_refused_at_once", Fault("resource", code="CMN_90018"), "call-token-refused")
 
-# The first request is that of the network check, the third has the first of two tokens.
-REPLACED = Fault("resource", code="CMN_90018", skip=2)
-fault_setup("tokens_that_replace_each_other", REPLACED, "token-replaced")
+
+@setup
+async def tokens_that_replace_each_other(setup: DoctorSetup) -> Steps:
+    """Each new token revokes the one before, so the bank needs one proxy or a store."""
+    usual = setup.bank.bank.settings
+    setup.bank.bank.settings = replace(usual, issuing="only")
+    finding = yield "token-replaced"
+    assert "store.url" in finding.fix
+    setup.bank.bank.settings = replace(usual, issuing="same")
+
 
 # The application has no such product.
 fault_setup("forbidden_resource", Fault("resource", code="CMN_90006", status=403), "call-forbidden")

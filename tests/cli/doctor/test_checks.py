@@ -198,7 +198,7 @@ async def test_store_is_needed_where_tokens_replace_each_other(healthy: DoctorSe
     """With one there is nothing to fix."""
     key = healthy.private("key", "k1 " + base64.b64encode(bytes(32)).decode())
     healthy.set(store={"url": "redis://127.0.0.1:1", "encryption_key_file": key})
-    healthy.bank.bank.faults.append(replace(broken_calls.REPLACED))
+    healthy.bank.bank.settings = replace(healthy.bank.bank.settings, issuing="only")
     (finding,) = [one for one in await healthy.run_checks() if one.check == "two tokens"]
     assert (finding.level, "so the store is needed" in finding.text) == (Level.INFO, True)
 
