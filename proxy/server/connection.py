@@ -279,6 +279,7 @@ class CallerConnection(asyncio.Protocol):
                     await asyncio.shield(self._flow.drained)
             except TimeoutError:
                 if transport.get_write_buffer_size() >= buffered:
+                    self._server.refusals.note("not_read")
                     self.reset()
                     raise ConnectionResetError("The caller does not read its response.") from None
         if self._transport is None:

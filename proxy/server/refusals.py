@@ -15,6 +15,7 @@ TEXTS = {
     "tls_version": "callers{where} have no TLS version or cipher in common with this proxy",
     "plain_http": "callers{where} speak plain HTTP, and the port speaks TLS",
     "memory": "callers{where} hold limits.max_memory; those that hold most are refused",
+    "not_read": "callers{where} do not read their responses within limits.idle_timeout",
     "files": "the limit of open files is reached; callers{where} wait",
 }
 """What the log says, by reason."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import threading
 import time
@@ -11,6 +12,7 @@ from contextlib import (
     AsyncExitStack,
     asynccontextmanager,
     contextmanager,
+    suppress,
 )
 from dataclasses import dataclass
 from typing import Any
@@ -199,6 +201,39 @@ async def wronged(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
         yield
 
 
+@asynccontextmanager
+async def full_disk(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
+    """Let no file of the proxy grow; send requests that are logged."""
+    _, most = resource.prlimit(proxy.running.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(proxy.running.pid, resource.RLIMIT_FSIZE, (0, most))
+    try:
+        async with BackgroundCallers(proxy, hostile=0.5).calling():
+            yield
+    finally:
+        resource.prlimit(proxy.running.pid, resource.RLIMIT_FSIZE, (most, most))
+
+
+@asynccontextmanager
+async def without_tls(_bank: Sandbox, proxy: MonitoredProxy) -> AsyncIterator[None]:
+    """Speak plain HTTP to the port with TLS."""
+    host, port = proxy.running.listen.rsplit(":", 1)
+
+    async def speak() -> None:
+        while True:
+            with suppress(OSError):
+                reader, writer = await asyncio.open_connection(host, int(port))
+                writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                await reader.read()
+                writer.close()
+            await asyncio.sleep(0.2)
+
+    task = asyncio.create_task(speak())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
 def together(*doings: FaultContext) -> FaultContext:
     """Return all of these at once."""
 
@@ -212,13 +247,14 @@ def together(*doings: FaultContext) -> FaultContext:
     return doing
 
 
-WITHOUT_TOKEN = _names("TokenRefreshFailing NoToken TokenErrors ErrorBudgetBurn")
-UNWELL = _names("AnswersSlow AddsLatency EventLoopLag ErrorBudgetBurn")
+WITHOUT_TOKEN = _names("TokenRefreshFailing NoToken TokenErrors ErrorBudgetBurn Failing")
+UNWELL = _names("AnswersSlow AddsLatency EventLoopLag ErrorBudgetBurn Failing")
 
 NO_TOKENS = FaultCase(
     "The bank's token endpoint is down",
     tokens(0, "token", "v1token", status=503),
-    WITHOUT_TOKEN | {"TokenRunwayShort"},
+    (WITHOUT_TOKEN - {"Failing"}) | {"TokenRunwayShort"},
+    _names("Failing"),
 )
 REFUSED_CLIENT = FaultCase(
     "The bank does not know the client any more",
@@ -238,15 +274,35 @@ THROTTLED = FaultCase(
     _names("Throttled NoToken"),
     WITHOUT_TOKEN,
 )
+SLOW_TOKENS = FaultCase(
+    "The bank's token endpoint takes longer than its tokens live",
+    tokens(4, "token", expires_in=4, delay=3.0),
+    _names("TokenEndpointSlow"),
+    WITHOUT_TOKEN | {"TokenRunwayShort"},
+)
+REFUSED_TOKENS = FaultCase(
+    "The bank refuses every token",
+    resources(status=401),
+    _names("TokensRefused Failing"),
+    WITHOUT_TOKEN,
+)
 BANK_FAILS = FaultCase(
     "The bank resets connections, or says 500",
     together(resources(path="/echo/reset", reset=True), resources(path="/echo/500", status=500)),
     _names("UpstreamErrors ErrorBudgetBurn"),
+    _names("Failing"),
+)
+BROKEN_RESPONSES = FaultCase(
+    "The bank breaks responses off",
+    resources(path="/echo/broken", cut=True),
+    _names("ResponsesUndelivered"),
+    _names("UpstreamErrors ErrorBudgetBurn Failing"),
 )
 BANK_SLOW = FaultCase(
     "The bank takes seconds to answer",
     resources(32, path="/echo/slow", rest=3.0, delay=5.5),
     _names("AnswersSlow ErrorBudgetBurn"),
+    _names("Failing"),
 )
 FULL = FaultCase(
     "More requests come than there is room for",
@@ -271,7 +327,20 @@ STARVED = FaultCase(
     "The proxy gets too little CPU", starved, _names("EventLoopLag"), UNWELL | {"Down"}
 )
 BAD_CALLERS = FaultCase(
-    "An application sends what cannot be forwarded", wronged, _names("CallerErrors")
+    "An application fetches tokens of its own", wronged, _names("CallerErrors CallersRefused")
+)
+NO_TLS = FaultCase(
+    "An application speaks plain HTTP to a port with TLS",
+    without_tls,
+    _names("ConnectionsRefused"),
+    _names("CallerErrors CallersRefused"),
+    tls=True,
+)
+FULL_DISK = FaultCase(
+    "The disk of the access log is full",
+    full_disk,
+    _names("LogLinesDropped"),
+    _names("CallerErrors CallersRefused"),
 )
 GARBAGE = FaultCase(
     "Somebody writes to the fleet's store", planted, _names("StoreEntriesUnreadable")

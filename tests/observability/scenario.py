@@ -21,7 +21,10 @@ CASES: Sequence[tuple[str, FaultCase]] = (
     ("south", faults.REFUSED_CLIENT),
     ("south", faults.REFUSED_INSTITUTION),
     ("south", faults.THROTTLED),
+    ("south", faults.SLOW_TOKENS),
+    ("north", faults.REFUSED_TOKENS),
     ("north", faults.BANK_FAILS),
+    ("north", faults.BROKEN_RESPONSES),
     ("north", faults.BANK_SLOW),
     ("north", faults.FULL),
     ("south", faults.NO_STORE),
@@ -30,6 +33,8 @@ CASES: Sequence[tuple[str, FaultCase]] = (
     ("north", faults.BAD_CONFIGURATION),
     ("south", faults.OLD_CERTIFICATE),
     ("north", faults.BAD_CALLERS),
+    ("south", faults.NO_TLS),
+    ("north", faults.FULL_DISK),
     ("south", faults.STARVED),
 )
 """The faults, each with its proxy."""

@@ -31,7 +31,6 @@ MOST = 40
 # Delays and margins are divided like the durations of the alerts in faster.py.
 SETTINGS: Mapping[str, Any] = {
     "reload_interval": "0.2",
-    "log": {"access": "off", "format": "json"},
     "limits": {"max_in_flight": str(MOST)},
     "token": {
         "prefetch": ["v2", "v1"],
@@ -112,6 +111,7 @@ def monitored_proxy(
         "allowed_institutions": list(institutions[1:]),
         "client_id": CLIENT["client_id"],
         "client_secret_file": str(folder / "secret"),
+        "log": {"format": "json", "sample": "0", "access_file": str(folder / "access.log")},
     }
     if store is not None:
         keys = write_key(folder / "encryption-keys")

@@ -358,6 +358,18 @@ async def test_slow_reader_is_not_closed() -> None:
             await asyncio.sleep(0.02)
 
 
+async def test_caller_that_does_not_read_is_counted() -> None:
+    """And its connection is reset."""
+
+    async def large(_request: Request) -> Response:
+        return ok(b"x" * 20_000_000)
+
+    async with listening(large, CallerLimits(idle_timeout=0.1)) as front, connect(front) as wire:
+        await wire.send(GET)
+        await until(lambda: front.server.refusals.counts["not_read"] == 1)
+        await until(lambda: not front.server.connection_count)
+
+
 async def test_writing_to_a_disconnected_caller_is_an_error() -> None:
     """It ends the handler, at once or at the next block."""
     ended = asyncio.Event()
