@@ -25,6 +25,8 @@ MANY = 0.5
 """The share of the latest requests from which it is ``failing``."""
 ENOUGH = 3
 """The least number of failed requests for either, so that a single one does not count."""
+NOTABLE = 0.1
+"""The share of failed requests from which a kind of error beside the most frequent is listed."""
 LATEST_SECONDS = 5.0
 """The latest requests are those of so many seconds, and at least so many as follows. Averages of a
 minute would hide an outage that has just begun."""
@@ -163,7 +165,8 @@ class _Minute:
         self.frequent = {
             kind
             for kind, count in common.items()
-            if count >= ENOUGH or count == max(common.values())
+            if count == max(common.values())
+            or (count >= ENOUGH and count >= NOTABLE * sum(common.values()))
         }
         if not _is_some(sum(common.values()), self.total):
             self.frequent = set()

@@ -313,9 +313,13 @@ def test_kinds_are_told_apart() -> None:
 
 
 def test_rare_kinds_are_left_out() -> None:
-    """A single failure beside many of another kind says nothing."""
-    source = health(failed(1, TIMEOUT), failed(9, CONNECT), served(30))
-    assert listed(source) == [("warning", CONNECT.name)]
+    """A few failures beside many of another kind say nothing."""
+    for rare, often in ((1, 9), (5, 90)):
+        source = health(failed(rare, TIMEOUT), failed(often, CONNECT), served(10 * often))
+        assert listed(source)[0] == ("warning", CONNECT.name)
+        assert len(listed(source)) == 1
+    source = health(failed(5, TIMEOUT), failed(9, CONNECT), served(100))
+    assert listed(source) == [("warning", CONNECT.name), ("warning", TIMEOUT.name)]
 
 
 def test_start_comes_before_warnings() -> None:
