@@ -42,10 +42,10 @@ class DaemonExecutor(ThreadPoolExecutor):
 _DAEMON: Executor = DaemonExecutor()
 
 
-async def in_thread(function: Callable[[], T], seconds: float) -> T:
+async def in_thread(function: Callable[[], T], seconds: float | None) -> T:
     """Return the result of a function that may block, from a thread.
 
-    Raises ``TimeoutError`` after ``seconds``; the thread then ends when it ends.
+    Raises ``TimeoutError`` after ``seconds``, if given; the thread then ends when it ends.
     """
     async with asyncio.timeout(seconds):
         return await asyncio.get_running_loop().run_in_executor(_DAEMON, function)

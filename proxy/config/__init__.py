@@ -7,6 +7,7 @@ Modules:
     listener_settings.py  listeners, with omitted settings filled in
     setting_types.py    types of settings that need pydantic
     loader.py           reads and merges the sources
+    loosened.py         names what a changed configuration permits more
     examples.py         the settings by name, with examples
     explain.py          explains errors
 

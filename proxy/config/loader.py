@@ -30,7 +30,7 @@ from proxy.settings import comma_separated
 from proxy.tokens.client_authentication import Credentials
 from proxy.tokens.credentials import Logins
 from proxy.tokens.grants import Login
-from proxy.tokens.secret_files import read_key, read_secret
+from proxy.tokens.secret_files import check_readable, read_key, read_secret
 
 _NOT_SETTINGS = re.compile(r"CONFIG|(.*_)?SERVICE_(HOST|PORT.*)|(.*_)?PORT(_\d+_(TCP|UDP|SCTP).*)?")
 """``CANDESCENT_CONFIG`` is the file's path; Kubernetes sets the others in every pod for a Service
@@ -170,6 +170,7 @@ def _login(
 def read_file(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file, every scalar as text."""
     try:
+        check_readable(path)
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read ({error.strerror})"]) from error

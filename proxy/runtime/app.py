@@ -1,6 +1,7 @@
 """The composition root: the ports, the core behind them, and their life from start to stop."""
 
 import asyncio
+import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -13,11 +14,13 @@ from proxy.admin.history import History
 from proxy.admin.page_access import PageAccess
 from proxy.admin.readiness import Readiness, assess
 from proxy.admin.status_page import StatusPage
+from proxy.config.loosened import loosened
 from proxy.config.model import Config
 from proxy.errors import ConfigError
+from proxy.forwarding.authentication import CallerAuthentication
 from proxy.forwarding.forwarder import Forwarder
 from proxy.forwarding.record import MAIN_LISTENER
-from proxy.runtime import build, certificate_expiry, clock
+from proxy.runtime import build, certificate_expiry, clock, reload
 from proxy.runtime.about import about, listeners
 from proxy.runtime.core import Core
 from proxy.runtime.listeners import Listeners, contexts
@@ -37,6 +40,7 @@ from proxy.tokens.credentials import Logins
 from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.upstream.pool import Pool
 from proxy.upstream.resolver import Resolver
+from proxy.upstream.tls import UpstreamTls
 
 _RESTART_ONLY = (
     "admin",
@@ -256,8 +260,8 @@ class App:
         errors += self._listeners.restart_errors(config)
         if errors:
             raise ConfigError(errors)
-        tls = contexts(config)
-        successor = self._new_core(config, logins)
+        upstream_tls, tls, expiries = await reload.read(lambda: _read_files(config))
+        successor = self._new_core(config, logins, upstream_tls)
         try:
             await successor.verify(self._core)
             self._check_running()
@@ -265,12 +269,12 @@ class App:
         except BaseException:
             await successor.close()
             raise
+        for change in loosened(self._config, config):
+            self._observers.warn(f"the reloaded configuration permits more: {change}")
         predecessor, self._core, self._config = self._core, successor, config
         self._listeners.switch_to(config, successor.forwarders)
         successor.start()
-        self.metrics.reloads.certificates = certificate_expiry.expiries(
-            build.certificate_files(config)
-        )
+        self.metrics.reloads.certificates = expiries
         self._retired.add(predecessor)  # before any await, so that a shutdown waits for it too
         self._tasks.spawn_background("retire", self._retire(predecessor))
 
@@ -313,8 +317,12 @@ class App:
             handler, config.admin, self._admin_refusals, self._memory, self._stack
         )
 
-    def _new_core(self, config: Config, logins: Logins) -> Core:
-        return Core(config, logins, self._observers, self._refresh_tokens, self._resolver)
+    def _new_core(
+        self, config: Config, logins: Logins, upstream_tls: UpstreamTls | None = None
+    ) -> Core:
+        return Core(
+            config, logins, self._observers, self._refresh_tokens, self._resolver, upstream_tls
+        )
 
     def _cores(self) -> Sequence[Core]:
         """Return the running core, then the retired ones."""
@@ -323,3 +331,22 @@ class App:
 
 def _unwrapped(handle: RequestHandler) -> RequestHandler:
     return handle
+
+
+def _read_files(
+    config: Config,
+) -> tuple[UpstreamTls, dict[str, ssl.SSLContext | None], Mapping[str, float]]:
+    """Read every file that a new core needs, in a thread: a share may hang, contexts take 60 ms.
+
+    Return the TLS to the bank, that of each listener, and when certificates expire. Raises
+    ``ConfigError``.
+    """
+    for listener in config.listener_configs:
+        CallerAuthentication.load(listener.callers, listener.path)
+    build.outbound_proxy(config)
+    build.check_store(config)
+    return (
+        UpstreamTls.load(config.upstream, https=config.url.scheme == "https"),
+        contexts(config),
+        certificate_expiry.expiries(build.certificate_files(config)),
+    )

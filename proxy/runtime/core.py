@@ -40,7 +40,7 @@ class Core:
 
     Raises ``ConfigError`` for certificates that cannot be used. ``refresh_tokens`` outlive a core,
     because each is good once and cannot be obtained again; ``resolver`` too, so that a reload needs
-    no DNS.
+    no DNS. ``upstream_tls`` is loaded here unless it is given.
     """
 
     def __init__(
@@ -50,11 +50,14 @@ class Core:
         observers: Observers,
         refresh_tokens: RefreshTokens,
         resolver: Resolver,
+        upstream_tls: UpstreamTls | None = None,
     ) -> None:
         self.config = config
         self.logins = logins
         self._warn = observers.warn
-        self._tls = UpstreamTls.load(config.upstream, https=config.url.scheme == "https")
+        self._tls = upstream_tls or UpstreamTls.load(
+            config.upstream, https=config.url.scheme == "https"
+        )
         dialer = build.dialer(config, self._tls.context, resolver, observers.event)
         origin = dialer.origin
         self._proxy = origin.proxy
@@ -131,8 +134,8 @@ class Core:
     async def verify(self, running: "Core") -> None:
         """Fetch a token with every login that differs from the running core's.
 
-        The tokens are kept, and the running core's tokens of unchanged logins are copied. Raises
-        ``TokenError`` if the bank refuses one.
+        The tokens are kept, and the running core's tokens of unchanged logins are copied, with
+        their last use and failures. Raises ``TokenError`` if the bank refuses one.
         """
         for institution, login in self._logins_by_institution():
             key = TokenKey(self.config.token.prefetch[0], institution)
@@ -143,8 +146,8 @@ class Core:
                 token = await self._verify_credentials(key)
                 self.tokens.record_refresh(token, clock.now().since(started), Trigger.RELOAD)
         for entry in running.tokens.entries():
-            if entry.token is not None and self._may_use_tokens_of(running, entry.key):
-                self.tokens.install(entry.token, unless_known=True)
+            if self._may_use_tokens_of(running, entry.key):
+                self.tokens.adopt(entry, keeps_failures=self._asks_as(running, entry.key))
 
     async def _verify_credentials(self, key: TokenKey) -> Token:
         """Fetch a token with a key's login, or from the store if another proxy has verified it."""
@@ -208,6 +211,11 @@ class Core:
         has_login = key.institution in dict(self._logins_by_institution())
         login = self.logins.for_key(key) if has_login else None
         return (self.config.url, self._tls.fingerprint, self._proxy, login)
+
+    def _asks_as(self, other: "Core", key: TokenKey) -> bool:
+        """Whether the bank gets the same token call from both."""
+        same_login = self.logins.for_key(key) == other.logins.for_key(key)
+        return same_login and self.identity(key) == other.identity(key)
 
     def _may_use_tokens_of(self, other: "Core", key: TokenKey) -> bool:
         own_login, other_login = self.logins.for_key(key), other.logins.for_key(key)

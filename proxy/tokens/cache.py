@@ -248,6 +248,25 @@ class TokenCache:
             entry.failures, entry.error, entry.retry_at = 0, None, -math.inf
             self.on_change()
 
+    def adopt(self, other: Entry, *, keeps_failures: bool) -> None:
+        """Take over token and last use of a replaced cache's entry; its failures for equal logins.
+
+        A token that is here already is kept.
+        """
+        has_failed = keeps_failures and other.error is not None
+        if other.token is None and not has_failed:
+            return
+        entry = self._entry(other.key)
+        entry.used_at = other.used_at
+        if other.token is not None:
+            self.install(other.token, unless_known=True)
+        if has_failed and entry.token is other.token:
+            entry.failures, entry.error, entry.retry_at = (
+                other.failures,
+                other.error,
+                other.retry_at,
+            )
+
     def record_refresh(self, token: Token, seconds: float, trigger: Trigger) -> None:
         """Store a new token, fetched in ``seconds``, and emit ``TokenRefreshed``."""
         self.install(token)

@@ -1,6 +1,8 @@
 """Secret files: read into memory, and written atomically, readable for their owner only."""
 
+import errno
 import os
+import stat
 import tempfile
 from itertools import count
 from pathlib import Path
@@ -97,8 +99,16 @@ def read_key(path: Path, setting: str) -> str:
     return pem
 
 
+def check_readable(path: Path) -> None:
+    """Raise ``OSError`` for a pipe or socket, on which a reader may wait for ever."""
+    mode = path.stat().st_mode
+    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+        raise OSError(errno.EINVAL, "it is a pipe or a socket; give a file")
+
+
 def _read(path: Path, setting: str) -> bytes:
     try:
+        check_readable(path)
         with path.open("rb") as file:
             return file.read(MAX_SECRET + 1)
     except (OSError, ValueError) as error:

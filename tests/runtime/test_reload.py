@@ -1,6 +1,8 @@
 """Reload of secrets and configuration: verified first, then applied or reported."""
 
 import asyncio
+import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -480,3 +482,88 @@ def test_fingerprint_depends_on_every_kind_of_change(tmp_path: Path) -> None:
         one != other for at, one in enumerate(fingerprints) for other in fingerprints[at + 1 :]
     )
     assert fingerprint([link]) == fingerprints[-1]
+
+
+async def test_loosened_rule_is_logged(fixture: ProxyFixture) -> None:
+    """A reload that permits more names the setting, at level warning."""
+    fixture.write(allowed_institutions=["00017"])
+    await fixture.wait_for_reload()
+    text = "the reloaded configuration permits more: allowed_institutions: now permits 00017"
+    assert fixture.log.lines(text)[0]["level"] == "warning"
+
+
+async def test_refused_content_is_tried_once(fixture: ProxyFixture, mount: MountedSecret) -> None:
+    """A hundred reloads with the same wrong secret are one token call."""
+    mount.swap(client_secret=WRONG)
+    await fixture.wait_for_failed_reload()
+    asked = len(fixture.bank.bank.token_requests)
+    for _ in range(100):
+        assert not await fixture.app.reload("signal")
+    assert len(fixture.bank.bank.token_requests) == asked
+    fixture.rotate(sandbox_client=NEW)
+    mount.swap(client_secret=NEW)
+    await fixture.wait_for_reload()
+
+
+async def test_reload_keeps_the_last_use(fixture: ProxyFixture) -> None:
+    """An unused token is released after ``token.idle``, however often files change."""
+    fixture.write(allowed_institutions=["00017"])
+    await fixture.wait_for_reload()
+    assert await fixture.call(headers={"institutionId": "00017"}) == 200
+    before = {entry.key: entry.used_at for entry in fixture.app.tokens.entries()}
+    assert await fixture.app.reload("signal")
+    assert {entry.key: entry.used_at for entry in fixture.app.tokens.entries()} == before
+
+
+async def test_pipe_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    """Nothing waits for its writer."""
+    secret = tmp_path / "secret"
+    write(secret, OLD)
+    async with proxy_fixture(tmp_path / "proxy.yaml", client_secret_file=str(secret)) as fixture:
+        for file in (secret, fixture.file):
+            content = file.read_text()
+            file.unlink()
+            os.mkfifo(file)
+            assert not await fixture.app.reload("signal")
+            assert f"{file} cannot be read (it is a pipe" in fixture.warnings()[0].replace(
+                ": c", " c"
+            )
+            file.unlink()
+            write(file, content)
+
+
+async def test_hanging_share_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are read on a thread, with a deadline."""
+    monkeypatch.setattr("proxy.runtime.reload.READ_TIME", 0.05)
+    write(tmp_path / "file", "1")
+    receiver, answer = RecordingApp(tmp_path / "file"), threading.Event()
+
+    def hang() -> tuple[Config, Logins]:
+        answer.wait()
+        raise AssertionError
+
+    receiver.reloader._load = hang
+    try:
+        assert not await receiver.reloader.reload("signal")
+    finally:
+        answer.set()
+    assert "could not be read within 0.05 s" in receiver.reloader.failure
+
+
+async def test_change_is_applied_after_two_equal_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that grows between two looks is not read."""
+    write(tmp_path / "file", "1")
+    receiver = RecordingApp(tmp_path / "file")
+    looks = iter([*range(50), 50])
+
+    async def look(_files: object) -> object:
+        return next(looks, 50)
+
+    monkeypatch.setattr("proxy.runtime.reload._look", look)
+    watching = asyncio.create_task(receiver.reloader.run())
+    await until(lambda: receiver.applied)
+    watching.cancel()
+    assert next(looks, None) is None
+    assert receiver.applied[0] == "1"
