@@ -222,15 +222,26 @@ def ignored_variables(environ: Mapping[str, str]) -> list[str]:
 
 
 def read_standard_variables(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the settings in OpenTelemetry's variables: the endpoint, or none if disabled."""
+    """Return the settings in OpenTelemetry's variables: the endpoints, or none if disabled.
+
+    The collector of spans gets metrics too only if ``OTEL_METRICS_EXPORTER`` says so, because most
+    proxies are scraped.
+    """
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return {}
-    if environ.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp":
-        return {}
-    endpoint = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "")
-    if not endpoint and (collector := environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")):
-        endpoint = collector.rstrip("/") + "/v1/traces"
-    return {"tracing": {"endpoint": endpoint}} if endpoint else {}
+    collector = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").rstrip("/")
+    spans = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "")
+    metrics = environ.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "")
+    if collector:
+        spans = spans or f"{collector}/v1/traces"
+    if collector and environ.get("OTEL_METRICS_EXPORTER") == "otlp":
+        metrics = metrics or f"{collector}/v1/metrics"
+    found: dict[str, Any] = {}
+    if spans and environ.get("OTEL_TRACES_EXPORTER", "otlp") == "otlp":
+        found["tracing"] = {"endpoint": spans}
+    if metrics and environ.get("OTEL_METRICS_EXPORTER", "otlp") == "otlp":
+        found["metrics"] = {"endpoint": metrics}
+    return found
 
 
 class _PlainLoader(yaml.BaseLoader):

@@ -34,7 +34,7 @@ from proxy.forwarding.routing import Rule, rule_errors
 from proxy.server.address import Address
 from proxy.server.limits import CallerLimits
 from proxy.settings import COMMA_SEPARATED, Check, SecondsOrZero, check_base_url, matching
-from proxy.telemetry.telemetry_settings import LogSettings, TracingSettings
+from proxy.telemetry.telemetry_settings import LogSettings, MetricsSettings, TracingSettings
 from proxy.tokens.client_authentication import AuthMethod, BasicEncoding
 from proxy.tokens.fleet.store_settings import StoreSettings
 from proxy.tokens.refresh_policy import RefreshPolicy
@@ -147,6 +147,7 @@ class Config(LoginSettings):
     )
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
+    metrics: MetricsSettings = MetricsSettings()
     upstream: UpstreamSettings = UpstreamSettings()
     token: RefreshPolicy = RefreshPolicy()
     headers: HeaderSettings = HeaderSettings()

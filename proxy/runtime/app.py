@@ -51,6 +51,7 @@ _RESTART_ONLY = (
     "reload_interval",
     "log",
     "tracing",
+    "metrics",
     "limits",
 )
 
@@ -78,6 +79,7 @@ class App:
         self._history = History(self.metrics.totals, clock.now)
         self._refresh_tokens = RefreshTokens(clock.now, config.refresh_token_file)
         self._tracing = build.tracing(config, lambda: self._core.config.url)
+        self._push = build.metrics_push(config, self.metrics)
         self._log = LogObserver(config.log)
         observers: list[Observer] = [self.metrics, self._log, self._history]
         if self._tracing is not None:
@@ -166,6 +168,8 @@ class App:
         file, interval = self._config.refresh_token_file, self._config.reload_interval
         if file is not None and interval:
             self._tasks.spawn_background("logins", watch(file, min(interval, 1.0), self._on_login))
+        if self._push is not None:
+            self._tasks.spawn_background("metrics", self._push.run())
         self._tasks.spawn_background("lag", self.metrics.lag.run())
         self._tasks.spawn_background("history", self._history.run())
         self._tasks.spawn_background("watchdog", self._systemd.keep_alive())
@@ -234,6 +238,8 @@ class App:
                     await self._core.revoke_all()
         await self._tasks.cancel()
         await self._core.close()
+        if self._push is not None:
+            await self._push.close()
         if self._tracing is not None:
             await self._tracing.close()
         await self._stack.aclose()

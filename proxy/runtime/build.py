@@ -43,6 +43,8 @@ from proxy.upstream.upstream_settings import ENVIRONMENT
 if TYPE_CHECKING:
     from proxy.runtime.build_fleet import Fleet
     from proxy.telemetry.events import EventSink
+    from proxy.telemetry.metrics import Metrics
+    from proxy.telemetry.metrics.otlp import MetricsPush
     from proxy.telemetry.tracing import Tracing
 
 _NAME = b"candescent-proxy-" + secrets.token_hex(8).encode("ascii")
@@ -249,6 +251,28 @@ def tracing(config: Config, base: Callable[[], SplitResult]) -> "Tracing | None"
         return Tracing(config.tracing.endpoint, base)
     except ValueError as error:  # the SDK reads its variables itself
         raise ConfigError([f"tracing: a variable OTEL_… is invalid ({error})"]) from error
+
+
+def metrics_push(config: Config, metrics: "Metrics") -> "MetricsPush | None":
+    """Return what sends the metrics to a collector, if it is configured.
+
+    Raises ``ConfigError`` if OpenTelemetry is not installed, or has invalid settings.
+    """
+    settings = config.metrics
+    if settings.endpoint is None:
+        return None
+    try:
+        from proxy.telemetry.metrics.otlp import MetricsPush  # noqa: PLC0415 - an extra, and slow to import
+    except ImportError as error:
+        message = (
+            "metrics.endpoint: sending them needs OpenTelemetry, which is not installed; install "
+            "candescent-proxy[otel], or remove the endpoint"
+        )
+        raise ConfigError([message]) from error
+    try:
+        return MetricsPush(settings.endpoint, settings.interval, metrics.registry.collect)
+    except ValueError as error:  # the SDK reads its variables itself
+        raise ConfigError([f"metrics: a variable OTEL_… is invalid ({error})"]) from error
 
 
 def fleet(config: Config, logins: Logins, source: TokenSource, emit: "EventSink") -> "Fleet | None":

@@ -1,4 +1,4 @@
-"""The settings of logs and spans: the sections ``log`` and ``tracing``."""
+"""The settings of logs, spans and pushed metrics: ``log``, ``tracing`` and ``metrics``."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-from proxy.settings import SIZE, Check, Share, check_base_url, setting
+from proxy.settings import SIZE, Check, Seconds, Share, check_base_url, setting
 from proxy.telemetry.access_format import check_format
 
 
@@ -57,3 +57,15 @@ class TracingSettings:
         "URL to which spans are sent, OTLP over HTTP: http://HOST:4318/v1/traces. "
         "Needs the extra `otel`.",
     )
+
+
+@dataclass(frozen=True)
+class MetricsSettings:
+    """Metrics sent to an OpenTelemetry collector; `/metrics` is there without it."""
+
+    endpoint: Annotated[str, Check(check_base_url)] | None = setting(
+        None,
+        "URL to which metrics are sent, OTLP over HTTP: http://HOST:4318/v1/metrics. "
+        "Needs the extra `otel`.",
+    )
+    interval: Seconds = setting(60.0, "Time between two sendings; the last one is at shutdown.")

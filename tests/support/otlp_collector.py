@@ -1,15 +1,20 @@
-"""An OTLP endpoint over HTTP that records the spans it receives."""
+"""An OTLP endpoint over HTTP that records the spans and metrics it receives."""
 
 from types import TracebackType
 from typing import Any, Self
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
@@ -36,20 +41,30 @@ class ReceivedSpan:
 
 
 class OtlpCollector:
-    """Listens on a free port. ``raw`` has all received bodies in one piece."""
+    """Listens on a free port. ``raw`` has all received bodies in one piece.
+
+    ``pushes`` are the received metrics by name, a dictionary for each request.
+    """
 
     def __init__(self) -> None:
         self.spans: list[ReceivedSpan] = []
         self.resource: dict[str, Any] = {}
         self.raw = b""
+        self.pushes: list[dict[str, Metric]] = []
         app = web.Application()
         app.router.add_post("/v1/traces", self._receive)
+        app.router.add_post("/v1/metrics", self._receive_metrics)
         self._server = TestServer(app)
 
     @property
     def endpoint(self) -> str:
         """The URL that spans are sent to."""
         return str(self._server.make_url("/v1/traces"))
+
+    @property
+    def metrics_endpoint(self) -> str:
+        """The URL that metrics are sent to."""
+        return str(self._server.make_url("/v1/metrics"))
 
     def named(self, name: str) -> list[ReceivedSpan]:
         """Return the spans with this name."""
@@ -82,4 +97,13 @@ class OtlpCollector:
             for scope in resource.scope_spans:
                 self.spans += map(ReceivedSpan, scope.spans)
         response = ExportTraceServiceResponse().SerializeToString()
+        return web.Response(body=response, content_type="application/x-protobuf")
+
+    async def _receive_metrics(self, request: web.Request) -> web.Response:
+        sent = ExportMetricsServiceRequest.FromString(await request.read())
+        for resource in sent.resource_metrics:
+            self.resource = plain(resource.resource.attributes)
+            for scope in resource.scope_metrics:
+                self.pushes.append({metric.name: metric for metric in scope.metrics})
+        response = ExportMetricsServiceResponse().SerializeToString()
         return web.Response(body=response, content_type="application/x-protobuf")

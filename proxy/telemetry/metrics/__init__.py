@@ -13,6 +13,7 @@ package imports prometheus_client.
     histogram.py   a histogram as plain numbers
     totals.py      totals of requests, for the status page
     lag.py         lag of the event loop
+    otlp.py        sends them to an OpenTelemetry collector
     registry.py    all collectors, and the exposition in both formats
 """
 
