@@ -26,6 +26,7 @@ from proxy.tokens.fleet.script import Record
 from proxy.tokens.fleet.store import Store, StoreError
 from proxy.tokens.refresh_policy import RETRY_AFTER_MAX, RefreshPolicy
 from proxy.tokens.token import Instant, Token, TokenKey, TokenSource
+from proxy.tokens.token_response import TokenExpiringError
 
 REFUSAL_MEMORY = 600.0
 """Seconds that a refusal is kept after it has expired, so that the next one doubles its delay."""
@@ -241,6 +242,9 @@ class SharedTokenSource:
         keeper = self._tasks.spawn("lease", self._keep_lease(attempt.name.text, record.number))
         try:
             token = await self._call_bank(attempt, need)
+        except TokenExpiringError:  # no failure: the cache asks again within a second
+            await self._release_lease(attempt, record)
+            raise
         except TokenError as error:
             seconds = self._clock().since(leased)
             was_held = await self._release_failed(attempt, need, record, seconds, error)

@@ -17,6 +17,7 @@ from proxy.tokens.fleet.lease_policy import LeasePolicy
 from proxy.tokens.fleet.source import SharedTokenSource, StoreUpdate
 from proxy.tokens.refresh_policy import RefreshPolicy
 from proxy.tokens.token import Token, TokenKey
+from proxy.tokens.token_response import TokenExpiringError
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.running import DEADLINE, until
 from tests.support.tcp_relay import TcpRelay
@@ -518,3 +519,15 @@ async def test_lease_of_a_cancelled_request_expires(harness: FleetHarness) -> No
     await asyncio.gather(fetching, return_exceptions=True)
     harness.source.may_answer.set()
     assert (await second.token()).text == "token-2"
+
+
+async def test_token_about_to_expire_is_no_failure_of_the_fleet(harness: FleetHarness) -> None:
+    """Each proxy may ask again at once."""
+    first, second = await harness.proxy(), await harness.proxy()
+    harness.source.fail(TokenExpiringError(0.5))
+    for proxy in (first, second, first):
+        with pytest.raises(TokenExpiringError):
+            await proxy.token()
+    harness.source.errors.clear()
+    assert (await second.token()).text == "token-4"
+    assert (await first.token()).text == "token-4"
