@@ -48,7 +48,7 @@ function setId(element, id) {
   element.dataset.id = id;
   element.title = id;
   const button = element.nextElementSibling;
-  show(button, id !== '');
+  show(button, id !== '' && navigator.clipboard !== undefined); // there is none over plain HTTP from another machine
   button.dataset.copy = id;
   button.setAttribute('aria-label', `Copy transactionId ${id}`);
   element.replaceChildren(make('span', 'id-head', id.slice(0, -12)), make('span', '', id.slice(-12)));
