@@ -12,7 +12,12 @@ import pytest
 
 from proxy.errors import TokenError, kinds
 from proxy.tokens.fleet.encryption import EntryCipher, RecordName, read_keys, record_name
-from proxy.tokens.fleet.events import AcquisitionSource, StoreEvent, TokenAcquired
+from proxy.tokens.fleet.events import (
+    AcquisitionSource,
+    StoreEvent,
+    StoreOperation,
+    TokenAcquired,
+)
 from proxy.tokens.fleet.lease_policy import LeasePolicy
 from proxy.tokens.fleet.source import SharedTokenSource, StoreUpdate
 from proxy.tokens.refresh_policy import RefreshPolicy
@@ -467,6 +472,49 @@ async def test_token_of_a_lost_lease_is_not_shared(harness: FleetHarness) -> Non
     assert late.sources == [AcquisitionSource.UNCACHED]
     assert [late.shared.is_shared(tokens[0]), other.shared.is_shared(tokens[1])] == [False, True]
     assert (await (await harness.proxy()).token()).text == tokens[1].text
+
+
+@pytest.mark.parametrize("is_replicated", [True, False])
+async def test_failover_during_a_lease(
+    harness: FleetHarness, tmp_path: Path, *, is_replicated: bool
+) -> None:
+    """Its owner writes if the new primary knows the lease; else another proxy has fetched too."""
+    async with redis_server(tmp_path / "replica") as replica, TcpRelay(harness.server.port) as way:
+        owner_of_lease, other = [
+            await harness.proxy(url=f"redis://127.0.0.1:{way.port}") for _ in range(2)
+        ]
+        if is_replicated:
+            await replica.do("REPLICAOF", "127.0.0.1", str(harness.server.port))
+        harness.source.may_answer.clear()
+        fetching = asyncio.ensure_future(owner_of_lease.token())
+        await until(lambda: harness.source.requested_keys)
+        while is_replicated and not await replica.records():  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.02)
+        await harness.server.kill()
+        await replica.do("REPLICAOF", "NO", "ONE")
+        way.switch_to(replica.port)
+        await until_stored(other)
+        waiting = asyncio.ensure_future(other.token())
+        if not is_replicated:
+            await until(lambda: len(harness.source.requested_keys) == 2)
+        await asyncio.sleep(POLICY.lease)
+        harness.source.may_answer.set()
+        tokens = await asyncio.gather(fetching, waiting)
+    assert [token.is_from_store for token in tokens] == [False, is_replicated]
+    late = AcquisitionSource.FETCHED if is_replicated else AcquisitionSource.UNCACHED
+    assert owner_of_lease.sources == [late]
+    assert len(harness.source.requested_keys) == 1 + (not is_replicated)
+
+
+async def until_stored(proxy: SimulatedProxy) -> None:
+    """Wait until a proxy can use the store."""
+    await proxy.shared.poll(OTHER)
+    async with asyncio.timeout(DEADLINE):
+        while not any(
+            isinstance(event, StoreOperation) and not event.failure for event in proxy.events
+        ):
+            await asyncio.sleep(0.02)
+            await proxy.shared.poll(OTHER)
 
 
 async def test_split_store_heals(harness: FleetHarness, tmp_path: Path) -> None:
