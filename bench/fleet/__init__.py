@@ -8,7 +8,7 @@
     bank        the simulated bank, with the sandbox's own quota and spike limits
     store       the simulated store: one record for each institution
     pods        the simulated proxies, whose decisions are those of ``proxy.tokens``
-    books       the log of token calls, and figures from it
+    call_log    the log of token calls, and figures from it
     play        simulates a plan
     real        runs a plan with real proxies, sandbox bank and redis-server
     report      results as JSON and Markdown;  plots  as SVG

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.fleet import plans, plots, real, report
-from bench.fleet.books import figures
+from bench.fleet.call_log import figures
 from bench.fleet.plan import Plan
 from bench.fleet.plans import GROUPS
 from bench.fleet.play import played

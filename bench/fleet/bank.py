@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from random import Random
 
-from bench.fleet.books import CallLog
+from bench.fleet.call_log import CallLog
 from bench.fleet.heap import Heap
 from bench.fleet.plan import Plan, within
 from proxy.errors import TokenFailure, kinds
@@ -22,14 +22,14 @@ class SimulatedBank:
         self._plan = plan
         self._heap = heap
         self._random = random
-        self._books = log
+        self._log = log
         self._limits = RequestLimits()
 
     def ask(self, answer: OnResponse) -> None:
         """Accept a call; whether it succeeds is decided on arrival."""
         now = self._heap.now
         failure = self._failure(now)
-        self._books.calls.append((now, failure is None))
+        self._log.calls.append((now, failure is None))
         self._heap.after(self._random.uniform(*self._plan.latency), answer, now, failure)
 
     def _failure(self, now: float) -> TokenFailure | None:

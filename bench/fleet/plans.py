@@ -31,7 +31,7 @@ def steady() -> Sequence[Plan]:
             institutions=institutions,
             lifetime=lifetime,
             has_store=store,
-            # Past the start and its echoes; then long enough to see every pod twice.
+            # After the refreshes in step that follow a start; long enough to see every pod twice.
             watched=(4 * lifetime, 4 * lifetime + max(HOUR, 2 * lifetime)),
         )
         for pods, institutions, lifetime, store in product(
@@ -82,7 +82,7 @@ def outages() -> Sequence[Plan]:
             has_store=store,
             watched=(end, end + HOUR),
             bank_down=(begin, end),
-            # A fleet that has run for a while does not march in step any more.
+            # A fleet that has run for a while no longer refreshes in step.
             start_over=HOUR / 2,
         )
         for pods, store in product(SIZES, (False, True))
@@ -137,7 +137,7 @@ def wake_ups() -> Sequence[Plan]:
 
 
 def word(store: bool) -> str:
-    """Return what a plan's name says of the store."""
+    """Return the word for a plan with or without a store."""
     return "store" if store else "alone"
 
 

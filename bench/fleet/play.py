@@ -3,7 +3,7 @@
 from random import Random
 
 from bench.fleet.bank import SimulatedBank
-from bench.fleet.books import CallLog, Figures, figures
+from bench.fleet.call_log import CallLog, Figures, figures
 from bench.fleet.heap import Heap
 from bench.fleet.plan import Plan
 from bench.fleet.pods import FleetWorld, Holder, SimulatedPod

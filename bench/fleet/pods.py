@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from bench.fleet.bank import SimulatedBank
-from bench.fleet.books import CallLog
+from bench.fleet.call_log import CallLog
 from bench.fleet.heap import Heap
 from bench.fleet.plan import Plan, within
 from bench.fleet.store import Issue, SimulatedRecord, SimulatedStore
@@ -37,7 +37,7 @@ class FleetWorld:
     random: Random
     bank: SimulatedBank
     store: SimulatedStore | None
-    books: CallLog
+    log: CallLog
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ class Holder:
         """Start: fetch for the pinned institution after the start delay, for others on demand."""
         random, policy = self._world.random, self.plan.policy
         if self.institution == 0:
-            self._world.books.started.append(self._world.heap.now)
+            self._world.log.started.append(self._world.heap.now)
             self._world.heap.after(policy.start_delay(random.random()), self.due)
         else:
             self._world.heap.after(
@@ -140,15 +140,15 @@ class Holder:
         """Record a gap that lasts to the end."""
         end = self._world.heap.now
         if self._issue is not None and self._issue.dies < end:
-            self._world.books.gaps.append((self._issue.dies, end))
+            self._world.log.gaps.append((self._issue.dies, end))
 
     def _install(self, issue: Issue, now: float) -> None:
         world, pod = self._world, self._pod
         if self._issue is not None and self._issue.dies < now:
-            world.books.gaps.append((self._issue.dies, now))
+            world.log.gaps.append((self._issue.dies, now))
         if self.institution == 0 and not pod.is_ready:
             pod.is_ready = True
-            world.books.ready.append(now)
+            world.log.ready.append(now)
         if self._refresh_age:
             pod.needed -= 1 / self._refresh_age
         self._issue, self._failures = issue, 0

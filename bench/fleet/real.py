@@ -20,7 +20,7 @@ from typing import Any
 import aiohttp
 import yaml
 
-from bench.fleet.books import CallLog
+from bench.fleet.call_log import CallLog
 from bench.fleet.plan import NEVER, Plan
 from bench.fleet.redis_server import RedisServer, redis_server
 from bench.machine import ROOT, BenchError
@@ -31,7 +31,7 @@ from proxy.tasks import Tasks
 LOOK = 0.1
 """Seconds between two readiness checks, and so the resolution of gaps."""
 
-PATIENCE = 180.0
+START_TIMEOUT = 180.0
 """Seconds within which all proxies must be ready."""
 
 
@@ -69,8 +69,8 @@ async def play(plan: Plan, *, settled: bool = False) -> CallLog:
 
 async def _all_ready(pods: "list[RealPod]", log: CallLog) -> None:
     with suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE):
-            while len(log.ready) < len(pods):  # noqa: ASYNC110 - other processes tell nobody
+        async with asyncio.timeout(START_TIMEOUT):
+            while len(log.ready) < len(pods):  # noqa: ASYNC110 - other processes
                 await asyncio.sleep(LOOK)
             return
     raise BenchError(f"Not all proxies became ready.\n{pods[-1].last_words()}")

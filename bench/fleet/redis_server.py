@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.machine import BenchError
 from bench.processes import can_connect, free_port
 
-PATIENCE = 10.0
+START_TIMEOUT = 10.0
 """Seconds until it must listen."""
 
 
@@ -33,8 +33,8 @@ class RedisServer:
                 stderr=log,
             )
         with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
-                while not can_connect(self.port):  # noqa: ASYNC110 - another process tells nobody
+            async with asyncio.timeout(START_TIMEOUT):
+                while not can_connect(self.port):  # noqa: ASYNC110 - another process
                     await asyncio.sleep(0.02)
                 return
         raise BenchError((self._folder / "redis.log").read_text(encoding="utf-8")[-2000:])

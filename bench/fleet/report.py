@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.fleet.books import Figures
+from bench.fleet.call_log import Figures
 from bench.machine import ROOT
 from tools.passage import Passage
 

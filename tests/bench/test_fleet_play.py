@@ -15,7 +15,7 @@ from proxy.tokens.refresh_policy import RefreshPolicy
 
 HOUR = 3600.0
 LATER = (4 * HOUR, 10 * HOUR)
-"""Past the start and its echoes."""
+"""Past the start and the refreshes in step that follow."""
 
 
 def test_events_are_in_order() -> None:
@@ -160,7 +160,7 @@ def test_wake_up_is_rate_limited() -> None:
 def test_institutions_are_needed_as_planned() -> None:
     """The first at the start, the others later."""
     plan = Plan("x", pods=1, institutions=50, needed_within=600.0, watched=(0, 900), starts=(7.0,))
-    books = play(plan)
-    assert books.started == [7.0]
-    assert books.calls[0][0] == 7.0
-    assert 400 < books.calls[-1][0] < 607
+    log = play(plan)
+    assert log.started == [7.0]
+    assert log.calls[0][0] == 7.0
+    assert 400 < log.calls[-1][0] < 607

@@ -8,7 +8,7 @@ import pytest
 
 from bench.fleet import __main__ as fleet
 from bench.fleet import plans, plots
-from bench.fleet.books import Figures
+from bench.fleet.call_log import Figures
 from bench.fleet.plan import Plan
 from bench.fleet.plans import GROUPS
 from bench.fleet.report import PAGE, PlanResult, load, markdown, place, save
