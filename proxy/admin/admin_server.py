@@ -4,6 +4,7 @@ It is served by ``proxy.server`` like the data port, with small limits of its ow
 connections to it take neither files nor memory from the data port.
 """
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -141,7 +142,7 @@ def _json(document: Mapping[str, object], status: int = 200) -> AdminResponse:
 def routes(
     readiness: Callable[[], Readiness],
     conditions: Callable[[], Sequence[Condition]],
-    exposition: Callable[[str], tuple[bytes, str]],
+    families: Callable[[str], tuple[Iterable[bytes], str]],
     actions: Actions | None = None,
     page: StatusPage | None = None,
     addresses: Callable[[], Iterable[Address]] = tuple,
@@ -162,8 +163,12 @@ def routes(
         return _json(document(state, conditions()), 200 if state.is_ready else 503)
 
     async def metrics(request: AdminRequest) -> AdminResponse:
-        body, content_type = exposition(request.header("accept").decode("latin-1"))
-        return AdminResponse(200, body, content_type)
+        parts, content_type = families(request.header("accept").decode("latin-1"))
+        text = []
+        for family in parts:
+            text.append(family)
+            await asyncio.sleep(0)  # requests are served between two families
+        return AdminResponse(200, b"".join(text), content_type)
 
     found = [
         AdminRoute("GET", "/livez", livez),

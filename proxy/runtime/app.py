@@ -313,7 +313,7 @@ class App:
         routes = admin.routes(
             self.readiness,
             self.conditions,
-            self.metrics.exposition,
+            self.metrics.families,
             actions,
             page,
             lambda: [*self._listeners.addresses.values()],

@@ -46,7 +46,7 @@ async def served(
     routes = admin_server.routes(
         lambda: state or Readiness(),
         lambda: [CONDITION],
-        lambda accept: (accept.encode(), "text/plain; x=1"),
+        lambda accept: ([accept[:4].encode(), accept[4:].encode()], "text/plain; x=1"),
         actions,
     )
     async with AsyncExitStack() as stack:

@@ -87,6 +87,15 @@ def test_content_types() -> None:
     assert text.endswith(b"# EOF\n")
 
 
+@pytest.mark.parametrize("accept", FORMATS)
+def test_exposition_is_made_family_by_family(accept: str) -> None:
+    """So that requests are served in between."""
+    parts, _ = busy().families(accept)
+    counts = [part.count(b"# TYPE ") for part in parts]
+    assert len(counts) > 40
+    assert max(counts) <= 2  # the classic format has a second one for when a counter was created
+
+
 def test_names_are_conventional() -> None:
     """Snake case, base units, ``_total`` on counters only, one prefix."""
     for name, family in families(busy(), OPENMETRICS).items():
