@@ -27,7 +27,10 @@ _TYPES = {
 }
 _KINDS = {"seconds": "duration", "bytes": "size"}
 _FORMATS = {"seconds": format_duration, "bytes": format_size}
-_MAPPINGS = {"LoginSettings": "institution: its login", "ListenerSettings": "name: its settings"}
+_MAPPINGS = {
+    "InstitutionSettings": "institution: its settings",
+    "ListenerSettings": "name: its settings",
+}
 _HEAD = "| setting and variable | type, default | meaning |\n|---|---|---|"
 
 
@@ -66,18 +69,18 @@ class Reference:
             about = " ".join(model["description"].replace("``", "`").split())
             yield name, about, [*self._rows(model["properties"], f"{name}.")]
 
-    def listeners(self) -> tuple[str, list[Row]]:
-        """Return the description of a listener and the settings that mean something else there."""
-        model, outside = self._schema["$defs"]["ListenerSettings"], self._schema["properties"]
-        same = {"cors", "access", "callers"} | {
+    def entries(self, name: str, model_name: str) -> tuple[str, list[Row]]:
+        """Return the description of a mapping's entry and its settings that mean something else."""
+        model, outside = self._schema["$defs"][model_name], self._schema["properties"]
+        same = {"cors", "access", "callers", "upstream"} | {
             name
             for name, field in model["properties"].items()
-            if field.get("description") == outside[name].get("description")
+            if name in outside and field.get("description") == outside[name].get("description")
         }
         own = {name: field for name, field in model["properties"].items() if name not in same}
         shared = ", ".join(f"`{name}`" for name in model["properties"] if name in same)
         about = f"{' '.join(model['description'].split())} {shared} mean the same here."
-        return about, [*self._rows(own, "listeners.NAME.", by_variable=False)]
+        return about, [*self._rows(own, f"{name}.", by_variable=False)]
 
     def rows(self) -> list[Row]:
         """Yield all settings."""
@@ -148,8 +151,13 @@ def table() -> str:
     for name, about, rows in Reference().sections():
         heading = f"### `{name}`\n\n{about}\n" if name else "### Without a section\n"
         blocks.append("\n".join([heading, _HEAD, *map(str, rows)]))
-    about, rows = Reference().listeners()
-    blocks.append("\n".join([f"### `listeners.NAME`\n\n{about}\n", _HEAD, *map(str, rows)]))
+    for name, model in (
+        ("institutions.ID", "InstitutionSettings"),
+        ("listeners.NAME", "ListenerSettings"),
+    ):
+        about, rows = Reference().entries(name, model)
+        lines = [_HEAD, *map(str, rows)] if rows else []
+        blocks.append("\n".join([f"### `{name}`\n\n{about}\n", *lines]).rstrip())
     return "\n\n".join(blocks)
 
 

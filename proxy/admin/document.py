@@ -84,6 +84,10 @@ class TokenState(DocumentPart):
 
     kind: TokenKind = Field(description="`v1` or `v2`")
     institution: str = Field(description="the institution of the token")
+    login: str = Field(
+        description="the listener whose own login it is of; empty for the institution's"
+    )
+    origin: str = Field(description="its base URL; empty for the configuration's own")
     state: TokenHealth = Field(
         description="`failing`: served, but the last refresh failed; `missing`: requests fail; "
         "`pending`: the first one is being fetched"
@@ -109,6 +113,9 @@ class Refresh(DocumentPart):
     at: float = Field(description="when it ended")
     kind: TokenKind = Field(description="`v1` or `v2`")
     institution: str = Field(description="the institution of the token")
+    login: str = Field(
+        description="the listener whose own login it is of; empty for the institution's"
+    )
     why: Trigger = Field(
         description="why a token was fetched; `due`: before the previous one expired, "
         "`rejected`: the bank had refused it, `reload`: changed credentials were tried"

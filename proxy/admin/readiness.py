@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from proxy.admin.health import NO_REASON, Condition
 from proxy.tokens.cache import Entry
-from proxy.tokens.token import Instant
+from proxy.tokens.token import Instant, TokenKey
 
 
 @dataclass(slots=True)
@@ -61,6 +61,12 @@ def assess(entries: Iterable[Entry], now: Instant, *, draining: bool) -> Readine
                 else f"{error.operator_detail} {error.explained_by.remedy}"
             )
             reasons.append(
-                f"no {entry.key.kind.value} token for institution {entry.key.institution}: {why}"
+                f"no {entry.key.kind.value} token for institution {_owner(entry.key)}: {why}"
             )
     return Readiness(draining, reasons)
+
+
+def _owner(key: TokenKey) -> str:
+    return (
+        f"{key.institution} (login of listener {key.subject})" if key.subject else key.institution
+    )

@@ -132,7 +132,7 @@ def _urgency(entry: Entry, now: Instant) -> tuple[object, ...]:
     """Return the sort key of tokens: problems first. It is stable while there are none."""
     state = token_health(entry, now)
     left = entry.token.expires_at if state == "failing" and entry.token is not None else 0.0
-    return (_URGENCY[state], not entry.pinned, left, entry.key.institution, entry.key.kind)
+    return (_URGENCY[state], not entry.pinned, left, *entry.key[1:], entry.key.kind)
 
 
 def token_state(entry: Entry, now: Instant) -> TokenState:
@@ -142,6 +142,8 @@ def token_state(entry: Entry, now: Instant) -> TokenState:
     return TokenState(
         kind=entry.key.kind,
         institution=entry.key.institution,
+        login=entry.key.subject,
+        origin=entry.key.origin,
         state=token_health(entry, now),
         pinned=entry.pinned,
         refreshing=entry.fetch is not None,
@@ -170,6 +172,7 @@ def refresh(event: RecentTokenEvent) -> Refresh:
         at=event.at,
         kind=event.key.kind,
         institution=event.key.institution,
+        login=event.key.subject,
         why=event.why,
         result=event.result,
         took=event.took,

@@ -73,7 +73,7 @@ def _tokens(status: Document) -> RenderableType:
     for token in shown[:TOKENS]:
         failure = token["failure"]
         table.add_row(
-            f"{token['kind']}:{token['institution']}",
+            ":".join(filter(None, (token["kind"], token["institution"], token["login"]))),
             Text(token["state"], _TOKEN_STATES.get(token["state"], "")),
             _until(token["expires_at"], status["at"]),
             "now" if token["refreshing"] else _until(token["refresh_at"], status["at"]),

@@ -4,7 +4,8 @@ from dataclasses import is_dataclass
 from functools import cache
 from typing import Any, get_args, get_type_hints
 
-from proxy.config.model import ENVIRONMENTS, Config
+from proxy.config.model import Config
+from proxy.config.origin_config import ENVIRONMENTS
 from proxy.config.setting_types import Section
 from proxy.server.address import Address
 from proxy.settings import format_duration, format_size

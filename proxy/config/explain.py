@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from proxy.config.examples import example_of, known_paths, with_unit
 from proxy.config.listener_settings import ListenerSettings
-from proxy.config.login_settings import LoginSettings
 from proxy.config.model import Config
+from proxy.config.origin_config import InstitutionSettings
 
 PREFIX = "CANDESCENT_"
 
@@ -35,7 +35,7 @@ _FILE_ONLY = {
 _NEVER_SHOWN = {*SECRETS, "institution_id", "allowed_institutions", "client_id", "username"}
 """Settings whose value is not shown: secrets, and settings that are easily confused with one."""
 
-_MAPPINGS: dict[str, type] = {"listeners": ListenerSettings, "institutions": LoginSettings}
+_MAPPINGS: dict[str, type] = {"listeners": ListenerSettings, "institutions": InstitutionSettings}
 
 _WORDS = {
     "bool_parsing": "expected true or false",

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from proxy.config.login_settings import UserSettings
+from proxy.config.login_settings import LoginSettings, UserSettings
 from proxy.config.setting_types import Institution, ListenAddress, PublicUrl
 from proxy.forwarding.caller_settings import CallerSettings
 from proxy.forwarding.forwarding_settings import AccessSettings, CorsSettings
@@ -22,10 +23,12 @@ ListenerName = Annotated[
 ]
 
 
-class ListenerSettings(UserSettings):
+class ListenerSettings(LoginSettings):
     """A further listener. Settings that are left out are those outside of `listeners`.
 
-    A section replaces the whole section outside.
+    A section replaces the whole section outside. With a login of its own it has its own tokens for
+    its institution, which no other listener uses; credentials that are left out are the
+    institution's.
     """
 
     listen: ListenAddress = Field(
@@ -35,6 +38,10 @@ class ListenerSettings(UserSettings):
         None,
         description="Institution of this listener's calls, one of `allowed_institutions` "
         "or `institutions`.",
+    )
+    refresh_token_file: Path | None = Field(
+        None,
+        description="File for the refresh token of this listener's user, which no other shares.",
     )
     allowed_institutions: Annotated[tuple[Institution, ...], COMMA_SEPARATED] | None = Field(
         None,
@@ -62,7 +69,7 @@ class ListenerConfig:
     """A listener with every setting resolved.
 
     ``path`` is the prefix of its settings' names, such as ``listeners.kiosk.``. ``user`` is None
-    if each institution's user settings apply.
+    if each institution's user settings apply; ``login`` is None if the institutions' logins do.
     """
 
     name: str
@@ -76,6 +83,12 @@ class ListenerConfig:
     public_url: str
     cors: CorsSettings
     rewrite_links: bool
+    login: "ListenerSettings | None" = None
+
+    def subject_of(self, institution: str) -> str:
+        """Return the subject of this listener's tokens for an institution (``TokenKey``)."""
+        is_own = self.login is not None and institution == self.institution
+        return self.name if is_own else ""
 
     def with_settings(self, name: str, settings: ListenerSettings) -> "ListenerConfig":
         """Return the listener of ``settings``, with omitted ones taken from this listener."""
@@ -83,6 +96,7 @@ class ListenerConfig:
         allowed = frozenset({institution, *(settings.allowed_institutions or ())})
         is_as_outside = settings.institution_id is None and settings.allowed_institutions is None
         names_user = any(getattr(settings, name) for name in UserSettings.model_fields)
+        has_login = settings.has_login
         outer_links, links = self.rewrite_links, settings.rewrite_links
         return ListenerConfig(
             name=name,
@@ -90,13 +104,23 @@ class ListenerConfig:
             address=settings.listen,
             institution=institution,
             permitted_institutions=self.permitted_institutions if is_as_outside else allowed,
-            user=settings if names_user else None,
+            # The institution's user is not that of a login of the listener's own.
+            user=settings if names_user or has_login else None,
             access=self.access if settings.access is None else settings.access,
             callers=self.callers if settings.callers is None else settings.callers,
             public_url=settings.public_url or "",
             cors=self.cors if settings.cors is None else settings.cors,
             rewrite_links=outer_links if links is None else links,
+            login=settings if has_login else None,
         )
+
+    def login_errors(self) -> Iterator[str]:
+        """Yield errors between the settings of this listener's own login."""
+        if self.login is None:
+            return
+        yield from self.login.errors(self.path, needs_client=False)
+        if not self.login.chosen_grant.can_be_verified and self.login.refresh_token_file is None:
+            yield f"{self.path}refresh_token_file: needed for grant: authorization_code"
 
     def exposure_error(self) -> Iterator[str]:
         """Yield an error if other machines could call without authentication."""
@@ -112,12 +136,13 @@ def listener_errors(listeners: Sequence[ListenerConfig], allowed: frozenset[str]
     """Yield the errors of each listener and between listeners."""
     used: dict[str, str] = {}
     for listener in listeners:
+        yield from listener.login_errors()
         if listener.callers.certificate_file is not None and listener.address.path:
             yield (
                 f"{listener.path}callers.certificate_file: works with a TCP port; "
                 "a Unix socket has no TLS"
             )
-        if listener.user is not None:
+        if listener.user is not None and listener.login is None:
             yield from listener.user.user_errors(listener.path)
         if listener.path and listener.name in RESERVED_NAMES:
             setting = RESERVED_NAMES[listener.name]

@@ -115,7 +115,7 @@ def _secret_error(path: str) -> str:
 
 
 def logins(config: Config) -> Logins:
-    """Return the login of every institution, with its secrets.
+    """Return the login of every institution, and of listeners with their own, with its secrets.
 
     Raises ``ConfigError`` with all files that cannot be used.
     """
@@ -123,14 +123,29 @@ def logins(config: Config) -> Logins:
     own: dict[str, Login] = {}
     for institution, login in config.logins():
         path = "" if login is config else f"institutions.{institution}."
-        own[institution] = _login(config, login, path, errors, own.get(config.institution_id))
+        default = own.get(config.institution_id)
+        base_url = config.origin_of(institution).base_url
+        own[institution] = _login(config, login, path, errors, default, base_url)
+    by_subject: dict[str, Login] = {}
+    for listener in config.listener_configs:
+        if listener.login is not None:
+            default = own.get(listener.institution) or own[config.institution_id]
+            base_url = config.origin_of(listener.institution).base_url
+            by_subject[listener.name] = _login(
+                config, listener.login, listener.path, errors, default, base_url
+            )
     if errors:
         raise ConfigError(errors)
-    return Logins(own.pop(config.institution_id), own, config.institution_id)
+    return Logins(own.pop(config.institution_id), own, config.institution_id, by_subject)
 
 
 def _login(
-    config: Config, login: LoginSettings, path: str, errors: list[str], default: Login | None
+    config: Config,
+    login: LoginSettings,
+    path: str,
+    errors: list[str],
+    default: Login | None,
+    base_url: str,
 ) -> Login:
     def secret(name: str) -> str | None:
         plain, file = getattr(login, name), getattr(login, f"{name}_file", None)
@@ -158,7 +173,7 @@ def _login(
             config.token.auth_method,
             config.token.basic_encoding,
             login.client_key_id or "",
-            config.token.assertion_audience or f"{config.url.geturl()}/oauth2/v1/token",
+            config.token.assertion_audience or f"{base_url}/oauth2/v1/token",
         )
         if own
         else inherited,

@@ -84,6 +84,12 @@ class LoginSettings(UserSettings):
     )
 
     @property
+    def has_login(self) -> bool:
+        """Whether any setting of a login is given, and not only a user of calls."""
+        own = LoginSettings.model_fields.keys() - UserSettings.model_fields.keys()
+        return any(getattr(self, name) is not None for name in own)
+
+    @property
     def chosen_grant(self) -> type[Grant]:
         """The configured grant, or the one implied by the other settings."""
         if self.grant is not None:

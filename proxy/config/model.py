@@ -4,6 +4,7 @@ Components declare their sections (``proxy.settings`` says how). This module has
 component, and the rules between settings. ``loader`` reads the sources.
 """
 
+import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from proxy.config.listener_settings import (
     listener_errors,
 )
 from proxy.config.login_settings import LoginSettings
+from proxy.config.origin_config import AddressSettings, InstitutionSettings, OriginConfig
 from proxy.config.setting_types import Institution, ListenAddress, PublicUrl, Secret, address_field
 from proxy.forwarding.caller_settings import CallerSettings
 from proxy.forwarding.forwarding_settings import (
@@ -33,7 +35,7 @@ from proxy.forwarding.record import MAIN_LISTENER
 from proxy.forwarding.routing import Rule, rule_errors
 from proxy.server.address import Address
 from proxy.server.limits import CallerLimits
-from proxy.settings import COMMA_SEPARATED, Check, SecondsOrZero, check_base_url, matching
+from proxy.settings import COMMA_SEPARATED, SecondsOrZero, matching
 from proxy.telemetry.telemetry_settings import LogSettings, MetricsSettings, TracingSettings
 from proxy.tokens.client_authentication import AuthMethod, BasicEncoding
 from proxy.tokens.fleet.store_settings import StoreSettings
@@ -44,13 +46,6 @@ from proxy.upstream.upstream_settings import UpstreamSettings
 LISTEN, ADMIN = "127.0.0.1:8080", "127.0.0.1:9090"
 """Default addresses: for applications; for probes, metrics and the status page."""
 
-ENVIRONMENTS = {
-    "stage": "https://api.candescent.com/digitalbanking/stage",
-    "production": "https://api.candescent.com/digitalbanking",
-    "sandbox": "https://api.sandbox.candescent.com",
-}
-"""Base URLs by short name; the vendor's SDK has the same names."""
-
 SDK_ENVIRONMENTS = {
     "stage": "https://api.stage.candescent.com",
     "production": "https://api.candescent.com",
@@ -59,15 +54,9 @@ SDK_ENVIRONMENTS = {
 """The SDK's base URLs for these names, which have no ``/digitalbanking``."""
 
 
-class Config(LoginSettings):
-    """The whole configuration; its own login is that of the default institution."""
+class Config(AddressSettings, LoginSettings):
+    """The whole configuration; its own address and login are those of the default institution."""
 
-    environment: Literal["stage", "production", "sandbox"] | None = Field(
-        None, description="Candescent environment; a short form of `base_url`."
-    )
-    base_url: Annotated[str, Check(check_base_url)] | None = Field(
-        None, description="Base URL of the bank's API, with its path."
-    )
     institution_id: Institution = Field(
         description="Default institution, digits with leading zeros."
     )
@@ -75,8 +64,8 @@ class Config(LoginSettings):
         (),
         description="Further institutions that callers may name (header institutionId, V1 path).",
     )
-    institutions: dict[Institution, LoginSettings] = Field(
-        {}, description="Further institutions with their own login."
+    institutions: dict[Institution, InstitutionSettings] = Field(
+        {}, description="Further institutions with their own login or address."
     )
     bearer_token: Secret | None = Field(
         None,
@@ -187,36 +176,57 @@ class Config(LoginSettings):
             yield "refresh_token_file: needed for grant: authorization_code"
         if self.token.margin_min > self.token.margin_max:
             yield "token.margin_min: must not exceed token.margin_max"
-        if self.base_url and not self.trust_network and not _is_private(urlsplit(self.base_url)):
-            yield (
-                "base_url: http:// would send the client secret unencrypted over the network; use "
-                "https://, or set trust_network: true if nobody can listen there"
-            )
-        yield from self._loop_errors()
+        if self.address is not None:
+            yield from self._origin_errors()
         yield from self._exposure_errors()
+        yield from self._refresh_token_errors()
         yield from listener_errors(self.listener_configs, self.permitted_institutions)
         for path, callers in self.caller_sections():
             yield from callers.errors(f"{path}callers.")
-        yield from self.upstream.errors()
         yield from self.store.errors(trust_network=self.trust_network)
 
     def _client_errors(self) -> Iterator[str]:
         method = self.token.auth_method
-        for institution, login in self.logins():
-            path = "" if login is self else f"institutions.{institution}."
+        for path, login in self.login_sections():
             yield from login.method_errors(path, method)
         if method is not AuthMethod.BASIC and self.token.basic_encoding is BasicEncoding.FORM:
             yield "token.basic_encoding: form is for token.auth_method: basic"
         if method is not AuthMethod.PRIVATE_KEY_JWT and self.token.assertion_audience is not None:
             yield "token.assertion_audience: is for token.auth_method: private_key_jwt"
 
-    def _loop_errors(self) -> Iterator[str]:
-        for setting, address in self.listen_addresses():
-            if self.base_url and _is_reached_by(urlsplit(self.base_url), address):
+    def _origin_errors(self) -> Iterator[str]:
+        default = self.url.geturl()
+        for institution, settings in self.institutions.items():
+            yield from settings.address_errors(
+                f"institutions.{institution}.",
+                default,
+                is_default=institution == self.institution_id,
+            )
+        origins = self.origins
+        if self.bearer_token is not None and len(origins) > 1:
+            yield "bearer_token: is for one address; remove those of institutions"
+        listening = list(self.listen_addresses())
+        for origin in origins:
+            yield from origin.errors(listening, trust_network=self.trust_network)
+
+    def _refresh_token_errors(self) -> Iterator[str]:
+        used: dict[str, str] = {}
+        for path, file in self.refresh_token_files():
+            real = os.path.realpath(file)
+            if real in used:
                 yield (
-                    f"base_url: this is the proxy's own address ({setting}), and its "
-                    "requests would come back; set the bank's address"
+                    f"{path}refresh_token_file: is {used[real]}refresh_token_file too; "
+                    "give each user a file of their own"
                 )
+            used.setdefault(real, path)
+
+    def refresh_token_files(self) -> Iterator[tuple[str, Path]]:
+        """Yield every file for refresh tokens, each with the prefix of its setting's name."""
+        if self.refresh_token_file is not None:
+            yield "", self.refresh_token_file
+        for name, listener in self.listeners.items():
+            if listener.refresh_token_file is not None:
+                yield f"listeners.{name}.", listener.refresh_token_file
 
     def _exposure_errors(self) -> Iterator[str]:
         if self.trust_network:
@@ -237,11 +247,12 @@ class Config(LoginSettings):
 
     def files(self) -> Iterator[Path]:
         """Yield every file whose change requires a reload."""
-        for _, login in self.logins():
+        for _, login in self.login_sections():
             yield from _given(login.client_id_file, login.client_secret_file, login.password_file)
             yield from _given(login.client_key_file)
-        yield from _given(self.upstream.certificate_file, self.upstream.key_file)
-        yield from _given(self.upstream.ca_file, self.upstream.proxy_password_file)
+        for origin in self.origins:
+            yield from _given(origin.upstream.certificate_file, origin.upstream.key_file)
+            yield from _given(origin.upstream.ca_file, origin.upstream.proxy_password_file)
         yield from self.store.files()
         for _, callers in self.caller_sections():
             yield from callers.files()
@@ -250,6 +261,14 @@ class Config(LoginSettings):
         """Yield every institution with its own login, the default one first."""
         yield self.institution_id, self
         yield from self.institutions.items()
+
+    def login_sections(self) -> Iterator[tuple[str, LoginSettings]]:
+        """Yield every login, also those of listeners, each with the prefix of its name."""
+        for institution, login in self.logins():
+            yield "" if login is self else f"institutions.{institution}.", login
+        for listener in self.listener_configs:
+            if listener.login is not None:
+                yield listener.path, listener.login
 
     def caller_sections(self) -> Iterator[tuple[str, CallerSettings]]:
         """Yield every section ``callers``, each with the prefix of its name."""
@@ -289,24 +308,27 @@ class Config(LoginSettings):
         return frozenset({self.institution_id, *self.allowed_institutions, *self.institutions})
 
     @property
+    def origins(self) -> tuple[OriginConfig, ...]:
+        """Every address of the bank, the configuration's own first."""
+        own = self.origin_of(self.institution_id)
+        return tuple(dict.fromkeys([own, *map(self.origin_of, self.institutions)]))
+
+    def origin_of(self, institution: str) -> OriginConfig:
+        """Return the address at which an institution lives."""
+        own = OriginConfig("", self.url.geturl(), self.upstream)
+        settings = self.institutions.get(institution)
+        if settings is None or institution == self.institution_id:
+            return own
+        base_url = settings.address or own.base_url
+        upstream = self.upstream.overridden(settings.upstream)
+        if (base_url, upstream) == (own.base_url, own.upstream):
+            return own
+        return OriginConfig(base_url, base_url, upstream, f"institutions.{institution}.")
+
+    @property
     def url(self) -> SplitResult:
         """The base URL, from ``base_url`` or ``environment``."""
-        return urlsplit(self.base_url or ENVIRONMENTS[str(self.environment)])
-
-
-def _is_private(url: SplitResult) -> bool:
-    """Whether requests to ``url`` are encrypted or stay on this machine."""
-    return url.scheme == "https" or Address(host=str(url.hostname), port=0).is_loopback
-
-
-def _is_reached_by(url: SplitResult, address: Address) -> bool:
-    """Whether ``url`` leads to a listener at ``address``, as far as its text says."""
-    host, port = str(url.hostname), url.port or {"http": 80, "https": 443}[url.scheme]
-    if address.path or not address.port or port != address.port:
-        return False
-    is_any = address.host in ("0.0.0.0", "::")  # noqa: S104 - compared, not listened on
-    is_local = Address(host=host, port=0).is_loopback
-    return host == address.host or (is_local and (is_any or address.is_loopback))
+        return urlsplit(self.address or "")
 
 
 def _given(*files: Path | None) -> Iterator[Path]:

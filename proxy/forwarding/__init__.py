@@ -8,6 +8,7 @@ Modules:
     browser_policy.py     allowed host names and web origins
     caller_settings.py    settings: secrets and certificates of callers
     forwarding_settings.py  settings: access, replay, routes, CORS, headers
+    upstream.py           one address of the bank, as the requests of a listener use it
     routing.py            the kind of token and the upstream target of a request
     access_policy.py      allow and deny lists of resources
     paths.py              how different servers may read a path

@@ -9,6 +9,7 @@ from proxy.forwarding.paths import is_ambiguous, segments
 from proxy.forwarding.patterns import Pattern
 from proxy.forwarding.record import RequestRecord
 from proxy.forwarding.routing import SAFE_METHODS, Route
+from proxy.forwarding.upstream import Upstream
 from proxy.server.messages import Request
 from proxy.tokens.token import Token, TokenKey
 
@@ -36,7 +37,7 @@ class Replay:
 
 @dataclass(slots=True)
 class RequestContext:
-    """The state of one request. ``deadline`` is in loop seconds.
+    """The state of one request. ``deadline`` is in loop seconds, ``key`` is of ``upstream``.
 
     ``token`` is the one it is sent with; ``needs_new_connection`` is set after a reused one has
     closed; ``is_replay_permitted`` when the configuration allows that it is sent again.
@@ -48,6 +49,7 @@ class RequestContext:
     request: Request
     record: RequestRecord
     headers: CallerHeaders
+    upstream: Upstream
     route: Route = field(repr=False)  # a query may name people
     key: TokenKey
     transaction_id: bytes

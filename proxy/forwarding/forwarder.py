@@ -2,15 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from proxy.errors import CallerError, ProxyError, UpstreamError, kinds
 from proxy.forwarding.authentication import CallerAuthentication
 from proxy.forwarding.bodies import Upload
 from proxy.forwarding.browser_policy import BrowserPolicy
-from proxy.forwarding.business_users import UserContextInjector
 from proxy.forwarding.context import Replay, RequestContext
 from proxy.forwarding.headers import (
     CallerHeaders,
@@ -21,20 +19,17 @@ from proxy.forwarding.headers import (
 from proxy.forwarding.json_links import request_identity_encoding
 from proxy.forwarding.record import RequestObserver, RequestRecord
 from proxy.forwarding.response import ResponseAbortedError, ResponseWriter
-from proxy.forwarding.retry_budget import RetryBudget
-from proxy.forwarding.routing import Router, institution_for
+from proxy.forwarding.routing import institution_for, institution_in
 from proxy.forwarding.transaction_ids import is_of_another, remember
-from proxy.forwarding.url_rewriting import UrlRewriter
+from proxy.forwarding.upstream import InFlightShares, Upstream
 from proxy.server.caller import Caller
 from proxy.server.limits import CallerLimits
 from proxy.server.messages import Request, Response
 from proxy.tasks import Tasks
-from proxy.tokens.cache import TokenCache
 from proxy.tokens.held import Reaction
-from proxy.tokens.token import Token, TokenKey, TokenKind
+from proxy.tokens.token import Token, TokenKind
 from proxy.upstream.bank_errors import CANDIDATES, MAX_ERROR_BODY, read_error, refuses_token
 from proxy.upstream.connection import Connection
-from proxy.upstream.pool import Pool
 
 _NOT_CONNECTED = (
     kinds.UPSTREAM_CONNECT,
@@ -55,58 +50,50 @@ class ForwarderSettings:
     listener: str
     institution: str
     permitted_institutions: frozenset[str]
-    host: bytes
     correlation_id: bool
     rewrites_links: bool
-    retry: bool
-    total_timeout: float
     limits: CallerLimits
     replay: Replay
-    url_rewriter: UrlRewriter
     browser_policy: BrowserPolicy
-    pool_share: int = 0
     via: bytes = b""
 
 
 class Forwarder:
     """Forwards requests to the bank.
 
-    ``on_finished`` get the record of each request at its end, ``on_crash`` unexpected exceptions.
+    ``upstreams`` has the origin of each permitted institution. ``on_finished`` get the record of
+    each request at its end, ``on_crash`` unexpected exceptions.
     """
 
     def __init__(
         self,
         settings: ForwarderSettings,
-        router: Router,
-        tokens: TokenCache,
-        pool: Pool,
+        upstreams: Mapping[str, Upstream],
         writer: ResponseWriter,
         *,
-        user_injector: UserContextInjector | None,
         authentication: CallerAuthentication | None,
         new_id: Callable[[], str],
         on_finished: Sequence[RequestObserver],
         on_crash: Callable[[BaseException], None],
     ) -> None:
         self._settings = settings
-        self._router = router
-        self._tokens = tokens
-        self._pool = pool
-        self._share = pool.shares[settings.pool_share]
+        self._upstream = upstreams[settings.institution]
+        # Empty where there is no choice, which is most often the case.
+        has_choice = any(upstream is not self._upstream for upstream in upstreams.values())
+        self._upstreams = upstreams if has_choice else dict[str, Upstream]()
+        self._shares = InFlightShares(
+            settings.limits.max_in_flight,
+            len({id(upstream) for upstream in upstreams.values()}),
+        )
         self._head_end = b"Via: 1.1 %b\r\n\r\n" % settings.via if settings.via else b"\r\n"
         self._writer = writer
-        self._user_injector = user_injector
         self._authentication = authentication
         self._new_id = new_id
         self._on_finished = on_finished
         self._on_crash = on_crash
         self._tasks = Tasks("forwarder")
-        # Cached, because each request needs one and there are only as many as institutions.
-        self._token_key = lru_cache(maxsize=1024)(TokenKey)
         # The clock of the loop, whose own method returns whole milliseconds under uvloop.
         self._now = time.monotonic
-        self._requests = 0
-        self._retries = RetryBudget()
         self.in_flight = 0
         self._is_idle: asyncio.Event | None = None
 
@@ -118,7 +105,6 @@ class Forwarder:
         record = RequestRecord(request.method, request.target, self._now(), self._settings.listener)
         record.request = request
         self.in_flight += 1
-        self._requests += 1
         try:
             if self.in_flight > self._settings.limits.max_in_flight:
                 raise ProxyError(kinds.OVERLOADED)
@@ -170,33 +156,39 @@ class Forwarder:
         if request.method == "CONNECT":
             return self._accept_tunnel(request, record, caller)
         context = self._create_context(request, record, caller)
-        if self._user_injector is not None or self._settings.replay.patterns:
-            started_at = self._now()
-            try:
-                await self._prepare_context(context)
-            finally:
-                record.preparation_wait = self._now() - started_at
-        while True:
-            try:
-                response = await self._attempt(context)
-            except UpstreamError as error:
-                if not self._may_retry(context, error):
-                    raise
-                continue
-            if response is not None:
-                return response
-            record.replays += 1
+        if self._upstreams:
+            self._shares.begin(context.upstream)
+        try:
+            if context.upstream.user_injector is not None or self._settings.replay.patterns:
+                started_at = self._now()
+                try:
+                    await self._prepare_context(context)
+                finally:
+                    record.preparation_wait = self._now() - started_at
+            while True:
+                try:
+                    response = await self._attempt(context)
+                except UpstreamError as error:
+                    if not self._may_retry(context, error):
+                        raise
+                    continue
+                if response is not None:
+                    return response
+                record.replays += 1
+        finally:
+            if self._upstreams:
+                self._shares.end(context.upstream)
 
     def _may_retry(self, context: RequestContext, error: UpstreamError) -> bool:
         """Whether a request is retried: nothing of it has been sent, whatever its method."""
-        record = context.record
+        record, upstream = context.record, context.upstream
         if context.is_retry:
             record.retry = "failure"
             return False
         is_unsent = error.is_unsent or error.reason in _NOT_CONNECTED
-        if not (is_unsent and self._settings.retry):
+        if not (is_unsent and upstream.retry):
             return False
-        context.is_retry = self._retries.take(self._requests, self._now())
+        context.is_retry = upstream.retries.take(upstream.requests, self._now())
         record.retry = "success" if context.is_retry else "over_budget"
         context.needs_new_connection = True
         return context.is_retry
@@ -210,7 +202,9 @@ class Forwarder:
         comes inside is read and judged like every request. Raises ``CallerError``.
         """
         record.application = self._authenticate(request)
-        self._settings.url_rewriter.check_tunnel(request.target)
+        upstreams = [self._upstream, *self._upstreams.values()]
+        if not any(upstream.url_rewriter.may_tunnel(request.target) for upstream in upstreams):
+            raise CallerError(kinds.CONNECT)
         if caller.chunked or caller.length is not None:
             raise CallerError(kinds.BAD_FRAMING)  # RFC 9110 section 9.3.6: it has no content
         return self._writer.tunnel_response(record)
@@ -225,8 +219,8 @@ class Forwarder:
 
     async def _prepare_context(self, context: RequestContext) -> None:
         """Look up the user and buffer the body, where the configuration requires it."""
-        if self._user_injector is not None:
-            context.target, context.customer_id = await self._user_injector.inject(
+        if context.upstream.user_injector is not None:
+            context.target, context.customer_id = await context.upstream.user_injector.inject(
                 context.request.method,
                 context.target,
                 context.route.path,
@@ -273,12 +267,16 @@ class Forwarder:
             transaction_id = record.transaction_id.encode("ascii")
         if caller.via:
             self._check_loop(caller.via)
+        upstream = self._upstream
+        if self._upstreams:
+            upstream = self._choose_upstream(target, caller.institution)
         if target[:1] != b"/":
-            target, caller.origin = self._settings.url_rewriter.to_origin_form(
+            target, caller.origin = upstream.url_rewriter.to_origin_form(
                 target, request.connection.local_address()
             )
             record.target = target
-        route = self._router.route(request.method, target)
+        upstream.requests += 1
+        route = upstream.router.route(request.method, target)
         record.route, record.has_policy_warning = route.kind, route.has_policy_warning
         if route.kind is TokenKind.V1 and caller.tid:
             transaction_id = caller.tid
@@ -299,13 +297,25 @@ class Forwarder:
             request=request,
             record=record,
             headers=caller,
+            upstream=upstream,
             route=route,
-            key=self._token_key(route.kind, institution),
+            key=upstream.token_key(route.kind, institution),
             transaction_id=transaction_id,
             target=route.target,
-            deadline=record.started_at + settings.total_timeout,
+            deadline=record.started_at + upstream.total_timeout,
             upload=upload,
         )
+
+    def _choose_upstream(self, target: bytes, requested: bytes | None) -> Upstream:
+        """Return the upstream of the institution in a V1 path or a header, as routing reads it.
+
+        For one that is not permitted it is the default, and routing refuses the request. Raises
+        ``CallerError``.
+        """
+        named = institution_in(target.partition(b"?")[0]) or requested
+        if named is None:
+            return self._upstream
+        return self._upstreams.get(named.decode("latin-1"), self._upstream)
 
     async def _attempt(self, context: RequestContext) -> Response | None:
         """Send the request and write the response; return None if it has to be sent again.
@@ -313,14 +323,17 @@ class Forwarder:
         That is the case if the request may be sent twice and either a reused connection closed
         before any byte of a response, or the bank refused the token.
         """
-        context.token = self._tokens.current(context.key) or await self._token(context)
-        connection = None if context.needs_new_connection else self._pool.checkout(self._share)
+        upstream, tokens = context.upstream, context.upstream.tokens
+        context.token = tokens.current(context.key) or await self._token(context)
+        connection = (
+            None if context.needs_new_connection else upstream.pool.checkout(upstream.share)
+        )
         if is_waiting := connection is None:
             connection = await self._connect(context)
         async with connection:
             try:
                 if is_waiting:  # The token may have expired meanwhile.
-                    context.token = self._tokens.current(context.key) or await self._token(context)
+                    context.token = tokens.current(context.key) or await self._token(context)
                 self._start_exchange(context, connection, context.token)
                 head = await connection.wait_for_head()
                 context.record.responded_at = self._now()
@@ -329,7 +342,7 @@ class Forwarder:
                 if found and (found != context.transaction_id or headers.more_ids):
                     self._check_transaction_id(context, connection, headers)
                 if context.is_token_refused and head.status < 400:
-                    self._tokens.accept(context.token)
+                    tokens.accept(context.token)
                 if head.status in CANDIDATES and await self._should_replay(
                     context, connection, head.status, headers
                 ):
@@ -346,9 +359,9 @@ class Forwarder:
 
     async def _connect(self, context: RequestContext) -> Connection:
         """Wait for a connection and record the time."""
-        started_at = self._now()
+        started_at, upstream = self._now(), context.upstream
         try:
-            return await self._pool.connect(self._share, new=context.needs_new_connection)
+            return await upstream.pool.connect(upstream.share, new=context.needs_new_connection)
         finally:
             context.record.connection_wait += self._now() - started_at
 
@@ -356,7 +369,7 @@ class Forwarder:
         """Wait for a token and record the time."""
         started_at = self._now()
         try:
-            return await self._tokens.token(context.key)
+            return await context.upstream.tokens.token(context.key)
         finally:
             context.record.token_wait += self._now() - started_at
 
@@ -377,7 +390,7 @@ class Forwarder:
         head = request_head(
             context.request.method,
             context.target,
-            self._settings.host,
+            context.upstream.host,
             context.headers,
             our_headers(
                 token,
@@ -453,7 +466,7 @@ class Forwarder:
         if not refuses_token(status, error):
             return False
         assert context.token is not None
-        reaction = self._tokens.reject(context.token)
+        reaction = context.upstream.tokens.reject(context.token)
         # Once more after another token that was known, such as the former one, never a third time.
         is_first = not context.is_token_refused
         context.may_replay_again = is_first and reaction is not Reaction.DROPPED

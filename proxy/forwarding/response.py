@@ -9,7 +9,6 @@ from proxy.forwarding.context import RequestContext
 from proxy.forwarding.headers import CallerHeaders, ResponseHeaders
 from proxy.forwarding.json_links import JsonLinkRewriter, drop_body_digests, is_rewritable
 from proxy.forwarding.record import RequestRecord
-from proxy.forwarding.url_rewriting import UrlRewriter
 from proxy.http1.writer import LAST_CHUNK, chunk, persistence_line, response_framing, response_head
 from proxy.server.messages import Request, Response
 from proxy.upstream.connection import Connection, ConnectionState
@@ -36,8 +35,7 @@ class ResponseWriter:
     ``draining`` is set at shutdown: connections close after their response.
     """
 
-    def __init__(self, url_rewriter: UrlRewriter, *, rewrites_links: bool) -> None:
-        self._url_rewriter = url_rewriter
+    def __init__(self, *, rewrites_links: bool) -> None:
         self._rewrites_links = rewrites_links
         self.draining = False
 
@@ -146,7 +144,7 @@ class ResponseWriter:
         if head.url_headers is not None:
             origin, has_base_path = self._caller_origin(context), context.route.has_base_path
             for name, value in head.url_headers:
-                rewritten = self._url_rewriter.rewrite_header(
+                rewritten = context.upstream.url_rewriter.rewrite_header(
                     name, value, origin, has_base_path=has_base_path
                 )
                 lines += (name, b": ", rewritten, b"\r\n")
@@ -165,7 +163,7 @@ class ResponseWriter:
             return None
         headers.lines = drop_body_digests(headers.lines)
         return JsonLinkRewriter(
-            self._url_rewriter,
+            context.upstream.url_rewriter,
             self._caller_origin(context),
             has_base_path=context.route.has_base_path,
         )
@@ -175,7 +173,7 @@ class ResponseWriter:
         caller, connection = context.headers, context.request.connection
         if caller.origin:
             return caller.origin
-        return self._url_rewriter.origin_seen_by_caller(
+        return context.upstream.url_rewriter.origin_seen_by_caller(
             caller.host, connection.local_address(), secure=connection.is_tls
         )
 

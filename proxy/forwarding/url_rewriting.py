@@ -52,8 +52,8 @@ class UrlRewriter:
             % (scheme, re.escape(bare), b"|".join(self.ports))
         )
 
-    def check_tunnel(self, target: bytes) -> None:
-        """Raise ``CallerError`` (405) for a CONNECT, unless it is to the upstream on a plain port.
+    def may_tunnel(self, target: bytes) -> bool:
+        """Whether a CONNECT is permitted: to the upstream on a plain port.
 
         That is the upstream's own where it speaks plain HTTP, and 80 where it has the default one.
         """
@@ -62,10 +62,9 @@ class UrlRewriter:
         if self._uses_default_port:
             ports.add(_DEFAULT_PORTS[b"http"])
         # RFC 9110 section 9.3.6: the target has a port.
-        if host_port is None or not target[-1:].isdigit() or host_port[0] != self._host:
-            raise CallerError(kinds.CONNECT)
-        if host_port[1] not in ports:
-            raise CallerError(kinds.CONNECT)
+        if host_port is None or not target[-1:].isdigit():
+            return False
+        return host_port[0] == self._host and host_port[1] in ports
 
     def to_origin_form(self, target: bytes, local: LocalAddress | None) -> tuple[bytes, bytes]:
         """Return path and query of a target in absolute form, and its origin (RFC 9112, 3.2.2).

@@ -5,6 +5,7 @@ Modules:
     serve.py                 runs until SIGTERM or SIGINT
     app.py                   the ports, the core behind them, start and stop
     core.py                  forwarding and tokens, built from one configuration
+    origin.py                what each address of the bank has of its own
     build.py                 builds the components, one function each
     build_fleet.py           builds the components of a shared token store
     listeners.py             the ports for callers

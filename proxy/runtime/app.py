@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -37,7 +38,6 @@ from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.observers import Observer, Observers
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.credentials import Logins
-from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.upstream.pool import Pool
 from proxy.upstream.resolver import Resolver
 from proxy.upstream.tls import UpstreamTls
@@ -77,7 +77,7 @@ class App:
         self.metrics = Metrics()
         self._started = clock.now()
         self._history = History(self.metrics.totals, clock.now)
-        self._refresh_tokens = RefreshTokens(clock.now, config.refresh_token_file)
+        self._refresh_tokens = build.refresh_tokens(config)
         self._tracing = build.tracing(config, lambda: self._core.config.url)
         self._push = build.metrics_push(config, self.metrics)
         self._log = LogObserver(config.log)
@@ -106,7 +106,7 @@ class App:
         self._systemd = Systemd()
         self._tasks = Tasks("app")
         self._stack = AsyncExitStack()
-        self._opened_before = 0
+        self._opened_before: Counter[str] = Counter()
         register_metric_sources(
             self.metrics,
             self._listeners,
@@ -165,8 +165,8 @@ class App:
             raise
         self._core.start()
         self._tasks.spawn_background("reloader", self._reloader.run())
-        file, interval = self._config.refresh_token_file, self._config.reload_interval
-        if file is not None and interval:
+        interval = self._config.reload_interval
+        for _, file in self._config.refresh_token_files() if interval else ():
             self._tasks.spawn_background("logins", watch(file, min(interval, 1.0), self._on_login))
         if self._push is not None:
             self._tasks.spawn_background("metrics", self._push.run())
@@ -177,13 +177,13 @@ class App:
 
     def readiness(self) -> Readiness:
         """Return whether the proxy is ready, with the reasons if it is not."""
-        return assess(self.tokens.entries(), clock.now(), draining=self._draining)
+        return assess(self._core.entries(), clock.now(), draining=self._draining)
 
     def conditions(self) -> Sequence[Condition]:
         """Return what there is to say about the health, the worst first; at least one."""
         return health.assess(
             status.health_input(
-                self.tokens.entries(),
+                self._core.entries(),
                 self._history,
                 clock.now(),
                 draining=self._draining,
@@ -201,13 +201,13 @@ class App:
                 listeners=listeners(config, self.addresses, self.admin_address),
                 readiness=self.readiness(),
                 conditions=self.conditions(),
-                entries=[*self.tokens.entries()],
+                entries=[*self._core.entries()],
                 institutions=config.permitted_institutions,
                 load=Load(
                     in_flight=self._core.in_flight,
                     caller_connections=self.connection_count,
-                    upstream_connections=self.pool.open_count,
-                    upstream_idle=self.pool.idle_count,
+                    upstream_connections=sum(one.pool.open_count for one in self._core.origins),
+                    upstream_idle=sum(one.pool.idle_count for one in self._core.origins),
                 ),
             ),
             self._history,
@@ -286,7 +286,9 @@ class App:
 
     def _on_login(self) -> None:
         """Fetch tokens for logins made by another process, even after earlier refusals."""
-        self.tokens.clear_failures(self._refresh_tokens.updated_keys())
+        keys = self._refresh_tokens.updated_keys()
+        for origin in self._core.origins:
+            origin.tokens.clear_failures(keys)
 
     def _check_running(self) -> None:
         if self._draining:
@@ -298,7 +300,8 @@ class App:
             await core.wait_idle()
         finally:
             self._retired.discard(core)
-            self._opened_before += core.pool.opened_count
+            for origin in core.origins:
+                self._opened_before[origin.config.base_url] += origin.pool.opened_count
             await core.close()
 
     async def _start_admin(self) -> Address:
@@ -324,7 +327,7 @@ class App:
         )
 
     def _new_core(
-        self, config: Config, logins: Logins, upstream_tls: UpstreamTls | None = None
+        self, config: Config, logins: Logins, upstream_tls: Sequence[UpstreamTls] = ()
     ) -> Core:
         return Core(
             config, logins, self._observers, self._refresh_tokens, self._resolver, upstream_tls
@@ -341,7 +344,7 @@ def _unwrapped(handle: RequestHandler) -> RequestHandler:
 
 def _read_files(
     config: Config,
-) -> tuple[UpstreamTls, dict[str, ssl.SSLContext | None], Mapping[str, float]]:
+) -> tuple[Sequence[UpstreamTls], dict[str, ssl.SSLContext | None], Mapping[str, float]]:
     """Read every file that a new core needs, in a thread: a share may hang, contexts take 60 ms.
 
     Return the TLS to the bank, that of each listener, and when certificates expire. Raises
@@ -349,10 +352,11 @@ def _read_files(
     """
     for listener in config.listener_configs:
         CallerAuthentication.load(listener.callers, listener.path)
-    build.outbound_proxy(config)
+    for origin in config.origins:
+        build.outbound_proxy(origin)
     build.check_store(config)
     return (
-        UpstreamTls.load(config.upstream, https=config.url.scheme == "https"),
+        [build.upstream_tls(origin) for origin in config.origins],
         contexts(config),
         certificate_expiry.expiries(build.certificate_files(config)),
     )

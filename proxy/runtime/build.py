@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 from proxy.config.listener_settings import ListenerConfig
 from proxy.config.login_settings import UserSettings
 from proxy.config.model import Config
+from proxy.config.origin_config import OriginConfig
 from proxy.errors import ConfigError
 from proxy.forwarding.access_policy import AccessPolicy
 from proxy.forwarding.browser_policy import BrowserPolicy
@@ -20,8 +21,8 @@ from proxy.forwarding.business_users import BusinessUserDirectory, UserContextIn
 from proxy.forwarding.context import Replay
 from proxy.forwarding.forwarder import ForwarderSettings
 from proxy.forwarding.forwarding_settings import AccessSettings
+from proxy.forwarding.routing import Router
 from proxy.forwarding.transaction_ids import new_transaction_id
-from proxy.forwarding.url_rewriting import UrlRewriter
 from proxy.forwarding.user_context import HeaderPaths, UserContext
 from proxy.runtime import clock
 from proxy.tokens.cache import TokenCache
@@ -30,15 +31,15 @@ from proxy.tokens.endpoint import BankEndpoint
 from proxy.tokens.grants import ApplicationInfo
 from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.secret_files import read_secret
-from proxy.tokens.token import TokenSource
+from proxy.tokens.token import TokenKey, TokenKind
 from proxy.upstream.bank_client import USER_AGENT, BankClient
 from proxy.upstream.dialer import Dialer, UpstreamOrigin
 from proxy.upstream.events import UpstreamEventSink, ignore
 from proxy.upstream.proxy_environment import parse_proxy_url, proxy_variable
 from proxy.upstream.resolver import Resolver
-from proxy.upstream.tls import client_context
+from proxy.upstream.tls import UpstreamTls, client_context
 from proxy.upstream.tunnel import OutboundProxy
-from proxy.upstream.upstream_settings import ENVIRONMENT
+from proxy.upstream.upstream_settings import DIRECT, ENVIRONMENT
 
 if TYPE_CHECKING:
     from proxy.runtime.build_fleet import Fleet
@@ -51,47 +52,47 @@ _NAME = b"candescent-proxy-" + secrets.token_hex(8).encode("ascii")
 """This process in ``Via``."""
 
 
+def upstream_tls(origin: OriginConfig) -> UpstreamTls:
+    """Return the TLS of connections to an origin. Raises ``ConfigError``."""
+    section = f"{origin.path}upstream"
+    return UpstreamTls.load(origin.upstream, https=origin.is_https, section=section)
+
+
 def dialer(
-    config: Config,
+    origin: OriginConfig,
     tls: ssl.SSLContext | None,
     resolver: Resolver | None = None,
     emit: UpstreamEventSink = ignore,
     environ: Mapping[str, str] = os.environ,
 ) -> Dialer:
-    """Return what opens connections to the bank. Raises ``ConfigError``."""
-    proxy = outbound_proxy(config, environ)
+    """Return what opens connections to an origin. Raises ``ConfigError``."""
+    proxy = outbound_proxy(origin, environ)
     return Dialer(
-        UpstreamOrigin(str(config.url.hostname), port(config), tls, proxy),
-        config.upstream,
-        resolver,
-        emit,
+        UpstreamOrigin(origin.host, origin.port, tls, proxy), origin.upstream, resolver, emit
     )
 
 
-def port(config: Config) -> int:
-    """Return the bank's port."""
-    return config.url.port or (443 if config.url.scheme == "https" else 80)
-
-
-def outbound_proxy(config: Config, environ: Mapping[str, str] = os.environ) -> OutboundProxy | None:
+def outbound_proxy(
+    origin: OriginConfig, environ: Mapping[str, str] = os.environ
+) -> OutboundProxy | None:
     """Return the proxy on the way out, if there is one. Raises ``ConfigError``."""
-    upstream, text, name = config.upstream, config.upstream.proxy, "upstream.proxy"
+    upstream, setting = origin.upstream, f"{origin.path}upstream.proxy"
+    text, name = upstream.proxy, setting
     if text == ENVIRONMENT:
-        is_https = config.url.scheme == "https"
-        found = proxy_variable(environ, str(config.url.hostname), port(config), https=is_https)
+        found = proxy_variable(environ, origin.host, origin.port, https=origin.is_https)
         name, text = found or (name, None)
-    if text is None:
+    if text is None or text == DIRECT:
         return None
     try:
         url = parse_proxy_url(text)
     except ValueError as error:
-        raise ConfigError([f"upstream.proxy: {name} {error}"]) from error
+        raise ConfigError([f"{setting}: {name} {error}"]) from error
     file = upstream.proxy_password_file
     return OutboundProxy(
         url.host,
         url.port,
         upstream.proxy_user or url.user,
-        read_secret(file, "upstream.proxy_password_file") if file else url.password,
+        read_secret(file, f"{setting}_password_file") if file else url.password,
         url.scheme,
         client_context(upstream.ca_file, system_store=upstream.system_store)
         if url.scheme == "https"
@@ -99,29 +100,22 @@ def outbound_proxy(config: Config, environ: Mapping[str, str] = os.environ) -> O
     )
 
 
-def bank_client(config: Config, dialer: Dialer) -> BankClient:
-    """Return the client for the proxy's own calls."""
-    return BankClient(config.url.geturl(), dialer, timeout=config.token.timeout)
+def bank_client(config: Config, origin: OriginConfig, dialer: Dialer) -> BankClient:
+    """Return the client for the proxy's own calls to an origin."""
+    return BankClient(origin.base_url, dialer, timeout=config.token.timeout)
 
 
-def forwarding(
-    config: Config, listener: ListenerConfig, origin: UpstreamOrigin
-) -> ForwarderSettings:
+def forwarding(config: Config, listener: ListenerConfig) -> ForwarderSettings:
     """Return the options of a listener's forwarder."""
     return ForwarderSettings(
         listener=listener.name,
         institution=listener.institution,
         permitted_institutions=listener.permitted_institutions,
-        host=origin.host_header,
         correlation_id=config.headers.correlation_id,
         rewrites_links=listener.rewrite_links,
-        retry=config.upstream.retry,
-        total_timeout=config.upstream.total_timeout,
         limits=config.limits,
         replay=Replay(tuple(path.pattern for path in config.replay.paths), config.replay.max_body),
-        url_rewriter=UrlRewriter(config.url, listener.public_url),
         browser_policy=BrowserPolicy(hosts(config), listener.cors.allow_origins),
-        pool_share=[one.name for one in config.listener_configs].index(listener.name),
         via=_NAME if _may_come_back(config) else b"",
     )
 
@@ -129,7 +123,7 @@ def forwarding(
 def _may_come_back(config: Config) -> bool:
     """Whether another proxy, or this one, may stand at ``base_url``: none speaks TLS but these."""
     has_tls = any(listener.callers.certificate_file for listener in config.listener_configs)
-    return config.url.scheme == "http" or has_tls
+    return has_tls or not all(origin.is_https for origin in config.origins)
 
 
 def admin_policy(config: Config) -> BrowserPolicy | None:
@@ -143,7 +137,8 @@ def hosts(config: Config) -> Iterator[str]:
     Not the address that stands for all, because browsers send no ``Sec-Fetch-Site`` to it.
     """
     yield from config.allowed_hosts
-    names = [str(config.url.hostname), socket.gethostname(), config.admin.host]
+    names = [origin.host for origin in config.origins]
+    names += socket.gethostname(), config.admin.host
     for listener in config.listener_configs:
         names += listener.address.host, urlsplit(listener.public_url).hostname or ""
     yield from (name for name in names if name not in ("0.0.0.0", "::"))  # noqa: S104 - compared
@@ -156,14 +151,41 @@ def certificate_files(config: Config) -> Iterator[tuple[str, Path]]:
         for path, callers in config.caller_sections()
         for name in ("certificate_file", "client_ca_file")
     ]
-    upstream = config.upstream
-    for setting, file in (
-        *named,
-        ("upstream.certificate_file", upstream.certificate_file),
-        ("upstream.ca_file", upstream.ca_file),
-    ):
+    named += [
+        (f"{origin.path}upstream.{name}", getattr(origin.upstream, name))
+        for origin in config.origins
+        for name in ("certificate_file", "ca_file")
+    ]
+    for setting, file in named:
         if file is not None:
             yield setting, file
+
+
+def refresh_tokens(config: Config) -> RefreshTokens:
+    """Return what keeps refresh tokens. Raises ``ConfigError`` for a file of another user."""
+    by_subject = {
+        listener.name: RefreshTokens(clock.now, listener.login.refresh_token_file)
+        for listener in config.listener_configs
+        if listener.login is not None
+    }
+    return RefreshTokens(clock.now, config.refresh_token_file, by_subject)
+
+
+def token_key(
+    config: Config, kind: TokenKind, institution: str, listener: ListenerConfig | None = None
+) -> TokenKey:
+    """Return the key of an institution's tokens, or of a listener's own."""
+    subject = "" if listener is None else listener.subject_of(institution)
+    return TokenKey(kind, institution, config.origin_of(institution).name, subject)
+
+
+def keys_with_login(config: Config, kind: TokenKind) -> Iterator[TokenKey]:
+    """Yield the key of each institution with a login, and of each listener with its own."""
+    for institution, _ in config.logins():
+        yield token_key(config, kind, institution)
+    for listener in config.listener_configs:
+        if listener.login is not None:
+            yield token_key(config, kind, listener.institution, listener)
 
 
 def endpoint(
@@ -172,8 +194,9 @@ def endpoint(
     bank: BankClient,
     refresh_tokens: RefreshTokens,
     warn: Callable[[str], None],
+    origin: str = "",
 ) -> BankEndpoint:
-    """Return the token source that calls the bank."""
+    """Return the token source that calls the bank at an origin."""
     v1 = config.v1
     return BankEndpoint(
         bank,
@@ -185,6 +208,7 @@ def endpoint(
             v1.user_agent or USER_AGENT, v1.originating_ip or "", v1.offering_id or ""
         ),
         warn=warn,
+        origin=origin,
     )
 
 
@@ -198,7 +222,7 @@ def user_context(login: UserSettings) -> UserContext:
     )
 
 
-def policy(access: AccessSettings) -> AccessPolicy:
+def access_policy(access: AccessSettings) -> AccessPolicy:
     """Return the access policy."""
     return AccessPolicy(
         tuple(path.pattern for path in access.allow),
@@ -216,6 +240,12 @@ def directory(config: Config, bank: BankClient, tokens: TokenCache) -> BusinessU
         new_id=new_transaction_id,
         timer=time.monotonic,
     )
+
+
+def router(config: Config, origin: OriginConfig, listener: ListenerConfig) -> Router:
+    """Return the router of a listener's requests to an origin."""
+    policy = access_policy(listener.access)
+    return Router(origin.url.path, config.rules, policy, config.relaxed_query_chars)
 
 
 def users(
@@ -275,7 +305,7 @@ def metrics_push(config: Config, metrics: "Metrics") -> "MetricsPush | None":
         raise ConfigError([f"metrics: a variable OTEL_… is invalid ({error})"]) from error
 
 
-def fleet(config: Config, logins: Logins, source: TokenSource, emit: "EventSink") -> "Fleet | None":
+def fleet(config: Config, logins: Logins, emit: "EventSink") -> "Fleet | None":
     """Return the shared tokens, if a store is configured.
 
     Raises ``ConfigError`` for files that cannot be used.
@@ -284,7 +314,7 @@ def fleet(config: Config, logins: Logins, source: TokenSource, emit: "EventSink"
         return None
     from proxy.runtime.build_fleet import Fleet  # noqa: PLC0415 - imports what only a store needs
 
-    return Fleet(config, logins, source, config.token, emit)
+    return Fleet(config, logins, config.token, emit)
 
 
 def check_store(config: Config) -> None:

@@ -34,40 +34,55 @@ class Fleet:
         self,
         config: Config,
         logins: Logins,
-        source: TokenSource,
         refresh: RefreshPolicy,
         emit: EventSink,
     ) -> None:
         check_files(config)
         self._policy = lease_policy(config)
         self._store = store(config, emit)
+        self._cipher = entry_cipher(config)
         self._name_for = record_namer(config, logins)
-        self.tokens = SharedTokenSource(
+        self._refresh = refresh
+        self._emit = emit
+        self._sources: list[SharedTokenSource] = []
+
+    def share(self, source: TokenSource) -> SharedTokenSource:
+        """Return a source that shares the tokens of ``source``."""
+        shared = SharedTokenSource(
             source,
             self._store,
-            entry_cipher(config),
+            self._cipher,
             name_for=self._name_for,
             policy=self._policy,
-            refresh=refresh,
+            refresh=self._refresh,
             clock=clock.now,
             chance=random.random,
-            emit=emit,
+            emit=self._emit,
         )
+        self._sources.append(shared)
+        return shared
 
-    def follower(self, cache: TokenCache) -> Follower:
-        """Connect the shared tokens with the cache around them; return its follower."""
-        self.tokens.cached_token = cache.peek
-        cache.on_rejected = self.tokens.reject
-        return Follower(cache, self.tokens, self._policy, chance=random.random)
-
-    def shares(self, key: TokenKey) -> bool:
-        """Whether the tokens of a key are shared."""
-        return self._name_for(key) is not None
+    def follower(self, shared: SharedTokenSource, cache: TokenCache) -> Follower:
+        """Connect shared tokens with the cache around them; return its follower."""
+        shared.cached_token = cache.peek
+        cache.on_rejected = shared.reject
+        return Follower(cache, shared, self._policy, chance=random.random)
 
     @property
     def is_available(self) -> bool:
         """Whether the last operations on the store succeeded."""
         return not self._store.failure
+
+    @property
+    def undecryptable_count(self) -> int:
+        """Number of entries, in all records, that cannot be decrypted."""
+        return sum(shared.undecryptable_count for shared in self._sources)
+
+    async def close(self) -> None:
+        """Cancel running operations and close the store."""
+        for shared in self._sources:
+            await shared.close()
+        await self._store.close()
 
 
 def lease_policy(config: Config) -> LeasePolicy:
@@ -85,13 +100,13 @@ def lease_policy(config: Config) -> LeasePolicy:
 
 def record_namer(config: Config, logins: Logins) -> Callable[[TokenKey], RecordName | None]:
     """Return the function that names a key's record; it returns None for unshared tokens."""
-    base_url = config.url.geturl()
     known: dict[TokenKey, RecordName | None] = {}
 
     def name_for(key: TokenKey) -> RecordName | None:
         if key not in known:
             login = logins.for_key(key).for_kind(key.kind)
             shared = login.grant.is_shared
+            base_url = config.origin_of(key.institution).base_url
             known[key] = record_name(base_url, key, login) if shared else None
         return known[key]
 

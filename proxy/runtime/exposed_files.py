@@ -65,11 +65,11 @@ def _content_warnings(config: Config) -> Iterator[str]:
 
 def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
     """Return every file that holds a secret in a line, with the setting that names it."""
-    sections: list[tuple[str, object]] = [("upstream.", config.upstream), ("store.", config.store)]
-    for institution, login in config.logins():
-        path = "" if login is config else f"institutions.{institution}."
-        sections.append((path, login))
-    for path, section in sections:
+    sections: list[tuple[str, object]] = [
+        *((f"{origin.path}upstream.", origin.upstream) for origin in config.origins),
+        ("store.", config.store),
+    ]
+    for path, section in (*sections, *config.login_sections()):
         yield from _named(path, section, _SECRETS)
     for path, callers in config.caller_sections():
         for at, file in enumerate(callers.secret_files):
@@ -78,10 +78,12 @@ def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
 
 def key_files(config: Config) -> Iterator[tuple[str, Path]]:
     """Return every file that may hold a key or a login, with the setting that names it."""
-    sections: list[tuple[str, object]] = [("upstream.", config.upstream), ("store.", config.store)]
+    sections: list[tuple[str, object]] = [
+        *((f"{origin.path}upstream.", origin.upstream) for origin in config.origins),
+        ("store.", config.store),
+    ]
     sections += [(f"{path}callers.", callers) for path, callers in config.caller_sections()]
-    sections += [(f"institutions.{name}.", login) for name, login in config.institutions.items()]
-    for path, section in (*sections, ("", config)):
+    for path, section in (*sections, *config.login_sections()):
         yield from _named(path, section, _KEYS)
 
 

@@ -73,6 +73,12 @@ class Listener:
             errors.append(
                 f"{path}callers.certificate_file: restart the proxy to turn TLS on or off"
             )
+        file, file_before = (
+            None if one.login is None else one.login.refresh_token_file
+            for one in (listener_config, self.listener_config)
+        )
+        if file != file_before:
+            errors.append(f"{path}refresh_token_file: changed; restart the proxy to apply it")
         if after.socket_mode != before.socket_mode:
             errors.append(f"{path}callers.socket_mode: changed; restart the proxy to apply it")
         return errors

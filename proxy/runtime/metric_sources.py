@@ -1,6 +1,6 @@
 """Gauges and counters that are read from the running components at each scrape."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from proxy.admin.health import NO_REASON, STATES, Condition
@@ -12,11 +12,15 @@ from proxy.server.memory import MemoryBudget
 from proxy.server.refusals import Refusals
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.metrics.families import Values
+from proxy.upstream.pool import Pool
 
 if TYPE_CHECKING:
     from proxy.runtime.build_fleet import Fleet
 
 T = TypeVar("T")
+
+_BY_ORIGIN = ("origin",)
+"""The label of pools: the base URL, of which there are as many as the configuration has."""
 
 
 def register(
@@ -26,7 +30,7 @@ def register(
     *,
     admin_refusals: Refusals,
     memory: MemoryBudget,
-    opened_before: Callable[[], int],
+    opened_before: Callable[[], Mapping[str, int]],
     is_ready: Callable[[], bool],
     dropped_lines: Callable[[], int],
     condition: Callable[[], Condition],
@@ -34,15 +38,15 @@ def register(
     """Register the callbacks of ``metrics``.
 
     ``cores`` returns the running core, then the retired ones; ``opened_before`` returns the number
-    of connections that closed cores opened.
+    of connections that closed cores opened, by base URL.
     """
     metrics.register_tokens(
-        lambda: _running(cores).tokens.entries(),  # noqa: PLW0108 - a reload replaces the core
+        lambda: _running(cores).entries(),
         clock.now,
     )
     metrics.store.is_available = lambda: _fleet(cores, lambda fleet: fleet.is_available)
     metrics.store.undecryptable_count = lambda: (
-        _fleet(cores, lambda fleet: fleet.tokens.undecryptable_count) or 0
+        _fleet(cores, lambda fleet: fleet.undecryptable_count) or 0
     )
     gauge, counter = metrics.callbacks.gauge, metrics.callbacks.counter
     gauge(
@@ -72,30 +76,36 @@ def register(
     )
     gauge("caller_memory_bytes", "Memory that callers' input holds.", memory.held)
     gauge("caller_memory_limit_bytes", "Limit of that memory.", lambda: memory.limit)
-    gauge(
+    pools = metrics.callbacks.gauges
+    pools(
         "upstream_connections",
         "Connections to the bank that are open or being opened.",
-        lambda: sum(core.pool.open_count for core in cores()),
+        _BY_ORIGIN,
+        lambda: _pools(cores(), lambda pool: pool.open_count),
     )
-    gauge(
+    pools(
         "upstream_connections_idle",
         "Unused open connections to the bank.",
-        lambda: sum(core.pool.idle_count for core in cores()),
+        _BY_ORIGIN,
+        lambda: _pools(cores(), lambda pool: pool.idle_count),
     )
-    gauge(
+    pools(
         "upstream_connections_limit",
         "Limit of open connections to the bank.",
-        lambda: _running(cores).config.upstream.max_connections,
+        _BY_ORIGIN,
+        lambda: _pools(cores()[:1], lambda pool: pool.limit),
     )
-    counter(
+    metrics.callbacks.counters(
         "upstream_connections_opened",
         "Connections opened to the bank.",
-        lambda: opened_before() + sum(core.pool.opened_count for core in cores()),
+        _BY_ORIGIN,
+        lambda: _pools(cores(), lambda pool: pool.opened_count, opened_before()),
     )
-    gauge(
+    pools(
         "requests_waiting_for_connection",
         "Requests that wait for a connection to the bank.",
-        lambda: sum(core.pool.waiting_count for core in cores()),
+        _BY_ORIGIN,
+        lambda: _pools(cores(), lambda pool: pool.waiting_count),
     )
     counter(
         "log_lines_dropped",
@@ -119,6 +129,17 @@ def _health(now: Condition) -> Values:
 
 def _running(cores: Callable[[], Sequence[Core]]) -> Core:
     return cores()[0]
+
+
+def _pools(
+    cores: Sequence[Core], read: Callable[[Pool], int], before: Mapping[str, int] | None = None
+) -> list[tuple[tuple[str, ...], float]]:
+    """Return the sums of a value of pools by origin; ``before`` is added."""
+    sums = dict(before or {})
+    for origin in (origin for core in cores for origin in core.origins):
+        name = origin.config.base_url
+        sums[name] = sums.get(name, 0) + read(origin.pool)
+    return [((name,), value) for name, value in sums.items()]
 
 
 def _fleet(cores: Callable[[], Sequence[Core]], read: Callable[["Fleet"], T]) -> T | None:

@@ -35,9 +35,10 @@ def raise_limit(wanted: int) -> int:
 
 def files_needed(config: Config) -> int:
     """Return the largest number of open files with this configuration."""
-    # During a reload there are two pools. Each listener has its own limit on callers.
+    # During a reload each origin has two pools. Each listener has its own limit on callers.
     callers = len(config.listener_configs) * config.limits.max_connections
-    return callers + 2 * config.upstream.max_connections + _unserved(config) + RESERVE
+    upstream = sum(origin.upstream.max_connections for origin in config.origins)
+    return callers + 2 * upstream + _unserved(config) + RESERVE
 
 
 def _unserved(config: Config) -> int:
@@ -56,18 +57,25 @@ def fit_to_limit(config: Config, limit: int) -> Config:
     handshakes = min(config.limits.max_handshakes, max(limit // 8, MAX_OPENING))
     limits = replace(config.limits, max_handshakes=handshakes)
     config = config.model_copy(update={"limits": limits})
-    # At least one caller for each listener and one connection to the bank.
-    listeners = len(config.listener_configs)
-    room = max(limit - RESERVE - _unserved(config), listeners + 2)
-    share = min(room // 4, (room - listeners) // 2)
-    upstream = min(config.upstream.max_connections, max(share, 1))
-    callers = min(config.limits.max_connections, (room - 2 * upstream) // listeners)
-    return config.model_copy(
+    # At least one caller for each listener and one connection to each origin.
+    listeners, origins = len(config.listener_configs), len(config.origins)
+    room = max(limit - RESERVE - _unserved(config), listeners + 2 * origins)
+    share = max(min(room // 4, (room - listeners) // 2) // origins, 1)
+    upstream = min(config.upstream.max_connections, share)
+    institutions = {
+        name: one.model_copy(update={"upstream": replace(one.upstream, max_connections=upstream)})
+        for name, one in config.institutions.items()
+        if config.origin_of(name).upstream.max_connections > upstream
+    }
+    config = config.model_copy(
         update={
-            "limits": replace(limits, max_connections=callers),
             "upstream": replace(config.upstream, max_connections=upstream),
+            "institutions": config.institutions | institutions,
         }
     )
+    used = sum(origin.upstream.max_connections for origin in config.origins)
+    callers = min(config.limits.max_connections, (room - 2 * used) // listeners)
+    return config.model_copy(update={"limits": replace(limits, max_connections=callers)})
 
 
 def forbid_core_dumps() -> None:

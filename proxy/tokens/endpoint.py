@@ -36,7 +36,8 @@ class BankEndpoint:
     """Fetches and revokes tokens: V2 at ``/oauth2/v1``, V1 at ``/v1/oauth``.
 
     A password login is renewed with its refresh token until that expires, then with the password
-    again. ``warn`` gets messages about problems that fail no request.
+    again. ``warn`` gets messages about problems that fail no request. ``origin`` is that of its
+    keys; a key of another raises ``ValueError``, so that no secret is sent to the wrong bank.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class BankEndpoint:
         new_id: Callable[[], str],
         caller: ApplicationInfo,
         warn: Callable[[str], None],
+        origin: str = "",
     ) -> None:
         self._bank = bank
+        self._origin = origin
         self._login_for = login_for
         self._refresh_tokens = refresh_tokens
         self._clock = clock
@@ -122,6 +125,8 @@ class BankEndpoint:
             raise TokenError(
                 kinds.TOKEN_BAD_REQUEST, "The bank cannot revoke V1 tokens; they expire."
             )
+        if token.key.origin != self._origin:
+            raise ValueError(f"{token.key} is of another origin")
         login = self._login_for(token.key)
         current = self._refresh_tokens.current(token.key, login.subject)
         # The refresh token of an authorization code is kept: revoking it would log the user out.
@@ -137,6 +142,8 @@ class BankEndpoint:
         return token
 
     async def _ask(self, key: TokenKey, login: Login) -> tuple[Token, TokenResponse]:
+        if key.origin != self._origin:
+            raise ValueError(f"{key} is of another origin")
         requested_at = self._clock()
         request = token_request(key, login, self._new_id(), self._caller, requested_at.wall)
         response = await self._bank.call("POST", request.path, request.headers, request.body)

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,10 +44,17 @@ class RefreshTokens:
 
     The file is read each time, so that the proxy notices a ``candescent-proxy login`` in another
     process. A token that could not be written is kept in memory and takes precedence over the
-    file's. Raises ``ConfigError`` for a file of another user, whose login it would be.
+    file's. ``by_subject`` keep those of listeners with a login of their own, each with a file of
+    its own. Raises ``ConfigError`` for a file of another user, whose login it would be.
     """
 
-    def __init__(self, clock: Callable[[], Instant], file: Path | None = None) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], Instant],
+        file: Path | None = None,
+        by_subject: "Mapping[str, RefreshTokens] | None" = None,
+    ) -> None:
+        self._by_subject = by_subject or {}
         self._clock = clock
         self._file = file
         self._known: Known = {}
@@ -60,6 +67,8 @@ class RefreshTokens:
 
     def current(self, key: TokenKey, subject: str = "") -> str:
         """Return the live refresh token for ``key`` and ``subject``; empty if there is none."""
+        if key.subject in self._by_subject:
+            return self._by_subject[key.subject].current(key, subject)
         known = self._read().get(key)
         if known is None or known.text == self._forgotten.get(key):
             known = self._known.get(key)
@@ -69,6 +78,9 @@ class RefreshTokens:
 
     def keep(self, key: TokenKey, text: str, lifetime: float, subject: str = "") -> None:
         """Replace the refresh token. Raises ``ConfigError`` if the file cannot be written."""
+        if key.subject in self._by_subject:
+            self._by_subject[key.subject].keep(key, text, lifetime, subject)
+            return
         stored = self._known[key] = StoredRefreshToken(text, self._clock().wall + lifetime, subject)
         self._forgotten[key] = self._in_file(key)
         self._change(lambda tokens: tokens.update({key: stored}))
@@ -78,6 +90,9 @@ class RefreshTokens:
 
         Raises ``ConfigError`` if the file cannot be written; it is dropped from memory anyway.
         """
+        if key.subject in self._by_subject:
+            self._by_subject[key.subject].forget(key, text)
+            return
         if key in self._known and self._known[key].text == text:
             del self._known[key]
         if self._in_file(key) == text:
@@ -91,7 +106,8 @@ class RefreshTokens:
         """
         before, self._file_state = self._file_state, self._read()
         changed = {key for key, token in self._file_state.items() if token != before.get(key)}
-        return {key for key in changed if self._file_state[key] != self._known.get(key)}
+        own = {key for key in changed if self._file_state[key] != self._known.get(key)}
+        return own.union(*(others.updated_keys() for others in self._by_subject.values()))
 
     def _in_file(self, key: TokenKey) -> str:
         stored = self._read().get(key)
@@ -100,7 +116,7 @@ class RefreshTokens:
     @property
     def has_file(self) -> bool:
         """Whether changes are written to a file, for which other processes are waited for."""
-        return self._file is not None
+        return self._file is not None or any(one.has_file for one in self._by_subject.values())
 
     def _change(self, change: Callable[[Known], None]) -> None:
         """Read, change and write the file under a lock."""
@@ -144,7 +160,7 @@ def _drop(tokens: Known, key: TokenKey, text: str) -> None:
 
 def _document(tokens: Known) -> dict[str, dict[str, str | float]]:
     return {
-        str(key): {"text": token.text, "expires_at": token.expires_at, "subject": token.subject}
+        key.text: {"text": token.text, "expires_at": token.expires_at, "subject": token.subject}
         for key, token in tokens.items()
     }
 

@@ -19,20 +19,34 @@ class TokenKind(StrEnum):
 
 
 class TokenKey(NamedTuple):
-    """Identifies a token. Two requests with equal keys may share it."""
+    """Identifies a token. Two requests with equal keys may share it.
+
+    ``origin`` is the bank's address that issued it and that alone gets it: a base URL, or empty for
+    the configuration's own. ``subject`` is the listener with a login of its own that it belongs to;
+    empty for the institution's login.
+    """
 
     kind: TokenKind
     institution: str
+    origin: str = ""
+    subject: str = ""
 
     def __str__(self) -> str:
-        """Return the key as one word, such as ``v2:00016``."""
-        return f"{self.kind.value}:{self.institution}"
+        """Return the key as one word, such as ``v2:00016`` or ``v2:00016:kiosk``."""
+        return f"{self.kind.value}:{self.institution}" + (self.subject and f":{self.subject}")
+
+    @property
+    def text(self) -> str:
+        """The key with its origin, as ``parse`` reads it."""
+        return f"{self} {self.origin}" if self.origin else str(self)
 
     @classmethod
     def parse(cls, text: str) -> "TokenKey":
-        """Parse the result of ``str``. Raises ``ValueError``."""
-        kind, _, institution = text.partition(":")
-        return cls(TokenKind(kind), institution)
+        """Parse a key's ``text``. Raises ``ValueError``."""
+        name, _, origin = text.partition(" ")
+        kind, _, rest = name.partition(":")
+        institution, _, subject = rest.partition(":")
+        return cls(TokenKind(kind), institution, origin, subject)
 
 
 class Instant(NamedTuple):

@@ -57,6 +57,11 @@ class Pool:
         self.opened_count = 0
 
     @property
+    def limit(self) -> int:
+        """Limit of open connections."""
+        return self._settings.max_connections
+
+    @property
     def idle_count(self) -> int:
         """Number of unused open connections."""
         return len(self._idle)

@@ -21,19 +21,19 @@ class UpstreamTls:
     fingerprint: str
 
     @classmethod
-    def load(cls, settings: UpstreamSettings, *, https: bool) -> Self:
+    def load(cls, settings: UpstreamSettings, *, https: bool, section: str = "upstream") -> Self:
         """Read the certificates. Raises ``ConfigError`` for files that cannot be used."""
         if not https:
             return cls(None, "")
         files = (settings.ca_file, settings.certificate_file, settings.key_file)
-        context = client_context(*files, system_store=settings.system_store)
+        context = client_context(*files, section=section, system_store=settings.system_store)
         digest = hashlib.sha256()
         for file in filter(None, files):
             try:
                 content = file.read_bytes()
             except OSError as error:  # gone since the context was made
                 raise ConfigError(
-                    [f"upstream: {file} cannot be read ({error.strerror})"]
+                    [f"{section}: {file} cannot be read ({error.strerror})"]
                 ) from error
             digest.update(str(file).encode() + b"\0" + content)
         return cls(context, digest.hexdigest())

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from proxy.http1.fields import RawHeaders
 from proxy.settings import Check, Count, Seconds, SecondsOrZero, matching, setting
@@ -16,10 +16,20 @@ _PROXY_URL = re.compile(
 ENVIRONMENT = "environment"
 """The value of ``upstream.proxy`` that stands for HTTPS_PROXY, ALL_PROXY and NO_PROXY."""
 
+DIRECT = "direct"
+"""The value of ``upstream.proxy`` for none, where an institution would inherit one."""
+
+_TOGETHER = (
+    ("ca_file", "system_store"),
+    ("certificate_file", "key_file"),
+    ("proxy", "proxy_user", "proxy_password_file"),
+)
+"""Settings that are inherited together: a key, or the password of a proxy, belongs to one."""
+
 
 def check_proxy_url(value: str) -> str:
-    """Return the URL of an outbound proxy, or ``environment``. Raises ``ValueError``."""
-    if value == ENVIRONMENT:
+    """Return an outbound proxy's URL, ``environment`` or ``direct``. Raises ``ValueError``."""
+    if value in (ENVIRONMENT, DIRECT):
         return value
     if "@" in value:
         raise ValueError(
@@ -57,7 +67,7 @@ class UpstreamSettings:
     proxy: Annotated[str, Check(check_proxy_url)] | None = setting(
         None,
         "Outbound proxy: http, https, socks5 or socks5h://HOST:PORT; `environment` for "
-        "HTTPS_PROXY, ALL_PROXY and NO_PROXY.",
+        "HTTPS_PROXY, ALL_PROXY and NO_PROXY, `direct` for none.",
     )
     proxy_user: UserName | None = setting(
         None,
@@ -105,13 +115,50 @@ class UpstreamSettings:
                     return self.stream_idle
         return self.idle_timeout
 
-    def errors(self) -> Iterator[str]:
-        """Yield an error for each combination of settings that is not allowed."""
+    def errors(self, path: str = "") -> Iterator[str]:
+        """Yield an error for each combination of settings that is not allowed.
+
+        Names of settings begin with ``path``.
+        """
+        section = f"{path}upstream"
         if self.key_file is not None and self.certificate_file is None:
-            yield "upstream.key_file: needs upstream.certificate_file"
+            yield f"{section}.key_file: needs {section}.certificate_file"
         if self.system_store and self.ca_file is not None:
-            yield "upstream.system_store: set either upstream.ca_file or upstream.system_store"
+            yield (
+                f"{section}.system_store: set either {section}.ca_file or {section}.system_store"
+            )
         if self.proxy is None and (self.proxy_user or self.proxy_password_file):
-            yield "upstream.proxy_user: needs upstream.proxy"
+            yield f"{section}.proxy_user: needs {section}.proxy"
         elif (self.proxy_user is None) != (self.proxy_password_file is None):
-            yield "upstream.proxy_user: needs upstream.proxy_password_file, and that needs this"
+            yield (
+                f"{section}.proxy_user: needs {section}.proxy_password_file, and that needs this"
+            )
+
+    def overridden(self, overrides: "UpstreamOverrides") -> "UpstreamSettings":
+        """Return these settings with those of an institution in their place."""
+        own = {name: value for name, value in vars(overrides).items() if value is not None}
+        defaults = UpstreamSettings()
+        for names in _TOGETHER:
+            if any(name in own for name in names):
+                own = {name: getattr(defaults, name) for name in names} | own
+        return replace(self, **own)
+
+
+def _optional() -> Any:
+    """Return a class with the settings of ``UpstreamSettings``, each None if it is left out."""
+    hints = get_type_hints(UpstreamSettings, include_extras=True)
+    return make_dataclass(
+        "UpstreamOverrides",
+        [
+            (one.name, hints[one.name] | None, setting(None, one.metadata["description"]))
+            for one in fields(UpstreamSettings)
+        ],
+        frozen=True,
+        namespace={"__doc__": "Connections to the bank at an institution's own address."},
+    )
+
+
+if TYPE_CHECKING:
+    UpstreamOverrides = UpstreamSettings
+else:
+    UpstreamOverrides = _optional()

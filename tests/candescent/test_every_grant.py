@@ -5,15 +5,18 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
 from proxy.cli.commands.login import login
+from proxy.cli.commands.token_endpoint import requested_key
 from proxy.config import loader
 from proxy.errors import ConfigError
 from proxy.sandbox import Fault, IssuedToken, Sandbox
+from proxy.tokens.token import TokenKey, TokenKind
 from tests.candescent.setup import PASSWORD, V1_PATH, bank_fixture
-from tests.support.running import CLIENT, DEADLINE, until
+from tests.support.running import CLIENT, DEADLINE, running, until
 
 
 async def test_password_is_refreshed_by_refresh_tokens() -> None:
@@ -90,7 +93,7 @@ async def log_in(sandbox: Sandbox, file: Path, code: str) -> int:
     """Run ``candescent-proxy login``; return its exit code."""
     where = {"base_url": sandbox.url, "institution_id": "00016"}
     config = loader.load(None, {}, CLIENT | where | login_settings(file))
-    return await login(config, loader.logins(config), None, code)
+    return await login(config, loader.logins(config), TokenKey(TokenKind.V2, "00016"), code)
 
 
 @pytest.fixture
@@ -232,3 +235,31 @@ async def test_static_token(sandbox: Sandbox) -> None:
     (warning,) = [entry for entry in logs if "bearer_token is set" in entry["event"]]
     assert warning["log_level"] == "warning"
     assert bearer not in str(logs)
+
+
+async def test_listener_logs_in_with_a_code_of_its_own(
+    sandbox: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two users of one institution, each with a file; a new proxy knows both."""
+    users = {"alice": "juniper.quill", "bob": "acorn.owner"}
+    listeners = {
+        name: {"listen": "127.0.0.1:0", **login_settings(tmp_path / name)} for name in users
+    }
+    where = {"base_url": sandbox.url, "institution_id": "00016", "listeners": listeners}
+    config = loader.load(None, {}, CLIENT | where)
+    for name, user in users.items():
+        key = requested_key(config, TokenKind.V2, None, name)
+        code = sandbox.bank.code_for(user)
+        assert await login(config, loader.logins(config), key, code) == 0
+        assert f"listener {name}; kept in {tmp_path / name}" in capsys.readouterr().out
+    for _ in range(2):
+        async with running(sandbox, listeners=listeners) as app:
+            for name, user in users.items():
+                async with aiohttp.request("GET", f"http://{app.addresses[name]}/echo") as response:
+                    assert response.status == 200
+                sent = (sandbox.bank.arrivals[-1].header("Authorization") or "").split()[-1]
+                owner = sandbox.bank.tokens[sent].user
+                assert owner is not None
+                assert owner.login_id == user
+    with pytest.raises(ValueError, match="no login of its own"):
+        requested_key(config, TokenKind.V2, None, "main")

@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from proxy.config.examples import is_section
-from proxy.config.model import ENVIRONMENTS, Config
+from proxy.config.model import Config
+from proxy.config.origin_config import ENVIRONMENTS
 from proxy.server.address import Address
 
 LEAST: dict[str, Any] = {

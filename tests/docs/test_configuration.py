@@ -29,6 +29,8 @@ EXAMPLES["A fleet on one token"] = FLEET.partition("```yaml\n")[2].partition("``
 SECRETS = {
     "client-secret": "sandbox-secret",
     "other-secret": "other-secret",
+    "juniper-password": "moonlight",
+    "acorn-password": "lanterns",
     "caller-secret": "open-sesame",
     "next-caller-secret": "open-barley",
     "encryption-key": key_line(),
@@ -75,8 +77,9 @@ async def run_example(example: str, folder: Path) -> AsyncIterator[RunningExampl
     for name, secret in SECRETS.items():
         (folder / name).write_text(secret + "\n")
     text = re.sub(r"/(?:etc|var/lib)/candescent-proxy/", f"{folder}/", example)
-    (folder / "config.yaml").write_text(re.sub(r":80[89]\d\b", ":0", text))
     async with Sandbox(BANK) as bank:
+        text = text.replace("https://api.other-bank.example/digitalbanking", bank.url)
+        (folder / "config.yaml").write_text(re.sub(r":80[89]\d\b", ":0", text))
         flags = {"base_url": bank.url, "admin": "127.0.0.1:0"}
         if "\nlisten:" not in text:
             flags["listen"] = "127.0.0.1:0"
@@ -123,6 +126,20 @@ async def _several(example: RunningExample) -> None:
         "00017": "other-client",
         "00018": "sandbox-client",
     }
+
+
+@check("Institutions at another address, users of one institution")
+async def _origins(example: RunningExample) -> None:
+    asked = [await example.status("/echo", institutionId=f"0001{last}") for last in (6, 7)]
+    assert asked == [200, 200]
+    assert [origin.upstream.max_connections for origin in example.config.origins] == [128, 32]
+    for name in ("juniper", "acorn"):
+        async with example.session.get(f"http://{example.app.addresses[name]}/echo") as response:
+            assert response.status == 200
+        sent = (example.bank.bank.arrivals[-1].header("Authorization") or "").split()[-1]
+        owner = example.bank.bank.tokens[sent].user
+        assert owner is not None
+        assert owner.username == name
 
 
 @check("V1, the legacy calls")

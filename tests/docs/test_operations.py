@@ -76,7 +76,10 @@ def written() -> Iterator[tuple[str, str, set[str]]]:
                     keywords=keywords,
                 ) if level in LEVELS and re.search(r"\blog$|_log$", ast.unparse(logger)):
                     fields = {word.arg for word in keywords if word.arg}
-                    fields |= {"listeners"} if any(word.arg is None for word in keywords) else set()
+                    for word in keywords:
+                        if word.arg is None:
+                            of_a_token = ast.unparse(word.value).startswith("_names(")
+                            fields |= {"kind", "institution"} if of_a_token else {"listeners"}
                     yield event, level, fields - {"exc_info"}
 
 

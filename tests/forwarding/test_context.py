@@ -13,6 +13,7 @@ from proxy.server.messages import Request
 from proxy.server.server import Server
 from proxy.tokens.token import TokenKey, TokenKind
 from tests.server.listening import echo
+from tests.support.running import make_app
 
 
 def make(method: str, *headers: tuple[bytes, bytes]) -> RequestContext:
@@ -27,6 +28,7 @@ def make(method: str, *headers: tuple[bytes, bytes]) -> RequestContext:
         request=asked,
         record=RequestRecord(method, b"/v1/x", 0.0),
         headers=caller,
+        upstream=make_app("http://127.0.0.1:1").forwarder._upstream,
         route=Router("").route(method, asked.target),
         key=TokenKey(TokenKind.V2, "00016"),
         transaction_id=b"",

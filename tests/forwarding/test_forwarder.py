@@ -525,7 +525,7 @@ async def test_internal_error_is_a_500() -> None:
         async with connect(here.app) as wire:
             response = await wire.ask(request("GET", "/echo", f"transactionId: {MINE}"))
             assert response.status == 200
-            here.app.forwarder._user_injector = cast(
+            here.app.forwarder._upstream.user_injector = cast(
                 UserContextInjector, SimpleNamespace(inject=broken)
             )
             response = await wire.ask(request("GET", "/echo", f"transactionId: {MINE}"))

@@ -185,6 +185,19 @@ def test_network_policy_permits_the_bank(bank: dict[str, str], port: int) -> Non
     assert ports == [[53, 53], [port]]
 
 
+def test_network_policy_permits_the_addresses_of_institutions() -> None:
+    """The port of each, once."""
+    own = {"00017": {"existingSecret": "seventeen"}, "00018": {"existingSecret": "eighteen"}}
+    addresses = {
+        "00017": {"base_url": "https://other.test:9443/x"},
+        "00018": {"environment": "stage"},
+    }
+    values = {"institutions": own, "config": {"institutions": addresses}}
+    policy = only(rendered(values), "NetworkPolicy")
+    ports = [[each["port"] for each in rule["ports"]] for rule in policy["spec"]["egress"]]
+    assert ports == [[53, 53], [443, 9443]]
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [

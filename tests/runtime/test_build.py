@@ -45,7 +45,7 @@ def test_user_context_of_a_login() -> None:
 
 async def test_injector_exists_only_with_a_user_context() -> None:
     """Without one no query is parsed."""
-    bank = build.bank_client(load(), build.dialer(load(), None))
+    bank = build.bank_client(load(), load().origins[0], build.dialer(load().origins[0], None))
     tokens = TokenCache(
         build.endpoint(load(), loader.logins(load()), bank, RefreshTokens(clock.now), print),
         RefreshPolicy(),
@@ -75,12 +75,12 @@ def test_address_for_all_is_no_allowed_host(host: str) -> None:
 
 def test_access_policy() -> None:
     """It has the configured lists and mode; without lists there is none."""
-    assert build.policy(load().access).is_empty
+    assert build.access_policy(load().access).is_empty
     lists = {"allow": ["/v1/**"], "deny": [{"path": "/v1/transfers", "methods": "POST"}]}
-    enforced = build.policy(load(access=lists).access)
+    enforced = build.access_policy(load(access=lists).access)
     assert enforced.evaluate("POST", b"/v1/transfers") is PolicyDecision.REFUSED
     assert enforced.evaluate("GET", b"/v1/transfers") is PolicyDecision.ALLOWED
-    warned = build.policy(load(access=lists | {"mode": "warn"}).access)
+    warned = build.access_policy(load(access=lists | {"mode": "warn"}).access)
     assert warned.evaluate("GET", b"/v2") is PolicyDecision.WARNED
 
 
@@ -97,9 +97,8 @@ def test_origin_is_that_of_the_base_url(base_url: str, port: int, host: bytes) -
     """Scheme, host and port of the base URL."""
     config = load(base_url=base_url, trust_network="true")
     tls = ssl.create_default_context() if base_url.startswith("https") else None
-    origin = build.dialer(config, tls).origin
+    origin = build.dialer(config.origins[0], tls).origin
     assert (origin.host, origin.port, origin.host_header) == ("bank.test", port, host)
-    assert build.forwarding(config, config.listener_configs[0], origin).host == host
 
 
 def test_forwarder_settings() -> None:
@@ -109,9 +108,7 @@ def test_forwarder_settings() -> None:
         headers={"correlation_id": "false"},
         replay={"paths": ["/v1/idempotent"], "max_body": "100"},
     )
-    reported = build.forwarding(
-        config, config.listener_configs[0], build.dialer(config, None).origin
-    )
+    reported = build.forwarding(config, config.listener_configs[0])
     assert reported.institution == "00016"
     assert reported.permitted_institutions == {"00016", "00017"}
     assert reported.correlation_id is False
@@ -121,17 +118,19 @@ def test_forwarder_settings() -> None:
 
 def test_outbound_proxy(tmp_path: Path) -> None:
     """The password is in a file, the login is optional, and a missing file is an error."""
-    assert build.outbound_proxy(load()) is None
-    plain = build.outbound_proxy(load(upstream={"proxy": "http://out.test:3128"}))
+    assert build.outbound_proxy(load().origins[0]) is None
+    plain = build.outbound_proxy(load(upstream={"proxy": "http://out.test:3128"}).origins[0])
     assert plain == OutboundProxy("out.test", 3128)
     file = tmp_path / "password"
     file.write_text("pass\n")
     upstream = {"proxy": "http://out.test:3128", "proxy_user": "me"}
-    named = build.outbound_proxy(load(upstream=upstream | {"proxy_password_file": str(file)}))
+    named = build.outbound_proxy(
+        load(upstream=upstream | {"proxy_password_file": str(file)}).origins[0]
+    )
     assert named == OutboundProxy("out.test", 3128, "me", "pass")
     gone = load(upstream=upstream | {"proxy_password_file": str(tmp_path / "gone")})
     with pytest.raises(ConfigError, match=r"^upstream.proxy_password_file: .* cannot be read"):
-        build.outbound_proxy(gone)
+        build.outbound_proxy(gone.origins[0])
 
 
 @pytest.mark.parametrize(
@@ -154,7 +153,7 @@ async def test_token_endpoint_settings(
     """V1 token calls have a User-Agent, and optional fields where they are set."""
     async with Sandbox() as sandbox:
         config = load(base_url=sandbox.url, v1=v1)
-        bank = build.bank_client(config, build.dialer(config, None))
+        bank = build.bank_client(config, config.origins[0], build.dialer(config.origins[0], None))
         endpoint = build.endpoint(
             config, loader.logins(config), bank, RefreshTokens(clock.now), print
         )

@@ -102,12 +102,10 @@ async def test_fleet_is_built_without_a_connection(tmp_path: Path) -> None:
         password_file=str(tmp_path / "password"),
         sentinel_password_file=str(tmp_path / "password"),
     )
-    fleet = Fleet(
-        written, loader.logins(written), FakeTokenSource(SimulatedClock()), RefreshPolicy(), print
-    )
+    fleet = Fleet(written, loader.logins(written), RefreshPolicy(), print)
     assert fleet.is_available
-    assert fleet.shares(V2)
-    await fleet.tokens.close()
+    assert fleet.share(FakeTokenSource(SimulatedClock())).shares(V2)
+    await fleet.close()
 
 
 def test_nothing_is_imported_without_a_store() -> None:

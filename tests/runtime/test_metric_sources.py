@@ -35,7 +35,7 @@ async def proxy_in(folder: Path, **written: Any) -> AsyncIterator[ProxyFixture]:
 
 def read(fixture: ProxyFixture, name: str) -> float:
     """Return the value of a metric of the proxy."""
-    return value(fixture.app.metrics, name) or 0.0
+    return sample(fixture.app, f"candescent_proxy_{name}")
 
 
 async def test_requests_of_a_retired_core_are_counted(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 // The tables: refreshes, errors, requests.
 
 import { byId, copyButton, explain, make, reconcile, row, show, write } from './dom.js';
-import { duration, grouped, iso, moment, ms, owner, short, time } from './words.js';
+import { duration, grouped, holder, iso, moment, ms, owner, short, time } from './words.js';
 
 const WHY = {
   first: 'the first',
@@ -61,7 +61,7 @@ export function showRefreshes(status) {
   reconcile(
     byId('refresh-rows'),
     folded('refreshes', items),
-    (each) => `${each.at} ${each.kind} ${each.institution}`,
+    (each) => `${each.at} ${each.kind} ${holder(each)}`,
     () => row([['When', 'when'], ['Token', 'token'], ['Why', 'why'], ['Result', 'result'], ['Took', 'number took'], ['What happened', 'grow']]),
     (line, each) => {
       const again = each.retry_in === null ? '' : ` Next try after ${duration(each.retry_in)}.`;
@@ -69,7 +69,7 @@ export function showRefreshes(status) {
       const result = each.failures > 1 ? `failed (${each.failures} in a row)` : each.result;
       line.dataset.result = each.result;
       setTime(line.children[0], each.at, status.at);
-      write(line.children[1], `${each.kind.toUpperCase()} ${each.institution}`);
+      write(line.children[1], `${each.kind.toUpperCase()} ${holder(each)}`);
       write(line.children[2], each.result === 'rejected' ? '–' : WHY[each.why] ?? each.why);
       write(line.children[3], each.result === 'rejected' ? 'refused by the bank' : result);
       write(line.children[4], each.took === null ? '–' : time(each.took * 1000));

@@ -3,7 +3,7 @@
 import { byId, make, reconcile, show, write } from './dom.js';
 import { shape } from './plot.js';
 import { folded } from './rows.js';
-import { countdown, duration, grouped } from './words.js';
+import { countdown, duration, grouped, holder } from './words.js';
 
 const STATES = {
   fresh: 'fresh',
@@ -13,7 +13,7 @@ const STATES = {
 };
 
 const FEW = 6; // fresh tokens that are shown without being asked for
-const key = (token) => `${token.kind} ${token.institution}`;
+const key = (token) => `${token.kind} ${holder(token)} ${token.origin}`.trimEnd();
 
 // Tokens with a problem are shown first; many fresh ones are one line that opens.
 export function showTokens(status) {
@@ -39,7 +39,7 @@ export function showTokens(status) {
 
 function card(token) {
   const head = make('div', 'card-head');
-  head.append(make('h3', '', token.kind.toUpperCase(), make('span', 'institution', token.institution)), make('span', 'chip'));
+  head.append(make('h3', '', token.kind.toUpperCase(), make('span', 'institution', [holder(token), token.origin].filter(Boolean).join(' · '))), make('span', 'chip'));
   const times = make('dl', 'card-times');
   for (const [name, word] of [['end', 'Expires in'], ['next', 'Refresh in']]) {
     const pair = make('div', name);

@@ -75,3 +75,8 @@ export function owner(source, status) {
 export function short(reason) {
   return reason.replace(/^(token|upstream)-/, '');
 }
+
+// Whose token it is: an institution's, or that of a listener with its own login.
+export function holder({ institution, login }) {
+  return login ? `${institution} ${login}` : institution;
+}

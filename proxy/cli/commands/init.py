@@ -14,7 +14,8 @@ from proxy.cli.doctor.checks import check_bank
 from proxy.cli.doctor.report import result_writer
 from proxy.cli.doctor.results import CheckResult, has_failed
 from proxy.cli.typed_name import typed_name
-from proxy.config.model import ENVIRONMENTS, Config
+from proxy.config.model import Config
+from proxy.config.origin_config import ENVIRONMENTS
 from proxy.errors import ConfigError
 from proxy.runtime import serve
 

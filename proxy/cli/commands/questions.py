@@ -13,7 +13,8 @@ from proxy.cli.commands.common import warn
 from proxy.cli.init_files import InitOptions
 from proxy.config import loader
 from proxy.config.explain import PREFIX
-from proxy.config.model import ENVIRONMENTS, Config
+from proxy.config.model import Config
+from proxy.config.origin_config import ENVIRONMENTS
 from proxy.errors import ConfigError
 from proxy.tokens.secret_files import read_secret
 from proxy.upstream.proxy_environment import parse_proxy_url, proxy_variable

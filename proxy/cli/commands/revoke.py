@@ -29,9 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings, the kind of token, and the institution."""
     add_settings(parser, "base_url")
     parser.add_argument("--kind", choices=["v2", "v1"], default="v2")
-    parser.add_argument(
-        "--institution", help="institution with the credentials, if not the default"
-    )
+    token_endpoint.add_login_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,14 +37,19 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.kind == "v1":
         return report_failure("the bank cannot revoke V1 tokens; they expire.")
     config = configuration(arguments)
+    try:
+        key = token_endpoint.requested_key(
+            config, TokenKind.V2, arguments.institution, arguments.listener
+        )
+    except ValueError as error:
+        return report_failure(str(error))
     text = secret_input("Access or refresh token: ")
-    return serve.run(revoke(config, loader.logins(config), arguments.institution, text))
+    return serve.run(revoke(config, loader.logins(config), key, text))
 
 
-async def revoke(config: Config, logins: Logins, institution: str | None, text: str) -> int:
+async def revoke(config: Config, logins: Logins, key: TokenKey, text: str) -> int:
     """Revoke a V2 access or refresh token; the latter revokes its access tokens too."""
-    key = TokenKey(TokenKind.V2, institution or config.institution_id)
-    async with token_endpoint.endpoint(config, logins, warn) as endpoint:
+    async with token_endpoint.endpoint(config, logins, key, warn) as endpoint:
         try:
             await endpoint.revoke(text, logins.for_key(key).credentials)
         except TokenError as error:

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings, the token's kind and institution, and ``--reveal``."""
     add_settings(parser, "base_url")
     parser.add_argument("--kind", choices=["v2", "v1"], default="v2", help="default v2")
-    parser.add_argument("--institution", metavar="DIGITS", help="other than the default one")
+    token_endpoint.add_login_arguments(parser)
     parser.add_argument(
         "--reveal", action="store_true", help="print it, and nothing else, to standard output"
     )
@@ -35,9 +35,12 @@ def run(arguments: argparse.Namespace) -> int:
     config = configuration(arguments)
     if config.bearer_token is not None:
         return report_failure("bearer_token is set, so the proxy fetches no tokens")
-    key = TokenKey(TokenKind(arguments.kind), arguments.institution or config.institution_id)
-    if key.institution not in config.permitted_institutions:
-        return report_failure("--institution: is not allowed by the configuration")
+    try:
+        key = token_endpoint.requested_key(
+            config, TokenKind(arguments.kind), arguments.institution, arguments.listener
+        )
+    except ValueError as error:
+        return report_failure(str(error))
     return serve.run(get(config, loader.logins(config), key, reveal=arguments.reveal))
 
 
@@ -46,7 +49,7 @@ async def get(config: Config, logins: Logins, key: TokenKey, *, reveal: bool) ->
 
     Raises ``ConfigError`` for files that cannot be used.
     """
-    async with token_endpoint.endpoint(config, logins, warn) as endpoint:
+    async with token_endpoint.endpoint(config, logins, key, warn) as endpoint:
         try:
             token = await endpoint.token(key)
         except TokenError as error:

@@ -7,17 +7,18 @@ from dataclasses import dataclass, field, replace
 from proxy.cli.doctor import remedies
 from proxy.cli.doctor.remedies import Remedy
 from proxy.cli.doctor.results import CheckResult, info, ok, problem, skipped
+from proxy.config.login_settings import LoginSettings
 from proxy.config.model import Config
+from proxy.config.origin_config import OriginConfig
 from proxy.errors import TokenError, kinds
 from proxy.forwarding.transaction_ids import new_transaction_id
-from proxy.runtime import build, clock
+from proxy.runtime import build
 from proxy.tokens.credentials import Logins
 from proxy.tokens.grants import (
     ApplicationInfo,
     Login,
     token_request,
 )
-from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.token import TokenKey, TokenKind
 from proxy.tokens.token_response import TokenResponse, parse_response
 from proxy.upstream.bank_client import USER_AGENT, BankClient, BankResponse
@@ -32,12 +33,13 @@ _REPLACES = "a new token invalidates the one before"
 
 @dataclass(slots=True)
 class BankCheck:
-    """Calls the bank as the proxy does.
+    """Calls the bank at an origin as the proxy does.
 
     ``tokens`` are those that it issued, by their key; ``is_accepted`` whether the sample call was.
     """
 
     config: Config
+    origin: OriginConfig
     logins: Logins
     client: BankClient
     tokens: dict[TokenKey, str] = field(default_factory=dict, repr=False)
@@ -45,8 +47,9 @@ class BankCheck:
 
     def wanted(self) -> Iterator[TokenKey]:
         """Yield the keys to check: each kind for each institution with a login."""
-        for institution, _ in self.config.logins():
-            yield from (TokenKey(kind, institution) for kind in (TokenKind.V2, TokenKind.V1))
+        for v2 in build.keys_with_login(self.config, TokenKind.V2):
+            if self.config.origin_of(v2.institution) == self.origin:
+                yield from (v2._replace(kind=kind) for kind in (TokenKind.V2, TokenKind.V1))
 
     @property
     def _uses_v1(self) -> bool:
@@ -60,7 +63,7 @@ class BankCheck:
         if not login.grant.can_be_verified:
             yield self._logged_in(key, login)
             return
-        knows_v2 = TokenKey(TokenKind.V2, key.institution) in self.tokens
+        knows_v2 = key._replace(kind=TokenKind.V2) in self.tokens
         if key.kind is TokenKind.V1 and not (knows_v2 or self._uses_v1):
             return  # credentials that have been refused are not sent a second time
         response, failure = await self._ask(key, login)
@@ -73,7 +76,7 @@ class BankCheck:
             yield self._refused(key, response, failure, knows_v2=knows_v2)
 
     def _logged_in(self, key: TokenKey, login: Login) -> CheckResult:
-        refresh_tokens = RefreshTokens(clock.now, self.config.refresh_token_file)
+        refresh_tokens = build.refresh_tokens(self.config)
         if not refresh_tokens.current(key, login.subject):
             return problem("token", remedies.TOKEN_LOGIN_NEEDED, key=key)
         return info(
@@ -100,7 +103,7 @@ class BankCheck:
     def _refused(
         self, key: TokenKey, response: BankResponse | None, error: TokenError, *, knows_v2: bool
     ) -> CheckResult:
-        url = self.config.url.geturl()
+        url = self.origin.base_url
         values = {
             "key": key,
             "url": url,
@@ -120,7 +123,7 @@ class BankCheck:
         return problem("token", remedy, **values)
 
     async def call(self, path: str) -> AsyncIterator[CheckResult]:
-        """Make a sample call for the default institution, if it has a token."""
+        """Make a sample call for the origin's first institution, if it has a token."""
         key, bearer = self._default_key, self.config.bearer_token
         text = bearer.get_secret_value() if bearer is not None else self.tokens.get(key)
         if text is None:
@@ -135,7 +138,7 @@ class BankCheck:
         yield call_result(f"GET {path}", response, time.monotonic() - started)
 
     async def second_token(self, path: str) -> AsyncIterator[CheckResult]:
-        """Request another token for the default institution, and make a call with the first."""
+        """Request another token for the same institution, and make a call with the first."""
         key = self._default_key
         first = self.tokens.get(key)
         if first is None:
@@ -166,15 +169,25 @@ class BankCheck:
 
     @property
     def _default_key(self) -> TokenKey:
-        return TokenKey(TokenKind.V2, self.config.institution_id)
+        return build.token_key(self.config, TokenKind.V2, self._institution[0])
+
+    @property
+    def _institution(self) -> tuple[str, LoginSettings]:
+        """The first institution of the origin with its login."""
+        return next(
+            (name, login)
+            for name, login in self.config.logins()
+            if self.config.origin_of(name) == self.origin
+        )
 
     async def _sample(self, path: str, token: str) -> BankResponse:
         """Call a resource with a token. Raises ``TokenError`` without a response."""
-        context = build.user_context(self.config)
+        institution, login = self._institution
+        context = build.user_context(login)
         target, _ = context.add_to(path.encode("ascii"), context.customer_id, in_header=False)
         headers = {
             "Authorization": f"Bearer {token}",
-            "institutionId": self.config.institution_id,
+            "institutionId": institution,
             "transactionId": new_transaction_id(),
             "correlationId": new_transaction_id(),
         }

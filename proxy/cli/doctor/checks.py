@@ -14,9 +14,9 @@ from proxy.cli.doctor.network import NetworkCheck
 from proxy.cli.doctor.results import CheckResult, has_failed, info, ok, problem, skipped
 from proxy.config import loader
 from proxy.config.model import Config
+from proxy.config.origin_config import OriginConfig
 from proxy.errors import ConfigError
 from proxy.runtime import build, exposed_files
-from proxy.upstream.tls import UpstreamTls
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +118,27 @@ async def check_bank(
     sample: str | None,
     wall: Callable[[], float] = time.time,
 ) -> AsyncIterator[CheckResult]:
-    """Check the network and the bank; with ``sample`` None without a sample call.
+    """Check every origin of the bank; with ``sample`` None without a sample call.
 
     Raises ``ConfigError`` for files that cannot be used.
     """
-    tls = UpstreamTls.load(config.upstream, https=config.url.scheme == "https").context
-    timeout = min(config.upstream.connect_timeout, config.token.timeout)
-    dialer = build.dialer(config, tls, environ=environ)
-    settings = replace(config.upstream, connect_timeout=timeout)
-    network = NetworkCheck(dialer.origin, settings, config.url.path, environ, wall)
+    for origin in config.origins:
+        async for result in _check_origin(config, origin, environ, sample, wall):
+            yield result
+
+
+async def _check_origin(
+    config: Config,
+    origin: OriginConfig,
+    environ: Mapping[str, str],
+    sample: str | None,
+    wall: Callable[[], float],
+) -> AsyncIterator[CheckResult]:
+    """Check the network and the bank at one origin."""
+    timeout = min(origin.upstream.connect_timeout, config.token.timeout)
+    dialer = build.dialer(origin, build.upstream_tls(origin).context, environ=environ)
+    settings = replace(origin.upstream, connect_timeout=timeout)
+    network = NetworkCheck(dialer.origin, settings, origin.url.path, environ, wall)
     results = []
     async for result in network.results():
         results.append(result)
@@ -134,7 +146,8 @@ async def check_bank(
     if has_failed(results):
         yield skipped("token", "Not checked: fix the connection to the bank first.")
         return
-    bank = BankCheck(config, loader.logins(config), build.bank_client(config, dialer))
+    client = build.bank_client(config, origin, dialer)
+    bank = BankCheck(config, origin, loader.logins(config), client)
     try:
         if config.bearer_token is not None:
             yield info("token", "bearer_token is set: it is sent unchanged and never renewed.")
@@ -148,4 +161,4 @@ async def check_bank(
             async for result in bank.second_token(sample):
                 yield result
     finally:
-        await bank.client.close()
+        await client.close()

@@ -13,12 +13,10 @@ from proxy.cli.doctor.results import CheckResult, ok, problem
 from proxy.config.model import Config
 from proxy.errors import ConfigError
 from proxy.forwarding import authentication
-from proxy.runtime import build, certificate_expiry, clock
+from proxy.runtime import build, certificate_expiry
 from proxy.runtime.exposed_files import is_exposed, is_secret, secret_files
-from proxy.tokens.refresh_tokens import RefreshTokens
 from proxy.tokens.secret_content import secret_problem
 from proxy.tokens.secret_files import MAX_SECRET
-from proxy.upstream.tls import UpstreamTls
 
 EXPIRY_WARNING = 14 * 86_400.0
 """Seconds; a certificate that expires sooner gives a warning."""
@@ -67,22 +65,22 @@ def key_file(setting: str, file: Path) -> Iterator[CheckResult]:
 
 
 def login_file(config: Config) -> Iterator[CheckResult]:
-    """Check that the folder of ``refresh_token_file`` is writable."""
-    if config.refresh_token_file is None:
-        return
-    folder = config.refresh_token_file.absolute().parent
-    if not os.access(folder, os.W_OK | os.X_OK):
-        yield problem("files", remedies.LOGIN_FOLDER, folder=folder)
+    """Check that the folder of each ``refresh_token_file`` is writable."""
+    for path, file in config.refresh_token_files():
+        folder = file.absolute().parent
+        if not os.access(folder, os.W_OK | os.X_OK):
+            setting = f"{path}refresh_token_file"
+            yield problem("files", remedies.LOGIN_FOLDER, setting=setting, folder=folder)
 
 
 def file_errors(config: Config) -> list[str]:
     """Read every configured file except the logins' secrets; return the errors."""
     reads: list[Callable[[], object]] = [
-        lambda: UpstreamTls.load(config.upstream, https=config.url.scheme == "https"),
-        lambda: build.outbound_proxy(config),
+        *(partial(build.upstream_tls, origin) for origin in config.origins),
+        *(partial(build.outbound_proxy, origin) for origin in config.origins),
         lambda: build.tracing(config, lambda: config.url),
         lambda: build.check_store(config),
-        lambda: RefreshTokens(clock.now, config.refresh_token_file),
+        lambda: build.refresh_tokens(config),
     ]
     for path, callers in config.caller_sections():
         reads.append(partial(authentication.CallerAuthentication.load, callers, path))
@@ -106,7 +104,10 @@ def other_files(config: Config) -> Iterator[CheckResult]:
 
 def own_certificates(config: Config, now: float) -> Iterator[CheckResult]:
     """Check when the proxy's own certificates expire; ``now`` is in Unix seconds."""
-    certificates = {"upstream.certificate_file": config.upstream.certificate_file}
+    certificates = {
+        f"{origin.path}upstream.certificate_file": origin.upstream.certificate_file
+        for origin in config.origins
+    }
     for path, callers in config.caller_sections():
         certificates[f"{path}callers.certificate_file"] = callers.certificate_file
     files = {setting: file for setting, file in certificates.items() if file is not None}

@@ -82,7 +82,7 @@ SECRET_EXPOSED = Remedy(
 )
 LOGIN_FOLDER = Remedy(
     "login-folder",
-    "refresh_token_file: {folder} is not writable.",
+    "{setting}: {folder} is not writable.",
     "Create the folder, owned by the user who runs the proxy.",
 )
 TOKEN_LOGIN_NEEDED = Remedy.of(

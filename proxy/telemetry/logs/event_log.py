@@ -26,6 +26,7 @@ from proxy.tokens.fleet.events import (
     StoreStateChanged,
     TokenAcquired,
 )
+from proxy.tokens.token import TokenKey
 from proxy.upstream.events import AddressFailed, LookedUp, LookupResult, UpstreamEvent
 
 
@@ -42,8 +43,7 @@ class EventLog:
             case TokenRefreshed(token, seconds, refresh_age):
                 self._log.info(
                     "token refreshed",
-                    kind=token.key.kind,
-                    institution=token.key.institution,
+                    **_names(token.key),
                     seconds=round(seconds, 3),
                     lifetime=token.lifetime,
                     refresh_in=round(refresh_age, 1),
@@ -51,8 +51,7 @@ class EventLog:
             case TokenRefreshFailed(key, error, seconds, failures, delay):
                 self._log.warning(
                     "token refresh failed",
-                    kind=key.kind,
-                    institution=key.institution,
+                    **_names(key),
                     reason=error.reason.label,
                     code=error.code,
                     detail=error.operator_detail,
@@ -64,8 +63,7 @@ class EventLog:
             case TokenRejected(token, dropped):
                 self._log.warning(
                     "token rejected by the bank",
-                    kind=token.key.kind,
-                    institution=token.key.institution,
+                    **_names(token.key),
                     dropped=dropped,
                 )
             case TokenUnchanged() | TokenConflict() | TokenCallSlow() | TokenReleased():
@@ -94,29 +92,26 @@ class EventLog:
             case TokenUnchanged(token, seconds, left):
                 self._log.info(
                     "token endpoint returned the same token",
-                    kind=token.key.kind,
-                    institution=token.key.institution,
+                    **_names(token.key),
                     seconds=round(seconds, 3),
                     retry_in=round(left, 1),
                 )
             case TokenConflict(key):
                 self._log.warning(
                     "new tokens are refused soon after they were issued",
-                    kind=key.kind,
-                    institution=key.institution,
+                    **_names(key),
                     detail=kinds.TOKEN_CONFLICT.remedy,
                 )
             case TokenCallSlow(key, seconds, lifetime):
                 self._log.warning(
                     "token call takes longer than tokens can be renewed ahead",
-                    kind=key.kind,
-                    institution=key.institution,
+                    **_names(key),
                     seconds=round(seconds, 3),
                     lifetime=lifetime,
                 )
 
             case TokenReleased(key):
-                self._log.info("unused token released", kind=key.kind, institution=key.institution)
+                self._log.info("unused token released", **_names(key))
 
     def _network_event(self, event: StoreEvent | UpstreamEvent) -> None:
         match event:
@@ -130,15 +125,13 @@ class EventLog:
             case DecryptFailed(key, why):
                 self._log.warning(
                     "token store entry cannot be decrypted",
-                    kind=key.kind,
-                    institution=key.institution,
+                    **_names(key),
                     reason=why,
                 )
             case TokenAcquired(key, source, waited) if source is not AcquisitionSource.FETCHED:
                 self._log.debug(
                     "token acquired",
-                    kind=key.kind,
-                    institution=key.institution,
+                    **_names(key),
                     source=source,
                     seconds=round(waited, 3),
                 )
@@ -157,3 +150,9 @@ class EventLog:
                     detail=why,
                     seconds=round(seconds, 3),
                 )
+
+
+def _names(key: TokenKey) -> dict[str, str]:
+    """Return the fields that name a token; ``login`` only where a listener has its own."""
+    login = {"login": key.subject} if key.subject else {}
+    return {"kind": key.kind, "institution": key.institution, **login}

@@ -8,6 +8,7 @@ from prometheus_client.registry import Collector
 from proxy.telemetry.events import Event
 from proxy.telemetry.metrics.families import Labels, counter, gauge, histogram
 from proxy.telemetry.metrics.histogram import Histogram
+from proxy.telemetry.metrics.tokens import KEY_LABELS, key_labels
 from proxy.tokens.fleet.events import (
     AcquisitionSource,
     DecryptFailed,
@@ -15,7 +16,6 @@ from proxy.tokens.fleet.events import (
     TokenAcquired,
 )
 
-_KEY = ("kind", "institution")
 _TIMED_SOURCES = frozenset(
     {AcquisitionSource.SHARED, AcquisitionSource.DIRECT, AcquisitionSource.REFUSED}
 )
@@ -45,11 +45,13 @@ class StoreCollector(Collector):
                 if failure:
                     _count(self._failures, (operation, failure.value))
             case TokenAcquired(key, source, waited):
-                _count(self._tokens, (key.kind.value, key.institution, source.value))
+                _count(self._tokens, (*key_labels(key), source.value))
                 if source in _TIMED_SOURCES:
                     self._waits.setdefault((source.value,), Histogram()).observe(waited)
             case DecryptFailed(key, reason):
-                _count(self._decrypt_failures, (key.kind.value, key.institution, reason))
+                _count(
+                    self._decrypt_failures, (key.kind.value, key.institution, key.subject, reason)
+                )
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metric families."""
@@ -65,7 +67,7 @@ class StoreCollector(Collector):
         yield counter(
             "store_tokens",
             "Token acquisitions, by source: fetched, shared, uncached, direct, refused, failed.",
-            (*_KEY, "source"),
+            (*KEY_LABELS, "source"),
             self._tokens.items(),
         )
         yield histogram(
@@ -89,7 +91,7 @@ class StoreCollector(Collector):
         yield counter(
             "store_decrypt_failures",
             "Store entries that could not be decrypted, by reason: key or garbage.",
-            (*_KEY, "reason"),
+            (*KEY_LABELS, "reason"),
             self._decrypt_failures.items(),
         )
         yield gauge(

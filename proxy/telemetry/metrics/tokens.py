@@ -18,7 +18,8 @@ from proxy.tokens.events import (
 )
 from proxy.tokens.token import Instant, TokenKey
 
-_KEY = ("kind", "institution")
+KEY_LABELS = ("kind", "institution", "login")
+"""``login`` is a listener with a login of its own, empty for the institution's."""
 
 
 class TokenRequestCollector(Collector):
@@ -35,16 +36,16 @@ class TokenRequestCollector(Collector):
         """Count an event, if it is one of a token."""
         match event:
             case TokenRefreshed(token, seconds, _, trigger):
-                _count(self._refreshes, (*_labels(token.key), trigger.value))
+                _count(self._refreshes, (*key_labels(token.key), trigger.value))
                 self._time(token.key, seconds)
             case TokenRefreshFailed(key, error, seconds, _, _, trigger):
-                _count(self._failures, (*_labels(key), trigger.value, error.reason.label))
+                _count(self._failures, (*key_labels(key), trigger.value, error.reason.label))
                 self._time(key, seconds)
             case TokenUnchanged(token, seconds):
-                _count(self._unchanged, _labels(token.key))
+                _count(self._unchanged, key_labels(token.key))
                 self._time(token.key, seconds)
             case TokenRejected(token, dropped):
-                _count(self._rejections, (*_labels(token.key), str(dropped).lower()))
+                _count(self._rejections, (*key_labels(token.key), str(dropped).lower()))
 
     def _time(self, key: TokenKey, seconds: float) -> None:
         self._durations.setdefault((key.kind.value,), Histogram()).observe(seconds)
@@ -54,19 +55,19 @@ class TokenRequestCollector(Collector):
         yield counter(
             "token_refreshes",
             "Token requests that succeeded, by trigger.",
-            (*_KEY, "trigger"),
+            (*KEY_LABELS, "trigger"),
             self._refreshes.items(),
         )
         yield counter(
             "token_refresh_failures",
             "Token requests that failed, by trigger and reason.",
-            (*_KEY, "trigger", "reason"),
+            (*KEY_LABELS, "trigger", "reason"),
             self._failures.items(),
         )
         yield counter(
             "token_unchanged",
             "Token requests that got the token in use again.",
-            _KEY,
+            KEY_LABELS,
             self._unchanged.items(),
         )
         yield histogram(
@@ -78,13 +79,14 @@ class TokenRequestCollector(Collector):
         yield counter(
             "token_rejections",
             "Tokens that the bank refused on a resource call.",
-            (*_KEY, "dropped"),
+            (*KEY_LABELS, "dropped"),
             self._rejections.items(),
         )
 
 
-def _labels(key: TokenKey) -> Labels:
-    return (key.kind.value, key.institution)
+def key_labels(key: TokenKey) -> Labels:
+    """Return the values of ``KEY_LABELS``."""
+    return (key.kind.value, key.institution, key.subject)
 
 
 def _count(counts: dict[Labels, float], labels: Labels) -> None:
@@ -186,6 +188,6 @@ class TokenCollector(Collector):
         """Make the series."""
         now, entries = self._clock(), list(self._entries())
         for name, (text, read) in _GAUGES.items():
-            values = ((_labels(entry.key), read(entry, now)) for entry in entries)
+            values = ((key_labels(entry.key), read(entry, now)) for entry in entries)
             known = [(labels, value) for labels, value in values if value is not None]
-            yield gauge(f"token_{name}", text, _KEY, known)
+            yield gauge(f"token_{name}", text, KEY_LABELS, known)

@@ -1,7 +1,8 @@
 """Names and encryption of what is in the store, so that the store can read no secret.
 
 **Names.** The name of a token key's record is an HMAC, keyed with the application's secret, of all
-that determines the token: the bank's address, generation, institution, client id, scopes and grant.
+that determines the token: the bank's address, generation, institution, subject (grant, client id
+and user) and scopes.
 So proxies share a record exactly if the bank would give them the same token, and without the secret
 a record cannot be attributed. A token's digest is an HMAC under the same key.
 
@@ -55,7 +56,8 @@ def record_name(base_url: str, key: TokenKey, login: Login) -> RecordName:
     """Return the name of a key's record; the module's docstring says what it is made of."""
     credentials = login.credentials
     secret = hmac.digest(credentials.client_secret.encode(), FORMAT, sha256)
-    parts = (base_url, str(key), credentials.client_id, login.grant.name, login.scopes)
+    subject = (credentials.client_id, login.grant.name, login.grant.user)
+    parts = (base_url, key.kind.value, key.institution, *subject, login.scopes)
     return RecordName(_mac(secret, b"record", *parts)[:32], secret)
 
 

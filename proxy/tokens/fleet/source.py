@@ -114,6 +114,10 @@ class SharedTokenSource:
                 return token
             await self._wait_for_poll(attempt, need)
 
+    def shares(self, key: TokenKey) -> bool:
+        """Whether the tokens of a key are shared."""
+        return self._name_for(key) is not None
+
     def is_shared(self, token: Token) -> bool:
         """Whether other proxies may use this token, so that it must not be revoked here."""
         name = self._name_for(token.key)
@@ -156,9 +160,8 @@ class SharedTokenSource:
         return StoreUpdate(rejected, newer)
 
     async def close(self) -> None:
-        """Cancel running operations and close the store."""
+        """Cancel running operations; the store stays open."""
         await self._tasks.cancel()
-        await self._store.close()
 
     async def _with_store(self, attempt: FetchAttempt, need: Need) -> Token | None:
         """Act on the record. Returns None to wait; raises ``StoreError``, ``TokenError``."""

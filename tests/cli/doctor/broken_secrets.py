@@ -2,6 +2,7 @@
 
 from proxy.cli.commands.login import login
 from proxy.config import loader
+from proxy.tokens.token import TokenKey, TokenKind
 from tests.cli.doctor.healthy_setup import DoctorSetup, certificate
 from tests.cli.doctor.setups import Steps, setup
 
@@ -119,4 +120,5 @@ async def missing_login(setup: DoctorSetup) -> Steps:
     assert "candescent-proxy login" in finding.fix
     config = loader.load(setup.file, {}, {})
     code = setup.bank.bank.code_for("juniper.quill", institution="00016")
-    assert await login(config, loader.logins(config), None, code) == 0
+    key = TokenKey(TokenKind.V2, "00016")
+    assert await login(config, loader.logins(config), key, code) == 0

@@ -14,7 +14,7 @@ import pytest
 
 from proxy.cli.doctor.remedies import REMEDIES
 from proxy.cli.doctor.results import Level
-from proxy.sandbox import Fault
+from proxy.sandbox import Fault, Sandbox
 from tests.cli.doctor import (
     broken_bank,
     broken_calls,
@@ -63,6 +63,39 @@ async def test_working_setup_has_no_problem(healthy: DoctorSetup) -> None:
     assert {finding.check for finding in found} == looked_at
     tokens = [finding.text.split(":")[0] for finding in found if finding.check == "token"]
     assert tokens == ["v2", "v1"]
+
+
+async def test_every_origin_is_checked(healthy: DoctorSetup) -> None:
+    """A bank that is gone does not hide another; each user's login is tried."""
+    async with Sandbox() as other:
+        healthy.set(
+            institutions={
+                "00017": {
+                    "base_url": other.url,
+                    "client_id": "sandbox-client",
+                    "client_secret_file": healthy.private("other", "sandbox-secret\n"),
+                }
+            },
+            listeners={
+                "alice": {
+                    "listen": "127.0.0.1:0",
+                    "username": "juniper",
+                    "password_file": healthy.private("alice", "moonlight\n"),
+                }
+            },
+        )
+        found = await healthy.run_checks()
+        assert {finding.level for finding in found} == {Level.OK}
+        texts = "\n".join(finding.text for finding in found)
+        for key in ("v2:00016:", "v2:00016:alice:", "v2:00017:"):
+            assert f"{key} the bank issued" in texts
+        assert len(other.bank.token_requests) >= 2
+        await healthy.bank.stop()
+        found = await healthy.run_checks()
+        assert Level.FAILED in {finding.level for finding in found}
+        texts = "\n".join(finding.text for finding in found)
+        assert "v2:00016" not in texts
+        assert "v2:00017: the bank issued" in texts
 
 
 @pytest.mark.parametrize("setup", SETUPS, ids=lambda setup: setup.__name__)

@@ -14,7 +14,7 @@ from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
 
 KEY = TokenKey(TokenKind.V2, "00016")
 OTHER = TokenKey(TokenKind.V1, "00017")
-LABELS = {"kind": "v2", "institution": "00016"}
+LABELS = {"kind": "v2", "institution": "00016", "login": ""}
 
 Parse = Callable[[str], Iterable[Metric]]
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"

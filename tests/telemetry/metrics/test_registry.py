@@ -143,8 +143,9 @@ async def test_metrics_of_a_life() -> None:
             ("ready", 1),
             ("requests_in_flight", 0),
             ("caller_connections", 1),
-            ("upstream_connections_idle", 0),
-            ("upstream_connections_opened_total", 1),
         ):
             assert value(app.metrics, name) == expected
+        for count, expected in (("idle", 0), ("opened_total", 1)):
+            found = value(app.metrics, f"upstream_connections_{count}", origin=bank.url)
+            assert found == expected
         assert value(app.metrics, "token_refreshes_total", **LABELS, trigger="first") == 1

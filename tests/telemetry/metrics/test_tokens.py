@@ -94,7 +94,7 @@ def test_key_without_a_token() -> None:
     """It has failures only."""
     entry = Entry(OTHER, used_at=0, failures=3)
     gauges = TokenCollector(lambda: [entry], lambda: NOW)
-    labels = {"kind": "v1", "institution": "00017"}
+    labels = {"kind": "v1", "institution": "00017", "login": ""}
     assert value(gauges, "token_runway_seconds", **labels) == 0
     assert value(gauges, "token_consecutive_failures", **labels) == 3
     for name in ("expiry_timestamp", "last_success_timestamp", "age", "lifetime"):
