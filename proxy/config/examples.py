@@ -83,7 +83,7 @@ def example_of(path: tuple[str, ...]) -> str:
     for part in path:
         default = getattr(default, part, None)
     if isinstance(default, bool | str):
-        return str(default).lower() if isinstance(default, bool) else default
+        return str(default).lower() if isinstance(default, bool) else str(default)
     if isinstance(default, int | float | Address):
         return with_unit(path, default)
     return ""

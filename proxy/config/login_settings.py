@@ -106,7 +106,7 @@ class LoginSettings(UserSettings):
         if method is AuthMethod.PRIVATE_KEY_JWT and self.has_client_secret:
             yield f"{path}client_key_file: needed for token.auth_method: {method.value}"
         if method is not AuthMethod.PRIVATE_KEY_JWT and self.client_key_file is not None:
-            yield f"{path}client_key_file: is for token.auth_method: private_key_jwt"
+            yield f"{path}client_key_file: needs token.auth_method: private_key_jwt"
 
     def errors(self, path: str, *, needs_client: bool) -> list[str]:
         """Return errors between settings; names begin with ``path``."""
@@ -125,7 +125,7 @@ class LoginSettings(UserSettings):
         if not has_secret and (needs_client or has_id):
             errors.append(f"{path}client_secret: set either client_secret or client_secret_file")
         if self.has_client_secret and self.client_key_file is not None:
-            errors.append(f"{path}client_key_file: set either client_key_file or client_secret")
+            errors.append(f"{path}client_key_file: needs no client_secret; set one of them")
         if self.client_key_id is not None and self.client_key_file is None:
             errors.append(f"{path}client_key_id: needs {path}client_key_file")
         return errors + self._grant_errors(path) + self.user_errors(path)

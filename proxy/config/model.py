@@ -192,7 +192,7 @@ class Config(AddressSettings, LoginSettings):
         if method is not AuthMethod.BASIC and self.token.basic_encoding is BasicEncoding.FORM:
             yield "token.basic_encoding: form is for token.auth_method: basic"
         if method is not AuthMethod.PRIVATE_KEY_JWT and self.token.assertion_audience is not None:
-            yield "token.assertion_audience: is for token.auth_method: private_key_jwt"
+            yield "token.assertion_audience: needs token.auth_method: private_key_jwt"
 
     def _origin_errors(self) -> Iterator[str]:
         default = self.url.geturl()

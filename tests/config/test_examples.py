@@ -34,6 +34,7 @@ PLACES = sorted(known_paths() - {("listeners",), ("institutions",)}) + sorted(
 EVERY_TEXT_IS_RIGHT = {
     *("access.allow", "access.deny", "headers.customer_id_paths", "replay.paths", "routes"),
     *("scopes", "host_user_id", "login_id", "member_number", "username"),
+    "token.assertion_audience",
     *("callers.client_names", "callers.secret_files", "upstream.proxy_user"),
 }
 """Settings without a wrong text; some of them have no variable and must be lists."""

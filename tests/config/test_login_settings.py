@@ -53,11 +53,11 @@ USERNAME_ONLY = "username and password are for grant: password"
         ),
         (
             {"client_secret": None, "client_key_file": "key"},
-            "client_key_file: is for token.auth_method: private_key_jwt",
+            "client_key_file: needs token.auth_method: private_key_jwt",
         ),
         (
             {"client_key_file": "key", "token": {"auth_method": "private_key_jwt"}},
-            "client_key_file: set either client_key_file or client_secret",
+            "client_key_file: needs no client_secret; set one of them",
         ),
         ({"client_key_id": "one"}, "client_key_id: needs client_key_file"),
         (
@@ -66,7 +66,7 @@ USERNAME_ONLY = "username and password are for grant: password"
         ),
         (
             {"token": {"assertion_audience": "https://bank.example"}},
-            "token.assertion_audience: is for token.auth_method: private_key_jwt",
+            "token.assertion_audience: needs token.auth_method: private_key_jwt",
         ),
         ({"grant": "implicit"}, "grant: expected 'client_credentials'"),
         ({"grant": "refresh_token"}, "grant: expected 'client_credentials'"),

@@ -322,7 +322,7 @@ async def test_call_slower_than_its_token_is_reported() -> None:
     """Its token is not sent."""
     async with endpoint_fixture(Fault("token", delay=1.1, expires_in="1")) as at:
         status, problem, _ = await at.call()
-        assert (status, problem["type"].rpartition(":")[2]) == (503, "token-timeout")
+        assert (status, problem["type"].rpartition(":")[2]) == (503, "token-slow")
         assert at.series("call_slow")["00016"] == 1
         assert not at.bank.bank.arrivals
 
