@@ -18,6 +18,7 @@ import pytest
 
 from proxy.sandbox import Fault, Sandbox, Settings, pattern_sha256
 from tests.support.process import RunningProxy, process, write_settings
+from tests.support.program import slowed
 from tests.support.running import DEADLINE, until
 
 MEGABYTE = 1_000_000
@@ -360,7 +361,7 @@ async def test_memory_stays_flat_under_downloads(bank: Sandbox, tmp_path: Path) 
 async def test_short_lived_tokens_under_load(tmp_path: Path) -> None:
     """Tokens are refreshed early, and no request gets an expired one."""
     async with (
-        Sandbox(Settings(lifetime=1)) as bank,
+        Sandbox(Settings(lifetime=slowed(1, DEADLINE / 8))) as bank,
         process(tmp_path / "proxy.yaml", bank.url) as running,
     ):
         outcomes: Counter[str] = Counter()

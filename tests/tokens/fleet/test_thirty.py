@@ -23,6 +23,7 @@ from proxy.tokens.fleet.encryption import EntryCipher, RecordName, read_keys, re
 from proxy.tokens.grants import Login
 from proxy.tokens.token import TokenKey, TokenKind
 from tests.support.process import write_settings
+from tests.support.program import slowed
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.running import DEADLINE, until
 from tests.support.secret_search import SecretSearch
@@ -32,9 +33,7 @@ from tests.tokens.fleet.store_log import LeaseHistory, StoreLog
 
 COUNT = 30
 INSTITUTIONS = ("00016", "00017", "00018")
-LIFETIME = 6.0
 CLIENT_ID, SECRET = "sandbox-client-of-the-fleet", "sandbox-secret-of-the-fleet"
-LEASE = 1.0
 MIN_INTERVAL = 0.5
 
 
@@ -50,6 +49,7 @@ class RunningFleet:
     members: list[Member]
     session: aiohttp.ClientSession
     log: StoreLog
+    lifetime: float
     failed: list[tuple[int, str, int, str]] = field(default_factory=list)
     answered: int = 0
     uncounted: Counter[str] = field(default_factory=Counter)
@@ -110,7 +110,7 @@ class RunningFleet:
     def age(self, institution: str) -> float:
         """Return the age of that token, in seconds."""
         token = self.bank.bank.tokens[self.newest(institution)]
-        return LIFETIME - (token.expires_at - time.time())
+        return self.lifetime - (token.expires_at - time.time())
 
     async def shared_tokens(self) -> list[str]:
         """Return the tokens in the store, decrypted with the fleet's key."""
@@ -189,7 +189,8 @@ class RunningFleet:
 async def fleet(folder: Path) -> AsyncIterator[RunningFleet]:
     """Start everything and the callers."""
     (folder / "secret").write_text(SECRET)
-    settings = Settings(lifetime=LIFETIME, clients={CLIENT_ID: SECRET})
+    lifetime = slowed(6.0, DEADLINE / 3)
+    settings = Settings(lifetime=lifetime, clients={CLIENT_ID: SECRET})
     async with (
         Sandbox(settings) as bank,
         redis_server(folder / "redis", "--rdbcompression", "no") as store,
@@ -207,16 +208,16 @@ async def fleet(folder: Path) -> AsyncIterator[RunningFleet]:
                 "url": store.url,
                 "encryption_key_file": str(write_key(folder / "keys")),
                 "timeout": "30",
-                "lease": str(LEASE),
+                "lease": str(lifetime / 6),
                 "follow": "0.5",
             },
         )
         async with (
-            monitoring(store) as log,
+            monitoring(store, young=lifetime / 4) as log,
             members(folder / "proxy.yaml", COUNT) as all_of_them,
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
         ):
-            running = RunningFleet(bank, store, all_of_them, session, log)
+            running = RunningFleet(bank, store, all_of_them, session, log, lifetime)
             callers = [asyncio.create_task(running.keep_calling(m)) for m in all_of_them]
             try:
                 yield running
@@ -227,9 +228,12 @@ async def fleet(folder: Path) -> AsyncIterator[RunningFleet]:
 
 
 @asynccontextmanager
-async def monitoring(store: RedisServer) -> AsyncIterator[StoreLog]:
-    """Record everything that is sent to the store, again after it has restarted empty."""
-    log = StoreLog(young=LIFETIME / 4)
+async def monitoring(store: RedisServer, young: float) -> AsyncIterator[StoreLog]:
+    """Record everything that is sent to the store, again after it has restarted empty.
+
+    A token that was shared less than ``young`` seconds ago needs no other.
+    """
+    log = StoreLog(young=young)
 
     async def listen() -> None:
         while True:
@@ -361,7 +365,7 @@ async def failed_store_does_not_affect_callers(running: RunningFleet) -> None:
         len(running.living), "candescent_proxy_store_tokens_total", source="direct"
     )
     seconds = running.request_count()[-1].time - running.request_count()[0].time
-    lives = 1 + seconds / (LIFETIME / 2)
+    lives = 1 + seconds / (running.lifetime / 2)
     assert len(running.request_count()) <= lives * len(running.living) * len(INSTITUTIONS)
     assert await running.sum("candescent_proxy_store_up") == 0
     await running.store.start_again()
