@@ -3,14 +3,18 @@
 import hashlib
 import re
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from weakref import WeakValueDictionary
 
 import truststore
 
 from proxy.errors import ConfigError, UpstreamFailure, kinds
 from proxy.upstream.upstream_settings import UpstreamSettings
+
+_SHARED: "WeakValueDictionary[tuple[bytes, ...], ssl.SSLContext]" = WeakValueDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +54,43 @@ def client_context(
     """Return a context that trusts the system's authorities, or those in ``ca_file``.
 
     With ``system_store`` the operating system verifies, not OpenSSL, where it has such a service.
+    While a context is in use, the same settings with the same content share it, because to read
+    the system's authorities takes tens of milliseconds.
 
     With a certificate, it is what we show when the upstream asks. Raises ``ConfigError``, which
     names the settings as those of ``section``.
     """
+    files = (ca_file, certificate_file, key_file)
+    if system_store:  # it reads nothing before a handshake
+        return _new_context(*files, section=section, system_store=True)
+    content = _content(*files)
+    shared = _SHARED.get(content)
+    if shared is None:
+        shared = _SHARED[content] = _new_context(*files, section=section, system_store=False)
+    return shared
+
+
+def _content(*files: Path | None) -> tuple[bytes, ...]:
+    """Return digests of the files; of the system's authorities, what changes with them."""
+    found = []
+    for file in files:
+        with suppress(OSError):  # the context says what is wrong
+            found.append(hashlib.sha256(file.read_bytes()).digest() if file else b"")
+    paths = ssl.get_default_verify_paths()
+    for system in filter(None, (paths.cafile, paths.capath)):
+        with suppress(OSError):
+            found.append(f"{system} {Path(system).stat().st_mtime_ns}".encode())
+    return tuple(found)
+
+
+def _new_context(
+    ca_file: Path | None,
+    certificate_file: Path | None,
+    key_file: Path | None,
+    *,
+    section: str,
+    system_store: bool,
+) -> ssl.SSLContext:
     if system_store:
         context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     else:

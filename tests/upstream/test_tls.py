@@ -268,6 +268,22 @@ def test_unusable_certificate_file_is_a_configuration_error(
         client_context(authority.file, tmp_path / "none.pem", None)
 
 
+def test_context_is_shared_while_its_files_are_the_same(tmp_path: Path) -> None:
+    """A reload that changes nothing reads no authorities; another content is another context."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first = OpensslAuthority.make(tmp_path / "a").file
+    second = OpensslAuthority.make(tmp_path / "b").file
+    used = client_context(first)
+    assert client_context(first) is used
+    assert client_context(second) is not used
+    first.write_bytes(second.read_bytes())
+    assert client_context(first) is client_context(second)
+    system = client_context(None)
+    assert client_context(None) is system
+    assert client_context(None, system_store=True) is not system
+
+
 def test_fingerprint_depends_on_the_files(authority: OpensslAuthority, certificate: Path) -> None:
     """It changes with their content and is empty without TLS."""
     files = UpstreamSettings(ca_file=authority.file)
