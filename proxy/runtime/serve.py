@@ -162,7 +162,8 @@ def stop_signal(
 
 
 def _end_now(number: signal.Signals) -> NoReturn:
-    structlog.get_logger().warning("ended by a second signal", signal=number.name)
+    log = structlog.get_logger()
+    log.warning("ended by a second signal", signal=number.name)
     logs.end()
     os._exit(128 + number)
 

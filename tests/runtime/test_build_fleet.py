@@ -35,10 +35,10 @@ def config(folder: Path, rest: dict[str, Any] | None = None, **store: Any) -> Co
     return loader.load(None, {}, flags)
 
 
-def test_wait_exceeds_the_token_timeout(tmp_path: Path) -> None:
-    """So no proxy fetches directly while another waits for the bank."""
+def test_wait_is_the_token_timeout(tmp_path: Path) -> None:
+    """The wait for another proxy and the own call take ``token.timeout`` together."""
     policy = lease_policy(config(tmp_path, {"token": {"timeout": "20"}}, lease="2", follow="7"))
-    assert (policy.max_wait, policy.lease, policy.poll_every) == (22, 2, 7)
+    assert (policy.max_wait, policy.lease, policy.poll_every) == (20, 2, 7)
 
 
 def test_many_institutions_shorten_the_spread(tmp_path: Path) -> None:
