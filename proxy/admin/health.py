@@ -155,46 +155,51 @@ class _Minute:
         for (kind, institution), count in traffic.failures.items():
             self.by_kind[kind][institution] = count
         self.counts = {kind: sum(counted.values()) for kind, counted in self.by_kind.items()}
-        self.failing = _failing_kinds(traffic.recent)
+        # However many requests are refused for the callers' own errors, they say nothing about
+        # the others.
+        self.recent = [
+            each for each in traffic.recent if each.kind is None or not _is_callers(each.kind)
+        ]
+        self.failing = _failing_kinds(self.recent)
         self.broken = {name for name in traffic.requests if name and self._is_broken(name)}
         common = {
             kind: count
             for kind, count in self.counts.items()
-            if _is_failure(kind) and kind not in _RARELY_OURS
+            if not _is_callers(kind) and kind not in _RARELY_OURS
         }
+        accepted = self.total - sum(self.counts[kind] for kind in self.counts if _is_callers(kind))
         self.frequent = {
             kind
             for kind, count in common.items()
             if count == max(common.values())
             or (count >= ENOUGH and count >= NOTABLE * sum(common.values()))
         }
-        if not _is_some(sum(common.values()), self.total):
+        if not _is_some(sum(common.values()), accepted):
             self.frequent = set()
 
     def _is_broken(self, institution: str) -> bool:
         """Whether most requests of an institution fail, the latest of them if they are known."""
-        own = [each for each in self.traffic.recent if each.institution == institution]
+        own = [each for each in self.recent if each.institution == institution]
         if len(own) >= LATEST_REQUESTS:
             return bool(_failing_kinds(own))
-        failed = sum(
-            count
-            for (kind, name), count in self.traffic.failures.items()
-            if name == institution and _is_failure(kind)
-        )
-        return _is_most(failed, self.traffic.requests[institution])
+        counted = {kind: names.get(institution, 0) for kind, names in self.by_kind.items()}
+        refused = sum(count for kind, count in counted.items() if _is_callers(kind))
+        failed = sum(counted.values()) - refused
+        return _is_most(failed, self.traffic.requests[institution] - refused)
 
 
 def _request_conditions(minute: _Minute) -> Iterator[Condition]:
     for kind, counted in minute.by_kind.items():
         affected = {name: count for name, count in counted.items() if name in minute.broken}
-        if kind in minute.failing:
+        if _is_callers(kind):
+            if _is_some(minute.counts[kind], minute.total):
+                yield _some_requests(kind, "The proxy refuses requests", minute)
+        elif kind in minute.failing:
             yield _failing_requests(kind, counted, minute, "failing")
         elif affected:
             yield _failing_requests(kind, affected, minute, "warning")
         elif kind in minute.frequent:
             yield _some_requests(kind, "Some requests fail", minute)
-        elif not _is_failure(kind) and _is_some(minute.counts[kind], minute.total):
-            yield _some_requests(kind, "The proxy refuses requests", minute)
 
 
 def _failing_requests(
@@ -208,7 +213,7 @@ def _failing_requests(
     count, total = sum(counted.values()), minute.total
     if concerned:
         total = sum(requests[name] for name in concerned)
-    row = 0 if concerned else _row(minute.traffic.recent)
+    row = 0 if concerned else _row(minute.recent)
     in_a_row = f"the last {row} in a row, " if ENOUGH <= row < total else ""
     who = f" of {_listed(concerned)}" if concerned else ""
     sentence = f"Requests{who} fail: {_words(kind)} ({in_a_row}{_of(count, total)})."
@@ -217,7 +222,7 @@ def _failing_requests(
 
 def _some_requests(kind: ErrorKind, words: str, minute: _Minute) -> Condition:
     count = _of(minute.counts[kind], minute.total)
-    what = f": {_words(kind)}" if _is_failure(kind) else ""
+    what = "" if _is_callers(kind) else f": {_words(kind)}"
     return _about(kind, "warning", f"{words}{what} ({count}).", minute)
 
 
@@ -240,24 +245,24 @@ def _about(
 
 
 def _failing_kinds(outcomes: Sequence[Outcome]) -> set[ErrorKind]:
-    """Return the kinds of error among the latest outcomes, if most of these are failures."""
+    """Return the kinds of error among the latest outcomes, if most of these have one."""
     first = max(len(outcomes) - LATEST_REQUESTS, 0)
     latest = [
         each.kind for at, each in enumerate(outcomes) if at >= first or each.age <= LATEST_SECONDS
     ]
-    failed = [kind for kind in latest if kind is not None and _is_failure(kind)]
+    failed = [kind for kind in latest if kind is not None]
     return set(failed) if _is_most(len(failed), len(latest)) else set()
 
 
 def _row(outcomes: Sequence[Outcome]) -> int:
     """Return how many of the last requests failed in a row."""
-    row = takewhile(lambda each: each.kind and _is_failure(each.kind), reversed(outcomes))
+    row = takewhile(lambda each: each.kind, reversed(outcomes))
     return len([*row])
 
 
-def _is_failure(kind: ErrorKind) -> bool:
-    """Whether it is not the caller's own error."""
-    return kind.source is not Source.CALLER
+def _is_callers(kind: ErrorKind) -> bool:
+    """Whether it is the caller's own error, for which the proxy refused the request."""
+    return kind.source is Source.CALLER
 
 
 def _is_some(failed: int, total: int) -> bool:

@@ -155,6 +155,23 @@ TABLE: list[tuple[HealthInput, str, str, str]] = [
         health(failed(8, kinds.BANK_DENIED), served(20)),
         *("ok", "none", "Working: tokens are fresh and the bank responds."),
     ),
+    # What the proxy refuses says nothing about what the bank answers.
+    (
+        health(*[failed(3, kinds.RESERVED, ""), failed(1, kinds.TOKEN_REFUSED)] * 10),
+        *("failing", "token-refused"),
+        (
+            "Requests fail: the bank refuses our tokens (the last 10 in a row, 10 of 40 in the "
+            "last minute)."
+        ),
+    ),
+    (
+        health(failed(3, kinds.BODY_TOO_LARGE, OTHER), failed(9, CONNECT, OTHER), served(30)),
+        *("warning", "upstream-connect"),
+        (
+            "Requests of institution 00145 fail: no response from the bank (9 of 12 in the last "
+            "minute)."
+        ),
+    ),
     # Only some institutions fail.
     (
         health(served(30), failed(5, CONNECT, OTHER), served(20)),
