@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import os
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,11 @@ if importlib.util.find_spec("uvloop"):  # not available for Windows and PyPy
 settings.register_profile("project", deadline=None, derandomize="CI" in os.environ)
 settings.register_profile("few", settings.get_profile("project"), max_examples=10)  # make pure
 settings.load_profile("project")
+
+# Without bytecode, each worker rewrites the assertions of all tests, and each of the hundreds of
+# processes that tests start compiles the program anew: a minute of processor time per run.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A shell without job control starts background jobs with SIGINT ignored (POSIX, Shell Command
 # Language, 2.11), nohup ignores SIGHUP, and children inherit both. Tests send these signals.

@@ -2,16 +2,11 @@
 
 import functools
 from collections.abc import Sequence
-
-import kubernetes_validate  # type: ignore[import-untyped]  # it has no types
-from kubernetes_validate import utils
+from typing import Any
 
 from tests.kubernetes.commands import NEWEST, OLDEST, Object
 from tests.kubernetes.pod_security import violations
 from tests.kubernetes.pods import WORKLOADS, pod_of
-
-# It reads all definitions of a version, a megabyte, for each object.
-utils.schema_contents = functools.cache(utils.schema_contents)
 
 EXTENSIONS = ("monitoring.coreos.com/v1", "cert-manager.io/v1")
 """Kinds that a cluster only has where somebody installed them; no schema of theirs is here."""
@@ -31,12 +26,24 @@ def broken(objects: Sequence[Object]) -> list[str]:
     return found + [f"twice: {name}" for name in names if names.count(name) > 1]
 
 
+@functools.cache
+def _validator() -> Any:
+    # Importing it takes seconds, which only the worker that validates has to spend.
+    import kubernetes_validate  # type: ignore[import-untyped]  # noqa: PLC0415 - it has no types
+    from kubernetes_validate import utils  # noqa: PLC0415 - as above
+
+    # It reads all definitions of a version, a megabyte, for each object.
+    utils.schema_contents = functools.cache(utils.schema_contents)
+    return kubernetes_validate
+
+
 def _schema_errors(each: Object) -> list[str]:
+    validator = _validator()
     found = []
     for version in (OLDEST, NEWEST):
         try:
-            kubernetes_validate.validate(_without_nulls(each), version, strict=True)
-        except kubernetes_validate.ValidationError as error:
+            validator.validate(_without_nulls(each), version, strict=True)
+        except validator.ValidationError as error:
             found.append(f"{version}: {'.'.join(map(str, error.path))}: {error.message}")
     return found
 
