@@ -43,6 +43,11 @@ _WORDS = {
     kinds.BANK_DENIED: "the bank refuses the application or its user",
     kinds.BANK_THROTTLED: "the bank's rate limit is exceeded",
     kinds.BANK_ERROR: "the bank responds with errors",
+    kinds.UPSTREAM_IDLE_TIMEOUT: "no complete response from the bank",
+    kinds.UPSTREAM_TOTAL_TIMEOUT: "no complete response from the bank",
+    kinds.UPSTREAM_TRUNCATED: "no complete response from the bank",
+    kinds.UPSTREAM_MALFORMED: "no valid response from the bank",
+    kinds.UPSTREAM_CROSS_TALK: "no valid response from the bank",
 }
 _WORDS_BY_SOURCE = {
     Source.UPSTREAM: "no response from the bank",
@@ -213,7 +218,7 @@ def _failing_requests(
     count, total = sum(counted.values()), minute.total
     if concerned:
         total = sum(requests[name] for name in concerned)
-    row = 0 if concerned else _row(minute.recent)
+    row = 0 if concerned else _row(kind, minute.recent)
     in_a_row = f"the last {row} in a row, " if ENOUGH <= row < total else ""
     who = f" of {_listed(concerned)}" if concerned else ""
     sentence = f"Requests{who} fail: {_words(kind)} ({in_a_row}{_of(count, total)})."
@@ -254,10 +259,9 @@ def _failing_kinds(outcomes: Sequence[Outcome]) -> set[ErrorKind]:
     return set(failed) if _is_most(len(failed), len(latest)) else set()
 
 
-def _row(outcomes: Sequence[Outcome]) -> int:
-    """Return how many of the last requests failed in a row."""
-    row = takewhile(lambda each: each.kind, reversed(outcomes))
-    return len([*row])
+def _row(kind: ErrorKind, outcomes: Sequence[Outcome]) -> int:
+    """Return how many of the last requests failed in a row, all with this kind of error."""
+    return len([*takewhile(lambda each: each.kind is kind, reversed(outcomes))])
 
 
 def _is_callers(kind: ErrorKind) -> bool:

@@ -172,6 +172,17 @@ TABLE: list[tuple[HealthInput, str, str, str]] = [
             "minute)."
         ),
     ),
+    # Each kind of error has its own count.
+    (
+        health(served(20), failed(10, kinds.BANK_ERROR), failed(3, CONNECT)),
+        *("failing", "bank-error"),
+        "Requests fail: the bank responds with errors (10 of 33 in the last minute).",
+    ),
+    (
+        health(failed(9, kinds.UPSTREAM_TRUNCATED)),
+        *("failing", "upstream-truncated"),
+        "Requests fail: no complete response from the bank (9 of 9 in the last minute).",
+    ),
     # Only some institutions fail.
     (
         health(served(30), failed(5, CONNECT, OTHER), served(20)),
