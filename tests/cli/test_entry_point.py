@@ -43,6 +43,14 @@ async def test_first_process_of_a_container_ends_at_sigterm(module: str, tmp_pat
     assert ended == (143, "", "")
 
 
+@pytest.mark.parametrize("module", ["proxy.cli.main", "proxy.config.loader"])
+async def test_log_rotation_during_the_imports_does_not_end_it(module: str, tmp_path: Path) -> None:
+    """``run`` goes on, here to an error in its configuration."""
+    (tmp_path / "sitecustomize.py").write_text(_INTERRUPTS.format(module=module, signal="SIGUSR1"))
+    code, _, errors = await run_program("run", PYTHONPATH=str(tmp_path))
+    assert (code, "institution_id: is required" in errors) == (2, True)
+
+
 async def run_command(*command: str) -> int:
     """Run a command; return its exit code."""
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
