@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 _BYTE_ORDER_MARKS = (BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)
 _NAMED = re.compile(
-    r"""(?i)\s*(export\s+)?["']?(candescent_)?(client[_ -]?(secret|id)|(secret|shared)[_ -]?key)"""
-    r"""["']?\s*[=:]"""
+    r"""(?i)\s*(export\s+|\{.*)?["']?(candescent_)?"""
+    r"""(client[_ -]?(secret|id)|(secret|shared)[_ -]?key)["']?\s*[=:]"""
 )
 """A setting, variable or name of the vendor's console before the secret."""
 
