@@ -35,7 +35,8 @@ _SIZES = {
     "gib": 1024**3,
 }
 _NUMBER = re.compile(r"\s*[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*")
-_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|[smhd])")
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)? ?(?:ms|[smhd]) ?)+")
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ms|[smhd])")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmg]?i?b)", re.IGNORECASE)
 
 
@@ -98,21 +99,28 @@ def matching(pattern: str, expected: str) -> Check:
     return Check(check, {"pattern": f"^{pattern}$"})
 
 
+def _is_number(value: object) -> bool:
+    """Whether a value is a number, or written like one; None is left to the type."""
+    if isinstance(value, str):
+        return _NUMBER.fullmatch(value) is not None
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
 def parse_duration(value: object) -> object:
-    """Return the seconds of ``500ms``, ``5s``, ``2m``, ``1h30m`` or ``1d``; a number unchanged."""
-    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+    """Return the seconds of ``500ms``, ``5 s``, ``2m``, ``1h30m`` or ``1d``; a number unchanged."""
+    if _is_number(value):
         return value
-    parts = _DURATION_PART.findall(value)
-    if not parts or "".join(number + unit for number, unit in parts) != value.strip():
+    if not isinstance(value, str) or _DURATION.fullmatch(value.strip()) is None:
         raise ValueError("expected a duration, such as 5s, 500ms or 2m")
+    parts = _DURATION_PART.findall(value)
     return sum(float(number) * _DURATIONS[unit] for number, unit in parts)
 
 
 def parse_size(value: object) -> object:
-    """Return the bytes of ``64KiB`` or ``50MB``; other types unchanged."""
-    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+    """Return the bytes of ``64KiB`` or ``50MB``; a number unchanged."""
+    if _is_number(value):
         return value
-    match = _SIZE.fullmatch(value.strip())
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError("expected a size, such as 64KiB, 50MB or 8190 (bytes)")
     return round(float(match[1]) * _SIZES[match[2].lower()])
@@ -148,7 +156,7 @@ DURATION = Convert(
     {
         "type": ["number", "string"],
         "x-unit": "seconds",
-        "pattern": r"^\s*([0-9.]+\s*|([0-9]+(\.[0-9]+)?(ms|[smhd]))+)\s*$",
+        "pattern": r"^\s*([0-9.]+\s*|([0-9]+(\.[0-9]+)? ?(ms|[smhd]) ?)+)\s*$",
     },
 )
 SIZE = Convert(

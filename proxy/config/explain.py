@@ -63,7 +63,15 @@ _BOUNDS = {
     "less_than_equal": ("le", "must be at most"),
 }
 
-_HAS_EXAMPLE = ("such as", "expected '", "true or false", "as `", ": true", "grant: ")
+_HAS_EXAMPLE = (
+    "such as",
+    "did you mean",
+    "expected '",
+    "true or false",
+    "as `",
+    ": true",
+    "grant: ",
+)
 """Parts of messages that have an example, or all permitted values."""
 
 _NOTHING: Mapping[str, Any] = {}

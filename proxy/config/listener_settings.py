@@ -132,9 +132,11 @@ class ListenerConfig:
             )
 
 
-def listener_errors(listeners: Sequence[ListenerConfig], allowed: frozenset[str]) -> Iterator[str]:
-    """Yield the errors of each listener and between listeners."""
-    used: dict[str, str] = {}
+def listener_errors(
+    listeners: Sequence[ListenerConfig], allowed: frozenset[str], admin: Address
+) -> Iterator[str]:
+    """Yield the errors of each listener, between listeners, and with the admin port."""
+    used: dict[str, str] = {str(admin): "admin"}
     for listener in listeners:
         yield from listener.login_errors()
         if listener.callers.certificate_file is not None and listener.address.path:
@@ -156,5 +158,5 @@ def listener_errors(listeners: Sequence[ListenerConfig], allowed: frozenset[str]
             )
         address = str(listener.address)
         if address in used and (listener.address.path or listener.address.port):
-            yield f"{listener.path}listen: {address} is in use by {used[address]}listen too"
-        used.setdefault(address, listener.path)
+            yield f"{listener.path}listen: {address} is in use by {used[address]} too"
+        used.setdefault(address, f"{listener.path}listen")

@@ -180,7 +180,7 @@ class Config(AddressSettings, LoginSettings):
             yield from self._origin_errors()
         yield from self._exposure_errors()
         yield from self._refresh_token_errors()
-        yield from listener_errors(self.listener_configs, self.permitted_institutions)
+        yield from listener_errors(self.listener_configs, self.permitted_institutions, self.admin)
         for path, callers in self.caller_sections():
             yield from callers.errors(f"{path}callers.")
         yield from self.store.errors(trust_network=self.trust_network)

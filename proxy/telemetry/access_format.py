@@ -29,6 +29,8 @@ NAMED = {
 }
 """The formats of Apache and nginx."""
 
+EXAMPLE = "{method} {path} {status}"
+_FIELDS_IN_WORDS = f"the fields are {', '.join(FIELDS)}; use them such as in {EXAMPLE}"
 _EMPTY = "-"
 _UNSAFE = re.compile(r"[^ !#-\[\]-~]")
 _UNSAFE_OR_SPACE = re.compile(r"[^!#-\[\]-~]")
@@ -43,7 +45,9 @@ class AccessFormat:
         try:
             parsed = [*Formatter().parse(NAMED.get(text, text))]
         except ValueError as error:
-            raise ValueError(f"{error}; write a brace that is meant as {{{{ or }}}}") from None
+            raise ValueError(
+                f"{error}; write a brace that is meant as {{{{ or }}}}, such as {EXAMPLE}"
+            ) from None
         following = [literal for literal, *_ in parsed[1:]]
         for (literal, name, options, conversion), after in zip_longest(parsed, following):
             self._end += literal
@@ -95,14 +99,11 @@ def _escaped(match: re.Match[str]) -> str:
 
 def _unknown_field(name: str) -> str:
     near = get_close_matches(name, FIELDS, n=1)
-    hint = f"did you mean {{{near[0]}}}?" if near else f"the fields are {', '.join(FIELDS)}"
+    hint = f"did you mean {{{near[0]}}}?" if near else _FIELDS_IN_WORDS
     return f"{{{name}}} is not a field; {hint}"
 
 
 def _unknown_format(text: str) -> str:
     near = get_close_matches(text, ("auto", "json", *NAMED), n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    return (
-        "expected auto, json, common, combined, or a template such as "
-        f"{{method}} {{path}} {{status}}{hint}"
-    )
+    return f"expected auto, json, common, combined, or a template such as {EXAMPLE}{hint}"

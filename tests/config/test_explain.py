@@ -65,6 +65,24 @@ from tests.config.test_loader import errors_of, named, yaml
                 'got "desk" (CANDESCENT_LISTEN, --listen)'
             ),
         ),
+        (
+            "limits: {max_body: [5]}",
+            (
+                "limits.max_body: expected a size, such as 64KiB, 50MB or 8190 (bytes) "
+                "(CANDESCENT_LIMITS__MAX_BODY)"
+            ),
+        ),
+        (
+            'log: {access_format: "{pth}"}',
+            (
+                "log.access_format: {pth} is not a field; did you mean {path}? "
+                "(CANDESCENT_LOG__ACCESS_FORMAT)"
+            ),
+        ),
+        (
+            "listen: 9090",
+            "listen: 127.0.0.1:9090 is in use by admin too (CANDESCENT_LISTEN, --listen)",
+        ),
         ("log: info", 'log: expected settings below it, as `name: value`; got "info"'),
         ("tokne: {timeout: 5}", "tokne: no such setting; did you mean token?"),
     ],

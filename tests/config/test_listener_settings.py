@@ -95,6 +95,10 @@ def test_own_sections_replace_the_outer_ones() -> None:
             "listeners.payroll.listen: 127.0.0.1:8080 is in use by listen too",
         ),
         (
+            {"listen": "127.0.0.1:9090"},
+            "listeners.payroll.listen: 127.0.0.1:9090 is in use by admin too",
+        ),
+        (
             {"listen": "0.0.0.0:8091"},
             "listeners.payroll.listen: other machines can reach 0.0.0.0:8091",
         ),
