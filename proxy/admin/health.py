@@ -250,7 +250,13 @@ def _about(
 
 
 def _failing_kinds(outcomes: Sequence[Outcome]) -> set[ErrorKind]:
-    """Return the kinds of error among the latest outcomes, if most of these have one."""
+    """Return the kinds of error among the latest outcomes, if most of these have one.
+
+    At a high rate, an outage of a second is a small part of them; so a row at the end is enough.
+    """
+    row = _row(outcomes)
+    if row >= LATEST_REQUESTS:
+        return {each.kind for each in outcomes[-row:] if each.kind is not None}
     first = max(len(outcomes) - LATEST_REQUESTS, 0)
     latest = [
         each.kind for at, each in enumerate(outcomes) if at >= first or each.age <= LATEST_SECONDS

@@ -384,6 +384,17 @@ def test_outage_is_seen_within_five_seconds_or_three_requests(spacing: float) ->
         assert (found.state == "failing") != is_over
 
 
+@pytest.mark.parametrize("spacing", [0.001, 0.1, 1.0, 10.0])
+def test_five_failures_in_a_row_are_an_outage(spacing: float) -> None:
+    """Even where many requests were served in the same seconds."""
+    runs = (served(60), failed(3, CONNECT), failed(2, kinds.UPSTREAM_CLOSED))
+    found = assess(HealthInput([FRESH], traffic(*runs, spacing=spacing)))
+    assert {each.state for each in found} == {"failing"}
+    assert "the last 5 in a row" in found[0].sentence
+    (last, *_) = assess(HealthInput([FRESH], traffic(*runs, served(1), spacing=0.001)))
+    assert last.state == "warning"
+
+
 def test_nothing_is_said_of_refused_requests_without_an_institution() -> None:
     """They are no institution's."""
     found = assess(health(failed(20, kinds.INTERNAL, ""), served(9)))[0]

@@ -14,6 +14,7 @@ from playwright.async_api import Browser, Page, expect
 from proxy.runtime.app import App
 from proxy.sandbox import Fault, Sandbox
 from tests.admin.test_page import CONTRAST, LOOK, call, home
+from tests.support import needs
 from tests.support.browser import chromium, opened
 from tests.support.running import make_app, running, until
 
@@ -129,6 +130,13 @@ STATES: list[tuple[Callable[[], AbstractAsyncContextManager[App]], str, str, str
 ]
 
 
+async def broken_rules(page: Page) -> list[str]:
+    """Return the rules of accessibility (axe-core) that the page breaks, with elements."""
+    await page.evaluate((needs.npm_package("axe-core") / "axe.min.js").read_text(encoding="utf-8"))
+    found = await page.evaluate("axe.run().then(result => result.violations)")
+    return [f"{each['id']}: {[node['target'] for node in each['nodes']]}" for each in found]
+
+
 @pytest.mark.parametrize(("cause", "state", "sentence", "advice"), STATES)
 async def test_state_is_seen(
     browser: Browser,
@@ -143,6 +151,7 @@ async def test_state_is_seen(
         await expect(page.locator("h1")).to_contain_text(sentence)
         await expect(page.locator("#advice")).to_contain_text(advice)
         assert await page.evaluate(CONTRAST) == []
+        assert await broken_rules(page) == []
         if advice:
             reason = app.conditions()[0].reason
             await page.locator("#explained").click()
@@ -152,14 +161,14 @@ async def test_state_is_seen(
 async def test_open_page_follows(browser: Browser) -> None:
     """It shows the outage at its next look, and which requests failed in red."""
     async with Sandbox() as bank, running(bank) as app, opened(browser, home(app)) as page:
-        await calls(app, 9)
+        await calls(app, 3)
         await page.clock.fast_forward(LOOK)
         await expect(page.locator("h1")).to_contain_text("Working")
         bank.bank.faults.append(Fault("resource", status=503))
-        await calls(app, 3)
+        await calls(app, 12)
         await page.clock.fast_forward(LOOK)
-        await expect(page.locator("h1")).to_contain_text("the last 3 in a row, 3 of 12")
-        await expect(page.locator(".figures [data-bad=true] #failed")).to_have_text("3")
+        await expect(page.locator("h1")).to_contain_text("the last 12 in a row, 12 of 15")
+        await expect(page.locator(".figures [data-bad=true] #failed")).to_have_text("12")
 
 
 async def test_most_requests_refused_is_red(browser: Browser) -> None:

@@ -79,6 +79,14 @@ def find(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join(_directories()))
 
 
+def npm_package(name: str) -> Path:
+    """Return the folder of a package of ``tests/support/package.json``, or skip the test."""
+    folder = Path(__file__).parent / "node_modules" / name
+    if not folder.is_dir():
+        skip("packages of npm are not installed", "npm ci --ignore-scripts --prefix tests/support")
+    return folder
+
+
 def root() -> None:
     """Skip the running test where it is not root's."""
     if os.geteuid() != 0:

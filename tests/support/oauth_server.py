@@ -10,19 +10,17 @@ from typing import Any
 from tests.support import needs
 from tests.support.running import DEADLINE
 
-FOLDER = Path(__file__).with_name("oauth_server")
-INSTALL = "npm ci --ignore-scripts --prefix tests/support/oauth_server"
+SERVER = Path(__file__).with_suffix(".mjs")
 
 
 @asynccontextmanager
 async def oauth_server(*clients: dict[str, Any]) -> AsyncIterator[str]:
     """Start a server for these clients, in oidc-provider's format; yield its URL."""
     needs.program("node")
-    if not (FOLDER / "node_modules").is_dir():
-        needs.skip("the OAuth server's packages are not installed", INSTALL)
+    needs.npm_package("oidc-provider")
     process = await asyncio.create_subprocess_exec(
         "node",
-        str(FOLDER / "server.mjs"),
+        str(SERVER),
         json.dumps({"clients": clients}),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
