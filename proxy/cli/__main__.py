@@ -11,8 +11,11 @@ def main() -> None:
     """Run the command line; Ctrl-C during the imports exits with 130 and prints nothing.
 
     The first process of a container ignores signals without a handler, so SIGTERM gets one there.
+    SIGUSR1, which log rotation sends, would end a program without a handler.
     """
     _signal.signal(_signal.SIGINT, _end)
+    if hasattr(_signal, "SIGUSR1"):
+        _signal.signal(_signal.SIGUSR1, _signal.SIG_IGN)
     if os.getpid() == 1:
         _signal.signal(_signal.SIGTERM, _end)
     from proxy.cli import main as cli  # noqa: PLC0415 - after the handlers
