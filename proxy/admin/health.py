@@ -254,7 +254,7 @@ def _failing_kinds(outcomes: Sequence[Outcome]) -> set[ErrorKind]:
 
     At a high rate, an outage of a second is a small part of them; so a row at the end is enough.
     """
-    row = _row(outcomes)
+    row = len([*takewhile(lambda each: each.kind is not None, reversed(outcomes))])
     if row >= LATEST_REQUESTS:
         return {each.kind for each in outcomes[-row:] if each.kind is not None}
     first = max(len(outcomes) - LATEST_REQUESTS, 0)

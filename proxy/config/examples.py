@@ -33,6 +33,7 @@ _EXAMPLES = {
     "listeners": "{kiosk: {listen: 127.0.0.1:8081}}",
     "login_id": "juniper.quill",
     "member_number": "12-3456789",
+    "metrics.endpoint": "http://127.0.0.1:4318/v1/metrics",
     "password": "the user's password",
     "public_url": "https://proxy.example.com",
     "replay.paths": "[/v1/transfers]",
