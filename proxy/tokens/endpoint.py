@@ -149,7 +149,12 @@ class BankEndpoint:
         response = await self._bank.call("POST", request.path, request.headers, request.body)
         retry_after = read_retry_after(response.retry_after, response.date, self._clock().wall)
         issued = parse_response(
-            key.kind, response.status, response.body, retry_after, login.secrets
+            key.kind,
+            response.status,
+            response.body,
+            retry_after,
+            login.secrets,
+            has_user=not login.grant.is_shared,
         )
         lifetime = lifetime_left(issued.lifetime, response.age)
         return Token(key, issued.text, requested_at, lifetime), issued

@@ -18,6 +18,7 @@ from proxy.tokens.token import ASSUMED_LIFETIME, MAX_LIFETIME, TokenKind
 from proxy.upstream.bank_errors import (
     BankError,
     classify,
+    is_of_token_endpoint,
     is_page,
     is_xml,
     json_object,
@@ -58,14 +59,16 @@ def parse_response(
     body: bytes,
     retry_after: float | None = None,
     secrets: Collection[str] = (),
+    *,
+    has_user: bool = True,
 ) -> TokenResponse:
     """Return the token in a response of a token endpoint.
 
     Raises ``TokenError``: the bank's refusal, also if it arrives with a 200, ``WRONG_SERVER`` for a
     web page or a missing endpoint, or ``MALFORMED`` for a 200 with neither an error nor a usable
-    token. ``secrets`` are removed from the bank's message.
+    token. ``secrets`` are removed from the bank's message. ``has_user``: the grant names a user.
     """
-    if _is_of_another_server(status, body):
+    if _is_of_another_server(status, body, has_user=has_user):
         page = " with a web page" if is_page(body) else ""
         raise TokenError(
             kinds.TOKEN_WRONG_SERVER,
@@ -96,11 +99,16 @@ def parse_response(
     )
 
 
-def _is_of_another_server(status: int, body: bytes) -> bool:
+def _is_of_another_server(status: int, body: bytes, *, has_user: bool) -> bool:
     """Whether no token endpoint of the bank made this response; its gateway's pages are 5xx."""
-    if not (200 <= status < 400 or status in (404, 405, 501)) or read_error(body).code:
+    error = read_error(body)
+    if error.code and is_of_token_endpoint(error, has_user=has_user):
         return False
-    return status >= 300 or is_page(body)
+    if status in (404, 405, 501):
+        return True
+    if error.code:  # of a resource, which takes the call for one with an invalid token
+        return status in (400, 401) and error.code == "CMN_90018"
+    return 300 <= status < 400 or (200 <= status < 300 and is_page(body))
 
 
 def _is_bearer(token_type: object) -> bool:

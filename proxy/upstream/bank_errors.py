@@ -201,6 +201,18 @@ def classify(status: int, error: BankError, *, v1: bool = False) -> TokenFailure
     return kinds.TOKEN_BAD_REQUEST if status >= 400 else kinds.TOKEN_MALFORMED
 
 
+def is_of_token_endpoint(error: BankError, *, has_user: bool) -> bool:
+    """Whether a token endpoint of the bank may have refused a call so.
+
+    Not so with a code of a gateway that knows no such path, nor as an invalid token if the call
+    had none: ``has_user`` is false for a client's own credentials.
+    """
+    if error.code == "CMN_90018":
+        return has_user
+    known = error.code.startswith("CMN_") or error.code.isdigit() or error.code in _THROTTLED
+    return known or _by_oauth_code(error.code) is not None
+
+
 def _by_oauth_code(code: str) -> TokenFailure | None:
     # Apigee writes `invalid_client`, `InvalidClientIdentifier` and `oauth.v2.Invalid…`.
     return _BY_OAUTH_CODE.get(code.rpartition(".")[2].replace("_", "").lower())

@@ -134,7 +134,15 @@ def test_200_without_a_usable_token_is_an_error(kind: TokenKind, body: bytes) ->
         (302, b"", kinds.TOKEN_WRONG_SERVER),
         (404, b"", kinds.TOKEN_WRONG_SERVER),
         (501, b"<!doctype html><html>", kinds.TOKEN_WRONG_SERVER),
+        (404, b'{"error": "not_found"}', kinds.TOKEN_WRONG_SERVER),
+        (
+            404,
+            b'{"fault": {"detail": {"errorcode": "messaging.adaptors.http.flow.NotFound"}}}',
+            kinds.TOKEN_WRONG_SERVER,
+        ),
         (404, b'{"code": "CMN_90005"}', kinds.TOKEN_BAD_INSTITUTION),
+        (404, b'{"error": "invalid_client"}', kinds.TOKEN_BAD_CLIENT),
+        (401, b'{"code": "CMN_90018"}', kinds.TOKEN_BAD_USER),
         (401, b"<html>", kinds.TOKEN_BAD_CLIENT),
         (503, b"<html>down", kinds.TOKEN_SERVER),
     ],
@@ -146,6 +154,14 @@ def test_response_of_another_server(status: int, body: bytes, reason: TokenFailu
     assert error.value.reason is reason
     if reason is kinds.TOKEN_WRONG_SERVER:
         assert f"It responded {status}" in error.value.detail
+
+
+@pytest.mark.parametrize("status", [400, 401])
+def test_invalid_token_where_none_was_sent_is_of_a_resource(status: int) -> None:
+    """A client's own credentials hold no token: the path is not that of the token endpoint."""
+    with pytest.raises(TokenError) as error:
+        parse_response(TokenKind.V2, status, b'{"code": "CMN_90018"}', has_user=False)
+    assert error.value.reason is kinds.TOKEN_WRONG_SERVER
 
 
 @given(st.text(max_size=60))

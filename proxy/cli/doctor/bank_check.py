@@ -95,7 +95,11 @@ class BankCheck:
         try:
             response = await self.client.call("POST", request.path, request.headers, request.body)
             return response, parse_response(
-                key.kind, response.status, response.body, secrets=login.secrets
+                key.kind,
+                response.status,
+                response.body,
+                secrets=login.secrets,
+                has_user=not login.grant.is_shared,
             )
         except TokenError as error:
             return response, error
