@@ -390,7 +390,7 @@ def test_five_failures_in_a_row_are_an_outage(spacing: float) -> None:
     runs = (served(60), failed(3, CONNECT), failed(2, kinds.UPSTREAM_CLOSED))
     found = assess(HealthInput([FRESH], traffic(*runs, spacing=spacing)))
     assert {each.state for each in found} == {"failing"}
-    assert "the last 5 in a row" in found[0].sentence
+    assert "(3 of 65 in the last minute)" in found[0].sentence
     (last, *_) = assess(HealthInput([FRESH], traffic(*runs, served(1), spacing=0.001)))
     assert last.state == "warning"
 
