@@ -21,11 +21,12 @@ from proxy.tokens.token import Instant, Token, TokenKey, TokenKind
 from proxy.tokens.token_response import (
     TokenResponse,
     lifetime_left,
+    parse_refresh_token,
     parse_response,
     read_retry_after,
     refusal,
 )
-from proxy.upstream.bank_client import BankClient
+from proxy.upstream.bank_client import BankClient, BankResponse
 from proxy.upstream.bank_errors import read_error
 
 _WRITER = ThreadPoolExecutor(1, "refresh-tokens")
@@ -65,10 +66,9 @@ class BankEndpoint:
         """Fetch a token. Raises ``TokenError``."""
         login = self._login_for(key).for_kind(key.kind)
         if not login.grant.has_refresh_token or key.kind is TokenKind.V1:
-            token, _ = await self._ask(key, login)
-            return token
+            return await self._ask(key, login)
         tried = ""
-        while (current := self._refresh_tokens.current(key, login.subject)) and current != tried:
+        while (current := self._current(key, login)) and current != tried:
             try:
                 return await self._renew(key, login, RefreshToken(current))
             except TokenError as error:
@@ -82,8 +82,7 @@ class BankEndpoint:
 
     async def verify_credentials(self, key: TokenKey) -> Token:
         """Fetch a token with the login itself, not a refresh token. Raises ``TokenError``."""
-        token, _ = await self._ask(key, self._login_for(key).for_kind(key.kind))
-        return token
+        return await self._ask(key, self._login_for(key).for_kind(key.kind))
 
     async def exchange(self, key: TokenKey, code: str) -> Token:
         """Exchange an authorization code, which is good once, and keep its refresh token.
@@ -92,16 +91,15 @@ class BankEndpoint:
         ``ConfigError`` if the refresh token cannot be written to its file.
         """
         login = replace(self._login_for(key), grant=AuthorizationCode(code))
-        token, issued = await self._ask(key, login)
-        if not issued.refresh_token:
+        requested_at, response = await self._call(key, login)
+        issued = parse_refresh_token(response.status, response.body)
+        if issued is not None:
+            await self._write(lambda: self._keep(key, issued, login))
+        token = self._parse(key, login, requested_at, response)
+        if issued is None:
             raise TokenError(
                 kinds.TOKEN_MALFORMED, "The bank accepted the code but issued no refresh token."
             )
-        await self._write(
-            lambda: self._refresh_tokens.keep(
-                key, issued.refresh_token, issued.refresh_lifetime, login.subject
-            )
-        )
         return token
 
     async def revoke(self, text: str, credentials: Credentials) -> None:
@@ -128,7 +126,7 @@ class BankEndpoint:
         if token.key.origin != self._origin:
             raise ValueError(f"{token.key} is of another origin")
         login = self._login_for(token.key)
-        current = self._refresh_tokens.current(token.key, login.subject)
+        current = self._current(token.key, login)
         # The refresh token of an authorization code is kept: revoking it would log the user out.
         refresh_token = current if login.grant.can_be_verified else ""
         await self.revoke(refresh_token or token.text, login.credentials)
@@ -136,17 +134,28 @@ class BankEndpoint:
             await self._forget(token.key, refresh_token)
 
     async def _renew(self, key: TokenKey, login: Login, grant: Grant) -> Token:
-        token, issued = await self._ask(key, replace(login, grant=grant))
-        if issued.refresh_token:
-            await self._keep(key, issued, login.subject)
-        return token
+        asking = replace(login, grant=grant)
+        requested_at, response = await self._call(key, asking)
+        # Kept first: it is the only one, and the access token may be of no use.
+        issued = parse_refresh_token(response.status, response.body)
+        if issued is not None:
+            await self._try_write(lambda: self._keep(key, issued, login))
+        return self._parse(key, asking, requested_at, response)
 
-    async def _ask(self, key: TokenKey, login: Login) -> tuple[Token, TokenResponse]:
+    async def _ask(self, key: TokenKey, login: Login) -> Token:
+        return self._parse(key, login, *await self._call(key, login))
+
+    async def _call(self, key: TokenKey, login: Login) -> tuple[Instant, BankResponse]:
         if key.origin != self._origin:
             raise ValueError(f"{key} is of another origin")
         requested_at = self._clock()
         request = token_request(key, login, self._new_id(), self._caller, requested_at.wall)
-        response = await self._bank.call("POST", request.path, request.headers, request.body)
+        call = self._bank.call("POST", request.path, request.headers, request.body)
+        return requested_at, await call
+
+    def _parse(
+        self, key: TokenKey, login: Login, requested_at: Instant, response: BankResponse
+    ) -> Token:
         retry_after = read_retry_after(response.retry_after, response.date, self._clock().wall)
         issued = parse_response(
             key.kind,
@@ -157,18 +166,22 @@ class BankEndpoint:
             has_user=not login.grant.is_shared,
         )
         lifetime = lifetime_left(issued.lifetime, response.age)
-        return Token(key, issued.text, requested_at, lifetime), issued
+        return Token(key, issued.text, requested_at, lifetime)
 
-    async def _keep(self, key: TokenKey, issued: TokenResponse, subject: str) -> None:
-        text, lifetime = issued.refresh_token, issued.refresh_lifetime
-        try:
-            await self._write(lambda: self._refresh_tokens.keep(key, text, lifetime, subject))
-        except ConfigError as error:
-            self._warn(str(error))
+    def _current(self, key: TokenKey, login: Login) -> str:
+        return self._refresh_tokens.current(key, login.subject, self._bank.base_url)
+
+    def _keep(self, key: TokenKey, issued: TokenResponse, login: Login) -> None:
+        self._refresh_tokens.keep(
+            key, issued.text, issued.lifetime, login.subject, self._bank.base_url
+        )
 
     async def _forget(self, key: TokenKey, refresh_token: str) -> None:
+        await self._try_write(lambda: self._refresh_tokens.forget(key, refresh_token))
+
+    async def _try_write(self, change: Callable[[], None]) -> None:
         try:
-            await self._write(lambda: self._refresh_tokens.forget(key, refresh_token))
+            await self._write(change)
         except ConfigError as error:
             self._warn(str(error))
 

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from proxy.errors import ConfigError
@@ -23,11 +23,16 @@ if sys.platform != "win32":
 
 @dataclass(frozen=True, slots=True)
 class StoredRefreshToken:
-    """A refresh token. ``expires_at`` is Unix seconds; ``subject`` is ``Login.subject``."""
+    """A refresh token. ``expires_at`` is Unix seconds; ``subject`` is ``Login.subject``.
+
+    ``address`` is the base URL of the bank that issued it, and that alone gets it; empty in files
+    that do not say it, for any.
+    """
 
     text: str = field(repr=False)
     expires_at: float
     subject: str = ""
+    address: str = ""
 
 
 Known = dict[TokenKey, StoredRefreshToken]
@@ -65,23 +70,27 @@ class RefreshTokens:
             )
         self._file_state = self._read()
 
-    def current(self, key: TokenKey, subject: str = "") -> str:
-        """Return the live refresh token for ``key`` and ``subject``; empty if there is none."""
+    def current(self, key: TokenKey, subject: str = "", address: str = "") -> str:
+        """Return the live refresh token of ``subject`` at ``address``; empty if there is none."""
         if key.subject in self._by_subject:
-            return self._by_subject[key.subject].current(key, subject)
+            return self._by_subject[key.subject].current(key, subject, address)
         known = self._read().get(key)
         if known is None or known.text == self._forgotten.get(key):
             known = self._known.get(key)
-        if known is None or known.subject != subject or known.expires_at <= self._clock().wall:
+        if known is None or known.expires_at <= self._clock().wall:
             return ""
-        return known.text
+        is_theirs = known.subject == subject and known.address in ("", address)
+        return known.text if is_theirs else ""
 
-    def keep(self, key: TokenKey, text: str, lifetime: float, subject: str = "") -> None:
+    def keep(
+        self, key: TokenKey, text: str, lifetime: float, subject: str = "", address: str = ""
+    ) -> None:
         """Replace the refresh token. Raises ``ConfigError`` if the file cannot be written."""
         if key.subject in self._by_subject:
-            self._by_subject[key.subject].keep(key, text, lifetime, subject)
+            self._by_subject[key.subject].keep(key, text, lifetime, subject, address)
             return
-        stored = self._known[key] = StoredRefreshToken(text, self._clock().wall + lifetime, subject)
+        expires_at = self._clock().wall + lifetime
+        stored = self._known[key] = StoredRefreshToken(text, expires_at, subject, address)
         self._forgotten[key] = self._in_file(key)
         self._change(lambda tokens: tokens.update({key: stored}))
 
@@ -159,10 +168,7 @@ def _drop(tokens: Known, key: TokenKey, text: str) -> None:
 
 
 def _document(tokens: Known) -> dict[str, dict[str, str | float]]:
-    return {
-        key.text: {"text": token.text, "expires_at": token.expires_at, "subject": token.subject}
-        for key, token in tokens.items()
-    }
+    return {key.text: asdict(token) for key, token in tokens.items()}
 
 
 def _entry(name: str, entry: object) -> tuple[TokenKey, StoredRefreshToken] | None:
@@ -171,12 +177,13 @@ def _entry(name: str, entry: object) -> tuple[TokenKey, StoredRefreshToken] | No
             "text": str(text),
             "expires_at": float() | int() as expires_at,
             "subject": str(subject),
+            **more,
         }:
-            pass
+            address = str(more.get("address", ""))
         case _:
             return None
     try:
-        return TokenKey.parse(name), StoredRefreshToken(text, expires_at, subject)
+        return TokenKey.parse(name), StoredRefreshToken(text, expires_at, subject, address)
     except ValueError:
         return None
 

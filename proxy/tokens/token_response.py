@@ -31,12 +31,10 @@ _TOKEN_TEXT = re.compile(r"[\x21-\x7e]{1,8192}")
 
 @dataclass(frozen=True, slots=True)
 class TokenResponse:
-    """A token, as issued. Lifetimes are in seconds; ``refresh_token`` may be empty."""
+    """A token, or a refresh token, as issued. The lifetime is in seconds."""
 
     text: str = field(repr=False)
     lifetime: float
-    refresh_token: str = field(default="", repr=False)
-    refresh_lifetime: float = 0.0
 
 
 class TokenExpiringError(TokenError):
@@ -76,7 +74,7 @@ def parse_response(
         )
     if status not in (200, 201):
         raise refusal(kind, status, read_error(body), retry_after, secrets)
-    fields: dict[str, object] = dict(xml_fields(body)) if is_xml(body) else json_object(body)
+    fields = _fields(body)
     text = fields.get("access_token")
     if not isinstance(text, str) or not _TOKEN_TEXT.fullmatch(text):
         if (error := read_error(body)).code:
@@ -89,14 +87,25 @@ def parse_response(
         raise TokenError(
             kinds.TOKEN_MALFORMED, "The token endpoint issued a token of another type than Bearer."
         )
-    refresh_token = fields.get("refresh_token")
-    usable = isinstance(refresh_token, str) and _TOKEN_TEXT.fullmatch(refresh_token)
-    return TokenResponse(
-        text,
-        read_lifetime(fields.get("expires_in")),
-        refresh_token if usable and isinstance(refresh_token, str) else "",
-        _refresh_lifetime(fields.get("refresh_token_expires_in")),
-    )
+    return TokenResponse(text, read_lifetime(fields.get("expires_in")))
+
+
+def parse_refresh_token(status: int, body: bytes) -> TokenResponse | None:
+    """Return the refresh token in a response, if there is one, whatever else it holds.
+
+    It has replaced the one that was sent, even if the access token beside it is of no use.
+    """
+    if status not in (200, 201):
+        return None
+    fields = _fields(body)
+    text = fields.get("refresh_token")
+    if not isinstance(text, str) or not _TOKEN_TEXT.fullmatch(text):
+        return None
+    return TokenResponse(text, _refresh_lifetime(fields.get("refresh_token_expires_in")))
+
+
+def _fields(body: bytes) -> dict[str, object]:
+    return dict(xml_fields(body)) if is_xml(body) else json_object(body)
 
 
 def _is_of_another_server(status: int, body: bytes, *, has_user: bool) -> bool:

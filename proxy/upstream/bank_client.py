@@ -47,7 +47,7 @@ class BankClient:
     """Calls paths below ``base_url``. ``timeout`` is in seconds and covers a whole call."""
 
     def __init__(self, base_url: str, dialer: Dialer, *, timeout: float) -> None:
-        self._base_url = base_url
+        self.base_url = base_url
         self._dialer = dialer
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._session: aiohttp.ClientSession | None = None
@@ -74,7 +74,7 @@ class BankClient:
     ) -> BankResponse:
         async with self._client().request(
             method,
-            self._base_url + path,
+            self.base_url + path,
             data=body or None,
             headers=headers,
             allow_redirects=False,

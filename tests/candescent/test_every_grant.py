@@ -31,6 +31,19 @@ async def test_password_is_refreshed_by_refresh_tokens() -> None:
         assert len(live) == 1
 
 
+@pytest.mark.parametrize("expires_in", ["0", "0.4", "-1", "3_600"])
+async def test_refresh_token_beside_an_unusable_token_is_used(expires_in: str) -> None:
+    """The one before is void already: without the new one, a login would be lost."""
+    hasty: dict[str, Any] = {"token": {"backoff_initial": "0.05"}}
+    fault = Fault("token", expires_in=expires_in, grant="refresh_token", times=1)
+    async with bank_fixture(None, fault, **PASSWORD, **hasty) as there:
+        there.bank.expire_all()
+        async with asyncio.timeout(DEADLINE):
+            while (await there.call("/echo")).status != 200:  # noqa: ASYNC110 - a caller tries again
+                await asyncio.sleep(0.02)
+        assert there.grants == [("password", "ok")] + [("refresh_token", "ok")] * 2
+
+
 async def test_password_after_a_dead_refresh_token() -> None:
     """It costs one refusal and no request fails."""
     async with bank_fixture(**PASSWORD) as there:

@@ -17,7 +17,7 @@ from proxy.forwarding.headers import CallerHeaders, request_head
 from proxy.forwarding.routing import Router
 from proxy.forwarding.url_rewriting import UrlRewriter
 from proxy.tokens.token import MAX_LIFETIME, TokenKind
-from proxy.tokens.token_response import parse_response, read_retry_after
+from proxy.tokens.token_response import parse_refresh_token, parse_response, read_retry_after
 from proxy.upstream.bank_errors import MAX_ERROR_BODY, classify, read_error, refuses_token
 from proxy.upstream.tunnel import check_response
 from tests.fuzz import drive, reference
@@ -209,13 +209,15 @@ def test_any_token_response_is_a_token_or_an_error(
     body: bytes, status: int, kind: TokenKind
 ) -> None:
     """A token valid in a header with a lifetime, or a TokenError."""
+    if (refresh_token := parse_refresh_token(status, body)) is not None:
+        assert re.fullmatch(r"[\x21-\x7e]+", refresh_token.text)
+        assert 0 < refresh_token.lifetime <= MAX_LIFETIME
     try:
         issued = parse_response(kind, status, body)
     except TokenError:
         return
     assert status == 200
     assert re.fullmatch(r"[\x21-\x7e]+", issued.text)
-    assert re.fullmatch(r"[\x21-\x7e]*", issued.refresh_token)
     assert 1 <= issued.lifetime <= MAX_LIFETIME
 
 

@@ -126,7 +126,16 @@ def test_reprs_show_no_secret() -> None:
     login = Login(CREDENTIALS, Password("juniper", "moonlight"))
     once = Login(CREDENTIALS, RefreshToken("proof-of-login")), AuthorizationCode("proof-of-person")
     request = token_request(V2, login, ID, CALLER)
-    shown = repr((CREDENTIALS, login, once, request, TokenResponse("to-ken", 1.0, "re-fresh")))
+    shown = repr(
+        (
+            CREDENTIALS,
+            login,
+            once,
+            request,
+            TokenResponse("to-ken", 1.0),
+            TokenResponse("re-fresh", 1.0),
+        )
+    )
     for secret in ("s3cret", "moonlight", "proof-of", "to-ken", "re-fresh", CREDENTIALS.basic):
         assert secret not in shown
     assert "juniper" in shown

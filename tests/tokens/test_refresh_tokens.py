@@ -102,6 +102,18 @@ def test_dead_token_is_dropped_unless_newer(clock: Clock) -> None:
     assert tokens.current(KEY) == ""
 
 
+def test_token_belongs_to_the_bank_that_issued_it(clock: Clock, file: Path) -> None:
+    """A file that does not say which, as older versions wrote it, counts for the one configured."""
+    for tokens in (RefreshTokens(clock), RefreshTokens(clock, file)):
+        tokens.keep(KEY, "hers", 100, "juniper", "https://bank.test")
+        assert tokens.current(KEY, "juniper", "https://bank.test") == "hers"
+        assert tokens.current(KEY, "juniper", "https://other.test") == ""
+    document = json.loads(file.read_text())
+    del document[str(KEY)]["address"]
+    file.write_text(json.dumps(document))
+    assert RefreshTokens(clock, file).current(KEY, "juniper", "https://other.test") == "hers"
+
+
 def test_token_belongs_to_its_subject(clock: Clock, file: Path) -> None:
     """In memory and in the file."""
     for tokens in (RefreshTokens(clock), RefreshTokens(clock, file)):
@@ -309,5 +321,6 @@ def test_any_text_is_kept(
 def test_repr_shows_no_token() -> None:
     """Only its expiry."""
     assert (
-        repr(StoredRefreshToken("secret", 5.0)) == "StoredRefreshToken(expires_at=5.0, subject='')"
+        repr(StoredRefreshToken("secret", 5.0))
+        == "StoredRefreshToken(expires_at=5.0, subject='', address='')"
     )

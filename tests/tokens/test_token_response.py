@@ -17,8 +17,10 @@ from proxy.tokens.token import ASSUMED_LIFETIME, MAX_LIFETIME, TokenKind
 from proxy.tokens.token_response import (
     MAX_MESSAGE,
     TokenExpiringError,
+    TokenResponse,
     clean_message,
     lifetime_left,
+    parse_refresh_token,
     parse_response,
     read_lifetime,
     read_retry_after,
@@ -63,7 +65,8 @@ def xml(prefix: str = "", declared: str = "", **fields: str) -> bytes:
 def test_responses_are_read_tolerantly(kind: TokenKind, body: bytes) -> None:
     """XML by local name, or JSON; numbers or text."""
     issued = parse_response(kind, 200, body)
-    assert (issued.text, issued.lifetime, issued.refresh_token) == ("abc", 1799.0, "")
+    assert (issued.text, issued.lifetime) == ("abc", 1799.0)
+    assert parse_refresh_token(200, body) is None
 
 
 def test_refresh_token_is_read() -> None:
@@ -72,23 +75,32 @@ def test_refresh_token_is_read() -> None:
         json_response(refresh_token="next", refresh_token_expires_in="86399"),
         xml(refresh_token="next", refresh_token_expires_in="86399", di_member_number="1"),
     ):
-        issued = parse_response(TokenKind.V2, 200, body)
-        assert (issued.refresh_token, issued.refresh_lifetime) == ("next", 86399.0)
+        assert parse_refresh_token(200, body) == TokenResponse("next", 86399.0)
+        assert parse_refresh_token(400, body) is None
+
+
+@pytest.mark.parametrize("expires_in", ["0", "-1", "3_600"])
+def test_refresh_token_beside_an_unusable_token_is_read(expires_in: str) -> None:
+    """It is the only one that the bank still takes."""
+    body = json_response(refresh_token="next", expires_in=expires_in)
+    with pytest.raises(TokenError):
+        parse_response(TokenKind.V2, 200, body)
+    assert parse_refresh_token(200, body) == TokenResponse("next", MAX_LIFETIME)
 
 
 @pytest.mark.parametrize("raw", [None, "0", "-1", 0, "abc", "nan", "inf", 1e999, [1]])
 def test_refresh_token_without_a_lifetime(raw: object) -> None:
     """It is used for thirty days."""
-    issued = parse_response(
-        TokenKind.V2, 200, json_response(refresh_token="next", refresh_token_expires_in=raw)
-    )
-    assert issued.refresh_lifetime == MAX_LIFETIME
+    body = json_response(refresh_token="next", refresh_token_expires_in=raw)
+    assert parse_refresh_token(200, body) == TokenResponse("next", MAX_LIFETIME)
 
 
 @pytest.mark.parametrize("text", [None, "", 7, "with space", "line\r\nend", "x" * 9000, ["a"]])
 def test_unusable_refresh_token_is_ignored(text: object) -> None:
     """The access token is valid."""
-    assert parse_response(TokenKind.V2, 200, json_response(refresh_token=text)).refresh_token == ""
+    body = json_response(refresh_token=text)
+    assert parse_response(TokenKind.V2, 200, body).text == "abc"
+    assert parse_refresh_token(200, body) is None
 
 
 @pytest.mark.parametrize(
@@ -212,10 +224,8 @@ def test_number_in_python_syntax_is_no_lifetime(raw: object) -> None:
     with pytest.raises(TokenError) as error:
         read_lifetime(raw)
     assert error.value.reason is kinds.TOKEN_MALFORMED
-    issued = parse_response(
-        TokenKind.V2, 200, json_response(refresh_token="next", refresh_token_expires_in=raw)
-    )
-    assert issued.refresh_lifetime == MAX_LIFETIME
+    body = json_response(refresh_token="next", refresh_token_expires_in=raw)
+    assert parse_refresh_token(200, body) == TokenResponse("next", MAX_LIFETIME)
 
 
 @pytest.mark.parametrize(
