@@ -197,7 +197,10 @@ def split_url(value: str) -> SplitResult:
 
 
 def check_base_url(value: str) -> str:
-    """Return a base URL without the slash at its end. Raises ``ValueError``."""
+    """Return a base URL, equal ones in one form: small letters, no default port, no last slash.
+
+    Raises ``ValueError``.
+    """
     url = split_url(value)
     if url.scheme not in ("http", "https") or not url.hostname:
         raise ValueError("expected http://HOST[:PORT][/PATH] or https://…")
@@ -205,5 +208,9 @@ def check_base_url(value: str) -> str:
         raise ValueError("a base URL has no user, query or fragment")
     if not re.fullmatch(r"[A-Za-z0-9._~/-]*", url.path):
         raise ValueError("the path of a base URL has only letters, digits and . _ ~ / -")
-    _ = url.port  # raises for an invalid port
-    return value.rstrip("/")
+    if url.port == 0:
+        raise ValueError("port 0 cannot be called")
+    netloc = url.netloc.lower().removesuffix(":")
+    if url.port == (443 if url.scheme == "https" else 80):
+        netloc = netloc.removesuffix(f":{url.port}")
+    return url._replace(netloc=netloc, path=url.path.rstrip("/")).geturl()

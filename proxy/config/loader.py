@@ -173,13 +173,23 @@ def _login(
             config.token.auth_method,
             config.token.basic_encoding,
             login.client_key_id or "",
-            config.token.assertion_audience or f"{base_url}/oauth2/v1/token",
+            _audience(config, base_url),
         )
         if own
         else inherited,
         login.chosen_grant(**{name: secret(name) or "" for name in login.chosen_grant.fields}),
         scopes or "",
     )
+
+
+def _audience(config: Config, base_url: str) -> str:
+    """Return the audience of assertions sent to ``base_url``.
+
+    Another address than the configuration's own has another: a server must not get an assertion
+    that a different one takes.
+    """
+    own = config.token.assertion_audience if base_url == config.url.geturl() else None
+    return own or f"{base_url}/oauth2/v1/token"
 
 
 def read_file(path: Path) -> dict[str, Any]:

@@ -219,6 +219,13 @@ class Config(AddressSettings, LoginSettings):
                     "give each user a file of their own"
                 )
             used.setdefault(real, path)
+        for name, listener in self.listeners.items():
+            is_used = listener.has_login and listener.chosen_grant.has_refresh_token
+            if listener.refresh_token_file is not None and not is_used:
+                yield (
+                    f"listeners.{name}.refresh_token_file: needs a user's login at this listener, "
+                    "by grant: authorization_code or password"
+                )
 
     def refresh_token_files(self) -> Iterator[tuple[str, Path]]:
         """Yield every file for refresh tokens, each with the prefix of its setting's name."""
@@ -312,6 +319,11 @@ class Config(AddressSettings, LoginSettings):
         """Every address of the bank, the configuration's own first."""
         own = self.origin_of(self.institution_id)
         return tuple(dict.fromkeys([own, *map(self.origin_of, self.institutions)]))
+
+    @property
+    def base_urls(self) -> tuple[str, ...]:
+        """The base URL of every origin, the configuration's own first."""
+        return tuple(dict.fromkeys(origin.base_url for origin in self.origins))
 
     def origin_of(self, institution: str) -> OriginConfig:
         """Return the address at which an institution lives."""

@@ -164,9 +164,9 @@ def certificate_files(config: Config) -> Iterator[tuple[str, Path]]:
 def refresh_tokens(config: Config) -> RefreshTokens:
     """Return what keeps refresh tokens. Raises ``ConfigError`` for a file of another user."""
     by_subject = {
-        listener.name: RefreshTokens(clock.now, listener.login.refresh_token_file)
-        for listener in config.listener_configs
-        if listener.login is not None
+        # Also those without a login, which a reload may add.
+        name: RefreshTokens(clock.now, listener.refresh_token_file)
+        for name, listener in config.listeners.items()
     }
     return RefreshTokens(clock.now, config.refresh_token_file, by_subject)
 

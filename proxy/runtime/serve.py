@@ -93,6 +93,7 @@ async def serve(load: LoadConfig, file: Path | None) -> int:
         admin=str(app.admin_address),
         **_status_page(config, app.admin_address),
         upstream=config.url.geturl(),
+        **_other_upstreams(config),
         institution=config.institution_id,
     )
     tasks.spawn_background("quit", _quit(app, stop))
@@ -107,6 +108,13 @@ def _other_listeners(app: App) -> dict[str, dict[str, str]]:
     """Return the additional listeners, if there are any, for the log."""
     further = {name: str(where) for name, where in app.addresses.items() if name != MAIN_LISTENER}
     return {"listeners": further} if further else {}
+
+
+def _other_upstreams(config: Config) -> dict[str, dict[str, str]]:
+    """Return the institutions at their own address, if there are any, for the log."""
+    urls = {name: config.origin_of(name).base_url for name in config.institutions}
+    further = {name: url for name, url in urls.items() if url != config.url.geturl()}
+    return {"upstreams": further} if further else {}
 
 
 def _status_page(config: Config, admin: Address) -> dict[str, str]:

@@ -75,7 +75,9 @@ class RefreshPolicy:
         "Client id and secret in Basic: as they are, or form-encoded (RFC 6749, 2.3.1).",
     )
     assertion_audience: str | None = setting(
-        None, "Audience of assertions; the URL of the V2 token endpoint if left out."
+        None,
+        "Audience of assertions to `base_url`; the URL of the V2 token endpoint if left out, "
+        "as at the institutions' own addresses.",
     )
     prefetch: Annotated[tuple[TokenKind, ...], MinLen(1), COMMA_SEPARATED] = setting(
         (TokenKind.V2,), "Kinds of token without which the proxy is not ready."

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from proxy.config import loader
 from proxy.config.model import Config
@@ -30,7 +32,7 @@ def test_institutions_with_equal_settings_share_an_origin() -> None:
         institutions={
             "00017": {"base_url": "https://other.test", **OWN},
             "00018": {"base_url": "https://other.test/", **OWN},
-            "00019": {"base_url": MAIN["base_url"]},
+            "00019": {"base_url": "HTTPS://Bank.test:443/api/"},
             "00020": {"environment": "sandbox", **OWN},
             "00021": {"upstream": {"max_connections": "3"}},
         }
@@ -141,6 +143,46 @@ def test_refresh_token_files_of_two_users_differ() -> None:
     del alone["alice"]["refresh_token_file"]
     with pytest.raises(ConfigError, match=r"^listeners.alice.refresh_token_file: needed"):
         load(listeners=alone, refresh_token_file="/run/a")
+
+
+@pytest.mark.parametrize("login", [{}, {"host_user_id": "7"}, {"grant": "client_credentials"}])
+def test_refresh_token_file_without_a_user_is_an_error(login: dict[str, str]) -> None:
+    """Nothing would ever be in it; a login was probably left out."""
+    listeners = users(alice="/run/a")
+    del listeners["alice"]["grant"]
+    listeners["alice"] |= login
+    with pytest.raises(ConfigError, match=r"^listeners.alice.refresh_token_file: needs a user's"):
+        load(listeners=listeners)
+
+
+def test_assertions_for_one_address_are_of_no_use_at_another(tmp_path: Path) -> None:
+    """The configured audience is that of `base_url`, whose key an institution may share."""
+    key = tmp_path / "key"
+    key.write_bytes(
+        ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+        )
+    )
+    client = {"client_id": "main", "client_key_file": str(key)}
+    settings = (
+        MAIN
+        | client
+        | {
+            "token": {"auth_method": "private_key_jwt", "assertion_audience": "https://login.test"},
+            "institutions": {
+                "00017": {"base_url": "https://other.test", **client},
+                "00018": {"upstream": {"max_connections": "3"}, **client},
+            },
+        }
+    )
+    del settings["client_secret"]
+    logins = loader.logins(loader.load(None, {}, settings))
+    audiences = [logins.default, logins.by_institution["00017"], logins.by_institution["00018"]]
+    assert [login.credentials.audience for login in audiences] == [
+        "https://login.test",
+        "https://other.test/oauth2/v1/token",
+        "https://login.test",
+    ]
 
 
 def test_login_of_a_listener(tmp_path: Path) -> None:

@@ -43,10 +43,15 @@ def test_path_may_be_plain_text() -> None:
         ("https://api.example/digitalbanking/", "https://api.example/digitalbanking"),
         ("http://127.0.0.1:8081", "http://127.0.0.1:8081"),
         ("https://[::1]:8443/a", "https://[::1]:8443/a"),
+        ("HTTPS://API.Example:443/Bank//", "https://api.example/Bank"),
+        ("https://[::1]:443", "https://[::1]"),
+        ("http://127.0.0.1:80/", "http://127.0.0.1"),
+        ("http://127.0.0.1:443", "http://127.0.0.1:443"),
+        ("https://api.example:/", "https://api.example"),
     ],
 )
 def test_base_url_is_normalized(text: str, expected: str) -> None:
-    """A final slash is removed."""
+    """Two spellings of one address are one origin."""
     assert check_base_url(text) == expected
 
 
@@ -66,6 +71,7 @@ def test_base_url_is_normalized(text: str, expected: str) -> None:
         "https://äpi.example",
         "https://api.example:99999",
         "https://api.example:x",
+        "https://api.example:0",
         "",
     ],
 )

@@ -162,3 +162,12 @@ async def test_token_endpoint_settings(
     headers = {k.lower().decode(): v.decode() for k, v in sandbox.bank.token_requests[-1].headers}
     names = ("user-agent", "originating_ip", "offering_id")
     assert tuple(headers.get(name) for name in names) == expected
+
+
+def test_refresh_tokens_of_a_listener_are_apart_from_the_start(tmp_path: Path) -> None:
+    """A reload may give it a login: its user's are not written into the main file."""
+    file = tmp_path / "main.json"
+    config = load(refresh_token_file=file, listeners={"kiosk": {"listen": "127.0.0.1:8091"}})
+    tokens = build.refresh_tokens(config)
+    tokens.keep(TokenKey(TokenKind.V2, "00016", subject="kiosk"), "hers", 100)
+    assert not file.exists()

@@ -33,6 +33,20 @@ async def test_log_has_every_listener(tmp_path: Path) -> None:
         assert await running.sample(name, **labels) == 1
 
 
+async def test_every_address_of_the_bank_is_shown(tmp_path: Path) -> None:
+    """By the log at start, and by ``check-config``."""
+    (tmp_path / "secret").write_text("sandbox-secret\n")
+    client = {"client_id": "sandbox-client", "client_secret_file": str(tmp_path / "secret")}
+    file = tmp_path / "c.yaml"
+    async with Sandbox() as bank, Sandbox() as other:
+        own = {"00017": {"base_url": other.url, **client}, "00018": client}
+        async with process(file, bank.url, institutions=own) as running:
+            reported = await running.program.wait_for_event("listening")
+            assert (reported["upstream"], reported["upstreams"]) == (bank.url, {"00017": other.url})
+        code, out, _ = await run_program("check-config", "--config", file, **CREDENTIALS)
+        assert (code, out.strip().endswith(f"→ {bank.url}, {other.url}")) == (0, True)
+
+
 async def test_check_config_checks_every_listener(tmp_path: Path) -> None:
     """Its files too; each error has its path."""
     file, lost = tmp_path / "c.yaml", tmp_path / "lost"

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     for warning in exposed_files.warnings(config):
         print(f"Warning: {warning}", file=sys.stderr)
     listeners = ", ".join(str(listener.address) for listener in config.listener_configs)
-    print(f"The configuration is valid: {listeners} → {config.url.geturl()}")
+    print(f"The configuration is valid: {listeners} → {', '.join(config.base_urls)}")
     return OK
 
 
