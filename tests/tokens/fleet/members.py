@@ -64,6 +64,11 @@ class Member:
         async with aiohttp.request("GET", f"http://{self.admin}/metrics") as response:
             return sample_in(await response.text(), name, labels)
 
+    async def wait_for_sample(self, is_set: bool, name: str, **labels: str) -> None:
+        """Wait until that sum is not 0, or is 0. Each look costs the proxy an exposition."""
+        while bool(await self.sample(name, **labels)) is not is_set:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.5)
+
 
 @asynccontextmanager
 async def members(file: Path, count: int) -> AsyncIterator[list[Member]]:

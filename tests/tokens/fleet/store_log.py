@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 # One HSET of the proxies' script (``proxy/tokens/fleet/script.py``); times are Unix milliseconds.
 STEP = re.compile(
     rb'\+([\d.]+) \[0 lua\] "HSET" "(candescent-proxy:\{\w+\})" "([\w:]+)" "((?:[^"\\]|\\.)*)"'
-    rb'(?: "until" "(\d+)")?\r'
+    rb'(?: "until" "(\d+)")?(?: "owner" "(\w+)")?\r'
 )
 
 
@@ -18,7 +18,7 @@ STEP = re.compile(
 class LeaseHistory:
     """The leases of one record. ``permitted`` are those given while no young token was shared.
 
-    ``overlapping`` are those given before the one before had ended.
+    ``overlapping`` are those given to a proxy before the lease of another one had ended.
     """
 
     permitted: int = 0
@@ -26,6 +26,7 @@ class LeaseHistory:
     given_at: float = -math.inf
     ends_at: float = -math.inf
     shared_since: float = -math.inf
+    owner: bytes = b""
 
 
 @dataclass
@@ -42,20 +43,27 @@ class StoreLog:
         self.text += block
         end = self.text.rfind(b"\n") + 1
         for step in STEP.finditer(self.text, self._read, end):
-            at, record, name, value, until = (part or b"" for part in step.groups())
+            at, record, name, value, until, owner = (part or b"" for part in step.groups())
             history = self.records.setdefault(record.decode(), LeaseHistory())
-            self._follow(history, float(at), name.decode(), value, until)
+            self._follow(history, float(at), name.decode(), value, until, owner)
         self._read = max(end, self._read)
 
     def _follow(
-        self, history: LeaseHistory, at: float, name: str, value: bytes, until: bytes
+        self,
+        history: LeaseHistory,
+        at: float,
+        name: str,
+        value: bytes,
+        until: bytes,
+        owner: bytes,
     ) -> None:
         match name:
             case "fence":
                 # The script rounds to milliseconds.
-                history.overlapping += at < history.ends_at - 0.01
+                is_early = at < history.ends_at - 0.01
+                history.overlapping += is_early and owner != history.owner
                 history.permitted += at - history.shared_since >= self.young
-                history.given_at, history.ends_at = at, int(until) / 1000
+                history.given_at, history.ends_at, history.owner = at, int(until) / 1000, owner
             case "until":
                 history.ends_at = int(value) / 1000
             case "rejected":

@@ -35,6 +35,8 @@ COUNT = 30
 INSTITUTIONS = ("00016", "00017", "00018")
 CLIENT_ID, SECRET = "sandbox-client-of-the-fleet", "sandbox-secret-of-the-fleet"
 MIN_INTERVAL = 0.5
+PAUSE = 0.4
+"""Seconds between two calls of a caller, of which there is one per proxy."""
 
 
 @dataclass
@@ -135,23 +137,21 @@ class RunningFleet:
         seen = self.answered
         await until(lambda: self.answered >= seen + 2 * len(self.members) * len(INSTITUTIONS))
 
-    async def sum(self, name: str, **labels: str) -> float:
-        """Return the sum of a series over the living members."""
-        found = await asyncio.gather(*(one.sample(name, **labels) for one in self.living))
-        return sum(found)
-
-    async def wait_for_sum(self, least: float, name: str, **labels: str) -> None:
-        """Wait until that sum is at least ``least``."""
+    async def wait_for_store(self, *, up: bool) -> None:
+        """Wait until each living member reports that the store works, or that it does not."""
         async with asyncio.timeout(DEADLINE):
-            while await self.sum(name, **labels) < least:  # noqa: ASYNC110 - nobody tells us
-                await asyncio.sleep(0.1)
+            for one in self.living:
+                await one.wait_for_sample(up, "candescent_proxy_store_up")
+
+    def senders(self) -> set[bytes]:
+        """Return the ``User-Agent`` of each proxy that has sent a token request."""
+        return {user_agent(request) for request in self.request_count()}
 
     async def owner(self, institution: str) -> Member:
         """Wait for a slow token request; return its sender."""
         seen = len(self.request_count(institution))
         await until(lambda: len(self.request_count(institution)) > seen)
-        headers = dict(self.request_count(institution)[seen].headers)
-        agent = next(text for name, text in headers.items() if name.lower() == b"user-agent")
+        agent = user_agent(self.request_count(institution)[seen])
         return next(one for one in self.members if one.user_agent.encode() == agent)
 
     async def call(self, member: Member, institution: str) -> None:
@@ -178,11 +178,16 @@ class RunningFleet:
         while member.is_alive:
             for institution in INSTITUTIONS:
                 await self.call(member, institution)
-                await asyncio.sleep(0.15)
+                await asyncio.sleep(PAUSE)
 
     def slow_bank(self, seconds: float) -> None:
         """Let token requests take this long from now on."""
         self.bank.bank.settings = changed(self.bank.bank.settings, {"token_latency": seconds})
+
+
+def user_agent(request: TokenArrival) -> bytes:
+    """Return the ``User-Agent`` of a token request."""
+    return next(text for name, text in request.headers if name.lower() == b"user-agent")
 
 
 @asynccontextmanager
@@ -209,7 +214,7 @@ async def fleet(folder: Path) -> AsyncIterator[RunningFleet]:
                 "encryption_key_file": str(write_key(folder / "keys")),
                 "timeout": "30",
                 "lease": str(lifetime / 6),
-                "follow": "0.5",
+                "follow": "2",
             },
         )
         async with (
@@ -316,9 +321,7 @@ async def stopped_owner_overwrites_nothing(running: RunningFleet) -> None:
     await until(lambda: its_token not in running.newest("00016"))
     owner.send(signal.SIGCONT)
     async with asyncio.timeout(DEADLINE):
-        name = "candescent_proxy_store_tokens_total"
-        while not await owner.sample(name, source="uncached"):  # noqa: ASYNC110 - nobody tells us
-            await asyncio.sleep(0.05)
+        await owner.wait_for_sample(True, "candescent_proxy_store_tokens_total", source="uncached")
     assert its_token not in await running.shared_tokens()
 
 
@@ -361,15 +364,14 @@ async def failed_store_does_not_affect_callers(running: RunningFleet) -> None:
     """Each proxy fetches once a lifetime; afterwards one fetches for all."""
     running.forget()
     await running.store.kill()
-    await running.wait_for_sum(
-        len(running.living), "candescent_proxy_store_tokens_total", source="direct"
-    )
+    everyone = {one.user_agent.encode() for one in running.living}
+    await until(lambda: running.senders() >= everyone)
     seconds = running.request_count()[-1].time - running.request_count()[0].time
     lives = 1 + seconds / (running.lifetime / 2)
     assert len(running.request_count()) <= lives * len(running.living) * len(INSTITUTIONS)
-    assert await running.sum("candescent_proxy_store_up") == 0
+    await running.wait_for_store(up=False)
     await running.store.start_again()
-    await running.wait_for_sum(len(running.living), "candescent_proxy_store_up")
+    await running.wait_for_store(up=True)
     await running.wait_for_refreshes(1)
     await running.restart_count()
     await lifetime_costs_one_request(running)
