@@ -223,7 +223,7 @@ class SimulatedFetch:
             holder.offered(record),
             max(record.leased_until - now, 0.0),
             max(record.refused_until - now, 0.0) if record.refusal else 0.0,
-            record.refusal is not None,
+            record.failures > 0,
         )
         match self._policy.decide(view, self._need(now)):
             case NextAction.USE_SHARED:

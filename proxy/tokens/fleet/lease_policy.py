@@ -10,7 +10,7 @@ atomic, and uses the store's clock. Its fields:
     fence        the fencing number of the last lease
     until        the end of the lease, by the store's clock
     entry:<id>   an encrypted token, by the id of its encryption key
-    owner        the owner of the last lease: a random text for each need
+    owner        the owner of the last lease: a random text for each proxy
     refusal      the bank's last failure, encrypted, with the time until which it applies
     rejected     digests of the last few tokens that the bank refused on resource calls
 
@@ -37,7 +37,7 @@ primary and its replicas must agree: after a failover, an entry from the future 
 meet every proxy, so it applies to the fleet: none calls before the wait of ``probe_delay`` ends,
 then one does for all. A call that failed before a response (no connection, timeout) may be a
 problem of one machine, so another proxy may call at once; when that fails too, it applies to the
-fleet like a refusal. During the call after a failure the others wait only for ``probe_wait``.
+fleet like a refusal. During the call after such a failure the others wait for ``probe_wait`` only.
 A proxy's own back-off counts its own calls alone. So none calls more often than it would without a
 store.
 
@@ -88,7 +88,8 @@ class StoreState(NamedTuple):
 
     ``token_left`` is the remaining life of a token that is neither held already nor rejected,
     ``lease_left`` the rest of another's lease, ``refusal_left`` how long the bank's last failure
-    still applies. ``is_after_failure``: the last call failed, so the next one is a probe.
+    still applies. ``is_after_failure``: the last call's failure applied to the fleet, so the next
+    call is a probe.
     """
 
     token_left: float = 0.0

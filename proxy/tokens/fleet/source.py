@@ -175,7 +175,7 @@ class SharedTokenSource:
             action = self._decide(attempt, need, record, requested_at)
         if record.number:
             if action is NextAction.LEASE:
-                return await self._fetch(attempt, need, record)
+                return await self._fetch(attempt, record)
             await self._release_lease(attempt, record)
         attempt.store_lost_at = None
         match action:
@@ -216,7 +216,8 @@ class SharedTokenSource:
         refusal = self._refusal(attempt, record)
         refused = refusal.until - record.now if refusal is not None else 0.0
         refused = min(max(refused, 0.0), RETRY_AFTER_MAX)
-        state = StoreState(offered, record.lease_left, refused, refusal is not None)
+        is_probe = refusal is not None and refusal.failures > 0
+        state = StoreState(offered, record.lease_left, refused, is_probe)
         return self._policy.decide(state, need)
 
     async def _without_store(self, attempt: FetchAttempt, need: Need) -> Token | None:
@@ -224,14 +225,14 @@ class SharedTokenSource:
         attempt.store_lost_at = attempt.store_lost_at or now
         match self._policy.decide_without_store(need, now.since(attempt.store_lost_at)):
             case NextAction.FETCH_DIRECTLY:
-                return await self._fetch_directly(attempt, need)
+                return await self._fetch_directly(attempt)
             case NextAction.TIME_OUT:
                 raise self._timed_out_error(attempt)
         return None
 
-    async def _fetch_directly(self, attempt: FetchAttempt, need: Need) -> Token:
+    async def _fetch_directly(self, attempt: FetchAttempt) -> Token:
         try:
-            token = await self._call_bank(attempt, need)
+            token = await self._call_bank(attempt, self._need(attempt))
         except TokenError:
             if (shared := await self._fetched_by_another(attempt)) is not None:
                 return shared
@@ -239,9 +240,9 @@ class SharedTokenSource:
         self._private[attempt.key] = token
         return self._acquired(attempt, token, AcquisitionSource.DIRECT)
 
-    async def _fetch(self, attempt: FetchAttempt, need: Need, record: Record) -> Token:
+    async def _fetch(self, attempt: FetchAttempt, record: Record) -> Token:
         """Fetch a token for the fleet while holding the lease. Raises ``TokenError``."""
-        leased = self._clock()
+        leased, need = self._clock(), self._need(attempt)
         keeper = self._tasks.spawn("lease", self._keep_lease(attempt.name.text, record.number))
         try:
             token = await self._call_bank(attempt, need)
@@ -261,7 +262,7 @@ class SharedTokenSource:
 
     async def _call_bank(self, attempt: FetchAttempt, need: Need) -> Token:
         """Call the bank, in the time that waiting for the store has left. Raises ``TokenError``."""
-        if need.waited <= 0:  # the source has a time limit of its own
+        if need.waited < self._policy.first_poll:  # the source has a time limit of its own
             return await self._source.token(attempt.key)
         try:
             async with asyncio.timeout(self._policy.call_time(need)):

@@ -162,6 +162,8 @@ def test_only_refusals_of_the_bank_apply_to_all() -> None:
         kinds.TOKEN_TIMEOUT,
         kinds.TOKEN_MALFORMED,
         kinds.TOKEN_INTERNAL,
+        kinds.TOKEN_SLOW,
+        kinds.TOKEN_WRONG_SERVER,
     }
 
 

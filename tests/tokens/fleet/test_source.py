@@ -339,6 +339,25 @@ async def test_network_failure_of_two_proxies_is_shared(harness: FleetHarness) -
     assert len(harness.source.requested_keys) == 2
 
 
+async def test_network_failure_of_one_proxy_shortens_no_wait(harness: FleetHarness) -> None:
+    """The next proxy gets a token from a slow bank, and the others wait for it."""
+    broken, second, third = [await harness.proxy() for _ in range(3)]
+    harness.source.fail(failure(kinds.TOKEN_UNREACHABLE))
+    with pytest.raises(TokenError):
+        await broken.token()
+    harness.source.errors.clear()
+    harness.source.may_answer.clear()
+    fetching = asyncio.ensure_future(second.token())
+    await until(lambda: len(harness.source.requested_keys) == 2)
+    waiting = asyncio.ensure_future(third.token())
+    await until(lambda: third.events)
+    harness.clock.advance(POLICY.probe_wait * 2)
+    reads = len(third.events)
+    await until(lambda: waiting.done() or len(third.events) > reads + 1)
+    harness.source.may_answer.set()
+    assert (await waiting).text == (await fetching).text == "token-2"
+
+
 async def test_wait_for_a_lease_is_bounded(harness: FleetHarness) -> None:
     """By the time of one call to the bank, as without a store."""
     proxy = await harness.proxy()
@@ -370,6 +389,19 @@ async def test_call_after_a_wait_has_the_rest_of_its_time(harness: FleetHarness)
         await waiting
     assert caught.value.reason is kinds.TOKEN_TIMEOUT
     assert len(harness.source.requested_keys) == 1
+
+
+async def test_slow_store_leaves_the_call_the_rest_of_its_time(harness: FleetHarness) -> None:
+    """The bank hangs, and the store's replies took their time before."""
+    async with TcpRelay(harness.server.port) as way:
+        proxy = await harness.proxy(url=f"redis://127.0.0.1:{way.port}")
+        harness.source.may_answer.clear()
+        way.received = lambda block: harness.clock.advance(0.3) if b"lease" in block else None
+        async with asyncio.timeout(DEADLINE):
+            with pytest.raises(TokenError) as caught:
+                await proxy.token()
+        assert caught.value.reason is kinds.TOKEN_TIMEOUT
+        assert len(harness.source.requested_keys) == 1
 
 
 async def test_lost_reply_to_the_lease_request_loses_no_lease(harness: FleetHarness) -> None:
