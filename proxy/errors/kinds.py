@@ -673,7 +673,8 @@ RELOAD_FAILED = ErrorKind(
     0,
     Source.PROXY,
     "The changed configuration is invalid; the previous one stays in use.",
-    "Correct what the message names; `candescent-proxy check-config` lists every error.",
+    "Correct what the message names; `candescent-proxy check-config` lists every error, and "
+    "`candescent-proxy doctor` tries new credentials.",
 )
 
 KINDS: tuple[ErrorKind, ...] = tuple(
