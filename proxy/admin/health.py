@@ -166,7 +166,7 @@ class _Minute:
             each for each in traffic.recent if each.kind is None or not _is_callers(each.kind)
         ]
         self.failing = _failing_kinds(self.recent)
-        self.broken = {name for name in traffic.requests if name and self._is_broken(name)}
+        self.broken = {name: self._failing_kinds_of(name) for name in traffic.requests if name}
         common = {
             kind: count
             for kind, count in self.counts.items()
@@ -182,20 +182,28 @@ class _Minute:
         if not _is_some(sum(common.values()), accepted):
             self.frequent = set()
 
-    def _is_broken(self, institution: str) -> bool:
-        """Whether most requests of an institution fail, the latest of them if they are known."""
+    def _failing_kinds_of(self, institution: str) -> set[ErrorKind]:
+        """Return the kinds of error with which most requests of an institution fail.
+
+        They are those of the latest requests if these are known. What failed before has another
+        cause.
+        """
         own = [each for each in self.recent if each.institution == institution]
         if len(own) >= LATEST_REQUESTS:
-            return bool(_failing_kinds(own))
+            return _failing_kinds(own)
         counted = {kind: names.get(institution, 0) for kind, names in self.by_kind.items()}
         refused = sum(count for kind, count in counted.items() if _is_callers(kind))
         failed = sum(counted.values()) - refused
-        return _is_most(failed, self.traffic.requests[institution] - refused)
+        if not _is_most(failed, self.traffic.requests[institution] - refused):
+            return set()
+        return {kind for kind, count in counted.items() if count and not _is_callers(kind)}
 
 
 def _request_conditions(minute: _Minute) -> Iterator[Condition]:
     for kind, counted in minute.by_kind.items():
-        affected = {name: count for name, count in counted.items() if name in minute.broken}
+        affected = {
+            name: count for name, count in counted.items() if kind in minute.broken.get(name, ())
+        }
         if _is_callers(kind):
             if _is_some(minute.counts[kind], minute.total):
                 yield _some_requests(kind, "The proxy refuses requests", minute)

@@ -395,6 +395,18 @@ def test_five_failures_in_a_row_are_an_outage(spacing: float) -> None:
     assert last.state == "warning"
 
 
+def test_cause_that_has_passed_is_not_said_of_present_requests() -> None:
+    """The bank was gone, is back, and refuses tokens."""
+    source = health(failed(12, CONNECT), served(20), failed(8, kinds.TOKEN_REFUSED))
+    assert [each.sentence for each in assess(source)] == [
+        (
+            "Requests fail: the bank refuses our tokens (the last 8 in a row, 8 of 40 in the last "
+            "minute)."
+        ),
+        "Some requests fail: no response from the bank (12 of 40 in the last minute).",
+    ]
+
+
 def test_nothing_is_said_of_refused_requests_without_an_institution() -> None:
     """They are no institution's."""
     found = assess(health(failed(20, kinds.INTERNAL, ""), served(9)))[0]
