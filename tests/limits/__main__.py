@@ -16,8 +16,8 @@ import ssl
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -146,12 +146,16 @@ async def honest(running: Target, port: str, until: float) -> tuple[int, int]:
     return served, made
 
 
-@contextmanager
-def attacker(plan: Attack, where: tuple[str, int]) -> Iterator[None]:
+@asynccontextmanager
+async def attacker(plan: Attack, where: tuple[str, int]) -> AsyncIterator[None]:
     """Attack in a process of its own, so that only the proxy delays the honest callers."""
-    process = multiprocessing.get_context("spawn").Process(target=hold, args=(plan, where))
+    start = multiprocessing.get_context("spawn")
+    has_begun = start.Event()
+    process = start.Process(target=hold, args=(plan, where, has_begun))
     process.start()
     try:
+        if not await asyncio.to_thread(has_begun.wait, 60):
+            raise SystemExit("The attack did not begin.")
         yield
         if not process.is_alive():
             raise SystemExit("The attacker ended.")
@@ -171,16 +175,16 @@ async def run(plan: Attack | None, limit: int, authority: OpensslAuthority) -> s
                     fault = Fault("resource", hang=True, unread=True, path_prefix="/upload")
                     bank.bank.faults.append(fault)
                 same = "main" if plan is None else plan.port
-                until = time.monotonic() + SECONDS
-                calls = [
-                    asyncio.create_task(honest(running, port, until)) for port in (same, "kiosk")
-                ]
-                if plan is None:
-                    await made_up_names(running.connect("main"))
-                    results = await asyncio.gather(*calls)
-                else:
-                    with attacker(plan, running.ports[plan.port]):
-                        results = await asyncio.gather(*calls)
+                async with AsyncExitStack() as stack:
+                    if plan is None:
+                        names = asyncio.create_task(made_up_names(running.connect("main")))
+                        stack.push_async_callback(lambda: names)
+                    else:
+                        await stack.enter_async_context(attacker(plan, running.ports[plan.port]))
+                    until = time.monotonic() + SECONDS
+                    results = await asyncio.gather(
+                        *(honest(running, port, until) for port in (same, "kiosk"))
+                    )
                 ended = running.process.returncode is not None
                 peak = "killed" if ended else f"{group.peak(running.process.pid) / MIB:.0f} MiB"
         name = "5,000 long paths, 2,500 long header names" if plan is None else plan.name

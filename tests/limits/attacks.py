@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.synchronize import Event
 
 from tests.support.raw_client import request
 
@@ -80,11 +81,12 @@ async def attack(plan: Attack, connect: Connect) -> list[asyncio.StreamWriter]:
     return writers
 
 
-def hold(plan: Attack, where: tuple[str, int]) -> None:
-    """Attack until killed."""
+def hold(plan: Attack, where: tuple[str, int], has_begun: Event) -> None:
+    """Attack until killed. ``has_begun`` is set when everything has been sent."""
 
     async def run() -> None:
         writers = await attack(plan, partial(asyncio.open_connection, *where))
+        has_begun.set()
         await asyncio.sleep(3600 + len(writers))
 
     asyncio.run(run())
