@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from proxy.cli import main
 from proxy.config import loader
@@ -84,7 +85,16 @@ SETTINGS = sorted(
 )
 
 
+CHART_VALUES = {
+    (section, name)
+    for file in ROOT.glob("helm/*/values.yaml")
+    for section, values in yaml.safe_load(file.read_text(encoding="utf-8")).items()
+    if isinstance(values, dict)
+    for name in values
+}
+
+
 @pytest.mark.parametrize(("page", "setting"), SETTINGS)
 def test_setting_exists(page: str, setting: str) -> None:
-    """In its section."""
-    assert tuple(setting.split(".")) in known_paths(), page
+    """In its section, or among the values of a chart."""
+    assert tuple(setting.split(".")) in known_paths() | CHART_VALUES, page
