@@ -130,7 +130,7 @@ class Condition:
 def assess(source: HealthInput) -> tuple[Condition, ...]:
     """Return the conditions, the worst first; at least one."""
     if source.draining:
-        sentence = "Shutting down: running requests are finished, new ones are refused."
+        sentence = "Shutting down: running requests are finished; send new ones elsewhere."
         return (Condition("stopping", sentence), *_reload_conditions(source.reload_failure))
     minute = _Minute(source.traffic)
     tokens = [*_token_conditions(source, minute)]

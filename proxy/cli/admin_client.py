@@ -31,7 +31,7 @@ def probe(address: Address, probe: str) -> tuple[bool, str]:
         response = connection.getresponse()
         return response.status == 200, response.read(1_000_000).decode("utf-8", "replace")
     except OSError as error:
-        return False, f"candescent-proxy: no response from {address} ({error})"
+        return False, f"candescent-proxy: no response from {address} ({error.strerror or error})"
     except http.client.HTTPException:
         return False, f"candescent-proxy: the response from {address} is not HTTP"
     finally:

@@ -90,7 +90,7 @@ TABLE: list[tuple[HealthInput, str, str, str]] = [
     (
         health(failed(30, CONNECT), tokens=[REFUSED], draining=True),
         *("stopping", "none"),
-        "Shutting down: running requests are finished, new ones are refused.",
+        "Shutting down: running requests are finished; send new ones elsewhere.",
     ),
     # Requests fail.
     (
