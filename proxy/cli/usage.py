@@ -43,5 +43,5 @@ def closest(word: str, known: Collection[str]) -> str:
     """Return the known word that was probably meant, as the end of a sentence."""
     import difflib  # noqa: PLC0415 - only for an error
 
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""

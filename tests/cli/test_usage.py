@@ -6,7 +6,12 @@ from proxy.cli.usage import closest, first_word_error
 
 
 @pytest.mark.parametrize(
-    ("word", "suggestion"), [("docter", "; did you mean doctor?"), ("fly", ""), ("", "")]
+    ("word", "suggestion"),
+    [
+        ("docter", "; did you mean doctor?"),
+        ("RUN", "; did you mean run?"),
+        *[("fly", ""), ("", "")],
+    ],
 )
 def test_only_close_words_are_suggested(word: str, suggestion: str) -> None:
     """Others would mislead."""
