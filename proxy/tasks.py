@@ -74,6 +74,10 @@ class Tasks:
         for task in list(self._running):
             task.cancel()
 
+    async def wait(self) -> None:
+        """Wait until the running tasks have ended, however they end."""
+        await asyncio.gather(*self._running, return_exceptions=True)
+
     async def cancel(self) -> None:
         """Cancel the running tasks and wait until they have ended."""
         running = list(self._running)

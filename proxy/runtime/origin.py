@@ -129,4 +129,5 @@ class Origin:
         """End everything."""
         self.pool.close()
         await self.tokens.close()
+        await self.endpoint.finish()
         await self._bank.close()

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from proxy.errors import ConfigError, TokenError, kinds
+from proxy.tasks import Tasks
 from proxy.tokens.client_authentication import Credentials
 from proxy.tokens.grants import (
     ApplicationInfo,
@@ -61,12 +62,28 @@ class BankEndpoint:
         self._new_id = new_id
         self._caller = caller
         self._warn = warn
+        self._tasks = Tasks("endpoint")
 
     async def token(self, key: TokenKey) -> Token:
         """Fetch a token. Raises ``TokenError``."""
         login = self._login_for(key).for_kind(key.kind)
         if not login.grant.has_refresh_token or key.kind is TokenKind.V1:
             return await self._ask(key, login)
+        if login.grant.can_be_verified:
+            return await self._in_turn(key, login)
+        # Goes on without its caller: the bank may have replaced the refresh token already.
+        return await asyncio.shield(self._tasks.spawn("renewal", self._in_turn(key, login)))
+
+    async def finish(self) -> None:
+        """Wait for the calls whose refresh tokens would be lost otherwise."""
+        await self._tasks.wait()
+
+    async def _in_turn(self, key: TokenKey, login: Login) -> Token:
+        """Fetch a token, one call at a time, also beside a core that a reload has replaced."""
+        async with self._refresh_tokens.lock(key):
+            return await self._fetch(key, login)
+
+    async def _fetch(self, key: TokenKey, login: Login) -> Token:
         tried = ""
         while (current := self._current(key, login)) and current != tried:
             try:

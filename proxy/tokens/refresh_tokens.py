@@ -3,6 +3,7 @@
 A refresh returns a new refresh token and invalidates the old one, so only the newest is kept.
 """
 
+import asyncio
 import errno
 import json
 import os
@@ -69,6 +70,11 @@ class RefreshTokens:
                 [f"refresh_token_file: {file} belongs to another user; delete it and log in again"]
             )
         self._file_state = self._read()
+        self._locks: dict[TokenKey, asyncio.Lock] = {}
+
+    def lock(self, key: TokenKey) -> asyncio.Lock:
+        """Return the lock of the calls that use the refresh token of ``key``."""
+        return self._locks.setdefault(key, asyncio.Lock())
 
     def current(self, key: TokenKey, subject: str = "", address: str = "") -> str:
         """Return the live refresh token of ``subject`` at ``address``; empty if there is none."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from proxy.errors import ConfigError
 from proxy.sandbox import Fault, IssuedToken, Sandbox
 from proxy.tokens.token import TokenKey, TokenKind
 from tests.candescent.setup import PASSWORD, V1_PATH, bank_fixture
+from tests.support.proxy_fixture import proxy_fixture
 from tests.support.running import CLIENT, DEADLINE, running, until
 
 
@@ -149,6 +151,34 @@ async def test_login_with_a_code(
     shown = capsys.readouterr()
     held = [token.text for token in sandbox.bank.tokens.values()]
     assert not [text for text in (code, *held) if text in shown.out + shown.err]
+
+
+async def test_login_survives_a_stop_during_its_renewal(sandbox: Sandbox, file: Path) -> None:
+    """The bank has replaced the refresh token before the proxy reads the response."""
+    assert await log_in(sandbox, file, sandbox.bank.code_for("juniper.quill")) == 0
+    sandbox.bank.settings = replace(sandbox.bank.settings, token_latency=0.5)
+    async with bank_fixture(sandbox, ready=False, **login_settings(file)):
+        await until(lambda: len(sandbox.bank.token_requests) == 2)
+    async with bank_fixture(sandbox, **login_settings(file)) as there:
+        assert (await there.echo())["grant"] == "refresh_token"
+    assert {asked.outcome for asked in sandbox.bank.token_requests} == {"ok"}
+
+
+async def test_login_survives_a_reload_during_its_renewal(sandbox: Sandbox, file: Path) -> None:
+    """The core before and the one after use each refresh token once."""
+    assert await log_in(sandbox, file, sandbox.bank.code_for("juniper.quill")) == 0
+    (file.parent / "secret").write_text("sandbox-secret\n")
+    settings = login_settings(file) | {"client_secret_file": str(file.parent / "secret")}
+    async with proxy_fixture(file.parent / "c.yaml", sandbox, **settings) as proxy:
+        sandbox.bank.expire_all()
+        sandbox.bank.settings = replace(sandbox.bank.settings, token_latency=1.0)
+        calls = [asyncio.ensure_future(proxy.call())]
+        await until(lambda: len(sandbox.bank.token_requests) == 3)
+        proxy.write(replay={"max_body": "1KiB"})
+        await proxy.wait_for_reload()
+        calls.append(asyncio.ensure_future(proxy.call()))
+        assert await asyncio.gather(*calls) == [200, 200]
+    assert {asked.outcome for asked in sandbox.bank.token_requests} == {"ok"}
 
 
 async def test_unwritable_file_fails_no_request(tmp_path: Path) -> None:
