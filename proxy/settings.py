@@ -208,6 +208,8 @@ def check_base_url(value: str) -> str:
         raise ValueError("a base URL has no user, query or fragment")
     if not re.fullmatch(r"[A-Za-z0-9._~/-]*", url.path):
         raise ValueError("the path of a base URL has only letters, digits and . _ ~ / -")
+    if {".", ".."}.intersection(url.path.split("/")):
+        raise ValueError("the path of a base URL has no . or .. between slashes")
     if url.port == 0:
         raise ValueError("port 0 cannot be called")
     netloc = url.netloc.lower().removesuffix(":")

@@ -72,6 +72,8 @@ def test_base_url_is_normalized(text: str, expected: str) -> None:
         "https://api.example:99999",
         "https://api.example:x",
         "https://api.example:0",
+        "https://api.example/bank/../other",
+        "https://api.example/./bank",
         "",
     ],
 )
