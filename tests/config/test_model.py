@@ -192,7 +192,7 @@ def test_invalid_address_is_refused(wrong: str) -> None:
 @pytest.mark.parametrize("listen", ["127.0.0.1:1", "127.8.8.8:1", "[::1]:1", "localhost:1"])
 def test_loopback_address_is_accepted(listen: str) -> None:
     """Without authentication."""
-    assert config(listen=listen, admin=listen).listen.is_loopback
+    assert config(listen=listen, admin=listen + "2").listen.is_loopback
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "proxy.internal:1"])
