@@ -116,11 +116,17 @@ class Store:
         if not self._circuit.allows(started, self._deadline):
             raise StoreError(StoreFailure.CIRCUIT_OPEN)
         reply, failure = None, StoreFailure.NONE
+        task = asyncio.current_task()
+        cancelled = 0 if task is None else task.cancelling()
         try:
             async with asyncio.timeout(self._deadline), self._slots:
                 reply = await self._run(operation, self._prefix + ":{" + name + "}", *arguments)
         except Exception as error:  # noqa: BLE001 - no failure of the store may fail a request
             failure = failure_of(error)
+        # redis-py sends with asyncio.wait_for, which loses a cancellation that comes as it ends
+        # (python/cpython#86296, until Python 3.12). The task would go on, such as renewing a lease.
+        if task is not None and task.cancelling() > cancelled:
+            raise asyncio.CancelledError
         # Not reached by a cancelled operation, which says nothing about the store.
         self._note(operation, failure, self._timer() - started)
         if failure:  # outside the handler, so that it has no cause, which might hold a secret
