@@ -185,9 +185,11 @@ class LeasePolicy:
     def next_poll(self, need: Need, polls: int, chance: float) -> float:
         """Return the seconds until the next poll after ``polls`` polls; shorter without a token.
 
-        ``chance`` in [0, 1) is drawn for each poll.
+        Without one, it is not after ``max_wait``. ``chance`` in [0, 1) is drawn for each poll.
         """
-        longest = self.longest_poll if need.token_left <= 0 else self.longest_poll_with_token
+        longest = self.longest_poll_with_token
+        if need.token_left <= 0:
+            longest = min(self.longest_poll, max(self.call_time(need), self.first_poll))
         step = min(self.first_poll * 2.0 ** min(polls, 16), longest)
         return step / 2 + chance * step / 2
 

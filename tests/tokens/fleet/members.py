@@ -105,7 +105,7 @@ async def _serve(file: Path, number: int) -> None:
 def _fork(file: Path, number: int) -> int:
     pid = os.fork()
     if pid == 0:
-        os.close(0)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # left free, a socket would get its number
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve(file, number))
         os._exit(0)

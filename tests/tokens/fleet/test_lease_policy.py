@@ -154,6 +154,13 @@ def test_following_has_a_bounded_rate(keys: int) -> None:
     assert pause == POLICY.poll_every / max(keys, 1) or pause == 1 / POLICY.poll_rate
 
 
+def test_last_poll_is_at_the_end_of_the_wait() -> None:
+    """A caller does not wait longer for the sake of a poll."""
+    rest = 0.2
+    assert POLICY.next_poll(Need(0, POLICY.max_wait - rest, 0), 10, 0.999) <= rest
+    assert POLICY.next_poll(Need(0, POLICY.max_wait + 1, 0), 10, 0) > 0
+
+
 def test_only_refusals_of_the_bank_apply_to_all() -> None:
     """A network failure may concern one machine."""
     own = {reason for reason in kinds.TOKEN_FAILURES if not applies_to_fleet(reason)}
