@@ -137,12 +137,27 @@ def test_base_urls_are_normalized(url: str) -> None:
         ("https://api.example.com/?a=1", "no user, query"),
         ("https://api.example.com/%2e", "only letters"),
         ("https://api.example.com:99999", "[Pp]ort"),
+        ("https://api.example.com:0", "port 0"),
+        ("https://api.example.com/a/../b", "no . or .."),
     ],
 )
 def test_invalid_base_url_is_refused(url: str, expected: str) -> None:
     """The error says what is expected."""
     with pytest.raises(ValueError, match=expected):
         check_base_url(url)
+
+
+@pytest.mark.parametrize(
+    ("written", "form"),
+    [
+        ("https://API.example.com:443/a/", "https://api.example.com/a"),
+        ("http://127.0.0.1:80", "http://127.0.0.1"),
+        ("http://127.0.0.1:443/", "http://127.0.0.1:443"),
+    ],
+)
+def test_equal_base_urls_have_one_form(written: str, form: str) -> None:
+    """So that they are one origin."""
+    assert check_base_url(written) == form
 
 
 @pytest.mark.parametrize(

@@ -191,3 +191,11 @@ def test_configuration_error_has_every_mistake() -> None:
     error = ConfigError(["a: no", "b: no"])
     assert error.errors == ["a: no", "b: no"]
     assert str(error) == "a: no; b: no"
+
+
+def test_operators_read_what_callers_do() -> None:
+    """Unless an error has more for them."""
+    assert ProxyError(kinds.MEMORY).operator_detail == kinds.MEMORY.cause
+    error = CallerError(kinds.HOST_NOT_ALLOWED, given=b"evil.test")
+    assert error.operator_detail == f'{error.detail} Given: "evil.test".'
+    assert CallerError(kinds.HOST_NOT_ALLOWED).operator_detail == error.detail

@@ -70,6 +70,15 @@ def test_elapsed_time_is_never_negative(monotonic: float, wall: float) -> None:
     assert Instant(monotonic, wall).since(Instant(0, 0)) == max(monotonic, wall, 0)
 
 
+@pytest.mark.parametrize("origin", ["", "https://api.example.com/a"])
+@pytest.mark.parametrize("subject", ["", "kiosk"])
+def test_text_of_a_key_has_origin_and_subject(origin: str, subject: str) -> None:
+    """It can be parsed."""
+    key = TokenKey(TokenKind.V1, "00016", origin, subject)
+    assert TokenKey.parse(key.text) == key
+    assert key.text.startswith(str(key))
+
+
 def test_token_shows_no_secret() -> None:
     """Neither in repr nor in str."""
     assert "gBOL" not in f"{token()!r} {token()}"

@@ -1,6 +1,6 @@
 """Lease policy: who fetches and who waits, for any state of the store and any chance."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.errors import TokenFailure, kinds
@@ -72,6 +72,7 @@ def test_refusal_applies_without_a_better_token() -> None:
 
 
 @given(needs, seconds)
+@example(Need(60, 0, 0.5), 1.0)
 def test_without_a_store_fetches_are_spread(need: Need, blind: float) -> None:
     """Within the spread, and within half of the current token's remaining life."""
     moment = POLICY.direct_after(need)
