@@ -399,7 +399,8 @@ async def test_internal_error(
         raise RuntimeError(f"could not send Authorization: Bearer {FROM_CALLER}; {len(local)}")
 
     async with watched(search, tmp_path) as fixture:
-        monkeypatch.setattr(fixture.app.forwarder, "_user_injector", SimpleNamespace(inject=crash))
+        upstream = fixture.app.forwarder._upstream
+        monkeypatch.setattr(upstream, "user_injector", SimpleNamespace(inject=crash))
         response = await send(search, fixture, request(method="POST", body=IN_BODY))
         assert b" 500 " in response
         (line,) = fixture.log.lines("internal error")

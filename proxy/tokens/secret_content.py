@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 _BYTE_ORDER_MARKS = (BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)
 _NAMED = re.compile(
-    r"""(?i)\s*(export\s+|\{.*)?["']?(candescent_)?"""
-    r"""(client[_ -]?(secret|id)|(secret|shared)[_ -]?key)["']?\s*[=:]"""
+    r"""(?i)\s{0,9}(export\s{1,9}|\{.{0,60})?["']?(candescent_)?"""
+    r"""(client[_ -]?(secret|id)|(secret|shared)[_ -]?key)["']?\s{0,9}[=:]"""
 )
 """A setting, variable or name of the vendor's console before the secret."""
 

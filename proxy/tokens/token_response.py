@@ -71,6 +71,7 @@ def parse_response(
         raise TokenError(
             kinds.TOKEN_WRONG_SERVER,
             f"{kinds.TOKEN_WRONG_SERVER.cause} It responded {status}{page}.",
+            code=read_error(body).code or None,
         )
     if status not in (200, 201):
         raise refusal(kind, status, read_error(body), retry_after, secrets)

@@ -98,10 +98,9 @@ async def test_long_and_compressed_errors_pass_unchanged() -> None:
 TOKEN_CODES = {
     "bad-client": ["CMN_90004", "CMN_90020", "CMN_90021", "CMN_90001/401"],
     "bad-institution": ["CMN_90005", "CMN_90006", "CMN_90006/403"],
-    "bad-user": [
-        *("CMN_90009", "CMN_90013", "CMN_90014", "CMN_90015", "CMN_90016"),
-        *("CMN_90018", "CMN_90018/400"),
-    ],
+    "bad-user": ["CMN_90009", "CMN_90013", "CMN_90014", "CMN_90015", "CMN_90016"],
+    # A resource says so of a call without a token.
+    "wrong-server": ["CMN_90018", "CMN_90018/400"],
     "bad-request": [
         *("CMN_90007", "CMN_90008", "CMN_90010", "CMN_90011", "CMN_90012", "CMN_90017"),
     ],

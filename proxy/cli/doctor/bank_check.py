@@ -77,7 +77,8 @@ class BankCheck:
 
     def _logged_in(self, key: TokenKey, login: Login) -> CheckResult:
         refresh_tokens = build.refresh_tokens(self.config)
-        if not refresh_tokens.current(key, login.subject):
+        address = self.config.origin_of(key.institution).base_url
+        if not refresh_tokens.current(key, login.subject, address):
             return problem("token", remedies.TOKEN_LOGIN_NEEDED, key=key)
         return info(
             "token", f"{key}: a user is logged in. Not tried, as that would renew the login."

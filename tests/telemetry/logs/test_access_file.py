@@ -212,7 +212,6 @@ def test_pipe_without_a_reader(tmp_path: Path) -> None:
         open_access_file(LogSettings(access_file=tmp_path / "pipe"))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="tmpfs")
 def test_full_disk_is_an_error_at_start(tmp_path: Path) -> None:
     """A small file system without a free block."""
     needs.root()
