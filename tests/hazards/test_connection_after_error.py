@@ -61,9 +61,10 @@ async def check(proxy: ProxyUnderTest, kind: ErrorKind, *blocks: bytes) -> RawRe
 async def test_error_of_a_complete_request(kind: ErrorKind) -> None:
     """The kind alone decides whether the connection persists."""
 
-    def fail_marked(headers: RawHeaders, *_: object, **__: object) -> None:
+    def fail_marked(headers: RawHeaders, *_: object, **__: object) -> str:
         if any(name == b"X-Broken" for name, _ in headers):
             raise error_of(kind)
+        return ""
 
     async with proxy_under_test() as proxy:
         failing = SimpleNamespace(check=fail_marked)
