@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from proxy.config.listener_settings import ListenerConfig
 from proxy.config.model import Config
+from proxy.config.origin_config import OriginConfig
 from proxy.forwarding.forwarding_settings import AccessSettings, RequestPattern
 
 
@@ -14,11 +15,10 @@ def loosened(before: Config, after: Config) -> Iterator[str]:
     """
     if not before.trust_network and after.trust_network:
         yield "trust_network: is now true"
-    if before.url.scheme == "https" and after.url.scheme == "http":
-        yield "base_url: no longer encrypted"
-    old, new = before.upstream, after.upstream
-    if (old.ca_file, old.system_store) != (new.ca_file, new.system_store):
-        yield "upstream.ca_file, upstream.system_store: other authorities are trusted"
+    origins = {origin.path: origin for origin in before.origins}
+    for origin in after.origins:
+        # An institution with a new address of its own used the default one before.
+        yield from _of_origin(origins.get(origin.path, before.origins[0]), origin)
     chars = set(after.relaxed_query_chars) - set(before.relaxed_query_chars)
     yield from _more("relaxed_query_chars", chars)
     yield from _more("replay.paths", {*after.replay.paths} - {*before.replay.paths})
@@ -26,6 +26,16 @@ def loosened(before: Config, after: Config) -> Iterator[str]:
     for listener in after.listener_configs:
         if listener.name in listeners:
             yield from _of_listener(listeners[listener.name], listener)
+
+
+def _of_origin(before: OriginConfig, after: OriginConfig) -> Iterator[str]:
+    path = after.path
+    if before.is_https and not after.is_https:
+        yield f"{path}base_url: no longer encrypted"
+    old, new = before.upstream, after.upstream
+    if (old.ca_file, old.system_store) != (new.ca_file, new.system_store):
+        settings = f"{path}upstream.ca_file, {path}upstream.system_store"
+        yield f"{settings}: other authorities are trusted"
 
 
 def _of_listener(before: ListenerConfig, after: ListenerConfig) -> Iterator[str]:

@@ -166,7 +166,10 @@ class Reloader:
         """
         now = asyncio.get_running_loop().time()
         keys = await _look(
-            filter(None, (config.upstream.certificate_file, config.upstream.key_file))
+            file
+            for origin in config.origins
+            for file in (origin.upstream.certificate_file, origin.upstream.key_file)
+            if file is not None
         )
         if self._refused is not None:
             *same, refused_at, refusal = self._refused

@@ -5,9 +5,7 @@ starts first, because its id is sent upstream; the others are made afterwards, f
 the events. A thread of the SDK sends spans in batches; when its queue is full, they are dropped.
 """
 
-import asyncio
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -38,6 +36,7 @@ from proxy.forwarding.paths import has_base
 from proxy.forwarding.record import RequestRecord
 from proxy.http1.fields import RawHeaders
 from proxy.server.messages import Request, RequestHandler, Response
+from proxy.tasks import in_thread
 from proxy.telemetry.events import Event
 from proxy.tokens.events import TokenRefreshed, TokenRefreshFailed
 from proxy.tokens.token import TokenKey
@@ -146,18 +145,8 @@ class Tracing:
 
     async def close(self) -> None:
         """Send the remaining spans, for at most ``FLUSH`` seconds."""
-        done, loop = asyncio.Event(), asyncio.get_running_loop()
-
-        def shut_down() -> None:
-            self._provider.shutdown()
-            with suppress(RuntimeError):  # the loop may be closed meanwhile
-                loop.call_soon_threadsafe(done.set)
-
-        # Not in the loop's executor, because the loop waits for its threads.
-        threading.Thread(target=shut_down, name="last-spans", daemon=True).start()
         with suppress(TimeoutError):
-            async with asyncio.timeout(FLUSH):
-                await done.wait()
+            await in_thread(self._provider.shutdown, FLUSH)
 
     def _begin(self, request: Request) -> Trace:
         epoch = time.time_ns() - time.monotonic_ns()

@@ -153,7 +153,7 @@ class BankEndpoint:
     async def _renew(self, key: TokenKey, login: Login, grant: Grant) -> Token:
         asking = replace(login, grant=grant)
         requested_at, response = await self._call(key, asking)
-        # Kept first: it is the only one, and the access token may be of no use.
+        # Kept first: it is the only one, and the access token may be unusable.
         issued = parse_refresh_token(response.status, response.body)
         if issued is not None:
             await self._try_write(lambda: self._keep(key, issued, login))

@@ -44,7 +44,7 @@ class Reaction(StrEnum):
 
 
 class Refusal(NamedTuple):
-    """The reaction to a refusal, and the tokens that are of no use any more."""
+    """The reaction to a refusal, and the tokens that must not be used any more."""
 
     reaction: Reaction
     dropped: tuple[Token, ...] = ()

@@ -94,7 +94,7 @@ def parse_response(
 def parse_refresh_token(status: int, body: bytes) -> TokenResponse | None:
     """Return the refresh token in a response, if there is one, whatever else it holds.
 
-    It has replaced the one that was sent, even if the access token beside it is of no use.
+    It has replaced the one that was sent, even if the access token beside it is unusable.
     """
     if status not in (200, 201):
         return None

@@ -9,6 +9,8 @@ from proxy.config.loosened import loosened
 from proxy.config.model import Config
 
 FILES = {"certificate_file": "/c", "client_ca_file": "/ca"}
+BRANCH = {"base_url": "https://branch.example", "client_id": "a", "client_secret": "b"}
+OWN = {"institutions": {"00018": BRANCH}}
 KIOSK = {"listen": "127.0.0.1:8099"}
 
 
@@ -23,6 +25,11 @@ def config(**settings: Any) -> Config:
     [
         ({}, {"trust_network": "true"}, "trust_network: is now true"),
         ({}, {"base_url": "http://127.0.0.1:1"}, "base_url: no longer encrypted"),
+        (
+            OWN,
+            {"institutions": {"00018": {**BRANCH, "base_url": "http://127.0.0.1:1"}}},
+            "institutions.00018.base_url: no longer encrypted",
+        ),
         ({}, {"allowed_institutions": ["00017"]}, "allowed_institutions: now permits 00017"),
         (
             {},
@@ -111,3 +118,10 @@ def test_replaced_authority_is_named(
     """In both directions, as neither is known to be stricter."""
     before, after = (config(**{section: one}) for one in settings)
     assert [*loosened(before, after)] == [*loosened(after, before)] == [sentence]
+
+
+def test_authorities_of_an_institution_are_named() -> None:
+    """Those of its own address."""
+    other = {"institutions": {"00018": {**BRANCH, "upstream": {"system_store": True}}}}
+    (sentence,) = loosened(config(**OWN), config(**other))
+    assert sentence.startswith("institutions.00018.upstream.ca_file, ")

@@ -141,7 +141,9 @@ async def test_hostile_context_is_harmless(context: dict[str, str]) -> None:
             assert (await ask(there.app, get(**context))).status == 200
             await until(lambda: there.collector.of_kind("SERVER"))
         assert MARK not in log.getvalue()
-        assert {line["event"] for line in log.lines()} == {"token refreshed", "request"}
+        # A thread of an earlier test may still try to reach its collector.
+        events = {line["event"] for line in log.lines() if "Transient" not in line["event"]}
+        assert events == {"token refreshed", "request"}
 
 
 async def test_context_with_invalid_bytes_is_refused() -> None:

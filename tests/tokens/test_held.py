@@ -122,7 +122,7 @@ class History:
             "c..",
             "a",
         ),
-        # A late refusal of the former token: it is of no use.
+        # A late refusal of the former token: it is dropped.
         (["a", 1800.0, "b", "-a", "-b"], [OUTDATED, DROPPED], "...", "b"),
         # A renewal while the former is in use; and the newer token once more, from the store.
         (["a", 900.0, "b", "-b", "c"], [FORMER], "ca.", ""),

@@ -31,6 +31,7 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.samples import Sample
 
 from proxy import __version__
+from proxy.tasks import in_thread
 
 FLUSH = 2.0
 """Seconds to send the last values at shutdown."""
@@ -81,19 +82,13 @@ class MetricsPush:
         data = MetricsData(
             [ResourceMetrics(self._resource, [ScopeMetrics(scope, metrics, "")], "")]
         )
-        done, loop = asyncio.Event(), asyncio.get_running_loop()
 
         def export() -> None:
             with self._sending:
                 self._exporter.export(data)
-            with suppress(RuntimeError):  # the loop may be closed meanwhile
-                loop.call_soon_threadsafe(done.set)
 
-        # Not in the loop's executor, because the loop waits for its threads.
-        threading.Thread(target=export, name="metrics", daemon=True).start()
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await done.wait()
+            await in_thread(export, seconds)
 
 
 def to_otlp(families: Iterable[Family], started: int, now: int) -> list[Metric]:

@@ -5,7 +5,6 @@ The collector is a small server that decodes OTLP; Debian's Prometheus has no re
 
 import asyncio
 import sys
-import threading
 from typing import Any
 
 import pytest
@@ -103,7 +102,7 @@ async def test_collector_that_does_not_respond(monkeypatch: pytest.MonkeyPatch) 
     async with silent() as endpoint, Sandbox() as bank, asyncio.timeout(DEADLINE):
         settings = {"endpoint": endpoint, "interval": "0.05"}
         async with running(bank, metrics=settings) as app:
-            await until(lambda: "metrics" in {thread.name for thread in threading.enumerate()})
+            await until(lambda: app._push is not None and app._push._sending.locked())
             assert (await ask(app, request("GET", "/v1/accounts"))).status == 200
 
 
